@@ -1,0 +1,1 @@
+"""The supervised fine-tuning stage of Nemotron 3 Super."""

@@ -1,0 +1,33 @@
+"""Errors a user can cause, and the one way they are worded: what is wrong, then what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """A mistake the user can mend. `message` says what is wrong (value, file, line), `hint` what to do about it.
+
+    The command line prints both and exits with code 1; no traceback is shown.
+    """
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The sentence `Did you mean "x"?` for the nearest of `known`, or None when nothing is near.
+
+    A dotted key is compared whole first, then by its last part, so `trian.train_iters` and `train.train_itres`
+    both find `train.train_iters`.
+    """
+    candidates = list(dict.fromkeys(known))
+    near = get_close_matches(word, candidates, n=1, cutoff=0.6)
+    if not near:
+        by_leaf = {name.rsplit(".", 1)[-1]: name for name in reversed(candidates)}
+        near = [by_leaf[leaf] for leaf in get_close_matches(word.rsplit(".", 1)[-1], by_leaf, n=1, cutoff=0.75)]
+    return f'Did you mean "{near[0]}"?' if near else None
