@@ -1,0 +1,1 @@
+"""Data preparation: chat conversations in, packed and masked token shards out."""
