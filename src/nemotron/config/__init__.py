@@ -1,0 +1,12 @@
+"""From YAML files and `key=value` overrides to a typed config that knows where each of its values was written.
+
+loaded = load_config("tiny", ["train.train_iters=20"], schema=SftConfig)
+loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "command line"
+"""
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.files import config_dir, config_names, find_config
+from nemotron.config.loader import Loaded, load_config
+from nemotron.config.secrets import is_secret
+
+__all__ = ["ConfigError", "Loaded", "config_dir", "config_names", "find_config", "is_secret", "load_config"]

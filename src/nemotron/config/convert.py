@@ -1,0 +1,170 @@
+"""Typed values out of a located tree: text from the command line or the environment becomes what the field wants.
+
+A field may have the type str, int, float, bool, `Literal[...]`, `X | None` or another union, `list[X]`,
+`dict[str, X]`, `Any`, or a dataclass of such fields.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, is_dataclass
+from typing import Any, Literal, Union
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.located import Located, plain
+from nemotron.config.schema import join
+from nemotron.errors import did_you_mean
+
+REQUIRED = "???"
+"""OmegaConf's mark of a value that a child config or an override must give."""
+
+
+def convert(hint: Any, node: Located, key: str = "") -> Any:
+    """`node` as a value of type `hint` (a dataclass gives an instance of it).
+
+    Whole numbers are accepted for float fields, `"1e-5"` and `"true"` as text (environment variables are always
+    text), and numbers for text fields, as they were written. Raises ConfigError naming the key, its value, what was
+    expected and where it was written.
+    """
+    if node.value == REQUIRED:
+        raise ConfigError(f"{node.origin}: {key} has no value.", f"Set it: {key}=VALUE.")
+    if hint is Any:
+        return plain(node)
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _member(hint, node, key)
+    if origin is Literal:
+        return _choice(hint, node, key)
+    if is_dataclass(hint) and isinstance(node.value, dict):
+        return _section(hint, node, key)
+    if origin is list and isinstance(node.value, list):
+        return [convert(args[0], child, f"{key}.{index}") for index, child in enumerate(node.value)]
+    if origin is dict and isinstance(node.value, dict):
+        return {name: convert(args[1], child, join(key, name)) for name, child in node.value.items()}
+    value = _SCALARS[hint](node) if hint in _SCALARS else None
+    if value is None and hint is not types.NoneType:
+        raise _mismatch(hint, node, key)
+    return value
+
+
+def _section(schema: Any, node: Located, key: str) -> Any:
+    hints = typing.get_type_hints(schema)
+    values = {name: convert(hints[name], child, join(key, name)) for name, child in node.value.items()}
+    for field in dataclasses.fields(schema):
+        if field.name not in values and field.default is MISSING and field.default_factory is MISSING:
+            missing = join(key, field.name)
+            raise ConfigError(f"{node.origin}: {missing} is required.", f"Set it: {missing}=VALUE.")
+    try:
+        return schema(**values)
+    except ValueError as error:  # a __post_init__ that refuses a combination of values
+        raise ConfigError(f"{key}: {error}" if key else str(error)) from error
+
+
+def _member(hint: Any, node: Located, key: str) -> Any:
+    members = typing.get_args(hint)
+    # The type as written wins: 5 stays an int in `float | int`, and a mistake inside a section is named there.
+    for member in members:
+        if _is_exactly(member, node.value):
+            return convert(member, node, key)
+    for member in members:
+        if member is types.NoneType:
+            continue
+        try:
+            return convert(member, node, key)
+        except ConfigError:
+            continue
+    raise _mismatch(hint, node, key)
+
+
+def _choice(hint: Any, node: Located, key: str) -> Any:
+    choices = typing.get_args(hint)
+    for choice in choices:
+        if node.value == choice and type(node.value) is type(choice):
+            return choice
+        if isinstance(choice, str) and node.text == choice:  # `1` where the choices are texts
+            return choice
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    raise _mismatch(hint, node, key, did_you_mean(str(node.value), texts))
+
+
+def _to_int(node: Located) -> int | None:
+    value = _number(node.value)
+    return int(value) if value is not None and math.isfinite(value) and value == int(value) else None
+
+
+def _to_float(node: Located) -> float | None:
+    value = _number(node.value)
+    return None if value is None else float(value)
+
+
+def _number(value: Any) -> int | float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return value
+    if isinstance(value, str):
+        for parse in (int, float):
+            try:
+                return parse(value)
+            except ValueError:
+                continue
+    return None
+
+
+def _to_bool(node: Located) -> bool | None:
+    if isinstance(node.value, bool):
+        return node.value
+    return {"true": True, "false": False}.get(node.value.lower()) if isinstance(node.value, str) else None
+
+
+def _to_str(node: Located) -> str | None:
+    if isinstance(node.value, bool | int | float):
+        return node.text if node.text is not None else str(node.value)
+    return node.value if isinstance(node.value, str) else None
+
+
+_SCALARS: dict[Any, Callable[[Located], Any]] = {int: _to_int, float: _to_float, bool: _to_bool, str: _to_str}
+
+
+def _is_exactly(hint: Any, value: Any) -> bool:
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in typing.get_args(hint))
+    if is_dataclass(hint):
+        return isinstance(value, dict)
+    return type(value) is (origin or hint)
+
+
+def _mismatch(hint: Any, node: Located, key: str, suggestion: str | None = None) -> ConfigError:
+    match node.value:
+        case dict():
+            value = "a section"
+        case None:
+            value = "null"
+        case str():
+            value = f'"{node.value}"'
+        case _:
+            value = node.text or str(plain(node))
+    hint_text = suggestion or (f"Set its keys: {key}.NAME=VALUE." if _describe(hint) == "a section" else None)
+    return ConfigError(f"{node.origin}: {key or 'the config'} must be {_describe(hint)}, not {value}.", hint_text)
+
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+
+
+def _describe(hint: Any) -> str:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        members = [member for member in args if not (member is int and float in args)]
+        return _either([_describe(member) for member in members])
+    if origin is Literal:
+        return _either([f'"{choice}"' if isinstance(choice, str) else str(choice) for choice in args])
+    if origin is list:
+        return "a list of texts" if args[0] is str else "a list"
+    return _NAMES.get(hint, "a section")
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,0 +1,68 @@
+"""Where config files are: the shipped ones by name, a user's own by path."""
+
+from pathlib import Path
+
+import nemotron
+from nemotron.config.errors import ConfigError
+from nemotron.errors import did_you_mean
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def config_dir() -> Path:
+    """The folder of the shipped configs: `config/` of a source checkout, `nemotron/_config` of an installed wheel."""
+    package = Path(nemotron.__file__).resolve().parent
+    installed = package / "_config"
+    return installed if installed.is_dir() else package.parents[1] / "config"
+
+
+def find_config(name_or_path: str, group: str = "") -> Path:
+    """The file of `tiny` (the shipped `config/<group>/tiny.yaml`) or of `my/run.yaml` (from the working directory).
+
+    Raises ConfigError naming the nearest known config when there is no such file.
+    """
+    known = config_names(group)
+    shipped = config_dir() / group / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    is_path = name_or_path.endswith(_SUFFIXES) or path.parent != Path()
+    for candidate in (path, shipped) if is_path else (shipped,):
+        if candidate.is_file():
+            return candidate.resolve()
+    if is_path:
+        what = "is a folder, not a config file" if path.is_dir() else "does not exist"
+        raise ConfigError(f"The config file {name_or_path} {what}.", _suggest(path.stem, known))
+    raise ConfigError(f'No config is called "{name_or_path}".', _suggest(name_or_path, known))
+
+
+def find_parent(name: str, child: Path, group: str, origin: str) -> Path:
+    """The file that `defaults: [name]` in `child` means: beside `child`, else the shipped one of the same group.
+
+    A file is never its own parent, so a user's `default.yaml` may extend the shipped `default`.
+    """
+    file_name = name if name.endswith(_SUFFIXES) else f"{name}.yaml"
+    places = [child.parent, config_dir() / group]
+    for place in places:
+        path = (place / file_name).resolve()
+        if path.is_file() and path != child:
+            return path
+    known = sorted({path.stem for place in places for path in place.glob("*.yaml")} - {child.stem})
+    raise ConfigError(f'{origin}: there is no config "{name}" to inherit from.', _suggest(name, known))
+
+
+def config_names(group: str = "") -> list[str]:
+    """Names of the shipped configs of a group, sorted."""
+    return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
+
+
+def shown(path: Path) -> str:
+    """`path` as messages show it: `config/tiny.yaml` for a shipped config, else from the working directory if below."""
+    for base, prefix in ((config_dir(), "config"), (Path.cwd(), "")):
+        if path.is_relative_to(base):
+            return str(Path(prefix, path.relative_to(base)))
+    return str(path)
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    near = did_you_mean(name, known)
+    listed = f"Known configs: {', '.join(known)}; or give the path of a .yaml file." if known else None
+    return " ".join(filter(None, [near, listed])) or "Give the path of a .yaml file."

@@ -1,0 +1,56 @@
+"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, `${config_dir:path}`."""
+
+import re
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.files import config_dir
+from nemotron.config.located import Located, leaves, located, plain
+from nemotron.errors import did_you_mean
+
+# OmegaConf's messages for the two common cases, which carry the name only as text.
+_UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
+_MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
+
+
+def resolve(tree: Located) -> Located:
+    """The tree with every interpolation replaced by its value; origins stay those of the line that was written.
+
+    Raises ConfigError naming the key and its origin for a missing key, an unset environment variable or an unknown
+    resolver.
+    """
+    OmegaConf.register_new_resolver("config_dir", lambda path="": str(config_dir() / path), replace=True)
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
+    except OmegaConfBaseException as error:
+        raise _explained(tree, error) from error
+    return _relocate(tree, values)
+
+
+def _relocate(node: Located, value: Any) -> Located:
+    if isinstance(node.value, dict) and isinstance(value, dict):
+        return Located({key: _relocate(child, value[key]) for key, child in node.value.items()}, node.origin)
+    if isinstance(node.value, list) and isinstance(value, list):
+        return Located([_relocate(*pair) for pair in zip(node.value, value, strict=True)], node.origin)
+    return node if value == node.value else located(value, node.origin)
+
+
+def _explained(tree: Located, error: OmegaConfBaseException) -> ConfigError:
+    known = leaves(tree)
+    key = (error.full_key or "").replace("[", ".").replace("]", "")
+    while key and key not in known:  # an element of a list of scalars: the list is the leaf
+        key = key.rpartition(".")[0]
+    node = known.get(key)
+    where, written = (node.origin, f"{key}: {node.value}") if node else ("config", key or "a value")
+    reason = (error.msg or str(error)).splitlines()[0]
+    hint = None
+    if unset := _UNSET_VARIABLE.search(reason):
+        reason = f"the environment variable {unset[1]} is not set"
+        hint = f"Set it (export {unset[1]}=...), or give a default: ${{oc.env:{unset[1]},DEFAULT}}."
+    elif missing := _MISSING_KEY.search(reason):
+        reason = f"there is no key {missing[1]}"
+        hint = did_you_mean(missing[1], known)
+    return ConfigError(f"{where}: {written} cannot be resolved: {reason}.", hint)

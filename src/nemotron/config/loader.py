@@ -1,0 +1,63 @@
+"""From a config's name and the command line's `key=value` to a typed, resolved, explained config."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemotron.config.convert import convert
+from nemotron.config.files import find_config
+from nemotron.config.interpolate import resolve
+from nemotron.config.layers import read_layers
+from nemotron.config.located import DEFAULT, leaves, located, merge
+from nemotron.config.overrides import apply_overrides
+from nemotron.config.schema import as_plain, default_tree, refuse_unknown
+from nemotron.config.secrets import masked
+from nemotron.config.yaml_file import dump_yaml
+
+
+@dataclass(frozen=True)
+class Loaded[T]:
+    """A config and where it came from."""
+
+    config: T
+    """An instance of the schema, every interpolation resolved."""
+    tree: dict[str, Any]
+    """The same as nested dicts, lists and scalars. It may hold secrets: print or write `to_yaml()` instead."""
+    origins: dict[str, str]
+    """Dotted key -> `config/tiny.yaml:12`, "command line" or "default", for every value in `tree`."""
+    name: str
+    """`tiny` for `config/tiny.yaml`."""
+    path: Path
+    """The YAML file itself."""
+
+    def to_yaml(self) -> str:
+        """The resolved config as YAML that `load_config` reads back, secrets shown as `***`."""
+        return dump_yaml(_escaped(masked(self.tree)))
+
+
+def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: str = "", schema: type[T]) -> Loaded[T]:
+    """Load `config/<group>/<name>.yaml` (or a path to a YAML file) with `key=value` overrides on top.
+
+    The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides. Then
+    interpolations are resolved and every value is checked against `schema`, a dataclass (see `convert` for the types
+    it may use). Raises ConfigError, a UserError, for whatever the user got wrong.
+    """
+    path = find_config(name_or_path, group)
+    written = apply_overrides(read_layers(path, group), overrides)
+    refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
+    resolved = resolve(merge(default_tree(schema), written))
+    config = convert(schema, resolved)
+    tree = as_plain(config)
+    where = {key: node.origin for key, node in leaves(resolved).items()}
+    origins = {key: where.get(key, DEFAULT) for key in leaves(located(tree, DEFAULT))}
+    return Loaded(config, tree, origins, path.stem, path)
+
+
+def _escaped(value: Any) -> Any:
+    """Resolved values that happen to contain `${` must not be resolved again when the YAML is loaded."""
+    if isinstance(value, dict):
+        return {key: _escaped(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_escaped(child) for child in value]
+    return value.replace("${", r"\${") if isinstance(value, str) else value

@@ -1,0 +1,72 @@
+"""Config values that remember where they were written, so that every message can say so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """One node of a config tree.
+
+    `value` is a scalar, a dict of key -> Located, or a list of Located. `origin` is `config/tiny.yaml:12`,
+    "command line" or "default". `text` is a scalar as it was written: the revision `0123` must reach a field that
+    wants text with its zero.
+    """
+
+    value: Any
+    origin: str
+    text: str | None = None
+
+
+def located(value: Any, origin: str) -> Located:
+    """Plain nested values as a tree in which every node has the same origin."""
+    if isinstance(value, dict):
+        return Located({str(key): located(child, origin) for key, child in value.items()}, origin)
+    if isinstance(value, list | tuple):
+        return Located([located(child, origin) for child in value], origin)
+    return Located(value, origin)
+
+
+def plain(node: Located) -> Any:
+    """The nested dicts, lists and scalars of a tree, without their origins."""
+    if isinstance(node.value, dict):
+        return {key: plain(child) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(child) for child in node.value]
+    return node.value
+
+
+def merge(base: Located, over: Located) -> Located:
+    """`over` on top of `base`: sections merge key by key; scalars, lists and null replace what was there."""
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    merged = dict(base.value)
+    for key, child in over.value.items():
+        merged[key] = merge(merged[key], child) if key in merged else child
+    return Located(merged, over.origin)
+
+
+def leaves(node: Located, key: str = "") -> dict[str, Located]:
+    """Dotted key -> node for every value a user can set: scalars, and lists of scalars as a whole.
+
+    A list of sections is entered by index (`loss.stages.1.start`), as in an override.
+    """
+    children = children_of(node)
+    if children is None:
+        return {key: node}
+    found: dict[str, Located] = {}
+    for name, child in children:
+        found.update(leaves(child, f"{key}.{name}" if key else name))
+    return found
+
+
+def children_of(node: Located) -> list[tuple[str, Located]] | None:
+    """The named children of a section or of a list of sections; None for a leaf (an empty section is one)."""
+    if isinstance(node.value, dict) and node.value:
+        return list(node.value.items())
+    if isinstance(node.value, list) and any(isinstance(child.value, dict) for child in node.value):
+        return [(str(index), child) for index, child in enumerate(node.value)]
+    return None

@@ -1,0 +1,85 @@
+"""Dataclass trees as the schema of a config: which keys there are, and their defaults.
+
+OmegaConf's structured configs know neither `Literal` nor unions, so this check is our own: small, and with messages
+that say where a key was written. A field typed `dict[str, Any]` is an open section: its keys belong to somebody else
+(Megatron-Bridge) and are not checked here.
+"""
+
+import dataclasses
+import typing
+from dataclasses import MISSING, is_dataclass
+from typing import Any
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.located import DEFAULT, Located, leaves, located
+from nemotron.errors import did_you_mean
+
+
+def known_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every dotted key of a dataclass tree, sections included."""
+    keys = []
+    for name, hint in typing.get_type_hints(schema).items():
+        keys.append(prefix + name)
+        for section in sections_of(hint):
+            keys.extend(known_keys(section, f"{prefix}{name}."))
+    return keys
+
+
+def refuse_unknown(schema: type, tree: Located) -> None:
+    """Raise ConfigError for the first key of `tree` that the schema does not have, naming the nearest that it has."""
+    _refuse_unknown(schema, tree, "", known_keys(schema))
+
+
+def default_tree(schema: type) -> Located:
+    """The schema's own defaults as a tree; fields without a default are absent."""
+    values = {}
+    for field in dataclasses.fields(schema):
+        if field.default is not MISSING:
+            values[field.name] = field.default
+        elif field.default_factory is not MISSING:
+            values[field.name] = field.default_factory()
+    return located({name: as_plain(value) for name, value in values.items()}, DEFAULT)
+
+
+def sections_of(hint: Any) -> list[Any]:
+    """The dataclasses a field of type `hint` may hold: itself, a member of its union, or the element of its list."""
+    if is_dataclass(hint):
+        return [hint]
+    return [section for part in typing.get_args(hint) for section in sections_of(part)]
+
+
+def as_plain(value: Any) -> Any:
+    """Config instances as nested dicts, all else as it is."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, list):
+        return [as_plain(element) for element in value]
+    return value
+
+
+def join(section: str, name: str) -> str:
+    """The dotted key of `name` in `section` ("" is the top)."""
+    return f"{section}.{name}" if section else name
+
+
+def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> None:
+    if isinstance(node.value, list):
+        for element in typing.get_args(hint):
+            for index, child in enumerate(node.value):
+                _refuse_unknown(element, child, f"{key}.{index}", known)
+        return
+    schema = next(iter(sections_of(hint)), None)
+    if schema is None or not isinstance(node.value, dict):
+        return
+    hints = typing.get_type_hints(schema)
+    for name, child in node.value.items():
+        if name not in hints:
+            raise _unknown(join(key, name), child, list(hints), key, known)
+        _refuse_unknown(hints[name], child, join(key, name), known)
+
+
+def _unknown(key: str, node: Located, siblings: list[str], section: str, known: list[str]) -> ConfigError:
+    where = next(iter(leaves(node).values())).origin
+    near = did_you_mean(key, [join(section, name) for name in siblings]) or did_you_mean(key, known)
+    listed = f"Known keys{f' of {section}' if section else ''}: {', '.join(siblings)}."
+    return ConfigError(f'{where}: unknown key "{key}".', near or listed)

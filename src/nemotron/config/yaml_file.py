@@ -1,0 +1,125 @@
+"""YAML as this project reads and writes it: YAML 1.2 scalars, with the line of every value.
+
+PyYAML follows YAML 1.1, where `1e-5` is text, `no` is false, `010` is eight and the Slurm time `04:00:00` is 14400.
+The core schema of YAML 1.2 has none of these surprises. https://yaml.org/spec/1.2.2/#103-core-schema
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.located import Located
+
+_TAG = "tag:yaml.org,2002:"
+_CORE_SCHEMA = [
+    ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
+    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
+    ("int", re.compile(r"^[-+]?[0-9]+(?:_[0-9]+)*$"), list("-+0123456789")),
+    (
+        "float",
+        re.compile(r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:_[0-9]+)*(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan)$"),
+        list("-+0123456789."),
+    ),
+    ("merge", re.compile(r"^<<$"), ["<"]),
+]
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own declaration
+
+
+class _Dumper(yaml.SafeDumper):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own declaration
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+for _name, _pattern, _first in _CORE_SCHEMA:
+    _Loader.add_implicit_resolver(_TAG + _name, _pattern, _first)
+    _Dumper.add_implicit_resolver(_TAG + _name, _pattern, _first)
+# PyYAML's constructor of integers reads a leading zero as octal.
+_Loader.add_constructor(_TAG + "int", lambda _, node: int(node.value))
+
+
+def read_yaml(path: Path, shown: str) -> Located:
+    """The file's content as a located tree (an empty file is an empty section). `shown` is the path in messages.
+
+    Raises ConfigError for a file that is unreadable, no YAML, not a section at its top, or names a key twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"{shown}: cannot be read: {reason}.", "Give a readable YAML file.") from error
+    root = _parse(text, shown)
+    if root is None or root.value is None:
+        return Located({}, shown)
+    if not isinstance(root.value, dict):
+        raise ConfigError(f"{root.origin}: a config must be `key: value` lines at its top level.")
+    return root
+
+
+def parse_value(text: str, origin: str) -> Located:
+    """The typed value of `text` in `key=text`.
+
+    `[a, b]`, `{a: 1}` and quoted text are YAML; anything else is one scalar, so that `*.jsonl`, `a: b` and `#1` are
+    text here. Nothing after the `=` is empty text; null is written out.
+    """
+    if text[:1] in ("[", "{", '"', "'"):
+        node = _parse(text, origin, one_line=True)
+        assert node is not None
+        return node
+    if not text:
+        return Located("", origin, "")
+    return Located(_scalar(text), origin, text)
+
+
+def dump_yaml(tree: Any) -> str:
+    """Plain nested values as YAML that `read_yaml` reads back to the same values."""
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
+    loader = _Loader(text)
+    try:
+        root = loader.get_single_node()
+        return None if root is None else _locate(loader, root, shown, one_line)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = shown if one_line or mark is None else f"{shown}:{mark.line + 1}"
+        subject = f"{text} is" if one_line else "this is"
+        raise ConfigError(f"{where}: {subject} not valid YAML: {error.problem or error.context}.") from error
+    except yaml.YAMLError as error:  # an unprintable character: no mark, but a position in its text
+        raise ConfigError(f"{shown}: this is not valid YAML: {str(error).splitlines()[0]}.") from error
+    finally:
+        loader.dispose()
+
+
+def _locate(loader: _Loader, node: yaml.Node, shown: str, one_line: bool) -> Located:
+    origin = shown if one_line else f"{shown}:{node.start_mark.line + 1}"
+    if isinstance(node, yaml.MappingNode):
+        _refuse_twice(node)
+        loader.flatten_mapping(node)  # `<<: *anchor`
+        return Located({str(key.value): _locate(loader, child, shown, one_line) for key, child in node.value}, origin)
+    if isinstance(node, yaml.SequenceNode):
+        return Located([_locate(loader, child, shown, one_line) for child in node.value], origin)
+    return Located(loader.construct_object(node), origin, str(node.value))
+
+
+def _refuse_twice(node: yaml.MappingNode) -> None:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        if key.value in seen and key.value != "<<":
+            problem = f'the key "{key.value}" is already set in line {seen[key.value]}'
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+        seen[key.value] = key.start_mark.line + 1
+
+
+def _scalar(text: str) -> Any:
+    loader = _Loader("")
+    tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+    return loader.construct_object(yaml.ScalarNode(tag, text))
