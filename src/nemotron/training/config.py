@@ -1,0 +1,133 @@
+"""What a training YAML may say: the schema of `config/default.yaml`, `lora.yaml` and `tiny.yaml`.
+
+Sections typed as a dataclass are ours and are checked when the file is read. Sections typed `dict` belong to
+Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked against the installed release by
+`recipe.py`, with the same messages, before anything is built.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass
+class RunConfig:
+    """Where this run reads and writes, and on what it runs."""
+
+    data: str = "SFTDataArtifact-sft:latest"
+    """Prepared data: an artifact reference (`name`, `name:alias`, `name:v3`) or the folder data prep wrote."""
+    model: str | None = None
+    """Starting model: an artifact reference. `checkpoint.pretrained_checkpoint` (a path) wins over it."""
+    output_dir: str = "output/sft"
+    """Checkpoints, metrics.jsonl, logs and the resolved config are written below this folder."""
+    artifacts: str = "output/artifacts"
+    """The folder of the artifact records that `data` and `model` refer to."""
+    backend: Literal["auto", "production", "cpu"] = "auto"
+    """`production`: Transformer Engine and Mamba kernels, as in the NeMo container. `cpu`: the same architecture
+    in plain torch. `auto`: `cpu` exactly when there is no CUDA device."""
+    nproc_per_node: int | Literal["auto"] = "auto"
+    """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
+    env: dict[str, Any] = field(default_factory=dict)
+    """What a launched job needs: `container`, the image that a profile without its own uses."""
+
+
+@dataclass
+class RecipeConfig:
+    """Which model is fine-tuned."""
+
+    hf_model: str = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    """A Hugging Face id or folder. Its config.json gives the architecture; its weights are not read."""
+    random_start: int | None = None
+    """A seed: start from random weights made on first use, instead of a checkpoint. For tests and the tiny model."""
+
+
+@dataclass
+class StageConfig:
+    """One stage of the loss."""
+
+    average: Literal["token", "sample"] = "token"
+    """`token`: the average over all supervised tokens of the global batch. `sample`: the average over
+    conversations of each conversation's own average."""
+    start: int | float = 0
+    """When the stage begins: an int counts finished iterations, a float is a fraction of train_iters."""
+
+
+@dataclass
+class LossConfig:
+    """The two-stage loss."""
+
+    stages: list[StageConfig] = field(default_factory=lambda: [StageConfig()])
+    """Stages in order; the first starts at 0."""
+
+
+@dataclass
+class PeftConfig:
+    """Parameter-efficient fine-tuning. Absent: every weight is trained."""
+
+    scheme: Literal["lora", "dora"] = "lora"
+    target_modules: list[str] = field(
+        default_factory=lambda: ["linear_qkv", "linear_proj", "linear_fc1", "linear_fc2", "in_proj", "out_proj"]
+    )
+    dim: int = 32
+    """Rank of the update."""
+    alpha: int = 32
+    """The update is scaled by alpha / dim."""
+    dropout: float = 0.0
+
+
+@dataclass
+class ConvertToHfConfig:
+    """Export to Hugging Face format when training ends."""
+
+    enabled: bool = False
+    output_dir: str | None = None
+    """Where to; default `<run.output_dir>/hf`."""
+
+
+@dataclass
+class SftConfig:
+    """The whole training config."""
+
+    run: RunConfig = field(default_factory=RunConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    peft: PeftConfig | None = None
+    convert_to_hf: ConvertToHfConfig = field(default_factory=ConvertToHfConfig)
+
+    # Megatron-Bridge's own sections, named as in its ConfigContainer.
+    model: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    scheduler: dict[str, Any] = field(default_factory=dict)
+    dataset: dict[str, Any] = field(default_factory=dict)
+    ddp: dict[str, Any] = field(default_factory=dict)
+    dist: dict[str, Any] = field(default_factory=dict)
+    checkpoint: dict[str, Any] = field(default_factory=dict)
+    logger: dict[str, Any] = field(default_factory=dict)
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    rng: dict[str, Any] = field(default_factory=dict)
+    rerun_state_machine: dict[str, Any] = field(default_factory=dict)
+    mixed_precision: dict[str, Any] | str | None = None
+    comm_overlap: dict[str, Any] | None = None
+    profiling: dict[str, Any] | None = None
+    env_vars: dict[str, Any] = field(default_factory=dict)
+
+
+MEGATRON_SECTIONS = (
+    "model",
+    "train",
+    "validation",
+    "optimizer",
+    "scheduler",
+    "dataset",
+    "ddp",
+    "dist",
+    "checkpoint",
+    "logger",
+    "tokenizer",
+    "rng",
+    "rerun_state_machine",
+    "mixed_precision",
+    "comm_overlap",
+    "profiling",
+)

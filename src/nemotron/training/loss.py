@@ -1,0 +1,168 @@
+r"""The two-stage loss, as token weights and a schedule. Plain torch; no Megatron.
+
+Write m_t for the loss mask, l_t for the cross entropy of position t, c for a conversation of the global batch, O_c
+for its supervised positions, B for the conversations that have any, and N for the number of supervised positions.
+The two objectives are
+
+    L_token  = 1/N * sum_t m_t l_t
+    L_sample = 1/|B| * sum_{c in B} 1/|O_c| * sum_{t in O_c} l_t
+
+Megatron divides every gradient of the step by N (`calculate_per_token_loss`, core/distributed/finalize_model_grads.py).
+So both stages return `sum_t w_t l_t` with the same denominator N, and only the weights differ:
+
+    stage "token":   w_t = m_t
+    stage "sample":  w_t = m_t * N / (|B| * |O_c(t)|)
+
+Whatever else shares the gradient buffer (multi-token prediction, the MoE auxiliary loss) is then scaled alike in both
+stages. Returning |B| as the denominator instead would multiply those gradients by N/|B|.
+
+All that a position needs to know of its conversation is 1/|O_c|, its *sample weight*. Summed over a conversation it is
+1, so summed over a batch it is |B|: however the positions of a conversation are spread over context-parallel ranks, no
+conversation is counted twice.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from nemotron.errors import UserError
+from nemotron.training.config import StageConfig
+
+if TYPE_CHECKING:
+    import torch
+
+Average = Literal["token", "sample"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: the average it takes, from which finished iteration on."""
+
+    average: Average
+    start: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The stages in order, as a pure function of the number of finished iterations: a resumed run switches where an
+    uninterrupted one does."""
+
+    stages: tuple[Stage, ...]
+
+    def average_at(self, finished_iterations: int) -> Average:
+        """The average that trains iteration `finished_iterations + 1`."""
+        return next(s.average for s in reversed(self.stages) if finished_iterations >= s.start)
+
+    def describe(self) -> str:
+        """The schedule in words, counting iterations from 1: `token from iteration 1, sample from iteration 31`."""
+        return ", ".join(f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages)
+
+
+def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedule:
+    """Turn `loss.stages` of the YAML into a Schedule for a run of `train_iters` iterations.
+
+    `start` as an int is a number of finished iterations; as a float, a fraction of `train_iters`, rounded to the
+    nearest iteration.
+
+    Raises:
+        UserError: no stage, a first stage that does not start at 0, starts out of order or outside the run.
+    """
+    if not stages:
+        raise UserError("loss.stages is empty.", "Name at least one stage: loss.stages=[{average: token}].")
+    resolved = []
+    for index, stage in enumerate(stages):
+        where = f"loss.stages[{index}].start"
+        if isinstance(stage.start, float):
+            if not 0 <= stage.start < 1:
+                raise UserError(
+                    f"{where} is {stage.start}: a fraction of train_iters must be at least 0 and below 1.",
+                    f"For an iteration, write a whole number: start: {int(stage.start)}.",
+                )
+            start = round(stage.start * train_iters)
+        else:
+            start = stage.start
+        if start < 0:
+            raise UserError(f"{where} is {start}: a stage cannot start before the run.", "Use 0 or more.")
+        if start >= train_iters:
+            raise UserError(
+                f"{where} is {stage.start}, but the run ends after {train_iters} iterations: the stage never starts.",
+                "Start it earlier, or raise train.train_iters.",
+            )
+        resolved.append(Stage(stage.average, start))
+    if resolved[0].start != 0:
+        raise UserError(
+            f"loss.stages[0].start is {stages[0].start}: nothing says how iteration 1 is averaged.",
+            "Let the first stage start at 0.",
+        )
+    for index, (before, after) in enumerate(pairwise(resolved)):
+        if after.start <= before.start:
+            raise UserError(
+                f"loss.stages[{index + 1}] starts at iteration {after.start}, "
+                f"not after loss.stages[{index}] at {before.start}.",
+                "List the stages in the order in which they start, each later than the one before.",
+            )
+    return Schedule(tuple(resolved))
+
+
+def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor":
+    """Which conversation of its pack each position belongs to.
+
+    Args:
+        boundaries: int [n + 1], the cumulative lengths that attention gets (`cu_seqlens`): conversation i holds
+            positions boundaries[i] to boundaries[i+1] - 1. Repeated final values (filler) make empty conversations.
+        length: number of positions of the pack.
+
+    Returns:
+        int64 [length], from 0. Positions at or behind the last boundary (padding) get an index of their own.
+    """
+    import torch
+
+    positions = torch.arange(length, device=boundaries.device)
+    return torch.searchsorted(boundaries[1:].long().contiguous(), positions, right=True)
+
+
+def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "torch.Tensor":
+    """1/|O_c| at each supervised position of conversation c, 0 elsewhere.
+
+    Args:
+        loss_mask: [length], 0 or 1, of any dtype.
+        boundaries: int [n + 1], see `conversation_index`.
+
+    Returns:
+        float32 [length]; positive exactly where `loss_mask` is. Sums to 1 over every conversation that has supervised
+        positions.
+    """
+    import torch
+
+    mask = loss_mask != 0
+    index = conversation_index(boundaries, loss_mask.numel())
+    supervised = torch.zeros(boundaries.numel() + 1, dtype=torch.int64, device=mask.device)
+    supervised.index_add_(0, index, mask.long())
+    return torch.where(mask, 1.0 / supervised[index].clamp(min=1), 0.0).float()
+
+
+@dataclass(frozen=True)
+class BatchTotals:
+    """What the weights need to know of the whole global batch: every micro-batch of every data-parallel rank."""
+
+    supervised_tokens: int
+    """N."""
+    conversations: int
+    """|B|: conversations with at least one supervised token."""
+
+
+def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: Average) -> "torch.Tensor":
+    """The weights w_t of a stage, to be summed against the token losses and divided by N.
+
+    Args:
+        sample_weight: float32, from `sample_weights`, whole or any part of a batch.
+        totals: of the global batch that `sample_weight` belongs to.
+        average: the stage.
+
+    Returns:
+        float32 of the same shape, 0 exactly where `sample_weight` is 0.
+    """
+    if average == "token":
+        return (sample_weight > 0).float()
+    return sample_weight * (totals.supervised_tokens / max(totals.conversations, 1))

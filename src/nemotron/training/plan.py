@@ -1,0 +1,128 @@
+"""What a training run will do, from its config and its data: steps, epochs, tokens, the switch between stages.
+
+Nothing here imports Megatron, so the dry-run is quick and works anywhere.
+"""
+
+import math
+from dataclasses import dataclass
+
+from nemotron.errors import UserError
+from nemotron.training.config import SftConfig
+from nemotron.training.loss import Schedule, resolve_schedule
+from nemotron.training.prepared import PreparedData
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, counted."""
+
+    data: str
+    train_packs: int
+    valid_packs: int
+    pack_size: int
+    global_batch_size: int
+    train_iters: int
+    warmup_iters: int
+    schedule: Schedule
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the train split. An incomplete last batch of an epoch is left out and the order reshuffled."""
+        return self.train_iters / max(1, self.train_packs // self.global_batch_size)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Label and value of each line of the preview."""
+        return [
+            ("data", f"{self.data} ({self.train_packs:,} train and {self.valid_packs:,} valid packs)"),
+            ("pack size", f"{self.pack_size:,} tokens"),
+            ("iterations", f"{self.train_iters:,} of {self.global_batch_size:,} packs ({self.epochs:.2f} epochs)"),
+            ("tokens", f"up to {self.train_iters * self.global_batch_size * self.pack_size:,}"),
+            ("learning-rate warm-up", f"{self.warmup_iters:,} iterations"),
+            ("loss averages over", self.schedule.describe()),
+        ]
+
+
+def make_plan(config: SftConfig, data: PreparedData) -> Plan:
+    """Count a run.
+
+    Raises:
+        UserError: a batch larger than the train split, a pack size that differs from the data's, or a length that does
+            not make sense.
+    """
+    batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
+    train_packs = data.packs["train"]
+    if train_packs < batch:
+        raise UserError(
+            f"train.global_batch_size is {batch}, but the train split of {data.reference} has only {train_packs} packs.",
+            f"Lower it (train.global_batch_size={train_packs}) or prepare more data.",
+        )
+    train_iters = _train_iters(config, batch, train_packs)
+    return Plan(
+        data=data.reference,
+        train_packs=train_packs,
+        valid_packs=data.packs.get("valid", 0),
+        pack_size=_pack_size(config, data),
+        global_batch_size=batch,
+        train_iters=train_iters,
+        warmup_iters=_warmup_iters(config, batch),
+        schedule=resolve_schedule(config.loss.stages, train_iters),
+    )
+
+
+def _train_iters(config: SftConfig, batch: int, train_packs: int) -> int:
+    """Iterations, from the one of train_iters, train_samples and num_epochs that is set; one epoch when none is."""
+    lengths = ("train_iters", "train_samples", "num_epochs")
+    given = {name: config.train[name] for name in lengths if config.train.get(name) is not None}
+    if len(given) > 1:
+        raise UserError(
+            "The length of the run is given more than once: "
+            + ", ".join(f"train.{k}={v}" for k, v in given.items())
+            + ".",
+            "Keep one and set the others to null.",
+        )
+    if "train_iters" in given:
+        return _positive_int(given["train_iters"], "train.train_iters")
+    if "train_samples" in given:
+        samples = _positive_int(given["train_samples"], "train.train_samples")
+        if samples < batch:
+            raise UserError(
+                f"train.train_samples is {samples}, less than one global batch of {batch}.",
+                "Raise it, or lower the batch.",
+            )
+        return samples // batch
+    epochs = given.get("num_epochs", 1)
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs <= 0:
+        raise UserError(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
+    return max(1, round(epochs * (train_packs // batch)))
+
+
+def _warmup_iters(config: SftConfig, batch: int) -> int:
+    """Warm-up in iterations. Given in samples, it is rounded up to whole iterations."""
+    samples = config.scheduler.get("lr_warmup_samples") or 0
+    iters = config.scheduler.get("lr_warmup_iters") or 0
+    if samples and iters:
+        raise UserError(
+            f"The warm-up is given twice: scheduler.lr_warmup_samples={samples} and scheduler.lr_warmup_iters={iters}.",
+            "Keep one and set the other to 0.",
+        )
+    return math.ceil(samples / batch) if samples else iters
+
+
+def _pack_size(config: SftConfig, data: PreparedData) -> int:
+    made_with, asked = data.metadata.get("pack_size"), config.dataset.get("seq_length")
+    if made_with is None and asked is None:
+        raise UserError(
+            f"{data.reference} does not record its pack size.", "Set dataset.seq_length to the pack size of the data."
+        )
+    if made_with is not None and asked is not None and made_with != asked:
+        raise UserError(
+            f"dataset.seq_length is {asked}, but {data.reference} was packed to {made_with} tokens.",
+            f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
+        )
+    return _positive_int(made_with if asked is None else asked, "dataset.seq_length")
+
+
+def _positive_int(value: object, key: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise UserError(f"{key} is {value!r}.", "Use a whole number of at least 1.")
+    return value

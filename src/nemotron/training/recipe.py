@@ -1,0 +1,223 @@
+"""YAML -> Megatron-Bridge `ConfigContainer`.
+
+Megatron-Bridge's own recipe comes first, then every section of the YAML over it, so that no default of the recipe wins
+over a documented value; what differs from the recipe is returned for the log. The few values that depend on the data
+or on the number of ranks are filled in last.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nemotron.errors import UserError
+from nemotron.training import bridge
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan
+from nemotron.training.prepared import PreparedData
+from nemotron.training.sections import Change, assign, check_key, field_types
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
+
+logger = logging.getLogger(__name__)
+
+# Handled here rather than copied: they depend on the data, on the number of ranks or on each other.
+_OWN_KEYS = {
+    "train": {"train_iters", "train_samples", "num_epochs"},
+    "scheduler": {"lr_warmup_iters", "lr_warmup_samples"},
+    "validation": {"eval_iters", "eval_global_batch_size"},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config ready for `finetune()`, and how it differs from the recipe it started from."""
+
+    container: "ConfigContainer"
+    changes: list[Change]
+
+
+def build_recipe(
+    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], pretrained_checkpoint: Path | None
+) -> Recipe:
+    """Build the config of a run.
+
+    Args:
+        config: the YAML, typed.
+        plan, data: what the run will do, and on which packs.
+        origins: dotted key -> where it was written, for messages.
+        pretrained_checkpoint: Megatron checkpoint to start from, or None to leave it to `checkpoint.load`.
+
+    Raises:
+        UserError: a key that Megatron-Bridge does not have, a value that does not fit, or settings that exclude each
+            other.
+    """
+    container = bridge.super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
+    changes = _apply_sections(container, config, origins)
+    if config.peft is not None:
+        settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
+        changes += assign(container.peft, "peft", settings, origins)
+    container.dataset = _dataset(config, plan, data, origins)
+    _fill_in_length(container, config, plan)
+    _fill_in_paths(container, config, data, pretrained_checkpoint)
+    _fill_in_validation(container, config, plan)
+    container.model.seq_length = plan.pack_size
+    # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
+    container.model.calculate_per_token_loss = True
+    container.ddp.average_in_collective = False
+    if container.model.sequence_parallel and container.model.tensor_model_parallel_size == 1:
+        # Megatron refuses the combination, though there is then nothing to divide.
+        logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
+        container.model.sequence_parallel = False
+    container.env_vars = {**(getattr(container, "env_vars", None) or {}), **config.env_vars}
+    return Recipe(container, changes)
+
+
+def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> list[Change]:
+    """Set every section that is copied as it stands; `dataset` is built anew and `mixed_precision` may be a name."""
+    from megatron.bridge.training.comm_overlap import CommOverlapConfig
+    from megatron.bridge.training.config import ProfilingConfig
+    from megatron.bridge.training.mixed_precision import get_mixed_precision_config
+
+    changes = []
+    if isinstance(config.mixed_precision, str):
+        try:
+            container.mixed_precision = get_mixed_precision_config(config.mixed_precision)
+        except ValueError as error:
+            raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
+    elif config.mixed_precision:
+        changes += assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
+    for section, make in (("comm_overlap", CommOverlapConfig), ("profiling", ProfilingConfig)):
+        values = getattr(config, section)
+        if values is not None:
+            if getattr(container, section) is None:
+                setattr(container, section, make(tp_comm_overlap=False) if make is CommOverlapConfig else make())
+            changes += assign(getattr(container, section), section, values, origins)
+    for section in (
+        *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
+        *("checkpoint", "logger", "tokenizer", "rng", "rerun_state_machine"),
+    ):
+        own = _OWN_KEYS.get(section, set())
+        target = getattr(container, section)
+        values = getattr(config, section)
+        changes += assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
+    return changes
+
+
+def _dataset(config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str]) -> Any:
+    from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
+
+    options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
+    known = [f"dataset.{name}" for name in (*field_types(GPTSFTDatasetConfig), "pad_seq_to_mult")]
+    for key in options:
+        check_key(f"dataset.{key}", known, "GPTSFTDatasetConfig", origins)
+    train = data.folder("train")
+    assert train is not None  # find_prepared_data refuses data without training packs
+    return bridge.packed_dataset(train, data.folder("valid"), plan.pack_size, options)
+
+
+def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
+    """Iterations and warm-up, in samples or in iterations: Megatron-Bridge does not allow a mix of the two."""
+    samples = config.train.get("train_samples")
+    scheduler = container.scheduler
+    container.train.train_samples = samples
+    container.train.num_epochs = None
+    container.train.train_iters = None if samples else plan.train_iters
+    warmup_samples = config.scheduler.get("lr_warmup_samples") or plan.warmup_iters * plan.global_batch_size
+    scheduler.lr_warmup_samples = warmup_samples if samples else 0
+    scheduler.lr_warmup_iters = 0 if samples else plan.warmup_iters
+    if plan.warmup_iters < plan.train_iters:
+        return
+    if scheduler.lr_decay_style != "constant":
+        raise UserError(
+            f"The learning rate warms up for {plan.warmup_iters} iterations, but the run has {plan.train_iters}.",
+            "Shorten it with scheduler.lr_warmup_iters or scheduler.lr_warmup_samples, or train longer.",
+        )
+    # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
+    if samples:
+        scheduler.lr_decay_samples = scheduler.lr_decay_samples or warmup_samples + 1
+    else:
+        scheduler.lr_decay_iters = scheduler.lr_decay_iters or plan.warmup_iters + 1
+
+
+def _fill_in_paths(
+    container: "ConfigContainer", config: SftConfig, data: PreparedData, pretrained_checkpoint: Path | None
+) -> None:
+    """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
+    output = Path(config.run.output_dir).absolute()
+    container.checkpoint.save = config.checkpoint.get("save") or str(output / "checkpoints")
+    container.checkpoint.load = config.checkpoint.get("load") or container.checkpoint.save
+    container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
+    container.logger.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
+    container.tokenizer.tokenizer_model = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
+
+
+def tokenizer_of(data: PreparedData) -> str:
+    """The tokenizer that the data was prepared with: the trainer needs its eos id and its vocabulary.
+
+    Raises:
+        UserError: data prep did not record it.
+    """
+    tokenizer = data.metadata.get("tokenizer")
+    model = tokenizer.get("model") if isinstance(tokenizer, dict) else tokenizer
+    if not model:
+        raise UserError(
+            f"{data.reference} does not record its tokenizer.",
+            "Set tokenizer.tokenizer_model to the one it was made with.",
+        )
+    return str(model)
+
+
+def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
+    """Let evaluation fit the valid split: batches of at most the global batch, whole ones, at most the split once."""
+    ranks = data_parallel_size(container)
+    validation = container.validation
+    largest = min(config.validation.get("eval_global_batch_size") or plan.global_batch_size, plan.valid_packs)
+    batch = largest // ranks * ranks
+    if batch == 0:
+        if plan.valid_packs:
+            logger.warning(
+                "The valid split has %d packs, fewer than %d data-parallel ranks: no validation.",
+                plan.valid_packs,
+                ranks,
+            )
+        else:
+            logger.warning("The valid split is empty: no validation.")
+        validation.eval_iters, validation.eval_global_batch_size = 0, ranks
+        return
+    whole_split = plan.valid_packs // batch
+    asked = config.validation.get("eval_iters")
+    validation.eval_iters = whole_split if asked is None else min(asked, whole_split)
+    validation.eval_global_batch_size = batch
+
+
+def data_parallel_size(container: "ConfigContainer") -> int:
+    """Ranks that hold different packs.
+
+    Raises:
+        UserError: the number of ranks is no multiple of what one model replica needs, or the global batch of the
+            data-parallel ranks.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    model = container.model
+    replica = math.prod(
+        (model.tensor_model_parallel_size, model.pipeline_model_parallel_size, model.context_parallel_size)
+    )
+    if world % replica:
+        raise UserError(
+            f"{world} ranks cannot hold replicas of {replica} "
+            f"(tensor {model.tensor_model_parallel_size} x pipeline {model.pipeline_model_parallel_size} "
+            f"x context {model.context_parallel_size} parallel).",
+            f"Start a multiple of {replica} ranks, or lower model.*_parallel_size.",
+        )
+    ranks = world // replica
+    if container.train.global_batch_size % ranks:
+        raise UserError(
+            f"train.global_batch_size={container.train.global_batch_size} is no multiple of {ranks} data-parallel ranks.",
+            f"Use {math.ceil(container.train.global_batch_size / ranks) * ranks}.",
+        )
+    return ranks

@@ -1,0 +1,224 @@
+"""A training run, from its config to its checkpoint: the order in which everything else here is called."""
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemotron import lineage
+from nemotron.config import Loaded
+from nemotron.errors import UserError
+from nemotron.training import bridge
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan, make_plan
+from nemotron.training.prepared import PreparedData, find_prepared_data
+from nemotron.training.resume import check_same_run, finished_iterations, read_records
+
+logger = logging.getLogger(__name__)
+
+OnRecord = Callable[[str, dict[str, Any]], None]
+"""Called as `on_record("start", {"train_iters": n, "finished": k})` once, then with ("train" | "valid", record)."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run made, and where."""
+
+    plan: Plan
+    output_dir: Path
+    checkpoint: Path
+    metrics: Path
+    records: list[dict[str, Any]]
+    """The records of metrics.jsonl, from iteration 1."""
+    validation: list[dict[str, Any]]
+    resumed_from: int
+    """Iterations that were finished before this run; `plan.train_iters` when there was nothing left to do."""
+    artifact: str
+    """The model artifact, as `name:version`."""
+    hf_folder: Path | None
+    """The Hugging Face export, when one was asked for."""
+
+
+def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> TrainResult:
+    """Fine-tune as `loaded` says, or continue where a run in the same folder stopped.
+
+    Under torchrun every rank calls this with the same arguments.
+
+    Args:
+        loaded: the config, with where each value came from.
+        on_record: progress; when given, everything that Megatron prints goes to train.log instead of the terminal.
+
+    Raises:
+        UserError: whatever in the config, the data or the output folder does not fit.
+    """
+    config = loaded.config
+    output = Path(config.run.output_dir).absolute()
+    artifacts = Path(config.run.artifacts)
+    data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)
+    plan = make_plan(config, data)
+    check_same_run(output, config, data)
+    if _rank() == 0:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
+
+    resumed_from = min(finished_iterations(output / "checkpoints"), plan.train_iters)
+    if on_record is not None:
+        on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from})
+    with _quiet(output / "train.log") if on_record is not None else contextlib.nullcontext():
+        if resumed_from < plan.train_iters:
+            _finetune(loaded, plan, data, output, on_record)
+        hf_folder = _export(config, data, output) if config.convert_to_hf.enabled and _rank() == 0 else None
+
+    records = read_records(output / "metrics.jsonl")
+    artifact = _log_model(config, data, output, records) if _rank() == 0 else ""
+    return TrainResult(
+        plan=plan,
+        output_dir=output,
+        checkpoint=output / "checkpoints",
+        metrics=output / "metrics.jsonl",
+        records=records,
+        validation=read_records(output / "validation.jsonl"),
+        resumed_from=resumed_from,
+        artifact=artifact,
+        hf_folder=hf_folder,
+    )
+
+
+def _finetune(
+    loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, output: Path, on_record: OnRecord | None
+) -> None:
+    """Build the Megatron-Bridge config and hand it to `finetune()` with our step."""
+    config = loaded.config
+    bridge.check_release()
+    with _backend(config) as apply_backend:
+        from megatron.bridge.training.finetune import finetune
+
+        from nemotron.training.metrics import MetricsWriter
+        from nemotron.training.recipe import build_recipe
+        from nemotron.training.step import TwoStageStep
+
+        recipe = build_recipe(config, plan, data, loaded.origins, _starting_checkpoint(config, output))
+        apply_backend(recipe.container)
+        for change in recipe.changes:
+            logger.info("%s: %s (the recipe says %s)", change.key, change.ours, change.recipe)
+        step = TwoStageStep(plan.schedule)
+        writer = MetricsWriter(output, step, on_record)
+        try:
+            finetune(recipe.container, step, callbacks=[writer])
+        except (AssertionError, ValueError) as error:
+            if writer.started:
+                raise
+            # Before the first iteration these are Megatron's checks of the config.
+            raise UserError(
+                f"Megatron-Bridge refuses this config: {error}",
+                f"Its own account is at the end of {output / 'train.log'}.",
+            ) from error
+
+
+def uses_cpu_backend(config: SftConfig) -> bool:
+    """Whether the run needs the torch layers: asked for, or no CUDA device and nothing asked."""
+    if config.run.backend != "auto":
+        return config.run.backend == "cpu"
+    import torch
+
+    return not torch.cuda.is_available()
+
+
+@contextlib.contextmanager
+def _backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
+    """Make Megatron importable and runnable here; yields what adapts a ConfigContainer to the backend."""
+    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("MASTER_PORT", _free_port())
+    if not uses_cpu_backend(config):
+        yield lambda container: None
+        return
+    from nemotron.training import cpu
+
+    with cpu.backend():
+        yield cpu.apply
+
+
+def _starting_checkpoint(config: SftConfig, output: Path) -> Path | None:
+    """The Megatron checkpoint to start from: the path given, the artifact given, or random weights made on first use.
+
+    Raises:
+        UserError: none of them is there.
+    """
+    given = config.checkpoint.get("pretrained_checkpoint")
+    if given is not None:
+        path = Path(given)
+        if not path.exists():
+            raise UserError(
+                f"checkpoint.pretrained_checkpoint is {given}, which does not exist.",
+                "Give the folder of a checkpoint.",
+            )
+        return path
+    if config.run.model is not None:
+        artifact = lineage.resolve(
+            config.run.model, Path(config.run.artifacts), hint="Set run.model to a model artifact."
+        )
+        return Path(artifact.path)
+    if config.recipe.random_start is not None:
+        from nemotron.training.start import make_starting_checkpoint
+
+        folder = output.parent / f"start-{config.recipe.random_start}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Under torchrun every rank comes here; one makes it, the others find it made.
+        with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return make_starting_checkpoint(config.recipe.hf_model, folder, seed=config.recipe.random_start)
+    raise UserError(
+        "There is no model to start from.",
+        "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
+    )
+
+
+def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
+    from nemotron.training.export import export_hf
+    from nemotron.training.recipe import tokenizer_of
+
+    folder = Path(config.convert_to_hf.output_dir or output / "hf")
+    export_hf(output / "checkpoints", folder, config.recipe.hf_model, tokenizer_of(data))
+    return folder
+
+
+def _log_model(config: SftConfig, data: PreparedData, output: Path, records: list[dict[str, Any]]) -> str:
+    last = records[-1] if records else {}
+    artifact = lineage.log_artifact(
+        name="ModelArtifact-sft",
+        type="model",
+        path=output / "checkpoints",
+        metadata={key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")},
+        inputs=[data.reference, *([config.run.model] if config.run.model else [])],
+        aliases=["latest"],
+        root=Path(config.run.artifacts),
+    )
+    return f"{artifact.name}:{artifact.version}"
+
+
+@contextlib.contextmanager
+def _quiet(log: Path) -> Iterator[None]:
+    """Send what Python code prints to a log file while somebody else shows progress."""
+    with (
+        log.open("a", encoding="utf-8", buffering=1) as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield
+
+
+def _rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def _free_port() -> str:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])

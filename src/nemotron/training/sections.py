@@ -1,0 +1,148 @@
+"""Putting YAML values onto Megatron-Bridge's config objects, with the checks that a typed config would give.
+
+Megatron-Bridge's dataclasses accept any attribute silently, so a misspelt key would do nothing. Here a key must be a
+field of the object, and a value must fit the field's annotation.
+"""
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nemotron.errors import UserError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting of the recipe that the YAML replaced."""
+
+    key: str
+    recipe: Any
+    ours: Any
+
+
+def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> list[Change]:
+    """Set `values` on the dataclass instance `target`.
+
+    Args:
+        target: a Megatron-Bridge config object, changed in place.
+        section: its name in the YAML, for messages.
+        values: field name -> value as YAML gives it. Names of torch dtypes and of enum members are converted.
+        origins: dotted key -> where the value was written ("config/default.yaml:12", "command line").
+
+    Returns:
+        What changed, in order.
+
+    Raises:
+        UserError: a key that is no field, or a value that does not fit.
+    """
+    hints = field_types(type(target))
+    changes = []
+    for key, raw in values.items():
+        dotted = f"{section}.{key}"
+        check_key(dotted, (f"{section}.{name}" for name in hints), type(target).__name__, origins)
+        value = _convert(raw, hints[key], dotted, origins)
+        old = getattr(target, key)
+        if old != value:
+            changes.append(Change(dotted, old, value))
+        setattr(target, key, value)
+    return changes
+
+
+def check_key(dotted: str, known: typing.Iterable[str], owner: str, origins: Mapping[str, str]) -> None:
+    """Refuse a dotted key that is none of `known`, naming the nearest.
+
+    Raises:
+        UserError: as said.
+    """
+    known = list(known)
+    if dotted not in known:
+        raise UserError(
+            f"{_where(dotted, origins)}: {dotted} is not a setting of Megatron-Bridge's {owner}.",
+            did_you_mean(dotted, known) or f"Its settings are listed by: help(megatron.bridge) -> {owner}.",
+        )
+
+
+def field_types(owner: type) -> dict[str, Any]:
+    """Field name -> resolved annotation, or Any where it cannot be resolved (annotations under TYPE_CHECKING)."""
+    try:
+        hints = typing.get_type_hints(owner)
+    except (NameError, TypeError):
+        hints = {}
+    return {field.name: hints.get(field.name, Any) for field in dataclasses.fields(owner)}
+
+
+def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> Any:
+    """`value` as the annotation wants it; UserError when no reading of the annotation fits."""
+    options = _alternatives(hint)
+    for option in options:
+        fits, converted = _fit(value, option)
+        if fits:
+            return converted
+    wanted = " or ".join(dict.fromkeys(_name(option) for option in options))
+    suggestion = None
+    choices = [str(choice) for option in options for choice in _choices(option)]
+    if isinstance(value, str) and choices:
+        suggestion = did_you_mean(value, choices)
+    raise UserError(
+        f"{_where(dotted, origins)}: {dotted} is {value!r}, which is not {wanted}.", suggestion or f"Use {wanted}."
+    )
+
+
+def _fit(value: Any, option: Any) -> tuple[bool, Any]:
+    """Whether `value` fits one alternative of an annotation, and the value to set."""
+    origin = typing.get_origin(option)
+    if option is Any or (origin is None and not isinstance(option, type)):
+        return True, value
+    if origin is typing.Literal:
+        return value in typing.get_args(option), value
+    plain = origin or option
+    if plain is torch.dtype:
+        dtype = getattr(torch, value, None) if isinstance(value, str) else value
+        return isinstance(dtype, torch.dtype), dtype
+    if isinstance(plain, type) and issubclass(plain, enum.Enum):
+        known = plain.__members__
+        return (value in known, known.get(value)) if isinstance(value, str) else (isinstance(value, plain), value)
+    if plain is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number, float(value) if number else value
+    if plain is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    if plain is tuple and isinstance(value, list):
+        return True, tuple(value)
+    if plain in (bool, str, list, dict, type(None)):
+        return isinstance(value, plain), value
+    # Paths, callables, config objects: YAML cannot spell them; strings go through and Megatron judges them.
+    return True, value
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [inner for option in typing.get_args(hint) for inner in _alternatives(option)]
+    return [hint]
+
+
+def _choices(option: Any) -> list[Any]:
+    if typing.get_origin(option) is typing.Literal:
+        return list(typing.get_args(option))
+    if isinstance(option, type) and issubclass(option, enum.Enum):
+        return list(option.__members__)
+    return []
+
+
+def _name(option: Any) -> str:
+    if choices := _choices(option):
+        return " or ".join(repr(choice) for choice in choices)
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", list: "a list"}
+    words |= {dict: "a mapping", type(None): "null", torch.dtype: "a torch dtype such as bfloat16"}
+    plain = typing.get_origin(option) or option
+    return words.get(plain, getattr(plain, "__name__", str(plain)))
+
+
+def _where(dotted: str, origins: Mapping[str, str]) -> str:
+    return origins.get(dotted, "config")

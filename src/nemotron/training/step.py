@@ -1,0 +1,190 @@
+"""The forward step handed to Megatron-Bridge's `finetune()`: the two-stage loss, and MTP on supervised tokens only.
+
+It follows `megatron.bridge.training.gpt_step.forward_step` and differs in two places:
+
+- Before the first micro-batch of a step it reads all of the step's loss masks, adds up two numbers over the
+  data-parallel group (N and |B| of `loss.py`), and weighs each position by its conversation. Megatron-Bridge makes this
+  possible: with the "batch" dataloader each rank receives its whole share of the global batch at once, as a fresh
+  iterator over micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
+- It passes the loss mask to the model. The stock step does not, and Megatron-Core's `process_mtp_loss`
+  (core/transformer/multi_token_prediction.py) then trains on prompts and padding.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.bridge.training.gpt_step import get_batch
+from megatron.bridge.training.losses import masked_next_token_loss
+from megatron.bridge.training.state import GlobalState
+from megatron.bridge.training.utils.flop_utils import accumulate_flops_metadata, get_model_chunk_vp_stage
+from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
+from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
+from megatron.core.utils import get_model_config
+
+from nemotron.training.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
+
+Batch = dict[str, Any]
+
+
+class TwoStageStep:
+    """`forward_step_func` for `finetune()`: called once per micro-batch and model chunk.
+
+    Attributes:
+        totals: of the global batch whose micro-batches are being (or were last) handed out.
+        average: the stage that trains, or trained, it.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        # One entry per model chunk (virtual pipeline stage): the iterator last seen, and its weighted micro-batches.
+        # Megatron makes new iterators for every step, in training and in evaluation; a new one means a new step.
+        self._source: dict[int, Any] = {}
+        self._weighted: dict[int, Iterator[Batch]] = {}
+        self.totals = BatchTotals(0, 0)
+        self.average: Average = "token"
+
+    def __call__(self, state: GlobalState, data_iterator: Any, model: Any, return_schedule_plan: bool = False):
+        """Run one micro-batch forward.
+
+        Args:
+            state: Megatron-Bridge's global state; `train_state.step` is the number of finished iterations.
+            data_iterator: micro-batches of this rank's share of the global batch, or None on pipeline stages without
+                data.
+            model: the model chunk.
+            return_schedule_plan: asked for by overlap_moe_expert_parallel_comm, which Megatron-Bridge does not combine
+                with packed sequences.
+
+        Returns:
+            The model's output (token losses, float [1, tokens], on the last pipeline stage) and the function that turns
+            it into (summed loss, number of supervised tokens, reported sums).
+        """
+        if return_schedule_plan:
+            raise NotImplementedError(
+                "model.overlap_moe_expert_parallel_comm drops the pack boundaries, so conversations would attend to "
+                "each other. Set it to false."
+            )
+        config = get_model_config(model)
+        groups = get_pg_collection(model)
+        chunk = get_model_chunk_vp_stage(model)
+        uses_mtp = bool(getattr(config, "mtp_num_layers", None))
+
+        state.timers("batch-generator", log_level=2).start()
+        micro_batches = self._weighted_micro_batches(state, data_iterator, chunk or 0, groups.dp)
+        tokens, labels, weights, attention_mask, position_ids, packing = get_batch(
+            micro_batches, state.cfg, uses_mtp, pg_collection=groups, vp_stage=chunk
+        )
+        state.timers("batch-generator").stop()
+
+        boundaries = None if packing is None or groups.cp.size() > 1 else packing.get("cu_seqlens_q")
+        accumulate_flops_metadata(
+            state, tokens, vp_stage=chunk, config_seq_len=config.seq_length, cu_seqlens=boundaries
+        )
+        inputs = {
+            "input_ids": tokens,
+            "position_ids": position_ids,
+            "attention_mask": attention_mask,
+            "labels": labels,
+            "loss_mask": None if weights is None else (weights > 0).float(),
+        }
+        if packing is not None:
+            # Mamba layers build their sequence index from total_tokens; without it state leaks across conversations.
+            visible = tokens if tokens is not None else labels
+            packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
+            inputs["packed_seq_params"] = get_packed_seq_params(packing)
+        mtp_before = _mtp_loss_so_far()
+        output = model(**inputs)
+        return output, partial(self._loss, state, weights, _mtp_loss_since(mtp_before))
+
+    def _weighted_micro_batches(
+        self, state: GlobalState, data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
+    ) -> Iterator[Batch] | None:
+        """The step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
+
+        On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
+        `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are no part of
+        that group.
+        """
+        if data_iterator is None:
+            return None
+        if self._source.get(chunk) is data_iterator:
+            return self._weighted[chunk]
+        micro_batches = [_with_sample_weights(batch) for batch in data_iterator]
+        counts = torch.zeros(2, dtype=torch.float64)
+        for batch in micro_batches:
+            counts[0] += (batch["loss_mask"] > 0).sum()
+            # Sample weights sum to 1 over each conversation.
+            counts[1] += batch["loss_mask"].double().sum()
+        counts = counts.cuda()
+        torch.distributed.all_reduce(counts, group=data_parallel)
+        supervised_tokens, conversations = counts.tolist()
+        self.totals = BatchTotals(round(supervised_tokens), round(conversations))
+        self.average = self._schedule.average_at(state.train_state.step)
+        self._source[chunk] = data_iterator
+        self._weighted[chunk] = iter(micro_batches)
+        return self._weighted[chunk]
+
+    def _loss(
+        self, state: GlobalState, weights: torch.Tensor, mtp_losses: torch.Tensor | None, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Megatron's loss function for one micro-batch, on the last pipeline stage.
+
+        Args:
+            state: for the NaN and spike checks it configures.
+            weights: float32 sample weights [1, tokens].
+            mtp_losses: this micro-batch's mean MTP loss per depth, or None without MTP or in evaluation.
+            output: float [1, tokens], the cross entropy of each position.
+
+        Returns:
+            The weighted sum of token losses; N of this micro-batch; and pairs (sum, count) that Megatron adds up over
+            micro-batches and data- and context-parallel ranks before it divides.
+        """
+        checks = state.cfg.rerun_state_machine
+        trained, _, _ = masked_next_token_loss(
+            token_weights(weights, self.totals, self.average),
+            output,
+            check_for_nan_in_loss=checks.check_for_nan_in_loss,
+            check_for_spiky_loss=checks.check_for_spiky_loss,
+        )
+        with torch.no_grad():
+            losses, flat = output.view(-1).float(), weights.view(-1)
+            mask = (flat > 0).float()
+            tokens = mask.sum()
+            report = {
+                "lm loss": torch.stack([trained.detach(), tokens]),
+                "token loss": torch.stack([(losses * mask).sum(), tokens]),
+                # Sample weights sum to 1 over each conversation, so this is (sum of averages, conversations).
+                "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
+            }
+            if mtp_losses is not None:
+                for depth, loss in enumerate(mtp_losses, start=1):
+                    report[f"mtp_{depth} loss"] = torch.stack([loss * tokens, tokens])
+        return trained, tokens.to(torch.int), report
+
+
+def _with_sample_weights(batch: Batch) -> Batch:
+    """A copy of a micro-batch (one pack) whose loss mask, int64 [1, tokens], is replaced by its sample weights."""
+    # Where conversations are padded for context parallelism, the physical boundaries are the padded ones.
+    boundaries = batch.get("cu_seqlens_q_padded")
+    if boundaries is None:
+        boundaries = batch["cu_seqlens_q"]
+    if batch["loss_mask"].size(0) != 1:
+        raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
+    return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries[0])[None]}
+
+
+def _mtp_loss_so_far() -> torch.Tensor | None:
+    """Megatron's running sum of MTP losses, [depths]: each micro-batch adds its mean over supervised targets."""
+    values = MTPLossLoggingHelper.tracker.get("loss_values")
+    return None if values is None else values.clone()
+
+
+def _mtp_loss_since(before: torch.Tensor | None) -> torch.Tensor | None:
+    """What one forward pass added to that sum: its own mean loss per depth, or None when it added nothing."""
+    values = MTPLossLoggingHelper.tracker.get("loss_values")
+    if values is None:
+        return None
+    added = values.clone() if before is None else values - before
+    return added if torch.is_grad_enabled() else None
