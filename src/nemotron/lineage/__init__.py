@@ -1,0 +1,14 @@
+"""Which data a model was trained on, and from what that data was made: files first, Weights & Biases on top.
+
+    data = log_artifact(name="SFTDataArtifact-sft", type="dataset", path=splits, root=root, aliases=["tiny"])
+    resolve("SFTDataArtifact-sft:tiny", root).path  # the splits folder
+
+Records are JSON files below a root folder (`run.artifacts`, default `$NEMOTRON_ARTIFACTS` or `output/artifacts`) and a
+manifest in the artifact's own folder. No account or service is needed.
+"""
+
+from nemotron.lineage.artifact import Artifact
+from nemotron.lineage.log import log_artifact
+from nemotron.lineage.resolve import ArtifactError, resolve
+
+__all__ = ["Artifact", "ArtifactError", "log_artifact", "resolve"]
