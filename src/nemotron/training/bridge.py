@@ -59,7 +59,7 @@ def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
     except (OSError, ValueError) as error:
         raise UserError(
             f"No model config could be read for recipe.hf_model={hf_model!r}: {_first_line(error)}",
-            "Name a folder with a config.json, or a Hugging Face id that this machine can reach (set HF_TOKEN if gated).",
+            "Name a folder with a config.json, or a Hugging Face id that this machine can reach (HF_TOKEN, if gated).",
         ) from error
     finally:
         recipes.NEMOTRON_3_SUPER_HF_MODEL_ID = original

@@ -46,14 +46,14 @@ def make_plan(config: SftConfig, data: PreparedData) -> Plan:
     """Count a run.
 
     Raises:
-        UserError: a batch larger than the train split, a pack size that differs from the data's, or a length that does
-            not make sense.
+        UserError: a batch larger than the train split, a pack size that differs from the data's, or a length that
+            makes no sense.
     """
     batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
     train_packs = data.packs["train"]
     if train_packs < batch:
         raise UserError(
-            f"train.global_batch_size is {batch}, but the train split of {data.reference} has only {train_packs} packs.",
+            f"train.global_batch_size is {batch}, but {data.reference} has only {train_packs} training packs.",
             f"Lower it (train.global_batch_size={train_packs}) or prepare more data.",
         )
     train_iters = _train_iters(config, batch, train_packs)

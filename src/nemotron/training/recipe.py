@@ -217,7 +217,7 @@ def data_parallel_size(container: "ConfigContainer") -> int:
     ranks = world // replica
     if container.train.global_batch_size % ranks:
         raise UserError(
-            f"train.global_batch_size={container.train.global_batch_size} is no multiple of {ranks} data-parallel ranks.",
+            f"train.global_batch_size={container.train.global_batch_size} does not divide among {ranks} replicas.",
             f"Use {math.ceil(container.train.global_batch_size / ranks) * ranks}.",
         )
     return ranks

@@ -104,8 +104,8 @@ class TwoStageStep:
         """The step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
 
         On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
-        `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are no part of
-        that group.
+        `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are not part
+        of that group.
         """
         if data_iterator is None:
             return None
