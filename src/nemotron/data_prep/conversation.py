@@ -1,0 +1,268 @@
+"""One input row -> a normalised conversation, or the named reason why it cannot be trained on.
+
+Chat data comes in dialects: text as a list of parts, tool arguments as JSON text or as an object, `developer` for
+`system`, `null` for nothing. Everything after this module sees one form only:
+
+    {"role": "system" | "user" | "tool",  "content": str, ...}
+    {"role": "assistant", "content": str, "reasoning_content"?: str, "tool_calls"?: [...], "train"?: False}
+
+with each tool call `{"id"?, "type": "function", "function": {"name": str, "arguments": dict}}`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import blake2b
+from typing import Any, NoReturn
+
+import orjson
+
+Message = dict[str, Any]
+Tool = dict[str, Any]
+
+
+class DropReason(StrEnum):
+    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> "DropReason":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+    BAD_JSON = "bad_json", "the line is not valid JSON"
+    NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
+    NO_MESSAGES = "no_messages", "the messages field is missing, empty or not a list"
+    BAD_MESSAGE = "bad_message", "a message is not an object"
+    BAD_ROLE = "bad_role", "a message's role is missing or unknown"
+    BAD_CONTENT = "bad_content", "a message's content (or reasoning) is missing or is not text"
+    BAD_TOOL_CALLS = "bad_tool_calls", "an assistant's tool_calls are not a list of named functions"
+    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON or not an object"
+    BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
+    BAD_TRAIN_FLAG = "bad_train_flag", "a message's train is not true/false, or its weight is not 0/1"
+    NO_ASSISTANT_TURN = "no_assistant_turn", "no message is an assistant's, so there is nothing to learn"
+    NO_TRAINED_TURN = "no_trained_turn", "every assistant turn is marked as context only (train: false, weight: 0)"
+    TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
+    TEMPLATE_MISMATCH = (
+        "template_mismatch",
+        "the chat template does not show where the assistant's text begins and ends",
+    )
+
+
+class RowError(Exception):
+    """A row that cannot be trained on: dropped and counted under `reason`; `detail` names the offending value."""
+
+    def __init__(self, reason: DropReason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A normalised conversation (see the module's docstring). Treat the messages and tools as read-only."""
+
+    messages: list[Message]
+    tools: list[Tool] | None = None
+
+
+def parse_row(row: object, messages_field: str = "messages", tools_field: str = "tools") -> Conversation:
+    """The normalised conversation of one decoded JSON row.
+
+    `messages_field` and `tools_field` name the row's fields. Another row format (ShareGPT, prompt/completion) would
+    be turned into OpenAI messages here, before anything below looks at them.
+
+    Raises RowError when the row cannot be trained on.
+    """
+    if not isinstance(row, dict):
+        raise RowError(DropReason.NOT_AN_OBJECT, f"the row is {_kind(row)}")
+    raw = row.get(messages_field)
+    if not isinstance(raw, list) or not raw:
+        found = f"is {_kind(raw)}" if messages_field in row else f"is missing; the row has {_quoted(row)}"
+        raise RowError(DropReason.NO_MESSAGES, f'"{messages_field}" {found}')
+    messages = [_message(message, position) for position, message in enumerate(raw)]
+    assistants = [message for message in messages if message["role"] == "assistant"]
+    if not assistants:
+        roles = dict.fromkeys(message["role"] for message in messages)
+        raise RowError(DropReason.NO_ASSISTANT_TURN, f"the roles are {_quoted(roles)}")
+    if not any(is_trained(message) for message in assistants):
+        raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(assistants)} assistant messages are context only")
+    return Conversation(messages, _tools(row.get(tools_field), tools_field))
+
+
+def is_trained(message: Message) -> bool:
+    """Whether a normalised message is an assistant's to learn from, rather than context only."""
+    return message["role"] == "assistant" and "train" not in message
+
+
+def content_hash(conversation: Conversation) -> bytes:
+    """16 bytes that equal for equal normalised messages and tools, whatever the order of keys in the input row.
+
+    Splits and exact deduplication rest on it: BLAKE2b over canonical JSON.
+    """
+    content = {"messages": conversation.messages, "tools": conversation.tools}
+    try:
+        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return blake2b(canonical, digest_size=16).digest()
+
+
+_ROLES = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+
+def _message(raw: object, position: int) -> Message:
+    """Message number `position` of a row, normalised."""
+    if not isinstance(raw, dict):
+        raise RowError(DropReason.BAD_MESSAGE, f"message {position} is {_kind(raw)}")
+    role = raw.get("role")
+    normal_role = _ROLES.get(role) if isinstance(role, str) else None
+    if normal_role is None:
+        shown = json.dumps(role)[:40] if "role" in raw else "missing"
+        raise RowError(DropReason.BAD_ROLE, f"message {position}: the role is {shown}, not one of {_quoted(_ROLES)}")
+
+    where = f"message {position} ({role})"
+    content = raw.get("content")
+    message: Message = {"role": normal_role, "content": content if isinstance(content, str) else _text(content, where)}
+    if normal_role == "assistant":
+        _add_assistant_fields(message, raw, where)
+    # Unlike null, a missing content mostly means that the text sits under another name: an empty turn would hide that.
+    if "content" not in raw and not ("reasoning_content" in message or "tool_calls" in message):
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has no content; it has {_quoted(raw)}")
+    for name in ("name", "tool_call_id"):
+        if isinstance(raw.get(name), str):
+            message[name] = raw[name]
+    return message
+
+
+def _add_assistant_fields(message: Message, raw: Message, where: str) -> None:
+    """Reasoning, tool calls and the train flag of an assistant's message, each only if it says something."""
+    if reasoning := _text(raw.get("reasoning_content"), f"{where}: reasoning_content"):
+        message["reasoning_content"] = reasoning
+    calls = raw.get("tool_calls")
+    if calls is None and raw.get("function_call") is not None:  # OpenAI's form before tool_calls
+        calls = [raw["function_call"]]
+    if calls is not None and not isinstance(calls, list):
+        raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: tool_calls is {_kind(calls)}")
+    if calls:
+        message["tool_calls"] = [_tool_call(call, where) for call in calls]
+    if not _wants_training(raw, where):
+        message["train"] = False
+
+
+def _text(content: object, where: str) -> str:
+    """Content as one text: null is empty, text parts are concatenated as they stand."""
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return ""
+    if not isinstance(content, list):
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has {_kind(content)} for content")
+    return "".join(_part_text(part, where) for part in content)
+
+
+def _part_text(part: object, where: str) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict):
+        kind, text = part.get("type", "text"), part.get("text")
+        if kind in ("text", "input_text", "output_text") and isinstance(text, str):
+            return text
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part of type {json.dumps(kind)[:40]}, not text")
+    raise RowError(DropReason.BAD_CONTENT, f"{where} has {_kind(part)} for a content part")
+
+
+def _wants_training(raw: Message, where: str) -> bool:
+    train, weight = raw.get("train"), raw.get("weight")
+    if train is not None and not isinstance(train, bool):
+        raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where}: train is {_kind(train)}")
+    if weight is not None and (not isinstance(weight, int | float) or weight not in (0, 1)):
+        raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where}: weight is {json.dumps(weight, default=str)[:40]}")
+    return train is not False and weight != 0
+
+
+def _tool_call(raw: object, where: str) -> dict[str, Any]:
+    """A call `{"id", "type", "function": {"name", "arguments"}}`, or the bare `{"name", "arguments"}`."""
+    function = raw.get("function", raw) if isinstance(raw, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(raw, dict) or not isinstance(function, dict) or not isinstance(name, str) or not name:
+        raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: a tool call names no function")
+    call: dict[str, Any] = {"id": raw["id"]} if isinstance(raw.get("id"), str) else {}
+    arguments = _tool_arguments(function.get("arguments"), f"{where}: the arguments of {name}")
+    return {**call, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _tool_arguments(raw: object, where: str) -> dict[str, Any]:
+    def refuse(problem: str) -> NoReturn:
+        raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} {problem}")
+
+    arguments = _decode(raw, refuse) if isinstance(raw, str) else raw
+    if arguments is None:
+        return {}
+    if not isinstance(arguments, dict):
+        refuse(f"are {_kind(arguments)}, not an object")
+    return arguments
+
+
+def _tools(raw: object, field: str) -> list[Tool] | None:
+    """The tool descriptions as given (their extra keys are shown to the model), or None for no tools."""
+
+    def refuse(problem: str) -> NoReturn:
+        raise RowError(DropReason.BAD_TOOLS, f'"{field}" {problem}')
+
+    tools = _decode(raw, refuse) if isinstance(raw, str) else raw
+    if tools is None or tools == []:
+        return None
+    if not isinstance(tools, list):
+        refuse(f"is {_kind(tools)}, not a list")
+    for position, tool in enumerate(tools):
+        function = tool.get("function", tool) if isinstance(tool, dict) else None
+        name = function.get("name") if isinstance(function, dict) else None
+        if not isinstance(name, str) or not name:
+            refuse(f"[{position}] names no function")
+    return tools
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+# The standard decoder rather than orjson: it keeps integers beyond 64 bits, which are rendered digit by digit.
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decode(text: str, refuse: Callable[[str], NoReturn]) -> object:
+    """JSON inside a JSON string. Unlike the row, it was not decoded strictly yet: half an emoji is refused here."""
+    try:
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        refuse("hold half of a surrogate pair, which is no text")
+    except (ValueError, RecursionError) as error:
+        refuse(f"are broken JSON: {error}")
+    return value
+
+
+def _kind(value: object) -> str:
+    """What a JSON value is, in words."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
+    if value == [] or value == "":
+        return "empty"
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _quoted(names: Any) -> str:
+    """The first few of `names`, for a message."""
+    shown = list(names)
+    return ", ".join(json.dumps(name) for name in shown[:8]) + (", ..." if len(shown) > 8 else "")
