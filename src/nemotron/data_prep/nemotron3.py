@@ -16,9 +16,6 @@ from nemotron.data_prep.reasoning import NO_THINKING, THINK, history_content, ne
 ASSISTANT = "<|im_start|>assistant\n"
 END = "<|im_end|>\n"
 
-# The beginnings of an assistant's turn that the generation prompt writes, so that the model never has to.
-_OPENINGS = (f"{THINK}\n", NO_THINKING, THINK)
-
 _TOOLS_BEFORE = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
 _TOOLS_AFTER = """
 </tools>
@@ -94,9 +91,18 @@ def _assistant_turn(message: Message, is_history: bool) -> tuple[str, str]:
     content = newest_content(message)
     calls = message.get("tool_calls")
     content = history_content(content, bool(calls)) if is_history else content.strip()
-    opening = next((opening for opening in _OPENINGS if content.startswith(opening)), "")
+    opening = _opening(content)
     calls = "\n" + "".join(map(_tool_call, calls)) if calls else ""
     return ASSISTANT + opening, f"{content[len(opening) :]}{calls}{END}"
+
+
+def _opening(content: str) -> str:
+    """What the generation prompt writes of an assistant's content, so that the model never has to."""
+    if not content.startswith(THINK):
+        return ""  # think tags written elsewhere in the content, or a thought closed but never opened
+    if content.startswith(NO_THINKING):
+        return NO_THINKING
+    return f"{THINK}\n" if content.startswith("\n", len(THINK)) else THINK
 
 
 def _tool_call(call: dict[str, Any]) -> str:
