@@ -1,0 +1,39 @@
+"""Launching stages elsewhere, and on this machine.
+
+    profile = load_profile("YOUR-CLUSTER")                    # a table of env.toml
+    stages = [prep_stage(loaded_prep), sft_stage(loaded_sft)]  # in order; the second needs the first to succeed
+    preview(stages, profile, attached=True)                   # --dry-run
+    submission = submit(stages, profile, attached=True)       # --run; with attached=False, --batch
+    exit_code = follow(submission, on_output=write)           # --run only
+
+NeMo-Run is imported by `preview` and `submit`, not here.
+"""
+
+from nemotron.launch.env_file import ProfileError, find_env_file
+from nemotron.launch.follow import JobState, follow
+from nemotron.launch.local import local_processes, torchrun
+from nemotron.launch.preview import Preview, preview
+from nemotron.launch.profiles import Profile, load_profile, shared_environment
+from nemotron.launch.stages import Stage, prep_stage, sft_stage
+from nemotron.launch.submit import Job, LaunchError, Submission, submit
+
+__all__ = [
+    "Job",
+    "JobState",
+    "LaunchError",
+    "Preview",
+    "Profile",
+    "ProfileError",
+    "Stage",
+    "Submission",
+    "find_env_file",
+    "follow",
+    "load_profile",
+    "local_processes",
+    "prep_stage",
+    "preview",
+    "sft_stage",
+    "shared_environment",
+    "submit",
+    "torchrun",
+]

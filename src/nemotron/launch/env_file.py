@@ -1,0 +1,112 @@
+"""Reading `env.toml`: finding it, typing its values, and saying on which line a mistake stands."""
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from nemotron.errors import UserError, did_you_mean
+
+FILE_NAME = "env.toml"
+FILE_VARIABLE = "NEMOTRON_ENV_FILE"
+
+_EXPECTED = {bool: "true or false", int: "a whole number", str: "text in quotes"}
+
+
+class ProfileError(UserError):
+    """A mistake in env.toml, or a profile that is not there. The message names the file and the line."""
+
+
+def find_env_file(start: Path | None = None) -> Path | None:
+    """$NEMOTRON_ENV_FILE, or the nearest env.toml from `start` (default: the working directory) upwards."""
+    if named := os.environ.get(FILE_VARIABLE):
+        if not Path(named).is_file():
+            raise ProfileError(f"{FILE_VARIABLE} names {named}, which is not a file.", "Correct or unset it.")
+        return Path(named)
+    start = (start or Path.cwd()).resolve()
+    return next((path for folder in (start, *start.parents) if (path := folder / FILE_NAME).is_file()), None)
+
+
+class EnvFile:
+    """A parsed env.toml: `tables` maps each table's name to its plain values."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines = path.read_text(encoding="utf-8").splitlines()
+        try:
+            self.tables: dict[str, Any] = tomllib.loads("\n".join(self._lines))
+        except tomllib.TOMLDecodeError as error:
+            raise ProfileError(f"{path} is not TOML: {error}.", "Texts need quotes, lists need brackets.") from error
+        for key, value in self.tables.items():
+            if not isinstance(value, dict):
+                place = self.place(key)
+                raise ProfileError(f"{place}: {key} stands outside every table.", "Put it below a [PROFILE] line.")
+
+    def place(self, key: str, table: str = "") -> str:
+        """`path:line` of a key, or of the table itself when `key` is empty.
+
+        TOML parsers do not report positions, so the line is looked up in the text.
+        """
+        here = ""
+        for number, line in enumerate(self._lines, 1):
+            if header := re.match(r"\s*\[([^\[\]]+)\]", line):
+                here = re.sub(r"[\"'\s]", "", header[1])
+                if here == ".".join(filter(None, [table, key])):
+                    return f"{self.path}:{number}"
+            elif key and here == table and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+                return f"{self.path}:{number}"
+        return str(self.path)
+
+    def typed(self, kind: Any, key: str, table: str) -> Any:
+        """The value of a key as `kind`: str, int, bool, Literal, a tuple or dict of str, or an optional one of them.
+
+        A whole number is taken for text too (`mem = 0`). ProfileError naming the line for anything else.
+        """
+        value = self.table(table)[key]
+        hint = None
+        if get_origin(kind) is Literal:
+            if value in get_args(kind):
+                return value
+            expected, hint = f"one of {', '.join(get_args(kind))}", did_you_mean(str(value), get_args(kind))
+        elif get_origin(kind) is tuple:
+            if isinstance(value, list) and all(isinstance(part, str) for part in value):
+                return tuple(value)
+            expected = "a list of texts in brackets"
+        elif get_origin(kind) is dict:
+            if isinstance(value, dict) and all(isinstance(part, str | int | float) for part in value.values()):
+                return {name: _as_text(part) for name, part in value.items()}
+            expected = 'a table like { NAME = "value" }'
+        else:
+            wanted = next(part for part in _EXPECTED if kind is part or part in get_args(kind))
+            if wanted is str and type(value) is int:
+                return str(value)
+            if type(value) is wanted:
+                return value
+            expected = _EXPECTED[wanted]
+        raise ProfileError(f"{self.place(key, table)}: {key} = {_shown(key, value)} should be {expected}.", hint)
+
+    def refuse_unknown(self, table: str, known: Iterable[str]) -> None:
+        """ProfileError for the first key of a table that is not one of `known`."""
+        known = list(known)
+        for key in self.table(table):
+            if key not in known:
+                hint = did_you_mean(key, known) or f"Keys of [{table}]: {', '.join(known)}."
+                raise ProfileError(f"{self.place(key, table)}: [{table}] has no key {key}.", hint)
+
+    def table(self, name: str) -> dict[str, Any]:
+        """A table by its name, or a table in a table as `parent.child`."""
+        if name in self.tables:
+            return self.tables[name]
+        parent, _, child = name.rpartition(".")
+        return self.tables[parent][child]
+
+
+def _as_text(value: str | int | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _shown(key: str, value: Any) -> str:
+    """A value in a message; tables may hold secrets, so only their size is told."""
+    return f"a table of {len(value)}" if isinstance(value, dict) else repr(value)

@@ -1,0 +1,182 @@
+"""Waiting for a submission: its output as it is written, its jobs' states, its exit code.
+
+NeMo-Run's own attached mode asks `sacct` for the state of a job and cancels the job when that does not answer, which
+is the rule on a cluster without accounting; and it copies the whole log on each look. So this asks `scontrol`, which
+every Slurm has, and reads only what is new.
+"""
+
+import base64
+import os
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nemotron.launch.package import LAUNCH_SCRIPT
+from nemotron.launch.submit import Job, LaunchError, Submission
+
+_FINAL = {
+    "COMPLETED",
+    "FAILED",
+    "CANCELLED",
+    "TIMEOUT",
+    "NODE_FAIL",
+    "OUT_OF_MEMORY",
+    "BOOT_FAIL",
+    "DEADLINE",
+    "PREEMPTED",
+}
+_BYTES_PER_LOOK = 1 << 20
+_LOST_AFTER = 30
+"""Looks without an answer before a job counts as lost: a busy controller and a dropped connection are routine."""
+
+
+@dataclass(frozen=True)
+class JobState:
+    """What Slurm says of a job."""
+
+    name: str
+    """Slurm's word: PENDING, RUNNING, COMPLETED, FAILED, ..."""
+    reason: str = ""
+    """Why it waits or failed, Slurm's word; "" when there is nothing to say."""
+    exit_code: int = 0
+    """Of the batch script; 128 + the signal's number when one ended it. Never 0 for a job that failed."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.name in _FINAL
+
+
+def follow(
+    submission: Submission,
+    *,
+    on_output: Callable[[str], object],
+    on_state: Callable[[Job, JobState], object] = lambda job, state: None,
+    interval: float = 5.0,
+) -> int:
+    """Wait for every job, handing on its output and each change of its state; the first failure's exit code, or 0.
+
+    A local profile's stages run now, writing to this terminal themselves; the first that fails is the last to run.
+    For Slurm, an interrupt (Ctrl-C) leaves the jobs running. `interval`: seconds between looks. LaunchError when
+    Slurm no longer knows a job.
+    """
+    if submission.tunnel is None:
+        return _run_locally(submission, on_state)
+    for job in submission.jobs:
+        state = _follow_job(submission.tunnel, job, on_output, on_state, interval)
+        if state.exit_code:
+            return state.exit_code
+    return 0
+
+
+def _run_locally(submission: Submission, on_state: Callable[[Job, JobState], object]) -> int:
+    for job in submission.jobs:
+        on_state(job, JobState("RUNNING"))
+        secret = submission.profile.for_stage(job.stage).secret_env_vars
+        command = ["bash", os.path.join(job.folder, "code", LAUNCH_SCRIPT)]
+        code = subprocess.run(command, env=os.environ | secret, check=False).returncode
+        code = 128 - code if code < 0 else code
+        on_state(job, JobState("FAILED" if code else "COMPLETED", exit_code=code))
+        if code:
+            return code
+    return 0
+
+
+def _follow_job(
+    tunnel: Any,
+    job: Job,
+    on_output: Callable[[str], object],
+    on_state: Callable[[Job, JobState], object],
+    interval: float,
+) -> JobState:
+    log = _Log(tunnel, job.log)
+    last = None
+    while True:
+        state = _patient_state(tunnel, job, interval)  # before the log: what a finished job wrote is all there
+        if (state.name, state.reason) != last:
+            last = (state.name, state.reason)
+            on_state(job, state)
+        for text in log.read(to_the_end=state.is_final):
+            on_output(text)
+        if state.is_final:
+            break
+        time.sleep(interval)
+    if state.exit_code and not log.offset:  # it failed before the stage began: the batch script knows why
+        for text in _Log(tunnel, job.batch_log).read(to_the_end=True):
+            on_output(text)
+    return state
+
+
+def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
+    for _ in range(_LOST_AFTER):
+        if state := job_state(tunnel, job.id):
+            return state
+        time.sleep(interval)
+    raise LaunchError(
+        f"Slurm no longer tells the state of job {job.id} ({job.stage}).", f"Its log, on the cluster: {job.log}"
+    )
+
+
+def job_state(tunnel: Any, job_id: str) -> JobState | None:
+    """The state of a job, or None when Slurm does not answer now.
+
+    The controller forgets a job minutes after its end; from then on only the accounting knows it.
+    """
+    answer = _ask(tunnel, f"scontrol show job -o {job_id}")
+    if name := re.search(r"\bJobState=(\w+)", answer):
+        reason, code = re.search(r"\bReason=(\S+)", answer), re.search(r"\bExitCode=(\d+):(\d+)", answer)
+        return _state(name[1], reason[1] if reason else "", code)
+    answer = _ask(tunnel, f"sacct -X -n -P -o State,ExitCode -j {job_id}")
+    if name := re.match(r"(\w+)[^|]*\|(\d+):(\d+)", answer):
+        return _state(name[1], "", re.search(r"(\d+):(\d+)", answer))
+    return None
+
+
+def _state(name: str, reason: str, code: re.Match[str] | None) -> JobState:
+    status, signal = (int(code[1]), int(code[2])) if code else (0, 0)
+    exit_code = status or (128 + signal if signal else 0)
+    if name in _FINAL - {"COMPLETED"}:
+        exit_code = exit_code or 1
+    return JobState(name, "" if reason == "None" else reason, exit_code)
+
+
+class _Log:
+    """What is new in a growing file, whichever file of `pattern` it is in.
+
+    The files of a pattern are read as one, in the order of their names: a job that Slurm restarts writes another.
+    """
+
+    def __init__(self, tunnel: Any, pattern: str) -> None:
+        self.offset = 0
+        """Bytes read."""
+        self._tunnel = tunnel
+        folder, _, names = pattern.rpartition("/")
+        self._files = f"{shlex.quote(folder)}/{names}"
+        self._pending = b""
+
+    def read(self, *, to_the_end: bool) -> Iterator[str]:
+        """What is new, in whole lines; `to_the_end`: with what follows the last line break, too."""
+        while new := self._next_bytes():
+            self.offset += len(new)
+            lines, newline, self._pending = (self._pending + new).rpartition(b"\n")
+            if newline:
+                yield (lines + newline).decode(errors="replace")
+        if to_the_end and self._pending:
+            yield self._pending.decode(errors="replace")
+            self._pending = b""
+
+    def _next_bytes(self) -> bytes:
+        """Base64 carries them: a connection decodes what it returns, and a block may end within a character."""
+        part = f"tail -c +{self.offset + 1} | head -c {_BYTES_PER_LOOK} | base64 -w 0"
+        return base64.b64decode(_ask(self._tunnel, f"cat {self._files} 2>/dev/null | {part}"))
+
+
+def _ask(tunnel: Any, command: str) -> str:
+    """The output of a command on the cluster; "" when it fails or the connection does."""
+    try:
+        return tunnel.run(command, hide=True, warn=True, in_stream=False).stdout
+    except (OSError, EOFError):
+        return ""

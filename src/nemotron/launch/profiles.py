@@ -1,0 +1,184 @@
+"""Profiles: the tables of `env.toml` that say where jobs run."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from nemotron.config import is_secret
+from nemotron.errors import did_you_mean
+from nemotron.launch.env_file import FILE_NAME, FILE_VARIABLE, EnvFile, ProfileError, find_env_file
+
+STAGES = ("prep", "sft")
+"""Stages that a profile may treat differently, each in a table of its own: `[NAME.prep]`, `[NAME.sft]`."""
+
+# Tables that are not profiles, and the environment variables that their keys become.
+_SHARED = {
+    "wandb": {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY"},
+    "artifacts": {"root": "NEMOTRON_ARTIFACTS"},
+}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One table of env.toml. Field names are the keys of the file, up to the last four."""
+
+    executor: Literal["slurm", "local"]
+
+    # What to ask Slurm for. None leaves the choice to the cluster.
+    account: str | None = None
+    partition: str | None = None
+    run_partition: str | None = None
+    """Partition of attached jobs (--run), where it is not `partition`."""
+    batch_partition: str | None = None
+    """Partition of detached jobs (--batch), where it is not `partition`."""
+    nodes: int = 1
+    ntasks_per_node: int | None = None
+    """Training processes per node. Default: `gpus_per_node`, or 1."""
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    mem: str | None = None
+    time: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gres: str | None = None
+    exclusive: bool = False
+    additional_parameters: dict[str, str] = field(default_factory=dict)
+    """Any other option of sbatch, its name with underscores: `{ reservation = "sft" }`."""
+    srun_args: tuple[str, ...] = ()
+    """Further options of the srun that starts the stage, each complete: `["--cpu-bind=none"]`."""
+
+    # What the job finds.
+    container_image: str | None = None
+    """Image for pyxis. None: the config's (`run.env.container`). "none": no container, whatever the config says."""
+    mounts: tuple[str, ...] = ()
+    """`source:target[:options]` for the container."""
+    workdir: str | None = None
+    """Folder that relative paths of a config start from. Default: the current one, or `remote_job_dir` over ssh."""
+    python: str | None = None
+    """Interpreter. Default: `python`; without container and ssh, the one that is running now."""
+    startup_commands: tuple[str, ...] = ()
+    """Shell lines run once per node before the stage."""
+    env_vars: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Names of further variables of the submitting environment that the job gets as secrets."""
+
+    # How to reach the cluster.
+    tunnel: Literal["local", "ssh"] = "local"
+    """`local`: sbatch runs on this machine. `ssh`: on `host`."""
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    """Private key file."""
+    remote_job_dir: str | None = None
+    """Folder for the scripts, code and logs of jobs. Default, without ssh: `output` in the current folder."""
+
+    # Not keys of the file.
+    name: str = ""
+    """The table's name."""
+    source: Path = Path(FILE_NAME)
+    """The file."""
+    secret_env_vars: dict[str, str] = field(default_factory=dict, repr=False)
+    """Those of `env_vars` whose names say that they are secret."""
+    stage_overrides: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    """What `[NAME.prep]` and `[NAME.sft]` change."""
+
+    def for_stage(self, stage: str) -> "Profile":
+        """This profile with the changes of its table for `stage`; a stage's env_vars are added to the profile's."""
+        changes = dict(self.stage_overrides.get(stage, {}))
+        for key in ("env_vars", "secret_env_vars"):
+            changes[key] = getattr(self, key) | changes.get(key, {})
+        return replace(self, **changes)
+
+    @property
+    def processes_per_node(self) -> int:
+        """Training processes on each node."""
+        return self.ntasks_per_node or self.gpus_per_node or 1
+
+
+_NOT_KEYS = ("name", "source", "secret_env_vars", "stage_overrides")
+_KEYS: dict[str, Any] = {key: kind for key, kind in get_type_hints(Profile).items() if key not in _NOT_KEYS}
+# All stages of one submission go to one cluster.
+_PROFILE_ONLY = ("executor", "tunnel", "host", "user", "port", "identity", "remote_job_dir")
+
+
+def load_profile(name: str, start: Path | None = None) -> Profile:
+    """The profile `name` of the env.toml in reach. ProfileError when file or profile is missing or mistaken."""
+    path = find_env_file(start)
+    if path is None:
+        raise ProfileError(
+            f"The profile {name} is looked up in {FILE_NAME}, and there is none here or in a folder above.",
+            f"Copy env.toml.example to {FILE_NAME} and edit it, or set {FILE_VARIABLE} to the path of one.",
+        )
+    file = EnvFile(path)
+    known = [table for table in file.tables if table not in _SHARED]
+    if name not in known:
+        listed = f"Profiles in {path}: {', '.join(known)}." if known else f"{path} has no profile yet."
+        raise ProfileError(f"There is no profile {name}.", " ".join(filter(None, [did_you_mean(name, known), listed])))
+    return _read_profile(file, name)
+
+
+def shared_environment(start: Path | None = None) -> dict[str, str]:
+    """What `[wandb]` and `[artifacts]` set, as the environment variables that configs read; {} without an env.toml."""
+    path = find_env_file(start)
+    return _read_shared(EnvFile(path)) if path else {}
+
+
+def _read_shared(file: EnvFile) -> dict[str, str]:
+    environment = {}
+    for table, variables in _SHARED.items():
+        if table in file.tables:
+            file.refuse_unknown(table, variables)
+            environment |= {variables[key]: file.typed(str, key, table) for key in file.tables[table]}
+    return environment
+
+
+def _read_profile(file: EnvFile, name: str) -> Profile:
+    stages = [stage for stage in STAGES if isinstance(file.tables[name].get(stage), dict)]
+    file.refuse_unknown(name, [*_KEYS, *STAGES])
+    values = _read_keys(file, name, skip=stages)
+    if "executor" not in values:
+        place = file.place("", name)
+        raise ProfileError(f"{place}: [{name}] does not say its executor.", 'Add executor = "slurm", or "local".')
+    values["env_vars"] = _read_shared(file) | values.get("env_vars", {})
+    overrides = {}
+    for stage in stages:
+        file.refuse_unknown(f"{name}.{stage}", [key for key in _KEYS if key not in _PROFILE_ONLY])
+        overrides[stage] = _read_keys(file, f"{name}.{stage}")
+    profile = Profile(name=name, source=file.path, stage_overrides=overrides, **values)
+    _check(file, profile, name)
+    for stage in stages:
+        _check(file, profile.for_stage(stage), f"{name}.{stage}")
+    return profile
+
+
+def _read_keys(file: EnvFile, table: str, skip: Sequence[str] = ()) -> dict[str, Any]:
+    values = {key: file.typed(_KEYS[key], key, table) for key in file.table(table) if key not in skip}
+    if variables := values.get("env_vars"):
+        for variable in variables:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
+                place = file.place("env_vars", table)
+                raise ProfileError(f"{place}: an environment variable cannot be called {variable}.", "Rename it.")
+        values["secret_env_vars"] = {key: value for key, value in variables.items() if is_secret(key)}
+        values["env_vars"] = {key: value for key, value in variables.items() if not is_secret(key)}
+    return values
+
+
+def _check(file: EnvFile, profile: Profile, table: str) -> None:
+    """What a key's type does not say."""
+    for key in ("nodes", "ntasks_per_node", "cpus_per_task"):
+        count = getattr(profile, key)
+        if count is not None and count < 1:
+            raise ProfileError(f"{file.place(key, table)}: {key} = {count} should be at least 1.")
+    for mount in profile.mounts:
+        source, _, target = mount.partition(":")
+        if not source or not target or re.search(r"[\s,]", mount):
+            place = file.place("mounts", table)
+            raise ProfileError(f'{place}: the mount "{mount}" cannot be used.', "Write it as source:target.")
+    needed = [key for key in ("host", "user", "remote_job_dir") if not getattr(profile, key)]
+    if profile.tunnel == "ssh" and needed:
+        place = file.place("tunnel", table)
+        raise ProfileError(f'{place}: tunnel = "ssh" needs {", ".join(needed)} too.', f"Add them to [{table}].")

@@ -1,0 +1,78 @@
+"""What is launched: a stage is one of the two scripts with its resolved config."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nemotron
+from nemotron.config import Loaded, config_dir, is_secret
+from nemotron.errors import UserError
+
+PACKAGE = Path(nemotron.__file__).resolve().parent
+PREP_SCRIPT = Path("recipes/super3/stage1_sft/data_prep.py")
+TRAIN_SCRIPT = Path("recipes/super3/stage1_sft/train.py")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One job to launch. Build it with `prep_stage` or `sft_stage`."""
+
+    name: str
+    """`prep` or `sft`: names the job, its folder and its log."""
+    script: Path
+    """The script, relative to the package's folder."""
+    config: Mapping[str, Any]
+    """The resolved config, as the script will load it; free of secrets."""
+    distributed: bool
+    """Whether torchrun starts it, on every node; otherwise it is one process on one node."""
+    processes_per_node: int | None = None
+    """Overrides the profile's number."""
+    container: str | None = None
+    """The image for a profile that names none."""
+
+
+def prep_stage(loaded: Loaded[Any]) -> Stage:
+    """Data prep with this config. UserError when a value in it is a secret."""
+    return Stage("prep", PREP_SCRIPT, _portable(loaded), distributed=False)
+
+
+def sft_stage(loaded: Loaded[Any]) -> Stage:
+    """Training with this config. UserError when a value in it is a secret."""
+    run = loaded.tree["run"]
+    processes = None if run["nproc_per_node"] == "auto" else run["nproc_per_node"]
+    container = run["env"].get("container")
+    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), True, processes, container)
+
+
+def _portable(loaded: Loaded[Any]) -> dict[str, Any]:
+    """The config as it can be written to a file and read on another machine.
+
+    Paths into the shipped config folder become `${config_dir:...}`, since that folder travels with the job.
+    """
+    for key, origin in loaded.origins.items():
+        value = _lookup(loaded.tree, key)
+        if isinstance(value, str) and value and is_secret(key):
+            raise UserError(
+                f"{origin}: {key} holds a secret, and a job's config is written to disk.",
+                "Put it in an environment variable, and name the variable under secrets in the profile.",
+            )
+    return _relocated(loaded.tree, str(config_dir()))
+
+
+def _lookup(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree[part] if isinstance(tree, Mapping) and part in tree else None
+    return tree
+
+
+def _relocated(value: Any, shipped: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _relocated(child, shipped) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_relocated(child, shipped) for child in value]
+    if not isinstance(value, str):
+        return value
+    if value == shipped or value.startswith(shipped + "/"):
+        return f"${{config_dir:{value[len(shipped) + 1 :]}}}"
+    return value.replace("${", r"\${")  # a resolved value is not to be resolved again

@@ -1,0 +1,1 @@
+"""The scripts that jobs run, by model and stage."""
