@@ -1,0 +1,91 @@
+"""Core attention over packed conversations with torch's scaled_dot_product_attention."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.process_groups_config import ProcessGroupCollection
+from megatron.core.transformer import TransformerConfig
+from megatron.core.transformer.enums import AttnMaskType
+from torch import Tensor, nn
+
+
+class PackedAttention(nn.Module):
+    """TEDotProductAttention for causal self-attention: plain batches (sbhd) and packs (thd). No parameters.
+
+    A pack is attended one conversation at a time. That costs the sum of the squared conversation lengths instead of
+    the squared pack length, and no mask of pack length squared is ever held.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        layer_number: int,
+        attn_mask_type: AttnMaskType,
+        attention_type: str,
+        attention_dropout: float | None = None,
+        softmax_scale: float | None = None,
+        cp_comm_type: str | None = None,
+        pg_collection: ProcessGroupCollection | None = None,
+    ) -> None:
+        super().__init__()
+        unsupported = {
+            "context_parallel_size": config.context_parallel_size != 1,
+            "window_size": config.window_size is not None,
+            "softmax_type": config.softmax_type != "vanilla",
+            "apply_query_key_layer_scaling": config.apply_query_key_layer_scaling,
+            "attn_mask_type": attn_mask_type != AttnMaskType.causal,
+        }
+        if any(unsupported.values()):
+            names = ", ".join(name for name, bad in unsupported.items() if bad)
+            raise NotImplementedError(
+                f"Attention without Transformer Engine does not support this setting of: {names}."
+            )
+        self.scale = softmax_scale or 1 / math.sqrt(config.kv_channels)
+        self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Tensor | None,
+        attn_mask_type: AttnMaskType | None = None,
+        attention_bias: Tensor | None = None,
+        packed_seq_params: PackedSeqParams | None = None,
+    ) -> Tensor:
+        """Causal attention; key and value may have fewer heads than query (grouped-query attention).
+
+        A plain batch is [tokens, batch, heads, head size] and gives [tokens, batch, heads * head size]. A pack is
+        [tokens, heads, head size] and gives [tokens, heads * head size]. As in Transformer Engine, `attention_mask`
+        is not read when the mask is causal.
+        """
+        if packed_seq_params is None:
+            return self._attend(*(t.transpose(0, 1) for t in (query, key, value))).transpose(0, 1).flatten(-2)
+        lengths = segment_lengths(packed_seq_params, query.shape[0])
+        segments = zip(query.split(lengths), key.split(lengths), value.split(lengths), strict=True)
+        return torch.cat([self._attend(*(t.unsqueeze(0) for t in qkv)).squeeze(0) for qkv in segments]).flatten(-2)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """All [batch, tokens, heads, head size]."""
+        output = F.scaled_dot_product_attention(
+            *(t.transpose(1, 2) for t in (query, key, value)),
+            is_causal=True,
+            dropout_p=self.dropout if self.training else 0.0,
+            scale=self.scale,
+            enable_gqa=query.shape[2] != key.shape[2],
+        )
+        return output.transpose(1, 2)
+
+
+def segment_lengths(packed: PackedSeqParams, tokens: int) -> list[int]:
+    """Lengths of the sequences of a pack, in order; they sum to `tokens`.
+
+    Boundaries are where sequences lie in memory (`cu_seqlens_q_padded` where sequences are padded), as for `seq_idx`
+    in PackedSeqParams. Tokens after the last boundary are padding and form a sequence of their own; repeated
+    boundaries, which the collator uses as filler, hold no tokens.
+    """
+    padded = packed.cu_seqlens_q_padded
+    boundaries = [*(packed.cu_seqlens_q if padded is None else padded).flatten().tolist(), tokens]
+    return [end - start for start, end in zip(boundaries, boundaries[1:], strict=False) if end > start]

@@ -1,0 +1,81 @@
+"""Torch counterparts of the Transformer Engine layers that Megatron has no plain version of.
+
+Their parameters have the names Transformer Engine's have, and carry the same marks for Megatron's gradient reduction:
+`sequence_parallel` (sum the gradient over tensor-parallel ranks, each of which saw part of the sequence) and
+`allreduce` (reduce over data-parallel, not expert-data-parallel, ranks).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from megatron.core.transformer import TransformerConfig
+from megatron.core.transformer.utils import ensure_metadata_has_dp_cp_group, make_sharded_tensors_for_checkpoint
+from megatron.core.utils import get_tensor_model_parallel_group_if_none
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """TENorm for `normalization="RMSNorm"`."""
+
+    def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        if config.normalization != "RMSNorm" or config.layernorm_zero_centered_gamma:
+            raise NotImplementedError("The torch layers know RMSNorm with weights around one, nothing else.")
+        self.eps = eps
+        self.weight = nn.Parameter(
+            torch.ones(hidden_size, device=torch.cuda.current_device(), dtype=config.params_dtype)
+        )
+        self.weight.sequence_parallel = config.sequence_parallel
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: [..., hidden_size]."""
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class ReplicatedLinear(nn.Module):
+    """TELinear with `parallel_mode="duplicated"`: a linear layer whole on every rank (the MoE latent projections)."""
+
+    # Megatron-Bridge asks this of modules it does not know: copy the weight to every rank, do not split it.
+    tensor_model_parallel = False
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        config: TransformerConfig,
+        init_method: Callable[[Tensor], Any],
+        bias: bool,
+        parallel_mode: str,
+        skip_bias_add: bool = False,
+        skip_weight_param_allocation: bool = False,
+        is_expert: bool = False,
+        name: str | None = None,
+    ) -> None:
+        super().__init__()
+        if parallel_mode != "duplicated" or bias or skip_weight_param_allocation or is_expert:
+            raise NotImplementedError(f"ReplicatedLinear {name or ''}: only a plain duplicated linear without bias.")
+        self.weight = nn.Parameter(
+            torch.empty(output_size, input_size, device=torch.cuda.current_device(), dtype=config.params_dtype)
+        )
+        if config.perform_initialization:
+            init_method(self.weight)
+        self.weight.allreduce = True
+        self.weight.sequence_parallel = config.sequence_parallel
+
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
+        """x: [..., input_size] -> [..., output_size], and no bias."""
+        return F.linear(x, self.weight), None
+
+    def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None) -> dict:
+        """The checkpoint entry: one copy, whatever the number of ranks holding it."""
+        return make_sharded_tensors_for_checkpoint(
+            self.state_dict(prefix="", keep_vars=True),
+            prefix,
+            {},
+            sharded_offsets,
+            tp_group=get_tensor_model_parallel_group_if_none(None),
+            dp_cp_group=ensure_metadata_has_dp_cp_group(metadata)["dp_cp_group"],
+        )

@@ -1,0 +1,168 @@
+"""The two mamba_ssm kernels that Megatron's MambaMixer calls, in plain torch, for packed sequences.
+
+MambaMixer is torch around two names: a gated RMSNorm, and `mamba_split_conv1d_scan_combined` (depthwise causal
+convolution, then the state-space scan). Both honour `seq_idx`, so neither the convolution window nor the state
+crosses from one conversation of a pack into the next. Everything here runs on whatever device its inputs are on.
+
+The scan is the chunked form of structured state-space duality (Dao and Gu 2024, "Transformers are SSMs", section 6):
+quadratic inside chunks of `chunk_size` tokens, a recurrence over chunk states between them, so memory and time grow
+linearly with the sequence.
+
+Shapes use  b: batch, l: tokens, h: heads, p: head size, g: groups, n: state size, r = h / g: heads per group,
+c: chunks, and i or j: a token's place in its chunk (output and input).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GatedRMSNorm(nn.Module):
+    """`mamba_ssm.ops.triton.layernorm_gated.RMSNorm`: RMS norm over groups of `group_size` channels, optionally gated.
+
+    With a gate z, `norm(x * silu(z))`, or `norm(x) * silu(z)` when `norm_before_gate`. Computed in float32.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        eps: float = 1e-5,
+        group_size: int | None = None,
+        norm_before_gate: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(hidden_size, device=device, dtype=dtype))
+        self.eps = eps
+        self.group_size = group_size or hidden_size
+        self.norm_before_gate = norm_before_gate
+
+    def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
+        """x and z: [..., hidden_size]; the result has x's shape and type."""
+        y = x.float()
+        if z is not None and not self.norm_before_gate:
+            y = y * F.silu(z.float())
+        y = F.rms_norm(y.unflatten(-1, (-1, self.group_size)), (self.group_size,), eps=self.eps).flatten(-2)
+        y = y * self.weight.float()
+        if z is not None and self.norm_before_gate:
+            y = y * F.silu(z.float())
+        return y.to(x.dtype)
+
+
+def split_conv1d_scan_combined(
+    zxbcdt: Tensor,
+    conv1d_weight: Tensor,
+    conv1d_bias: Tensor,
+    dt_bias: Tensor,
+    A: Tensor,
+    D: Tensor,
+    chunk_size: int,
+    *,
+    headdim: int,
+    ngroups: int = 1,
+    seq_idx: Tensor | None = None,
+    activation: str = "silu",
+    norm_before_gate: bool = False,
+) -> Tensor:
+    """`mamba_ssm.ops.triton.ssd_combined.mamba_split_conv1d_scan_combined`, with the arguments MambaMixer passes.
+
+    zxbcdt: [b, l, 2 h p + 2 g n + h], the input projection: gate z, then x, B and C, then dt.
+    conv1d_weight: [h p + 2 g n, width]; conv1d_bias: [h p + 2 g n]; dt_bias, A (negative) and D: [h].
+    seq_idx: [b, l] int, non-decreasing along l: which sequence of the pack each token belongs to; None: one sequence.
+
+    Returns the gated scan `y * silu(z)`, [b, l, h p], in the type of zxbcdt. The norm after it is MambaMixer's own.
+    """
+    if activation not in ("silu", "swish") or norm_before_gate:
+        raise NotImplementedError(f"Mamba with activation {activation!r}, norm_before_gate={norm_before_gate}")
+    heads, inner = A.shape[0], A.shape[0] * headdim
+    states = (conv1d_weight.shape[0] - inner) // 2  # g n
+    z, xbc, dt = zxbcdt.split([inner, inner + 2 * states, heads], dim=-1)
+    x, b, c = F.silu(causal_conv1d(xbc, conv1d_weight, conv1d_bias, seq_idx)).split([inner, states, states], dim=-1)
+    y = chunked_scan(
+        x.unflatten(-1, (heads, headdim)).float(),
+        F.softplus(dt.float() + dt_bias),
+        A,
+        b.unflatten(-1, (ngroups, -1)).float(),
+        c.unflatten(-1, (ngroups, -1)).float(),
+        D.float(),
+        chunk_size,
+        seq_idx,
+    )
+    return y.flatten(-2).to(z.dtype) * F.silu(z)
+
+
+def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | None = None) -> Tensor:
+    """Depthwise convolution over the tokens before and at each position, within its own sequence.
+
+    x: [b, l, d]; weight: [d, width], the last column weighing the token itself; bias: [d]. Returns [b, l, d].
+    """
+    length, width = x.shape[1], weight.shape[1]
+    y = x * weight[:, -1] + bias
+    for back in range(1, min(width, length)):
+        earlier = x[:, :-back]
+        if seq_idx is not None:
+            earlier = earlier * (seq_idx[:, back:] == seq_idx[:, :-back]).unsqueeze(-1)
+        y = y + F.pad(earlier * weight[:, -1 - back], (0, 0, back, 0))
+    return y
+
+
+def chunked_scan(
+    x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
+) -> Tensor:
+    """The selective scan  s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T,  y_t = s_t C_t + D x_t,  s = 0 where a sequence starts.
+
+    x: [b, l, h, p]; dt: [b, l, h], positive; A and D: [h]; B and C: [b, l, g, n]; seq_idx: [b, l] or None.
+    Returns [b, l, h, p]. Float32 in, float32 out. Sequences may start anywhere in a chunk.
+    """
+    length, groups = x.shape[1], B.shape[2]
+    skip = x * D.unsqueeze(-1)
+    if seq_idx is None:
+        seq_idx = x.new_zeros(x.shape[:2], dtype=torch.int32)
+
+    padding = -length % chunk_size
+    if padding:  # with dt = 0 a token neither decays the state nor adds to it
+        x, dt, B, C = (F.pad(t, (0, 0) * (t.dim() - 2) + (0, padding)) for t in (x, dt, B, C))
+        seq_idx = torch.cat([seq_idx, seq_idx[:, -1:].expand(-1, padding)], dim=1)
+
+    heads_per_group = x.shape[2] // groups
+    x = (x * dt.unsqueeze(-1)).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size))  # b c j g r p
+    B, C = B.unflatten(1, (-1, chunk_size)), C.unflatten(1, (-1, chunk_size))  # b c j g n
+    seq = seq_idx.unflatten(1, (-1, chunk_size))  # b c j
+    # Log of the decay from the chunk's first token to each one; every exponential below is of a difference <= 0.
+    decay = (dt * A).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size)).cumsum(2)  # b c j g r
+
+    y = _within_chunks(x, B, C, decay, seq) + _from_earlier_chunks(x, B, C, decay, seq)
+    return y.flatten(3, 4).flatten(1, 2)[:, :length] + skip
+
+
+def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
+    """What each token receives from its own chunk: masked attention with scores C_i B_j exp(decay_i - decay_j)."""
+    causal = torch.ones(x.shape[2], x.shape[2], dtype=torch.bool, device=x.device).tril()
+    visible = causal & (seq.unsqueeze(-1) == seq.unsqueeze(-2))  # b c i j
+    decay = decay.permute(0, 1, 3, 4, 2)  # b c g r j
+    # Masked before the exponential: above the diagonal the difference is positive and could overflow.
+    weight = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(~visible[:, :, None, None], -torch.inf).exp()
+    scores = torch.einsum("bcign,bcjgn->bcgij", C, B)
+    return torch.einsum("bcgrij,bcjgrp->bcigrp", scores.unsqueeze(3) * weight, x)
+
+
+def _from_earlier_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
+    """What each token receives from the state its sequence had at the end of the chunk before."""
+    last = seq[:, :, -1]  # b c
+    in_last = (seq == last.unsqueeze(-1))[..., None, None]  # tokens whose state survives to the end of their chunk
+    to_end = (decay[:, :, -1:] - decay).exp() * in_last
+    added = torch.einsum("bcjgn,bcjgrp->bcgrpn", B, x * to_end.unsqueeze(-1))
+    # The incoming state reaches the end of a chunk only if one sequence spans all of it and the end of the one before.
+    spanned = F.pad(last[:, 1:] == last[:, :-1], (1, 0))
+    kept = decay[:, :, -1].exp() * spanned[..., None, None]  # b c g r
+
+    state = torch.zeros_like(added[:, 0])
+    incoming = []
+    for chunk in range(added.shape[1]):
+        incoming.append(state)
+        state = added[:, chunk] + kept[:, chunk, :, :, None, None] * state
+    before = F.pad(last[:, :-1], (1, 0), value=-1)  # the sequence the incoming state belongs to; none at the start
+    continues = (seq == before.unsqueeze(-1))[..., None, None]
+    received = torch.einsum("bcign,bcgrpn->bcigrp", C, torch.stack(incoming, dim=1))
+    return received * (decay.exp() * continues).unsqueeze(-1)

@@ -1,0 +1,124 @@
+"""The hybrid stack of Nemotron 3 in torch layers: Megatron's default spec with Transformer Engine taken out.
+
+It mirrors `hybrid_stack_spec` of megatron/core/models/hybrid/hybrid_layer_specs.py. There the norm before a
+projection is part of the projection (TELayerNormColumnParallelLinear); here it is a module of its own, stored in
+checkpoints under the fused name. So checkpoints written by either stack load into the other.
+"""
+
+from functools import partial
+
+from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
+from megatron.core.models.gpt.moe_module_specs import get_moe_module_spec
+from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
+from megatron.core.ssm.mamba_layer import MambaLayer, MambaLayerSubmodules
+from megatron.core.ssm.mamba_mixer import MambaMixer, MambaMixerSubmodules
+from megatron.core.ssm.mlp_layer import MLPLayer
+from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
+from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
+from megatron.core.transformer.enums import AttnMaskType
+from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.multi_token_prediction import (
+    MultiTokenPredictionBlock,
+    MultiTokenPredictionBlockSubmodules,
+    MultiTokenPredictionLayer,
+    MultiTokenPredictionLayerSubmodules,
+)
+from megatron.core.transformer.spec_utils import ModuleSpec
+from megatron.core.transformer.transformer_layer import (
+    MoETransformerLayer,
+    TransformerLayer,
+    TransformerLayerSubmodules,
+)
+
+from nemotron.training.cpu.attention import PackedAttention
+from nemotron.training.cpu.layers import RMSNorm
+
+
+def torch_hybrid_stack_spec() -> ModuleSpec:
+    """The value of `HybridModelProvider.hybrid_stack_spec` for a stack without Transformer Engine.
+
+    A function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
+    """
+    return ModuleSpec(
+        module=HybridStack,
+        submodules=HybridStackSubmodules(
+            mamba_layer=_mamba_layer(),
+            attention_layer=_attention_layer(),
+            mlp_layer=_mlp_layer(),
+            moe_layer=_moe_layer(),
+            mtp_block_spec=_mtp_block(),
+        ),
+    )
+
+
+def _mamba_layer() -> ModuleSpec:
+    mixer = ModuleSpec(
+        module=MambaMixer,
+        submodules=MambaMixerSubmodules(in_proj=ColumnParallelLinear, out_proj=RowParallelLinear),
+    )
+    return ModuleSpec(
+        module=MambaLayer,
+        submodules=MambaLayerSubmodules(
+            norm=RMSNorm,
+            mixer=mixer,
+            mamba_bda=get_bias_dropout_add,
+            sharded_state_dict_keys_map={"norm.": "mixer.in_proj.layer_norm_"},
+        ),
+    )
+
+
+def _attention_layer() -> ModuleSpec:
+    attention = ModuleSpec(
+        module=SelfAttention,
+        params={"attn_mask_type": AttnMaskType.causal},
+        submodules=SelfAttentionSubmodules(
+            linear_qkv=ColumnParallelLinear, core_attention=PackedAttention, linear_proj=RowParallelLinear
+        ),
+    )
+    return ModuleSpec(
+        module=TransformerLayer,
+        submodules=TransformerLayerSubmodules(
+            input_layernorm=RMSNorm,
+            self_attention=attention,
+            self_attn_bda=get_bias_dropout_add,
+            sharded_state_dict_keys_map={"input_layernorm.": "self_attention.linear_qkv.layer_norm_"},
+        ),
+    )
+
+
+def _mlp_layer() -> ModuleSpec:
+    linears = MLPSubmodules(linear_fc1=ColumnParallelLinear, linear_fc2=RowParallelLinear)
+    return ModuleSpec(
+        module=MLPLayer,
+        submodules=TransformerLayerSubmodules(
+            pre_mlp_layernorm=RMSNorm,
+            mlp=partial(MLP.as_mlp_submodule, submodules=linears),
+            mlp_bda=get_bias_dropout_add,
+            sharded_state_dict_keys_map={"pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_"},
+        ),
+    )
+
+
+def _moe_layer() -> ModuleSpec:
+    # The number of experts comes from the model config; here it only has to be a number.
+    experts = get_moe_module_spec(use_te=False, num_experts=8, moe_grouped_gemm=False)
+    return ModuleSpec(
+        module=MoETransformerLayer,
+        submodules=TransformerLayerSubmodules(pre_mlp_layernorm=RMSNorm, mlp=experts, mlp_bda=get_bias_dropout_add),
+    )
+
+
+def _mtp_block() -> ModuleSpec:
+    layer = ModuleSpec(
+        module=MultiTokenPredictionLayer,
+        submodules=MultiTokenPredictionLayerSubmodules(
+            enorm=RMSNorm,
+            hnorm=RMSNorm,
+            eh_proj=ColumnParallelLinear,
+            mtp_model_layer=None,  # built from the MTP part of the layer pattern
+            layer_norm=RMSNorm,
+        ),
+    )
+    return ModuleSpec(
+        module=MultiTokenPredictionBlock, submodules=MultiTokenPredictionBlockSubmodules(layer_specs=[layer])
+    )

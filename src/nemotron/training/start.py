@@ -1,0 +1,102 @@
+"""A starting checkpoint of random weights, for models that have no released ones (the tiny model, tests)."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
+RECIPE_VERSION = 1
+
+
+def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
+    """Random weights for the architecture in `hf_config_dir`, as a checkpoint to fine-tune from; made on first use.
+
+    Args:
+        hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
+        out_dir: where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
+            config.json and the seed, so another config or seed never meets an old checkpoint.
+        seed: of the weights. The same config, seed and torch release give the same weights.
+
+    Returns the checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only
+    when complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
+    draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
+
+    Call it before Megatron's own process group exists, with the backend active that the training will use.
+    """
+    config_file = Path(hf_config_dir) / "config.json"
+    key = json.dumps([RECIPE_VERSION, seed, config_file.read_text()])
+    folder = Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            _save_random_model(config_file.parent, unfinished, seed)
+            unfinished.rename(folder)
+    return folder
+
+
+def hf_provider(hf_config_dir: str | Path) -> Any:
+    """The Megatron-Bridge model provider for a folder with a Hugging Face config.json; weights are not read."""
+    from megatron.bridge import AutoBridge
+    from transformers import AutoConfig
+
+    return AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir)).to_megatron_provider(load_weights=False)
+
+
+@contextmanager
+def single_process_group() -> Iterator[None]:
+    """A process group of this process alone, whatever launched it, with Megatron's parallel state at size one.
+
+    Uses neither ports nor the launcher's environment, so each rank of a job can have its own.
+    """
+    from megatron.core import parallel_state
+
+    if torch.distributed.is_initialized():
+        raise RuntimeError("A process group exists already.")
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        parallel_state.initialize_model_parallel()
+        yield
+    finally:
+        parallel_state.destroy_model_parallel()
+        torch.distributed.destroy_process_group()
+
+
+def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
+    from megatron.bridge.training.model_load_save import save_megatron_model
+    from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
+
+    from nemotron.training import cpu
+
+    provider = hf_provider(hf_config_dir)
+    cpu.use_torch_layers(provider)
+    cpu.use_float32(provider)
+    provider.use_cpu_initialization = True
+    provider.finalize()
+    with single_process_group(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model_parallel_cuda_manual_seed(seed)
+        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        save_megatron_model(model, folder)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold `path` alone among processes, on shared file systems too; released when the process dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
