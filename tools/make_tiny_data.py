@@ -70,7 +70,7 @@ def with_reasoning(rng: Random) -> list[Row]:
         },
         rng,
     )
-    return [*rows, reasoning.long_lesson(rng, problems=60), reasoning.long_reasoning(rng, up_to=380)]
+    return [*rows, reasoning.long_lesson(rng, problems=36), reasoning.long_reasoning(rng, up_to=380)]
 
 
 def with_tools(rng: Random) -> list[Row]:
@@ -108,14 +108,14 @@ def _lines(name: str, rows: list[Row], broken: Iterable[str], rng: Random) -> li
 
 
 def main(folder: Path = FOLDER) -> None:
-    rng = Random(SEED)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows, broken in (
-        ("chat", chat(rng), edge_cases.BROKEN_CHAT_LINES),
-        ("reasoning", with_reasoning(rng), ()),
-        ("tools", with_tools(rng), edge_cases.BROKEN_TOOL_LINES),
+    for name, make_rows, broken in (
+        ("chat", chat, edge_cases.BROKEN_CHAT_LINES),
+        ("reasoning", with_reasoning, ()),
+        ("tools", with_tools, edge_cases.BROKEN_TOOL_LINES),
     ):
-        lines = _lines(name, rows, broken, rng)
+        rng = Random(f"{SEED} {name}")  # of its own, so that a change to one file leaves the others as they are
+        lines = _lines(name, make_rows(rng), broken, rng)
         (folder / f"{name}.jsonl").write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 

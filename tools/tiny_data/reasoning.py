@@ -154,7 +154,7 @@ def addition_elsewhere(rng: Random) -> Row:
 
 
 def long_lesson(rng: Random, problems: int) -> Row:
-    """A lesson longer than a pack: as sequences, one per user turn, the history grows with each."""
+    """A long lesson: trained as one sequence per user turn, each with a longer history than the one before."""
     messages = [system("You are a careful mathematician. Think before you answer.")]
     for _ in range(problems):
         messages += _exchange(rng)
