@@ -6,6 +6,7 @@ another history in view; it becomes one sequence per user turn (`turns_to_train`
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from nemotron.data_prep.conversation import Message
 
@@ -37,7 +38,7 @@ def turns_to_train(messages: list[Message], keep_history_thinking: bool = False)
 def per_user_turn(messages: list[Message]) -> list[Turn]:
     """One Turn per user message that an assistant answers; its `start` is just after that user message."""
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
-    bounds = [Turn(user + 1, stop) for user, stop in zip(users, [*users[1:], len(messages)], strict=True)]
+    bounds = [Turn(user + 1, stop) for user, stop in pairwise([*users, len(messages)])]
     answered = [turn for turn in bounds if any(m["role"] == "assistant" for m in messages[turn.start : turn.stop])]
     return answered or [Turn(0, users[0] if users else len(messages))]
 
