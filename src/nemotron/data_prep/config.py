@@ -1,0 +1,79 @@
+"""What a data-prep YAML may say: the schema of `config/data_prep/*.yaml`."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nemotron.data_prep.packing import Algorithm
+
+
+@dataclass
+class TokenizerConfig:
+    """Which tokenizer turns text into ids; it must be the model's."""
+
+    model: str = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    """A Hugging Face id, or a folder with tokenizer.json."""
+    revision: str | None = None
+    """Branch, tag or commit of a Hugging Face id."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the tokenizer."""
+
+
+@dataclass
+class PrepRunConfig:
+    """Where this run is recorded."""
+
+    artifacts: str = "output/artifacts"
+    """The folder of the artifact records, where `nemotron super3 sft` looks for prepared data."""
+
+
+@dataclass
+class DataPrepConfig:
+    """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
+
+    blend_path: str = ""
+    """The blend file: which datasets, in which shares. Paths inside are relative to it."""
+    output_dir: str = "output/data"
+    config_name: str = "default"
+    """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""
+    run: PrepRunConfig = field(default_factory=PrepRunConfig)
+
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    chat_template: str = "nemotron3"
+    """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
+    messages_field: str = "messages"
+    tools_field: str = "tools"
+    used_in_filter: str | None = None
+    """Keep only rows whose `used_in_field` names this stage."""
+    used_in_field: str = "used_in"
+
+    pack_size: int = 4096
+    algorithm: Algorithm = "first_fit_shuffle"
+    pad_to_multiple: int = 1
+    """Pad each conversation to a multiple of this (2 x context parallel size), plus the token lost to the shift."""
+    overlong: Literal["split_turns", "truncate", "drop"] = "split_turns"
+    """What becomes of a conversation over the limit: keep its whole turns up to the last answer that fits, cut it at
+    the limit, or leave it out."""
+    max_doc_tokens: int | None = None
+    """A limit on a conversation below pack_size."""
+    dedupe: bool = False
+    """Keep only the first of identical conversations. They are counted either way."""
+    seed: int = 42
+    """Decides the packing order and which conversations a weighted blend takes."""
+
+    train_ratio: float = 0.98
+    valid_ratio: float = 0.01
+    test_ratio: float = 0.01
+
+    num_shards: int = 128
+    """At most so many Parquet files per split; fewer when each would hold only a handful of packs."""
+    parquet_row_group_size: int = 256
+    """Packs per row group, the unit a trainer reads."""
+    parquet_compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
+
+    sample: int | None = None
+    """Take so many conversations per dataset, into a folder of their own below output_dir."""
+    sample_seed: int = 42
+    force: bool = False
+    """Forget what an earlier run with the same inputs left, and start anew."""
+    workers: int | None = None
+    """Processes; by default one per available core. Does not change what is written."""

@@ -1,0 +1,74 @@
+"""Who does the work. What is done, and what comes out, does not depend on it.
+
+`run` applies a pure function to a list of things, in worker processes. Another engine (a Ray cluster) needs the same
+three things: ship `shared` to each worker once, call `work(shared, thing)` anywhere, hand results back in order.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from nemotron.errors import UserError
+
+
+def default_workers() -> int:
+    """One per core this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def run[Shared, Thing, Result](
+    work: Callable[[Shared, Thing], Result],
+    shared: Shared,
+    things: Sequence[Thing],
+    *,
+    workers: int,
+    on_done: Callable[[int, Result], None],
+) -> list[Result]:
+    """`[work(shared, thing) for thing in things]` on up to `workers` processes.
+
+    `work` is a module's function, `shared` and the things can be pickled. `on_done(position, result)` is called here,
+    in the order in which they finish. The first exception ends the run and is raised; work in progress completes
+    before, so that it need not be done again. Raises UserError when a worker process dies.
+    """
+    workers = min(workers, len(things))
+    if workers <= 1:
+        results = []
+        for position, thing in enumerate(things):
+            results.append(work(shared, thing))
+            on_done(position, results[-1])
+        return results
+    # Not fork: the parent runs threads (progress display, Arrow), whose locks a forked child would inherit held.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work, shared))
+    try:
+        futures = {pool.submit(_do, thing): position for position, thing in enumerate(things)}
+        for future in as_completed(futures):
+            on_done(futures[future], future.result())
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        raise UserError(
+            "A worker process died; most likely the machine ran out of memory.",
+            "Run again with fewer workers (workers=1): finished work is kept.",
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_work: Callable[[Any, Any], Any]
+_shared: Any
+
+
+def _start_worker(work: Callable[[Any, Any], Any], shared: Any) -> None:
+    """Keep what this worker process needs for all its work."""
+    global _work, _shared
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _work, _shared = work, shared
+
+
+def _do(thing: Any) -> Any:
+    return _work(_shared, thing)

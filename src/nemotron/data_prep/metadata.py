@@ -1,0 +1,288 @@
+"""What came out, counted: the contents of metadata.json."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from nemotron.data_prep.corpus import Corpus
+from nemotron.data_prep.overlong import Cut, pack_size_keeping
+from nemotron.data_prep.plan import FORMAT_VERSION, Plan
+from nemotron.data_prep.selection import OUTCOMES, Selection
+from nemotron.data_prep.shards import ShardReceipt
+from nemotron.data_prep.splits import SPLITS
+from nemotron.data_prep.token_parts import PartReceipt
+
+
+@dataclass(frozen=True)
+class DatasetStats:
+    """What became of the rows of one dataset. `rows == kept + sum(dropped.values())`, always."""
+
+    name: str
+    goes_to: str | None
+    weight: float | None
+    files: int
+    bytes: int
+    rows: int
+    kept: int
+    """Conversations in the output."""
+    dropped: dict[str, int]
+    """Rows that are not, by reason."""
+    duplicates: int
+    """Conversations identical to an earlier one of the blend, dropped for it or not."""
+    truncated: int
+    """Kept conversations of which a part did not fit."""
+    masked_sequences: int
+    """Sequences of kept conversations left out because nothing in them would train."""
+    sequences: int
+    tokens: int
+    supervised_tokens: int
+    """Tokens the trainer learns to predict."""
+    conversation_share: float
+    """Share of all kept conversations."""
+    supervised_share: float
+    """Share of all supervised tokens."""
+
+
+@dataclass(frozen=True)
+class SplitStats:
+    """One split as written."""
+
+    name: str
+    path: str
+    """Relative to the folder of metadata.json."""
+    conversations: int
+    sequences: int
+    packs: int
+    tokens: int
+    supervised_tokens: int
+    fill: float
+    """tokens / (packs * pack_size)."""
+    shards: list[ShardReceipt]
+
+
+@dataclass(frozen=True)
+class OverlongStats:
+    """What the limit on the length of a conversation cost."""
+
+    policy: str
+    limit: int
+    truncated: int
+    dropped: int
+    lost_supervised_share: float
+    """Of the supervised tokens of all readable conversations."""
+    pack_size_for_99_percent: int
+    """The smallest pack size under which `split_turns` keeps 99 % of them."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything counted in one run, and the settings a trainer needs."""
+
+    run_hash: str
+    config_name: str
+    pack_size: int
+    pad_to_multiple: int
+    algorithm: str
+    seed: int
+    tokenizer: dict[str, Any]
+    chat_template: dict[str, str]
+    blend: str
+    datasets: list[DatasetStats]
+    splits: list[SplitStats]
+    overlong: OverlongStats
+    sequence_lengths: dict[str, int]
+    """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
+    length_histogram: list[tuple[int, int]]
+    """(longest length in the bin, sequences); bins end at powers of two."""
+    format_version: int = field(default=FORMAT_VERSION)
+
+    @property
+    def tokens(self) -> int:
+        return sum(split.tokens for split in self.splits)
+
+    @property
+    def supervised_tokens(self) -> int:
+        return sum(split.supervised_tokens for split in self.splits)
+
+    @property
+    def conversations(self) -> int:
+        return sum(dataset.kept for dataset in self.datasets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the totals."""
+        totals = {name: getattr(self, name) for name in ("conversations", "tokens", "supervised_tokens")}
+        return {**asdict(self), "totals": totals}
+
+
+def read_metadata(path: Path) -> Metadata | None:
+    """The metadata of a finished run, or None when there is none of this format."""
+    try:
+        content = orjson.loads(path.read_bytes())
+        content.pop("totals")
+        splits = [
+            SplitStats(**{**split, "shards": [ShardReceipt(**shard) for shard in split["shards"]]})
+            for split in content.pop("splits")
+        ]
+        datasets = [DatasetStats(**dataset) for dataset in content.pop("datasets")]
+        overlong = OverlongStats(**content.pop("overlong"))
+        return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong)
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
+        return None
+
+
+def collect_metadata(
+    plan: Plan,
+    corpus: Corpus,
+    receipts: Sequence[Sequence[PartReceipt]],
+    cut: Cut,
+    selection: Selection,
+    shards: Sequence[Sequence[ShardReceipt]],
+) -> Metadata:
+    """Count everything. `receipts` are per dataset, `shards` per split.
+
+    Raises RuntimeError when a row is not accounted for: that would be a fault of this program, and the output must
+    not be called done.
+    """
+    kept_sequence = selection.kept[corpus.conversation] & (cut.length > 0)
+    lengths = cut.length[kept_sequence]
+    lost = corpus.targets.sum() - cut.targets.sum()
+    return Metadata(
+        run_hash=plan.run_hash,
+        config_name=plan.config.config_name,
+        pack_size=plan.config.pack_size,
+        pad_to_multiple=plan.config.pad_to_multiple,
+        algorithm=plan.config.algorithm,
+        seed=plan.config.seed,
+        tokenizer={
+            "model": plan.tokenizer.name,
+            "revision": plan.config.tokenizer.revision,
+            "digest": plan.tokenizer.digest,
+            "vocab_size": plan.tokenizer.vocab_size,
+            "eos_id": plan.tokenizer.eos_id,
+        },
+        chat_template={"name": plan.template.name, "digest": plan.template.digest},
+        blend=str(plan.blend.path),
+        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, kept_sequence),
+        splits=[
+            _split_stats(plan, number, corpus, cut, selection, kept_sequence, made)
+            for number, made in enumerate(shards)
+            if made
+        ],
+        overlong=OverlongStats(
+            policy=plan.config.overlong,
+            limit=plan.limit,
+            truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
+            dropped=int((selection.outcome == 1).sum()),
+            lost_supervised_share=float(lost / corpus.targets.sum()),
+            pack_size_for_99_percent=pack_size_keeping(corpus, 0.99),
+        ),
+        sequence_lengths=_quantiles(lengths),
+        length_histogram=_histogram(lengths),
+    )
+
+
+def _dataset_stats(
+    plan: Plan,
+    corpus: Corpus,
+    receipts: Sequence[Sequence[PartReceipt]],
+    cut: Cut,
+    selection: Selection,
+    kept_sequence: np.ndarray,
+) -> list[DatasetStats]:
+    count = len(plan.datasets)
+    kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
+    duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
+    truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)
+    masked = np.bincount(corpus.dataset[selection.kept], corpus.masked_count[selection.kept], count)
+    dataset_of_sequence = corpus.dataset[corpus.conversation][kept_sequence]
+    sequences = np.bincount(dataset_of_sequence, minlength=count)
+    tokens = np.bincount(dataset_of_sequence, cut.length[kept_sequence], count)
+    supervised = np.bincount(dataset_of_sequence, cut.targets[kept_sequence], count)
+    stats = []
+    for number, planned in enumerate(plan.datasets):
+        dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
+        rows = sum(receipt.rows for receipt in receipts[number])
+        left_out = sum(dropped.values())
+        if rows != kept[number] + left_out:
+            name = planned.dataset.name
+            raise RuntimeError(f"dataset {name}: {rows} rows, but {kept[number]} kept and {left_out} dropped")
+        stats.append(
+            DatasetStats(
+                name=planned.dataset.name,
+                goes_to=planned.dataset.goes_to,
+                weight=planned.dataset.weight,
+                files=len(planned.files),
+                bytes=planned.bytes,
+                rows=rows,
+                kept=int(kept[number]),
+                dropped=dropped,
+                duplicates=int(duplicates[number]),
+                truncated=int(truncated[number]),
+                masked_sequences=int(masked[number]),
+                sequences=int(sequences[number]),
+                tokens=int(tokens[number]),
+                supervised_tokens=int(supervised[number]),
+                conversation_share=float(kept[number] / kept.sum()),
+                supervised_share=float(supervised[number] / supervised.sum()),
+            )
+        )
+    return stats
+
+
+def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:
+    """Rows dropped by reason in both phases, the most frequent first."""
+    counts: dict[str, int] = {}
+    for receipt in receipts:
+        for reason, count in receipt.dropped.items():
+            counts[reason] = counts.get(reason, 0) + count
+    for code, reason in enumerate(OUTCOMES):
+        if reason is not None and (count := int((outcomes == code).sum())):
+            counts[str(reason)] = counts.get(str(reason), 0) + count
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
+    """bool [conversations]: something of the conversation did not fit."""
+    shorter = np.zeros(len(corpus.line), bool)
+    shorter[corpus.conversation[cut.length < corpus.length]] = True
+    return shorter
+
+
+def _split_stats(
+    plan: Plan,
+    number: int,
+    corpus: Corpus,
+    cut: Cut,
+    selection: Selection,
+    kept_sequence: np.ndarray,
+    shards: Sequence[ShardReceipt],
+) -> SplitStats:
+    in_split = kept_sequence & (selection.split[corpus.conversation] == number)
+    packs, tokens = sum(shard.packs for shard in shards), sum(shard.tokens for shard in shards)
+    return SplitStats(
+        name=SPLITS[number],
+        path=f"splits/{SPLITS[number]}",
+        conversations=int((selection.kept & (selection.split == number)).sum()),
+        sequences=int(in_split.sum()),
+        packs=packs,
+        tokens=tokens,
+        supervised_tokens=int(cut.targets[in_split].sum()),
+        fill=tokens / (packs * plan.config.pack_size),
+        shards=list(shards),
+    )
+
+
+def _quantiles(lengths: np.ndarray) -> dict[str, int]:
+    names = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: int(value) for name, value in zip(names, np.quantile(lengths, list(names.values())), strict=True)}
+
+
+def _histogram(lengths: np.ndarray) -> list[tuple[int, int]]:
+    exponents = np.ceil(np.log2(lengths)).astype(int)
+    return [
+        (2**exponent, int((exponents == exponent).sum())) for exponent in range(exponents.min(), exponents.max() + 1)
+    ]

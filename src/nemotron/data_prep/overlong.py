@@ -1,0 +1,76 @@
+"""Sequences longer than a pack: how much of each is kept."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nemotron.data_prep.corpus import Corpus
+from nemotron.data_prep.roll import trained_targets
+from nemotron.data_prep.token_parts import map_tokens
+
+Policy = Literal["split_turns", "truncate", "drop"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How much of each sequence is kept: nothing, all, or a beginning."""
+
+    length: np.ndarray
+    """int64 [sequences], in tokens; 0 where nothing is kept."""
+    targets: np.ndarray
+    """int64 [sequences]: tokens the trainer learns to predict in what is kept."""
+
+
+def cut_overlong(corpus: Corpus, limit: int, policy: Policy, eos_id: int) -> Cut:
+    """Bring every sequence within `limit` tokens.
+
+    split_turns  up to the end of the last trained turn that fits, so that no answer is cut before its <|im_end|>
+    truncate     at the limit
+    drop         a conversation with any sequence over the limit goes as a whole
+
+    What is left without a target is not kept.
+    """
+    length, targets = corpus.length.copy(), corpus.targets.copy()
+    over = np.flatnonzero(length > limit)
+    if policy == "split_turns":
+        length[over], targets[over] = _last_turn_within(corpus, over, limit)
+    elif policy == "truncate":
+        length[over] = limit
+        targets[over] = _targets_within(corpus, over, limit, eos_id)
+    else:
+        too_long = np.isin(corpus.conversation, corpus.conversation[over])
+        targets[too_long] = 0
+    length[targets == 0] = 0
+    return Cut(length, targets)
+
+
+def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    """(end, targets so far) of the last trained turn of each sequence in `over` that ends within `limit`, else 0."""
+    fits = np.concatenate([[0], np.cumsum(corpus.turn_end <= limit)])
+    first, after = corpus.turn_bounds[over], corpus.turn_bounds[over + 1]
+    fitting = fits[after] - fits[first]  # ends ascend within a sequence: those that fit come first
+    last = first + np.maximum(fitting, 1) - 1
+    any_fits = fitting > 0
+    return corpus.turn_end[last] * any_fits, corpus.turn_targets[last] * any_fits
+
+
+def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -> np.ndarray:
+    """The targets among the first `limit` tokens of each sequence in `over`."""
+    counts = np.zeros(len(over), np.int64)
+    start_of_sequence = np.zeros(1, np.int64)
+    for part in np.unique(corpus.part[over]):
+        ids, mask = map_tokens(corpus.parts[part])
+        for i in np.flatnonzero(corpus.part[over] == part):
+            kept = slice(corpus.start[over[i]], corpus.start[over[i]] + limit)
+            counts[i] = trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
+    return counts
+
+
+def pack_size_keeping(corpus: Corpus, share: float) -> int:
+    """The smallest limit under which `split_turns` keeps at least this share of all targets."""
+    before = np.concatenate([[0], corpus.turn_targets[:-1]])
+    before[corpus.turn_bounds[:-1]] = 0
+    order = np.argsort(corpus.turn_end, kind="stable")
+    so_far = np.cumsum((corpus.turn_targets - before)[order])
+    return int(corpus.turn_end[order][np.searchsorted(so_far, share * so_far[-1])])

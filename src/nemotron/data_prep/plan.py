@@ -1,0 +1,242 @@
+"""What a run will do: its inputs, its settings, its work, and the hash that names its output.
+
+Making a plan reads the inputs' bytes to identify them, but writes nothing: it is what `--dry-run` shows.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.blend import Blend, Dataset, read_blend
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.engine import default_workers
+from nemotron.data_prep.shards import longest_sequence
+from nemotron.data_prep.sources import InputFile, Part, cut, find_files
+from nemotron.data_prep.template import Template, load_template
+from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
+from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
+from nemotron.errors import UserError
+
+FORMAT_VERSION = 1
+"""Raised whenever the same inputs and config would give other files than before."""
+SAMPLE_RESERVE = 32
+"""Conversations tokenized beyond twice the sample, in case some turn out too long or are duplicates."""
+
+
+@dataclass(frozen=True)
+class PlannedFile:
+    """An input file and the folder of its tokenized parts, named after all that decides their content."""
+
+    file: InputFile
+    parts: tuple[Part, ...]
+    folder: Path
+
+    def output(self, part: Part) -> Path:
+        """Path of a tokenized part, without suffix."""
+        return self.folder / f"part_{part.index:06d}"
+
+
+@dataclass(frozen=True)
+class PlannedDataset:
+    """A dataset of the blend and its files."""
+
+    dataset: Dataset
+    files: tuple[PlannedFile, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(planned.file.size for planned in self.files)
+
+    def parts(self) -> Iterator[tuple[PlannedFile, Part]]:
+        """Every part with its file, in order."""
+        for planned in self.files:
+            for part in planned.parts:
+                yield planned, part
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides what is written, and where."""
+
+    config: DataPrepConfig
+    blend: Blend
+    datasets: tuple[PlannedDataset, ...]
+    tokenizer: Tokenizer
+    template: Template = field(repr=False)
+    output_dir: Path
+    run_hash: str
+    """Over everything that changes the output, and nothing that does not."""
+
+    @property
+    def run_dir(self) -> Path:
+        return self.output_dir / "runs" / self.run_hash
+
+    @property
+    def limit(self) -> int:
+        """The longest sequence that goes into a pack, in tokens."""
+        longest = longest_sequence(self.config.pack_size, self.config.pad_to_multiple)
+        return min(longest, self.config.max_doc_tokens or longest)
+
+    @property
+    def ratios(self) -> tuple[float, float, float]:
+        """Shares of train, valid and test."""
+        return self.config.train_ratio, self.config.valid_ratio, self.config.test_ratio
+
+    @property
+    def workers(self) -> int:
+        return self.config.workers or default_workers()
+
+    def tokenization(self) -> Tokenization:
+        """What all parts are tokenized with."""
+        return Tokenization(self.tokenizer, self.template.name, self.template.source)
+
+    def tokenize_work(self, dataset: Dataset, planned: PlannedFile, part: Part) -> TokenizeWork:
+        """The work of one part."""
+        config = self.config
+        return TokenizeWork(
+            part,
+            planned.output(part),
+            dataset.messages_field or config.messages_field,
+            dataset.tools_field or config.tools_field,
+            config.used_in_field,
+            dataset.filter or config.used_in_filter,
+            _candidates(config),
+            config.sample_seed,
+        )
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as (what, value) lines for a dry run."""
+        config = self.config
+        inputs = [
+            (f"dataset {d.dataset.name}", f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {len(list(d.parts()))} parts")
+            for d in self.datasets
+        ]
+        return [
+            ("blend", str(self.blend.path)),
+            *inputs,
+            ("tokenizer", f"{self.tokenizer.name} ({self.tokenizer.vocab_size:,} tokens)"),
+            ("chat template", self.template.name),
+            ("packing", f"{config.algorithm} into packs of {config.pack_size:,} tokens"),
+            ("over-long", f"{config.overlong} beyond {self.limit:,} tokens"),
+            ("splits", f"train {config.train_ratio:g}, valid {config.valid_ratio:g}, test {config.test_ratio:g}"),
+            ("workers", str(self.workers)),
+            ("run hash", self.run_hash),
+            ("writes to", str(self.run_dir)),
+            ("published as", str(self.output_dir / "splits")),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values, for plan.json."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "run_hash": self.run_hash,
+            "blend": str(self.blend.path),
+            "tokenizer": {"model": self.tokenizer.name, "digest": self.tokenizer.digest},
+            "chat_template": {"name": self.template.name, "digest": self.template.digest},
+            "datasets": [
+                {
+                    "name": planned.dataset.name,
+                    "weight": planned.dataset.weight,
+                    "files": [{"path": f.file.path, "bytes": f.file.size, "digest": f.file.digest,
+                               "parts": len(f.parts), "tokens": str(f.folder)} for f in planned.files],
+                }
+                for planned in self.datasets
+            ],
+        }  # fmt: skip
+
+
+def make_plan(config: DataPrepConfig) -> Plan:
+    """Read the blend, find and identify the inputs, load tokenizer and template. Writes nothing.
+
+    Raises UserError for whatever the user got wrong.
+    """
+    _check(config)
+    blend = read_blend(config.blend_path)
+    files = [find_files(dataset) for dataset in blend.datasets]
+    tokenizer = load_tokenizer(config.tokenizer)
+    template = load_template(config.chat_template, tokenizer)
+    output_dir = Path(config.output_dir).expanduser().absolute()
+    if config.sample is not None:
+        output_dir /= f"sample-{config.sample}"
+    datasets = tuple(
+        _plan_dataset(dataset, found, config, tokenizer, template, output_dir)
+        for dataset, found in zip(blend.datasets, files, strict=True)
+    )
+    return Plan(config, blend, datasets, tokenizer, template, output_dir, _run_hash(config, datasets))
+
+
+def _check(config: DataPrepConfig) -> None:
+    """What the types of the config cannot say."""
+    ratios = (config.train_ratio, config.valid_ratio, config.test_ratio)
+    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise UserError(
+            f"train_ratio, valid_ratio and test_ratio are {ratios[0]:g}, {ratios[1]:g} and {ratios[2]:g}.",
+            "They must be at least 0 and sum to 1.",
+        )
+    at_least = {"pack_size": 2, "max_doc_tokens": 2, "num_shards": 1, "parquet_row_group_size": 1, "workers": 1}
+    for key, least in {**at_least, "sample": 1, "pad_to_multiple": 1, "seed": 0, "sample_seed": 0}.items():
+        value = getattr(config, key)
+        if value is not None and value < least:
+            raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
+    if config.pad_to_multiple >= config.pack_size:
+        raise UserError(
+            f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
+            "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
+        )
+    if not config.blend_path:
+        raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")
+
+
+def _plan_dataset(
+    dataset: Dataset,
+    files: list[InputFile],
+    config: DataPrepConfig,
+    tokenizer: Tokenizer,
+    template: Template,
+    output_dir: Path,
+) -> PlannedDataset:
+    """Name the folder of each file's tokens after what decides them; the sample too, where only that is tokenized."""
+    settings = [
+        FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
+        dataset.messages_field or config.messages_field, dataset.tools_field or config.tools_field,
+        config.used_in_field, dataset.filter or config.used_in_filter,
+        [config.sample, config.sample_seed] if config.sample is not None else None,
+    ]  # fmt: skip
+    planned = []
+    for file in files:
+        key = _hash([*settings, file.format, file.compression, file.digest])
+        planned.append(PlannedFile(file, tuple(cut(file)), output_dir / "tokens" / dataset.name / key))
+    return PlannedDataset(dataset, tuple(planned))
+
+
+def _candidates(config: DataPrepConfig) -> int | None:
+    return None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
+
+
+def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> str:
+    settings = {
+        name: getattr(config, name)
+        for name in (
+            "pack_size", "algorithm", "pad_to_multiple", "overlong", "max_doc_tokens", "dedupe", "seed",
+            "train_ratio", "valid_ratio", "test_ratio", "num_shards", "parquet_row_group_size", "parquet_compression",
+            "sample", "sample_seed",
+        )
+    }  # fmt: skip
+    inputs = [
+        [
+            d.dataset.name,
+            d.dataset.weight,
+            d.dataset.goes_to,
+            [[Path(f.file.path).name, f.folder.name] for f in d.files],
+        ]
+        for d in datasets
+    ]
+    return _hash([FORMAT_VERSION, settings, inputs])
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

@@ -1,0 +1,128 @@
+"""Which conversations are used and in which split: decided once over the whole corpus, from small arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nemotron.data_prep.blend import Dataset, mix_counts
+from nemotron.data_prep.corpus import Corpus
+from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.overlong import Cut
+from nemotron.data_prep.splits import SPLITS, assign_splits
+
+OUTCOMES: tuple[LeftOut | None, ...] = (
+    None, LeftOut.OVERLONG, LeftOut.DUPLICATE, LeftOut.IN_ANOTHER_SPLIT, LeftOut.NOT_SAMPLED, LeftOut.BLEND_WEIGHT,
+)  # fmt: skip
+"""What an outcome code means; None is kept."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The fate of every conversation."""
+
+    outcome: np.ndarray
+    """int8 [conversations]: index into OUTCOMES."""
+    split: np.ndarray
+    """int8 [conversations]: index into SPLITS; meaningful where kept."""
+    duplicates: np.ndarray
+    """bool [conversations]: an earlier conversation is identical, whether or not it was dropped for that."""
+
+    @property
+    def kept(self) -> np.ndarray:
+        """bool [conversations]."""
+        return self.outcome == 0
+
+
+def sampling_rank(hashes: np.ndarray, seed: int) -> np.ndarray:
+    """A pseudo-random uint64 for each content hash: who comes first when not all can.
+
+    It is splitmix64's output function, so that the ranks are independent of the hash as splits use it, and of the
+    ranks under another seed.
+    """
+    mixed = hashes.astype(np.uint64) ^ np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def select(
+    corpus: Corpus,
+    cut: Cut,
+    datasets: Sequence[Dataset],
+    *,
+    ratios: Sequence[float],
+    dedupe: bool,
+    sample: int | None,
+    sample_seed: int,
+    seed: int,
+) -> Selection:
+    """Decide, in this order: over-long, duplicate, sample, share of the blend, split."""
+    count = len(corpus.line)
+    outcome = np.zeros(count, np.int8)
+    any_sequence_left = np.bincount(corpus.conversation, weights=cut.length, minlength=count) > 0
+    outcome[~any_sequence_left] = OUTCOMES.index(LeftOut.OVERLONG)
+
+    same_as = _first_alike(corpus.hash)
+    duplicates = same_as != np.arange(count)
+    goes_to = _listed_split(corpus, datasets)
+    if goes_to is not None:
+        outcome[(outcome == 0) & (goes_to < _highest_split(same_as, goes_to))] = OUTCOMES.index(
+            LeftOut.IN_ANOTHER_SPLIT
+        )
+    if dedupe:
+        kept = np.flatnonzero(outcome == 0)
+        _, first = np.unique(same_as[kept], return_index=True)
+        outcome[np.delete(kept, first)] = OUTCOMES.index(LeftOut.DUPLICATE)
+
+    if sample is not None:
+        rank = sampling_rank(corpus.hash[:, 0], sample_seed)
+        for number in range(len(datasets)):
+            _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
+    _apply_weights(outcome, corpus, datasets, seed)
+
+    split = goes_to if goes_to is not None else np.zeros(count, np.int8)
+    if goes_to is None:
+        split[outcome == 0] = assign_splits(corpus.hash[outcome == 0, 0], ratios)
+    return Selection(outcome, split, duplicates)
+
+
+def _first_alike(hashes: np.ndarray) -> np.ndarray:
+    """For each conversation the index of the first one with the same content."""
+    order = np.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: equal hashes stay in plan order
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
+    same_as = np.empty(len(order), np.int64)
+    same_as[order] = order[is_new][np.cumsum(is_new) - 1]
+    return same_as
+
+
+def _listed_split(corpus: Corpus, datasets: Sequence[Dataset]) -> np.ndarray | None:
+    """int8 [conversations]: the split under which the blend lists them, or None when it lists no splits."""
+    listed = [dataset.goes_to for dataset in datasets if dataset.goes_to is not None]
+    return np.array([SPLITS.index(split) for split in listed], np.int8)[corpus.dataset] if listed else None
+
+
+def _highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
+    """For each conversation the last split that any identical one is listed for: test before valid before train."""
+    highest = goes_to.copy()
+    np.maximum.at(highest, same_as, goes_to)
+    return highest[same_as]
+
+
+def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> None:
+    """Of the conversations `among` that are still kept, keep the `count` that rank first."""
+    kept = np.flatnonzero((outcome == 0) & among)
+    by_rank = kept[np.argsort(rank[kept], kind="stable")]
+    outcome[by_rank[count:]] = OUTCOMES.index(reason)
+
+
+def _apply_weights(outcome: np.ndarray, corpus: Corpus, datasets: Sequence[Dataset], seed: int) -> None:
+    """Bring the datasets to their shares of the blend; those listed for one split share that split."""
+    rank = sampling_rank(corpus.hash[:, 0], seed)
+    for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
+        members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
+        available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members]
+        counts = mix_counts(available.tolist(), [datasets[number].weight for number in members])
+        for number, count in zip(members, counts, strict=True):
+            _keep_first(outcome, corpus.dataset == number, count, rank, LeftOut.BLEND_WEIGHT)

@@ -1,0 +1,154 @@
+"""Tokenized parts on disk: what the first phase writes and the second gathers packs from.
+
+A part `P` is five files; the receipt comes last, so a part with a receipt is complete:
+
+    P.tokens         int32, little endian: all sequences back to back, uncut
+    P.mask           uint8, the same shape: the loss mask, not yet rolled
+    P.index.npz      the arrays of PartIndex
+    P.dropped.jsonl  one line per dropped row: line (from 0, in the part), reason, detail
+    P.json           PartReceipt: counts, sizes and checksums
+
+Nothing here depends on pack size, blend weights or split ratios: those can change without tokenizing again.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import orjson
+
+from nemotron.data_prep.files import checksum, replaced_when_complete, write_json
+
+TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
+
+
+class PartIndex(NamedTuple):
+    """What a part holds, as flat arrays over its conversations, their sequences, and the trained turns of those."""
+
+    lines: np.ndarray
+    """int64 [conversations]: line in the part, from 0."""
+    hashes: np.ndarray
+    """uint64 [conversations, 2]: the content hash."""
+    sequence_counts: np.ndarray
+    """int64 [conversations], each at least 1."""
+    masked_counts: np.ndarray
+    """int64 [conversations]: further sequences left out because nothing in them would train."""
+    lengths: np.ndarray
+    """int64 [sequences], in tokens."""
+    targets: np.ndarray
+    """int64 [sequences]: tokens the trainer learns to predict, at least 1."""
+    turn_counts: np.ndarray
+    """int64 [sequences]: trained assistant turns."""
+    turn_ends: np.ndarray
+    """int64 [turns]: where the turn ends, in tokens from the start of its sequence."""
+    turn_targets: np.ndarray
+    """int64 [turns]: targets of the sequence up to there."""
+
+
+@dataclass(frozen=True)
+class PartReceipt:
+    """What became of the rows of a part, and the files that prove it."""
+
+    lines: int
+    rows: int
+    kept: int
+    dropped: dict[str, int]
+    files: dict[str, dict[str, int | str]]
+    """By suffix: bytes and checksum."""
+
+
+class PartWriter:
+    """Writes one part; `close()` completes it. Used through `write_part`."""
+
+    def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
+        self._tokens, self._mask, self._dropped = tokens, mask, dropped
+        self._indices: list[PartIndex] = []
+        self.reasons: Counter[str] = Counter()
+        self.lines = 0
+        self.rows = 0
+
+    def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
+        """Add a batch of conversations."""
+        self._tokens.write(np.ascontiguousarray(ids, dtype="<i4").data)
+        self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
+        self._indices.append(index)
+
+    def drop(self, line: int, reason: str, detail: str) -> None:
+        """Record that the row of this line yields nothing."""
+        self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
+        self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
+
+    @property
+    def kept(self) -> int:
+        return sum(len(index.lines) for index in self._indices)
+
+    def index(self) -> PartIndex:
+        """Everything appended so far."""
+        if not self._indices:
+            return EMPTY_INDEX
+        return PartIndex(*(np.concatenate(arrays) for arrays in zip(*self._indices, strict=True)))
+
+
+EMPTY_INDEX = PartIndex(
+    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int64) for name in PartIndex._fields)
+)
+
+
+def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
+    """Write the part at the path `part` (without suffix): `fill` appends to a PartWriter. Returns its receipt."""
+    with ExitStack() as files:
+        paths = {s: files.enter_context(replaced_when_complete(_file(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)}
+        with (
+            open(paths[TOKENS], "wb") as tokens,
+            open(paths[MASK], "wb") as mask,
+            open(paths[DROPPED], "wb") as dropped,
+        ):
+            writer = PartWriter(tokens, mask, dropped)
+            fill(writer)
+        with open(paths[INDEX], "wb") as file:
+            np.savez(file, **writer.index()._asdict())
+        made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
+    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, dict(sorted(writer.reasons.items())), made)
+    write_json(_file(part, RECEIPT), receipt)
+    return receipt
+
+
+def read_receipt(part: Path) -> PartReceipt | None:
+    """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
+    try:
+        receipt = PartReceipt(**orjson.loads(_file(part, RECEIPT).read_bytes()))
+        intact = all(_file(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
+        return None
+    return receipt if intact else None
+
+
+def read_index(part: Path) -> PartIndex:
+    """The index of a complete part."""
+    with np.load(_file(part, INDEX)) as arrays:
+        return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
+
+
+def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(ids int32 [tokens], mask uint8 [tokens]) of a complete part, mapped rather than read."""
+    return _map(_file(part, TOKENS), "<i4"), _map(_file(part, MASK), "u1")
+
+
+def read_dropped(part: Path) -> list[dict[str, int | str]]:
+    """The dropped rows of a complete part."""
+    return [orjson.loads(line) for line in _file(part, DROPPED).read_bytes().splitlines()]
+
+
+def _map(path: Path, dtype: str) -> np.ndarray:
+    if path.stat().st_size == 0:  # an empty file cannot be mapped
+        return np.zeros(0, dtype)
+    # A plain view: slicing the memmap class itself costs ten times as much, and packs are gathered by slices.
+    return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
+
+
+def _file(part: Path, suffix: str) -> Path:
+    return part.with_name(part.name + suffix)

@@ -1,0 +1,209 @@
+"""The first phase, for one part of one input file: rows -> conversations -> chunks -> tokens and mask.
+
+A pure function of the part's content and the Tokenization settings; workers share nothing.
+"""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nemotron.data_prep.chunks import Chunk, sequences
+from nemotron.data_prep.conversation import Conversation, DropReason, RowError, content_hash, parse_row
+from nemotron.data_prep.mask import loss_mask
+from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.roll import trained_targets
+from nemotron.data_prep.selection import sampling_rank
+from nemotron.data_prep.sources import Part, read_rows
+from nemotron.data_prep.template import Template
+from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, write_part
+from nemotron.data_prep.tokens import Tokenizer
+
+BATCH_CHARACTERS = 4_000_000
+"""Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
+
+
+@dataclass(frozen=True)
+class Tokenization:
+    """What all parts of a run are tokenized with. Sent to each worker once."""
+
+    tokenizer: Tokenizer
+    template_name: str
+    template_source: str = field(repr=False)
+
+    @cached_property
+    def template(self) -> Template:
+        return Template(self.template_name, self.template_source, self.tokenizer.special_tokens_map)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "template"}
+
+
+@dataclass(frozen=True)
+class TokenizeWork:
+    """One part to tokenize."""
+
+    part: Part
+    output: Path
+    """Path of the tokenized part, without suffix."""
+    messages_field: str
+    tools_field: str
+    used_in_field: str
+    used_in_filter: str | None
+    sample: int | None
+    """Tokenize only so many conversations, those ranked first by `sample_seed`; a few more than will be needed."""
+    sample_seed: int
+
+
+class Candidate(NamedTuple):
+    """A conversation that passed parsing and the filter."""
+
+    line: int
+    hash: bytes
+    conversation: Conversation
+
+
+def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
+    """Tokenize one part and write it. Raises UserError when the input cannot be read."""
+
+    def fill(writer: PartWriter) -> None:
+        candidates = _candidates(work, writer)
+        if work.sample is not None:
+            candidates = _sampled(candidates, work.sample, work.sample_seed, writer)
+        for batch in _batches(candidates, how.template, writer):
+            _append_encoded(batch, how.tokenizer, writer)
+
+    return write_part(work.output, fill)
+
+
+def _candidates(work: TokenizeWork, writer: PartWriter) -> Iterator[Candidate]:
+    """The conversations of a part, in order. Every other row is recorded as dropped."""
+    for row in read_rows(work.part):
+        writer.lines += 1
+        if row.is_blank:
+            continue
+        writer.rows += 1
+        if row.error is not None:
+            writer.drop(row.line, DropReason.BAD_JSON, row.error)
+        elif not _is_used(row.value, work.used_in_field, work.used_in_filter):
+            writer.drop(row.line, LeftOut.FILTERED, f'"{work.used_in_field}" does not name {work.used_in_filter}')
+        else:
+            try:
+                conversation = parse_row(row.value, work.messages_field, work.tools_field)
+                yield Candidate(row.line, content_hash(conversation), conversation)
+            except RowError as error:
+                writer.drop(row.line, error.reason, error.detail)
+
+
+def _is_used(row: Any, field: str, wanted: str | None) -> bool:
+    """Whether a row names `wanted` among the stages it is meant for: a list, or text separated by commas."""
+    if wanted is None or not isinstance(row, dict):
+        return True
+    named = row.get(field)
+    if isinstance(named, str):
+        return wanted in (name.strip() for name in named.split(","))
+    return isinstance(named, list) and wanted in named
+
+
+def _sampled(candidates: Iterable[Candidate], count: int, seed: int, writer: PartWriter) -> list[Candidate]:
+    """The `count` candidates that rank first, in input order; the others are recorded as not sampled."""
+    first: list[tuple[int, int, Candidate]] = []  # a heap with the last-ranked on top
+    for candidate in candidates:
+        hash = np.frombuffer(candidate.hash[:8], "<u8")
+        entry = (-int(sampling_rank(hash, seed)[0]), -candidate.line, candidate)
+        lost = heapq.heappushpop(first, entry) if len(first) == count else heapq.heappush(first, entry)
+        if lost is not None:
+            writer.drop(lost[2].line, LeftOut.NOT_SAMPLED, f"not among the first {count} by sample_seed")
+    return sorted(candidate for _, _, candidate in first)
+
+
+class Batch(NamedTuple):
+    """Conversations to encode together; `chunks` runs over all sequences of all conversations."""
+
+    candidates: list[Candidate]
+    sequence_counts: list[int]
+    chunk_counts: list[int]
+    chunks: list[Chunk]
+
+
+def _batches(candidates: Iterable[Candidate], template: Template, writer: PartWriter) -> Iterator[Batch]:
+    """Render conversations into batches of about BATCH_CHARACTERS of text."""
+    batch, characters = Batch([], [], [], []), 0
+    for candidate in candidates:
+        try:
+            rendered = sequences(candidate.conversation, template)
+        except RowError as error:
+            writer.drop(candidate.line, error.reason, error.detail)
+            continue
+        batch.candidates.append(candidate)
+        batch.sequence_counts.append(len(rendered))
+        for sequence in rendered:
+            batch.chunk_counts.append(len(sequence))
+            batch.chunks.extend(sequence)
+            characters += sum(len(chunk.text) for chunk in sequence)
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = Batch([], [], [], []), 0
+    if batch.candidates:
+        yield batch
+
+
+def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> None:
+    """Encode a batch, leave out sequences in which nothing trains, and append the rest."""
+    ids, chunk_lengths = tokenizer.encode([chunk.text for chunk in batch.chunks])
+    supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
+    mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
+
+    lengths = _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64))
+    starts = np.cumsum(lengths) - lengths
+    is_target = trained_targets(mask, ids, starts[lengths > 0], tokenizer.eos_id)
+    targets = _sums(is_target, lengths)
+    trains = targets > 0
+    turn_counts, turn_ends, turn_targets = _turns(mask, is_target, starts, lengths)
+
+    # From sequences to conversations: those left without a sequence are dropped.
+    sequence_counts = np.array(batch.sequence_counts, np.int64)
+    kept_counts = _sums(trains, sequence_counts)
+    for position in np.flatnonzero(kept_counts == 0):
+        line = batch.candidates[position].line
+        writer.drop(line, LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
+    kept = kept_counts > 0
+    hashes = np.frombuffer(b"".join(candidate.hash for candidate in batch.candidates), "<u8").reshape(-1, 2)
+    lines = np.array([candidate.line for candidate in batch.candidates], np.int64)
+    of_training = np.repeat(trains, turn_counts)
+    index = PartIndex(
+        lines[kept], hashes[kept], kept_counts[kept], (sequence_counts - kept_counts)[kept],
+        lengths[trains], targets[trains], turn_counts[trains], turn_ends[of_training], turn_targets[of_training],
+    )  # fmt: skip
+    if not trains.all():
+        tokens_kept = np.repeat(trains, lengths)
+        ids, mask = ids[tokens_kept], mask[tokens_kept]
+    writer.append(ids, mask, index)
+
+
+def _turns(
+    mask: np.ndarray, is_target: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the trained turns end: turns per sequence, and per turn its end and the targets of the sequence so far.
+
+    A turn ends where the mask falls from 1 to 0, and where its sequence ends.
+    """
+    next_mask = np.zeros_like(mask)
+    next_mask[:-1] = mask[1:]
+    next_mask[(starts + lengths - 1)[lengths > 0]] = 0
+    ends = np.flatnonzero((mask == 1) & (next_mask == 0)) + 1
+    of_sequence = np.searchsorted(starts + lengths, ends, side="left")
+    so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+    counts = np.bincount(of_sequence, minlength=len(starts))
+    return counts, ends - starts[of_sequence], so_far[ends] - so_far[starts[of_sequence]]
+
+
+def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of consecutive groups: `counts[i]` values each, int64. Groups may be empty."""
+    so_far = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+    ends = np.cumsum(counts)
+    return so_far[ends] - so_far[ends - counts]

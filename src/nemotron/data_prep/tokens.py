@@ -1,0 +1,167 @@
+"""Text to token ids, behind a seam small enough that the encoder can be replaced.
+
+Hugging Face's `tokenizers` is the reference. A tokenizer is loaded once from wherever it is named, reduced to the
+contents of its tokenizer.json and a few ids, and rebuilt from those in every worker: no worker needs transformers,
+the network, or the folder it came from.
+"""
+
+import hashlib
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.errors import UserError
+
+END_OF_TURN = "<|im_end|>"
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+class Encoded(NamedTuple):
+    """A batch of texts as token ids, flat: text `i` has `lengths[i]` of them."""
+
+    ids: np.ndarray  # int32 [tokens]
+    lengths: np.ndarray  # int64 [texts]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer and the ids that data prep needs to know by name."""
+
+    name: str
+    definition: str = field(repr=False)
+    """The contents of tokenizer.json."""
+    end_id: int
+    """`<|im_end|>`, or eos in a tokenizer without it: the last token of an assistant's turn that is trained."""
+    eos_id: int
+    pad_id: int
+    vocab_size: int
+    special_tokens_map: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """eos_token, bos_token, ... as text: what a chat template may ask for."""
+    chat_template: str | None = field(default=None, repr=False)
+    """The template the tokenizer brings along."""
+
+    @cached_property
+    def digest(self) -> str:
+        """blake2b-128 over everything that decides which ids come out, in hex."""
+        ids = f"{self.end_id} {self.eos_id} {self.pad_id}"
+        return hashlib.blake2b(f"{ids}\n{self.definition}".encode(), digest_size=16).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_backend"}
+
+    @cached_property
+    def _backend(self) -> Any:
+        # Set before the library starts its threads: workers are many, and each is one.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        return _backend(self.definition)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The ids of each text on its own, with special tokens recognised and none added."""
+        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        rows = [encoding.ids for encoding in encodings]
+        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
+        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(lengths.sum()))
+        return Encoded(ids, lengths)
+
+    def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same as one list per text."""
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def _backend(definition: str) -> Any:
+    from tokenizers import Tokenizer as HfTokenizer
+
+    backend = HfTokenizer.from_str(definition)
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
+    """Load a tokenizer from a folder, or by its Hugging Face id.
+
+    Raises UserError when there is none, or when it has no token that could end a turn.
+    """
+    path = Path(config.model).expanduser()
+    if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
+        definition = (path / "tokenizer.json").read_text(encoding="utf-8")
+        special_tokens, chat_template = _special_tokens(path)
+    elif path.exists() or config.model.startswith(("/", "./", "../", "~")):
+        problem = "has no tokenizer.json" if path.exists() else "does not exist"
+        raise UserError(
+            f"The tokenizer folder {path} {problem}.",
+            "Set tokenizer.model to a folder with tokenizer.json, or to a Hugging Face id.",
+        )
+    else:
+        definition, special_tokens, chat_template = _from_hub(config)
+    return _described(config.model, definition, special_tokens, chat_template)
+
+
+def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
+    try:
+        vocab: dict[str, int] = _backend(definition).get_vocab(with_added_tokens=True)
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.") from None
+    eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)
+    end_id = vocab.get(END_OF_TURN, eos_id)
+    if eos_id is None or end_id is None:
+        raise UserError(
+            f"The tokenizer {name} has neither {END_OF_TURN} nor an eos token.",
+            "Name one as eos_token in its tokenizer_config.json: it is where an answer ends.",
+        )
+    pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
+    vocab_size = max(vocab.values()) + 1
+    return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template)
+
+
+def _special_tokens(folder: Path) -> tuple[dict[str, str], str | None]:
+    """The named special tokens and the chat template, as the files beside tokenizer.json give them."""
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            try:
+                settings |= orjson.loads((folder / name).read_bytes())
+            except orjson.JSONDecodeError as error:
+                raise UserError(f"{folder / name}:{error.lineno} is not valid JSON: {error.msg}.") from None
+    named = {key: _content(settings.get(key)) for key in SPECIAL_TOKENS}
+    special_tokens = {key: token for key, token in named.items() if token is not None}
+    template = settings.get("chat_template")
+    if (folder / "chat_template.jinja").is_file():
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return special_tokens, template if isinstance(template, str) else None
+
+
+def _content(token: Any) -> str | None:
+    """A special token is written as text, or as an object with its text under `content`."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], str | None]:
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(
+            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        definition = loaded.backend_tokenizer.to_str()
+    except AttributeError:
+        raise UserError(
+            f"The tokenizer {config.model} has no fast form.", "Convert it to a tokenizer.json first."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"Cannot load the tokenizer {config.model}: {reason}",
+            "Check tokenizer.model and your network, or give a local folder with tokenizer.json.",
+        ) from None
+    template = loaded.chat_template
+    special_tokens = {key: str(token) for key, token in loaded.special_tokens_map.items() if key in SPECIAL_TOKENS}
+    return definition, special_tokens, template if isinstance(template, str) else None
