@@ -7,6 +7,16 @@ loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "comma
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir, config_names, find_config
 from nemotron.config.loader import Loaded, load_config
+from nemotron.config.routing import route_overrides
 from nemotron.config.secrets import is_secret
 
-__all__ = ["ConfigError", "Loaded", "config_dir", "config_names", "find_config", "is_secret", "load_config"]
+__all__ = [
+    "ConfigError",
+    "Loaded",
+    "config_dir",
+    "config_names",
+    "find_config",
+    "is_secret",
+    "load_config",
+    "route_overrides",
+]

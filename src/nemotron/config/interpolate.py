@@ -1,4 +1,8 @@
-"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, `${config_dir:path}`."""
+"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, and two resolvers of our own.
+
+`${config_dir:data_prep/tiny}` is a path in the shipped config folder, `${config_name:}` the name of the loaded config
+(`my` for my.yaml, whatever it inherits from).
+"""
 
 import re
 from typing import Any
@@ -16,13 +20,14 @@ _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
 _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
 
 
-def resolve(tree: Located) -> Located:
+def resolve(tree: Located, config_name: str) -> Located:
     """The tree with every interpolation replaced by its value; origins stay those of the line that was written.
 
     Raises ConfigError naming the key and its origin for a missing key, an unset environment variable or an unknown
     resolver.
     """
     OmegaConf.register_new_resolver("config_dir", lambda path="": str(config_dir() / path), replace=True)
+    OmegaConf.register_new_resolver("config_name", lambda: config_name, replace=True)
     try:
         values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
     except OmegaConfBaseException as error:

@@ -9,11 +9,11 @@ from nemotron.config.convert import convert
 from nemotron.config.files import find_config
 from nemotron.config.interpolate import resolve
 from nemotron.config.layers import read_layers
-from nemotron.config.located import DEFAULT, leaves, located, merge
+from nemotron.config.located import DEFAULT, leaves, located, merge, plain
 from nemotron.config.overrides import apply_overrides
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
 from nemotron.config.secrets import masked
-from nemotron.config.yaml_file import dump_yaml
+from nemotron.config.yaml_file import as_argument, dump_yaml
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,11 @@ class Loaded[T]:
     path: Path
     """The YAML file itself."""
 
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(key, value as YAML, origin) of every value, secrets shown as `***`; empty sections are left out."""
+        shown = leaves(located(masked(self.tree), DEFAULT))
+        return [(key, as_argument(plain(node)), self.origins[key]) for key, node in shown.items() if node.value != {}]
+
     def to_yaml(self) -> str:
         """The resolved config as YAML that `load_config` reads back, secrets shown as `***`."""
         return dump_yaml(_escaped(masked(self.tree)))
@@ -46,7 +51,7 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     path = find_config(name_or_path, group)
     written = apply_overrides(read_layers(path, group), overrides)
     refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
-    resolved = resolve(merge(default_tree(schema), written))
+    resolved = resolve(merge(default_tree(schema), written), path.stem)
     config = convert(schema, resolved)
     tree = as_plain(config)
     where = {key: node.origin for key, node in leaves(resolved).items()}

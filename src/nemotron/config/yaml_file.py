@@ -4,6 +4,7 @@ PyYAML follows YAML 1.1, where `1e-5` is text, `no` is false, `010` is eight and
 The core schema of YAML 1.2 has none of these surprises. https://yaml.org/spec/1.2.2/#103-core-schema
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def parse_value(text: str, origin: str) -> Located:
 def dump_yaml(tree: Any) -> str:
     """Plain nested values as YAML that `read_yaml` reads back to the same values."""
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def as_argument(value: Any) -> str:
+    """A value on one line, as it would stand behind `key=`."""
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:

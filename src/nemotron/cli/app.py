@@ -1,0 +1,80 @@
+"""The `nemotron` command. Commands import what they need when they run, so that help is instant."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from nemotron.cli import console
+from nemotron.cli.super3 import super3
+from nemotron.cli.usage import UsageError, arrange
+from nemotron.errors import UserError
+
+app = typer.Typer(
+    name="nemotron",
+    add_completion=False,
+    rich_markup_mode=None,  # rich alone takes longer to import than all of help may take
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Try it: nemotron super3 pipe -c tiny",
+)
+app.add_typer(super3, name="super3")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"nemotron {version('nemotron')}")
+        raise typer.Exit
+
+
+@app.callback()
+def nemotron(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error. Also NEMOTRON_DEBUG=1.")
+    ] = False,
+) -> None:
+    """Fine-tune Nemotron models on chat data.
+
+    Options may stand before or after a subcommand; --help explains each.
+    """
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and give its exit code: 1 for an error, 2 for bad usage, 130 for Ctrl-C."""
+    debug = "--debug" in arguments or os.environ.get("NEMOTRON_DEBUG", "") not in ("", "0")
+    command = typer.main.get_command(app)
+    try:
+        arranged = arrange(command, [argument for argument in arguments if argument != "--debug"])
+        code = command.main(arranged, prog_name="nemotron", standalone_mode=False)
+        if code == 130:
+            console.note("Interrupted. The same command continues where this one stopped.")
+        return code or 0
+    except UserError as error:
+        if debug:
+            raise
+        console.error(error)
+        return 2 if isinstance(error, UsageError) else 1
+    except typer.TyperException as error:  # what Typer itself finds wrong with a command line
+        console.error(UserError(error.format_message(), "--help lists the options of a command."))
+        return error.exit_code
+    except OSError as error:
+        # The machine's refusals (disk full, no permission) name their file; any other OSError is a bug.
+        if debug or error.filename is None or error.strerror is None:
+            raise
+        console.error(UserError(f"{error.filename}: {error.strerror}.", "Check the disk and the permissions there."))
+        return 1
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

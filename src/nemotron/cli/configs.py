@@ -1,0 +1,38 @@
+"""Loading the two stages' configs for a command, with what env.toml sets for everybody."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nemotron.config import Loaded
+    from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.training.config import SftConfig
+
+PREP_GROUP = "data_prep"
+
+
+def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
+    """The training config `config/<name>.yaml`, or a path."""
+    from nemotron.config import load_config
+    from nemotron.training.config import SftConfig
+
+    _use_env_file()
+    return load_config(name, overrides, schema=SftConfig)
+
+
+def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
+    """The data-prep config `config/data_prep/<name>.yaml`, or a path."""
+    from nemotron.config import load_config
+    from nemotron.data_prep.config import DataPrepConfig
+
+    _use_env_file()
+    return load_config(name, overrides, group=PREP_GROUP, schema=DataPrepConfig)
+
+
+def _use_env_file() -> None:
+    """`[wandb]` and `[artifacts]` of env.toml hold on this machine too; the environment itself wins."""
+    from nemotron.launch import shared_environment
+
+    for name, value in shared_environment().items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,115 @@
+"""Everything the command line prints. Results go to stdout; errors, notes and progress to stderr."""
+
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+SECONDS_BETWEEN_LINES = 10.0
+"""How often progress is a line when stderr is not a terminal."""
+
+
+def error(problem: UserError) -> None:
+    """`error: what is wrong` and `hint: what to do`."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem.message}", err=True)
+    if problem.hint:
+        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {problem.hint}", err=True)
+
+
+def note(text: str) -> None:
+    """A line beside the results."""
+    typer.echo(text, err=True)
+
+
+def out(text: str = "") -> None:
+    """A line of the results."""
+    typer.echo(text)
+
+
+def heading(text: str) -> None:
+    """A line that begins a part of the results."""
+    typer.echo(f"\n{typer.style(text, bold=True)}")
+
+
+def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None, right: Sequence[int] = ()) -> None:
+    """Aligned columns, two spaces in. `right` are the columns of numbers. Lines are never cut or wrapped."""
+    body = [[str(cell) for cell in row] for row in rows]
+    lines = [list(header), *body] if header else body
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
+    for index, line in enumerate(lines):
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        text = "  " + "  ".join(cells).rstrip()
+        typer.echo(typer.style(text, dim=True) if header and index == 0 else text)
+
+
+class Progress:
+    """Progress on stderr: bars on a terminal, else a line now and then. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        # Bound now: training redirects sys.stderr to its log while it runs.
+        self._stream = sys.stderr
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        if self._stream.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bars = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=30),
+                TextColumn("{task.fields[amount]}"),
+                TextColumn("{task.fields[note]}"),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=Console(file=self._stream),
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def update(self, label: str, done: int, total: int, unit: str, note: str = "") -> None:
+        """`done` of `total` `unit` of what `label` names are finished; `note` is anything worth showing beside it."""
+        amount = _amount(done, total, unit)
+        if self._bars is not None:
+            if label not in self._tasks:
+                self._tasks[label] = self._bars.add_task(label, total=total, amount="", note="")
+            self._bars.update(self._tasks[label], completed=done, total=total, amount=amount, note=note)
+            return
+        now = time.monotonic()
+        if done >= total or now - self._last_line.get(label, -SECONDS_BETWEEN_LINES) >= SECONDS_BETWEEN_LINES:
+            self._last_line[label] = now
+            self.line(f"{label}: {amount}{f', {note}' if note else ''}")
+
+    def line(self, text: str) -> None:
+        """A line that stays, above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+
+def _amount(done: int, total: int, unit: str) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+    return f"{done:,} of {total:,} {unit}"

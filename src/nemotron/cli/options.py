@@ -1,0 +1,47 @@
+"""The options that commands share, as Typer annotations: declared once, worded once."""
+
+from typing import Annotated
+
+import typer
+
+from nemotron.cli.usage import UsageError
+
+Config = Annotated[
+    str,
+    typer.Option("-c", "--config", metavar="NAME|PATH", help="A shipped config by name, or a YAML file of your own."),
+]
+Run = Annotated[
+    str | None,
+    typer.Option("-r", "--run", metavar="PROFILE", help="Run on this profile of env.toml, and stream the logs."),
+]
+Batch = Annotated[
+    str | None,
+    typer.Option("-b", "--batch", metavar="PROFILE", help="Submit to this profile of env.toml, and return."),
+]
+DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done, and do nothing.")]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start anew.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Config values to change, such as train.train_iters=100."),
+]
+
+
+def check_profile(run: str | None, batch: str | None) -> str | None:
+    """The profile of `--run` or `--batch`; None means here and now. UsageError when both are given."""
+    if run is not None and batch is not None:
+        raise UsageError(
+            f"--run {run} and --batch {batch} cannot be used together.",
+            "--run waits and streams the logs; --batch submits and returns. Choose one.",
+        )
+    return run if run is not None else batch
+
+
+def sample_overrides(sample: int | None, force: bool) -> list[str]:
+    """`--sample` and `--force` as the config values they set. UsageError when the sample is not at least 1."""
+    if sample is not None and sample < 1:
+        raise UsageError(f"--sample is {sample}.", "Give a whole number of conversations, at least 1.")
+    return [*([f"sample={sample}"] if sample is not None else []), *(["force=true"] if force else [])]

@@ -1,0 +1,14 @@
+"""`nemotron super3 data`: chat data for training."""
+
+import typer
+
+from nemotron.cli.super3.data.inspect import inspect
+from nemotron.cli.super3.data.prep import prep
+
+data = typer.Typer(
+    rich_markup_mode=None,
+    help="Prepare chat data, and look at it.",
+    epilog="Try it: nemotron super3 data prep sft -c tiny",
+)
+data.add_typer(prep, name="prep")
+data.command("inspect")(inspect)

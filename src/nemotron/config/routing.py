@@ -1,0 +1,32 @@
+"""One list of `key=value` for several configs: each key goes to the configs that have it."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from nemotron.config.errors import ConfigError
+from nemotron.config.located import COMMAND_LINE
+from nemotron.config.overrides import split_override
+from nemotron.config.schema import known_keys
+from nemotron.errors import did_you_mean
+
+
+def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> dict[str, list[str]]:
+    """The overrides for each schema, by the names of `schemas`.
+
+    A key that several schemas spell out goes to all of them (`run.artifacts`). A key that none spells out belongs to
+    those with an open section above it (`train.train_iters`). Raises ConfigError, with the nearest key of any schema,
+    for a key that none can have.
+    """
+    known = {name: known_keys(schema) for name, schema in schemas.items()}
+    routed: dict[str, list[str]] = {name: [] for name in schemas}
+    for argument in overrides:
+        key = re.sub(r"\.\d+(?=\.|$)", "", split_override(argument)[0])
+        section = key.split(".")[0]
+        takers = [name for name in schemas if key in known[name]]
+        takers = takers or [name for name in schemas if section in known[name] and "." in key]
+        if not takers:
+            every = [known_key for keys in known.values() for known_key in keys]
+            raise ConfigError(f'{COMMAND_LINE}: unknown key "{key}".', did_you_mean(key, every))
+        for name in takers:
+            routed[name].append(argument)
+    return routed
