@@ -1,6 +1,7 @@
 """Core attention over packed conversations with torch's scaled_dot_product_attention."""
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -88,4 +89,4 @@ def segment_lengths(packed: PackedSeqParams, tokens: int) -> list[int]:
     """
     padded = packed.cu_seqlens_q_padded
     boundaries = [*(packed.cu_seqlens_q if padded is None else padded).flatten().tolist(), tokens]
-    return [end - start for start, end in zip(boundaries, boundaries[1:], strict=False) if end > start]
+    return [end - start for start, end in pairwise(boundaries) if end > start]

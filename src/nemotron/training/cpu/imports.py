@@ -3,9 +3,9 @@
 Four packages are stood in for, only while Megatron is being imported; afterwards they are absent again, so that
 nothing else (transformers, say) takes them for installed:
 
-    mamba_ssm, causal_conv1d      MambaMixer binds its kernels at import; it gets the torch ones of mamba.py for good.
-    transformer_engine            Megatron-Bridge's LoRA layers import it unconditionally, for a fused path not used here.
-    nvidia_resiliency_ext         Megatron-Bridge's training loop imports it unconditionally, for in-process restart.
+    mamba_ssm, causal_conv1d    MambaMixer binds its kernels at import; it gets the torch ones of mamba.py for good.
+    transformer_engine          Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here.
+    nvidia_resiliency_ext       Megatron-Bridge's training loop imports it regardless, for in-process restart.
 
 Megatron-Core, which has torch code for the absence of Transformer Engine, is imported before the stand-in for
 transformer_engine exists and so concludes, rightly, that there is none.
@@ -85,7 +85,7 @@ def import_megatron() -> None:
 
 
 def _remember_versions() -> None:
-    """Megatron asks for these versions at the first packed forward pass, when the stand-ins are gone, and caches them."""
+    """Have Megatron ask for these versions now, and cache them: its packed forward passes do, without the stand-ins."""
     from megatron.core.utils import get_causal_conv1d_version, get_mamba_version
 
     get_mamba_version()

@@ -110,7 +110,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | Non
 def chunked_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
 ) -> Tensor:
-    """The selective scan  s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T,  y_t = s_t C_t + D x_t,  s = 0 where a sequence starts.
+    """The selective scan  s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T,  y_t = s_t C_t + D x_t,  from s = 0 per sequence.
 
     x: [b, l, h, p]; dt: [b, l, h], positive; A and D: [h]; B and C: [b, l, g, n]; seq_idx: [b, l] or None.
     Returns [b, l, h, p]. Float32 in, float32 out. Sequences may start anywhere in a chunk.
