@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from nemotron.data_prep.packing import Algorithm
+Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
+OverlongPolicy = Literal["split_turns", "truncate", "drop"]
 
 
 @dataclass
@@ -50,7 +51,7 @@ class DataPrepConfig:
     algorithm: Algorithm = "first_fit_shuffle"
     pad_to_multiple: int = 1
     """Pad each conversation to a multiple of this (2 x context parallel size), plus the token lost to the shift."""
-    overlong: Literal["split_turns", "truncate", "drop"] = "split_turns"
+    overlong: OverlongPolicy = "split_turns"
     """What becomes of a conversation over the limit: keep its whole turns up to the last answer that fits, cut it at
     the limit, or leave it out."""
     max_doc_tokens: int | None = None

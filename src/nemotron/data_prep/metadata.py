@@ -9,10 +9,11 @@ import numpy as np
 import orjson
 
 from nemotron.data_prep.corpus import Corpus
-from nemotron.data_prep.overlong import Cut, pack_size_keeping
+from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.overlong import Cut, limit_keeping
 from nemotron.data_prep.plan import FORMAT_VERSION, Plan
 from nemotron.data_prep.selection import OUTCOMES, Selection
-from nemotron.data_prep.shards import ShardReceipt
+from nemotron.data_prep.shards import ShardReceipt, padded_length
 from nemotron.data_prep.splits import SPLITS
 from nemotron.data_prep.token_parts import PartReceipt
 
@@ -176,9 +177,11 @@ def collect_metadata(
             policy=plan.config.overlong,
             limit=plan.limit,
             truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
-            dropped=int((selection.outcome == 1).sum()),
+            dropped=int((selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)).sum()),
             lost_supervised_share=float(lost / corpus.targets.sum()),
-            pack_size_for_99_percent=pack_size_keeping(corpus, 0.99),
+            pack_size_for_99_percent=int(
+                padded_length(np.array(limit_keeping(corpus, 0.99)), plan.config.pad_to_multiple)
+            ),
         ),
         sequence_lengths=_quantiles(lengths),
         length_histogram=_histogram(lengths),

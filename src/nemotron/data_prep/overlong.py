@@ -1,15 +1,13 @@
 """Sequences longer than a pack: how much of each is kept."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.corpus import Corpus
 from nemotron.data_prep.roll import trained_targets
 from nemotron.data_prep.token_parts import map_tokens
-
-Policy = Literal["split_turns", "truncate", "drop"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +20,7 @@ class Cut:
     """int64 [sequences]: tokens the trainer learns to predict in what is kept."""
 
 
-def cut_overlong(corpus: Corpus, limit: int, policy: Policy, eos_id: int) -> Cut:
+def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int) -> Cut:
     """Bring every sequence within `limit` tokens.
 
     split_turns  up to the end of the last trained turn that fits, so that no answer is cut before its <|im_end|>
@@ -67,7 +65,7 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
     return counts
 
 
-def pack_size_keeping(corpus: Corpus, share: float) -> int:
+def limit_keeping(corpus: Corpus, share: float) -> int:
     """The smallest limit under which `split_turns` keeps at least this share of all targets."""
     before = np.concatenate([[0], corpus.turn_targets[:-1]])
     before[corpus.turn_bounds[:-1]] = 0

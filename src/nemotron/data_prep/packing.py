@@ -12,12 +12,11 @@ pack size. All are deterministic: the same lengths, capacity and seed give the s
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
-Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
-ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
+from nemotron.data_prep.config import Algorithm
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def _strategy(
         return decreasing, first_fit
     if algorithm == "best_fit":
         return decreasing, best_fit
-    raise ValueError(f"unknown packing algorithm {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
+    raise ValueError(f"unknown packing algorithm {algorithm!r}, expected one of {', '.join(get_args(Algorithm))}")
 
 
 def _group(pack_of: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Packs:

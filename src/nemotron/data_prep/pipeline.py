@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -116,7 +116,7 @@ def _finished(plan: Plan) -> Metadata | None:
             path = plan.run_dir / split.path / shard.file
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 return None
-    return metadata
+    return replace(metadata, config_name=plan.config.config_name)  # the one thing in it that the hash leaves out
 
 
 def _begin(plan: Plan) -> None:
@@ -155,8 +155,14 @@ def _tokenize(plan: Plan, progress: Progress) -> list[list[PartReceipt]]:
         done[stage] += work.part.bytes
         progress(stage, done[stage], totals[stage], "bytes")
 
-    engine.run(tokenize_part, plan.tokenization(), works, workers=plan.workers, on_done=count)
+    workers = _worthwhile(plan.workers, sum(work.part.bytes for work in works))
+    engine.run(tokenize_part, plan.tokenization(), works, workers=workers, on_done=count)
     return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
+
+
+def _worthwhile(workers: int, bytes_to_read: int) -> int:
+    """Fewer workers for little work: one takes about a second to start, in which it could have read some megabytes."""
+    return min(workers, 1 + bytes_to_read // (4 * 2**20))
 
 
 def _receipt(output: Path) -> PartReceipt:
@@ -226,7 +232,8 @@ def _pack(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, progress: 
         corpus.parts, plan.tokenizer.pad_id, config.pad_to_multiple, config.parquet_row_group_size,
         config.parquet_compression,
     )  # fmt: skip
-    made = iter(engine.run(write_shard, gathering, missing, workers=plan.workers, on_done=count))
+    workers = _worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
+    made = iter(engine.run(write_shard, gathering, missing, workers=workers, on_done=count))
     return [
         [read_shard_receipt(work.path, work.receipt) or next(made) for work in split_works] for split_works in per_split
     ]

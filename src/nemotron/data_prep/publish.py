@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.files import point_link, write_bytes, write_json
 from nemotron.data_prep.metadata import Metadata
 from nemotron.data_prep.plan import Plan
@@ -12,6 +13,11 @@ from nemotron.data_prep.report import render_report
 from nemotron.lineage import Artifact, log_artifact
 
 ARTIFACT = "SFTDataArtifact-sft"
+
+
+def artifact_name(config: DataPrepConfig) -> str:
+    """What the prepared data is recorded as. A sample must not become the data that training finds by itself."""
+    return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
 
 
 def publish(plan: Plan, metadata: Metadata) -> Artifact:
@@ -26,8 +32,7 @@ def publish(plan: Plan, metadata: Metadata) -> Artifact:
     write_json(plan.output_dir / "metadata.json", metadata.to_dict())
     write_bytes(plan.output_dir / "report.html", render_report(metadata).encode())
     return log_artifact(
-        # A sample must not become what training picks up as the latest data.
-        name=ARTIFACT if plan.config.sample is None else f"{ARTIFACT}-sample",
+        name=artifact_name(plan.config),
         type="dataset",
         path=plan.run_dir / "splits",
         root=plan.config.run.artifacts,

@@ -56,6 +56,11 @@ class ShardWork:
     pack_bounds: np.ndarray = field(repr=False)
     """int64 [packs + 1]: pack `p` holds sequences `pack_bounds[p]:pack_bounds[p + 1]`."""
 
+    @property
+    def bytes_to_read(self) -> int:
+        """Of tokens and mask."""
+        return 5 * int(self.length.sum())
+
 
 @dataclass(frozen=True)
 class ShardReceipt:

@@ -7,13 +7,15 @@ import glob
 import gzip
 import hashlib
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import orjson
-import zstandard
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from nemotron.data_prep.blend import Dataset
 from nemotron.errors import UserError, did_you_mean
@@ -81,8 +83,8 @@ def find_files(dataset: Dataset) -> list[InputFile]:
     paths = _paths(dataset)
     try:
         return [_identify(path) for path in sorted(paths)]
-    except OSError as error:
-        raise UserError(f'Dataset "{dataset.name}": cannot read {error.filename}: {error.strerror}.') from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f'Dataset "{dataset.name}": cannot read {dataset.path}: {error}.') from None
 
 
 def _paths(dataset: Dataset) -> list[Path]:
@@ -149,9 +151,10 @@ def _digest(path: Path) -> str:
 def cut(file: InputFile) -> list[Part]:
     """The parts of a file, in order; at least one."""
     if file.format == "parquet":
-        import pyarrow.parquet as pq
-
-        groups = pq.ParquetFile(file.path).metadata.num_row_groups
+        try:
+            groups = pq.read_metadata(file.path).num_row_groups
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(file, error) from None
         return [Part(file, i, (i, i + 1)) for i in range(groups)] or [Part(file, 0, (0, 0))]
     if file.format == "jsonl" and file.compression is None:
         starts = range(0, max(file.size, 1), PART_BYTES)
@@ -162,8 +165,8 @@ def cut(file: InputFile) -> list[Part]:
 def read_rows(part: Part) -> Iterator[Row]:
     """The lines of a part, in order.
 
-    Raises UserError when the file cannot be read or decompressed: rows that are there but unreadable must not pass
-    for rows that do not exist.
+    Raises UserError when the file cannot be read or decompressed to its end: rows that are there but unreadable must
+    not pass for rows that do not exist.
     """
     try:
         if part.file.format == "parquet":
@@ -173,10 +176,15 @@ def read_rows(part: Part) -> Iterator[Row]:
         else:
             for number, line in enumerate(_lines(part)):
                 yield _parse(number, line)
-    except (OSError, EOFError, zstandard.ZstdError) as error:
-        raise UserError(
-            f"Cannot read {part.file.path}: {error}.", "Mend or replace the file and run again: finished work is kept."
-        ) from None
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise _unreadable(part.file, error) from None
+
+
+def _unreadable(file: InputFile, error: Exception) -> UserError:
+    reason = str(error).strip().rstrip(".")
+    return UserError(
+        f"Cannot read {file.path}: {reason}.", "Mend or replace the file and run again: finished work is kept."
+    )
 
 
 def _parse(number: int, line: bytes) -> Row:
@@ -223,8 +231,6 @@ def _array_rows(part: Part) -> Iterator[Row]:
 
 
 def _parquet_rows(part: Part) -> Iterator[Row]:
-    import pyarrow.parquet as pq
-
     assert part.span is not None
     number = 0
     with pq.ParquetFile(part.file.path) as file:
@@ -251,5 +257,6 @@ def _open(path: str, compression: str | None) -> io.BufferedIOBase:
     if compression == ".gz":
         return gzip.open(path)  # pyright: ignore[reportReturnType]
     if compression == ".zst":
-        return io.BufferedReader(zstandard.open(path, "rb"))  # pyright: ignore
+        # Arrow's reader rather than zstandard's, which takes a truncated file for one that ends there.
+        return io.BufferedReader(pa.CompressedInputStream(pa.OSFile(path, "rb"), "zstd"))
     return open(path, "rb")

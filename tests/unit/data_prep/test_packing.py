@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.packing import Algorithm, best_fit, first_fit, next_fit, pack
+from nemotron.data_prep.config import Algorithm
+from nemotron.data_prep.packing import best_fit, first_fit, next_fit, pack
 
 ALGORITHMS = get_args(Algorithm)
 CAPACITY = 40
