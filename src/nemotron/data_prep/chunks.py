@@ -35,6 +35,8 @@ def sequences(conversation: Conversation, template: Template, **options: Unpack[
     the assistant's text cannot be told from the rest.
     """
     turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+    if not turns:
+        raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
     if template.is_nemotron3:
         return _nemotron3_sequences(conversation, turns, options)
     try:
@@ -52,8 +54,11 @@ def first_difference(
 ) -> str | None:
     """Where the chunks of `conversations` first depart from the text that Jinja renders, in words; None if nowhere.
 
-    The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this.
+    The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this. Chunks of
+    any other template are cut from what Jinja rendered, and cannot differ.
     """
+    if not template.is_nemotron3:
+        return None
     for number, conversation in enumerate(conversations):
         turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
         for turn, chunks in zip(turns, _nemotron3_sequences(conversation, turns, options), strict=True):
@@ -73,25 +78,22 @@ def _keeps_history_thinking(options: RenderOptions) -> bool:
 
 def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
     """Those of `turns` with an assistant message to learn from."""
-    trained = [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
-    if not trained:
-        raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
-    return trained
+    return [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
 
 
 def _nemotron3_sequences(conversation: Conversation, turns: list[Turn], options: RenderOptions) -> list[list[Chunk]]:
     """The sequences of the bundled format, each message rendered once as history and once as its turn shows it."""
     messages = conversation.messages
     opening, shown = nemotron3.system_turn(messages, conversation.tools)
-    history = [nemotron3.turn(messages, index, is_history=True) for index in range(shown, turns[-1].start - 1)]
-    history_texts = ["".join(parts) for parts in history]
+    history_stop = max((turn.start - 1 for turn in turns), default=0)
+    history = ["".join(nemotron3.turn(messages, index, is_history=True)) for index in range(shown, history_stop)]
     effort = nemotron3.effort(options.get("reasoning_budget"), options.get("low_effort", False))
     result = []
     for turn in turns:
         chunks = [Chunk("system", opening, False)]
         if turn.start:
             user = nemotron3.plain_turn(messages[turn.start - 1], effort)
-            chunks.append(Chunk("user", "".join(history_texts[: turn.start - 1 - shown]) + user, False))
+            chunks.append(Chunk("user", "".join(history[: turn.start - 1 - shown]) + user, False))
         _add_turns(chunks, messages, range(max(turn.start, shown), turn.stop), effort, _keeps_history_thinking(options))
         result.append(chunks)
     return result

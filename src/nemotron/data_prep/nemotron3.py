@@ -120,7 +120,7 @@ def _as_text(value: object) -> str:
 
 # Whole data sets share a few tool lists, and describing one costs more than rendering the conversation.
 _described: dict[bytes, str] = {}
-_MOST_DESCRIBED = 4096
+_MOST_DESCRIBED = 1024
 
 
 def _tools(tools: list[Tool]) -> str:

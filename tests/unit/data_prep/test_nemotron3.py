@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron.data_prep import nemotron3
-from nemotron.data_prep.chunks import first_difference, sequences
+from nemotron.data_prep.chunks import first_difference
 from nemotron.data_prep.conversation import RowError, parse_row
 from nemotron.data_prep.template import load_template
 
@@ -75,14 +75,13 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(rows, options)
 def test_plain_python_renders_what_jinja_renders(row: dict, options: dict):
     try:
         conversation = parse_row(row)
-        sequences(conversation, TEMPLATE, **options)
     except RowError:
-        return  # without a turn to train there is nothing to compare
+        return
 
     assert first_difference(TEMPLATE, [conversation], **options) is None
 
@@ -99,6 +98,13 @@ def test_a_difference_is_reported_with_its_place(monkeypatch: pytest.MonkeyPatch
         "conversation 0, character 24: 'stop|>\\n<|im_start|>user\\nHi<|im_stop|>\\n<|' "
         "instead of 'end|>\\n<|im_start|>user\\nHi<|im_end|>\\n<|im'"
     )
+
+
+def test_conversations_that_train_nothing_do_not_differ():
+    asked, answered = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "train": False}
+    greeting = {"role": "assistant", "content": "Welcome", "reasoning_content": "A guest."}
+
+    assert first_difference(TEMPLATE, [parse_row({"messages": [greeting, asked, answered]})]) is None
 
 
 def test_equal_tool_lists_are_described_alike_and_different_ones_are_not():

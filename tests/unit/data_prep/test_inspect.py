@@ -1,0 +1,117 @@
+import gzip
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.template import load_template
+from nemotron.errors import UserError
+
+NEMOTRON3 = load_template("nemotron3")
+HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
+
+
+class Characters:
+    """A tokenizer of one token per character, and one for <|im_end|>."""
+
+    end_id = 0
+
+    def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
+
+    def pieces(self, text: str) -> list[str]:
+        return re.findall(r"<\|im_end\|>|.", text, re.DOTALL)
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def test_a_row_is_shown_as_what_trains(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI, HELLO]})
+
+    (row,) = inspect_file(path, NEMOTRON3, Characters())
+
+    prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>"
+    assert row == {
+        "line": 1,
+        "outcome": "kept",
+        "reason": None,
+        "sequences": [
+            [
+                {
+                    "role": "system",
+                    "text": "<|im_start|>system\n<|im_end|>\n",
+                    "supervised": False,
+                    "tokens": 21,
+                    "supervised_tokens": 0,
+                },
+                {
+                    "role": "user",
+                    "text": prompt,
+                    "supervised": False,
+                    "tokens": len(prompt) - 9,
+                    "supervised_tokens": 0,
+                },
+                # H, e, l, l, o and <|im_end|> train; the newline after it does not.
+                {
+                    "role": "assistant",
+                    "text": "Hello<|im_end|>\n",
+                    "supervised": True,
+                    "tokens": 7,
+                    "supervised_tokens": 6,
+                },
+            ]
+        ],
+    }
+
+
+def test_every_row_has_an_outcome(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI]}, '{"messages": [', "", [1], {"messages": [HI, HELLO]})
+
+    rows = list(inspect_file(path, NEMOTRON3))
+
+    assert [(row["line"], row["outcome"], row["reason"], len(row["sequences"])) for row in rows] == [
+        (1, "dropped", "no_assistant_turn", 0),
+        (2, "dropped", "bad_json", 0),
+        (4, "dropped", "not_an_object", 0),
+        (5, "kept", None, 1),
+    ]
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_without_a_tokenizer_nothing_is_counted(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI, HELLO]})
+
+    (row,) = inspect_file(path, NEMOTRON3)
+
+    assert {(chunk["tokens"], chunk["supervised_tokens"]) for chunk in row["sequences"][0]} == {(None, None)}
+
+
+def test_options_reach_the_template_and_fields_may_be_named(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"turns": [HI, HELLO], "functions": [{"name": "now"}]})
+
+    (row,) = inspect_file(path, NEMOTRON3, messages_field="turns", tools_field="functions", low_effort=True)
+
+    system, user, _ = row["sequences"][0]
+    assert "<name>now</name>" in system["text"]
+    assert "{reasoning effort: low}" in user["text"]
+
+
+def test_compressed_files_are_read_too(tmp_path: Path):
+    path = tmp_path / "chat.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps({"messages": [HI, HELLO]}).encode()))
+
+    assert [row["outcome"] for row in inspect_file(path, NEMOTRON3)] == ["kept"]
+
+
+def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path):
+    write(tmp_path / "chat.jsonl")
+
+    with pytest.raises(UserError, match=r"chta\.jsonl does not exist.*Did you mean .*chat\.jsonl"):
+        inspect_file(tmp_path / "chta.jsonl", NEMOTRON3)
