@@ -2,7 +2,7 @@
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,12 +11,13 @@ from nemotron.cli.super3 import super3
 from nemotron.cli.usage import UsageError, arrange
 from nemotron.errors import UserError
 
+_HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
 app = typer.Typer(
     name="nemotron",
     add_completion=False,
     rich_markup_mode=None,  # rich alone takes longer to import than all of help may take
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 app.add_typer(super3, name="super3")
@@ -51,7 +52,12 @@ def run(arguments: list[str]) -> int:
     command = typer.main.get_command(app)
     try:
         arranged = arrange(command, [argument for argument in arguments if argument != "--debug"])
-        code = command.main(arranged, prog_name="nemotron", standalone_mode=False)
+        if arranged.arguments is None:
+            # Asked directly: Typer, on its way down to a subcommand's help, imports pydantic.
+            context = typer.Context(arranged.command, info_name=" ".join(arranged.path), **_HELP)
+            console.out(arranged.command.get_help(context))
+            return 0
+        code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
         if code == 130:
             console.note("Interrupted. The same command continues where this one stopped.")
         return code or 0

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from nemotron.cli.configs import PREP_GROUP
 from nemotron.cli.usage import UsageError
 
 Config = Annotated[
@@ -20,13 +21,30 @@ Batch = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done, and do nothing.")]
 Sample = Annotated[
-    int | None,
+    str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start anew.")]
+
+
+def _key_values(arguments: list[str] | None) -> list[str]:
+    """The arguments, each seen to be `key=value`: a forgotten `-c` is the commonest mistake."""
+    for argument in arguments or []:
+        if "=" not in argument:
+            from nemotron.config import config_names
+
+            known = [*config_names(), *config_names(PREP_GROUP)]
+            is_config = argument in known or argument.endswith((".yaml", ".yml"))
+            hint = f"Did you mean -c {argument}?" if is_config else f"To set it, write {argument}=VALUE."
+            raise UsageError(f'"{argument}" is not key=value.', hint)
+    return list(arguments or [])
+
+
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Config values to change, such as train.train_iters=100."),
+    typer.Argument(
+        metavar="KEY=VALUE", callback=_key_values, help="Config values to change, such as train.train_iters=100."
+    ),
 ]
 
 
@@ -40,8 +58,8 @@ def check_profile(run: str | None, batch: str | None) -> str | None:
     return run if run is not None else batch
 
 
-def sample_overrides(sample: int | None, force: bool) -> list[str]:
-    """`--sample` and `--force` as the config values they set. UsageError when the sample is not at least 1."""
-    if sample is not None and sample < 1:
+def sample_overrides(sample: str | None, force: bool) -> list[str]:
+    """`--sample` and `--force` as the config values they set. UsageError when the sample is not a number of them."""
+    if sample is not None and (not sample.isdecimal() or int(sample) < 1):
         raise UsageError(f"--sample is {sample}.", "Give a whole number of conversations, at least 1.")
     return [*([f"sample={sample}"] if sample is not None else []), *(["force=true"] if force else [])]

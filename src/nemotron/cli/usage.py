@@ -6,6 +6,7 @@ options to where they belong, using Typer's own description of the commands, and
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
@@ -18,8 +19,20 @@ class UsageError(UserError):
     """A command line that does not parse. Exit code 2, as for every Unix tool."""
 
 
-def arrange(root: Any, arguments: list[str]) -> list[str]:
-    """`arguments` as subcommands, then their options, then the rest. A group alone asks for its help.
+@dataclass(frozen=True)
+class Arranged:
+    """An understood command line."""
+
+    command: Any
+    """Typer's command."""
+    path: list[str]
+    """Its full name: nemotron, super3, sft."""
+    arguments: list[str] | None
+    """Subcommands, then their options, then the rest; None when help is asked for."""
+
+
+def arrange(root: Any, arguments: list[str]) -> Arranged:
+    """What the words of a command line mean, in whatever order. A group alone asks for its help.
 
     `root` is what `typer.main.get_command` gives. Raises UsageError for an unknown command or option, an option of
     another command, an option without its value, and options on a group without a command.
@@ -31,14 +44,14 @@ def arrange(root: Any, arguments: list[str]) -> list[str]:
         path.append(words.pop(0))
         command = _subcommand(command, path, commands)
     if any(name in _HELP for name, _ in options) or (is_group(command) and not options):
-        return [*path[1:], "--help"]
+        return Arranged(command, path, None)
     for name, _ in options:
         if is_group(command) and name not in option_names(command):
             raise UsageError(f"{' '.join(path)} needs a command.", f"One of: {', '.join(command.commands)}.")
         if name not in option_names(command):
             raise UsageError(f"{name} does not apply to {' '.join(path)}.", _where_it_applies(name, commands))
     flat = [token for name, value in options for token in (name, value) if token is not None]
-    return [*path[1:], *flat, *words, *literal]
+    return Arranged(command, path, [*path[1:], *flat, *words, *literal])
 
 
 def is_group(command: Any) -> bool:

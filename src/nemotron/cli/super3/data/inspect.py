@@ -2,21 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from nemotron.cli import configs, console, options
 
-if TYPE_CHECKING:
-    from nemotron.data_prep.config import DataPrepConfig
-    from nemotron.data_prep.tokens import Tokenizer
-
 
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Chat data: a .jsonl file, one conversation per line.")],
     overrides: options.Overrides = None,
-    config: options.Config = "default",
+    config: options.Config = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row, for programs.")] = False,
 ) -> None:
     """Show which text of each conversation trains.
@@ -24,21 +20,22 @@ def inspect(
     Every row appears as data prep sees it: its text, what of it trains, or why it is dropped.
 
     Lines that train are green and begin with a plus sign. With --json each row is one object: line, outcome ("kept"
-    or "dropped"), reason, and sequences of chunks with role, text, supervised, tokens and supervised_tokens. Token
-    counts need the config's tokenizer.
+    or "dropped"), reason, and sequences of chunks with role, text, supervised, tokens and supervised_tokens. Tokens
+    are the config's: tiny has a tokenizer that needs no network, -c default counts with the model's.
 
     \b
     Examples:
-      nemotron super3 data inspect chat.jsonl -c tiny
+      nemotron super3 data inspect chat.jsonl
       nemotron super3 data inspect chat.jsonl --json | jq 'select(.outcome == "dropped")'
     """
     import json
 
     from nemotron.data_prep.inspect import inspect_file
     from nemotron.data_prep.template import load_template
+    from nemotron.data_prep.tokens import load_tokenizer
 
     settings = configs.load_prep(config, overrides or []).config
-    tokenizer = _tokenizer(settings)
+    tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
     rows = inspect_file(file, template, tokenizer, settings.messages_field, settings.tools_field)
     outcomes: Counter[str] = Counter()
@@ -49,21 +46,7 @@ def inspect(
         else:
             _show(row)
     if not as_json:
-        _summarise(outcomes)
-
-
-def _tokenizer(settings: "DataPrepConfig") -> "Tokenizer | None":
-    """The config's tokenizer; None, with a note, when it is out of reach and the template does without."""
-    from nemotron.data_prep.tokens import load_tokenizer
-    from nemotron.errors import UserError
-
-    try:
-        return load_tokenizer(settings.tokenizer)
-    except UserError as error:
-        if settings.chat_template == "tokenizer":
-            raise
-        console.note(f"Token counts are left out: {error.message} (-c tiny uses the bundled tokenizer.)")
-        return None
+        _summarise(outcomes, tokenizer.name)
 
 
 def _show(row: dict[str, Any]) -> None:
@@ -80,8 +63,6 @@ def _show(row: dict[str, Any]) -> None:
 
 
 def _counts(sequence: list[dict[str, Any]]) -> str:
-    if any(chunk["tokens"] is None for chunk in sequence):
-        return ""
     tokens = sum(chunk["tokens"] for chunk in sequence)
     trained = sum(chunk["supervised_tokens"] for chunk in sequence)
     return f": {tokens:,} tokens, {trained:,} train"
@@ -93,6 +74,6 @@ def _show_chunk(chunk: dict[str, Any]) -> None:
         console.out(typer.style(f"+ {line}", fg="green") if chunk["supervised"] else typer.style(f"  {line}", dim=True))
 
 
-def _summarise(outcomes: Counter[str]) -> None:
-    console.heading(f"{outcomes.total():,} rows")
+def _summarise(outcomes: Counter[str], tokenizer: str) -> None:
+    console.heading(f"{outcomes.total():,} rows, tokens of {tokenizer}")
     console.table([(name, f"{count:,}") for name, count in outcomes.most_common()], right=[1])
