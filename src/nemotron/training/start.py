@@ -55,19 +55,24 @@ def hf_provider(hf_config_dir: str | Path) -> Any:
 
 
 @contextmanager
-def single_process_group() -> Iterator[None]:
+def single_process_group(seed: int = 0) -> Iterator[None]:
     """A process group of this process alone, whatever launched it, with Megatron's parallel state at size one.
 
-    Uses neither ports nor the launcher's environment, so each rank of a job can have its own.
+    Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
+    follow from `seed`; torch's CPU generator is left as it was found.
     """
     from megatron.core import parallel_state
+    from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
     if torch.distributed.is_initialized():
         raise RuntimeError("A process group exists already.")
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         parallel_state.initialize_model_parallel()
-        yield
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model_parallel_cuda_manual_seed(seed)
+            yield
     finally:
         parallel_state.destroy_model_parallel()
         torch.distributed.destroy_process_group()
@@ -75,7 +80,6 @@ def single_process_group() -> Iterator[None]:
 
 def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     from megatron.bridge.training.model_load_save import save_megatron_model
-    from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
     from nemotron.training import cpu
 
@@ -84,9 +88,7 @@ def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     cpu.use_float32(provider)
     provider.use_cpu_initialization = True
     provider.finalize()
-    with single_process_group(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model_parallel_cuda_manual_seed(seed)
+    with single_process_group(seed):
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
         save_megatron_model(model, folder)
 

@@ -33,9 +33,19 @@ from functools import cache
 import torch
 
 from nemotron.training.cpu.device import device_mode
-from nemotron.training.cpu.settings import apply, use_cpu, use_float32, use_torch_layers
+from nemotron.training.cpu.settings import apply, torch_layers, use_cpu, use_float32, use_torch_layers
 
-__all__ = ["activate", "apply", "backend", "device_mode", "is_needed", "use_cpu", "use_float32", "use_torch_layers"]
+__all__ = [
+    "activate",
+    "apply",
+    "backend",
+    "device_mode",
+    "is_needed",
+    "torch_layers",
+    "use_cpu",
+    "use_float32",
+    "use_torch_layers",
+]
 
 
 def is_needed() -> bool:
@@ -56,6 +66,7 @@ def activate() -> None:
 
     imports.import_megatron()
     patches.patch_torch_layers()
+    patches.patch_conversion()
     patches.patch_training_loop()
 
 

@@ -22,10 +22,38 @@ def patch_torch_layers() -> None:
     moe_layer.HAVE_TE = True  # read only where TELinear is about to be used
 
 
+def patch_conversion() -> None:
+    """The Hugging Face name of one parameter: the norm before an MTP layer's attention.
+
+    Megatron-Bridge finds the separate norms of spec.py under names it derives from the fused ones, except in MTP
+    layers, where it lists the names itself and has only the fused one for attention.
+    """
+    from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
+    from megatron.bridge.models.nemotronh.nemotron_h_bridge import NemotronHBridge, _MTPFlatteningMapping
+
+    stock_registry = NemotronHBridge.mapping_registry
+
+    @functools.wraps(stock_registry)
+    def mapping_registry(self: NemotronHBridge) -> MegatronMappingRegistry:
+        registry = stock_registry(self)
+        _, mtp_pattern = self._hf_mtp_config(self.hf_config)
+        if not mtp_pattern:
+            return registry
+        norm = _MTPFlatteningMapping(
+            megatron_param="mtp.layers.*.mtp_model_layer.layers.*.input_layernorm.weight",
+            hf_param="mtp.layers.*.norm.weight",
+            mtp_layers_per_block=len(mtp_pattern),
+        )
+        return MegatronMappingRegistry(*registry.mappings, norm)
+
+    NemotronHBridge.mapping_registry = mapping_registry
+
+
 def patch_training_loop() -> None:
     """Steps of starting a run and of saving a checkpoint."""
     import megatron.core.datasets.helpers_cpp  # noqa: F401  the extension that compile_helpers would build is here
     from megatron.bridge.training import initialize, setup
+    from megatron.bridge.utils import instantiate_utils
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 
     # Refuses to start without CUDA unless told otherwise, which its caller has no way to do.
@@ -33,6 +61,9 @@ def patch_training_loop() -> None:
 
     # Runs `make` in the installed package, and ends the process when that fails; wheels carry no Makefile.
     initialize.compile_helpers = lambda: None
+
+    # Rebuilds objects named in a checkpoint's run_config.yaml, the layer spec among them, from known packages only.
+    instantiate_utils.register_allowed_target_prefix("nemotron.training.cpu.")
 
     # Starts a process to hold a queue that only asynchronous saves share with another process. Starting it imports
     # the main script again, which costs as long as importing Megatron where the script does so.

@@ -8,27 +8,31 @@ if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
 
 
-def use_torch_layers(model: Any) -> None:
-    """Build `model`, a HybridModelProvider, from torch layers: no Transformer Engine, no fused kernels."""
+def torch_layers() -> dict[str, Any]:
+    """The fields of a HybridModelProvider that build it from torch layers: no Transformer Engine, no fused kernels."""
     from nemotron.training.cpu.spec import torch_hybrid_stack_spec
 
-    _set(
-        model,
-        hybrid_stack_spec=torch_hybrid_stack_spec,
-        moe_grouped_gemm=False,
-        moe_permute_fusion=False,
-        moe_router_fusion=False,
-        moe_shared_expert_overlap=False,
-        gradient_accumulation_fusion=False,
-        cross_entropy_loss_fusion=False,
-        bias_dropout_fusion=False,
-        apply_rope_fusion=False,
-        masked_softmax_fusion=False,
-        persist_layer_norm=False,
-        tp_comm_overlap=False,
-        cuda_graph_impl="none",
-        use_te_rng_tracker=False,
-    )
+    return {
+        "hybrid_stack_spec": torch_hybrid_stack_spec,
+        "moe_grouped_gemm": False,
+        "moe_permute_fusion": False,
+        "moe_router_fusion": False,
+        "moe_shared_expert_overlap": False,
+        "gradient_accumulation_fusion": False,
+        "cross_entropy_loss_fusion": False,
+        "bias_dropout_fusion": False,
+        "apply_rope_fusion": False,
+        "masked_softmax_fusion": False,
+        "persist_layer_norm": False,
+        "tp_comm_overlap": False,
+        "cuda_graph_impl": "none",
+        "use_te_rng_tracker": False,
+    }
+
+
+def use_torch_layers(model: Any) -> None:
+    """Build `model`, a HybridModelProvider, from torch layers."""
+    _set(model, **torch_layers())
 
 
 def use_float32(model: Any) -> None:

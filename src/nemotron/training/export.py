@@ -1,0 +1,116 @@
+"""A Megatron checkpoint as a Hugging Face folder."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from nemotron.errors import UserError
+
+
+def export_hf(
+    megatron_checkpoint_dir: str | Path,
+    hf_out_dir: str | Path,
+    hf_config_dir: str | Path,
+    tokenizer_dir: str | Path,
+) -> Path:
+    """Write the model of a Megatron checkpoint as a folder that `transformers` loads, tokenizer included.
+
+    Args:
+        megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        hf_out_dir: replaced as a whole once the export is complete.
+        hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is written unchanged.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer. One without a chat template gets the bundled one.
+
+    The weights keep the type they have in the checkpoint and are held in host memory once. MTP weights are exported
+    under the names released checkpoints give them (`mtp.*`); transformers' NemotronH has no MTP and ignores them.
+
+    Runs in one process of its own, on the CPU, with the torch layers, which read the production stack's checkpoints
+    too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
+
+    Raises:
+        UserError: there is no checkpoint, or the export failed; the end of its output is part of the message.
+    """
+    iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    arguments = [str(iteration_dir), str(hf_out_dir), str(hf_config_dir), str(tokenizer_dir)]
+    # Arguments and nothing else: what a launcher put in the environment (RANK, WORLD_SIZE) is not read.
+    done = subprocess.run(
+        [sys.executable, "-m", "nemotron.training.export", *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise UserError(
+            f"Exporting {iteration_dir} to Hugging Face format failed.\n{tail}",
+            f"The checkpoint is intact. Try again with: python -m nemotron.training.export {' '.join(arguments)}",
+        )
+    return Path(hf_out_dir)
+
+
+def latest_iteration(checkpoint_dir: Path) -> Path:
+    """The `iter_*` folder that Megatron would resume from; `checkpoint_dir` itself if it is one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (checkpoint_dir / "run_config.yaml").is_file():
+        return checkpoint_dir
+    tracker = checkpoint_dir / "latest_checkpointed_iteration.txt"
+    if tracker.is_file():
+        folder = checkpoint_dir / f"iter_{int(tracker.read_text()):07d}"
+        if folder.is_dir():
+            return folder
+    raise UserError(
+        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
+        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
+    )
+
+
+def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
+    """What `export_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    from nemotron.training import cpu
+    from nemotron.training.start import single_process_group
+
+    with cpu.backend(), single_process_group():
+        from megatron.bridge import AutoBridge
+        from megatron.bridge.training.model_load_save import load_megatron_model
+        from transformers import AutoConfig, AutoTokenizer
+        from transformers.utils import cached_file
+
+        bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
+        model = load_megatron_model(
+            str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=cpu.torch_layers()
+        )
+        unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        bridge.save_hf_weights(model if isinstance(model, list) else [model], unfinished, show_progress=False)
+    for weights in unfinished.glob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
+    shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), unfinished / "config.json")
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _bundled_template()
+    tokenizer.save_pretrained(unfinished)
+    shutil.rmtree(hf_out_dir, ignore_errors=True)
+    unfinished.rename(hf_out_dir)
+
+
+def _bundled_template() -> str:
+    return (files("nemotron.data_prep") / "templates" / "nemotron3.jinja").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    """`python -m nemotron.training.export CHECKPOINT OUT CONFIG TOKENIZER`, the process that `export_hf` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.export", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("config", help="Hugging Face id or folder with the model's config.json")
+    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
+    arguments = parser.parse_args()
+    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.config, arguments.tokenizer)
+
+
+if __name__ == "__main__":
+    main()
