@@ -50,7 +50,7 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
         splits=splits,
         packs={split: count for split, count in packs.items() if count},
         metadata=dict(artifact.metadata),
-        reference=f"{artifact.name}:{artifact.version}",
+        reference=artifact.reference,
     )
 
 

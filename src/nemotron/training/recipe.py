@@ -30,6 +30,9 @@ _OWN_KEYS = {
     "train": {"train_iters", "train_samples", "num_epochs"},
     "scheduler": {"lr_warmup_iters", "lr_warmup_samples"},
     "validation": {"eval_iters", "eval_global_batch_size"},
+    "checkpoint": {"pretrained_checkpoint", "save", "load"},
+    "logger": {"tensorboard_dir"},
+    "tokenizer": {"tokenizer_model"},
 }
 
 

@@ -1,7 +1,6 @@
 """A training run, from its config to its checkpoint: the order in which everything else here is called."""
 
 import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -166,12 +165,7 @@ def _starting_checkpoint(config: SftConfig, output: Path) -> Path | None:
     if config.recipe.random_start is not None:
         from nemotron.training.start import make_starting_checkpoint
 
-        folder = output.parent / f"start-{config.recipe.random_start}"
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # Under torchrun every rank comes here; one makes it, the others find it made.
-        with (folder.parent / f".{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            return make_starting_checkpoint(config.recipe.hf_model, folder, seed=config.recipe.random_start)
+        return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
     raise UserError(
         "There is no model to start from.",
         "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
@@ -198,7 +192,7 @@ def _log_model(config: SftConfig, data: PreparedData, output: Path, records: lis
         aliases=["latest"],
         root=Path(config.run.artifacts),
     )
-    return f"{artifact.name}:{artifact.version}"
+    return artifact.reference
 
 
 @contextlib.contextmanager

@@ -61,6 +61,7 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
     Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
     follow from `seed`; torch's CPU generator is left as it was found.
     """
+    from megatron.bridge.training.initialize import destroy_global_state
     from megatron.core import parallel_state
     from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
 
@@ -74,7 +75,8 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
             model_parallel_cuda_manual_seed(seed)
             yield
     finally:
-        parallel_state.destroy_model_parallel()
+        # Saving leaves global state behind that a training run in this process would trip over.
+        destroy_global_state()
         torch.distributed.destroy_process_group()
 
 
