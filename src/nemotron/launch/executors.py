@@ -1,8 +1,10 @@
 """Profiles as NeMo-Run executors, and the experiment that holds a submission's stages."""
 
 import importlib
+import os
 import re
 import secrets as randomness
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -85,7 +87,7 @@ def experiment(
         skip_status_at_exit=True,
         serialize_metadata_for_scripts=False,
     )
-    with manager as opened:
+    with _no_input(), manager as opened:
         earlier: list[str] = []
         for stage in stages:
             for_stage = profile.for_stage(stage.name)
@@ -94,6 +96,17 @@ def experiment(
             script = run.Script(path=f"{_JOB}/code/{LAUNCH_SCRIPT}")
             earlier = [opened.add(script, executor=executor, name=stage.name, dependencies=earlier)]
         yield opened
+
+
+@contextmanager
+def _no_input() -> Iterator[None]:
+    """An empty standard input: NeMo-Run's shell commands would use up what is piped to this process."""
+    kept = sys.stdin
+    with open(os.devnull, encoding="utf-8") as sys.stdin:
+        try:
+            yield
+        finally:
+            sys.stdin = kept
 
 
 def slurm_executor(stage: Stage, profile: Profile, package: Path, secrets_file: str | None, *, attached: bool) -> Any:
@@ -157,6 +170,7 @@ def mounts(profile: Profile) -> list[str]:
 def _setup_lines(secrets_file: str | None) -> list[str]:
     """Lines of the batch script, run on the first node: srun hands what they export to every node."""
     return [
+        "export SLURM_EXPORT_ENV=ALL",  # it would not after an sbatch with --export=NONE, some clusters' default
         'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
         *(source_secrets(secrets_file) if secrets_file else []),

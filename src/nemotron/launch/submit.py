@@ -1,5 +1,6 @@
 """Submitting stages: to Slurm through NeMo-Run, or to this machine."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +84,8 @@ def submit(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> Subm
                         put_secrets(tunnel, secrets_path(root, name, stage), secrets[stage.name])
                 opened.run(detach=True)
             except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
-                _cancel(opened, tunnel)
+                if hasattr(error, "result"):  # a command ran there and failed, so others can
+                    _take_back(opened, tunnel, [secrets_path(root, name, stage) for stage in stages])
                 raise _refused(error, profile) from error
             opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
             jobs = [
@@ -120,21 +122,29 @@ def _slurm_id(handle: str) -> str:
     return handle.partition("://")[2].split("/")[1].partition(";")[0]
 
 
-def _cancel(opened: Any, tunnel: Any) -> None:
-    """Take back the jobs that were accepted before a later one was refused."""
+def _take_back(opened: Any, tunnel: Any, secrets_files: Sequence[str]) -> None:
+    """Cancel the jobs that were accepted before a later one was refused, and remove their secrets."""
+    commands = [f"rm -f {shlex.join(secrets_files)}"]
     if accepted := [_slurm_id(job.handle) for job in opened.jobs if job.handle]:
-        tunnel.run(f"scancel {' '.join(accepted)}", hide=True, warn=True, in_stream=False)
+        commands.append(f"scancel {shlex.join(accepted)}")
+    tunnel.run("; ".join(commands), hide=True, warn=True, in_stream=False)
 
 
 def _refused(error: BaseException, profile: Profile) -> LaunchError:
-    result = getattr(error, "result", None)  # of the shell command that failed
-    words = (result.stderr.strip() if result else "") or f"{type(error).__name__}: {error}"
+    result = getattr(error, "result", None)  # of the shell command that failed; false in itself, since it failed
+    if result is None and profile.tunnel == "ssh":
+        reason = (
+            "it refused the login" if isinstance(error, SystemExit) else str(error).rstrip(".") or type(error).__name__
+        )
+        address = f"{profile.user}@{profile.host}"
+        return LaunchError(f"{address}, of profile {profile.name}, cannot be reached: {reason}.", "Try it with ssh.")
+    words = (result.stderr.strip() if result is not None else "") or f"{type(error).__name__}: {error}".strip()
     if "sbatch" in words and "not found" in words:
         return LaunchError(
             f"Profile {profile.name} submits with sbatch, which is not found where it should run.",
             'Submit from a login node of the cluster, or reach one with tunnel = "ssh".',
         )
     return LaunchError(
-        f"The cluster of profile {profile.name} did not accept the job: {words.splitlines()[-1]}",
+        f"The cluster of profile {profile.name} did not accept the job: {'; '.join(words.splitlines()[-3:])}",
         f"Correct [{profile.name}] in {profile.source}; --dry-run shows what is submitted.",
     )

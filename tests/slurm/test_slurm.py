@@ -1,0 +1,114 @@
+"""Real jobs through a real sbatch."""
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, submit
+from nemotron.launch.follow import job_state
+from nemotron.launch.stages import PREP_SCRIPT, TRAIN_SCRIPT
+
+PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, distributed=False)
+SFT = Stage("sft", TRAIN_SCRIPT, {"seed": 1}, distributed=True)
+
+
+def wait(submission: Submission) -> tuple[int, str, list[str]]:
+    """Exit code, output, and the states each job was seen to end in."""
+    output: list[str] = []
+    ends: list[str] = []
+
+    def on_state(job: Job, state: JobState) -> None:
+        if state.is_final:
+            ends.append(f"{job.stage} {state.name}")
+
+    code = follow(submission, on_output=output.append, on_state=on_state, interval=0.2)
+    return code, "".join(output), ends
+
+
+def test_a_job_runs_where_it_was_submitted_and_its_output_comes_back(profile, work: Path):
+    submission = submit([SFT], profile({"sft": 'echo "in $PWD"; echo "$@"'}, "ntasks_per_node = 2"), attached=True)
+    code, output, ends = wait(submission)
+    assert (code, ends) == (0, ["sft COMPLETED"])
+    first, second = output.splitlines()
+    assert first == f"in {work}"
+    folder = submission.jobs[0].folder
+    assert second == (
+        "-m torch.distributed.run --nproc-per-node=2 --standalone "
+        f"{folder}/code/nemotron/{TRAIN_SCRIPT} --config {folder}/code/config.yaml"
+    )
+
+
+def test_a_failure_has_the_stages_exit_code(profile):
+    assert wait(submit([SFT], profile({"sft": "echo no; exit 7"}), attached=True)) == (7, "no\n", ["sft FAILED"])
+
+
+def test_output_arrives_while_the_job_runs(profile, work: Path):
+    """The job waits for a file that is written only once its first line has arrived."""
+    body = "echo started; until [ -e go ]; do sleep 0.1; done; echo ended"
+    submission = submit([SFT], profile({"sft": body}), attached=True)
+    output: list[str] = []
+
+    def answer(text: str) -> None:
+        output.append(text)
+        (work / "go").touch()
+
+    assert follow(submission, on_output=answer, interval=0.2) == 0
+    assert output == ["started\n", "ended\n"]
+
+
+def test_the_second_stage_starts_after_the_first_has_succeeded(profile, work: Path):
+    bodies = {"prep": "sleep 1; touch prepared", "sft": "[ -e prepared ] && echo found"}
+    assert wait(submit([PREP, SFT], profile(bodies), attached=True)) == (
+        0,
+        "found\n",
+        ["prep COMPLETED", "sft COMPLETED"],
+    )
+
+
+def test_the_second_stage_never_starts_when_the_first_fails(profile, work: Path):
+    submission = submit([PREP, SFT], profile({"prep": "exit 5", "sft": "touch started"}), attached=True)
+    assert wait(submission)[0] == 5
+    deadline = time.monotonic() + 60  # Slurm's scheduler takes its time to give a dependency up
+    while not (state := job_state(submission.tunnel, submission.jobs[1].id)) or not state.is_final:
+        assert time.monotonic() < deadline, f"still {state}"
+        time.sleep(0.5)
+    assert state.name == "CANCELLED"
+    assert not (work / "started").exists()
+
+
+def test_variables_and_secrets_arrive_and_secrets_are_written_nowhere_else(
+    profile, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_TOKEN", "s3cr et")
+    monkeypatch.setenv("SBATCH_EXPORT", "NONE")  # as on clusters that start jobs in a clean environment
+    body = f'export PATH={os.environ["PATH"]}; echo "${{#HF_TOKEN}} $lower"; ps -eo args > processes'
+    lines = ("env_vars = { lower = 'a  b' }",)
+    code, output, _ = wait(submit([SFT], profile({"sft": body}, *lines), attached=True))
+    assert (code, output) == (0, "7 a  b\n")
+    written = [path for path in work.rglob("*") if path.is_file() and b"s3cr et" in path.read_bytes()]
+    assert written == []
+
+
+def test_a_cancelled_job_is_a_failure(profile):
+    submission = submit([SFT], profile({"sft": "sleep 60"}), attached=True)
+    subprocess.run(submission.cancel_command.split(), check=True)
+    code, _, ends = wait(submission)
+    assert code != 0
+    assert ends == ["sft CANCELLED"]
+
+
+def test_slurms_refusal_is_told_in_its_words(profile):
+    with pytest.raises(LaunchError, match=r"sbatch: error: .*[Pp]artition"):
+        submit([SFT], profile({}, 'partition = "nowhere"'), attached=True)
+
+
+def test_the_real_script_runs_in_the_job(profile, work: Path):
+    """Data prep's own script, stopped by its own message: the package, its configs and the interpreter are there."""
+    stage = Stage("prep", PREP_SCRIPT, {"blend_path": "missing.json"}, distributed=False)
+    code, output, _ = wait(submit([stage], profile({}), attached=True))
+    assert code == 1
+    assert "missing.json" in output
+    assert output.splitlines()[0].startswith("error: ")

@@ -1,0 +1,142 @@
+"""Waiting for jobs: states as Slurm words them, logs as they grow. A folder plays the cluster."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch import Job, JobState, LaunchError, Profile, Submission, follow
+from nemotron.launch.follow import job_state
+
+SCONTROL = "JobId={id} JobState={state} Reason={reason} Restarts=0 ExitCode={code} DerivedExitCode=0:0"
+
+
+class Cluster:
+    """A tunnel to a folder: scontrol answers one queued state per call, the last one from then on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.states: dict[str, list[str]] = {}
+        self.accounting = ""
+        self.writes: dict[int, tuple[str, bytes]] = {}
+        self.looks = 0
+
+    def run(self, command: str, **_: object) -> subprocess.CompletedProcess[str]:
+        if command.startswith("scontrol"):
+            self.looks += 1
+            if self.looks in self.writes:
+                name, content = self.writes[self.looks]
+                with open(self.folder / name, "ab") as file:
+                    file.write(content)
+            states = self.states.get(command.split()[-1], [""])
+            return subprocess.CompletedProcess(command, 0, states.pop(0) if len(states) > 1 else states[0])
+        if command.startswith("sacct"):
+            return subprocess.CompletedProcess(command, 0, self.accounting)
+        return subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return Cluster(tmp_path)
+
+
+def says(state: str, reason: str = "None", code: str = "0:0") -> str:
+    return SCONTROL.format(id=7, state=state, reason=reason, code=code)
+
+
+def wait(cluster: Cluster, *ids: str) -> tuple[int, str, list[str]]:
+    """Exit code, output and states of following the jobs."""
+    jobs = tuple(Job("sft", job_id, str(cluster.folder)) for job_id in ids)
+    output: list[str] = []
+    states: list[str] = []
+    code = follow(
+        Submission("s", Profile("slurm"), jobs, cluster),
+        on_output=output.append,
+        on_state=lambda job, state: states.append(f"{job.id} {state.name}"),
+        interval=0,
+    )
+    return code, "".join(output), states
+
+
+def test_output_comes_as_it_is_written_and_once(cluster: Cluster):
+    cluster.states["7"] = [says("PENDING", "Priority"), says("RUNNING"), says("RUNNING"), says("COMPLETED")]
+    cluster.writes = {
+        2: ("log-x.sft_7_0.out", b"one\ntw"),
+        3: ("log-x.sft_7_0.out", b"o\n"),
+        4: ("log-x.sft_7_0.out", b"end"),
+    }
+    assert wait(cluster, "7") == (0, "one\ntwo\nend", ["7 PENDING", "7 RUNNING", "7 COMPLETED"])
+
+
+def test_a_character_cut_in_two_arrives_whole(cluster: Cluster):
+    first, second = "ä\n".encode()[:1], "ä\n".encode()[1:]
+    cluster.states["7"] = [says("RUNNING"), says("COMPLETED")]
+    cluster.writes = {1: ("log-x.sft_7_0.out", first), 2: ("log-x.sft_7_0.out", second)}
+    assert wait(cluster, "7")[1] == "ä\n"
+
+
+def test_a_restarted_job_goes_on_in_its_next_log(cluster: Cluster):
+    cluster.states["7"] = [says("RUNNING"), says("PENDING", "BeginTime"), says("RUNNING"), says("COMPLETED")]
+    cluster.writes = {1: ("log-x.sft_7_0.out", b"first\n"), 3: ("log-x.sft_7_1.out", b"second\n")}
+    assert wait(cluster, "7")[:2] == (0, "first\nsecond\n")
+
+
+def test_a_log_longer_than_one_look_is_read_to_its_end(cluster: Cluster):
+    text = b"x" * 3_000_000 + b"\n" + b"y" * 10
+    cluster.states["7"] = [says("COMPLETED")]
+    cluster.writes = {1: ("log-x.sft_7_0.out", text)}
+    assert wait(cluster, "7")[1] == text.decode()
+
+
+def test_another_jobs_log_is_not_read(cluster: Cluster):
+    cluster.states["7"] = [says("COMPLETED")]
+    cluster.writes = {1: ("log-x.sft_77_0.out", b"not mine\n")}
+    assert wait(cluster, "7")[1] == ""
+
+
+def test_a_failure_is_the_last_thing_waited_for(cluster: Cluster):
+    cluster.states = {"7": [says("FAILED", "NonZeroExitCode", "3:0")], "8": [says("PENDING", "Dependency")]}
+    assert wait(cluster, "7", "8") == (3, "", ["7 FAILED"])
+
+
+def test_a_job_that_failed_before_its_stage_shows_the_batch_log(cluster: Cluster):
+    cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "1:0")]
+    cluster.writes = {1: ("sbatch_x.sft_7.out", b"slurmstepd: error: no such image\n")}
+    assert wait(cluster, "7")[:2] == (1, "slurmstepd: error: no such image\n")
+
+
+def test_the_accounting_is_asked_when_the_controller_has_forgotten(cluster: Cluster):
+    cluster.states["7"] = [says("RUNNING"), "slurm_load_jobs error: Invalid job id specified"]
+    cluster.accounting = "TIMEOUT|0:0\n"
+    assert wait(cluster, "7")[0] == 1
+
+
+def test_silence_is_borne_for_a_while_and_then_told(cluster: Cluster):
+    cluster.states["7"] = [*[""] * 20, says("COMPLETED")]
+    assert wait(cluster, "7")[0] == 0
+    cluster.states["7"] = [""]
+    with pytest.raises(LaunchError, match=r"Slurm no longer tells the state of job 7 \(sft\)"):
+        wait(cluster, "7")
+
+
+def test_a_dropped_connection_is_silence(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    def drop(command: str, **_: object) -> None:
+        raise OSError("connection reset")
+
+    monkeypatch.setattr(cluster, "run", drop)
+    assert job_state(cluster, "7") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (says("CANCELLED", code="0:15"), JobState("CANCELLED", "", 143)),
+        (says("OUT_OF_MEMORY", "OutOfMemory", "0:125"), JobState("OUT_OF_MEMORY", "OutOfMemory", 253)),
+        (says("TIMEOUT", "TimeLimit", "0:0"), JobState("TIMEOUT", "TimeLimit", 1)),
+        (says("COMPLETING", code="0:0"), JobState("COMPLETING", "", 0)),
+    ],
+)
+def test_states_have_an_exit_code_of_their_own(cluster: Cluster, answer: str, expected: JobState):
+    cluster.states["7"] = [answer]
+    assert job_state(cluster, "7") == expected
+    assert expected.is_final == (expected.name != "COMPLETING")

@@ -1,0 +1,41 @@
+"""Launching on this machine without a profile."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from nemotron.launch import local_processes, torchrun
+
+
+@pytest.fixture(autouse=True)
+def no_torchrun_above(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+
+@pytest.mark.parametrize(("gpus", "processes"), [(0, 1), (1, 1), (4, 4)])
+def test_one_process_per_gpu(monkeypatch: pytest.MonkeyPatch, gpus: int, processes: int):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert local_processes("auto") == processes
+
+
+def test_a_number_is_taken_as_it_is():
+    assert local_processes(2) == 2
+
+
+def test_inside_a_torchrun_there_is_nothing_more_to_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert local_processes(8) == 1
+
+
+def test_torchrun_gets_the_script_and_the_arguments_as_typed(
+    monkeypatch: pytest.MonkeyPatch, fake_python: Path, tmp_path: Path
+):
+    monkeypatch.setattr(sys, "executable", str(fake_python))
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    monkeypatch.setenv("CODE", "7")
+    assert torchrun(["--config", "tiny", "train.train_iters=5"], 2) == 7
+    arguments = (tmp_path / "record").read_text().split("\0")[0]
+    assert arguments.startswith("-m torch.distributed.run --standalone --nproc-per-node=2 ")
+    assert arguments.endswith("stage1_sft/train.py --config tiny train.train_iters=5")

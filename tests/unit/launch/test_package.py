@@ -1,0 +1,101 @@
+"""The files of a job, and the script that a node runs: executed here by a real bash."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nemotron.launch import Profile, Stage
+from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, write_package
+from nemotron.launch.stages import TRAIN_SCRIPT
+
+SFT = Stage("sft", TRAIN_SCRIPT, {}, distributed=True)
+
+
+def run(script: Path, record: Path) -> tuple[str, str, dict[str, str]]:
+    """Arguments, folder and environment that the stage's process was started with."""
+    subprocess.run(["bash", str(script)], check=True, env={"PATH": os.environ["PATH"], "RECORD": str(record)})
+    arguments, folder, *variables = record.read_bytes().decode().rstrip("\0").split("\0")
+    return arguments, folder, dict(variable.split("=", 1) for variable in variables)
+
+
+def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path):
+    package = tmp_path / "a b" / "code"
+    profile = Profile("slurm", python=str(fake_python), startup_commands=("export FROM_STARTUP=1", "touch started"))
+    write_package(package, prep, profile, str(tmp_path / "work dir"))
+    arguments, folder, environment = run(package / "launch.sh", tmp_path / "record")
+    script, option, config = arguments.removesuffix("config.yaml").partition(" --config ")
+    assert (Path(script).name, option, config) == ("data_prep.py", " --config ", f"{package}/")
+    assert Path(script).is_file()
+    assert yaml.safe_load((package / "config.yaml").read_text()) == prep.config
+    assert folder == str(tmp_path / "work dir")
+    assert environment["FROM_STARTUP"] == "1"
+    assert environment["PYTHONPATH"] == str(package)
+
+
+def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, prep: Stage):
+    write_package(tmp_path / "code", prep, Profile("slurm"), str(tmp_path))
+    code = "import nemotron.config as c; print(c.config_dir(), c.config_dir().is_dir())"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "code")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [f"{tmp_path}/code/nemotron/_config", "True"]
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(value=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40))
+def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_python: Path, value: str):
+    profile = Profile("slurm", python=str(fake_python), env_vars={"lower_Case": value, "AFTER": "1"})
+    script = tmp_path / "launch.sh"
+    script.write_text(launch_script(prep, profile, str(tmp_path)))
+    _, _, environment = run(script, tmp_path / "record")
+    assert environment["lower_Case"] == value
+    assert environment["AFTER"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("profile", "processes"),
+    [
+        (Profile("slurm", gpus_per_node=8, ntasks_per_node=4), 4),
+        (Profile("slurm", gpus_per_node=8), 8),
+        (Profile("slurm"), 1),
+    ],
+)
+def test_one_node_runs_torchrun_for_the_profiles_processes(profile: Profile, processes: int):
+    assert f"-m torch.distributed.run --nproc-per-node={processes} --standalone " in launch_line(SFT, profile)
+
+
+def test_several_nodes_meet_at_the_first(sft: Stage):
+    line = launch_line(sft, Profile("slurm", nodes=4, gpus_per_node=8))
+    assert "--nproc-per-node=8 --nnodes=4 --node-rank=$SLURM_NODEID" in line
+    assert "--master-addr=$MASTER_ADDR --master-port=$MASTER_PORT" in line
+
+
+def test_the_config_may_set_the_processes():
+    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, processes_per_node=2)
+    assert "--nproc-per-node=2 " in launch_line(stage, Profile("slurm", gpus_per_node=8))
+
+
+def test_data_prep_is_one_process_on_one_node(prep: Stage):
+    assert "torch" not in launch_line(prep, Profile("slurm", nodes=4, gpus_per_node=8))
+
+
+@pytest.mark.parametrize(
+    ("of_profile", "of_config", "expected"),
+    [(None, None, None), (None, "c", "c"), ("p", "c", "p"), ("none", "c", None), ("p", None, "p")],
+)
+def test_the_profiles_container_wins_over_the_configs(of_profile, of_config, expected):
+    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, container=of_config)
+    assert container_image(stage, Profile("slurm", container_image=of_profile)) == expected
+
+
+def test_the_running_interpreter_serves_only_where_the_job_sees_it():
+    here, image = Profile("slurm"), Profile("slurm", container_image="image")
+    assert interpreter(SFT, here) == sys.executable
+    assert interpreter(SFT, image) == "python"
+    assert interpreter(SFT, Profile("slurm", tunnel="ssh")) == "python"
+    assert interpreter(SFT, Profile("slurm", container_image="image", python="/opt/python")) == "/opt/python"

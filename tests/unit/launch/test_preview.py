@@ -1,0 +1,89 @@
+"""The dry run: the very batch script, and nothing left behind. NeMo-Run writes the script, for real."""
+
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch import Stage, preview
+from nemotron.launch.stages import TRAIN_SCRIPT
+
+
+def options(script: str | None) -> dict[str, str]:
+    """The #SBATCH options of a script."""
+    lines = [line.removeprefix("#SBATCH --") for line in (script or "").splitlines() if line.startswith("#SBATCH")]
+    return {name: value for name, _, value in (line.partition("=") for line in lines)}
+
+
+def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: Path):
+    here = profile(
+        'account = "acct"',
+        'partition = "batch"',
+        'run_partition = "interactive"',
+        "nodes = 2",
+        "ntasks_per_node = 8",
+        "gpus_per_node = 8",
+        'time = "04:00:00"',
+        "exclusive = true",
+        'additional_parameters = { reservation = "ours" }',
+        "[here.prep]",
+        "gpus_per_node = 0",
+    )
+    of_prep, of_sft = preview([prep, sft], here, attached=True)
+    asked = options(of_sft.batch_script)
+    assert {name: asked[name] for name in ("account", "partition", "nodes", "ntasks-per-node", "gpus-per-node")} == {
+        "account": "acct",
+        "partition": "interactive",
+        "nodes": "2",
+        "ntasks-per-node": "1",  # torchrun starts the eight
+        "gpus-per-node": "8",
+    }
+    assert (asked["cpus-per-task"], asked["time"], asked["reservation"]) == ("8", "04:00:00", "ours")
+    assert "exclusive" in asked
+    assert asked["kill-on-invalid-dep"] == "yes"
+    assert options(of_prep.batch_script)["nodes"] == "1"
+    assert "gpus-per-node" not in options(of_prep.batch_script)
+    assert options(preview([sft], here, attached=False)[0].batch_script)["partition"] == "batch"
+    assert of_sft.folder.startswith(f"{work}/output/experiments/super3-prep-sft/")
+    assert f"bash {of_sft.folder}/code/launch.sh" in str(of_sft.batch_script)
+
+
+def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
+    assert "time" not in options(preview([sft], profile(), attached=True)[0].batch_script)
+
+
+def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
+    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, container="nvcr.io/nvidia/nemo:26.02")
+    shown = preview([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True)[0]
+    assert shown.container == "nvcr.io/nvidia/nemo:26.02"
+    assert shown.mounts == ("/lustre:/lustre", f"{work}:{work}")
+    script = str(shown.batch_script)
+    assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.folder}:/nemo_run" in script
+    assert script.rstrip().count("bash /nemo_run/code/launch.sh") == 1
+    assert shown.command.startswith("python -m torch.distributed.run")
+
+
+def test_secrets_are_named_and_never_shown(profile, sft: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_TOKEN", "s3cret")
+    here = profile('env_vars = { WANDB_API_KEY = "s3cret too", HF_HOME = "/hf" }')
+    shown = preview([sft], here, attached=True)[0]
+    assert shown.variables == {"HF_HOME": "/hf", "HF_TOKEN": "***", "WANDB_API_KEY": "***"}
+    assert "s3cret" not in repr(shown)
+
+
+def test_a_dry_run_writes_nothing(profile, prep: Stage, sft: Stage, work: Path):
+    preview([prep, sft], profile(), attached=True)
+    assert [path.name for path in work.iterdir()] == ["env.toml"]
+
+
+def test_ssh_is_not_needed_to_see_what_would_be_sent(profile, sft: Stage):
+    lines = ['tunnel = "ssh"', 'host = "login.invalid"', 'user = "me"', 'remote_job_dir = "/lustre/jobs"']
+    shown = preview([sft], profile(*lines), attached=True)[0]
+    assert shown.folder.startswith("/lustre/jobs/super3-sft/super3-sft_")
+    assert shown.folder in str(shown.batch_script)
+    assert "cd -- /lustre/jobs" in shown.launch_script
+
+
+def test_this_machine_has_a_launch_script_only(profile, sft: Stage):
+    shown = preview([sft], profile(executor="local"), attached=True)[0]
+    assert shown.batch_script is None
+    assert "torch.distributed.run" in shown.launch_script

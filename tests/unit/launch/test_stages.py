@@ -1,0 +1,60 @@
+"""A stage's config: the loaded one, fit to be written to a file and read on another machine."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nemotron.config import config_dir, load_config
+from nemotron.errors import UserError
+from nemotron.launch import prep_stage, sft_stage
+
+
+@dataclass
+class Run:
+    nproc_per_node: Any = "auto"
+    env: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Config:
+    run: Run = field(default_factory=Run)
+    blend_path: str = ""
+    text: str = ""
+    paths: list[str] = field(default_factory=list)
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+def load(work: Path, text: str, *overrides: str):
+    path = work / "mine.yaml"
+    path.write_text(text)
+    return load_config(str(path), overrides, schema=Config)
+
+
+def test_shipped_paths_are_found_again_wherever_the_configs_lie(work: Path):
+    loaded = load(work, "blend_path: ${config_dir:data_prep/blend_tiny.json}\npaths: ['${config_dir:tiny_model}', a/b]")
+    stage = prep_stage(loaded)
+    assert str(config_dir()) not in str(stage.config)
+    (work / "job.yaml").write_text(yaml.safe_dump(stage.config))
+    assert load_config("job.yaml", schema=Config).tree | {"run": None} == loaded.tree | {"run": None}
+
+
+def test_what_was_resolved_is_not_resolved_again(work: Path):
+    loaded = load(work, r"text: 'a \${b} c'")
+    assert loaded.config.text == "a ${b} c"
+    (work / "job.yaml").write_text(yaml.safe_dump(prep_stage(loaded).config))
+    assert load_config("job.yaml", schema=Config).config.text == "a ${b} c"
+
+
+def test_a_secret_in_the_config_is_refused_without_telling_it(work: Path):
+    with pytest.raises(UserError, match=r"mine.yaml:2: logger.wandb_api_key holds a secret") as caught:
+        prep_stage(load(work, "logger:\n  wandb_api_key: s3cret"))
+    assert "s3cret" not in str(caught.value)
+
+
+def test_training_takes_processes_and_container_from_the_config(work: Path):
+    assert sft_stage(load(work, "{}")).processes_per_node is None
+    stage = sft_stage(load(work, "{run: {env: {container: image}}}", "run.nproc_per_node=2"))
+    assert (stage.processes_per_node, stage.container, stage.distributed) == (2, "image", True)

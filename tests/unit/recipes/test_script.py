@@ -1,0 +1,95 @@
+"""The scripts a job runs: config in, mistakes told once, nothing heavy for a helper process."""
+
+import runpy
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.launch.stages import PACKAGE, PREP_SCRIPT, TRAIN_SCRIPT
+from nemotron.recipes.script import run_script
+
+
+@dataclass
+class Config:
+    seed: int = 1
+    name: str = ""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """config('key=value', ...) sets the command line: a config file with seed 2, and these arguments."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("seed: 2\n")
+
+    def command_line(*arguments: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["script.py", "--config", str(path), *arguments])
+
+    monkeypatch.delenv("RANK", raising=False)
+    return command_line
+
+
+def test_the_body_gets_the_file_with_the_overrides(config):
+    seen = []
+    config("name=x")
+    run_script(seen.append, schema=Config)
+    assert seen[0].config == Config(seed=2, name="x")
+
+
+def test_options_may_stand_among_overrides(config, monkeypatch: pytest.MonkeyPatch):
+    seen = []
+    config()
+    _, option, path = sys.argv
+    monkeypatch.setattr(sys, "argv", ["script.py", "name=x", option, path, "seed=3"])
+    run_script(seen.append, schema=Config)
+    assert seen[0].config == Config(seed=3, name="x")
+
+
+def test_a_mistake_is_two_lines_and_exit_code_1(config, capsys: pytest.CaptureFixture[str]):
+    config("sed=3")
+    with pytest.raises(SystemExit) as caught:
+        run_script(print, schema=Config)
+    assert caught.value.code == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: ")
+    assert second == 'hint: Did you mean "seed"?'
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 2), ("3", 0)])
+def test_a_mistake_in_the_config_is_told_by_the_first_rank(config, capsys, monkeypatch, rank: str, lines: int):
+    config("sed=3")
+    monkeypatch.setenv("RANK", rank)
+    with pytest.raises(SystemExit):
+        run_script(print, schema=Config)
+    assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_a_later_mistake_is_told_by_the_rank_that_found_it(config, capsys, monkeypatch):
+    def body(_: object) -> None:
+        raise UserError("Out of luck.", "Try again.")
+
+    config()
+    monkeypatch.setenv("RANK", "3")
+    with pytest.raises(SystemExit):
+        run_script(body, schema=Config)
+    assert capsys.readouterr().err == "rank 3: error: Out of luck.\nrank 3: hint: Try again.\n"
+
+
+@pytest.mark.parametrize("script", [PREP_SCRIPT, TRAIN_SCRIPT])
+def test_a_helper_process_that_imports_the_script_again_imports_nothing_more(script: Path):
+    code = f"import runpy, sys; n = len(sys.modules); runpy.run_path({str(PACKAGE / script)!r}, run_name='__mp_main__')"
+    code += "; print([name for name in sys.modules if name.split('.')[0] in ('nemotron', 'torch', 'numpy')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("script", [PREP_SCRIPT, TRAIN_SCRIPT])
+def test_the_scripts_say_how_they_are_used(script: Path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(str(PACKAGE / script), run_name="__main__")
+    assert caught.value.code == 0
+    assert "[key=value ...]" in capsys.readouterr().out
