@@ -97,7 +97,7 @@ class Progress:
             self._bars.update(self._tasks[label], completed=done, total=total, amount=amount, note=note)
             return
         now = time.monotonic()
-        if done >= total or now - self._last_line.get(label, -SECONDS_BETWEEN_LINES) >= SECONDS_BETWEEN_LINES:
+        if done >= total or now - self._last_line.setdefault(label, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[label] = now
             self.line(f"{label}: {amount}{f', {note}' if note else ''}")
 

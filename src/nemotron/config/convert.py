@@ -43,6 +43,8 @@ def convert(hint: Any, node: Located, key: str = "") -> Any:
         return [convert(args[0], child, f"{key}.{index}") for index, child in enumerate(node.value)]
     if origin is dict and isinstance(node.value, dict):
         return {name: convert(args[1], child, join(key, name)) for name, child in node.value.items()}
+    if isinstance(hint, type) and not is_dataclass(hint) and hint not in _NAMES:
+        raise TypeError(f"{key}: a config field cannot have the type {hint}.")
     value = _SCALARS[hint](node) if hint in _SCALARS else None
     if value is None and hint is not types.NoneType:
         raise _mismatch(hint, node, key)

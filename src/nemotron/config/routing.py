@@ -21,12 +21,18 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
     routed: dict[str, list[str]] = {name: [] for name in schemas}
     for argument in overrides:
         key = re.sub(r"\.\d+(?=\.|$)", "", split_override(argument)[0])
-        section = key.split(".")[0]
         takers = [name for name in schemas if key in known[name]]
-        takers = takers or [name for name in schemas if section in known[name] and "." in key]
+        takers = takers or [name for name in schemas if _in_open_section(key, known[name])]
         if not takers:
             every = [known_key for keys in known.values() for known_key in keys]
             raise ConfigError(f'{COMMAND_LINE}: unknown key "{key}".', did_you_mean(key, every))
         for name in takers:
             routed[name].append(argument)
     return routed
+
+
+def _in_open_section(key: str, known: list[str]) -> bool:
+    """Whether a section above `key` is known and spells out no keys of its own."""
+    parts = key.split(".")
+    sections = [".".join(parts[:length]) for length in range(1, len(parts))]
+    return any(section in known and not any(other.startswith(f"{section}.") for other in known) for section in sections)

@@ -8,6 +8,7 @@ that say where a key was written. A field typed `dict[str, Any]` is an open sect
 import dataclasses
 import typing
 from dataclasses import MISSING, is_dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from nemotron.config.errors import ConfigError
@@ -80,6 +81,9 @@ def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> Non
 
 def _unknown(key: str, node: Located, siblings: list[str], section: str, known: list[str]) -> ConfigError:
     where = next(iter(leaves(node).values())).origin
-    near = did_you_mean(key, [join(section, name) for name in siblings]) or did_you_mean(key, known)
+    name = key.rsplit(".", 1)[-1]
+    # Compared without the section, whose letters would make every sibling look alike.
+    sibling = get_close_matches(name, siblings, n=1)
+    near = f'Did you mean "{join(section, sibling[0])}"?' if sibling else did_you_mean(name, known)
     listed = f"Known keys{f' of {section}' if section else ''}: {', '.join(siblings)}."
     return ConfigError(f'{where}: unknown key "{key}".', near or listed)

@@ -81,7 +81,8 @@ def parse_value(text: str, origin: str) -> Located:
 
 def dump_yaml(tree: Any) -> str:
     """Plain nested values as YAML that `read_yaml` reads back to the same values."""
-    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    # Not allow_unicode: PyYAML then writes some line breaks of Unicode plainly, and folds them away when reading.
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def as_argument(value: Any) -> str:

@@ -8,8 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nemotron.errors import UserError
+
 MANIFEST = "artifact.json"
 """The record's name inside the artifact's own folder."""
+
+
+class ArtifactError(UserError):
+    """An artifact that is not recorded, cannot be, or whose folder is gone."""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,23 @@
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nemotron.lineage.artifact import MANIFEST, Artifact, alias_file, read, version_file, versions, write, write_text
+from nemotron.lineage.artifact import (
+    MANIFEST,
+    Artifact,
+    ArtifactError,
+    alias_file,
+    read,
+    version_file,
+    versions,
+    write,
+    write_text,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +41,10 @@ def log_artifact(
     Writes `<root>/<name>/v<N>.json`, the aliases, and a manifest `artifact.json` in the folder itself. Recording
     exactly the same again gives the version that exists and only moves the aliases. Safe against other writers.
     With a W&B project (given, or `$WANDB_PROJECT`) the same is recorded there; if that fails, a warning says so and
-    the files stand.
+    the files stand. Raises ArtifactError for a name or alias that cannot be part of a reference.
     """
+    for word in (name, *aliases):
+        _check(word)
     root, folder = Path(root), Path(path).resolve()
     artifact = Artifact(
         name=name,
@@ -50,6 +63,14 @@ def log_artifact(
     if project:
         _record_in_wandb(artifact, root, aliases, project, wandb_entity)
     return artifact
+
+
+def _check(word: str) -> None:
+    if not re.fullmatch(r"[\w.-]+", word) or re.fullmatch(r"v\d+", word):
+        raise ArtifactError(
+            f'"{word}" cannot name an artifact or an alias.',
+            "Use letters, digits, dots, dashes and underscores, and not a version such as v3.",
+        )
 
 
 def _same(artifact: Artifact, root: Path) -> Artifact | None:

@@ -3,12 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from nemotron.errors import UserError, did_you_mean
-from nemotron.lineage.artifact import MANIFEST, Artifact, alias_file, read, version_file, versions
-
-
-class ArtifactError(UserError):
-    """An artifact that is not recorded, or whose folder is gone."""
+from nemotron.errors import did_you_mean
+from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError, alias_file, read, version_file, versions
 
 
 def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:

@@ -1,0 +1,53 @@
+import pytest
+
+from nemotron.config import ConfigError, config_dir
+from nemotron.config.interpolate import resolve
+from nemotron.config.located import located, plain
+
+
+def resolved(tree):
+    return plain(resolve(located(tree, "run.yaml:3"), "mine"))
+
+
+def test_keys_environment_and_the_shipped_folder(monkeypatch):
+    monkeypatch.setenv("TEAM_DIR", "/team")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    tree = {
+        "root": "${oc.env:TEAM_DIR}/runs",
+        "output": "${root}/x",
+        "fallback": "${oc.env:NOT_SET,here}",
+        "tokenizer": "${config_dir:data_prep/tiny/tokenizer}",
+        "name": "${config_name:}",
+        "copy": "${nested}",
+        "nested": {"a": [1, "${root}"]},
+        "plain": "no $ here, and \\${root} is text",
+    }
+    assert resolved(tree) == {
+        "root": "/team/runs",
+        "output": "/team/runs/x",
+        "fallback": "here",
+        "tokenizer": str(config_dir() / "data_prep/tiny/tokenizer"),
+        "name": "mine",
+        "copy": {"a": [1, "/team/runs"]},
+        "nested": {"a": [1, "/team/runs"]},
+        "plain": "no $ here, and ${root} is text",
+    }
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "hint"),
+    [
+        ("${rot}", "there is no key rot", 'Did you mean "root"?'),
+        ("${oc.env:NOT_SET}", "the environment variable NOT_SET is not set", "export NOT_SET=..."),
+        ("${nope:1}", "Unsupported interpolation type nope", ""),
+        ("${root", "", ""),
+    ],
+)
+@pytest.mark.parametrize("wrap", [lambda value: value, lambda value: ["x", value]], ids=["scalar", "in a list"])
+def test_what_cannot_be_resolved_is_named_with_key_and_origin(monkeypatch, wrap, value, message, hint):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        resolved({"root": "/", "a": {"b": wrap(value)}})
+    assert caught.value.message.startswith("run.yaml:3: a.b: ")
+    assert f"cannot be resolved: {message}" in caught.value.message
+    assert hint in (caught.value.hint or "")

@@ -1,0 +1,68 @@
+import pytest
+
+from nemotron.config import ConfigError
+from nemotron.config.layers import read_layers
+from nemotron.config.located import plain
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(name, text):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return write
+
+
+def test_a_config_is_its_parents_in_order_with_its_own_values_on_top(write):
+    write("base.yaml", "train: {iters: 1, batch: 8}\nmodules: [a, b]")
+    write("big.yaml", "train: {batch: 64}")
+    mine = write("mine.yaml", "defaults: [base, big]\ntrain: {iters: 5}\nmodules: [c]")
+    assert plain(read_layers(mine)) == {"train": {"iters": 5, "batch": 64}, "modules": ["c"]}
+
+
+def test_values_keep_the_file_they_come_from(write):
+    write("base.yaml", "a: 1\nb: 2")
+    tree = read_layers(write("mine.yaml", "defaults: base\nb: 3"))
+    assert (tree.value["a"].origin, tree.value["b"].origin) == ("base.yaml:1", "mine.yaml:2")
+
+
+def test_parents_have_parents_and_may_be_shared(write):
+    write("root.yaml", "a: root\nb: root")
+    write("left.yaml", "defaults: root\na: left")
+    write("right.yaml", "defaults: root\nb: right")
+    # `right` comes later, and brings the root's `a` with it.
+    assert plain(read_layers(write("mine.yaml", "defaults: [left, right]"))) == {"a": "root", "b": "right"}
+
+
+def test_null_replaces_a_section(write):
+    write("base.yaml", "peft: {dim: 32}")
+    assert plain(read_layers(write("mine.yaml", "defaults: base\npeft: null"))) == {"peft": None}
+
+
+def test_the_shipped_default_is_within_reach_of_a_file_anywhere(write):
+    tree = plain(read_layers(write("default.yaml", "defaults: default\nextra: 1")))
+    assert tree["extra"] == 1
+    assert tree["train"]["global_batch_size"] == 64
+
+
+def test_a_circle_is_refused(write):
+    write("a.yaml", "defaults: b")
+    b = write("b.yaml", "\ndefaults: a")
+    with pytest.raises(ConfigError, match=r'a.yaml:1: inherits from "b"'):
+        read_layers(b)
+
+
+def test_an_unknown_parent_is_named_with_the_nearest(write):
+    write("base.yaml", "")
+    with pytest.raises(ConfigError) as caught:
+        read_layers(write("mine.yaml", "x: 1\ndefaults: [bsae]"))
+    assert caught.value.message == 'mine.yaml:2: there is no config "bsae" to inherit from.'
+    assert 'Did you mean "base"?' in caught.value.hint
+
+
+def test_defaults_must_be_names(write):
+    with pytest.raises(ConfigError, match=r"mine.yaml:1: defaults must be a config name"):
+        read_layers(write("mine.yaml", "defaults: {base: 1}"))

@@ -1,0 +1,118 @@
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nemotron.config import ConfigError, load_config
+
+
+@dataclass
+class Stage:
+    average: Literal["token", "sample"] = "token"
+    start: int | float = 0
+
+
+@dataclass
+class Schema:
+    output: str = "out"
+    log_dir: str = "${output}/logs"
+    lr: float = 0.1
+    revision: str | None = None
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def load(text, *overrides):
+        (tmp_path / "mine.yaml").write_text(text, encoding="utf-8")
+        return load_config("mine.yaml", overrides, schema=Schema)
+
+    return load
+
+
+def test_schema_file_and_command_line_in_that_order(load):
+    loaded = load("lr: 1e-4\noutput: here\nstages:\n  - average: sample\n    start: 0.5\n", "output=there", "lr=1e-5")
+    assert loaded.config == Schema(output="there", log_dir="there/logs", lr=1e-5, stages=[Stage("sample", 0.5)])
+    assert loaded.origins == {
+        "output": "command line",
+        "log_dir": "default",
+        "lr": "command line",
+        "revision": "default",
+        "stages.0.average": "mine.yaml:4",
+        "stages.0.start": "mine.yaml:5",
+        "logger": "default",
+    }
+    assert (loaded.name, loaded.path.name) == ("mine", "mine.yaml")
+
+
+def test_a_field_that_wants_text_gets_it_as_it_was_written(load):
+    assert load("revision: 0123").config.revision == "0123"
+    assert load("", "revision=1e3").config.revision == "1e3"
+
+
+def test_a_typo_is_reported_before_an_interpolation_that_fails(load):
+    with pytest.raises(ConfigError, match=r'mine.yaml:2: unknown key "ouput"'):
+        load("log_dir: ${ouput}/x\nouput: x")
+
+
+def test_rows_show_every_value_with_its_origin_and_no_secret(load):
+    rows = load("logger: {api_key: abc, project: p}", "lr=2").rows()
+    assert ("lr", "2.0", "command line") in rows
+    assert ("logger.api_key", "***", "mine.yaml:1") in rows
+    assert ("revision", "null", "default") in rows
+
+
+def test_the_yaml_form_loads_to_the_same_config_and_holds_no_secret(load, tmp_path):
+    loaded = load("lr: 1e-5\noutput: a\\${b}\nlogger: {time: '04:00:00', n: '5', api_key: abc, none: null}")
+    text = loaded.to_yaml()
+    assert "abc" not in text
+    again = load(text)
+    assert again.config.output == "a${b}"
+    assert again.tree == {**loaded.tree, "logger": {**loaded.tree["logger"], "api_key": "***"}}
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    output=st.text(st.characters(codec="utf-8"), max_size=20),
+    lr=st.floats(allow_nan=False),
+    revision=st.none() | st.text(st.characters(codec="utf-8"), max_size=8).filter(lambda text: text != "???"),
+    start=st.integers(0, 10) | st.floats(0, 1),
+)
+def test_any_config_survives_being_written_down(tmp_path_factory, output, lr, revision, start):
+    folder = tmp_path_factory.getbasetemp()
+    first = folder / "first.yaml"
+    first.write_text("{}")
+    loaded = load_config(str(first), schema=Schema)
+    tree = {
+        **loaded.tree,
+        "output": output,
+        "lr": lr,
+        "revision": revision,
+        "stages": [{"average": "token", "start": start}],
+    }
+    written = type(loaded)(loaded.config, tree, loaded.origins, loaded.name, loaded.path).to_yaml()
+    (folder / "second.yaml").write_text(written, encoding="utf-8")
+    again = load_config(str(folder / "second.yaml"), schema=Schema).config
+    assert (again.output, again.lr, again.revision, again.stages) == (output, lr, revision, [Stage("token", start)])
+
+
+@pytest.mark.parametrize("name", ["default", "lora", "tiny"])
+def test_the_shipped_training_configs_load(name, monkeypatch):
+    from nemotron.training.config import SftConfig
+
+    monkeypatch.delenv("NEMO_RUN_DIR", raising=False)
+    assert load_config(name, schema=SftConfig).config.run.output_dir.startswith("output/")
+
+
+@pytest.mark.parametrize("name", ["default", "tiny"])
+def test_the_shipped_data_prep_configs_load(name, monkeypatch):
+    from nemotron.data_prep.config import DataPrepConfig
+
+    monkeypatch.delenv("NEMO_RUN_DIR", raising=False)
+    loaded = load_config(name, group="data_prep", schema=DataPrepConfig)
+    assert loaded.config.config_name == name

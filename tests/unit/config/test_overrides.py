@@ -1,0 +1,62 @@
+import pytest
+
+from nemotron.config import ConfigError
+from nemotron.config.located import located, plain
+from nemotron.config.overrides import apply_overrides, split_override
+
+
+def override(tree, *arguments):
+    return plain(apply_overrides(located(tree, "run.yaml:1"), arguments))
+
+
+def test_dotted_keys_reach_into_sections_and_make_missing_ones():
+    assert override({"train": {"iters": 1}}, "train.iters=2", "optimizer.lr=1e-5") == {
+        "train": {"iters": 2},
+        "optimizer": {"lr": 1e-5},
+    }
+
+
+def test_the_later_of_two_wins():
+    assert override({}, "a=1", "a=2") == {"a": 2}
+
+
+def test_list_elements_are_set_by_index_in_either_spelling():
+    stages = {"stages": [{"start": 0}, {"start": 0.5}]}
+    assert override(stages, "stages.1.start=9") == override(stages, "stages[1].start=9")
+    assert override(stages, "stages[1].start=9") == {"stages": [{"start": 0}, {"start": 9}]}
+
+
+def test_a_section_can_be_replaced_as_a_whole():
+    assert override({"a": {"b": 1, "c": 2}}, "a={b: 3}") == {"a": {"b": 3}}
+
+
+def test_everything_after_the_first_equals_sign_is_value():
+    assert split_override("a.b=c=d") == ("a.b", "c=d")
+
+
+def test_origins_tell_overrides_from_the_file():
+    tree = apply_overrides(located({"a": 1, "b": 2}, "run.yaml:1"), ["b=3"])
+    assert (tree.value["a"].origin, tree.value["b"].origin) == ("run.yaml:1", "command line")
+
+
+@pytest.mark.parametrize(
+    ("argument", "message", "hint"),
+    [
+        ("tiny", '"tiny" is not key=value.', "To set it, write tiny=VALUE."),
+        ("+a.b=1", '"+a.b" in "+a.b=1" is not a config key.', "Write a.b=1."),
+        ("=1", '"" in "=1" is not a config key.', "Keys look like train.train_iters."),
+        ("a..b=1", '"a..b" in "a..b=1" is not a config key.', "Keys look like train.train_iters."),
+    ],
+)
+def test_what_is_not_key_value_is_refused(argument, message, hint):
+    with pytest.raises(ConfigError) as caught:
+        override({}, argument)
+    assert (caught.value.message, caught.value.hint) == (message, hint)
+
+
+@pytest.mark.parametrize("key", ["stages.2.start", "stages.first.start"])
+def test_a_list_element_that_is_not_there(key):
+    with pytest.raises(ConfigError) as caught:
+        override({"stages": [{}, {}]}, f"{key}=1")
+    assert caught.value.message == f'command line: "{key}": stages is a list with elements 0 to 1.'
+    assert caught.value.hint == "Set the whole list: stages=[...]."

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nemotron.config import ConfigError
+from nemotron.config.located import plain
+from nemotron.config.yaml_file import dump_yaml, parse_value, read_yaml
+
+
+def read(tmp_path, text):
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_yaml(path, "run.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-5", 1e-5),
+        ("3.0e-3", 0.003),
+        ("-7", -7),
+        ("5_000", 5000),
+        ("010", 10),
+        (".5", 0.5),
+        (".inf", float("inf")),
+        ("true", True),
+        ("False", False),
+        ("null", None),
+        ("~", None),
+        ("", ""),
+        ("no", "no"),
+        ("04:00:00", "04:00:00"),
+        ("2026-01-01", "2026-01-01"),
+        ("*.jsonl", "*.jsonl"),
+        ("a: b", "a: b"),
+        ("50%", "50%"),
+        ("'007'", "007"),
+        ('"1"', "1"),
+        ("[a, 1, 2.5, null]", ["a", 1, 2.5, None]),
+        ("{average: token, start: 0}", {"average": "token", "start": 0}),
+    ],
+)
+def test_a_value_on_the_command_line_is_typed_as_in_yaml_1_2(text, value):
+    parsed = plain(parse_value(text, "command line"))
+    assert parsed == value
+    assert type(parsed) is type(value)
+
+
+def test_a_broken_list_on_the_command_line_is_named():
+    with pytest.raises(ConfigError, match=r"command line: \[a, is not valid YAML"):
+        parse_value("[a,", "command line")
+
+
+def test_every_value_knows_its_line(tmp_path):
+    tree = read(tmp_path, "a: 1\nb:\n  c: x\n  d: [1, 2]\n")
+    assert tree.value["a"].origin == "run.yaml:1"
+    assert tree.value["b"].value["c"].origin == "run.yaml:3"
+    assert tree.value["b"].value["d"].value[1].origin == "run.yaml:4"
+
+
+def test_a_number_keeps_the_text_it_was_written_as(tmp_path):
+    assert read(tmp_path, "revision: 0123").value["revision"].text == "0123"
+
+
+def test_anchors_and_merge_keys_work(tmp_path):
+    tree = read(tmp_path, "base: &base {lr: 1, wd: 2}\nmine:\n  <<: *base\n  lr: 3\n")
+    assert plain(tree)["mine"] == {"lr": 3, "wd": 2}
+
+
+def test_an_empty_file_is_an_empty_config(tmp_path):
+    assert plain(read(tmp_path, "# nothing yet\n")) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: [1\n", "run.yaml:3: this is not valid YAML"),
+        ("a: 1\na: 2\n", 'run.yaml:2: this is not valid YAML: the key "a" is already set in line 1'),
+        ("- a\n", "run.yaml:1: a config must be `key: value` lines"),
+        ("just text", "run.yaml:1: a config must be `key: value` lines"),
+        ("a: *nowhere", "run.yaml:1: this is not valid YAML"),
+        ("a: !!python/object:os.system x", "run.yaml:1: this is not valid YAML"),
+    ],
+)
+def test_broken_files_are_named_with_the_line(tmp_path, text, message):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    assert message in caught.value.message
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        read_yaml(tmp_path / "run.yaml", "run.yaml")
+
+
+keys = st.text(min_size=1, max_size=5)
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(keys, values, max_size=3))
+def test_what_is_dumped_is_read_back(tmp_path_factory, tree):
+    path = tmp_path_factory.getbasetemp() / "dumped.yaml"
+    path.write_text(dump_yaml(tree), encoding="utf-8")
+    assert plain(read_yaml(path, "dumped.yaml")) == tree
