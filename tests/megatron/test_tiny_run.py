@@ -102,11 +102,13 @@ def test_losses_are_those_of_the_formulas_on_the_exported_model(workdir):
     prepared = nemotron("super3", "data", "prep", "sft", "-c", "tiny", "--sample", "8", "train_ratio=1",
                         "valid_ratio=0", "test_ratio=0", cwd=workdir)  # fmt: skip
     assert prepared.returncode == 0, prepared.stderr
-    (shard,) = (workdir / "output/tiny/data/sample-8/splits/train").glob("*.parquet")
+    splits = workdir / "output/tiny/data/sample-8/splits"
+    (shard,) = (splits / "train").glob("*.parquet")
     packs = pq.read_table(shard).to_pylist()
     done = nemotron(
-        *("super3", "sft", "-c", "tiny", "run.output_dir=exact", f"train.global_batch_size={len(packs)}"),
-        *("train.train_iters=1", "optimizer.lr=0", "loss.stages=[{average: sample}]", "convert_to_hf.enabled=true"),
+        *("super3", "sft", "-c", "tiny", f"run.data={splits}", "run.output_dir=exact"),
+        *(f"train.global_batch_size={len(packs)}", "train.train_iters=1", "optimizer.lr=0"),
+        *("loss.stages=[{average: sample}]", "convert_to_hf.enabled=true"),
         cwd=workdir,
     )
     assert done.returncode == 0, done.stderr
