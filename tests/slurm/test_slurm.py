@@ -11,8 +11,8 @@ from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follo
 from nemotron.launch.follow import job_state
 from nemotron.launch.stages import PREP_SCRIPT, TRAIN_SCRIPT
 
-PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, distributed=False)
-SFT = Stage("sft", TRAIN_SCRIPT, {"seed": 1}, distributed=True)
+PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, "tiny", distributed=False)
+SFT = Stage("sft", TRAIN_SCRIPT, {"seed": 1}, "tiny", distributed=True)
 
 
 def wait(submission: Submission) -> tuple[int, str, list[str]]:
@@ -37,7 +37,7 @@ def test_a_job_runs_where_it_was_submitted_and_its_output_comes_back(profile, wo
     folder = submission.jobs[0].folder
     assert second == (
         "-m torch.distributed.run --nproc-per-node=2 --standalone "
-        f"{folder}/code/nemotron/{TRAIN_SCRIPT} --config {folder}/code/config.yaml"
+        f"{folder}/code/nemotron/{TRAIN_SCRIPT} --config {folder}/code/tiny.yaml"
     )
 
 
@@ -107,7 +107,7 @@ def test_slurms_refusal_is_told_in_its_words(profile):
 
 def test_the_real_script_runs_in_the_job(profile, work: Path):
     """Data prep's own script, stopped by its own message: the package, its configs and the interpreter are there."""
-    stage = Stage("prep", PREP_SCRIPT, {"blend_path": "missing.json"}, distributed=False)
+    stage = Stage("prep", PREP_SCRIPT, {"blend_path": "missing.json"}, "tiny", distributed=False)
     code, output, _ = wait(submit([stage], profile({}), attached=True))
     assert code == 1
     assert "missing.json" in output

@@ -12,7 +12,6 @@ from nemotron.launch.profiles import Profile
 from nemotron.launch.stages import PACKAGE, Stage
 
 LAUNCH_SCRIPT = "launch.sh"
-CONFIG = "config.yaml"
 
 
 def write_package(folder: Path, stage: Stage, profile: Profile, workdir: str) -> None:
@@ -23,7 +22,7 @@ def write_package(folder: Path, stage: Stage, profile: Profile, workdir: str) ->
     """
     shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
     shutil.copytree(config_dir(), folder / "nemotron" / "_config")
-    (folder / CONFIG).write_text(yaml.safe_dump(dict(stage.config), sort_keys=False, allow_unicode=True))
+    (folder / _config_file(stage)).write_text(yaml.safe_dump(dict(stage.config), sort_keys=False, allow_unicode=True))
     script = folder / LAUNCH_SCRIPT
     script.write_text(launch_script(stage, profile, workdir))
     script.chmod(0o755)
@@ -62,7 +61,11 @@ def launch_line(stage: Stage, profile: Profile) -> str:
         else:
             command += f" --nnodes={nodes(stage, profile)} --node-rank=$SLURM_NODEID"
             command += " --master-addr=$MASTER_ADDR --master-port=$MASTER_PORT"
-    return f'{command} "$code/nemotron/{stage.script}" --config "$code/{CONFIG}"'
+    return f'{command} "$code/nemotron/{stage.script}" --config "$code"/{shlex.quote(_config_file(stage))}'
+
+
+def _config_file(stage: Stage) -> str:
+    return f"{stage.config_name}.yaml"
 
 
 def nodes(stage: Stage, profile: Profile) -> int:

@@ -24,6 +24,8 @@ class Stage:
     """The script, relative to the package's folder."""
     config: Mapping[str, Any]
     """The resolved config, as the script will load it; free of secrets."""
+    config_name: str
+    """The name the config was loaded by, which messages and artifacts refer to."""
     distributed: bool
     """Whether torchrun starts it, on every node; otherwise it is one process on one node."""
     processes_per_node: int | None = None
@@ -34,7 +36,7 @@ class Stage:
 
 def prep_stage(loaded: Loaded[Any]) -> Stage:
     """Data prep with this config. UserError when a value in it is a secret."""
-    return Stage("prep", PREP_SCRIPT, _portable(loaded), distributed=False)
+    return Stage("prep", PREP_SCRIPT, _portable(loaded), loaded.name, distributed=False)
 
 
 def sft_stage(loaded: Loaded[Any]) -> Stage:
@@ -42,7 +44,7 @@ def sft_stage(loaded: Loaded[Any]) -> Stage:
     run = loaded.tree["run"]
     processes = None if run["nproc_per_node"] == "auto" else run["nproc_per_node"]
     container = run["env"].get("container")
-    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), True, processes, container)
+    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), loaded.name, True, processes, container)
 
 
 def _portable(loaded: Loaded[Any]) -> dict[str, Any]:

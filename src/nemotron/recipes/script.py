@@ -1,4 +1,4 @@
-"""What the scripts share: arguments to config, and a user's mistake to two lines and exit code 1."""
+"""What the scripts share: arguments to config, result to a summary, a user's mistake to two lines and exit code 1."""
 
 import os
 import sys
@@ -6,17 +6,23 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
+from nemotron.cli import console
 from nemotron.config import Loaded, load_config
 from nemotron.errors import UserError
 
 
-def run_script[T](
-    body: Callable[[Loaded[T]], Any], *, schema: type[T], group: str = "", description: str | None = None
+def run_script[T, R](
+    body: Callable[[Loaded[T]], R],
+    show: Callable[[R], Any],
+    *,
+    schema: type[T],
+    group: str = "",
+    description: str | None = None,
 ) -> None:
-    """Load the config that the command line names and call `body` with it. Exits with 1 on a UserError.
+    """Load the config that the command line names, run `body` with it and `show` what it returns.
 
-    Of the processes that torchrun starts, all find the same mistake in the config, and the first tells it; a mistake
-    found later may be one process's own, and that one tells it.
+    Exits with 1 on a UserError. Of the processes that torchrun starts, the first shows the result; all find the same
+    mistake in the config, and the first tells it; a mistake found later may be one process's own, and that one does.
     """
     parser = ArgumentParser(description=description)
     parser.add_argument("--config", "-c", default="default", metavar="NAME|FILE", help="a shipped config, or a file")
@@ -27,16 +33,14 @@ def run_script[T](
         loaded = load_config(arguments.config, arguments.overrides, group=group, schema=schema)
     except UserError as error:
         if rank == "0":
-            _print(error)
+            console.error(error)
         sys.exit(1)
     try:
-        body(loaded)
+        result = body(loaded)
     except UserError as error:
-        _print(error, "" if rank == "0" else f"rank {rank}: ")
+        if rank != "0":
+            console.note(f"On rank {rank}:")
+        console.error(error)
         sys.exit(1)
-
-
-def _print(error: UserError, prefix: str = "") -> None:
-    print(f"{prefix}error: {error.message}", file=sys.stderr)
-    if error.hint:
-        print(f"{prefix}hint: {error.hint}", file=sys.stderr)
+    if rank == "0":
+        show(result)

@@ -33,12 +33,12 @@ def profile(work: Path) -> Callable[..., Profile]:
 
 @pytest.fixture
 def prep() -> Stage:
-    return Stage("prep", PREP_SCRIPT, {"seed": 1}, distributed=False)
+    return Stage("prep", PREP_SCRIPT, {"seed": 1}, "tiny", distributed=False)
 
 
 @pytest.fixture
 def sft() -> Stage:
-    return Stage("sft", TRAIN_SCRIPT, {"seed": 1}, distributed=True)
+    return Stage("sft", TRAIN_SCRIPT, {"seed": 1}, "tiny", distributed=True)
 
 
 @pytest.fixture

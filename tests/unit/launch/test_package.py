@@ -14,7 +14,7 @@ from nemotron.launch import Profile, Stage
 from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, write_package
 from nemotron.launch.stages import TRAIN_SCRIPT
 
-SFT = Stage("sft", TRAIN_SCRIPT, {}, distributed=True)
+SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
 
 
 def run(script: Path, record: Path) -> tuple[str, str, dict[str, str]]:
@@ -29,10 +29,10 @@ def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path
     profile = Profile("slurm", python=str(fake_python), startup_commands=("export FROM_STARTUP=1", "touch started"))
     write_package(package, prep, profile, str(tmp_path / "work dir"))
     arguments, folder, environment = run(package / "launch.sh", tmp_path / "record")
-    script, option, config = arguments.removesuffix("config.yaml").partition(" --config ")
+    script, option, config = arguments.removesuffix("tiny.yaml").partition(" --config ")
     assert (Path(script).name, option, config) == ("data_prep.py", " --config ", f"{package}/")
     assert Path(script).is_file()
-    assert yaml.safe_load((package / "config.yaml").read_text()) == prep.config
+    assert yaml.safe_load((package / "tiny.yaml").read_text()) == prep.config
     assert folder == str(tmp_path / "work dir")
     assert environment["FROM_STARTUP"] == "1"
     assert environment["PYTHONPATH"] == str(package)
@@ -76,7 +76,7 @@ def test_several_nodes_meet_at_the_first(sft: Stage):
 
 
 def test_the_config_may_set_the_processes():
-    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, processes_per_node=2)
+    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, processes_per_node=2)
     assert "--nproc-per-node=2 " in launch_line(stage, Profile("slurm", gpus_per_node=8))
 
 
@@ -89,7 +89,7 @@ def test_data_prep_is_one_process_on_one_node(prep: Stage):
     [(None, None, None), (None, "c", "c"), ("p", "c", "p"), ("none", "c", None), ("p", None, "p")],
 )
 def test_the_profiles_container_wins_over_the_configs(of_profile, of_config, expected):
-    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, container=of_config)
+    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container=of_config)
     assert container_image(stage, Profile("slurm", container_image=of_profile)) == expected
 
 

@@ -52,7 +52,7 @@ def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
 
 
 def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
-    stage = Stage("sft", TRAIN_SCRIPT, {}, distributed=True, container="nvcr.io/nvidia/nemo:26.02")
+    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container="nvcr.io/nvidia/nemo:26.02")
     shown = preview([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True)[0]
     assert shown.container == "nvcr.io/nvidia/nemo:26.02"
     assert shown.mounts == ("/lustre:/lustre", f"{work}:{work}")

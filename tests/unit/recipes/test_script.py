@@ -1,5 +1,6 @@
 """The scripts a job runs: config in, mistakes told once, nothing heavy for a helper process."""
 
+import os
 import runpy
 import subprocess
 import sys
@@ -35,8 +36,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_the_body_gets_the_file_with_the_overrides(config):
     seen = []
     config("name=x")
-    run_script(seen.append, schema=Config)
-    assert seen[0].config == Config(seed=2, name="x")
+    run_script(lambda loaded: loaded.config, seen.append, schema=Config)
+    assert seen == [Config(seed=2, name="x")]
 
 
 def test_options_may_stand_among_overrides(config, monkeypatch: pytest.MonkeyPatch):
@@ -44,14 +45,14 @@ def test_options_may_stand_among_overrides(config, monkeypatch: pytest.MonkeyPat
     config()
     _, option, path = sys.argv
     monkeypatch.setattr(sys, "argv", ["script.py", "name=x", option, path, "seed=3"])
-    run_script(seen.append, schema=Config)
-    assert seen[0].config == Config(seed=3, name="x")
+    run_script(lambda loaded: loaded.config, seen.append, schema=Config)
+    assert seen == [Config(seed=3, name="x")]
 
 
 def test_a_mistake_is_two_lines_and_exit_code_1(config, capsys: pytest.CaptureFixture[str]):
     config("sed=3")
     with pytest.raises(SystemExit) as caught:
-        run_script(print, schema=Config)
+        run_script(print, print, schema=Config)
     assert caught.value.code == 1
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("error: ")
@@ -63,7 +64,7 @@ def test_a_mistake_in_the_config_is_told_by_the_first_rank(config, capsys, monke
     config("sed=3")
     monkeypatch.setenv("RANK", rank)
     with pytest.raises(SystemExit):
-        run_script(print, schema=Config)
+        run_script(print, print, schema=Config)
     assert len(capsys.readouterr().err.splitlines()) == lines
 
 
@@ -74,8 +75,17 @@ def test_a_later_mistake_is_told_by_the_rank_that_found_it(config, capsys, monke
     config()
     monkeypatch.setenv("RANK", "3")
     with pytest.raises(SystemExit):
-        run_script(body, schema=Config)
-    assert capsys.readouterr().err == "rank 3: error: Out of luck.\nrank 3: hint: Try again.\n"
+        run_script(body, print, schema=Config)
+    assert capsys.readouterr().err == "On rank 3:\nerror: Out of luck.\nhint: Try again.\n"
+
+
+def test_the_first_rank_shows_the_result(config, monkeypatch):
+    shown = []
+    config()
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        run_script(lambda loaded: os.environ["RANK"], shown.append, schema=Config)
+    assert shown == ["0"]
 
 
 @pytest.mark.parametrize("script", [PREP_SCRIPT, TRAIN_SCRIPT])

@@ -1,11 +1,13 @@
 """Training as a script: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [key=value ...]
 
-Helper processes that training spawns import this file anew, so everything else is imported when it runs as a script.
+Helper processes that training spawns import this file anew, so everything else is imported only when it runs as a
+script.
 """
 
 if __name__ == "__main__":
+    from nemotron.cli.super3.sft import show_trained
     from nemotron.recipes.script import run_script
     from nemotron.training.config import SftConfig
     from nemotron.training.run import train
 
-    run_script(train, schema=SftConfig, description=__doc__)
+    run_script(train, show_trained, schema=SftConfig, description=__doc__)
