@@ -97,8 +97,8 @@ class Metadata:
     overlong: OverlongStats
     sequence_lengths: dict[str, int]
     """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
-    length_histogram: list[tuple[int, int]]
-    """(longest length in the bin, sequences); bins end at powers of two."""
+    length_histogram: list[list[int]]
+    """[longest length in the bin, sequences]; bins end at powers of two."""
     format_version: int = field(default=FORMAT_VERSION)
 
     @property
@@ -284,8 +284,7 @@ def _quantiles(lengths: np.ndarray) -> dict[str, int]:
     return {name: int(value) for name, value in zip(names, np.quantile(lengths, list(names.values())), strict=True)}
 
 
-def _histogram(lengths: np.ndarray) -> list[tuple[int, int]]:
+def _histogram(lengths: np.ndarray) -> list[list[int]]:
     exponents = np.ceil(np.log2(lengths)).astype(int)
-    return [
-        (2**exponent, int((exponents == exponent).sum())) for exponent in range(exponents.min(), exponents.max() + 1)
-    ]
+    bins = range(int(exponents.min()), int(exponents.max()) + 1)
+    return [[2**exponent, int((exponents == exponent).sum())] for exponent in bins]

@@ -92,7 +92,7 @@ class Plan:
 
     def tokenization(self) -> Tokenization:
         """What all parts are tokenized with."""
-        return Tokenization(self.tokenizer, self.template.name, self.template.source)
+        return Tokenization(self.tokenizer, self.template)
 
     def tokenize_work(self, dataset: Dataset, planned: PlannedFile, part: Part) -> TokenizeWork:
         """The work of one part."""

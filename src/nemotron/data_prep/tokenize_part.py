@@ -5,8 +5,7 @@ A pure function of the part's content and the Tokenization settings; workers sha
 
 import heapq
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,15 +31,14 @@ class Tokenization:
     """What all parts of a run are tokenized with. Sent to each worker once."""
 
     tokenizer: Tokenizer
-    template_name: str
-    template_source: str = field(repr=False)
+    template: Template
 
-    @cached_property
-    def template(self) -> Template:
-        return Template(self.template_name, self.template_source, self.tokenizer.special_tokens_map)
+    def __reduce__(self) -> tuple[Any, ...]:  # a compiled template cannot be pickled: the worker compiles its own
+        return _tokenization, (self.tokenizer, self.template.name, self.template.source)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "template"}
+
+def _tokenization(tokenizer: Tokenizer, template_name: str, template_source: str) -> Tokenization:
+    return Tokenization(tokenizer, Template(template_name, template_source, tokenizer.special_tokens_map))
 
 
 @dataclass(frozen=True)

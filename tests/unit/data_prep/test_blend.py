@@ -1,0 +1,89 @@
+"""Blend files: both forms, their mistakes, and what weights mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron.data_prep.blend import mix_counts, read_blend
+from nemotron.errors import UserError
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "blend.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_paths_are_relative_to_the_blend_file(tmp_path: Path) -> None:
+    entries = [{"name": "chat", "path": "data/chat.jsonl", "weight": 2}, {"path": "/abs/math.jsonl.gz", "weight": 1}]
+    chat, math = read_blend(write(tmp_path, {"datasets": entries})).datasets
+    assert (chat.name, chat.path, chat.weight) == ("chat", str(tmp_path / "data/chat.jsonl"), 2)
+    assert (math.name, math.path) == ("math", "/abs/math.jsonl.gz")
+
+
+def test_splits_listed_by_hand(tmp_path: Path) -> None:
+    blend = read_blend(write(tmp_path, {"train": [{"path": "a.jsonl"}], "valid": [{"path": "b.jsonl"}]}))
+    assert [(dataset.name, dataset.goes_to) for dataset in blend.datasets] == [("a", "train"), ("b", "valid")]
+
+
+def test_names_become_folder_names(tmp_path: Path) -> None:
+    blend = read_blend(write(tmp_path, {"datasets": [{"name": "org/set one", "path": "a.jsonl"}]}))
+    assert blend.datasets[0].name == "org-set-one"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"blend.json:1 is not valid JSON"),
+        ([], "is not a blend"),
+        ({"datasets": []}, "lists no dataset"),
+        ({"datasets": [{"name": "x"}]}, r"datasets\[0\] has no path"),
+        ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
+        ({"datasets": [{"path": "x", "weight": 0}]}, "has the weight 0"),
+        ({"datasets": [{"path": "x", "weight": True}]}, "has the weight True"),
+        ({"datasets": [{"path": "x.jsonl"}, {"path": "x.jsonl"}]}, 'two datasets named "x"'),
+        ({"datasets": [{"path": "x", "weight": 1}, {"path": "y"}]}, 'a weight, but not "y"'),
+        ({"train": [{"path": "x"}], "vaild": []}, "is not a blend"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_blend(write(tmp_path, content))
+    assert message.replace("\\", "") in str(error.value)
+
+
+def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
+    path = write(tmp_path, {})
+    with pytest.raises(UserError, match="does not exist") as error:
+        read_blend(tmp_path / "blnd.json")
+    assert error.value.hint == f'Did you mean "{path}"?'
+
+
+def test_without_weights_everything_is_used() -> None:
+    assert mix_counts([10, 3], [None, None]) == [10, 3]
+
+
+def test_the_dataset_that_runs_out_first_limits_the_mix() -> None:
+    assert mix_counts([100, 30, 50], [5, 3, 2]) == [50, 30, 20]
+
+
+def test_an_empty_dataset_does_not_empty_the_mix() -> None:
+    assert mix_counts([100, 0], [1, 1]) == [100, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.floats(0.01, 100)), min_size=1, max_size=6))
+def test_the_mix_is_the_largest_one_in_the_asked_shares(datasets: list[tuple[int, float]]) -> None:
+    available, weights = [count for count, _ in datasets], [weight for _, weight in datasets]
+    counts = mix_counts(available, list(weights))
+    assert all(0 <= count <= most for count, most in zip(counts, available, strict=True))
+    present = [(count, most, weight) for count, (most, weight) in zip(counts, datasets, strict=True) if most]
+    if present:
+        assert any(count == most for count, most, _ in present)  # nothing could be added
+        scale = max(count / weight for count, _, weight in present)
+        assert all(
+            abs(count - weight * scale) <= 1 + weight / min(w for _, _, w in present) for count, _, weight in present
+        )

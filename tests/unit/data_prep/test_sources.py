@@ -1,0 +1,142 @@
+"""Inputs: every kind of file gives the same rows, however it is cut; what cannot be read is said."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nemotron.data_prep import sources
+from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.sources import Row, cut, find_files, read_rows
+from nemotron.errors import UserError
+
+VALUES = [{"n": 1}, {"n": 2, "text": "zwei\u2028Zeilen"}, {"n": 3}]
+JSONL = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in VALUES).encode()
+
+
+def rows_of(path: Path, **dataset: Any) -> list[Row]:
+    found = find_files(Dataset("test", str(path), **dataset))
+    return [row for file in found for part in cut(file) for row in read_rows(part)]
+
+
+def values_of(path: Path, **dataset: Any) -> list[Any]:
+    return [row.value for row in rows_of(path, **dataset) if not row.is_blank]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain.jsonl", JSONL),
+        ("no_last_newline.ndjson", JSONL[:-1]),
+        ("windows.jsonl", b"\xef\xbb\xbf" + JSONL.replace(b"\n", b"\r\n")),
+        ("lines.json", JSONL),
+        ("array.json", json.dumps(VALUES, indent=2).encode()),
+        ("packed.jsonl.gz", gzip.compress(JSONL)),
+        ("packed.jsonl.zst", zstandard.compress(JSONL)),
+        ("frames.jsonl.zst", zstandard.compress(JSONL[:20]) + zstandard.compress(JSONL[20:])),
+        ("array.json.gz", gzip.compress(json.dumps(VALUES).encode())),
+    ],
+)
+def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert values_of(tmp_path / name) == VALUES
+
+
+def test_parquet_rows_lose_the_fill_of_other_rows(tmp_path: Path) -> None:
+    values = [{"tools": {"a": {"x": 1}}}, {"tools": {"b": {"y": 2}}}, {"tools": {"content": None}}]
+    pq.write_table(pa.Table.from_pylist(values), tmp_path / "rows.parquet", row_group_size=2)
+    assert [list(value["tools"]) for value in values_of(tmp_path / "rows.parquet")] == [
+        ["a", "content"], ["b", "content"], ["content"],
+    ]  # fmt: skip
+
+
+def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(b'{"n": 1}\n{"n": \n\n{"n": 3}\n')
+    rows = rows_of(tmp_path / "rows.jsonl")
+    assert [(row.line, row.value, row.error is not None, row.is_blank) for row in rows] == [
+        (0, {"n": 1}, False, False),
+        (1, None, True, False),
+        (2, None, False, True),
+        (3, {"n": 3}, False, False),
+    ]
+
+
+@settings(max_examples=60)
+@given(lines=st.lists(st.text("ab€ ", max_size=12), max_size=12), part_bytes=st.integers(1, 40), ends=st.booleans())
+def test_a_file_gives_the_same_lines_however_it_is_cut(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], part_bytes: int, ends: bool
+) -> None:
+    path = tmp_path_factory.mktemp("cut") / "rows.jsonl"
+    path.write_bytes("\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode() + b"\n" * ends)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "PART_BYTES", part_bytes)
+        parts = cut(find_files(Dataset("test", str(path)))[0])
+    rows = [row for part in parts for row in read_rows(part)]
+    assert [row.value for row in rows if not row.is_blank] == lines
+    assert [part.index for part in parts] == list(range(len(parts)))
+    assert sum(part.bytes for part in parts) == path.stat().st_size
+
+
+def test_a_folder_is_read_in_order_and_recursively_on_request(tmp_path: Path) -> None:
+    (tmp_path / "deeper").mkdir()
+    for number, name in enumerate(["b.jsonl", "a.jsonl", "deeper/c.jsonl", "README.md"]):
+        (tmp_path / name).write_text(json.dumps(number))
+    assert values_of(tmp_path) == [1, 0]
+    assert values_of(tmp_path, recursive=True) == [1, 0, 2]
+    assert values_of(tmp_path / "*.jsonl") == [1, 0]
+
+
+def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
+    for name, content in [("a.jsonl", JSONL), ("b.jsonl", JSONL), ("c.jsonl", JSONL[:-2])]:
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (file.digest for file in find_files(Dataset("test", str(tmp_path))))
+    assert a == b != c
+
+
+def test_a_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "chat.jsonl").write_bytes(JSONL)
+    with pytest.raises(UserError, match=r"chta\.jsonl does not exist") as error:
+        find_files(Dataset("test", str(tmp_path / "chta.jsonl")))
+    assert error.value.hint == f'Did you mean "{tmp_path / "chat.jsonl"}"?'
+
+
+def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no data files in the folder"):
+        find_files(Dataset("test", str(tmp_path)))
+
+
+def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,b")
+    with pytest.raises(UserError, match=r"rows\.csv is of no known kind"):
+        find_files(Dataset("test", str(tmp_path / "rows.csv")))
+
+
+def test_a_remote_path_is_refused() -> None:
+    with pytest.raises(UserError, match="hf://org/name is not a local path"):
+        find_files(Dataset("test", "hf://org/name"))
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.json"])
+def test_a_file_that_ends_too_early_is_not_taken_for_a_short_one(tmp_path: Path, name: str) -> None:
+    values = [{"n": number, "noise": number * 2654435761 % 2**32} for number in range(3000)]
+    lines = "\n".join(json.dumps(value) for value in values).encode()
+    path = tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(values), path)
+    else:
+        contents = {
+            ".gz": gzip.compress(lines),
+            ".zst": zstandard.compress(lines),
+            ".json": json.dumps(values).encode(),
+        }
+        path.write_bytes(contents[path.suffix])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match=name):
+        rows_of(path)
