@@ -29,6 +29,7 @@ _FINAL = {
     "DEADLINE",
     "PREEMPTED",
 }
+_COMPLAINT = re.compile(r"^(srun|slurmstepd|pyxis|enroot)\b.*:|: line \d+: |\berror:", re.IGNORECASE)
 _BYTES_PER_LOOK = 1 << 20
 _LOST_AFTER = 30
 """Looks without an answer before a job counts as lost: a busy controller and a dropped connection are routine."""
@@ -104,10 +105,15 @@ def _follow_job(
         if state.is_final:
             break
         time.sleep(interval)
-    if state.exit_code and not log.offset:  # it failed before the stage began: the batch script knows why
-        for text in _Log(tunnel, job.batch_log).read(to_the_end=True):
-            on_output(text)
+    if state.exit_code and not log.offset:  # it failed before the stage began
+        on_output(_complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True))))
     return state
+
+
+def _complaints(batch_log: str) -> str:
+    """What Slurm, the container runtime or bash said, from among the traced lines of the batch script; else all."""
+    told = [line for line in batch_log.splitlines(keepends=True) if _COMPLAINT.search(line)]
+    return "".join(told) or batch_log
 
 
 def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:

@@ -9,7 +9,7 @@ from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.launch.executors import experiment, experiment_name, jobs_root, secrets_path, workdir
-from nemotron.launch.package import write_package
+from nemotron.launch.package import container_image, write_package
 from nemotron.launch.profiles import Profile
 from nemotron.launch.secrets import collect_secrets, put_secrets
 from nemotron.launch.stages import Stage
@@ -79,10 +79,13 @@ def submit(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> Subm
         ) as opened:
             tunnel = opened.jobs[0].executor.tunnel
             try:
+                _check_containers(stages, profile, tunnel)
                 if any(secrets.values()):
                     for stage in stages:
                         put_secrets(tunnel, secrets_path(root, name, stage), secrets[stage.name])
                 opened.run(detach=True)
+            except UserError:
+                raise
             except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
                 if hasattr(error, "result"):  # a command ran there and failed, so others can
                     _take_back(opened, tunnel, [secrets_path(root, name, stage) for stage in stages])
@@ -115,6 +118,18 @@ def _place_locally(name: str, stages: Sequence[Stage], profile: Profile, attache
         write_package(folder / stage.name / "code", stage, for_stage, workdir(for_stage))
         jobs.append(Job(stage.name, "", str(folder / stage.name)))
     return Submission(name, profile, tuple(jobs))
+
+
+def _check_containers(stages: Sequence[Stage], profile: Profile, tunnel: Any) -> None:
+    """LaunchError when a stage wants a container and the cluster's srun does not know them."""
+    images = [image for stage in stages if (image := container_image(stage, profile.for_stage(stage.name)))]
+    pyxis = "! command -v srun > /dev/null || srun --help 2>&1 | grep -q -e --container-image"
+    if images and not tunnel.run(pyxis, hide=True, warn=True, in_stream=False).ok:
+        raise LaunchError(
+            f"The job should run in the container {images[0]}, but the cluster of profile {profile.name} has no "
+            "container support: its srun has no option --container-image, which pyxis adds.",
+            f'To run without a container, set container_image = "none" in [{profile.name}] of {profile.source}.',
+        )
 
 
 def _slurm_id(handle: str) -> str:

@@ -99,10 +99,17 @@ def test_a_failure_is_the_last_thing_waited_for(cluster: Cluster):
     assert wait(cluster, "7", "8") == (3, "", ["7 FAILED"])
 
 
-def test_a_job_that_failed_before_its_stage_shows_the_batch_log(cluster: Cluster):
+def test_a_job_that_failed_before_its_stage_shows_what_slurm_complained_of(cluster: Cluster):
+    batch_log = "export A=1\n+ export A=1\nsrun --output x bash y\nslurmstepd: error: no such image\n+ exit 1\n"
     cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "1:0")]
-    cluster.writes = {1: ("sbatch_x.sft_7.out", b"slurmstepd: error: no such image\n")}
+    cluster.writes = {1: ("sbatch_x.sft_7.out", batch_log.encode())}
     assert wait(cluster, "7")[:2] == (1, "slurmstepd: error: no such image\n")
+
+
+def test_without_a_complaint_the_batch_log_is_shown_whole(cluster: Cluster):
+    cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "1:0")]
+    cluster.writes = {1: ("sbatch_x.sft_7.out", b"+ false\n+ exit 1\n")}
+    assert wait(cluster, "7")[1] == "+ false\n+ exit 1\n"
 
 
 def test_the_accounting_is_asked_when_the_controller_has_forgotten(cluster: Cluster):

@@ -12,6 +12,7 @@ COMMANDS = {
     # Accepts the first job and refuses the second, as Slurm words it.
     "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo 41 && exit 0\n'
     'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1',
+    "srun": 'echo "Usage: srun [OPTIONS(0)...] [executable [args...]]"',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
 }
 
@@ -72,6 +73,16 @@ def test_a_refusal_is_told_in_slurms_words_and_takes_back_what_was_done(
     assert "Correct [here] in" in str(caught.value.hint)
     assert fake_slurm.read_text().splitlines()[-1] == "scancel 41"
     assert not list(Path("output").rglob("*.secrets"))
+
+
+def test_a_container_on_a_cluster_without_them_is_refused_with_the_way_out(profile, sft, fake_slurm: Path):
+    here = profile('container_image = "image"')
+    with pytest.raises(
+        LaunchError, match="should run in the container image, but the cluster of profile here"
+    ) as caught:
+        submit([sft], here, attached=True)
+    assert 'set container_image = "none" in [here]' in str(caught.value.hint)
+    assert not fake_slurm.exists()
 
 
 def test_a_cluster_that_cannot_be_reached_is_told_as_that(profile, sft):
