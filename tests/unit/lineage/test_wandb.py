@@ -88,5 +88,6 @@ def test_offline_the_real_client_writes_the_artifact_to_its_file(made, monkeypat
     wandb.teardown()  # it reads the environment once per process
     made(wandb_project="sft", metadata={"a_number_to_find": 7})
     assert not [record for record in caplog.records if record.name.startswith("nemotron")]
+    wandb.teardown()  # its writer process ends, so everything is in the file
     written = b"".join(path.read_bytes() for path in tmp_path.glob("artifacts/wandb/offline-run-*/*.wandb"))
     assert b"a_number_to_find" in written

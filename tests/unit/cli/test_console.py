@@ -1,0 +1,53 @@
+import contextlib
+import io
+import sys
+
+from nemotron.cli import console
+
+
+def test_a_table_aligns_text_left_and_numbers_right(capsys):
+    console.table([("a", "1"), ("long name", "1,000")], header=("name", "rows"), right=[1])
+    assert capsys.readouterr().out == "  name        rows\n  a              1\n  long name  1,000\n"
+
+
+def test_an_empty_table_is_nothing(capsys):
+    console.table([])
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_off_a_terminal_is_a_line_now_and_then_and_one_at_the_end(capsys, monkeypatch):
+    seconds = iter([0.0, 1.0, 11.0, 12.0, 13.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(seconds))
+    with console.Progress() as progress:
+        for done in (1, 2, 3, 4, 5):
+            progress.update("pack", done, 5, "shards", note="x")
+    assert capsys.readouterr().err == "pack: 3 of 5 shards, x\npack: 5 of 5 shards, x\n"
+
+
+def test_bytes_are_shown_as_megabytes(capsys):
+    with console.Progress() as progress:
+        progress.update("read", 2_500_000, 2_500_000, "bytes")
+    assert capsys.readouterr().err == "read: 2.5 of 2.5 MB\n"
+
+
+def test_progress_goes_to_the_stream_of_its_start_while_others_redirect(capsys):
+    with console.Progress() as progress, contextlib.redirect_stderr(io.StringIO()):
+        progress.line("still here")
+    assert capsys.readouterr().err == "still here\n"
+
+
+def test_on_a_terminal_there_are_bars_and_lines_above_them(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with console.Progress() as progress:
+        progress.update("tokenize", 3, 10, "shards", note="loss 1.5")
+        progress.line("a [line] that stays")
+    shown = terminal.getvalue()
+    assert "a [line] that stays" in shown
+    assert "tokenize" in shown
+    assert "3 of 10 shards" in shown
+    assert "loss 1.5" in shown

@@ -1,0 +1,82 @@
+"""`--run` and `--batch`. What a cluster gets is tested in launch; here, what the user sees and the exit codes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+import nemotron.launch
+from nemotron.cli.app import run
+from nemotron.launch import Job, JobState, Submission
+
+
+@pytest.fixture(autouse=True)
+def env_toml(tmp_path):
+    (tmp_path / "env.toml").write_text(
+        '[here]\nexecutor = "local"\n[cluster]\nexecutor = "slurm"\naccount = "a"\npartition = "p"\n'
+    )
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster that accepts everything: what it was given, and the exit code its jobs will have."""
+    seen = SimpleNamespace(stages=[], attached=None, followed=False, exit_code=0, error=None)
+
+    def submit(stages, profile, *, attached):
+        seen.stages, seen.attached = [stage.name for stage in stages], attached
+        jobs = tuple(Job(stage.name, str(100 + n), f"/jobs/{stage.name}") for n, stage in enumerate(stages))
+        return Submission("sft_1", profile, jobs, tunnel=object())
+
+    def follow(submission, *, on_output, on_state):
+        seen.followed = True
+        if seen.error:
+            raise seen.error
+        on_state(submission.jobs[0], JobState("PENDING", "Resources"))
+        on_output("iteration 1\n")
+        return seen.exit_code
+
+    monkeypatch.setattr(nemotron.launch, "submit", submit)
+    monkeypatch.setattr(nemotron.launch, "follow", follow)
+    return seen
+
+
+@pytest.mark.parametrize("option", ["--run=cluster", "-rcluster"])
+def test_run_submits_waits_and_streams(cluster, capsys, option):
+    assert run(["super3", option, "sft", "-c", "tiny"]) == 0
+    assert (cluster.stages, cluster.attached, cluster.followed) == (["sft"], True, True)
+    shown = capsys.readouterr()
+    assert shown.out.endswith("iteration 1\n")
+    assert "sft 100: pending (Resources)" in shown.err
+
+
+def test_the_jobs_exit_code_is_the_commands(cluster):
+    cluster.exit_code = 137
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "--run", "cluster"]) == 137
+
+
+def test_batch_submits_names_the_jobs_and_returns(cluster, capsys):
+    assert run(["super3", "pipe", "-c", "tiny", "-b", "cluster"]) == 0
+    assert (cluster.stages, cluster.attached, cluster.followed) == (["prep", "sft"], False, False)
+    shown = capsys.readouterr().out
+    for word in ("100", "101", "/jobs/sft/log-", "scancel 100 101"):
+        assert word in shown
+
+
+def test_ctrl_c_leaves_the_jobs_and_says_how_to_cancel_them(cluster, capsys):
+    cluster.error = KeyboardInterrupt()
+    assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 130
+    assert "To cancel them: scancel 100" in capsys.readouterr().err
+
+
+def test_dry_run_shows_what_would_be_launched_and_launches_nothing(cluster, capsys, tmp_path):
+    assert run(["super3", "sft", "-c", "tiny", "--run", "here", "--dry-run", "train.train_iters=7"]) == 0
+    shown = capsys.readouterr().out
+    assert ["train.train_iters", "7", "command", "line"] in [line.split() for line in shown.splitlines()]
+    assert "train.py" in shown
+    assert shown.endswith("This was a dry run: nothing was written or started.\n")
+    assert not cluster.stages
+    assert [path.name for path in tmp_path.iterdir()] == ["env.toml"]
+
+
+def test_an_unknown_profile_is_named_with_the_nearest(capsys):
+    assert run(["super3", "sft", "-c", "tiny", "--run", "clutser"]) == 1
+    assert 'Did you mean "cluster"?' in capsys.readouterr().err

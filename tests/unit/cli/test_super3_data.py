@@ -1,0 +1,71 @@
+"""`data prep sft` and `data inspect`, on the bundled data and on rows written here."""
+
+import json
+
+import pytest
+
+from nemotron.cli.app import run
+
+
+@pytest.fixture
+def chat(tmp_path):
+    path = tmp_path / "chat.jsonl"
+    question, answer = {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}
+    rows = [json.dumps({"messages": [question, answer]}), "{broken", json.dumps({"messages": [question]})]
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_inspect_json_is_one_object_per_row(chat, capsys):
+    assert run(["super3", "data", "inspect", str(chat), "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(row["line"], row["outcome"], row["reason"]) for row in rows] == [
+        (1, "kept", None),
+        (2, "dropped", "bad_json"),
+        (3, "dropped", "no_assistant_turn"),
+    ]
+    (sequence,) = rows[0]["sequences"]
+    assert [chunk["text"] for chunk in sequence if chunk["supervised"]] == ["4<|im_end|>\n"]
+    assert all(chunk["tokens"] > 0 for chunk in sequence)
+
+
+def test_inspect_marks_the_lines_that_train_and_counts_outcomes(chat, capsys):
+    assert run(["super3", "data", "inspect", str(chat)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "+ 4<|im_end|>" in shown
+    assert "  2+2?<|im_end|>" in shown
+    assert any(line.startswith("line 2: dropped, ") and line.endswith("(bad_json)") for line in shown)
+    assert "3 rows, tokens of " in "\n".join(shown)
+
+
+def test_inspect_of_a_missing_file(capsys):
+    assert run(["super3", "data", "inspect", "chta.jsonl"]) == 1
+    assert "chta.jsonl does not exist" in capsys.readouterr().err
+
+
+def test_prep_makes_the_data_says_what_and_what_next(tmp_path, capsys):
+    assert run(["super3", "data", "--sample=6", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    shown = capsys.readouterr()
+    assert (tmp_path / "output/tiny/data/sample-6/splits/train").is_dir()
+    for word in ("tiny_chat", "tiny_tools", "train", "valid", "not_sampled", "SFTDataArtifact-sft-sample:v1"):
+        assert word in shown.out
+    assert shown.out.rstrip().endswith("Next: nemotron super3 sft -c tiny run.data=SFTDataArtifact-sft-sample:v1")
+    assert "pack: " in shown.err
+
+    assert run(["super3", "data", "--sample=6", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    assert "Prepared already" in capsys.readouterr().out
+
+
+def test_prep_dry_run_shows_config_origins_and_plan_and_writes_nothing(tmp_path, capsys):
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "pack_size=512", "--force", "--dry-run"]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["pack_size", "512", "command", "line"] in shown
+    assert ["force", "true", "command", "line"] in shown
+    assert any(line[:1] == ["seed"] and line[2].startswith("config/data_prep/default.yaml:") for line in shown)
+    assert any(line[:2] == ["run", "hash"] for line in shown)
+    assert not list(tmp_path.iterdir())
+
+
+def test_prep_refuses_a_typo(capsys):
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "pack_sise=512"]) == 1
+    assert capsys.readouterr().err == 'error: command line: unknown key "pack_sise".\nhint: Did you mean "pack_size"?\n'

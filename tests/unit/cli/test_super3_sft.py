@@ -1,0 +1,115 @@
+"""`sft` and `pipe`, with the trainer itself replaced: it needs minutes, and has its own tests."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import nemotron.launch
+import nemotron.training.run
+from nemotron.cli.app import run
+
+
+def record(iteration, stage, loss):
+    return {
+        "iteration": iteration, "loss_stage": stage, "lm_loss": loss, "token_loss": loss, "sample_loss": loss + 1,
+        "lr": 1e-3, "seconds": 0.5,
+    }  # fmt: skip
+
+
+RECORDS = [record(1, "token", 7.0), record(2, "sample", 5.0)]
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The configs that training was called with."""
+    calls = []
+
+    def train(loaded, on_record):
+        calls.append(loaded)
+        on_record("start", {"train_iters": 2, "finished": 0})
+        for one in RECORDS:
+            on_record("train", one)
+        on_record("valid", {"iteration": 2, "token_loss": 6.0, "sample_loss": 6.5})
+        return SimpleNamespace(
+            plan=SimpleNamespace(train_iters=2, schedule=SimpleNamespace(describe=lambda: "tokens, then samples")),
+            output_dir=Path("out"), checkpoint=Path("out/checkpoints"), metrics=Path("out/metrics.jsonl"),
+            records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], resumed_from=0,
+            artifact="ModelArtifact-sft:v1", hf_folder=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(nemotron.training.run, "train", train)
+    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 1)
+    return calls
+
+
+def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
+    assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 0
+    assert trained[0].config.train["train_iters"] == 2
+    shown = capsys.readouterr()
+    assert "Iteration 1: the loss averages over tokens." in shown.err
+    assert "Iteration 2: the loss averages over samples." in shown.err
+    assert "Validation after iteration 2: token loss 6.0000, sample loss 6.5000" in shown.err
+    assert "Training: 2 of 2 iterations, loss 5.0000" in shown.err
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["token", "loss", "7.0000", "->", "5.0000"] in lines
+    assert ["checkpoint", "out/checkpoints"] in lines
+    assert ["artifact", "ModelArtifact-sft:v1"] in lines
+
+
+def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 8)
+    monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: started.append(arguments) or 3)
+    assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
+    assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
+    assert not trained
+
+
+def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):
+    assert run(["super3", "sft", "-c", "tiny", "--dry-run"]) == 1
+    shown = capsys.readouterr()
+    assert "run.data" in shown.out
+    assert shown.err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    assert not trained
+
+
+def test_pipe_prepares_then_trains_on_what_it_made(trained, tmp_path, capsys):
+    line = ["super3", "pipe", "-c", "tiny", "--sample", "12", "workers=1", "train.train_iters=2", "pack_size=512"]
+    assert run(line) == 0
+    config = trained[0].config
+    assert config.run.data == "SFTDataArtifact-sft-sample:tiny"
+    assert config.train["train_iters"] == 2
+    shown = capsys.readouterr().out
+    assert shown.index("Prepared") < shown.index("Fine-tuned")
+    assert (tmp_path / "output/artifacts/SFTDataArtifact-sft-sample/v1.json").is_file()
+
+
+def test_pipe_dry_run_shows_both_configs_and_plans(trained, tmp_path, capsys):
+    assert run(["super3", "pipe", "-c", "tiny", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("Data prep config", "Training config", "Data prep plan", "Training plan", "This was a dry run"):
+        assert part in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipe_with_a_config_that_only_training_has_prepares_with_the_default(trained, capsys):
+    assert run(["super3", "pipe", "-c", "lora", "blend_path=nowhere.json", "--dry-run"]) == 1
+    shown = capsys.readouterr()
+    assert "config/data_prep/default.yaml" in shown.out
+    assert "nowhere.json" in shown.err
+
+
+def test_pipe_refuses_two_places_for_artifacts(trained, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("defaults: tiny\nrun: {artifacts: elsewhere}\n")
+    assert run(["super3", "pipe", "-c", "mine.yaml", "--prep-config", "tiny"]) == 1
+    assert "but training looks for it in elsewhere" in capsys.readouterr().err
+    assert not trained
+
+
+def test_what_env_toml_sets_for_everybody_holds_here_too(trained, tmp_path, monkeypatch):
+    (tmp_path / "env.toml").write_text('[artifacts]\nroot = "/shared/artifacts"\n')
+    monkeypatch.setenv("NEMOTRON_ARTIFACTS", "")
+    monkeypatch.delenv("NEMOTRON_ARTIFACTS")  # so that what the command sets is undone after the test
+    assert run(["super3", "sft", "-c", "tiny"]) == 0
+    assert trained[0].config.run.artifacts == "/shared/artifacts"
