@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from nemotron.errors import UserError
 
@@ -72,29 +73,36 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
     from nemotron.training import cpu
     from nemotron.training.start import single_process_group
 
+    unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
     with cpu.backend(), single_process_group():
-        from megatron.bridge import AutoBridge
         from megatron.bridge.training.model_load_save import load_megatron_model
-        from transformers import AutoConfig, AutoTokenizer
-        from transformers.utils import cached_file
 
-        bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
         model = load_megatron_model(
             str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=cpu.torch_layers()
         )
-        unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        bridge.save_hf_weights(model if isinstance(model, list) else [model], unfinished, show_progress=False)
-    for weights in unfinished.glob("*.safetensors"):
+        save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
+    shutil.rmtree(hf_out_dir, ignore_errors=True)
+    unfinished.rename(hf_out_dir)
+
+
+def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
+    """Write a Megatron model (its list of chunks), its config and a tokenizer into an existing folder."""
+    from megatron.bridge import AutoBridge
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import cached_file
+
+    bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
+    bridge.save_hf_weights(model, folder, show_progress=False)
+    for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
-    shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), unfinished / "config.json")
+    shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")
+
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
     if tokenizer.chat_template is None:
         tokenizer.chat_template = _bundled_template()
-    tokenizer.save_pretrained(unfinished)
-    shutil.rmtree(hf_out_dir, ignore_errors=True)
-    unfinished.rename(hf_out_dir)
+    tokenizer.save_pretrained(folder)
 
 
 def _bundled_template() -> str:

@@ -91,13 +91,25 @@ def test_scan_gradients_equal_those_of_the_recurrence():
         torch.testing.assert_close(fast[name].grad, slow[name].grad, msg=lambda text, name=name: f"{name}: {text}")
 
 
-def test_scan_gradients_stay_finite_when_the_state_decays_at_once():
-    """exp of the decay between two tokens underflows; above the diagonal, unmasked, it would overflow."""
+def test_scan_stays_finite_when_the_state_decays_at_once():
+    """Differences of decays that must not count, across sequences or back in time, would overflow the exponential."""
     inputs = scan_inputs(length=16)
     inputs["dt"] = torch.full_like(inputs["dt"], 50.0).requires_grad_()
     inputs["A"] = torch.full_like(inputs["A"], -16.0)
-    chunked_scan(**inputs, chunk_size=8, seq_idx=None).sum().backward()
+    y = chunked_scan(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 7, 3]))
+    y.sum().backward()
+    assert y.isfinite().all()
     assert inputs["dt"].grad.isfinite().all()
+
+
+def test_scan_has_no_gradient_across_sequences():
+    """Zero, not nearly zero: no rounding error of one sequence reaches another."""
+    inputs = {name: value.float().requires_grad_() for name, value in scan_inputs(length=21).items()}
+    y = chunked_scan(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 9, 6]))
+    y[:, 6:15].square().sum().backward()
+    for name in ("x", "dt", "B", "C"):
+        moved = inputs[name].grad.flatten(2).abs().amax(-1).squeeze(0) > 0
+        assert moved.tolist() == [False] * 6 + [True] * 9 + [False] * 6, name
 
 
 @settings(deadline=None, max_examples=25)

@@ -129,19 +129,21 @@ def chunked_scan(
     x = (x * dt.unsqueeze(-1)).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size))  # b c j g r p
     B, C = B.unflatten(1, (-1, chunk_size)), C.unflatten(1, (-1, chunk_size))  # b c j g n
     seq = seq_idx.unflatten(1, (-1, chunk_size))  # b c j
-    # Log of the decay from the chunk's first token to each one; every exponential below is of a difference <= 0.
-    decay = (dt * A).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size)).cumsum(2)  # b c j g r
+    causal = torch.ones(chunk_size, chunk_size, dtype=torch.bool, device=x.device).tril()
+    visible = causal & (seq.unsqueeze(-1) == seq.unsqueeze(-2))  # b c i j: token i sees token j
+    # Log of the decay from its sequence's first token in the chunk to each token. A product with zeros and ones, not
+    # cumsum, which would carry rounding errors of one sequence into the next and into its gradients.
+    step = (dt * A).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size))
+    decay = torch.einsum("bcij,bcjgr->bcigr", visible.to(step.dtype), step)
 
-    y = _within_chunks(x, B, C, decay, seq) + _from_earlier_chunks(x, B, C, decay, seq)
+    y = _within_chunks(x, B, C, decay, visible) + _from_earlier_chunks(x, B, C, decay, seq)
     return y.flatten(3, 4).flatten(1, 2)[:, :length] + skip
 
 
-def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
+def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tensor) -> Tensor:
     """What each token receives from its own chunk: masked attention with scores C_i B_j exp(decay_i - decay_j)."""
-    causal = torch.ones(x.shape[2], x.shape[2], dtype=torch.bool, device=x.device).tril()
-    visible = causal & (seq.unsqueeze(-1) == seq.unsqueeze(-2))  # b c i j
     decay = decay.permute(0, 1, 3, 4, 2)  # b c g r j
-    # Masked before the exponential: above the diagonal the difference is positive and could overflow.
+    # Masked before the exponential, which could overflow where the difference is positive: i before j.
     weight = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(~visible[:, :, None, None], -torch.inf).exp()
     scores = torch.einsum("bcign,bcjgn->bcgij", C, B)
     return torch.einsum("bcgrij,bcjgrp->bcigrp", scores.unsqueeze(3) * weight, x)
@@ -151,7 +153,7 @@ def _from_earlier_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Te
     """What each token receives from the state its sequence had at the end of the chunk before."""
     last = seq[:, :, -1]  # b c
     in_last = (seq == last.unsqueeze(-1))[..., None, None]  # tokens whose state survives to the end of their chunk
-    to_end = (decay[:, :, -1:] - decay).exp() * in_last
+    to_end = (decay[:, :, -1:] - decay).masked_fill(~in_last, -torch.inf).exp()
     added = torch.einsum("bcjgn,bcjgrp->bcgrpn", B, x * to_end.unsqueeze(-1))
     # The incoming state reaches the end of a chunk only if one sequence spans all of it and the end of the one before.
     spanned = F.pad(last[:, 1:] == last[:, :-1], (1, 0))
