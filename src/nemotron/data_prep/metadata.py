@@ -74,7 +74,7 @@ class OverlongStats:
     truncated: int
     dropped: int
     lost_supervised_share: float
-    """Of the supervised tokens of all readable conversations."""
+    """Of the supervised tokens of all conversations that were not left out for another reason."""
     pack_size_for_99_percent: int
     """The smallest pack size under which `split_turns` keeps 99 % of them."""
 
@@ -150,7 +150,6 @@ def collect_metadata(
     """
     kept_sequence = selection.kept[corpus.conversation] & (cut.length > 0)
     lengths = cut.length[kept_sequence]
-    lost = corpus.targets.sum() - cut.targets.sum()
     return Metadata(
         run_hash=plan.run_hash,
         config_name=plan.config.config_name,
@@ -173,18 +172,24 @@ def collect_metadata(
             for number, made in enumerate(shards)
             if made
         ],
-        overlong=OverlongStats(
-            policy=plan.config.overlong,
-            limit=plan.limit,
-            truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
-            dropped=int((selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)).sum()),
-            lost_supervised_share=float(lost / corpus.targets.sum()),
-            pack_size_for_99_percent=int(
-                padded_length(np.array(limit_keeping(corpus, 0.99)), plan.config.pad_to_multiple)
-            ),
-        ),
+        overlong=_overlong_stats(plan, corpus, cut, selection),
         sequence_lengths=_quantiles(lengths),
         length_histogram=_histogram(lengths),
+    )
+
+
+def _overlong_stats(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
+    too_long = selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)
+    considered = (selection.kept | too_long)[corpus.conversation]
+    all_targets = corpus.targets[considered].sum()
+    limit_for_99_percent = np.array(limit_keeping(corpus, 0.99, considered))
+    return OverlongStats(
+        policy=plan.config.overlong,
+        limit=plan.limit,
+        truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
+        dropped=int(too_long.sum()),
+        lost_supervised_share=float(1 - cut.targets[considered].sum() / all_targets),
+        pack_size_for_99_percent=int(padded_length(limit_for_99_percent, plan.config.pad_to_multiple)),
     )
 
 

@@ -65,10 +65,15 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
     return counts
 
 
-def limit_keeping(corpus: Corpus, share: float) -> int:
-    """The smallest limit under which `split_turns` keeps at least this share of all targets."""
+def limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> int:
+    """The smallest limit under which `split_turns` keeps at least this share of the targets of some sequences.
+
+    `considered`: bool [sequences], at least one true.
+    """
     before = np.concatenate([[0], corpus.turn_targets[:-1]])
     before[corpus.turn_bounds[:-1]] = 0
-    order = np.argsort(corpus.turn_end, kind="stable")
-    so_far = np.cumsum((corpus.turn_targets - before)[order])
-    return int(corpus.turn_end[order][np.searchsorted(so_far, share * so_far[-1])])
+    turns = np.repeat(considered, np.diff(corpus.turn_bounds))
+    ends, gained = corpus.turn_end[turns], (corpus.turn_targets - before)[turns]
+    order = np.argsort(ends, kind="stable")
+    so_far = np.cumsum(gained[order])
+    return int(ends[order][np.searchsorted(so_far, share * so_far[-1])])

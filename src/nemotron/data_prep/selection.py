@@ -57,7 +57,7 @@ def select(
     sample_seed: int,
     seed: int,
 ) -> Selection:
-    """Decide, in this order: over-long, duplicate, sample, share of the blend, split."""
+    """Decide, in this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split."""
     count = len(corpus.line)
     outcome = np.zeros(count, np.int8)
     any_sequence_left = np.bincount(corpus.conversation, weights=cut.length, minlength=count) > 0
@@ -79,7 +79,8 @@ def select(
         rank = sampling_rank(corpus.hash[:, 0], sample_seed)
         for number in range(len(datasets)):
             _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
-    _apply_weights(outcome, corpus, datasets, seed)
+    else:
+        _apply_weights(outcome, corpus, datasets, seed)
 
     split = goes_to if goes_to is not None else np.zeros(count, np.int8)
     if goes_to is None:

@@ -94,7 +94,9 @@ def test_drop_takes_the_whole_conversation(corpus: Corpus) -> None:
 
 def test_the_limit_that_keeps_a_share(corpus: Corpus) -> None:
     # Targets by where they end: 5 + 5 at 10, 10 at 30, 20 at 50, 20 at 60; 60 in all.
-    assert [limit_keeping(corpus, share) for share in (0.1, 0.3, 0.6, 0.99)] == [10, 30, 50, 60]
+    everything = np.ones(3, bool)
+    assert [limit_keeping(corpus, share, everything) for share in (0.1, 0.3, 0.6, 0.99)] == [10, 30, 50, 60]
+    assert limit_keeping(corpus, 0.99, np.array([False, True, True])) == 50
 
 
 @settings(max_examples=30)
@@ -156,6 +158,12 @@ def test_weights_set_the_shares(tmp_path: Path) -> None:
     selection = choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=0.5)])
     assert (selection.kept[:60].sum(), selection.kept[60:].sum()) == (40, 20)
     assert reasons(selection).count(LeftOut.BLEND_WEIGHT) == 20
+
+
+def test_a_sample_has_as_many_of_every_dataset_whatever_the_weights(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(20), numbered(20, first=20)])
+    selection = choose(corpus, [Dataset("a", "", weight=9), Dataset("b", "", weight=1)], sample=5)
+    assert (selection.kept[:20].sum(), selection.kept[20:].sum()) == (5, 5)
 
 
 def test_the_mix_does_not_prefer_a_split(tmp_path: Path) -> None:
