@@ -55,6 +55,7 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
     assert ["token", "loss", "7.0000", "->", "5.0000"] in lines
     assert ["checkpoint", "out/checkpoints"] in lines
     assert ["artifact", "ModelArtifact-sft:v1"] in lines
+    assert "nemotron super3 sft --config tiny train.train_iters=2 convert_to_hf.enabled=true" in shown.out
 
 
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """`nemotron super3 sft`: prepared data in, a fine-tuned checkpoint out."""
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -45,8 +47,6 @@ def sft(
 
 def show_training_plan(loaded: "Loaded[SftConfig]") -> None:
     """Steps, epochs, tokens and the stages of the loss, counted from the prepared data."""
-    from pathlib import Path
-
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
 
@@ -67,6 +67,9 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)
+        output = Path(loaded.config.run.output_dir).absolute()
+        console.heading("Fine-tuned")
+        console.table([("checkpoint", str(output / "checkpoints")), ("metrics", str(output / "metrics.jsonl"))])
         return
     from nemotron.training.run import train
 
@@ -75,7 +78,8 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     )
     with console.Progress() as progress:
         result = train(loaded, on_record=_Reporter(progress))
-    show_trained(result)
+    _show_result(result)
+    _show_next(result, arguments)
 
 
 class _Reporter:
@@ -103,7 +107,7 @@ class _Reporter:
         self._progress.update("Training", record["iteration"], self._total, "iterations", note)
 
 
-def show_trained(result: "TrainResult") -> None:
+def _show_result(result: "TrainResult") -> None:
     """What a training run made, and what to try next."""
     console.heading("Fine-tuned" if result.resumed_from < result.plan.train_iters else "Already fine-tuned")
     rows = [("iterations", f"{result.plan.train_iters:,}"), ("loss averages over", result.plan.schedule.describe())]
@@ -120,4 +124,14 @@ def show_trained(result: "TrainResult") -> None:
         ("artifact", result.artifact),
         *([("Hugging Face copy", str(result.hf_folder))] if result.hf_folder else []),
     ]
+    console.table(rows)
+
+
+def _show_next(result: "TrainResult", arguments: list[str]) -> None:
+    """What to try next: the same run's export, and the user's own data."""
+    console.heading("Next")
+    rows = [("see what trains in your own data", "nemotron super3 data inspect FILE.jsonl")]
+    if result.hf_folder is None:
+        again = shlex.join(["nemotron", "super3", "sft", *arguments, "convert_to_hf.enabled=true"])
+        rows.insert(0, ("export it for transformers", again))
     console.table(rows)
