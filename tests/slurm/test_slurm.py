@@ -110,5 +110,5 @@ def test_the_real_script_runs_in_the_job(profile, work: Path):
     stage = Stage("prep", PREP_SCRIPT, {"blend_path": "missing.json"}, "tiny", distributed=False)
     code, output, _ = wait(submit([stage], profile({}), attached=True))
     assert code == 1
+    assert "\nerror: " in f"\n{output}"
     assert "missing.json" in output
-    assert output.splitlines()[0].startswith("error: ")

@@ -49,14 +49,14 @@ def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
 
 
 def source_secrets(path: str) -> list[str]:
-    """Lines for the batch script: read the file without tracing it, and remove it once the job has succeeded.
+    """Lines for the batch script: read the file without tracing it, and remove it when the stage has ended by itself.
 
-    A job that fails or is preempted keeps it, because Slurm may run it again. `exitcode` is set by NeMo-Run's script.
+    A job that was killed keeps it, because Slurm may run it again. `exitcode` is set by NeMo-Run's script.
     """
     quoted = shlex.quote(path)
     return [
         "{ set +vx; } 2>/dev/null",
         f". {quoted}",
         "set -vx",
-        f"""trap '[ "${{exitcode:-1}}" -ne 0 ] || rm -f {quoted}' EXIT""",
+        f"""trap '[ "${{exitcode:-255}}" -ge 128 ] || rm -f {quoted}' EXIT""",
     ]

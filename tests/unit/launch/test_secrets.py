@@ -63,8 +63,8 @@ def test_a_script_that_traces_everything_reads_them_untold(tmp_path: Path, value
     assert "begin" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("code", "left"), [(0, False), (1, True)])
-def test_success_removes_the_file_and_failure_leaves_it_for_the_next_attempt(tmp_path: Path, code: int, left: bool):
+@pytest.mark.parametrize(("code", "left"), [(0, False), (1, False), (143, True)])
+def test_the_file_is_left_only_to_a_killed_job_which_may_run_again(tmp_path: Path, code: int, left: bool):
     path = tmp_path / "secrets"
     put_secrets(Tunnel(), str(path), {"A": "1"})
     script = "\n".join([*source_secrets(str(path)), f"exitcode={code}", f"exit {code}"])
