@@ -93,7 +93,7 @@ class _Reporter:
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
             self._total = record["train_iters"]
-            if record["finished"]:
+            if 0 < record["finished"] < self._total:
                 self._progress.line(f"Continuing after iteration {record['finished']:,}.")
             return
         if kind == "valid":
@@ -108,7 +108,7 @@ class _Reporter:
 
 
 def _show_result(result: "TrainResult") -> None:
-    """What a training run made, and what to try next."""
+    """What a training run made, and where it is."""
     console.heading("Fine-tuned" if result.resumed_from < result.plan.train_iters else "Already fine-tuned")
     rows = [("iterations", f"{result.plan.train_iters:,}"), ("loss averages over", result.plan.schedule.describe())]
     for name, label in (("token_loss", "token loss"), ("sample_loss", "sample loss")):

@@ -58,7 +58,14 @@ def prep_sft(
     else:
         result = prepare_here(loaded)
         show_prepared(result)
-        console.out(f"\nNext: nemotron super3 sft -c {config} run.data={result.artifact.reference}")
+        console.out(f"\nNext: nemotron super3 sft{_same_config(config)} run.data={result.artifact.reference}")
+
+
+def _same_config(name: str) -> str:
+    """` -c tiny` when training has a config of that name too, else nothing: its default."""
+    from nemotron.config import config_names
+
+    return f" -c {name}" if name in config_names() and name != "default" else ""
 
 
 def show_prep_plan(loaded: "Loaded[DataPrepConfig]") -> None:
