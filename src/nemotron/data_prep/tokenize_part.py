@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nemotron.data_prep.chunks import Chunk, sequences
+from nemotron.data_prep.chunks import Chunk, first_difference, sequences
 from nemotron.data_prep.conversation import Conversation, DropReason, RowError, content_hash, parse_row
 from nemotron.data_prep.mask import loss_mask
 from nemotron.data_prep.outcomes import LeftOut
@@ -21,9 +21,12 @@ from nemotron.data_prep.sources import Part, read_rows
 from nemotron.data_prep.template import Template
 from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, write_part
 from nemotron.data_prep.tokens import Tokenizer
+from nemotron.errors import UserError
 
 BATCH_CHARACTERS = 4_000_000
 """Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
+CHECKED = 4
+"""Conversations of each batch that are rendered by Jinja too, for comparison."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         if work.sample is not None:
             candidates = _sampled(candidates, work.sample, work.sample_seed, writer)
         for batch in _batches(candidates, how.template, writer):
+            _check_rendering(batch, how.template)
             _append_encoded(batch, how.tokenizer, writer)
 
     return write_part(work.output, fill)
@@ -148,6 +152,24 @@ def _batches(candidates: Iterable[Candidate], template: Template, writer: PartWr
             batch, characters = Batch([], [], [], []), 0
     if batch.candidates:
         yield batch
+
+
+def _check_rendering(batch: Batch, template: Template) -> None:
+    """Compare a few conversations of the batch with what Jinja renders: the bundled format is rendered without it.
+
+    Raises UserError at a difference: no data is better than data that inference will never look like.
+    """
+    if not template.is_nemotron3:
+        return
+    try:
+        difference = first_difference(template, (candidate.conversation for candidate in batch.candidates[:CHECKED]))
+    except RowError as error:
+        difference = str(error)
+    if difference is not None:
+        raise UserError(
+            f"The chat template {template.name} renders differently from its fast form: {difference}.",
+            "This is a fault of nemotron: please report it with this message.",
+        )
 
 
 def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from nemotron.data_prep import pipeline, sources
+from nemotron.data_prep import nemotron3, pipeline, sources
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
@@ -74,6 +74,15 @@ def test_reasoning_makes_a_sequence_per_user_turn(
     write_rows("chat.jsonl", [row])
     trained = sorted(decode(targets) for _, targets in sequences(prepare(make_config("chat.jsonl"))))
     assert trained == ["first\n</think>\n1<|im_end|>", "second\n</think>\n2<|im_end|>"]
+
+
+def test_rendering_that_departs_from_the_template_stops_the_run(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows("chat.jsonl", [chat("Hi", "Hello!")])
+    monkeypatch.setattr(nemotron3, "plain_turn", lambda *_: "<|im_start|>user\nHo<|im_end|>\n")
+    with pytest.raises(UserError, match="renders differently from its fast form: conversation 0"):
+        prepare(make_config("chat.jsonl"))
 
 
 def test_every_row_is_kept_or_dropped_for_a_reason(make_config: MakeConfig, tmp_path: Path, chat: Chat) -> None:
