@@ -79,8 +79,10 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
     with cpu.backend(), single_process_group():
         from megatron.bridge.training.model_load_save import load_megatron_model
 
-        model = load_megatron_model(
-            str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=cpu.torch_layers()
+        # Meant for parallel sizes, the overrides accept any field of the model's config.
+        overrides: Any = cpu.torch_layers()
+        model: Any = load_megatron_model(
+            str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=overrides
         )
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
     shutil.rmtree(hf_out_dir, ignore_errors=True)
@@ -91,7 +93,7 @@ def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer
     """Write a Megatron model (its list of chunks), its config and a tokenizer into an existing folder."""
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig, AutoTokenizer
-    from transformers.utils import cached_file
+    from transformers.utils.hub import cached_file
 
     bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
     bridge.save_hf_weights(model, folder, show_progress=False)

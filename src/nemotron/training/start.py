@@ -67,7 +67,8 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
 
     if torch.distributed.is_initialized():
         raise RuntimeError("A process group exists already.")
-    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    store = torch.distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         parallel_state.initialize_model_parallel()
         with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,5 @@
 """Core attention over packed conversations with torch's scaled_dot_product_attention."""
 
-import math
 from itertools import pairwise
 
 import torch
@@ -43,7 +42,7 @@ class PackedAttention(nn.Module):
             raise NotImplementedError(
                 f"Attention without Transformer Engine does not support this setting of: {names}."
             )
-        self.scale = softmax_scale or 1 / math.sqrt(config.kv_channels)
+        self.scale = softmax_scale  # None: 1 / sqrt(head size)
         self.dropout = config.attention_dropout if attention_dropout is None else attention_dropout
 
     def forward(

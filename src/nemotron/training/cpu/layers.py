@@ -11,8 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from megatron.core.transformer import TransformerConfig
-from megatron.core.transformer.utils import ensure_metadata_has_dp_cp_group, make_sharded_tensors_for_checkpoint
-from megatron.core.utils import get_tensor_model_parallel_group_if_none
+from megatron.core.transformer.utils import make_sharded_tensors_for_checkpoint
 from torch import Tensor, nn
 
 
@@ -27,7 +26,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(
             torch.ones(hidden_size, device=torch.cuda.current_device(), dtype=config.params_dtype)
         )
-        self.weight.sequence_parallel = config.sequence_parallel
+        _mark(self.weight, sequence_parallel=config.sequence_parallel)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [..., hidden_size]."""
@@ -62,8 +61,7 @@ class ReplicatedLinear(nn.Module):
         )
         if config.perform_initialization:
             init_method(self.weight)
-        self.weight.allreduce = True
-        self.weight.sequence_parallel = config.sequence_parallel
+        _mark(self.weight, allreduce=True, sequence_parallel=config.sequence_parallel)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """x: [..., input_size] -> [..., output_size], and no bias."""
@@ -72,10 +70,11 @@ class ReplicatedLinear(nn.Module):
     def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None) -> dict:
         """The checkpoint entry: one copy, whatever the number of ranks holding it."""
         return make_sharded_tensors_for_checkpoint(
-            self.state_dict(prefix="", keep_vars=True),
-            prefix,
-            {},
-            sharded_offsets,
-            tp_group=get_tensor_model_parallel_group_if_none(None),
-            dp_cp_group=ensure_metadata_has_dp_cp_group(metadata)["dp_cp_group"],
+            self.state_dict(prefix="", keep_vars=True), prefix, {}, sharded_offsets
         )
+
+
+def _mark(parameter: nn.Parameter, **marks: bool) -> None:
+    """Set the attributes that Megatron looks for on a parameter."""
+    for name, value in marks.items():
+        setattr(parameter, name, value)

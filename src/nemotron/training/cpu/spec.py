@@ -6,6 +6,7 @@ checkpoints under the fused name. So checkpoints written by either stack load in
 """
 
 from functools import partial
+from typing import Any
 
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.gpt.moe_module_specs import get_moe_module_spec
@@ -32,6 +33,9 @@ from megatron.core.transformer.transformer_layer import (
 
 from nemotron.training.cpu.attention import PackedAttention
 from nemotron.training.cpu.layers import RMSNorm
+
+# Megatron annotates the fields that take this function as modules, which its own specs do not heed either.
+BIAS_DROPOUT_ADD: Any = get_bias_dropout_add
 
 
 def torch_hybrid_stack_spec() -> ModuleSpec:
@@ -61,7 +65,7 @@ def _mamba_layer() -> ModuleSpec:
         submodules=MambaLayerSubmodules(
             norm=RMSNorm,
             mixer=mixer,
-            mamba_bda=get_bias_dropout_add,
+            mamba_bda=BIAS_DROPOUT_ADD,
             sharded_state_dict_keys_map={"norm.": "mixer.in_proj.layer_norm_"},
         ),
     )
@@ -80,7 +84,7 @@ def _attention_layer() -> ModuleSpec:
         submodules=TransformerLayerSubmodules(
             input_layernorm=RMSNorm,
             self_attention=attention,
-            self_attn_bda=get_bias_dropout_add,
+            self_attn_bda=BIAS_DROPOUT_ADD,
             sharded_state_dict_keys_map={"input_layernorm.": "self_attention.linear_qkv.layer_norm_"},
         ),
     )
@@ -93,7 +97,7 @@ def _mlp_layer() -> ModuleSpec:
         submodules=TransformerLayerSubmodules(
             pre_mlp_layernorm=RMSNorm,
             mlp=partial(MLP.as_mlp_submodule, submodules=linears),
-            mlp_bda=get_bias_dropout_add,
+            mlp_bda=BIAS_DROPOUT_ADD,
             sharded_state_dict_keys_map={"pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_"},
         ),
     )
@@ -104,18 +108,18 @@ def _moe_layer() -> ModuleSpec:
     experts = get_moe_module_spec(use_te=False, num_experts=8, moe_grouped_gemm=False)
     return ModuleSpec(
         module=MoETransformerLayer,
-        submodules=TransformerLayerSubmodules(pre_mlp_layernorm=RMSNorm, mlp=experts, mlp_bda=get_bias_dropout_add),
+        submodules=TransformerLayerSubmodules(pre_mlp_layernorm=RMSNorm, mlp=experts, mlp_bda=BIAS_DROPOUT_ADD),
     )
 
 
 def _mtp_block() -> ModuleSpec:
+    """Norms and projection; the layers inside are built from the MTP part of the layer pattern."""
     layer = ModuleSpec(
         module=MultiTokenPredictionLayer,
         submodules=MultiTokenPredictionLayerSubmodules(
             enorm=RMSNorm,
             hnorm=RMSNorm,
             eh_proj=ColumnParallelLinear,
-            mtp_model_layer=None,  # built from the MTP part of the layer pattern
             layer_norm=RMSNorm,
         ),
     )

@@ -1,0 +1,46 @@
+"""One Megatron per test process: importing it takes most of a minute, so everything here shares it."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from nemotron.training import cpu
+
+TINY_MODEL = Path(__file__).parents[2] / "config" / "tiny_model"
+
+
+@pytest.fixture(scope="module")
+def backend():
+    """The CPU backend, and a process group of one."""
+    with cpu.backend():
+        from nemotron.training.start import single_process_group
+
+        with single_process_group():
+            yield
+
+
+@pytest.fixture(scope="module")
+def model(backend):
+    """The tiny model from its Hugging Face config, on torch layers, with weights large enough to tell apart.
+
+    Fresh weights leave every layer close to the identity and all norms at one, where much could go wrong unseen.
+    """
+    from nemotron.training.start import hf_provider
+
+    provider = hf_provider(TINY_MODEL)
+    cpu.use_cpu(provider)
+    provider.moe_aux_loss_coeff = 0.0  # it couples all tokens of a batch, which the tests of isolation must not see
+    provider.finalize()
+    [model] = provider.provide_distributed_model(wrap_with_ddp=False)
+    random = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.dim() > 1 and "conv1d" not in name:
+                parameter.mul_(3)
+            elif "norm" in name or name.endswith(".D"):
+                parameter.copy_(torch.rand(parameter.shape, generator=random) + 0.5)
+        for name, buffer in model.named_buffers():
+            if name.endswith("expert_bias"):
+                buffer.copy_(0.1 * torch.randn(buffer.shape, generator=random))
+    return model.eval()

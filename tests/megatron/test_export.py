@@ -1,0 +1,81 @@
+"""Megatron checkpoint -> Hugging Face folder -> Megatron, with nothing lost."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from nemotron.errors import UserError
+from nemotron.training import cpu
+from nemotron.training.export import convert, latest_iteration
+from nemotron.training.start import make_starting_checkpoint, single_process_group
+
+pytestmark = pytest.mark.megatron
+
+CONFIG = Path(__file__).parents[2] / "config"
+TINY_MODEL = CONFIG / "tiny_model"
+TINY_TOKENIZER = CONFIG / "data_prep" / "tiny" / "tokenizer"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    with cpu.backend():
+        return make_starting_checkpoint(TINY_MODEL, tmp_path_factory.mktemp("start"), seed=5)
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "hf"
+    convert(latest_iteration(checkpoint), folder, str(TINY_MODEL), str(TINY_TOKENIZER))
+    return folder
+
+
+def test_transformers_finds_every_weight_and_no_other(exported):
+    model, info = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32, output_loading_info=True)
+    assert not any(info.values()), info
+    assert type(model).__name__ == "NemotronHForCausalLM"
+
+
+def test_mtp_weights_are_exported_under_the_released_names(exported):
+    names = {name for name in load_file(exported / "model.safetensors") if name.startswith("mtp.")}
+    assert {"mtp.layers.0.eh_proj.weight", "mtp.layers.0.norm.weight", "mtp.layers.1.norm.weight"} <= names
+    assert {name.split(".")[2] for name in names} == {
+        "0",
+        "1",
+    }  # one attention and one MoE layer, shared by both depths
+
+
+def test_tokenizer_and_chat_template_come_along(exported):
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert "<|im_start|>user\nHi<|im_end|>" in text
+    assert (
+        tokenizer("naïve 你好\n").input_ids == AutoTokenizer.from_pretrained(TINY_TOKENIZER)("naïve 你好\n").input_ids
+    )
+
+
+def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
+    """Every parameter, MTP and expert biases included, to the last bit."""
+    with cpu.backend(), single_process_group(seed=9):
+        from megatron.bridge import AutoBridge
+        from megatron.bridge.training.model_load_save import load_megatron_model
+
+        [before] = load_megatron_model(
+            str(latest_iteration(checkpoint)), use_cpu_init=True, skip_temp_dist_context=True
+        )
+        provider = AutoBridge.from_hf_pretrained(str(exported)).to_megatron_provider(load_weights=True)
+        cpu.use_cpu(provider)
+        provider.finalize()
+        [after] = provider.provide_distributed_model(wrap_with_ddp=False)
+        expected = before.state_dict()
+        for name, value in after.state_dict().items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, expected.pop(name)), name
+        assert not [name for name, value in expected.items() if isinstance(value, torch.Tensor)]
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} holds no finished Megatron checkpoint"):
+        latest_iteration(tmp_path)
