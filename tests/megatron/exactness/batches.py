@@ -1,0 +1,89 @@
+"""A small global batch, written as data prep writes one, that can be divided into 8, 4, 2 or 1 packs.
+
+Conversations alternate prompts, which are not trained, and answers, which are. On purpose there are some that are
+shorter than Mamba's convolution, one longer than a chunk of its scan, some without an answer, one whose only supervised
+token has nothing behind it for MTP to predict, and one pack in which nothing is supervised.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+EOS = 5
+"""`<|im_end|>` in the bundled tokenizer: ends every answer, and pads packs."""
+
+# Tokens of prompt, answer, prompt, answer, ... of each conversation; one list for each of 8 packs of up to 192 tokens.
+TURNS: list[list[tuple[int, ...]]] = [
+    [(9, 12), (4, 30, 6, 11), (40, 25), (2, 1)],
+    [(55, 95)],
+    [(3, 2), (17,), (20, 40, 20, 40), (1, 1)],
+    [(30, 30), (5, 7, 9, 11, 13, 15)],
+    [(100, 3), (2, 60)],
+    [(70,), (45,)],  # nothing supervised
+    [(1, 3), (2, 2), (3, 1), (8, 8), (21, 34), (10, 20)],
+    [(6, 150)],
+]
+PACK_SIZE = 192
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Token ids, and which of them an answer is trained on."""
+
+    ids: list[int]
+    supervised: list[bool]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A global batch: packs of conversations, each padded to `pack_size` tokens."""
+
+    name: str
+    packs: list[list[Conversation]]
+    pack_size: int
+
+
+def make_batches() -> dict[str, Batch]:
+    """The batches by name: the same conversations in 8, 4, 2 and 1 packs, and two packs of which one trains nothing."""
+    random = torch.Generator().manual_seed(20)
+    eighths = [[_conversation(turns, random) for turns in pack] for pack in TURNS]
+    batches = {"half": Batch("half", [eighths[0], eighths[5]], PACK_SIZE)}
+    for count in (8, 4, 2, 1):
+        joined = 8 // count
+        packs = [sum(eighths[start : start + joined], []) for start in range(0, 8, joined)]
+        batches[str(count)] = Batch(str(count), packs, PACK_SIZE * joined)
+    return batches
+
+
+def _conversation(turns: Sequence[int], random: torch.Generator) -> Conversation:
+    ids: list[int] = []
+    supervised: list[bool] = []
+    for index, length in enumerate(turns):
+        answer = index % 2 == 1
+        ids += torch.randint(12, 2048, (length,), generator=random).tolist()
+        supervised += [answer] * length
+        if answer:
+            ids[-1] = EOS
+    return Conversation(ids, supervised)
+
+
+def write_parquet(batch: Batch, folder: Path) -> Path:
+    """Write the batch as the train split of prepared data: one row per pack, masks rolled inside each conversation."""
+    split = folder / "train"
+    split.mkdir(parents=True)
+    rows = []
+    for pack in batch.packs:
+        starts = torch.tensor([0, *(len(c.ids) for c in pack)]).cumsum(0).tolist()
+        rows.append(
+            {
+                "input_ids": sum((c.ids for c in pack), []),
+                "loss_mask": [int(bit) for c in pack for bit in [*c.supervised[1:], False]],
+                "seq_start_id": starts[:-1],
+            }
+        )
+    pq.write_table(pa.Table.from_pylist(rows), split / "shard_000000.parquet")
+    return folder

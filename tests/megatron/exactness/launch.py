@@ -1,0 +1,100 @@
+"""Runs layouts: Megatron is imported once, then each rank of each layout is a fork of this process.
+
+    python -m tests.megatron.exactness.launch FOLDER [LAYOUT ...]
+
+A fork starts from the same untouched state whatever ran before it, and costs no import, which takes most of a minute.
+"""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.megatron.exactness.batches import make_batches, write_parquet
+from tests.megatron.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS, Layout
+from tests.megatron.exactness.rank import train
+
+
+def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
+    """Run each layout in `folder/<name>`, one after the other; every rank leaves rank<n>.pt and rank<n>.log there.
+
+    Raises RuntimeError, with the end of the log, when a rank fails.
+    """
+    batches = make_batches()
+    for name, batch in batches.items():
+        write_parquet(batch, folder / "data" / name)
+    for layout in layouts:
+        batch, place = batches[layout.batch], folder / layout.name
+        place.mkdir()
+        port = _free_port()
+        ranks = []
+        for rank in range(layout.ranks):
+            environment = {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(layout.ranks),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            }
+            pid = os.fork()
+            if pid == 0:
+                _become_rank(environment, place / f"rank{rank}.log")
+                _exit_after(train, layout, folder / "data" / layout.batch, len(batch.packs), batch.pack_size, place)
+            ranks.append(pid)
+        _wait_for(ranks, layout, place)
+
+
+def _become_rank(environment: dict[str, str], log: Path) -> None:
+    os.environ.update(environment)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(descriptor, stream.fileno())
+
+
+def _exit_after(function, *arguments: object) -> None:
+    """Call, then leave without running what the forked process's parent had registered for its own exit."""
+    status = 1
+    try:
+        function(*arguments)
+        status = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _wait_for(ranks: list[int], layout: Layout, place: Path) -> None:
+    """Wait for all ranks; when one fails, end the others, which would wait for it."""
+    running = dict(zip(ranks, range(len(ranks)), strict=True))
+    failed: int | None = None
+    while running:
+        pid, status = os.wait()
+        rank = running.pop(pid)
+        if status and failed is None:
+            failed = rank
+            for other in running:
+                os.kill(other, signal.SIGKILL)
+    if failed is not None:
+        log = (place / f"rank{failed}.log").read_text(errors="replace")
+        raise RuntimeError(f"Rank {failed} of {layout.name!r} failed:\n{log[-4000:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+if __name__ == "__main__":
+    wanted = sys.argv[2:]
+    chosen = [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in wanted]
+    from nemotron.training import cpu
+
+    with cpu.backend():
+        pass  # Megatron is imported, and torch keeps to one thread: threads do not survive a fork
+    run_layouts(chosen, Path(sys.argv[1]))
