@@ -5,8 +5,10 @@ three things: ship `shared` to each worker once, call `work(shared, thing)` anyw
 """
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -67,7 +69,16 @@ def _start_worker(work: Callable[[Any, Any], Any], shared: Any) -> None:
     """Keep what this worker process needs for all its work."""
     global _work, _shared
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _work, _shared = work, shared
+
+
+def _end_with_parent() -> None:
+    """A killed parent closes no queue: without this its workers would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _do(thing: Any) -> Any:

@@ -23,7 +23,7 @@ from nemotron.data_prep import engine
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.corpus import Corpus, load_corpus
 from nemotron.data_prep.dropped import write_dropped
-from nemotron.data_prep.files import sole_writer, write_bytes, write_json
+from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_json
 from nemotron.data_prep.metadata import Metadata, collect_metadata, read_metadata
 from nemotron.data_prep.outcomes import describe
 from nemotron.data_prep.overlong import Cut, cut_overlong
@@ -126,6 +126,7 @@ def _begin(plan: Plan) -> None:
         for planned in plan.datasets:
             for file in planned.files:
                 shutil.rmtree(file.folder, ignore_errors=True)
+    remove_unfinished(plan.output_dir)
     write_bytes(plan.run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(plan.config))).encode())
     write_json(plan.run_dir / "plan.json", plan.to_dict())
 

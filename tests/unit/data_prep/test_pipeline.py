@@ -166,6 +166,17 @@ def test_a_run_killed_at_any_moment_is_completed_to_the_same_bytes(
     assert output_bytes(result) == undisturbed
 
 
+def test_what_a_killed_process_had_begun_is_removed(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
+) -> None:
+    write_rows("chat.jsonl", [chat("Hi", "Hello")])
+    begun = tmp_path / "out" / "tokens" / "chat" / "abc" / ".part_000000.tokens.1234.tmp"
+    begun.parent.mkdir(parents=True)
+    begun.write_bytes(b"half a file")
+    prepare(make_config("chat.jsonl"))
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+
+
 def test_the_same_again_is_nothing_to_do(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
     write_rows("chat.jsonl", many_rows(chat, 20))
     first, again = prepare(make_config("chat.jsonl")), prepare(make_config("chat.jsonl"))

@@ -1,0 +1,79 @@
+"""The engine: the same results in the same order from any number of processes, and no process left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.engine import run
+from nemotron.errors import UserError
+
+
+def divide(shared: int, thing: int) -> int:
+    """Work for a test; ends its process at -1."""
+    if thing == -1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return shared // thing
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order_and_are_reported_as_they_finish(workers: int) -> None:
+    reported: dict[int, int] = {}
+    results = run(divide, 12, [1, 2, 3, 4], workers=workers, on_done=reported.__setitem__)
+    assert results == [12, 6, 4, 3]
+    assert reported == dict(enumerate(results))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_reaches_the_caller(workers: int) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run(divide, 12, [1, 0, 2], workers=workers, on_done=lambda *_: None)
+
+
+def test_a_worker_that_dies_is_reported() -> None:
+    with pytest.raises(UserError, match="A worker process died"):
+        run(divide, 12, [1, -1, 2], workers=2, on_done=lambda *_: None)
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(
+        textwrap.dedent(
+            """
+            import os, pathlib, time
+            from nemotron.data_prep.engine import run
+
+            def work(folder, thing):
+                pathlib.Path(folder, str(os.getpid())).touch()
+                time.sleep(300)
+
+            if __name__ == "__main__":
+                run(work, os.path.dirname(__file__) + "/pids", [1, 2], workers=2, on_done=print)
+            """
+        )
+    )
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    parent = subprocess.Popen([sys.executable, "job.py"], cwd=tmp_path)
+    while len(list(pids.iterdir())) < 2:
+        assert parent.poll() is None
+        time.sleep(0.05)
+    parent.kill()
+    parent.wait()
+    workers = [Path("/proc", path.name, "stat") for path in pids.iterdir()]
+    deadline = time.monotonic() + 60
+    while (left := [stat for stat in workers if is_running(stat)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+
+
+def is_running(stat: Path) -> bool:
+    """Whether the process of a /proc/<pid>/stat exists and is more than a zombie."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
