@@ -13,12 +13,15 @@ PREP_GROUP = "data_prep"
 
 
 def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
-    """The training config `config/<name>.yaml`, or a path."""
+    """The training config `config/<name>.yaml`, or a path; a setting that Megatron-Bridge does not have is refused."""
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
+    from nemotron.training.known_keys import check_known_keys
 
     _use_env_file()
-    return load_config(name, overrides, schema=SftConfig)
+    loaded = load_config(name, overrides, schema=SftConfig)
+    check_known_keys(loaded.config, loaded.origins)
+    return loaded
 
 
 def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
