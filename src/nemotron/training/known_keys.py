@@ -33,8 +33,9 @@ def check_known_keys(config: SftConfig, origins: Mapping[str, str]) -> None:
         for key in values if isinstance(values, dict) else ():
             if key not in known:
                 dotted = f"{section}.{key}"
+                where = origins.get(dotted, "config")
                 raise UserError(
-                    f"{origins.get(dotted, 'config')}: {dotted} is not a setting of Megatron-Bridge {listed['release']}.",
+                    f"{where}: {dotted} is not a setting of Megatron-Bridge {listed['release']}.",
                     did_you_mean(dotted, [f"{section}.{name}" for name in known])
                     or "Its settings are in src/nemotron/training/megatron_keys.json.",
                 )
