@@ -8,6 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from nemotron.errors import UserError
 
 
@@ -32,9 +34,11 @@ def export_hf(
     too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
 
     Raises:
-        UserError: there is no checkpoint, or the export failed; the end of its output is part of the message.
+        UserError: there is no checkpoint, it holds adapters only, or the export failed; then the end of its output is
+            part of the message.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    _check_whole_model(iteration_dir)
     arguments = [str(iteration_dir), str(hf_out_dir), str(hf_config_dir), str(tokenizer_dir)]
     # Arguments and nothing else: what a launcher put in the environment (RANK, WORLD_SIZE) is not read.
     done = subprocess.run(
@@ -66,6 +70,15 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
         f"{checkpoint_dir} holds no finished Megatron checkpoint.",
         "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
     )
+
+
+def _check_whole_model(iteration_dir: Path) -> None:
+    run_config = yaml.safe_load((iteration_dir / "run_config.yaml").read_text(encoding="utf-8"))
+    if run_config.get("peft") is not None:
+        raise UserError(
+            f"{iteration_dir} holds adapters ({run_config['peft'].get('_target_', 'peft')}), not a whole model.",
+            "Merge them into the model they were trained on first, and export the merged checkpoint.",
+        )
 
 
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:

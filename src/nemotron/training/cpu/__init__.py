@@ -67,6 +67,7 @@ def activate() -> None:
     imports.import_megatron()
     patches.patch_torch_layers()
     patches.patch_conversion()
+    patches.patch_adapters()
     patches.patch_training_loop()
 
 

@@ -12,6 +12,7 @@ transformer_engine exists and so concludes, rightly, that there is none.
 """
 
 import importlib
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,6 +75,8 @@ def import_megatron() -> None:
     """
     if "megatron.core.ssm.mamba_mixer" in sys.modules:
         raise RuntimeError("Activate the CPU backend before anything imports Megatron.")
+    # It warns that there is no CUDA, past whatever stderr is redirected to.
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     with patch.object(torch, "compile", not_compiled):
         with _absent("transformer_engine"), _stand_ins(_MAMBA_STAND_INS):
             for name in _CORE_MODULES:

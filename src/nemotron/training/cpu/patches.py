@@ -49,6 +49,21 @@ def patch_conversion() -> None:
     NemotronHBridge.mapping_registry = mapping_registry
 
 
+def patch_adapters() -> None:
+    """How LoRA tells a layer's sizes.
+
+    Megatron-Core defines its Transformer Engine layers as None where there is none; Megatron-Bridge finds the names,
+    concludes that there is one, and asks of each layer whether it is an instance of None. And it asks the Mamba layers'
+    projection for the size of its tensor-parallel group by a name that only Transformer Engine's has.
+    """
+    from megatron.bridge.peft import utils
+    from megatron.core.tensor_parallel import ColumnParallelLinear
+
+    utils.HAVE_TE = False
+    tp_size = property(lambda self: self.tp_group.size())
+    ColumnParallelLinear.tp_size = tp_size  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def patch_training_loop() -> None:
     """Steps of starting a run and of saving a checkpoint."""
     import megatron.core.datasets.helpers_cpp  # noqa: F401  the extension that compile_helpers would build is here

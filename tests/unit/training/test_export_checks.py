@@ -1,0 +1,33 @@
+"""What an export refuses before Megatron is imported."""
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.training.export import export_hf, latest_iteration
+
+
+def finished_checkpoint(folder, iteration, run_config):
+    iteration_dir = folder / f"iter_{iteration:07d}"
+    iteration_dir.mkdir()
+    (iteration_dir / "run_config.yaml").write_text(run_config)
+    (folder / "latest_checkpointed_iteration.txt").write_text(str(iteration))
+    return iteration_dir
+
+
+def test_the_iteration_training_would_resume_from_is_taken(tmp_path):
+    old = finished_checkpoint(tmp_path, 20, "peft: null")
+    new = finished_checkpoint(tmp_path, 40, "peft: null")
+    (tmp_path / "iter_0000060").mkdir()  # a save that was interrupted
+    assert latest_iteration(tmp_path) == new
+    assert latest_iteration(old) == old
+
+
+def test_a_folder_without_a_checkpoint_is_named(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} holds no finished Megatron checkpoint"):
+        export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
+
+
+def test_adapters_are_not_taken_for_a_model(tmp_path):
+    finished_checkpoint(tmp_path, 3, "peft:\n  _target_: megatron.bridge.peft.lora.LoRA\n  dim: 32\n")
+    with pytest.raises(UserError, match=r"iter_0000003 holds adapters .*LoRA"):
+        export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
