@@ -7,6 +7,7 @@ token has nothing behind it for MTP to predict, and one pack in which nothing is
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,7 +55,7 @@ def make_batches() -> dict[str, Batch]:
     batches = {"half": Batch("half", [eighths[0], eighths[5]], PACK_SIZE)}
     for count in (8, 4, 2, 1):
         joined = 8 // count
-        packs = [sum(eighths[start : start + joined], []) for start in range(0, 8, joined)]
+        packs = [list(chain(*eighths[start : start + joined])) for start in range(0, 8, joined)]
         batches[str(count)] = Batch(str(count), packs, PACK_SIZE * joined)
     return batches
 
@@ -80,7 +81,7 @@ def write_parquet(batch: Batch, folder: Path) -> Path:
         starts = torch.tensor([0, *(len(c.ids) for c in pack)]).cumsum(0).tolist()
         rows.append(
             {
-                "input_ids": sum((c.ids for c in pack), []),
+                "input_ids": [token for c in pack for token in c.ids],
                 "loss_mask": [int(bit) for c in pack for bit in [*c.supervised[1:], False]],
                 "seq_start_id": starts[:-1],
             }

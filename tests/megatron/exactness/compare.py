@@ -1,12 +1,11 @@
-"""Measured differences between a layout and the formulas, and the table they are shown in."""
+"""Measured differences between a layout and the formulas, and the table that shows them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
-from torch import Tensor
-
 from tests.megatron.exactness.batches import make_batches
 from tests.megatron.exactness.layouts import Layout
 from tests.megatron.exactness.objective import Truth, solve
@@ -14,94 +13,147 @@ from tests.megatron.exactness.rank import AUX_COEFFICIENT, MODEL
 from tests.megatron.exactness.reference_model import ReferenceModel
 from tests.megatron.exactness.shards import Shard, assemble
 from tests.megatron.exactness.weights import make_weight
+from torch import Tensor
 
 STAGES = ("token", "sample")
 MTP_SCALE = 0.3
+Shapes = dict[str, tuple[int, ...]]
+REPORTED = {"token loss": "token", "sample loss": "sample", "mtp_1 loss": "mtp_1", "mtp_2 loss": "mtp_2"}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a layout is from the truth. All relative."""
+    """How far something is from the truth. All figures are relative."""
 
     losses: float
-    """The largest of token, sample and MTP losses, in either step."""
-    gradients: dict[str, float]
-    """Stage -> the largest difference of any gradient entry, relative to the largest entry of its parameter."""
-    worst: dict[str, str]
-    """Stage -> the parameter where that is."""
+    """The largest of the reported losses: trained, token, sample, MTP."""
+    gradients: dict[str, dict[str, float]]
+    """Stage -> parameter -> the largest difference of an entry, relative to the parameter's largest entry."""
     norm: float
-    """Of the gradient norm that is reported and clipped by."""
+    """Of the gradient norm that is reported, and clipped by."""
     replicas: float
     """Between ranks that hold the same part of a parameter."""
 
+    def worst(self, stage: str) -> tuple[float, str]:
+        """The parameter that differs most, and by how much."""
+        return max((difference, name) for name, difference in self.gradients[stage].items())
+
 
 class Reference:
-    """The truth about each batch, computed when first asked for."""
+    """The truth about each batch, solved when first asked for."""
 
-    def __init__(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        """`shapes`: of every parameter; the expert biases, which get no gradient, are added."""
-        weights = {name: make_weight(name, shape).double().requires_grad_() for name, shape in shapes.items()}
-        for name, shape in shapes.items():
-            if name.endswith("router.weight"):
-                bias = name.replace("router.weight", "router.expert_bias")
-                weights[bias] = make_weight(bias, shape[:1]).double()
-        self._model = ReferenceModel(MODEL / "config.json", weights)
+    def __init__(self) -> None:
         self._batches = make_batches()
-        self._known: dict[str, Truth] = {}
+        self._truths: dict[str, Truth] = {}
 
-    def __getitem__(self, batch: str) -> Truth:
-        if batch not in self._known:
-            self._known[batch] = solve(self._model, self._batches[batch], MTP_SCALE, AUX_COEFFICIENT)
-        return self._known[batch]
+    def truth(self, batch: str, shapes: Shapes) -> Truth:
+        """Float64 losses and gradients of a batch; `shapes` are those of all trained parameters."""
+        if batch not in self._truths:
+            self._truths[batch] = self.solve(batch, shapes)
+        return self._truths[batch]
+
+    def solve(
+        self,
+        batch: str,
+        shapes: Shapes,
+        dtype: torch.dtype = torch.float64,
+        mtp_scale: float = MTP_SCALE,
+        aux_coefficient: float = AUX_COEFFICIENT,
+    ) -> Truth:
+        """The same in another precision, or for other objectives."""
+        weights = {name: make_weight(name, shape).to(dtype).requires_grad_() for name, shape in shapes.items()}
+        for name, shape in shapes.items():
+            if name.endswith("router.weight"):  # beside each, a bias that is not trained by gradients
+                bias = name.replace("router.weight", "router.expert_bias")
+                weights[bias] = make_weight(bias, shape[:1]).to(dtype)
+        model = ReferenceModel(MODEL / "config.json", weights)
+        return solve(model, self._batches[batch], mtp_scale, aux_coefficient)
 
 
-def measure(layout: Layout, folder: Path, reference: Reference | None = None) -> tuple[Difference, Reference]:
-    """Compare what the ranks of a layout recorded in `folder/<name>` with the truth."""
-    records = [torch.load(folder / layout.name / f"rank{rank}.pt") for rank in range(layout.ranks)]
-    losses, norms, replicas = 0.0, 0.0, 0.0
-    gradients, worst = {}, {}
+@dataclass(frozen=True)
+class Recorded:
+    """What the ranks of a layout left of one step."""
+
+    gradients: dict[str, Tensor]
+    losses: dict[str, float]
+    norms: list[float]
+    replicas: float
+
+    @property
+    def shapes(self) -> Shapes:
+        """Of every parameter, unsharded."""
+        return {name: tuple(gradient.shape) for name, gradient in self.gradients.items()}
+
+
+def read(layout: Layout, folder: Path) -> dict[str, Recorded]:
+    """Put the records in `folder/<name>` together, stage by stage."""
+    ranks = [torch.load(folder / layout.name / f"rank{rank}.pt") for rank in range(layout.ranks)]
+    recorded = {}
     for index, stage in enumerate(STAGES):
-        steps = [steps[index] for steps in records]
-        whole, apart = assemble([Shard(*part) for step in steps for part in step["gradients"]])
-        reference = reference or Reference({name: tuple(tensor.shape) for name, tensor in whole.items()})
-        truth = reference[layout.batch]
-        gradients[stage], worst[stage] = _largest(whole, truth.gradients[stage])
-        replicas = max(replicas, apart)
-        # Losses are reported on the last pipeline stage.
-        reported = next(step["losses"] for step in reversed(steps) if step["losses"])
-        losses = max([losses, *_loss_differences(reported, truth, stage)])
-        norm = torch.cat([g.flatten() for g in truth.gradients[stage].values()]).norm().item()
-        norms = max([norms, *(abs(step["norm"] / norm - 1) for step in steps)])
-    assert reference is not None
-    return Difference(losses, gradients, worst, norms, replicas), reference
+        steps = [rank[index] for rank in ranks]
+        gradients, replicas = assemble([Shard(*part) for step in steps for part in step["gradients"]])
+        # Losses are reported on the last pipeline stage, by each of its ranks alike.
+        losses = next(step["losses"] for step in reversed(steps) if step["losses"])
+        recorded[stage] = Recorded(gradients, losses, [step["norm"] for step in steps], replicas)
+    return recorded
 
 
-def _largest(found: dict[str, Tensor], true: dict[str, Tensor]) -> tuple[float, str]:
+def measure(layout: Layout, folder: Path, reference: Reference) -> Difference:
+    """Compare what a layout recorded with the truth about its batch."""
+    recorded = read(layout, folder)
+    truth = reference.truth(layout.batch, recorded["token"].shapes)
+    losses, norms = [], []
+    for stage, step in recorded.items():
+        names = {**REPORTED, "lm loss": stage}
+        losses += [_apart(step.losses[name], truth.losses[true]) for name, true in names.items() if name in step.losses]
+        norm = torch.cat([gradient.flatten() for gradient in truth.gradients[stage].values()]).norm().item()
+        norms += [_apart(reported, norm) for reported in step.norms]
+    return Difference(
+        losses=max(losses),
+        gradients={stage: apart(step.gradients, truth.gradients[stage]) for stage, step in recorded.items()},
+        norm=max(norms),
+        replicas=max(step.replicas for step in recorded.values()),
+    )
+
+
+def apart(found: dict[str, Tensor], true: dict[str, Tensor]) -> dict[str, float]:
+    """Parameter -> the largest difference of an entry, relative to the largest entry.
+
+    Raises ValueError when one side has parameters that the other has not.
+    """
     if found.keys() != true.keys():
-        raise ValueError(f"Parameters differ: {sorted(found.keys() ^ true.keys())}")
-    apart = {
+        raise ValueError(f"Parameters of only one side: {', '.join(sorted(found.keys() ^ true.keys()))}")
+    return {
         name: ((found[name] - gradient).abs().max() / gradient.abs().max().clamp(min=1e-12)).item()
         for name, gradient in true.items()
     }
-    name = max(apart, key=lambda key: apart[key])
-    return apart[name], name
 
 
-def _loss_differences(reported: dict[str, float], truth: Truth, stage: str) -> Iterable[float]:
-    names = {"token loss": "token", "sample loss": "sample", "mtp_1 loss": "mtp_1", "mtp_2 loss": "mtp_2"}
-    names["lm loss"] = stage
-    for name, true in names.items():
-        if name in reported:
-            yield abs(reported[name] / truth.losses[true] - 1)
+def _apart(found: float, true: float) -> float:
+    return abs(found / true - 1)
 
 
-def table(rows: Sequence[tuple[Layout, Difference]]) -> str:
+def float32_floor(reference: Reference, shapes: Shapes, batch: str = "8") -> Difference:
+    """What float32 alone does: the plain-torch model and formulas in float32 against themselves in float64."""
+    truth, rounded = reference.truth(batch, shapes), reference.solve(batch, shapes, torch.float32)
+    return Difference(
+        losses=max(_apart(rounded.losses[name], value) for name, value in truth.losses.items()),
+        gradients={stage: apart(rounded.gradients[stage], truth.gradients[stage]) for stage in STAGES},
+        norm=0.0,
+        replicas=0.0,
+    )
+
+
+def table(rows: Sequence[tuple[str, Difference]]) -> str:
     """The differences as Markdown."""
     lines = [
-        "| layout | ranks | losses | gradient, token stage | gradient, sample stage | gradient norm | replicas |",
+        "| | losses | token stage: median | largest | sample stage: median | largest | gradient norm |",
         "|---|---|---|---|---|---|---|",
     ]
-    for layout, difference in rows:
-        figures = [difference.losses, *difference.gradients.values(), difference.norm, difference.replicas]
-        lines.append(f"| {layout.name} | {layout.ranks} | {' | '.join(f'{figure:.1e}' for figure in figures)} |")
+    for name, difference in rows:
+        figures = [difference.losses]
+        for stage in STAGES:
+            figures += [median(difference.gradients[stage].values()), difference.worst(stage)[0]]
+        figures.append(difference.norm)
+        lines.append(f"| {name} | {' | '.join(f'{figure:.1e}' if figure else '' for figure in figures)} |")
     return "\n".join(lines)

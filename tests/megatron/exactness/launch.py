@@ -1,25 +1,36 @@
 """Runs layouts: Megatron is imported once, then each rank of each layout is a fork of this process.
 
-    python -m tests.megatron.exactness.launch FOLDER [LAYOUT ...]
-
 A fork starts from the same untouched state whatever ran before it, and costs no import, which takes most of a minute.
 """
 
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from tests.megatron.exactness.batches import make_batches, write_parquet
 from tests.megatron.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS, Layout
-from tests.megatron.exactness.rank import train
+from tests.megatron.exactness.rank import REPOSITORY, train
+
+
+def run_in_new_process(layouts: Sequence[Layout], folder: Path) -> None:
+    """Run layouts in `folder` from a process of its own, which has to fork before it computes anything.
+
+    Every rank leaves rank<n>.pt and rank<n>.log in `folder/<layout>`. Raises subprocess.CalledProcessError when one
+    fails; what it printed is on standard error.
+    """
+    command = [sys.executable, "-m", "tests.megatron.exactness.launch", str(folder), *(each.name for each in layouts)]
+    subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
 
 
 def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
-    """Run each layout in `folder/<name>`, one after the other; every rank leaves rank<n>.pt and rank<n>.log there.
+    """Run each layout in `folder/<name>`, one after the other.
 
     Raises RuntimeError, with the end of the log, when a rank fails.
     """
@@ -27,7 +38,7 @@ def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
     for name, batch in batches.items():
         write_parquet(batch, folder / "data" / name)
     for layout in layouts:
-        batch, place = batches[layout.batch], folder / layout.name
+        batch, place, started = batches[layout.batch], folder / layout.name, time.perf_counter()
         place.mkdir()
         port = _free_port()
         ranks = []
@@ -45,6 +56,7 @@ def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
                 _exit_after(train, layout, folder / "data" / layout.batch, len(batch.packs), batch.pack_size, place)
             ranks.append(pid)
         _wait_for(ranks, layout, place)
+        print(f"{layout.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
 
 
 def _become_rank(environment: dict[str, str], log: Path) -> None:
@@ -54,7 +66,7 @@ def _become_rank(environment: dict[str, str], log: Path) -> None:
         os.dup2(descriptor, stream.fileno())
 
 
-def _exit_after(function, *arguments: object) -> None:
+def _exit_after(function: Callable[..., None], *arguments: object) -> NoReturn:
     """Call, then leave without running what the forked process's parent had registered for its own exit."""
     status = 1
     try:
@@ -91,10 +103,9 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[2:]
-    chosen = [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in wanted]
     from nemotron.training import cpu
 
-    with cpu.backend():
-        pass  # Megatron is imported, and torch keeps to one thread: threads do not survive a fork
-    run_layouts(chosen, Path(sys.argv[1]))
+    cpu.activate()
+    run_layouts(
+        [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]], Path(sys.argv[1])
+    )

@@ -10,21 +10,21 @@ and in both, added to it,
     MTP              1/N sum over packs, over depths of  scale/depths * n * (mean loss of the pack's targets)
     auxiliary loss   1/N sum over packs, over MoE layers of  T * coefficient * experts/(k T^2) * sum_e P_e f_e
 
-where a pack has T positions, padding included, and n supervised tokens; its targets at a depth are the supervised tokens
-that lie that much further on in the same conversation; P_e sums an expert's normalised scores over the pack, f_e counts
-the positions that have it among their k highest. The first is what issue trackers and papers ask of MTP on packed data;
-the second is Megatron-Core's `seq_aux_loss` under `calculate_per_token_loss`, which it multiplies by the positions of
-the micro-batch because every gradient is divided by N later.
+where a pack has T positions, padding included, and n supervised tokens; its targets at a depth are the supervised
+tokens that lie that much further on in the same conversation; P_e sums an expert's normalised scores over the pack, f_e
+counts the positions that have it among their k highest. Both are Megatron-Core's definitions under
+`calculate_per_token_loss`, where every gradient is divided by N at the end: process_mtp_loss in
+core/transformer/multi_token_prediction.py, and `seq_aux_loss` in core/transformer/moe/router.py. The MTP layer's own
+experts are counted once per depth.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
-
 from tests.megatron.exactness.batches import EOS, Batch, Conversation
 from tests.megatron.exactness.reference_model import Output, ReferenceModel
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def solve(model: ReferenceModel, batch: Batch, mtp_scale: float, aux_coefficient
             _accumulate(gradients[stage], parameters, loss + shared)
         reported = {**main, **{f"mtp_{d}": mean * here / tokens for d, mean in enumerate(mtp, start=1)}}
         for name, value in reported.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums[name] = sums.get(name, 0.0) + value.item()
         margin = min([margin, *(output.margin for output in outputs + fillers)])
     return Truth(sums, gradients, margin)
 
@@ -104,8 +104,8 @@ def _auxiliary(outputs: Iterable[Output], positions: int, model: ReferenceModel)
     """T * experts/(k T^2) * sum_e P_e f_e, summed over the MoE layers of one pack."""
     total = torch.zeros(())
     for layer in zip(*(output.routings for output in outputs), strict=True):
-        probability = sum(routing.scores.sum(0) for routing in layer)
-        count = sum(routing.top.sum(0) for routing in layer)
+        probability = torch.cat([routing.scores for routing in layer]).sum(0)
+        count = torch.cat([routing.top for routing in layer]).sum(0)
         experts, k = len(count), model.config["num_experts_per_tok"]
         total = total + positions * experts / (k * positions**2) * (probability * count).sum()
     return total

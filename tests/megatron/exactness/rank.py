@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from tests.megatron.exactness.layouts import Layout
 from tests.megatron.exactness.shards import gradients_in_place_of_weights, shards_of
 from tests.megatron.exactness.weights import make_weight

@@ -1,8 +1,8 @@
 """The tiny model, written a second time: plain torch, one conversation at a time, nothing packed, nothing sharded.
 
 Independent of Megatron and of this package. Mamba is the recurrence itself, attention a masked softmax, the mixture of
-experts a loop over experts. Weights are named as in Megatron checkpoints, so gradients come out under those names. Sizes
-come from the Hugging Face config.json. Run in float64 it is the truth that float32 results are measured against.
+experts a loop over experts. Weights are named as in Megatron checkpoints, so gradients come out under those names.
+Sizes come from the Hugging Face config.json. Run in float64 it is the truth that float32 results are measured against.
 """
 
 import json
@@ -143,11 +143,12 @@ class ReferenceModel:
         share = chosen / chosen.sum(-1, keepdim=True) * self.config["routed_scaling_factor"]
         latent = x @ w[prefix + "fc1_latent_proj.weight"].T
         up, down = (w[f"{prefix}experts.experts.linear_{name}.weight"] for name in ("fc1", "fc2"))
-        mixed = sum(share[:, e, None] * (_relu2(latent @ up[e].T) @ down[e].T) for e in range(len(up)))
+        mixed = torch.zeros_like(latent)
+        for expert in range(len(up)):
+            mixed = mixed + share[:, expert, None] * (_relu2(latent @ up[expert].T) @ down[expert].T)
         shared = _relu2(x @ w[prefix + "shared_experts.linear_fc1.weight"].T)
         return (
-            mixed @ w[prefix + "fc2_latent_proj.weight"].T
-            + shared @ w[prefix + "shared_experts.linear_fc2.weight"].T
+            mixed @ w[prefix + "fc2_latent_proj.weight"].T + shared @ w[prefix + "shared_experts.linear_fc2.weight"].T
         )
 
 

@@ -38,7 +38,7 @@ def shards_of(chunks: list[Any]) -> list[Shard]:
         entries = chunk.sharded_state_dict()
         apply_factories(entries)
         for entry in nested_values(entries):
-            if isinstance(entry, ShardedTensor):
+            if isinstance(entry, ShardedTensor) and entry.data is not None:
                 found.append(Shard(entry.key, tuple(entry.global_shape), tuple(entry.global_offset), entry.data))
     return found
 

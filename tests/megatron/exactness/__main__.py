@@ -1,0 +1,36 @@
+"""Measure how exactly each parallel layout trains, and print the table of docs/exactness.md.
+
+python -m tests.megatron.exactness [--all]
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import torch
+from tests.megatron.exactness.compare import Reference, float32_floor, measure, read, table
+from tests.megatron.exactness.launch import run_in_new_process
+from tests.megatron.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS
+
+
+def main() -> None:
+    """Run the layouts, compare, print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.megatron.exactness", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="also layouts that combine two kinds of parallelism")
+    layouts = [*LAYOUTS, *(MORE_LAYOUTS if parser.parse_args().all else [])]
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        run_in_new_process([*layouts, CONTROL], folder)
+        reference = Reference()
+        shapes = read(CONTROL, folder)["token"].shapes
+        rows = [(layout.name, measure(layout, folder, reference)) for layout in [*layouts, CONTROL]]
+        print(table([("plain torch, float32", float32_floor(reference, shapes)), *rows]))
+        print()
+        for name, difference in rows:
+            worst = {stage: difference.worst(stage)[1] for stage in difference.gradients}
+            print(f"{name}: {worst}; replicas differ by {difference.replicas:.1e}")
+
+
+if __name__ == "__main__":
+    main()
