@@ -10,6 +10,13 @@ from nemotron.training import cpu
 TINY_MODEL = Path(__file__).parents[2] / "config" / "tiny_model"
 
 
+def pytest_collection_modifyitems(items):
+    """Megatron and its dependencies warn by the hundred about themselves."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
 @pytest.fixture(scope="module")
 def backend():
     """The CPU backend, and a process group of one."""

@@ -8,9 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nemotron.errors import UserError
+from nemotron.training.checkpoint import base_model_of, latest_iteration
 
 
 def export_hf(
@@ -29,16 +28,20 @@ def export_hf(
 
     The weights keep the type they have in the checkpoint and are held in host memory once. MTP weights are exported
     under the names released checkpoints give them (`mtp.*`); transformers' NemotronH has no MTP and ignores them.
+    Adapters are merged into the weights they were trained on.
+
+    Where transformers has no CUDA kernels, its release 5.12.1 computes Mamba layers right only for sequences of up to
+    `chunk_size` tokens, and raises time steps to `time_step_min`, which training does not; see config/tiny_model.
 
     Runs in one process of its own, on the CPU, with the torch layers, which read the production stack's checkpoints
     too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
 
     Raises:
-        UserError: there is no checkpoint, it holds adapters only, or the export failed; then the end of its output is
-            part of the message.
+        UserError: there is no checkpoint, it holds adapters and the model they belong to is gone, or the export
+            failed; then the end of its output is part of the message.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
-    _check_whole_model(iteration_dir)
+    base_model_of(iteration_dir)
     arguments = [str(iteration_dir), str(hf_out_dir), str(hf_config_dir), str(tokenizer_dir)]
     # Arguments and nothing else: what a launcher put in the environment (RANK, WORLD_SIZE) is not read.
     done = subprocess.run(
@@ -53,50 +56,17 @@ def export_hf(
     return Path(hf_out_dir)
 
 
-def latest_iteration(checkpoint_dir: Path) -> Path:
-    """The `iter_*` folder that Megatron would resume from; `checkpoint_dir` itself if it is one.
-
-    Raises:
-        UserError: there is none.
-    """
-    if (checkpoint_dir / "run_config.yaml").is_file():
-        return checkpoint_dir
-    tracker = checkpoint_dir / "latest_checkpointed_iteration.txt"
-    if tracker.is_file():
-        folder = checkpoint_dir / f"iter_{int(tracker.read_text()):07d}"
-        if folder.is_dir():
-            return folder
-    raise UserError(
-        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
-        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
-    )
-
-
-def _check_whole_model(iteration_dir: Path) -> None:
-    run_config = yaml.safe_load((iteration_dir / "run_config.yaml").read_text(encoding="utf-8"))
-    if run_config.get("peft") is not None:
-        raise UserError(
-            f"{iteration_dir} holds adapters ({run_config['peft'].get('_target_', 'peft')}), not a whole model.",
-            "Merge them into the model they were trained on first, and export the merged checkpoint.",
-        )
-
-
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
     """What `export_hf` does, in this process, which must have neither a process group nor Megatron's state."""
     from nemotron.training import cpu
+    from nemotron.training.adapters import load_whole_model
     from nemotron.training.start import single_process_group
 
     unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     with cpu.backend(), single_process_group():
-        from megatron.bridge.training.model_load_save import load_megatron_model
-
-        # Meant for parallel sizes, the overrides accept any field of the model's config.
-        overrides: Any = cpu.torch_layers()
-        model: Any = load_megatron_model(
-            str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=overrides
-        )
+        model = load_whole_model(iteration_dir)
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
     shutil.rmtree(hf_out_dir, ignore_errors=True)
     unfinished.rename(hf_out_dir)
