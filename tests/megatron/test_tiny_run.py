@@ -99,10 +99,10 @@ def test_losses_are_those_of_the_formulas_on_the_exported_model(workdir):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    prepared = nemotron("super3", "data", "prep", "sft", "-c", "tiny", "--sample", "8", "train_ratio=1",
+    prepared = nemotron("super3", "data", "prep", "sft", "-c", "tiny", "--sample", "4", "train_ratio=1",
                         "valid_ratio=0", "test_ratio=0", cwd=workdir)  # fmt: skip
     assert prepared.returncode == 0, prepared.stderr
-    splits = workdir / "output/tiny/data/sample-8/splits"
+    splits = workdir / "output/tiny/data/sample-4/splits"
     (shard,) = (splits / "train").glob("*.parquet")
     packs = pq.read_table(shard).to_pylist()
     done = nemotron(
