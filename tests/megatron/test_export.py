@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nemotron.training import cpu
-from nemotron.training.export import convert, latest_iteration
+from nemotron.training.checkpoint import latest_iteration
+from nemotron.training.export import convert
 from nemotron.training.start import make_starting_checkpoint, single_process_group
 
 pytestmark = pytest.mark.megatron

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from nemotron.training import cpu
-from nemotron.training.export import latest_iteration
+from nemotron.training.checkpoint import latest_iteration
 from nemotron.training.start import make_starting_checkpoint, single_process_group
 
 pytestmark = pytest.mark.megatron

@@ -75,6 +75,16 @@ class PeftConfig:
 
 
 @dataclass
+class TestSplitConfig:
+    """The test split, which training never sees."""
+
+    __test__ = False  # not for pytest
+
+    enabled: bool = False
+    """Evaluate it, whole, when training ends; the losses go to test.jsonl."""
+
+
+@dataclass
 class ConvertToHfConfig:
     """Export to Hugging Face format when training ends."""
 
@@ -91,6 +101,7 @@ class SftConfig:
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     peft: PeftConfig | None = None
+    test: TestSplitConfig = field(default_factory=TestSplitConfig)
     convert_to_hf: ConvertToHfConfig = field(default_factory=ConvertToHfConfig)
 
     # Megatron-Bridge's own sections, named as in its ConfigContainer.

@@ -1,11 +1,12 @@
-"""metrics.jsonl and validation.jsonl: what a run did, one JSON object per logged iteration or evaluation."""
+"""metrics.jsonl, validation.jsonl and test.jsonl: what a run did, one JSON object per iteration or evaluation."""
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from megatron.bridge.training.callbacks import Callback, CallbackContext
@@ -13,63 +14,66 @@ from megatron.bridge.training.callbacks import Callback, CallbackContext
 from nemotron.training.step import TwoStageStep
 
 Record = dict[str, Any]
+Split = Literal["valid", "test"]
+_EVALUATIONS: dict[Split, str] = {"valid": "validation", "test": "test"}
 
 
 class MetricsWriter(Callback):
-    """Writes metrics.jsonl and validation.jsonl, and reports each record to `on_record`.
+    """Writes metrics.jsonl, validation.jsonl and test.jsonl, and reports each record to `on_record`.
 
     One rank writes: the last, which is on the last pipeline stage, where Megatron reduces the losses. A record is
     flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
 
     metrics.jsonl fields: iteration (from 1), consumed_samples (packs, this iteration included), loss_stage ("token" or
     "sample"), lm_loss (the objective trained on), token_loss, sample_loss, mtp_1_loss, mtp_2_loss (each micro-batch's
-    mean over its supervised targets, weighted by its supervised tokens), lr, grad_norm, supervised_tokens (N),
-    conversations (|B|), seconds (of this iteration).
+    mean over its supervised targets, weighted by its supervised tokens), mtp_1_acceptance, mtp_2_acceptance (the share
+    of supervised targets that a depth's most likely token is), lr, grad_norm, supervised_tokens (N), conversations
+    (|B|), seconds (of this iteration).
 
-    validation.jsonl fields: iteration (finished when the split was evaluated), token_loss, sample_loss, both over all
-    packs that were evaluated.
+    validation.jsonl and test.jsonl fields: iteration (finished when the split was evaluated), packs (evaluated),
+    token_loss, sample_loss and the MTP fields as above, all over these packs.
+
+    Attributes:
+        iteration: the one under way, from 1; None before the first.
     """
 
     def __init__(self, folder: Path, step: TwoStageStep, on_record: Callable[[str, Record], None] | None) -> None:
         self._metrics = folder / "metrics.jsonl"
-        self._validation = folder / "validation.jsonl"
+        self._evaluations = {split: folder / f"{name}.jsonl" for split, name in _EVALUATIONS.items()}
         self._step = step
         self._on_record = on_record
-        self.started = False
+        self.iteration: int | None = None
         self._step_started = 0.0
         self._lr = 0.0
         self._evaluated: int | None = None
 
     def on_train_start(self, context: CallbackContext) -> None:
         """Drop what a killed run wrote after its last checkpoint."""
-        self.started = True
         finished = context.state.train_state.step
         if _is_writer():
-            for path in (self._metrics, self._validation):
+            for path in (self._metrics, *self._evaluations.values()):
                 keep_until(path, finished)
 
     def on_train_step_start(self, context: CallbackContext) -> None:
         """Note the time and the learning rate this iteration trains with; the scheduler moves on before its end."""
+        self.iteration = context.state.train_state.step + 1
         self._step_started = time.perf_counter()
         if context.optimizer is not None:
             self._lr = next((group["lr"] for group in context.optimizer.param_groups if group), 0.0)
 
     def on_train_step_end(self, context: CallbackContext) -> None:
         """Write the record of the iteration, if it is one that is logged."""
-        state = context.state
+        state: Any = context.state
         iteration = state.train_state.step + 1
         last = iteration == state.cfg.train.train_iters
         if not _is_writer() or (iteration % state.cfg.logger.log_interval and not last):
             return
-        losses = {name: float(value) for name, value in (context.loss_dict or {}).items()}
+        losses = _numbers(context.loss_dict or {})
         record: Record = {
             "iteration": iteration,
             "consumed_samples": state.train_state.consumed_train_samples + state.cfg.train.global_batch_size,
             "loss_stage": self._step.average,
-            "lm_loss": losses.get("lm loss"),
-            "token_loss": losses.get("token loss"),
-            "sample_loss": losses.get("sample loss"),
-            **{name.replace(" ", "_"): value for name, value in losses.items() if name.startswith("mtp_")},
+            **losses,
             "lr": float(self._lr),
             "grad_norm": None if context.grad_norm is None else float(context.grad_norm),
             "supervised_tokens": self._step.totals.supervised_tokens,
@@ -80,17 +84,20 @@ class MetricsWriter(Callback):
 
     def on_eval_end(self, context: CallbackContext) -> None:
         """Write the record of an evaluation on the valid split."""
-        losses = {name: float(value) for name, value in (context.total_loss_dict or {}).items()}
-        if not _is_writer() or "token loss" not in losses or context.state.train_state.step == self._evaluated:
-            return
+        state: Any = context.state
+        finished, validation = state.train_state.step, state.cfg.validation
         # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
-        self._evaluated = context.state.train_state.step
-        record: Record = {
-            "iteration": context.state.train_state.step,
-            "token_loss": losses["token loss"],
-            "sample_loss": losses["sample loss"],
-        }
-        self._write(self._validation, "valid", record)
+        if finished != self._evaluated:
+            self._evaluated = finished
+            packs = validation.eval_iters * validation.eval_global_batch_size
+            self.write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
+
+    def write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
+        """Write the record of one evaluation: what `evaluate()` returned after `finished` iterations, over `packs`."""
+        if _is_writer() and losses:
+            numbers = _numbers(losses)
+            numbers.pop("lm_loss", None)  # one of the other two, depending on the stage
+            self._write(self._evaluations[split], split, {"iteration": finished, "packs": packs, **numbers})
 
     def _write(self, path: Path, kind: str, record: Record) -> None:
         with path.open("a", encoding="utf-8") as file:
@@ -114,6 +121,12 @@ def _iteration_of(line: str) -> float:
         return json.loads(line)["iteration"]
     except (ValueError, KeyError, TypeError):
         return float("inf")
+
+
+def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
+    """Megatron's names and tensors as JSON has them; null for a mean over nothing."""
+    numbers = {name.replace(" ", "_"): float(value) for name, value in losses.items()}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _is_writer() -> bool:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
 from nemotron.training import bridge
+from nemotron.training.batches import evaluation_batches
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared import PreparedData
+from nemotron.training.resume import checkpoint_folder
 from nemotron.training.sections import Change, assign, check_key, field_types
 
 if TYPE_CHECKING:
@@ -152,7 +154,7 @@ def _fill_in_paths(
 ) -> None:
     """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
     output = Path(config.run.output_dir).absolute()
-    container.checkpoint.save = config.checkpoint.get("save") or str(output / "checkpoints")
+    container.checkpoint.save = str(checkpoint_folder(config, output))
     container.checkpoint.load = config.checkpoint.get("load") or container.checkpoint.save
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     container.logger.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
@@ -176,11 +178,16 @@ def tokenizer_of(data: PreparedData) -> str:
 
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Let evaluation fit the valid split: batches of at most the global batch, whole ones, at most the split once."""
+    """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
     ranks = data_parallel_size(container)
     validation = container.validation
-    largest = min(config.validation.get("eval_global_batch_size") or plan.global_batch_size, plan.valid_packs)
-    batch = largest // ranks * ranks
+    asked = config.validation.get("eval_iters")
+    largest = config.validation.get("eval_global_batch_size") or plan.global_batch_size
+    if asked is None:
+        batch, iterations = evaluation_batches(plan.valid_packs, ranks, largest)
+    else:
+        batch = min(largest, plan.valid_packs) // ranks * ranks
+        iterations = min(asked, plan.valid_packs // max(batch, 1))
     if batch == 0:
         if plan.valid_packs:
             logger.warning(
@@ -190,12 +197,7 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
             )
         else:
             logger.warning("The valid split is empty: no validation.")
-        validation.eval_iters, validation.eval_global_batch_size = 0, ranks
-        return
-    whole_split = plan.valid_packs // batch
-    asked = config.validation.get("eval_iters")
-    validation.eval_iters = whole_split if asked is None else min(asked, whole_split)
-    validation.eval_global_batch_size = batch
+    validation.eval_iters, validation.eval_global_batch_size = iterations, batch or ranks
 
 
 def data_parallel_size(container: "ConfigContainer") -> int:

@@ -10,6 +10,11 @@ from nemotron.training.config import SftConfig
 from nemotron.training.prepared import PreparedData
 
 
+def checkpoint_folder(config: SftConfig, output: Path) -> Path:
+    """Where a run that writes to `output` saves: `checkpoint.save`, or `checkpoints` below it."""
+    return Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
+
+
 def finished_iterations(checkpoints: Path) -> int:
     """The iteration of the newest complete checkpoint, 0 when there is none.
 
@@ -44,7 +49,7 @@ def check_same_run(output: Path, config: SftConfig, data: PreparedData) -> None:
         "adapters": None if config.peft is None else f"{config.peft.scheme}, dim {config.peft.dim}",
     }
     record = output / "run.json"
-    if finished_iterations(output / "checkpoints") and record.exists():
+    if finished_iterations(checkpoint_folder(config, output)) and record.exists():
         before = json.loads(record.read_text(encoding="utf-8"))
         for name, value in identity.items():
             if before.get(name) != value:

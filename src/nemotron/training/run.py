@@ -13,14 +13,17 @@ from nemotron.config import Loaded
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.config import SftConfig
+from nemotron.training.ending import explained
 from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared import PreparedData, find_prepared_data
-from nemotron.training.resume import check_same_run, finished_iterations, read_records
+from nemotron.training.report import render_report
+from nemotron.training.resume import check_same_run, checkpoint_folder, finished_iterations, read_records
 
 logger = logging.getLogger(__name__)
 
 OnRecord = Callable[[str, dict[str, Any]], None]
-"""Called as `on_record("start", {"train_iters": n, "finished": k})` once, then with ("train" | "valid", record)."""
+"""Called as `on_record("start", {"train_iters": n, "finished": k})` once, then with each record of metrics.jsonl
+("train"), validation.jsonl ("valid") and test.jsonl ("test")."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,16 @@ class TrainResult:
     records: list[dict[str, Any]]
     """The records of metrics.jsonl, from iteration 1."""
     validation: list[dict[str, Any]]
+    test: list[dict[str, Any]]
+    """The records of test.jsonl: one, when the test split was evaluated."""
+    report: Path
+    """report.html: the curves."""
     resumed_from: int
     """Iterations that were finished before this run; `plan.train_iters` when there was nothing left to do."""
+    finished: int
+    """Iterations in the last checkpoint; fewer than `plan.train_iters` when a signal stopped the run."""
     artifact: str
-    """The model artifact, as `name:version`."""
+    """The model artifact, as `name:version`; empty when the run was stopped."""
     hf_folder: Path | None
     """The Hugging Face export, when one was asked for."""
 
@@ -64,24 +73,36 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         output.mkdir(parents=True, exist_ok=True)
         (output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
 
-    resumed_from = min(finished_iterations(output / "checkpoints"), plan.train_iters)
+    checkpoints = checkpoint_folder(config, output)
+    resumed_from = min(finished_iterations(checkpoints), plan.train_iters)
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from})
+    hf_folder, artifact = None, ""
     with _quiet(output / "train.log") if on_record is not None else contextlib.nullcontext():
         if resumed_from < plan.train_iters:
             _finetune(loaded, plan, data, output, on_record)
-        hf_folder = _export(config, data, output) if config.convert_to_hf.enabled and _rank() == 0 else None
+        finished = min(finished_iterations(checkpoints), plan.train_iters)
+        if _rank() == 0 and finished == plan.train_iters and config.convert_to_hf.enabled:
+            hf_folder = _export(config, data, output)
 
-    records = read_records(output / "metrics.jsonl")
-    artifact = _log_model(config, data, output, records) if _rank() == 0 else ""
+    records, validation, test = (read_records(output / f"{name}.jsonl") for name in ("metrics", "validation", "test"))
+    report = output / "report.html"
+    if _rank() == 0:
+        title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
+        report.write_text(render_report(title, records, validation, test), encoding="utf-8")
+        if finished == plan.train_iters:
+            artifact = _log_model(config, data, output, records)
     return TrainResult(
         plan=plan,
         output_dir=output,
-        checkpoint=output / "checkpoints",
+        checkpoint=checkpoints,
         metrics=output / "metrics.jsonl",
         records=records,
-        validation=read_records(output / "validation.jsonl"),
+        validation=validation,
+        test=test,
+        report=report,
         resumed_from=resumed_from,
+        finished=finished,
         artifact=artifact,
         hf_folder=hf_folder,
     )
@@ -106,16 +127,22 @@ def _finetune(
             logger.info("%s: %s (the recipe says %s)", change.key, change.ours, change.recipe)
         step = TwoStageStep(plan.schedule)
         writer = MetricsWriter(output, step, on_record)
-        try:
-            finetune(recipe.container, step, callbacks=[writer])
-        except (AssertionError, ValueError) as error:
-            if writer.started:
-                raise
-            # Before the first iteration these are Megatron's checks of the config.
-            raise UserError(
-                f"Megatron-Bridge refuses this config: {error}",
-                f"Its own account is at the end of {output / 'train.log'}.",
-            ) from error
+        callbacks: list[Any] = [writer]
+        if config.test.enabled:
+            callbacks += _test_split(data, step, writer)
+        with explained(writer, output / "train.log"):
+            finetune(recipe.container, step, callbacks=callbacks)
+
+
+def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
+    """What evaluates the test split at the end; nothing, with a line in the log, when it is empty."""
+    from nemotron.training.final_test import TestSplit
+
+    folder = data.folder("test")
+    if folder is None:
+        logger.warning("The test split is empty: no evaluation at the end.")
+        return []
+    return [TestSplit(folder, data.packs["test"], step, writer)]
 
 
 def uses_cpu_backend(config: SftConfig) -> bool:
@@ -177,7 +204,7 @@ def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
     from nemotron.training.recipe import tokenizer_of
 
     folder = Path(config.convert_to_hf.output_dir or output / "hf")
-    export_hf(output / "checkpoints", folder, config.recipe.hf_model, tokenizer_of(data))
+    export_hf(checkpoint_folder(config, output), folder, config.recipe.hf_model, tokenizer_of(data))
     return folder
 
 
@@ -186,7 +213,7 @@ def _log_model(config: SftConfig, data: PreparedData, output: Path, records: lis
     artifact = lineage.log_artifact(
         name="ModelArtifact-sft",
         type="model",
-        path=output / "checkpoints",
+        path=checkpoint_folder(config, output),
         metadata={key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")},
         inputs=[data.reference, *([config.run.model] if config.run.model else [])],
         aliases=["latest"],

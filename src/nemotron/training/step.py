@@ -21,10 +21,10 @@ from megatron.bridge.training.state import GlobalState
 from megatron.bridge.training.utils.flop_utils import accumulate_flops_metadata, get_model_chunk_vp_stage
 from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params
 from megatron.bridge.training.utils.pg_utils import get_pg_collection
-from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
 from megatron.core.utils import get_model_config
 
 from nemotron.training.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
+from nemotron.training.mtp import MtpMeasure, measured_mtp
 
 Batch = dict[str, Any]
 
@@ -94,9 +94,9 @@ class TwoStageStep:
             visible = tokens if tokens is not None else labels
             packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
             inputs["packed_seq_params"] = get_packed_seq_params(packing)
-        mtp_before = _mtp_loss_so_far()
-        output = model(**inputs)
-        return output, partial(self._loss, state, weights, _mtp_loss_since(mtp_before))
+        with measured_mtp(model) as mtp:
+            output = model(**inputs)
+        return output, partial(self._loss, state, weights, mtp)
 
     def _weighted_micro_batches(
         self, state: GlobalState, data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
@@ -127,14 +127,14 @@ class TwoStageStep:
         return self._weighted[chunk]
 
     def _loss(
-        self, state: GlobalState, weights: torch.Tensor, mtp_losses: torch.Tensor | None, output: torch.Tensor
+        self, state: GlobalState, weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Megatron's loss function for one micro-batch, on the last pipeline stage.
 
         Args:
             state: for the NaN and spike checks it configures.
             weights: float32 sample weights [1, tokens].
-            mtp_losses: this micro-batch's mean MTP loss per depth, or None without MTP or in evaluation.
+            mtp: this micro-batch's MTP losses and acceptance.
             output: float [1, tokens], the cross entropy of each position.
 
         Returns:
@@ -158,9 +158,10 @@ class TwoStageStep:
                 # Sample weights sum to 1 over each conversation, so this is (sum of averages, conversations).
                 "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
             }
-            if mtp_losses is not None:
-                for depth, loss in enumerate(mtp_losses, start=1):
+            if mtp.losses is not None and mtp.correct is not None and mtp.targets is not None:
+                for depth, (loss, *accepted) in enumerate(zip(mtp.losses, mtp.correct, mtp.targets, strict=True), 1):
                     report[f"mtp_{depth} loss"] = torch.stack([loss * tokens, tokens])
+                    report[f"mtp_{depth} acceptance"] = torch.stack(accepted)
         return trained, tokens.to(torch.int), report
 
 
@@ -173,18 +174,3 @@ def _with_sample_weights(batch: Batch) -> Batch:
     if batch["loss_mask"].size(0) != 1:
         raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
     return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries[0])[None]}
-
-
-def _mtp_loss_so_far() -> torch.Tensor | None:
-    """Megatron's running sum of MTP losses, [depths]: each micro-batch adds its mean over supervised targets."""
-    values = MTPLossLoggingHelper.tracker.get("loss_values")
-    return None if values is None else values.clone()
-
-
-def _mtp_loss_since(before: torch.Tensor | None) -> torch.Tensor | None:
-    """What one forward pass added to that sum: its own mean loss per depth, or None when it added nothing."""
-    values = MTPLossLoggingHelper.tracker.get("loss_values")
-    if values is None:
-        return None
-    added = values.clone() if before is None else values - before
-    return added if torch.is_grad_enabled() else None

@@ -34,8 +34,8 @@ def trained(monkeypatch):
         return SimpleNamespace(
             plan=SimpleNamespace(train_iters=2, schedule=SimpleNamespace(describe=lambda: "tokens, then samples")),
             output_dir=Path("out"), checkpoint=Path("out/checkpoints"), metrics=Path("out/metrics.jsonl"),
-            records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], resumed_from=0,
-            artifact="ModelArtifact-sft:v1", hf_folder=None,
+            records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], test=[], resumed_from=0,
+            finished=2, report=Path("out/report.html"), artifact="ModelArtifact-sft:v1", hf_folder=None,
         )  # fmt: skip
 
     monkeypatch.setattr(nemotron.training.run, "train", train)
@@ -55,7 +55,8 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
     assert ["token", "loss", "7.0000", "->", "5.0000"] in lines
     assert ["checkpoint", "out/checkpoints"] in lines
     assert ["artifact", "ModelArtifact-sft:v1"] in lines
-    assert "nemotron super3 sft --config tiny train.train_iters=2 convert_to_hf.enabled=true" in shown.out
+    assert "nemotron super3 model export out" in shown.out
+    assert "open out/report.html" in shown.out
 
 
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, monkeypatch, capsys):

@@ -3,7 +3,8 @@
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.export import export_hf, latest_iteration
+from nemotron.training.checkpoint import base_model_of, latest_iteration
+from nemotron.training.export import export_hf
 
 
 def finished_checkpoint(folder, iteration, run_config):
@@ -27,7 +28,18 @@ def test_a_folder_without_a_checkpoint_is_named(tmp_path):
         export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
 
 
-def test_adapters_are_not_taken_for_a_model(tmp_path):
-    finished_checkpoint(tmp_path, 3, "peft:\n  _target_: megatron.bridge.peft.lora.LoRA\n  dim: 32\n")
-    with pytest.raises(UserError, match=r"iter_0000003 holds adapters .*LoRA"):
+def adapters(base):
+    return f"peft:\n  _target_: megatron.bridge.peft.lora.LoRA\ncheckpoint:\n  pretrained_checkpoint: {base}\n"
+
+
+def test_adapters_name_the_model_they_were_trained_on(tmp_path):
+    (tmp_path / "base").mkdir()
+    base = finished_checkpoint(tmp_path / "base", 0, "peft: null")
+    assert base_model_of(finished_checkpoint(tmp_path, 3, adapters(tmp_path / "base"))) == base
+    assert base_model_of(base) is None
+
+
+def test_adapters_whose_model_is_gone_are_refused(tmp_path):
+    finished_checkpoint(tmp_path, 3, adapters("/gone"))
+    with pytest.raises(UserError, match=r"iter_0000003 holds adapters, and the model .* is not at /gone"):
         export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")

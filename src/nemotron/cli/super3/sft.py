@@ -67,9 +67,6 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)
-        output = Path(loaded.config.run.output_dir).absolute()
-        console.heading("Fine-tuned")
-        console.table([("checkpoint", str(output / "checkpoints")), ("metrics", str(output / "metrics.jsonl"))])
         return
     from nemotron.training.run import train
 
@@ -78,8 +75,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     )
     with console.Progress() as progress:
         result = train(loaded, on_record=_Reporter(progress))
-    _show_result(result)
-    _show_next(result, arguments)
+    show_result(result)
 
 
 class _Reporter:
@@ -96,9 +92,10 @@ class _Reporter:
             if 0 < record["finished"] < self._total:
                 self._progress.line(f"Continuing after iteration {record['finished']:,}.")
             return
-        if kind == "valid":
+        if kind in ("valid", "test"):
+            split = {"valid": "Validation", "test": "Test split"}[kind]
             losses = f"token loss {record['token_loss']:.4f}, sample loss {record['sample_loss']:.4f}"
-            self._progress.line(f"Validation after iteration {record['iteration']:,}: {losses}")
+            self._progress.line(f"{split} after iteration {record['iteration']:,}: {losses}")
             return
         if record["loss_stage"] != self._stage:
             self._stage = record["loss_stage"]
@@ -107,10 +104,17 @@ class _Reporter:
         self._progress.update("Training", record["iteration"], self._total, "iterations", note)
 
 
-def _show_result(result: "TrainResult") -> None:
-    """What a training run made, and where it is."""
-    console.heading("Fine-tuned" if result.resumed_from < result.plan.train_iters else "Already fine-tuned")
-    rows = [("iterations", f"{result.plan.train_iters:,}"), ("loss averages over", result.plan.schedule.describe())]
+def show_result(result: "TrainResult") -> None:
+    """What a training run made, where it is, and what to try next; or that it was stopped."""
+    iterations = result.plan.train_iters
+    if result.finished < iterations:
+        console.out(
+            f"Stopped after iteration {result.finished:,} of {iterations:,}, with a checkpoint in {result.checkpoint}. "
+            "The same command continues it."
+        )
+        return
+    console.heading("Fine-tuned" if result.resumed_from < iterations else "Already fine-tuned")
+    rows = [("iterations", f"{iterations:,}"), ("loss averages over", result.plan.schedule.describe())]
     for name, label in (("token_loss", "token loss"), ("sample_loss", "sample loss")):
         if result.records:
             rows.append((label, f"{result.records[0][name]:.4f} -> {result.records[-1][name]:.4f}"))
@@ -118,20 +122,28 @@ def _show_result(result: "TrainResult") -> None:
             rows.append(
                 (f"validation {label}", f"{result.validation[0][name]:.4f} -> {result.validation[-1][name]:.4f}")
             )
+        if result.test:
+            rows.append((f"test {label}", f"{result.test[-1][name]:.4f}"))
     rows += [
         ("checkpoint", str(result.checkpoint)),
         ("metrics", str(result.metrics)),
+        ("report", str(result.report)),
         ("artifact", result.artifact),
         *([("Hugging Face copy", str(result.hf_folder))] if result.hf_folder else []),
     ]
     console.table(rows)
+    _show_next(result)
 
 
-def _show_next(result: "TrainResult", arguments: list[str]) -> None:
-    """What to try next: the same run's export, and the user's own data."""
+def _show_next(result: "TrainResult") -> None:
+    """What to try next: the curves, the export, and the user's own data."""
     console.heading("Next")
-    rows = [("see what trains in your own data", "nemotron super3 data inspect FILE.jsonl")]
+    rows = [
+        ("look at the curves", f"open {result.report}"),
+        ("train it further", f"the same command with train.train_iters={2 * result.plan.train_iters}"),
+    ]
     if result.hf_folder is None:
-        again = shlex.join(["nemotron", "super3", "sft", *arguments, "convert_to_hf.enabled=true"])
-        rows.insert(0, ("export it for transformers", again))
+        export = shlex.join(["nemotron", "super3", "model", "export", str(result.output_dir)])
+        rows.append(("export it for transformers", export))
+    rows.append(("see what trains in your own data", "nemotron super3 data inspect FILE.jsonl"))
     console.table(rows)

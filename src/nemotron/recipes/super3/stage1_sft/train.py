@@ -5,14 +5,9 @@ script.
 """
 
 if __name__ == "__main__":
-    from nemotron.cli import console
+    from nemotron.cli.super3.sft import show_result
     from nemotron.recipes.script import run_script
     from nemotron.training.config import SftConfig
-    from nemotron.training.run import TrainResult, train
+    from nemotron.training.run import train
 
-    def show(result: TrainResult) -> None:
-        console.heading("Fine-tuned")
-        rows = [("checkpoint", str(result.checkpoint)), ("metrics", str(result.metrics)), ("artifact", result.artifact)]
-        console.table(rows)
-
-    run_script(train, show, schema=SftConfig, description=__doc__)
+    run_script(train, show_result, schema=SftConfig, description=__doc__)

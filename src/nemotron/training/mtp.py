@@ -1,0 +1,61 @@
+"""What one forward pass says about multi-token prediction: the loss and the acceptance of each depth.
+
+Megatron-Core keeps running sums for its log (`MTPLossLoggingHelper`, core/transformer/multi_token_prediction.py): each
+micro-batch adds its mean loss over supervised targets, how many of them the depth's most likely token got right, and
+how many there were. The difference between before and after a forward pass is that micro-batch's own.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
+from megatron.core.utils import unwrap_model
+
+_SUMS = ("loss_values", "correct_values", "total_values")
+
+
+@dataclass
+class MtpMeasure:
+    """Of one micro-batch on this rank, [depths] each; None without MTP, or before the forward pass is over."""
+
+    losses: torch.Tensor | None = None
+    """Mean over supervised targets."""
+    correct: torch.Tensor | None = None
+    """Supervised targets that the depth predicts; a draft of this token would be accepted."""
+    targets: torch.Tensor | None = None
+    """Supervised targets inside the conversation. Deeper depths have fewer: they look further ahead."""
+
+
+@contextmanager
+def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
+    """Measure the forward pass of `model` that runs inside; the measure is filled in when it is over.
+
+    In evaluation too, where Megatron does not measure: the one place where the outermost module, rather than its
+    layers, reads its `training` flag is the question whether to (HybridModel.forward). What an evaluation adds is
+    taken out of the running sums again; they belong to the training log.
+    """
+    [language_model] = unwrap_model([model])
+    evaluating = not language_model.training
+    before = _sums()
+    measure = MtpMeasure()
+    language_model.training = True
+    try:
+        yield measure
+    finally:
+        language_model.training = not evaluating
+    after = _sums()
+    if after is None:
+        return
+    if before is None:
+        before = [torch.zeros_like(values) for values in after]
+    measure.losses, measure.correct, measure.targets = (new - old for new, old in zip(after, before, strict=True))
+    if evaluating:
+        for name, values in zip(_SUMS, before, strict=True):
+            MTPLossLoggingHelper.tracker[name].copy_(values)
+
+
+def _sums() -> list[torch.Tensor] | None:
+    tracker = MTPLossLoggingHelper.tracker
+    return None if _SUMS[0] not in tracker else [tracker[name].clone() for name in _SUMS]
