@@ -5,6 +5,7 @@ from typing import Literal
 
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
 OverlongPolicy = Literal["split_turns", "truncate", "drop"]
+EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
 @dataclass
@@ -39,6 +40,9 @@ class DataPrepConfig:
     run: PrepRunConfig = field(default_factory=PrepRunConfig)
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    encoder: EncoderSetting = "auto"
+    """The library that encodes: the fastest that gives the ids of Hugging Face's `tokenizers`, or one by name. Does not
+    change what is written."""
     chat_template: str = "nemotron3"
     """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
     messages_field: str = "messages"

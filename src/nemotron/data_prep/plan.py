@@ -3,9 +3,11 @@
 Making a plan reads the inputs' bytes to identify them, but writes nothing: it is what `--dry-run` shows.
 """
 
+import contextlib
 import hashlib
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ import orjson
 
 from nemotron.data_prep.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.encoders import EncoderChoice, choose_encoder
 from nemotron.data_prep.engine import default_workers
 from nemotron.data_prep.shards import longest_sequence
-from nemotron.data_prep.sources import InputFile, Part, cut, find_files
+from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.template import Template, load_template
 from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
@@ -23,6 +26,8 @@ from nemotron.errors import UserError
 
 FORMAT_VERSION = 1
 """Raised whenever the same inputs and config would give other files than before."""
+SAMPLED_ROWS = 200
+"""Rows of every dataset that may be encoded twice, to choose the encoder."""
 SAMPLE_RESERVE = 32
 """Conversations tokenized beyond twice the sample, in case some turn out too long or are duplicates."""
 
@@ -66,6 +71,7 @@ class Plan:
     blend: Blend
     datasets: tuple[PlannedDataset, ...]
     tokenizer: Tokenizer
+    encoder: EncoderChoice
     template: Template = field(repr=False)
     output_dir: Path
     run_hash: str
@@ -119,6 +125,7 @@ class Plan:
             ("blend", str(self.blend.path)),
             *inputs,
             ("tokenizer", f"{self.tokenizer.name} ({self.tokenizer.vocab_size:,} tokens)"),
+            ("encoder", f"{self.encoder.name} ({self.encoder.reason})" if self.encoder.reason else self.encoder.name),
             ("chat template", self.template.name),
             ("packing", f"{config.algorithm} into packs of {config.pack_size:,} tokens"),
             ("over-long", f"{config.overlong} beyond {self.limit:,} tokens"),
@@ -166,7 +173,9 @@ def make_plan(config: DataPrepConfig) -> Plan:
         _plan_dataset(dataset, found, config, tokenizer, template, output_dir)
         for dataset, found in zip(blend.datasets, files, strict=True)
     )
-    return Plan(config, blend, datasets, tokenizer, template, output_dir, _run_hash(config, datasets))
+    encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets))
+    tokenizer = replace(tokenizer, encoder=encoder.name)
+    return Plan(config, blend, datasets, tokenizer, encoder, template, output_dir, _run_hash(config, datasets))
 
 
 def _check(config: DataPrepConfig) -> None:
@@ -211,6 +220,29 @@ def _plan_dataset(
         key = _hash([*settings, file.format, file.compression, file.digest])
         planned.append(PlannedFile(file, tuple(cut(file)), output_dir / "tokens" / dataset.name / key))
     return PlannedDataset(dataset, tuple(planned))
+
+
+def _sample_texts(datasets: tuple[PlannedDataset, ...]) -> Iterator[str]:
+    """Text of the first rows of every dataset, in turn. A file that cannot be read is reported when its turn comes."""
+    rows = [_first_rows(next(dataset.parts())[1]) for dataset in datasets]
+    for row in itertools.chain.from_iterable(itertools.zip_longest(*rows)):
+        yield from _strings(row)
+
+
+def _first_rows(part: Part) -> Iterator[Any]:
+    with contextlib.suppress(UserError):
+        yield from (row.value for row in itertools.islice(read_rows(part), SAMPLED_ROWS))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All text inside a JSON value, which may be nested deeper than Python recurses."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | dict):
+            left.extend(value.values() if isinstance(value, dict) else value)
 
 
 def _candidates(config: DataPrepConfig) -> int | None:

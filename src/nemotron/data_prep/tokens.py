@@ -1,34 +1,25 @@
 """Text to token ids, behind a seam small enough that the encoder can be replaced.
 
-Hugging Face's `tokenizers` is the reference. A tokenizer is loaded once from wherever it is named, reduced to the
-contents of its tokenizer.json and a few ids, and rebuilt from those in every worker: no worker needs transformers,
-the network, or the folder it came from.
+A tokenizer is loaded once from wherever it is named, reduced to the contents of its tokenizer.json and a few ids, and
+rebuilt from those in every worker: no worker needs transformers, the network, or the folder it came from.
 """
 
 import hashlib
-import itertools
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
 
 from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
 from nemotron.errors import UserError
 
 END_OF_TURN = "<|im_end|>"
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
-
-
-class Encoded(NamedTuple):
-    """A batch of texts as token ids, flat: text `i` has `lengths[i]` of them."""
-
-    ids: np.ndarray  # int32 [tokens]
-    lengths: np.ndarray  # int64 [texts]
 
 
 @dataclass(frozen=True)
@@ -47,6 +38,8 @@ class Tokenizer:
     """eos_token, bos_token, ... as text: what a chat template may ask for."""
     chat_template: str | None = field(default=None, repr=False)
     """The template the tokenizer brings along."""
+    encoder: EncoderName = "tokenizers"
+    """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
 
     @cached_property
     def digest(self) -> str:
@@ -55,34 +48,20 @@ class Tokenizer:
         return hashlib.blake2b(f"{ids}\n{self.definition}".encode(), digest_size=16).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_backend"}
+        return {name: value for name, value in self.__dict__.items() if name != "_encode"}
 
     @cached_property
-    def _backend(self) -> Any:
-        # Set before the library starts its threads: workers are many, and each is one.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-        return _backend(self.definition)
+    def _encode(self) -> Encode:
+        return make_encoder(self.encoder, self.definition)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The ids of each text on its own, with special tokens recognised and none added."""
-        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        rows = [encoding.ids for encoding in encodings]
-        lengths = np.fromiter((len(row) for row in rows), np.int64, len(rows))
-        ids = np.fromiter(itertools.chain.from_iterable(rows), np.int32, int(lengths.sum()))
-        return Encoded(ids, lengths)
+        return self._encode(texts)
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         """The same as one list per text."""
-        return [encoding.ids for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)]
-
-
-def _backend(definition: str) -> Any:
-    from tokenizers import Tokenizer as HfTokenizer
-
-    backend = HfTokenizer.from_str(definition)
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
+        ids, lengths = self.encode(texts)
+        return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(lengths) else []
 
 
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
@@ -107,7 +86,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
     try:
-        vocab: dict[str, int] = _backend(definition).get_vocab(with_added_tokens=True)
+        vocab: dict[str, int] = hugging_face(definition).get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.") from None
     eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)

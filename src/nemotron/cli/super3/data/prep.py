@@ -95,6 +95,8 @@ def show_prepared(result: "PrepResult") -> None:
     console.out()
     _show_splits(metadata)
     _show_dropped(metadata)
+    if result.plan.encoder.reason:
+        console.note(f"\n  Encoded with {result.plan.encoder.name}, which is slower: {result.plan.encoder.reason}.")
     console.out()
     console.table(
         [
