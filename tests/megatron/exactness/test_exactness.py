@@ -56,9 +56,9 @@ def test_the_two_stages_train_different_objectives_with_one_mtp_and_auxiliary_lo
 
 def test_a_hundredth_more_of_mtp_or_of_the_auxiliary_loss_would_be_noticed(folder, reference):
     shapes = read(CONTROL, folder)["token"].shapes
-    true = reference.truth("8", shapes).gradients["token"]
-    more_mtp = reference.solve("8", shapes, mtp_scale=0.303).gradients["token"]
-    more_aux = reference.solve("8", shapes, aux_coefficient=1.01 * AUX_COEFFICIENT).gradients["token"]
+    true = reference.truth("half", shapes).gradients["token"]
+    more_mtp = reference.solve("half", shapes, mtp_scale=0.303).gradients["token"]
+    more_aux = reference.solve("half", shapes, aux_coefficient=1.01 * AUX_COEFFICIENT).gradients["token"]
     assert max(apart(more_mtp, true).values()) > 10 * ANY_GRADIENT
     assert max(apart(more_aux, true).values()) > 10 * ANY_GRADIENT
 
