@@ -1,11 +1,38 @@
 """What a Megatron checkpoint says of itself, read without Megatron."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nemotron.errors import UserError
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The newest `iter_*` folder of a run's output folder, of the folder a run saves to, or that folder itself.
+
+    Raises:
+        UserError: there is none.
+    """
+    return latest_iteration(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
+
+
+def run_of(iteration_dir: Path) -> Path | None:
+    """The output folder of the run that saved this checkpoint; None when it is not one of ours, or was moved."""
+    folder = iteration_dir.absolute().parent.parent
+    return folder if (folder / "run.json").is_file() else None
+
+
+def hf_model_of(iteration_dir: Path) -> str | None:
+    """The Hugging Face id or folder that described the model when it was trained, where that is recorded."""
+    run = run_of(iteration_dir)
+    return None if run is None else json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+
+
+def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
+    """The tokenizer that training used; None in a checkpoint that was not trained here."""
+    return (run_config(iteration_dir).get("tokenizer") or {}).get("tokenizer_model")
 
 
 def latest_iteration(checkpoint_dir: Path) -> Path:

@@ -2,14 +2,12 @@
 
 import argparse
 import shutil
-import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from nemotron.errors import UserError
 from nemotron.training.checkpoint import base_model_of, latest_iteration
+from nemotron.training.own_process import run_module
 
 
 def export_hf(
@@ -43,16 +41,7 @@ def export_hf(
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     base_model_of(iteration_dir)
     arguments = [str(iteration_dir), str(hf_out_dir), str(hf_config_dir), str(tokenizer_dir)]
-    # Arguments and nothing else: what a launcher put in the environment (RANK, WORLD_SIZE) is not read.
-    done = subprocess.run(
-        [sys.executable, "-m", "nemotron.training.export", *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise UserError(
-            f"Exporting {iteration_dir} to Hugging Face format failed.\n{tail}",
-            f"The checkpoint is intact. Try again with: python -m nemotron.training.export {' '.join(arguments)}",
-        )
+    run_module("nemotron.training.export", arguments, f"Exporting {iteration_dir} to Hugging Face format")
     return Path(hf_out_dir)
 
 

@@ -3,6 +3,7 @@
 import typer
 
 from nemotron.cli.super3.data import data
+from nemotron.cli.super3.model import model
 from nemotron.cli.super3.pipe import pipe
 from nemotron.cli.super3.sft import sft
 
@@ -12,5 +13,6 @@ super3 = typer.Typer(
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 super3.add_typer(data, name="data")
+super3.add_typer(model, name="model")
 super3.command("sft")(sft)
 super3.command("pipe")(pipe)

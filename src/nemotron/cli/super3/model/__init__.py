@@ -1,0 +1,14 @@
+"""`nemotron super3 model`: between Hugging Face and Megatron."""
+
+import typer
+
+from nemotron.cli.super3.model.export import export
+from nemotron.cli.super3.model.import_ import import_
+
+model = typer.Typer(
+    rich_markup_mode=None,
+    help="Convert models: Hugging Face to Megatron, and back.",
+    epilog="Try it: nemotron super3 model export output/tiny/sft",
+)
+model.command("export")(export)
+model.command("import")(import_)

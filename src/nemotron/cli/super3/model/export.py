@@ -1,0 +1,56 @@
+"""`nemotron super3 model export`: a checkpoint as a folder for transformers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nemotron.cli import console
+from nemotron.errors import UserError
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run's output folder, or a Megatron checkpoint.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to; without it, hf in the run's folder.")
+    ] = None,
+    hf_model: Annotated[
+        str | None,
+        typer.Option(
+            "--hf-model", metavar="ID|DIR", help="Whose config.json describes the model; a run knows its own."
+        ),
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option("--tokenizer", metavar="ID|DIR", help="Without it, the one it was trained with.")
+    ] = None,
+) -> None:
+    """Export a checkpoint for transformers, tokenizer and chat template included.
+
+    The newest iteration is taken. LoRA adapters are merged into the model they were trained on.
+
+    \b
+    Examples:
+      nemotron super3 model export output/super3/sft
+      nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
+    """
+    from nemotron.training.checkpoint import find_checkpoint, hf_model_of, run_of, tokenizer_of_checkpoint
+    from nemotron.training.export import export_hf
+
+    iteration = find_checkpoint(checkpoint)
+    run = run_of(iteration)
+    if output is None and run is None:
+        raise UserError(f"{iteration} is not in a run's output folder.", "Say where to export to: --output DIR")
+    described = hf_model or hf_model_of(iteration)
+    if described is None:
+        raise UserError(
+            f"{iteration} does not record which Hugging Face model it is.",
+            "Name one of the same architecture: --hf-model ID|DIR",
+        )
+    words = tokenizer or tokenizer_of_checkpoint(iteration) or described
+    target = output or (run or iteration) / "hf"
+    console.note(f"Exporting {iteration}.")
+    export_hf(iteration, target, described, words)
+    console.heading("Exported")
+    console.table([("checkpoint", str(iteration)), ("Hugging Face copy", str(target)), ("tokenizer", words)])

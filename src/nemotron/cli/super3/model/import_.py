@@ -1,0 +1,31 @@
+"""`nemotron super3 model import`: a Hugging Face folder as a checkpoint to start from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nemotron.cli import console
+
+
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Holds config.json and *.safetensors.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; a new folder.")
+    ],
+) -> None:
+    """Make the checkpoint that fine-tuning starts from, out of a Hugging Face model.
+
+    \b
+    Examples:
+      nemotron super3 model import /models/super-hf -o /models/super-megatron
+      nemotron super3 sft checkpoint.pretrained_checkpoint=/models/super-megatron
+    """
+    from nemotron.training.import_hf import import_hf
+
+    console.note(f"Importing {folder}.")
+    checkpoint = import_hf(folder, output).absolute()
+    console.heading("Imported")
+    console.table([("checkpoint", str(checkpoint))])
+    console.heading("Next")
+    console.table([("fine-tune it", f"nemotron super3 sft checkpoint.pretrained_checkpoint={checkpoint}")])

@@ -1,0 +1,73 @@
+"""A Hugging Face folder as a Megatron checkpoint to fine-tune from."""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError
+from nemotron.training.own_process import run_module
+
+
+def import_hf(hf_dir: str | Path, out_dir: str | Path) -> Path:
+    """Write the weights of a Hugging Face model as a Megatron checkpoint.
+
+    Args:
+        hf_dir: folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
+        out_dir: the checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
+
+    The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
+    checkpoint loads into any parallel layout, of the torch layers and of the production stack.
+
+    Raises:
+        UserError: no model in `hf_dir`, something in `out_dir`, or a failure; the end of its output is in the message.
+    """
+    source, target = Path(hf_dir), Path(out_dir)
+    if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
+        raise UserError(
+            f"{source} is not a Hugging Face model: it needs config.json and *.safetensors.",
+            "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
+    run_module("nemotron.training.import_hf", [str(source.absolute()), str(target.absolute())], f"Importing {source}")
+    return target
+
+
+def convert(hf_dir: Path, out_dir: Path) -> None:
+    """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    from nemotron.training import cpu
+    from nemotron.training.start import single_process_group
+
+    unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with cpu.backend():
+        import torch
+        from megatron.bridge import AutoBridge
+        from megatron.bridge.training.model_load_save import save_megatron_model
+
+        provider = AutoBridge.from_hf_pretrained(str(hf_dir)).to_megatron_provider(load_weights=True)
+        cpu.use_torch_layers(provider)
+        if provider.params_dtype == torch.float32:
+            cpu.use_float32(provider)
+        provider.use_cpu_initialization = True
+        provider.finalize()
+        with single_process_group():
+            model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+            save_megatron_model(model, unfinished)
+    if out_dir.is_dir():
+        out_dir.rmdir()
+    unfinished.rename(out_dir)
+
+
+def main() -> None:
+    """`python -m nemotron.training.import_hf FOLDER OUT`, the process that `import_hf` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.import_hf", description=__doc__)
+    parser.add_argument("folder", type=Path, help="Hugging Face folder")
+    parser.add_argument("out", type=Path, help="checkpoint to write")
+    arguments = parser.parse_args()
+    convert(arguments.folder, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""A module of this package as a process of its own: for what needs Megatron's global state to itself."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from nemotron.errors import UserError
+
+
+def run_module(module: str, arguments: Sequence[str], what: str) -> None:
+    """Run `python -m module arguments` and wait.
+
+    It is handed arguments and nothing else: a module run this way must not read what a launcher put in the environment
+    (RANK, WORLD_SIZE), which the process inherits.
+
+    Args:
+        what: the subject of the error, such as "Exporting /checkpoint".
+
+    Raises:
+        UserError: it failed; the end of its output is part of the message.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise UserError(
+            f"{what} failed.\n{tail}", f"Its input is intact. To see all it says: {' '.join(['python', *command[1:]])}"
+        )
