@@ -45,7 +45,8 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
         return checkpoint_dir
     tracker = checkpoint_dir / "latest_checkpointed_iteration.txt"
     if tracker.is_file():
-        folder = checkpoint_dir / f"iter_{int(tracker.read_text()):07d}"
+        newest = tracker.read_text().strip()
+        folder = checkpoint_dir / (newest if newest == "release" else f"iter_{int(newest):07d}")
         if folder.is_dir():
             return folder
     raise UserError(
@@ -55,8 +56,12 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
 
 
 def run_config(iteration_dir: Path) -> dict[str, Any]:
-    """The config that the checkpoint was saved with: run_config.yaml, which Megatron-Bridge writes into it."""
-    return yaml.safe_load((iteration_dir / "run_config.yaml").read_text(encoding="utf-8"))
+    """The config that the checkpoint was saved with: run_config.yaml, which Megatron-Bridge writes into it.
+
+    Empty for a checkpoint of Megatron-LM, which writes none.
+    """
+    file = iteration_dir / "run_config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def base_model_of(iteration_dir: Path) -> Path | None:

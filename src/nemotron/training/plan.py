@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from nemotron.errors import UserError
+from nemotron.training.checks import check_padding, check_tokenizer, check_vocabulary, model_config
 from nemotron.training.config import SftConfig
 from nemotron.training.loss import Schedule, resolve_schedule
 from nemotron.training.prepared import PreparedData
@@ -46,9 +47,13 @@ def make_plan(config: SftConfig, data: PreparedData) -> Plan:
     """Count a run.
 
     Raises:
-        UserError: a batch larger than the train split, a pack size that differs from the data's, or a length that
-            makes no sense.
+        UserError: a batch larger than the train split, a pack size, tokenizer or padding that does not fit the data's,
+            or a length that makes no sense.
     """
+    check_tokenizer(config, data)
+    check_padding(config, data)
+    if described := model_config(config.recipe.hf_model):
+        check_vocabulary(data, described["vocab_size"], config.recipe.hf_model)
     batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
     train_packs = data.packs["train"]
     if train_packs < batch:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.batches import evaluation_batches
+from nemotron.training.checkpoint import latest_iteration
+from nemotron.training.checks import check_same_model, check_vocabulary
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared import PreparedData
@@ -63,10 +65,14 @@ def build_recipe(
     """
     container = bridge.super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     changes = _apply_sections(container, config, origins)
+    check_vocabulary(data, container.model.vocab_size, config.recipe.hf_model)
+    # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
+    if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
+        check_same_model(container.model, latest_iteration(pretrained_checkpoint))
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
         changes += assign(container.peft, "peft", settings, origins)
-    container.dataset = _dataset(config, plan, data, origins)
+    container.dataset = _dataset(config, plan, data, origins, container.model.context_parallel_size)
     _fill_in_length(container, config, plan)
     _fill_in_paths(container, config, data, pretrained_checkpoint)
     _fill_in_validation(container, config, plan)
@@ -113,13 +119,17 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
     return changes
 
 
-def _dataset(config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str]) -> Any:
+def _dataset(
+    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], context_parallel_size: int
+) -> Any:
     from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
 
     options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
     known = [f"dataset.{name}" for name in (*field_types(GPTSFTDatasetConfig), "pad_seq_to_mult")]
     for key in options:
         check_key(f"dataset.{key}", known, "GPTSFTDatasetConfig", origins)
+    if context_parallel_size > 1:
+        options.setdefault("pad_seq_to_mult", data.metadata["pad_to_multiple"])  # check_padding has seen to it
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
     return bridge.packed_dataset(train, data.folder("valid"), plan.pack_size, options)

@@ -1,0 +1,115 @@
+"""Refusing data that the model cannot be trained on, and a starting checkpoint that is another model's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError
+from nemotron.training.checkpoint import run_config
+from nemotron.training.config import SftConfig
+from nemotron.training.prepared import PreparedData
+
+LARGEST_PADDING = 1024
+"""Embeddings are padded to a round number of rows. A model with so many more rows has another tokenizer."""
+
+_ARCHITECTURE = (
+    *("hidden_size", "num_layers", "hybrid_layer_pattern", "num_attention_heads", "num_query_groups", "vocab_size"),
+    *("ffn_hidden_size", "num_moe_experts", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size"),
+    *("moe_latent_size", "mamba_num_heads", "mamba_head_dim", "mamba_state_dim", "mamba_num_groups"),
+)
+"""Fields of Megatron-Bridge's model config that decide the shapes of the weights and their number."""
+
+
+def model_config(hf_model: str) -> dict[str, Any] | None:
+    """The config.json of `recipe.hf_model` where it is a folder; None for an id, whose config may need a network."""
+    file = Path(hf_model) / "config.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+def check_vocabulary(data: PreparedData, model_vocab_size: int, model: str) -> None:
+    """Refuse data whose token ids are not this model's.
+
+    Raises:
+        UserError: more ids than the model has embeddings, or so few that it was made with another tokenizer.
+    """
+    vocab_size = data.metadata.get("vocab_size")
+    if vocab_size is None or 0 <= model_vocab_size - vocab_size < LARGEST_PADDING:
+        return
+    tokenizer = data.metadata.get("tokenizer")
+    name = tokenizer.get("model") if isinstance(tokenizer, dict) else tokenizer
+    raise UserError(
+        f"{data.reference} was made with the tokenizer {name} of {vocab_size:,} tokens, but the model {model} has "
+        f"{model_vocab_size:,}.",
+        "Prepare the data with the model's own tokenizer (tokenizer.model), or train the model that it was made for.",
+    )
+
+
+def check_tokenizer(config: SftConfig, data: PreparedData) -> None:
+    """Refuse a tokenizer other than the one the data was prepared with, when one is named.
+
+    Raises:
+        UserError: naming both.
+    """
+    asked, recorded = config.tokenizer.get("tokenizer_model"), data.metadata.get("tokenizer")
+    made_with = recorded.get("model") if isinstance(recorded, dict) else recorded
+    if asked and made_with and not _same_place(asked, made_with):
+        raise UserError(
+            f"tokenizer.tokenizer_model is {asked}, but {data.reference} was made with {made_with}.",
+            "Leave tokenizer.tokenizer_model out, or prepare the data with it.",
+        )
+
+
+def check_padding(config: SftConfig, data: PreparedData) -> None:
+    """Refuse data that context-parallel ranks cannot share, and tell the trainer's padding from the data's.
+
+    Each conversation is cut into 2 * CP equal slices, of which every rank takes two (Transformer Engine's load
+    balancing), so its length must be a multiple of 2 * CP.
+
+    Raises:
+        UserError: naming the multiple that is needed.
+    """
+    ranks = config.model.get("context_parallel_size") or 1
+    padded_to = data.metadata.get("pad_to_multiple") or 1
+    if ranks > 1 and padded_to % (2 * ranks):
+        raise UserError(
+            f"model.context_parallel_size={ranks} needs conversations padded to a multiple of {2 * ranks}, but "
+            f"{data.reference} has pad_to_multiple={padded_to}.",
+            f"Prepare the data with pad_to_multiple={2 * ranks}, or set model.context_parallel_size=1.",
+        )
+    asked = config.dataset.get("pad_seq_to_mult")
+    if asked is not None and padded_to % asked:
+        raise UserError(
+            f"dataset.pad_seq_to_mult is {asked}, but {data.reference} has pad_to_multiple={padded_to}.",
+            "Leave dataset.pad_seq_to_mult out: it follows from the data.",
+        )
+
+
+def check_same_model(model: Any, iteration_dir: Path) -> None:
+    """Refuse a starting checkpoint whose weights have other shapes than the model's.
+
+    Args:
+        model: Megatron-Bridge's config of the model that is going to be built.
+        iteration_dir: the checkpoint's `iter_*` folder.
+
+    Raises:
+        UserError: naming the first setting that differs, with both values.
+    """
+    saved = run_config(iteration_dir).get("model") or {}
+    for name in _ARCHITECTURE:
+        if name not in saved or not hasattr(model, name):
+            continue
+        theirs, ours = _without_stages(saved[name]), _without_stages(getattr(model, name))
+        if theirs != ours:
+            raise UserError(
+                f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, and {ours} here.",
+                "Name the checkpoint of this model, or set recipe.hf_model to the model that it is of.",
+            )
+
+
+def _without_stages(value: Any) -> Any:
+    """A layer pattern without its pipeline separators, which depend on the layout and not on the model."""
+    return value.replace("|", "") if isinstance(value, str) else value
+
+
+def _same_place(one: str, other: str) -> bool:
+    return one == other or Path(one).resolve() == Path(other).resolve()
