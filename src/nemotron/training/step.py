@@ -90,6 +90,7 @@ class TwoStageStep:
             "loss_mask": None if weights is None else (weights > 0).float(),
         }
         if packing is not None:
+            _use_physical_boundaries(packing)
             # Mamba layers build their sequence index from total_tokens; without it state leaks across conversations.
             visible = tokens if tokens is not None else labels
             packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
@@ -163,6 +164,19 @@ class TwoStageStep:
                     report[f"mtp_{depth} loss"] = torch.stack([loss * tokens, tokens])
                     report[f"mtp_{depth} acceptance"] = torch.stack(accepted)
         return trained, tokens.to(torch.int), report
+
+
+def _use_physical_boundaries(packing: dict[str, Any]) -> None:
+    """Where conversations are padded, let them end where their padding does.
+
+    Megatron-Bridge's collator then gives two sets of boundaries, and Megatron-Core's MTP rolls by the wrong one:
+    `cu_seqlens_q`, which leaves out the padding (and a last `<|im_end|>`, taken for padding), so that it cuts every
+    later conversation in the wrong place (_roll_tensor_packed_seq in core/transformer/multi_token_prediction.py).
+    Padding at the end of a conversation changes nothing before it: all layers are causal, and its loss mask is 0.
+    """
+    for name in ("cu_seqlens_q", "cu_seqlens_kv"):
+        if packing.get(f"{name}_padded") is not None:
+            packing[name] = packing[f"{name}_padded"]
 
 
 def _with_sample_weights(batch: Batch) -> Batch:

@@ -29,6 +29,8 @@ TURNS: list[list[tuple[int, ...]]] = [
     [(6, 150)],
 ]
 PACK_SIZE = 192
+PAD_MULTIPLE = 8
+"""What context parallelism over four ranks asks of every conversation."""
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,25 @@ class Conversation:
 class Batch:
     """A global batch: packs of conversations, each padded to `pack_size` tokens."""
 
-    name: str
     packs: list[list[Conversation]]
     pack_size: int
+    pad_to_multiple: int = 1
+    """Of the positions of each conversation."""
 
 
 def make_batches() -> dict[str, Batch]:
-    """The batches by name: the same conversations in 8, 4, 2 and 1 packs, and two packs of which one trains nothing."""
+    """The batches by name: the same conversations in 8, 4, 2 and 1 packs; two packs of which one trains nothing; and 8
+    packs in which every conversation is padded."""
     random = torch.Generator().manual_seed(20)
     eighths = [[_conversation(turns, random) for turns in pack] for pack in TURNS]
-    batches = {"half": Batch("half", [eighths[0], eighths[5]], PACK_SIZE)}
+    batches = {
+        "half": Batch([eighths[0], eighths[5]], PACK_SIZE),
+        "padded": Batch([[_padded(c) for c in pack] for pack in eighths], PACK_SIZE + 32, PAD_MULTIPLE),
+    }
     for count in (8, 4, 2, 1):
         joined = 8 // count
         packs = [list(chain(*eighths[start : start + joined])) for start in range(0, 8, joined)]
-        batches[str(count)] = Batch(str(count), packs, PACK_SIZE * joined)
+        batches[str(count)] = Batch(packs, PACK_SIZE * joined)
     return batches
 
 
@@ -70,6 +77,12 @@ def _conversation(turns: Sequence[int], random: torch.Generator) -> Conversation
         if answer:
             ids[-1] = EOS
     return Conversation(ids, supervised)
+
+
+def _padded(conversation: Conversation) -> Conversation:
+    """The conversation with padding behind it, so that the positions it fills are a multiple of PAD_MULTIPLE."""
+    padding = -(len(conversation.ids) - 1) % PAD_MULTIPLE
+    return Conversation(conversation.ids + [EOS] * padding, conversation.supervised + [False] * padding)
 
 
 def write_parquet(batch: Batch, folder: Path) -> Path:

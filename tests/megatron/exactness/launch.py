@@ -53,7 +53,7 @@ def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
             pid = os.fork()
             if pid == 0:
                 _become_rank(environment, place / f"rank{rank}.log")
-                _exit_after(train, layout, folder / "data" / layout.batch, len(batch.packs), batch.pack_size, place)
+                _exit_after(train, layout, batch, folder / "data" / layout.batch, place)
             ranks.append(pid)
         _wait_for(ranks, layout, place)
         print(f"{layout.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)

@@ -38,6 +38,7 @@ LAYOUTS = [
     Layout("DP 4, 2 micro-batches each", "", 4, "8"),
     Layout("DP 4, 1 micro-batch each", "", 4, "4"),
     Layout("DP 2, one rank without targets", "its weights are all zero; it still takes part", 2, "half"),
+    Layout("1 rank, padded conversations", "as context parallelism needs them", 1, "padded"),
     Layout("TP 2 + sequence parallel", "weights divided, and positions between the layers", 2, "8", TENSOR),
     Layout("PP 2", "the loss exists on the last stage only; MTP needs the embedding there", 2, "8", PIPELINE),
     Layout("EP 2", "experts divided among two data-parallel ranks", 2, "8", EXPERT),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tests.megatron.exactness.batches import Batch
 from tests.megatron.exactness.layouts import Layout
 from tests.megatron.exactness.shards import gradients_in_place_of_weights, shards_of
 from tests.megatron.exactness.weights import make_weight
@@ -31,11 +32,11 @@ SETTINGS = (
 )
 
 
-def train(layout: Layout, prepared: Path, packs: int, pack_size: int, folder: Path) -> None:
+def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     """Run two steps of a layout as one of its ranks; RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which.
 
     Args:
-        prepared: folder with the batch as a `train` split of `packs` packs of `pack_size` tokens.
+        prepared: folder with the batch as a `train` split.
         folder: of the layout; this rank's records go to rank<n>.pt.
     """
     from nemotron.config import load_config
@@ -48,11 +49,15 @@ def train(layout: Layout, prepared: Path, packs: int, pack_size: int, folder: Pa
         *SETTINGS,
         *layout.overrides,
         f"run.output_dir={folder}",
-        f"train.global_batch_size={packs}",
+        f"train.global_batch_size={len(batch.packs)}",
     ]
     loaded = load_config("tiny", overrides, schema=SftConfig)
-    metadata = {"pack_size": pack_size, "tokenizer": {"model": str(TOKENIZER)}}
-    data = PreparedData(prepared, {"train": packs}, metadata, "exactness")
+    metadata = {
+        "pack_size": batch.pack_size,
+        "pad_to_multiple": batch.pad_to_multiple,
+        "tokenizer": {"model": str(TOKENIZER)},
+    }
+    data = PreparedData(prepared, {"train": len(batch.packs)}, metadata, "exactness")
     plan = make_plan(loaded.config, data)
     with cpu.backend():
         from megatron.bridge.training.finetune import finetune
