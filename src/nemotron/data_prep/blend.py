@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import orjson
 
+from nemotron.data_prep.config import RowFormat
 from nemotron.data_prep.splits import SPLITS
 from nemotron.errors import UserError, did_you_mean
 
@@ -23,11 +24,18 @@ class Dataset:
 
     name: str
     path: str
-    """A file, a folder or a glob; relative to the blend file."""
+    """A file, a folder or a glob, relative to the blend file; s3:// and gs:// likewise; or hf://org/name[@revision]."""
+    subset: str | None = None
+    """Of a dataset on the hub. None: its default or only one."""
+    split: str | None = None
+    """Of a dataset on the hub. None: `train` where there is one, otherwise all."""
     weight: float | None = None
     """Share of the conversations in the mix, relative to the other weights. None: everything there is."""
+    repeat: bool = False
+    """Conversations may be used more than once to reach that share."""
     filter: str | None = None
     """Overrides the config's used_in_filter."""
+    format: RowFormat | None = None
     messages_field: str | None = None
     tools_field: str | None = None
     recursive: bool = False
@@ -81,21 +89,46 @@ def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
 def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> Dataset:
     if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
         raise UserError(f"{blend_path}: {where} has no path.", 'Each dataset needs at least "path".')
-    for key in entry:
+    for key, value in entry.items():
         if key not in KEYS:
             hint = did_you_mean(key, KEYS) or f"Known keys: {', '.join(KEYS)}."
             raise UserError(f'{blend_path}: {where} has the unknown key "{key}".', hint)
-    weight = entry.get("weight")
-    if weight is not None and (isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0):
-        raise UserError(
-            f"{blend_path}: {where} has the weight {weight!r}.",
-            "A weight is a number above 0; leave a dataset out by removing its entry.",
-        )
-    path = entry["path"]
-    local = path if "://" in path else str(blend_path.parent / Path(path).expanduser())
-    stem = Path(path.rstrip("/")).name.split(".")[0]
-    given = {**entry, "path": local, "name": _folder_name(str(entry.get("name") or stem)), "goes_to": goes_to}
-    return Dataset(**given)
+        _check_value(blend_path, where, key, value)
+    given = {key: value for key, value in entry.items() if value is not None}
+    given["path"] = _absolute(blend_path, entry["path"])
+    given["name"] = _folder_name(given.get("name") or _default_name(given))
+    return Dataset(**given, goes_to=goes_to)
+
+
+def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
+    """Refuse a value of the wrong kind; null is no value."""
+    if value is None:
+        return
+    if key == "weight":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise UserError(
+                f"{blend_path}: {where} has the weight {value!r}.",
+                "A weight is a number above 0; leave a dataset out by removing its entry.",
+            )
+    elif key in ("recursive", "repeat"):
+        if not isinstance(value, bool):
+            raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "Write true or false.")
+    elif not isinstance(value, str) or not value.strip():
+        raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "It must be text.")
+    elif key == "format" and value not in get_args(RowFormat):
+        known = get_args(RowFormat)
+        hint = did_you_mean(value, known) or f"Known formats: {', '.join(known)}."
+        raise UserError(f'{blend_path}: {where} has the unknown format "{value}".', hint)
+
+
+def _absolute(blend_path: Path, path: str) -> str:
+    return path if "://" in path else str(blend_path.parent / Path(path).expanduser())
+
+
+def _default_name(entry: dict[str, Any]) -> str:
+    """The file's name without suffixes; of a dataset on the hub its name, subset and split."""
+    stem = Path(entry["path"].rstrip("/")).name.split(".")[0]
+    return "-".join(part for part in (stem, entry.get("subset"), entry.get("split")) if part)
 
 
 def _folder_name(name: str) -> str:
@@ -118,16 +151,56 @@ def _check(path: Path, datasets: Sequence[Dataset]) -> None:
         )
 
 
-def mix_counts(available: Sequence[int], weights: Sequence[float | None]) -> list[int]:
-    """How many conversations of each dataset the largest mix without repeats takes.
+def mix_counts(
+    available: Sequence[int],
+    weights: Sequence[float | None],
+    *,
+    repeats: Sequence[bool] | None = None,
+    samples: int | None = None,
+) -> list[int]:
+    """How many conversations of each dataset the mix takes; more than there are where `repeats` allows it.
 
-    Without weights that is everything. With weights the dataset that runs out first limits the others, so that the
-    shares are as asked to within one conversation. Datasets that have nothing to give do not count.
+    Without `samples` it is the largest mix that repeats nothing but what may repeat. Without weights that is
+    everything. With weights the dataset that runs out first limits the others, so that the shares are as asked to
+    within one conversation; datasets that may repeat do not limit, unless all may: then each is used at least once.
+
+    With `samples` it is as many as that in all, split by weight, or by size when there are no weights. Datasets that
+    have nothing to give do not count.
+
+    Raises UnreachableMix when `samples` needs more of a dataset than there is.
     """
-    if any(weight is None for weight in weights):
-        return list(available)
-    shares = np.array([weight if count else 0.0 for weight, count in zip(weights, available, strict=True)], float)
-    if not shares.any():
-        return [0] * len(available)
-    largest = min(count / share for count, share in zip(available, shares, strict=True) if share)
-    return [int(np.floor(share * largest + 1e-9)) for share in shares]
+    may_repeat = np.array(repeats if repeats is not None else [False] * len(available))
+    counts = np.array(available, np.int64)
+    weighted = all(weight is not None for weight in weights)
+    if not counts.any() or (samples is None and not weighted):
+        return counts.tolist()
+    shares = np.array(weights, float) * (counts > 0) if weighted else counts.astype(float)
+    present = np.flatnonzero(shares)
+    if samples is None:
+        sizes = counts[present] / shares[present]
+        limiting = sizes[~may_repeat[present]]
+        largest = limiting.min() if len(limiting) else sizes.max()
+        return np.floor(shares * largest + 1e-9).astype(np.int64).tolist()
+    asked = _apportion(shares / shares.sum(), samples)
+    for number in present:
+        if asked[number] > counts[number] and not may_repeat[number]:
+            reachable = counts[present][~may_repeat[present]] / shares[present][~may_repeat[present]]
+            raise UnreachableMix(int(number), int(asked[number]), int(reachable.min() * shares.sum() + 1e-9))
+    return asked.tolist()
+
+
+class UnreachableMix(Exception):
+    """A mix needs `asked` conversations of dataset `number`, which has fewer; `most` samples in all can be had."""
+
+    def __init__(self, number: int, asked: int, most: int) -> None:
+        super().__init__(f"dataset {number}: {asked} asked, {most} samples can be had")
+        self.number, self.asked, self.most = number, asked, most
+
+
+def _apportion(shares: np.ndarray, total: int) -> np.ndarray:
+    """`total` things in these shares: each rounded down, and what is left to those with the largest remainders."""
+    exact = shares * total
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    by_remainder = np.argsort(counts - exact, kind="stable")
+    counts[by_remainder[: total - counts.sum()]] += 1
+    return counts

@@ -5,6 +5,7 @@ from typing import Literal
 
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
 OverlongPolicy = Literal["split_turns", "truncate", "drop"]
+RowFormat = Literal["auto", "openai", "sharegpt", "prompt_completion"]
 EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
@@ -29,11 +30,21 @@ class PrepRunConfig:
 
 
 @dataclass
+class BlendConfig:
+    """What to make of the blend."""
+
+    samples: int | None = None
+    """Conversations in the mix (of the training split, when the blend lists its splits); by default as many as there
+    are in the asked shares without repeating any."""
+
+
+@dataclass
 class DataPrepConfig:
     """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
 
     blend_path: str = ""
     """The blend file: which datasets, in which shares. Paths inside are relative to it."""
+    blend: BlendConfig = field(default_factory=BlendConfig)
     output_dir: str = "output/data"
     config_name: str = "default"
     """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""
@@ -45,6 +56,8 @@ class DataPrepConfig:
     change what is written."""
     chat_template: str = "nemotron3"
     """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
+    format: RowFormat = "auto"
+    """How rows hold their conversations: told from the fields of each row, or the same for all."""
     messages_field: str = "messages"
     tools_field: str = "tools"
     used_in_filter: str | None = None

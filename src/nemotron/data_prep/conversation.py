@@ -18,6 +18,9 @@ from typing import Any, NoReturn
 
 import orjson
 
+from nemotron.data_prep.config import RowFormat
+from nemotron.data_prep.row_formats import to_messages
+
 Message = dict[str, Any]
 Tool = dict[str, Any]
 
@@ -69,19 +72,26 @@ class Conversation:
     tools: list[Tool] | None = None
 
 
-def parse_row(row: object, messages_field: str = "messages", tools_field: str = "tools") -> Conversation:
+def parse_row(
+    row: object,
+    messages_field: str = "messages",
+    tools_field: str = "tools",
+    format: RowFormat = "auto",
+    exact: Callable[[], Any] | None = None,
+) -> Conversation:
     """The normalised conversation of one decoded JSON row.
 
-    `messages_field` and `tools_field` name the row's fields. Another row format (ShareGPT, prompt/completion) would
-    be turned into OpenAI messages here, before anything below looks at them.
+    `messages_field` and `tools_field` name the row's fields, `format` how they hold a conversation. `exact` decodes
+    the row again without rounding integers beyond 64 bits, as fast decoders do; it is called only where one may be.
 
     Raises RowError when the row cannot be trained on.
     """
     if not isinstance(row, dict):
         raise RowError(DropReason.NOT_AN_OBJECT, f"the row is {_kind(row)}")
-    raw = row.get(messages_field)
+    raw = to_messages(row, format, messages_field)
     if not isinstance(raw, list) or not raw:
-        found = f"is {_kind(raw)}" if messages_field in row else f"is missing; the row has {_quoted(row)}"
+        is_there = messages_field in row
+        found = f"is {_kind(row[messages_field])}" if is_there else f"is missing; the row has {_quoted(row)}"
         raise RowError(DropReason.NO_MESSAGES, f'"{messages_field}" {found}')
     messages = [_message(message, position) for position, message in enumerate(raw)]
     assistants = [message for message in messages if message["role"] == "assistant"]
@@ -90,12 +100,32 @@ def parse_row(row: object, messages_field: str = "messages", tools_field: str = 
         raise RowError(DropReason.NO_ASSISTANT_TURN, f"the roles are {_quoted(roles)}")
     if not any(is_trained(message) for message in assistants):
         raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(assistants)} assistant messages are context only")
-    return Conversation(messages, _tools(row.get(tools_field), tools_field))
+    conversation = Conversation(messages, _tools(row.get(tools_field), tools_field))
+    if exact is not None and _may_hold_rounded_integer(conversation):
+        try:
+            row = exact()
+        except (ValueError, RecursionError) as error:
+            raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"a number would lose digits: {error}") from None
+        return parse_row(row, messages_field, tools_field, format)
+    return conversation
 
 
 def is_trained(message: Message) -> bool:
     """Whether a normalised message is an assistant's to learn from, rather than context only."""
     return message["role"] == "assistant" and "train" not in message
+
+
+def _may_hold_rounded_integer(conversation: Conversation) -> bool:
+    """Whether a number in the tools or in the arguments of a call may have been an integer beyond 64 bits."""
+    calls = [message["tool_calls"] for message in conversation.messages if "tool_calls" in message]
+    left: list[Any] = [conversation.tools, calls] if conversation.tools or calls else []
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list):
+            left.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, float) and abs(value) >= 2**63:
+            return True
+    return False
 
 
 def content_hash(conversation: Conversation) -> bytes:
@@ -152,6 +182,8 @@ def _add_assistant_fields(message: Message, raw: Message, where: str) -> None:
     calls = raw.get("tool_calls")
     if calls is None and raw.get("function_call") is not None:  # OpenAI's form before tool_calls
         calls = [raw["function_call"]]
+    if isinstance(calls, str):
+        calls = _calls_as_text(calls, where)
     if calls is not None and not isinstance(calls, list):
         raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: tool_calls is {_kind(calls)}")
     if calls:
@@ -189,6 +221,16 @@ def _wants_training(raw: Message, where: str) -> bool:
     if weight is not None and (not isinstance(weight, int | float) or weight not in (0, 1)):
         raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where}: weight is {json.dumps(weight, default=str)[:40]}")
     return train is not False and weight != 0
+
+
+def _calls_as_text(text: str, where: str) -> object:
+    """Calls as JSON text: how ShareGPT writes one, and Parquet any."""
+
+    def refuse(problem: str) -> NoReturn:
+        raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: the tool calls {problem}")
+
+    calls = _decode(text, refuse)
+    return [calls] if isinstance(calls, dict) else calls
 
 
 def _tool_call(raw: object, where: str) -> dict[str, Any]:
@@ -237,8 +279,12 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
+def _finite(number: str) -> float:
+    return float(number) if abs(float(number)) < float("inf") else _refuse_constant(number)
+
+
 # The standard decoder rather than orjson: it keeps integers beyond 64 bits, which are rendered digit by digit.
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _decode(text: str, refuse: Callable[[str], NoReturn]) -> object:

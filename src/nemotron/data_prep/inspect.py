@@ -14,6 +14,7 @@ from nemotron.data_prep.blend import Dataset
 from nemotron.data_prep.chunks import Chunk, sequences
 from nemotron.data_prep.conversation import DropReason, RowError, parse_row
 from nemotron.data_prep.mask import loss_mask
+from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.template import RenderOptions, Template
 from nemotron.errors import UserError, did_you_mean
@@ -31,11 +32,10 @@ def inspect_file(
     path: str | Path,
     template: Template,
     tokenizer: ChunkTokenizer | None = None,
-    messages_field: str = "messages",
-    tools_field: str = "tools",
+    fields: Fields = Fields(),  # noqa: B008 (a tuple)
     **options: Unpack[RenderOptions],
 ) -> Iterator[dict[str, Any]]:
-    """One object per row of a file (JSONL, also compressed, a JSON array, or Parquet), in order; blank lines are none.
+    """One object per row of an input, in order; blank lines are none. It may be whatever a blend takes, remote too.
 
         {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "sequences": [[chunk, ...], ...]}
 
@@ -44,22 +44,25 @@ def inspect_file(
 
     Raises UserError when there is no such file or it cannot be read.
     """
-    path = Path(path).expanduser()
+    if "://" not in str(path):
+        path = Path(path).expanduser()
+        _ensure_file(path)
+    return (_inspect_row(line, row, template, tokenizer, fields, options) for line, row in _rows(str(path)))
+
+
+def _ensure_file(path: Path) -> None:
     if not path.is_file():
         siblings = [str(other) for other in path.parent.glob("*") if other.is_file()]
         problem = "is not a file" if path.exists() else "does not exist"
         raise UserError(
             f"{path} {problem}.", did_you_mean(str(path), siblings) or "Give the path of a file of chat data."
         )
-    return (
-        _inspect_row(line, row, template, tokenizer, messages_field, tools_field, options) for line, row in _rows(path)
-    )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The rows of a file with their line numbers, from 1."""
+def _rows(path: str) -> Iterator[tuple[int, Row]]:
+    """The rows with their line numbers, from 1; in a folder or dataset, from one file to the next."""
     line = 0
-    for file in find_files(Dataset(path.name, str(path))):
+    for file in find_files(Dataset(path, path)):
         for part in cut(file):
             for row in read_rows(part):
                 line += 1
@@ -72,14 +75,13 @@ def _inspect_row(
     row: Row,
     template: Template,
     tokenizer: ChunkTokenizer | None,
-    messages_field: str,
-    tools_field: str,
+    fields: Fields,
     options: RenderOptions,
 ) -> dict[str, Any]:
     try:
         if row.error is not None:
             raise RowError(DropReason.BAD_JSON, row.error)
-        rendered = sequences(parse_row(row.value, messages_field, tools_field), template, **options)
+        rendered = sequences(parse_row(row.value, *fields, exact=row.exact), template, **options)
     except RowError as error:
         return {"line": line, "outcome": "dropped", "reason": error.reason.value, "sequences": []}
     shown = [_describe(chunks, tokenizer) for chunks in rendered]

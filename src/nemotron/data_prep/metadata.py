@@ -29,7 +29,9 @@ class DatasetStats:
     bytes: int
     rows: int
     kept: int
-    """Conversations in the output."""
+    """Conversations in the output, each counted once."""
+    repeated: int
+    """Further uses of them, where the blend repeats."""
     dropped: dict[str, int]
     """Rows that are not, by reason."""
     duplicates: int
@@ -43,9 +45,9 @@ class DatasetStats:
     supervised_tokens: int
     """Tokens the trainer learns to predict."""
     conversation_share: float
-    """Share of all kept conversations."""
+    """Share of all conversations in the output, as often as they are used."""
     supervised_share: float
-    """Share of all supervised tokens."""
+    """Share of all supervised tokens, likewise."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Metadata:
 
     @property
     def conversations(self) -> int:
-        return sum(dataset.kept for dataset in self.datasets)
+        return sum(dataset.kept + dataset.repeated for dataset in self.datasets)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the totals."""
@@ -148,8 +150,8 @@ def collect_metadata(
     Raises RuntimeError when a row is not accounted for: that would be a fault of this program, and the output must
     not be called done.
     """
-    kept_sequence = selection.kept[corpus.conversation] & (cut.length > 0)
-    lengths = cut.length[kept_sequence]
+    copies = selection.copies[corpus.conversation] * (cut.length > 0)
+    lengths = np.repeat(cut.length, copies)
     return Metadata(
         run_hash=plan.run_hash,
         config_name=plan.config.config_name,
@@ -166,9 +168,9 @@ def collect_metadata(
         },
         chat_template={"name": plan.template.name, "digest": plan.template.digest},
         blend=str(plan.blend.path),
-        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, kept_sequence),
+        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, copies),
         splits=[
-            _split_stats(plan, number, corpus, cut, selection, kept_sequence, made)
+            _split_stats(plan, number, corpus, cut, selection, copies, made)
             for number, made in enumerate(shards)
             if made
         ],
@@ -199,17 +201,18 @@ def _dataset_stats(
     receipts: Sequence[Sequence[PartReceipt]],
     cut: Cut,
     selection: Selection,
-    kept_sequence: np.ndarray,
+    copies: np.ndarray,
 ) -> list[DatasetStats]:
     count = len(plan.datasets)
     kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
     duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
     truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)
     masked = np.bincount(corpus.dataset[selection.kept], corpus.masked_count[selection.kept], count)
-    dataset_of_sequence = corpus.dataset[corpus.conversation][kept_sequence]
-    sequences = np.bincount(dataset_of_sequence, minlength=count)
-    tokens = np.bincount(dataset_of_sequence, cut.length[kept_sequence], count)
-    supervised = np.bincount(dataset_of_sequence, cut.targets[kept_sequence], count)
+    used = np.bincount(corpus.dataset, selection.copies, count)
+    dataset_of_sequence = corpus.dataset[corpus.conversation]
+    sequences = np.bincount(dataset_of_sequence, copies, count)
+    tokens = np.bincount(dataset_of_sequence, copies * cut.length, count)
+    supervised = np.bincount(dataset_of_sequence, copies * cut.targets, count)
     stats = []
     for number, planned in enumerate(plan.datasets):
         dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
@@ -227,6 +230,7 @@ def _dataset_stats(
                 bytes=planned.bytes,
                 rows=rows,
                 kept=int(kept[number]),
+                repeated=int(used[number] - kept[number]),
                 dropped=dropped,
                 duplicates=int(duplicates[number]),
                 truncated=int(truncated[number]),
@@ -234,7 +238,7 @@ def _dataset_stats(
                 sequences=int(sequences[number]),
                 tokens=int(tokens[number]),
                 supervised_tokens=int(supervised[number]),
-                conversation_share=float(kept[number] / kept.sum()),
+                conversation_share=float(used[number] / used.sum()),
                 supervised_share=float(supervised[number] / supervised.sum()),
             )
         )
@@ -266,19 +270,20 @@ def _split_stats(
     corpus: Corpus,
     cut: Cut,
     selection: Selection,
-    kept_sequence: np.ndarray,
+    copies: np.ndarray,
     shards: Sequence[ShardReceipt],
 ) -> SplitStats:
-    in_split = kept_sequence & (selection.split[corpus.conversation] == number)
+    in_split = selection.split == number
+    copies = copies * in_split[corpus.conversation]
     packs, tokens = sum(shard.packs for shard in shards), sum(shard.tokens for shard in shards)
     return SplitStats(
         name=SPLITS[number],
         path=f"splits/{SPLITS[number]}",
-        conversations=int((selection.kept & (selection.split == number)).sum()),
-        sequences=int(in_split.sum()),
+        conversations=int(selection.copies[in_split].sum()),
+        sequences=int(copies.sum()),
         packs=packs,
         tokens=tokens,
-        supervised_tokens=int(cut.targets[in_split].sum()),
+        supervised_tokens=int((copies * cut.targets).sum()),
         fill=tokens / (packs * plan.config.pack_size),
         shards=list(shards),
     )

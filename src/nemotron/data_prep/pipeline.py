@@ -207,6 +207,7 @@ def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:
         sample=config.sample,
         sample_seed=config.sample_seed,
         seed=config.seed,
+        samples=config.blend.samples,
     )
     if not selection.kept.any():
         codes, counts = np.unique(selection.outcome, return_counts=True)
@@ -243,8 +244,9 @@ def _pack(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, progress: 
 def _shard_works(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, split: int) -> list[ShardWork]:
     """Pack one split and deal its packs out to shards."""
     config, name = plan.config, SPLITS[split]
-    in_split = selection.kept & (selection.split == split)
-    members = np.flatnonzero(in_split[corpus.conversation] & (cut.length > 0))
+    copies = np.where(selection.split == split, selection.copies, 0)[corpus.conversation] * (cut.length > 0)
+    # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
+    members = np.concatenate([np.flatnonzero(copies > done) for done in range(max(1, copies.max()))])
     lengths = padded_length(cut.length[members], config.pad_to_multiple)
     packs = pack(lengths, config.pack_size, config.algorithm, config.seed)
     works = []

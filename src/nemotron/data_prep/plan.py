@@ -17,6 +17,7 @@ from nemotron.data_prep.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.encoders import EncoderChoice, choose_encoder
 from nemotron.data_prep.engine import default_workers
+from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.shards import longest_sequence
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.template import Template, load_template
@@ -106,8 +107,7 @@ class Plan:
         return TokenizeWork(
             part,
             planned.output(part),
-            dataset.messages_field or config.messages_field,
-            dataset.tools_field or config.tools_field,
+            _fields(dataset, config),
             config.used_in_field,
             dataset.filter or config.used_in_filter,
             _candidates(config),
@@ -196,6 +196,8 @@ def _check(config: DataPrepConfig) -> None:
             f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
             "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
         )
+    if config.blend.samples is not None and config.blend.samples < 1:
+        raise UserError(f"blend.samples is {config.blend.samples}.", "It must be at least 1.")
     if not config.blend_path:
         raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")
 
@@ -211,8 +213,7 @@ def _plan_dataset(
     """Name the folder of each file's tokens after what decides them; the sample too, where only that is tokenized."""
     settings = [
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
-        dataset.messages_field or config.messages_field, dataset.tools_field or config.tools_field,
-        config.used_in_field, dataset.filter or config.used_in_filter,
+        *_fields(dataset, config), config.used_in_field, dataset.filter or config.used_in_filter,
         [config.sample, config.sample_seed] if config.sample is not None else None,
     ]  # fmt: skip
     planned = []
@@ -245,6 +246,15 @@ def _strings(value: Any) -> Iterator[str]:
             left.extend(value.values() if isinstance(value, dict) else value)
 
 
+def _fields(dataset: Dataset, config: DataPrepConfig) -> Fields:
+    """Where the rows of a dataset hold their conversations: the blend's word goes before the config's."""
+    return Fields(
+        dataset.messages_field or config.messages_field,
+        dataset.tools_field or config.tools_field,
+        dataset.format or config.format,
+    )
+
+
 def _candidates(config: DataPrepConfig) -> int | None:
     return None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
 
@@ -262,12 +272,13 @@ def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> s
         [
             d.dataset.name,
             d.dataset.weight,
+            d.dataset.repeat,
             d.dataset.goes_to,
             [[Path(f.file.path).name, f.folder.name] for f in d.files],
         ]
         for d in datasets
     ]
-    return _hash([FORMAT_VERSION, settings, inputs])
+    return _hash([FORMAT_VERSION, settings, config.blend.samples, inputs])
 
 
 def _hash(value: Any) -> str:

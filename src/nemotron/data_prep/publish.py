@@ -52,8 +52,19 @@ def _link_tokens(plan: Plan) -> None:
 
 
 def _megatron_blend(plan: Plan, metadata: Metadata) -> dict[str, list[Any]]:
-    """Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs."""
-    return {
+    """Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs.
+
+    Beside them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
+    """
+    shares = [
+        {
+            "name": dataset.name, "split": dataset.goes_to, "weight": dataset.weight,
+            "conversations": dataset.kept + dataset.repeated, "conversation_share": dataset.conversation_share,
+            "supervised_tokens": dataset.supervised_tokens, "supervised_share": dataset.supervised_share,
+        }
+        for dataset in metadata.datasets
+    ]  # fmt: skip
+    per_split: dict[str, list[Any]] = {
         split.name: [
             entry
             for shard in split.shards
@@ -61,6 +72,7 @@ def _megatron_blend(plan: Plan, metadata: Metadata) -> dict[str, list[Any]]:
         ]
         for split in metadata.splits
     }
+    return {**per_split, "datasets": shares}
 
 
 def _facts(plan: Plan, metadata: Metadata) -> dict[str, Any]:

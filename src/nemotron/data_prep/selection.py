@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nemotron.data_prep.blend import Dataset, mix_counts
+from nemotron.data_prep.blend import Dataset, UnreachableMix, mix_counts
 from nemotron.data_prep.corpus import Corpus
 from nemotron.data_prep.outcomes import LeftOut
 from nemotron.data_prep.overlong import Cut
 from nemotron.data_prep.splits import SPLITS, assign_splits
+from nemotron.errors import UserError
 
 OUTCOMES: tuple[LeftOut | None, ...] = (
     None, LeftOut.OVERLONG, LeftOut.DUPLICATE, LeftOut.IN_ANOTHER_SPLIT, LeftOut.NOT_SAMPLED, LeftOut.BLEND_WEIGHT,
@@ -27,6 +28,8 @@ class Selection:
     """int8 [conversations]: index into SPLITS; meaningful where kept."""
     duplicates: np.ndarray
     """bool [conversations]: an earlier conversation is identical, whether or not it was dropped for that."""
+    copies: np.ndarray
+    """int64 [conversations]: how often it is used; 0 where it is not kept, beyond 1 only where the blend repeats."""
 
     @property
     def kept(self) -> np.ndarray:
@@ -56,8 +59,13 @@ def select(
     sample: int | None,
     sample_seed: int,
     seed: int,
+    samples: int | None = None,
 ) -> Selection:
-    """Decide, in this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split."""
+    """Decide, in this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split.
+
+    `samples` is the size of the mix (see blend.mix_counts). Raises UserError when that needs more of a dataset than
+    there is.
+    """
     count = len(corpus.line)
     outcome = np.zeros(count, np.int8)
     any_sequence_left = np.bincount(corpus.conversation, weights=cut.length, minlength=count) > 0
@@ -75,17 +83,19 @@ def select(
         _, first = np.unique(same_as[kept], return_index=True)
         outcome[np.delete(kept, first)] = OUTCOMES.index(LeftOut.DUPLICATE)
 
+    copies = np.ones(count, np.int64)
     if sample is not None:
         rank = sampling_rank(corpus.hash[:, 0], sample_seed)
         for number in range(len(datasets)):
             _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
     else:
-        _apply_weights(outcome, corpus, datasets, seed)
+        _apply_weights(outcome, copies, corpus, datasets, seed, samples)
+    copies[outcome != 0] = 0
 
     split = goes_to if goes_to is not None else np.zeros(count, np.int8)
     if goes_to is None:
         split[outcome == 0] = assign_splits(corpus.hash[outcome == 0, 0], ratios)
-    return Selection(outcome, split, duplicates)
+    return Selection(outcome, split, duplicates, copies)
 
 
 def _first_alike(hashes: np.ndarray) -> np.ndarray:
@@ -111,19 +121,44 @@ def _highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
     return highest[same_as]
 
 
-def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> None:
-    """Of the conversations `among` that are still kept, keep the `count` that rank first."""
+def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> np.ndarray:
+    """Of the conversations `among` that are still kept, keep the `count` that rank first. Returns them by rank."""
     kept = np.flatnonzero((outcome == 0) & among)
     by_rank = kept[np.argsort(rank[kept], kind="stable")]
     outcome[by_rank[count:]] = OUTCOMES.index(reason)
+    return by_rank[:count]
 
 
-def _apply_weights(outcome: np.ndarray, corpus: Corpus, datasets: Sequence[Dataset], seed: int) -> None:
+def _apply_weights(
+    outcome: np.ndarray,
+    copies: np.ndarray,
+    corpus: Corpus,
+    datasets: Sequence[Dataset],
+    seed: int,
+    samples: int | None,
+) -> None:
     """Bring the datasets to their shares of the blend; those listed for one split share that split."""
     rank = sampling_rank(corpus.hash[:, 0], seed)
     for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
         members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
-        available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members]
-        counts = mix_counts(available.tolist(), [datasets[number].weight for number in members])
+        available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members].tolist()
+        of_mix = [datasets[number] for number in members]
+        counts = _mix(of_mix, available, samples if goes_to in (None, "train") else None)
         for number, count in zip(members, counts, strict=True):
-            _keep_first(outcome, corpus.dataset == number, count, rank, LeftOut.BLEND_WEIGHT)
+            used = _keep_first(outcome, corpus.dataset == number, count, rank, LeftOut.BLEND_WEIGHT)
+            if count > len(used):
+                copies[used] = count // len(used)
+                copies[used[: count % len(used)]] += 1
+
+
+def _mix(datasets: Sequence[Dataset], available: Sequence[int], samples: int | None) -> list[int]:
+    weights, repeats = [dataset.weight for dataset in datasets], [dataset.repeat for dataset in datasets]
+    try:
+        return mix_counts(available, weights, repeats=repeats, samples=samples)
+    except UnreachableMix as error:
+        name = datasets[error.number].name
+        raise UserError(
+            f'blend.samples={samples} needs {error.asked:,} conversations of the dataset "{name}", which has '
+            f"{available[error.number]:,} to give.",
+            f'Let it repeat ("repeat": true in the blend file), or set blend.samples to {error.most:,} at most.',
+        ) from None

@@ -16,6 +16,7 @@ from nemotron.data_prep.conversation import Conversation, DropReason, RowError, 
 from nemotron.data_prep.mask import loss_mask
 from nemotron.data_prep.outcomes import LeftOut
 from nemotron.data_prep.roll import trained_targets
+from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.selection import sampling_rank
 from nemotron.data_prep.sources import Part, read_rows
 from nemotron.data_prep.template import Template
@@ -51,8 +52,7 @@ class TokenizeWork:
     part: Part
     output: Path
     """Path of the tokenized part, without suffix."""
-    messages_field: str
-    tools_field: str
+    fields: Fields
     used_in_field: str
     used_in_filter: str | None
     sample: int | None
@@ -95,7 +95,7 @@ def _candidates(work: TokenizeWork, writer: PartWriter) -> Iterator[Candidate]:
             writer.drop(row.line, LeftOut.FILTERED, f'"{work.used_in_field}" does not name {work.used_in_filter}')
         else:
             try:
-                conversation = parse_row(row.value, work.messages_field, work.tools_field)
+                conversation = parse_row(row.value, *work.fields, exact=row.exact)
                 yield Candidate(row.line, content_hash(conversation), conversation)
             except RowError as error:
                 writer.drop(row.line, error.reason, error.detail)

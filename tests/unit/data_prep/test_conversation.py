@@ -105,7 +105,7 @@ def test_a_message_may_be_context_only(flag: dict):
         ([USER, ASSISTANT], "not_an_object"),
         (None, "not_an_object"),
         ({}, "no_messages"),
-        ({"conversations": [USER, ASSISTANT]}, "no_messages"),
+        ({"chat": [USER, ASSISTANT]}, "no_messages"),
         ({"messages": []}, "no_messages"),
         ({"messages": None}, "no_messages"),
         ({"messages": "hello"}, "no_messages"),

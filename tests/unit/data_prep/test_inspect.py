@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.template import load_template
 from nemotron.errors import UserError
 
@@ -96,7 +97,7 @@ def test_without_a_tokenizer_nothing_is_counted(tmp_path: Path):
 def test_options_reach_the_template_and_fields_may_be_named(tmp_path: Path):
     path = write(tmp_path / "chat.jsonl", {"turns": [HI, HELLO], "functions": [{"name": "now"}]})
 
-    (row,) = inspect_file(path, NEMOTRON3, messages_field="turns", tools_field="functions", low_effort=True)
+    (row,) = inspect_file(path, NEMOTRON3, fields=Fields("turns", "functions"), low_effort=True)
 
     system, user, _ = row["sequences"][0]
     assert "<name>now</name>" in system["text"]

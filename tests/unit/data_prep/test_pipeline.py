@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from nemotron.data_prep import nemotron3, pipeline, sources
+from nemotron.data_prep import nemotron3, pipeline
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
 
@@ -122,7 +123,7 @@ def test_the_bytes_do_not_depend_on_the_workers(
     write_rows("chat.jsonl", many_rows(chat))
     settings = {"train_ratio": 0.9, "valid_ratio": 0.05, "test_ratio": 0.05, "num_shards": 3}
     one = output_bytes(prepare(make_config("chat.jsonl", **settings)))
-    monkeypatch.setattr(sources, "PART_BYTES", 20_000)
+    monkeypatch.setattr(source_rows, "PART_BYTES", 20_000)
     monkeypatch.setattr(pipeline, "_worthwhile", lambda workers, _: workers)
     several = prepare(make_config("chat.jsonl", **settings, workers=2, force=True))
     assert len(several.plan.datasets[0].files[0].parts) > 2
@@ -277,7 +278,8 @@ def test_blend_json_is_what_megatron_reads(
     write_rows("chat.jsonl", many_rows(chat))
     result = prepare(make_config("chat.jsonl", num_shards=2, pack_size=128))
     blend = json.loads((tmp_path / "out" / "blend.json").read_text())
-    assert list(blend) == ["train"]
+    assert list(blend) == ["train", "datasets"]
+    assert [(share["name"], share["conversation_share"]) for share in blend["datasets"]] == [("chat", 1.0)]
     weights, prefixes = blend["train"][0::2], blend["train"][1::2]
     assert [pq.read_metadata(f"{prefix}.parquet").num_rows for prefix in prefixes] == weights
     assert len(weights) == 2

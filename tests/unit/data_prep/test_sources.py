@@ -12,9 +12,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.data_prep import sources
 from nemotron.data_prep.blend import Dataset
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
+from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 
 VALUES = [{"n": 1}, {"n": 2, "text": "zwei\u2028Zeilen"}, {"n": 3}]
@@ -76,7 +76,7 @@ def test_a_file_gives_the_same_lines_however_it_is_cut(
     path = tmp_path_factory.mktemp("cut") / "rows.jsonl"
     path.write_bytes("\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode() + b"\n" * ends)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sources, "PART_BYTES", part_bytes)
+        patch.setattr(source_rows, "PART_BYTES", part_bytes)
         parts = cut(find_files(Dataset("test", str(path)))[0])
     rows = [row for part in parts for row in read_rows(part)]
     assert [row.value for row in rows if not row.is_blank] == lines
@@ -118,9 +118,10 @@ def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
         find_files(Dataset("test", str(tmp_path / "rows.csv")))
 
 
-def test_a_remote_path_is_refused() -> None:
-    with pytest.raises(UserError, match="hf://org/name is not a local path"):
-        find_files(Dataset("test", "hf://org/name"))
+def test_a_path_at_an_unknown_place_is_refused() -> None:
+    with pytest.raises(UserError, match="s4://bucket/x is at no place that can be read") as error:
+        find_files(Dataset("test", "s4://bucket/x"))
+    assert error.value.hint == 'Did you mean "s3://"?'
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.json"])

@@ -1,7 +1,6 @@
 """`nemotron super3 data inspect`: which text of each conversation trains."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ from nemotron.cli import configs, console, options
 
 
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Chat data: a .jsonl file, one conversation per line.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Chat data: a .jsonl file, one conversation per line.")],
     overrides: options.Overrides = None,
     config: options.Config = "tiny",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row, for programs.")] = False,
@@ -31,13 +30,16 @@ def inspect(
     import json
 
     from nemotron.data_prep.inspect import inspect_file
+    from nemotron.data_prep.row_formats import Fields
     from nemotron.data_prep.template import load_template
     from nemotron.data_prep.tokens import load_tokenizer
 
     settings = configs.load_prep(config, overrides or []).config
     tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
-    rows = inspect_file(file, template, tokenizer, settings.messages_field, settings.tools_field)
+    rows = inspect_file(
+        file, template, tokenizer, Fields(settings.messages_field, settings.tools_field, settings.format)
+    )
     outcomes: Counter[str] = Counter()
     for row in rows:
         outcomes[row["reason"] or row["outcome"]] += 1

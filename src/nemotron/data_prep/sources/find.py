@@ -1,0 +1,50 @@
+"""Finding the input files of a dataset."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.sources import hub, local, objects
+from nemotron.data_prep.sources.files import Found, InputFile, compression_of, format_of, may_be_array
+from nemotron.data_prep.sources.opening import open_text
+from nemotron.errors import UserError, did_you_mean
+
+
+def find_files(dataset: Dataset) -> list[InputFile]:
+    """The files of a dataset, sorted by path. Raises UserError when there are none, or one cannot be read."""
+    find = _finder(dataset)
+    try:
+        return [_described(found) for found in find(dataset)]
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f'Dataset "{dataset.name}": cannot read {dataset.path}: {str(error).rstrip(".")}.') from None
+
+
+def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
+    scheme, separator, _ = dataset.path.partition("://")
+    if not separator:
+        if dataset.subset or dataset.split:
+            raise UserError(
+                f'Dataset "{dataset.name}" has a {"subset" if dataset.subset else "split"}, but {dataset.path} is a '
+                "local path.",
+                "Subsets and splits are those of hf:// datasets; elsewhere give the path of the files themselves.",
+            )
+        return local.find_local
+    if f"{scheme}://" == hub.SCHEME:
+        return hub.find_on_hub
+    if f"{scheme}://" in objects.SCHEMES:
+        return objects.find_objects
+    known = [hub.SCHEME, *objects.SCHEMES]
+    hint = did_you_mean(f"{scheme}://", known) or f"Give a local path, or one of {', '.join(known)}."
+    raise UserError(f'Dataset "{dataset.name}": {dataset.path} is at no place that can be read.', hint)
+
+
+def _described(found: Found) -> InputFile:
+    format = format_of(found.path)
+    assert format is not None
+    file = InputFile(*found, format, compression_of(found.path))
+    if not may_be_array(found.path):
+        return file
+    with open_text(file) as content:
+        begins = content.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return replace(file, format="json_array") if begins.startswith(b"[") else file

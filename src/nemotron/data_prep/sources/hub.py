@@ -1,0 +1,154 @@
+"""Inputs on the Hugging Face hub: hf://org/name, at one commit.
+
+The endpoint is HF_ENDPOINT when that is set, the token HF_TOKEN or that of `hf auth login`. Files are read a range at
+a time and not kept: every byte that is needed is transferred once.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.sources.files import Found, format_of, no_data_files
+from nemotron.data_prep.sources.hub_subsets import choose_files, matching
+from nemotron.errors import UserError
+
+SCHEME = "hf://"
+README = "README.md"
+
+
+class HubPath(NamedTuple):
+    """hf://[datasets/]org/name[@revision][/path]"""
+
+    repo: str
+    revision: str | None
+    path: str
+    """A file, a folder or a glob in the repository; empty for all of it."""
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision.replace('/', '%2F')}" if self.revision else ""
+        return f"{SCHEME}datasets/{self.repo}{revision}/{self.path}".rstrip("/")
+
+
+def parse_hub_path(path: str) -> HubPath:
+    """Take a hub path apart. Raises UserError when it is none."""
+    found = re.fullmatch(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?", path.rstrip("/"))
+    if not found:
+        raise UserError(f"{path} is not a dataset on the hub.", "Write hf://org/name, or hf://org/name@revision.")
+    repo, revision, inside = found.groups()
+    return HubPath(repo, revision and revision.replace("%2F", "/"), inside or "")
+
+
+def find_on_hub(dataset: Dataset) -> list[Found]:
+    """The files of a dataset on the hub: of its subset and split, or those its path names.
+
+    The revision is resolved to a commit here, once: what is read later is what was planned. A file is identified by
+    the hash of its content, so that a new commit costs only the files it changed. Raises UserError when the dataset,
+    subset or split does not exist or may not be read, OSError when the hub cannot be reached.
+    """
+    wanted = parse_hub_path(dataset.path)
+    api = _api()
+    with _hub_errors(dataset, wanted):
+        commit = api.dataset_info(wanted.repo, revision=wanted.revision).sha
+        tree = api.list_repo_tree(wanted.repo, recursive=True, revision=commit, repo_type="dataset")
+        files = {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
+    chosen = _choose(dataset, wanted, commit, files)
+    return [_identify(HubPath(wanted.repo, commit, path), files[path]) for path in sorted(chosen)]
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """The bytes `start:end` of a file, in one request. Raises OSError."""
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
+
+    headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
+    try:
+        answer = http_backoff("GET", _download_url(parse_hub_path(url)), headers=headers)
+        hf_raise_for_status(answer)
+    except Exception as error:  # of huggingface_hub or of its HTTP client, which are not all OSErrors
+        raise OSError(_first_line(error)) from error
+    # A server may ignore the range and send everything: 200 rather than 206.
+    return answer.content if answer.status_code == 206 else answer.content[start:end]
+
+
+def _choose(dataset: Dataset, wanted: HubPath, commit: str, files: dict[str, Any]) -> list[str]:
+    """Paths in the repository."""
+    data = [path for path in files if format_of(path)]
+    if not wanted.path:
+        has_readme = README in files
+        readme = _read(HubPath(wanted.repo, commit, README), files[README].size) if has_readme else ""
+        return choose_files(dataset, data, readme)
+    if dataset.subset or dataset.split:
+        raise UserError(
+            f'Dataset "{dataset.name}" has a path inside the repository and a subset or split.',
+            f"Give {SCHEME}{wanted.repo} for a subset or split, or only the path.",
+        )
+    below = data if dataset.recursive else [path for path in data if path.count("/") <= wanted.path.count("/") + 1]
+    chosen = matching(wanted.path, below)
+    if chosen:
+        return chosen
+    if any(path.startswith(f"{wanted.path}/") for path in files):
+        raise no_data_files(dataset)
+    raise UserError(
+        f'Dataset "{dataset.name}": {wanted.repo} has no {wanted.path} at revision {wanted.revision or "main"}.',
+        f"It has {', '.join(sorted(data)[:8]) or 'no data files'}.",
+    )
+
+
+def _read(path: HubPath, size: int) -> str:
+    return read_range(str(path), 0, size).decode(errors="replace") if size else ""
+
+
+def _identify(path: HubPath, entry: Any) -> Found:
+    content = entry.lfs.sha256 if entry.lfs else entry.blob_id
+    digest = hashlib.blake2b(f"hub {content} {entry.size}".encode(), digest_size=16).hexdigest()
+    return Found(str(path), entry.size, digest, str(path.revision))
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=_endpoint())
+
+
+def _download_url(path: HubPath) -> str:
+    from huggingface_hub import hf_hub_url
+
+    return hf_hub_url(path.repo, path.path, repo_type="dataset", revision=path.revision, endpoint=_endpoint())
+
+
+@contextlib.contextmanager
+def _hub_errors(dataset: Dataset, wanted: HubPath) -> Iterator[None]:
+    from huggingface_hub import errors
+
+    where = f'Dataset "{dataset.name}": {wanted.repo}'
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{where} is gated, and this account may not read it.",
+            f"Ask for access at https://huggingface.co/datasets/{wanted.repo}, then set HF_TOKEN or run: hf auth login",
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{where} has no revision {wanted.revision}.", "Give a branch, a tag or a commit.") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"{where} does not exist on the hub, or is private.",
+            "Check the name; for a private dataset set HF_TOKEN or run: hf auth login",
+        ) from None
+    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
+        raise UserError(
+            f"{where} cannot be read from the hub: {_first_line(error)}.",
+            "Check the network and HF_ENDPOINT, or download the dataset and give its local path.",
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

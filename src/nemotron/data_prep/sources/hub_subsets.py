@@ -1,0 +1,144 @@
+"""Which files of a dataset on the hub belong to a subset and a split.
+
+Its README says so under `configs`; without that, names do, by the rules of the `datasets` library: `train`, `dev`,
+`test` and the like between separators in a path, and a subset per folder.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+import yaml
+from fsspec.utils import glob_translate
+
+from nemotron.data_prep.blend import Dataset
+from nemotron.errors import UserError, did_you_mean
+
+Splits = dict[str, list[str]]
+"""Files by split."""
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+
+
+def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[str]:
+    """The files of the dataset's subset and split, among the data files `paths` of its repository.
+
+    Without a subset: the default one, or the only one. Without a split: `train` where there is one, otherwise all.
+    Splits may be joined: `train+validation`. Raises UserError, with what there is, when the choice is open or wrong.
+    """
+    subsets, default = _declared(readme, paths)
+    if not subsets:
+        subsets, default = _by_folder(paths), None
+    splits = _pick_subset(dataset, subsets, default)
+    if dataset.split is None:
+        wanted = ["train"] if "train" in splits else list(splits)
+    else:
+        wanted = [name.strip() for name in dataset.split.split("+")]
+    for name in wanted:
+        if name not in splits:
+            raise UserError(
+                f'Dataset "{dataset.name}": {dataset.path} has no split "{name}".',
+                did_you_mean(name, splits) or f"It has {', '.join(splits) or 'no data files'}.",
+            )
+    chosen = list(dict.fromkeys(path for name in wanted for path in splits[name]))
+    if not chosen:
+        raise UserError(
+            f'Dataset "{dataset.name}": {dataset.path} has no data files that can be read in this subset and split.',
+            "JSONL, JSON and Parquet are read; look at the files of the dataset on the hub.",
+        )
+    return chosen
+
+
+def matching(pattern: str, paths: Sequence[str]) -> list[str]:
+    """The paths that a glob matches, or that are the file or lie in the folder it names."""
+    pattern = pattern.removeprefix("./").rstrip("/")
+    expression = re.compile(glob_translate(pattern))
+    return [path for path in paths if expression.fullmatch(path) or path.startswith(f"{pattern}/")]
+
+
+def _pick_subset(dataset: Dataset, subsets: dict[str, Splits], default: str | None) -> Splits:
+    if dataset.subset is not None:
+        if dataset.subset not in subsets:
+            raise UserError(
+                f'Dataset "{dataset.name}": {dataset.path} has no subset "{dataset.subset}".',
+                did_you_mean(dataset.subset, subsets) or f"It has {', '.join(subsets) or 'no data files'}.",
+            )
+        return subsets[dataset.subset]
+    if len(subsets) > 1 and default is None:
+        raise UserError(
+            f'Dataset "{dataset.name}": {dataset.path} has several subsets: {", ".join(subsets)}.',
+            'Name one with "subset"; for several, list the dataset once for each.',
+        )
+    return subsets[default] if default is not None else next(iter(subsets.values()), {})
+
+
+def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
+    """The subsets that the front matter of the README declares with their files, and the default one."""
+    front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
+    try:
+        content = yaml.safe_load(front[1]) if front else None
+    except yaml.YAMLError:
+        content = None  # the hub shows such a README without its settings, too
+    configs = content.get("configs") if isinstance(content, dict) else None
+    subsets: dict[str, Splits] = {}
+    default = None
+    for config in configs if isinstance(configs, list) else []:
+        if not isinstance(config, dict):
+            continue
+        name, folder = str(config.get("config_name", "default")), str(config.get("data_dir") or "")
+        inside = matching(folder, paths) if folder else paths
+        patterns = _patterns(config.get("data_files"))
+        if patterns:
+            prefix = f"{folder.rstrip('/')}/" if folder else ""
+            subsets[name] = {
+                split: [path for pattern in several for path in matching(prefix + pattern, inside)]
+                for split, several in patterns.items()
+            }
+        else:
+            subsets[name] = _by_words(inside)
+        if config.get("default") is True or name == "default":
+            default = name
+    return subsets, default
+
+
+def _patterns(data_files: Any) -> dict[str, list[str]]:
+    """`data_files` in any of its forms as globs by split."""
+    if isinstance(data_files, str):
+        return {"train": [data_files]}
+    if isinstance(data_files, dict):
+        return {str(split): _listed(paths) for split, paths in data_files.items()}
+    patterns: dict[str, list[str]] = {}
+    for entry in data_files if isinstance(data_files, list) else []:
+        if isinstance(entry, dict):
+            patterns.setdefault(str(entry.get("split", "train")), []).extend(_listed(entry.get("path")))
+        else:
+            patterns.setdefault("train", []).append(str(entry))
+    return patterns
+
+
+def _listed(paths: Any) -> list[str]:
+    return [str(path) for path in (paths if isinstance(paths, list) else [paths]) if path is not None]
+
+
+def _by_folder(paths: Sequence[str]) -> dict[str, Splits]:
+    """A subset per top folder that is neither `data` nor named like a split; `default` for all other files."""
+    words = {word for several in SPLIT_WORDS.values() for word in several}
+    files: dict[str, list[str]] = {}
+    for path in paths:
+        top = PurePosixPath(path).parts[0] if "/" in path else ""
+        files.setdefault("default" if top in {"", "data", *words} else top, []).append(path)
+    return {name: _by_words(several) for name, several in sorted(files.items())}
+
+
+def _by_words(paths: Sequence[str]) -> Splits:
+    """Files by the split that a word of their path names; all of them are `train` when no path names one."""
+    splits: Splits = {}
+    for path in paths:
+        words = re.split(r"[^a-z]+", path.lower())
+        named = [split for split, synonyms in SPLIT_WORDS.items() if set(words) & set(synonyms)]
+        splits.setdefault(named[0] if named else "train", []).append(path)
+    return splits

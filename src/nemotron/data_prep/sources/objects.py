@@ -1,0 +1,109 @@
+"""Inputs on object stores, through fsspec: s3:// (s3fs) and gs:// (gcsfs).
+
+Credentials, endpoint and region come from where these libraries look for them: AWS_ACCESS_KEY_ID, AWS_PROFILE,
+AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, or FSSPEC_S3_... for any argument of s3fs.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.sources.files import SUFFIXES, Found, format_of, no_data_files
+from nemotron.errors import UserError, did_you_mean
+
+LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
+"""Of each scheme: the fsspec library, and the extra that installs it."""
+SCHEMES = tuple(f"{scheme}://" for scheme in LIBRARIES)
+
+
+def find_objects(dataset: Dataset) -> list[Found]:
+    """The objects of a dataset: one, those below a prefix, or those that match a glob.
+
+    They are identified by what the store says of them (URL, ETag or generation, size): nothing is downloaded.
+    Raises UserError when there are none or the library is missing, OSError when the store refuses.
+    """
+    scheme, _, path = dataset.path.partition("://")
+    path = path.rstrip("/")
+    store = _store(scheme)
+    with _store_errors():
+        store.invalidate_cache()
+        if any(character in path for character in "*?["):
+            listed = store.glob(path, detail=True)
+        elif store.exists(path):
+            listed = store.find(path, maxdepth=None if dataset.recursive else 1, detail=True)
+        else:
+            listed = {}
+    objects = {name: info for name, info in listed.items() if info["type"] == "file" and format_of(name)}
+    if not objects:
+        raise _nothing_found(dataset, store, path, listed)
+    return [_identify(f"{scheme}://{name}", info) for name, info in sorted(objects.items())]
+
+
+def version(url: str) -> str:
+    """What the store now says of the object: another value after every write."""
+    scheme, _, path = url.partition("://")
+    store = _store(scheme)
+    with _store_errors():
+        store.invalidate_cache(store._parent(path))
+        return _version(store.info(path))
+
+
+def read_range(url: str, start: int, end: int) -> bytes:
+    """The bytes `start:end` of an object, in one request."""
+    scheme, _, path = url.partition("://")
+    with _store_errors():
+        return _store(scheme).cat_file(path, start=start, end=end)
+
+
+def _identify(url: str, info: dict[str, Any]) -> Found:
+    version = _version(info)
+    digest = hashlib.blake2b(f"{url} {version}".encode(), digest_size=16).hexdigest()
+    return Found(url, info["size"], digest, version)
+
+
+def _version(info: dict[str, Any]) -> str:
+    named = {name: info[name] for name in ("ETag", "etag", "generation") if info.get(name)}
+    if not named:
+        raise OSError("the store gives neither an ETag nor a generation, so that a change could not be seen")
+    return f"{info['size']} {sorted(named.items())}"
+
+
+def _store(scheme: str) -> Any:
+    import fsspec
+
+    library, extra = LIBRARIES[scheme]
+    try:
+        return fsspec.filesystem(scheme)
+    except ImportError:
+        raise UserError(
+            f"Reading {scheme}:// paths needs the package {library}, which is not installed.",
+            f"Install it: uv sync --extra {extra}",
+        ) from None
+
+
+@contextlib.contextmanager
+def _store_errors() -> Iterator[None]:
+    """Each library of a store has its own exceptions, and not all are OSErrors; ours are."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
+
+
+def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, Any]) -> UserError:
+    if list(listed) == [path]:
+        known = f"Known suffixes: {', '.join(SUFFIXES)}."
+        return UserError(f'Dataset "{dataset.name}": {dataset.path} is of no known kind.', known)
+    if listed:
+        return no_data_files(dataset)
+    siblings = []
+    with contextlib.suppress(Exception):  # the neighbours are only for the hint
+        siblings = [str(name) for name in store.ls(store._parent(path), detail=False)]
+    return UserError(
+        f'Dataset "{dataset.name}": {dataset.path} does not exist.',
+        did_you_mean(path, siblings) or "Check the bucket and the path, and which credentials are in use.",
+    )

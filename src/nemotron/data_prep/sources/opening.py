@@ -1,0 +1,100 @@
+"""Reading bytes of an input, wherever it is: a range at a time, so that memory stays bounded and nothing is staged."""
+
+import gzip
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from nemotron.data_prep.sources import hub, local, objects
+from nemotron.data_prep.sources.files import InputFile
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+READ_AHEAD = 8 * 2**20
+"""Bytes asked of a remote file at once."""
+ReadRange = Callable[[str, int, int], bytes]
+
+
+def read_range(file: InputFile, start: int, end: int) -> bytes:
+    """The bytes `start:end` of a file, as it stands (not decompressed). Raises OSError when they are not all there."""
+    end = min(end, file.size)
+    if start >= end:
+        return b""
+    content = _reader(file.path)(file.path, start, end)
+    if len(content) != end - start:
+        raise OSError(f"{end - start} bytes were expected from byte {start} on, {len(content)} came")
+    return content
+
+
+def open_raw(file: InputFile) -> io.BufferedIOBase:
+    """The bytes of a file as they stand."""
+    if _is_local(file.path):
+        return open(file.path, "rb")
+    return io.BufferedReader(_RangeFile(file), READ_AHEAD)
+
+
+def open_text(file: InputFile) -> io.BufferedIOBase:
+    """The bytes of a file, decompressed."""
+    raw = open_raw(file)
+    if file.compression == ".gz":
+        return gzip.GzipFile(fileobj=raw)  # pyright: ignore[reportReturnType]
+    if file.compression == ".zst":
+        # Arrow's reader rather than zstandard's, which takes a truncated file for one that ends there.
+        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
+    return raw
+
+
+def ensure_unchanged(file: InputFile) -> None:
+    """Raise OSError when the file is no longer the one that was identified: its rows must not pass for the old ones."""
+    if file.path.startswith(hub.SCHEME):
+        return  # a commit does not change
+    current = objects.version(file.path) if file.path.startswith(objects.SCHEMES) else local.version(file.path)
+    if current != file.version:
+        raise OSError("it has changed since this run began")
+
+
+def _is_local(path: str) -> bool:
+    return not path.startswith((hub.SCHEME, *objects.SCHEMES))
+
+
+def _reader(path: str) -> ReadRange:
+    if path.startswith(hub.SCHEME):
+        return hub.read_range
+    return objects.read_range if path.startswith(objects.SCHEMES) else _read_local
+
+
+def _read_local(path: str, start: int, end: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(end - start)
+
+
+class _RangeFile(io.RawIOBase):
+    """A remote file as Python and Arrow read files: every read is one range request."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file, self._position = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        view = memoryview(buffer).cast("B")
+        content = read_range(self._file, self._position, self._position + len(view))
+        view[: len(content)] = content
+        self._position += len(content)
+        return len(content)

@@ -1,0 +1,149 @@
+"""Cutting files into parts, and reading the rows of a part."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from nemotron.data_prep.sources.files import InputFile, Part, Row
+from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
+from nemotron.errors import UserError
+
+PART_BYTES = 16 * 2**20
+"""One part of a JSONL file. Fixed: the parts must not depend on who reads them."""
+LINE_REST_BYTES = 2**18
+"""Read at once beyond the end of a part, for the rest of its last line."""
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def cut(file: InputFile) -> list[Part]:
+    """The parts of a file, in order; at least one. Raises UserError when the file cannot be read."""
+    if file.format == "parquet":
+        try:
+            with open_raw(file) as raw:
+                groups = pq.read_metadata(raw).num_row_groups
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(file, error) from None
+        return [Part(file, i, (i, i + 1)) for i in range(groups)] or [Part(file, 0, (0, 0))]
+    if file.format == "jsonl" and file.compression is None:
+        starts = range(0, max(file.size, 1), PART_BYTES)
+        return [Part(file, i, (start, min(start + PART_BYTES, file.size))) for i, start in enumerate(starts)]
+    return [Part(file, 0, None)]
+
+
+def read_rows(part: Part) -> Iterator[Row]:
+    """The lines of a part, in order.
+
+    Raises UserError when the file cannot be read or decompressed to its end, or is no longer what was planned: rows
+    that are there but unreadable must not pass for rows that do not exist.
+    """
+    try:
+        if part.file.format == "parquet":
+            yield from _parquet_rows(part)
+        elif part.file.format == "json_array":
+            yield from _array_rows(part)
+        else:
+            for number, line in enumerate(_lines(part)):
+                yield _parse(number, line)
+        ensure_unchanged(part.file)
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
+        raise _unreadable(part.file, error) from None
+
+
+def _unreadable(file: InputFile, error: Exception) -> UserError:
+    reason = str(error).strip().rstrip(".")
+    return UserError(
+        f"Cannot read {file.path}: {reason}.", "Mend or replace the file and run again: finished work is kept."
+    )
+
+
+def _parse(number: int, line: bytes) -> Row:
+    if not line or line.isspace():
+        return Row(number, None, is_blank=True)
+    try:
+        return Row(number, orjson.loads(line), text=line)
+    except orjson.JSONDecodeError as error:
+        return Row(number, None, str(error))
+
+
+def _lines(part: Part) -> Iterator[bytes]:
+    """The lines that start inside the part."""
+    if part.span is None:
+        with open_text(part.file) as file:
+            for number, line in enumerate(file):
+                yield line if number else line.removeprefix(BYTE_ORDER_MARK)
+        return
+    block = _whole_lines(part.file, *part.span)
+    if part.span[0] == 0:
+        block = block.removeprefix(BYTE_ORDER_MARK)
+    lines = block.split(b"\n")
+    yield from lines[:-1] if not lines[-1] else lines
+
+
+def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
+    """The bytes of the lines that start in `start:end`: from the first line's start to the last line's end."""
+    # With the byte before: a newline there means that a line starts at `start`.
+    block = read_range(file, max(0, start - 1), end)
+    if start:
+        first = block.find(b"\n") + 1
+        if not first:
+            return b""  # all of it is the middle of a line that belongs to an earlier part
+        block = block[first:]
+    rest = [block]
+    while rest[-1] and not rest[-1].endswith(b"\n"):
+        more = read_range(file, end, end + LINE_REST_BYTES)
+        end += len(more)
+        newline = more.find(b"\n") + 1
+        rest.append(more[:newline] if newline else more)
+    return b"".join(rest)
+
+
+def _array_rows(part: Part) -> Iterator[Row]:
+    with open_text(part.file) as file:
+        content = file.read().removeprefix(BYTE_ORDER_MARK)
+    try:
+        values = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise UserError(
+            f"{part.file.path}:{error.lineno} is not valid JSON: {error.msg}.",
+            "A JSON array is read as a whole; as JSONL, one object per line, a broken row would cost only itself.",
+        ) from None
+    if _has_long_integer(content):
+        values = json.loads(content)
+    for number, value in enumerate(values):
+        yield Row(number, value)
+
+
+_DIGITS_ONLY = bytes(ord("0") if chr(byte).isascii() and chr(byte).isdigit() else 0 for byte in range(256))
+
+
+def _has_long_integer(content: bytes) -> bool:
+    """Whether there may be an integer beyond 64 bits, which orjson rounds to a float."""
+    return b"0" * 19 in content.translate(_DIGITS_ONLY)
+
+
+def _parquet_rows(part: Part) -> Iterator[Row]:
+    assert part.span is not None
+    number = 0
+    with open_raw(part.file) as raw, pq.ParquetFile(raw) as file:
+        for batch in file.iter_batches(batch_size=512, row_groups=list(range(*part.span))):
+            for value in batch.to_pylist():
+                yield Row(number, _without_fill(value))
+                number += 1
+
+
+def _without_fill(value: Any) -> Any:
+    """Drop the None values of objects.
+
+    Parquet gives all objects of a column the same keys and fills those a row never had with None: a tool schema would
+    list the parameters of every other tool. `content` stays: for a message it is the one key that null leaves valid.
+    """
+    if isinstance(value, dict):
+        return {key: _without_fill(inner) for key, inner in value.items() if inner is not None or key == "content"}
+    if isinstance(value, list):
+        return [_without_fill(inner) for inner in value]
+    return value
