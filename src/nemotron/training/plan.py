@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from nemotron.errors import UserError
 from nemotron.training.checks import check_padding, check_tokenizer, check_vocabulary, model_config
 from nemotron.training.config import SftConfig
+from nemotron.training.explain import explain_layout
 from nemotron.training.loss import Schedule, resolve_schedule
 from nemotron.training.prepared import PreparedData
 
@@ -25,6 +26,8 @@ class Plan:
     train_iters: int
     warmup_iters: int
     schedule: Schedule
+    layout: list[tuple[str, str]]
+    """How ranks share the model and the packs, in words (see `explain.py`)."""
 
     @property
     def epochs(self) -> float:
@@ -40,11 +43,15 @@ class Plan:
             ("tokens", f"up to {self.train_iters * self.global_batch_size * self.pack_size:,}"),
             ("learning-rate warm-up", f"{self.warmup_iters:,} iterations"),
             ("loss averages over", self.schedule.describe()),
+            *self.layout,
         ]
 
 
-def make_plan(config: SftConfig, data: PreparedData) -> Plan:
+def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None) -> Plan:
     """Count a run.
+
+    Args:
+        ranks: processes in all, where that is known.
 
     Raises:
         UserError: a batch larger than the train split, a pack size, tokenizer or padding that does not fit the data's,
@@ -54,6 +61,7 @@ def make_plan(config: SftConfig, data: PreparedData) -> Plan:
     check_padding(config, data)
     if described := model_config(config.recipe.hf_model):
         check_vocabulary(data, described["vocab_size"], config.recipe.hf_model)
+    pack_size = _pack_size(config, data)
     batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
     train_packs = data.packs["train"]
     if train_packs < batch:
@@ -66,11 +74,12 @@ def make_plan(config: SftConfig, data: PreparedData) -> Plan:
         data=data.reference,
         train_packs=train_packs,
         valid_packs=data.packs.get("valid", 0),
-        pack_size=_pack_size(config, data),
+        pack_size=pack_size,
         global_batch_size=batch,
         train_iters=train_iters,
         warmup_iters=_warmup_iters(config, batch),
         schedule=resolve_schedule(config.loss.stages, train_iters),
+        layout=explain_layout(config, pack_size, ranks),
     )
 
 

@@ -1,0 +1,50 @@
+"""The layout in the plan."""
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.training.config import PeftConfig, RecipeConfig, SftConfig
+from nemotron.training.explain import explain_layout
+
+SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+
+
+def config(hf_model=SUPER, batch=64, peft=None, **model):
+    return SftConfig(recipe=RecipeConfig(hf_model), train={"global_batch_size": batch}, peft=peft, model=model)
+
+
+def test_the_documented_layout_on_the_documented_ranks():
+    rows = dict(explain_layout(config(expert_model_parallel_size=8), 4096, ranks=32))
+    assert rows["ranks share"] == "expert parallel 8"
+    assert rows["data parallel"] == "32 of 32 ranks hold different packs, 2 per iteration each"
+    assert "weights 45, gradients 90, optimizer 46" in rows["memory per rank, of 32"]
+
+
+def test_without_a_profile_the_fewest_ranks_are_shown_and_what_more_of_them_change():
+    rows = dict(explain_layout(config(expert_model_parallel_size=8, context_parallel_size=4), 262144))
+    assert {"memory per rank, of 8", "memory per rank, of 32"} <= rows.keys()
+    assert rows["tokens per rank"].startswith("65,536: of each conversation's 8 slices")
+    assert "data parallel" not in rows
+
+
+def test_adapters_need_neither_gradients_nor_optimizer():
+    rows = dict(explain_layout(config(peft=PeftConfig()), 4096, ranks=1))
+    assert "gradients 0, optimizer 0" in rows["memory per rank, of 1"]
+
+
+def test_an_unknown_model_has_a_layout_but_no_estimate():
+    rows = explain_layout(config("someone/else"), 4096)
+    assert [name for name, _ in rows] == ["ranks share", "tokens per rank"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "pack_size", "ranks", "message"),
+    [
+        (config(context_parallel_size=4), 4100, None, "Packs of 4,100 tokens cannot be divided among 4"),
+        (config(expert_model_parallel_size=8), 4096, 12, "12 ranks cannot be divided by 8"),
+        (config(batch=30), 4096, 4, "train.global_batch_size=30 does not divide among 4"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(settings, pack_size, ranks, message):
+    with pytest.raises(UserError, match=message):
+        explain_layout(settings, pack_size, ranks)
