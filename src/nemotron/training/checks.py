@@ -98,7 +98,7 @@ def check_same_model(model: Any, iteration_dir: Path) -> None:
     for name in _ARCHITECTURE:
         if name not in saved or not hasattr(model, name):
             continue
-        theirs, ours = _without_stages(saved[name]), _without_stages(getattr(model, name))
+        theirs, ours = _main_layers(saved[name]), _main_layers(getattr(model, name))
         if theirs != ours:
             raise UserError(
                 f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, and {ours} here.",
@@ -106,9 +106,12 @@ def check_same_model(model: Any, iteration_dir: Path) -> None:
             )
 
 
-def _without_stages(value: Any) -> Any:
-    """A layer pattern without its pipeline separators, which depend on the layout and not on the model."""
-    return value.replace("|", "") if isinstance(value, str) else value
+def _main_layers(value: Any) -> Any:
+    """Of a layer pattern, what is the model's alone.
+
+    Pipeline separators (|) depend on the layout, and the MTP layers (behind /) are added only when Megatron builds it.
+    """
+    return value.replace("|", "").split("/")[0] if isinstance(value, str) else value
 
 
 def _same_place(one: str, other: str) -> bool:
