@@ -67,9 +67,11 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         from nemotron.training.start import make_starting_checkpoint
         from nemotron.training.step import TwoStageStep
 
-        start = make_starting_checkpoint(MODEL, folder.parent / "start", seed=1)
-        container = build_recipe(loaded.config, plan, data, loaded.origins, start).container
+        container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
         cpu.apply(container)
+        # Loaded because finetune() insists; the recorder overwrites it.
+        start = make_starting_checkpoint(MODEL, folder.parent / "start", seed=1)
+        container.checkpoint.pretrained_checkpoint = str(start)
         container.checkpoint.save = None
         recorder = make_recorder()
         step = forward_step if layout.stock_step else TwoStageStep(plan.schedule)
