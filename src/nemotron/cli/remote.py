@@ -27,6 +27,14 @@ def launch(stages: Sequence["Stage"], profile_name: str, *, attached: bool, dry:
         _follow(submission)
 
 
+def ranks(stage: "Stage", profile_name: str) -> int:
+    """The processes that a stage would have on a profile, over all its nodes."""
+    from nemotron.launch import load_profile
+
+    profile = load_profile(profile_name).for_stage(stage.name)
+    return profile.nodes * (stage.processes_per_node or profile.processes_per_node)
+
+
 def _show(preview: "Preview", profile: "Profile") -> None:
     rows = [
         ("profile", f"{profile.name} ({profile.source})"),

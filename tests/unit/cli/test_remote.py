@@ -77,6 +77,17 @@ def test_dry_run_shows_what_would_be_launched_and_launches_nothing(cluster, caps
     assert [path.name for path in tmp_path.iterdir()] == ["env.toml"]
 
 
+def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_reach(cluster, capsys, tmp_path):
+    with (tmp_path / "env.toml").open("a") as file:
+        file.write('[two-nodes]\nexecutor = "slurm"\naccount = "a"\npartition = "p"\nnodes = 2\ngpus_per_node = 4\n')
+    line = ["super3", "sft", "-c", "tiny", "--batch", "two-nodes", "--dry-run"]
+    assert run(line) == 0
+    assert 'None from here: There is no artifact "SFTDataArtifact-sft"' in capsys.readouterr().out
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    assert run([*line, "train.global_batch_size=8"]) == 0
+    assert "8 of 8 ranks hold different packs, 1 per iteration each" in capsys.readouterr().out
+
+
 def test_an_unknown_profile_is_named_with_the_nearest(capsys):
     assert run(["super3", "sft", "-c", "tiny", "--run", "clutser"]) == 1
     assert 'Did you mean "cluster"?' in capsys.readouterr().err

@@ -59,9 +59,9 @@ def test_help_is_that_of_the_deepest_command_named():
     ("line", "message", "hint"),
     [
         ("super3 sfft", 'nemotron super3 has no command "sfft".', 'Did you mean "sft"?'),
-        ("super3 zzz", 'nemotron super3 has no command "zzz".', "It has: sft, pipe, data."),
+        ("super3 zzz", 'nemotron super3 has no command "zzz".', "It has: sft, pipe, data, model."),
         ("pipe -c tiny", 'nemotron has no command "pipe".', "Did you mean nemotron super3 pipe?"),
-        ("super3 -c tiny", "nemotron super3 needs a command.", "One of: sft, pipe, data."),
+        ("super3 -c tiny", "nemotron super3 needs a command.", "One of: sft, pipe, data, model."),
         ("super3 sft --confg tiny", "There is no option --confg.", 'Did you mean "--config"?'),
         ("super3 sft -x", "There is no option -x.", "--help lists the options of a command."),
         ("super3 sft --train.iters=5", "There is no option --train.iters.", "without dashes: train.iters=5"),

@@ -6,7 +6,7 @@ import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prep import prepare_here, show_prep_plan, show_prepared
-from nemotron.cli.super3.sft import show_training_plan, train_here
+from nemotron.cli.super3.sft import show_plan_if_counted, train_here
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError
 
@@ -108,9 +108,5 @@ def _check_same_artifacts(prepared: "Loaded[DataPrepConfig]", training: "Loaded[
 
 def _show_plans(prepared: "Loaded[DataPrepConfig]", training: "Loaded[SftConfig]") -> None:
     show_prep_plan(prepared)
-    try:
-        show_training_plan(training)
-    except UserError as error:
-        console.heading("Training plan")
-        console.out(f"  Counted when the data is there: {error.message}")
+    show_plan_if_counted(training)
     dry_run.end()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
+from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
@@ -37,7 +38,10 @@ def sft(
     if profile is not None:
         from nemotron.launch import sft_stage
 
-        remote.launch([sft_stage(loaded)], profile, attached=run is not None, dry=dry)
+        stage = sft_stage(loaded)
+        if dry:
+            show_plan_if_counted(loaded, remote.ranks(stage, profile))
+        remote.launch([stage], profile, attached=run is not None, dry=dry)
     elif dry:
         show_training_plan(loaded)
         dry_run.end()
@@ -45,14 +49,23 @@ def sft(
         train_here(loaded, ["--config", config, *(overrides or [])])
 
 
-def show_training_plan(loaded: "Loaded[SftConfig]") -> None:
-    """Steps, epochs, tokens and the stages of the loss, counted from the prepared data."""
+def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None) -> None:
+    """Steps, epochs, tokens, the stages of the loss and the layout on `ranks` processes, from the prepared data."""
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
 
     settings = loaded.config.run
     data = find_prepared_data(settings.data, Path(settings.artifacts), config_name=loaded.name)
-    dry_run.show_plan(make_plan(loaded.config, data).rows(), "Training plan")
+    dry_run.show_plan(make_plan(loaded.config, data, ranks).rows(), "Training plan")
+
+
+def show_plan_if_counted(loaded: "Loaded[SftConfig]", ranks: int | None = None) -> None:
+    """The training plan; in its place what stands in its way, such as data that is not there yet."""
+    try:
+        show_training_plan(loaded, ranks)
+    except UserError as error:
+        console.heading("Training plan")
+        console.out(f"  None from here: {error.message}")
 
 
 def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
