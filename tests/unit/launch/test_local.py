@@ -1,6 +1,10 @@
 """Launching on this machine without a profile."""
 
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -39,3 +43,22 @@ def test_torchrun_gets_the_script_and_the_arguments_as_typed(
     arguments = (tmp_path / "record").read_text().split("\0")[0]
     assert arguments.startswith("-m torch.distributed.run --standalone --nproc-per-node=2 ")
     assert arguments.endswith("stage1_sft/train.py --config tiny train.train_iters=5")
+
+
+def test_sigterm_reaches_the_training_processes_and_not_what_watches_over_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    trains = 'trap "touch saved; exit 0" TERM; touch ready; while :; do sleep 0.02; done'
+    watches = tmp_path / "watches"
+    watches.write_text(f"#!/bin/sh\ncd {tmp_path}\nsh -c '{trains}' &\nwait $!\n")
+    watches.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(watches))
+
+    def stop_once_it_trains():
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop_once_it_trains, daemon=True).start()
+    assert torchrun([], 2) == 0
+    assert (tmp_path / "saved").exists()
