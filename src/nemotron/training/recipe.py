@@ -35,7 +35,7 @@ _OWN_KEYS = {
     "scheduler": {"lr_warmup_iters", "lr_warmup_samples"},
     "validation": {"eval_iters", "eval_global_batch_size"},
     "checkpoint": {"pretrained_checkpoint", "save", "load"},
-    "logger": {"tensorboard_dir"},
+    "logger": {"tensorboard_dir", "wandb_project", "wandb_entity", "wandb_exp_name", "wandb_save_dir"},
     "tokenizer": {"tokenizer_model"},
 }
 
@@ -167,7 +167,13 @@ def _fill_in_paths(
     container.checkpoint.save = str(checkpoint_folder(config, output))
     container.checkpoint.load = config.checkpoint.get("load") or container.checkpoint.save
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
-    container.logger.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
+    logs = container.logger
+    logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
+    # W&B is on when a project is named, here or for everything (`[wandb]` of env.toml sets these variables).
+    logs.wandb_project = config.logger.get("wandb_project") or os.environ.get("WANDB_PROJECT")
+    logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
+    logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
+    logs.wandb_save_dir = config.logger.get("wandb_save_dir") or str(output)
     container.tokenizer.tokenizer_model = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
 
 

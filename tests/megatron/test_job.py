@@ -1,0 +1,184 @@
+"""The job around the training step, from outside: stopped, diverged, evaluated, and with adapters only."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.distributed.checkpoint import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+
+pytestmark = pytest.mark.megatron
+
+
+def nemotron(*arguments, cwd: Path, **variables):
+    """Run the command line as a user would, from any folder."""
+    command = [sys.executable, "-m", "nemotron", *arguments]
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900, check=False)
+
+
+def records(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A folder with a few packs of prepared data, the same ones in every split."""
+    folder = tmp_path_factory.mktemp("job")
+    ratios = ("train_ratio=1", "valid_ratio=0", "test_ratio=0")
+    done = nemotron("super3", "data", "prep", "sft", "-c", "tiny", "--sample", "8", *ratios, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    prepared = folder / "output/tiny/data/sample-8/splits"
+    for split in ("train", "valid", "test"):
+        shutil.copytree(prepared.resolve() / "train", folder / "splits" / split)
+    shutil.copyfile(prepared / "artifact.json", folder / "splits/artifact.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(workdir):
+    """One iteration over all packs that changes nothing, then an evaluation of each split."""
+    packs = sum(pq.read_metadata(shard).num_rows for shard in (workdir / "splits/train").glob("*.parquet"))
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=evaluated", "optimizer.lr=0",
+                    "train.train_iters=1", f"train.global_batch_size={packs}", "test.enabled=true",
+                    "loss.stages=[{average: sample}]", "logger.wandb_project=trials",
+                    cwd=workdir, WANDB_MODE="offline")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return workdir / "evaluated", done.stdout, packs
+
+
+def test_evaluations_measure_what_training_measures(evaluated):
+    """The same packs and the same weights: losses and acceptance of every depth must be the same numbers."""
+    folder, _, packs = evaluated
+    [trained] = records(folder / "metrics.jsonl")
+    names = ["token_loss", "sample_loss", "mtp_1_loss", "mtp_1_acceptance", "mtp_2_loss", "mtp_2_acceptance"]
+    expected = {"iteration": 1, "packs": packs, **{name: trained[name] for name in names}}
+    assert trained["mtp_2_acceptance"] > 0
+    for split in ("validation", "test"):
+        [measured] = records(folder / f"{split}.jsonl")
+        assert measured == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_end_of_a_run_says_where_the_curves_are(evaluated):
+    folder, said, _ = evaluated
+    assert str(folder / "report.html") in said
+    assert f"nemotron super3 model export {folder}" in said
+    assert "test split" in (folder / "report.html").read_text()
+
+
+def test_tensorboard_and_wandb_have_every_loss(evaluated):
+    folder, *_ = evaluated
+    [events] = folder.glob("tb_logs/events.*")
+    [offline] = folder.glob("wandb/offline-run-*/run-*.wandb")
+    for log in (events.read_bytes(), offline.read_bytes()):
+        for name in (b"lm loss", b"token loss", b"sample loss", b"mtp_2 loss"):
+            assert name in log
+
+
+def test_numbers_that_are_not_finite_stop_the_run_with_step_and_rank(workdir):
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=diverged", "optimizer.lr=1e30",
+                    "train.global_batch_size=1", "train.train_iters=5", cwd=workdir)  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(r"error: Training diverged: \w+ in .* on rank 0 at iteration \d", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert "Rank 0 ends at iteration" in (workdir / "diverged/train.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def adapters(workdir):
+    """A LoRA run that was stopped by SIGTERM, continued by the same command, and exported."""
+    arguments = ["super3", "sft", "-c", "tiny_lora", "run.data=splits", "run.output_dir=lora", "train.train_iters=6",
+                 "train.global_batch_size=1", "checkpoint.save_interval=100", "convert_to_hf.enabled=true"]  # fmt: skip
+    metrics = workdir / "lora/metrics.jsonl"
+    running = subprocess.Popen(
+        [sys.executable, "-m", "nemotron", *arguments],
+        cwd=workdir,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 600
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGTERM)
+    said, errors = running.communicate(timeout=300)
+    finished = int((workdir / "lora/checkpoints/latest_checkpointed_iteration.txt").read_text())
+    continued = nemotron(*arguments, cwd=workdir)
+    assert continued.returncode == 0, continued.stderr
+    return {"code": running.returncode, "said": said, "errors": errors, "finished": finished, "then": continued}
+
+
+def test_sigterm_saves_and_ends_with_success(adapters):
+    assert adapters["code"] == 0, adapters["errors"]
+    assert 2 <= adapters["finished"] < 6
+    assert f"Stopped after iteration {adapters['finished']} of 6" in adapters["said"]
+    assert "Fine-tuned" not in adapters["said"]
+    assert "Traceback" not in adapters["errors"]
+
+
+def test_the_next_run_continues_behind_the_last_finished_iteration(adapters, workdir):
+    assert f"Continuing after iteration {adapters['finished']}." in adapters["then"].stderr
+    assert [row["iteration"] for row in records(workdir / "lora/metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def tensors(iteration_dir: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a checkpoint, read with torch alone."""
+    reader = FileSystemReader(iteration_dir)
+    entries = reader.read_metadata().state_dict_metadata
+    found = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype)
+        for name, entry in entries.items()
+        if hasattr(entry, "size")
+    }
+    load(found, storage_reader=reader, no_dist=True)
+    return found
+
+
+def test_only_adapters_are_saved_and_the_export_is_base_plus_update(adapters, workdir):
+    """W + alpha/dim B A (Hu et al. 2021, section 4.1), module by module, from the tensors on disk."""
+    saved = tensors(workdir / "lora/checkpoints/iter_0000006")
+    model_weights = [name for name in saved if not name.startswith("optimizer")]
+    assert model_weights
+    assert all(".adapter." in name for name in model_weights)
+    [start] = workdir.glob("start/start-*/iter_0000000")
+    base = tensors(start)
+    exported = load_file(workdir / "lora/hf/model.safetensors")
+    scale = 16 / 8
+
+    def merged(module, parts=("",), expert=None):
+        weight = torch.cat([base[f"{module}.weight{part}"] for part in parts], dim=-2)
+        after = torch.cat([saved[f"{module}.adapter.linear_out.weight{part}"] for part in parts], dim=-2)
+        before = saved[f"{module}.adapter.linear_in.weight"]
+        if expert is not None:
+            weight, after, before = weight[expert], after[expert], before[expert]
+        assert after.abs().max() > 0, f"{module} was not trained"
+        return weight + scale * after @ before
+
+    expected = {
+        "backbone.layers.0.mixer.in_proj": merged("decoder.layers.0.mixer.in_proj", (".z", ".x", ".B", ".C", ".dt")),
+        "backbone.layers.0.mixer.out_proj": merged("decoder.layers.0.mixer.out_proj"),
+        "backbone.layers.3.mixer.o_proj": merged("decoder.layers.3.self_attention.linear_proj"),
+        "backbone.layers.1.mixer.experts.5.up_proj": merged(
+            "decoder.layers.1.mlp.experts.experts.linear_fc1", expert=5
+        ),
+        "backbone.layers.1.mixer.experts.5.down_proj": merged(
+            "decoder.layers.1.mlp.experts.experts.linear_fc2", expert=5
+        ),
+        "backbone.layers.1.mixer.shared_experts.up_proj": merged("decoder.layers.1.mlp.shared_experts.linear_fc1"),
+    }
+    for name, weight in expected.items():
+        torch.testing.assert_close(exported[f"{name}.weight"], weight, rtol=1e-5, atol=1e-6)
+    embedding = base["embedding.word_embeddings.weight"]
+    assert torch.equal(exported["backbone.embeddings.weight"], embedding)
