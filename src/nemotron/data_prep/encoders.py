@@ -4,6 +4,7 @@ Hugging Face's `tokenizers` is the truth. `gigatoken` gives the same ids some th
 BPE tokenizers it knows. It is used only when both agree on this tokenizer and on a sample of this run's text.
 """
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -52,6 +53,7 @@ def make_encoder(name: EncoderName, definition: str) -> Encode:
     return _gigatoken(definition) if name == "gigatoken" else _tokenizers(hugging_face(definition))
 
 
+@functools.lru_cache(maxsize=2)  # a large vocabulary takes half a second to load, and a run needs it several times
 def hugging_face(definition: str) -> Any:
     """The `tokenizers.Tokenizer` of a tokenizer.json, without truncation and padding."""
     # Set before the library starts its threads: workers are many, and each is one.
@@ -73,6 +75,7 @@ def _tokenizers(backend: Any) -> Encode:
     return encode
 
 
+@functools.lru_cache(maxsize=2)
 def _gigatoken(definition: str) -> Encode:
     import gigatoken
 

@@ -1,0 +1,209 @@
+"""How fast data prep is: end to end on one and two cores, stage by stage, and against the slow way, in one run.
+
+    python benchmarks/data_prep.py                      # 20,000 conversations, about 110 MB
+    python benchmarks/data_prep.py --conversations 2000 --rounds 1
+
+Every measurement is a process of its own. Those that are compared are interleaved, round by round, because machines
+drift; ratios are taken within a round, and medians over the rounds. CPU seconds are given too: on a machine that
+others use as well they say more than the clock. They and the memory are those of the
+first process only, so for two workers they leave out the workers. The corpus and the tokenizer are kept in --folder.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import corpus
+import numpy as np
+import prefix_recipe
+
+PACK_SIZE = 4096
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--conversations", type=int, default=20_000)
+    parser.add_argument("--slow-rows", type=int, default=500, help="rows of the corpus that go the slow way")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "nemotron-benchmark")
+    parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
+    parser.add_argument("--argument", type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    folder = arguments.folder / str(arguments.conversations)
+    if arguments.measure:
+        print(json.dumps(MEASURES[arguments.measure](folder, arguments.argument)))
+        return
+    _make_inputs(folder, arguments.conversations)
+    rounds = [_round(folder, arguments.slow_rows) for _ in range(arguments.rounds)]
+    _show_ends(rounds)
+    _show_stages(_child(folder, "stages", 0))
+
+
+def _make_inputs(folder: Path, conversations: int) -> None:
+    if not (folder / "blend.json").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        corpus.make_corpus(folder / "corpus.jsonl", conversations)
+        corpus.make_tokenizer(folder / "tokenizer", folder / "corpus.jsonl")
+        (folder / "blend.json").write_text(json.dumps({"datasets": [{"path": "corpus.jsonl"}]}))
+
+
+def _round(folder: Path, slow_rows: int) -> dict[str, dict[str, float]]:
+    return {
+        "slow way": _child(folder, "slow", slow_rows),
+        "one worker": _child(folder, "fast", 1),
+        "two workers": _child(folder, "fast", 2),
+    }
+
+
+def _child(folder: Path, measure: str, argument: int) -> dict[str, float]:
+    """What a measurement prints, with the CPU seconds and the largest resident set of its process and its workers."""
+    command = [sys.executable, __file__, "--folder", str(folder.parent), "--conversations", folder.name,
+               "--measure", measure, "--argument", str(argument)]  # fmt: skip
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"the measurement {measure} failed")
+    whole = {"process_seconds": time.perf_counter() - begin, "peak_mib": used.ru_maxrss / 1024}
+    return {**whole, "cpu_seconds": used.ru_utime + used.ru_stime, **json.loads(printed)}
+
+
+def measure_fast(folder: Path, workers: int) -> dict[str, float]:
+    """Data prep from end to end: what `nemotron super3 data prep sft` does after reading its config."""
+    from nemotron.data_prep.pipeline import prepare
+
+    output = folder / f"prepared-{workers}"
+    shutil.rmtree(output, ignore_errors=True)
+    begin = time.perf_counter()
+    metadata = prepare(_config(folder, output, workers)).metadata
+    return {"seconds": time.perf_counter() - begin, "bytes": metadata.datasets[0].bytes, "tokens": metadata.tokens,
+            "conversations": metadata.conversations, "fill": metadata.splits[0].fill,
+            "median": metadata.sequence_lengths["median"]}  # fmt: skip
+
+
+def measure_slow(folder: Path, rows: int) -> dict[str, float]:
+    """The slow way, on some rows from the middle of the corpus. Loading the tokenizer is not counted."""
+    first = int(folder.name) // 2
+    return prefix_recipe.prepare_slowly(
+        folder / "corpus.jsonl", first, rows, folder / "tokenizer", folder / "slow.parquet", PACK_SIZE
+    )
+
+
+def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
+    """Seconds of each stage of data prep alone, over the whole corpus, in the order of the pipeline."""
+    from nemotron.data_prep.chunks import Chunk, sequences
+    from nemotron.data_prep.conversation import content_hash, parse_row
+    from nemotron.data_prep.mask import loss_mask
+    from nemotron.data_prep.packing import pack
+    from nemotron.data_prep.plan import make_plan
+    from nemotron.data_prep.sources import read_rows
+
+    seconds: dict[str, float] = dict.fromkeys(
+        ("plan", "json", "parse", "hash", "render", "encode", "mask", "pack"), 0.0
+    )
+
+    def timed[Result](stage: str, work: Callable[[], Result]) -> Result:
+        begin = time.perf_counter()
+        result = work()
+        seconds[stage] += time.perf_counter() - begin
+        return result
+
+    plan = timed("plan", lambda: make_plan(_config(folder, folder / "stages", 1)))
+    plan.tokenizer.encode(["warm"])
+    lengths: list[np.ndarray] = []
+    encoded_bytes = 0
+    for _, part in plan.datasets[0].parts():
+        rows = timed("json", lambda part=part: [row.value for row in read_rows(part)])
+        parsed = timed("parse", lambda rows=rows: [parse_row(row) for row in rows])
+        timed("hash", lambda parsed=parsed: [content_hash(conversation) for conversation in parsed])
+        rendered: list[list[Chunk]] = timed(
+            "render",
+            lambda parsed=parsed: [s for conversation in parsed for s in sequences(conversation, plan.template)],
+        )
+        chunks = [chunk for sequence in rendered for chunk in sequence]
+        texts = [chunk.text for chunk in chunks]
+        ids, counts = timed("encode", lambda texts=texts: plan.tokenizer.encode(texts))
+        supervised = np.array([chunk.supervised for chunk in chunks])
+        timed("mask", lambda i=ids, c=counts, s=supervised: loss_mask(i, c, s, plan.tokenizer.end_id))
+        bounds = np.cumsum([len(sequence) for sequence in rendered])
+        lengths.append(np.add.reduceat(counts, np.concatenate([[0], bounds[:-1]])))
+        encoded_bytes += sum(map(len, texts))
+    capped = np.minimum(np.concatenate(lengths), PACK_SIZE)
+    timed("pack", lambda: pack(capped, PACK_SIZE))
+    return {"stages": seconds, "bytes": plan.datasets[0].bytes, "characters": encoded_bytes,
+            "tokens": int(np.concatenate(lengths).sum()), "sequences": len(capped)}  # fmt: skip
+
+
+def _config(folder: Path, output: Path, workers: int) -> Any:
+    from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
+
+    config = DataPrepConfig(blend_path=str(folder / "blend.json"), output_dir=str(output), workers=workers)
+    return dataclasses.replace(
+        config,
+        pack_size=PACK_SIZE,
+        tokenizer=TokenizerConfig(model=str(folder / "tokenizer")),
+        run=PrepRunConfig(artifacts=str(folder / "artifacts")),
+    )
+
+
+def _show_ends(rounds: list[dict[str, dict[str, float]]]) -> None:
+    fast = rounds[0]["one worker"]
+    print(f"\n{fast['bytes'] / 1e6:.0f} MB, {fast['conversations']:,} conversations kept, median sequence "
+          f"{fast['median']:,} tokens, packs {fast['fill']:.2%} full; medians of {len(rounds)} rounds")  # fmt: skip
+    print(f"{'':14}{'seconds':>9}{'CPU s':>9}{'MB/s':>9}{'tokens/s':>12}{'MB/CPU s':>11}{'peak MiB':>10}")
+    for name in rounds[0]:
+        runs = [measured[name] for measured in rounds]
+        columns = (
+            statistics.median(run["seconds"] for run in runs),
+            statistics.median(run["cpu_seconds"] for run in runs),
+            statistics.median(run["bytes"] / 1e6 / run["seconds"] for run in runs),
+            statistics.median(run["tokens"] / run["seconds"] for run in runs),
+            statistics.median(run["bytes"] / 1e6 / run["cpu_seconds"] for run in runs),
+            max(run["peak_mib"] for run in runs),
+        )
+        print(f"{name:14}{columns[0]:9.2f}{columns[1]:9.2f}{columns[2]:9.2f}{columns[3]:12,.0f}{columns[4]:11.2f}"
+              f"{columns[5]:10.0f}")  # fmt: skip
+    print(f"\none worker against the slow way, MB/s: {_ratios(rounds, 'one worker', 'slow way', 'seconds')}")
+    print(f"                            per CPU s: {_ratios(rounds, 'one worker', 'slow way', 'cpu_seconds')}")
+    print(f"two workers against one, MB/s:         {_ratios(rounds, 'two workers', 'one worker', 'seconds')}")
+
+
+def _ratios(rounds: list[dict[str, dict[str, float]]], one: str, other: str, seconds: str) -> str:
+    ratios = [
+        (measured[one]["bytes"] / measured[one][seconds]) / (measured[other]["bytes"] / measured[other][seconds])
+        for measured in rounds
+    ]
+    return f"{statistics.median(ratios):.1f}x ({', '.join(f'{ratio:.1f}' for ratio in ratios)})"
+
+
+def _show_stages(measured: dict[str, Any]) -> None:
+    seconds, size = measured["stages"], measured["bytes"] / 1e6
+    print(f"\nstages alone, one core ({measured['sequences']:,} sequences, {measured['tokens']:,} tokens)")
+    for name, spent, share in _shares(seconds):
+        print(f"  {name:8}{spent:8.2f} s {share:6.1%} {size / max(spent, 1e-9):10.0f} MB/s")
+    rendering = seconds["json"] + seconds["parse"] + seconds["render"]
+    print(f"bounds: encoding alone {measured['characters'] / 1e6 / seconds['encode']:.0f} M characters/s, "
+          f"parsing and rendering alone {size / rendering:.0f} MB/s")  # fmt: skip
+
+
+def _shares(seconds: dict[str, float]) -> Iterator[tuple[str, float, float]]:
+    total = sum(seconds.values())
+    return ((name, spent, spent / total) for name, spent in seconds.items())
+
+
+MEASURES = {"fast": measure_fast, "slow": measure_slow, "stages": measure_stages}
+
+if __name__ == "__main__":
+    main()
