@@ -105,7 +105,7 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
     if value is None:
         return
     if key == "weight":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
             raise UserError(
                 f"{blend_path}: {where} has the weight {value!r}.",
                 "A weight is a number above 0; leave a dataset out by removing its entry.",

@@ -102,7 +102,7 @@ def _instruction(row: Raw) -> object:
     instruction, given = row["instruction"], row.get("input")
     if isinstance(instruction, str) and isinstance(given, str) and given:
         return f"{instruction}\n\n{given}"
-    return instruction if given in (None, "") else [instruction, given]
+    return instruction if given in (None, "") else {"input": given}  # no text: refused as such
 
 
 def _context(prompt: object) -> list[object]:

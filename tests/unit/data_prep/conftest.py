@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
+from nemotron.data_prep.config import BlendConfig, DataPrepConfig, PrepRunConfig, TokenizerConfig
 
 # A busy machine is no fault of the code: tests do not depend on how long anything takes.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
@@ -60,8 +60,10 @@ def make_config(tmp_path: Path, byte_tokenizer: Path) -> Callable[..., DataPrepC
         blend_path = tmp_path / "blend.json"
         blend_path.write_text(json.dumps(blend or {"datasets": [{"path": file} for file in files]}))
         defaults = {"train_ratio": 1.0, "valid_ratio": 0.0, "test_ratio": 0.0, "workers": 1, "pack_size": 256}
+        samples = settings.pop("blend.samples", None)
         return DataPrepConfig(
             blend_path=str(blend_path),
+            blend=BlendConfig(samples=samples),
             output_dir=str(tmp_path / "out"),
             tokenizer=TokenizerConfig(model=str(byte_tokenizer)),
             run=PrepRunConfig(artifacts=str(tmp_path / "artifacts")),

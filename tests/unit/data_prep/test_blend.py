@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.blend import mix_counts, read_blend
+from nemotron.data_prep.blend import Dataset, UnreachableMix, mix_counts, read_blend
 from nemotron.errors import UserError
 
 
@@ -45,6 +45,14 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
         ({"datasets": [{"path": "x", "weight": 0}]}, "has the weight 0"),
         ({"datasets": [{"path": "x", "weight": True}]}, "has the weight True"),
+        ({"datasets": [{"path": "x", "repeat": "yes"}]}, "has repeat 'yes'. Write true or false."),
+        ({"datasets": [{"path": "x", "recursive": 1}]}, "has recursive 1. Write true or false."),
+        ({"datasets": [{"path": "x", "name": 7}]}, "has name 7. It must be text."),
+        (
+            {"datasets": [{"path": "x", "format": "sharegtp"}]},
+            'the unknown format "sharegtp". Did you mean "sharegpt"?',
+        ),
+        ({"datasets": [{"path": "a", "name": "x y"}, {"path": "b", "name": "x/y"}]}, 'two datasets named "x-y"'),
         ({"datasets": [{"path": "x.jsonl"}, {"path": "x.jsonl"}]}, 'two datasets named "x"'),
         ({"datasets": [{"path": "x", "weight": 1}, {"path": "y"}]}, 'a weight, but not "y"'),
         ({"train": [{"path": "x"}], "vaild": []}, "is not a blend"),
@@ -61,6 +69,38 @@ def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist") as error:
         read_blend(tmp_path / "blnd.json")
     assert error.value.hint == f'Did you mean "{path}"?'
+
+
+def test_null_is_no_value(tmp_path: Path) -> None:
+    given = {"path": "x.jsonl", "weight": None, "filter": None, "repeat": None, "format": None}
+    assert read_blend(write(tmp_path, {"datasets": [given]})).datasets == (Dataset("x", str(tmp_path / "x.jsonl")),)
+
+
+def test_subsets_of_one_dataset_have_names_of_their_own(tmp_path: Path) -> None:
+    entries = [{"path": "hf://org/math", "subset": subset, "split": "train"} for subset in ("algebra", "geometry")]
+    names = [dataset.name for dataset in read_blend(write(tmp_path, {"datasets": entries})).datasets]
+    assert names == ["math-algebra-train", "math-geometry-train"]
+
+
+def test_what_may_repeat_does_not_limit_the_mix() -> None:
+    assert mix_counts([100, 5], [1, 1], repeats=[False, True]) == [100, 100]
+    assert mix_counts([100, 5], [1, 1], repeats=[True, False]) == [5, 5]
+    assert mix_counts([100, 5], [1, 3], repeats=[True, True]) == [100, 300]  # each at least once
+
+
+def test_a_mix_of_a_given_size() -> None:
+    assert mix_counts([100, 100], [1, 2], samples=30) == [10, 20]
+    assert mix_counts([100, 100, 100], [1, 1, 1], samples=100) == [34, 33, 33]
+    assert mix_counts([60, 20], [None, None], samples=40) == [30, 10]
+    assert mix_counts([10, 20], [1, 1], repeats=[True, False], samples=40) == [20, 20]
+    assert mix_counts([10, 0], [1, 1], samples=8) == [8, 0]
+
+
+def test_a_mix_that_would_have_to_repeat_says_what_can_be_had() -> None:
+    with pytest.raises(UnreachableMix) as error:
+        mix_counts([30, 100], [1, 2], samples=99)
+    assert (error.value.number, error.value.asked, error.value.most) == (0, 33, 90)
+    assert mix_counts([30, 100], [1, 2], samples=90) == [30, 60]
 
 
 def test_without_weights_everything_is_used() -> None:
@@ -87,3 +127,13 @@ def test_the_mix_is_the_largest_one_in_the_asked_shares(datasets: list[tuple[int
         assert all(
             abs(count - weight * scale) <= 1 + weight / min(w for _, _, w in present) for count, _, weight in present
         )
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 100)), min_size=1, max_size=6), st.integers(1, 1000))
+def test_a_mix_of_a_given_size_has_it_in_the_asked_shares(datasets: list[tuple[int, float]], samples: int) -> None:
+    available, weights = [count for count, _ in datasets], [weight for _, weight in datasets]
+    counts = mix_counts(available, list(weights), repeats=[True] * len(datasets), samples=samples)
+    present = [(count, weight) for count, (most, weight) in zip(counts, datasets, strict=True) if most]
+    total = sum(weight for _, weight in present)
+    assert sum(counts) == (samples if present else 0)
+    assert all(abs(count - samples * weight / total) < 1 + 1e-6 for count, weight in present)

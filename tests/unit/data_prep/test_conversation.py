@@ -1,5 +1,6 @@
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +74,32 @@ def test_integers_in_arguments_keep_all_their_digits():
     assert message["tool_calls"][0]["function"]["arguments"] == {"a": 123456789012345678901234567890}
 
 
+def test_integers_keep_their_digits_where_the_decoder_rounds_them():
+    """orjson makes floats of integers beyond 64 bits; the row is then decoded again."""
+    big = 123456789012345678901234567890
+    limit = {"name": "f", "parameters": {"properties": {"a": {"type": "integer", "maximum": big}}}}
+    text = json.dumps({"messages": [USER, calling({"a": [big]})], "tools": [limit]})
+
+    conversation = parse_row(orjson.loads(text), exact=lambda: json.loads(text))
+
+    assert conversation.messages[1]["tool_calls"][0]["function"]["arguments"] == {"a": [big]}
+    assert conversation.tools == [limit]
+
+
+def test_a_row_is_decoded_again_only_when_it_has_to_be():
+    def refuse():
+        raise AssertionError("decoded again")
+
+    parse_row({"messages": [USER, calling({"a": 1.5, "b": 2**64 - 1})], "tools": [TOOL]}, exact=refuse)
+
+
+def test_a_number_that_cannot_be_kept_is_refused():
+    text = json.dumps({"messages": [USER, calling({"a": 0})]}).replace('{"a": 0}', '{"a": ' + "9" * 5000 + "}")
+
+    with pytest.raises(RowError, match="bad_tool_arguments: a number would lose digits"):
+        parse_row({"messages": [USER, calling({"a": 1e300})]}, exact=lambda: json.loads(text))
+
+
 @pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])])
 def test_tools_are_a_list_or_its_json(tools: object):
     assert parse(USER, ASSISTANT, tools=tools).tools == [TOOL]
@@ -129,6 +156,7 @@ def test_a_message_may_be_context_only(flag: dict):
         ({"messages": [USER, calling("[6, 7]")]}, "bad_tool_arguments"),
         ({"messages": [USER, calling(6)]}, "bad_tool_arguments"),
         ({"messages": [USER, calling('{"a": NaN}')]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling('{"a": 1e999}')]}, "bad_tool_arguments"),
         ({"messages": [USER, calling('{"a": "\\ud83d"}')]}, "bad_tool_arguments"),
         ({"messages": [USER, calling('{"a": ' + "[" * 100_000)]}, "bad_tool_arguments"),
         ({"messages": [USER, ASSISTANT], "tools": {}}, "bad_tools"),

@@ -210,6 +210,55 @@ def test_other_packing_reads_the_tokens_that_are_there(
     assert prepare(make_config("chat.jsonl", pack_size=512, seed=1)).metadata.pack_size == 512
 
 
+def test_other_shares_read_the_tokens_that_are_there(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_rows(f"{name}.jsonl", [chat(f"{name}{i}?", "Yes.") for i in range(20)])
+
+    def shares(weight: float, samples: int | None = None, **repeat: bool) -> list[int]:
+        a, b = {"path": "a.jsonl", "weight": weight}, {"path": "b.jsonl", "weight": 1, **repeat}
+        result = prepare(make_config(blend={"datasets": [a, b]}, **{"blend.samples": samples}))
+        return [stats.kept + stats.repeated for stats in result.metadata.datasets]
+
+    assert shares(1) == [20, 20]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("tokenized again")
+
+    monkeypatch.setattr(pipeline, "tokenize_part", refuse)
+    assert shares(0.5) == [10, 20]
+    assert shares(2, repeat=True) == [20, 10]
+    assert shares(0.5, repeat=True) == [20, 40]
+    assert shares(3, samples=12) == [9, 3]
+
+
+def test_repeated_conversations_are_trained_on_as_often_as_counted(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, decode: Decode
+) -> None:
+    write_rows("a.jsonl", [chat(f"a{i}?", "Yes.") for i in range(200)])
+    write_rows("b.jsonl", [chat(f"b{i}?", "No.", "Why?", "So.") for i in range(30)])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1, "repeat": True}]}
+    result = prepare(make_config(blend=blend, train_ratio=0.8, valid_ratio=0.1, test_ratio=0.1))
+    times = Counter(decode(ids) for split in ("train", "valid", "test") for ids, _ in sequences(result, split))
+    assert Counter(times.values()) == {1: 200, 6: 10, 7: 20}
+    b = result.metadata.datasets[1]
+    assert (b.rows, b.kept, b.repeated, b.sequences, b.conversation_share) == (30, 30, 170, 200, 0.5)
+    assert result.metadata.conversations == sum(split.conversations for split in result.metadata.splits) == 400
+    for total in ("sequences", "tokens", "supervised_tokens"):
+        per_split = sum(getattr(split, total) for split in result.metadata.splits)
+        assert per_split == sum(getattr(dataset, total) for dataset in result.metadata.datasets)
+    assert b.supervised_share == pytest.approx(8 / (8 + 5))  # "No.", "So." and two ends of turn; "Yes." and one
+
+
+def test_a_blend_that_needs_more_than_there_is_says_so(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat
+) -> None:
+    write_rows("chat.jsonl", [chat(f"{i}?", "Yes.") for i in range(5)])
+    with pytest.raises(UserError, match=r'needs 6 conversations of the dataset "chat", which has 5'):
+        prepare(make_config("chat.jsonl", **{"blend.samples": 6}))
+
+
 def test_a_second_run_leaves_nothing_of_the_first_in_the_splits(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat
 ) -> None:

@@ -43,9 +43,16 @@ def test_what_does_not_change_the_output_does_not_change_the_hash(config: MakeCo
 
 PACKING_ONLY = [
     {"pack_size": 512}, {"seed": 1}, {"algorithm": "best_fit"}, {"num_shards": 4}, {"pad_to_multiple": 2},
+    {"blend.samples": 1},
     {"overlong": "drop"}, {"max_doc_tokens": 100}, {"dedupe": True}, {"train_ratio": 0.5, "test_ratio": 0.5},
 ]  # fmt: skip
-TOKENS_TOO = [{"messages_field": "m"}, {"used_in_filter": "x"}, {"sample": 5}, {"used_in_field": "u"}]
+TOKENS_TOO = [
+    {"messages_field": "m"},
+    {"format": "openai"},
+    {"used_in_filter": "x"},
+    {"sample": 5},
+    {"used_in_field": "u"},
+]
 
 
 @pytest.mark.parametrize("setting", PACKING_ONLY)
@@ -96,6 +103,7 @@ def test_changed_weights_do_not_need_new_tokens(
         ({"pack_size": 1}, "pack_size is 1."),
         ({"sample": 0}, "sample is 0."),
         ({"workers": 0}, "workers is 0."),
+        ({"blend.samples": 0}, "blend.samples is 0."),
         ({"pad_to_multiple": 256}, "pad_to_multiple is 256, pack_size 256."),
         ({"chat_template": "nemotron4"}, 'Did you mean "nemotron3"?'),
     ],

@@ -14,6 +14,7 @@ from nemotron.data_prep.outcomes import LeftOut
 from nemotron.data_prep.overlong import cut_overlong, limit_keeping
 from nemotron.data_prep.selection import OUTCOMES, Selection, select
 from nemotron.data_prep.token_parts import PartIndex, PartWriter, write_part
+from nemotron.errors import UserError
 
 EOS = 999
 TRAIN_ONLY = (1.0, 0.0, 0.0)
@@ -158,6 +159,36 @@ def test_weights_set_the_shares(tmp_path: Path) -> None:
     selection = choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=0.5)])
     assert (selection.kept[:60].sum(), selection.kept[60:].sum()) == (40, 20)
     assert reasons(selection).count(LeftOut.BLEND_WEIGHT) == 20
+
+
+def test_a_dataset_that_may_repeat_is_used_as_often_as_its_share_takes(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(50), numbered(20, first=50)])
+    selection = choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=1, repeat=True)])
+    assert selection.kept.all()
+    assert selection.copies[:50].tolist() == [1] * 50
+    assert sorted(selection.copies[50:].tolist()) == [2] * 10 + [3] * 10
+
+
+def test_what_is_not_kept_has_no_copies(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(50), numbered(20, first=50)])
+    selection = choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=1)], samples=30)
+    assert (selection.copies > 0).tolist() == selection.kept.tolist()
+    assert (selection.copies[:50].sum(), selection.copies[50:].sum()) == (15, 15)
+
+
+def test_samples_beyond_what_is_there_need_leave_to_repeat(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(50), numbered(20, first=50)])
+    with pytest.raises(UserError) as error:
+        choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=1)], samples=60)
+    assert error.value.message == ('blend.samples=60 needs 30 conversations of the dataset "b", which has 20 to give.')
+    assert "blend.samples to 40 at most" in (error.value.hint or "")
+
+
+def test_samples_are_those_of_the_training_split(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(50), numbered(20, first=50)])
+    datasets = [Dataset("a", "", goes_to="train"), Dataset("b", "", goes_to="valid")]
+    selection = choose(corpus, datasets, samples=30)
+    assert (selection.copies[:50].sum(), selection.copies[50:].sum()) == (30, 20)
 
 
 def test_a_sample_has_as_many_of_every_dataset_whatever_the_weights(tmp_path: Path) -> None:

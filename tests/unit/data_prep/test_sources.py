@@ -1,7 +1,9 @@
 """Inputs: every kind of file gives the same rows, however it is cut; what cannot be read is said."""
 
 import gzip
+import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.sources import Row, cut, find_files, read_rows
+from nemotron.data_prep.sources import Row, cut, find_files, local, read_rows
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 
@@ -57,6 +59,22 @@ def test_parquet_rows_lose_the_fill_of_other_rows(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+BIG = {"arguments": {"id": 123456789012345678901234567890, "small": 1.5}}
+
+
+def test_a_line_can_be_decoded_again_without_rounding(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(json.dumps(BIG) + "\n")
+    [row] = rows_of(tmp_path / "rows.jsonl")
+    assert row.value != BIG
+    assert row.exact() == BIG
+
+
+def test_an_array_is_decoded_without_rounding(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([BIG]))
+    [row] = rows_of(tmp_path / "rows.json")
+    assert row.value == row.exact() == BIG
+
+
 def test_a_broken_line_costs_only_itself(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(b'{"n": 1}\n{"n": \n\n{"n": 3}\n')
     rows = rows_of(tmp_path / "rows.jsonl")
@@ -91,6 +109,7 @@ def test_a_folder_is_read_in_order_and_recursively_on_request(tmp_path: Path) ->
     assert values_of(tmp_path) == [1, 0]
     assert values_of(tmp_path, recursive=True) == [1, 0, 2]
     assert values_of(tmp_path / "*.jsonl") == [1, 0]
+    assert values_of(tmp_path / "**" / "*.jsonl") == [1, 0, 2]
 
 
 def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
@@ -105,6 +124,53 @@ def test_a_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"chta\.jsonl does not exist") as error:
         find_files(Dataset("test", str(tmp_path / "chta.jsonl")))
     assert error.value.hint == f'Did you mean "{tmp_path / "chat.jsonl"}"?'
+
+
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of which only samples are digested."""
+    monkeypatch.setattr(local, "WHOLE_DIGEST_BYTES", 100)
+    monkeypatch.setattr(local, "SAMPLE_BYTES", 10)
+    (tmp_path / "large.jsonl").write_bytes(b'{"n": 1}\n' * 1000)
+    return tmp_path / "large.jsonl"
+
+
+def digest(path: Path) -> str:
+    return find_files(Dataset("test", str(path)))[0].digest
+
+
+def test_a_large_file_is_not_read_twice(large: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = 0
+
+    class Counting(io.FileIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            nonlocal read
+            content = super().read(-1 if size is None else size)
+            read += len(content)
+            return content
+
+    monkeypatch.setattr(local, "open", lambda path, mode: Counting(path, "rb"), raising=False)
+    assert digest(large) == digest(large)
+    assert read == 2 * local.SAMPLES * 10
+
+
+def test_a_change_between_the_samples_is_seen_even_with_the_old_times(large: Path) -> None:
+    before, times = digest(large), large.stat()
+    with open(large, "r+b") as file:
+        file.seek(15)  # between the first sample and the second
+        file.write(b"2")
+    os.utime(large, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert large.stat().st_size == times.st_size
+    assert digest(large) != before
+
+
+def test_a_file_that_changes_during_the_run_stops_it(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(JSONL)
+    [file] = find_files(Dataset("test", str(path)))
+    path.write_bytes(JSONL.replace(b"1", b"4"))
+    with pytest.raises(UserError, match="has changed since this run began"):
+        list(read_rows(cut(file)[0]))
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
