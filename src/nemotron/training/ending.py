@@ -48,9 +48,8 @@ def explained(progress: Progress, log: Path) -> Iterator[None]:
     except (AssertionError, ValueError) as error:
         if progress.iteration is not None:
             raise
-        raise UserError(
-            f"Megatron-Bridge refuses this config: {error}", f"Its own account is at the end of {log}."
-        ) from error
+        account = f"at the end of {log}" if log.exists() else "in the output above"
+        raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own account is {account}.") from error
     except RuntimeError as error:
         if (problem := _user_error(error, progress, rank)) is None:
             raise
