@@ -57,7 +57,10 @@ def test_numbers_that_are_not_finite_are_told_with_rank_and_iteration_and_withou
     ["[gloo/transport/tcp/pair.cc:553] Connection closed by peer [10.0.0.2]:1234", "NCCL: remote process exited"],
 )
 def test_the_ranks_that_are_left_point_at_the_one_that_ended_first(told_by_torch):
-    with pytest.raises(UserError, match="Rank 0 lost its connection .* at iteration 5") as error, explained(at(5), LOG):
+    with (
+        pytest.raises(UserError, match=r"Rank 0 lost its connection .* at iteration 5") as error,
+        explained(at(5), LOG),
+    ):
         raise RuntimeError(told_by_torch)
     assert "ended first" in error.value.hint
 
