@@ -1,8 +1,8 @@
 """A small global batch, written as data prep writes one, that can be divided into 8, 4, 2 or 1 packs.
 
-Conversations alternate prompts, which are not trained, and answers, which are. On purpose there are some that are
-shorter than Mamba's convolution, one longer than a chunk of its scan, some without an answer, one whose only supervised
-token has nothing behind it for MTP to predict, and one pack in which nothing is supervised.
+Conversations alternate prompts, which are not trained, and answers, which are. On purpose some are shorter than Mamba's
+convolution and some longer than a chunk of its scan, some have no answer, some have one supervised token and nothing
+behind it for MTP to predict, and in one pack nothing is supervised.
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 A fork starts from the same untouched state whatever ran before it, and costs no import, which takes most of a minute.
 """
 
+import logging
 import os
 import signal
 import socket
@@ -26,7 +27,9 @@ def run_in_new_process(layouts: Sequence[Layout], folder: Path) -> None:
     fails; what it printed is on standard error.
     """
     command = [sys.executable, "-m", "tests.megatron.exactness.launch", str(folder), *(each.name for each in layouts)]
-    subprocess.run(command, cwd=REPOSITORY, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Importing Megatron prints; what is worth reading is on standard error.
+    subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
 def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
@@ -105,6 +108,7 @@ def _free_port() -> int:
 if __name__ == "__main__":
     from nemotron.training import cpu
 
+    logging.disable(logging.INFO)
     cpu.activate()
     run_layouts(
         [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]], Path(sys.argv[1])
