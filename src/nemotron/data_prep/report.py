@@ -65,13 +65,16 @@ def _split_table(metadata: Metadata) -> str:
 
 
 def _dataset_table(metadata: Metadata) -> str:
-    header = ("dataset", "rows", "kept", "dropped", "duplicates", "truncated", "tokens", "conversations", "supervised")
+    header = (
+        "dataset", "rows", "kept", "dropped", "repeated", "duplicates", "truncated", "tokens",
+        "conversations", "supervised",
+    )  # fmt: skip
     return _table(
         header,
         (
             (
                 dataset.name,
-                *_counts(dataset.rows, dataset.kept, dataset.rows - dataset.kept),
+                *_counts(dataset.rows, dataset.kept, dataset.rows - dataset.kept, dataset.repeated),
                 *_counts(dataset.duplicates, dataset.truncated, dataset.tokens),
                 f"{dataset.conversation_share:.1%}",
                 f"{dataset.supervised_share:.1%}",

@@ -1,8 +1,9 @@
 """Reading bytes of an input, wherever it is: a range at a time, so that memory stays bounded and nothing is staged."""
 
+import contextlib
 import gzip
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -36,15 +37,19 @@ def open_raw(file: InputFile) -> io.BufferedIOBase:
     return io.BufferedReader(_RangeFile(file), READ_AHEAD)
 
 
-def open_text(file: InputFile) -> io.BufferedIOBase:
-    """The bytes of a file, decompressed."""
-    raw = open_raw(file)
-    if file.compression == ".gz":
-        return gzip.GzipFile(fileobj=raw)  # pyright: ignore[reportReturnType]
-    if file.compression == ".zst":
-        # Arrow's reader rather than zstandard's, which takes a truncated file for one that ends there.
-        return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
-    return raw
+@contextlib.contextmanager
+def open_text(file: InputFile) -> Iterator[io.BufferedIOBase]:
+    """The bytes of a file, decompressed; for the length of the `with` block."""
+    with open_raw(file) as raw:
+        if file.compression == ".gz":
+            with gzip.GzipFile(fileobj=raw) as text:
+                yield text  # pyright: ignore[reportReturnType]
+        elif file.compression == ".zst":
+            # Arrow's reader rather than zstandard's, which takes a truncated file for one that ends there.
+            with io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")) as text:
+                yield text
+        else:
+            yield raw
 
 
 def ensure_unchanged(file: InputFile) -> None:
