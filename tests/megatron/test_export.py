@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from nemotron.training import cpu
+from nemotron.training import cpu, import_hf
 from nemotron.training.checkpoint import latest_iteration
 from nemotron.training.export import convert
 from nemotron.training.start import make_starting_checkpoint, single_process_group
@@ -74,3 +74,18 @@ def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
             if isinstance(value, torch.Tensor):
                 assert torch.equal(value, expected.pop(name)), name
         assert not [name for name, value in expected.items() if isinstance(value, torch.Tensor)]
+
+
+def test_importing_the_folder_gives_a_checkpoint_to_start_from(checkpoint, exported, tmp_path):
+    import_hf.convert(exported, tmp_path / "start")
+    with cpu.backend(), single_process_group(seed=9):
+        from megatron.bridge.training.model_load_save import load_megatron_model
+
+        before, after = (
+            load_megatron_model(str(latest_iteration(folder)), use_cpu_init=True, skip_temp_dist_context=True)[0]
+            for folder in (checkpoint, tmp_path / "start")
+        )
+        expected = before.state_dict()
+        for name, value in after.state_dict().items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, expected[name]), name
