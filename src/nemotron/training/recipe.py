@@ -65,25 +65,26 @@ def build_recipe(
     """
     container = bridge.super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     changes = _apply_sections(container, config, origins)
-    check_vocabulary(data, container.model.vocab_size, config.recipe.hf_model)
+    model: Any = container.model  # a HybridModelProvider; the container declares every family of models
+    check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
     if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
-        check_same_model(container.model, latest_iteration(pretrained_checkpoint))
+        check_same_model(model, latest_iteration(pretrained_checkpoint))
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
         changes += assign(container.peft, "peft", settings, origins)
-    container.dataset = _dataset(config, plan, data, origins, container.model.context_parallel_size)
+    container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
     _fill_in_length(container, config, plan)
     _fill_in_paths(container, config, data, pretrained_checkpoint)
     _fill_in_validation(container, config, plan)
-    container.model.seq_length = plan.pack_size
+    model.seq_length = plan.pack_size
     # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
-    container.model.calculate_per_token_loss = True
+    model.calculate_per_token_loss = True
     container.ddp.average_in_collective = False
-    if container.model.sequence_parallel and container.model.tensor_model_parallel_size == 1:
+    if model.sequence_parallel and model.tensor_model_parallel_size == 1:
         # Megatron refuses the combination, though there is then nothing to divide.
         logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
-        container.model.sequence_parallel = False
+        model.sequence_parallel = False
     container.env_vars = {**(getattr(container, "env_vars", None) or {}), **config.env_vars}
     return Recipe(container, changes)
 
@@ -102,11 +103,12 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
             raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
     elif config.mixed_precision:
         changes += assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
-    for section, make in (("comm_overlap", CommOverlapConfig), ("profiling", ProfilingConfig)):
+    optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}
+    for section, make in optional.items():
         values = getattr(config, section)
         if values is not None:
             if getattr(container, section) is None:
-                setattr(container, section, make(tp_comm_overlap=False) if make is CommOverlapConfig else make())
+                setattr(container, section, make())
             changes += assign(getattr(container, section), section, values, origins)
     for section in (
         *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
@@ -195,7 +197,7 @@ def tokenizer_of(data: PreparedData) -> str:
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
     """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
-    ranks = data_parallel_size(container)
+    ranks = data_parallel_size(container.model, plan.global_batch_size)
     validation = container.validation
     asked = config.validation.get("eval_iters")
     largest = config.validation.get("eval_global_batch_size") or plan.global_batch_size
@@ -216,15 +218,14 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
     validation.eval_iters, validation.eval_global_batch_size = iterations, batch or ranks
 
 
-def data_parallel_size(container: "ConfigContainer") -> int:
-    """Ranks that hold different packs.
+def data_parallel_size(model: Any, global_batch_size: int) -> int:
+    """Ranks that hold different packs, for a model provider with its parallel sizes.
 
     Raises:
         UserError: the number of ranks is no multiple of what one model replica needs, or the global batch of the
             data-parallel ranks.
     """
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    model = container.model
     replica = math.prod(
         (model.tensor_model_parallel_size, model.pipeline_model_parallel_size, model.context_parallel_size)
     )
@@ -236,9 +237,9 @@ def data_parallel_size(container: "ConfigContainer") -> int:
             f"Start a multiple of {replica} ranks, or lower model.*_parallel_size.",
         )
     ranks = world // replica
-    if container.train.global_batch_size % ranks:
+    if global_batch_size % ranks:
         raise UserError(
-            f"train.global_batch_size={container.train.global_batch_size} does not divide among {ranks} replicas.",
-            f"Use {math.ceil(container.train.global_batch_size / ranks) * ranks}.",
+            f"train.global_batch_size={global_batch_size} does not divide among {ranks} replicas.",
+            f"Use {math.ceil(global_batch_size / ranks) * ranks}.",
         )
     return ranks

@@ -66,19 +66,21 @@ class TwoStageStep:
                 "model.overlap_moe_expert_parallel_comm drops the pack boundaries, so conversations would attend to "
                 "each other. Set it to false."
             )
+        assert state.cfg is not None  # set before anything runs
         config = get_model_config(model)
         groups = get_pg_collection(model)
         chunk = get_model_chunk_vp_stage(model)
         uses_mtp = bool(getattr(config, "mtp_num_layers", None))
 
         state.timers("batch-generator", log_level=2).start()
-        micro_batches = self._weighted_micro_batches(state, data_iterator, chunk or 0, groups.dp)
+        # None on pipeline stages without data, which Megatron's annotation leaves out.
+        micro_batches: Any = self._weighted_micro_batches(state, data_iterator, chunk or 0, groups.dp)
         tokens, labels, weights, attention_mask, position_ids, packing = get_batch(
             micro_batches, state.cfg, uses_mtp, pg_collection=groups, vp_stage=chunk
         )
         state.timers("batch-generator").stop()
 
-        boundaries = None if packing is None or groups.cp.size() > 1 else packing.get("cu_seqlens_q")
+        boundaries: Any = None if packing is None or groups.cp.size() > 1 else packing.get("cu_seqlens_q")
         accumulate_flops_metadata(
             state, tokens, vp_stage=chunk, config_seq_len=config.seq_length, cu_seqlens=boundaries
         )
@@ -142,6 +144,7 @@ class TwoStageStep:
             The weighted sum of token losses; N of this micro-batch; and pairs (sum, count) that Megatron adds up over
             micro-batches and data- and context-parallel ranks before it divides.
         """
+        assert state.cfg is not None
         checks = state.cfg.rerun_state_machine
         trained, _, _ = masked_next_token_loss(
             token_weights(weights, self.totals, self.average),
