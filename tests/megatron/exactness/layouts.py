@@ -11,7 +11,6 @@ class Layout:
     """One way to divide one global batch and one model among processes."""
 
     name: str
-    explanation: str
     ranks: int
     batch: str
     """Which of `make_batches`; its packs are shared out among the data-parallel ranks, one per micro-batch."""
@@ -30,29 +29,27 @@ PIPELINE = (*_parallel(pipeline=2), TWO_STAGES)
 EXPERT = _parallel(expert=2)
 
 LAYOUTS = [
-    Layout("1 rank, 1 micro-batch", "everything in one pack", 1, "1"),
-    Layout("1 rank, 2 micro-batches", "the same conversations in two packs", 1, "2"),
-    Layout("1 rank, 4 micro-batches", "... in four", 1, "4"),
-    Layout("1 rank, 8 micro-batches", "... in eight, one of which has nothing supervised", 1, "8"),
-    Layout("DP 2, 4 micro-batches each", "N and the number of conversations span ranks", 2, "8"),
-    Layout("DP 4, 2 micro-batches each", "", 4, "8"),
-    Layout("DP 4, 1 micro-batch each", "", 4, "4"),
-    Layout("DP 2, one rank without targets", "its weights are all zero; it still takes part", 2, "half"),
-    Layout("1 rank, padded conversations", "as context parallelism needs them", 1, "padded"),
-    Layout("TP 2 + sequence parallel", "weights divided, and positions between the layers", 2, "8", TENSOR),
-    Layout("PP 2", "the loss exists on the last stage only; MTP needs the embedding there", 2, "8", PIPELINE),
-    Layout("EP 2", "experts divided among two data-parallel ranks", 2, "8", EXPERT),
+    Layout("1 rank, 1 micro-batch", 1, "1"),
+    Layout("1 rank, 2 micro-batches", 1, "2"),
+    Layout("1 rank, 4 micro-batches", 1, "4"),
+    Layout("1 rank, 8 micro-batches", 1, "8"),
+    Layout("DP 2, 4 micro-batches each", 2, "8"),
+    Layout("DP 4, 2 micro-batches each", 4, "8"),
+    Layout("DP 4, 1 micro-batch each", 4, "4"),
+    Layout("DP 2, one rank without targets", 2, "half"),
+    Layout("1 rank, padded conversations", 1, "padded"),
+    Layout("TP 2 + sequence parallel", 2, "8", TENSOR),
+    Layout("PP 2", 2, "8", PIPELINE),
+    Layout("EP 2", 2, "8", EXPERT),
 ]
 
 MORE_LAYOUTS = [
-    Layout("DP 2 x TP 2 + sequence parallel", "", 4, "8", TENSOR),
-    Layout("DP 2 x PP 2", "", 4, "8", PIPELINE),
-    Layout("TP 2 + sequence parallel x PP 2", "", 4, "8", (*TENSOR, *PIPELINE)),
-    Layout("EP 2 x PP 2", "", 4, "8", (*EXPERT, *PIPELINE)),
-    Layout("EP 2 x TP 2 + sequence parallel", "", 4, "8", (*EXPERT, *TENSOR)),
-    Layout("EP 4", "", 4, "8", _parallel(expert=4)),
+    Layout("DP 2 x TP 2 + sequence parallel", 4, "8", TENSOR),
+    Layout("DP 2 x PP 2", 4, "8", PIPELINE),
+    Layout("TP 2 + sequence parallel x PP 2", 4, "8", (*TENSOR, *PIPELINE)),
+    Layout("EP 2 x PP 2", 4, "8", (*EXPERT, *PIPELINE)),
+    Layout("EP 2 x TP 2 + sequence parallel", 4, "8", (*EXPERT, *TENSOR)),
+    Layout("EP 4", 4, "8", _parallel(expert=4)),
 ]
 
-CONTROL = Layout(
-    "Megatron-Bridge's own step", "MTP also trained on prompts and padding; no sample average", 1, "8", stock_step=True
-)
+CONTROL = Layout("Megatron-Bridge's own step", 1, "8", stock_step=True)
