@@ -6,6 +6,7 @@ from typing import Literal
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
 OverlongPolicy = Literal["split_turns", "truncate", "drop"]
 RowFormat = Literal["auto", "openai", "sharegpt", "prompt_completion"]
+SpecialTokensPolicy = Literal["keep", "split", "drop"]
 EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
@@ -73,6 +74,9 @@ class DataPrepConfig:
     the limit, or leave it out."""
     max_doc_tokens: int | None = None
     """A limit on a conversation below pack_size."""
+    special_tokens_in_content: SpecialTokensPolicy = "keep"
+    """What becomes of control tokens written out in a conversation: keep their meaning, as chat templates do, encode
+    them as text, or drop the conversation. They are counted either way."""
     dedupe: bool = False
     """Keep only the first of identical conversations. They are counted either way."""
     seed: int = 42

@@ -133,12 +133,16 @@ def content_hash(conversation: Conversation) -> bytes:
 
     Splits and exact deduplication rest on it: BLAKE2b over canonical JSON.
     """
+    return blake2b(canonical_json(conversation), digest_size=16).digest()
+
+
+def canonical_json(conversation: Conversation) -> bytes:
+    """The same bytes for equal normalised messages and tools."""
     content = {"messages": conversation.messages, "tools": conversation.tools}
     try:
-        canonical = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return blake2b(canonical, digest_size=16).digest()
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 _ROLES = {

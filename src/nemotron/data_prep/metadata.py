@@ -11,11 +11,11 @@ import orjson
 from nemotron.data_prep.corpus import Corpus
 from nemotron.data_prep.outcomes import LeftOut
 from nemotron.data_prep.overlong import Cut, limit_keeping
-from nemotron.data_prep.plan import FORMAT_VERSION, Plan
+from nemotron.data_prep.plan import FORMAT_VERSION, Plan, PlannedDataset
 from nemotron.data_prep.selection import OUTCOMES, Selection
 from nemotron.data_prep.shards import ShardReceipt, padded_length
 from nemotron.data_prep.splits import SPLITS
-from nemotron.data_prep.token_parts import PartReceipt
+from nemotron.data_prep.token_parts import EXAMPLES, PartReceipt
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,10 @@ class DatasetStats:
     """Rows that are not, by reason."""
     duplicates: int
     """Conversations identical to an earlier one of the blend, dropped for it or not."""
+    special_tokens: int
+    """Conversations with a control token written out in their text, kept or not."""
+    special_token_examples: list[dict[str, Any]]
+    """The first of them: file, line (from 1), token."""
     truncated: int
     """Kept conversations of which a part did not fit."""
     masked_sequences: int
@@ -91,6 +95,7 @@ class Metadata:
     pad_to_multiple: int
     algorithm: str
     seed: int
+    special_tokens_in_content: str
     tokenizer: dict[str, Any]
     chat_template: dict[str, str]
     blend: str
@@ -159,6 +164,7 @@ def collect_metadata(
         pad_to_multiple=plan.config.pad_to_multiple,
         algorithm=plan.config.algorithm,
         seed=plan.config.seed,
+        special_tokens_in_content=plan.config.special_tokens_in_content,
         tokenizer={
             "model": plan.tokenizer.name,
             "revision": plan.config.tokenizer.revision,
@@ -233,6 +239,8 @@ def _dataset_stats(
                 repeated=int(used[number] - kept[number]),
                 dropped=dropped,
                 duplicates=int(duplicates[number]),
+                special_tokens=sum(receipt.special_tokens for receipt in receipts[number]),
+                special_token_examples=_examples(planned, receipts[number]),
                 truncated=int(truncated[number]),
                 masked_sequences=int(masked[number]),
                 sequences=int(sequences[number]),
@@ -243,6 +251,20 @@ def _dataset_stats(
             )
         )
     return stats
+
+
+def _examples(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[dict[str, Any]]:
+    """Where control tokens are written out, at most EXAMPLES. Receipts number lines from the start of their part."""
+    examples: list[dict[str, Any]] = []
+    lines_before = 0
+    for (file, part), receipt in zip(planned.parts(), receipts, strict=True):
+        lines_before = 0 if part.index == 0 else lines_before
+        for line, token in receipt.special_token_examples:
+            examples.append({"file": file.file.path, "line": lines_before + line + 1, "token": token})
+        if len(examples) >= EXAMPLES:
+            break
+        lines_before += receipt.lines
+    return examples[:EXAMPLES]
 
 
 def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:

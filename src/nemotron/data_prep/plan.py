@@ -99,7 +99,7 @@ class Plan:
 
     def tokenization(self) -> Tokenization:
         """What all parts are tokenized with."""
-        return Tokenization(self.tokenizer, self.template)
+        return Tokenization(self.tokenizer, self.template, self.config.special_tokens_in_content)
 
     def tokenize_work(self, dataset: Dataset, planned: PlannedFile, part: Part) -> TokenizeWork:
         """The work of one part."""
@@ -214,6 +214,7 @@ def _plan_dataset(
     settings = [
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
         *_fields(dataset, config), config.used_in_field, dataset.filter or config.used_in_filter,
+        config.special_tokens_in_content,
         [config.sample, config.sample_seed] if config.sample is not None else None,
     ]  # fmt: skip
     planned = []

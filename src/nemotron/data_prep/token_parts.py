@@ -24,6 +24,8 @@ import orjson
 from nemotron.data_prep.files import checksum, replaced_when_complete, write_json
 
 TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
+EXAMPLES = 3
+"""How many conversations of a part, and of a dataset, are shown where they are also counted."""
 
 
 class PartIndex(NamedTuple):
@@ -57,6 +59,10 @@ class PartReceipt:
     rows: int
     kept: int
     dropped: dict[str, int]
+    special_tokens: int
+    """Conversations with a control token written out in their text."""
+    special_token_examples: list[tuple[int, str]]
+    """(line in the part, token) of the first few of them."""
     files: dict[str, dict[str, int | str]]
     """By suffix: bytes and checksum."""
 
@@ -70,6 +76,8 @@ class PartWriter:
         self.reasons: Counter[str] = Counter()
         self.lines = 0
         self.rows = 0
+        self.special_tokens = 0
+        self.special_token_examples: list[tuple[int, str]] = []
 
     def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
         """Add a batch of conversations."""
@@ -81,6 +89,12 @@ class PartWriter:
         """Record that the row of this line yields nothing."""
         self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
         self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
+
+    def report_special_token(self, line: int, token: str) -> None:
+        """Count a conversation that has `token` in its text."""
+        self.special_tokens += 1
+        if len(self.special_token_examples) < EXAMPLES:
+            self.special_token_examples.append((line, token))
 
     @property
     def kept(self) -> int:
@@ -112,7 +126,9 @@ def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
         with open(paths[INDEX], "wb") as file:
             np.savez(file, **writer.index()._asdict())
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
-    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, dict(sorted(writer.reasons.items())), made)
+    reasons = dict(sorted(writer.reasons.items()))
+    found = writer.special_tokens, writer.special_token_examples
+    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made)
     write_json(_file(part, RECEIPT), receipt)
     return receipt
 

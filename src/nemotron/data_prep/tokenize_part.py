@@ -4,6 +4,7 @@ A pure function of the part's content and the Tokenization settings; workers sha
 """
 
 import heapq
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nemotron.data_prep.chunks import Chunk, first_difference, sequences
+from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.conversation import Conversation, DropReason, RowError, content_hash, parse_row
 from nemotron.data_prep.mask import loss_mask
 from nemotron.data_prep.outcomes import LeftOut
@@ -19,6 +21,7 @@ from nemotron.data_prep.roll import trained_targets
 from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.selection import sampling_rank
 from nemotron.data_prep.sources import Part, read_rows
+from nemotron.data_prep.special_tokens import pieces
 from nemotron.data_prep.template import Template
 from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, write_part
 from nemotron.data_prep.tokens import Tokenizer
@@ -36,13 +39,17 @@ class Tokenization:
 
     tokenizer: Tokenizer
     template: Template
+    special_tokens: SpecialTokensPolicy
 
     def __reduce__(self) -> tuple[Any, ...]:  # a compiled template cannot be pickled: the worker compiles its own
-        return _tokenization, (self.tokenizer, self.template.name, self.template.source)
+        return _tokenization, (self.tokenizer, self.template.name, self.template.source, self.special_tokens)
 
 
-def _tokenization(tokenizer: Tokenizer, template_name: str, template_source: str) -> Tokenization:
-    return Tokenization(tokenizer, Template(template_name, template_source, tokenizer.special_tokens_map))
+def _tokenization(
+    tokenizer: Tokenizer, template_name: str, template_source: str, special_tokens: SpecialTokensPolicy
+) -> Tokenization:
+    template = Template(template_name, template_source, tokenizer.special_tokens_map)
+    return Tokenization(tokenizer, template, special_tokens)
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = _candidates(work, writer)
         if work.sample is not None:
             candidates = _sampled(candidates, work.sample, work.sample_seed, writer)
+        candidates = _without_forged_turns(candidates, how, writer)
         for batch in _batches(candidates, how.template, writer):
             _check_rendering(batch, how.template)
             _append_encoded(batch, how.tokenizer, writer)
@@ -121,6 +129,23 @@ def _sampled(candidates: Iterable[Candidate], count: int, seed: int, writer: Par
         if lost is not None:
             writer.drop(lost[2].line, LeftOut.NOT_SAMPLED, f"not among the first {count} by sample_seed")
     return sorted(candidate for _, _, candidate in first)
+
+
+def _without_forged_turns(
+    candidates: Iterable[Candidate], how: Tokenization, writer: PartWriter
+) -> Iterator[Candidate]:
+    """Report control tokens written out in conversations, and treat these as the policy says."""
+    for candidate in candidates:
+        token = how.tokenizer.special_tokens.first_in(candidate.conversation)
+        if token is not None:
+            writer.report_special_token(candidate.line, token)
+            if how.special_tokens == "drop":
+                writer.drop(candidate.line, LeftOut.SPECIAL_TOKENS, f"the text has {token}")
+                continue
+            if how.special_tokens == "split":
+                broken = how.tokenizer.special_tokens.broken(candidate.conversation)
+                candidate = candidate._replace(conversation=broken)
+        yield candidate
 
 
 class Batch(NamedTuple):
@@ -174,7 +199,9 @@ def _check_rendering(batch: Batch, template: Template) -> None:
 
 def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> None:
     """Encode a batch, leave out sequences in which nothing trains, and append the rest."""
-    ids, chunk_lengths = tokenizer.encode([chunk.text for chunk in batch.chunks])
+    texts = [pieces(chunk.text) for chunk in batch.chunks]
+    ids, piece_lengths = tokenizer.encode(list(itertools.chain.from_iterable(texts)))
+    chunk_lengths = _sums(piece_lengths, np.fromiter(map(len, texts), np.int64, len(texts)))
     supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
     mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
 

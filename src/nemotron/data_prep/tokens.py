@@ -16,6 +16,7 @@ import orjson
 
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
+from nemotron.data_prep.special_tokens import SpecialTokens
 from nemotron.errors import UserError
 
 END_OF_TURN = "<|im_end|>"
@@ -46,6 +47,12 @@ class Tokenizer:
         """blake2b-128 over everything that decides which ids come out, in hex."""
         ids = f"{self.end_id} {self.eos_id} {self.pad_id}"
         return hashlib.blake2b(f"{ids}\n{self.definition}".encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def special_tokens(self) -> SpecialTokens:
+        """The tokens that mean something to the model and are no text: what a message must not forge."""
+        added = orjson.loads(self.definition).get("added_tokens") or []
+        return SpecialTokens(token["content"] for token in added if token.get("special"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_encode"}

@@ -95,6 +95,7 @@ def show_prepared(result: "PrepResult") -> None:
     console.out()
     _show_splits(metadata)
     _show_dropped(metadata)
+    _show_special_tokens(metadata)
     if result.plan.encoder.reason:
         console.note(f"\n  Encoded with {result.plan.encoder.name}, which is slower: {result.plan.encoder.reason}.")
     console.out()
@@ -154,6 +155,19 @@ def _show_dropped(metadata: "Metadata") -> None:
             f"tokens ({overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped). "
             f"pack_size={overlong.pack_size_for_99_percent} would keep 99 %."
         )
+
+
+def _show_special_tokens(metadata: "Metadata") -> None:
+    """Where conversations have control tokens in their text: most likely by mistake, and some of it an attack."""
+    for stats in metadata.datasets:
+        if stats.special_tokens:
+            where = "; ".join(
+                f"{found['token']} in {found['file']}:{found['line']}" for found in stats.special_token_examples
+            )
+            console.note(
+                f"\n  {stats.special_tokens:,} conversations of {stats.name} have control tokens in their text "
+                f"(special_tokens_in_content={metadata.special_tokens_in_content}): {where}."
+            )
 
 
 def _share(part: int, whole: int) -> str:

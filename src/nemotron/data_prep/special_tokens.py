@@ -1,0 +1,90 @@
+"""Control tokens that somebody wrote out inside a conversation: `<|im_end|>` in a message would end its turn.
+
+They are found in everything a template may show (contents, reasoning, tool calls, tools), and can be split: the text
+stays, but is encoded as text. Only tokens that the tokenizer calls special count; `<think>` and `</think>` do not, as
+reasoning may be written inline.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.conversation import Conversation, canonical_json
+from nemotron.data_prep.reasoning import END_THINK, THINK
+
+# Letters and digits only, which every template and JSON encoder leaves as they are; no conversation can forge it.
+_BREAK = f"break{secrets.token_hex(12)}"
+
+
+class SpecialTokens:
+    """The control tokens of one tokenizer. `names` is empty when it has none."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
+
+    @cached_property
+    def _in_text(self) -> list[re.Pattern[str]]:
+        return [re.compile(pattern) for pattern in _patterns(self.names)]
+
+    @cached_property
+    def _in_json(self) -> list[re.Pattern[bytes]]:
+        escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
+        return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
+
+    def first_in(self, conversation: Conversation) -> str | None:
+        """A control token written out in the conversation, as it stands in JSON; None when there is none."""
+        text = canonical_json(conversation)
+        for pattern in self._in_json:
+            if found := pattern.search(text):
+                return found[0].decode()
+        return None
+
+    def broken(self, conversation: Conversation) -> Conversation:
+        """The conversation with a mark inside every control token, for a template to render and `pieces` to cut at."""
+        return replace(
+            conversation, messages=self._broken(conversation.messages), tools=self._broken(conversation.tools)
+        )
+
+    def _broken(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for pattern in self._in_text:
+                value = pattern.sub(lambda found: f"{found[0][0]}{_BREAK}{found[0][1:]}", value)
+            return value
+        if isinstance(value, list):
+            return [self._broken(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self._broken(key): self._broken(inner) for key, inner in value.items()}
+        return value
+
+
+def pieces(text: str) -> list[str]:
+    """Rendered text cut inside every broken control token, so that no encoder sees it whole. Mostly one piece."""
+    return text.split(_BREAK)
+
+
+def joined(text: str) -> str:
+    """Rendered text of a broken conversation as it would be of the whole one."""
+    return text.replace(_BREAK, "")
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    """One pattern per first character: the engine then skips to that character, instead of trying every name."""
+    return [_trie(list(group)) for _, group in groupby(names, key=lambda name: name[0])]
+
+
+def _trie(names: Sequence[str]) -> str:
+    """A pattern that matches the longest of some sorted names, each character tried once."""
+    branches = [
+        re.escape(first) + _trie([name[1:] for name in group])
+        for first, group in groupby((name for name in names if name), key=lambda name: name[0])
+    ]
+    if not branches:
+        return ""
+    alternatives = branches[0] if len(branches) == 1 and "" not in names else f"(?:{'|'.join(branches)})"
+    return f"{alternatives}?" if "" in names else alternatives
