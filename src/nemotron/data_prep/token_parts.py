@@ -115,7 +115,9 @@ EMPTY_INDEX = PartIndex(
 def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
     """Write the part at the path `part` (without suffix): `fill` appends to a PartWriter. Returns its receipt."""
     with ExitStack() as files:
-        paths = {s: files.enter_context(replaced_when_complete(_file(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)}
+        paths = {
+            s: files.enter_context(replaced_when_complete(file_of(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)
+        }
         with (
             open(paths[TOKENS], "wb") as tokens,
             open(paths[MASK], "wb") as mask,
@@ -129,15 +131,15 @@ def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
     reasons = dict(sorted(writer.reasons.items()))
     found = writer.special_tokens, writer.special_token_examples
     receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made)
-    write_json(_file(part, RECEIPT), receipt)
+    write_json(file_of(part, RECEIPT), receipt)
     return receipt
 
 
 def read_receipt(part: Path) -> PartReceipt | None:
     """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
     try:
-        receipt = PartReceipt(**orjson.loads(_file(part, RECEIPT).read_bytes()))
-        intact = all(_file(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
+        receipt = PartReceipt(**orjson.loads(file_of(part, RECEIPT).read_bytes()))
+        intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
     return receipt if intact else None
@@ -145,18 +147,18 @@ def read_receipt(part: Path) -> PartReceipt | None:
 
 def read_index(part: Path) -> PartIndex:
     """The index of a complete part."""
-    with np.load(_file(part, INDEX)) as arrays:
+    with np.load(file_of(part, INDEX)) as arrays:
         return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
 
 
 def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
     """(ids int32 [tokens], mask uint8 [tokens]) of a complete part, mapped rather than read."""
-    return _map(_file(part, TOKENS), "<i4"), _map(_file(part, MASK), "u1")
+    return _map(file_of(part, TOKENS), "<i4"), _map(file_of(part, MASK), "u1")
 
 
 def read_dropped(part: Path) -> list[dict[str, int | str]]:
     """The dropped rows of a complete part."""
-    return [orjson.loads(line) for line in _file(part, DROPPED).read_bytes().splitlines()]
+    return [orjson.loads(line) for line in file_of(part, DROPPED).read_bytes().splitlines()]
 
 
 def _map(path: Path, dtype: str) -> np.ndarray:
@@ -166,5 +168,5 @@ def _map(path: Path, dtype: str) -> np.ndarray:
     return np.memmap(path, dtype=dtype, mode="r").view(np.ndarray)
 
 
-def _file(part: Path, suffix: str) -> Path:
+def file_of(part: Path, suffix: str) -> Path:
     return part.with_name(part.name + suffix)

@@ -1,0 +1,29 @@
+"""`nemotron super3 data verify`: whether prepared data is still what was written."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nemotron.cli import console
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output_dir of a finished data prep.")],
+) -> None:
+    """Check prepared data: checksums, links, packs, masks and counts. Exit code 1 when something is wrong.
+
+    \b
+    Examples:
+      nemotron super3 data verify output/data/default
+    """
+    from nemotron.data_prep.verify import verify as problems_of
+
+    found = 0
+    for problem in problems_of(folder):
+        found += 1
+        console.out(problem)
+    if found:
+        console.note(f"{found} things are wrong with {folder}. Prepare the data again with --force.")
+        raise typer.Exit(1)
+    console.out(f"{folder} is as it was written.")
