@@ -1,0 +1,98 @@
+"""Data prep as a process of its own: killed for real, out of room, and with an input it cannot read."""
+
+import dataclasses
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.pipeline import prepare
+
+KILLS = int(os.environ.get("NEMOTRON_TEST_KILLS", "3"))
+JOB = """
+import json, resource, sys
+from nemotron.data_prep import pipeline
+from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
+from nemotron.errors import UserError
+
+values, limit = json.loads(sys.argv[1]), int(sys.argv[2])
+known = {"tokenizer": TokenizerConfig(**values.pop("tokenizer")), "run": PrepRunConfig(**values.pop("run"))}
+values.pop("blend")
+print("ready", flush=True)
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    pipeline.prepare(DataPrepConfig(**values, **known))
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def start(config: DataPrepConfig, largest_file: int = 0) -> subprocess.Popen[str]:
+    """Data prep in a process, which has imported everything when this returns."""
+    command = [sys.executable, "-c", JOB, json.dumps(dataclasses.asdict(config)), str(largest_file)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    files = [*folder.glob("runs/*/splits/**/*.parquet"), *folder.glob("runs/*/dropped.jsonl.zst")]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_run_killed_at_random_moments_is_completed_to_the_same_bytes(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
+) -> None:
+    for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
+        write_rows(name, [{}, *(chat(f"{name} {i}?", "word " * (i % 40)) for i in range(300))])
+    config = make_config("a.jsonl", "b.jsonl", "c.jsonl", num_shards=4)
+    began = time.monotonic()
+    prepare(config)
+    undisturbed, takes = written(tmp_path / "out"), time.monotonic() - began
+    config.output_dir = str(tmp_path / "killed")
+    for seed in range(KILLS):
+        process = start(config)
+        time.sleep(random.Random(seed).uniform(0, takes))
+        process.kill()
+        process.communicate()
+        if seed % 5 == 4:  # several kills of one run, then a run from the beginning
+            prepare(config)
+            assert written(Path(config.output_dir)) == undisturbed
+            config.output_dir = str(tmp_path / f"killed-{seed}")
+    prepare(config)
+    assert undisturbed
+    assert written(Path(config.output_dir)) == undisturbed
+
+
+def test_a_full_disk_is_reported_and_the_next_run_completes(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
+) -> None:
+    write_rows("chat.jsonl", [chat(f"{i}?", "word " * 40) for i in range(300)])
+    config = make_config("chat.jsonl")
+    process = start(config, largest_file=50_000)  # Python ignores SIGXFSZ, so writing fails as on a full disk
+    _, error = process.communicate()
+    assert process.returncode == 1
+    assert error.startswith("Cannot write")
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert prepare(config).metadata.conversations == 300
+
+
+def test_an_unreadable_file_stops_the_run_and_finished_work_is_kept(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
+) -> None:
+    write_rows("a.jsonl", [chat("Hi", "Hello")])
+    (tmp_path / "b.jsonl.gz").write_bytes(b"\x1f\x8b no gzip at all")
+    config = make_config("a.jsonl", "b.jsonl.gz")
+    _, error = start(config).communicate()
+    assert "b.jsonl.gz" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "out" / "splits").exists()
+    assert list((tmp_path / "out" / "tokens" / "a").rglob("part_000000.json"))
