@@ -131,9 +131,20 @@ def _may_hold_rounded_integer(conversation: Conversation) -> bool:
 def content_hash(conversation: Conversation) -> bytes:
     """16 bytes that equal for equal normalised messages and tools, whatever the order of keys in the input row.
 
-    Splits and exact deduplication rest on it: BLAKE2b over canonical JSON.
+    Splits and exact deduplication rest on it: BLAKE2b over canonical JSON. The ids that tie tool results to their calls
+    are left out: servers draw them at random, so they differ between otherwise identical conversations.
     """
-    return blake2b(canonical_json(conversation), digest_size=16).digest()
+    messages = tuple(_without_call_ids(message) for message in conversation.messages)
+    return blake2b(canonical_json(Conversation(messages, conversation.tools)), digest_size=16).digest()
+
+
+def _without_call_ids(message: Message) -> Message:
+    if "tool_calls" in message:
+        calls = [{key: value for key, value in call.items() if key != "id"} for call in message["tool_calls"]]
+        return {**message, "tool_calls": calls}
+    if "tool_call_id" in message:
+        return {key: value for key, value in message.items() if key != "tool_call_id"}
+    return message
 
 
 def canonical_json(conversation: Conversation) -> bytes:
@@ -167,6 +178,8 @@ def _message(raw: object, position: int) -> Message:
 
     where = f"message {position} ({role})"
     content = raw.get("content")
+    if normal_role == "tool" and not _is_text(content):
+        content = json.dumps(content, ensure_ascii=False)  # a result as data, shown to the model as JSON
     message: Message = {"role": normal_role, "content": content if isinstance(content, str) else _text(content, where)}
     if normal_role == "assistant":
         _add_assistant_fields(message, raw, where)
@@ -184,8 +197,11 @@ def _add_assistant_fields(message: Message, raw: Message, where: str) -> None:
     if reasoning := _text(raw.get("reasoning_content"), f"{where}: reasoning_content"):
         message["reasoning_content"] = reasoning
     calls = raw.get("tool_calls")
-    if calls is None and raw.get("function_call") is not None:  # OpenAI's form before tool_calls
+    if calls is None and raw.get("function_call"):  # OpenAI's form before tool_calls
         calls = [raw["function_call"]]
+    # Tables have no absent fields: exports fill them with empty text.
+    if isinstance(calls, str) and not calls.strip():
+        calls = None
     if isinstance(calls, str):
         calls = _calls_as_text(calls, where)
     if calls is not None and not isinstance(calls, list):
@@ -194,6 +210,13 @@ def _add_assistant_fields(message: Message, raw: Message, where: str) -> None:
         message["tool_calls"] = [_tool_call(call, where) for call in calls]
     if not _wants_training(raw, where):
         message["train"] = False
+
+
+def _is_text(content: object) -> bool:
+    """Whether content is text: a string, null, or a list of parts (of which other kinds than text are refused)."""
+    parts = content if isinstance(content, list) else []
+    is_parts = bool(parts) and all(isinstance(part, dict) and "type" in part for part in parts)
+    return content is None or isinstance(content, str) or is_parts
 
 
 def _text(content: object, where: str) -> str:
@@ -214,7 +237,8 @@ def _part_text(part: object, where: str) -> str:
         kind, text = part.get("type", "text"), part.get("text")
         if kind in ("text", "input_text", "output_text") and isinstance(text, str):
             return text
-        raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part of type {json.dumps(kind)[:40]}, not text")
+        problem = f"of type {json.dumps(kind)[:40]}, not text" if "type" in part else "without text"
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part {problem}")
     raise RowError(DropReason.BAD_CONTENT, f"{where} has {_kind(part)} for a content part")
 
 
@@ -266,7 +290,9 @@ def _tools(raw: object, field: str) -> list[Tool] | None:
     def refuse(problem: str) -> NoReturn:
         raise RowError(DropReason.BAD_TOOLS, f'"{field}" {problem}')
 
-    tools = _decode(raw, refuse) if isinstance(raw, str) else raw
+    if isinstance(raw, str):
+        raw = _decode(raw, refuse) if raw.strip() else None
+    tools = raw
     if tools is None or tools == []:
         return None
     if not isinstance(tools, list):

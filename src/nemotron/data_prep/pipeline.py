@@ -81,7 +81,7 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
             _begin(plan)
             receipts = _tokenize(plan, progress)
             corpus = _load(plan, receipts)
-            cut, selection = _select(plan, corpus)
+            cut, selection = _select(plan, receipts, corpus)
             shards = _pack(plan, corpus, cut, selection, progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, shards)
             write_dropped(plan, receipts, corpus, selection)
@@ -179,14 +179,16 @@ def _load(plan: Plan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
     corpus = load_corpus([output for output, _ in outputs], [number for _, number in outputs])
     if len(corpus.line):
         return corpus
-    rows = sum(receipt.rows for per_dataset in receipts for receipt in per_dataset)
+    raise _nothing_left(plan, receipts, {})
+
+
+def _nothing_left(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], left_out: Mapping[str, int]) -> UserError:
+    """The error for a run without a sequence: how many rows were dropped while reading, and `left_out` after."""
+    parts = [receipt for per_dataset in receipts for receipt in per_dataset]
+    rows = sum(receipt.rows for receipt in parts)
     if rows == 0:
-        raise UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check the paths in the blend file.")
-    reasons = sum((Counter(receipt.dropped) for per_dataset in receipts for receipt in per_dataset), Counter[str]())
-    raise _nothing_left(plan, rows, reasons)
-
-
-def _nothing_left(plan: Plan, rows: int, reasons: Mapping[str, int]) -> UserError:
+        return UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check the paths in the blend file.")
+    reasons = sum((Counter(receipt.dropped) for receipt in parts), Counter(left_out))
     listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
     return UserError(
         f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
@@ -194,7 +196,7 @@ def _nothing_left(plan: Plan, rows: int, reasons: Mapping[str, int]) -> UserErro
     )
 
 
-def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:
+def _select(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus) -> tuple[Cut, Selection]:
     """Which conversations are used, how much of each, and in which split."""
     config = plan.config
     cut = cut_overlong(corpus, plan.limit, config.overlong, plan.tokenizer.eos_id)
@@ -212,7 +214,7 @@ def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:
     if not selection.kept.any():
         codes, counts = np.unique(selection.outcome, return_counts=True)
         reasons = {str(OUTCOMES[code]): int(count) for code, count in zip(codes, counts, strict=True)}
-        raise _nothing_left(plan, len(corpus.line), reasons)
+        raise _nothing_left(plan, receipts, reasons)
     return cut, selection
 
 

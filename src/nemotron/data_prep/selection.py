@@ -37,13 +37,15 @@ class Selection:
         return self.outcome == 0
 
 
-def sampling_rank(hashes: np.ndarray, seed: int) -> np.ndarray:
+def sampling_rank(hashes: np.ndarray, seed: int, occurrence: np.ndarray | int = 0) -> np.ndarray:
     """A pseudo-random uint64 for each content hash: who comes first when not all can.
 
-    It is splitmix64's output function, so that the ranks are independent of the hash as splits use it, and of the
+    `occurrence` counts conversations of the same content from 0, so that copies do not all come at once. It is
+    splitmix64's output function, so that the ranks are independent of the hash as splits use it, and of the
     ranks under another seed.
     """
     mixed = hashes.astype(np.uint64) ^ np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    mixed = mixed + np.asarray(occurrence, np.uint64) * np.uint64(0xD1342543DE82EF95)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
@@ -84,12 +86,14 @@ def select(
         outcome[np.delete(kept, first)] = OUTCOMES.index(LeftOut.DUPLICATE)
 
     copies = np.ones(count, np.int64)
+    occurrence = _occurrence(same_as)
     if sample is not None:
-        rank = sampling_rank(corpus.hash[:, 0], sample_seed)
+        rank = sampling_rank(corpus.hash[:, 0], sample_seed, occurrence)
         for number in range(len(datasets)):
             _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
     else:
-        _apply_weights(outcome, copies, corpus, datasets, seed, samples)
+        rank = sampling_rank(corpus.hash[:, 0], seed, occurrence)
+        _apply_weights(outcome, copies, corpus, datasets, rank, samples)
     copies[outcome != 0] = 0
 
     split = goes_to if goes_to is not None else np.zeros(count, np.int8)
@@ -106,6 +110,17 @@ def _first_alike(hashes: np.ndarray) -> np.ndarray:
     same_as = np.empty(len(order), np.int64)
     same_as[order] = order[is_new][np.cumsum(is_new) - 1]
     return same_as
+
+
+def _occurrence(same_as: np.ndarray) -> np.ndarray:
+    """For each conversation how many of the same content come before it."""
+    order = np.argsort(same_as, kind="stable")
+    positions = np.arange(len(order))
+    starts = np.ones(len(order), bool)
+    starts[1:] = same_as[order[1:]] != same_as[order[:-1]]
+    occurrence = np.empty(len(order), np.int64)
+    occurrence[order] = positions - np.maximum.accumulate(np.where(starts, positions, 0))
+    return occurrence
 
 
 def _listed_split(corpus: Corpus, datasets: Sequence[Dataset]) -> np.ndarray | None:
@@ -134,11 +149,10 @@ def _apply_weights(
     copies: np.ndarray,
     corpus: Corpus,
     datasets: Sequence[Dataset],
-    seed: int,
+    rank: np.ndarray,
     samples: int | None,
 ) -> None:
     """Bring the datasets to their shares of the blend; those listed for one split share that split."""
-    rank = sampling_rank(corpus.hash[:, 0], seed)
     for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
         members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
         available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members].tolist()

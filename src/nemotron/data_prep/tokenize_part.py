@@ -5,6 +5,7 @@ A pure function of the part's content and the Tokenization settings; workers sha
 
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,9 +123,11 @@ def _is_used(row: Any, field: str, wanted: str | None) -> bool:
 def _sampled(candidates: Iterable[Candidate], count: int, seed: int, writer: PartWriter) -> list[Candidate]:
     """The `count` candidates that rank first, in input order; the others are recorded as not sampled."""
     first: list[tuple[int, int, Candidate]] = []  # a heap with the last-ranked on top
+    seen: Counter[bytes] = Counter()
     for candidate in candidates:
         hash = np.frombuffer(candidate.hash[:8], "<u8")
-        entry = (-int(sampling_rank(hash, seed)[0]), -candidate.line, candidate)
+        entry = (-int(sampling_rank(hash, seed, seen[candidate.hash])[0]), -candidate.line, candidate)
+        seen[candidate.hash] += 1
         lost = heapq.heappushpop(first, entry) if len(first) == count else heapq.heappush(first, entry)
         if lost is not None:
             writer.drop(lost[2].line, LeftOut.NOT_SAMPLED, f"not among the first {count} by sample_seed")

@@ -222,6 +222,30 @@ def test_the_hash_is_of_the_content_not_of_its_spelling():
     assert len(content_hash(one)) == 16
 
 
+def test_the_ids_of_tool_calls_are_no_content():
+    def called(number: int):
+        call = {"id": f"call_{number}", "function": {"name": "multiply", "arguments": {}}}
+        result = {"role": "tool", "tool_call_id": f"call_{number}", "content": "42"}
+        return parse(USER, ASSISTANT | {"tool_calls": [call]}, result, ASSISTANT)
+
+    assert content_hash(called(1)) == content_hash(called(2))
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [(["Paris", "Rom"], '["Paris", "Rom"]'), ({"ok": True}, '{"ok": true}'), (3, "3"), ("plain", "plain"), (None, "")],
+)
+def test_a_tool_result_given_as_data_is_shown_as_json(content: object, shown: str):
+    conversation = parse(USER, ASSISTANT, {"role": "tool", "content": content}, ASSISTANT)
+    assert conversation.messages[2]["content"] == shown
+
+
+def test_empty_text_in_place_of_tools_and_calls_means_none():
+    conversation = parse_row({"messages": [USER, ASSISTANT | {"tool_calls": "", "function_call": ""}], "tools": " "})
+    assert conversation.tools is None
+    assert "tool_calls" not in conversation.messages[1]
+
+
 @pytest.mark.parametrize(
     "changed",
     [

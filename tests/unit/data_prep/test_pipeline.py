@@ -369,6 +369,19 @@ def test_nothing_to_train_on_is_an_error_that_says_why(
     assert not (tmp_path / "out" / "splits").exists()
 
 
+def test_nothing_to_train_on_counts_every_row_that_was_read(
+    make_config: MakeConfig, write_rows: WriteRows, tmp_path: Path
+) -> None:
+    too_long = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "x" * 300}]}
+    path = write_rows("chat.jsonl", [too_long])
+    with Path(path).open("a") as file:
+        file.write("{broken\n{broken\n")
+    with pytest.raises(UserError, match="all 3 rows") as error:
+        prepare(make_config("chat.jsonl"))
+    assert "2 x bad_json" in error.value.message
+    assert "1 x overlong" in error.value.message
+
+
 def test_a_folder_in_use_says_who_holds_it(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
 ) -> None:

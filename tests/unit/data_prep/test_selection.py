@@ -210,3 +210,14 @@ def test_a_conversation_listed_for_two_splits_stays_in_the_later_one(tmp_path: P
     selection = choose(corpus, [Dataset("a", "", goes_to="train"), Dataset("b", "", goes_to="test")])
     assert reasons(selection) == [None, LeftOut.IN_ANOTHER_SPLIT, None]
     assert selection.split[selection.kept].tolist() == [0, 2]
+
+
+def test_a_share_of_the_blend_is_not_filled_with_copies_of_one_conversation(tmp_path: Path) -> None:
+    # 20 conversations, each 50 times, against 50 different ones.
+    copied = [(hash, [[(2, 2)]]) for hash in range(1, 21) for _ in range(50)]
+    different = [(hash, [[(2, 2)]]) for hash in range(101, 151)]
+    corpus = make_corpus(tmp_path, [copied, different])
+    selection = choose(corpus, [Dataset("copied", "a", weight=1), Dataset("different", "b", weight=1)])
+    used = corpus.hash[selection.kept & (corpus.dataset == 0), 0]
+    assert len(used) == 50
+    assert len(set(used.tolist())) > 10
