@@ -85,13 +85,13 @@ def packed_dataset(train: Path, valid: Path | None, pack_size: int, options: dic
         packed_metadata_path=str(train.parent / "metadata.json"),
         pad_seq_to_mult=fields.pop("pad_seq_to_mult", 1),
     )
+    fields["do_validation"] = valid is not None and fields.get("do_validation", True)
+    fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
     return GPTSFTDatasetConfig(
         seq_length=pack_size,
         dataset_root=str(train.parent),
         enable_offline_packing=True,
         offline_packing_specs=specs,
-        dataset_kwargs={"pad_to_max_length": True},
-        do_validation=valid is not None,
         do_test=False,
         **fields,
     )

@@ -27,7 +27,7 @@ def run_of(iteration_dir: Path) -> Path | None:
 def hf_model_of(iteration_dir: Path) -> str | None:
     """The Hugging Face id or folder that described the model when it was trained, where that is recorded."""
     run = run_of(iteration_dir)
-    return None if run is None else json.loads((run / "run.json").read_text(encoding="utf-8"))["model"]
+    return None if run is None else json.loads((run / "run.json").read_text(encoding="utf-8"))["hf_model"]
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nemotron.errors import UserError
 from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.own_process import run_module
 
@@ -35,14 +36,29 @@ def export_hf(
     too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
 
     Raises:
-        UserError: there is no checkpoint, it holds adapters and the model they belong to is gone, or the export
-            failed; then the end of its output is part of the message.
+        UserError: there is no checkpoint, it holds adapters and the model they belong to is gone, `hf_out_dir` holds
+            something else than an earlier export, or the export failed; then the end of its output is part of the
+            message.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     base_model_of(iteration_dir)
-    arguments = [str(iteration_dir), str(hf_out_dir), str(hf_config_dir), str(tokenizer_dir)]
+    target = Path(hf_out_dir).absolute()
+    _check_replaceable(target)
+    arguments = [str(iteration_dir), str(target), str(hf_config_dir), str(tokenizer_dir)]
     run_module("nemotron.training.export", arguments, f"Exporting {iteration_dir} to Hugging Face format")
-    return Path(hf_out_dir)
+    return target
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a folder with anything but an earlier export in it: files only, weights and a config.json among them."""
+    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
+    names = {path.name for path in found}
+    is_export = all(path.is_file() for path in found) and "config.json" in names
+    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
+        raise UserError(
+            f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
+            "Name a new or empty folder.",
+        )
 
 
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:

@@ -57,6 +57,7 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None) -
         UserError: a batch larger than the train split, a pack size, tokenizer or padding that does not fit the data's,
             or a length that makes no sense.
     """
+    _check_numbers(config)
     check_tokenizer(config, data)
     check_padding(config, data)
     if described := model_config(config.recipe.hf_model):
@@ -136,7 +137,27 @@ def _pack_size(config: SftConfig, data: PreparedData) -> int:
     return _positive_int(made_with if asked is None else asked, "dataset.seq_length")
 
 
+def _check_numbers(config: SftConfig) -> None:
+    """The numbers that are calculated with before Megatron-Bridge's classes have checked them."""
+    sizes = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
+    least = {
+        "scheduler": {"lr_warmup_samples": 0, "lr_warmup_iters": 0},
+        "validation": {"eval_iters": 0, "eval_global_batch_size": 1},
+        "logger": {"log_interval": 1},
+        "model": {f"{size}_parallel_size": 1 for size in sizes},
+    }
+    for section, keys in least.items():
+        for key, smallest in keys.items():
+            value = getattr(config, section).get(key)
+            if value is not None:
+                _whole(value, f"{section}.{key}", smallest)
+
+
 def _positive_int(value: object, key: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise UserError(f"{key} is {value!r}.", "Use a whole number of at least 1.")
+    return _whole(value, key, 1)
+
+
+def _whole(value: object, key: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{key} is {value!r}.", f"Use a whole number of at least {least}.")
     return value

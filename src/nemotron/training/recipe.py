@@ -39,6 +39,9 @@ _OWN_KEYS = {
     "tokenizer": {"tokenizer_model"},
 }
 
+# Of the dataset's settings, what says where the packs are and that they are packs.
+_FROM_DATA = {"dataset_root", "hf_dataset", "enable_offline_packing", "offline_packing_specs", "do_test"}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -127,6 +130,8 @@ def _dataset(
     from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
 
     options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
+    for key in options.keys() & _FROM_DATA:
+        raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
     known = [f"dataset.{name}" for name in (*field_types(GPTSFTDatasetConfig), "pad_seq_to_mult")]
     for key in options:
         check_key(f"dataset.{key}", known, "GPTSFTDatasetConfig", origins)

@@ -17,7 +17,13 @@ from nemotron.training.ending import explained
 from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared import PreparedData, find_prepared_data
 from nemotron.training.report import render_report
-from nemotron.training.resume import check_same_run, checkpoint_folder, finished_iterations, read_records
+from nemotron.training.resume import (
+    check_same_run,
+    check_same_stages,
+    checkpoint_folder,
+    finished_iterations,
+    read_records,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +75,18 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)
     plan = make_plan(config, data)
     check_same_run(output, config, data)
+    output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
-        output.mkdir(parents=True, exist_ok=True)
         (output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
 
     checkpoints = checkpoint_folder(config, output)
     resumed_from = min(finished_iterations(checkpoints), plan.train_iters)
+    check_same_stages(read_records(output / "metrics.jsonl"), plan.schedule, resumed_from)
+    if config.test.enabled and resumed_from == plan.train_iters and not (output / "test.jsonl").exists():
+        raise UserError(
+            f"The run in {output} is finished; the test split is evaluated when training ends.",
+            "Train further with a higher train.train_iters, or leave test.enabled out.",
+        )
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from})
     hf_folder, artifact = None, ""
@@ -215,11 +227,22 @@ def _log_model(config: SftConfig, data: PreparedData, output: Path, records: lis
         type="model",
         path=checkpoint_folder(config, output),
         metadata={key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")},
-        inputs=[data.reference, *([config.run.model] if config.run.model else [])],
+        inputs=[data.reference, *_model_input(config)],
         aliases=["latest"],
         root=Path(config.run.artifacts),
+        wandb_project=config.logger.get("wandb_project"),
+        wandb_entity=config.logger.get("wandb_entity"),
     )
     return artifact.reference
+
+
+def _model_input(config: SftConfig) -> list[str]:
+    """What the run started from, as lineage records it: the checkpoint's path, or the artifact's exact version."""
+    if given := config.checkpoint.get("pretrained_checkpoint"):
+        return [str(given)]
+    if config.run.model is None:
+        return []
+    return [lineage.resolve(config.run.model, Path(config.run.artifacts)).reference]
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ def finished_run(tmp_path):
     iteration.mkdir(parents=True)
     (iteration / "run_config.yaml").write_text("tokenizer: {tokenizer_model: words}\n")
     (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("40")
-    (folder / "run.json").write_text(json.dumps({"model": "tiny_model"}))
+    (folder / "run.json").write_text(json.dumps({"hf_model": "tiny_model"}))
     return folder
 
 

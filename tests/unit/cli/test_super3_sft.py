@@ -8,6 +8,7 @@ import pytest
 import nemotron.launch
 import nemotron.training.run
 from nemotron.cli.app import run
+from nemotron.training.loss import Schedule, Stage
 
 
 def record(iteration, stage, loss):
@@ -32,7 +33,7 @@ def trained(monkeypatch):
             on_record("train", one)
         on_record("valid", {"iteration": 2, "token_loss": 6.0, "sample_loss": 6.5})
         return SimpleNamespace(
-            plan=SimpleNamespace(train_iters=2, schedule=SimpleNamespace(describe=lambda: "tokens, then samples")),
+            plan=SimpleNamespace(train_iters=2, schedule=Schedule((Stage("token", 0), Stage("sample", 1)))),
             output_dir=Path("out"), checkpoint=Path("out/checkpoints"), metrics=Path("out/metrics.jsonl"),
             records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], test=[], resumed_from=0,
             finished=2, report=Path("out/report.html"), artifact="ModelArtifact-sft:v1", hf_folder=None,
@@ -56,6 +57,8 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
     assert ["checkpoint", "out/checkpoints"] in lines
     assert ["artifact", "ModelArtifact-sft:v1"] in lines
     assert "nemotron super3 model export out" in shown.out
+    # Twice as long, with the stage where it was: a fraction of train_iters would have moved.
+    assert "train.train_iters=4 'loss.stages=[{average: token, start: 0}, {average: sample, start: 1}]'" in shown.out
     assert "open out/report.html" in shown.out
 
 

@@ -43,3 +43,14 @@ def test_adapters_whose_model_is_gone_are_refused(tmp_path):
     finished_checkpoint(tmp_path, 3, adapters("/gone"))
     with pytest.raises(UserError, match=r"iter_0000003 holds adapters, and the model .* is not at /gone"):
         export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
+
+
+@pytest.mark.parametrize("target", ["run", "models", "run/checkpoints"])
+def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    finished_checkpoint(tmp_path / "run" / "checkpoints", 20, "peft: null")
+    with pytest.raises(UserError, match="not an earlier export"):
+        export_hf(tmp_path / "run" / "checkpoints", tmp_path / target, "config", "tokenizer")
+    assert (tmp_path / "run" / "checkpoints" / "iter_0000020").is_dir()
+    assert (tmp_path / "models" / "mine").is_dir()

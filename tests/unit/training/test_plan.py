@@ -60,6 +60,10 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config({"num_epochs": -1}), "train.num_epochs is -1"),
         (config(dataset={"seq_length": 2048}), "was packed to 4096 tokens"),
         (config(scheduler={"lr_warmup_samples": 8, "lr_warmup_iters": 1}), "given twice"),
+        (config(scheduler={"lr_warmup_samples": "30k"}), "scheduler.lr_warmup_samples is '30k'"),
+        (config(model={"context_parallel_size": "two"}), "model.context_parallel_size is 'two'"),
+        (config(validation={"eval_iters": "all"}), "validation.eval_iters is 'all'"),
+        (config(logger={"log_interval": 0}), "logger.log_interval is 0"),
     ],
 )
 def test_a_run_that_makes_no_sense_is_refused_before_anything_starts(settings, message):

@@ -7,8 +7,9 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.training.config import PeftConfig, RecipeConfig, SftConfig
+from nemotron.training.loss import Schedule, Stage
 from nemotron.training.prepared import PreparedData
-from nemotron.training.resume import check_same_run, finished_iterations, read_records
+from nemotron.training.resume import check_same_run, check_same_stages, finished_iterations, read_records
 
 
 def data(run_hash="a1"):
@@ -60,3 +61,37 @@ def test_a_folder_without_a_checkpoint_is_claimed_anew(tmp_path):
 
 def test_records_of_a_file_that_is_not_there(tmp_path):
     assert read_records(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_last_line_that_is_still_being_written_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n{"itera')
+    assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1}]
+
+
+def test_a_copied_model_folder_is_the_same_model(tmp_path):
+    for place in ("here", "job"):
+        (tmp_path / place / "tiny").mkdir(parents=True)
+        (tmp_path / place / "tiny" / "config.json").write_text('{"hidden_size": 8}')
+    check_same_run(tmp_path / "run", config(model=str(tmp_path / "here/tiny")), data())
+    write_checkpoint(tmp_path / "run", 40)
+    check_same_run(tmp_path / "run", config(model=str(tmp_path / "job/tiny")), data())
+
+
+def test_another_start_is_refused(tmp_path):
+    started = SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": "/a"})
+    check_same_run(tmp_path, started, data())
+    write_checkpoint(tmp_path, 40)
+    with pytest.raises(UserError, match="start /a, but this one has start None"):
+        check_same_run(tmp_path, config(), data())
+
+
+TRAINED = [{"iteration": 1, "loss_stage": "token"}, {"iteration": 2, "loss_stage": "sample"}]
+
+
+def test_a_stage_that_would_have_been_another_is_refused():
+    check_same_stages(TRAINED, Schedule((Stage("token", 0), Stage("sample", 1))), finished=2)
+    moved = Schedule((Stage("token", 0), Stage("sample", 2)))
+    with pytest.raises(UserError, match="Iteration 2 was trained on the sample average"):
+        check_same_stages(TRAINED, moved, finished=2)
+    # What a killed run wrote after its checkpoint is going to be repeated.
+    check_same_stages(TRAINED, moved, finished=1)

@@ -148,12 +148,22 @@ def show_result(result: "TrainResult") -> None:
     _show_next(result)
 
 
+def _further(result: "TrainResult") -> str:
+    """The overrides that double a run; stages keep the iterations at which they started."""
+    overrides = [f"train.train_iters={2 * result.plan.train_iters}"]
+    stages = result.plan.schedule.stages
+    if len(stages) > 1:
+        listed = ", ".join(f"{{average: {stage.average}, start: {stage.start}}}" for stage in stages)
+        overrides.append(f"loss.stages=[{listed}]")
+    return shlex.join(overrides)
+
+
 def _show_next(result: "TrainResult") -> None:
     """What to try next: the curves, the export, and the user's own data."""
     console.heading("Next")
     rows = [
         ("look at the curves", f"open {result.report}"),
-        ("train it further", f"the same command with train.train_iters={2 * result.plan.train_iters}"),
+        ("train it further", f"the same command with {_further(result)}"),
     ]
     if result.hf_folder is None:
         export = shlex.join(["nemotron", "super3", "model", "export", str(result.output_dir)])
