@@ -134,7 +134,7 @@ def content_hash(conversation: Conversation) -> bytes:
     Splits and exact deduplication rest on it: BLAKE2b over canonical JSON. The ids that tie tool results to their calls
     are left out: servers draw them at random, so they differ between otherwise identical conversations.
     """
-    messages = tuple(_without_call_ids(message) for message in conversation.messages)
+    messages = [_without_call_ids(message) for message in conversation.messages]
     return blake2b(canonical_json(Conversation(messages, conversation.tools)), digest_size=16).digest()
 
 
