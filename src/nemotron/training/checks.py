@@ -26,6 +26,20 @@ def model_config(hf_model: str) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
+def check_start(config: SftConfig) -> None:
+    """Refuse a run without a model to start from, before hours of work or a place in a queue are spent on it.
+
+    Raises:
+        UserError: neither a checkpoint, nor an artifact, nor a seed is named.
+    """
+    given = config.checkpoint.get("pretrained_checkpoint")
+    if given is None and config.run.model is None and config.recipe.random_start is None:
+        raise UserError(
+            "There is no model to start from.",
+            "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
+        )
+
+
 def check_vocabulary(data: PreparedData, model_vocab_size: int, model: str) -> None:
     """Refuse data whose token ids are not this model's.
 

@@ -12,6 +12,7 @@ from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.errors import UserError
 from nemotron.training import bridge
+from nemotron.training.checks import check_start
 from nemotron.training.config import SftConfig
 from nemotron.training.ending import explained
 from nemotron.training.plan import Plan, make_plan
@@ -187,6 +188,7 @@ def _starting_checkpoint(config: SftConfig, output: Path) -> Path | None:
     Raises:
         UserError: none of them is there.
     """
+    check_start(config)
     given = config.checkpoint.get("pretrained_checkpoint")
     if given is not None:
         path = Path(given)
@@ -201,14 +203,10 @@ def _starting_checkpoint(config: SftConfig, output: Path) -> Path | None:
             config.run.model, Path(config.run.artifacts), hint="Set run.model to a model artifact."
         )
         return Path(artifact.path)
-    if config.recipe.random_start is not None:
-        from nemotron.training.start import make_starting_checkpoint
+    from nemotron.training.start import make_starting_checkpoint
 
-        return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
-    raise UserError(
-        "There is no model to start from.",
-        "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
-    )
+    assert config.recipe.random_start is not None  # the last of the three that check_start knows
+    return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
 
 
 def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:

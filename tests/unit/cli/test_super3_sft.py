@@ -118,3 +118,11 @@ def test_what_env_toml_sets_for_everybody_holds_here_too(trained, tmp_path, monk
     monkeypatch.delenv("NEMOTRON_ARTIFACTS")  # so that what the command sets is undone after the test
     assert run(["super3", "sft", "-c", "tiny"]) == 0
     assert trained[0].config.run.artifacts == "/shared/artifacts"
+
+
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(command, trained, capsys):
+    # The default config names none: production starts from a checkpoint of one's own.
+    assert run(["super3", command]) == 1
+    assert "There is no model to start from." in capsys.readouterr().err
+    assert trained == []

@@ -53,6 +53,10 @@ def pipe(
     for_sft = [*for_sft, f"run.data={reference}"]
     training = configs.load_sft(config, for_sft)
     _check_same_artifacts(prepared, training)
+    if not dry:
+        from nemotron.training.checks import check_start
+
+        check_start(training.config)
     if dry:
         dry_run.show_config(prepared, "Data prep config")
         dry_run.show_config(training, "Training config")

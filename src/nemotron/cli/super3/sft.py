@@ -33,6 +33,10 @@ def sft(
     """
     profile = options.check_profile(run, batch)
     loaded = configs.load_sft(config, overrides or [])
+    if not dry:
+        from nemotron.training.checks import check_start
+
+        check_start(loaded.config)
     if dry:
         dry_run.show_config(loaded, "Training config")
     if profile is not None:
