@@ -2,7 +2,8 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -63,6 +64,8 @@ class Progress:
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
+        self._paces: dict[str, _Pace] = {}
+        self._last_update = 0.0
 
     def __enter__(self) -> Self:
         if self._stream.isatty():
@@ -88,18 +91,29 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
 
-    def update(self, label: str, done: int, total: int, unit: str, note: str = "") -> None:
-        """`done` of `total` `unit` of what `label` names are finished; `note` is anything worth showing beside it."""
+    def update(
+        self, label: str, done: int, total: int, unit: str, note: str = "", made: Mapping[str, int] | None = None
+    ) -> None:
+        """`done` of `total` `unit` of what `label` names are finished.
+
+        `note` is anything worth showing beside it. `made` counts what came of it, for rates: `{"rows": 1200}`.
+        """
+        now = time.monotonic()
+        # Labels announced together begin one after the other: the next one when the one before was last heard of.
+        pace = self._paces.setdefault(label, _Pace(done))
+        if pace.began is None and done > pace.done_before:
+            pace.began = self._last_update
+        self._last_update = now
         amount = _amount(done, total, unit)
+        note = ", ".join(filter(None, [pace.rates(now, made or {}), note]))
         if self._bars is not None:
             if label not in self._tasks:
                 self._tasks[label] = self._bars.add_task(label, total=total, amount="", note="")
             self._bars.update(self._tasks[label], completed=done, total=total, amount=amount, note=note)
             return
-        now = time.monotonic()
         if done >= total or now - self._last_line.setdefault(label, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[label] = now
-            self.line(f"{label}: {amount}{f', {note}' if note else ''}")
+            self.line(f"{label}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
 
     def line(self, text: str) -> None:
         """A line that stays, above the bars."""
@@ -113,3 +127,40 @@ def _amount(done: int, total: int, unit: str) -> str:
     if unit == "bytes":
         return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
     return f"{done:,} of {total:,} {unit}"
+
+
+@dataclass
+class _Pace:
+    """How fast the work of one label goes."""
+
+    done_before: int
+    """Finished when the label was first heard of: earlier runs' work, which says nothing about this one's pace."""
+    began: float | None = None
+
+    def rates(self, now: float, made: Mapping[str, int]) -> str:
+        """`1,234 rows/s, 1.2M tokens/s`"""
+        if self.began is None or now <= self.began:
+            return ""
+        return ", ".join(f"{_short(count / (now - self.began))} {name}/s" for name, count in made.items())
+
+    def time_left(self, now: float, done: int, total: int) -> str:
+        """`2:05 left`, or how long it took."""
+        if self.began is None:
+            return ""
+        spent = now - self.began
+        if done >= total:
+            return f"took {_clock(spent)}"
+        return f"{_clock(spent * (total - done) / (done - self.done_before))} left"
+
+
+def _short(number: float) -> str:
+    """1,234 or 56.7k or 8.9M: three digits are enough for a rate."""
+    if number >= 1e6:
+        return f"{number / 1e6:.1f}M"
+    return f"{number / 1e3:.1f}k" if number >= 1e4 else f"{number:,.0f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

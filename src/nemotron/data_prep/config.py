@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nemotron.errors import UserError
+
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
 OverlongPolicy = Literal["split_turns", "truncate", "drop"]
 RowFormat = Literal["auto", "openai", "sharegpt", "prompt_completion"]
 SpecialTokensPolicy = Literal["keep", "split", "drop"]
+EngineName = Literal["local", "ray"]
 EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
@@ -97,5 +100,33 @@ class DataPrepConfig:
     sample_seed: int = 42
     force: bool = False
     """Forget what an earlier run with the same inputs left, and start anew."""
+    engine: EngineName = "local"
+    """Who does the work: processes of this machine, or a Ray cluster. Does not change what is written."""
+    ray_address: str | None = None
+    """A running Ray cluster; by default the one that RAY_ADDRESS names, else a new one on this machine."""
     workers: int | None = None
-    """Processes; by default one per available core. Does not change what is written."""
+    """How much is done at a time; by default one thing per available core. Does not change what is written."""
+
+
+def check(config: DataPrepConfig) -> None:
+    """What the types of the config cannot say. Raises UserError."""
+    ratios = (config.train_ratio, config.valid_ratio, config.test_ratio)
+    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+        raise UserError(
+            f"train_ratio, valid_ratio and test_ratio are {ratios[0]:g}, {ratios[1]:g} and {ratios[2]:g}.",
+            "They must be at least 0 and sum to 1.",
+        )
+    at_least = {"pack_size": 2, "max_doc_tokens": 2, "num_shards": 1, "parquet_row_group_size": 1, "workers": 1}
+    for key, least in {**at_least, "sample": 1, "pad_to_multiple": 1, "seed": 0, "sample_seed": 0}.items():
+        value = getattr(config, key)
+        if value is not None and value < least:
+            raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
+    if config.pad_to_multiple >= config.pack_size:
+        raise UserError(
+            f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
+            "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
+        )
+    if config.blend.samples is not None and config.blend.samples < 1:
+        raise UserError(f"blend.samples is {config.blend.samples}.", "It must be at least 1.")
+    if not config.blend_path:
+        raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")

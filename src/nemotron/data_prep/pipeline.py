@@ -12,7 +12,7 @@ import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -20,26 +20,19 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from nemotron.data_prep import engine
+from nemotron.data_prep.accounting import collect_metadata
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.corpus import Corpus, load_corpus
 from nemotron.data_prep.dropped import write_dropped
 from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_json
-from nemotron.data_prep.metadata import Metadata, collect_metadata, read_metadata
-from nemotron.data_prep.outcomes import describe
+from nemotron.data_prep.layout import Layout, lay_out, shard_works
+from nemotron.data_prep.metadata import Metadata, read_metadata
+from nemotron.data_prep.outcomes import LeftOut, describe
 from nemotron.data_prep.overlong import Cut, cut_overlong
-from nemotron.data_prep.packing import pack
 from nemotron.data_prep.plan import Plan, make_plan
 from nemotron.data_prep.publish import publish
 from nemotron.data_prep.selection import OUTCOMES, Selection, select
-from nemotron.data_prep.shards import (
-    Gathering,
-    ShardReceipt,
-    ShardWork,
-    padded_length,
-    read_shard_receipt,
-    shard_count,
-    write_shard,
-)
+from nemotron.data_prep.shards import Gathering, ShardReceipt, read_shard_receipt, write_shard
 from nemotron.data_prep.splits import SPLITS
 from nemotron.data_prep.token_parts import PartReceipt, read_receipt
 from nemotron.data_prep.tokenize_part import TokenizeWork, tokenize_part
@@ -47,10 +40,23 @@ from nemotron.errors import UserError
 from nemotron.lineage import Artifact
 
 
-class Progress(Protocol):
-    """Called as work is done. `done` and `total` count `unit`; a stage ends when they are equal."""
+@dataclass(frozen=True)
+class Stage:
+    """How far a stage is; it ends when `done` and `total` are equal."""
 
-    def __call__(self, stage: str, done: int, total: int, unit: str) -> None: ...
+    name: str
+    done: int
+    total: int
+    unit: str
+    """What `done` and `total` count."""
+    made: Mapping[str, int] = field(default_factory=dict)
+    """What this run has made in the stage so far, for rates: {"rows": ..., "tokens": ...}."""
+
+
+class Progress(Protocol):
+    """Called as work is done."""
+
+    def __call__(self, stage: Stage, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -74,23 +80,33 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
     """
     progress = on_progress or _silent
     plan = make_plan(config)
-    with _write_errors(), sole_writer(plan.output_dir):
+    with (
+        _write_errors(),
+        sole_writer(plan.output_dir),
+        engine.start(config.engine, config.ray_address) as run,
+    ):
         metadata = None if config.force else _finished(plan)
         unchanged = metadata is not None
         if metadata is None:
             _begin(plan)
-            receipts = _tokenize(plan, progress)
-            corpus = _load(plan, receipts)
-            cut, selection = _select(plan, receipts, corpus)
-            shards = _pack(plan, corpus, cut, selection, progress)
-            metadata = collect_metadata(plan, corpus, receipts, cut, selection, shards)
+            while True:
+                receipts = _tokenize(plan, run, progress)
+                corpus = _load(plan)
+                cut, selection = _select(plan, corpus)
+                if not (short := _short_of_sample(plan, receipts, corpus, selection)):
+                    break
+                plan = plan.with_more_candidates(short)
+            _ensure_something_trains(plan, receipts, selection)
+            layouts = [lay_out(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
+            shards = _write_shards(plan, corpus, cut, layouts, run, progress)
+            metadata = collect_metadata(plan, corpus, receipts, cut, selection, layouts, shards)
             write_dropped(plan, receipts, corpus, selection)
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
         artifact = publish(plan, metadata)
     return PrepResult(plan, metadata, plan.output_dir / "splits", artifact, unchanged)
 
 
-def _silent(stage: str, done: int, total: int, unit: str) -> None:
+def _silent(stage: Stage) -> None:
     pass
 
 
@@ -131,39 +147,43 @@ def _begin(plan: Plan) -> None:
     write_json(plan.run_dir / "plan.json", plan.to_dict())
 
 
-def _tokenize(plan: Plan, progress: Progress) -> list[list[PartReceipt]]:
+def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[PartReceipt]]:
     """Tokenize every part that is not there yet. Returns the receipts of all parts, per dataset."""
     missing: dict[Path, TokenizeWork] = {}  # by output: files with the same content are tokenized once
     stages: dict[Path, str] = {}
     totals, done = Counter[str](), Counter[str]()
-    for planned in plan.datasets:
+    made: dict[str, Counter[str]] = {}
+    for number, planned in enumerate(plan.datasets):
         stage = f"tokenize {planned.dataset.name}"
+        made[stage] = Counter()
         for file, part in planned.parts():
-            output = file.output(part)
+            work = plan.tokenize_work(number, file, part)
             totals[stage] += part.bytes
-            if output in missing or read_receipt(output) is not None:
+            if work.output in missing or work.is_done():
                 done[stage] += part.bytes
             else:
-                missing[output] = plan.tokenize_work(planned.dataset, file, part)
-                stages[output] = stage
+                missing[work.output] = work
+                stages[work.output] = stage
     for stage, total in totals.items():
-        progress(stage, done[stage], total, "bytes")
+        progress(Stage(stage, done[stage], total, "bytes"))
     works = list(missing.values())
 
-    def count(position: int, _: PartReceipt) -> None:
+    def count(position: int, receipt: PartReceipt) -> None:
         work = works[position]
         stage = stages[work.output]
         done[stage] += work.part.bytes
-        progress(stage, done[stage], totals[stage], "bytes")
+        made[stage].update(rows=receipt.rows, tokens=receipt.tokens)
+        progress(Stage(stage, done[stage], totals[stage], "bytes", made[stage]))
 
     workers = _worthwhile(plan.workers, sum(work.part.bytes for work in works))
-    engine.run(tokenize_part, plan.tokenization(), works, workers=workers, on_done=count)
+    run(tokenize_part, plan.tokenization(), works, workers=workers, on_done=count)
     return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
 
 
-def _worthwhile(workers: int, bytes_to_read: int) -> int:
+def _worthwhile(workers: int | None, bytes_to_read: int) -> int:
     """Fewer workers for little work: one takes about a second to start, in which it could have read some megabytes."""
-    return min(workers, 1 + bytes_to_read // (4 * 2**20))
+    worthwhile = 1 + bytes_to_read // (4 * 2**20)
+    return worthwhile if workers is None else min(workers, worthwhile)
 
 
 def _receipt(output: Path) -> PartReceipt:
@@ -173,30 +193,13 @@ def _receipt(output: Path) -> PartReceipt:
     return receipt
 
 
-def _load(plan: Plan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
-    """The tokenized conversations. Raises UserError when there are none, saying what became of the rows."""
+def _load(plan: Plan) -> Corpus:
+    """The tokenized conversations."""
     outputs = [(p.output(part), number) for number, d in enumerate(plan.datasets) for p, part in d.parts()]
-    corpus = load_corpus([output for output, _ in outputs], [number for _, number in outputs])
-    if len(corpus.line):
-        return corpus
-    raise _nothing_left(plan, receipts, {})
+    return load_corpus([output for output, _ in outputs], [number for _, number in outputs])
 
 
-def _nothing_left(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], left_out: Mapping[str, int]) -> UserError:
-    """The error for a run without a sequence: how many rows were dropped while reading, and `left_out` after."""
-    parts = [receipt for per_dataset in receipts for receipt in per_dataset]
-    rows = sum(receipt.rows for receipt in parts)
-    if rows == 0:
-        return UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check the paths in the blend file.")
-    reasons = sum((Counter(receipt.dropped) for receipt in parts), Counter(left_out))
-    listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
-    return UserError(
-        f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
-        "Check messages_field, used_in_filter and pack_size; to see the rows: nemotron super3 data inspect FILE",
-    )
-
-
-def _select(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus) -> tuple[Cut, Selection]:
+def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:
     """Which conversations are used, how much of each, and in which split."""
     config = plan.config
     cut = cut_overlong(corpus, plan.limit, config.overlong, plan.tokenizer.eos_id)
@@ -211,25 +214,53 @@ def _select(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpu
         seed=config.seed,
         samples=config.blend.samples,
     )
-    if not selection.kept.any():
-        codes, counts = np.unique(selection.outcome, return_counts=True)
-        reasons = {str(OUTCOMES[code]): int(count) for code, count in zip(codes, counts, strict=True)}
-        raise _nothing_left(plan, receipts, reasons)
     return cut, selection
 
 
-def _pack(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, progress: Progress) -> list[list[ShardReceipt]]:
-    """Pack every split and write the shards that are not there yet. Returns all their receipts, per split."""
-    per_split = [_shard_works(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
+def _short_of_sample(
+    plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
+) -> list[int]:
+    """The datasets that have fewer conversations than the sample asks for, though not all of theirs were tokenized."""
+    if plan.config.sample is None:
+        return []
+    kept = np.bincount(corpus.dataset[selection.kept], minlength=len(plan.datasets))
+    left = [any(LeftOut.NOT_SAMPLED in receipt.dropped for receipt in of_dataset) for of_dataset in receipts]
+    return [number for number in range(len(plan.datasets)) if left[number] and kept[number] < plan.config.sample]
+
+
+def _ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
+    """Raises UserError when no conversation is left, saying what became of the rows."""
+    if selection.kept.any():
+        return
+    parts = [receipt for per_dataset in receipts for receipt in per_dataset]
+    rows = sum(receipt.rows for receipt in parts)
+    if rows == 0:
+        raise UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check the paths in the blend file.")
+    reasons = Counter(str(OUTCOMES[code]) for code in selection.outcome.tolist())
+    for receipt in parts:
+        reasons.update(receipt.dropped)
+    listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
+    raise UserError(
+        f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
+        "Check messages_field, used_in_filter and pack_size; to see the rows: nemotron super3 data inspect FILE",
+    )
+
+
+def _write_shards(
+    plan: Plan, corpus: Corpus, cut: Cut, layouts: Sequence[Layout], run: engine.Run, progress: Progress
+) -> list[list[ShardReceipt]]:
+    """Write the shards that are not there yet. Returns all their receipts, per split."""
+    per_split = [list(shard_works(plan, corpus, cut, layout)) for layout in layouts]
     works = [work for split_works in per_split for work in split_works]
     missing = [work for work in works if read_shard_receipt(work.path, work.receipt) is None]
-    done = len(works) - len(missing)
-    progress("pack", done, len(works), "shards")
+    done, made = len(works) - len(missing), Counter[str]()
+    progress(Stage("pack", done, len(works), "shards"))
 
     def count(position: int, receipt: ShardReceipt) -> None:
         nonlocal done
         done += 1
-        progress("pack", done, len(works), "shards")
+        made.update(packs=receipt.packs, tokens=receipt.tokens)
+        progress(Stage("pack", done, len(works), "shards", made))
 
     config = plan.config
     gathering = Gathering(
@@ -237,34 +268,8 @@ def _pack(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, progress: 
         config.parquet_compression,
     )  # fmt: skip
     workers = _worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
-    made = iter(engine.run(write_shard, gathering, missing, workers=workers, on_done=count))
+    written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))
     return [
-        [read_shard_receipt(work.path, work.receipt) or next(made) for work in split_works] for split_works in per_split
+        [read_shard_receipt(work.path, work.receipt) or next(written) for work in split_works]
+        for split_works in per_split
     ]
-
-
-def _shard_works(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, split: int) -> list[ShardWork]:
-    """Pack one split and deal its packs out to shards."""
-    config, name = plan.config, SPLITS[split]
-    copies = np.where(selection.split == split, selection.copies, 0)[corpus.conversation] * (cut.length > 0)
-    # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
-    members = np.concatenate([np.flatnonzero(copies > done) for done in range(max(1, copies.max()))])
-    lengths = padded_length(cut.length[members], config.pad_to_multiple)
-    packs = pack(lengths, config.pack_size, config.algorithm, config.seed)
-    works = []
-    count = shard_count(len(packs), config.num_shards)
-    for number, shard in enumerate(np.array_split(np.arange(len(packs)), count) if count else []):
-        bounds = packs.bounds[shard[0] : shard[-1] + 2]
-        chosen = members[packs.sequences[bounds[0] : bounds[-1]]]
-        file = f"shard_{number:06d}"
-        works.append(
-            ShardWork(
-                path=plan.run_dir / "splits" / name / f"{file}.parquet",
-                receipt=plan.run_dir / "receipts" / name / f"{file}.json",
-                part=corpus.part[chosen],
-                start=corpus.start[chosen],
-                length=cut.length[chosen],
-                pack_bounds=bounds - bounds[0],
-            )
-        )
-    return works

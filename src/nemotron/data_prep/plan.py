@@ -6,7 +6,8 @@ Making a plan reads the inputs' bytes to identify them, but writes nothing: it i
 import contextlib
 import hashlib
 import itertools
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep.blend import Blend, Dataset, read_blend
-from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.encoders import EncoderChoice, choose_encoder
 from nemotron.data_prep.engine import default_workers
 from nemotron.data_prep.row_formats import Fields
@@ -25,12 +26,14 @@ from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 """Raised whenever the same inputs and config would give other files than before."""
 SAMPLED_ROWS = 200
 """Rows of every dataset that may be encoded twice, to choose the encoder."""
 SAMPLE_RESERVE = 32
 """Conversations tokenized beyond twice the sample, in case some turn out too long or are duplicates."""
+MORE = 4
+"""How many times more are tokenized when those were not enough."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Plan:
     output_dir: Path
     run_hash: str
     """Over everything that changes the output, and nothing that does not."""
+    candidates: tuple[int | None, ...]
+    """Per dataset, how many conversations of each part are tokenized for a sample: those that rank first. None: all."""
 
     @property
     def run_dir(self) -> Path:
@@ -94,25 +99,31 @@ class Plan:
         return self.config.train_ratio, self.config.valid_ratio, self.config.test_ratio
 
     @property
-    def workers(self) -> int:
-        return self.config.workers or default_workers()
+    def workers(self) -> int | None:
+        """How much is done at a time; None: as much as the Ray cluster has cores for."""
+        return self.config.workers or (default_workers() if self.config.engine == "local" else None)
 
     def tokenization(self) -> Tokenization:
         """What all parts are tokenized with."""
         return Tokenization(self.tokenizer, self.template, self.config.special_tokens_in_content)
 
-    def tokenize_work(self, dataset: Dataset, planned: PlannedFile, part: Part) -> TokenizeWork:
-        """The work of one part."""
-        config = self.config
+    def tokenize_work(self, number: int, planned: PlannedFile, part: Part) -> TokenizeWork:
+        """The work of one part of dataset `number`."""
+        config, dataset = self.config, self.datasets[number].dataset
         return TokenizeWork(
             part,
             planned.output(part),
             _fields(dataset, config),
             config.used_in_field,
             dataset.filter or config.used_in_filter,
-            _candidates(config),
+            self.candidates[number],
             config.sample_seed,
         )
+
+    def with_more_candidates(self, numbers: Sequence[int]) -> "Plan":
+        """This plan with `MORE` times as many conversations of these datasets to take the sample from."""
+        grown = (None if n is None else n * MORE if i in numbers else n for i, n in enumerate(self.candidates))
+        return replace(self, candidates=tuple(grown))
 
     def rows(self) -> list[tuple[str, str]]:
         """The plan as (what, value) lines for a dry run."""
@@ -130,11 +141,18 @@ class Plan:
             ("packing", f"{config.algorithm} into packs of {config.pack_size:,} tokens"),
             ("over-long", f"{config.overlong} beyond {self.limit:,} tokens"),
             ("splits", f"train {config.train_ratio:g}, valid {config.valid_ratio:g}, test {config.test_ratio:g}"),
-            ("workers", str(self.workers)),
+            ("engine", self._engine()),
             ("run hash", self.run_hash),
             ("writes to", str(self.run_dir)),
             ("published as", str(self.output_dir / "splits")),
         ]
+
+    def _engine(self) -> str:
+        if self.config.engine == "local":
+            return f"{self.workers} processes of this machine"
+        address = self.config.ray_address or os.environ.get("RAY_ADDRESS")
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster of this machine"
+        return f"{where}, {self.workers} parts at a time" if self.workers else f"{where}, all its cores"
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values, for plan.json."""
@@ -161,7 +179,7 @@ def make_plan(config: DataPrepConfig) -> Plan:
 
     Raises UserError for whatever the user got wrong.
     """
-    _check(config)
+    check(config)
     blend = read_blend(config.blend_path)
     files = [find_files(dataset) for dataset in blend.datasets]
     tokenizer = load_tokenizer(config.tokenizer)
@@ -175,31 +193,11 @@ def make_plan(config: DataPrepConfig) -> Plan:
     )
     encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets))
     tokenizer = replace(tokenizer, encoder=encoder.name)
-    return Plan(config, blend, datasets, tokenizer, encoder, template, output_dir, _run_hash(config, datasets))
-
-
-def _check(config: DataPrepConfig) -> None:
-    """What the types of the config cannot say."""
-    ratios = (config.train_ratio, config.valid_ratio, config.test_ratio)
-    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise UserError(
-            f"train_ratio, valid_ratio and test_ratio are {ratios[0]:g}, {ratios[1]:g} and {ratios[2]:g}.",
-            "They must be at least 0 and sum to 1.",
-        )
-    at_least = {"pack_size": 2, "max_doc_tokens": 2, "num_shards": 1, "parquet_row_group_size": 1, "workers": 1}
-    for key, least in {**at_least, "sample": 1, "pad_to_multiple": 1, "seed": 0, "sample_seed": 0}.items():
-        value = getattr(config, key)
-        if value is not None and value < least:
-            raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
-    if config.pad_to_multiple >= config.pack_size:
-        raise UserError(
-            f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
-            "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
-        )
-    if config.blend.samples is not None and config.blend.samples < 1:
-        raise UserError(f"blend.samples is {config.blend.samples}.", "It must be at least 1.")
-    if not config.blend_path:
-        raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")
+    candidates = None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
+    return Plan(
+        config, blend, datasets, tokenizer, encoder, template, output_dir, _run_hash(config, datasets),
+        (candidates,) * len(datasets),
+    )  # fmt: skip
 
 
 def _plan_dataset(
@@ -254,10 +252,6 @@ def _fields(dataset: Dataset, config: DataPrepConfig) -> Fields:
         dataset.tools_field or config.tools_field,
         dataset.format or config.format,
     )
-
-
-def _candidates(config: DataPrepConfig) -> int | None:
-    return None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
 
 
 def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> str:

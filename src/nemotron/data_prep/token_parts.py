@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import orjson
@@ -24,6 +24,7 @@ import orjson
 from nemotron.data_prep.files import checksum, replaced_when_complete, write_json
 
 TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
+TOKEN_BYTES = 4
 EXAMPLES = 3
 """How many conversations of a part, and of a dataset, are shown where they are also counted."""
 
@@ -63,8 +64,15 @@ class PartReceipt:
     """Conversations with a control token written out in their text."""
     special_token_examples: list[tuple[int, str]]
     """(line in the part, token) of the first few of them."""
-    files: dict[str, dict[str, int | str]]
-    """By suffix: bytes and checksum."""
+    files: dict[str, dict[str, Any]]
+    """By suffix: `bytes` and `checksum`."""
+    sample: int | None
+    """Of how many conversations at most the part was made, those that rank first; None: of all."""
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences, uncut."""
+        return self.files[TOKENS]["bytes"] // TOKEN_BYTES
 
 
 class PartWriter:
@@ -112,7 +120,7 @@ EMPTY_INDEX = PartIndex(
 )
 
 
-def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
+def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | None = None) -> PartReceipt:
     """Write the part at the path `part` (without suffix): `fill` appends to a PartWriter. Returns its receipt."""
     with ExitStack() as files:
         paths = {
@@ -130,7 +138,7 @@ def write_part(part: Path, fill: Callable[[PartWriter], None]) -> PartReceipt:
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
     reasons = dict(sorted(writer.reasons.items()))
     found = writer.special_tokens, writer.special_token_examples
-    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made)
+    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made, sample)
     write_json(file_of(part, RECEIPT), receipt)
     return receipt
 

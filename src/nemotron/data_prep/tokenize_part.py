@@ -24,7 +24,7 @@ from nemotron.data_prep.selection import sampling_rank
 from nemotron.data_prep.sources import Part, read_rows
 from nemotron.data_prep.special_tokens import pieces
 from nemotron.data_prep.template import Template
-from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, write_part
+from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, read_receipt, write_part
 from nemotron.data_prep.tokens import Tokenizer
 from nemotron.errors import UserError
 
@@ -64,8 +64,13 @@ class TokenizeWork:
     used_in_field: str
     used_in_filter: str | None
     sample: int | None
-    """Tokenize only so many conversations, those ranked first by `sample_seed`; a few more than will be needed."""
+    """Tokenize only so many conversations, those ranked first by `sample_seed`; more than will be needed."""
     sample_seed: int
+
+    def is_done(self) -> bool:
+        """Whether the output is there, and made from as many conversations."""
+        receipt = read_receipt(self.output)
+        return receipt is not None and receipt.sample == self.sample
 
 
 class Candidate(NamedTuple):
@@ -88,7 +93,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
             _check_rendering(batch, how.template)
             _append_encoded(batch, how.tokenizer, writer)
 
-    return write_part(work.output, fill)
+    return write_part(work.output, fill, work.sample)
 
 
 def _candidates(work: TokenizeWork, writer: PartWriter) -> Iterator[Candidate]:

@@ -21,7 +21,23 @@ def test_progress_off_a_terminal_is_a_line_now_and_then_and_one_at_the_end(capsy
     with console.Progress() as progress:
         for done in (1, 2, 3, 4, 5):
             progress.update("pack", done, 5, "shards", note="x")
-    assert capsys.readouterr().err == "pack: 3 of 5 shards, x\npack: 5 of 5 shards, x\n"
+    assert capsys.readouterr().err == "pack: 3 of 5 shards, x, 0:11 left\npack: 5 of 5 shards, x, took 0:13\n"
+
+
+def test_rates_and_time_left_count_from_where_the_work_began(capsys, monkeypatch):
+    seconds = iter([0.0, 0.0, 100.0, 110.0, 210.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(seconds))
+    with console.Progress() as progress:
+        for label in ("a", "b"):  # announced together; of b an earlier run has done half
+            progress.update(label, {"a": 0, "b": 5_000_000}[label], 10_000_000, "bytes")
+        progress.update("a", 10_000_000, 10_000_000, "bytes", made={"rows": 150, "tokens": 4_000_000})
+        progress.update("b", 6_000_000, 10_000_000, "bytes", made={"rows": 500, "tokens": 120_000})
+        progress.update("b", 10_000_000, 10_000_000, "bytes", made={"rows": 5500, "tokens": 2_200_000_000})
+    assert capsys.readouterr().err.splitlines() == [
+        "a: 10.0 of 10.0 MB, 2 rows/s, 40.0k tokens/s, took 1:40",
+        "b: 6.0 of 10.0 MB, 50 rows/s, 12.0k tokens/s, 0:40 left",
+        "b: 10.0 of 10.0 MB, 50 rows/s, 20.0M tokens/s, took 1:50",
+    ]
 
 
 def test_bytes_are_shown_as_megabytes(capsys):

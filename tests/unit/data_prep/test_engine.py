@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.engine import run
+from nemotron.data_prep.engine.local import run
 from nemotron.errors import UserError
 
 
@@ -45,7 +45,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         textwrap.dedent(
             """
             import os, pathlib, time
-            from nemotron.data_prep.engine import run
+            from nemotron.data_prep.engine.local import run
 
             def work(folder, thing):
                 pathlib.Path(folder, str(os.getpid())).touch()

@@ -15,7 +15,7 @@ import zstandard
 
 from nemotron.data_prep import nemotron3, pipeline
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.pipeline import PrepResult, Stage, prepare
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
@@ -308,6 +308,20 @@ def test_a_sample_is_small_and_apart(
     assert sum(sample.metadata.datasets[0].dropped.values()) == 293
 
 
+def test_a_sample_is_full_though_most_rows_are_too_long_or_repeated(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat
+) -> None:
+    """Long conversations and duplicates are known only when tokenized: the sample goes on until it is full."""
+    long, same = [chat(f"Hi {i}", "x" * 999) for i in range(300)], [chat("Hi", "Hello!")] * 300
+    write_rows("chat.jsonl", [*long, *same, *[chat(f"Question {i}?", "Short.") for i in range(12)]])
+    sample = prepare(make_config("chat.jsonl", sample=10, dedupe=True, overlong="drop"))
+    assert sample.metadata.datasets[0].kept == 10
+    assert sample.metadata.conversations == 10
+    fewer = prepare(make_config("chat.jsonl", sample=100, dedupe=True, overlong="drop")).metadata.datasets[0]
+    assert fewer.kept == 13, "all there are"
+    assert fewer.dropped == {"overlong": 300, "duplicate": 299}
+
+
 def test_the_artifact_says_what_a_trainer_needs(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path, byte_tokenizer: Path
 ) -> None:
@@ -337,10 +351,13 @@ def test_blend_json_is_what_megatron_reads(
 
 def test_progress_ends_at_its_total(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
-    last: dict[str, tuple[int, int, str]] = {}
-    prepare(make_config("chat.jsonl"), on_progress=lambda stage, *counts: last.update({stage: counts}))
+    last: dict[str, Stage] = {}
+    metadata = prepare(make_config("chat.jsonl"), on_progress=lambda stage: last.update({stage.name: stage})).metadata
     size = (Path(make_config("chat.jsonl").blend_path).parent / "chat.jsonl").stat().st_size
-    assert last == {"tokenize chat": (size, size, "bytes"), "pack": (1, 1, "shards")}
+    assert list(last.values()) == [
+        Stage("tokenize chat", size, size, "bytes", {"rows": 1, "tokens": metadata.tokens}),
+        Stage("pack", 1, 1, "shards", {"packs": 1, "tokens": metadata.tokens}),
+    ]
 
 
 def test_an_empty_dataset_is_an_error(make_config: MakeConfig, write_rows: WriteRows) -> None:

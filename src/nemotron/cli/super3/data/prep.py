@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.data_prep.metadata import Metadata
-    from nemotron.data_prep.pipeline import PrepResult
+    from nemotron.data_prep.pipeline import PrepResult, Stage
 
 prep = typer.Typer(
     rich_markup_mode=None,
@@ -81,10 +81,11 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
     console.note(f"Preparing data with {loaded.path.name}.")
     with console.Progress() as progress:
-        return prepare(
-            loaded.config,
-            on_progress=lambda stage, done, total, unit: progress.update(stage, done, total, unit),
-        )
+
+        def show(stage: "Stage") -> None:
+            progress.update(stage.name, stage.done, stage.total, stage.unit, made=stage.made)
+
+        return prepare(loaded.config, on_progress=show)
 
 
 def show_prepared(result: "PrepResult") -> None:
@@ -109,12 +110,13 @@ def show_prepared(result: "PrepResult") -> None:
 
 
 def _show_datasets(metadata: "Metadata") -> None:
-    header = ("dataset", "rows", "kept", "dropped", "tokens", "supervised")
+    header = ("dataset", "rows", "kept", "dropped", "tokens", "supervised", "fill")
     rows = [
         (
             stats.name,
             *(f"{count:,}" for count in (stats.rows, stats.kept, stats.rows - stats.kept, stats.tokens)),
             _share(stats.supervised_tokens, stats.tokens),
+            "-" if stats.fill is None else f"{stats.fill:.1%}",
         )
         for stats in metadata.datasets
     ]
@@ -136,18 +138,20 @@ def _show_splits(metadata: "Metadata") -> None:
 
 
 def _show_dropped(metadata: "Metadata") -> None:
-    """Why rows are missing, most frequent first, and what the length limit cost."""
-    from collections import Counter
-
+    """Why rows are missing, most frequent first, and of which datasets; and what the length limit cost."""
     from nemotron.data_prep.outcomes import describe
 
-    dropped: Counter[str] = Counter()
+    dropped: dict[str, dict[str, int]] = {}
     for stats in metadata.datasets:
-        dropped.update(stats.dropped)
+        for reason, count in stats.dropped.items():
+            dropped.setdefault(reason, {})[stats.name] = count
     if dropped:
         console.out()
-        rows = [(reason, f"{count:,}", describe(reason)) for reason, count in dropped.most_common()]
-        console.table(rows, header=("dropped", "rows", "because"), right=[1])
+        rows = [
+            (reason, f"{sum(counts.values()):,}", describe(reason), _by_dataset(counts))
+            for reason, counts in sorted(dropped.items(), key=lambda entry: -sum(entry[1].values()))
+        ]
+        console.table(rows, header=("dropped", "rows", "because", "of"), right=[1])
     overlong = metadata.overlong
     if overlong.lost_supervised_share > 0:
         console.out(
@@ -168,6 +172,10 @@ def _show_special_tokens(metadata: "Metadata") -> None:
                 f"\n  {stats.special_tokens:,} conversations of {stats.name} have control tokens in their text "
                 f"(special_tokens_in_content={metadata.special_tokens_in_content}): {where}."
             )
+
+
+def _by_dataset(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _share(part: int, whole: int) -> str:

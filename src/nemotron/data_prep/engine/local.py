@@ -1,20 +1,20 @@
-"""Who does the work. What is done, and what comes out, does not depend on it.
+"""Worker processes on this machine."""
 
-`run` applies a pure function to a list of things, in worker processes. Another engine (a Ray cluster) needs the same
-three things: ship `shared` to each worker once, call `work(shared, thing)` anywhere, hand results back in order.
-"""
-
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.engine import Run
 
 
 def default_workers() -> int:
@@ -22,21 +22,22 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
+@contextlib.contextmanager
+def processes() -> "Iterator[Run]":
+    """Run work in processes of this machine; each run starts its own and ends them."""
+    yield run
+
+
 def run[Shared, Thing, Result](
     work: Callable[[Shared, Thing], Result],
     shared: Shared,
     things: Sequence[Thing],
     *,
-    workers: int,
+    workers: int | None,
     on_done: Callable[[int, Result], None],
 ) -> list[Result]:
-    """`[work(shared, thing) for thing in things]` on up to `workers` processes.
-
-    `work` is a module's function, `shared` and the things can be pickled. `on_done(position, result)` is called here,
-    in the order in which they finish. The first exception ends the run and is raised; work in progress completes
-    before, so that it need not be done again. Raises UserError when a worker process dies.
-    """
-    workers = min(workers, len(things))
+    """See `engine.Run`. One worker is this process itself."""
+    workers = min(workers or default_workers(), len(things))
     if workers <= 1:
         results = []
         for position, thing in enumerate(things):

@@ -1,0 +1,47 @@
+"""Who does the work. What is done, and what comes out, does not depend on it.
+
+An engine applies a pure function to a list of things: `local` in processes of this machine, `ray` on a Ray cluster.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from nemotron.data_prep.config import EngineName
+from nemotron.data_prep.engine.local import default_workers
+
+__all__ = ["Run", "default_workers", "start"]
+
+
+class Run(Protocol):
+    """What an engine does, in whatever order suits it."""
+
+    def __call__[Shared, Thing, Result](
+        self,
+        work: Callable[[Shared, Thing], Result],
+        shared: Shared,
+        things: Sequence[Thing],
+        *,
+        workers: int | None,
+        on_done: Callable[[int, Result], None],
+    ) -> list[Result]:
+        """`[work(shared, thing) for thing in things]`, at most `workers` of them at a time (None: as many as there are
+        cores).
+
+        `work` is a module's function; `shared`, which every worker process gets once, the things and the results can
+        be pickled. `on_done(position, result)` is called in this process, in the order in which they finish. The first
+        exception ends the run and is raised; work in progress completes before, so that it need not be done again.
+        Raises UserError when a worker process dies.
+        """
+        ...
+
+
+def start(engine: EngineName, ray_address: str | None = None) -> AbstractContextManager[Run]:
+    """An engine, for the length of a `with` block. `ray_address` is for Ray alone: see `on_ray.cluster`."""
+    if engine == "ray":
+        from nemotron.data_prep.engine import on_ray
+
+        return on_ray.cluster(ray_address)
+    from nemotron.data_prep.engine import local
+
+    return local.processes()

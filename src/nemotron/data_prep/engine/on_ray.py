@@ -1,0 +1,152 @@
+"""Workers on a Ray cluster: one that runs already, or one of this machine alone that is started for the run.
+
+Every node must have the packages that data prep needs and see the inputs and the output folder under the same paths.
+The code of this package is sent along, so that all nodes run what this process runs.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import nemotron
+from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.engine import Run
+
+ATTEMPTS = 3
+"""How often work is begun anew when its worker process, or its node, is lost."""
+OBJECT_STORE_BYTES = 256 * 2**20
+"""For a cluster started here: only settings and receipts pass through the store, tokens never do."""
+QUEUED_PER_CORE = 2
+"""Work handed to the cluster beyond what its cores can begin, so that none waits for this process."""
+
+
+@contextlib.contextmanager
+def cluster(address: str | None = None) -> "Iterator[Run]":
+    """Run work on Ray; the connection is made with the first work, and closed with the block.
+
+    Args:
+        address: of a running cluster, `host:port` of its head or `auto` for the one on this machine. None: the
+            cluster that RAY_ADDRESS names, else a new one on this machine.
+
+    The run raises UserError when Ray is not installed, the cluster cannot be reached or will not take the work.
+    """
+    connection = _Connection(address or os.environ.get("RAY_ADDRESS") or None)
+    try:
+        yield connection.run
+    finally:
+        connection.close()
+
+
+class _Connection:
+    """Ray, connected on first use."""
+
+    def __init__(self, address: str | None) -> None:
+        self._address = address
+        self._ray: Any = None
+
+    def close(self) -> None:
+        if self._ray is not None:
+            self._ray.shutdown()
+
+    def run[Shared, Thing, Result](
+        self,
+        work: Callable[[Shared, Thing], Result],
+        shared: Shared,
+        things: Sequence[Thing],
+        *,
+        workers: int | None,
+        on_done: Callable[[int, Result], None],
+    ) -> list[Result]:
+        """See `engine.Run`."""
+        if not things:
+            return []
+        ray = self._connected()
+        do = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_do)
+        key, stored = uuid4().hex, ray.put(shared)
+        results: dict[int, Result] = {}
+        pending: dict[Any, int] = {}
+        left = iter(enumerate(things))
+        try:
+            while True:
+                most = workers or QUEUED_PER_CORE * _cores(ray)
+                while len(pending) < most and (following := next(left, None)) is not None:
+                    position, thing = following
+                    # In a list: Ray would fetch a bare reference for every task, a worker fetches this one once.
+                    pending[do.remote(work, key, [stored], thing)] = position
+                if not pending:
+                    return [results[position] for position in range(len(things))]
+                for done in ray.wait(list(pending))[0]:
+                    position = pending.pop(done)
+                    results[position] = ray.get(done)
+                    on_done(position, results[position])
+        except ray.exceptions.RayTaskError as error:
+            if pending:
+                ray.wait(list(pending), num_returns=len(pending))
+            raise error.cause from None
+        except ray.exceptions.RayError as error:
+            raise _lost(error) from None
+
+    def _connected(self) -> Any:
+        if self._ray is None:
+            self._ray = _connect(self._address)
+        return self._ray
+
+
+def _connect(address: str | None) -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError:
+        raise UserError(
+            "engine is ray, but Ray is not installed.", "Install it with uv sync --extra ray, or use engine=local."
+        ) from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "address": "local"}
+    else:
+        package = str(Path(nemotron.__file__).resolve().parent)
+        options |= {"address": address, "runtime_env": {"py_modules": [package]}}
+    try:
+        ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
+        raise UserError(
+            f"Cannot work with {where}: {str(error).strip().splitlines()[0].rstrip('.')}.",
+            "Check ray_address (or RAY_ADDRESS) with: ray status --address HOST:PORT"
+            if address
+            else "Check Ray's logs in /tmp/ray/session_latest/logs, or use engine=local.",
+        ) from None
+    return ray
+
+
+def _cores(ray: Any) -> int:
+    """The cores of the cluster as it is now; it may grow and shrink."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _lost(error: Exception) -> UserError:
+    return UserError(
+        f"The Ray cluster lost a worker or a node more than {ATTEMPTS - 1} times: {type(error).__name__}.",
+        "Most likely memory ran out. Run again with fewer workers (workers=1): finished work is kept.",
+    )
+
+
+_shared: dict[str, Any] = {}
+"""In a worker process: what the work of the run at hand shares, by the run's key."""
+
+
+def _do(work: Callable[[Any, Any], Any], key: str, stored: list[Any], thing: Any) -> Any:
+    """Do one thing in a worker process."""
+    if key not in _shared:
+        import ray
+
+        _shared.clear()
+        _shared[key] = ray.get(stored[0])
+    return work(_shared[key], thing)
