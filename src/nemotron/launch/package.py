@@ -9,7 +9,7 @@ import yaml
 
 from nemotron.config import config_dir
 from nemotron.launch.profiles import Profile
-from nemotron.launch.stages import PACKAGE, Stage
+from nemotron.launch.stages import PACKAGE, RAY_NODE, Stage
 
 LAUNCH_SCRIPT = "launch.sh"
 
@@ -44,6 +44,7 @@ def launch_script(stage: Stage, profile: Profile, workdir: str) -> str:
         f"mkdir -p -- {shlex.quote(workdir)}",
         f"cd -- {shlex.quote(workdir)}",
         *profile.startup_commands,
+        *(['export RAY_CLUSTER_DIR="$code/.."'] if _has_ray(stage, profile) else []),
         # exec: Slurm's signals must reach the stage itself, which saves a checkpoint on SIGTERM.
         f"exec {launch_line(stage, profile)}",
     ]
@@ -52,7 +53,9 @@ def launch_script(stage: Stage, profile: Profile, workdir: str) -> str:
 
 def launch_line(stage: Stage, profile: Profile) -> str:
     """The command that `launch_script` ends in. `$code` is the folder of the package."""
-    command = shlex.quote(interpreter(stage, profile))
+    python = command = shlex.quote(interpreter(stage, profile))
+    if _has_ray(stage, profile):
+        command += f' "$code/nemotron/{RAY_NODE}" {python}'
     if stage.distributed:
         processes = stage.processes_per_node or profile.processes_per_node
         command += f" -m torch.distributed.run --nproc-per-node={processes}"
@@ -70,7 +73,12 @@ def _config_file(stage: Stage) -> str:
 
 def nodes(stage: Stage, profile: Profile) -> int:
     """How many nodes the stage runs on."""
-    return profile.nodes if stage.distributed and profile.executor == "slurm" else 1
+    return profile.nodes if (stage.distributed or stage.ray) and profile.executor == "slurm" else 1
+
+
+def _has_ray(stage: Stage, profile: Profile) -> bool:
+    """Whether the job brings its own Ray cluster; without Slurm, Ray starts one on this machine by itself."""
+    return stage.ray and profile.executor == "slurm"
 
 
 def container_image(stage: Stage, profile: Profile) -> str | None:

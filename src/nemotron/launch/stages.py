@@ -12,6 +12,7 @@ from nemotron.errors import UserError
 PACKAGE = Path(nemotron.__file__).resolve().parent
 PREP_SCRIPT = Path("recipes/super3/stage1_sft/data_prep.py")
 TRAIN_SCRIPT = Path("recipes/super3/stage1_sft/train.py")
+RAY_NODE = Path("recipes/ray_node.py")
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,19 @@ class Stage:
     config_name: str
     """The name the config was loaded by, which messages and artifacts refer to."""
     distributed: bool
-    """Whether torchrun starts it, on every node; otherwise it is one process on one node."""
+    """Whether torchrun starts it, on every node; otherwise it is one process."""
     processes_per_node: int | None = None
     """Overrides the profile's number."""
     container: str | None = None
     """The image for a profile that names none."""
+    ray: bool = False
+    """Whether the stage's process runs on the first node of a Ray cluster that all nodes of the job form."""
 
 
 def prep_stage(loaded: Loaded[Any]) -> Stage:
     """Data prep with this config. UserError when a value in it is a secret."""
-    return Stage("prep", PREP_SCRIPT, _portable(loaded), loaded.name, distributed=False)
+    own_cluster = loaded.tree["engine"] == "ray" and not loaded.tree["ray_address"]
+    return Stage("prep", PREP_SCRIPT, _portable(loaded), loaded.name, distributed=False, ray=own_cluster)
 
 
 def sft_stage(loaded: Loaded[Any]) -> Stage:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nemotron.launch import Profile, Stage
-from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, write_package
+from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, nodes, write_package
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
@@ -82,6 +83,16 @@ def test_the_config_may_set_the_processes():
 
 def test_data_prep_is_one_process_on_one_node(prep: Stage):
     assert "torch" not in launch_line(prep, Profile("slurm", nodes=4, gpus_per_node=8))
+
+
+def test_data_prep_with_ray_runs_on_a_cluster_of_all_nodes(prep: Stage):
+    stage = replace(prep, ray=True)
+    profile = Profile("slurm", nodes=4, python="/opt/python")
+    assert nodes(stage, profile) == 4
+    ray_node = '/opt/python "$code/nemotron/recipes/ray_node.py" /opt/python '
+    assert launch_line(stage, profile).startswith(ray_node + '"$code/nemotron/recipes/super3/stage1_sft/data_prep.py"')
+    assert 'export RAY_CLUSTER_DIR="$code/.."' in launch_script(stage, profile, "/work").splitlines()
+    assert "ray" not in launch_script(stage, Profile("local"), "/work"), "Ray starts one on this machine by itself"
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ class Run:
 @dataclass
 class Config:
     run: Run = field(default_factory=Run)
+    engine: str = "local"
+    ray_address: str | None = None
     blend_path: str = ""
     text: str = ""
     paths: list[str] = field(default_factory=list)
@@ -58,3 +60,11 @@ def test_training_takes_processes_and_container_from_the_config(work: Path):
     assert sft_stage(load(work, "{}")).processes_per_node is None
     stage = sft_stage(load(work, "{run: {env: {container: image}}}", "run.nproc_per_node=2"))
     assert (stage.processes_per_node, stage.container, stage.distributed) == (2, "image", True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "own_cluster"),
+    [([], False), (["engine=ray"], True), (["engine=ray", "ray_address=10.0.0.1:6379"], False)],
+)
+def test_a_job_brings_its_own_ray_cluster_unless_one_is_named(work: Path, overrides: list[str], own_cluster: bool):
+    assert prep_stage(load(work, "text: x", *overrides)).ray == own_cluster

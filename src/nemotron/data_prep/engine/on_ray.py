@@ -34,7 +34,8 @@ def cluster(address: str | None = None) -> "Iterator[Run]":
         address: of a running cluster, `host:port` of its head or `auto` for the one on this machine. None: the
             cluster that RAY_ADDRESS names, else a new one on this machine.
 
-    The run raises UserError when Ray is not installed, the cluster cannot be reached or will not take the work.
+    A process that is connected to a cluster already uses that one, and stays connected. The run raises UserError when
+    Ray is not installed or the cluster cannot be reached.
     """
     connection = _Connection(address or os.environ.get("RAY_ADDRESS") or None)
     try:
@@ -49,9 +50,10 @@ class _Connection:
     def __init__(self, address: str | None) -> None:
         self._address = address
         self._ray: Any = None
+        self._is_ours = False
 
     def close(self) -> None:
-        if self._ray is not None:
+        if self._is_ours:
             self._ray.shutdown()
 
     def run[Shared, Thing, Result](
@@ -94,12 +96,14 @@ class _Connection:
 
     def _connected(self) -> Any:
         if self._ray is None:
-            self._ray = _connect(self._address)
+            self._ray = _ray()
+            if not self._ray.is_initialized():
+                _connect(self._ray, self._address)
+                self._is_ours = True
         return self._ray
 
 
-def _connect(address: str | None) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+def _ray() -> Any:
     try:
         import ray
         import ray.exceptions
@@ -107,6 +111,11 @@ def _connect(address: str | None) -> Any:
         raise UserError(
             "engine is ray, but Ray is not installed.", "Install it with uv sync --extra ray, or use engine=local."
         ) from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES, "address": "local"}
@@ -115,7 +124,7 @@ def _connect(address: str | None) -> Any:
         options |= {"address": address, "runtime_env": {"py_modules": [package]}}
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises plain ones, too: for a node that is slow to start, for one
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         raise UserError(
             f"Cannot work with {where}: {str(error).strip().splitlines()[0].rstrip('.')}.",
@@ -123,7 +132,6 @@ def _connect(address: str | None) -> Any:
             if address
             else "Check Ray's logs in /tmp/ray/session_latest/logs, or use engine=local.",
         ) from None
-    return ray
 
 
 def _cores(ray: Any) -> int:
