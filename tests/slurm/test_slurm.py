@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, submit
 from nemotron.launch.follow import job_state
-from nemotron.launch.stages import PREP_SCRIPT, TRAIN_SCRIPT
+from nemotron.launch.stages import PREP_SCRIPT, TORCHRUN, TRAIN_SCRIPT
 
 PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, "tiny", distributed=False)
 SFT = Stage("sft", TRAIN_SCRIPT, {"seed": 1}, "tiny", distributed=True)
@@ -36,7 +37,7 @@ def test_a_job_runs_where_it_was_submitted_and_its_output_comes_back(profile, wo
     assert first == f"in {work}"
     folder = submission.jobs[0].folder
     assert second == (
-        "-m torch.distributed.run --nproc-per-node=2 --standalone "
+        f"{folder}/code/nemotron/{TORCHRUN} --nproc-per-node=2 --standalone "
         f"{folder}/code/nemotron/{TRAIN_SCRIPT} --config {folder}/code/tiny.yaml"
     )
 
@@ -98,6 +99,35 @@ def test_a_cancelled_job_is_a_failure(profile):
     code, _, ends = wait(submission)
     assert code != 0
     assert ends == ["sft CANCELLED"]
+
+
+TRAINS = """
+import os, pathlib, signal, sys, time
+
+def save(signum, frame):
+    time.sleep(2)  # a checkpoint
+    pathlib.Path("saved-" + os.environ["RANK"]).touch()
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("trains-" + os.environ["RANK"]).touch()
+time.sleep(120)
+"""
+
+
+def test_sigterm_to_the_whole_job_saves_and_is_success(profile, work: Path):
+    """Slurm signals torchrun and what watches over it as well as the ranks; only the ranks may act on it."""
+    (work / "trains.py").write_text(TRAINS)
+    body = f'exec {sys.executable} "${{@/%*train.py/{work}/trains.py}}"'
+    submission = submit([SFT], profile({"sft": body}, "ntasks_per_node = 2"), attached=True)
+    deadline = time.monotonic() + 120
+    while len(list(work.glob("trains-*"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    subprocess.run(["scancel", "--signal=TERM", submission.jobs[0].id], check=True)
+    code, output, ends = wait(submission)
+    assert (code, ends) == (0, ["sft COMPLETED"]), output
+    assert sorted(path.name for path in work.glob("saved-*")) == ["saved-0", "saved-1"]
 
 
 def test_slurms_refusal_is_told_in_its_words(profile):

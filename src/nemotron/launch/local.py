@@ -5,10 +5,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
-from nemotron.launch.stages import PACKAGE, TRAIN_SCRIPT
+from nemotron.launch.stages import PACKAGE, TORCHRUN, TRAIN_SCRIPT
 
 
 def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
@@ -25,27 +24,12 @@ def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
 def torchrun(arguments: Sequence[str], processes: int) -> int:
     """Run the training script with `arguments` (`--config tiny key=value`) in so many processes; its exit code.
 
-    A SIGTERM to this process reaches the training processes, which save a checkpoint and end with success. torchrun
-    itself is passed over: it would give them 30 seconds and then report a failure.
+    A SIGTERM to this process reaches the training processes, which save a checkpoint and end with success.
     """
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = [sys.executable, str(PACKAGE / TORCHRUN), "--standalone", f"--nproc-per-node={processes}"]
     running = subprocess.Popen([*launcher, str(PACKAGE / TRAIN_SCRIPT), *arguments])
-
-    def forward(signum: int, frame: object) -> None:
-        for process in _children(running.pid) or [running.pid]:
-            os.kill(process, signum)
-
-    before = signal.signal(signal.SIGTERM, forward)
+    before = signal.signal(signal.SIGTERM, lambda signum, frame: running.send_signal(signum))
     try:
         return running.wait()
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _children(process: int) -> list[int]:
-    """The processes that `process` started; Linux only."""
-    try:
-        listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
-    except OSError:
-        return []
-    return [int(child) for child in listed.split()]

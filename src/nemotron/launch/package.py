@@ -9,7 +9,7 @@ import yaml
 
 from nemotron.config import config_dir
 from nemotron.launch.profiles import Profile
-from nemotron.launch.stages import PACKAGE, RAY_NODE, Stage
+from nemotron.launch.stages import PACKAGE, RAY_NODE, TORCHRUN, Stage
 
 LAUNCH_SCRIPT = "launch.sh"
 
@@ -58,7 +58,7 @@ def launch_line(stage: Stage, profile: Profile) -> str:
         command += f' "$code/nemotron/{RAY_NODE}" {python}'
     if stage.distributed:
         processes = stage.processes_per_node or profile.processes_per_node
-        command += f" -m torch.distributed.run --nproc-per-node={processes}"
+        command += f' "$code/nemotron/{TORCHRUN}" --nproc-per-node={processes}'
         if nodes(stage, profile) == 1:
             command += " --standalone"
         else:

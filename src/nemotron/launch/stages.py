@@ -13,6 +13,7 @@ PACKAGE = Path(nemotron.__file__).resolve().parent
 PREP_SCRIPT = Path("recipes/super3/stage1_sft/data_prep.py")
 TRAIN_SCRIPT = Path("recipes/super3/stage1_sft/train.py")
 RAY_NODE = Path("recipes/ray_node.py")
+TORCHRUN = Path("recipes/torchrun.py")
 
 
 @dataclass(frozen=True)

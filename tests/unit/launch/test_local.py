@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from nemotron.launch import local_processes, torchrun
+from nemotron.launch.stages import PACKAGE, TORCHRUN
 
 
 @pytest.fixture(autouse=True)
@@ -41,18 +42,17 @@ def test_torchrun_gets_the_script_and_the_arguments_as_typed(
     monkeypatch.setenv("CODE", "7")
     assert torchrun(["--config", "tiny", "train.train_iters=5"], 2) == 7
     arguments = (tmp_path / "record").read_text().split("\0")[0]
-    assert arguments.startswith("-m torch.distributed.run --standalone --nproc-per-node=2 ")
+    assert arguments.startswith(f"{PACKAGE / TORCHRUN} --standalone --nproc-per-node=2 ")
     assert arguments.endswith("stage1_sft/train.py --config tiny train.train_iters=5")
 
 
-def test_sigterm_reaches_the_training_processes_and_not_what_watches_over_them(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    trains = 'trap "touch saved; exit 0" TERM; touch ready; while :; do sleep 0.02; done'
-    watches = tmp_path / "watches"
-    watches.write_text(f"#!/bin/sh\ncd {tmp_path}\nsh -c '{trains}' &\nwait $!\n")
-    watches.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(watches))
+def test_sigterm_is_handed_to_what_runs_the_training_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    runs = tmp_path / "runs"
+    runs.write_text(
+        f"#!/bin/sh\ncd {tmp_path}\ntrap 'touch told; exit 0' TERM; touch ready; while :; do sleep 0.02; done\n"
+    )
+    runs.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(runs))
 
     def stop_once_it_trains():
         while not (tmp_path / "ready").exists():
@@ -61,4 +61,4 @@ def test_sigterm_reaches_the_training_processes_and_not_what_watches_over_them(
 
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
     assert torchrun([], 2) == 0
-    assert (tmp_path / "saved").exists()
+    assert (tmp_path / "told").exists()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nemotron.launch import Profile, Stage
 from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, nodes, write_package
-from nemotron.launch.stages import TRAIN_SCRIPT
+from nemotron.launch.stages import TORCHRUN, TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
 
@@ -67,7 +67,8 @@ def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_
     ],
 )
 def test_one_node_runs_torchrun_for_the_profiles_processes(profile: Profile, processes: int):
-    assert f"-m torch.distributed.run --nproc-per-node={processes} --standalone " in launch_line(SFT, profile)
+    started = f'"$code/nemotron/{TORCHRUN}" --nproc-per-node={processes} --standalone "$code/nemotron/{TRAIN_SCRIPT}" '
+    assert started in launch_line(SFT, profile)
 
 
 def test_several_nodes_meet_at_the_first(sft: Stage):

@@ -59,7 +59,7 @@ def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     script = str(shown.batch_script)
     assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.folder}:/nemo_run" in script
     assert script.rstrip().count("bash /nemo_run/code/launch.sh") == 1
-    assert shown.command.startswith("python -m torch.distributed.run")
+    assert shown.command.startswith('python "$code/nemotron/recipes/torchrun.py" ')
 
 
 def test_secrets_are_named_and_never_shown(profile, sft: Stage, monkeypatch: pytest.MonkeyPatch):
@@ -86,4 +86,4 @@ def test_ssh_is_not_needed_to_see_what_would_be_sent(profile, sft: Stage):
 def test_this_machine_has_a_launch_script_only(profile, sft: Stage):
     shown = preview([sft], profile(executor="local"), attached=True)[0]
     assert shown.batch_script is None
-    assert "torch.distributed.run" in shown.launch_script
+    assert "recipes/torchrun.py" in shown.launch_script

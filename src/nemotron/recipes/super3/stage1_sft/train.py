@@ -5,6 +5,11 @@ script.
 """
 
 if __name__ == "__main__":
+    import signal
+
+    # recipes/torchrun.py starts ranks with SIGTERM ignored. It ends the job, until Megatron is ready to save first.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
     from nemotron.cli.super3.sft import show_result
     from nemotron.recipes.script import run_script
     from nemotron.training.config import SftConfig

@@ -1,0 +1,86 @@
+"""torchrun as jobs start it: the real one, around a script that trains nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch.stages import PACKAGE, TORCHRUN
+
+TRAINS = """
+import os, pathlib, signal, sys, time
+
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+me = os.environ["RANK"]
+pathlib.Path("starts-" + me).touch()
+if "--slow-start" in sys.argv:
+    time.sleep(120)
+
+def save(signum, frame):
+    time.sleep(1)
+    pathlib.Path("saved-" + me).touch()
+    sys.exit(0)
+
+signal.signal(signal.SIGTERM, save)
+pathlib.Path("trains-" + me).touch()
+time.sleep(120)
+"""
+
+
+@pytest.fixture
+def ranks(tmp_path: Path):
+    """ranks('trains') starts two ranks, waits until both have left this file, and signals them as asked."""
+    (tmp_path / "trains.py").write_text(TRAINS)
+    running = []
+
+    def start(until: str, *arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(PACKAGE / TORCHRUN), "--standalone", "--nproc-per-node=2", "trains.py"]
+        process = subprocess.Popen([*command, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        running.append(process)
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob(f"{until}-*"))) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def saved(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("saved-*"))
+
+
+def test_sigterm_to_this_process_alone_lets_the_ranks_save_and_is_success(ranks, tmp_path: Path):
+    process = ranks("trains")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0, process.communicate()
+    assert saved(tmp_path) == ["saved-0", "saved-1"]
+
+
+def test_sigterm_to_every_process_at_once_is_the_same(ranks, tmp_path: Path):
+    process = ranks("trains")
+    [torchrun] = children(process.pid)
+    for pid in (torchrun, process.pid, *children(torchrun)):
+        os.kill(pid, signal.SIGTERM)
+    assert process.wait(60) == 0, process.communicate()
+    assert saved(tmp_path) == ["saved-0", "saved-1"]
+
+
+def test_before_there_is_anything_to_save_sigterm_ends_the_job(ranks, tmp_path: Path):
+    process = ranks("starts", "--slow-start")
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) != 0
+    assert saved(tmp_path) == []
+
+
+def children(process: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split() if Path(f"/proc/{line}").exists()]
