@@ -102,7 +102,7 @@ def write_packs(split: Path, arguments: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def backend(config: Any) -> Iterator[Callable[[Any], None]]:
     """The torch layers where training would use them; yields what adapts the config."""
-    from nemotron.training.run import uses_cpu_backend
+    from nemotron.training.backend import uses_cpu_backend
 
     if not uses_cpu_backend(config):
         yield lambda container: None

@@ -81,7 +81,7 @@ def test_tensorboard_and_wandb_have_every_loss(evaluated):
     [events] = folder.glob("tb_logs/events.*")
     [offline] = folder.glob("wandb/offline-run-*/run-*.wandb")
     for log in (events.read_bytes(), offline.read_bytes()):
-        for name in (b"lm loss", b"token loss", b"sample loss", b"mtp_2 loss"):
+        for name in (b"lm loss", b"token loss", b"sample loss", b"mtp depth 2 loss"):
             assert name in log
 
 

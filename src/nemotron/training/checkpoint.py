@@ -8,6 +8,9 @@ import yaml
 
 from nemotron.errors import UserError
 
+RUN_RECORD = "run.json"
+"""What identifies a run (see resume.py): in its output folder, and beside its checkpoints where these are elsewhere."""
+
 
 def find_checkpoint(path: Path) -> Path:
     """The newest `iter_*` folder of a run's output folder, of the folder a run saves to, or that folder itself.
@@ -15,19 +18,34 @@ def find_checkpoint(path: Path) -> Path:
     Raises:
         UserError: there is none.
     """
-    return latest_iteration(path / "checkpoints" if (path / "checkpoints").is_dir() else path)
+    if (path / "checkpoints").is_dir():
+        return latest_iteration(path / "checkpoints")
+    saved = _read(path / RUN_RECORD).get("checkpoints")
+    return latest_iteration(path if saved is None or not Path(saved).is_dir() else Path(saved))
 
 
 def run_of(iteration_dir: Path) -> Path | None:
     """The output folder of the run that saved this checkpoint; None when it is not one of ours, or was moved."""
-    folder = iteration_dir.absolute().parent.parent
-    return folder if (folder / "run.json").is_file() else None
+    saved = iteration_dir.absolute().parent
+    if (saved.parent / RUN_RECORD).is_file():
+        return saved.parent
+    output = _read(saved / RUN_RECORD).get("output_dir")
+    return Path(output) if output is not None and Path(output).is_dir() else None
+
+
+def record_of(iteration_dir: Path) -> dict[str, Any]:
+    """What identifies the run that saved this checkpoint; empty when it is not one of ours."""
+    saved = iteration_dir.absolute().parent
+    return _read(saved / RUN_RECORD) or _read(saved.parent / RUN_RECORD)
 
 
 def hf_model_of(iteration_dir: Path) -> str | None:
     """The Hugging Face id or folder that described the model when it was trained, where that is recorded."""
-    run = run_of(iteration_dir)
-    return None if run is None else json.loads((run / "run.json").read_text(encoding="utf-8"))["hf_model"]
+    return record_of(iteration_dir).get("hf_model")
+
+
+def _read(record: Path) -> dict[str, Any]:
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Refusing data that the model cannot be trained on, and a starting checkpoint that is another model's."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,6 @@ def model_config(hf_model: str) -> dict[str, Any] | None:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
-def check_start(config: SftConfig) -> None:
-    """Refuse a run without a model to start from, before hours of work or a place in a queue are spent on it.
-
-    Raises:
-        UserError: neither a checkpoint, nor an artifact, nor a seed is named.
-    """
-    given = config.checkpoint.get("pretrained_checkpoint")
-    if given is None and config.run.model is None and config.recipe.random_start is None:
-        raise UserError(
-            "There is no model to start from.",
-            "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
-        )
-
-
 def check_vocabulary(data: PreparedData, model_vocab_size: int, model: str) -> None:
     """Refuse data whose token ids are not this model's.
 
@@ -58,19 +45,94 @@ def check_vocabulary(data: PreparedData, model_vocab_size: int, model: str) -> N
     )
 
 
-def check_tokenizer(config: SftConfig, data: PreparedData) -> None:
-    """Refuse a tokenizer other than the one the data was prepared with, when one is named.
+def check_model_folder(hf_model: str, *, here: bool = True) -> None:
+    """Refuse a path that holds no model config; a Hugging Face id is left to the hub.
+
+    Args:
+        here: whether this machine is the one that trains.
 
     Raises:
-        UserError: naming both.
+        UserError: as said.
     """
-    asked, recorded = config.tokenizer.get("tokenizer_model"), data.metadata.get("tokenizer")
-    made_with = recorded.get("model") if isinstance(recorded, dict) else recorded
-    if asked and made_with and not _same_place(asked, made_with):
+    path = Path(hf_model).expanduser()
+    if not is_path(hf_model) or (path / "config.json").is_file() or not (here or path.exists()):
+        return
+    raise UserError(
+        f"recipe.hf_model is {hf_model}, which {'has no config.json' if path.is_dir() else 'does not exist'}.",
+        "Name a folder with the model's config.json, or a Hugging Face id.",
+    )
+
+
+def check_tokenizer(config: SftConfig, data: PreparedData, *, here: bool = True) -> None:
+    """Refuse data that was prepared with another tokenizer than training uses, or than the model's own.
+
+    Training needs the data's tokenizer for its eos id. Two are the same when they are in one place, when their digests
+    are equal, or when every token has the same id.
+
+    Args:
+        here: whether this machine is the one that trains, so that folders must be here.
+
+    Raises:
+        UserError: naming both, or the folder that is gone.
+    """
+    recorded = data.metadata.get("tokenizer")
+    recorded = recorded if isinstance(recorded, dict) else {"model": recorded}
+    made_with, asked = recorded.get("model"), config.tokenizer.get("tokenizer_model")
+    used = asked or made_with
+    if used and here and is_path(used) and not Path(used).expanduser().exists():
+        what = "tokenizer.tokenizer_model is" if asked else f"{data.reference} was made with the tokenizer"
+        raise UserError(
+            f"{what} {used}, which does not exist.",
+            "Put it back, or name a copy of it: tokenizer.tokenizer_model=FOLDER",
+        )
+    if asked and made_with and not _same_place(asked, made_with) and not _same_tokenizer(asked, recorded, sure=True):
         raise UserError(
             f"tokenizer.tokenizer_model is {asked}, but {data.reference} was made with {made_with}.",
             "Leave tokenizer.tokenizer_model out, or prepare the data with it.",
         )
+    own = config.recipe.hf_model
+    if made_with and not _same_place(own, made_with) and not _same_tokenizer(own, recorded, sure=False):
+        raise UserError(
+            f"{data.reference} was made with the tokenizer {made_with}, which is not that of the model {own}: its "
+            "tokens have other ids there.",
+            f"Prepare the data with the model's tokenizer: tokenizer.model={own}",
+        )
+
+
+def is_path(name: str) -> bool:
+    """Whether this is meant as a folder rather than as a Hugging Face id."""
+    return name.startswith(("/", "./", "../", "~")) or Path(name).exists()
+
+
+def _same_tokenizer(folder: str, recorded: Mapping[str, Any], *, sure: bool) -> bool:
+    """Whether the tokenizer in `folder` is the recorded one.
+
+    Args:
+        recorded: of the data: model, digest, vocab_size, eos_id.
+        sure: what to say when `folder` holds no tokenizer to compare with, or the data records none.
+    """
+    if not (Path(folder).expanduser() / "tokenizer.json").is_file() or "digest" not in recorded:
+        return not sure
+    from nemotron.data_prep.config import TokenizerConfig
+    from nemotron.data_prep.tokens import load_tokenizer
+
+    ours = load_tokenizer(TokenizerConfig(model=folder))
+    if ours.digest == recorded["digest"]:
+        return True
+    if (ours.vocab_size, ours.eos_id) != (recorded.get("vocab_size"), recorded.get("eos_id")):
+        return False
+    theirs = Path(str(recorded["model"])).expanduser() / "tokenizer.json"
+    # A file that was written anew differs though its tokens do not. Without the other file, sizes have to do.
+    return not sure if not theirs.is_file() else _ids(Path(folder).expanduser() / "tokenizer.json") == _ids(theirs)
+
+
+def _ids(file: Path) -> dict[str, int]:
+    """Token -> id, added tokens included."""
+    described = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = described["model"]["vocab"]
+    if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
+        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
+    return {**vocabulary, **{token["content"]: token["id"] for token in described.get("added_tokens", ())}}
 
 
 def check_padding(config: SftConfig, data: PreparedData) -> None:

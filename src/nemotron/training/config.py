@@ -26,6 +26,8 @@ class RunConfig:
     in plain torch. `auto`: `cpu` exactly when there is no CUDA device."""
     nproc_per_node: int | Literal["auto"] = "auto"
     """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
+    gpu_memory_gb: float = 80.0
+    """Memory of each GPU the run will meet, in 10^9 bytes. The plan says when its estimate of a rank is more."""
     env: dict[str, Any] = field(default_factory=dict)
     """What a launched job needs: `container`, the image that a profile without its own uses."""
 

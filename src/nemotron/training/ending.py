@@ -10,10 +10,12 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from nemotron.errors import UserError
+from nemotron.training.resume import finished_iterations
 
 # megatron/core/rerun_state_machine.py, validate_result: what is raised when a loss or a gradient norm is not finite.
 _NOT_FINITE = re.compile(r"Rank (\d+), node \S+, .*iteration (\d+): Unexpected result (\S+) \(message='([^']*)'\)")
@@ -28,30 +30,45 @@ class Progress(Protocol):
     """The iteration under way, from 1; None before the first."""
 
 
+@dataclass
+class Ending:
+    """How `finetune()` ended, once it has."""
+
+    stopped: bool = False
+    """By a signal or a time limit, after saving."""
+
+
 @contextmanager
-def explained(progress: Progress, log: Path) -> Iterator[None]:
+def explained(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Ending]:
     """Run `finetune()` inside. Returns normally when it stopped on a signal, after saving.
+
+    Args:
+        progress: how far it is.
+        log: where Megatron's own output goes, if anywhere.
+        checkpoints: where it saves.
 
     Raises:
         UserError: Megatron-Bridge refuses the config, a loss or gradient is not finite, or another rank is gone.
     """
     rank = os.environ.get("RANK", "0")
-    told = _Told(progress, rank)
+    told = _Told(progress, rank, checkpoints)
+    ending = Ending()
     logger = logging.getLogger("megatron.bridge.training.pretrain")
     logger.addFilter(told)
     try:
-        yield
+        yield ending
     except SystemExit as end:
         # The way in which Megatron-Bridge's train() stops on a signal or a time limit, once it has saved.
         if end.code not in (0, None):
             raise
+        ending.stopped = True
     except (AssertionError, ValueError) as error:
         if progress.iteration is not None:
             raise
         account = f"at the end of {log}" if log.exists() else "in the output above"
         raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own account is {account}.") from error
     except RuntimeError as error:
-        if (problem := _user_error(error, progress, rank)) is None:
+        if (problem := _user_error(error, progress, rank, checkpoints)) is None:
             raise
         raise problem from error
     finally:
@@ -61,10 +78,11 @@ def explained(progress: Progress, log: Path) -> Iterator[None]:
 class _Told(logging.Filter):
     """Rewrites the record with which Megatron-Bridge announces a failure: the reason in one line."""
 
-    def __init__(self, progress: Progress, rank: str) -> None:
+    def __init__(self, progress: Progress, rank: str, checkpoints: Path) -> None:
         super().__init__()
         self._progress = progress
         self._rank = rank
+        self._checkpoints = checkpoints
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -72,7 +90,8 @@ class _Told(logging.Filter):
             return True
         if isinstance(error, SystemExit):
             return False
-        problem = _user_error(error, self._progress, self._rank) if isinstance(error, RuntimeError) else None
+        known = isinstance(error, RuntimeError)
+        problem = _user_error(error, self._progress, self._rank, self._checkpoints) if known else None
         reason = problem.message if problem else f"{type(error).__name__}: {error}"
         record.msg, record.args = f"Rank {self._rank} ends{_at(self._progress)}. {reason}", ()
         if problem is not None:
@@ -80,13 +99,13 @@ class _Told(logging.Filter):
         return True
 
 
-def _user_error(error: RuntimeError, progress: Progress, rank: str) -> UserError | None:
+def _user_error(error: RuntimeError, progress: Progress, rank: str, checkpoints: Path) -> UserError | None:
     """The error in the user's terms, or None when it is not one of the known ones."""
     if found := _NOT_FINITE.search(str(error)):
         where, _, value, what = found.groups()
         return UserError(
             f"Training diverged: {what.removeprefix('found ')} (value {value}) on rank {where}{_at(progress)}.",
-            "The last checkpoint is intact. Lower optimizer.lr or lengthen the warm-up, and look at the batch's data.",
+            f"{_last_checkpoint(checkpoints)} Lower optimizer.lr or lengthen the warm-up, and look at the data.",
         )
     if _PEER_LOST.search(str(error)):
         return UserError(
@@ -94,6 +113,11 @@ def _user_error(error: RuntimeError, progress: Progress, rank: str) -> UserError
             "The rank that ended first says why: look for the first error in this output.",
         )
     return None
+
+
+def _last_checkpoint(checkpoints: Path) -> str:
+    finished = finished_iterations(checkpoints)
+    return f"The checkpoint of iteration {finished:,} is intact." if finished else "No checkpoint had been saved yet."
 
 
 def _at(progress: Progress) -> str:

@@ -5,11 +5,12 @@ import math
 from nemotron.errors import UserError
 from nemotron.training.checks import model_config
 from nemotron.training.config import SftConfig
-from nemotron.training.memory import Layout, Memory, estimate
+from nemotron.training.memory import Layout, Memory, StateBytes, estimate
 from nemotron.training.shape import KNOWN_SHAPES, ModelShape, shape_of
 
 WORTH_PLANNING = 1e9
 """Bytes below which memory needs no thought."""
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
@@ -24,10 +25,7 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
         UserError: the ranks cannot be divided as configured, or a pack or batch cannot be divided among them.
     """
     sizes = _sizes(config)
-    fewest = math.lcm(
-        sizes["tensor"] * sizes["pipeline"] * sizes["context"],
-        sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"],
-    )
+    fewest = fewest_ranks(config)
     layouts = [Layout(count, **sizes) for count in ([ranks] if ranks else [fewest, 4 * fewest])]
     rows = [("ranks share", _shares(sizes)), ("tokens per rank", _tokens(pack_size, sizes["context"]))]
     if ranks:
@@ -37,7 +35,51 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
         memories = [(layout.ranks, _memory(config, shape, layout, pack_size)) for layout in layouts]
         if memories[0][1].total >= WORTH_PLANNING:
             rows += [(f"memory per rank, of {count}", _in_words(memory)) for count, memory in memories]
+            rows += _too_much(config, *memories[-1])
     return rows
+
+
+def fewest_ranks(config: SftConfig) -> int:
+    """The smallest number of ranks that the parallel sizes can be laid out on; all others are multiples of it."""
+    sizes = _sizes(config)
+    return math.lcm(
+        sizes["tensor"] * sizes["pipeline"] * sizes["context"],
+        sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"],
+    )
+
+
+def state_bytes(config: SftConfig) -> StateBytes:
+    """What gradients and optimizer take per parameter, from the settings of Megatron-Core's OptimizerConfig."""
+    precision = config.mixed_precision
+    # A name stands for Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
+    in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
+    types = ["float32"] * 3
+    if config.optimizer.get("use_precision_aware_optimizer"):
+        types = [config.optimizer.get(f"{part}_dtype") for part in ("main_params", "exp_avg", "exp_avg_sq")]
+    return StateBytes(
+        gradient=4 if in_float32 else 2,
+        optimizer=sum(_BYTES.get(str(name).removeprefix("torch."), 4) for name in types),
+        divided=config.ddp.get("use_distributed_optimizer", True),
+    )
+
+
+def _too_much(config: SftConfig, ranks: int, memory: Memory) -> list[tuple[str, str]]:
+    """That the estimate exceeds a GPU's memory, and what would lower its largest part."""
+    limit = config.run.gpu_memory_gb
+    if memory.total <= limit * 1e9:
+        return []
+    remedies = {
+        "weights": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
+        "gradients": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
+        "optimizer": "use more ranks, or half the bytes (see optimizer in config/default.yaml)",
+        "activations": "recompute them: model.recompute_granularity=full model.recompute_method=uniform "
+        "model.recompute_num_layers=1, or divide packs: model.context_parallel_size",
+        "mamba_states": "recompute them: model.recompute_granularity=full model.recompute_method=uniform "
+        "model.recompute_num_layers=1, or divide packs: model.context_parallel_size",
+    }
+    largest = max(remedies, key=lambda part: getattr(memory, part))
+    exceeds = f"on {ranks} ranks, {memory.total / 1e9:.0f} GB are more than a GPU's {limit:.0f} (run.gpu_memory_gb)"
+    return [("does not fit", f"{exceeds}. Most of it is {largest.replace('_', ' ')}: {remedies[largest]}.")]
 
 
 def _sizes(config: SftConfig) -> dict[str, int]:
@@ -93,6 +135,7 @@ def _memory(config: SftConfig, shape: ModelShape, layout: Layout, pack_size: int
         shape,
         layout,
         pack_size,
+        state=state_bytes(config),
         trains_adapters=config.peft is not None,
         recompute_all=config.model.get("recompute_granularity") == "full",
     )

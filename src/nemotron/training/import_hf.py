@@ -1,26 +1,30 @@
 """A Hugging Face folder as a Megatron checkpoint to fine-tune from."""
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.training.hf_weights import all_found, check_weights
 from nemotron.training.own_process import run_module
 
 
-def import_hf(hf_dir: str | Path, out_dir: str | Path) -> Path:
+def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> Path:
     """Write the weights of a Hugging Face model as a Megatron checkpoint.
 
     Args:
         hf_dir: folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
         out_dir: the checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
+        mtp: False leaves the multi-token-prediction layers out, there or not.
 
     The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
     checkpoint loads into any parallel layout, of the torch layers and of the production stack.
 
     Raises:
-        UserError: no model in `hf_dir`, something in `out_dir`, or a failure; the end of its output is in the message.
+        UserError: no model in `hf_dir`, weights missing in it, something in `out_dir`, or a failure; the end of its
+            output is in the message.
     """
     source, target = Path(hf_dir), Path(out_dir)
     if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
@@ -30,11 +34,15 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path) -> Path:
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
-    run_module("nemotron.training.import_hf", [str(source.absolute()), str(target.absolute())], f"Importing {source}")
+    described = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    has_mtp = bool(described.get("num_nextn_predict_layers"))
+    check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp.")
+    arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
+    run_module("nemotron.training.import_hf", arguments, f"Importing {source}")
     return target
 
 
-def convert(hf_dir: Path, out_dir: Path) -> None:
+def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
     from nemotron.training import cpu
     from nemotron.training.start import single_process_group
@@ -51,9 +59,12 @@ def convert(hf_dir: Path, out_dir: Path) -> None:
         if provider.params_dtype == torch.float32:
             cpu.use_float32(provider)
         provider.use_cpu_initialization = True
+        if not mtp:
+            provider.mtp_num_layers = None
         provider.finalize()
         with single_process_group():
-            model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+            with all_found(hf_dir):
+                model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
             save_megatron_model(model, unfinished)
     if out_dir.is_dir():
         out_dir.rmdir()
@@ -65,8 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m nemotron.training.import_hf", description=__doc__)
     parser.add_argument("folder", type=Path, help="Hugging Face folder")
     parser.add_argument("out", type=Path, help="checkpoint to write")
+    parser.add_argument("--no-mtp", action="store_true", help="leave the multi-token-prediction layers out")
     arguments = parser.parse_args()
-    convert(arguments.folder, arguments.out)
+    convert(arguments.folder, arguments.out, mtp=not arguments.no_mtp)
 
 
 if __name__ == "__main__":

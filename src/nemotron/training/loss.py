@@ -49,6 +49,8 @@ class Schedule:
     uninterrupted one does."""
 
     stages: tuple[Stage, ...]
+    never: tuple[Average, ...] = ()
+    """Stages whose start, a fraction of the run, falls on or behind its end: the run is too short for them."""
 
     def average_at(self, finished_iterations: int) -> Average:
         """The average that trains iteration `finished_iterations + 1`."""
@@ -56,21 +58,23 @@ class Schedule:
 
     def describe(self) -> str:
         """The schedule in words, counting iterations from 1: `token from iteration 1, sample from iteration 31`."""
-        return ", ".join(f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages)
+        begin = [f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages]
+        return ", ".join([*begin, *(f"{average} never: the run is too short" for average in self.never)])
 
 
 def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedule:
     """Turn `loss.stages` of the YAML into a Schedule for a run of `train_iters` iterations.
 
     `start` as an int is a number of finished iterations; as a float, a fraction of `train_iters`, rounded to the
-    nearest iteration.
+    nearest iteration, and at least one after the stage before. A stage for which that leaves no iteration is dropped.
 
     Raises:
         UserError: no stage, a first stage that does not start at 0, starts out of order or outside the run.
     """
     if not stages:
         raise UserError("loss.stages is empty.", "Name at least one stage: loss.stages=[{average: token}].")
-    resolved = []
+    resolved: list[Stage] = []
+    never: list[Average] = []
     for index, stage in enumerate(stages):
         where = f"loss.stages[{index}].start"
         if isinstance(stage.start, float):
@@ -80,6 +84,11 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
                     f"For an iteration, write a whole number: start: {int(stage.start)}.",
                 )
             start = round(stage.start * train_iters)
+            if resolved and stage.start * train_iters > resolved[-1].start:
+                start = max(start, resolved[-1].start + 1)
+            if start >= train_iters:
+                never.append(stage.average)
+                continue
         else:
             start = stage.start
         if start < 0:
@@ -90,7 +99,7 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
                 "Start it earlier, or raise train.train_iters.",
             )
         resolved.append(Stage(stage.average, start))
-    if resolved[0].start != 0:
+    if not resolved or resolved[0].start != 0:
         raise UserError(
             f"loss.stages[0].start is {stages[0].start}: nothing says how iteration 1 is averaged.",
             "Let the first stage start at 0.",
@@ -102,7 +111,7 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
                 f"not after loss.stages[{index}] at {before.start}.",
                 "List the stages in the order in which they start, each later than the one before.",
             )
-    return Schedule(tuple(resolved))
+    return Schedule(tuple(resolved), tuple(never))
 
 
 def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor":

@@ -3,10 +3,11 @@
 An estimate to choose a layout by, before anything is queued. It leaves out what a framework adds (buffers of
 collectives, kernels' workspaces, fragmentation: allow 10 to 20 GB) and takes routing to be balanced.
 
-Weights, after Rajbhandari et al. 2020 (arXiv 1910.02054, section 3), with Megatron's distributed optimizer: bfloat16
-weights (2 bytes) and float32 gradients (4) on every rank, float32 weights and the two Adam moments (12) divided over
-the data-parallel ranks. Activations, after Korthikanti et al. 2022 (arXiv 2205.05198, section 4): the bfloat16 tensors
-that each layer keeps for its backward pass, counted layer by layer for this architecture, without recomputation.
+Weights, after Rajbhandari et al. 2020 (arXiv 1910.02054, section 3): bfloat16 weights (2 bytes) and gradients (4, in
+float32) on every rank; the optimizer's copy of the weights and the two Adam moments (12, in float32) divided over the
+data-parallel ranks by Megatron's distributed optimizer. Activations, after Korthikanti et al. 2022 (arXiv 2205.05198,
+section 4): the bfloat16 tensors that each layer keeps for its backward pass, counted layer by layer for this
+architecture, without recomputation.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from nemotron.errors import UserError
 from nemotron.training.shape import ModelShape
 
 BF16, FP32 = 2, 4
-OPTIMIZER_BYTES = 3 * FP32
 SCAN_CHUNK = 128
 """Positions between the states that the Mamba scan keeps (HybridModelProvider.mamba_chunk_size)."""
 
@@ -55,6 +55,20 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class StateBytes:
+    """Bytes that training keeps per parameter, besides the parameter itself."""
+
+    gradient: int = FP32
+    optimizer: int = 3 * FP32
+    """The optimizer's own copy of the weight, and Adam's two moments."""
+    divided: bool = True
+    """Whether data-parallel ranks share the optimizer's state (`ddp.use_distributed_optimizer`)."""
+
+
+FULL_PRECISION = StateBytes()
+
+
+@dataclass(frozen=True)
 class Memory:
     """Bytes of the fullest kind of rank."""
 
@@ -70,12 +84,19 @@ class Memory:
 
 
 def estimate(
-    shape: ModelShape, layout: Layout, pack_size: int, *, trains_adapters: bool = False, recompute_all: bool = False
+    shape: ModelShape,
+    layout: Layout,
+    pack_size: int,
+    *,
+    state: StateBytes = FULL_PRECISION,
+    trains_adapters: bool = False,
+    recompute_all: bool = False,
 ) -> Memory:
     """Memory of one rank with one pack in flight per pipeline stage.
 
     Args:
         pack_size: tokens of a pack; a rank holds `pack_size / layout.context` of them.
+        state: of gradients and optimizer.
         trains_adapters: gradients and optimizer of the frozen weights are not there; those of adapters are too small
             to count.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
@@ -94,12 +115,11 @@ def estimate(
     else:
         kept = sum(count * size for count, size in layers)
         kept_states = shape.mamba_layers * states
+    sharers = (layout.data * layout.context, max(1, layout.expert_data)) if state.divided else (1, 1)
     return Memory(
         weights=BF16 * (dense + experts),
-        gradients=FP32 * trained * (dense + experts),
-        optimizer=OPTIMIZER_BYTES
-        * trained
-        * (dense // (layout.data * layout.context) + experts // max(1, layout.expert_data)),
+        gradients=state.gradient * trained * (dense + experts),
+        optimizer=state.optimizer * trained * (dense // sharers[0] + experts // sharers[1]),
         activations=kept + _logits(shape, tokens, layout.tensor),
         mamba_states=kept_states,
     )

@@ -53,6 +53,8 @@ class MetricsWriter(Callback):
         if _is_writer():
             for path in (self._metrics, *self._evaluations.values()):
                 keep_until(path, finished)
+            # A run that is continued only to be tested evaluates the valid split again as it ends.
+            self._evaluated = last_iteration(self._evaluations["valid"])
 
     def on_train_step_start(self, context: CallbackContext) -> None:
         """Note the time and the learning rate this iteration trains with; the scheduler moves on before its end."""
@@ -90,10 +92,18 @@ class MetricsWriter(Callback):
         if finished != self._evaluated:
             self._evaluated = finished
             packs = validation.eval_iters * validation.eval_global_batch_size
-            self.write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
+            self._write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
+        torch.distributed.barrier()  # another rank reads the file when training ends
 
     def write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
-        """Write the record of one evaluation: what `evaluate()` returned after `finished` iterations, over `packs`."""
+        """Write the record of one evaluation: what `evaluate()` returned after `finished` iterations, over `packs`.
+
+        Every rank calls this, and finds the record written when it returns.
+        """
+        self._write_evaluation(split, finished, losses, packs)
+        torch.distributed.barrier()
+
+    def _write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
         if _is_writer() and losses:
             numbers = _numbers(losses)
             numbers.pop("lm_loss", None)  # one of the other two, depending on the stage
@@ -116,6 +126,12 @@ def keep_until(path: Path, iteration: int) -> None:
     os.replace(partial, path)
 
 
+def last_iteration(path: Path) -> int | None:
+    """The iteration of the last record of a JSON-lines file; None when there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return json.loads(lines[-1])["iteration"] if lines else None
+
+
 def _iteration_of(line: str) -> float:
     try:
         return json.loads(line)["iteration"]
@@ -124,8 +140,11 @@ def _iteration_of(line: str) -> float:
 
 
 def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
-    """Megatron's names and tensors as JSON has them; null for a mean over nothing."""
-    numbers = {name.replace(" ", "_"): float(value) for name, value in losses.items()}
+    """Names and tensors as JSON has them; null for a mean over nothing.
+
+    Names are those that `step.py` reports: `token loss` is token_loss, `mtp depth 1 loss` is mtp_1_loss.
+    """
+    numbers = {name.replace("mtp depth ", "mtp_").replace(" ", "_"): float(value) for name, value in losses.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 

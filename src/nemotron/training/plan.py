@@ -4,14 +4,18 @@ Nothing here imports Megatron, so the dry-run is quick and works anywhere.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from nemotron.errors import UserError
-from nemotron.training.checks import check_padding, check_tokenizer, check_vocabulary, model_config
+from nemotron.training.checks import check_model_folder, check_padding, check_tokenizer, check_vocabulary, model_config
 from nemotron.training.config import SftConfig
 from nemotron.training.explain import explain_layout
 from nemotron.training.loss import Schedule, resolve_schedule
 from nemotron.training.prepared import PreparedData
+from nemotron.training.refused import check_settings
+from nemotron.training.resume import finished_iterations, resume_folder
+from nemotron.training.starting_point import StartingPoint, starting_point
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,17 @@ class Plan:
     pack_size: int
     global_batch_size: int
     train_iters: int
+    length: tuple[str, int | float]
+    """The key that sets the length of the run, and its value: train.train_iters, train_samples or num_epochs."""
     warmup_iters: int
     schedule: Schedule
+    start: StartingPoint
     layout: list[tuple[str, str]]
     """How ranks share the model and the packs, in words (see `explain.py`)."""
+    validation: str
+    """How the valid split is evaluated, in words."""
+    notes: list[str]
+    """What is allowed but may not be meant, a line each."""
 
     @property
     def epochs(self) -> float:
@@ -43,26 +54,37 @@ class Plan:
             ("tokens", f"up to {self.train_iters * self.global_batch_size * self.pack_size:,}"),
             ("learning-rate warm-up", f"{self.warmup_iters:,} iterations"),
             ("loss averages over", self.schedule.describe()),
+            ("validation", self.validation),
+            ("starts from", self.start.description),
             *self.layout,
+            *(("note", note) for note in self.notes),
         ]
 
 
-def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None) -> Plan:
-    """Count a run.
+def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *, here: bool = True) -> Plan:
+    """Count a run, and refuse what can be told from its config and the folders that it names.
 
     Args:
         ranks: processes in all, where that is known.
+        here: whether this machine is the one that trains.
 
     Raises:
         UserError: a batch larger than the train split, a pack size, tokenizer or padding that does not fit the data's,
-            or a length that makes no sense.
+            settings that this training cannot honour, nothing to start from, or a length that makes no sense.
     """
     _check_numbers(config)
-    check_tokenizer(config, data)
+    start = starting_point(config, here=here)
+    if here:
+        resumed = resume_folder(config, Path(config.run.output_dir).absolute())
+        if finished := finished_iterations(resumed):
+            start = replace(start, description=f"iteration {finished:,}, saved in {resumed}")
+    check_model_folder(config.recipe.hf_model, here=here)
+    check_tokenizer(config, data, here=here)
     check_padding(config, data)
     if described := model_config(config.recipe.hf_model):
         check_vocabulary(data, described["vocab_size"], config.recipe.hf_model)
     pack_size = _pack_size(config, data)
+    check_settings(config, pack_size)
     batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
     train_packs = data.packs["train"]
     if train_packs < batch:
@@ -70,22 +92,47 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None) -
             f"train.global_batch_size is {batch}, but {data.reference} has only {train_packs} training packs.",
             f"Lower it (train.global_batch_size={train_packs}) or prepare more data.",
         )
-    train_iters = _train_iters(config, batch, train_packs)
+    length, train_iters = _train_iters(config, batch, train_packs)
+    warmup_iters = _warmup_iters(config, batch)
+    valid_packs = data.packs.get("valid", 0)
+    notes = []
+    if warmup_iters >= train_iters:
+        notes.append(
+            f"The learning rate is still warming up when the run ends: {warmup_iters:,} iterations of warm-up, "
+            f"{train_iters:,} in the run (scheduler.lr_warmup_samples, scheduler.lr_warmup_iters)."
+        )
+    if not valid_packs:
+        notes.append("The valid split is empty: no validation.")
     return Plan(
         data=data.reference,
         train_packs=train_packs,
-        valid_packs=data.packs.get("valid", 0),
+        valid_packs=valid_packs,
         pack_size=pack_size,
         global_batch_size=batch,
         train_iters=train_iters,
-        warmup_iters=_warmup_iters(config, batch),
+        length=length,
+        warmup_iters=warmup_iters,
         schedule=resolve_schedule(config.loss.stages, train_iters),
+        start=start,
         layout=explain_layout(config, pack_size, ranks),
+        validation=_validation(config, valid_packs, batch),
+        notes=notes,
     )
 
 
-def _train_iters(config: SftConfig, batch: int, train_packs: int) -> int:
-    """Iterations, from the one of train_iters, train_samples and num_epochs that is set; one epoch when none is."""
+def _validation(config: SftConfig, valid_packs: int, batch: int) -> str:
+    iterations, interval = (config.validation.get(key) for key in ("eval_iters", "eval_interval"))
+    largest = min(config.validation.get("eval_global_batch_size") or batch, valid_packs)
+    if not valid_packs or iterations == 0:
+        return "none: the valid split is empty" if not valid_packs else "none (validation.eval_iters=0)"
+    when = f"every {interval:,} iterations and at the end" if interval else "at the end"
+    if iterations is None or iterations * largest >= valid_packs:
+        return f"{when}, the whole valid split"
+    return f"{when}, {iterations * largest:,} of {valid_packs:,} packs: the next ones each time"
+
+
+def _train_iters(config: SftConfig, batch: int, train_packs: int) -> tuple[tuple[str, int | float], int]:
+    """What sets the length, and iterations: of train_iters, train_samples, num_epochs; one epoch when none is set."""
     lengths = ("train_iters", "train_samples", "num_epochs")
     given = {name: config.train[name] for name in lengths if config.train.get(name) is not None}
     if len(given) > 1:
@@ -96,7 +143,8 @@ def _train_iters(config: SftConfig, batch: int, train_packs: int) -> int:
             "Keep one and set the others to null.",
         )
     if "train_iters" in given:
-        return _positive_int(given["train_iters"], "train.train_iters")
+        iterations = _positive_int(given["train_iters"], "train.train_iters")
+        return ("train.train_iters", iterations), iterations
     if "train_samples" in given:
         samples = _positive_int(given["train_samples"], "train.train_samples")
         if samples < batch:
@@ -104,11 +152,11 @@ def _train_iters(config: SftConfig, batch: int, train_packs: int) -> int:
                 f"train.train_samples is {samples}, less than one global batch of {batch}.",
                 "Raise it, or lower the batch.",
             )
-        return samples // batch
+        return ("train.train_samples", samples), samples // batch
     epochs = given.get("num_epochs", 1)
     if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs <= 0:
         raise UserError(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
-    return max(1, round(epochs * (train_packs // batch)))
+    return ("train.num_epochs", epochs), max(1, round(epochs * (train_packs // batch)))
 
 
 def _warmup_iters(config: SftConfig, batch: int) -> int:
@@ -142,7 +190,9 @@ def _check_numbers(config: SftConfig) -> None:
     sizes = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
     least = {
         "scheduler": {"lr_warmup_samples": 0, "lr_warmup_iters": 0},
-        "validation": {"eval_iters": 0, "eval_global_batch_size": 1},
+        "validation": {"eval_iters": 0, "eval_global_batch_size": 1, "eval_interval": 1},
+        # 0 would save nothing at all, the end of the run included; null saves at the end.
+        "checkpoint": {"save_interval": 1},
         "logger": {"log_interval": 1},
         "model": {f"{size}_parallel_size": 1 for size in sizes},
     }

@@ -1,8 +1,7 @@
 """YAML -> Megatron-Bridge `ConfigContainer`.
 
 Megatron-Bridge's own recipe comes first, then every section of the YAML over it, so that no default of the recipe wins
-over a documented value; what differs from the recipe is returned for the log. The few values that depend on the data
-or on the number of ranks are filled in last.
+over a documented value. The few values that depend on the data or on the number of ranks are filled in last.
 """
 
 import logging
@@ -19,10 +18,12 @@ from nemotron.training.batches import evaluation_batches
 from nemotron.training.checkpoint import latest_iteration
 from nemotron.training.checks import check_same_model, check_vocabulary
 from nemotron.training.config import SftConfig
+from nemotron.training.differences import Change, differences, what_runs
+from nemotron.training.hf_weights import is_hf_folder
 from nemotron.training.plan import Plan
 from nemotron.training.prepared import PreparedData
-from nemotron.training.resume import checkpoint_folder
-from nemotron.training.sections import Change, assign, check_key, field_types
+from nemotron.training.resume import checkpoint_folder, finished_iterations, resume_folder
+from nemotron.training.sections import assign, check_key, field_types
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -45,10 +46,15 @@ _FROM_DATA = {"dataset_root", "hf_dataset", "enable_offline_packing", "offline_p
 
 @dataclass(frozen=True)
 class Recipe:
-    """A config ready for `finetune()`, and how it differs from the recipe it started from."""
+    """A config ready for `finetune()`."""
 
     container: "ConfigContainer"
-    changes: list[Change]
+    original: dict[str, Any]
+    """Megatron-Bridge's own recipe, key by key."""
+
+    def changes(self) -> list[Change]:
+        """How what runs differs from the recipe, whoever set it: the YAML, the data, the backend."""
+        return differences(self.original, what_runs(self.container))
 
 
 def build_recipe(
@@ -60,22 +66,31 @@ def build_recipe(
         config: the YAML, typed.
         plan, data: what the run will do, and on which packs.
         origins: dotted key -> where it was written, for messages.
-        pretrained_checkpoint: Megatron checkpoint to start from, or None to leave it to `checkpoint.load`.
+        pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
 
     Raises:
         UserError: a key that Megatron-Bridge does not have, a value that does not fit, or settings that exclude each
             other.
     """
     container = bridge.super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
-    changes = _apply_sections(container, config, origins)
+    original = what_runs(container)
+    _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
-    if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
+    if pretrained_checkpoint is not None and not is_hf_folder(pretrained_checkpoint):
         check_same_model(model, latest_iteration(pretrained_checkpoint))
+    resumed = resume_folder(config, Path(config.run.output_dir).absolute())
+    if finished_iterations(resumed):
+        check_same_model(model, latest_iteration(resumed))
+    if not model.mtp_num_layers:
+        model.mtp_num_layers = None  # Megatron-Core takes 0 for layers that are there
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
-        changes += assign(container.peft, "peft", settings, origins)
+        assign(container.peft, "peft", settings, origins)
+        # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
+        # resumed run, and an export, would have others than were trained with.
+        model.moe_router_bias_update_rate = 0.0
     container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
     _fill_in_length(container, config, plan)
     _fill_in_paths(container, config, data, pretrained_checkpoint)
@@ -89,30 +104,29 @@ def build_recipe(
         logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
         model.sequence_parallel = False
     container.env_vars = {**(getattr(container, "env_vars", None) or {}), **config.env_vars}
-    return Recipe(container, changes)
+    return Recipe(container, original)
 
 
-def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> list[Change]:
+def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
     """Set every section that is copied as it stands; `dataset` is built anew and `mixed_precision` may be a name."""
     from megatron.bridge.training.comm_overlap import CommOverlapConfig
     from megatron.bridge.training.config import ProfilingConfig
     from megatron.bridge.training.mixed_precision import get_mixed_precision_config
 
-    changes = []
     if isinstance(config.mixed_precision, str):
         try:
             container.mixed_precision = get_mixed_precision_config(config.mixed_precision)
         except ValueError as error:
             raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
     elif config.mixed_precision:
-        changes += assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
+        assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
     optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}
     for section, make in optional.items():
         values = getattr(config, section)
         if values is not None:
             if getattr(container, section) is None:
                 setattr(container, section, make())
-            changes += assign(getattr(container, section), section, values, origins)
+            assign(getattr(container, section), section, values, origins)
     for section in (
         *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
         *("checkpoint", "logger", "tokenizer", "rng", "rerun_state_machine"),
@@ -120,8 +134,7 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         own = _OWN_KEYS.get(section, set())
         target = getattr(container, section)
         values = getattr(config, section)
-        changes += assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
-    return changes
+        assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
 
 
 def _dataset(
@@ -172,7 +185,7 @@ def _fill_in_paths(
     """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
     output = Path(config.run.output_dir).absolute()
     container.checkpoint.save = str(checkpoint_folder(config, output))
-    container.checkpoint.load = config.checkpoint.get("load") or container.checkpoint.save
+    container.checkpoint.load = str(resume_folder(config, output))
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     logs = container.logger
     logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")

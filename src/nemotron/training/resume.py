@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.training.checkpoint import RUN_RECORD, latest_iteration, record_of, run_config, run_of
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.loss import Schedule
 from nemotron.training.prepared import PreparedData
@@ -16,6 +17,24 @@ from nemotron.training.prepared import PreparedData
 def checkpoint_folder(config: SftConfig, output: Path) -> Path:
     """Where a run that writes to `output` saves: `checkpoint.save`, or `checkpoints` below it."""
     return Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
+
+
+def resume_folder(config: SftConfig, output: Path) -> Path:
+    """Where the checkpoint to continue from is, if there is one: among this run's own; else in `checkpoint.load`.
+
+    Raises:
+        UserError: `checkpoint.load` is needed and holds no checkpoint.
+    """
+    own, other = checkpoint_folder(config, output), config.checkpoint.get("load")
+    if other is None or finished_iterations(own):
+        return own
+    folder = Path(other).absolute()
+    if not finished_iterations(folder):
+        raise UserError(
+            f"checkpoint.load is {other}, which holds no finished Megatron checkpoint to continue from.",
+            "Name the folder that a run saved to. To start from weights alone, use checkpoint.pretrained_checkpoint.",
+        )
+    return folder
 
 
 def finished_iterations(checkpoints: Path) -> int:
@@ -39,38 +58,140 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line.strip()]
 
 
+def check_continuation(config: SftConfig, data: PreparedData, schedule: Schedule, train_iters: int) -> list[str]:
+    """Refuse to continue a checkpoint as another run than it is of; what else changes from here on, a line each.
+
+    Raises:
+        UserError: naming what differs, or that there is nothing left to do for a run that was continued elsewhere.
+    """
+    output = Path(config.run.output_dir).absolute()
+    resumed = resume_folder(config, output)
+    finished = finished_iterations(resumed)
+    check_same_run(output, config, data)
+    if not finished:
+        return []
+    iteration = latest_iteration(resumed)
+    is_own = resumed == checkpoint_folder(config, output)
+    if not is_own and finished >= train_iters:
+        raise UserError(
+            f"The run saved in {resumed} has {finished:,} iterations already, and this one is to have {train_iters:,}.",
+            "Raise train.train_iters, or leave checkpoint.load out.",
+        )
+    trained_in = output if is_own else run_of(iteration) or output
+    check_same_stages(read_records(trained_in / "metrics.jsonl"), schedule, min(finished, train_iters))
+    return changed_settings(config, iteration)
+
+
 def check_same_run(output: Path, config: SftConfig, data: PreparedData) -> None:
     """Refuse to continue a checkpoint with another model, other data or other adapters.
-
-    What identifies a run is kept in run.json beside its checkpoints; a folder without a checkpoint is simply claimed.
 
     Raises:
         UserError: naming what differs.
     """
-    identity = {
+    resumed = resume_folder(config, output)
+    if not finished_iterations(resumed):
+        return
+    is_own = resumed == checkpoint_folder(config, output)
+    before = _recorded(output, resumed)
+    for name, value in _identity(config, data).items():
+        # Continued elsewhere, a run need not say again what it started from.
+        if name in before and before[name] != value and (is_own or name != "start"):
+            raise UserError(
+                f"{output if is_own else resumed} holds a run with {name} {before[name]}, but this one has {name} "
+                f"{value}.",
+                "Choose another folder with run.output_dir=..., or delete that one to start anew."
+                if is_own
+                else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
+            )
+
+
+def claim_run(output: Path, config: SftConfig, data: PreparedData) -> None:
+    """Keep what identifies the run in run.json, in its output folder, and beside its checkpoints if elsewhere.
+
+    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record.
+    """
+    own = checkpoint_folder(config, output)
+    if finished_iterations(own) and (output / RUN_RECORD).is_file():
+        return
+    # The export reads where the model's config and the checkpoints are.
+    where = {"hf_model": config.recipe.hf_model, "checkpoints": str(own), "output_dir": str(output)}
+    record = {**where, **_identity(config, data)}
+    _write(output / RUN_RECORD, record)
+    if output not in own.parents:
+        _write(own / RUN_RECORD, record)
+
+
+def _identity(config: SftConfig, data: PreparedData) -> dict[str, Any]:
+    return {
         "model": _model(config.recipe.hf_model),
         "start": config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start,
         "data": data.metadata.get("run_hash") or data.reference,
         "pack_size": data.metadata.get("pack_size"),
         "adapters": _adapters(config.peft),
     }
-    record = output / "run.json"
-    if finished_iterations(checkpoint_folder(config, output)) and record.exists():
-        before = json.loads(record.read_text(encoding="utf-8"))
-        for name, value in identity.items():
-            if name in before and before[name] != value:
-                raise UserError(
-                    f"{output} holds a run with {name} {before.get(name)}, but this one has {name} {value}.",
-                    "Choose another folder with run.output_dir=..., or delete that one to start anew.",
-                )
-        return
-    if int(os.environ.get("RANK", "0")) == 0:
-        output.mkdir(parents=True, exist_ok=True)
-        partial = record.with_suffix(".partial")
-        # The export reads where the model's config is.
-        known = {"hf_model": config.recipe.hf_model, **identity}
-        partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, record)
+
+
+def _recorded(output: Path, resumed: Path) -> dict[str, Any]:
+    """What identifies the run in a folder of checkpoints: its record, or what Megatron-Bridge's own config says."""
+    iteration = latest_iteration(resumed)
+    record = record_of(iteration)
+    if record:
+        return record
+    own = output / RUN_RECORD
+    if own.is_file():
+        return json.loads(own.read_text(encoding="utf-8"))
+    saved = run_config(iteration)
+    return {"adapters": None} if saved and saved.get("peft") is None else {}
+
+
+def _write(record: Path, content: Mapping[str, Any]) -> None:
+    record.parent.mkdir(parents=True, exist_ok=True)
+    partial = record.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, record)
+
+
+_FIXED = (
+    *("optimizer.lr", "optimizer.min_lr"),
+    *("scheduler.start_weight_decay", "scheduler.end_weight_decay"),
+    "model.mtp_num_layers",
+)
+"""What Megatron-Core tells groups of weights by when it loads an optimizer's state (core/optimizer/optimizer.py): with
+other values it finds none of them again. And what decides which weights there are."""
+
+_FREE = (
+    *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
+    *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
+)
+
+
+def changed_settings(config: SftConfig, iteration_dir: Path) -> list[str]:
+    """What trains differently from here on than in the checkpoint, a line each; () for a checkpoint that does not say.
+
+    Args:
+        iteration_dir: the checkpoint that the run continues from.
+
+    Raises:
+        UserError: a setting changed that Megatron cannot change in the middle of a run.
+    """
+    saved = run_config(iteration_dir)
+    lines = []
+    for key in (*_FIXED, *_FREE):
+        section, name = key.split(".")
+        now, before = getattr(config, section).get(name), (saved.get(section) or {}).get(name)
+        if name not in getattr(config, section) or name not in (saved.get(section) or {}):
+            continue
+        if (now or None) == (before or None):
+            continue
+        if key in _FIXED:
+            raise UserError(
+                f"{key} is {now}, but the run in {iteration_dir.parent} was trained with {before}, which cannot change "
+                "in the middle of a run.",
+                f"Leave it at {before}, or start a new run from its weights: "
+                f"run.output_dir=... checkpoint.pretrained_checkpoint={iteration_dir.parent}",
+            )
+        lines.append(f"{key} is {now} from here on; it was {before}.")
+    return lines
 
 
 def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> None:

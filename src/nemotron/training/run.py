@@ -10,27 +10,29 @@ from typing import Any
 
 from nemotron import lineage
 from nemotron.config import Loaded
-from nemotron.errors import UserError
 from nemotron.training import bridge
-from nemotron.training.checks import check_start
+from nemotron.training.backend import backend
+from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.config import SftConfig
 from nemotron.training.ending import explained
 from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared import PreparedData, find_prepared_data
 from nemotron.training.report import render_report
 from nemotron.training.resume import (
-    check_same_run,
-    check_same_stages,
+    check_continuation,
     checkpoint_folder,
+    claim_run,
     finished_iterations,
     read_records,
+    resume_folder,
 )
+from nemotron.training.starting_point import StartingPoint
 
 logger = logging.getLogger(__name__)
 
 OnRecord = Callable[[str, dict[str, Any]], None]
-"""Called as `on_record("start", {"train_iters": n, "finished": k})` once, then with each record of metrics.jsonl
-("train"), validation.jsonl ("valid") and test.jsonl ("test")."""
+"""Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
+of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test")."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class TrainResult:
     """Iterations that were finished before this run; `plan.train_iters` when there was nothing left to do."""
     finished: int
     """Iterations in the last checkpoint; fewer than `plan.train_iters` when a signal stopped the run."""
+    stopped: bool
+    """Whether a signal or a time limit ended it. The same command goes on, if only to evaluate and export."""
     artifact: str
     """The model artifact, as `name:version`; empty when the run was stopped."""
     hf_folder: Path | None
@@ -75,27 +79,21 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     artifacts = Path(config.run.artifacts)
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)
     plan = make_plan(config, data)
-    check_same_run(output, config, data)
+    notes = [*plan.notes, *check_continuation(config, data, plan.schedule, plan.train_iters)]
     output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
+        claim_run(output, config, data)
         (output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
 
-    checkpoints = checkpoint_folder(config, output)
-    resumed_from = min(finished_iterations(checkpoints), plan.train_iters)
-    check_same_stages(read_records(output / "metrics.jsonl"), plan.schedule, resumed_from)
-    if config.test.enabled and resumed_from == plan.train_iters and not (output / "test.jsonl").exists():
-        raise UserError(
-            f"The run in {output} is finished; the test split is evaluated when training ends.",
-            "Train further with a higher train.train_iters, or leave test.enabled out.",
-        )
-    if on_record is not None:
-        on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from})
-    hf_folder, artifact = None, ""
+    resumed_from = min(finished_iterations(resume_folder(config, output)), plan.train_iters)
+    _tell(on_record, plan, resumed_from, notes)
+    hf_folder, artifact, stopped = None, "", False
     with _quiet(output / "train.log") if on_record is not None else contextlib.nullcontext():
-        if resumed_from < plan.train_iters:
-            _finetune(loaded, plan, data, output, on_record)
-        finished = min(finished_iterations(checkpoints), plan.train_iters)
-        if _rank() == 0 and finished == plan.train_iters and config.convert_to_hf.enabled:
+        if resumed_from < plan.train_iters or _is_untested(config, data, output, plan):
+            stopped = _finetune(loaded, plan, data, output, on_record, evaluate_only=resumed_from == plan.train_iters)
+        finished = min(finished_iterations(resume_folder(config, output)), plan.train_iters)
+        is_complete = finished == plan.train_iters and not stopped
+        if _rank() == 0 and is_complete and config.convert_to_hf.enabled:
             hf_folder = _export(config, data, output)
 
     records, validation, test = (read_records(output / f"{name}.jsonl") for name in ("metrics", "validation", "test"))
@@ -103,12 +101,12 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     if _rank() == 0:
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
         report.write_text(render_report(title, records, validation, test), encoding="utf-8")
-        if finished == plan.train_iters:
+        if is_complete:
             artifact = _log_model(config, data, output, records)
     return TrainResult(
         plan=plan,
         output_dir=output,
-        checkpoint=checkpoints,
+        checkpoint=checkpoint_folder(config, output),
         metrics=output / "metrics.jsonl",
         records=records,
         validation=validation,
@@ -116,35 +114,68 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         report=report,
         resumed_from=resumed_from,
         finished=finished,
+        stopped=stopped,
         artifact=artifact,
         hf_folder=hf_folder,
     )
 
 
+def _tell(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
+    """What the user should know before hours pass: to whoever shows progress, else into the output."""
+    if on_record is not None:
+        on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
+    elif _rank() == 0:
+        for note in notes:
+            print(f"note: {note}")
+
+
+def _is_untested(config: SftConfig, data: PreparedData, output: Path, plan: Plan) -> bool:
+    """Whether the evaluation of the test split that ends the run has yet to be made."""
+    tested = any(record["iteration"] == plan.train_iters for record in read_records(output / "test.jsonl"))
+    return config.test.enabled and data.folder("test") is not None and not tested
+
+
 def _finetune(
-    loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, output: Path, on_record: OnRecord | None
-) -> None:
-    """Build the Megatron-Bridge config and hand it to `finetune()` with our step."""
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    output: Path,
+    on_record: OnRecord | None,
+    *,
+    evaluate_only: bool,
+) -> bool:
+    """Build the Megatron-Bridge config and hand it to `finetune()` with our step.
+
+    Args:
+        evaluate_only: every iteration is trained and saved; the evaluations that end a run are made, nothing else.
+
+    Returns whether a signal or a time limit stopped it.
+    """
     config = loaded.config
     bridge.check_release()
-    with _backend(config) as apply_backend:
+    with backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.metrics import MetricsWriter
         from nemotron.training.recipe import build_recipe
         from nemotron.training.step import TwoStageStep
 
-        recipe = build_recipe(config, plan, data, loaded.origins, _starting_checkpoint(config, output))
+        start = _starting_checkpoint(config, plan.start, output)
+        recipe = build_recipe(config, plan, data, loaded.origins, start)
         apply_backend(recipe.container)
-        for change in recipe.changes:
-            logger.info("%s: %s (the recipe says %s)", change.key, change.ours, change.recipe)
+        if evaluate_only:
+            recipe.container.checkpoint.save = None  # or it would write the last checkpoint a second time
+        if _rank() == 0:
+            for change in recipe.changes():
+                print(change)
         step = TwoStageStep(plan.schedule)
         writer = MetricsWriter(output, step, on_record)
         callbacks: list[Any] = [writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
-        with explained(writer, output / "train.log"):
+        with explained(writer, output / "train.log", checkpoint_folder(config, output)) as ending:
             finetune(recipe.container, step, callbacks=callbacks)
+    return ending.stopped
 
 
 def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
@@ -158,55 +189,16 @@ def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
     return [TestSplit(folder, data.packs["test"], step, writer)]
 
 
-def uses_cpu_backend(config: SftConfig) -> bool:
-    """Whether the run needs the torch layers: asked for, or no CUDA device and nothing asked."""
-    if config.run.backend != "auto":
-        return config.run.backend == "cpu"
-    import torch
+def _starting_checkpoint(config: SftConfig, start: StartingPoint, output: Path) -> Path | None:
+    """The checkpoint to start from, its random weights made on first use; None to leave it to `checkpoint.load`."""
+    if start.checkpoint is not None:
+        return start.checkpoint
+    if config.recipe.random_start is not None:
+        from nemotron.training.start import make_starting_checkpoint
 
-    return not torch.cuda.is_available()
-
-
-@contextlib.contextmanager
-def _backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
-    """Make Megatron importable and runnable here; yields what adapts a ConfigContainer to the backend."""
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_PORT", _free_port())
-    if not uses_cpu_backend(config):
-        yield lambda container: None
-        return
-    from nemotron.training import cpu
-
-    with cpu.backend():
-        yield cpu.apply
-
-
-def _starting_checkpoint(config: SftConfig, output: Path) -> Path | None:
-    """The Megatron checkpoint to start from: the path given, the artifact given, or random weights made on first use.
-
-    Raises:
-        UserError: none of them is there.
-    """
-    check_start(config)
-    given = config.checkpoint.get("pretrained_checkpoint")
-    if given is not None:
-        path = Path(given)
-        if not path.exists():
-            raise UserError(
-                f"checkpoint.pretrained_checkpoint is {given}, which does not exist.",
-                "Give the folder of a checkpoint.",
-            )
-        return path
-    if config.run.model is not None:
-        artifact = lineage.resolve(
-            config.run.model, Path(config.run.artifacts), hint="Set run.model to a model artifact."
-        )
-        return Path(artifact.path)
-    from nemotron.training.start import make_starting_checkpoint
-
-    assert config.recipe.random_start is not None  # the last of the three that check_start knows
-    return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
+        return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
+    # Adapters alone are continued on the model that they belong to.
+    return base_model_of(latest_iteration(resume_folder(config, output)))
 
 
 def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
@@ -256,11 +248,3 @@ def _quiet(log: Path) -> Iterator[None]:
 
 def _rank() -> int:
     return int(os.environ.get("RANK", "0"))
-
-
-def _free_port() -> str:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])

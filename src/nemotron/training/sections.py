@@ -9,7 +9,6 @@ import enum
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,16 +16,7 @@ import torch
 from nemotron.errors import UserError, did_you_mean
 
 
-@dataclass(frozen=True)
-class Change:
-    """A setting of the recipe that the YAML replaced."""
-
-    key: str
-    recipe: Any
-    ours: Any
-
-
-def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> list[Change]:
+def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
     """Set `values` on the dataclass instance `target`.
 
     Args:
@@ -35,23 +25,14 @@ def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mappin
         values: field name -> value as YAML gives it. Names of torch dtypes and of enum members are converted.
         origins: dotted key -> where the value was written ("config/default.yaml:12", "command line").
 
-    Returns:
-        What changed, in order.
-
     Raises:
         UserError: a key that is no field, or a value that does not fit.
     """
     hints = field_types(type(target))
-    changes = []
     for key, raw in values.items():
         dotted = f"{section}.{key}"
         check_key(dotted, (f"{section}.{name}" for name in hints), type(target).__name__, origins)
-        value = _convert(raw, hints[key], dotted, origins)
-        old = getattr(target, key)
-        if old != value:
-            changes.append(Change(dotted, old, value))
-        setattr(target, key, value)
-    return changes
+        setattr(target, key, _convert(raw, hints[key], dotted, origins))
 
 
 def check_key(dotted: str, known: typing.Iterable[str], owner: str, origins: Mapping[str, str]) -> None:

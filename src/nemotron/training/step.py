@@ -29,6 +29,14 @@ from nemotron.training.mtp import MtpMeasure, measured_mtp
 Batch = dict[str, Any]
 
 
+def reported_mtp(depth: int, quantity: str) -> str:
+    """What a depth's loss or acceptance is called in the reported sums, and so in TensorBoard and W&B.
+
+    `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
+    """
+    return f"mtp depth {depth} {quantity}"
+
+
 class TwoStageStep:
     """`forward_step_func` for `finetune()`: called once per micro-batch and model chunk.
 
@@ -164,8 +172,8 @@ class TwoStageStep:
             }
             if mtp.losses is not None and mtp.correct is not None and mtp.targets is not None:
                 for depth, (loss, *accepted) in enumerate(zip(mtp.losses, mtp.correct, mtp.targets, strict=True), 1):
-                    report[f"mtp_{depth} loss"] = torch.stack([loss * tokens, tokens])
-                    report[f"mtp_{depth} acceptance"] = torch.stack(accepted)
+                    report[reported_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
+                    report[reported_mtp(depth, "acceptance")] = torch.stack(accepted)
         return trained, tokens.to(torch.int), report
 
 

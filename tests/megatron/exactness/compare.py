@@ -18,7 +18,7 @@ from torch import Tensor
 STAGES = ("token", "sample")
 MTP_SCALE = 0.3
 Shapes = dict[str, tuple[int, ...]]
-REPORTED = {"token loss": "token", "sample loss": "sample", "mtp_1 loss": "mtp_1", "mtp_2 loss": "mtp_2"}
+REPORTED = {"token loss": "token", "sample loss": "sample", "mtp depth 1 loss": "mtp_1", "mtp depth 2 loss": "mtp_2"}
 
 
 @dataclass(frozen=True)

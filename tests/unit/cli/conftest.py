@@ -1,5 +1,8 @@
 import pytest
 
+import nemotron.training.compare
+from nemotron.training.differences import Change
+
 
 @pytest.fixture(autouse=True)
 def nothing_from_outside(tmp_path, monkeypatch):
@@ -7,3 +10,10 @@ def nothing_from_outside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("NEMO_RUN_DIR", "NEMOTRON_ARTIFACTS", "NEMOTRON_DEBUG", "NEMOTRON_ENV_FILE", "WANDB_PROJECT", "RANK"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def compared(monkeypatch):
+    """Comparing with Megatron-Bridge's recipe imports it, which takes most of a minute; tests/megatron does it."""
+    change = Change("optimizer.lr", 5e-06, 1e-05)
+    monkeypatch.setattr(nemotron.training.compare, "recipe_changes", lambda *arguments, here: [change])

@@ -85,7 +85,9 @@ def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_rea
     assert 'None from here: There is no artifact "SFTDataArtifact-sft"' in capsys.readouterr().out
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
     assert run([*line, "train.global_batch_size=8"]) == 0
-    assert "8 of 8 ranks hold different packs, 1 per iteration each" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "8 of 8 ranks hold different packs, 1 per iteration each" in shown
+    assert ["optimizer.lr", "1e-05", "5e-06"] in [line.split() for line in shown.splitlines()]
 
 
 def test_an_unknown_profile_is_named_with_the_nearest(capsys):

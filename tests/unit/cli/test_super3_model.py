@@ -59,7 +59,7 @@ def test_a_folder_without_checkpoint_is_named(exported, tmp_path, capsys):
 
 
 def test_import_says_how_to_fine_tune_what_it_made(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(nemotron.training.import_hf, "import_hf", lambda folder, out: tmp_path / "start")
+    monkeypatch.setattr(nemotron.training.import_hf, "import_hf", lambda folder, out, mtp: tmp_path / "start")
     assert run(["super3", "model", "import", "hf", "-o", "start"]) == 0
     assert f"nemotron super3 sft checkpoint.pretrained_checkpoint={tmp_path / 'start'}" in capsys.readouterr().out
 

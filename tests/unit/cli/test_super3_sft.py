@@ -8,6 +8,7 @@ import pytest
 import nemotron.launch
 import nemotron.training.run
 from nemotron.cli.app import run
+from nemotron.cli.super3.sft import _Reporter, show_result
 from nemotron.training.loss import Schedule, Stage
 
 
@@ -21,6 +22,10 @@ def record(iteration, stage, loss):
 RECORDS = [record(1, "token", 7.0), record(2, "sample", 5.0)]
 
 
+def plan(*stages, length=("train.train_iters", 2)):
+    return SimpleNamespace(train_iters=2, schedule=Schedule(stages), length=length)
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """The configs that training was called with."""
@@ -28,12 +33,12 @@ def trained(monkeypatch):
 
     def train(loaded, on_record):
         calls.append(loaded)
-        on_record("start", {"train_iters": 2, "finished": 0})
+        on_record("start", {"train_iters": 2, "finished": 0, "notes": ["The valid split is empty: no validation."]})
         for one in RECORDS:
             on_record("train", one)
         on_record("valid", {"iteration": 2, "token_loss": 6.0, "sample_loss": 6.5})
         return SimpleNamespace(
-            plan=SimpleNamespace(train_iters=2, schedule=Schedule((Stage("token", 0), Stage("sample", 1)))),
+            plan=plan(Stage("token", 0), Stage("sample", 1)), stopped=False,
             output_dir=Path("out"), checkpoint=Path("out/checkpoints"), metrics=Path("out/metrics.jsonl"),
             records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], test=[], resumed_from=0,
             finished=2, report=Path("out/report.html"), artifact="ModelArtifact-sft:v1", hf_folder=None,
@@ -48,6 +53,7 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 0
     assert trained[0].config.train["train_iters"] == 2
     shown = capsys.readouterr()
+    assert "note: The valid split is empty: no validation." in shown.err
     assert "Iteration 1: the loss averages over tokens." in shown.err
     assert "Iteration 2: the loss averages over samples." in shown.err
     assert "Validation after iteration 2: token loss 6.0000, sample loss 6.5000" in shown.err
@@ -126,3 +132,42 @@ def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(comma
     assert run(["super3", command]) == 1
     assert "There is no model to start from." in capsys.readouterr().err
     assert trained == []
+
+
+def ended(**changed):
+    """What a finished run returns."""
+    values = {
+        "plan": plan(Stage("token", 0)),
+        "output_dir": Path("out"), "checkpoint": Path("out/checkpoints"), "metrics": Path("out/metrics.jsonl"),
+        "records": RECORDS, "validation": [], "test": [], "resumed_from": 0, "finished": 2, "stopped": False,
+        "report": Path("out/report.html"), "artifact": "ModelArtifact-sft:v1", "hf_folder": None,
+    }  # fmt: skip
+    return SimpleNamespace(**{**values, **changed})
+
+
+def test_packs_without_a_supervised_token_have_no_loss_to_show(capsys):
+    nothing = {**record(1, "token", 7.0), "lm_loss": None, "token_loss": None, "sample_loss": None}
+    lines = []
+    reporter = _Reporter(SimpleNamespace(line=lines.append, update=lambda *shown: lines.append(shown[-1])))
+    reporter("start", {"train_iters": 2, "finished": 0, "notes": []})
+    reporter("train", nothing)
+    reporter("valid", nothing)
+    assert lines[1].startswith("loss none (no supervised token), lr")
+    assert lines[2].endswith("token loss none (no supervised token), sample loss none (no supervised token)")
+    show_result(ended(records=[nothing, *RECORDS], validation=[nothing], test=[nothing]))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["token", "loss", "7.0000", "->", "5.0000"] in shown
+    assert ["validation", "token", "loss", "none", "(no", "supervised", "token)"] in shown
+
+
+@pytest.mark.parametrize("length", [("train.train_samples", 26), ("train.num_epochs", 0.5)])
+def test_training_further_changes_what_sets_the_length(length, capsys):
+    show_result(ended(plan=plan(Stage("token", 0), length=length)))
+    assert f"the same command with {length[0]}={2 * length[1]}\n" in capsys.readouterr().out
+
+
+def test_a_run_stopped_behind_its_last_iteration_is_not_called_done(capsys):
+    show_result(ended(stopped=True))
+    assert "Stopped after iteration 2 of 2" in capsys.readouterr().out
+    show_result(ended(stopped=True, finished=0))
+    assert "before anything was saved" in capsys.readouterr().out

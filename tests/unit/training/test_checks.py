@@ -1,13 +1,23 @@
 """Data and checkpoints that do not belong to the model are refused by name."""
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokens import load_tokenizer
 from nemotron.errors import UserError
-from nemotron.training.checks import check_padding, check_same_model, check_tokenizer, check_vocabulary
-from nemotron.training.config import SftConfig
+from nemotron.training.checks import (
+    check_model_folder,
+    check_padding,
+    check_same_model,
+    check_tokenizer,
+    check_vocabulary,
+)
+from nemotron.training.config import RecipeConfig, SftConfig
 from nemotron.training.prepared import PreparedData
 
 
@@ -34,6 +44,7 @@ def test_data_that_does_not_record_its_vocabulary_is_taken_at_its_word():
 
 def test_the_datas_own_tokenizer_may_be_named_by_any_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").mkdir()
     check_tokenizer(
         SftConfig(tokenizer={"tokenizer_model": "words"}), data(tokenizer={"model": str(tmp_path / "words")})
     )
@@ -45,6 +56,56 @@ def test_another_tokenizer_is_refused():
         UserError, match="tokenizer_model is nvidia/other, but SFTDataArtifact-sft:v1 was made with mine"
     ):
         check_tokenizer(config, data(tokenizer={"model": "mine"}))
+
+
+TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer"
+
+
+def tokenizer_folder(folder, swap=False):
+    """A copy of the tiny tokenizer, written anew; or with two tokens that have each other's ids."""
+    folder.mkdir()
+    described = json.loads((TINY / "tokenizer.json").read_text())
+    if swap:
+        vocab = described["model"]["vocab"]
+        one, other = list(vocab)[-2:]
+        vocab[one], vocab[other] = vocab[other], vocab[one]
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    shutil.copyfile(TINY / "tokenizer_config.json", folder / "tokenizer_config.json")
+    return folder
+
+
+def made_with(folder):
+    tokenizer = load_tokenizer(TokenizerConfig(model=str(folder)))
+    recorded = {"model": str(folder), "digest": tokenizer.digest, "vocab_size": 2048, "eos_id": tokenizer.eos_id}
+    return data(tokenizer=recorded)
+
+
+def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(same))), made_with(TINY))
+    with pytest.raises(UserError, match=r"which is not that of the model .*/other: its tokens have other ids there"):
+        check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(other))), made_with(TINY))
+
+
+def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
+    copy = shutil.copytree(TINY, tmp_path / "copy")
+    prepared = made_with(TINY)
+    check_tokenizer(SftConfig(tokenizer={"tokenizer_model": str(copy)}), prepared)
+    prepared.metadata["tokenizer"]["model"] = "/gone/tokenizer"
+    check_tokenizer(SftConfig(tokenizer={"tokenizer_model": str(copy)}), prepared)
+    with pytest.raises(UserError, match="made with the tokenizer /gone/tokenizer, which does not exist") as error:
+        check_tokenizer(SftConfig(), prepared)
+    assert "tokenizer.tokenizer_model=FOLDER" in error.value.hint
+    check_tokenizer(SftConfig(), prepared, here=False)
+
+
+def test_a_model_folder_without_config_is_refused_and_an_id_left_to_the_hub(tmp_path):
+    check_model_folder("someone/model")
+    check_model_folder("/lustre/model", here=False)
+    with pytest.raises(UserError, match=r"which has no config\.json"):
+        check_model_folder(str(tmp_path))
+    with pytest.raises(UserError, match="/lustre/model, which does not exist"):
+        check_model_folder("/lustre/model")
 
 
 @pytest.mark.parametrize(("ranks", "padded_to"), [(1, 1), (2, 4), (2, 8), (8, 16)])

@@ -3,14 +3,18 @@
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.config import PeftConfig, RecipeConfig, SftConfig
-from nemotron.training.explain import explain_layout
+from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
+from nemotron.training.explain import explain_layout, state_bytes
+from nemotron.training.memory import StateBytes
 
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
 
 
-def config(hf_model=SUPER, batch=64, peft=None, **model):
-    return SftConfig(recipe=RecipeConfig(hf_model), train={"global_batch_size": batch}, peft=peft, model=model)
+def config(hf_model=SUPER, batch=64, peft=None, optimizer=None, run=None, **model):
+    return SftConfig(
+        recipe=RecipeConfig(hf_model), train={"global_batch_size": batch}, peft=peft, model=model,
+        optimizer=optimizer or {}, run=run or RunConfig(),
+    )  # fmt: skip
 
 
 def test_the_documented_layout_on_the_documented_ranks():
@@ -48,3 +52,28 @@ def test_an_unknown_model_has_a_layout_but_no_estimate():
 def test_what_cannot_be_divided_is_refused(settings, pack_size, ranks, message):
     with pytest.raises(UserError, match=message):
         explain_layout(settings, pack_size, ranks)
+
+
+REDUCED = {
+    "use_precision_aware_optimizer": True,
+    "main_params_dtype": "float16",
+    "exp_avg_dtype": "bfloat16",
+    "exp_avg_sq_dtype": "bfloat16",
+}
+
+
+def test_the_optimizers_bytes_are_those_of_its_settings():
+    assert state_bytes(config()) == StateBytes(gradient=4, optimizer=12)
+    assert state_bytes(config(optimizer=REDUCED)).optimizer == 6
+    # Types without the optimizer that honours them change nothing.
+    assert state_bytes(config(optimizer={**REDUCED, "use_precision_aware_optimizer": False})).optimizer == 12
+    assert state_bytes(SftConfig(mixed_precision={"grad_reduce_in_fp32": False})).gradient == 2
+    assert state_bytes(SftConfig(ddp={"use_distributed_optimizer": False})).divided is False
+
+
+def test_more_than_a_gpu_holds_is_said_with_what_would_help():
+    rows = dict(explain_layout(config(expert_model_parallel_size=8), 4096, ranks=32))
+    assert "on 32 ranks, 279 GB are more than a GPU's 80 (run.gpu_memory_gb)" in rows["does not fit"]
+    assert "Most of it is activations: recompute them: model.recompute_granularity=full" in rows["does not fit"]
+    larger = config(expert_model_parallel_size=8, run=RunConfig(gpu_memory_gb=288))
+    assert "does not fit" not in dict(explain_layout(larger, 4096, ranks=32))

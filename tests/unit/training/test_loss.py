@@ -107,6 +107,20 @@ def test_stage_starts_after_a_fraction_of_the_run():
     assert schedule.describe() == "token from iteration 1, sample from iteration 31"
 
 
+@pytest.mark.parametrize(
+    ("train_iters", "described"),
+    [
+        (1, "token from iteration 1, sample never: the run is too short"),
+        (2, "token from iteration 1, sample from iteration 2"),
+        (3, "token from iteration 1, sample from iteration 3"),
+    ],
+)
+def test_a_fraction_leaves_the_stage_before_an_iteration_and_may_come_too_late(train_iters, described):
+    schedule = resolve_schedule([StageConfig("token"), StageConfig("sample", 0.5)], train_iters)
+    assert schedule.describe() == described
+    assert schedule.average_at(0) == "token"
+
+
 def test_stage_starts_after_a_number_of_iterations():
     schedule = resolve_schedule([StageConfig("sample"), StageConfig("token", 7)], train_iters=10)
     assert [schedule.average_at(done) for done in (6, 7)] == ["sample", "token"]
@@ -121,7 +135,8 @@ def test_stage_starts_after_a_number_of_iterations():
         ([StageConfig("token"), StageConfig("sample", 10)], "the stage never starts"),
         ([StageConfig("token"), StageConfig("sample", -1)], "cannot start before the run"),
         ([StageConfig("token"), StageConfig("sample", 5), StageConfig("token", 4)], "not after loss.stages[1]"),
-        ([StageConfig("token"), StageConfig("sample", 0.01)], "not after loss.stages[0]"),
+        ([StageConfig("token"), StageConfig("sample", 0.0)], "not after loss.stages[0]"),
+        ([StageConfig("token"), StageConfig("sample", 0.5), StageConfig("token", 0.3)], "not after loss.stages[1]"),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused(stages, message):

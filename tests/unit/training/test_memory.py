@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.errors import UserError
-from nemotron.training.memory import Layout, estimate
+from nemotron.training.memory import Layout, StateBytes, estimate
 from nemotron.training.shape import SUPER_120B_A12B, shape_of
 
 TINY = json.loads((Path(__file__).parents[3] / "config/tiny_model/config.json").read_text())
@@ -31,6 +31,14 @@ def test_full_fine_tuning_takes_eighteen_bytes_a_parameter_on_one_rank():
     shape = shape_of(TINY)
     memory = estimate(shape, Layout(ranks=1), 1024)
     assert memory.weights + memory.gradients + memory.optimizer == 18 * 1_689_988
+
+
+def test_reduced_precision_state_and_one_that_is_not_divided():
+    halved = estimate(SUPER_120B_A12B, Layout(ranks=32, expert=8), 4096, state=StateBytes(gradient=2, optimizer=6))
+    full = estimate(SUPER_120B_A12B, Layout(ranks=32, expert=8), 4096)
+    assert (2 * halved.gradients, 2 * halved.optimizer) == (full.gradients, full.optimizer)
+    alone = estimate(SUPER_120B_A12B, Layout(ranks=32, expert=8), 4096, state=StateBytes(divided=False))
+    assert alone.optimizer == 3 * full.gradients
 
 
 def test_adapters_leave_two_bytes_a_parameter():

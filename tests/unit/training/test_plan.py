@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.config import LossConfig, SftConfig, StageConfig
+from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
 from nemotron.training.plan import make_plan
 from nemotron.training.prepared import PreparedData
 
@@ -16,7 +16,8 @@ def prepared(train=100, valid=4, **metadata):
 
 
 def config(train=None, **sections):
-    return SftConfig(train={"global_batch_size": 8, **(train or {})}, **sections)
+    recipe = RecipeConfig("someone/model", random_start=1)
+    return SftConfig(recipe=recipe, train={"global_batch_size": 8, **(train or {})}, **sections)
 
 
 def test_without_a_length_the_run_is_one_epoch_of_whole_batches():
@@ -36,7 +37,7 @@ def test_length_in_iterations_samples_or_epochs(train, iterations):
 def test_warm_up_in_samples_is_rounded_up_to_iterations():
     # The documented full SFT: 30,000 samples in batches of 64.
     plan = make_plan(
-        SftConfig(train={"global_batch_size": 64, "train_iters": 1000}, scheduler={"lr_warmup_samples": 30000}),
+        config({"global_batch_size": 64, "train_iters": 1000}, scheduler={"lr_warmup_samples": 30000}),
         prepared(train=1000),
     )
     assert plan.warmup_iters == 469
@@ -64,6 +65,15 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config(model={"context_parallel_size": "two"}), "model.context_parallel_size is 'two'"),
         (config(validation={"eval_iters": "all"}), "validation.eval_iters is 'all'"),
         (config(logger={"log_interval": 0}), "logger.log_interval is 0"),
+        (config(checkpoint={"save_interval": 0}), "checkpoint.save_interval is 0"),
+        (config({"micro_batch_size": 2}), "train.micro_batch_size is 2, but it has to be 1"),
+        (config(model={"seq_length": 2048}), "model.seq_length is 2048, but it has to be 4096"),
+        (config(model={"calculate_per_token_loss": False}), "model.calculate_per_token_loss is False"),
+        (config(ddp={"average_in_collective": True}), "ddp.average_in_collective is True"),
+        (config(dataset={"dataloader_type": "cyclic"}), "dataset.dataloader_type is 'cyclic'"),
+        (config(peft=PeftConfig(target_modules=["linear_qvk"])), "'linear_qvk', which is no linear layer"),
+        (config(peft=PeftConfig(scheme="dora")), "peft.scheme=dora cannot adapt 'linear_fc1'"),
+        (config(peft=PeftConfig(), model={"moe_router_bias_update_rate": 0.1}), "moe_router_bias_update_rate is 0.1"),
     ],
 )
 def test_a_run_that_makes_no_sense_is_refused_before_anything_starts(settings, message):
@@ -71,3 +81,48 @@ def test_a_run_that_makes_no_sense_is_refused_before_anything_starts(settings, m
         make_plan(settings, prepared(train=100))
     assert message in error.value.message
     assert error.value.hint
+
+
+def test_what_is_required_may_be_said():
+    settings = config({"micro_batch_size": 1}, model={"seq_length": 4096, "calculate_per_token_loss": True})
+    make_plan(settings, prepared())
+
+
+def test_adapters_may_be_named_by_a_pattern():
+    for scheme, target in (("lora", "*.layers.0.*.linear_fc*"), ("dora", "*.shared_experts.linear_fc1")):
+        make_plan(config(peft=PeftConfig(scheme=scheme, target_modules=[target])), prepared())
+
+
+def test_a_misspelt_projection_has_a_suggestion():
+    with pytest.raises(UserError) as error:
+        make_plan(config(peft=PeftConfig(target_modules=["linear_qkw"])), prepared())
+    assert error.value.hint == 'Did you mean "linear_qkv"?'
+
+
+def test_what_may_not_be_meant_is_a_note():
+    settings = config({"train_iters": 5}, scheduler={"lr_warmup_iters": 5})
+    rows = make_plan(settings, prepared(valid=0)).rows()
+    notes = [value for name, value in rows if name == "note"]
+    assert notes[0].startswith("The learning rate is still warming up when the run ends: 5 iterations")
+    assert notes[1] == "The valid split is empty: no validation."
+    assert make_plan(config({"train_iters": 5}), prepared()).notes == []
+
+
+@pytest.mark.parametrize(
+    ("validation", "said"),
+    [
+        ({"eval_interval": 10}, "every 10 iterations and at the end, the whole valid split"),
+        ({"eval_iters": 4}, "at the end, 32 of 100 packs: the next ones each time"),
+        ({"eval_iters": 0}, "none (validation.eval_iters=0)"),
+    ],
+)
+def test_how_much_an_evaluation_reads(validation, said):
+    assert dict(make_plan(config(validation=validation), prepared(valid=100)).rows())["validation"] == said
+
+
+def test_the_plan_says_where_a_run_starts_or_goes_on(tmp_path):
+    settings = config(run=RunConfig(output_dir=str(tmp_path)))
+    assert dict(make_plan(settings, prepared()).rows())["starts from"] == "random weights, seed 1"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/latest_checkpointed_iteration.txt").write_text("20")
+    assert make_plan(settings, prepared()).start.description == f"iteration 20, saved in {tmp_path}/checkpoints"

@@ -6,10 +6,20 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.config import PeftConfig, RecipeConfig, SftConfig
+from nemotron.training.checkpoint import find_checkpoint, hf_model_of, run_of
+from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.loss import Schedule, Stage
 from nemotron.training.prepared import PreparedData
-from nemotron.training.resume import check_same_run, check_same_stages, finished_iterations, read_records
+from nemotron.training.resume import (
+    changed_settings,
+    check_continuation,
+    check_same_run,
+    check_same_stages,
+    claim_run,
+    finished_iterations,
+    read_records,
+    resume_folder,
+)
 
 
 def data(run_hash="a1"):
@@ -20,9 +30,12 @@ def config(model="tiny", peft=None):
     return SftConfig(recipe=RecipeConfig(hf_model=model), peft=peft)
 
 
-def write_checkpoint(output, iteration):
-    (output / "checkpoints").mkdir(parents=True)
+def write_checkpoint(output, iteration, run_config="model: {}"):
+    folder = output / "checkpoints" / f"iter_{iteration:07d}"
+    folder.mkdir(parents=True)
+    (folder / "run_config.yaml").write_text(run_config)
     (output / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(str(iteration))
+    return folder
 
 
 def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
@@ -32,7 +45,7 @@ def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
 
 
 def test_the_same_run_may_continue(tmp_path):
-    check_same_run(tmp_path, config(), data())
+    claim_run(tmp_path, config(), data())
     write_checkpoint(tmp_path, 40)
     check_same_run(tmp_path, config(), data())
 
@@ -46,7 +59,7 @@ def test_the_same_run_may_continue(tmp_path):
     ],
 )
 def test_another_model_data_or_adapter_is_refused_by_name(tmp_path, changed_config, changed_data, named):
-    check_same_run(tmp_path, config(), data())
+    claim_run(tmp_path, config(), data())
     write_checkpoint(tmp_path, 40)
     with pytest.raises(UserError) as error:
         check_same_run(tmp_path, changed_config, changed_data)
@@ -54,8 +67,9 @@ def test_another_model_data_or_adapter_is_refused_by_name(tmp_path, changed_conf
 
 
 def test_a_folder_without_a_checkpoint_is_claimed_anew(tmp_path):
-    check_same_run(tmp_path, config(), data("a1"))
+    claim_run(tmp_path, config(), data("a1"))
     check_same_run(tmp_path, config(), data("b2"))
+    claim_run(tmp_path, config(), data("b2"))
     assert json.loads((tmp_path / "run.json").read_text())["data"] == "b2"
 
 
@@ -72,14 +86,14 @@ def test_a_copied_model_folder_is_the_same_model(tmp_path):
     for place in ("here", "job"):
         (tmp_path / place / "tiny").mkdir(parents=True)
         (tmp_path / place / "tiny" / "config.json").write_text('{"hidden_size": 8}')
-    check_same_run(tmp_path / "run", config(model=str(tmp_path / "here/tiny")), data())
+    claim_run(tmp_path / "run", config(model=str(tmp_path / "here/tiny")), data())
     write_checkpoint(tmp_path / "run", 40)
     check_same_run(tmp_path / "run", config(model=str(tmp_path / "job/tiny")), data())
 
 
 def test_another_start_is_refused(tmp_path):
     started = SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": "/a"})
-    check_same_run(tmp_path, started, data())
+    claim_run(tmp_path, started, data())
     write_checkpoint(tmp_path, 40)
     with pytest.raises(UserError, match="start /a, but this one has start None"):
         check_same_run(tmp_path, config(), data())
@@ -95,3 +109,72 @@ def test_a_stage_that_would_have_been_another_is_refused():
         check_same_stages(TRAINED, moved, finished=2)
     # What a killed run wrote after its checkpoint is going to be repeated.
     check_same_stages(TRAINED, moved, finished=1)
+
+
+def loading(output, other, run_hash="a1"):
+    """A run in `output` that continues the checkpoints of the run in `other`."""
+    settings = SftConfig(
+        run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint={"load": f"{other}/checkpoints"}
+    )
+    return settings, data(run_hash)
+
+
+def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_path):
+    claim_run(tmp_path / "one", config(), data())
+    write_checkpoint(tmp_path / "one", 20)
+    settings, prepared = loading(tmp_path / "two", tmp_path / "one")
+    assert resume_folder(settings, tmp_path / "two") == tmp_path / "one/checkpoints"
+    assert check_continuation(settings, prepared, Schedule((Stage("token", 0),)), train_iters=40) == []
+    write_checkpoint(tmp_path / "two", 30)
+    assert resume_folder(settings, tmp_path / "two") == tmp_path / "two/checkpoints"
+
+
+def test_what_is_continued_elsewhere_must_be_the_same_run_and_have_something_left_to_do(tmp_path):
+    claim_run(tmp_path / "one", config(), data())
+    write_checkpoint(tmp_path / "one", 20)
+    schedule = Schedule((Stage("token", 0),))
+    with pytest.raises(UserError, match="one/checkpoints holds a run with data a1, but this one has data b2"):
+        check_continuation(*loading(tmp_path / "two", tmp_path / "one", "b2"), schedule, train_iters=40)
+    with pytest.raises(UserError, match="has 20 iterations already, and this one is to have 20"):
+        check_continuation(*loading(tmp_path / "two", tmp_path / "one"), schedule, train_iters=20)
+    (tmp_path / "one/metrics.jsonl").write_text('{"iteration": 1, "loss_stage": "sample"}\n')
+    with pytest.raises(UserError, match="Iteration 1 was trained on the sample average"):
+        check_continuation(*loading(tmp_path / "two", tmp_path / "one"), schedule, train_iters=40)
+
+
+def test_a_folder_without_a_checkpoint_cannot_be_continued(tmp_path):
+    with pytest.raises(UserError, match="holds no finished Megatron checkpoint to continue from"):
+        resume_folder(loading(tmp_path / "two", tmp_path / "one")[0], tmp_path / "two")
+
+
+def test_checkpoints_elsewhere_know_their_run(tmp_path):
+    settings = SftConfig(recipe=RecipeConfig("tiny"), checkpoint={"save": str(tmp_path / "elsewhere/checkpoints")})
+    claim_run(tmp_path / "one", settings, data())
+    iteration = write_checkpoint(tmp_path / "elsewhere", 20)
+    assert find_checkpoint(tmp_path / "one") == iteration
+    assert run_of(iteration) == tmp_path / "one"
+    assert hf_model_of(iteration) == "tiny"
+    with pytest.raises(UserError, match="data a1, but this one has data b2"):
+        check_same_run(tmp_path / "two", settings, data("b2"))
+
+
+SAVED = "{optimizer: {lr: 0.003, clip_grad: 1.0}, train: {global_batch_size: 4}, model: {mtp_num_layers: 2}}"
+
+
+def test_settings_that_change_in_the_middle_of_a_run_are_told(tmp_path):
+    iteration = write_checkpoint(tmp_path, 20, SAVED)
+    same = SftConfig(optimizer={"lr": 3e-3}, train={"global_batch_size": 4})
+    assert changed_settings(same, iteration) == []
+    larger = SftConfig(optimizer={"lr": 3e-3, "clip_grad": 0.5}, train={"global_batch_size": 8})
+    assert changed_settings(larger, iteration) == [
+        "train.global_batch_size is 8 from here on; it was 4.",
+        "optimizer.clip_grad is 0.5 from here on; it was 1.0.",
+    ]
+
+
+@pytest.mark.parametrize("changed", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])
+def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path, changed):
+    iteration = write_checkpoint(tmp_path, 20, SAVED)
+    with pytest.raises(UserError, match="cannot change in the middle of a run") as error:
+        changed_settings(SftConfig(**changed), iteration)
+    assert f"checkpoint.pretrained_checkpoint={tmp_path}/checkpoints" in error.value.hint

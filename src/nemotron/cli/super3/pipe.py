@@ -54,7 +54,7 @@ def pipe(
     training = configs.load_sft(config, for_sft)
     _check_same_artifacts(prepared, training)
     if not dry:
-        from nemotron.training.checks import check_start
+        from nemotron.training.starting_point import check_start
 
         check_start(training.config)
     if dry:

@@ -12,6 +12,8 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.training.config import SftConfig
+    from nemotron.training.plan import Plan
+    from nemotron.training.prepared import PreparedData
     from nemotron.training.run import TrainResult
 
 
@@ -34,7 +36,7 @@ def sft(
     profile = options.check_profile(run, batch)
     loaded = configs.load_sft(config, overrides or [])
     if not dry:
-        from nemotron.training.checks import check_start
+        from nemotron.training.starting_point import check_start
 
         check_start(loaded.config)
     if dry:
@@ -44,7 +46,7 @@ def sft(
 
         stage = sft_stage(loaded)
         if dry:
-            show_plan_if_counted(loaded, remote.ranks(stage, profile))
+            show_plan_if_counted(loaded, remote.ranks(stage, profile), here=False)
         remote.launch([stage], profile, attached=run is not None, dry=dry)
     elif dry:
         show_training_plan(loaded)
@@ -53,20 +55,61 @@ def sft(
         train_here(loaded, ["--config", config, *(overrides or [])])
 
 
-def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None) -> None:
-    """Steps, epochs, tokens, the stages of the loss and the layout on `ranks` processes, from the prepared data."""
+def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *, here: bool = True) -> None:
+    """Steps, epochs, tokens, the stages of the loss and the layout on `ranks` processes, from the prepared data.
+
+    `here`: whether this machine is the one that trains.
+    """
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
+    from nemotron.training.resume import check_continuation
 
-    settings = loaded.config.run
-    data = find_prepared_data(settings.data, Path(settings.artifacts), config_name=loaded.name)
-    dry_run.show_plan(make_plan(loaded.config, data, ranks).rows(), "Training plan")
+    config = loaded.config
+    data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
+    if here and config.run.nproc_per_node != "auto":
+        ranks = config.run.nproc_per_node
+    plan = make_plan(config, data, ranks, here=here)
+    notes = check_continuation(config, data, plan.schedule, plan.train_iters) if here else []
+    if ranks is None:
+        notes += _too_few_processes(config)
+    dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
+    _show_changes(loaded, plan, data, ranks, here=here)
 
 
-def show_plan_if_counted(loaded: "Loaded[SftConfig]", ranks: int | None = None) -> None:
+def _too_few_processes(config: "SftConfig") -> list[str]:
+    """That the layout cannot be had on this machine, where it is only planned on."""
+    from nemotron.launch import local_processes
+    from nemotron.training.explain import fewest_ranks
+
+    processes, fewest = local_processes("auto"), fewest_ranks(config)
+    if processes % fewest == 0:
+        return []
+    return [f"This machine starts {processes} processes; the layout needs a multiple of {fewest} (run.nproc_per_node)."]
+
+
+def _show_changes(
+    loaded: "Loaded[SftConfig]", plan: "Plan", data: "PreparedData", ranks: int | None, *, here: bool
+) -> None:
+    """What will differ from Megatron-Bridge's recipe. It has to be imported to tell, which takes a while."""
+    from nemotron.training.compare import recipe_changes
+
+    console.heading("Differs from Megatron-Bridge's recipe")
+    console.note("Importing Megatron-Bridge to compare; Ctrl-C leaves this part out.")
+    try:
+        changes = recipe_changes(loaded, plan, data, ranks, here=here)
+    except KeyboardInterrupt:
+        changes = None
+    except UserError as error:
+        console.out(f"  Not told: {error.message}")
+        return
+    if changes is not None:
+        console.table([(c.key, str(c.ours), str(c.recipe)) for c in changes], header=("key", "here", "recipe"))
+
+
+def show_plan_if_counted(loaded: "Loaded[SftConfig]", ranks: int | None = None, *, here: bool = True) -> None:
     """The training plan; in its place what stands in its way, such as data that is not there yet."""
     try:
-        show_training_plan(loaded, ranks)
+        show_training_plan(loaded, ranks, here=here)
     except UserError as error:
         console.heading("Training plan")
         console.out(f"  None from here: {error.message}")
@@ -106,41 +149,51 @@ class _Reporter:
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
             self._total = record["train_iters"]
+            for note in record["notes"]:
+                self._progress.line(f"note: {note}")
             if 0 < record["finished"] < self._total:
                 self._progress.line(f"Continuing after iteration {record['finished']:,}.")
             return
         if kind in ("valid", "test"):
             split = {"valid": "Validation", "test": "Test split"}[kind]
-            losses = f"token loss {record['token_loss']:.4f}, sample loss {record['sample_loss']:.4f}"
+            losses = f"token loss {_loss(record['token_loss'])}, sample loss {_loss(record['sample_loss'])}"
             self._progress.line(f"{split} after iteration {record['iteration']:,}: {losses}")
             return
         if record["loss_stage"] != self._stage:
             self._stage = record["loss_stage"]
             self._progress.line(f"Iteration {record['iteration']:,}: the loss averages over {self._stage}s.")
-        note = f"loss {record['lm_loss']:.4f}, lr {record['lr']:.2e}, {record['seconds']:.2f} s"
+        note = f"loss {_loss(record['lm_loss'])}, lr {record['lr']:.2e}, {record['seconds']:.2f} s"
         self._progress.update("Training", record["iteration"], self._total, "iterations", note)
+
+
+def _loss(value: float | None) -> str:
+    """A loss as it is shown; records have none for packs without a supervised token."""
+    return "none (no supervised token)" if value is None else f"{value:.4f}"
+
+
+def _first_and_last(records: list[dict[str, Any]], name: str) -> str:
+    known = [record[name] for record in records if record[name] is not None]
+    return f"{_loss(known[0])} -> {_loss(known[-1])}" if known else _loss(None)
 
 
 def show_result(result: "TrainResult") -> None:
     """What a training run made, where it is, and what to try next; or that it was stopped."""
     iterations = result.plan.train_iters
-    if result.finished < iterations:
+    if result.stopped or result.finished < iterations:
+        saved = f"with a checkpoint in {result.checkpoint}" if result.finished else "before anything was saved"
         console.out(
-            f"Stopped after iteration {result.finished:,} of {iterations:,}, with a checkpoint in {result.checkpoint}. "
-            "The same command continues it."
+            f"Stopped after iteration {result.finished:,} of {iterations:,}, {saved}. The same command continues it."
         )
         return
     console.heading("Fine-tuned" if result.resumed_from < iterations else "Already fine-tuned")
     rows = [("iterations", f"{iterations:,}"), ("loss averages over", result.plan.schedule.describe())]
     for name, label in (("token_loss", "token loss"), ("sample_loss", "sample loss")):
         if result.records:
-            rows.append((label, f"{result.records[0][name]:.4f} -> {result.records[-1][name]:.4f}"))
+            rows.append((label, _first_and_last(result.records, name)))
         if result.validation:
-            rows.append(
-                (f"validation {label}", f"{result.validation[0][name]:.4f} -> {result.validation[-1][name]:.4f}")
-            )
+            rows.append((f"validation {label}", _first_and_last(result.validation, name)))
         if result.test:
-            rows.append((f"test {label}", f"{result.test[-1][name]:.4f}"))
+            rows.append((f"test {label}", _loss(result.test[-1][name])))
     rows += [
         ("checkpoint", str(result.checkpoint)),
         ("metrics", str(result.metrics)),
@@ -154,7 +207,8 @@ def show_result(result: "TrainResult") -> None:
 
 def _further(result: "TrainResult") -> str:
     """The overrides that double a run; stages keep the iterations at which they started."""
-    overrides = [f"train.train_iters={2 * result.plan.train_iters}"]
+    key, length = result.plan.length
+    overrides = [f"{key}={2 * length}"]
     stages = result.plan.schedule.stages
     if len(stages) > 1:
         listed = ", ".join(f"{{average: {stage.average}, start: {stage.start}}}" for stage in stages)

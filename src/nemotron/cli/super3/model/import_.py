@@ -13,6 +13,9 @@ def import_(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; a new folder.")
     ],
+    no_mtp: Annotated[
+        bool, typer.Option("--no-mtp", help="Leave the multi-token-prediction layers out, for a folder without them.")
+    ] = False,
 ) -> None:
     """Make the checkpoint that fine-tuning starts from, out of a Hugging Face model.
 
@@ -24,8 +27,9 @@ def import_(
     from nemotron.training.import_hf import import_hf
 
     console.note(f"Importing {folder}.")
-    checkpoint = import_hf(folder, output).absolute()
+    checkpoint = import_hf(folder, output, mtp=not no_mtp).absolute()
     console.heading("Imported")
     console.table([("checkpoint", str(checkpoint))])
     console.heading("Next")
-    console.table([("fine-tune it", f"nemotron super3 sft checkpoint.pretrained_checkpoint={checkpoint}")])
+    without = " model.mtp_num_layers=null" if no_mtp else ""
+    console.table([("fine-tune it", f"nemotron super3 sft checkpoint.pretrained_checkpoint={checkpoint}{without}")])

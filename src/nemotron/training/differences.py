@@ -1,0 +1,90 @@
+"""How the config that runs differs from Megatron-Bridge's own recipe, setting by setting."""
+
+import copy
+import dataclasses
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nemotron.training.config import MEGATRON_SECTIONS
+
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A setting in which the two differ."""
+
+    key: str
+    recipe: Any
+    ours: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.ours} (the recipe says {self.recipe})"
+
+
+def what_runs(container: Any) -> dict[str, Any]:
+    """Every setting of a Megatron-Bridge ConfigContainer as training will have it: dotted key -> plain value.
+
+    Mixed precision is applied first, as `runtime_config_update` (megatron/bridge/training/config.py) does when training
+    starts: it sets fields of the model, the optimizer and the gradients.
+    """
+    container = copy.copy(container)
+    if hasattr(container.mixed_precision, "setup"):
+        for section in ("mixed_precision", "model", "optimizer", "ddp"):
+            setattr(container, section, copy.copy(getattr(container, section)))
+        container.mixed_precision.finalize()
+        container.mixed_precision.setup(container.model, container.optimizer, container.ddp)
+    settings: dict[str, Any] = {}
+    for section in (*MEGATRON_SECTIONS, "peft", "env_vars"):
+        _flatten(getattr(container, section, None), section, settings)
+    return settings
+
+
+def differences(recipe: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Change]:
+    """The settings that differ, in our order; then what only the recipe has. A part that one lacks is told as one."""
+    keys = [*ours, *(key for key in recipe if key not in ours)]
+    changes = [
+        Change(key, recipe.get(key, _part(key, recipe)), ours.get(key, _part(key, ours)))
+        for key in keys
+        if not any(parent in ours or parent in recipe for parent in _parents(key))
+    ]
+    return [change for change in changes if change.recipe != change.ours]
+
+
+def _parents(key: str) -> list[str]:
+    """`a.b.c`: `a.b` and `a`."""
+    parts = key.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
+
+
+def _part(key: str, settings: Mapping[str, Any]) -> str:
+    """What to say of a key that is not among these settings: that parts of it are, or nothing."""
+    return "set" if any(name.startswith(f"{key}.") for name in settings) else ABSENT
+
+
+def _flatten(value: Any, key: str, settings: dict[str, Any]) -> None:
+    if dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            if not field.name.startswith("_"):
+                _flatten(getattr(value, field.name, None), f"{key}.{field.name}", settings)
+    elif isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            _flatten(inner, f"{key}.{name}", settings)
+    else:
+        settings[key] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    """As one would write it: functions and classes by name, so that two configs can be compared."""
+    if isinstance(value, enum.Enum):
+        return value.name
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__name__)
+    text = str(value)
+    return type(value).__name__ if " at 0x" in text else text

@@ -1,0 +1,79 @@
+"""Settings of Megatron-Bridge that this training cannot honour: refused with the reason, rather than overridden."""
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from nemotron.errors import UserError, did_you_mean
+from nemotron.training.config import PeftConfig, SftConfig
+
+_DIVIDED_ONCE = "both stages of the loss and MTP need gradients divided once, by the supervised tokens of a whole batch"
+_REQUIRED: dict[str, tuple[Any, str]] = {
+    "train.micro_batch_size": (1, "a micro-batch is one pack, which holds many conversations"),
+    "model.calculate_per_token_loss": (True, _DIVIDED_ONCE),
+    "ddp.average_in_collective": (False, _DIVIDED_ONCE),
+    "dataset.dataloader_type": ("batch", "the step has to see the loss masks of its whole batch first"),
+    "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
+}
+"""Key -> the one value it may have, and why."""
+
+PROJECTIONS = (
+    *("linear_qkv", "linear_proj", "in_proj", "out_proj"),
+    *("linear_fc1", "linear_fc2", "fc1_latent_proj", "fc2_latent_proj"),
+    *("eh_proj", "output_layer"),
+)
+"""The linear layers of the model by Megatron's names: attention, Mamba, experts and their latent projections, MTP."""
+
+_OF_EXPERTS = ("linear_fc1", "linear_fc2")
+
+
+def check_settings(config: SftConfig, pack_size: int) -> None:
+    """Refuse what would have to be overridden, and adapters that could not be made.
+
+    Args:
+        pack_size: of the data.
+
+    Raises:
+        UserError: naming the key and the reason.
+    """
+    required = {
+        **_REQUIRED,
+        "model.seq_length": (pack_size, "it is the pack size of the data"),
+        "dataset.seq_length": (pack_size, "it is the pack size of the data"),
+    }
+    for key, (value, why) in required.items():
+        section, name = key.split(".")
+        given = getattr(config, section).get(name)
+        if given is not None and given != value:
+            raise UserError(f"{key} is {given!r}, but it has to be {value!r} here: {why}.", f"Leave {key} out.")
+    if config.peft is not None:
+        _check_adapters(config.peft)
+        if config.model.get("moe_router_bias_update_rate"):
+            raise UserError(
+                f"model.moe_router_bias_update_rate is {config.model['moe_router_bias_update_rate']}, but adapters "
+                "leave the router as it is: its biases are not saved with them.",
+                "Leave it out.",
+            )
+
+
+def _check_adapters(peft: PeftConfig) -> None:
+    if not peft.target_modules:
+        raise UserError("peft.target_modules is empty: nothing would be trained.", f"Name some of {_listed()}.")
+    for target in peft.target_modules:
+        # A pattern such as *.layers.0.*.linear_qkv names a layer by its last part.
+        last = target.rsplit(".", 1)[-1]
+        matched = [name for name in PROJECTIONS if fnmatchcase(name, last)]
+        if not matched:
+            raise UserError(
+                f"peft.target_modules names {target!r}, which is no linear layer of this model.",
+                did_you_mean(last, PROJECTIONS) or f"Name some of {_listed()}.",
+            )
+        if peft.scheme == "dora" and set(matched) & set(_OF_EXPERTS) and "shared_experts" not in target:
+            raise UserError(
+                f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA does not work on routed experts.",
+                "Leave it out, or adapt the shared experts alone: peft.target_modules=[linear_qkv,linear_proj,in_proj,"
+                "out_proj,*.shared_experts.linear_fc1,*.shared_experts.linear_fc2]; or use peft.scheme=lora.",
+            )
+
+
+def _listed() -> str:
+    return ", ".join(PROJECTIONS)
