@@ -1,14 +1,16 @@
 """Megatron checkpoint -> Hugging Face folder -> Megatron, with nothing lost."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from nemotron.errors import UserError
 from nemotron.training import cpu, import_hf
-from nemotron.training.checkpoint import latest_iteration
+from nemotron.training.checkpoint import latest_iteration, run_config
 from nemotron.training.export import convert
 from nemotron.training.start import make_starting_checkpoint, single_process_group
 
@@ -54,6 +56,17 @@ def test_tokenizer_and_chat_template_come_along(exported):
     assert (
         tokenizer("naïve 你好\n").input_ids == AutoTokenizer.from_pretrained(TINY_TOKENIZER)("naïve 你好\n").input_ids
     )
+
+
+def test_a_folder_without_mtp_is_imported_without_it_when_asked(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "hf")
+    weights = load_file(folder / "model.safetensors")
+    main = {name: weight for name, weight in weights.items() if not name.startswith("mtp.")}
+    save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*"):
+        import_hf.import_hf(folder, tmp_path / "refused")
+    import_hf.convert(folder, tmp_path / "imported", mtp=False)
+    assert run_config(latest_iteration(tmp_path / "imported"))["model"]["mtp_num_layers"] is None
 
 
 def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):

@@ -69,6 +69,23 @@ def test_evaluations_measure_what_training_measures(evaluated):
         assert measured == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_run_that_died_in_its_last_evaluation_is_finished_by_the_same_command(evaluated, workdir):
+    """Nothing is trained, nothing saved again; what was measured is not measured twice."""
+    folder, _, packs = evaluated
+    left = shutil.copytree(folder, workdir / "unfinished")
+    (left / "test.jsonl").unlink()
+    saved = {path: path.stat().st_mtime_ns for path in left.rglob("checkpoints/iter_*/*")}
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=unfinished", "optimizer.lr=0",
+                    "train.train_iters=1", f"train.global_batch_size={packs}", "test.enabled=true",
+                    "loss.stages=[{average: sample}]", cwd=workdir)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Already fine-tuned" in done.stdout
+    for name in ("metrics", "validation"):
+        assert (left / f"{name}.jsonl").read_text() == (folder / f"{name}.jsonl").read_text()
+    assert records(left / "test.jsonl") == records(folder / "test.jsonl")
+    assert {path: path.stat().st_mtime_ns for path in left.rglob("checkpoints/iter_*/*")} == saved
+
+
 def test_the_end_of_a_run_says_where_the_curves_are(evaluated):
     folder, said, _ = evaluated
     assert str(folder / "report.html") in said
@@ -83,6 +100,17 @@ def test_tensorboard_and_wandb_have_every_loss(evaluated):
     for log in (events.read_bytes(), offline.read_bytes()):
         for name in (b"lm loss", b"token loss", b"sample loss", b"mtp depth 2 loss"):
             assert name in log
+
+
+def test_megatrons_sums_are_not_added_to_ours(evaluated):
+    """Megatron-Core reports its own average over micro-batches as `mtp_1 loss`, in the same line of the log."""
+    folder, *_ = evaluated
+    [line] = re.findall(r"iteration +1/.*mtp.*", (folder / "train.log").read_text())
+    logged = dict(re.findall(r"(mtp[^|]*?): ([\d.E+-]+) \|", line))
+    [trained] = records(folder / "metrics.jsonl")
+    for depth in (1, 2):
+        assert float(logged[f"mtp depth {depth} loss"]) == pytest.approx(trained[f"mtp_{depth}_loss"], rel=1e-5)
+        assert float(logged[f"mtp_{depth} loss"]) == pytest.approx(trained[f"mtp_{depth}_loss"], rel=0.1)
 
 
 def test_numbers_that_are_not_finite_stop_the_run_with_step_and_rank(workdir):
@@ -131,6 +159,21 @@ def test_sigterm_saves_and_ends_with_success(adapters):
 def test_the_next_run_continues_behind_the_last_finished_iteration(adapters, workdir):
     assert f"Continuing after iteration {adapters['finished']}." in adapters["then"].stderr
     assert [row["iteration"] for row in records(workdir / "lora/metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_adapters_that_were_interrupted_are_those_of_an_uninterrupted_run(adapters, workdir):
+    """To the last bit: also the router's biases, which are not saved with adapters, have stayed as they were."""
+    whole = ["super3", "sft", "-c", "tiny_lora", "run.data=splits", "run.output_dir=whole", "train.train_iters=6",
+             "train.global_batch_size=1", "checkpoint.save_interval=100"]  # fmt: skip
+    done = nemotron(*whole, cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    once, twice = (
+        [{**row, "seconds": None} for row in records(workdir / name / "metrics.jsonl")] for name in ("whole", "lora")
+    )
+    assert once == twice
+    once, twice = (tensors(workdir / name / "checkpoints/iter_0000006") for name in ("whole", "lora"))
+    assert once.keys() == twice.keys()
+    assert all(torch.equal(once[name], twice[name]) for name in once)
 
 
 def tensors(iteration_dir: Path) -> dict[str, torch.Tensor]:

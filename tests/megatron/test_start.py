@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from nemotron.training import cpu
 from nemotron.training.checkpoint import latest_iteration
-from nemotron.training.start import make_starting_checkpoint, single_process_group
+from nemotron.training.start import hf_provider, leave_out_mtp, make_starting_checkpoint, single_process_group
 
 pytestmark = pytest.mark.megatron
 
@@ -52,6 +52,16 @@ def test_the_seed_decides_the_weights(checkpoint, folder, tmp_path):
             weights, same, different = (dict(load(path).named_parameters()) for path in (checkpoint, again, other))
     assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert not torch.equal(weights["embedding.word_embeddings.weight"], different["embedding.word_embeddings.weight"])
+
+
+def test_without_mtp_there_are_no_mtp_layers():
+    with cpu.backend(), single_process_group():
+        provider = hf_provider(TINY_MODEL)
+        cpu.use_cpu(provider)
+        leave_out_mtp(provider)
+        provider.finalize()
+        [model] = provider.provide_distributed_model(wrap_with_ddp=False)
+    assert not [name for name, _ in model.named_parameters() if "mtp" in name]
 
 
 def test_the_first_loss_is_that_of_guessing(checkpoint):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,6 +59,21 @@ def test_pipe_trains_both_stages_and_its_loss_falls(workdir):
     evaluations = records(workdir / "output/tiny/sft/validation.jsonl")
     assert [row["iteration"] for row in evaluations] == [3, 6]
     assert evaluations[1]["sample_loss"] < evaluations[0]["sample_loss"]
+
+
+def test_what_differs_from_the_recipe_is_the_same_in_the_log_and_in_the_dry_run(workdir):
+    """Set by the YAML, by the data, by the backend: all of it is what runs."""
+    done = nemotron("super3", "sft", "-c", "tiny", *SHORT, "--dry-run", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    listed = done.stdout.split("Differs from Megatron-Bridge's recipe")[1]
+    told = {line.split()[0] for line in listed.splitlines() if re.match(r"  \w+(\.\w+)* {2,}", line)} - {"key"}
+    log = (workdir / "output/tiny/sft/train.log").read_text()
+    logged = dict(re.findall(r"^([\w.]+): (.*) \(the recipe says .*\)$", log, re.MULTILINE))
+    assert told == logged.keys()
+    assert logged["optimizer.lr"] == "0.003"
+    assert logged["model.seq_length"] == "1024"
+    assert logged["optimizer.use_precision_aware_optimizer"] == "False"
+    assert logged["mixed_precision"] == "None"
 
 
 def test_a_finished_run_is_not_repeated(workdir):

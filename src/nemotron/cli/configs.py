@@ -13,14 +13,16 @@ PREP_GROUP = "data_prep"
 
 
 def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
-    """The training config `config/<name>.yaml`, or a path; a setting that Megatron-Bridge does not have is refused."""
+    """The training config `config/<name>.yaml`, or a path; what Megatron-Bridge would not take is refused."""
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
     from nemotron.training.known_keys import check_known_keys
+    from nemotron.training.value_types import check_value_types
 
     _use_env_file()
     loaded = load_config(name, overrides, schema=SftConfig)
     check_known_keys(loaded.config, loaded.origins)
+    check_value_types(loaded.config, loaded.origins)
     return loaded
 
 

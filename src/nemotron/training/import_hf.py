@@ -45,7 +45,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
     from nemotron.training import cpu
-    from nemotron.training.start import single_process_group
+    from nemotron.training.start import leave_out_mtp, single_process_group
 
     unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -60,7 +60,7 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
             cpu.use_float32(provider)
         provider.use_cpu_initialization = True
         if not mtp:
-            provider.mtp_num_layers = None
+            leave_out_mtp(provider)
         provider.finalize()
         with single_process_group():
             with all_found(hf_dir):

@@ -24,6 +24,7 @@ from nemotron.training.plan import Plan
 from nemotron.training.prepared import PreparedData
 from nemotron.training.resume import checkpoint_folder, finished_iterations, resume_folder
 from nemotron.training.sections import assign, check_key, field_types
+from nemotron.training.start import leave_out_mtp
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -84,7 +85,7 @@ def build_recipe(
     if finished_iterations(resumed):
         check_same_model(model, latest_iteration(resumed))
     if not model.mtp_num_layers:
-        model.mtp_num_layers = None  # Megatron-Core takes 0 for layers that are there
+        leave_out_mtp(model)
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
         assign(container.peft, "peft", settings, origins)

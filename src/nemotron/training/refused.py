@@ -70,8 +70,8 @@ def _check_adapters(peft: PeftConfig) -> None:
         if peft.scheme == "dora" and set(matched) & set(_OF_EXPERTS) and "shared_experts" not in target:
             raise UserError(
                 f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA does not work on routed experts.",
-                "Leave it out, or adapt the shared experts alone: peft.target_modules=[linear_qkv,linear_proj,in_proj,"
-                "out_proj,*.shared_experts.linear_fc1,*.shared_experts.linear_fc2]; or use peft.scheme=lora.",
+                "Leave it out: peft.target_modules=[linear_qkv,linear_proj,in_proj,out_proj]; the shared experts' are "
+                "'*.shared_experts.linear_fc1' and fc2. Or use peft.scheme=lora.",
             )
 
 

@@ -26,7 +26,7 @@ from nemotron.training.resume import (
     read_records,
     resume_folder,
 )
-from nemotron.training.starting_point import StartingPoint
+from nemotron.training.starting_point import StartingPoint, check_start
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,7 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         UserError: whatever in the config, the data or the output folder does not fit.
     """
     config = loaded.config
+    check_start(config)
     output = Path(config.run.output_dir).absolute()
     artifacts = Path(config.run.artifacts)
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)

@@ -60,7 +60,7 @@ def field_types(owner: type) -> dict[str, Any]:
 
 def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> Any:
     """`value` as the annotation wants it; UserError when no reading of the annotation fits."""
-    options = _alternatives(hint)
+    options = alternatives(hint)
     for option in options:
         fits, converted = _fit(value, option)
         if fits:
@@ -102,9 +102,10 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
     return True, value
 
 
-def _alternatives(hint: Any) -> list[Any]:
+def alternatives(hint: Any) -> list[Any]:
+    """The members of a union, unions inside it resolved; of any other annotation, itself."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [inner for option in typing.get_args(hint) for inner in _alternatives(option)]
+        return [inner for option in typing.get_args(hint) for inner in alternatives(option)]
     return [hint]
 
 

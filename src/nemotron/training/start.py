@@ -54,6 +54,18 @@ def hf_provider(hf_config_dir: str | Path) -> Any:
     return AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir)).to_megatron_provider(load_weights=False)
 
 
+def leave_out_mtp(provider: Any) -> None:
+    """Have `provider`, a model provider, make a model without multi-token prediction.
+
+    `mtp_num_layers` alone does not: while there is a pattern for the layers, there are layers
+    (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
+    """
+    provider.mtp_num_layers = None
+    provider.mtp_hybrid_override_pattern = None
+    provider.mtp_use_repeated_layer = False
+    provider.keep_mtp_spec_in_bf16 = False
+
+
 @contextmanager
 def single_process_group(seed: int = 0) -> Iterator[None]:
     """A process group of this process alone, whatever launched it, with Megatron's parallel state at size one.

@@ -17,7 +17,8 @@ class StartingPoint:
     """Where the weights of a new run come from."""
 
     checkpoint: Path | None
-    """A Megatron checkpoint or a Hugging Face folder. None: random weights from a seed, or `checkpoint.load` alone."""
+    """A Megatron checkpoint or a Hugging Face folder. None: random weights from a seed, `checkpoint.load` alone, or
+    nothing yet."""
     description: str
     """For the plan."""
 
@@ -30,9 +31,8 @@ def starting_point(config: SftConfig, *, here: bool = True) -> StartingPoint:
             being here.
 
     Raises:
-        UserError: nothing is named, it does not exist, it holds adapters, or weights are missing in it.
+        UserError: what is named does not exist, holds adapters, or lacks weights.
     """
-    check_start(config)
     given = config.checkpoint.get("pretrained_checkpoint")
     if given is not None:
         return _of_path(Path(given), config, f"checkpoint.pretrained_checkpoint is {given}", "", here)
@@ -44,7 +44,8 @@ def starting_point(config: SftConfig, *, here: bool = True) -> StartingPoint:
         return _of_path(path, config, f"run.model is {artifact.reference}, at {path}", f"{artifact.reference}: ", here)
     if config.recipe.random_start is not None:
         return StartingPoint(None, f"random weights, seed {config.recipe.random_start}")
-    return StartingPoint(None, f"the run saved in {config.checkpoint['load']}")
+    other = config.checkpoint.get("load")
+    return StartingPoint(None, "nothing: no model is named" if other is None else f"the run saved in {other}")
 
 
 def check_start(config: SftConfig) -> None:

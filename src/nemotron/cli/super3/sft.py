@@ -63,6 +63,7 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
     from nemotron.training.resume import check_continuation
+    from nemotron.training.starting_point import check_start
 
     config = loaded.config
     data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
@@ -73,6 +74,7 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
     if ranks is None:
         notes += _too_few_processes(config)
     dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
+    check_start(config)
     _show_changes(loaded, plan, data, ranks, here=here)
 
 

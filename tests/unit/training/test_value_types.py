@@ -1,0 +1,51 @@
+"""Values of the wrong kind for Megatron-Bridge's settings, refused without importing it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from nemotron.config import load_config
+from nemotron.errors import UserError
+from nemotron.training import value_types
+from nemotron.training.config import SftConfig
+
+
+@pytest.mark.parametrize("name", ["default", "lora", "tiny", "tiny_lora"])
+def test_the_shipped_configs_pass(name):
+    value_types.check_value_types(load_config(name, [], schema=SftConfig).config, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": {"lr": "abc"}}, "optimizer.lr is 'abc', which is not a number or null."),
+        ({"train": {"micro_batch_size": 1.5}}, "train.micro_batch_size is 1.5, which is not a whole number or null."),
+        ({"model": {"sequence_parallel": "yes"}}, "model.sequence_parallel is 'yes', which is not true or false."),
+        ({"mixed_precision": "bf16_mixd"}, "mixed_precision is 'bf16_mixd'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_names_its_place_and_what_is_wanted(settings, message):
+    [(section, value)] = settings.items()
+    key = section if isinstance(value, str) else f"{section}.{next(iter(value))}"
+    with pytest.raises(UserError) as error:
+        value_types.check_value_types(SftConfig(**settings), {key: "command line"})
+    assert error.value.message.startswith(f"command line: {message}")
+
+
+def test_a_misspelt_choice_has_a_suggestion():
+    with pytest.raises(UserError) as error:
+        value_types.check_value_types(SftConfig(mixed_precision="bf16_mixd"), {})
+    assert error.value.hint == 'Did you mean "bf16_mixed"?'
+
+
+def test_another_release_is_left_to_its_own_classes(monkeypatch):
+    monkeypatch.setattr(value_types, "_installed_release", lambda: "0.4.2")
+    value_types.check_value_types(SftConfig(optimizer={"lr": "abc"}), {})
+
+
+@pytest.mark.megatron
+def test_the_list_is_that_of_the_installed_release():
+    check = [sys.executable, "tools/list_megatron_types.py", "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
