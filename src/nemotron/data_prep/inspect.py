@@ -12,8 +12,9 @@ import numpy as np
 
 from nemotron.data_prep.blend import Dataset
 from nemotron.data_prep.chunks import Chunk, sequences
-from nemotron.data_prep.conversation import DropReason, RowError, parse_row
+from nemotron.data_prep.conversation import parse_row
 from nemotron.data_prep.mask import loss_mask
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.template import RenderOptions, Template

@@ -15,9 +15,10 @@ import numpy as np
 
 from nemotron.data_prep.chunks import Chunk, first_difference, sequences
 from nemotron.data_prep.config import SpecialTokensPolicy
-from nemotron.data_prep.conversation import Conversation, DropReason, RowError, content_hash, parse_row
+from nemotron.data_prep.conversation import Conversation, parse_row
+from nemotron.data_prep.identity import content_hash
 from nemotron.data_prep.mask import loss_mask
-from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.outcomes import DropReason, LeftOut, RowError
 from nemotron.data_prep.roll import trained_targets
 from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.selection import sampling_rank

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.conversation import DropReason, RowError, content_hash, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.identity import content_hash
+from nemotron.data_prep.outcomes import DropReason, RowError
 
 USER = {"role": "user", "content": "What is 6 times 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
