@@ -31,7 +31,10 @@ class DatasetStats:
     special_tokens: int
     """Conversations with a control token written out in their text, kept or not."""
     special_token_examples: list[dict[str, Any]]
-    """The first of them: file, line (from 1), token."""
+    """The first of them: file, line (from 1), found."""
+    empty_answers: int
+    """Conversations with an answer that trains nothing but its end."""
+    empty_answer_examples: list[dict[str, Any]]
     truncated: int
     """Kept conversations of which a part did not fit."""
     masked_sequences: int

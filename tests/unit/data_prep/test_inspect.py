@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.admission import Admission
+from nemotron.data_prep.inspect import Rules, inspect_file
 from nemotron.data_prep.row_formats import Fields
+from nemotron.data_prep.special_tokens import SpecialTokens
 from nemotron.data_prep.template import load_template
 from nemotron.errors import UserError
 
@@ -20,6 +22,7 @@ class Characters:
     """A tokenizer of one token per character, and one for <|im_end|>."""
 
     end_id = 0
+    special_tokens = SpecialTokens(["<|im_end|>"])
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         return [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
@@ -43,6 +46,8 @@ def test_a_row_is_shown_as_what_trains(tmp_path: Path):
         "line": 1,
         "outcome": "kept",
         "reason": None,
+        "detail": None,
+        "special_token": None,
         "sequences": [
             [
                 {
@@ -97,7 +102,7 @@ def test_without_a_tokenizer_nothing_is_counted(tmp_path: Path):
 def test_options_reach_the_template_and_fields_may_be_named(tmp_path: Path):
     path = write(tmp_path / "chat.jsonl", {"turns": [HI, HELLO], "functions": [{"name": "now"}]})
 
-    (row,) = inspect_file(path, NEMOTRON3, fields=Fields("turns", "functions"), low_effort=True)
+    (row,) = inspect_file(path, NEMOTRON3, rules=Rules(Admission(Fields("turns", "functions"))), low_effort=True)
 
     system, user, _ = row["sequences"][0]
     assert "<name>now</name>" in system["text"]

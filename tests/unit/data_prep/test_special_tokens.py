@@ -88,6 +88,6 @@ def test_the_policies(
     assert stats.kept == kept
     assert stats.dropped == ({"special_tokens": 1} if policy == "drop" else {})
     assert stats.special_tokens == 1
-    assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "token": "<|im_end|>"}]
+    assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "found": "<|im_end|>"}]
     assert ids(result).count(result.plan.tokenizer.end_id) == turn_ends
     assert (FORGED in decode(ids(result))) == (policy != "drop")
