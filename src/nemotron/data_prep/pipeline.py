@@ -24,7 +24,7 @@ from nemotron.data_prep.accounting import collect_metadata
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.corpus import Corpus, load_corpus
 from nemotron.data_prep.dropped import write_dropped
-from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_json
+from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
 from nemotron.data_prep.layout import Layout, lay_out, shard_works
 from nemotron.data_prep.metadata import Metadata, read_metadata
 from nemotron.data_prep.outcomes import LeftOut, describe
@@ -102,6 +102,7 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, layouts, shards)
             write_dropped(plan, receipts, corpus, selection)
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
+            write_checksums(plan.run_dir)
         artifact = publish(plan, metadata)
     return PrepResult(plan, metadata, plan.output_dir / "splits", artifact, unchanged)
 

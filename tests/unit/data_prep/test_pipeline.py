@@ -197,6 +197,23 @@ def test_a_missing_shard_is_made_again(make_config: MakeConfig, write_rows: Writ
     assert output_bytes(again) == before
 
 
+@pytest.mark.parametrize("pattern", ["tokens/*/*/*.tokens", "runs/*/splits/train/*.parquet"])
+def test_damaged_work_of_an_earlier_run_is_done_again(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, pattern: str
+) -> None:
+    """A flipped bit leaves the size as it is: what is kept is checked before it is used."""
+    write_rows("chat.jsonl", many_rows(chat, 20))
+    first = prepare(make_config("chat.jsonl"))
+    before = output_bytes(first)
+    (first.plan.run_dir / "metadata.json").unlink()  # as after a kill
+    [path] = first.plan.output_dir.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    again = prepare(make_config("chat.jsonl"))
+    assert output_bytes(again) == before
+    assert path.read_bytes() == content
+
+
 def test_other_packing_reads_the_tokens_that_are_there(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
