@@ -50,6 +50,11 @@ class DatasetStats:
     fill: float | None
     """How full the packs are in which its tokens lie, on average; None without a token in the output."""
 
+    @property
+    def title(self) -> str:
+        """The name, with the split where the blend lists the dataset for one: the same may be listed for several."""
+        return f"{self.name} ({self.goes_to})" if self.goes_to else self.name
+
 
 @dataclass(frozen=True)
 class SplitStats:

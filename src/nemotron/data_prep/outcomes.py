@@ -47,7 +47,7 @@ class LeftOut(StrEnum):
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
     NO_ASSISTANT_TOKENS = "no_assistant_tokens", "no token of an assistant's turn would be trained"
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
-    OVERLONG = "overlong", "not even one answer ends within pack_size (or max_doc_tokens)"
+    OVERLONG = "overlong", "longer than pack_size or max_doc_tokens; with split_turns, not even one answer ends within"
     DUPLICATE = "duplicate", "an earlier conversation is identical (dedupe)"
     IN_ANOTHER_SPLIT = "in_another_split", "the blend lists an identical conversation for valid or test"
     NOT_SAMPLED = "not_sampled", "not chosen by sample"

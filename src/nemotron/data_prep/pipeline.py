@@ -23,7 +23,7 @@ from nemotron.data_prep import engine
 from nemotron.data_prep.accounting import collect_metadata
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.corpus import Corpus, load_corpus
-from nemotron.data_prep.dropped import write_dropped
+from nemotron.data_prep.dropped import DROPPED_ROWS, write_dropped
 from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
 from nemotron.data_prep.layout import Layout, lay_out, shard_works
 from nemotron.data_prep.metadata import Metadata, read_metadata
@@ -71,6 +71,10 @@ class PrepResult:
     unchanged: bool
     """Whether it was there already: same inputs, same settings, nothing to do."""
 
+    @property
+    def has_training_split(self) -> bool:
+        return any(split.name == "train" for split in self.metadata.splits)
+
 
 def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> PrepResult:
     """Prepare the data that `config` names. A run that was killed is completed; a finished one is left as it is.
@@ -96,11 +100,11 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
                 if not (short := _short_of_sample(plan, receipts, corpus, selection)):
                     break
                 plan = plan.with_more_candidates(short)
+            write_dropped(plan, receipts, corpus, selection)
             _ensure_something_trains(plan, receipts, selection)
             layouts = [lay_out(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
             shards = _write_shards(plan, corpus, cut, layouts, run, progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, layouts, shards)
-            write_dropped(plan, receipts, corpus, selection)
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
             write_checksums(plan.run_dir)
         artifact = publish(plan, metadata)
@@ -258,7 +262,8 @@ def _ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt
     listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
     raise UserError(
         f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
-        "Check messages_field, used_in_filter and pack_size; to see the rows: nemotron super3 data inspect FILE",
+        f"Each row and what is wrong with it: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
+        "used_in_filter, chat_template and pack_size.",
     )
 
 

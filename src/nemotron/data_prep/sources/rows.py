@@ -57,7 +57,7 @@ def read_rows(part: Part) -> Iterator[Row]:
 def _unreadable(file: InputFile, error: Exception) -> UserError:
     reason = str(error).strip().rstrip(".")
     return UserError(
-        f"Cannot read {file.path}: {reason}.", "Mend or replace the file and run again: finished work is kept."
+        f"Cannot read {file.path}: {reason}.", "Mend or replace the file; what data prep has finished is kept."
     )
 
 
