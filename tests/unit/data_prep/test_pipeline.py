@@ -366,6 +366,14 @@ def test_blend_json_is_what_megatron_reads(
     assert sum(weights) == result.metadata.splits[0].packs
 
 
+def test_empty_answers_are_kept_and_counted(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
+    silent = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}]}
+    path = write_rows("chat.jsonl", [chat("Hi", "Hello"), silent, chat("Hi", "", "Still there?", "Yes.")])
+    stats = prepare(make_config("chat.jsonl")).metadata.datasets[0]
+    assert (stats.kept, stats.empty_answers) == (3, 2)
+    assert stats.empty_answer_examples == [{"file": str(path), "line": line, "found": ""} for line in (2, 3)]
+
+
 def test_progress_ends_at_its_total(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
     last: dict[str, Stage] = {}
