@@ -26,7 +26,7 @@ def content_hash(conversation: Conversation) -> bytes:
 
 def _shown(message: Message) -> Message:
     if message["role"] != "assistant":
-        return {"role": message["role"], "content": message["content"]}
+        return message if len(message) == 2 else {"role": message["role"], "content": message["content"]}
     shown: Message = {"role": "assistant", "content": newest_content(message).strip()}
     if "tool_calls" in message:
         shown["tool_calls"] = [call["function"] for call in message["tool_calls"]]
