@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nemotron.training import cpu
+from nemotron.training import bridge, cpu
 from nemotron.training.checkpoint import base_model_of, run_config
 
 
@@ -35,6 +35,7 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
 def _load(iteration_dir: Path) -> list[Any]:
     from megatron.bridge.training.model_load_save import load_megatron_model
 
+    bridge.installed().check_loadable(iteration_dir)
     # Meant for parallel sizes, the overrides accept any field of the model's config.
     overrides: Any = cpu.torch_layers()
     model: Any = load_megatron_model(

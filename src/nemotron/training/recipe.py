@@ -68,6 +68,7 @@ def build_recipe(
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
     if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
+        bridge.installed().check_loadable(latest_iteration(pretrained_checkpoint))
         check_same_model(model, latest_iteration(pretrained_checkpoint))
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}

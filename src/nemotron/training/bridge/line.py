@@ -161,7 +161,30 @@ class Line(Protocol):
         where it lists the names itself.
 
         Args:
-            converter: the NemotronHBridge that is about to use the table.
+            converter: the NemotronHBridge that is about to make the table. Called before it does.
+        """
+        ...
+
+    def check_loadable(self, iteration_dir: Path) -> None:
+        """Refuse a checkpoint that a later line saved in a way that this one cannot read.
+
+        Args:
+            iteration_dir: its `iter_*` folder.
+
+        Raises:
+            UserError: as said.
+        """
+        ...
+
+    def complete_provider(self, provider: Any, hf_config: Any) -> None:
+        """Set what Megatron-Bridge does not take over from a Hugging Face config: that MTP depths share one layer."""
+        ...
+
+    def save_hf_weights(self, auto_bridge: Any, model: list[Any], folder: Path) -> None:
+        """Write the weights of a model (its list of chunks) as safetensors, with an index where there are several.
+
+        Args:
+            auto_bridge: an AutoBridge made from a config, without weights.
         """
         ...
 

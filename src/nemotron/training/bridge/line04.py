@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
@@ -234,3 +235,43 @@ def conversion_mappings(converter: Any) -> list[Any]:
         _MTPFlatteningMapping(megatron_param=ours, hf_param=theirs, mtp_layers_per_block=depth)
         for ours, theirs in names.items()
     ]
+
+
+def check_loadable(iteration_dir: Path) -> None:
+    if (iteration_dir / "metadata.json").exists() and not (iteration_dir / "common.pt").exists():
+        raise UserError(
+            f"{iteration_dir} was saved by a later Megatron-Bridge than the installed one, which cannot read it.",
+            "Where it was saved, export it (nemotron super3 model export); here, import that folder (model import).",
+        )
+
+
+def complete_provider(provider: Any, hf_config: Any) -> None:
+    """As NemotronHBridge.provider_bridge of the 0.6 line does."""
+    if provider.mtp_num_layers:
+        provider.mtp_use_repeated_layer = getattr(hf_config, "mtp_use_repeated_layer", True)
+
+
+def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
+    """AutoBridge.save_hf_weights of this line takes the names and the files from an existing model. There is none: names
+    are those of the conversion table, and files are divided as huggingface_hub does."""
+    from huggingface_hub import save_torch_state_dict
+    from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
+
+    source = SimpleNamespace(config=auto_bridge.hf_pretrained, state=_EveryName())
+    kind = (auto_bridge._causal_lm_architecture, auto_bridge._get_model_instance(model))
+    weights = stream_weights_megatron_to_hf(kind, model, source, cpu=True, show_progress=False)
+    save_torch_state_dict({name: weight.contiguous() for name, weight in weights}, folder)
+
+
+class _EveryName(dict[str, Any]):
+    """The weights of no model in particular, for code that asks whether it has a name."""
+
+    @property
+    def source(self) -> "_EveryName":
+        return self
+
+    def get_all_keys(self) -> "_EveryName":
+        return self
+
+    def __contains__(self, name: object) -> bool:
+        return True

@@ -212,3 +212,15 @@ def conversion_mappings(converter: Any) -> list[Any]:
         mtp_layers_per_block=len(pattern),
     )
     return [norm]
+
+
+def check_loadable(iteration_dir: Path) -> None:
+    """Also the 0.4 line's checkpoints load here."""
+
+
+def complete_provider(provider: Any, hf_config: Any) -> None:
+    """Nothing is missing."""
+
+
+def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
+    auto_bridge.save_hf_weights(model, folder, show_progress=False)

@@ -34,8 +34,8 @@ def patch_conversion() -> None:
 
     @functools.wraps(stock_registry)
     def mapping_registry(self: NemotronHBridge) -> MegatronMappingRegistry:
-        registry = stock_registry(self)
-        return MegatronMappingRegistry(*registry.mappings, *bridge.installed().conversion_mappings(self))
+        missing = bridge.installed().conversion_mappings(self)
+        return MegatronMappingRegistry(*stock_registry(self).mappings, *missing)
 
     NemotronHBridge.mapping_registry = mapping_registry
 
