@@ -2,7 +2,8 @@
 
 Megatron-Core keeps running sums for its log (`MTPLossLoggingHelper`, core/transformer/multi_token_prediction.py): each
 micro-batch adds its mean loss over supervised targets, and, but for the 0.4 line, how many of them the depth's most
-likely token got right and how many there were. The difference between before and after a forward pass is that micro-batch's own.
+likely token got right and how many there were. The difference between before and after a forward pass is that
+micro-batch's own.
 """
 
 from collections.abc import Iterator

@@ -65,6 +65,7 @@ def build_recipe(
     container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     changes = _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
+    bridge.installed().check_layout(model)
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
     if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():

@@ -127,7 +127,7 @@ def _finetune(
     """Build the Megatron-Bridge config and hand it to `finetune()` with our step."""
     config = loaded.config
     bridge.check_release()
-    with _backend(config) as apply_backend:
+    with bridge.named_when_missing(), _backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.metrics import MetricsWriter

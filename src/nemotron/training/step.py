@@ -74,7 +74,8 @@ class TwoStageStep:
         loss_mask = None if batch.weights is None else (batch.weights > 0).float()
         with measured_mtp(model) as mtp:
             output = model(**batch.inputs, loss_mask=loss_mask)
-        return output, partial(self._loss, state, batch.weights, mtp)
+        weights: Any = batch.weights  # present on the last pipeline stage, where alone the loss function is called
+        return output, partial(self._loss, state, weights, mtp)
 
     def _weighted_micro_batches(
         self, state: GlobalState, data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup

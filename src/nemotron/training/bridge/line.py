@@ -87,6 +87,17 @@ class Line(Protocol):
         """Have the run's processes see environment variables, before it touches a device."""
         ...
 
+    def check_layout(self, model: Any) -> None:
+        """Refuse parallel sizes with which Megatron-Core would compute something else.
+
+        Args:
+            model: the model provider.
+
+        Raises:
+            UserError: as said.
+        """
+        ...
+
     def evaluation(
         self, packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
     ) -> tuple[int, int]:
@@ -115,8 +126,8 @@ class Line(Protocol):
         """How many packs an evaluation as set by `set_evaluation` reads."""
         ...
 
-    def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Iterator[Any]:
-        """One data-parallel rank's share of a folder of packs, batch by batch, in the batches that `set_evaluation` set.
+    def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
+        """One data-parallel rank's share of a folder of packs, in the batches that `set_evaluation` set.
 
         Args:
             ranks: the data-parallel process group.

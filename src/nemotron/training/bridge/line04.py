@@ -1,9 +1,9 @@
 """The 0.4 line of Megatron-Bridge, with megatron-core 0.17: see `line.Line`, which describes the functions.
 
 The NeMo container of config/default.yaml carries this line. What it does differently is made up for here: its sampler
-does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming (packs04.py); its
-step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index that keeps the states of
-Mamba layers apart.
+does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming (packs04.py);
+its step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index that keeps the
+states of Mamba layers apart.
 """
 
 import dataclasses
@@ -94,6 +94,22 @@ def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) 
         os.environ.setdefault(name, str(value))  # what is set outside has precedence, as in the 0.6 line
 
 
+def check_layout(model: Any) -> None:
+    """megatron-core 0.17 sums the gradients of experts over the ranks that hold the same ones only where experts are
+    divided among ranks (`allreduce` of a weight, in tensor_parallel/layers.py and extensions/transformer_engine.py).
+    With sequence parallelism, tensor-parallel ranks that hold all experts each see a part of the tokens."""
+    tensor, expert = model.tensor_model_parallel_size, model.expert_model_parallel_size
+    expert_tensor = model.expert_tensor_parallel_size or tensor
+    if model.num_moe_experts and expert == 1 and expert_tensor != tensor:
+        raise UserError(
+            f"model.tensor_model_parallel_size={tensor} with expert_model_parallel_size=1 and "
+            f"expert_tensor_parallel_size={expert_tensor}: in the 0.4 line of Megatron-Bridge every rank would train "
+            "its experts on its own part of the tokens.",
+            f"Set model.expert_model_parallel_size={tensor} (or a multiple), or "
+            f"model.expert_tensor_parallel_size={tensor}.",
+        )
+
+
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:
@@ -121,7 +137,7 @@ def evaluated_packs(container: "ConfigContainer") -> int:
     return min(dataset.valid_packs, dataset.valid_rows)
 
 
-def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Iterator[Any]:
+def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
     from megatron.bridge.data.loaders import cyclic_iter
     from megatron.bridge.data.samplers import build_pretraining_data_loader
     from megatron.core.rerun_state_machine import RerunDataIterator
@@ -166,9 +182,7 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
     iterator: Any = micro_batches
     packing: dict[str, Any]
     if is_pp_first_stage(groups.pp) or is_pp_last_stage(groups.pp):
-        batch: Any = get_batch(
-            iterator, state.cfg, bool(getattr(config, "mtp_num_layers", None)), pg_collection=groups
-        )
+        batch: Any = get_batch(iterator, state.cfg, bool(getattr(config, "mtp_num_layers", None)), pg_collection=groups)
         tokens, labels, weights, attention_mask, position_ids = batch[:5]
         packing = dict(zip(_BOUNDARIES, batch[5:8], strict=True))
         length = (tokens if tokens is not None else labels).size(1)
@@ -252,8 +266,8 @@ def complete_provider(provider: Any, hf_config: Any) -> None:
 
 
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
-    """AutoBridge.save_hf_weights of this line takes the names and the files from an existing model. There is none: names
-    are those of the conversion table, and files are divided as huggingface_hub does."""
+    """AutoBridge.save_hf_weights of this line takes names and files from an existing model. There is none: names are
+    those of the conversion table, and files are divided as huggingface_hub does."""
     from huggingface_hub import save_torch_state_dict
     from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
 

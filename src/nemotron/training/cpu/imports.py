@@ -4,8 +4,8 @@ Packages are stood in for, only while Megatron is being imported; afterwards the
 nothing else (transformers, say) takes them for installed:
 
     mamba_ssm, causal_conv1d    MambaMixer binds its kernels at import; it gets the torch ones of mamba.py for good.
-    transformer_engine(_torch)  Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here; so do
-                                recipes of other models in the 0.4 line.
+    transformer_engine(_torch)  Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here; so
+                                do recipes of other models in the 0.4 line.
     nvidia_resiliency_ext       Megatron-Bridge's training loop imports it regardless, for in-process restart.
 
 Megatron-Core, which has torch code for the absence of Transformer Engine, is imported before the stand-in for
