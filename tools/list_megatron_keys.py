@@ -26,11 +26,18 @@ def listed() -> dict[str, list[str]]:
     with cpu.backend():
         from megatron.bridge.training.comm_overlap import CommOverlapConfig
         from megatron.bridge.training.config import ProfilingConfig
+        from megatron.bridge.training.mixed_precision import MixedPrecisionConfig
 
         line = bridge.installed()
         container = line.super_recipe(str(config_dir() / "tiny_model"), None)
-        optional = {"comm_overlap": CommOverlapConfig, "profiling": ProfilingConfig, "dataset": line.dataset_config()}
-        owners = {name: optional.get(name) or type(getattr(container, name)) for name in MEGATRON_SECTIONS}
+        # Absent, named, or of another kind in the recipe.
+        otherwise = {
+            "comm_overlap": CommOverlapConfig,
+            "profiling": ProfilingConfig,
+            "mixed_precision": MixedPrecisionConfig,
+            "dataset": line.dataset_config(),
+        }
+        owners = {name: otherwise.get(name) or type(getattr(container, name)) for name in MEGATRON_SECTIONS}
         sections = {
             name: sorted(key for key in field_types(owner) if not key.startswith("_")) for name, owner in owners.items()
         }

@@ -65,7 +65,7 @@ def build_recipe(
     container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     changes = _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
-    bridge.installed().check_layout(model)
+    bridge.installed().fit_layout(model)
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
     if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
@@ -114,6 +114,8 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         except ValueError as error:
             raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
     elif config.mixed_precision:
+        if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+            container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
         changes += assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
     optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}
     for section, make in optional.items():

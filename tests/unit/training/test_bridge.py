@@ -127,19 +127,30 @@ def test_a_release_without_either_recipe_is_told_what_is_missing(recipes):
 
 
 def layout(**sizes):
-    one = dict.fromkeys(("tensor_model", "expert_model", "expert_tensor"), 1)
+    one = dict.fromkeys(("tensor_model", "context", "expert_model", "expert_tensor"), 1)
     parallel = {f"{name}_parallel_size": size for name, size in {**one, **sizes}.items()}
-    return SimpleNamespace(num_moe_experts=8, **parallel)
+    return SimpleNamespace(num_moe_experts=8, moe_aux_loss_coeff=0.01, **parallel)
 
 
 def test_0_4_refuses_experts_whose_gradients_it_would_not_add_up():
     refused = layout(tensor_model=2)
     with pytest.raises(UserError) as error:
-        line04.check_layout(refused)
+        line04.fit_layout(refused)
     assert "model.expert_model_parallel_size=2" in str(error.value.hint)
-    line06.check_layout(refused)
+    line06.fit_layout(refused)
     for fine in (layout(), layout(tensor_model=2, expert_model=2), layout(tensor_model=2, expert_tensor=2)):
-        line04.check_layout(fine)
+        line04.fit_layout(fine)
+
+
+def test_0_4_is_given_the_auxiliary_loss_times_the_ranks_that_share_a_sequence():
+    """They each weigh it by their own tokens."""
+    model = layout(tensor_model=2, context=4, expert_model=2)
+    line04.fit_layout(model)
+    assert model.moe_aux_loss_coeff == pytest.approx(0.08)
+    several = layout(tensor_model=2, expert_model=2)
+    several.moe_aux_loss_coeff = [0.01, 0.0]
+    line04.fit_layout(several)
+    assert several.moe_aux_loss_coeff == [0.02, 0.0]
 
 
 def test_0_4_has_no_evaluation_batch_of_its_own():

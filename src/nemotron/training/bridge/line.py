@@ -87,11 +87,11 @@ class Line(Protocol):
         """Have the run's processes see environment variables, before it touches a device."""
         ...
 
-    def check_layout(self, model: Any) -> None:
-        """Refuse parallel sizes with which Megatron-Core would compute something else.
+    def fit_layout(self, model: Any) -> None:
+        """Make up for what Megatron-Core scales wrongly with some parallel sizes; refuse those that cannot be helped.
 
         Args:
-            model: the model provider.
+            model: the model provider, changed in place.
 
         Raises:
             UserError: as said.

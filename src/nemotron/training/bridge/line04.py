@@ -94,10 +94,13 @@ def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) 
         os.environ.setdefault(name, str(value))  # what is set outside has precedence, as in the 0.6 line
 
 
-def check_layout(model: Any) -> None:
+def fit_layout(model: Any) -> None:
     """megatron-core 0.17 sums the gradients of experts over the ranks that hold the same ones only where experts are
     divided among ranks (`allreduce` of a weight, in tensor_parallel/layers.py and extensions/transformer_engine.py).
-    With sequence parallelism, tensor-parallel ranks that hold all experts each see a part of the tokens."""
+    With sequence parallelism, tensor-parallel ranks that hold all experts each see a part of the tokens.
+
+    With per-token loss it weighs the auxiliary loss by the tokens of a rank, where it means those of all ranks that
+    share a sequence (attach_and_log_load_balancing_loss in transformer/moe/router.py)."""
     tensor, expert = model.tensor_model_parallel_size, model.expert_model_parallel_size
     expert_tensor = model.expert_tensor_parallel_size or tensor
     if model.num_moe_experts and expert == 1 and expert_tensor != tensor:
@@ -108,6 +111,12 @@ def check_layout(model: Any) -> None:
             f"Set model.expert_model_parallel_size={tensor} (or a multiple), or "
             f"model.expert_tensor_parallel_size={tensor}.",
         )
+    sharing = tensor * model.context_parallel_size
+    coefficients = model.moe_aux_loss_coeff
+    if isinstance(coefficients, list):
+        model.moe_aux_loss_coeff = [sharing * coefficient for coefficient in coefficients]
+    else:
+        model.moe_aux_loss_coeff = sharing * coefficients
 
 
 def evaluation(

@@ -77,8 +77,8 @@ def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) 
     container.env_vars = {**(container.env_vars or {}), **variables}
 
 
-def check_layout(model: Any) -> None:
-    """None is known that the exactness tests do not measure right."""
+def fit_layout(model: Any) -> None:
+    """Nothing is known to do."""
 
 
 def evaluation(
