@@ -77,7 +77,7 @@ def test_single_settings_of_the_precision_go_over_those_of_the_recipe(build, tmp
 
 
 def test_a_setting_that_only_the_other_line_has_is_refused(build):
-    absent = {"0.6": "model.hybrid_override_pattern=MEM*", "0.4": "validation.eval_micro_batch_size=1"}
+    absent = {"0.6": "optimizer.muon_use_nesterov=true", "0.4": "validation.eval_micro_batch_size=1"}
     with pytest.raises(UserError, match="is not a setting of Megatron-Bridge's"):
         build("tiny", absent[bridge.installed().NAME])
 

@@ -21,14 +21,13 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     base = base_model_of(iteration_dir)
     if base is None:
         return _load(iteration_dir)
-    from megatron.bridge.peft.utils import load_peft_adapter_checkpoint
     from megatron.bridge.utils.instantiate_utils import instantiate
 
     model = _load(base)
     peft: Any = instantiate(run_config(iteration_dir)["peft"])
     model = peft(model, training=False)
     peft.set_params_to_save(model)
-    load_peft_adapter_checkpoint(model, iteration_dir, peft, fully_parallel_load=False)
+    bridge.installed().load_adapters(model, iteration_dir, peft)
     return model
 
 

@@ -140,7 +140,7 @@ def _finetune(
             logger.info("%s: %s (the recipe says %s)", change.key, change.ours, change.recipe)
         step = TwoStageStep(plan.schedule)
         writer = MetricsWriter(output, step, on_record)
-        callbacks: list[Any] = [writer]
+        callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
         with explained(writer, output / "train.log"):

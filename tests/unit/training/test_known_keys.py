@@ -25,10 +25,10 @@ def test_a_misspelt_setting_names_its_place_and_the_nearest():
 def test_a_setting_of_either_line_passes_wherever_the_job_is_written(monkeypatch, installed):
     """The container's release may be another than the one on the machine that submits to it."""
     monkeypatch.setattr(known_keys, "_installed_release", lambda: installed)
-    of_one_line_each = {"hybrid_override_pattern": "MEM*", "hybrid_stack_spec": None}
-    known_keys.check_known_keys(SftConfig(model=of_one_line_each), {})
+    of_one_line_each = {"muon_use_nesterov": True, "muon_nesterov": True}
+    known_keys.check_known_keys(SftConfig(optimizer=of_one_line_each), {})
     with pytest.raises(UserError, match=r"is not a setting of Megatron-Bridge 0\.4\.2 or 0\.6\.2"):
-        known_keys.check_known_keys(SftConfig(model={"hybrid_override_patern": "MEM*"}), {})
+        known_keys.check_known_keys(SftConfig(optimizer={"muon_use_nestorov": True}), {})
 
 
 def test_another_release_is_left_to_its_own_classes(monkeypatch):

@@ -5,6 +5,7 @@
     line06.py     the 0.6 line, which uv.lock holds
     line04.py     the 0.4 line, which the NeMo container of config/default.yaml carries
     packs04.py    the 0.4 line's dataset of packs, with what later lines added
+    weights04.py  the 0.4 line's export of weights
     order.py      packs in order of training, and as one evaluation
 
     from nemotron.training import bridge

@@ -87,6 +87,10 @@ class Line(Protocol):
         """Have the run's processes see environment variables, before it touches a device."""
         ...
 
+    def callbacks(self) -> list[Any]:
+        """Callbacks of the training loop that do what the line leaves out: here, to heed the signal to stop."""
+        ...
+
     def fit_layout(self, model: Any) -> None:
         """Make up for what Megatron-Core scales wrongly with some parallel sizes; refuse those that cannot be helped.
 
@@ -189,6 +193,14 @@ class Line(Protocol):
 
     def complete_provider(self, provider: Any, hf_config: Any) -> None:
         """Set what Megatron-Bridge does not take over from a Hugging Face config: that MTP depths share one layer."""
+        ...
+
+    def load_adapters(self, model: list[Any], iteration_dir: Path, peft: Any) -> None:
+        """Load the adapters of a checkpoint into a model (its list of chunks, one) that has been given adapters.
+
+        Args:
+            peft: the PEFT object that gave them.
+        """
         ...
 
     def save_hf_weights(self, auto_bridge: Any, model: list[Any], folder: Path) -> None:

@@ -10,7 +10,6 @@ import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
@@ -92,6 +91,25 @@ def packed_dataset(
 def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
     for name, value in variables.items():
         os.environ.setdefault(name, str(value))  # what is set outside has precedence, as in the 0.6 line
+
+
+def callbacks() -> list[Any]:
+    from megatron.bridge.training.callbacks import Callback, CallbackContext
+
+    class HeedSignal(Callback):
+        """The line makes the handler of `train.exit_signal` and asks it after every step, but never installs it."""
+
+        def on_train_start(self, context: CallbackContext) -> None:
+            state: Any = context.state
+            if state.cfg.train.exit_signal_handler:
+                state.signal_handler.__enter__()
+
+        def on_train_end(self, context: CallbackContext) -> None:
+            state: Any = context.state
+            if state.cfg.train.exit_signal_handler:
+                state.signal_handler.release()
+
+    return [HeedSignal()]
 
 
 def fit_layout(model: Any) -> None:
@@ -274,27 +292,13 @@ def complete_provider(provider: Any, hf_config: Any) -> None:
         provider.mtp_use_repeated_layer = getattr(hf_config, "mtp_use_repeated_layer", True)
 
 
+def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
+    from nemotron.training.bridge.weights04 import load_adapters
+
+    load_adapters(model, iteration_dir, peft)
+
+
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
-    """AutoBridge.save_hf_weights of this line takes names and files from an existing model. There is none: names are
-    those of the conversion table, and files are divided as huggingface_hub does."""
-    from huggingface_hub import save_torch_state_dict
-    from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
+    from nemotron.training.bridge.weights04 import save_hf_weights
 
-    source = SimpleNamespace(config=auto_bridge.hf_pretrained, state=_EveryName())
-    kind = (auto_bridge._causal_lm_architecture, auto_bridge._get_model_instance(model))
-    weights = stream_weights_megatron_to_hf(kind, model, source, cpu=True, show_progress=False)
-    save_torch_state_dict({name: weight.contiguous() for name, weight in weights}, folder)
-
-
-class _EveryName(dict[str, Any]):
-    """The weights of no model in particular, for code that asks whether it has a name."""
-
-    @property
-    def source(self) -> "_EveryName":
-        return self
-
-    def get_all_keys(self) -> "_EveryName":
-        return self
-
-    def __contains__(self, name: object) -> bool:
-        return True
+    save_hf_weights(auto_bridge, model, folder)

@@ -77,6 +77,10 @@ def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) 
     container.env_vars = {**(container.env_vars or {}), **variables}
 
 
+def callbacks() -> list[Any]:
+    return []
+
+
 def fit_layout(model: Any) -> None:
     """Nothing is known to do."""
 
@@ -222,6 +226,12 @@ def check_loadable(iteration_dir: Path) -> None:
 
 def complete_provider(provider: Any, hf_config: Any) -> None:
     """Nothing is missing."""
+
+
+def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
+    from megatron.bridge.peft.utils import load_peft_adapter_checkpoint
+
+    load_peft_adapter_checkpoint(model, iteration_dir, peft, fully_parallel_load=False)
 
 
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
