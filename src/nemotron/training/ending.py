@@ -37,6 +37,7 @@ def explained(progress: Progress, log: Path) -> Iterator[None]:
     """
     rank = os.environ.get("RANK", "0")
     told = _Told(progress, rank)
+    # Megatron-Bridge announces a failure here; its 0.4 line does not, and is spoken for.
     logger = logging.getLogger("megatron.bridge.training.pretrain")
     logger.addFilter(told)
     try:
@@ -51,6 +52,7 @@ def explained(progress: Progress, log: Path) -> Iterator[None]:
         account = f"at the end of {log}" if log.exists() else "in the output above"
         raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own account is {account}.") from error
     except RuntimeError as error:
+        told.announce(logger, error)
         if (problem := _user_error(error, progress, rank)) is None:
             raise
         raise problem from error
@@ -65,6 +67,12 @@ class _Told(logging.Filter):
         super().__init__()
         self._progress = progress
         self._rank = rank
+        self._announced = False
+
+    def announce(self, logger: logging.Logger, error: BaseException) -> None:
+        """Log the failure as Megatron-Bridge does, unless it did."""
+        if not self._announced:
+            logger.error("", exc_info=error)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -72,6 +80,7 @@ class _Told(logging.Filter):
             return True
         if isinstance(error, SystemExit):
             return False
+        self._announced = True
         problem = _user_error(error, self._progress, self._rank) if isinstance(error, RuntimeError) else None
         reason = problem.message if problem else f"{type(error).__name__}: {error}"
         record.msg, record.args = f"Rank {self._rank} ends{_at(self._progress)}. {reason}", ()

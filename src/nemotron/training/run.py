@@ -127,7 +127,7 @@ def _finetune(
     """Build the Megatron-Bridge config and hand it to `finetune()` with our step."""
     config = loaded.config
     bridge.check_release()
-    with _backend(config) as apply_backend:
+    with bridge.named_when_missing(), _backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.metrics import MetricsWriter
@@ -140,7 +140,7 @@ def _finetune(
             logger.info("%s: %s (the recipe says %s)", change.key, change.ours, change.recipe)
         step = TwoStageStep(plan.schedule)
         writer = MetricsWriter(output, step, on_record)
-        callbacks: list[Any] = [writer]
+        callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
         with explained(writer, output / "train.log"):
