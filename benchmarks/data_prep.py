@@ -104,7 +104,8 @@ def measure_slow(folder: Path, rows: int) -> dict[str, float]:
 def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
     """Seconds of each stage of data prep alone, over the whole corpus, in the order of the pipeline."""
     from nemotron.data_prep.chunks import Chunk, sequences
-    from nemotron.data_prep.conversation import content_hash, parse_row
+    from nemotron.data_prep.conversation import parse_row
+    from nemotron.data_prep.identity import content_hash
     from nemotron.data_prep.mask import loss_mask
     from nemotron.data_prep.packing import pack
     from nemotron.data_prep.plan import make_plan

@@ -1,9 +1,11 @@
-"""Write src/nemotron/training/megatron_keys.json: the settings of the installed Megatron-Bridge, by section.
+"""Write the installed Megatron-Bridge's settings, by section, into src/nemotron/training/megatron_keys.json.
 
-    uv run python tools/list_megatron_keys.py            write the list
-    uv run python tools/list_megatron_keys.py --check    fail if it is out of date
+    uv run python tools/list_megatron_keys.py            write them
+    uv run python tools/list_megatron_keys.py --check    fail if they are out of date
 
-Importing Megatron takes many seconds; with this list a misspelt key is refused at once, on machines without it too.
+The file has the settings of every tested release; those of the others stay. `uv run --project .ci/bridge-0.4` in place
+of `uv run` is for the 0.4 line. Importing Megatron takes many seconds; with these lists a misspelt key is refused at
+once, on machines without it too.
 """
 
 import json
@@ -14,34 +16,43 @@ from pathlib import Path
 TARGET = Path(__file__).parent.parent / "src/nemotron/training/megatron_keys.json"
 
 
-def listed() -> str:
-    """The settings as the file holds them: public field names of the config classes, sorted."""
+def listed() -> dict[str, list[str]]:
+    """Section -> public field names of its config class, sorted."""
     from nemotron.config import config_dir
     from nemotron.training import bridge, cpu
     from nemotron.training.config import MEGATRON_SECTIONS
     from nemotron.training.sections import field_types
 
     with cpu.backend():
-        from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
         from megatron.bridge.training.comm_overlap import CommOverlapConfig
         from megatron.bridge.training.config import ProfilingConfig
+        from megatron.bridge.training.mixed_precision import MixedPrecisionConfig
 
-        container = bridge.super_recipe(str(config_dir() / "tiny_model"), None)
-        optional = {"comm_overlap": CommOverlapConfig, "profiling": ProfilingConfig, "dataset": GPTSFTDatasetConfig}
-        owners = {name: optional.get(name) or type(getattr(container, name)) for name in MEGATRON_SECTIONS}
+        line = bridge.installed()
+        container = line.super_recipe(str(config_dir() / "tiny_model"), None)
+        # Absent, named, or of another kind in the recipe.
+        otherwise = {
+            "comm_overlap": CommOverlapConfig,
+            "profiling": ProfilingConfig,
+            "mixed_precision": MixedPrecisionConfig,
+            "dataset": line.dataset_config(),
+        }
+        owners = {name: otherwise.get(name) or type(getattr(container, name)) for name in MEGATRON_SECTIONS}
         sections = {
             name: sorted(key for key in field_types(owner) if not key.startswith("_")) for name, owner in owners.items()
         }
     sections["dataset"] = sorted([*sections["dataset"], "pad_seq_to_mult"])
-    return json.dumps({"release": version("megatron-bridge"), "sections": sections}, indent=1) + "\n"
+    return sections
 
 
 def main() -> None:
-    """Write the list, or compare it."""
-    text = listed()
+    """Write the lists, or compare them."""
+    before = TARGET.read_text(encoding="utf-8")
+    releases = {**json.loads(before), version("megatron-bridge"): listed()}
+    text = json.dumps(dict(sorted(releases.items())), indent=1) + "\n"
     if "--check" not in sys.argv:
         TARGET.write_text(text, encoding="utf-8")
-    elif TARGET.read_text(encoding="utf-8") != text:
+    elif before != text:
         sys.exit(f"{TARGET} is out of date: run tools/list_megatron_keys.py")
 
 

@@ -27,13 +27,13 @@ def listed() -> str:
     from nemotron.training.sections import field_types
 
     with cpu.backend():
-        from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
         from megatron.bridge.training.comm_overlap import CommOverlapConfig
         from megatron.bridge.training.config import ProfilingConfig
         from megatron.bridge.training.mixed_precision import MIXED_PRECISION_RECIPES
 
-        container = bridge.super_recipe(str(config_dir() / "tiny_model"), None)
-        optional = {"comm_overlap": CommOverlapConfig, "profiling": ProfilingConfig, "dataset": GPTSFTDatasetConfig}
+        line = bridge.installed()
+        container = line.super_recipe(str(config_dir() / "tiny_model"), None)
+        optional = {"comm_overlap": CommOverlapConfig, "profiling": ProfilingConfig, "dataset": line.dataset_config()}
         types: dict[str, Any] = {}
         for section in MEGATRON_SECTIONS:
             owner = optional.get(section) or type(getattr(container, section))

@@ -12,7 +12,7 @@ from nemotron.errors import UserError
 from nemotron.training import cpu, import_hf
 from nemotron.training.checkpoint import latest_iteration, run_config
 from nemotron.training.export import convert
-from nemotron.training.start import make_starting_checkpoint, single_process_group
+from nemotron.training.start import hf_provider, make_starting_checkpoint, single_process_group
 
 pytestmark = pytest.mark.megatron
 
@@ -72,13 +72,12 @@ def test_a_folder_without_mtp_is_imported_without_it_when_asked(exported, tmp_pa
 def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
     """Every parameter, MTP and expert biases included, to the last bit."""
     with cpu.backend(), single_process_group(seed=9):
-        from megatron.bridge import AutoBridge
         from megatron.bridge.training.model_load_save import load_megatron_model
 
         [before] = load_megatron_model(
             str(latest_iteration(checkpoint)), use_cpu_init=True, skip_temp_dist_context=True
         )
-        provider = AutoBridge.from_hf_pretrained(str(exported)).to_megatron_provider(load_weights=True)
+        provider = hf_provider(exported, load_weights=True)
         cpu.use_cpu(provider)
         provider.finalize()
         [after] = provider.provide_distributed_model(wrap_with_ddp=False)

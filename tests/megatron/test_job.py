@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from nemotron.training import bridge
+
 pytestmark = pytest.mark.megatron
 
 
@@ -61,9 +63,11 @@ def test_evaluations_measure_what_training_measures(evaluated):
     """The same packs and the same weights: losses and acceptance of every depth must be the same numbers."""
     folder, _, packs = evaluated
     [trained] = records(folder / "metrics.jsonl")
-    names = ["token_loss", "sample_loss", "mtp_1_loss", "mtp_1_acceptance", "mtp_2_loss", "mtp_2_acceptance"]
+    names = ["token_loss", "sample_loss", "mtp_1_loss", "mtp_2_loss"]
+    if bridge.installed().NAME != "0.4":  # whose Megatron-Core does not measure it
+        names += ["mtp_1_acceptance", "mtp_2_acceptance"]
+        assert trained["mtp_2_acceptance"] > 0
     expected = {"iteration": 1, "packs": packs, **{name: trained[name] for name in names}}
-    assert trained["mtp_2_acceptance"] > 0
     for split in ("validation", "test"):
         [measured] = records(folder / f"{split}.jsonl")
         assert measured == pytest.approx(expected, rel=1e-5)

@@ -14,8 +14,7 @@ from nemotron.cli.app import app
 from nemotron.cli.usage import arrange
 from nemotron.config import find_config
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.conversation import DropReason
-from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.outcomes import DropReason, LeftOut
 from nemotron.launch.profiles import Profile
 
 ROOT = Path(__file__).resolve().parents[2]

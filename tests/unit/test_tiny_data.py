@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from nemotron.data_prep.conversation import RowError, content_hash, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.identity import content_hash
+from nemotron.data_prep.outcomes import RowError
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA_PREP = ROOT / "config" / "data_prep"

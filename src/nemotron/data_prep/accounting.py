@@ -1,18 +1,19 @@
 """Counting what came out: every row kept or dropped for a reason, and what the output holds."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nemotron.data_prep.corpus import Corpus
 from nemotron.data_prep.layout import Layout, dataset_fill
+from nemotron.data_prep.lengths import padded_length
 from nemotron.data_prep.metadata import DatasetStats, Metadata, OverlongStats, SplitStats
 from nemotron.data_prep.outcomes import LeftOut
 from nemotron.data_prep.overlong import Cut, limit_keeping
 from nemotron.data_prep.plan import Plan, PlannedDataset
 from nemotron.data_prep.selection import OUTCOMES, Selection
-from nemotron.data_prep.shards import ShardReceipt, padded_length
+from nemotron.data_prep.shards import ShardReceipt
 from nemotron.data_prep.splits import SPLITS
 from nemotron.data_prep.token_parts import EXAMPLES, PartReceipt
 
@@ -117,8 +118,10 @@ def _dataset_stats(
                 repeated=int(used[number] - kept[number]),
                 dropped=dropped,
                 duplicates=int(duplicates[number]),
-                special_tokens=sum(receipt.special_tokens for receipt in receipts[number]),
-                special_token_examples=_examples(planned, receipts[number]),
+                special_tokens=sum(receipt.special_tokens.count for receipt in receipts[number]),
+                special_token_examples=_examples(planned, receipts[number], "special_tokens"),
+                empty_answers=sum(receipt.empty_answers.count for receipt in receipts[number]),
+                empty_answer_examples=_examples(planned, receipts[number], "empty_answers"),
                 truncated=int(truncated[number]),
                 masked_sequences=int(masked[number]),
                 sequences=int(sequences[number]),
@@ -132,14 +135,16 @@ def _dataset_stats(
     return stats
 
 
-def _examples(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[dict[str, Any]]:
-    """Where control tokens are written out, at most EXAMPLES. Receipts number lines from the start of their part."""
+def _examples(
+    planned: PlannedDataset, receipts: Sequence[PartReceipt], noticed: Literal["special_tokens", "empty_answers"]
+) -> list[dict[str, Any]]:
+    """Where something was noticed, at most EXAMPLES. Receipts number lines from the start of their part."""
     examples: list[dict[str, Any]] = []
     lines_before = 0
     for (file, part), receipt in zip(planned.parts(), receipts, strict=True):
         lines_before = 0 if part.index == 0 else lines_before
-        for line, token in receipt.special_token_examples:
-            examples.append({"file": file.file.path, "line": lines_before + line + 1, "token": token})
+        for line, found in getattr(receipt, noticed).examples:
+            examples.append({"file": file.file.path, "line": lines_before + line + 1, "found": found})
         if len(examples) >= EXAMPLES:
             break
         lines_before += receipt.lines

@@ -78,7 +78,8 @@ def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
     """(where in the file, entry, split) of every dataset in either form."""
     if isinstance(content, dict) and isinstance(content.get("datasets"), list) and len(content) == 1:
         return [(f"datasets[{i}]", entry, None) for i, entry in enumerate(content["datasets"])]
-    if isinstance(content, dict) and content and all(key in SPLITS for key in content):
+    by_split = isinstance(content, dict) and content and all(key in SPLITS for key in content)
+    if by_split and all(isinstance(listed, list | None) for listed in content.values()):
         return [(f"{split}[{i}]", entry, split) for split in content for i, entry in enumerate(content[split] or ())]
     raise UserError(
         f"{path} is not a blend.",
@@ -144,11 +145,15 @@ def _check(path: Path, datasets: Sequence[Dataset]) -> None:
         if (dataset.name, dataset.goes_to) in seen:
             raise UserError(f'{path} has two datasets named "{dataset.name}".', "Give each its own name.")
         seen.add((dataset.name, dataset.goes_to))
-    unweighted = [dataset.name for dataset in datasets if dataset.weight is None]
-    if unweighted and len(unweighted) < len(datasets):
-        raise UserError(
-            f'{path} gives some datasets a weight, but not "{unweighted[0]}".', "Give every dataset a weight, or none."
-        )
+    for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
+        mixed = [dataset for dataset in datasets if dataset.goes_to == goes_to]
+        unweighted = [dataset.name for dataset in mixed if dataset.weight is None]
+        if unweighted and len(unweighted) < len(mixed):
+            where = f' under "{goes_to}"' if goes_to else ""
+            raise UserError(
+                f'{path} gives some datasets{where} a weight, but not "{unweighted[0]}".',
+                "Give every dataset of a mix a weight, or none.",
+            )
 
 
 def mix_counts(

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import NamedTuple, Unpack
 
 from nemotron.data_prep import nemotron3
-from nemotron.data_prep.conversation import Conversation, DropReason, Message, RowError, is_trained
+from nemotron.data_prep.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
 from nemotron.data_prep.spans import assistant_spans
 from nemotron.data_prep.template import RenderOptions, Template

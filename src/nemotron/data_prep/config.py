@@ -13,6 +13,10 @@ EngineName = Literal["local", "ray"]
 EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
+LARGEST_NUMBER = 2**31 - 1
+"""Of every count and seed; positions in a pack are stored as int32."""
+
+
 @dataclass
 class TokenizerConfig:
     """Which tokenizer turns text into ids; it must be the model's."""
@@ -111,22 +115,32 @@ class DataPrepConfig:
 def check(config: DataPrepConfig) -> None:
     """What the types of the config cannot say. Raises UserError."""
     ratios = (config.train_ratio, config.valid_ratio, config.test_ratio)
-    if min(ratios) < 0 or abs(sum(ratios) - 1) > 1e-6:
+    # Written so that nan is refused.
+    if not (min(ratios) >= 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise UserError(
             f"train_ratio, valid_ratio and test_ratio are {ratios[0]:g}, {ratios[1]:g} and {ratios[2]:g}.",
             "They must be at least 0 and sum to 1.",
         )
     at_least = {"pack_size": 2, "max_doc_tokens": 2, "num_shards": 1, "parquet_row_group_size": 1, "workers": 1}
     for key, least in {**at_least, "sample": 1, "pad_to_multiple": 1, "seed": 0, "sample_seed": 0}.items():
-        value = getattr(config, key)
-        if value is not None and value < least:
-            raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
+        _check_number(key, getattr(config, key), least)
+    _check_number("blend.samples", config.blend.samples, 1)
+    for key in ("output_dir", "messages_field", "tools_field", "used_in_field", "chat_template"):
+        if not getattr(config, key).strip():
+            raise UserError(f"{key} is empty.", "Give it a value, or leave it out for the default.")
+    if not config.run.artifacts.strip():
+        raise UserError("run.artifacts is empty.", "Name a folder, or leave it out for the default.")
     if config.pad_to_multiple >= config.pack_size:
         raise UserError(
             f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
             "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
         )
-    if config.blend.samples is not None and config.blend.samples < 1:
-        raise UserError(f"blend.samples is {config.blend.samples}.", "It must be at least 1.")
     if not config.blend_path:
         raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")
+
+
+def _check_number(key: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
+    if value is not None and value > LARGEST_NUMBER:
+        raise UserError(f"{key} is {value}.", f"It must be at most {LARGEST_NUMBER:,}.")

@@ -12,56 +12,14 @@ with each tool call `{"id"?, "type": "function", "function": {"name": str, "argu
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from hashlib import blake2b
 from typing import Any, NoReturn
 
-import orjson
-
 from nemotron.data_prep.config import RowFormat
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.row_formats import to_messages
 
 Message = dict[str, Any]
 Tool = dict[str, Any]
-
-
-class DropReason(StrEnum):
-    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
-
-    description: str
-
-    def __new__(cls, value: str, description: str) -> "DropReason":
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.description = description
-        return member
-
-    BAD_JSON = "bad_json", "the line is not valid JSON"
-    NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
-    NO_MESSAGES = "no_messages", "the messages field is missing, empty or not a list"
-    BAD_MESSAGE = "bad_message", "a message is not an object"
-    BAD_ROLE = "bad_role", "a message's role is missing or unknown"
-    BAD_CONTENT = "bad_content", "a message's content (or reasoning) is missing or is not text"
-    BAD_TOOL_CALLS = "bad_tool_calls", "an assistant's tool_calls are not a list of named functions"
-    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON or not an object"
-    BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
-    BAD_TRAIN_FLAG = "bad_train_flag", "a message's train is not true/false, or its weight is not 0/1"
-    NO_ASSISTANT_TURN = "no_assistant_turn", "no message is an assistant's, so there is nothing to learn"
-    NO_TRAINED_TURN = "no_trained_turn", "every assistant turn is marked as context only (train: false, weight: 0)"
-    TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
-    TEMPLATE_MISMATCH = (
-        "template_mismatch",
-        "the chat template does not show where the assistant's text begins and ends",
-    )
-
-
-class RowError(Exception):
-    """A row that cannot be trained on: dropped and counted under `reason`; `detail` names the offending value."""
-
-    def __init__(self, reason: DropReason, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,34 +86,6 @@ def _may_hold_rounded_integer(conversation: Conversation) -> bool:
     return False
 
 
-def content_hash(conversation: Conversation) -> bytes:
-    """16 bytes that equal for equal normalised messages and tools, whatever the order of keys in the input row.
-
-    Splits and exact deduplication rest on it: BLAKE2b over canonical JSON. The ids that tie tool results to their calls
-    are left out: servers draw them at random, so they differ between otherwise identical conversations.
-    """
-    messages = [_without_call_ids(message) for message in conversation.messages]
-    return blake2b(canonical_json(Conversation(messages, conversation.tools)), digest_size=16).digest()
-
-
-def _without_call_ids(message: Message) -> Message:
-    if "tool_calls" in message:
-        calls = [{key: value for key, value in call.items() if key != "id"} for call in message["tool_calls"]]
-        return {**message, "tool_calls": calls}
-    if "tool_call_id" in message:
-        return {key: value for key, value in message.items() if key != "tool_call_id"}
-    return message
-
-
-def canonical_json(conversation: Conversation) -> bytes:
-    """The same bytes for equal normalised messages and tools."""
-    content = {"messages": conversation.messages, "tools": conversation.tools}
-    try:
-        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -197,7 +127,7 @@ def _add_assistant_fields(message: Message, raw: Message, where: str) -> None:
     if reasoning := _text(raw.get("reasoning_content"), f"{where}: reasoning_content"):
         message["reasoning_content"] = reasoning
     calls = raw.get("tool_calls")
-    if calls is None and raw.get("function_call"):  # OpenAI's form before tool_calls
+    if not calls and raw.get("function_call"):  # OpenAI's form before tool_calls
         calls = [raw["function_call"]]
     # Tables have no absent fields: exports fill them with empty text.
     if isinstance(calls, str) and not calls.strip():

@@ -1,53 +1,63 @@
 """What becomes of each row of a file: its chunks, which of them train, and how many tokens they are.
 
-Reading, parsing, chunking and masking are the pipeline's own functions, so this is what data prep does, not a model
-of it. Left out are the outcomes that depend on more than the row: length, duplicates, filters, samples.
+Admitting rows, chunking and masking are the pipeline's own functions, so this is what data prep does, not a model of
+it. Left out are the outcomes that depend on other rows: duplicates, samples, shares of a blend.
 """
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
+from nemotron.data_prep.admission import Admission, without_forged_turns
 from nemotron.data_prep.blend import Dataset
 from nemotron.data_prep.chunks import Chunk, sequences
-from nemotron.data_prep.conversation import DropReason, RowError, parse_row
+from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.mask import loss_mask
-from nemotron.data_prep.row_formats import Fields
+from nemotron.data_prep.outcomes import LeftOut, RowError
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
+from nemotron.data_prep.special_tokens import joined, pieces
 from nemotron.data_prep.template import RenderOptions, Template
+from nemotron.data_prep.tokens import Tokenizer
 from nemotron.errors import UserError, did_you_mean
 
 
-class ChunkTokenizer(Protocol):
-    """The part of `tokens.Tokenizer` needed here."""
+@dataclass(frozen=True)
+class Rules:
+    """What decides the fate of a row, beside the row."""
 
-    @property
-    def end_id(self) -> int: ...
-    def encode_chunks(self, texts: Sequence[str], /) -> list[list[int]]: ...
+    admission: Admission = Admission()  # noqa: RUF009 (frozen)
+    special_tokens: SpecialTokensPolicy = "keep"
+    limit: int | None = None
+    """The longest sequence that fits, in tokens; None: any fits."""
+    overlong: OverlongPolicy = "split_turns"
 
 
 def inspect_file(
     path: str | Path,
     template: Template,
-    tokenizer: ChunkTokenizer | None = None,
-    fields: Fields = Fields(),  # noqa: B008 (a tuple)
+    tokenizer: Tokenizer | None = None,
+    rules: Rules = Rules(),
     **options: Unpack[RenderOptions],
 ) -> Iterator[dict[str, Any]]:
     """One object per row of an input, in order; blank lines are none. It may be whatever a blend takes, remote too.
 
-        {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "sequences": [[chunk, ...], ...]}
+        {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "detail": None | "message 0: ...",
+         "special_token": None | "<|im_end|>", "sequences": [[chunk, ...], ...]}
 
     with each chunk `{"role", "text", "supervised", "tokens", "supervised_tokens"}`: how many tokens it is and how
-    many of them the loss mask trains, both None without a tokenizer. `line` counts from 1.
+    many of them the loss mask trains, both None without a tokenizer, with which special tokens and length go unseen
+    too. `line` counts from 1. `detail` names the value at fault; of a kept row, what over-long sequences lose.
 
     Raises UserError when there is no such file or it cannot be read.
     """
     if "://" not in str(path):
         path = Path(path).expanduser()
         _ensure_file(path)
-    return (_inspect_row(line, row, template, tokenizer, fields, options) for line, row in _rows(str(path)))
+    return (_inspect_row(line, row, template, tokenizer, rules, options) for line, row in _rows(str(path)))
 
 
 def _ensure_file(path: Path) -> None:
@@ -74,25 +84,57 @@ def _inspect_row(
     line: int,
     row: Row,
     template: Template,
-    tokenizer: ChunkTokenizer | None,
-    fields: Fields,
+    tokenizer: Tokenizer | None,
+    rules: Rules,
     options: RenderOptions,
 ) -> dict[str, Any]:
+    shown: dict[str, Any] = {"line": line, "outcome": "kept", "reason": None, "detail": None, "special_token": None}
     try:
-        if row.error is not None:
-            raise RowError(DropReason.BAD_JSON, row.error)
-        rendered = sequences(parse_row(row.value, *fields, exact=row.exact), template, **options)
+        conversation = rules.admission.conversation(row)
+        if tokenizer is not None:
+            special = tokenizer.special_tokens
+            shown["special_token"] = token = special.first_in(conversation)
+            conversation = without_forged_turns(conversation, token, special, rules.special_tokens)
+        described = [_describe(chunks, tokenizer) for chunks in sequences(conversation, template, **options)]
+        if tokenizer is not None:
+            shown["detail"] = _ensure_trained_and_fitting(described, rules)
     except RowError as error:
-        return {"line": line, "outcome": "dropped", "reason": error.reason.value, "sequences": []}
-    shown = [_describe(chunks, tokenizer) for chunks in rendered]
-    return {"line": line, "outcome": "kept", "reason": None, "sequences": shown}
+        return shown | {"outcome": "dropped", "reason": error.reason.value, "detail": error.detail, "sequences": []}
+    return shown | {"sequences": described}
 
 
-def _describe(chunks: list[Chunk], tokenizer: ChunkTokenizer | None) -> list[dict[str, Any]]:
+def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:
+    """What the limit on length takes of a row; None: nothing. Raises RowError where it takes all, or nothing trains."""
+    if not any(chunk["supervised_tokens"] for chunks in described for chunk in chunks):
+        raise RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
+    longest = max(sum(chunk["tokens"] for chunk in chunks) for chunks in described)
+    if rules.limit is None or longest <= rules.limit:
+        return None
+    too_long = f"a sequence has {longest:,} tokens, over the limit of {rules.limit:,}"
+    if rules.overlong == "drop":
+        raise RowError(LeftOut.OVERLONG, too_long)
+    if rules.overlong == "truncate":
+        return f"{too_long}: it is cut there"
+    if not any(_first_answer_ends(chunks) <= rules.limit for chunks in described):
+        raise RowError(LeftOut.OVERLONG, f"{too_long}, and not even its first answer ends before")
+    return f"{too_long}: it is cut after the last answer that ends before"
+
+
+def _first_answer_ends(chunks: list[dict[str, Any]]) -> float:
+    """Tokens to the end of the first trained answer: its last trained token."""
+    end = 0
+    for chunk in chunks:
+        if chunk["supervised_tokens"]:
+            return end + chunk["supervised_tokens"]
+        end += chunk["tokens"]
+    return float("inf")
+
+
+def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None) -> list[dict[str, Any]]:
     tokens: list[int | None] = [None] * len(chunks)
     trained: list[int | None] = [None] * len(chunks)
     if tokenizer is not None:
-        encoded = tokenizer.encode_chunks([chunk.text for chunk in chunks])
+        encoded = [list(itertools.chain.from_iterable(tokenizer.encode_chunks(pieces(chunk.text)))) for chunk in chunks]
         lengths = [len(ids) for ids in encoded]
         supervised = np.array([chunk.supervised for chunk in chunks])
         mask = loss_mask(np.concatenate(encoded), np.array(lengths), supervised, tokenizer.end_id)
@@ -100,6 +142,6 @@ def _describe(chunks: list[Chunk], tokenizer: ChunkTokenizer | None) -> list[dic
         tokens = [*lengths]
         trained = [int(mask[end - length : end].sum()) for length, end in zip(lengths, ends, strict=True)]
     return [
-        {**chunk._asdict(), "tokens": count, "supervised_tokens": trained_count}
+        {**chunk._asdict(), "text": joined(chunk.text), "tokens": count, "supervised_tokens": trained_count}
         for chunk, count, trained_count in zip(chunks, tokens, trained, strict=True)
     ]

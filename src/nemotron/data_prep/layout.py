@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from nemotron.data_prep.corpus import Corpus
+from nemotron.data_prep.lengths import padded_length
 from nemotron.data_prep.overlong import Cut
 from nemotron.data_prep.packing import pack
 from nemotron.data_prep.plan import Plan
 from nemotron.data_prep.selection import Selection
-from nemotron.data_prep.shards import ShardWork, padded_length, shard_count
+from nemotron.data_prep.shards import ShardWork, shard_count
 from nemotron.data_prep.splits import SPLITS
 
 

@@ -31,7 +31,10 @@ class DatasetStats:
     special_tokens: int
     """Conversations with a control token written out in their text, kept or not."""
     special_token_examples: list[dict[str, Any]]
-    """The first of them: file, line (from 1), token."""
+    """The first of them: file, line (from 1), found."""
+    empty_answers: int
+    """Conversations with an answer that trains nothing but its end."""
+    empty_answer_examples: list[dict[str, Any]]
     truncated: int
     """Kept conversations of which a part did not fit."""
     masked_sequences: int
@@ -46,6 +49,11 @@ class DatasetStats:
     """Share of all supervised tokens, likewise."""
     fill: float | None
     """How full the packs are in which its tokens lie, on average; None without a token in the output."""
+
+    @property
+    def title(self) -> str:
+        """The name, with the split where the blend lists the dataset for one: the same may be listed for several."""
+        return f"{self.name} ({self.goes_to})" if self.goes_to else self.name
 
 
 @dataclass(frozen=True)

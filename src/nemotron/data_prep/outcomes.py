@@ -1,8 +1,36 @@
-"""Why a readable conversation is not in the output. Unreadable rows have their reasons in conversation.py."""
+"""Why a row is not in the output."""
 
 from enum import StrEnum
 
-from nemotron.data_prep.conversation import DropReason
+
+class DropReason(StrEnum):
+    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> "DropReason":
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.description = description
+        return member
+
+    BAD_JSON = "bad_json", "the line is not valid JSON"
+    NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
+    NO_MESSAGES = "no_messages", "the messages field is missing, empty or not a list"
+    BAD_MESSAGE = "bad_message", "a message is not an object"
+    BAD_ROLE = "bad_role", "a message's role is missing or unknown"
+    BAD_CONTENT = "bad_content", "a message's content (or reasoning) is missing or is not text"
+    BAD_TOOL_CALLS = "bad_tool_calls", "an assistant's tool_calls are not a list of named functions"
+    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON or not an object"
+    BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
+    BAD_TRAIN_FLAG = "bad_train_flag", "a message's train is not true/false, or its weight is not 0/1"
+    NO_ASSISTANT_TURN = "no_assistant_turn", "no message is an assistant's, so there is nothing to learn"
+    NO_TRAINED_TURN = "no_trained_turn", "every assistant turn is marked as context only (train: false, weight: 0)"
+    TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
+    TEMPLATE_MISMATCH = (
+        "template_mismatch",
+        "the chat template does not show where the assistant's text begins and ends",
+    )
 
 
 class LeftOut(StrEnum):
@@ -19,11 +47,20 @@ class LeftOut(StrEnum):
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
     NO_ASSISTANT_TOKENS = "no_assistant_tokens", "no token of an assistant's turn would be trained"
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
-    OVERLONG = "overlong", "not even one answer ends within pack_size (or max_doc_tokens)"
+    OVERLONG = "overlong", "longer than pack_size or max_doc_tokens; with split_turns, not even one answer ends within"
     DUPLICATE = "duplicate", "an earlier conversation is identical (dedupe)"
     IN_ANOTHER_SPLIT = "in_another_split", "the blend lists an identical conversation for valid or test"
     NOT_SAMPLED = "not_sampled", "not chosen by sample"
     BLEND_WEIGHT = "blend_weight", "more than the dataset's share of the blend"
+
+
+class RowError(Exception):
+    """A row that cannot be trained on: dropped and counted under `reason`; `detail` names the offending value."""
+
+    def __init__(self, reason: DropReason | LeftOut, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 def describe(reason: str) -> str:

@@ -23,8 +23,8 @@ from nemotron.data_prep import engine
 from nemotron.data_prep.accounting import collect_metadata
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.corpus import Corpus, load_corpus
-from nemotron.data_prep.dropped import write_dropped
-from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_json
+from nemotron.data_prep.dropped import DROPPED_ROWS, write_dropped
+from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
 from nemotron.data_prep.layout import Layout, lay_out, shard_works
 from nemotron.data_prep.metadata import Metadata, read_metadata
 from nemotron.data_prep.outcomes import LeftOut, describe
@@ -32,9 +32,9 @@ from nemotron.data_prep.overlong import Cut, cut_overlong
 from nemotron.data_prep.plan import Plan, make_plan
 from nemotron.data_prep.publish import publish
 from nemotron.data_prep.selection import OUTCOMES, Selection, select
-from nemotron.data_prep.shards import Gathering, ShardReceipt, read_shard_receipt, write_shard
+from nemotron.data_prep.shards import Gathering, ShardReceipt, finished_shard, write_shard
 from nemotron.data_prep.splits import SPLITS
-from nemotron.data_prep.token_parts import PartReceipt, read_receipt
+from nemotron.data_prep.token_parts import PartReceipt, is_intact, read_receipt
 from nemotron.data_prep.tokenize_part import TokenizeWork, tokenize_part
 from nemotron.errors import UserError
 from nemotron.lineage import Artifact
@@ -71,6 +71,10 @@ class PrepResult:
     unchanged: bool
     """Whether it was there already: same inputs, same settings, nothing to do."""
 
+    @property
+    def has_training_split(self) -> bool:
+        return any(split.name == "train" for split in self.metadata.splits)
+
 
 def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> PrepResult:
     """Prepare the data that `config` names. A run that was killed is completed; a finished one is left as it is.
@@ -96,12 +100,13 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
                 if not (short := _short_of_sample(plan, receipts, corpus, selection)):
                     break
                 plan = plan.with_more_candidates(short)
+            write_dropped(plan, receipts, corpus, selection)
             _ensure_something_trains(plan, receipts, selection)
             layouts = [lay_out(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
             shards = _write_shards(plan, corpus, cut, layouts, run, progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, layouts, shards)
-            write_dropped(plan, receipts, corpus, selection)
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
+            write_checksums(plan.run_dir)
         artifact = publish(plan, metadata)
     return PrepResult(plan, metadata, plan.output_dir / "splits", artifact, unchanged)
 
@@ -149,35 +154,50 @@ def _begin(plan: Plan) -> None:
 
 def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[PartReceipt]]:
     """Tokenize every part that is not there yet. Returns the receipts of all parts, per dataset."""
-    missing: dict[Path, TokenizeWork] = {}  # by output: files with the same content are tokenized once
+    # By output: files with the same content are tokenized once.
     stages: dict[Path, str] = {}
-    totals, done = Counter[str](), Counter[str]()
-    made: dict[str, Counter[str]] = {}
+    works: dict[Path, TokenizeWork] = {}
     for number, planned in enumerate(plan.datasets):
-        stage = f"tokenize {planned.dataset.name}"
-        made[stage] = Counter()
         for file, part in planned.parts():
             work = plan.tokenize_work(number, file, part)
-            totals[stage] += part.bytes
-            if work.output in missing or work.is_done():
-                done[stage] += part.bytes
-            else:
-                missing[work.output] = work
-                stages[work.output] = stage
-    for stage, total in totals.items():
-        progress(Stage(stage, done[stage], total, "bytes"))
-    works = list(missing.values())
+            works.setdefault(work.output, work)
+            stages.setdefault(work.output, f"tokenize {planned.dataset.name}")
+    kept = _intact(plan, [work for work in works.values() if work.is_done()], run, progress)
+    missing = [work for output, work in works.items() if output not in kept]
+    totals, done = Counter[str](), Counter[str]()
+    made: dict[str, Counter[str]] = {}
+    for output, work in works.items():
+        totals[stages[output]] += work.part.bytes
+        done[stages[output]] += work.part.bytes * (output in kept)
+    for stage in dict.fromkeys(stages[work.output] for work in missing):
+        made[stage] = Counter()
+        progress(Stage(stage, done[stage], totals[stage], "bytes"))
 
     def count(position: int, receipt: PartReceipt) -> None:
-        work = works[position]
+        work = missing[position]
         stage = stages[work.output]
         done[stage] += work.part.bytes
         made[stage].update(rows=receipt.rows, tokens=receipt.tokens)
         progress(Stage(stage, done[stage], totals[stage], "bytes", made[stage]))
 
-    workers = _worthwhile(plan.workers, sum(work.part.bytes for work in works))
-    run(tokenize_part, plan.tokenization(), works, workers=workers, on_done=count)
+    workers = _worthwhile(plan.workers, sum(work.part.bytes for work in missing))
+    run(tokenize_part, plan.tokenization(), missing, workers=workers, on_done=count)
     return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
+
+
+def _intact(plan: Plan, works: Sequence[TokenizeWork], run: engine.Run, progress: Progress) -> set[Path]:
+    """The outputs of finished works that are still what an earlier run wrote: tokens must not rot in a cache."""
+    outputs = [work.output for work in works]
+    sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
+    done = 0
+
+    def count(position: int, _: bool) -> None:
+        nonlocal done
+        done += sizes[position]
+        progress(Stage("check the tokens of an earlier run", done, sum(sizes), "bytes"))
+
+    intact = run(is_intact, None, outputs, workers=_worthwhile(plan.workers, sum(sizes) // 8), on_done=count)
+    return {output for output, is_whole in zip(outputs, intact, strict=True) if is_whole}
 
 
 def _worthwhile(workers: int | None, bytes_to_read: int) -> int:
@@ -242,7 +262,8 @@ def _ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt
     listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
     raise UserError(
         f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
-        "Check messages_field, used_in_filter and pack_size; to see the rows: nemotron super3 data inspect FILE",
+        f"Each row and what is wrong with it: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
+        "used_in_filter, chat_template and pack_size.",
     )
 
 
@@ -252,7 +273,8 @@ def _write_shards(
     """Write the shards that are not there yet. Returns all their receipts, per split."""
     per_split = [list(shard_works(plan, corpus, cut, layout)) for layout in layouts]
     works = [work for split_works in per_split for work in split_works]
-    missing = [work for work in works if read_shard_receipt(work.path, work.receipt) is None]
+    receipts = [finished_shard(work) for work in works]
+    missing = [work for work, receipt in zip(works, receipts, strict=True) if receipt is None]
     done, made = len(works) - len(missing), Counter[str]()
     progress(Stage("pack", done, len(works), "shards"))
 
@@ -269,7 +291,5 @@ def _write_shards(
     )  # fmt: skip
     workers = _worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
     written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))
-    return [
-        [read_shard_receipt(work.path, work.receipt) or next(written) for work in split_works]
-        for split_works in per_split
-    ]
+    complete = iter([receipt or next(written) for receipt in receipts])
+    return [[next(complete) for _ in split_works] for split_works in per_split]

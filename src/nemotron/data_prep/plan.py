@@ -14,12 +14,13 @@ from typing import Any
 
 import orjson
 
+from nemotron.data_prep.admission import Admission
 from nemotron.data_prep.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.encoders import EncoderChoice, choose_encoder
 from nemotron.data_prep.engine import default_workers
+from nemotron.data_prep.lengths import limit
 from nemotron.data_prep.row_formats import Fields
-from nemotron.data_prep.shards import longest_sequence
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.template import Template, load_template
 from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
@@ -90,8 +91,7 @@ class Plan:
     @property
     def limit(self) -> int:
         """The longest sequence that goes into a pack, in tokens."""
-        longest = longest_sequence(self.config.pack_size, self.config.pad_to_multiple)
-        return min(longest, self.config.max_doc_tokens or longest)
+        return limit(self.config)
 
     @property
     def ratios(self) -> tuple[float, float, float]:
@@ -111,13 +111,7 @@ class Plan:
         """The work of one part of dataset `number`."""
         config, dataset = self.config, self.datasets[number].dataset
         return TokenizeWork(
-            part,
-            planned.output(part),
-            _fields(dataset, config),
-            config.used_in_field,
-            dataset.filter or config.used_in_filter,
-            self.candidates[number],
-            config.sample_seed,
+            part, planned.output(part), _admission(dataset, config), self.candidates[number], config.sample_seed
         )
 
     def with_more_candidates(self, numbers: Sequence[int]) -> "Plan":
@@ -209,9 +203,10 @@ def _plan_dataset(
     output_dir: Path,
 ) -> PlannedDataset:
     """Name the folder of each file's tokens after what decides them; the sample too, where only that is tokenized."""
+    admission = _admission(dataset, config)
     settings = [
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
-        *_fields(dataset, config), config.used_in_field, dataset.filter or config.used_in_filter,
+        *admission.fields, admission.used_in_field, admission.used_in_filter,
         config.special_tokens_in_content,
         [config.sample, config.sample_seed] if config.sample is not None else None,
     ]  # fmt: skip
@@ -245,13 +240,14 @@ def _strings(value: Any) -> Iterator[str]:
             left.extend(value.values() if isinstance(value, dict) else value)
 
 
-def _fields(dataset: Dataset, config: DataPrepConfig) -> Fields:
-    """Where the rows of a dataset hold their conversations: the blend's word goes before the config's."""
-    return Fields(
+def _admission(dataset: Dataset, config: DataPrepConfig) -> Admission:
+    """Which rows of a dataset are meant and where they hold their conversations: the blend's word goes first."""
+    fields = Fields(
         dataset.messages_field or config.messages_field,
         dataset.tools_field or config.tools_field,
         dataset.format or config.format,
     )
+    return Admission(fields, config.used_in_field, dataset.filter or config.used_in_filter)
 
 
 def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> str:

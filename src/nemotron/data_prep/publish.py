@@ -1,6 +1,7 @@
 """Making a finished run the one that the output folder shows, and recording it."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -28,7 +29,7 @@ def publish(plan: Plan, metadata: Metadata) -> Artifact:
     """
     _link_tokens(plan)
     point_link(plan.output_dir / "splits", plan.run_dir / "splits")
-    write_json(plan.output_dir / "blend.json", _megatron_blend(plan, metadata))
+    write_json(plan.output_dir / "blend.json", megatron_blend(plan.run_dir, metadata))
     write_json(plan.output_dir / "metadata.json", metadata.to_dict())
     write_bytes(plan.output_dir / "report.html", render_report(metadata).encode())
     return log_artifact(
@@ -51,10 +52,11 @@ def _link_tokens(plan: Plan) -> None:
             point_link(folder / file.folder.name, file.folder)
 
 
-def _megatron_blend(plan: Plan, metadata: Metadata) -> dict[str, list[Any]]:
-    """Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs.
+def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
+    """What blend.json says of the run in a folder.
 
-    Beside them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
+    Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs. Beside
+    them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
     """
     shares = [
         {
@@ -68,7 +70,7 @@ def _megatron_blend(plan: Plan, metadata: Metadata) -> dict[str, list[Any]]:
         split.name: [
             entry
             for shard in split.shards
-            for entry in (float(shard.packs), str(plan.run_dir / split.path / shard.file.removesuffix(".parquet")))
+            for entry in (float(shard.packs), str(run / split.path / shard.file.removesuffix(".parquet")))
         ]
         for split in metadata.splits
     }

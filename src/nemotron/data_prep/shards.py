@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemotron.data_prep.files import checksum, replaced_when_complete, write_json
+from nemotron.data_prep.lengths import padded_length
 from nemotron.data_prep.roll import roll
 from nemotron.data_prep.token_parts import map_tokens
 
@@ -79,16 +80,6 @@ def shard_count(packs: int, most: int) -> int:
     return max(1, min(most, packs // LEAST_PACKS)) if packs else 0
 
 
-def padded_length(length: np.ndarray, multiple: int) -> np.ndarray:
-    """The tokens a sequence takes in its pack: what is fed of it, all but the last, is a multiple of `multiple`."""
-    return -(-(length - 1) // multiple) * multiple + 1
-
-
-def longest_sequence(pack_size: int, multiple: int) -> int:
-    """The longest sequence that still fits into a pack when padded."""
-    return (pack_size - 1) // multiple * multiple + 1
-
-
 def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
     """Write one shard and its receipt. The bytes depend on nothing but the arguments and the parts."""
     tokens = 0
@@ -110,12 +101,18 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
 
 
 def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
-    """The receipt of a finished shard, or None when it is absent, unfinished or damaged."""
+    """The receipt of a finished shard, or None when it is absent, unfinished or of another size."""
     try:
         found = ShardReceipt(**orjson.loads(receipt.read_bytes()))
         return found if path.stat().st_size == found.bytes else None
     except (OSError, orjson.JSONDecodeError, TypeError):
         return None
+
+
+def finished_shard(work: ShardWork) -> ShardReceipt | None:
+    """The receipt of a shard that is already written, and still what was written; else None. Reads all of it."""
+    receipt = read_shard_receipt(work.path, work.receipt)
+    return receipt if receipt is not None and checksum(work.path) == receipt.checksum else None
 
 
 def _windows(work: ShardWork, gathering: Gathering) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,8 @@ is what `render(messages[:i + 1])` adds to `render(messages[:i])` with the gener
 are prefixes of the whole; when they are not, the row is refused rather than masked wrongly.
 """
 
-from nemotron.data_prep.conversation import DropReason, Message, RowError, Tool
+from nemotron.data_prep.conversation import Message, Tool
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.sandbox import BLOCK_BEGIN, BLOCK_END
 from nemotron.data_prep.template import RenderOptions, Template
 

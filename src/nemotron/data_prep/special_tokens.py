@@ -7,7 +7,7 @@ reasoning may be written inline.
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
@@ -15,7 +15,8 @@ from typing import Any
 
 import orjson
 
-from nemotron.data_prep.conversation import Conversation, canonical_json
+from nemotron.data_prep.conversation import Conversation
+from nemotron.data_prep.identity import canonical_json
 from nemotron.data_prep.reasoning import END_THINK, THINK
 
 # Letters and digits only, which every template and JSON encoder leaves as they are; no conversation can forge it.
@@ -43,7 +44,15 @@ class SpecialTokens:
         for pattern in self._in_json:
             if found := pattern.search(text):
                 return found[0].decode()
-        return None
+        return self._first_in_names(conversation)
+
+    def _first_in_names(self, conversation: Conversation) -> str | None:
+        """A control token that comes about where a name is written between angle brackets: `<parameter=NAME>`."""
+        calls = [message["tool_calls"] for message in conversation.messages if "tool_calls" in message]
+        if not calls and not conversation.tools:
+            return None
+        shown = "".join(f"<{name}>" for name in _names([calls, conversation.tools]))
+        return next((found[0] for pattern in self._in_text if (found := pattern.search(shown))), None)
 
     def broken(self, conversation: Conversation) -> Conversation:
         """The conversation with a mark inside every control token, for a template to render and `pieces` to cut at."""
@@ -59,8 +68,29 @@ class SpecialTokens:
         if isinstance(value, list):
             return [self._broken(inner) for inner in value]
         if isinstance(value, dict):
-            return {self._broken(key): self._broken(inner) for key, inner in value.items()}
+            return {self._broken_name(key): self._broken_named(key, inner) for key, inner in value.items()}
         return value
+
+    def _broken_named(self, key: str, value: Any) -> Any:
+        return self._broken_name(value) if key == "name" and isinstance(value, str) else self._broken(value)
+
+    def _broken_name(self, name: str) -> str:
+        """A name, broken also where it makes a token only together with the brackets around it."""
+        return self._broken(f"<{name}>")[1:-1]
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The keys of all objects inside a JSON value, and what they call `name`."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict):
+            yield from value
+            left.extend(value.values())
+            if isinstance(value.get("name"), str):
+                yield value["name"]
 
 
 def pieces(text: str) -> list[str]:

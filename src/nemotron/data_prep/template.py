@@ -9,7 +9,8 @@ from typing import Any, Protocol, TypedDict
 
 import jinja2
 
-from nemotron.data_prep.conversation import DropReason, Message, RowError, Tool
+from nemotron.data_prep.conversation import Message, Tool
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.sandbox import BLOCK_BEGIN, BLOCK_END, make_environment
 from nemotron.errors import UserError, did_you_mean
 

@@ -14,7 +14,7 @@ Nothing here depends on pack size, blend weights or split ratios: those can chan
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -52,6 +52,21 @@ class PartIndex(NamedTuple):
     """int64 [turns]: targets of the sequence up to there."""
 
 
+@dataclass
+class Noticed:
+    """Something worth telling about kept rows, counted."""
+
+    count: int = 0
+    examples: list[tuple[int, str]] = field(default_factory=list)
+    """(line in the part, what was found there) of the first EXAMPLES."""
+
+    def add(self, line: int, found: str) -> None:
+        """Count a conversation."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append((line, found))
+
+
 @dataclass(frozen=True)
 class PartReceipt:
     """What became of the rows of a part, and the files that prove it."""
@@ -60,14 +75,19 @@ class PartReceipt:
     rows: int
     kept: int
     dropped: dict[str, int]
-    special_tokens: int
-    """Conversations with a control token written out in their text."""
-    special_token_examples: list[tuple[int, str]]
-    """(line in the part, token) of the first few of them."""
+    special_tokens: Noticed
+    """Conversations with a control token written out in their text, and the token."""
+    empty_answers: Noticed
+    """Conversations with an answer that trains nothing but its end."""
     files: dict[str, dict[str, Any]]
     """By suffix: `bytes` and `checksum`."""
     sample: int | None
     """Of how many conversations at most the part was made, those that rank first; None: of all."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(made["bytes"] for made in self.files.values())
 
     @property
     def tokens(self) -> int:
@@ -84,8 +104,8 @@ class PartWriter:
         self.reasons: Counter[str] = Counter()
         self.lines = 0
         self.rows = 0
-        self.special_tokens = 0
-        self.special_token_examples: list[tuple[int, str]] = []
+        self.special_tokens = Noticed()
+        self.empty_answers = Noticed()
 
     def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
         """Add a batch of conversations."""
@@ -97,12 +117,6 @@ class PartWriter:
         """Record that the row of this line yields nothing."""
         self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
         self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
-
-    def report_special_token(self, line: int, token: str) -> None:
-        """Count a conversation that has `token` in its text."""
-        self.special_tokens += 1
-        if len(self.special_token_examples) < EXAMPLES:
-            self.special_token_examples.append((line, token))
 
     @property
     def kept(self) -> int:
@@ -137,7 +151,7 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
             np.savez(file, **writer.index()._asdict())
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
     reasons = dict(sorted(writer.reasons.items()))
-    found = writer.special_tokens, writer.special_token_examples
+    found = writer.special_tokens, writer.empty_answers
     receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made, sample)
     write_json(file_of(part, RECEIPT), receipt)
     return receipt
@@ -146,11 +160,22 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
 def read_receipt(part: Path) -> PartReceipt | None:
     """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
     try:
-        receipt = PartReceipt(**orjson.loads(file_of(part, RECEIPT).read_bytes()))
+        content = orjson.loads(file_of(part, RECEIPT).read_bytes())
+        for name in ("special_tokens", "empty_answers"):
+            content[name] = Noticed(**content[name])
+        receipt = PartReceipt(**content)
         intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
         return None
     return receipt if intact else None
+
+
+def is_intact(_: None, part: Path) -> bool:
+    """Whether the files of a complete part are what was written, by their checksums. Reads all of them."""
+    receipt = read_receipt(part)
+    return receipt is not None and all(
+        checksum(file_of(part, suffix)) == made["checksum"] for suffix, made in receipt.files.items()
+    )
 
 
 def read_index(part: Path) -> PartIndex:

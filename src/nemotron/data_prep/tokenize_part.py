@@ -3,6 +3,8 @@
 A pure function of the part's content and the Tokenization settings; workers share nothing.
 """
 
+import contextlib
+import gc
 import heapq
 import itertools
 from collections import Counter
@@ -13,13 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nemotron.data_prep.admission import Admission, without_forged_turns
 from nemotron.data_prep.chunks import Chunk, first_difference, sequences
 from nemotron.data_prep.config import SpecialTokensPolicy
-from nemotron.data_prep.conversation import Conversation, DropReason, RowError, content_hash, parse_row
+from nemotron.data_prep.conversation import Conversation
+from nemotron.data_prep.identity import content_hash
 from nemotron.data_prep.mask import loss_mask
-from nemotron.data_prep.outcomes import LeftOut
+from nemotron.data_prep.outcomes import LeftOut, RowError
 from nemotron.data_prep.roll import trained_targets
-from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.selection import sampling_rank
 from nemotron.data_prep.sources import Part, read_rows
 from nemotron.data_prep.special_tokens import pieces
@@ -60,9 +63,7 @@ class TokenizeWork:
     part: Part
     output: Path
     """Path of the tokenized part, without suffix."""
-    fields: Fields
-    used_in_field: str
-    used_in_filter: str | None
+    admission: Admission
     sample: int | None
     """Tokenize only so many conversations, those ranked first by `sample_seed`; more than will be needed."""
     sample_seed: int
@@ -93,7 +94,19 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
             _check_rendering(batch, how.template)
             _append_encoded(batch, how.tokenizer, writer)
 
-    return write_part(work.output, fill, work.sample)
+    with _rare_collection():
+        return write_part(work.output, fill, work.sample)
+
+
+@contextlib.contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Let Python look for reference cycles rarely: rows have none, and walking all their objects costs a twentieth."""
+    before = gc.get_threshold()
+    gc.set_threshold(500_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _candidates(work: TokenizeWork, writer: PartWriter) -> Iterator[Candidate]:
@@ -103,26 +116,12 @@ def _candidates(work: TokenizeWork, writer: PartWriter) -> Iterator[Candidate]:
         if row.is_blank:
             continue
         writer.rows += 1
-        if row.error is not None:
-            writer.drop(row.line, DropReason.BAD_JSON, row.error)
-        elif not _is_used(row.value, work.used_in_field, work.used_in_filter):
-            writer.drop(row.line, LeftOut.FILTERED, f'"{work.used_in_field}" does not name {work.used_in_filter}')
+        try:
+            conversation = work.admission.conversation(row)
+        except RowError as error:
+            writer.drop(row.line, error.reason, error.detail)
         else:
-            try:
-                conversation = parse_row(row.value, *work.fields, exact=row.exact)
-                yield Candidate(row.line, content_hash(conversation), conversation)
-            except RowError as error:
-                writer.drop(row.line, error.reason, error.detail)
-
-
-def _is_used(row: Any, field: str, wanted: str | None) -> bool:
-    """Whether a row names `wanted` among the stages it is meant for: a list, or text separated by commas."""
-    if wanted is None or not isinstance(row, dict):
-        return True
-    named = row.get(field)
-    if isinstance(named, str):
-        return wanted in (name.strip() for name in named.split(","))
-    return isinstance(named, list) and wanted in named
+            yield Candidate(row.line, content_hash(conversation), conversation)
 
 
 def _sampled(candidates: Iterable[Candidate], count: int, seed: int, writer: PartWriter) -> list[Candidate]:
@@ -144,16 +143,16 @@ def _without_forged_turns(
 ) -> Iterator[Candidate]:
     """Report control tokens written out in conversations, and treat these as the policy says."""
     for candidate in candidates:
-        token = how.tokenizer.special_tokens.first_in(candidate.conversation)
+        special_tokens = how.tokenizer.special_tokens
+        token = special_tokens.first_in(candidate.conversation)
         if token is not None:
-            writer.report_special_token(candidate.line, token)
-            if how.special_tokens == "drop":
-                writer.drop(candidate.line, LeftOut.SPECIAL_TOKENS, f"the text has {token}")
-                continue
-            if how.special_tokens == "split":
-                broken = how.tokenizer.special_tokens.broken(candidate.conversation)
-                candidate = candidate._replace(conversation=broken)
-        yield candidate
+            writer.special_tokens.add(candidate.line, token)
+        try:
+            treated = without_forged_turns(candidate.conversation, token, special_tokens, how.special_tokens)
+        except RowError as error:
+            writer.drop(candidate.line, error.reason, error.detail)
+        else:
+            yield candidate._replace(conversation=treated)
 
 
 class Batch(NamedTuple):
@@ -219,6 +218,7 @@ def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> N
     targets = _sums(is_target, lengths)
     trains = targets > 0
     turn_counts, turn_ends, turn_targets = _turns(mask, is_target, starts, lengths)
+    _report_empty_answers(batch, turn_counts, turn_targets, writer)
 
     # From sequences to conversations: those left without a sequence are dropped.
     sequence_counts = np.array(batch.sequence_counts, np.int64)
@@ -238,6 +238,19 @@ def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> N
         tokens_kept = np.repeat(trains, lengths)
         ids, mask = ids[tokens_kept], mask[tokens_kept]
     writer.append(ids, mask, index)
+
+
+def _report_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: np.ndarray, writer: PartWriter) -> None:
+    """Report conversations in which an answer is nothing but its <|im_end|>: the model learns to say nothing."""
+    before = np.concatenate([[0], turn_targets[:-1]])
+    is_first = np.zeros(len(turn_targets), bool)
+    firsts = (np.cumsum(turn_counts) - turn_counts)[turn_counts > 0]
+    is_first[firsts] = True
+    of_turn = np.where(is_first, turn_targets, turn_targets - before)
+    empty = np.bincount(np.repeat(np.arange(len(turn_counts)), turn_counts), of_turn == 1, len(turn_counts)) > 0
+    of_conversation = np.repeat(np.arange(len(batch.candidates)), batch.sequence_counts)
+    for position in np.unique(of_conversation[empty]):
+        writer.empty_answers.add(batch.candidates[position].line, "")
 
 
 def _turns(

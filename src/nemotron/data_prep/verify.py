@@ -2,7 +2,9 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -10,11 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from nemotron.data_prep.files import checksum
+from nemotron.data_prep.files import CHECKSUMS, checksum
 from nemotron.data_prep.metadata import Metadata, SplitStats, read_metadata
+from nemotron.data_prep.publish import megatron_blend
+from nemotron.data_prep.report import render_report
 from nemotron.data_prep.shards import SCHEMA, read_shard_receipt
 from nemotron.data_prep.token_parts import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
+from nemotron.lineage import MANIFEST
+
+IF_MOVED = "if the folder was moved, run data prep again with it as output_dir: it only records where things are."
 
 
 def verify(folder: Path) -> Iterator[str]:
@@ -32,15 +39,72 @@ def verify(folder: Path) -> Iterator[str]:
     run = folder / "runs" / metadata.run_hash
     if (folder / "splits").resolve() != (run / "splits").resolve():
         yield f"{folder / 'splits'} does not lead to the run of metadata.json, {run / 'splits'}."
+    yield from _verify_files(run)
+    yield from _verify_shown(folder, run, metadata)
     yield from _verify_tokens(run)
     yield from _verify_accounts(run, metadata)
     for split in metadata.splits:
         yield from _verify_split(run, split, metadata)
 
 
+def _verify_files(run: Path) -> Iterator[str]:
+    """The run's own small files: plan, config, counts, dropped rows."""
+    try:
+        checksums: dict[str, str] = orjson.loads((run / CHECKSUMS).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        yield f"{run / CHECKSUMS} cannot be read: {error}."
+        return
+    for name, expected in checksums.items():
+        if not (run / name).is_file():
+            yield f"{run / name} is missing."
+        elif checksum(run / name) != expected:
+            yield f"{run / name} has another checksum than in {CHECKSUMS}."
+
+
+def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
+    """What the output folder shows of the run, and the run's artifact: all of it follows from the metadata."""
+    of_run = read_metadata(run / "metadata.json")
+    if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
+        yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
+    if _resolved(_json(folder / "blend.json")) != _resolved(megatron_blend(run, metadata)):
+        yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
+    if not (folder / "report.html").is_file() or (folder / "report.html").read_text("utf-8") != render_report(metadata):
+        yield f"{folder / 'report.html'} does not show the metadata of the run."
+    manifest = run / "splits" / MANIFEST
+    artifact = _json(manifest)
+    facts = artifact.get("metadata") if isinstance(artifact, dict) else None
+    if not isinstance(facts, dict) or facts.get("run_hash") != metadata.run_hash:
+        yield f"{manifest} is not the artifact of the run."
+    elif Path(str(artifact.get("path"))) != (run / "splits").resolve():
+        yield f"{manifest} records the path {artifact.get('path')}; {IF_MOVED}"
+
+
+def _resolved(blend: Any) -> Any:
+    """A Megatron blend with its paths as the file system knows them, and all else as JSON has it."""
+    if not isinstance(blend, dict):
+        return None
+    return {
+        key: [str(Path(entry).resolve()) if isinstance(entry, str) else entry for entry in entries]
+        for key, entries in orjson.loads(orjson.dumps(blend)).items()
+    }
+
+
+def _json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+
+
 def _verify_tokens(run: Path) -> Iterator[str]:
     """The tokenized parts, against their receipts."""
-    for link in sorted((run / "datasets").glob("*/*")):
+    plan = _json(run / "plan.json") or {"datasets": []}
+    links = [
+        run / "datasets" / dataset["name"] / Path(file["tokens"]).name
+        for dataset in plan["datasets"]
+        for file in dataset["files"]
+    ]
+    for link in sorted(set(links)):
         if not link.is_dir():
             yield f"{link} leads nowhere: the tokenized parts are gone."
         for path in sorted(link.glob(f"part_*{RECEIPT}")):

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nemotron.training import cpu
+from nemotron.training import bridge, cpu
 from nemotron.training.checkpoint import base_model_of, run_config
 
 
@@ -21,20 +21,20 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     base = base_model_of(iteration_dir)
     if base is None:
         return _load(iteration_dir)
-    from megatron.bridge.peft.utils import load_peft_adapter_checkpoint
     from megatron.bridge.utils.instantiate_utils import instantiate
 
     model = _load(base)
     peft: Any = instantiate(run_config(iteration_dir)["peft"])
     model = peft(model, training=False)
     peft.set_params_to_save(model)
-    load_peft_adapter_checkpoint(model, iteration_dir, peft, fully_parallel_load=False)
+    bridge.installed().load_adapters(model, iteration_dir, peft)
     return model
 
 
 def _load(iteration_dir: Path) -> list[Any]:
     from megatron.bridge.training.model_load_save import load_megatron_model
 
+    bridge.installed().check_loadable(iteration_dir)
     # Meant for parallel sizes, the overrides accept any field of the model's config.
     overrides: Any = cpu.torch_layers()
     model: Any = load_megatron_model(

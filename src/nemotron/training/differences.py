@@ -31,7 +31,11 @@ def what_runs(container: Any) -> dict[str, Any]:
     starts: it sets fields of the model, the optimizer and the gradients.
     """
     container = copy.copy(container)
-    if hasattr(container.mixed_precision, "setup"):
+    if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+        from megatron.bridge.training.mixed_precision import get_mixed_precision_config
+
+        container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
+    if container.mixed_precision is not None:
         for section in ("mixed_precision", "model", "optimizer", "ddp"):
             setattr(container, section, copy.copy(getattr(container, section)))
         container.mixed_precision.finalize()

@@ -53,6 +53,7 @@ def explained(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Endi
     rank = os.environ.get("RANK", "0")
     told = _Told(progress, rank, checkpoints)
     ending = Ending()
+    # Megatron-Bridge announces a failure here; its 0.4 line does not, and is spoken for.
     logger = logging.getLogger("megatron.bridge.training.pretrain")
     logger.addFilter(told)
     try:
@@ -68,6 +69,7 @@ def explained(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Endi
         account = f"at the end of {log}" if log.exists() else "in the output above"
         raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own account is {account}.") from error
     except RuntimeError as error:
+        told.announce(logger, error)
         if (problem := _user_error(error, progress, rank, checkpoints)) is None:
             raise
         raise problem from error
@@ -83,6 +85,12 @@ class _Told(logging.Filter):
         self._progress = progress
         self._rank = rank
         self._checkpoints = checkpoints
+        self._announced = False
+
+    def announce(self, logger: logging.Logger, error: BaseException) -> None:
+        """Log the failure as Megatron-Bridge does, unless it did."""
+        if not self._announced:
+            logger.error("", exc_info=error)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -90,6 +98,7 @@ class _Told(logging.Filter):
             return True
         if isinstance(error, SystemExit):
             return False
+        self._announced = True
         known = isinstance(error, RuntimeError)
         problem = _user_error(error, self._progress, self._rank, self._checkpoints) if known else None
         reason = problem.message if problem else f"{type(error).__name__}: {error}"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.training import bridge
 from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.own_process import run_module
 
@@ -83,8 +84,8 @@ def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils.hub import cached_file
 
-    bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
-    bridge.save_hf_weights(model, folder, show_progress=False)
+    auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
+    bridge.installed().save_hf_weights(auto_bridge, model, folder)
     for weights in folder.glob("*.safetensors"):
         weights.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
     shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")

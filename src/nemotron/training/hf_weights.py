@@ -97,10 +97,13 @@ def all_found(folder: Path) -> Iterator[None]:
     """
     warnings = _Warnings()
     converter = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
+    level = converter.level
     converter.addHandler(warnings)
+    converter.setLevel(logging.WARNING)  # whatever others have set for all loggers
     try:
         yield
     finally:
+        converter.setLevel(level)
         converter.removeHandler(warnings)
     if warnings.missing:
         raise UserError(

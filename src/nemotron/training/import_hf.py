@@ -45,16 +45,15 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
     from nemotron.training import cpu
-    from nemotron.training.start import leave_out_mtp, single_process_group
+    from nemotron.training.start import hf_provider, leave_out_mtp, single_process_group
 
     unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     with cpu.backend():
         import torch
-        from megatron.bridge import AutoBridge
         from megatron.bridge.training.model_load_save import save_megatron_model
 
-        provider = AutoBridge.from_hf_pretrained(str(hf_dir)).to_megatron_provider(load_weights=True)
+        provider = hf_provider(hf_dir, load_weights=True)
         cpu.use_torch_layers(provider)
         if provider.params_dtype == torch.float32:
             cpu.use_float32(provider)

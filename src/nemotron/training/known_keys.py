@@ -1,7 +1,7 @@
 """Refusing a misspelt Megatron-Bridge setting without importing Megatron.
 
 `sections.py` checks against the real classes when training starts. Before that (in a dry run, before a job is queued)
-the list in megatron_keys.json does, which tools/list_megatron_keys.py reads off the locked release.
+the lists in megatron_keys.json do, which tools/list_megatron_keys.py reads off each tested release.
 """
 
 import json
@@ -16,7 +16,8 @@ from nemotron.training.config import SftConfig
 def check_known_keys(config: SftConfig, origins: Mapping[str, str]) -> None:
     """Check the keys of every section that is Megatron-Bridge's own.
 
-    Where another release is installed than the list was made from, its own classes decide, later.
+    A key of any listed release passes, whichever is installed here: a job may run beside another one, in a container.
+    Where a release is installed that is not listed, its own classes decide, later.
 
     Args:
         config: the training config.
@@ -26,16 +27,17 @@ def check_known_keys(config: SftConfig, origins: Mapping[str, str]) -> None:
         UserError: naming the first unknown key, its place and the nearest known one.
     """
     listed = json.loads((files("nemotron.training") / "megatron_keys.json").read_text(encoding="utf-8"))
-    if _installed_release() not in (listed["release"], None):
+    if _installed_release() not in (*listed, None):
         return
-    for section, known in listed["sections"].items():
+    for section in next(iter(listed.values())):
+        known = sorted(set().union(*(sections[section] for sections in listed.values())))
         values = getattr(config, section)
         for key in values if isinstance(values, dict) else ():
             if key not in known:
                 dotted = f"{section}.{key}"
                 where = origins.get(dotted, "config")
                 raise UserError(
-                    f"{where}: {dotted} is not a setting of Megatron-Bridge {listed['release']}.",
+                    f"{where}: {dotted} is not a setting of Megatron-Bridge {' or '.join(listed)}.",
                     did_you_mean(dotted, [f"{section}.{name}" for name in known])
                     or "Its settings are in src/nemotron/training/megatron_keys.json.",
                 )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from megatron.bridge.training.callbacks import Callback, CallbackContext
 
+from nemotron.training import bridge
 from nemotron.training.step import TwoStageStep
 
 Record = dict[str, Any]
@@ -87,11 +88,11 @@ class MetricsWriter(Callback):
     def on_eval_end(self, context: CallbackContext) -> None:
         """Write the record of an evaluation on the valid split."""
         state: Any = context.state
-        finished, validation = state.train_state.step, state.cfg.validation
+        finished = state.train_state.step
         # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
         if finished != self._evaluated:
             self._evaluated = finished
-            packs = validation.eval_iters * validation.eval_global_batch_size
+            packs = bridge.installed().evaluated_packs(state.cfg)
             self._write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
         torch.distributed.barrier()  # another rank reads the file when training ends
 

@@ -1,8 +1,9 @@
 """What one forward pass says about multi-token prediction: the loss and the acceptance of each depth.
 
 Megatron-Core keeps running sums for its log (`MTPLossLoggingHelper`, core/transformer/multi_token_prediction.py): each
-micro-batch adds its mean loss over supervised targets, how many of them the depth's most likely token got right, and
-how many there were. The difference between before and after a forward pass is that micro-batch's own.
+micro-batch adds its mean loss over supervised targets, and, but for the 0.4 line, how many of them the depth's most
+likely token got right and how many there were. The difference between before and after a forward pass is that
+micro-batch's own.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ import torch
 from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
 from megatron.core.utils import unwrap_model
 
-_SUMS = ("loss_values", "correct_values", "total_values")
+from nemotron.training import bridge
 
 
 @dataclass
 class MtpMeasure:
-    """Of one micro-batch on this rank, [depths] each; None without MTP, or before the forward pass is over."""
+    """Of one micro-batch on this rank, [depths] each; None without MTP, before the forward pass is over, and where
+    Megatron-Core does not measure it."""
 
     losses: torch.Tensor | None = None
     """Mean over supervised targets."""
@@ -50,12 +52,14 @@ def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
         return
     if before is None:
         before = [torch.zeros_like(values) for values in after]
-    measure.losses, measure.correct, measure.targets = (new - old for new, old in zip(after, before, strict=True))
+    fields = ("losses", "correct", "targets")
+    for name, new, old in zip(fields, after, before, strict=False):
+        setattr(measure, name, new - old)
     if evaluating:
-        for name, values in zip(_SUMS, before, strict=True):
+        for name, values in zip(bridge.installed().MTP_SUMS, before, strict=True):
             MTPLossLoggingHelper.tracker[name].copy_(values)
 
 
 def _sums() -> list[torch.Tensor] | None:
-    tracker = MTPLossLoggingHelper.tracker
-    return None if _SUMS[0] not in tracker else [tracker[name].clone() for name in _SUMS]
+    names, tracker = bridge.installed().MTP_SUMS, MTPLossLoggingHelper.tracker
+    return None if names[0] not in tracker else [tracker[name].clone() for name in names]

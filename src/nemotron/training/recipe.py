@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
 from nemotron.training import bridge
-from nemotron.training.batches import evaluation_batches
 from nemotron.training.checkpoint import latest_iteration
 from nemotron.training.checks import check_same_model, check_vocabulary
 from nemotron.training.config import SftConfig
@@ -40,9 +39,6 @@ _OWN_KEYS = {
     "logger": {"tensorboard_dir", "wandb_project", "wandb_entity", "wandb_exp_name", "wandb_save_dir"},
     "tokenizer": {"tokenizer_model"},
 }
-
-# Of the dataset's settings, what says where the packs are and that they are packs.
-_FROM_DATA = {"dataset_root", "hf_dataset", "enable_offline_packing", "offline_packing_specs", "do_test"}
 
 
 @dataclass(frozen=True)
@@ -73,16 +69,19 @@ def build_recipe(
         UserError: a key that Megatron-Bridge does not have, a value that does not fit, or settings that exclude each
             other.
     """
-    container = bridge.super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
+    container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     original = what_runs(container)
     _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
+    bridge.installed().fit_layout(model)
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
     if pretrained_checkpoint is not None and not is_hf_folder(pretrained_checkpoint):
+        bridge.installed().check_loadable(latest_iteration(pretrained_checkpoint))
         check_same_model(model, latest_iteration(pretrained_checkpoint))
     resumed = resume_folder(config, Path(config.run.output_dir).absolute())
     if finished_iterations(resumed):
+        bridge.installed().check_loadable(latest_iteration(resumed))
         check_same_model(model, latest_iteration(resumed))
     if not model.mtp_num_layers:
         leave_out_mtp(model)
@@ -104,8 +103,19 @@ def build_recipe(
         # Megatron refuses the combination, though there is then nothing to divide.
         logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
         model.sequence_parallel = False
-    container.env_vars = {**(getattr(container, "env_vars", None) or {}), **config.env_vars}
+    bridge.installed().set_environment(container, config.env_vars)
     return Recipe(container, original)
+
+
+def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
+    try:
+        return bridge.installed().super_recipe(hf_model, peft_scheme)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"No model config could be read for recipe.hf_model={hf_model!r}: {reason}",
+            "Name a folder with a config.json, or a Hugging Face id that this machine can reach (HF_TOKEN, if gated).",
+        ) from error
 
 
 def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
@@ -120,6 +130,8 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         except ValueError as error:
             raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
     elif config.mixed_precision:
+        if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+            container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
         assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
     optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}
     for section, make in optional.items():
@@ -141,19 +153,19 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
 def _dataset(
     config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], context_parallel_size: int
 ) -> Any:
-    from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetConfig
-
+    line = bridge.installed()
     options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
-    for key in options.keys() & _FROM_DATA:
+    for key in options.keys() & line.FROM_DATA:
         raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
-    known = [f"dataset.{name}" for name in (*field_types(GPTSFTDatasetConfig), "pad_seq_to_mult")]
+    owner = line.dataset_config()
+    known = [f"dataset.{name}" for name in (*field_types(owner), "pad_seq_to_mult")]
     for key in options:
-        check_key(f"dataset.{key}", known, "GPTSFTDatasetConfig", origins)
+        check_key(f"dataset.{key}", known, owner.__name__, origins)
     if context_parallel_size > 1:
         options.setdefault("pad_seq_to_mult", data.metadata["pad_to_multiple"])  # check_padding has seen to it
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
-    return bridge.packed_dataset(train, data.folder("valid"), plan.pack_size, options)
+    return line.packed_dataset(train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options)
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
@@ -217,14 +229,9 @@ def tokenizer_of(data: PreparedData) -> str:
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
     """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
     ranks = data_parallel_size(container.model, plan.global_batch_size)
-    validation = container.validation
-    asked = config.validation.get("eval_iters")
-    largest = config.validation.get("eval_global_batch_size") or plan.global_batch_size
-    if asked is None:
-        batch, iterations = evaluation_batches(plan.valid_packs, ranks, largest)
-    else:
-        batch = min(largest, plan.valid_packs) // ranks * ranks
-        iterations = min(asked, plan.valid_packs // max(batch, 1))
+    line = bridge.installed()
+    asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
+    batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
     if batch == 0:
         if plan.valid_packs:
             logger.warning(
@@ -234,7 +241,7 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
             )
         else:
             logger.warning("The valid split is empty: no validation.")
-    validation.eval_iters, validation.eval_global_batch_size = iterations, batch or ranks
+    line.set_evaluation(container, plan.valid_packs, batch or ranks, iterations)
 
 
 def data_parallel_size(model: Any, global_batch_size: int) -> int:

@@ -23,7 +23,10 @@ PROJECTIONS = (
 )
 """The linear layers of the model by Megatron's names: attention, Mamba, experts and their latent projections, MTP."""
 
-_OF_EXPERTS = ("linear_fc1", "linear_fc2")
+_NOT_WITH_DORA = {
+    **dict.fromkeys(("linear_fc1", "linear_fc2"), "does not work on routed experts"),
+    "in_proj": "cannot save what it makes of Mamba layers",
+}
 
 
 def check_settings(config: SftConfig, pack_size: int) -> None:
@@ -67,10 +70,11 @@ def _check_adapters(peft: PeftConfig) -> None:
                 f"peft.target_modules names {target!r}, which is no linear layer of this model.",
                 did_you_mean(last, PROJECTIONS) or f"Name some of {_listed()}.",
             )
-        if peft.scheme == "dora" and set(matched) & set(_OF_EXPERTS) and "shared_experts" not in target:
+        reasons = [] if "shared_experts" in target else [_NOT_WITH_DORA[n] for n in matched if n in _NOT_WITH_DORA]
+        if peft.scheme == "dora" and reasons:
             raise UserError(
-                f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA does not work on routed experts.",
-                "Leave it out: peft.target_modules=[linear_qkv,linear_proj,in_proj,out_proj]; the shared experts' are "
+                f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA {reasons[0]}.",
+                "Leave it out: peft.target_modules=[linear_qkv,linear_proj,out_proj]; the shared experts' are "
                 "'*.shared_experts.linear_fc1' and fc2. Or use peft.scheme=lora.",
             )
 

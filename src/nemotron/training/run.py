@@ -154,7 +154,7 @@ def _finetune(
     """
     config = loaded.config
     bridge.check_release()
-    with backend(config) as apply_backend:
+    with bridge.named_when_missing(), backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.metrics import MetricsWriter
@@ -171,7 +171,7 @@ def _finetune(
                 print(change)
         step = TwoStageStep(plan.schedule)
         writer = MetricsWriter(output, step, on_record)
-        callbacks: list[Any] = [writer]
+        callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
         with explained(writer, output / "train.log", checkpoint_folder(config, output)) as ending:

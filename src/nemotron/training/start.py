@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from nemotron.training import bridge
+
 # Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
 RECIPE_VERSION = 1
 
@@ -22,8 +24,8 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     Args:
         hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
         out_dir: where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
-            config.json and the seed, so another config or seed never meets an old checkpoint.
-        seed: of the weights. The same config, seed and torch release give the same weights.
+            config.json, the seed and the release line of Megatron-Bridge, so another one never meets an old checkpoint.
+        seed: of the weights. The same config, seed, line and torch release give the same weights.
 
     Returns the checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only
     when complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
@@ -32,7 +34,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     Call it before Megatron's own process group exists, with the backend active that the training will use.
     """
     config_file = Path(hf_config_dir) / "config.json"
-    key = json.dumps([RECIPE_VERSION, seed, config_file.read_text()])
+    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
     folder = Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if folder.is_dir():
         return folder
@@ -46,12 +48,21 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     return folder
 
 
-def hf_provider(hf_config_dir: str | Path) -> Any:
-    """The Megatron-Bridge model provider for a folder with a Hugging Face config.json; weights are not read."""
+def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
+    """The Megatron-Bridge model provider for a folder with a Hugging Face config.json.
+
+    Args:
+        hf_dir: the folder.
+        load_weights: whether a model that it provides gets the folder's weights, too.
+    """
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig
 
-    return AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir)).to_megatron_provider(load_weights=False)
+    config = AutoConfig.from_pretrained(hf_dir)
+    auto_bridge = AutoBridge.from_hf_pretrained(str(hf_dir)) if load_weights else AutoBridge.from_hf_config(config)
+    provider = auto_bridge.to_megatron_provider(load_weights=load_weights)
+    bridge.installed().complete_provider(provider, config)
+    return provider
 
 
 def leave_out_mtp(provider: Any) -> None:

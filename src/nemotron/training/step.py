@@ -1,6 +1,7 @@
 """The forward step handed to Megatron-Bridge's `finetune()`: the two-stage loss, and MTP on supervised tokens only.
 
-It follows `megatron.bridge.training.gpt_step.forward_step` and differs in two places:
+It follows `megatron.bridge.training.gpt_step.forward_step` and differs in two places (`bridge/` has what depends on the
+release):
 
 - Before the first micro-batch of a step it reads all of the step's loss masks, adds up two numbers over the
   data-parallel group (N and |B| of `loss.py`), and weighs each position by its conversation. Megatron-Bridge makes this
@@ -15,14 +16,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from megatron.bridge.training.gpt_step import get_batch
 from megatron.bridge.training.losses import masked_next_token_loss
 from megatron.bridge.training.state import GlobalState
-from megatron.bridge.training.utils.flop_utils import accumulate_flops_metadata, get_model_chunk_vp_stage
-from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params
 from megatron.bridge.training.utils.pg_utils import get_pg_collection
-from megatron.core.utils import get_model_config
 
+from nemotron.training import bridge
 from nemotron.training.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
 from nemotron.training.mtp import MtpMeasure, measured_mtp
 
@@ -75,38 +73,16 @@ class TwoStageStep:
                 "each other. Set it to false."
             )
         assert state.cfg is not None  # set before anything runs
-        config = get_model_config(model)
-        groups = get_pg_collection(model)
-        chunk = get_model_chunk_vp_stage(model)
-        uses_mtp = bool(getattr(config, "mtp_num_layers", None))
-
+        line, groups = bridge.installed(), get_pg_collection(model)
         state.timers("batch-generator", log_level=2).start()
-        # None on pipeline stages without data, which Megatron's annotation leaves out.
-        micro_batches: Any = self._weighted_micro_batches(state, data_iterator, chunk or 0, groups.dp)
-        tokens, labels, weights, attention_mask, position_ids, packing = get_batch(
-            micro_batches, state.cfg, uses_mtp, pg_collection=groups, vp_stage=chunk
-        )
+        micro_batches = self._weighted_micro_batches(state, data_iterator, line.model_chunk(model), groups.dp)
+        batch = line.read_micro_batch(state, micro_batches, model, groups)
         state.timers("batch-generator").stop()
 
-        boundaries: Any = None if packing is None or groups.cp.size() > 1 else packing.get("cu_seqlens_q")
-        accumulate_flops_metadata(
-            state, tokens, vp_stage=chunk, config_seq_len=config.seq_length, cu_seqlens=boundaries
-        )
-        inputs = {
-            "input_ids": tokens,
-            "position_ids": position_ids,
-            "attention_mask": attention_mask,
-            "labels": labels,
-            "loss_mask": None if weights is None else (weights > 0).float(),
-        }
-        if packing is not None:
-            _use_physical_boundaries(packing)
-            # Mamba layers build their sequence index from total_tokens; without it state leaks across conversations.
-            visible = tokens if tokens is not None else labels
-            packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
-            inputs["packed_seq_params"] = get_packed_seq_params(packing)
+        loss_mask = None if batch.weights is None else (batch.weights > 0).float()
         with measured_mtp(model) as mtp:
-            output = model(**inputs)
+            output = model(**batch.inputs, loss_mask=loss_mask)
+        weights: Any = batch.weights  # present on the last pipeline stage, where alone the loss function is called
         return output, partial(self._loss, state, weights, mtp)
 
     def _weighted_micro_batches(
@@ -170,32 +146,17 @@ class TwoStageStep:
                 # Sample weights sum to 1 over each conversation, so this is (sum of averages, conversations).
                 "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
             }
-            if mtp.losses is not None and mtp.correct is not None and mtp.targets is not None:
-                for depth, (loss, *accepted) in enumerate(zip(mtp.losses, mtp.correct, mtp.targets, strict=True), 1):
-                    report[reported_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
-                    report[reported_mtp(depth, "acceptance")] = torch.stack(accepted)
+            for depth, loss in enumerate(() if mtp.losses is None else mtp.losses, 1):
+                report[reported_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
+                if mtp.correct is not None and mtp.targets is not None:
+                    accepted = torch.stack([mtp.correct[depth - 1], mtp.targets[depth - 1]])
+                    report[reported_mtp(depth, "acceptance")] = accepted
         return trained, tokens.to(torch.int), report
-
-
-def _use_physical_boundaries(packing: dict[str, Any]) -> None:
-    """Where conversations are padded, let them end where their padding does.
-
-    Megatron-Bridge's collator then gives two sets of boundaries, and Megatron-Core's MTP rolls by the wrong one:
-    `cu_seqlens_q`, which leaves out the padding (and a last `<|im_end|>`, taken for padding), so that it cuts every
-    later conversation in the wrong place (_roll_tensor_packed_seq in core/transformer/multi_token_prediction.py).
-    Padding at the end of a conversation changes nothing before it: all layers are causal, and its loss mask is 0.
-    """
-    for name in ("cu_seqlens_q", "cu_seqlens_kv"):
-        if packing.get(f"{name}_padded") is not None:
-            packing[name] = packing[f"{name}_padded"]
 
 
 def _with_sample_weights(batch: Batch) -> Batch:
     """A copy of a micro-batch (one pack) whose loss mask, int64 [1, tokens], is replaced by its sample weights."""
-    # Where conversations are padded for context parallelism, the physical boundaries are the padded ones.
-    boundaries = batch.get("cu_seqlens_q_padded")
-    if boundaries is None:
-        boundaries = batch["cu_seqlens_q"]
     if batch["loss_mask"].size(0) != 1:
         raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
-    return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries[0])[None]}
+    boundaries = bridge.installed().pack_boundaries(batch)
+    return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries)[None]}

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from nemotron.training import bridge
+
 # Pipeline stages of the bundled model's layers; the MTP layer is always on the last.
 TWO_STAGES = "model.hybrid_layer_pattern=MEM*|EME/*E/*E"
+THREE_STAGES = "model.hybrid_layer_pattern=ME|M*E|ME/*E/*E"
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,8 @@ class Layout:
     """Which of `make_batches`; its packs are shared out among the data-parallel ranks, one per micro-batch."""
     overrides: tuple[str, ...] = ()
     """Settings as a user would type them."""
+    lines: tuple[str, ...] = ("0.4", "0.6")
+    """Release lines of Megatron-Bridge that train it right; our recipe refuses it in the others."""
     stock_step: bool = False
     """Train with Megatron-Bridge's own step instead of ours: what the comparison finds when something is wrong."""
 
@@ -27,8 +32,9 @@ def _parallel(**sizes: int) -> tuple[str, ...]:
 TENSOR = (*_parallel(tensor=2), "model.sequence_parallel=true")
 PIPELINE = (*_parallel(pipeline=2), TWO_STAGES)
 EXPERT = _parallel(expert=2)
+ONLY_0_6 = ("0.6",)  # megatron-core 0.17 does not sum the gradients of experts over tensor-parallel ranks
 
-LAYOUTS = [
+_LAYOUTS = [
     Layout("1 rank, 1 micro-batch", 1, "1"),
     Layout("1 rank, 2 micro-batches", 1, "2"),
     Layout("1 rank, 4 micro-batches", 1, "4"),
@@ -38,18 +44,24 @@ LAYOUTS = [
     Layout("DP 4, 1 micro-batch each", 4, "4"),
     Layout("DP 2, one rank without targets", 2, "half"),
     Layout("1 rank, padded conversations", 1, "padded"),
-    Layout("TP 2 + sequence parallel", 2, "8", TENSOR),
+    Layout("TP 2 + sequence parallel", 2, "8", TENSOR, ONLY_0_6),
+    Layout("TP 2 + sequence parallel, EP 2", 2, "8", (*TENSOR, *EXPERT)),
     Layout("PP 2", 2, "8", PIPELINE),
+    Layout("PP 3", 3, "8", (*_parallel(pipeline=3), THREE_STAGES)),
     Layout("EP 2", 2, "8", EXPERT),
 ]
 
-MORE_LAYOUTS = [
-    Layout("DP 2 x TP 2 + sequence parallel", 4, "8", TENSOR),
+_MORE_LAYOUTS = [
+    Layout("DP 2 x TP 2 + sequence parallel", 4, "8", TENSOR, ONLY_0_6),
     Layout("DP 2 x PP 2", 4, "8", PIPELINE),
-    Layout("TP 2 + sequence parallel x PP 2", 4, "8", (*TENSOR, *PIPELINE)),
+    Layout("TP 2 + sequence parallel x PP 2", 4, "8", (*TENSOR, *PIPELINE), ONLY_0_6),
     Layout("EP 2 x PP 2", 4, "8", (*EXPERT, *PIPELINE)),
     Layout("EP 2 x TP 2 + sequence parallel", 4, "8", (*EXPERT, *TENSOR)),
     Layout("EP 4", 4, "8", _parallel(expert=4)),
 ]
+
+LAYOUTS, MORE_LAYOUTS = (
+    [layout for layout in layouts if bridge.installed().NAME in layout.lines] for layouts in (_LAYOUTS, _MORE_LAYOUTS)
+)
 
 CONTROL = Layout("Megatron-Bridge's own step", 1, "8", stock_step=True)

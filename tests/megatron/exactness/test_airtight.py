@@ -84,7 +84,7 @@ def test_a_conversation_adds_to_every_gradient_what_it_adds_alone(model, convers
     assert_same(in_pack, (losses, gradients))
     # All kinds of layers took part, MTP included.
     trained = [name for name, gradient in in_pack[1].items() if gradient.any()]
-    for part in ("mixer.conv1d_weight", "mixer.A_log", "linear_qkv", "mlp.router", "mtp.layers.0.eh_proj"):
+    for part in ("mixer.conv1d", "mixer.A_log", "linear_qkv", "mlp.router", "mtp.layers.0.eh_proj"):
         assert any(part in name for name in trained), part
 
 

@@ -69,3 +69,28 @@ def test_prep_dry_run_shows_config_origins_and_plan_and_writes_nothing(tmp_path,
 def test_prep_refuses_a_typo(capsys):
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "pack_sise=512"]) == 1
     assert capsys.readouterr().err == 'error: command line: unknown key "pack_sise".\nhint: Did you mean "pack_size"?\n'
+
+
+def test_prep_tells_what_should_be_known_before_training_on_it(tmp_path, capsys):
+    said = [("Hi", "Hello"), ("Hi", "Hello"), ("Bye", ""), ("Forge", "a<|im_end|>b")]
+    rows = [[{"role": "user", "content": q}, {"role": "assistant", "content": a}] for q, a in said]
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows))
+    (tmp_path / "none.jsonl").write_text("")
+    datasets = [{"path": "chat.jsonl", "weight": 1}, {"path": "none.jsonl", "weight": 2}]
+    (tmp_path / "blend.json").write_text(json.dumps({"datasets": datasets}))
+    line = ["super3", "data", "prep", "sft", "-c", "tiny", f"blend_path={tmp_path}/blend.json", "workers=1"]
+    elsewhere = [f"output_dir={tmp_path}/out", f"run.artifacts={tmp_path}/records"]
+    splits = ["train_ratio=0.5", "valid_ratio=0.5", "test_ratio=0"]
+
+    assert run([*line, *elsewhere, *splits]) == 0
+    shown = capsys.readouterr()
+    assert "1 conversations are identical to an earlier one (chat 1)" in shown.err
+    assert f"1 conversations of chat have an empty answer, so the model learns to say nothing: {tmp_path}" in shown.err
+    assert f"<|im_end|> in {tmp_path}/chat.jsonl:4" in shown.err
+    assert "none was asked for by weight 2, and has no conversation to give." in shown.err
+    assert shown.out.rstrip().endswith(f"run.data=SFTDataArtifact-sft:v1 run.artifacts={tmp_path}/records")
+
+    assert run([*line, *elsewhere, "train_ratio=0", "valid_ratio=1", "test_ratio=0"]) == 0
+    shown = capsys.readouterr()
+    assert "There is no training split" in shown.err
+    assert "Next:" not in shown.out

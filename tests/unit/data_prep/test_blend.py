@@ -55,6 +55,8 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ({"datasets": [{"path": "a", "name": "x y"}, {"path": "b", "name": "x/y"}]}, 'two datasets named "x-y"'),
         ({"datasets": [{"path": "x.jsonl"}, {"path": "x.jsonl"}]}, 'two datasets named "x"'),
         ({"datasets": [{"path": "x", "weight": 1}, {"path": "y"}]}, 'a weight, but not "y"'),
+        ({"train": [{"path": "x"}], "valid": [{"path": "y", "weight": 1}, {"path": "z"}]}, 'under "valid" a weight'),
+        ({"train": 5}, "is not a blend"),
         ({"train": [{"path": "x"}], "vaild": []}, "is not a blend"),
     ],
 )

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.chunks import Chunk, sequences
-from nemotron.data_prep.conversation import DropReason, RowError, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.template import Template, load_template
 
 GOLDEN = [

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.conversation import DropReason, RowError, content_hash, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.outcomes import DropReason, RowError
 
 USER = {"role": "user", "content": "What is 6 times 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
@@ -214,23 +215,6 @@ def test_every_reason_says_what_it_means():
     assert all(len(reason.description) > 10 for reason in DropReason)
 
 
-def test_the_hash_is_of_the_content_not_of_its_spelling():
-    one = parse({"role": "user", "content": "6 * 7?"}, calling({"a": 6, "b": 7}), tools=[TOOL])
-    other = parse({"content": ["6 * ", "7?"], "role": "user", "time": 3}, calling('{"b": 7, "a": 6}'), tools=[TOOL])
-
-    assert content_hash(one) == content_hash(other)
-    assert len(content_hash(one)) == 16
-
-
-def test_the_ids_of_tool_calls_are_no_content():
-    def called(number: int):
-        call = {"id": f"call_{number}", "function": {"name": "multiply", "arguments": {}}}
-        result = {"role": "tool", "tool_call_id": f"call_{number}", "content": "42"}
-        return parse(USER, ASSISTANT | {"tool_calls": [call]}, result, ASSISTANT)
-
-    assert content_hash(called(1)) == content_hash(called(2))
-
-
 @pytest.mark.parametrize(
     ("content", "shown"),
     [(["Paris", "Rom"], '["Paris", "Rom"]'), ({"ok": True}, '{"ok": true}'), (3, "3"), ("plain", "plain"), (None, "")],
@@ -244,21 +228,3 @@ def test_empty_text_in_place_of_tools_and_calls_means_none():
     conversation = parse_row({"messages": [USER, ASSISTANT | {"tool_calls": "", "function_call": ""}], "tools": " "})
     assert conversation.tools is None
     assert "tool_calls" not in conversation.messages[1]
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"messages": [USER, ASSISTANT | {"content": "42."}]},
-        {"messages": [USER, ASSISTANT | {"reasoning_content": "6 * 7"}]},
-        {"messages": [USER, ASSISTANT, USER]},
-        {"messages": [USER, ASSISTANT], "tools": [TOOL]},
-    ],
-)
-def test_the_hash_differs_when_the_content_does(changed: dict):
-    assert content_hash(parse_row(changed)) != content_hash(parse(USER, ASSISTANT))
-
-
-def test_any_conversation_has_a_hash():
-    deep = "[" * 300 + "]" * 300
-    assert content_hash(parse(USER, calling(f'{{"a": 123456789012345678901234567890, "b": {deep}}}')))

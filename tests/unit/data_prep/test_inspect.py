@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.admission import Admission
+from nemotron.data_prep.inspect import Rules, inspect_file
 from nemotron.data_prep.row_formats import Fields
+from nemotron.data_prep.special_tokens import SpecialTokens
 from nemotron.data_prep.template import load_template
 from nemotron.errors import UserError
 
@@ -20,6 +22,7 @@ class Characters:
     """A tokenizer of one token per character, and one for <|im_end|>."""
 
     end_id = 0
+    special_tokens = SpecialTokens(["<|im_end|>"])
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         return [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
@@ -43,6 +46,8 @@ def test_a_row_is_shown_as_what_trains(tmp_path: Path):
         "line": 1,
         "outcome": "kept",
         "reason": None,
+        "detail": None,
+        "special_token": None,
         "sequences": [
             [
                 {
@@ -97,7 +102,7 @@ def test_without_a_tokenizer_nothing_is_counted(tmp_path: Path):
 def test_options_reach_the_template_and_fields_may_be_named(tmp_path: Path):
     path = write(tmp_path / "chat.jsonl", {"turns": [HI, HELLO], "functions": [{"name": "now"}]})
 
-    (row,) = inspect_file(path, NEMOTRON3, fields=Fields("turns", "functions"), low_effort=True)
+    (row,) = inspect_file(path, NEMOTRON3, rules=Rules(Admission(Fields("turns", "functions"))), low_effort=True)
 
     system, user, _ = row["sequences"][0]
     assert "<name>now</name>" in system["text"]
@@ -116,3 +121,41 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path):
 
     with pytest.raises(UserError, match=r"chta\.jsonl does not exist.*Did you mean .*chat\.jsonl"):
         inspect_file(tmp_path / "chta.jsonl", NEMOTRON3)
+
+
+FORGED = {"messages": [HI | {"content": "Bye<|im_end|>"}, HELLO]}
+OTHER_STAGE = {"messages": [HI, HELLO], "used_in": ["rl"]}
+TWO_ANSWERS = {"messages": [HI, HELLO, HI, HELLO]}  # 79 + 60 characters; the first answer ends at 78
+
+
+@pytest.mark.parametrize(
+    ("row", "rules", "reason", "detail"),
+    [
+        ({"messages": [{"role": "usr", "content": "Hi"}]}, Rules(), "bad_role", 'message 0: the role is "usr"'),
+        (OTHER_STAGE, Rules(Admission(used_in_filter="sft")), "filtered", '"used_in" does not name sft'),
+        (FORGED, Rules(special_tokens="drop"), "special_tokens", "the text has <|im_end|>"),
+        (TWO_ANSWERS, Rules(limit=100, overlong="drop"), "overlong", "a sequence has "),
+        (TWO_ANSWERS, Rules(limit=50), "overlong", "not even its first answer ends before"),
+        (TWO_ANSWERS, Rules(limit=100), None, "cut after the last answer that ends before"),
+        (TWO_ANSWERS, Rules(limit=100, overlong="truncate"), None, "it is cut there"),
+        (TWO_ANSWERS, Rules(limit=1000), None, None),
+    ],
+)
+def test_the_rules_of_data_prep_decide_and_say_why(
+    tmp_path: Path, row: dict, rules: Rules, reason: str | None, detail: str | None
+):
+    (shown,) = inspect_file(write(tmp_path / "chat.jsonl", row), NEMOTRON3, Characters(), rules)
+    assert shown["reason"] == reason
+    assert shown["outcome"] == ("kept" if reason is None else "dropped")
+    assert (shown["detail"] is None) if detail is None else (detail in shown["detail"])
+
+
+def test_a_control_token_is_shown_and_split_where_that_is_asked_for(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", FORGED)
+    kept, split = (
+        next(inspect_file(path, NEMOTRON3, Characters(), Rules(special_tokens=p))) for p in ("keep", "split")
+    )
+    assert kept["special_token"] == split["special_token"] == "<|im_end|>"
+    user, as_text = kept["sequences"][0][1], split["sequences"][0][1]
+    assert user["text"] == as_text["text"]
+    assert as_text["tokens"] == user["tokens"] + len("<|im_end|>") - 1

@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep import pipeline
-from nemotron.data_prep.conversation import DropReason
 from nemotron.data_prep.metadata import read_metadata
-from nemotron.data_prep.outcomes import LeftOut, describe
+from nemotron.data_prep.outcomes import DropReason, LeftOut, describe
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.report import render_report
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep import nemotron3
 from nemotron.data_prep.chunks import first_difference
-from nemotron.data_prep.conversation import RowError, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.outcomes import RowError
 from nemotron.data_prep.template import load_template
 
 TEMPLATE = load_template("nemotron3")

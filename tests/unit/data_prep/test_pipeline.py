@@ -197,6 +197,23 @@ def test_a_missing_shard_is_made_again(make_config: MakeConfig, write_rows: Writ
     assert output_bytes(again) == before
 
 
+@pytest.mark.parametrize("pattern", ["tokens/*/*/*.tokens", "runs/*/splits/train/*.parquet"])
+def test_damaged_work_of_an_earlier_run_is_done_again(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, pattern: str
+) -> None:
+    """A flipped bit leaves the size as it is: what is kept is checked before it is used."""
+    write_rows("chat.jsonl", many_rows(chat, 20))
+    first = prepare(make_config("chat.jsonl"))
+    before = output_bytes(first)
+    (first.plan.run_dir / "metadata.json").unlink()  # as after a kill
+    [path] = first.plan.output_dir.glob(pattern)
+    content = path.read_bytes()
+    path.write_bytes(content[:-20] + bytes([content[-20] ^ 1]) + content[-19:])
+    again = prepare(make_config("chat.jsonl"))
+    assert output_bytes(again) == before
+    assert path.read_bytes() == content
+
+
 def test_other_packing_reads_the_tokens_that_are_there(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +364,14 @@ def test_blend_json_is_what_megatron_reads(
     assert [pq.read_metadata(f"{prefix}.parquet").num_rows for prefix in prefixes] == weights
     assert len(weights) == 2
     assert sum(weights) == result.metadata.splits[0].packs
+
+
+def test_empty_answers_are_kept_and_counted(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
+    silent = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}]}
+    path = write_rows("chat.jsonl", [chat("Hi", "Hello"), silent, chat("Hi", "", "Still there?", "Yes.")])
+    stats = prepare(make_config("chat.jsonl")).metadata.datasets[0]
+    assert (stats.kept, stats.empty_answers) == (3, 2)
+    assert stats.empty_answer_examples == [{"file": str(path), "line": line, "found": ""} for line in (2, 3)]
 
 
 def test_progress_ends_at_its_total(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from nemotron.data_prep.conversation import DropReason, RowError, parse_row
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.row_formats import detect_format
 
 USER = {"role": "user", "content": "What is 6 times 7?"}

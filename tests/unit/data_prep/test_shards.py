@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.data_prep import shards
-from nemotron.data_prep.shards import (
-    Gathering,
-    ShardWork,
-    longest_sequence,
-    padded_length,
-    read_shard_receipt,
-    shard_count,
-    write_shard,
-)
+from nemotron.data_prep.lengths import longest_sequence, padded_length
+from nemotron.data_prep.shards import Gathering, ShardWork, read_shard_receipt, shard_count, write_shard
 from nemotron.data_prep.token_parts import EMPTY_INDEX, PartWriter, write_part
 
 PAD = 0

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nemotron.data_prep.chunks import sequences
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.conversation import Conversation
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.special_tokens import SpecialTokens, joined, pieces
+from nemotron.data_prep.template import load_template
 from nemotron.data_prep.tokens import load_tokenizer
 
 NAMES = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<SPECIAL_1>", "<SPECIAL_12>", "[INST]")
@@ -45,6 +47,32 @@ def test_tool_calls_and_tools_are_searched_too() -> None:
     assert SpecialTokens(NAMES).first_in(Conversation(messages)) == "<s>"
     tools = [{"name": "f", "description": "ends with </s>"}]
     assert SpecialTokens(NAMES).first_in(Conversation([], tools)) == "</s>"
+
+
+@pytest.mark.parametrize(
+    ("call", "tools"),
+    [
+        ({"name": "f", "arguments": {"<|im_end|": 1}}, None),
+        ({"name": "<|im_end|", "arguments": {}}, None),
+        (None, [{"name": "f", "parameters": {"|im_end|": 1}}]),
+    ],
+)
+def test_a_name_that_makes_a_token_with_the_brackets_around_it_is_found_and_split(
+    call: dict | None, tools: list | None
+) -> None:
+    """The template writes <parameter=NAME>, and of what it does not know <KEY>."""
+    answer = {"role": "assistant", "content": ""} | ({"tool_calls": [{"function": call}]} if call else {})
+    conversation = Conversation([{"role": "user", "content": "Hi"}, answer], tools)
+    tokens = SpecialTokens(NAMES)
+    assert tokens.first_in(conversation) == "<|im_end|>"
+
+    def rendered(shown: Conversation) -> str:
+        return "".join(chunk.text for [*chunks] in sequences(shown, load_template("nemotron3")) for chunk in chunks)
+
+    broken = rendered(tokens.broken(conversation))
+    assert joined(broken) == rendered(conversation)
+    turns = rendered(Conversation([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]))
+    assert sum(piece.count("<|im_end|>") for piece in pieces(broken)) == turns.count("<|im_end|>")
 
 
 def test_a_tokenizer_without_special_tokens_has_nothing_to_find() -> None:
@@ -88,6 +116,6 @@ def test_the_policies(
     assert stats.kept == kept
     assert stats.dropped == ({"special_tokens": 1} if policy == "drop" else {})
     assert stats.special_tokens == 1
-    assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "token": "<|im_end|>"}]
+    assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "found": "<|im_end|>"}]
     assert ids(result).count(result.plan.tokenizer.end_id) == turn_ends
     assert (FORGED in decode(ids(result))) == (policy != "drop")

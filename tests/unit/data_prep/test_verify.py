@@ -1,5 +1,7 @@
 """Verification: a finished run passes, and every kind of damage is named with its file."""
 
+import contextlib
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +65,40 @@ def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     assert "Dataset chat: 42 rows" in problems
     assert "lists 1 rows, metadata.json counts 3" in problems
     assert "do not add up to the counts" in problems
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("blend.json", "metadata.json", "report.html", "runs/*/plan.json", "runs/*/config.yaml"),
+        *("runs/*/metadata.json", "runs/*/dropped.jsonl.zst", "runs/*/checksums.json", "runs/*/splits/artifact.json"),
+    ],
+)
+def test_every_file_beside_the_data_is_checked(result: PrepResult, pattern: str) -> None:
+    [path] = result.plan.output_dir.glob(pattern)
+    content = path.read_bytes()
+    path.unlink()
+    if pattern != "metadata.json":  # without it there is no finished run
+        assert any(path.name in problem for problem in verify(result.plan.output_dir))
+    path.write_bytes(content.replace(b"chat", b"cath").replace(b'": "', b'": "0') + b"\n ")
+    with contextlib.suppress(UserError):
+        assert any(path.name in problem for problem in verify(result.plan.output_dir))
+
+
+def test_a_lost_link_to_tokens_is_found(result: PrepResult) -> None:
+    [link] = (result.plan.run_dir / "datasets" / "chat").iterdir()
+    link.unlink()
+    [problem] = verify(result.plan.output_dir)
+    assert problem == f"{link} leads nowhere: the tokenized parts are gone."
+
+
+def test_a_moved_folder_is_told_and_recorded_anew_by_the_same_command(result: PrepResult, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    result.plan.output_dir.rename(moved)
+    assert all("if the folder was moved" in problem for problem in verify(moved))
+    config = dataclasses.replace(result.plan.config, output_dir=str(moved))
+    assert prepare(config).unchanged
+    assert list(verify(moved)) == []
 
 
 @pytest.mark.parametrize(

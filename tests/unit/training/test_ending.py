@@ -85,6 +85,14 @@ def test_the_ranks_that_are_left_point_at_the_one_that_ended_first(told_by_torch
     assert "ended first" in error.value.hint
 
 
+def test_a_failure_that_megatron_does_not_announce_is_announced(caplog, tmp_path):
+    """As its 0.4 line does not."""
+    with pytest.raises(UserError), explained(at(17), LOG, tmp_path):
+        raise RuntimeError(NOT_FINITE)
+    [record] = caplog.records
+    assert record.getMessage().startswith("Rank 0 ends at iteration 17. Training diverged")
+
+
 def test_an_unknown_failure_keeps_its_traceback_and_names_its_rank_first(caplog, tmp_path):
     with pytest.raises(RuntimeError, match="CUDA out of memory"), explained(at(2), LOG, tmp_path):
         fail(RuntimeError("CUDA out of memory"))

@@ -21,9 +21,19 @@ def test_a_misspelt_setting_names_its_place_and_the_nearest():
     assert error.value.hint == 'Did you mean "train.train_iters"?'
 
 
+@pytest.mark.parametrize("installed", ["0.6.2", "0.4.2", None])
+def test_a_setting_of_either_line_passes_wherever_the_job_is_written(monkeypatch, installed):
+    """The container's release may be another than the one on the machine that submits to it."""
+    monkeypatch.setattr(known_keys, "_installed_release", lambda: installed)
+    of_one_line_each = {"muon_use_nesterov": True, "muon_nesterov": True}
+    known_keys.check_known_keys(SftConfig(optimizer=of_one_line_each), {})
+    with pytest.raises(UserError, match=r"is not a setting of Megatron-Bridge 0\.4\.2 or 0\.6\.2"):
+        known_keys.check_known_keys(SftConfig(optimizer={"muon_use_nestorov": True}), {})
+
+
 def test_another_release_is_left_to_its_own_classes(monkeypatch):
-    monkeypatch.setattr(known_keys, "_installed_release", lambda: "0.4.2")
-    known_keys.check_known_keys(SftConfig(train={"a_setting_of_0_4": 5}), {})
+    monkeypatch.setattr(known_keys, "_installed_release", lambda: "0.7.0")
+    known_keys.check_known_keys(SftConfig(train={"a_setting_of_0_7": 5}), {})
 
 
 @pytest.mark.megatron

@@ -73,6 +73,7 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config(dataset={"dataloader_type": "cyclic"}), "dataset.dataloader_type is 'cyclic'"),
         (config(peft=PeftConfig(target_modules=["linear_qvk"])), "'linear_qvk', which is no linear layer"),
         (config(peft=PeftConfig(scheme="dora")), "peft.scheme=dora cannot adapt 'linear_fc1'"),
+        (config(peft=PeftConfig(scheme="dora", target_modules=["in_proj"])), "cannot save what it makes of Mamba"),
         (config(peft=PeftConfig(), model={"moe_router_bias_update_rate": 0.1}), "moe_router_bias_update_rate is 0.1"),
     ],
 )

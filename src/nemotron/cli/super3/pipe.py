@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
-from nemotron.cli.super3.data.prep import prepare_here, show_prep_plan, show_prepared
+from nemotron.cli.super3.data.prep import prepare_here, show_prep_plan
+from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.cli.super3.sft import show_plan_if_counted, train_here
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError

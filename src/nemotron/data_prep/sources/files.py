@@ -79,6 +79,7 @@ class Row(NamedTuple):
 
 def format_of(path: str) -> FileFormat | None:
     """What the name of a file promises, or None when it is of no known kind. A `.json` may turn out an array."""
+    path = path.lower()
     name, compression = PurePosixPath(path).name, compression_of(path)
     format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
     return None if format == "parquet" and compression else format
@@ -86,13 +87,13 @@ def format_of(path: str) -> FileFormat | None:
 
 def compression_of(path: str) -> str | None:
     """The suffix of a compressed file."""
-    suffix = PurePosixPath(path).suffix
+    suffix = PurePosixPath(path).suffix.lower()
     return suffix if suffix in COMPRESSIONS else None
 
 
 def may_be_array(path: str) -> bool:
     """Whether only the content tells JSONL from an array."""
-    return path.removesuffix(compression_of(path) or "").endswith(".json")
+    return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
 
 
 def no_data_files(dataset: Dataset) -> UserError:

@@ -50,6 +50,9 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
         return files
     if path.is_dir():
         raise no_data_files(dataset)
+    if path.is_symlink() or path.exists():
+        kind = "a link to nothing" if not path.exists() else "no regular file"
+        raise UserError(f'Dataset "{dataset.name}": {path} is {kind}.', "Give a file, a folder or a glob.")
     siblings = [str(other) for other in path.parent.glob("*")]
     raise UserError(
         f'Dataset "{dataset.name}": {path} does not exist.',

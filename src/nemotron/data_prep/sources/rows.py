@@ -1,6 +1,5 @@
 """Cutting files into parts, and reading the rows of a part."""
 
-import json
 import zlib
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemotron.data_prep.sources.files import InputFile, Part, Row
+from nemotron.data_prep.sources.json_array import array_elements
 from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
 from nemotron.errors import UserError
 
@@ -57,7 +57,7 @@ def read_rows(part: Part) -> Iterator[Row]:
 def _unreadable(file: InputFile, error: Exception) -> UserError:
     reason = str(error).strip().rstrip(".")
     return UserError(
-        f"Cannot read {file.path}: {reason}.", "Mend or replace the file and run again: finished work is kept."
+        f"Cannot read {file.path}: {reason}.", "Mend or replace the file; what data prep has finished is kept."
     )
 
 
@@ -104,26 +104,9 @@ def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
 
 def _array_rows(part: Part) -> Iterator[Row]:
     with open_text(part.file) as file:
-        content = file.read().removeprefix(BYTE_ORDER_MARK)
-    try:
-        values = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise UserError(
-            f"{part.file.path}:{error.lineno} is not valid JSON: {error.msg}.",
-            "A JSON array is read as a whole; as JSONL, one object per line, a broken row would cost only itself.",
-        ) from None
-    if _has_long_integer(content):
-        values = json.loads(content)
-    for number, value in enumerate(values):
-        yield Row(number, value)
-
-
-_DIGITS_ONLY = bytes(ord("0") if chr(byte).isascii() and chr(byte).isdigit() else 0 for byte in range(256))
-
-
-def _has_long_integer(content: bytes) -> bool:
-    """Whether there may be an integer beyond 64 bits, which orjson rounds to a float."""
-    return b"0" * 19 in content.translate(_DIGITS_ONLY)
+        for number, element in enumerate(array_elements(file, part.file.path)):
+            # Half an emoji is no text: like any other wrong row it costs only itself.
+            yield _parse(number, element.encode(errors="surrogatepass"))
 
 
 def _parquet_rows(part: Part) -> Iterator[Row]:

@@ -1,10 +1,11 @@
 """Importing Megatron where the packages that exist only for CUDA are missing.
 
-Four packages are stood in for, only while Megatron is being imported; afterwards they are absent again, so that
+Packages are stood in for, only while Megatron is being imported; afterwards they are absent again, so that
 nothing else (transformers, say) takes them for installed:
 
     mamba_ssm, causal_conv1d    MambaMixer binds its kernels at import; it gets the torch ones of mamba.py for good.
-    transformer_engine          Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here.
+    transformer_engine(_torch)  Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here; so
+                                do recipes of other models in the 0.4 line.
     nvidia_resiliency_ext       Megatron-Bridge's training loop imports it regardless, for in-process restart.
 
 Megatron-Core, which has torch code for the absence of Transformer Engine, is imported before the stand-in for
@@ -22,6 +23,7 @@ from unittest.mock import patch
 
 import torch
 
+from nemotron.training import bridge
 from nemotron.training.cpu import mamba
 from nemotron.training.cpu.device import not_compiled
 
@@ -48,16 +50,15 @@ class _Unused:
 
 _BRIDGE_STAND_INS: dict[str, dict[str, object]] = {
     "transformer_engine": {},
-    "transformer_engine.pytorch": {},
+    "transformer_engine.pytorch": {"Linear": _Unused},
     "transformer_engine.pytorch.ops": {"Sequential": _Unused},
+    "transformer_engine_torch": {},
     "nvidia_resiliency_ext": {},
     "nvidia_resiliency_ext.inprocess": {"CallWrapper": _Unused},
 }
 
 # Megatron-Core modules that look for Transformer Engine when they are imported, and import one another widely.
 _CORE_MODULES = (
-    "megatron.core.models.hybrid.hybrid_layer_specs",
-    "megatron.core.models.hybrid.hybrid_model",
     "megatron.core.models.gpt.gpt_layer_specs",
     "megatron.core.dist_checkpointing",
     "megatron.core.distributed",
@@ -72,19 +73,20 @@ def import_megatron() -> None:
 
     Raises:
         RuntimeError: Megatron's Mamba layer was imported before, without the torch kernels.
+        UserError: the installed release lacks something.
     """
     if "megatron.core.ssm.mamba_mixer" in sys.modules:
         raise RuntimeError("Activate the CPU backend before anything imports Megatron.")
     # It warns that there is no CUDA, past whatever stderr is redirected to.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    with patch.object(torch, "compile", not_compiled):
+    with bridge.named_when_missing(), patch.object(torch, "compile", not_compiled):
         with _absent("transformer_engine"), _stand_ins(_MAMBA_STAND_INS):
-            for name in _CORE_MODULES:
+            for name in (*bridge.installed().hybrid_stack().modules, *_CORE_MODULES):
                 importlib.import_module(name)
             _remember_versions()
         with _stand_ins(_BRIDGE_STAND_INS):
-            importlib.import_module("megatron.bridge")
-            importlib.import_module("megatron.bridge.training.pretrain")
+            for name in bridge.installed().IMPORTS_CUDA_PACKAGES:
+                importlib.import_module(name)
 
 
 def _remember_versions() -> None:

@@ -5,46 +5,37 @@ Each entry is one name in one Megatron module. They stay replaced for the life o
 
 import functools
 import queue
+from typing import Any
+
+from nemotron.training import bridge
 
 
 def patch_torch_layers() -> None:
     """Two layers that the hybrid stack takes from Transformer Engine whatever its spec says.
 
-    hybrid_block.TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
+    The block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
     """
-    from megatron.core.models.hybrid import hybrid_block
     from megatron.core.transformer.moe import moe_layer
 
     from nemotron.training.cpu.layers import ReplicatedLinear, RMSNorm
 
-    hybrid_block.TENorm = RMSNorm
+    block: Any = bridge.installed().hybrid_stack().block
+    block.TENorm = RMSNorm
     moe_layer.TELinear = ReplicatedLinear
     moe_layer.HAVE_TE = True  # read only where TELinear is about to be used
 
 
 def patch_conversion() -> None:
-    """The Hugging Face name of one parameter: the norm before an MTP layer's attention.
-
-    Megatron-Bridge finds the separate norms of spec.py under names it derives from the fused ones, except in MTP
-    layers, where it lists the names itself and has only the fused one for attention.
-    """
+    """The Hugging Face names of parameters that only the torch layers have (see `conversion_mappings` in bridge/)."""
     from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
-    from megatron.bridge.models.nemotronh.nemotron_h_bridge import NemotronHBridge, _MTPFlatteningMapping
+    from megatron.bridge.models.nemotronh.nemotron_h_bridge import NemotronHBridge
 
     stock_registry = NemotronHBridge.mapping_registry
 
     @functools.wraps(stock_registry)
     def mapping_registry(self: NemotronHBridge) -> MegatronMappingRegistry:
-        registry = stock_registry(self)
-        _, mtp_pattern = self._hf_mtp_config(self.hf_config)
-        if not mtp_pattern:
-            return registry
-        norm = _MTPFlatteningMapping(
-            megatron_param="mtp.layers.*.mtp_model_layer.layers.*.input_layernorm.weight",
-            hf_param="mtp.layers.*.norm.weight",
-            mtp_layers_per_block=len(mtp_pattern),
-        )
-        return MegatronMappingRegistry(*registry.mappings, norm)
+        missing = bridge.installed().conversion_mappings(self)
+        return MegatronMappingRegistry(*stock_registry(self).mappings, *missing)
 
     NemotronHBridge.mapping_registry = mapping_registry
 

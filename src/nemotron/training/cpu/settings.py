@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from nemotron.training import bridge
+
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
 
@@ -13,11 +15,11 @@ SCAN_CHUNK_SIZE = 64
 
 
 def torch_layers() -> dict[str, Any]:
-    """The fields of a HybridModelProvider that build it from torch layers: no Transformer Engine, no fused kernels."""
+    """The fields of a model provider that build it from torch layers: no Transformer Engine, no fused kernels."""
     from nemotron.training.cpu.spec import torch_hybrid_stack_spec
 
     return {
-        "hybrid_stack_spec": torch_hybrid_stack_spec,
+        bridge.installed().hybrid_stack().spec_field: torch_hybrid_stack_spec,
         "moe_grouped_gemm": False,
         "moe_permute_fusion": False,
         "moe_router_fusion": False,
@@ -37,7 +39,7 @@ def torch_layers() -> dict[str, Any]:
 
 
 def use_torch_layers(model: Any) -> None:
-    """Build `model`, a HybridModelProvider, from torch layers."""
+    """Build `model`, a provider of hybrid models, from torch layers."""
     _set(model, **torch_layers())
 
 

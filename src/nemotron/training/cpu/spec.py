@@ -1,23 +1,22 @@
 """The hybrid stack of Nemotron 3 in torch layers: Megatron's default spec with Transformer Engine taken out.
 
-It mirrors `hybrid_stack_spec` of megatron/core/models/hybrid/hybrid_layer_specs.py. There the norm before a
+It mirrors `hybrid_stack_spec` of megatron/core/models/hybrid/hybrid_layer_specs.py (`mamba_stack_spec` of
+megatron/core/models/mamba/mamba_layer_specs.py in the 0.4 line). There the norm before a
 projection is part of the projection (TELayerNormColumnParallelLinear); here it is a module of its own, stored in
 checkpoints under the fused name. So checkpoints written by either stack load into the other.
 """
 
-from functools import partial
 from typing import Any
 
 from megatron.core.fusions.fused_bias_dropout import get_bias_dropout_add
 from megatron.core.models.gpt.moe_module_specs import get_moe_module_spec
-from megatron.core.models.hybrid.hybrid_block import HybridStack, HybridStackSubmodules
 from megatron.core.ssm.mamba_layer import MambaLayer, MambaLayerSubmodules
 from megatron.core.ssm.mamba_mixer import MambaMixer, MambaMixerSubmodules
 from megatron.core.ssm.mlp_layer import MLPLayer
 from megatron.core.tensor_parallel import ColumnParallelLinear, RowParallelLinear
 from megatron.core.transformer.attention import SelfAttention, SelfAttentionSubmodules
 from megatron.core.transformer.enums import AttnMaskType
-from megatron.core.transformer.mlp import MLP, MLPSubmodules
+from megatron.core.transformer.mlp import MLPSubmodules
 from megatron.core.transformer.multi_token_prediction import (
     MultiTokenPredictionBlock,
     MultiTokenPredictionBlockSubmodules,
@@ -31,6 +30,7 @@ from megatron.core.transformer.transformer_layer import (
     TransformerLayerSubmodules,
 )
 
+from nemotron.training import bridge
 from nemotron.training.cpu.attention import PackedAttention
 from nemotron.training.cpu.layers import RMSNorm
 
@@ -39,13 +39,14 @@ BIAS_DROPOUT_ADD: Any = get_bias_dropout_add
 
 
 def torch_hybrid_stack_spec() -> ModuleSpec:
-    """The value of `HybridModelProvider.hybrid_stack_spec` for a stack without Transformer Engine.
+    """The value of the model provider's `spec_field` for a stack without Transformer Engine.
 
     A function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
     """
+    hybrid = bridge.installed().hybrid_stack()
     return ModuleSpec(
-        module=HybridStack,
-        submodules=HybridStackSubmodules(
+        module=hybrid.stack,
+        submodules=hybrid.submodules(
             mamba_layer=_mamba_layer(),
             attention_layer=_attention_layer(),
             mlp_layer=_mlp_layer(),
@@ -96,7 +97,7 @@ def _mlp_layer() -> ModuleSpec:
         module=MLPLayer,
         submodules=TransformerLayerSubmodules(
             pre_mlp_layernorm=RMSNorm,
-            mlp=partial(MLP.as_mlp_submodule, submodules=linears),
+            mlp=bridge.installed().mlp_submodule(linears),
             mlp_bda=BIAS_DROPOUT_ADD,
             sharded_state_dict_keys_map={"pre_mlp_layernorm.": "mlp.linear_fc1.layer_norm_"},
         ),

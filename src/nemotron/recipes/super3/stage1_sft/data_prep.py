@@ -4,7 +4,8 @@ Worker processes import this file anew, so everything else is imported only when
 """
 
 if __name__ == "__main__":
-    from nemotron.cli.super3.data.prep import prepare_here, show_prepared
+    from nemotron.cli.super3.data.prep import prepare_here
+    from nemotron.cli.super3.data.prepared import show_prepared
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.recipes.script import run_script
 

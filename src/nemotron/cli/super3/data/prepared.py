@@ -1,0 +1,135 @@
+"""What data prep made, as its command prints it: per dataset, per split, and what should be known of it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from nemotron.cli import console
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.metadata import Metadata
+    from nemotron.data_prep.pipeline import PrepResult
+    from nemotron.data_prep.plan import Plan
+
+
+def show_prepared(result: "PrepResult") -> None:
+    """What data prep made, per dataset and per split, and where it is."""
+    metadata = result.metadata
+    console.heading("Prepared already: same inputs, same settings" if result.unchanged else "Prepared")
+    _show_datasets(metadata)
+    console.out()
+    _show_splits(metadata)
+    _show_dropped(metadata)
+    for note in _notes(metadata, result.plan):
+        console.note(f"\n  {note}")
+    if result.plan.encoder.reason:
+        console.note(f"\n  Encoded with {result.plan.encoder.name}, which is slower: {result.plan.encoder.reason}.")
+    console.out()
+    console.table(
+        [
+            ("data", str(result.splits_dir)),
+            ("report", str(result.splits_dir.parent / "report.html")),
+            ("artifact", result.artifact.reference),
+        ]
+    )
+
+
+def _show_datasets(metadata: "Metadata") -> None:
+    repeats = any(stats.repeated for stats in metadata.datasets)
+    header = ("dataset", "rows", "kept", *(["used"] if repeats else []), "dropped", "tokens", "supervised", "fill")
+    rows = [
+        (
+            stats.title,
+            *(f"{count:,}" for count in (stats.rows, stats.kept)),
+            *([f"{stats.kept + stats.repeated:,}"] if repeats else []),
+            *(f"{count:,}" for count in (stats.rows - stats.kept, stats.tokens)),
+            _share(stats.supervised_tokens, stats.tokens),
+            "-" if stats.fill is None else f"{stats.fill:.1%}",
+        )
+        for stats in metadata.datasets
+    ]
+    console.table(rows, header=header, right=range(1, len(header)))
+
+
+def _show_splits(metadata: "Metadata") -> None:
+    header = ("split", "conversations", "packs", "tokens", "fill", "supervised")
+    rows = [
+        (
+            split.name,
+            *(f"{count:,}" for count in (split.conversations, split.packs, split.tokens)),
+            f"{split.fill:.1%}",
+            _share(split.supervised_tokens, split.tokens),
+        )
+        for split in metadata.splits
+    ]
+    console.table(rows, header=header, right=range(1, len(header)))
+
+
+def _show_dropped(metadata: "Metadata") -> None:
+    """Why rows are missing, most frequent first, and of which datasets."""
+    from nemotron.data_prep.outcomes import describe
+
+    dropped: dict[str, dict[str, int]] = {}
+    for stats in metadata.datasets:
+        for reason, count in stats.dropped.items():
+            dropped.setdefault(reason, {})[stats.title] = count
+    if dropped:
+        console.out()
+        rows = [
+            (reason, f"{sum(counts.values()):,}", describe(reason), _by_dataset(counts))
+            for reason, counts in sorted(dropped.items(), key=lambda entry: -sum(entry[1].values()))
+        ]
+        console.table(rows, header=("dropped", "rows", "because", "of"), right=[1])
+
+
+def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
+    """What else somebody should know before training on it."""
+    overlong = metadata.overlong
+    if overlong.lost_supervised_share > 0:
+        more = overlong.pack_size_for_99_percent
+        yield (
+            f"{overlong.lost_supervised_share:.1%} of the supervised tokens did not fit into {overlong.limit:,} tokens "
+            f"({overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped)."
+            f"{f' pack_size={more} would keep 99 %.' if more > metadata.pack_size else ''}"
+        )
+    duplicates = sum(stats.duplicates for stats in metadata.datasets)
+    if duplicates and not plan.config.dedupe:
+        counts = {stats.title: stats.duplicates for stats in metadata.datasets if stats.duplicates}
+        yield (
+            f"{duplicates:,} conversations are identical to an earlier one ({_by_dataset(counts)}); dedupe=true would "
+            "keep the first of each."
+        )
+    for stats in metadata.datasets:
+        if stats.special_tokens:
+            yield (
+                f"{stats.special_tokens:,} conversations of {stats.title} have control tokens in their text "
+                f"(special_tokens_in_content={metadata.special_tokens_in_content}): "
+                f"{_places(stats.special_token_examples)}."
+            )
+        if stats.empty_answers:
+            yield (
+                f"{stats.empty_answers:,} conversations of {stats.title} have an empty answer, so the model learns to "
+                f"say nothing: {_places(stats.empty_answer_examples)}."
+            )
+        if stats.weight is not None and not stats.kept:
+            yield f"{stats.title} was asked for by weight {stats.weight:g}, and has no conversation to give."
+    made = {split.name for split in metadata.splits}
+    if "train" not in made:
+        yield "There is no training split: nothing can be trained on this."
+    asked = zip(("valid", "test"), plan.ratios[1:], strict=True)
+    for name in [name for name, ratio in asked if ratio > 0 and name not in made and "train" in made]:
+        yield f"The {name} split is empty: there are too few different conversations."
+
+
+def _places(examples: "list[dict[str, Any]]") -> str:
+    """`<|im_end|> in chat.jsonl:3; ...`"""
+    return "; ".join(
+        f"{found['found']}{' in ' if found['found'] else ''}{found['file']}:{found['line']}" for found in examples
+    )
+
+
+def _by_dataset(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.1%}" if whole else "-"

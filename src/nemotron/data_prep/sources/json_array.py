@@ -1,0 +1,113 @@
+"""The elements of a JSON array, one after the other: memory holds a stretch of the file, whatever its size."""
+
+import codecs
+import io
+import json
+import re
+from collections.abc import Iterator
+
+from nemotron.errors import UserError
+
+STRETCH_CHARACTERS = 2**22
+"""Read at once; an element longer than this takes several."""
+
+LONGEST_WORD = len("\\ud83d\\ude00")
+"""Characters that only make sense together: an escaped surrogate pair, `-Infinity`."""
+
+_AFTER_ELEMENT = tuple(" \t\r\n,]")
+_BLANK = re.compile(r"[ \t\r\n]*")
+_HINT = "In JSONL, one object per line, a broken row costs only itself."
+
+
+def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
+    """The text of each element of the array in `file`, in order.
+
+    Only where one ends and the next begins is decided here; what an element is may still be refused by whoever
+    decodes it. Raises UserError, with the line, where the array itself is broken.
+    """
+    stretch = _Stretch(file, name)
+    stretch.expect("[")
+    if stretch.next_is("]"):
+        stretch.expect("]")
+    else:
+        yield stretch.element()
+        while stretch.next_is(","):
+            stretch.expect(",")
+            yield stretch.element()
+        stretch.expect("]")
+    stretch.expect_end()
+
+
+class _Stretch:
+    """What is in memory of a text that is read from beginning to end."""
+
+    def __init__(self, file: io.BufferedIOBase, name: str) -> None:
+        self._file, self._name = file, name
+        self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self._scan = json.JSONDecoder().raw_decode
+        self._text, self._position, self._lines_before = "", 0, 1
+        self._is_all = False
+
+    def element(self) -> str:
+        """The text of the value that comes next."""
+        self._skip_blank()
+        while True:
+            try:
+                _, end = self._scan(self._text, self._position)
+            except json.JSONDecodeError as error:
+                if not self._may_be_unfinished(error) or not self._more():
+                    raise self._broken(error.pos, error.msg) from None
+            except RecursionError:
+                raise self._broken(self._position, "it is nested too deeply") from None
+            else:
+                # A number may go on in the next stretch: `1`, `1.`, `1.5e` all begin with one.
+                if self._text[end : end + 1] in _AFTER_ELEMENT or not self._more():
+                    text = self._text[self._position : end]
+                    self._position = end
+                    return text
+
+    def _may_be_unfinished(self, error: json.JSONDecodeError) -> bool:
+        """Whether more text could mend it. If not, the rest of a large file need not be read to say so."""
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - LONGEST_WORD
+
+    def next_is(self, character: str) -> bool:
+        self._skip_blank()
+        return self._text.startswith(character, self._position)
+
+    def expect(self, character: str) -> None:
+        if not self.next_is(character):
+            raise self._broken(self._position, f"expecting '{character}'")
+        self._position += 1
+
+    def expect_end(self) -> None:
+        self._skip_blank()
+        if self._position < len(self._text):
+            raise self._broken(self._position, "there is more after the end of the array")
+
+    def _skip_blank(self) -> None:
+        while True:
+            found = _BLANK.match(self._text, self._position)
+            assert found is not None  # it matches nothing, too
+            self._position = found.end()
+            if self._position < len(self._text) or not self._more():
+                return
+
+    def _more(self) -> bool:
+        """Read on, and forget what lies behind; False at the end of the file."""
+        if self._is_all:
+            return False
+        # As much again as an unfinished element has already: it is scanned from its beginning every time.
+        unfinished = len(self._text) - self._position
+        read = self._file.read(max(STRETCH_CHARACTERS, unfinished))
+        self._is_all = not read
+        try:
+            added = self._decode(read, final=self._is_all)
+        except UnicodeDecodeError as error:
+            raise self._broken(len(self._text), f"it is not UTF-8: {error.reason}") from None
+        self._lines_before += self._text.count("\n", 0, self._position)
+        self._text, self._position = self._text[self._position :] + added, 0
+        return not self._is_all or bool(added)
+
+    def _broken(self, position: int, problem: str) -> UserError:
+        line = self._lines_before + self._text.count("\n", 0, position)
+        return UserError(f"{self._name}:{line} is not valid JSON: {problem}.", _HINT)

@@ -1,0 +1,44 @@
+"""What later lines of Megatron-Bridge do with weights and the 0.4 line does not: adapters alone, and export without a
+model to copy the names and files of."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from huggingface_hub import save_torch_state_dict
+from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
+from megatron.bridge.training.checkpointing import apply_peft_adapter_filter_to_state_dict
+from megatron.core import dist_checkpointing
+
+
+def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
+    """What `load_peft_adapter_checkpoint` of later lines does for a model of one chunk on one rank."""
+    [chunk] = model
+    wanted = apply_peft_adapter_filter_to_state_dict({"model": chunk.sharded_state_dict()}, peft)
+    loaded: Any = dist_checkpointing.load(wanted, str(iteration_dir))
+    chunk.load_state_dict(loaded["model"], strict=False)
+
+
+def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
+    """What `AutoBridge.save_hf_weights` of later lines does for an AutoBridge made from a config.
+
+    Names are those of the conversion table; files are divided as huggingface_hub does.
+    """
+    source = SimpleNamespace(config=auto_bridge.hf_pretrained, state=_EveryName())
+    kind = (auto_bridge._causal_lm_architecture, auto_bridge._get_model_instance(model))
+    weights = stream_weights_megatron_to_hf(kind, model, source, cpu=True, show_progress=False)  # pyright: ignore
+    save_torch_state_dict({name: weight.contiguous() for name, weight in weights}, folder)
+
+
+class _EveryName(dict[str, Any]):
+    """The weights of no model in particular, for code that asks whether it has a name."""
+
+    @property
+    def source(self) -> "_EveryName":
+        return self
+
+    def get_all_keys(self) -> "_EveryName":
+        return self
+
+    def __contains__(self, name: object) -> bool:
+        return True
