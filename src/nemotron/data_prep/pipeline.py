@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from nemotron.data_prep import engine
 from nemotron.data_prep.accounting import collect_metadata
-from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.corpus import Corpus, load_corpus
 from nemotron.data_prep.dropped import DROPPED_ROWS, write_dropped
 from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
@@ -82,14 +82,16 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
     Raises UserError for what the user can mend: wrong settings, missing or unreadable inputs, nothing to train on,
     an output folder in use or full.
     """
-    progress = on_progress or _silent
-    plan = make_plan(config)
-    with (
-        _write_errors(),
-        sole_writer(plan.output_dir),
-        engine.start(config.engine, config.ray_address) as run,
-    ):
-        metadata = None if config.force else _finished(plan)
+    check(config)
+    # Workers get ready while the plan is made; one worker is this process.
+    modules = () if config.workers == 1 else (tokenize_part.__module__, write_shard.__module__)
+    with engine.start(config.engine, config.ray_address, modules) as run:
+        return _prepare(make_plan(config), run, on_progress or _silent)
+
+
+def _prepare(plan: Plan, run: engine.Run, progress: Progress) -> PrepResult:
+    with _write_errors(), sole_writer(plan.output_dir):
+        metadata = None if plan.config.force else _finished(plan)
         unchanged = metadata is not None
         if metadata is None:
             _begin(plan)

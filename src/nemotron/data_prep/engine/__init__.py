@@ -36,12 +36,17 @@ class Run(Protocol):
         ...
 
 
-def start(engine: EngineName, ray_address: str | None = None) -> AbstractContextManager[Run]:
-    """An engine, for the length of a `with` block. `ray_address` is for Ray alone: see `on_ray.cluster`."""
+def start(
+    engine: EngineName, ray_address: str | None = None, preload: Sequence[str] = ()
+) -> AbstractContextManager[Run]:
+    """An engine, for the length of a `with` block.
+
+    `ray_address` is for Ray alone (see `on_ray.cluster`), `preload` for processes of this machine (`local.processes`).
+    """
     if engine == "ray":
         from nemotron.data_prep.engine import on_ray
 
         return on_ray.cluster(ray_address)
     from nemotron.data_prep.engine import local
 
-    return local.processes()
+    return local.processes(preload)

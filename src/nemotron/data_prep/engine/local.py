@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import threading
@@ -23,8 +24,15 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def processes() -> "Iterator[Run]":
-    """Run work in processes of this machine; each run starts its own and ends them."""
+def processes(preload: Sequence[str] = ()) -> "Iterator[Run]":
+    """Run work in processes of this machine; each run starts its own and ends them.
+
+    `preload` names modules with work. Given some, the process that all workers are forked from starts now and imports
+    them while this process does something else.
+    """
+    if preload:
+        multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+        multiprocessing.forkserver.ensure_running()
     yield run
 
 
@@ -46,7 +54,6 @@ def run[Shared, Thing, Result](
         return results
     # Not fork: the parent runs threads (progress display, Arrow), whose locks a forked child would inherit held.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([work.__module__])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work, shared))
     try:
         futures = {pool.submit(_do, thing): position for position, thing in enumerate(things)}

@@ -14,7 +14,10 @@ from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_
 from nemotron.errors import UserError
 
 PART_BYTES = 16 * 2**20
-"""One part of a JSONL file. Fixed: the parts must not depend on who reads them."""
+"""The largest part of a JSONL file: large enough that terabytes do not become a million small files."""
+LEAST_PART_BYTES = 4 * 2**20
+PARTS_OF_A_FILE = 32
+"""Files of which the parts would be fewer are cut finer, so that the workers end together."""
 LINE_REST_BYTES = 2**18
 """Read at once beyond the end of a part, for the rest of its last line."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -30,8 +33,10 @@ def cut(file: InputFile) -> list[Part]:
             raise _unreadable(file, error) from None
         return [Part(file, i, (i, i + 1)) for i in range(groups)] or [Part(file, 0, (0, 0))]
     if file.format == "jsonl" and file.compression is None:
-        starts = range(0, max(file.size, 1), PART_BYTES)
-        return [Part(file, i, (start, min(start + PART_BYTES, file.size))) for i, start in enumerate(starts)]
+        # By the size alone: the parts must not depend on who reads them.
+        step = min(PART_BYTES, max(LEAST_PART_BYTES, file.size // PARTS_OF_A_FILE))
+        starts = range(0, max(file.size, 1), step)
+        return [Part(file, i, (start, min(start + step, file.size))) for i, start in enumerate(starts)]
     return [Part(file, 0, None)]
 
 
