@@ -30,22 +30,23 @@ def recipe_changes(
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
     config = loaded.config
-    with _silence(), _ranks(ranks or fewest_ranks(config)), _imports():
+    on_cpu = here and uses_cpu_backend(config)
+    with _silence(), _ranks(ranks or fewest_ranks(config)), _imports(on_cpu):
         from nemotron.training import cpu
         from nemotron.training.recipe import build_recipe
 
         start = plan.start.checkpoint
         recipe = build_recipe(config, plan, data, loaded.origins, start if start and start.exists() else None)
-        if here and uses_cpu_backend(config):
+        if on_cpu:
             cpu.apply(recipe.container)
         return recipe.changes()
 
 
-def _imports() -> contextlib.AbstractContextManager[None]:
+def _imports(on_cpu: bool) -> contextlib.AbstractContextManager[None]:
     """What lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 
-    return cpu.backend() if cpu.is_needed() else contextlib.nullcontext()
+    return cpu.backend() if on_cpu or cpu.is_needed() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
