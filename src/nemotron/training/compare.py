@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
@@ -34,9 +35,15 @@ def recipe_changes(
     with _silence(), _ranks(ranks or fewest_ranks(config)), _imports(on_cpu):
         from nemotron.training import cpu
         from nemotron.training.recipe import build_recipe
+        from nemotron.training.start import start_folder
 
         start = plan.start.checkpoint
         recipe = build_recipe(config, plan, data, loaded.origins, start if start and start.exists() else None)
+        if start is None and config.recipe.random_start is not None:
+            # Made when the run begins.
+            folder = Path(config.run.output_dir).absolute().parent / "start"
+            start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
+        recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
         if on_cpu:
             cpu.apply(recipe.container)
         return recipe.changes()
