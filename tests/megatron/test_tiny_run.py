@@ -13,6 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from nemotron.training import bridge
+
 pytestmark = pytest.mark.megatron
 
 # Two stages, two evaluations and three checkpoints in as few iterations as show them.
@@ -72,7 +74,8 @@ def test_what_differs_from_the_recipe_is_the_same_in_the_log_and_in_the_dry_run(
     assert told == logged.keys()
     assert logged["optimizer.lr"] == "0.003"
     assert logged["model.seq_length"] == "1024"
-    assert logged["optimizer.use_precision_aware_optimizer"] == "False"
+    if bridge.installed().NAME != "0.4":  # whose recipe has float32 state too
+        assert logged["optimizer.use_precision_aware_optimizer"] == "False"
     assert logged["mixed_precision"] == "None"
 
 

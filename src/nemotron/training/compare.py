@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
@@ -30,22 +31,29 @@ def recipe_changes(
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
     config = loaded.config
-    with _silence(), _ranks(ranks or fewest_ranks(config)), _imports():
+    on_cpu = here and uses_cpu_backend(config)
+    with _silence(), _ranks(ranks or fewest_ranks(config)), _imports(on_cpu):
         from nemotron.training import cpu
         from nemotron.training.recipe import build_recipe
+        from nemotron.training.start import start_folder
 
         start = plan.start.checkpoint
         recipe = build_recipe(config, plan, data, loaded.origins, start if start and start.exists() else None)
-        if here and uses_cpu_backend(config):
+        if start is None and config.recipe.random_start is not None:
+            # Made when the run begins.
+            folder = Path(config.run.output_dir).absolute().parent / "start"
+            start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
+        recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
+        if on_cpu:
             cpu.apply(recipe.container)
         return recipe.changes()
 
 
-def _imports() -> contextlib.AbstractContextManager[None]:
+def _imports(on_cpu: bool) -> contextlib.AbstractContextManager[None]:
     """What lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 
-    return cpu.backend() if cpu.is_needed() else contextlib.nullcontext()
+    return cpu.backend() if on_cpu or cpu.is_needed() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -190,7 +190,7 @@ def _check_numbers(config: SftConfig) -> None:
     sizes = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
     least = {
         "scheduler": {"lr_warmup_samples": 0, "lr_warmup_iters": 0},
-        "validation": {"eval_iters": 0, "eval_global_batch_size": 1, "eval_interval": 1},
+        "validation": {"eval_iters": 0, "eval_global_batch_size": 1, "eval_interval": 0},
         # 0 would save nothing at all, the end of the run included; null saves at the end.
         "checkpoint": {"save_interval": 1},
         "logger": {"log_interval": 1},

@@ -207,7 +207,8 @@ def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
     from nemotron.training.recipe import tokenizer_of
 
     folder = Path(config.convert_to_hf.output_dir or output / "hf")
-    export_hf(checkpoint_folder(config, output), folder, config.recipe.hf_model, tokenizer_of(data))
+    tokenizer = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
+    export_hf(checkpoint_folder(config, output), folder, config.recipe.hf_model, tokenizer)
     return folder
 
 

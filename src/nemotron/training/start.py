@@ -33,9 +33,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
     Call it before Megatron's own process group exists, with the backend active that the training will use.
     """
-    config_file = Path(hf_config_dir) / "config.json"
-    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
-    folder = Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    folder = start_folder(hf_config_dir, out_dir, seed)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -43,9 +41,16 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
         if not folder.is_dir():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _save_random_model(config_file.parent, unfinished, seed)
+            _save_random_model(Path(hf_config_dir), unfinished, seed)
             unfinished.rename(folder)
     return folder
+
+
+def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
+    """Where `make_starting_checkpoint` with the same arguments leaves it, or left it."""
+    config_file = Path(hf_config_dir) / "config.json"
+    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
+    return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:

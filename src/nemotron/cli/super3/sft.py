@@ -86,7 +86,7 @@ def _too_few_processes(config: "SftConfig") -> list[str]:
     processes, fewest = local_processes("auto"), fewest_ranks(config)
     if processes % fewest == 0:
         return []
-    return [f"This machine starts {processes} processes; the layout needs a multiple of {fewest} (run.nproc_per_node)."]
+    return [f"Processes on this machine: {processes}; the layout needs a multiple of {fewest} (run.nproc_per_node)."]
 
 
 def _show_changes(
