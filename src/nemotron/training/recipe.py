@@ -20,7 +20,7 @@ from nemotron.training.checks import check_same_model, check_vocabulary
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared import PreparedData
-from nemotron.training.resume import checkpoint_folder
+from nemotron.training.resume import checkpoint_folder, finished_iterations
 from nemotron.training.sections import Change, assign, check_key, field_types
 
 if TYPE_CHECKING:
@@ -67,16 +67,19 @@ def build_recipe(
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     bridge.installed().fit_layout(model)
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
-    # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
-    if pretrained_checkpoint is not None and not (pretrained_checkpoint / "config.json").is_file():
-        bridge.installed().check_loadable(latest_iteration(pretrained_checkpoint))
-        check_same_model(model, latest_iteration(pretrained_checkpoint))
+    if pretrained_checkpoint is not None:
+        bridge.installed().check_loadable(pretrained_checkpoint)
+        # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
+        if not (pretrained_checkpoint / "config.json").is_file():
+            check_same_model(model, latest_iteration(pretrained_checkpoint))
     if config.peft is not None:
         settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
         changes += assign(container.peft, "peft", settings, origins)
     container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
     _fill_in_length(container, config, plan)
     _fill_in_paths(container, config, data, pretrained_checkpoint)
+    if finished_iterations(Path(container.checkpoint.load or "")):
+        bridge.installed().check_loadable(Path(str(container.checkpoint.load)))
     _fill_in_validation(container, config, plan)
     model.seq_length = plan.pack_size
     # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
