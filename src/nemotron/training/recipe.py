@@ -75,13 +75,14 @@ def build_recipe(
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     bridge.installed().fit_layout(model)
     check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
-    # Megatron-Bridge starts from a Hugging Face folder too, and compares that one itself.
-    if pretrained_checkpoint is not None and not is_hf_folder(pretrained_checkpoint):
-        bridge.installed().check_loadable(latest_iteration(pretrained_checkpoint))
-        check_same_model(model, latest_iteration(pretrained_checkpoint))
+    if pretrained_checkpoint is not None:
+        bridge.installed().check_loadable(pretrained_checkpoint)
+        # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
+        if not is_hf_folder(pretrained_checkpoint):
+            check_same_model(model, latest_iteration(pretrained_checkpoint))
     resumed = resume_folder(config, Path(config.run.output_dir).absolute())
     if finished_iterations(resumed):
-        bridge.installed().check_loadable(latest_iteration(resumed))
+        bridge.installed().check_loadable(resumed)
         check_same_model(model, latest_iteration(resumed))
     if not model.mtp_num_layers:
         leave_out_mtp(model)

@@ -167,12 +167,22 @@ def test_0_4_evaluates_training_batches_until_the_split_is_read(packs, asked, ex
 
 
 def test_0_4_refuses_a_checkpoint_of_a_later_line(tmp_path):
-    (tmp_path / "metadata.json").touch()
-    with pytest.raises(UserError, match="saved by a later Megatron-Bridge"):
+    newest = tmp_path / "iter_0000007"
+    newest.mkdir()
+    (newest / "metadata.json").touch()
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("7")
+    with pytest.raises(UserError, match=r"iter_0000007 was saved by a later Megatron-Bridge"):
         line04.check_loadable(tmp_path)
     line06.check_loadable(tmp_path)
-    (tmp_path / "common.pt").touch()
+    (newest / "common.pt").touch()
     line04.check_loadable(tmp_path)
+
+
+def test_0_4_does_not_start_from_a_hugging_face_folder(tmp_path):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UserError, match="does not start from") as error:
+        line04.check_loadable(tmp_path)
+    assert f"nemotron super3 model import {tmp_path}" in str(error.value.hint)
 
 
 def test_the_boundaries_of_a_pack_are_those_in_memory():

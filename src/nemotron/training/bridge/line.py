@@ -180,11 +180,11 @@ class Line(Protocol):
         """
         ...
 
-    def check_loadable(self, iteration_dir: Path) -> None:
-        """Refuse a checkpoint that a later line saved in a way that this one cannot read.
+    def check_loadable(self, checkpoint: Path) -> None:
+        """Refuse a checkpoint that only a later line can load.
 
         Args:
-            iteration_dir: its `iter_*` folder.
+            checkpoint: the folder of one, an `iter_*` folder, or a Hugging Face folder.
 
         Raises:
             UserError: as said.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.errors import UserError
 from nemotron.training.bridge.line import HybridStack, MicroBatch
 from nemotron.training.bridge.release import build, missing_api
+from nemotron.training.checkpoint import latest_iteration
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -278,7 +279,13 @@ def conversion_mappings(converter: Any) -> list[Any]:
     ]
 
 
-def check_loadable(iteration_dir: Path) -> None:
+def check_loadable(checkpoint: Path) -> None:
+    if (checkpoint / "config.json").is_file():
+        raise UserError(
+            f"{checkpoint} is a Hugging Face folder, which the 0.4 line of Megatron-Bridge does not start from.",
+            f"Import it first: nemotron super3 model import {checkpoint} -o CHECKPOINT",
+        )
+    iteration_dir = latest_iteration(checkpoint)
     if (iteration_dir / "metadata.json").exists() and not (iteration_dir / "common.pt").exists():
         raise UserError(
             f"{iteration_dir} was saved by a later Megatron-Bridge than the installed one, which cannot read it.",

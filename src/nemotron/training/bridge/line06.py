@@ -220,7 +220,7 @@ def conversion_mappings(converter: Any) -> list[Any]:
     return [norm]
 
 
-def check_loadable(iteration_dir: Path) -> None:
+def check_loadable(checkpoint: Path) -> None:
     """Also the 0.4 line's checkpoints load here."""
 
 
