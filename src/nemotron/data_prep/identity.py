@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from nemotron.data_prep.conversation import Conversation, Message
-from nemotron.data_prep.reasoning import has_reasoning, newest_content
+from nemotron.data_prep.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.reasoning import Turn, newest_content, turns_to_train
 
 
 def content_hash(conversation: Conversation) -> bytes:
@@ -21,7 +21,20 @@ def content_hash(conversation: Conversation) -> bytes:
     if messages and messages[0]["role"] == "system" and not messages[0]["content"]:
         messages = messages[1:]
     tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
-    return blake2b(canonical_json(Conversation([_shown(m) for m in messages], tools)), digest_size=16).digest()
+    shown = [_shown(message) for message in messages]
+    trained = _trained(messages)
+    if len(trained) != 1 or trained[0] != [len(messages), _trained_in(messages, Turn(0, len(messages)))]:
+        shown.append({"sequences": trained})
+    return blake2b(canonical_json(Conversation(shown, tools)), digest_size=16).digest()
+
+
+def _trained(messages: list[Message]) -> list[list[Any]]:
+    """Of each training sequence where it ends, and which messages it trains: reasoning, even if blank, decides that."""
+    return [[turn.stop, answers] for turn in turns_to_train(messages) if (answers := _trained_in(messages, turn))]
+
+
+def _trained_in(messages: list[Message], turn: Turn) -> list[int]:
+    return [index for index in range(turn.start, turn.stop) if is_trained(messages[index])]
 
 
 def _shown(message: Message) -> Message:
@@ -32,8 +45,6 @@ def _shown(message: Message) -> Message:
         shown["tool_calls"] = [call["function"] for call in message["tool_calls"]]
     if "train" in message:
         shown["train"] = message["train"]
-    if has_reasoning(message):  # it decides how many sequences the conversation makes
-        shown["reasons"] = True
     return shown
 
 

@@ -1,7 +1,7 @@
 """Which conversations count as the same: those of which a model sees, and learns, the same."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron.data_prep.chunks import sequences
@@ -73,6 +73,7 @@ CONVERSATIONS = st.builds(
 )
 
 
+@settings(max_examples=400)
 @given(CONVERSATIONS, CONVERSATIONS)
 def test_the_hash_is_equal_exactly_where_the_training_sequences_are(one: list[dict], other: list[dict]):
     template = load_template("nemotron3")
