@@ -14,7 +14,7 @@ def content_hash(conversation: Conversation) -> bytes:
     """16 bytes that are equal for conversations of which a model sees the same: BLAKE2b over canonical JSON.
 
     Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
-    names of speakers, blanks around an answer, whether a thought stands in the content or in a field of its own, and
+    names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, and
     the ids that tie tool results to their calls, which servers draw at random.
     """
     messages = conversation.messages

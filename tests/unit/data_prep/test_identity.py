@@ -9,6 +9,7 @@ from nemotron.data_prep.conversation import Conversation, parse_row
 from nemotron.data_prep.identity import content_hash
 from nemotron.data_prep.template import load_template
 
+NEMOTRON3 = load_template("nemotron3")
 USER = {"role": "user", "content": "6 * 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
 TOOL = {"type": "function", "function": {"name": "multiply", "parameters": {"type": "object", "properties": {}}}}
@@ -58,7 +59,7 @@ TURNS = st.builds(
     lambda user, answer: [{"role": "user", "content": user}, {"role": "assistant", **answer}],
     st.sampled_from(["Hi", "Hi "]),
     st.fixed_dictionaries(
-        {"content": st.sampled_from(["a", " a", "a\n", "<think></think>a", "<think>\nr\n</think>\na", ""])},
+        {"content": st.sampled_from(["a", "a\n", "<think></think>a", "<think>\nr\n</think>\na", ""])},
         optional={
             "reasoning_content": st.sampled_from(["", " ", "r", "r\n"]),
             "train": st.booleans(),
@@ -76,12 +77,11 @@ CONVERSATIONS = st.builds(
 @settings(max_examples=400)
 @given(CONVERSATIONS, CONVERSATIONS)
 def test_the_hash_is_equal_exactly_where_the_training_sequences_are(one: list[dict], other: list[dict]):
-    template = load_template("nemotron3")
     trained = [message for messages in (one, other) for message in messages if message.get("train") is False]
     if trained:  # not every conversation is left with something to learn
         one, other = ([m | {"train": True} if "train" in m else m for m in messages] for messages in (one, other))
     first, second = parse(*one), parse(*other)
-    same = sequences(first, template) == sequences(second, template)
+    same = sequences(first, NEMOTRON3) == sequences(second, NEMOTRON3)
     assert (content_hash(first) == content_hash(second)) == same
 
 
