@@ -1,18 +1,23 @@
 """Why a row is not in the output."""
 
 from enum import StrEnum
+from typing import Self
 
 
-class DropReason(StrEnum):
-    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
+class _Described(StrEnum):
+    """A name, and what it means."""
 
     description: str
 
-    def __new__(cls, value: str, description: str) -> "DropReason":
+    def __new__(cls, value: str, description: str) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description
         return member
+
+
+class DropReason(_Described):
+    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
 
     BAD_JSON = "bad_json", "the line is not valid JSON"
     NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
@@ -33,16 +38,8 @@ class DropReason(StrEnum):
     )
 
 
-class LeftOut(StrEnum):
+class LeftOut(_Described):
     """Reasons that depend on the config, or on the other conversations, rather than on the row alone."""
-
-    description: str
-
-    def __new__(cls, value: str, description: str) -> "LeftOut":
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.description = description
-        return member
 
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
     NO_ASSISTANT_TOKENS = "no_assistant_tokens", "no token of an assistant's turn would be trained"
