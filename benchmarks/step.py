@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -42,10 +42,8 @@ def main() -> None:
 def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]:
     """What each measured step took, by kind: `ours` and `stock`."""
     logging.disable(logging.WARNING)
-    for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("MASTER_PORT", "29511")
     from nemotron.config import load_config
+    from nemotron.training.backend import backend
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import PreparedData
@@ -97,20 +95,6 @@ def write_packs(split: Path, arguments: argparse.Namespace) -> None:
         rows.append({"input_ids": random.integers(12, 2048, end), "loss_mask": mask, "seq_start_id": starts})
     split.mkdir()
     pq.write_table(pa.Table.from_pylist(rows), split / "shard_000000.parquet")
-
-
-@contextlib.contextmanager
-def backend(config: Any) -> Iterator[Callable[[Any], None]]:
-    """The torch layers where training would use them; yields what adapts the config."""
-    from nemotron.training.backend import uses_cpu_backend
-
-    if not uses_cpu_backend(config):
-        yield lambda container: None
-        return
-    from nemotron.training import cpu
-
-    with cpu.backend():
-        yield cpu.apply
 
 
 @dataclass

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from nemotron.training import cpu
+from nemotron.training import cpu, torch_layers
+from nemotron.training.backend import importable
 
 TINY_MODEL = Path(__file__).parents[2] / "config" / "tiny_model"
 
@@ -19,8 +20,11 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module")
 def backend():
-    """The CPU backend, and a process group of one."""
-    with cpu.backend():
+    """The torch layers, on a GPU where there is one, and a process group of one.
+
+    Without a GPU, "cuda" means the CPU inside.
+    """
+    with importable("cpu" if cpu.is_needed() else "torch"):
         from nemotron.training.start import single_process_group
 
         with single_process_group():
@@ -36,10 +40,11 @@ def model(backend):
     from nemotron.training.start import hf_provider
 
     provider = hf_provider(TINY_MODEL)
-    cpu.use_cpu(provider)
+    torch_layers.use_torch_layers(provider)
+    torch_layers.use_float32(provider)
     provider.moe_aux_loss_coeff = 0.0  # it couples all tokens of a batch, which the tests of isolation must not see
     provider.finalize()
-    [model] = provider.provide_distributed_model(wrap_with_ddp=False)
+    [model] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=cpu.is_needed())
     random = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

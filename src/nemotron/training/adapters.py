@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nemotron.training import bridge, cpu
+from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoint import base_model_of, run_config
 
 
@@ -36,7 +36,7 @@ def _load(iteration_dir: Path) -> list[Any]:
 
     bridge.installed().check_loadable(iteration_dir)
     # Meant for parallel sizes, the overrides accept any field of the model's config.
-    overrides: Any = cpu.torch_layers()
+    overrides: Any = torch_layers.provider_fields()
     model: Any = load_megatron_model(
         str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=overrides
     )

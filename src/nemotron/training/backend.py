@@ -1,21 +1,54 @@
-"""On what a run computes: Megatron's production stack, or torch layers on a CPU."""
+"""On what a run computes: Megatron's production stack, or torch layers on a GPU or a CPU."""
 
 import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, Literal
 
+from nemotron.errors import UserError
 from nemotron.training.config import SftConfig
 
+Backend = Literal["production", "torch", "cpu"]
 
-def uses_cpu_backend(config: SftConfig) -> bool:
-    """Whether the run needs the torch layers: asked for, or no CUDA device and nothing asked."""
+PRODUCTION_PACKAGES = ("transformer_engine", "mamba_ssm")
+"""Packages whose kernels the production stack is made of: compiled for a GPU, and part of the NeMo container."""
+
+
+def chosen_backend(config: SftConfig) -> Backend:
+    """What the run computes on if it runs in this process: `run.backend`, and for `auto` what this machine has."""
     if config.run.backend != "auto":
-        return config.run.backend == "cpu"
+        return config.run.backend
     import torch
 
-    return not torch.cuda.is_available()
+    if not torch.cuda.is_available():
+        return "cpu"
+    return "production" if all(map(find_spec, PRODUCTION_PACKAGES)) else "torch"
+
+
+def check_backend(config: SftConfig) -> None:
+    """Refuse a backend that this machine cannot give.
+
+    Raises:
+        UserError: there is no GPU for it, or no Transformer Engine.
+    """
+    backend = chosen_backend(config)
+    if backend == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"run.backend={backend} computes on a GPU, and torch sees none here.",
+            "Use run.backend=cpu, or run.backend=auto, which takes what there is.",
+        )
+    missing = [name for name in PRODUCTION_PACKAGES if find_spec(name) is None]
+    if backend == "production" and missing:
+        raise UserError(
+            f"run.backend=production needs {' and '.join(missing)}, not installed here.",
+            "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
+        )
 
 
 @contextlib.contextmanager
@@ -24,13 +57,29 @@ def backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", _free_port())
-    if not uses_cpu_backend(config):
-        yield lambda container: None
-        return
-    from nemotron.training import cpu
+    with importable(chosen_backend(config)):
+        yield lambda container: adapt(container, chosen_backend(config))
 
-    with cpu.backend():
-        yield cpu.apply
+
+def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
+    """Inside, Megatron can be imported and runs as `backend` has it."""
+    if backend == "production":
+        return contextlib.nullcontext()
+    from nemotron.training import cpu, torch_layers
+
+    if backend == "cpu":
+        return cpu.backend()
+    torch_layers.activate()
+    return contextlib.nullcontext()
+
+
+def adapt(container: Any, backend: Backend) -> None:
+    """Make a ConfigContainer one that trains on `backend`."""
+    if backend == "production":
+        return
+    from nemotron.training import cpu, torch_layers
+
+    (cpu if backend == "cpu" else torch_layers).apply(container)
 
 
 def _free_port() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
-from nemotron.training.backend import uses_cpu_backend
+from nemotron.training.backend import Backend, adapt, check_backend, chosen_backend, importable
 from nemotron.training.config import SftConfig
 from nemotron.training.differences import Change
 from nemotron.training.explain import fewest_ranks
@@ -31,9 +31,12 @@ def recipe_changes(
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
     config = loaded.config
-    on_cpu = here and uses_cpu_backend(config)
-    with _silence(), _ranks(ranks or fewest_ranks(config)), _imports(on_cpu):
-        from nemotron.training import cpu
+    if here:
+        check_backend(config)
+    # What another machine makes of `auto` is not known here; it is meant to have what training takes.
+    asked: Backend = "production" if config.run.backend == "auto" else config.run.backend
+    backend = chosen_backend(config) if here else asked
+    with _silence(), _ranks(ranks or fewest_ranks(config)), importable(_importable_here(backend)):
         from nemotron.training.recipe import build_recipe
         from nemotron.training.start import start_folder
 
@@ -44,16 +47,15 @@ def recipe_changes(
             folder = Path(config.run.output_dir).absolute().parent / "start"
             start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
         recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
-        if on_cpu:
-            cpu.apply(recipe.container)
+        adapt(recipe.container, backend)
         return recipe.changes()
 
 
-def _imports(on_cpu: bool) -> contextlib.AbstractContextManager[None]:
+def _importable_here(backend: Backend) -> Backend:
     """What lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 
-    return cpu.backend() if on_cpu or cpu.is_needed() else contextlib.nullcontext()
+    return "cpu" if cpu.is_needed() else backend
 
 
 @contextlib.contextmanager

@@ -21,9 +21,10 @@ class RunConfig:
     """Checkpoints, metrics.jsonl, logs and the resolved config are written below this folder."""
     artifacts: str = "output/artifacts"
     """The folder of the artifact records that `data` and `model` refer to."""
-    backend: Literal["auto", "production", "cpu"] = "auto"
-    """`production`: Transformer Engine and Mamba kernels, as in the NeMo container. `cpu`: the same architecture
-    in plain torch. `auto`: `cpu` exactly when there is no CUDA device."""
+    backend: Literal["auto", "production", "torch", "cpu"] = "auto"
+    """`production`: Transformer Engine and Mamba kernels, as in the NeMo container. `torch`: the same architecture in
+    plain torch, on GPUs that have neither. `cpu`: that on the CPU, in float32. `auto`: `cpu` without a CUDA device,
+    `production` where its packages are installed, else `torch`."""
     nproc_per_node: int | Literal["auto"] = "auto"
     """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
     gpu_memory_gb: float = 80.0

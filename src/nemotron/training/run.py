@@ -11,7 +11,7 @@ from typing import Any
 from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.training import bridge
-from nemotron.training.backend import backend
+from nemotron.training.backend import backend, check_backend
 from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.config import SftConfig
 from nemotron.training.ending import explained
@@ -76,6 +76,7 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     """
     config = loaded.config
     check_start(config)
+    check_backend(config)
     output = Path(config.run.output_dir).absolute()
     artifacts = Path(config.run.artifacts)
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)

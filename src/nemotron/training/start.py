@@ -15,7 +15,7 @@ import torch
 from nemotron.training import bridge
 
 # Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 
 def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
@@ -112,14 +112,14 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
 def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     from megatron.bridge.training.model_load_save import save_megatron_model
 
-    from nemotron.training import cpu
+    from nemotron.training import cpu, torch_layers
 
     provider = hf_provider(hf_config_dir)
-    cpu.use_torch_layers(provider)
-    cpu.use_float32(provider)
+    torch_layers.use_torch_layers(provider)
+    torch_layers.use_float32(provider)
     provider.use_cpu_initialization = True
     provider.finalize()
-    with single_process_group(seed):
+    with cpu.device_mode(), single_process_group(seed):
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
         save_megatron_model(model, folder)
 

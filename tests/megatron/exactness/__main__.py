@@ -1,9 +1,11 @@
 """Measure how exactly each parallel layout trains, and print the table of docs/exactness.md.
 
 python -m tests.megatron.exactness [--all]
+    python -m tests.megatron.exactness --backend torch       # on one GPU: the layouts of one rank
 """
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,13 +13,19 @@ import torch
 from tests.megatron.exactness.compare import Reference, float32_floor, measure, read, table
 from tests.megatron.exactness.launch import run_in_new_process
 from tests.megatron.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS
+from tests.megatron.exactness.rank import BACKEND, ON
 
 
 def main() -> None:
     """Run the layouts, compare, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.megatron.exactness", description=__doc__)
     parser.add_argument("--all", action="store_true", help="also layouts that combine two kinds of parallelism")
-    layouts = [*LAYOUTS, *(MORE_LAYOUTS if parser.parse_args().all else [])]
+    parser.add_argument("--backend", choices=list(ON), default="cpu", help="what trains (default: %(default)s)")
+    arguments = parser.parse_args()
+    os.environ[BACKEND] = arguments.backend
+    layouts = [*LAYOUTS, *(MORE_LAYOUTS if arguments.all else [])]
+    if arguments.backend == "torch":
+        layouts = [layout for layout in layouts if layout.ranks == 1]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)

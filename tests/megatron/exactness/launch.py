@@ -106,10 +106,10 @@ def _free_port() -> int:
 
 
 if __name__ == "__main__":
-    from nemotron.training import cpu
+    from nemotron.training import torch_layers
 
     logging.disable(logging.INFO)
-    cpu.activate()
+    torch_layers.activate()
     run_layouts(
         [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]], Path(sys.argv[1])
     )

@@ -31,6 +31,10 @@ SETTINGS = (
     "optimizer.clip_grad=1e9",
 )
 
+BACKEND = "NEMOTRON_EXACTNESS_BACKEND"
+"""The environment variable that says on what the layouts are trained; unset: on the CPU."""
+ON = {"cpu": ("run.backend=cpu",), "torch": ("run.backend=torch", "mixed_precision=null")}
+
 
 def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     """Run two steps of a layout as one of its ranks; RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which.
@@ -40,13 +44,14 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         folder: of the layout; this rank's records go to rank<n>.pt.
     """
     from nemotron.config import load_config
-    from nemotron.training import cpu
+    from nemotron.training.backend import backend
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import PreparedData
 
     overrides = [
         *SETTINGS,
+        *ON[os.environ.get(BACKEND, "cpu")],
         *layout.overrides,
         f"run.output_dir={folder}",
         f"train.global_batch_size={len(batch.packs)}",
@@ -59,7 +64,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     }
     data = PreparedData(prepared, {"train": len(batch.packs)}, metadata, "exactness")
     plan = make_plan(loaded.config, data)
-    with cpu.backend():
+    with backend(loaded.config) as adapt:
         from megatron.bridge.training.finetune import finetune
         from megatron.bridge.training.gpt_step import forward_step
 
@@ -68,7 +73,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         from nemotron.training.step import TwoStageStep
 
         container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
-        cpu.apply(container)
+        adapt(container)
         # Loaded because finetune() insists; the recorder overwrites it.
         start = make_starting_checkpoint(MODEL, folder.parent / "start", seed=1)
         container.checkpoint.pretrained_checkpoint = str(start)
@@ -96,7 +101,7 @@ def make_recorder() -> Any:
         def on_train_step_end(self, context: CallbackContext) -> None:
             with gradients_in_place_of_weights(context.model):
                 shards = [shard for shard in shards_of(context.model) if not shard.name.endswith("expert_bias")]
-                gradients = [(s.name, s.whole_shape, s.offset, s.data.clone()) for s in shards]
+                gradients = [(s.name, s.whole_shape, s.offset, s.data.cpu().clone()) for s in shards]
             losses = {name: float(value) for name, value in (context.loss_dict or {}).items()}
             self.steps.append({"gradients": gradients, "losses": losses, "norm": float(context.grad_norm or 0)})
 

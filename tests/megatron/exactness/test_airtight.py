@@ -35,7 +35,7 @@ def contribution(model, conversations, trained):
     from megatron.core.packed_seq_params import PackedSeqParams
 
     lengths = [len(ids) - 1 for ids in conversations]
-    ends = torch.tensor([0, *lengths]).cumsum(0).int()
+    ends = torch.tensor([0, *lengths]).cumsum(0).int().cuda()
     packed = PackedSeqParams(
         qkv_format="thd",
         cu_seqlens_q=ends,
@@ -44,14 +44,14 @@ def contribution(model, conversations, trained):
         max_seqlen_kv=max(lengths),
         total_tokens=sum(lengths),
     )
-    mask = torch.zeros(1, sum(lengths))
+    mask = torch.zeros(1, sum(lengths)).cuda()
     mask[:, ends[trained] : ends[trained + 1]] = 1
     model.train()
     model.zero_grad()
     losses = model(
-        input_ids=torch.cat([ids[:-1] for ids in conversations])[None],
-        labels=torch.cat([ids[1:] for ids in conversations])[None],
-        position_ids=torch.cat([torch.arange(length) for length in lengths])[None],
+        input_ids=torch.cat([ids[:-1] for ids in conversations])[None].cuda(),
+        labels=torch.cat([ids[1:] for ids in conversations])[None].cuda(),
+        position_ids=torch.cat([torch.arange(length) for length in lengths])[None].cuda(),
         attention_mask=None,
         loss_mask=mask,
         packed_seq_params=packed,

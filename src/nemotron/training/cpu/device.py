@@ -15,6 +15,8 @@ from unittest.mock import patch
 import torch
 from torch.overrides import TorchFunctionMode
 
+from nemotron.training.torch_layers.imports import not_compiled
+
 CPU = torch.device("cpu")
 
 
@@ -95,11 +97,6 @@ _TORCH_CUDA: dict[str, object] = {
     "get_rng_state": _get_rng_state,
     "set_rng_state": _set_rng_state,
 }
-
-
-def not_compiled(function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
-    """In place of `torch.compile`, plain or with options: compiling takes a C++ compiler, and longer than it saves."""
-    return (lambda decorated: decorated) if function is None else function
 
 
 @contextmanager

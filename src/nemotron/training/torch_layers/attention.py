@@ -86,6 +86,9 @@ def segment_lengths(packed: PackedSeqParams, tokens: int) -> list[int]:
     in PackedSeqParams. Tokens after the last boundary are padding and form a sequence of their own; repeated
     boundaries, which the collator uses as filler, hold no tokens.
     """
-    padded = packed.cu_seqlens_q_padded
-    boundaries = [*(packed.cu_seqlens_q if padded is None else padded).flatten().tolist(), tokens]
-    return [end - start for start, end in pairwise(boundaries) if end > start]
+    known: dict[int, list[int]] = vars(packed).setdefault("_segment_lengths", {})
+    if tokens not in known:  # the first layer of a pack: reading boundaries on a GPU waits for all that it has to do
+        padded = packed.cu_seqlens_q_padded
+        boundaries = [*(packed.cu_seqlens_q if padded is None else padded).flatten().tolist(), tokens]
+        known[tokens] = [end - start for start, end in pairwise(boundaries) if end > start]
+    return known[tokens]

@@ -1,4 +1,4 @@
-"""What Megatron fixes in code rather than configuration, and a machine without CUDA needs otherwise.
+"""What Megatron fixes in code, not configuration, and machines without CUDA or Transformer Engine need otherwise.
 
 Each entry is one name in one Megatron module. They stay replaced for the life of the process.
 """
@@ -11,18 +11,21 @@ from nemotron.training import bridge
 
 
 def patch_torch_layers() -> None:
-    """Two layers that the hybrid stack takes from Transformer Engine whatever its spec says.
+    """Two layers that the hybrid stack takes from Transformer Engine whatever its spec says, and the experts.
 
     The block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
     """
-    from megatron.core.transformer.moe import moe_layer
+    from megatron.core.transformer.moe import experts, moe_layer
 
-    from nemotron.training.cpu.layers import ReplicatedLinear, RMSNorm
+    from nemotron.training.torch_layers.experts import grouped_where_possible
+    from nemotron.training.torch_layers.layers import ReplicatedLinear, RMSNorm
 
     block: Any = bridge.installed().hybrid_stack().block
     block.TENorm = RMSNorm
     moe_layer.TELinear = ReplicatedLinear
     moe_layer.HAVE_TE = True  # read only where TELinear is about to be used
+    sequential: Any = experts.SequentialMLP
+    sequential.forward = grouped_where_possible(sequential.forward)
 
 
 def patch_conversion() -> None:
@@ -69,7 +72,7 @@ def patch_training_loop() -> None:
     initialize.compile_helpers = lambda: None
 
     # Rebuilds objects named in a checkpoint's run_config.yaml, the layer spec among them, from known packages only.
-    instantiate_utils.register_allowed_target_prefix("nemotron.training.cpu.")
+    instantiate_utils.register_allowed_target_prefix("nemotron.training.torch_layers.")
 
     # Starts a process to hold a queue that only asynchronous saves share with another process. Starting it imports
     # the main script again, which costs as long as importing Megatron where the script does so.

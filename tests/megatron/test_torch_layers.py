@@ -43,7 +43,7 @@ def pack_of(parts, padding=0):
 
     tokens = torch.cat([*parts, torch.full((1, padding), 3)], dim=1)
     ends = torch.tensor([0, *(part.shape[1] for part in parts)]).cumsum(0).int()
-    boundaries = torch.cat([ends, ends[-1:]])  # the collator repeats the last boundary as filler
+    boundaries = torch.cat([ends, ends[-1:]]).cuda()  # the collator repeats the last boundary as filler
     longest = max(part.shape[1] for part in parts)
     packed = PackedSeqParams(
         qkv_format="thd",
@@ -54,12 +54,17 @@ def pack_of(parts, padding=0):
         total_tokens=tokens.shape[1],
     )
     positions = torch.cat([torch.arange(part.shape[1]) for part in [*parts, tokens[:, :padding]]]).unsqueeze(0)
-    return {"input_ids": tokens, "position_ids": positions, "attention_mask": None, "packed_seq_params": packed}
+    return {
+        "input_ids": tokens.cuda(),
+        "position_ids": positions.cuda(),
+        "attention_mask": None,
+        "packed_seq_params": packed,
+    }
 
 
 def logits_alone(model, tokens):
     positions = torch.arange(tokens.shape[1]).unsqueeze(0)
-    return model(input_ids=tokens, position_ids=positions, attention_mask=None)
+    return model(input_ids=tokens.cuda(), position_ids=positions.cuda(), attention_mask=None).cpu()
 
 
 @torch.no_grad()
@@ -73,7 +78,7 @@ def test_logits_equal_those_of_transformers(model, reference):
 @torch.no_grad()
 def test_a_pack_gives_each_conversation_the_logits_it_has_alone(model, reference):
     parts = conversations()
-    packed = model(**pack_of(parts, padding=7))[:, : sum(LENGTHS)].split(LENGTHS, dim=1)
+    packed = model(**pack_of(parts, padding=7)).cpu()[:, : sum(LENGTHS)].split(LENGTHS, dim=1)
     for tokens, logits in zip(parts, packed, strict=True):
         torch.testing.assert_close(logits, logits_alone(model, tokens), atol=1e-4, rtol=0)
         torch.testing.assert_close(logits, reference(tokens).logits, atol=1e-4, rtol=0)
@@ -98,8 +103,8 @@ def test_loss_of_one_conversation_has_no_gradient_in_the_others(model, supervise
     ids = torch.randperm(2000, generator=torch.Generator().manual_seed(2))[: sum(LENGTHS)] + 12
     parts = [part.unsqueeze(0) for part in ids.split(LENGTHS)]  # no token occurs twice
     masks = [torch.full((1, length), float(index == supervised)) for index, length in enumerate(LENGTHS)]
-    labels = torch.cat([part.roll(-1, dims=1) for part in parts], dim=1)
-    mask = torch.cat(masks, dim=1)
+    labels = torch.cat([part.roll(-1, dims=1) for part in parts], dim=1).cuda()
+    mask = torch.cat(masks, dim=1).cuda()
 
     model.train()
     model.zero_grad()

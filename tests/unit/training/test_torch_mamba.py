@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.training.cpu.mamba import GatedRMSNorm, causal_conv1d, chunked_scan, split_conv1d_scan_combined
+from nemotron.training.torch_layers.mamba import GatedRMSNorm, causal_conv1d, chunked_scan, split_conv1d_scan_combined
 
 HEADS, HEAD_SIZE, GROUPS, STATE = 4, 3, 2, 5
 

@@ -12,9 +12,12 @@ Shapes use  b: batch, l: tokens, h: heads, p: head size, g: groups, n: state siz
 c: chunks, and i or j: a token's place in its chunk (output and input).
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class GatedRMSNorm(nn.Module):
@@ -78,18 +81,25 @@ def split_conv1d_scan_combined(
     heads, inner = A.shape[0], A.shape[0] * headdim
     states = (conv1d_weight.shape[0] - inner) // 2  # g n
     z, xbc, dt = zxbcdt.split([inner, inner + 2 * states, heads], dim=-1)
-    x, b, c = F.silu(causal_conv1d(xbc, conv1d_weight, conv1d_bias, seq_idx)).split([inner, states, states], dim=-1)
-    y = chunked_scan(
-        x.unflatten(-1, (heads, headdim)).float(),
-        F.softplus(dt.float() + dt_bias),
-        A,
-        b.unflatten(-1, (ngroups, -1)).float(),
-        c.unflatten(-1, (ngroups, -1)).float(),
-        D.float(),
-        chunk_size,
-        seq_idx,
-    )
-    return y.flatten(-2).to(z.dtype) * F.silu(z)
+
+    def scan(xbc: Tensor, dt: Tensor) -> Tensor:
+        x, b, c = F.silu(causal_conv1d(xbc, conv1d_weight, conv1d_bias, seq_idx)).split([inner, states, states], dim=-1)
+        y = chunked_scan(
+            x.unflatten(-1, (heads, headdim)).float(),
+            F.softplus(dt.float() + dt_bias),
+            A,
+            b.unflatten(-1, (ngroups, -1)).float(),
+            c.unflatten(-1, (ngroups, -1)).float(),
+            D.float(),
+            chunk_size,
+            seq_idx,
+        )
+        return y.flatten(-2).to(z.dtype)
+
+    # On a GPU, where memory is what there is least of, the backward pass computes the scan anew, as mamba_ssm's does:
+    # what lies between takes many times the memory of the input.
+    y: Any = checkpoint(scan, xbc, dt, use_reentrant=False) if zxbcdt.is_cuda else scan(xbc, dt)
+    return y * F.silu(z)
 
 
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | None = None) -> Tensor:

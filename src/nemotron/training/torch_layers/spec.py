@@ -31,8 +31,8 @@ from megatron.core.transformer.transformer_layer import (
 )
 
 from nemotron.training import bridge
-from nemotron.training.cpu.attention import PackedAttention
-from nemotron.training.cpu.layers import RMSNorm
+from nemotron.training.torch_layers.attention import PackedAttention
+from nemotron.training.torch_layers.layers import RMSNorm
 
 # Megatron annotates the fields that take this function as modules, which its own specs do not heed either.
 BIAS_DROPOUT_ADD: Any = get_bias_dropout_add

@@ -15,17 +15,17 @@ transformer_engine exists and so concludes, rightly, that there is none.
 import importlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import torch
 
 from nemotron.training import bridge
-from nemotron.training.cpu import mamba
-from nemotron.training.cpu.device import not_compiled
+from nemotron.training.torch_layers import mamba
 
 # What MambaMixer checks before it accepts packed sequences.
 MAMBA_SSM_VERSION = "2.2.6"
@@ -42,6 +42,11 @@ _MAMBA_STAND_INS: dict[str, dict[str, object]] = {
     },
     "causal_conv1d": {"__version__": CAUSAL_CONV1D_VERSION},
 }
+
+
+def not_compiled(function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
+    """In place of `torch.compile`, plain or with options: compiling takes a C++ compiler, and longer than it saves."""
+    return (lambda decorated: decorated) if function is None else function
 
 
 class _Unused:
@@ -76,7 +81,7 @@ def import_megatron() -> None:
         UserError: the installed release lacks something.
     """
     if "megatron.core.ssm.mamba_mixer" in sys.modules:
-        raise RuntimeError("Activate the CPU backend before anything imports Megatron.")
+        raise RuntimeError("Activate the torch layers before anything imports Megatron.")
     # It warns that there is no CUDA, past whatever stderr is redirected to.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     with bridge.named_when_missing(), patch.object(torch, "compile", not_compiled):
@@ -115,7 +120,7 @@ def _stand_ins(modules: dict[str, dict[str, object]]) -> Iterator[None]:
     """Packages that can be imported and hold nothing but what is listed."""
     before = {name: sys.modules.get(name) for name in modules}
     for name, contents in modules.items():
-        module = ModuleType(name, "A stand-in: see nemotron.training.cpu.imports.")
+        module = ModuleType(name, "A stand-in: see nemotron.training.torch_layers.imports.")
         module.__spec__ = ModuleSpec(name, loader=None, is_package=True)
         module.__path__ = []
         vars(module).update(contents)

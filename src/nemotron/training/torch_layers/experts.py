@@ -1,0 +1,73 @@
+"""All experts of a layer in two grouped matrix products, from weights that stay one parameter per expert."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+ALIGNMENT = 16
+"""Bytes that rows of a grouped product's operands have to be a multiple of."""
+
+Forward = Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, None]]
+
+
+def grouped_where_possible(one_by_one: Forward) -> Forward:
+    """`SequentialMLP.forward`, which computes one expert after the other, in two products where a GPU allows it.
+
+    With hundreds of experts the GPU otherwise waits for the launches of hundreds of small kernels. Adapters on experts,
+    biases, and types other than bfloat16 go the old way.
+
+    Args:
+        one_by_one: the method of megatron/core/transformer/moe/experts.py.
+    """
+
+    @functools.wraps(one_by_one)
+    def forward(
+        self: Any, permuted_local_hidden_states: Tensor, tokens_per_expert: Tensor, permuted_probs: Tensor
+    ) -> tuple[Tensor, None]:
+        tokens = permuted_local_hidden_states
+        if not (tokens.is_cuda and tokens.dtype == torch.bfloat16 and len(tokens) and can_be_grouped(self)):
+            return one_by_one(self, tokens, tokens_per_expert, permuted_probs)
+        return grouped(self, tokens, tokens_per_expert, permuted_probs), None
+
+    return forward
+
+
+def can_be_grouped(experts: Any) -> bool:
+    """Whether `experts`, a SequentialMLP, is plain: two linear layers with an activation function between."""
+    config = experts.config
+    first = experts.local_experts[0]
+    weights = [getattr(layer, "weight", None) for layer in (first.linear_fc1, first.linear_fc2)]  # None: adapted
+    return (
+        not config.add_bias_linear
+        and not config.gated_linear_unit
+        and not config.moe_apply_probs_on_input
+        and not config.bias_activation_fusion
+        and all(w is not None and w.shape[-1] * w.element_size() % ALIGNMENT == 0 for w in weights)
+    )
+
+
+def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tensor) -> Tensor:
+    """What each token's expert makes of it, weighted: `probs * (activation(tokens W1^T) W2^T)`.
+
+    Args:
+        experts: a SequentialMLP for which `can_be_grouped`.
+        tokens: [n, hidden], those of the first expert first.
+        tokens_per_expert: int [experts]; they sum to n.
+        probs: [n], the router's weights.
+
+    Returns [n, hidden]. Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
+    """
+    ends = tokens_per_expert.to(tokens.device).cumsum(0).to(torch.int32)
+    # Stacked anew each time: checkpoints, adapters and conversion know the experts by their own weights. Copying them
+    # costs little beside reading them for the product.
+    up, down = (
+        torch.stack([getattr(expert, name).weight for expert in experts.local_experts]).transpose(1, 2)
+        for name in ("linear_fc1", "linear_fc2")
+    )
+    hidden = experts.config.activation_func(F.grouped_mm(tokens, up, offs=ends))
+    hidden = (hidden * probs.unsqueeze(-1)).to(tokens.dtype)
+    return F.grouped_mm(hidden, down, offs=ends)

@@ -1,0 +1,91 @@
+"""The Megatron-Bridge settings that go with the torch layers."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nemotron.training import bridge
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
+
+
+SCAN_CHUNK_SIZE = 64
+"""Tokens per chunk of the scan in mamba.py. On the CPU, 32 and 64 were the fastest of 16 to 256."""
+
+
+def provider_fields() -> dict[str, Any]:
+    """The fields of a model provider that build it from torch layers: no Transformer Engine, no fused kernels."""
+    from nemotron.training.torch_layers.spec import torch_hybrid_stack_spec
+
+    return {
+        bridge.installed().hybrid_stack().spec_field: torch_hybrid_stack_spec,
+        "moe_grouped_gemm": False,
+        "moe_permute_fusion": False,
+        "moe_router_fusion": False,
+        "moe_shared_expert_overlap": False,
+        "gradient_accumulation_fusion": False,
+        "cross_entropy_loss_fusion": False,
+        "bias_dropout_fusion": False,
+        "apply_rope_fusion": False,
+        "masked_softmax_fusion": False,
+        "persist_layer_norm": False,
+        "tp_comm_overlap": False,
+        "cuda_graph_impl": "none",
+        "use_te_rng_tracker": False,
+        # The scan gives the same result whatever the chunk; its cost grows with it.
+        "mamba_chunk_size": SCAN_CHUNK_SIZE,
+    }
+
+
+def use_torch_layers(model: Any) -> None:
+    """Build `model`, a provider of hybrid models, from torch layers."""
+    set_fields(model, **provider_fields())
+
+
+def use_float32(model: Any) -> None:
+    """Float32 weights and arithmetic throughout `model`."""
+    set_fields(
+        model,
+        bf16=False,
+        fp16=False,
+        params_dtype=torch.float32,
+        pipeline_dtype=torch.float32,
+        autocast_dtype=torch.float32,
+        first_last_layers_bf16=False,
+        keep_mtp_spec_in_bf16=False,
+    )
+
+
+def apply(config: "ConfigContainer") -> None:
+    """Make a Megatron-Bridge config one that trains with the torch layers, wherever it trains.
+
+    Number formats, parallel layout and optimizer are the config's, apart from what takes Transformer Engine (an
+    optimizer with states of less than float32) or DeepEP (the flex dispatcher). Without `mixed_precision`, all is
+    float32.
+    """
+    model: Any = config.model
+    use_torch_layers(model)
+    if config.mixed_precision is None:
+        use_float32(model)
+        set_fields(config.optimizer, bf16=False, fp16=False, params_dtype=torch.float32)
+    if model.num_moe_experts and model.moe_token_dispatcher_type == "flex":
+        model.moe_token_dispatcher_type = "alltoall"
+    config.comm_overlap = None
+    set_fields(
+        config.optimizer,
+        use_precision_aware_optimizer=False,
+        main_params_dtype=torch.float32,
+        main_grads_dtype=torch.float32,
+        exp_avg_dtype=torch.float32,
+        exp_avg_sq_dtype=torch.float32,
+    )
+    config.rng.te_rng_tracker = False
+    config.checkpoint.async_save = False
+
+
+def set_fields(target: Any, **values: object) -> None:
+    """Assign the fields that this Megatron release has; the names come and go between releases."""
+    for name, value in values.items():
+        if hasattr(target, name):
+            setattr(target, name, value)

@@ -1,0 +1,62 @@
+"""What a run computes on: what is asked for, and what this machine has."""
+
+import pytest
+import torch
+
+from nemotron.config import load_config
+from nemotron.errors import UserError
+from nemotron.training import backend
+from nemotron.training.config import SftConfig
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with or without a GPU and the packages of the production stack."""
+
+    def has(*, gpu, packages=()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
+
+    return has
+
+
+def config(chosen="auto"):
+    return load_config("tiny", [f"run.backend={chosen}"], schema=SftConfig).config
+
+
+@pytest.mark.parametrize(
+    ("gpu", "packages", "expected"),
+    [
+        (False, (), "cpu"),
+        (False, backend.PRODUCTION_PACKAGES, "cpu"),
+        (True, (), "torch"),
+        (True, ("mamba_ssm",), "torch"),
+        (True, backend.PRODUCTION_PACKAGES, "production"),
+    ],
+)
+def test_auto_takes_what_there_is(machine, gpu, packages, expected):
+    machine(gpu=gpu, packages=packages)
+    assert backend.chosen_backend(config()) == expected
+    backend.check_backend(config())
+
+
+@pytest.mark.parametrize("chosen", ["production", "torch", "cpu"])
+def test_a_named_backend_is_taken(machine, chosen):
+    machine(gpu=True, packages=backend.PRODUCTION_PACKAGES)
+    assert backend.chosen_backend(config(chosen)) == chosen
+    backend.check_backend(config(chosen))
+
+
+@pytest.mark.parametrize("chosen", ["production", "torch"])
+def test_without_a_gpu_the_cpu_is_pointed_to(machine, chosen):
+    machine(gpu=False)
+    with pytest.raises(UserError, match=f"run.backend={chosen} computes on a GPU") as error:
+        backend.check_backend(config(chosen))
+    assert "run.backend=cpu" in str(error.value.hint)
+
+
+def test_production_without_its_packages_names_them(machine):
+    machine(gpu=True, packages=("mamba_ssm",))
+    with pytest.raises(UserError, match="needs transformer_engine, not installed") as error:
+        backend.check_backend(config("production"))
+    assert "run.backend=torch" in str(error.value.hint)

@@ -1,0 +1,102 @@
+"""Experts computed in two grouped products, against one expert after the other."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from nemotron.training.torch_layers.experts import can_be_grouped, grouped, grouped_where_possible
+
+HIDDEN, INNER = 16, 24
+
+
+def squared_relu(x):
+    return F.relu(x) ** 2
+
+
+def make_experts(count=4, hidden=HIDDEN, inner=INNER, **settings):
+    """What the functions read of a SequentialMLP."""
+    random = torch.Generator().manual_seed(count)
+
+    def linear(out, into):
+        return SimpleNamespace(weight=torch.randn(out, into, generator=random).requires_grad_())
+
+    plain = {
+        "activation_func": squared_relu,
+        "add_bias_linear": False,
+        "gated_linear_unit": False,
+        "moe_apply_probs_on_input": False,
+        "bias_activation_fusion": False,
+    }
+    experts = [
+        SimpleNamespace(linear_fc1=linear(inner, hidden), linear_fc2=linear(hidden, inner)) for _ in range(count)
+    ]
+    return SimpleNamespace(local_experts=experts, config=SimpleNamespace(**{**plain, **settings}))
+
+
+def one_by_one(experts, tokens, tokens_per_expert, probs):
+    shares = zip(experts.local_experts, tokens.split(tokens_per_expert), probs.split(tokens_per_expert), strict=True)
+    return torch.cat(
+        [
+            squared_relu(part @ expert.linear_fc1.weight.T) * weight.unsqueeze(-1) @ expert.linear_fc2.weight.T
+            for expert, part, weight in shares
+        ]
+    )
+
+
+def weights_of(experts):
+    return [layer.weight for expert in experts.local_experts for layer in (expert.linear_fc1, expert.linear_fc2)]
+
+
+@pytest.mark.parametrize("counts", [[3, 5, 2, 6], [0, 10, 0, 6], [16, 0, 0, 0], [0, 0, 0, 1]])
+def test_grouped_experts_give_what_single_ones_give_and_the_same_gradients(counts):
+    experts = make_experts(len(counts))
+    random = torch.Generator().manual_seed(7)
+    tokens = torch.randn(sum(counts), HIDDEN, generator=random).requires_grad_()
+    probs = torch.rand(sum(counts), generator=random).requires_grad_()
+    seed = torch.randn(sum(counts), HIDDEN, generator=random)
+    inputs = [tokens, probs, *weights_of(experts)]
+
+    expected = one_by_one(experts, tokens, counts, probs)
+    found = grouped(experts, tokens, torch.tensor(counts), probs)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    for one, other in zip(
+        torch.autograd.grad(found, inputs, seed), torch.autograd.grad(expected, inputs, seed), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "experts",
+    [
+        make_experts(add_bias_linear=True),
+        make_experts(gated_linear_unit=True),
+        make_experts(moe_apply_probs_on_input=True),
+        make_experts(inner=9),  # rows of 36 bytes
+    ],
+    ids=["biases", "gated", "weighted inputs", "unaligned"],
+)
+def test_experts_of_another_make_are_left_to_megatron(experts):
+    assert not can_be_grouped(experts)
+
+
+def test_adapted_experts_are_left_to_megatron():
+    """LoRA puts a module around a layer, which then has no weight of its own."""
+    experts = make_experts()
+    assert can_be_grouped(experts)
+    for expert in experts.local_experts:
+        expert.linear_fc1 = SimpleNamespace(to_wrap=expert.linear_fc1)
+    assert not can_be_grouped(experts)
+
+
+def test_on_the_cpu_megatron_computes_them():
+    calls = []
+
+    def megatrons(self, tokens, tokens_per_expert, probs):
+        calls.append(tokens)
+        return tokens, None
+
+    tokens = torch.ones(2, HIDDEN, dtype=torch.bfloat16)
+    grouped_where_possible(megatrons)(make_experts(), tokens, torch.tensor([1, 1, 0, 0]), torch.ones(2))
+    assert calls == [tokens]
