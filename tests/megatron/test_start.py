@@ -54,6 +54,14 @@ def test_the_seed_decides_the_weights(checkpoint, folder, tmp_path):
     assert not torch.equal(weights["embedding.word_embeddings.weight"], different["embedding.word_embeddings.weight"])
 
 
+def test_on_a_machine_with_a_gpu_another_process_makes_the_same_weights(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(cpu, "is_needed", lambda: False)
+    made = make_starting_checkpoint(TINY_MODEL, tmp_path, seed=1)
+    with cpu.backend(), single_process_group():
+        weights, same = (dict(load(path).named_parameters()) for path in (checkpoint, made))
+    assert all(torch.equal(weights[name], same[name]) for name in weights)
+
+
 def test_without_mtp_there_are_no_mtp_layers():
     with cpu.backend(), single_process_group():
         provider = hf_provider(TINY_MODEL)

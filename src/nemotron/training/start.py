@@ -1,5 +1,6 @@
 """A starting checkpoint of random weights, for models that have no released ones (the tiny model, tests)."""
 
+import argparse
 import fcntl
 import hashlib
 import json
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 
-from nemotron.training import bridge
+from nemotron.training import bridge, cpu, torch_layers
+from nemotron.training.own_process import run_module
 
 # Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
 RECIPE_VERSION = 2
@@ -31,7 +33,9 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     when complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
     draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
 
-    Call it before Megatron's own process group exists, with the backend active that the training will use.
+    Weights are made on the CPU. Where there is no GPU, that is in this process, with the CPU backend active and before
+    Megatron's own process group exists; else in a process of its own, since Megatron keeps things made for one device
+    (streams, say) that are of no use to another.
     """
     folder = start_folder(hf_config_dir, out_dir, seed)
     if folder.is_dir():
@@ -41,7 +45,11 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
         if not folder.is_dir():
             unfinished = folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
-            _save_random_model(Path(hf_config_dir), unfinished, seed)
+            if cpu.is_needed():
+                _save_random_model(Path(hf_config_dir), unfinished, seed)
+            else:
+                arguments = [str(hf_config_dir), str(unfinished), str(seed)]
+                run_module("nemotron.training.start", arguments, "Making random weights to start from")
             unfinished.rename(folder)
     return folder
 
@@ -112,14 +120,12 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
 def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     from megatron.bridge.training.model_load_save import save_megatron_model
 
-    from nemotron.training import cpu, torch_layers
-
     provider = hf_provider(hf_config_dir)
     torch_layers.use_torch_layers(provider)
     torch_layers.use_float32(provider)
     provider.use_cpu_initialization = True
     provider.finalize()
-    with cpu.device_mode(), single_process_group(seed):
+    with single_process_group(seed):
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
         save_megatron_model(model, folder)
 
@@ -133,3 +139,18 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def main() -> None:
+    """`python -m nemotron.training.start FOLDER OUT SEED`, the process that `make_starting_checkpoint` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.start", description=__doc__)
+    parser.add_argument("config", type=Path, help="folder with config.json")
+    parser.add_argument("out", type=Path, help="checkpoint to write")
+    parser.add_argument("seed", type=int)
+    arguments = parser.parse_args()
+    with cpu.backend():
+        _save_random_model(arguments.config, arguments.out, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
