@@ -27,7 +27,8 @@ def run_in_new_process(layouts: Sequence[Layout], folder: Path) -> None:
     fails; what it printed is on standard error.
     """
     command = [sys.executable, "-m", "tests.megatron.exactness.launch", str(folder), *(each.name for each in layouts)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Nor may it touch the GPU, to see whether there is one: a process can only use it if no ancestor by fork did.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     # Importing Megatron prints; what is worth reading is on standard error.
     subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, check=True)
 

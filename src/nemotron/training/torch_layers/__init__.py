@@ -46,4 +46,5 @@ def activate() -> None:
     patches.patch_torch_layers()
     patches.patch_conversion()
     patches.patch_adapters()
+    patches.patch_distributed_optimizer()
     patches.patch_training_loop()

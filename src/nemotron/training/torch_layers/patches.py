@@ -7,6 +7,8 @@ import functools
 import queue
 from typing import Any
 
+import torch
+
 from nemotron.training import bridge
 
 
@@ -56,6 +58,38 @@ def patch_adapters() -> None:
     utils.HAVE_TE = False
     tp_size = property(lambda self: self.tp_group.size())
     ColumnParallelLinear.tp_size = tp_size  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def patch_distributed_optimizer() -> None:
+    """How the distributed optimizer resumes where Adam is torch's.
+
+    It reads the number of finished steps from the state of its parameters before there is any, gives all of them one
+    and the same counter, which each of them would raise at every step, and then overwrites it with what was there
+    before. The number itself arrives, in the parameter groups.
+    """
+    from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
+
+    optimizer_class: Any = DistributedOptimizer
+    stock_state_dict, stock_load = optimizer_class.state_dict, optimizer_class.load_state_dict
+
+    @functools.wraps(stock_state_dict)
+    def state_dict(self: Any) -> Any:
+        if isinstance(self.optimizer, torch.optim.Adam):
+            for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
+                if not self.optimizer.state[parameter]:
+                    moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
+                    self.optimizer.state[parameter] = {"step": torch.tensor(0.0), **moments}
+        return stock_state_dict(self)
+
+    @functools.wraps(stock_load)
+    def load_state_dict(self: Any, state: Any) -> None:
+        stock_load(self, state)
+        if isinstance(self.optimizer, torch.optim.Adam):
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    self.optimizer.state[parameter]["step"] = torch.tensor(float(group["step"]))
+
+    optimizer_class.state_dict, optimizer_class.load_state_dict = state_dict, load_state_dict
 
 
 def patch_training_loop() -> None:
