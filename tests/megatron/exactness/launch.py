@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from tests.megatron.exactness.batches import make_batches, write_parquet
 from tests.megatron.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS, Layout
-from tests.megatron.exactness.rank import REPOSITORY, train
+from tests.megatron.exactness.rank import BACKEND, REPOSITORY, train
 
 
 def run_in_new_process(layouts: Sequence[Layout], folder: Path) -> None:
@@ -27,8 +27,7 @@ def run_in_new_process(layouts: Sequence[Layout], folder: Path) -> None:
     fails; what it printed is on standard error.
     """
     command = [sys.executable, "-m", "tests.megatron.exactness.launch", str(folder), *(each.name for each in layouts)]
-    # Nor may it touch the GPU, to see whether there is one: a process can only use it if no ancestor by fork did.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     # Importing Megatron prints; what is worth reading is on standard error.
     subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.DEVNULL, check=True)
 
@@ -61,6 +60,15 @@ def run_layouts(layouts: Sequence[Layout], folder: Path) -> None:
             ranks.append(pid)
         _wait_for(ranks, layout, place)
         print(f"{layout.name}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def run_on_gpu(layout: Layout, folder: Path) -> None:
+    """Run a layout of one rank in this process: one that has seen a GPU cannot fork others that use it."""
+    batch = make_batches()[layout.batch]
+    write_parquet(batch, folder / "data")
+    (folder / layout.name).mkdir()
+    os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(_free_port()))
+    train(layout, batch, folder / "data", folder / layout.name)
 
 
 def _become_rank(environment: dict[str, str], log: Path) -> None:
@@ -111,6 +119,9 @@ if __name__ == "__main__":
 
     logging.disable(logging.INFO)
     torch_layers.activate()
-    run_layouts(
-        [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]], Path(sys.argv[1])
-    )
+    chosen = [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]]
+    if os.environ.get(BACKEND, "cpu") == "cpu":
+        run_layouts(chosen, Path(sys.argv[1]))
+    else:
+        [only] = chosen
+        run_on_gpu(only, Path(sys.argv[1]))
