@@ -7,6 +7,7 @@ import torch
 
 from nemotron.training import cpu, torch_layers
 from nemotron.training.backend import importable
+from nemotron.training.precision import use_float32
 
 TINY_MODEL = Path(__file__).parents[2] / "config" / "tiny_model"
 
@@ -41,7 +42,7 @@ def model(backend):
 
     provider = hf_provider(TINY_MODEL)
     torch_layers.use_torch_layers(provider)
-    torch_layers.use_float32(provider)
+    use_float32(provider)
     provider.moe_aux_loss_coeff = 0.0  # it couples all tokens of a batch, which the tests of isolation must not see
     provider.finalize()
     [model] = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=cpu.is_needed())

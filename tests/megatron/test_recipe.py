@@ -11,7 +11,7 @@ from tests.megatron.exactness.rank import TOKENIZER
 
 from nemotron.config import load_config
 from nemotron.errors import UserError
-from nemotron.training import bridge, cpu
+from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import make_plan
 from nemotron.training.prepared import PreparedData
@@ -112,3 +112,23 @@ def test_a_split_is_read_to_its_last_pack_with_every_conversation_where_it_lies(
         # What follows <|im_end|> is not trained.
         expected.append([(ids, [m * (i != EOS) for i, m in zip(ids, mask, strict=True)]) for ids, mask in rolled])
     assert sorted(read) == sorted(expected)
+
+
+def test_without_mixed_precision_everything_is_float32(build):
+    """The recipe's own bf16_mixed does not win over a null."""
+    container = build("default", "mixed_precision=null", "model.expert_model_parallel_size=1")
+    model = container.model
+    assert container.mixed_precision is None
+    assert (model.params_dtype, model.pipeline_dtype, container.optimizer.params_dtype) == (torch.float32,) * 3
+    assert [model.bf16, model.keep_mtp_spec_in_bf16, container.optimizer.bf16] == [False] * 3
+
+
+def test_torch_layers_leave_number_formats_and_layout_to_the_config(build):
+    container = build("default", "model.expert_model_parallel_size=1", "model.moe_token_dispatcher_type=flex")
+    torch_layers.apply(container)
+    assert container.mixed_precision.bf16
+    assert container.optimizer.use_distributed_optimizer
+    assert not container.optimizer.use_precision_aware_optimizer
+    assert container.model.moe_token_dispatcher_type == "alltoall"
+    assert [container.model.moe_grouped_gemm, container.model.gradient_accumulation_fusion] == [False] * 2
+    assert container.dist.distributed_backend == "nccl"

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from nemotron.errors import UserError
+from nemotron.training.built_helpers import use_built_helpers
 from nemotron.training.config import SftConfig
 
 Backend = Literal["production", "torch", "cpu"]
@@ -24,7 +25,12 @@ def chosen_backend(config: SftConfig) -> Backend:
 
     if not torch.cuda.is_available():
         return "cpu"
-    return "production" if all(map(find_spec, PRODUCTION_PACKAGES)) else "torch"
+    return "torch" if lacking() else "production"
+
+
+def lacking() -> list[str]:
+    """Which packages of the production stack are not installed here."""
+    return [name for name in PRODUCTION_PACKAGES if find_spec(name) is None]
 
 
 def check_backend(config: SftConfig) -> None:
@@ -43,10 +49,9 @@ def check_backend(config: SftConfig) -> None:
             f"run.backend={backend} computes on a GPU, and torch sees none here.",
             "Use run.backend=cpu, or run.backend=auto, which takes what there is.",
         )
-    missing = [name for name in PRODUCTION_PACKAGES if find_spec(name) is None]
-    if backend == "production" and missing:
+    if backend == "production" and lacking():
         raise UserError(
-            f"run.backend=production needs {' and '.join(missing)}, not installed here.",
+            f"run.backend=production needs {' and '.join(lacking())}, not installed here.",
             "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
         )
 
@@ -64,6 +69,7 @@ def backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
 def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
     """Inside, Megatron can be imported and runs as `backend` has it."""
     if backend == "production":
+        use_built_helpers()
         return contextlib.nullcontext()
     from nemotron.training import cpu, torch_layers
 

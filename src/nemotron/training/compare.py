@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
-from nemotron.training.backend import Backend, adapt, check_backend, chosen_backend, importable
+from nemotron.training.backend import Backend, adapt, check_backend, chosen_backend, importable, lacking
 from nemotron.training.config import SftConfig
 from nemotron.training.differences import Change
 from nemotron.training.explain import fewest_ranks
@@ -55,7 +55,9 @@ def _importable_here(backend: Backend) -> Backend:
     """What lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 
-    return "cpu" if cpu.is_needed() else backend
+    if cpu.is_needed():
+        return "cpu"
+    return "torch" if backend == "production" and lacking() else backend
 
 
 @contextlib.contextmanager

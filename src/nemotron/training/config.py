@@ -121,7 +121,8 @@ class SftConfig:
     tokenizer: dict[str, Any] = field(default_factory=dict)
     rng: dict[str, Any] = field(default_factory=dict)
     rerun_state_machine: dict[str, Any] = field(default_factory=dict)
-    mixed_precision: dict[str, Any] | str | None = None
+    mixed_precision: dict[str, Any] | str | None = "bf16_mixed"
+    """Megatron-Bridge's name for a preset, or changes to the recipe's. None: float32 throughout."""
     comm_overlap: dict[str, Any] | None = None
     profiling: dict[str, Any] | None = None
     env_vars: dict[str, Any] = field(default_factory=dict)

@@ -45,6 +45,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
     from nemotron.training import cpu, torch_layers
+    from nemotron.training.precision import use_float32
     from nemotron.training.start import hf_provider, leave_out_mtp, single_process_group
 
     unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
@@ -56,7 +57,7 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
         provider = hf_provider(hf_dir, load_weights=True)
         torch_layers.use_torch_layers(provider)
         if provider.params_dtype == torch.float32:
-            torch_layers.use_float32(provider)
+            use_float32(provider)
         provider.use_cpu_initialization = True
         if not mtp:
             leave_out_mtp(provider)

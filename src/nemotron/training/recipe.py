@@ -20,6 +20,7 @@ from nemotron.training.config import SftConfig
 from nemotron.training.differences import Change, differences, what_runs
 from nemotron.training.hf_weights import is_hf_folder
 from nemotron.training.plan import Plan
+from nemotron.training.precision import train_in_float32
 from nemotron.training.prepared import PreparedData
 from nemotron.training.resume import checkpoint_folder, finished_iterations, resume_folder
 from nemotron.training.sections import assign, check_key, field_types
@@ -130,7 +131,7 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
             container.mixed_precision = get_mixed_precision_config(config.mixed_precision)
         except ValueError as error:
             raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
-    elif config.mixed_precision:
+    elif config.mixed_precision is not None:
         if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
             container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
         assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
@@ -149,6 +150,8 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         target = getattr(container, section)
         values = getattr(config, section)
         assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
+    if config.mixed_precision is None:
+        train_in_float32(container)
 
 
 def _dataset(

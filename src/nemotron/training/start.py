@@ -15,6 +15,7 @@ import torch
 
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.own_process import run_module
+from nemotron.training.precision import use_float32
 
 # Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
 RECIPE_VERSION = 2
@@ -122,7 +123,7 @@ def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
 
     provider = hf_provider(hf_config_dir)
     torch_layers.use_torch_layers(provider)
-    torch_layers.use_float32(provider)
+    use_float32(provider)
     provider.use_cpu_initialization = True
     provider.finalize()
     with single_process_group(seed):

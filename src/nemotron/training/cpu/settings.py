@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from nemotron.training import torch_layers
-from nemotron.training.torch_layers.settings import set_fields
+from nemotron.training.precision import set_fields, train_in_float32, use_float32
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -15,7 +15,7 @@ SCAN_CHUNK_SIZE = 64
 def use_cpu(model: Any) -> None:
     """Build `model`, a provider of hybrid models, from torch layers in float32, on the CPU."""
     torch_layers.use_torch_layers(model)
-    torch_layers.use_float32(model)
+    use_float32(model)
     model.use_cpu_initialization = True
     model.mamba_chunk_size = SCAN_CHUNK_SIZE
     if model.num_moe_experts:
@@ -25,7 +25,7 @@ def use_cpu(model: Any) -> None:
 
 def apply(config: "ConfigContainer") -> None:
     """Make a Megatron-Bridge config one that trains on CPU. Values that do not bear on that are left alone."""
-    config.mixed_precision = None
+    train_in_float32(config)
     torch_layers.apply(config)
     use_cpu(config.model)
     set_fields(config.optimizer, use_distributed_optimizer=False, overlap_param_gather=False)

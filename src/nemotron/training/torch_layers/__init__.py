@@ -26,9 +26,9 @@ CPU (`nemotron.training.cpu` has what Megatron needs beyond the layers to run th
 
 from functools import cache
 
-from nemotron.training.torch_layers.settings import apply, provider_fields, use_float32, use_torch_layers
+from nemotron.training.torch_layers.settings import apply, provider_fields, use_torch_layers
 
-__all__ = ["activate", "apply", "provider_fields", "use_float32", "use_torch_layers"]
+__all__ = ["activate", "apply", "provider_fields", "use_torch_layers"]
 
 
 @cache

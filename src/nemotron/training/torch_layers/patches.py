@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nemotron.training import bridge
+from nemotron.training.built_helpers import use_built_helpers
 
 
 def patch_torch_layers() -> None:
@@ -94,16 +95,14 @@ def patch_distributed_optimizer() -> None:
 
 def patch_training_loop() -> None:
     """Steps of starting a run and of saving a checkpoint."""
-    import megatron.core.datasets.helpers_cpp  # noqa: F401  the extension that compile_helpers would build is here
-    from megatron.bridge.training import initialize, setup
+    from megatron.bridge.training import setup
     from megatron.bridge.utils import instantiate_utils
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 
     # Refuses to start without CUDA unless told otherwise, which its caller has no way to do.
     setup.initialize_megatron = functools.partial(setup.initialize_megatron, allow_no_cuda=True)
 
-    # Runs `make` in the installed package, and ends the process when that fails; wheels carry no Makefile.
-    initialize.compile_helpers = lambda: None
+    use_built_helpers()
 
     # Rebuilds objects named in a checkpoint's run_config.yaml, the layer spec among them, from known packages only.
     instantiate_utils.register_allowed_target_prefix("nemotron.training.torch_layers.")

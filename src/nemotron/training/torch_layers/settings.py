@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nemotron.training import bridge
+from nemotron.training.precision import set_fields
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -43,32 +44,14 @@ def use_torch_layers(model: Any) -> None:
     set_fields(model, **provider_fields())
 
 
-def use_float32(model: Any) -> None:
-    """Float32 weights and arithmetic throughout `model`."""
-    set_fields(
-        model,
-        bf16=False,
-        fp16=False,
-        params_dtype=torch.float32,
-        pipeline_dtype=torch.float32,
-        autocast_dtype=torch.float32,
-        first_last_layers_bf16=False,
-        keep_mtp_spec_in_bf16=False,
-    )
-
-
 def apply(config: "ConfigContainer") -> None:
     """Make a Megatron-Bridge config one that trains with the torch layers, wherever it trains.
 
     Number formats, parallel layout and optimizer are the config's, apart from what takes Transformer Engine (an
-    optimizer with states of less than float32) or DeepEP (the flex dispatcher). Without `mixed_precision`, all is
-    float32.
+    optimizer with states of less than float32) or DeepEP (the flex dispatcher).
     """
     model: Any = config.model
     use_torch_layers(model)
-    if config.mixed_precision is None:
-        use_float32(model)
-        set_fields(config.optimizer, bf16=False, fp16=False, params_dtype=torch.float32)
     if model.num_moe_experts and model.moe_token_dispatcher_type == "flex":
         model.moe_token_dispatcher_type = "alltoall"
     config.comm_overlap = None
@@ -82,10 +65,3 @@ def apply(config: "ConfigContainer") -> None:
     )
     config.rng.te_rng_tracker = False
     config.checkpoint.async_save = False
-
-
-def set_fields(target: Any, **values: object) -> None:
-    """Assign the fields that this Megatron release has; the names come and go between releases."""
-    for name, value in values.items():
-        if hasattr(target, name):
-            setattr(target, name, value)

@@ -1,0 +1,36 @@
+"""Float32 throughout, which Megatron-Bridge has no name for: `mixed_precision=null`."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
+
+
+def train_in_float32(container: "ConfigContainer") -> None:
+    """Take mixed precision, the recipe's included, out of a config."""
+    container.mixed_precision = None
+    use_float32(container.model)
+    set_fields(container.optimizer, bf16=False, fp16=False, params_dtype=torch.float32)
+
+
+def use_float32(model: Any) -> None:
+    """Float32 weights and arithmetic throughout `model`, a model provider."""
+    set_fields(
+        model,
+        bf16=False,
+        fp16=False,
+        params_dtype=torch.float32,
+        pipeline_dtype=torch.float32,
+        autocast_dtype=torch.float32,
+        first_last_layers_bf16=False,
+        keep_mtp_spec_in_bf16=False,
+    )
+
+
+def set_fields(target: Any, **values: object) -> None:
+    """Assign the fields that this Megatron release has; the names come and go between releases."""
+    for name, value in values.items():
+        if hasattr(target, name):
+            setattr(target, name, value)
