@@ -42,6 +42,7 @@ def main() -> None:
 def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]:
     """What each measured step took, by kind: `ours` and `stock`."""
     logging.disable(logging.WARNING)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from nemotron.config import load_config
     from nemotron.training.backend import backend
     from nemotron.training.config import SftConfig
@@ -71,6 +72,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
         container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
         adapt(container)
         container.checkpoint.save = container.checkpoint.load = None
+        container.checkpoint.async_save = False
         step, timer = turn_about(TwoStageStep(plan.schedule))
         pretrain(container, step, callbacks=[timer])
     return {kind: steps[WARM_UP_PAIRS:] for kind, steps in timer.taken.items()}
