@@ -91,27 +91,57 @@ def _gigatoken(definition: str) -> Encode:
     return encode
 
 
-def choose_encoder(wanted: str, definition: str, sample: Iterable[str]) -> EncoderChoice:
+def load_fast(definition: str) -> None:
+    """Load the fast encoder of a tokenizer.json, short of encoding, which starts threads: for a process that forks."""
+    import awkward as awkward  # gigatoken does at its first batch
+
+    _gigatoken(definition)
+
+
+def fast_ids(definition: str, texts: Sequence[str]) -> Encoded | str:
+    """The ids of texts by `gigatoken`, or why it cannot give them (one clause)."""
+    try:
+        encode = make_encoder("gigatoken", definition)
+    except Exception as error:  # the library raises plain RuntimeError for what it does not support
+        return f"gigatoken does not support this tokenizer: {_first_line(error)}"
+    try:
+        return encode(texts)
+    except Exception as error:
+        return f"gigatoken fails: {_first_line(error)}"
+
+
+def choose_encoder(
+    wanted: str,
+    definition: str,
+    sample: Iterable[str],
+    fast_ids: Callable[[str, Sequence[str]], Encoded | str] = fast_ids,
+) -> EncoderChoice:
     """The fastest encoder that gives the true ids; `wanted` is `auto` or a name.
 
     `gigatoken` is compared with `tokenizers` on PROBES and on up to SAMPLE_CHARACTERS of `sample`. At any difference,
-    or when it does not know the tokenizer or fails, `tokenizers` is chosen, with the reason.
+    or when it does not know the tokenizer or fails, `tokenizers` is chosen, with the reason. `fast_ids` is how its ids
+    are had: in this process, or from workers.
     """
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
-    try:
-        fast = make_encoder("gigatoken", definition)
-    except Exception as error:  # the library raises plain RuntimeError for what it does not support
-        return EncoderChoice("tokenizers", f"gigatoken does not support this tokenizer: {_first_line(error)}")
     texts = [*PROBES, *_pieces(sample)]
-    try:
-        found = fast(texts)
-    except Exception as error:
-        return EncoderChoice("tokenizers", f"gigatoken fails: {_first_line(error)}")
-    difference = _first_difference(found, make_encoder("tokenizers", definition)(texts), texts)
+    true = make_encoder("tokenizers", definition)(texts)  # first: workers that are asked below may still be starting
+    found = fast_ids(definition, texts)
+    if isinstance(found, str):
+        return EncoderChoice("tokenizers", found)
+    difference = _first_difference(found, true, texts)
     if difference is not None:
         return EncoderChoice("tokenizers", f"gigatoken encodes {difference!r} differently")
     return EncoderChoice("gigatoken")
+
+
+def joined(parts: Sequence[Encoded | str]) -> Encoded | str:
+    """Batches as one batch; the first reason why there are none where there is one."""
+    reason = next((part for part in parts if isinstance(part, str)), None)
+    if reason is not None:
+        return reason
+    batches = [part for part in parts if not isinstance(part, str)]
+    return Encoded(*(np.concatenate(arrays) for arrays in zip(*batches, strict=True)))
 
 
 def _first_difference(found: Encoded, expected: Encoded, texts: Sequence[str]) -> str | None:

@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from omegaconf import OmegaConf
 
-from nemotron.data_prep import engine
+from nemotron.data_prep import engine, preload
 from nemotron.data_prep.accounting import collect_metadata
 from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.corpus import Corpus, load_corpus
@@ -84,9 +84,11 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
     """
     check(config)
     # Workers get ready while the plan is made; one worker is this process.
-    modules = () if config.workers == 1 else (tokenize_part.__module__, write_shard.__module__)
-    with engine.start(config.engine, config.ray_address, modules) as run:
-        return _prepare(make_plan(config), run, on_progress or _silent)
+    modules = () if config.workers == 1 else (preload.__name__,)
+    with engine.start(config.engine, config.ray_address, modules, preload.environment(config)) as run:
+        # A cluster is asked for nothing before there is something to do.
+        plan = make_plan(config, run if config.engine == "local" else None)
+        return _prepare(plan, run, on_progress or _silent)
 
 
 def _prepare(plan: Plan, run: engine.Run, progress: Progress) -> PrepResult:
@@ -182,7 +184,7 @@ def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[Part
         made[stage].update(rows=receipt.rows, tokens=receipt.tokens)
         progress(Stage(stage, done[stage], totals[stage], "bytes", made[stage]))
 
-    workers = _worthwhile(plan.workers, sum(work.part.bytes for work in missing))
+    workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
     run(tokenize_part, plan.tokenization(), missing, workers=workers, on_done=count)
     return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
 
@@ -198,14 +200,8 @@ def _intact(plan: Plan, works: Sequence[TokenizeWork], run: engine.Run, progress
         done += sizes[position]
         progress(Stage("check the tokens of an earlier run", done, sum(sizes), "bytes"))
 
-    intact = run(is_intact, None, outputs, workers=_worthwhile(plan.workers, sum(sizes) // 8), on_done=count)
+    intact = run(is_intact, None, outputs, workers=engine.worthwhile(plan.workers, sum(sizes) // 8), on_done=count)
     return {output for output, is_whole in zip(outputs, intact, strict=True) if is_whole}
-
-
-def _worthwhile(workers: int | None, bytes_to_read: int) -> int:
-    """Fewer workers for little work: one takes about a second to start, in which it could have read some megabytes."""
-    worthwhile = 1 + bytes_to_read // (4 * 2**20)
-    return worthwhile if workers is None else min(workers, worthwhile)
 
 
 def _receipt(output: Path) -> PartReceipt:
@@ -291,7 +287,7 @@ def _write_shards(
         corpus.parts, plan.tokenizer.pad_id, config.pad_to_multiple, config.parquet_row_group_size,
         config.parquet_compression,
     )  # fmt: skip
-    workers = _worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
+    workers = engine.worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
     written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))
     complete = iter([receipt or next(written) for receipt in receipts])
     return [[next(complete) for _ in split_works] for split_works in per_split]

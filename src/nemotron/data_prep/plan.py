@@ -7,18 +7,18 @@ import contextlib
 import hashlib
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from nemotron.data_prep import engine
 from nemotron.data_prep.admission import Admission
 from nemotron.data_prep.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.config import DataPrepConfig, check
-from nemotron.data_prep.encoders import EncoderChoice, choose_encoder
-from nemotron.data_prep.engine import default_workers
+from nemotron.data_prep.encoders import Encoded, EncoderChoice, choose_encoder, fast_ids, joined
 from nemotron.data_prep.lengths import limit
 from nemotron.data_prep.row_formats import Fields
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
@@ -101,7 +101,7 @@ class Plan:
     @property
     def workers(self) -> int | None:
         """How much is done at a time; None: as much as the Ray cluster has cores for."""
-        return self.config.workers or (default_workers() if self.config.engine == "local" else None)
+        return self.config.workers or (engine.default_workers() if self.config.engine == "local" else None)
 
     def tokenization(self) -> Tokenization:
         """What all parts are tokenized with."""
@@ -168,10 +168,11 @@ class Plan:
         }  # fmt: skip
 
 
-def make_plan(config: DataPrepConfig) -> Plan:
+def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     """Read the blend, find and identify the inputs, load tokenizer and template. Writes nothing.
 
-    Raises UserError for whatever the user got wrong.
+    `run` has workers that will tokenize: where the inputs are worth several, these give the ids by which the encoder is
+    chosen, so that they and not this process load it. Raises UserError for whatever the user got wrong.
     """
     check(config)
     blend = read_blend(config.blend_path)
@@ -185,7 +186,9 @@ def make_plan(config: DataPrepConfig) -> Plan:
         _plan_dataset(dataset, found, config, tokenizer, template, output_dir)
         for dataset, found in zip(blend.datasets, files, strict=True)
     )
-    encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets))
+    workers = 1 if run is None else engine.worthwhile(config.workers or engine.default_workers(), _bytes(datasets))
+    by = fast_ids if run is None or workers == 1 else _ids_of_workers(run, workers)
+    encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets), by)
     tokenizer = replace(tokenizer, encoder=encoder.name)
     candidates = None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
     return Plan(
@@ -215,6 +218,21 @@ def _plan_dataset(
         key = _hash([*settings, file.format, file.compression, file.digest])
         planned.append(PlannedFile(file, tuple(cut(file)), output_dir / "tokens" / dataset.name / key))
     return PlannedDataset(dataset, tuple(planned))
+
+
+def _bytes(datasets: Sequence[PlannedDataset]) -> int:
+    return sum(dataset.bytes for dataset in datasets)
+
+
+def _ids_of_workers(run: engine.Run, workers: int) -> Callable[[str, Sequence[str]], Encoded | str]:
+    """`fast_ids`, of which every worker does a share."""
+
+    def ids(definition: str, texts: Sequence[str]) -> Encoded | str:
+        bounds = [len(texts) * i // workers for i in range(workers + 1)]
+        shares = [texts[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
+        return joined(run(fast_ids, definition, shares, workers=workers, on_done=lambda *_: None))
+
+    return ids
 
 
 def _sample_texts(datasets: tuple[PlannedDataset, ...]) -> Iterator[str]:

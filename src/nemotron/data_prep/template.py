@@ -1,5 +1,6 @@
 """Chat templates: finding one by name, path or tokenizer, and rendering messages with it."""
 
+import functools
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
@@ -55,7 +56,7 @@ class Template:
         self.has_generation_blocks = re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", source) is not None
         self._special_tokens = {key: str(token) for key, token in (special_tokens or {}).items() if token is not None}
         try:
-            self._compiled = make_environment().from_string(source)
+            self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
@@ -121,6 +122,11 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
         f'There is no chat template "{name_or_path}", neither by that name nor as a file.',
         f"{guess + ' ' if guess else ''}Known names are {', '.join(known)}; or give the path of a .jinja file.",
     )
+
+
+@functools.lru_cache(maxsize=4)  # forked workers find what the process before them compiled
+def _compile(source: str) -> jinja2.Template:
+    return make_environment().from_string(source)
 
 
 def _bundled_source(name: str) -> str:

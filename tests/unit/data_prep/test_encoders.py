@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models
 
 from nemotron.data_prep import encoders
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.encoders import PROBES, Encode, Encoded, choose_encoder, make_encoder
+from nemotron.data_prep.encoders import PROBES, Encode, Encoded, choose_encoder, fast_ids, joined, make_encoder
 from nemotron.data_prep.pipeline import prepare
 
 TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer/tokenizer.json"
@@ -98,6 +98,15 @@ def test_a_difference_in_the_sample_or_the_probes_rules_it_out(
 def test_a_failure_rules_it_out(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "_gigatoken", shifted("\U0010ffff", error=True))
     assert choose_encoder("auto", tiny, []) == ("tokenizers", "gigatoken fails: out of cheese")
+
+
+def test_the_fast_ids_may_come_from_elsewhere(tiny: str) -> None:
+    def from_two(definition: str, texts: Sequence[str]) -> Encoded | str:
+        return joined([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])
+
+    assert choose_encoder("auto", tiny, ["some text"], from_two) == ("gigatoken", "")
+    one_fails = joined([fast_ids(tiny, ["some text"]), "gigatoken fails: out of cheese"])
+    assert choose_encoder("auto", tiny, [], lambda *_: one_fails) == ("tokenizers", "gigatoken fails: out of cheese")
 
 
 def test_the_probes_are_different() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.engine.local import run
+from nemotron.data_prep.engine.local import processes
 from nemotron.errors import UserError
 
 # Work from the standard library: a worker process can import it, which it could not a test module.
@@ -19,20 +19,43 @@ from nemotron.errors import UserError
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_and_are_reported_as_they_finish(workers: int) -> None:
     reported: dict[int, int] = {}
-    results = run(operator.floordiv, 12, [1, 2, 3, 4], workers=workers, on_done=reported.__setitem__)
+    with processes() as run:
+        results = run(operator.floordiv, 12, [1, 2, 3, 4], workers=workers, on_done=reported.__setitem__)
     assert results == [12, 6, 4, 3]
     assert reported == dict(enumerate(results))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_reaches_the_caller(workers: int) -> None:
-    with pytest.raises(ZeroDivisionError):
+    with processes() as run, pytest.raises(ZeroDivisionError):
         run(operator.floordiv, 12, [1, 0, 2], workers=workers, on_done=lambda *_: None)
+
+
+def test_workers_are_kept_for_the_next_work_and_get_what_it_shares() -> None:
+    def told(name: str, workers: int) -> tuple[set[str], set[int]]:
+        """What workers were told, and their processes: each is busy long enough for every one to take its share."""
+        expression = f"(__import__('time').sleep(0.3), {name!r}, __import__('os').getpid())"
+        done = run(eval, expression, [{}] * workers, workers=workers, on_done=lambda *_: None)
+        return {name for _, name, _ in done}, {process for _, _, process in done}
+
+    with processes() as run:
+        (first, two), (second, same), (third, three) = told("first", 2), told("second", 2), told("third", 3)
+    assert (first, second, third) == ({"first"}, {"second"}, {"third"})
+    assert two == same
+    assert (len(two), len(three)) == (2, 3)
+    assert not two & three  # another number of workers are other ones
+
+
+def test_after_an_error_there_are_workers_again() -> None:
+    with processes() as run:
+        with pytest.raises(ZeroDivisionError):
+            run(operator.floordiv, 12, [1, 0, 2], workers=2, on_done=lambda *_: None)
+        assert run(operator.floordiv, 12, [1, 2], workers=2, on_done=lambda *_: None) == [12, 6]
 
 
 def test_a_worker_that_dies_is_reported() -> None:
     """Here by becoming another program, which ends."""
-    with pytest.raises(UserError, match="A worker process died"):
+    with processes() as run, pytest.raises(UserError, match="A worker process died"):
         run(os.execv, "/bin/false", [["false"], ["false"]], workers=2, on_done=lambda *_: None)
 
 
@@ -41,14 +64,15 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         textwrap.dedent(
             """
             import os, pathlib, time
-            from nemotron.data_prep.engine.local import run
+            from nemotron.data_prep.engine.local import processes
 
             def work(folder, thing):
                 pathlib.Path(folder, str(os.getpid())).touch()
                 time.sleep(300)
 
             if __name__ == "__main__":
-                run(work, os.path.dirname(__file__) + "/pids", [1, 2], workers=2, on_done=print)
+                with processes() as run:
+                    run(work, os.path.dirname(__file__) + "/pids", [1, 2], workers=2, on_done=print)
             """
         )
     )

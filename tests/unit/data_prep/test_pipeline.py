@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from nemotron.data_prep import nemotron3, pipeline
+from nemotron.data_prep import engine, nemotron3, pipeline
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import PrepResult, Stage, prepare
 from nemotron.data_prep.sources import rows as source_rows
@@ -122,12 +122,14 @@ def test_the_bytes_do_not_depend_on_the_workers(
 ) -> None:
     write_rows("chat.jsonl", many_rows(chat))
     settings = {"train_ratio": 0.9, "valid_ratio": 0.05, "test_ratio": 0.05, "num_shards": 3}
-    one = output_bytes(prepare(make_config("chat.jsonl", **settings)))
+    alone = prepare(make_config("chat.jsonl", **settings))
+    one = output_bytes(alone)
     monkeypatch.setattr(source_rows, "PART_BYTES", 20_000)
-    monkeypatch.setattr(pipeline, "_worthwhile", lambda workers, _: workers)
+    monkeypatch.setattr(engine, "worthwhile", lambda workers, _: workers)
     several = prepare(make_config("chat.jsonl", **settings, workers=2, force=True))
     assert len(several.plan.datasets[0].files[0].parts) > 2
     assert {Path(name).parts[-2] for name in one if name.endswith(".parquet")} == {"train", "valid", "test"}
+    assert several.plan.encoder == alone.plan.encoder  # chosen by what workers encode
     assert output_bytes(several) == one
 
 

@@ -3,14 +3,17 @@
 An engine applies a pure function to a list of things: `local` in processes of this machine, `ray` on a Ray cluster.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from nemotron.data_prep.config import EngineName
 from nemotron.data_prep.engine.local import default_workers
 
-__all__ = ["Run", "default_workers", "start"]
+__all__ = ["Run", "default_workers", "start", "worthwhile"]
+
+BYTES_FOR_A_WORKER = 4 * 2**20
+"""Input that is worth another worker: starting them takes about a second, in which one reads some megabytes."""
 
 
 class Run(Protocol):
@@ -37,11 +40,15 @@ class Run(Protocol):
 
 
 def start(
-    engine: EngineName, ray_address: str | None = None, preload: Sequence[str] = ()
+    engine: EngineName,
+    ray_address: str | None = None,
+    preload: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> AbstractContextManager[Run]:
     """An engine, for the length of a `with` block.
 
-    `ray_address` is for Ray alone (see `on_ray.cluster`), `preload` for processes of this machine (`local.processes`).
+    `ray_address` is for Ray alone (see `on_ray.cluster`), `preload` and `environment` for processes of this machine
+    (see `local.processes`).
     """
     if engine == "ray":
         from nemotron.data_prep.engine import on_ray
@@ -49,4 +56,10 @@ def start(
         return on_ray.cluster(ray_address)
     from nemotron.data_prep.engine import local
 
-    return local.processes(preload)
+    return local.processes(preload, environment)
+
+
+def worthwhile(workers: int | None, bytes_to_read: int) -> int:
+    """How many of at most `workers` (None: of any number) so much input is worth."""
+    most = 1 + bytes_to_read // BYTES_FOR_A_WORKER
+    return most if workers is None else min(workers, most)

@@ -1,21 +1,27 @@
 """Worker processes on this machine."""
 
 import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
 import os
+import pickle
 import signal
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.data_prep.engine import Run
+
+# Not fork: this process runs threads (progress display, Arrow), whose locks a forked child would inherit held.
+_CONTEXT = multiprocessing.get_context("forkserver")
 
 
 def default_workers() -> int:
@@ -24,61 +30,118 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def processes(preload: Sequence[str] = ()) -> "Iterator[Run]":
-    """Run work in processes of this machine; each run starts its own and ends them.
+def processes(preload: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> "Iterator[Run]":
+    """Run work in processes of this machine, for the length of a `with` block.
 
-    `preload` names modules with work. Given some, the process that all workers are forked from starts now and imports
-    them while this process does something else.
+    `preload` names modules. Given some, the process that all workers are forked from starts now and imports them,
+    with `environment` in its own, while this process does something else; workers then have them from the start.
     """
     if preload:
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
-        multiprocessing.forkserver.ensure_running()
-    yield run
-
-
-def run[Shared, Thing, Result](
-    work: Callable[[Shared, Thing], Result],
-    shared: Shared,
-    things: Sequence[Thing],
-    *,
-    workers: int | None,
-    on_done: Callable[[int, Result], None],
-) -> list[Result]:
-    """See `engine.Run`. One worker is this process itself."""
-    workers = min(workers or default_workers(), len(things))
-    if workers <= 1:
-        results = []
-        for position, thing in enumerate(things):
-            results.append(work(shared, thing))
-            on_done(position, results[-1])
-        return results
-    # Not fork: the parent runs threads (progress display, Arrow), whose locks a forked child would inherit held.
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(work, shared))
+        _CONTEXT.set_forkserver_preload(list(preload))
+        with _set(environment or {}):
+            multiprocessing.forkserver.ensure_running()
+    workers = _Workers()
     try:
-        futures = {pool.submit(_do, thing): position for position, thing in enumerate(things)}
-        for future in as_completed(futures):
-            on_done(futures[future], future.result())
-        return [future.result() for future in futures]
-    except BrokenProcessPool:
-        raise UserError(
-            "A worker process died; most likely the machine ran out of memory.",
-            "Run again with fewer workers (workers=1): finished work is kept.",
-        ) from None
+        yield workers.run
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        workers.end()
 
 
-_work: Callable[[Any, Any], Any]
-_shared: Any
+@contextlib.contextmanager
+def _set(environment: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process's environment, which a process that starts now inherits."""
+    before = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _start_worker(work: Callable[[Any, Any], Any], shared: Any) -> None:
-    """Keep what this worker process needs for all its work."""
-    global _work, _shared
+class _Workers:
+    """Worker processes: started with the first work, and kept for the next that wants as many."""
+
+    def __init__(self) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        self._size = 0
+
+    def run[Shared, Thing, Result](
+        self,
+        work: Callable[[Shared, Thing], Result],
+        shared: Shared,
+        things: Sequence[Thing],
+        *,
+        workers: int | None,
+        on_done: Callable[[int, Result], None],
+    ) -> list[Result]:
+        """See `engine.Run`. One worker is this process itself."""
+        size = workers or default_workers()
+        if min(size, len(things)) <= 1:
+            results = []
+            for position, thing in enumerate(things):
+                results.append(work(shared, thing))
+                on_done(position, results[-1])
+            return results
+        try:
+            with _sent((work, shared)) as sent:
+                pool = self._of_size(size)
+                futures = {pool.submit(_do, sent, thing): position for position, thing in enumerate(things)}
+                for future in as_completed(futures):
+                    on_done(futures[future], future.result())
+                return [future.result() for future in futures]
+        except BaseException as error:
+            self.end()  # what is in progress completes, what is not begun is forgotten
+            if not isinstance(error, BrokenProcessPool):
+                raise
+            raise UserError(
+                "A worker process died; most likely the machine ran out of memory.",
+                "Run again with fewer workers (workers=1): finished work is kept.",
+            ) from None
+
+    def _of_size(self, size: int) -> ProcessPoolExecutor:
+        if self._pool is None or self._size != size:
+            self.end()
+            self._pool, self._size = ProcessPoolExecutor(size, mp_context=_CONTEXT, initializer=_start_worker), size
+        return self._pool
+
+    def end(self) -> None:
+        """End the processes; after that, other ones can be started."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+
+@contextlib.contextmanager
+def _sent(value: object) -> "Iterator[_Sent]":
+    """Where workers find `value`. A vocabulary is ten megabytes: too much to send along with every thing."""
+    with tempfile.TemporaryFile() as file:  # without a name: gone with this process, however that ends
+        try:
+            pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
+            file.flush()
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to {tempfile.gettempdir()}: {error.strerror}.",
+                "Make room there, or set TMPDIR to a folder that has some.",
+            ) from error
+        yield _Sent(f"/proc/{os.getpid()}/fd/{file.fileno()}", next(_numbers))
+
+
+class _Sent(NamedTuple):
+    path: str
+    number: int
+    """Another one for every value, which the path need not be."""
+
+
+_numbers = itertools.count()
+
+
+def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _work, _shared = work, shared
 
 
 def _end_with_parent() -> None:
@@ -89,5 +152,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _do(thing: Any) -> Any:
+_sent_last: _Sent | None = None
+_work: Callable[[Any, Any], Any]
+_shared: Any
+"""In a worker: what was sent last, that is the work at hand and what it shares."""
+
+
+def _do(sent: _Sent, thing: Any) -> Any:
+    global _sent_last, _work, _shared
+    if sent != _sent_last:
+        with open(sent.path, "rb") as file:
+            _work, _shared = pickle.load(file)
+        _sent_last = sent
     return _work(_shared, thing)

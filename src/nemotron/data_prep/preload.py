@@ -1,0 +1,41 @@
+"""What every worker needs, loaded once: in the process that workers are forked from, which imports this module.
+
+That process can be given the names of modules and nothing else; what to load it finds in its environment. Loading must
+start no thread, as a fork would not copy it: neither reading a vocabulary nor compiling a template does.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+from pathlib import Path
+
+from nemotron.data_prep.config import DataPrepConfig
+
+_TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
+
+
+def environment(config: DataPrepConfig) -> dict[str, str]:
+    """What the process that imports this module is to have in its environment, so that it loads what a run needs."""
+    folder = "" if config.encoder == "tokenizers" else config.tokenizer.model
+    return {_TOKENIZER: str(Path(folder).expanduser() / "tokenizer.json") if folder else ""}
+
+
+def _load(tokenizer: str) -> None:
+    """Load the modules, the bundled template, and the tokenizer where it is a file. Anything else, workers load."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
+    gc.disable()  # nothing loaded here is garbage, and a collector that looks at it again copies it into every worker
+    from nemotron.data_prep import shards as shards
+    from nemotron.data_prep import tokenize_part as tokenize_part
+    from nemotron.data_prep.encoders import load_fast
+    from nemotron.data_prep.template import load_template
+
+    load_template("nemotron3")
+    with contextlib.suppress(Exception):  # the plan says what is wrong with it
+        load_fast(Path(tokenizer).read_text(encoding="utf-8"))
+    gc.freeze()
+    gc.enable()
+
+
+if (_wanted := os.environ.pop(_TOKENIZER, None)) is not None:
+    _load(_wanted)
