@@ -189,7 +189,7 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     workers = 1 if run is None else engine.worthwhile(config.workers or engine.default_workers(), _bytes(datasets))
     by = fast_ids if run is None or workers == 1 else _ids_of_workers(run, workers)
     encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets), by)
-    tokenizer = replace(tokenizer, encoder=encoder.name)
+    tokenizer = tokenizer.encoding_with(encoder.name)
     candidates = None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
     return Plan(
         config, blend, datasets, tokenizer, encoder, template, output_dir, _run_hash(config, datasets),

@@ -6,7 +6,7 @@ rebuilt from those in every worker: no worker needs transformers, the network, o
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Tokenizer:
     """eos_token, bos_token, ... as text: what a chat template may ask for."""
     chat_template: str | None = field(default=None, repr=False)
     """The template the tokenizer brings along."""
+    special: tuple[str, ...] = ()
+    """The tokens that tokenizer.json calls special."""
     encoder: EncoderName = "tokenizers"
     """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
 
@@ -51,8 +53,13 @@ class Tokenizer:
     @cached_property
     def special_tokens(self) -> SpecialTokens:
         """The tokens that mean something to the model and are no text: what a message must not forge."""
-        added = orjson.loads(self.definition).get("added_tokens") or []
-        return SpecialTokens(token["content"] for token in added if token.get("special"))
+        return SpecialTokens(self.special)
+
+    def encoding_with(self, encoder: EncoderName) -> "Tokenizer":
+        """This tokenizer with another encoder."""
+        other = replace(self, encoder=encoder)
+        other.__dict__["digest"] = self.digest  # the same, and ten megabytes to hash
+        return other
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_encode"}
@@ -93,7 +100,8 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
     try:
-        vocab: dict[str, int] = hugging_face(definition).get_vocab(with_added_tokens=True)
+        backend = hugging_face(definition)
+        vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises plain Exception
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.") from None
     eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)
@@ -105,7 +113,8 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
         )
     pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
     vocab_size = max(vocab.values()) + 1
-    return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template)
+    special = tuple(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
+    return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special)
 
 
 def _special_tokens(folder: Path) -> tuple[dict[str, str], str | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as HfTokenizer
 
 from nemotron.data_prep.config import TokenizerConfig
@@ -41,6 +42,14 @@ def test_the_ids_known_by_name(tokenizer: Tokenizer) -> None:
     assert tokenizer.vocab_size == 260
 
 
+def test_the_special_tokens_are_those_that_the_definition_calls_so(tmp_path: Path) -> None:
+    backend = HfTokenizer(models.BPE(vocab={"a": 0}, merges=[]))
+    backend.add_special_tokens(["<|im_end|>", "<s>"])
+    backend.add_tokens([AddedToken("<tool_call>", special=False)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(TokenizerConfig(model=str(tmp_path))).special_tokens.names == ("<s>", "<|im_end|>")
+
+
 def test_a_copy_sent_to_a_worker_encodes_alike(tokenizer: Tokenizer) -> None:
     tokenizer.encode(["warm"])
     copy = pickle.loads(pickle.dumps(tokenizer))
@@ -64,8 +73,6 @@ def test_a_missing_folder_is_named() -> None:
 
 
 def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
-    from tokenizers import models
-
     HfTokenizer(models.BPE(vocab={"a": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match=r"neither <\|im_end\|> nor an eos token"):
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
