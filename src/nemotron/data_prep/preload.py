@@ -17,8 +17,7 @@ _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
 def environment(config: DataPrepConfig) -> dict[str, str]:
     """What the process that imports this module is to have in its environment, so that it loads what a run needs."""
-    folder = "" if config.encoder == "tokenizers" else config.tokenizer.model
-    return {_TOKENIZER: str(Path(folder).expanduser() / "tokenizer.json") if folder else ""}
+    return {_TOKENIZER: "" if config.encoder == "tokenizers" else config.tokenizer.model}
 
 
 def _load(tokenizer: str) -> None:
@@ -29,10 +28,12 @@ def _load(tokenizer: str) -> None:
     from nemotron.data_prep import tokenize_part as tokenize_part
     from nemotron.data_prep.encoders import load_fast
     from nemotron.data_prep.template import load_template
+    from nemotron.data_prep.tokens import read_definition
 
     load_template("nemotron3")
-    with contextlib.suppress(Exception):  # the plan says what is wrong with it
-        load_fast(Path(tokenizer).read_text(encoding="utf-8"))
+    if tokenizer:
+        with contextlib.suppress(Exception):  # the plan says what is wrong with it
+            load_fast(read_definition(Path(tokenizer).expanduser()))
     gc.freeze()
     gc.enable()
 

@@ -5,6 +5,7 @@ rebuilt from those in every worker: no worker needs transformers, the network, o
 """
 
 import hashlib
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -85,7 +86,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """
     path = Path(config.model).expanduser()
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
-        definition = (path / "tokenizer.json").read_text(encoding="utf-8")
+        definition = read_definition(path)
         special_tokens, chat_template = _special_tokens(path)
     elif path.exists() or config.model.startswith(("/", "./", "../", "~")):
         problem = "has no tokenizer.json" if path.exists() else "does not exist"
@@ -96,6 +97,13 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     else:
         definition, special_tokens, chat_template = _from_hub(config)
     return _described(config.model, definition, special_tokens, chat_template)
+
+
+def read_definition(folder: Path) -> str:
+    """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none."""
+    text = (folder / "tokenizer.json").read_bytes().decode()
+    # Looking for line ends of other systems takes Python longer than all else about a large file: mostly there are none.
+    return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 
 def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
