@@ -83,9 +83,8 @@ def prepare(config: DataPrepConfig, *, on_progress: Progress | None = None) -> P
     an output folder in use or full.
     """
     check(config)
-    # Workers get ready while the plan is made; one worker is this process.
-    modules = () if config.workers == 1 else (preload.__name__,)
-    with engine.start(config.engine, config.ray_address, modules, preload.environment(config)) as run:
+    preload.begin(config)
+    with engine.start(config.engine, config.ray_address) as run:
         # A cluster is asked for nothing before there is something to do.
         plan = make_plan(config, run if config.engine == "local" else None)
         return _prepare(plan, run, on_progress or _silent)

@@ -11,12 +11,22 @@ import signal
 from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.engine.local import get_ready
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
 
+def begin(config: DataPrepConfig) -> None:
+    """Start that process, if the run will have workers on this machine. It loads what they need while this one goes on.
+
+    `prepare` does; who begins before importing the pipeline has both import at once. Beginning twice changes nothing.
+    """
+    if config.engine == "local" and config.workers != 1:
+        get_ready([__name__], environment(config))
+
+
 def environment(config: DataPrepConfig) -> dict[str, str]:
-    """What the process that imports this module is to have in its environment, so that it loads what a run needs."""
+    """What that process is to have in its environment, so that it loads what a run needs."""
     return {_TOKENIZER: "" if config.encoder == "tokenizers" else config.tokenizer.model}
 
 

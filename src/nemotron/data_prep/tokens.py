@@ -102,7 +102,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 def read_definition(folder: Path) -> str:
     """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none."""
     text = (folder / "tokenizer.json").read_bytes().decode()
-    # Looking for line ends of other systems takes Python longer than all else about a large file: mostly there are none.
+    # Python translates line ends of other systems more slowly than it reads: mostly there are none.
     return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 

@@ -3,7 +3,7 @@
 An engine applies a pure function to a list of things: `local` in processes of this machine, `ray` on a Ray cluster.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -39,24 +39,15 @@ class Run(Protocol):
         ...
 
 
-def start(
-    engine: EngineName,
-    ray_address: str | None = None,
-    preload: Sequence[str] = (),
-    environment: Mapping[str, str] | None = None,
-) -> AbstractContextManager[Run]:
-    """An engine, for the length of a `with` block.
-
-    `ray_address` is for Ray alone (see `on_ray.cluster`), `preload` and `environment` for processes of this machine
-    (see `local.processes`).
-    """
+def start(engine: EngineName, ray_address: str | None = None) -> AbstractContextManager[Run]:
+    """An engine, for the length of a `with` block. `ray_address` is for Ray alone (see `on_ray.cluster`)."""
     if engine == "ray":
         from nemotron.data_prep.engine import on_ray
 
         return on_ray.cluster(ray_address)
     from nemotron.data_prep.engine import local
 
-    return local.processes(preload, environment)
+    return local.processes()
 
 
 def worthwhile(workers: int | None, bytes_to_read: int) -> int:

@@ -30,21 +30,22 @@ def default_workers() -> int:
 
 
 @contextlib.contextmanager
-def processes(preload: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> "Iterator[Run]":
-    """Run work in processes of this machine, for the length of a `with` block.
-
-    `preload` names modules. Given some, the process that all workers are forked from starts now and imports them,
-    with `environment` in its own, while this process does something else; workers then have them from the start.
-    """
-    if preload:
-        _CONTEXT.set_forkserver_preload(list(preload))
-        with _set(environment or {}):
-            multiprocessing.forkserver.ensure_running()
+def processes() -> "Iterator[Run]":
+    """Run work in processes of this machine, for the length of a `with` block."""
     workers = _Workers()
     try:
         yield workers.run
     finally:
         workers.end()
+
+
+def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Start the process that workers are forked from, which then imports `modules` while this process does something
+    else; workers have them from the start. It runs once for the life of this process, with `environment` in its own.
+    """
+    _CONTEXT.set_forkserver_preload(list(modules))
+    with _set(environment):
+        multiprocessing.forkserver.ensure_running()
 
 
 @contextlib.contextmanager

@@ -85,9 +85,12 @@ def show_prep_plan(loaded: "Loaded[DataPrepConfig]") -> None:
 
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
     """Run data prep on this machine, with progress."""
-    from nemotron.data_prep.pipeline import prepare
+    from nemotron.data_prep import preload
 
     console.note(f"Preparing data with {loaded.path.name}.")
+    preload.begin(loaded.config)
+    from nemotron.data_prep.pipeline import prepare
+
     with console.Progress() as progress:
 
         def show(stage: "Stage") -> None:
