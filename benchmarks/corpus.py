@@ -43,19 +43,21 @@ class Words:
         return "".join(map(str.__add__, words, self._separators[gap : gap + count])).strip()
 
 
-def make_corpus(path: Path, conversations: int, seed: int = 7) -> None:
-    """Write `conversations` rows of JSONL, about 5 KB each."""
+def make_corpus(path: Path, conversations: int, copies: int = 1, seed: int = 7) -> None:
+    """Write `copies` times `conversations` rows of JSONL, about 5 KB each: no two alike, and the first ones the same
+    however many follow."""
     rng = np.random.default_rng(seed)
     texts = _vocabularies(rng)
-    kinds = rng.choice(
-        ["chat", "reasoning", "tools", "multilingual", "code"], conversations, p=[0.4, 0.2, 0.15, 0.15, 0.1]
-    )
-    sizes = np.clip(rng.lognormal(5.75, 1.15, conversations), 12, 20_000).astype(int)  # words
-    tools = [[_tool(texts["chat"], rng) for _ in range(rng.integers(1, 6))] for _ in range(40)]
     with open(path, "w", encoding="utf-8") as file:
-        for kind, size in zip(kinds.tolist(), sizes.tolist(), strict=True):
-            row = _conversation(kind, size, texts, tools, rng)
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        for _ in range(copies):
+            kinds = rng.choice(
+                ["chat", "reasoning", "tools", "multilingual", "code"], conversations, p=[0.4, 0.2, 0.15, 0.15, 0.1]
+            )
+            sizes = np.clip(rng.lognormal(5.75, 1.15, conversations), 12, 20_000).astype(int)  # words
+            tools = [[_tool(texts["chat"], rng) for _ in range(rng.integers(1, 6))] for _ in range(40)]
+            for kind, size in zip(kinds.tolist(), sizes.tolist(), strict=True):
+                row = _conversation(kind, size, texts, tools, rng)
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _vocabularies(rng: np.random.Generator) -> dict[str, Words]:

@@ -1,15 +1,18 @@
-"""How fast data prep is: end to end on one and two cores, stage by stage, and against the slow way, in one run.
+"""How fast data prep is: against the slow way and stage by stage, or with several numbers of workers, in one run.
 
-    python benchmarks/data_prep.py                      # 20,000 conversations, about 110 MB
+    python benchmarks/data_prep.py                      # 20,000 conversations, 113 MB
     python benchmarks/data_prep.py --conversations 2000 --rounds 1
+    python benchmarks/data_prep.py --workers 1 2                       # one worker and two, and the memory of each
+    python benchmarks/data_prep.py --workers 1 2 --copies 5 --rounds 4 # of a corpus five times as large
 
 Every measurement is a process of its own. Those that are compared are interleaved, round by round, because machines
-drift; ratios are taken within a round, and medians over the rounds. CPU seconds are given too: on a machine that
-others use as well they say more than the clock. They and the memory are those of the
-first process only, so for two workers they leave out the workers. The corpus and the tokenizer are kept in --folder.
+drift; ratios are taken within a round, and medians over the rounds. CPU seconds are given too, of all processes of a
+measurement together: on a machine that others use as well they say more than the clock. The corpora and the tokenizer
+are kept in --folder.
 """
 
 import argparse
+import ctypes
 import dataclasses
 import json
 import os
@@ -19,69 +22,96 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import corpus
-import numpy as np
-import prefix_recipe
-
 PACK_SIZE = 4096
+PR_SET_CHILD_SUBREAPER = 36
+Round = dict[str, dict[str, float]]
+"""What was measured in one round, by name."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--conversations", type=int, default=20_000)
+    parser.add_argument("--copies", type=int, default=1, help="so many times as many, all of them different")
+    parser.add_argument("--workers", type=int, nargs="+", help="compare these numbers of workers, and nothing else")
     parser.add_argument("--slow-rows", type=int, default=500, help="rows of the corpus that go the slow way")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "nemotron-benchmark")
     parser.add_argument("--measure", choices=sorted(MEASURES), help=argparse.SUPPRESS)
     parser.add_argument("--argument", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    folder = arguments.folder / str(arguments.conversations)
     if arguments.measure:
-        print(json.dumps(MEASURES[arguments.measure](folder, arguments.argument)))
+        print(json.dumps(MEASURES[arguments.measure](arguments.folder, arguments.argument)))
         return
-    _make_inputs(folder, arguments.conversations)
-    rounds = [_round(folder, arguments.slow_rows) for _ in range(arguments.rounds)]
-    _show_ends(rounds)
+    folder = arguments.folder / f"{arguments.conversations}x{arguments.copies}"
+    _make_inputs(folder, arguments.conversations, arguments.copies)
+    if arguments.workers:
+        _show_workers(
+            [_round(folder, [("fast", count) for count in arguments.workers]) for _ in range(arguments.rounds)]
+        )
+        return
+    measures = [("slow", arguments.slow_rows), ("fast", 1)]
+    _show_ends([_round(folder, measures) for _ in range(arguments.rounds)])
     _show_stages(_child(folder, "stages", 0))
 
 
-def _make_inputs(folder: Path, conversations: int) -> None:
+def _make_inputs(folder: Path, conversations: int, copies: int) -> None:
+    import corpus  # here: a worker process imports this file anew, and needs none of it
+
     if not (folder / "blend.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        corpus.make_corpus(folder / "corpus.jsonl", conversations)
+        corpus.make_corpus(folder / "corpus.jsonl", conversations, copies)
         corpus.make_tokenizer(folder / "tokenizer", folder / "corpus.jsonl")
         (folder / "blend.json").write_text(json.dumps({"datasets": [{"path": "corpus.jsonl"}]}))
 
 
-def _round(folder: Path, slow_rows: int) -> dict[str, dict[str, float]]:
-    return {
-        "slow way": _child(folder, "slow", slow_rows),
-        "one worker": _child(folder, "fast", 1),
-        "two workers": _child(folder, "fast", 2),
-    }
+def _round(folder: Path, measures: Sequence[tuple[str, int]]) -> Round:
+    return {_name(measure, argument): _child(folder, measure, argument) for measure, argument in measures}
+
+
+def _name(measure: str, argument: int) -> str:
+    if measure == "slow":
+        return f"slow way ({argument} rows)"
+    return "1 worker" if argument == 1 else f"{argument} workers"
 
 
 def _child(folder: Path, measure: str, argument: int) -> dict[str, float]:
-    """What a measurement prints, with the CPU seconds and the largest resident set of its process and its workers."""
-    command = [sys.executable, __file__, "--folder", str(folder.parent), "--conversations", folder.name,
-               "--measure", measure, "--argument", str(argument)]  # fmt: skip
+    """What a measurement prints, with the seconds, CPU seconds and largest resident sets of its processes."""
+    # Workers are not children of the measurement's own process: what is left of it when that ends comes to this one.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    command = [sys.executable, __file__, "--folder", str(folder), "--measure", measure, "--argument", str(argument)]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
     assert process.stdout is not None
     printed = process.stdout.read()
     _, status, used = os.wait4(process.pid, 0)
+    process_seconds = time.perf_counter() - begin
     if status:
         raise SystemExit(f"the measurement {measure} failed")
-    whole = {"process_seconds": time.perf_counter() - begin, "peak_mib": used.ru_maxrss / 1024}
-    return {**whole, "cpu_seconds": used.ru_utime + used.ru_stime, **json.loads(printed)}
+    cpu_seconds, worker_mib = used.ru_utime + used.ru_stime, 0.0
+    while (left := _next_left()) is not None:
+        cpu_seconds += left.ru_utime + left.ru_stime
+        worker_mib = max(worker_mib, left.ru_maxrss / 1024)
+    measured = {"process_seconds": process_seconds, "peak_mib": used.ru_maxrss / 1024, "worker_mib": worker_mib}
+    return {**measured, "cpu_seconds": cpu_seconds, **json.loads(printed)}
+
+
+def _next_left() -> Any:
+    """What the next process left over used, with those it waited for: workers are the forkserver's. None: all ended."""
+    try:
+        return os.wait4(-1, 0)[2]
+    except ChildProcessError:
+        return None
 
 
 def measure_fast(folder: Path, workers: int) -> dict[str, float]:
-    """Data prep from end to end: what `nemotron super3 data prep sft` does after reading its config."""
+    """Data prep from end to end: what `nemotron super3 data prep sft` does after reading its config.
+
+    `seconds` are without importing it; `process_seconds`, which the caller adds, are with that and starting Python.
+    """
     from nemotron.data_prep.pipeline import prepare
 
     output = folder / f"prepared-{workers}"
@@ -95,7 +125,9 @@ def measure_fast(folder: Path, workers: int) -> dict[str, float]:
 
 def measure_slow(folder: Path, rows: int) -> dict[str, float]:
     """The slow way, on some rows from the middle of the corpus. Loading the tokenizer is not counted."""
-    first = int(folder.name) // 2
+    import prefix_recipe
+
+    first = int(folder.name.partition("x")[0]) // 2
     return prefix_recipe.prepare_slowly(
         folder / "corpus.jsonl", first, rows, folder / "tokenizer", folder / "slow.parquet", PACK_SIZE
     )
@@ -103,6 +135,8 @@ def measure_slow(folder: Path, rows: int) -> dict[str, float]:
 
 def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
     """Seconds of each stage of data prep alone, over the whole corpus, in the order of the pipeline."""
+    import numpy as np
+
     from nemotron.data_prep.chunks import Chunk, sequences
     from nemotron.data_prep.conversation import parse_row
     from nemotron.data_prep.identity import content_hash
@@ -159,11 +193,10 @@ def _config(folder: Path, output: Path, workers: int) -> Any:
     )
 
 
-def _show_ends(rounds: list[dict[str, dict[str, float]]]) -> None:
-    fast = rounds[0]["one worker"]
-    print(f"\n{fast['bytes'] / 1e6:.0f} MB, {fast['conversations']:,} conversations kept, median sequence "
-          f"{fast['median']:,} tokens, packs {fast['fill']:.2%} full; medians of {len(rounds)} rounds")  # fmt: skip
-    print(f"{'':14}{'seconds':>9}{'CPU s':>9}{'MB/s':>9}{'tokens/s':>12}{'MB/CPU s':>11}{'peak MiB':>10}")
+def _show_ends(rounds: list[Round]) -> None:
+    slow, fast = rounds[0]
+    _show_corpus(rounds, fast)
+    print(f"{'':20}{'seconds':>9}{'CPU s':>9}{'MB/s':>9}{'tokens/s':>12}{'MB/CPU s':>11}{'peak MiB':>10}")
     for name in rounds[0]:
         runs = [measured[name] for measured in rounds]
         columns = (
@@ -174,19 +207,42 @@ def _show_ends(rounds: list[dict[str, dict[str, float]]]) -> None:
             statistics.median(run["bytes"] / 1e6 / run["cpu_seconds"] for run in runs),
             max(run["peak_mib"] for run in runs),
         )
-        print(f"{name:14}{columns[0]:9.2f}{columns[1]:9.2f}{columns[2]:9.2f}{columns[3]:12,.0f}{columns[4]:11.2f}"
+        print(f"{name:20}{columns[0]:9.2f}{columns[1]:9.2f}{columns[2]:9.2f}{columns[3]:12,.0f}{columns[4]:11.2f}"
               f"{columns[5]:10.0f}")  # fmt: skip
-    print(f"\none worker against the slow way, MB/s: {_ratios(rounds, 'one worker', 'slow way', 'seconds')}")
-    print(f"                            per CPU s: {_ratios(rounds, 'one worker', 'slow way', 'cpu_seconds')}")
-    print(f"two workers against one, MB/s:         {_ratios(rounds, 'two workers', 'one worker', 'seconds')}")
+    print(f"\n{fast} against the slow way, MB/s: {_ratios(rounds, fast, slow, 'seconds')}")
+    print(f"                       MB per CPU s: {_ratios(rounds, fast, slow, 'cpu_seconds')}")
 
 
-def _ratios(rounds: list[dict[str, dict[str, float]]], one: str, other: str, seconds: str) -> str:
+def _show_workers(rounds: list[Round]) -> None:
+    """`seconds` are those of data prep, `process` those of the whole process; the largest worker is not the first."""
+    first, *others = rounds[0]
+    _show_corpus(rounds, first)
+    print(f"{'':12}{'seconds':>9}{'process':>9}{'CPU s':>9}{'MB/s':>9}{'peak MiB: first process':>26}{'a worker':>10}")
+    for name in rounds[0]:
+        runs = [measured[name] for measured in rounds]
+        seconds, process, cpu = (
+            statistics.median(run[key] for run in runs) for key in ("seconds", "process_seconds", "cpu_seconds")
+        )
+        own, worker = (max(run[key] for run in runs) for key in ("peak_mib", "worker_mib"))
+        print(f"{name:12}{seconds:9.2f}{process:9.2f}{cpu:9.2f}{runs[0]['bytes'] / 1e6 / seconds:9.1f}{own:26.0f}"
+              f"{f'{worker:10.0f}' if worker else '         -'}")  # fmt: skip
+    for name in others:
+        print(f"{name} against {first}: {_ratios(rounds, name, first, 'seconds', 2)}; "
+              f"the whole process {_ratios(rounds, name, first, 'process_seconds', 2)}")  # fmt: skip
+
+
+def _show_corpus(rounds: list[Round], name: str) -> None:
+    fast = rounds[0][name]
+    print(f"\n{fast['bytes'] / 1e6:.0f} MB, {fast['conversations']:,} conversations kept, median sequence "
+          f"{fast['median']:,} tokens, packs {fast['fill']:.2%} full; medians of {len(rounds)} rounds")  # fmt: skip
+
+
+def _ratios(rounds: list[Round], one: str, other: str, seconds: str, digits: int = 1) -> str:
     ratios = [
         (measured[one]["bytes"] / measured[one][seconds]) / (measured[other]["bytes"] / measured[other][seconds])
         for measured in rounds
     ]
-    return f"{statistics.median(ratios):.1f}x ({', '.join(f'{ratio:.1f}' for ratio in ratios)})"
+    return f"{statistics.median(ratios):.{digits}f}x ({', '.join(f'{ratio:.{digits}f}' for ratio in ratios)})"
 
 
 def _show_stages(measured: dict[str, Any]) -> None:
