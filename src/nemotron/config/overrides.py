@@ -53,6 +53,6 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
         children[index] = _set(children[index], rest, value, key)
         return Located(children, node.origin)
     # A key below a scalar makes a section in its place; the schema then says whether one belongs there.
-    section = dict(node.value) if isinstance(node.value, dict) else {}
-    section[name] = _set(section.get(name, Located({}, COMMAND_LINE)), rest, value, key)
-    return Located(section, node.origin)
+    section = node if isinstance(node.value, dict) else Located({}, COMMAND_LINE)
+    child = section.value.get(name, Located({}, COMMAND_LINE))
+    return Located({**section.value, name: _set(child, rest, value, key)}, section.origin)

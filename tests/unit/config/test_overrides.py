@@ -39,6 +39,12 @@ def test_origins_tell_overrides_from_the_file():
     assert (tree.value["a"].origin, tree.value["b"].origin) == ("run.yaml:1", "command line")
 
 
+@pytest.mark.parametrize("argument", ["a.x=3", "a.x.y=3"])
+def test_a_section_made_where_the_file_has_a_value_is_the_command_lines(argument):
+    tree = apply_overrides(located({"a": 1, "b": {"c": 2}}, "run.yaml:1"), [argument, "b.d=3"])
+    assert (tree.value["a"].origin, tree.value["b"].origin) == ("command line", "run.yaml:1")
+
+
 @pytest.mark.parametrize(
     ("argument", "message", "hint"),
     [
