@@ -170,6 +170,28 @@ def test_a_store_out_of_reach_is_an_error_of_the_user(put: Put, monkeypatch: pyt
         find_files(Dataset("test", "s3://other/x.jsonl"))
 
 
+@pytest.mark.parametrize(
+    ("profile", "said"), [(None, "NoCredentialsError: Unable to locate credentials"), ("nobody", "ProfileNotFound: ")]
+)
+def test_without_credentials_it_is_said_where_to_put_them(
+    put: Put, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str | None, said: str
+) -> None:
+    url = put("rows.jsonl", JSONL)
+    [file] = find_files(Dataset("test", url))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no ~/.aws
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    if profile is not None:
+        monkeypatch.setenv("AWS_PROFILE", profile)
+    for read in (lambda: find_files(Dataset("test", url)), lambda: list(read_rows(cut(file)[0]))):
+        s3fs.S3FileSystem.clear_instance_cache()
+        with pytest.raises(UserError, match=f"Cannot read {url}: {said}") as error:
+            read()
+        assert "AWS_ACCESS_KEY_ID" in (error.value.hint or "")
+        assert "AWS_PROFILE" in (error.value.hint or "")
+
+
 def test_data_prep_from_s3_equals_data_prep_from_files(
     put: Put, make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
 ) -> None:

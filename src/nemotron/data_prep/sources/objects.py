@@ -15,6 +15,17 @@ from nemotron.errors import UserError, did_you_mean
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 """Of each scheme: the fsspec library, and the extra that installs it."""
+CREDENTIALS = {
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile of ~/.aws/config; for a public "
+    "bucket FSSPEC_S3_ANON=true.",
+    "gs": "Set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth application-default login.",
+}
+"""Of each scheme: what to do where the store does not know who asks, or does not let them."""
+REFUSALS = frozenset({
+    "PermissionError", "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
+    "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "DefaultCredentialsError", "RefreshError",
+})  # fmt: skip
+"""The exceptions that say so: Python's, botocore's, google-auth's. By name, as only one of the libraries is needed."""
 SCHEMES = tuple(f"{scheme}://" for scheme in LIBRARIES)
 
 
@@ -22,12 +33,12 @@ def find_objects(dataset: Dataset) -> list[Found]:
     """The objects of a dataset: one, those below a prefix, or those that match a glob.
 
     They are identified by what the store says of them (URL, ETag or generation, size): nothing is downloaded.
-    Raises UserError when there are none or the library is missing, OSError when the store refuses.
+    Raises UserError when there are none, the library is missing or credentials are, OSError when the store fails.
     """
     scheme, _, path = dataset.path.partition("://")
     path = path.rstrip("/")
     store = _store(scheme)
-    with _store_errors():
+    with _store_errors(dataset.path):
         store.invalidate_cache()
         if any(character in path for character in "*?["):
             listed = store.glob(path, detail=True)
@@ -45,7 +56,7 @@ def version(url: str) -> str:
     """What the store now says of the object: another value after every write."""
     scheme, _, path = url.partition("://")
     store = _store(scheme)
-    with _store_errors():
+    with _store_errors(url):
         store.invalidate_cache(store._parent(path))
         return _version(store.info(path))
 
@@ -53,7 +64,7 @@ def version(url: str) -> str:
 def read_range(url: str, start: int, end: int) -> bytes:
     """The bytes `start:end` of an object, in one request."""
     scheme, _, path = url.partition("://")
-    with _store_errors():
+    with _store_errors(url):
         return _store(scheme).cat_file(path, start=start, end=end)
 
 
@@ -84,14 +95,17 @@ def _store(scheme: str) -> Any:
 
 
 @contextlib.contextmanager
-def _store_errors() -> Iterator[None]:
+def _store_errors(url: str) -> Iterator[None]:
     """Each library of a store has its own exceptions, and not all are OSErrors; ours are."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise OSError(f"{type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error}"
+        if REFUSALS.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+            raise OSError(reason) from error
+        raise UserError(f"Cannot read {url}: {reason.rstrip('.')}.", CREDENTIALS[url.partition("://")[0]]) from error
 
 
 def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, Any]) -> UserError:
