@@ -96,8 +96,9 @@ def _prepare(plan: Plan, run: engine.Run, progress: Progress) -> PrepResult:
         unchanged = metadata is not None
         if metadata is None:
             _begin(plan)
+            whole: set[Path] = set()
             while True:
-                receipts = _tokenize(plan, run, progress)
+                receipts = _tokenize(plan, run, progress, whole)
                 corpus = _load(plan)
                 cut, selection = _select(plan, corpus)
                 if not (short := _short_of_sample(plan, receipts, corpus, selection)):
@@ -155,8 +156,11 @@ def _begin(plan: Plan) -> None:
     write_json(plan.run_dir / "plan.json", plan.to_dict())
 
 
-def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[PartReceipt]]:
-    """Tokenize every part that is not there yet. Returns the receipts of all parts, per dataset."""
+def _tokenize(plan: Plan, run: engine.Run, progress: Progress, whole: set[Path]) -> list[list[PartReceipt]]:
+    """Tokenize every part that is not there yet. Returns the receipts of all parts, per dataset.
+
+    `whole` are the outputs that this run has checked or made before; those of all parts are added.
+    """
     # By output: files with the same content are tokenized once.
     stages: dict[Path, str] = {}
     works: dict[Path, TokenizeWork] = {}
@@ -165,7 +169,8 @@ def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[Part
             work = plan.tokenize_work(number, file, part)
             works.setdefault(work.output, work)
             stages.setdefault(work.output, f"tokenize {planned.dataset.name}")
-    kept = _intact(plan, [work for work in works.values() if work.is_done()], run, progress)
+    there = {work.output for work in works.values() if work.is_done()}
+    kept = there & whole | _intact(plan, sorted(there - whole), run, progress)
     missing = [work for output, work in works.items() if output not in kept]
     totals, done = Counter[str](), Counter[str]()
     made: dict[str, Counter[str]] = {}
@@ -185,12 +190,12 @@ def _tokenize(plan: Plan, run: engine.Run, progress: Progress) -> list[list[Part
 
     workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
     run(tokenize_part, plan.tokenization(), missing, workers=workers, on_done=count)
+    whole.update(works)
     return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
 
 
-def _intact(plan: Plan, works: Sequence[TokenizeWork], run: engine.Run, progress: Progress) -> set[Path]:
-    """The outputs of finished works that are still what an earlier run wrote: tokens must not rot in a cache."""
-    outputs = [work.output for work in works]
+def _intact(plan: Plan, outputs: Sequence[Path], run: engine.Run, progress: Progress) -> set[Path]:
+    """Those of finished outputs that are still what an earlier run wrote: tokens must not rot in a cache."""
     sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
     done = 0
 

@@ -216,6 +216,31 @@ def test_damaged_work_of_an_earlier_run_is_done_again(
     assert path.read_bytes() == content
 
 
+def test_the_work_of_an_earlier_run_is_checked_once_however_often_the_sample_grows(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows("short.jsonl", [chat(f"{i}?", "Yes.") for i in range(20)])
+    write_rows("long.jsonl", [chat(f"{i}?", "word " * (5 if i % 100 == 7 else 2000)) for i in range(2000)])
+    config = make_config("short.jsonl", "long.jsonl", sample=10, overlong="drop")
+    first = prepare(config)
+    (first.plan.run_dir / "metadata.json").unlink()  # as after a kill
+    tokenized, checked = Counter[str](), Counter[str]()
+
+    def counted(by: Counter[str], work: Callable[..., Any], name: Callable[[Any], Path]) -> Callable[..., Any]:
+        def count(shared: Any, thing: Any) -> Any:
+            by[name(thing).parent.parent.name] += 1
+            return work(shared, thing)
+
+        return count
+
+    monkeypatch.setattr(pipeline, "tokenize_part", counted(tokenized, pipeline.tokenize_part, lambda work: work.output))
+    monkeypatch.setattr(pipeline, "is_intact", counted(checked, pipeline.is_intact, lambda output: output))
+    assert output_bytes(prepare(config)) == output_bytes(first)
+    assert tokenized["long"] > 1  # the sample grew more than once
+    assert (tokenized["short"], checked["short"]) == (0, 1)
+    assert checked["long"] <= 1
+
+
 def test_other_packing_reads_the_tokens_that_are_there(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
