@@ -7,30 +7,35 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep.conversation import Conversation, Message, is_trained
-from nemotron.data_prep.reasoning import Turn, newest_content, turns_to_train
+from nemotron.data_prep.reasoning import Turn, history_content, last_user_index, newest_content, turns_to_train
 
 
 def content_hash(conversation: Conversation) -> bytes:
     """16 bytes that are equal for conversations of which a model sees the same: BLAKE2b over canonical JSON.
 
     Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
-    names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, and
-    the ids that tie tool results to their calls, which servers draw at random.
+    names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, the
+    ids that tie tool results to their calls, which servers draw at random, and of an answer that is only ever history
+    what history leaves out.
     """
     messages = conversation.messages
     if messages and messages[0]["role"] == "system" and not messages[0]["content"]:
-        messages = messages[1:]
+        messages = messages[1:] if messages[1:2] and messages[1]["role"] != "system" else messages
     tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
-    shown = [_shown(message) for message in messages]
-    trained = _trained(messages)
-    if len(trained) != 1 or trained[0] != [len(messages), _trained_in(messages, Turn(0, len(messages)))]:
-        shown.append({"sequences": trained})
+    trained = [(turn, answers) for turn in turns_to_train(messages) if (answers := _trained_in(messages, turn))]
+    messages = messages[: trained[-1][0].stop] if trained else messages  # nothing shows what follows
+    newest = {i for turn, _ in trained for i in range(max(0, last_user_index(messages, turn.stop)), turn.stop)}
+    shown = [
+        _answer(message, index not in newest) if message["role"] == "assistant" else _shown(message)
+        for index, message in enumerate(messages)
+    ]
+    # Where each training sequence begins and ends, and what it trains: reasoning, even if blank, decides that. Where
+    # only the system's message precedes the user's, it makes no difference that it begins there.
+    first = 1 + (messages[0]["role"] == "system") if messages else 0
+    sequences = [[turn.start if turn.start > first else 0, turn.stop, answers] for turn, answers in trained]
+    if sequences != [[0, len(messages), [i for i, message in enumerate(messages) if message["role"] == "assistant"]]]:
+        shown.append({"sequences": sequences})
     return blake2b(canonical_json(Conversation(shown, tools)), digest_size=16).digest()
-
-
-def _trained(messages: list[Message]) -> list[list[Any]]:
-    """Of each training sequence where it ends, and which messages it trains: reasoning, even if blank, decides that."""
-    return [[turn.stop, answers] for turn in turns_to_train(messages) if (answers := _trained_in(messages, turn))]
 
 
 def _trained_in(messages: list[Message], turn: Turn) -> list[int]:
@@ -38,13 +43,18 @@ def _trained_in(messages: list[Message], turn: Turn) -> list[int]:
 
 
 def _shown(message: Message) -> Message:
-    if message["role"] != "assistant":
-        return message if len(message) == 2 else {"role": message["role"], "content": message["content"]}
-    shown: Message = {"role": "assistant", "content": newest_content(message).strip()}
-    if "tool_calls" in message:
-        shown["tool_calls"] = [call["function"] for call in message["tool_calls"]]
-    if "train" in message:
-        shown["train"] = message["train"]
+    return message if len(message) == 2 else {"role": message["role"], "content": message["content"]}
+
+
+def _answer(message: Message, is_history: bool) -> Message:
+    calls = message.get("tool_calls")
+    content = newest_content(message)
+    shown: Message = {
+        "role": "assistant",
+        "content": history_content(content, bool(calls)) if is_history else content.strip(),
+    }
+    if calls:
+        shown["tool_calls"] = [call["function"] for call in calls]
     return shown
 
 
