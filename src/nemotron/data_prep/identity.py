@@ -1,5 +1,6 @@
 """When two conversations are the same one: what splits, deduplication and sampling go by."""
 
+import itertools
 import json
 from hashlib import blake2b
 from typing import Any
@@ -24,7 +25,8 @@ def content_hash(conversation: Conversation) -> bytes:
     tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
     trained = [(turn, answers) for turn in turns_to_train(messages) if (answers := _trained_in(messages, turn))]
     messages = messages[: trained[-1][0].stop] if trained else messages  # nothing shows what follows
-    newest = {i for turn, _ in trained for i in range(max(0, last_user_index(messages, turn.stop)), turn.stop)}
+    stretches = [range(max(0, last_user_index(messages, turn.stop)), turn.stop) for turn, _ in trained]
+    newest = stretches[0] if len(stretches) == 1 else set(itertools.chain.from_iterable(stretches))
     shown = [
         _answer(message, index not in newest) if message["role"] == "assistant" else _shown(message)
         for index, message in enumerate(messages)
