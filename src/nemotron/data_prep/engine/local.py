@@ -87,21 +87,21 @@ class _Workers:
                 results.append(work(shared, thing))
                 on_done(position, results[-1])
             return results
-        try:
-            with _sent((work, shared)) as sent:
+        with _sent((work, shared)) as sent:
+            try:
                 pool = self._of_size(size)
                 futures = {pool.submit(_do, sent, thing): position for position, thing in enumerate(things)}
                 for future in as_completed(futures):
                     on_done(futures[future], future.result())
                 return [future.result() for future in futures]
-        except BaseException as error:
-            self.end()  # what is in progress completes, what is not begun is forgotten
-            if not isinstance(error, BrokenProcessPool):
-                raise
-            raise UserError(
-                "A worker process died; most likely the machine ran out of memory.",
-                "Run again with fewer workers (workers=1): finished work is kept.",
-            ) from None
+            except BaseException as error:
+                self.end()  # what is in progress completes, what is not begun is forgotten
+                if not isinstance(error, BrokenProcessPool):
+                    raise
+                raise UserError(
+                    "A worker process died; most likely the machine ran out of memory.",
+                    "Run again with fewer workers (workers=1): finished work is kept.",
+                ) from None
 
     def _of_size(self, size: int) -> ProcessPoolExecutor:
         if self._pool is None or self._size != size:
