@@ -153,11 +153,14 @@ def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "to
 
 @dataclass(frozen=True)
 class BatchTotals:
-    """What the weights need to know of the whole global batch: every micro-batch of every data-parallel rank."""
+    """What the weights need to know of the whole global batch: every micro-batch of every data-parallel rank.
 
-    supervised_tokens: int
+    As numbers, or as tensors of no dimension: on a GPU, to look at a number is to wait for all that it has to do.
+    """
+
+    supervised_tokens: "int | torch.Tensor"
     """N."""
-    conversations: int
+    conversations: "int | torch.Tensor"
     """|B|: conversations with at least one supervised token."""
 
 
@@ -174,4 +177,5 @@ def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: A
     """
     if average == "token":
         return (sample_weight > 0).float()
-    return sample_weight * (totals.supervised_tokens / max(totals.conversations, 1))
+    none = totals.conversations == 0  # then there is no weight to scale
+    return sample_weight * (totals.supervised_tokens / (totals.conversations + none))

@@ -79,8 +79,8 @@ class MetricsWriter(Callback):
             **losses,
             "lr": float(self._lr),
             "grad_norm": None if context.grad_norm is None else float(context.grad_norm),
-            "supervised_tokens": self._step.totals.supervised_tokens,
-            "conversations": self._step.totals.conversations,
+            "supervised_tokens": int(self._step.totals.supervised_tokens),
+            "conversations": int(self._step.totals.conversations),
             "seconds": round(time.perf_counter() - self._step_started, 4),
         }
         self._write(self._metrics, "train", record)

@@ -39,7 +39,7 @@ class TwoStageStep:
     """`forward_step_func` for `finetune()`: called once per micro-batch and model chunk.
 
     Attributes:
-        totals: of the global batch whose micro-batches are being (or were last) handed out.
+        totals: of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
         average: the stage that trains, or trained, it.
     """
 
@@ -106,8 +106,7 @@ class TwoStageStep:
             counts[1] += batch["loss_mask"].double().sum()
         counts = counts.cuda()
         torch.distributed.all_reduce(counts, group=data_parallel)
-        supervised_tokens, conversations = counts.tolist()
-        self.totals = BatchTotals(round(supervised_tokens), round(conversations))
+        self.totals = BatchTotals(*counts.round())
         self.average = self._schedule.average_at(state.train_state.step)
         self._source[chunk] = data_iterator
         self._weighted[chunk] = iter(micro_batches)

@@ -97,6 +97,16 @@ def test_the_mask_alone_decides_the_token_weights():
     assert weights.tolist() == mask.float().tolist()
 
 
+@pytest.mark.parametrize(("tokens", "conversations"), [(7, 3), (1234567, 1001), (0, 0)])
+def test_totals_may_be_tensors_that_nobody_has_looked_at(tokens, conversations):
+    weight = torch.rand(5) if conversations else torch.zeros(5)
+    numbers = BatchTotals(tokens, conversations)
+    unseen = BatchTotals(*torch.tensor([tokens, conversations], dtype=torch.float64))
+    found = token_weights(weight, unseen, "sample")
+    assert found.dtype == torch.float32
+    assert torch.equal(found, token_weights(weight, numbers, "sample"))
+
+
 # --- the schedule -----------------------------------------------------------------------------------------------------
 
 
