@@ -34,13 +34,13 @@ def lacking() -> list[str]:
 
 
 def check_backend(config: SftConfig) -> None:
-    """Refuse a backend that this machine cannot give.
+    """Refuse a backend that is asked for and that this machine cannot give.
 
     Raises:
-        UserError: there is no GPU for it, or no Transformer Engine.
+        UserError: there is no GPU for it, or no Transformer Engine or Mamba kernels.
     """
-    backend = chosen_backend(config)
-    if backend == "cpu":
+    backend = config.run.backend
+    if backend in ("auto", "cpu"):
         return
     import torch
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
-from nemotron.training.backend import Backend, adapt, check_backend, chosen_backend, importable, lacking
+from nemotron.training.backend import Backend, adapt, chosen_backend, importable, lacking
 from nemotron.training.config import SftConfig
 from nemotron.training.differences import Change
 from nemotron.training.explain import fewest_ranks
@@ -31,8 +31,6 @@ def recipe_changes(
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
     config = loaded.config
-    if here:
-        check_backend(config)
     # What another machine makes of `auto` is not known here; it is meant to have what training takes.
     asked: Backend = "production" if config.run.backend == "auto" else config.run.backend
     backend = chosen_backend(config) if here else asked

@@ -134,6 +134,15 @@ def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(comma
     assert trained == []
 
 
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_backend_that_is_not_here_is_refused_before_anything_is_done(command, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(["super3", command, "-c", "tiny", "run.backend=torch"]) == 1
+    assert "run.backend=torch computes on a GPU, and torch sees none here." in capsys.readouterr().err
+    assert not trained
+    assert not (tmp_path / "output").exists()
+
+
 def ended(**changed):
     """What a finished run returns."""
     values = {

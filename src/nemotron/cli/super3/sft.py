@@ -36,9 +36,12 @@ def sft(
     profile = options.check_profile(run, batch)
     loaded = configs.load_sft(config, overrides or [])
     if not dry:
+        from nemotron.training.backend import check_backend
         from nemotron.training.starting_point import check_start
 
         check_start(loaded.config)
+        if profile is None:
+            check_backend(loaded.config)
     if dry:
         dry_run.show_config(loaded, "Training config")
     if profile is not None:
@@ -60,6 +63,7 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
 
     `here`: whether this machine is the one that trains.
     """
+    from nemotron.training.backend import check_backend
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
     from nemotron.training.resume import check_continuation
@@ -75,6 +79,8 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
         notes += _too_few_processes(config)
     dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
     check_start(config)
+    if here:
+        check_backend(config)
     _show_changes(loaded, plan, data, ranks, here=here)
 
 
