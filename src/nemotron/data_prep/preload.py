@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.engine.local import get_ready
+from nemotron.data_prep.engine.local import default_workers, get_ready
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
@@ -21,7 +21,7 @@ def begin(config: DataPrepConfig) -> None:
 
     `prepare` does; who begins before importing the pipeline has both import at once. Beginning twice changes nothing.
     """
-    if config.engine == "local" and config.workers != 1:
+    if config.engine == "local" and (config.workers or default_workers()) > 1:
         get_ready([__name__], environment(config))
 
 

@@ -34,11 +34,17 @@ def lacking() -> list[str]:
 
 
 def check_backend(config: SftConfig) -> None:
-    """Refuse a backend that is asked for and that this machine cannot give.
+    """Refuse a backend that is asked for and that this machine cannot give, and what none but production can do.
 
     Raises:
-        UserError: there is no GPU for it, or no Transformer Engine or Mamba kernels.
+        UserError: there is no GPU for it, or no Transformer Engine or Mamba kernels; context parallelism without them.
     """
+    if (config.model.get("context_parallel_size") or 1) > 1 and (layers := chosen_backend(config)) != "production":
+        raise UserError(
+            f"model.context_parallel_size={config.model['context_parallel_size']} takes Transformer Engine's "
+            f"attention, which run.backend={layers} does not have.",
+            "Leave it at 1, or train in the NeMo container.",
+        )
     backend = config.run.backend
     if backend in ("auto", "cpu"):
         return
@@ -54,6 +60,14 @@ def check_backend(config: SftConfig) -> None:
             f"run.backend=production needs {' and '.join(lacking())}, not installed here.",
             "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
         )
+
+
+def backend_notes(config: SftConfig) -> list[str]:
+    """What the user should know of a backend that nobody named."""
+    if config.run.backend == "auto" and chosen_backend(config) == "torch":
+        missing = " and ".join(lacking())
+        return [f"Training uses torch layers, slower than the production stack: {missing} not installed here."]
+    return []
 
 
 @contextlib.contextmanager

@@ -49,8 +49,11 @@ def fewest_ranks(config: SftConfig) -> int:
 
 
 def state_bytes(config: SftConfig) -> StateBytes:
-    """What gradients and optimizer take per parameter, from the settings of Megatron-Core's OptimizerConfig."""
+    """What weights, gradients and optimizer take per parameter, by the settings of Megatron-Core's OptimizerConfig."""
     precision = config.mixed_precision
+    divided = config.ddp.get("use_distributed_optimizer", True)
+    if precision is None:
+        return StateBytes(number=4, gradient=4, optimizer=8, divided=divided)
     # A name stands for Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
     in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
     types = ["float32"] * 3
@@ -59,7 +62,7 @@ def state_bytes(config: SftConfig) -> StateBytes:
     return StateBytes(
         gradient=4 if in_float32 else 2,
         optimizer=sum(_BYTES.get(str(name).removeprefix("torch."), 4) for name in types),
-        divided=config.ddp.get("use_distributed_optimizer", True),
+        divided=divided,
     )
 
 

@@ -7,7 +7,8 @@ Weights, after Rajbhandari et al. 2020 (arXiv 1910.02054, section 3): bfloat16 w
 float32) on every rank; the optimizer's copy of the weights and the two Adam moments (12, in float32) divided over the
 data-parallel ranks by Megatron's distributed optimizer. Activations, after Korthikanti et al. 2022 (arXiv 2205.05198,
 section 4): the bfloat16 tensors that each layer keeps for its backward pass, counted layer by layer for this
-architecture, without recomputation.
+architecture, without recomputation. Without mixed precision, weights and activations are float32 and the optimizer
+needs no copy of the weights.
 """
 
 from dataclasses import dataclass
@@ -56,11 +57,13 @@ class Layout:
 
 @dataclass(frozen=True)
 class StateBytes:
-    """Bytes that training keeps per parameter, besides the parameter itself."""
+    """Bytes that training keeps per parameter, and per number of an activation."""
 
+    number: int = BF16
+    """A weight, or a number that a layer keeps for its backward pass."""
     gradient: int = FP32
     optimizer: int = 3 * FP32
-    """The optimizer's own copy of the weight, and Adam's two moments."""
+    """The optimizer's own copy of the weight where that is no float32 itself, and Adam's two moments."""
     divided: bool = True
     """Whether data-parallel ranks share the optimizer's state (`ddp.use_distributed_optimizer`)."""
 
@@ -96,7 +99,7 @@ def estimate(
 
     Args:
         pack_size: tokens of a pack; a rank holds `pack_size / layout.context` of them.
-        state: of gradients and optimizer.
+        state: of weights, gradients and optimizer.
         trains_adapters: gradients and optimizer of the frozen weights are not there; those of adapters are too small
             to count.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
@@ -105,11 +108,11 @@ def estimate(
     experts = shape.expert_parameters // (layout.expert * layout.expert_tensor * layout.pipeline)
     trained = 0 if trains_adapters else 1
     tokens = pack_size // layout.context
-    layers = _layer_activations(shape, tokens, layout.tensor)
+    layers = [(count, state.number * size) for count, size in _layer_activations(shape, tokens, layout.tensor)]
     states = _mamba_states(shape, tokens, layout.tensor)
     # The first pipeline stage has as many packs in flight as there are stages, each through 1/stages of the layers.
     if recompute_all:
-        inputs = BF16 * tokens * shape.hidden_size // layout.tensor
+        inputs = state.number * tokens * shape.hidden_size // layout.tensor
         kept = inputs * sum(count for count, _ in layers) + max(size for _, size in layers)
         kept_states = states
     else:
@@ -117,16 +120,16 @@ def estimate(
         kept_states = shape.mamba_layers * states
     sharers = (layout.data * layout.context, max(1, layout.expert_data)) if state.divided else (1, 1)
     return Memory(
-        weights=BF16 * (dense + experts),
+        weights=state.number * (dense + experts),
         gradients=state.gradient * trained * (dense + experts),
         optimizer=state.optimizer * trained * (dense // sharers[0] + experts // sharers[1]),
-        activations=kept + _logits(shape, tokens, layout.tensor),
+        activations=kept + _logits(shape, tokens, layout.tensor, state.number),
         mamba_states=kept_states,
     )
 
 
 def _layer_activations(shape: ModelShape, tokens: int, tensor: int) -> list[tuple[int, int]]:
-    """(number of layers, bytes that each keeps) of every kind of layer, MTP's shared ones once per depth."""
+    """(how many, numbers that each keeps) of every kind of layer, MTP's shared ones once per depth."""
     around = 2 * shape.hidden_size  # the layer's input and its norm
     mamba = around + shape.in_proj_width + shape.conv_width + 2 * shape.mamba_width
     attention = around + shape.qkv_width + 2 * shape.num_attention_heads * shape.head_dim
@@ -136,14 +139,14 @@ def _layer_activations(shape: ModelShape, tokens: int, tensor: int) -> list[tupl
         + 2 * shape.moe_latent_size
         + shape.num_experts_per_tok * per_expert
         + 2 * shape.moe_shared_expert_intermediate_size
-        + 2 * shape.n_routed_experts  # the router's float32 scores
+        + 2 * shape.n_routed_experts  # the router's scores, float32 beside bfloat16
     )
     widths = (
         (shape.mamba_layers, mamba),
         (shape.attention_layers + shape.mtp_depths, attention),
         (shape.moe_layers + shape.mtp_depths, moe),
     )
-    return [(count, BF16 * tokens * width // tensor) for count, width in widths]
+    return [(count, tokens * width // tensor) for count, width in widths]
 
 
 def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:
@@ -152,6 +155,6 @@ def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:
     return FP32 * chunks * shape.mamba_width * shape.ssm_state_size // tensor
 
 
-def _logits(shape: ModelShape, tokens: int, tensor: int) -> int:
+def _logits(shape: ModelShape, tokens: int, tensor: int, number: int) -> int:
     """Bytes of the logits and their float32 softmax, of the main head and of one MTP depth after the other."""
-    return (BF16 + FP32) * tokens * shape.vocab_size * (1 + shape.mtp_depths) // tensor
+    return (number + FP32) * tokens * shape.vocab_size * (1 + shape.mtp_depths) // tensor

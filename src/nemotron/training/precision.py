@@ -7,12 +7,21 @@ import torch
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
 
+FLOAT32_STATE: dict[str, Any] = {
+    "use_precision_aware_optimizer": False,
+    "main_params_dtype": torch.float32,
+    "main_grads_dtype": torch.float32,
+    "exp_avg_dtype": torch.float32,
+    "exp_avg_sq_dtype": torch.float32,
+}
+"""The fields of an optimizer config for which it keeps everything in float32."""
+
 
 def train_in_float32(container: "ConfigContainer") -> None:
     """Take mixed precision, the recipe's included, out of a config."""
     container.mixed_precision = None
     use_float32(container.model)
-    set_fields(container.optimizer, bf16=False, fp16=False, params_dtype=torch.float32)
+    set_fields(container.optimizer, bf16=False, fp16=False, params_dtype=torch.float32, **FLOAT32_STATE)
 
 
 def use_float32(model: Any) -> None:

@@ -130,7 +130,9 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         try:
             container.mixed_precision = get_mixed_precision_config(config.mixed_precision)
         except ValueError as error:
-            raise UserError(f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed.") from None
+            raise UserError(
+                f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed, or null for float32."
+            ) from None
     elif config.mixed_precision is not None:
         if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
             container.mixed_precision = get_mixed_precision_config(container.mixed_precision)

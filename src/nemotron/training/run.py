@@ -11,7 +11,7 @@ from typing import Any
 from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.training import bridge
-from nemotron.training.backend import backend, check_backend
+from nemotron.training.backend import backend, backend_notes, check_backend
 from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.config import SftConfig
 from nemotron.training.ending import explained
@@ -81,7 +81,7 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     artifacts = Path(config.run.artifacts)
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)
     plan = make_plan(config, data)
-    notes = [*plan.notes, *check_continuation(config, data, plan.schedule, plan.train_iters)]
+    notes = [*backend_notes(config), *plan.notes, *check_continuation(config, data, plan.schedule, plan.train_iters)]
     output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
         claim_run(output, config, data)

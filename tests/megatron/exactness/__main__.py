@@ -1,7 +1,7 @@
 """Measure how exactly each parallel layout trains, and print the table of docs/exactness.md.
 
 python -m tests.megatron.exactness [--all]
-    python -m tests.megatron.exactness --backend torch       # on one GPU: the layouts of one rank
+python -m tests.megatron.exactness --backend torch       # on one GPU: the layouts of one rank
 """
 
 import argparse
@@ -19,7 +19,8 @@ from tests.megatron.exactness.rank import BACKEND, ON
 
 def main() -> None:
     """Run the layouts, compare, print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.megatron.exactness", description=__doc__)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m tests.megatron.exactness", description=__doc__, formatter_class=raw)
     parser.add_argument("--all", action="store_true", help="also layouts that combine two kinds of parallelism")
     parser.add_argument("--backend", choices=list(ON), default="cpu", help="what trains (default: %(default)s)")
     arguments = parser.parse_args()

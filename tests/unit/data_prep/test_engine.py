@@ -6,7 +6,9 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -51,6 +53,26 @@ def test_after_an_error_there_are_workers_again() -> None:
         with pytest.raises(ZeroDivisionError):
             run(operator.floordiv, 12, [1, 0, 2], workers=2, on_done=lambda *_: None)
         assert run(operator.floordiv, 12, [1, 2], workers=2, on_done=lambda *_: None) == [12, 6]
+
+
+def full_disk(**options: int) -> IO[bytes]:
+    return open("/dev/full", "wb", **options)
+
+
+def no_folder(**options: int) -> IO[bytes]:
+    raise FileNotFoundError(2, "No usable temporary directory found")
+
+
+@pytest.mark.parametrize(
+    ("opened", "problem"), [(full_disk, "No space left on device"), (no_folder, "No usable temporary directory")]
+)
+def test_no_room_for_what_is_shared_is_the_users_to_mend(
+    opened: Callable[..., IO[bytes]], problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", opened)
+    with processes() as run, pytest.raises(UserError, match=problem) as error:
+        run(operator.add, 10, [1, 2], workers=2, on_done=lambda *_: None)
+    assert "TMPDIR" in str(error.value.hint)
 
 
 def test_a_worker_that_dies_is_reported() -> None:

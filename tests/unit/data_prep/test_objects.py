@@ -192,6 +192,23 @@ def test_without_credentials_it_is_said_where_to_put_them(
         assert "AWS_PROFILE" in (error.value.hint or "")
 
 
+class HttpError(Exception):
+    """As of gcsfs, which is an extra."""
+
+    code = 401
+
+
+@pytest.mark.parametrize(
+    "error", [HttpError("Invalid Credentials"), OSError("Forbidden: https://storage"), PermissionError(13)]
+)
+def test_a_refusal_is_told_from_a_failure(error: Exception) -> None:
+    with pytest.raises(UserError, match="Cannot read gs://bucket/x") as refused, objects._store_errors("gs://bucket/x"):
+        raise error
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in str(refused.value.hint)
+    with pytest.raises(OSError, match="TimeoutError"), objects._store_errors("gs://bucket/x"):
+        raise TimeoutError("slow")
+
+
 def test_data_prep_from_s3_equals_data_prep_from_files(
     put: Put, make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
 ) -> None:

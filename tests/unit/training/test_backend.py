@@ -60,3 +60,24 @@ def test_production_without_its_packages_names_them(machine):
     with pytest.raises(UserError, match="needs transformer_engine, not installed") as error:
         backend.check_backend(config("production"))
     assert "run.backend=torch" in str(error.value.hint)
+
+
+@pytest.mark.parametrize(("chosen", "gpu"), [("auto", False), ("auto", True), ("torch", True), ("cpu", False)])
+def test_context_parallelism_takes_the_production_stack(machine, chosen, gpu):
+    machine(gpu=gpu)
+    divided = config(chosen)
+    divided.model["context_parallel_size"] = 2
+    with pytest.raises(UserError, match="context_parallel_size=2 takes Transformer Engine's attention"):
+        backend.check_backend(divided)
+    machine(gpu=True, packages=backend.PRODUCTION_PACKAGES)
+    divided.run.backend = "auto"
+    backend.check_backend(divided)
+
+
+def test_torch_layers_that_nobody_asked_for_are_told(machine):
+    machine(gpu=True, packages=("transformer_engine",))
+    [note] = backend.backend_notes(config())
+    assert "mamba_ssm not installed here" in note
+    assert backend.backend_notes(config("torch")) == []
+    machine(gpu=False)
+    assert backend.backend_notes(config()) == []

@@ -68,6 +68,7 @@ def test_the_optimizers_bytes_are_those_of_its_settings():
     # Types without the optimizer that honours them change nothing.
     assert state_bytes(config(optimizer={**REDUCED, "use_precision_aware_optimizer": False})).optimizer == 12
     assert state_bytes(SftConfig(mixed_precision={"grad_reduce_in_fp32": False})).gradient == 2
+    assert state_bytes(SftConfig(mixed_precision=None)) == StateBytes(number=4, gradient=4, optimizer=8)
     assert state_bytes(SftConfig(ddp={"use_distributed_optimizer": False})).divided is False
 
 

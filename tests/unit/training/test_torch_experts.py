@@ -1,5 +1,6 @@
 """Experts computed in two grouped products, against one expert after the other."""
 
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from nemotron.training.torch_layers.experts import can_be_grouped, grouped, grouped_where_possible
 
 HIDDEN, INNER = 16, 24
+_stack = torch.stack
 
 
 def squared_relu(x):
@@ -67,6 +69,34 @@ def test_grouped_experts_give_what_single_ones_give_and_the_same_gradients(count
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-5)
 
 
+def test_stacked_weights_are_not_kept_for_the_backward_pass(monkeypatch):
+    """They are stacked for each product, and once more when its backward pass wants them."""
+    stacks = []
+    monkeypatch.setattr(torch, "stack", lambda tensors: stacks.append(weakref.ref(made := _stack(tensors))) or made)
+    experts, counts = make_experts(4), torch.tensor([2, 2, 2, 2])
+    found = grouped(experts, torch.randn(8, HIDDEN).requires_grad_(), counts, torch.ones(8))
+    assert [made() for made in stacks] == [None, None]  # one per product, gone again
+    found.backward(torch.randn(8, HIDDEN))
+    assert len(stacks) > 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("counts", [[3, 5, 2, 6], [0, 10, 0, 6], [0, 0, 0, 1]])
+def test_on_a_gpu_experts_without_tokens_have_no_gradient(counts):
+    """There the products are other kernels, in bfloat16."""
+    experts = make_experts(len(counts))
+    for layer in (layer for e in experts.local_experts for layer in (e.linear_fc1, e.linear_fc2)):
+        layer.weight = layer.weight.detach().cuda().bfloat16().requires_grad_()
+    tokens = torch.randn(sum(counts), HIDDEN, device="cuda", dtype=torch.bfloat16)
+    probs = torch.rand(sum(counts), device="cuda")
+    found = grouped(experts, tokens, torch.tensor(counts), probs)
+    torch.testing.assert_close(found, one_by_one(experts, tokens, counts, probs).bfloat16(), atol=0.2, rtol=0.02)
+    found.float().sum().backward()
+    for count, expert in zip(counts, experts.local_experts, strict=True):
+        assert bool(expert.linear_fc1.weight.grad.any()) == bool(count)
+        assert expert.linear_fc2.weight.grad.isfinite().all()
+
+
 @pytest.mark.parametrize(
     "experts",
     [
@@ -82,11 +112,12 @@ def test_experts_of_another_make_are_left_to_megatron(experts):
 
 
 def test_adapted_experts_are_left_to_megatron():
-    """LoRA puts a module around a layer, which then has no weight of its own."""
+    """LoRA puts a module around a layer."""
     experts = make_experts()
     assert can_be_grouped(experts)
-    for expert in experts.local_experts:
-        expert.linear_fc1 = SimpleNamespace(to_wrap=expert.linear_fc1)
+    last = experts.local_experts[-1]
+    # Like Megatron-Bridge's LoRALinear, it shows a weight all the same: the merged one.
+    last.linear_fc2 = SimpleNamespace(to_wrap=last.linear_fc2, weight=last.linear_fc2.weight)
     assert not can_be_grouped(experts)
 
 

@@ -79,7 +79,7 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
         notes += _too_few_processes(config)
     dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
     check_start(config)
-    if here:
+    if here and config.run.backend != "auto":  # plans are also made where nothing will be trained
         check_backend(config)
     _show_changes(loaded, plan, data, ranks, here=here)
 

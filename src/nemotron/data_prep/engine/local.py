@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from nemotron.errors import UserError
 
@@ -119,16 +119,26 @@ class _Workers:
 @contextlib.contextmanager
 def _sent(value: object) -> "Iterator[_Sent]":
     """Where workers find `value`. A vocabulary is ten megabytes: too much to send along with every thing."""
-    with tempfile.TemporaryFile() as file:  # without a name: gone with this process, however that ends
-        try:
-            pickle.dump(value, file, pickle.HIGHEST_PROTOCOL)
-            file.flush()
-        except OSError as error:
-            raise UserError(
-                f"Cannot write to {tempfile.gettempdir()}: {error.strerror}.",
-                "Make room there, or set TMPDIR to a folder that has some.",
-            ) from error
+    with _written(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) as file:
         yield _Sent(f"/proc/{os.getpid()}/fd/{file.fileno()}", next(_numbers))
+
+
+def _written(content: bytes) -> IO[bytes]:
+    """A file without a name, gone with this process, however that ends."""
+    try:
+        # Unbuffered: closing must not try again what failed.
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+            stack.pop_all()
+            return file
+    except OSError as error:
+        raise UserError(
+            f"Cannot write a temporary file: {error.strerror or error}.",
+            "Make room for it, or set TMPDIR to a folder that has some.",
+        ) from error
 
 
 class _Sent(NamedTuple):

@@ -54,9 +54,9 @@ def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[st
 
 def matching(pattern: str, paths: Sequence[str]) -> list[str]:
     """The paths that a glob matches, or that are the file or lie in the folder it names."""
-    pattern = pattern.removeprefix("./").rstrip("/")
     from fsspec.utils import glob_translate  # slow to import, and only data on the hub needs it
 
+    pattern = pattern.removeprefix("./").rstrip("/")
     expression = re.compile(glob_translate(pattern))
     return [path for path in paths if expression.fullmatch(path) or path.startswith(f"{pattern}/")]
 

@@ -103,9 +103,16 @@ def _store_errors(url: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        if REFUSALS.isdisjoint(kind.__name__ for kind in type(error).__mro__):
+        if not _is_refusal(error):
             raise OSError(reason) from error
         raise UserError(f"Cannot read {url}: {reason.rstrip('.')}.", CREDENTIALS[url.partition("://")[0]]) from error
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether the store does not know who asks, or does not let them. gcsfs says so by status, or in words."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    status = str(getattr(error, "code", ""))
+    return not REFUSALS.isdisjoint(names) or status in ("401", "403") or str(error).startswith("Forbidden")
 
 
 def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, Any]) -> UserError:

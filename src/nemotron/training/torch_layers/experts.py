@@ -37,16 +37,19 @@ def grouped_where_possible(one_by_one: Forward) -> Forward:
 
 
 def can_be_grouped(experts: Any) -> bool:
-    """Whether `experts`, a SequentialMLP, is plain: two linear layers with an activation function between."""
+    """Whether `experts`, a SequentialMLP, is plain: two linear layers each, with an activation function between.
+
+    An adapted layer is none: Megatron-Bridge's LoRALinear wraps one (`to_wrap`), and merges its weights only for show.
+    """
     config = experts.config
-    first = experts.local_experts[0]
-    weights = [getattr(layer, "weight", None) for layer in (first.linear_fc1, first.linear_fc2)]  # None: adapted
+    layers = [layer for expert in experts.local_experts for layer in (expert.linear_fc1, expert.linear_fc2)]
     return (
         not config.add_bias_linear
         and not config.gated_linear_unit
         and not config.moe_apply_probs_on_input
         and not config.bias_activation_fusion
-        and all(w is not None and w.shape[-1] * w.element_size() % ALIGNMENT == 0 for w in weights)
+        and not any(hasattr(layer, "to_wrap") for layer in layers)
+        and all(layer.weight.shape[-1] * layer.weight.element_size() % ALIGNMENT == 0 for layer in layers[:2])
     )
 
 
@@ -62,12 +65,26 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
     Returns [n, hidden]. Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
     """
     ends = tokens_per_expert.to(tokens.device).cumsum(0).to(torch.int32)
-    # Stacked anew each time: checkpoints, adapters and conversion know the experts by their own weights. Copying them
-    # costs little beside reading them for the product.
-    up, down = (
-        torch.stack([getattr(expert, name).weight for expert in experts.local_experts]).transpose(1, 2)
-        for name in ("linear_fc1", "linear_fc2")
-    )
-    hidden = experts.config.activation_func(F.grouped_mm(tokens, up, offs=ends))
-    hidden = (hidden * probs.unsqueeze(-1)).to(tokens.dtype)
-    return F.grouped_mm(hidden, down, offs=ends)
+    hidden = _product(tokens, [expert.linear_fc1.weight for expert in experts.local_experts], ends)
+    hidden = (experts.config.activation_func(hidden) * probs.unsqueeze(-1)).to(tokens.dtype)
+    return _product(hidden, [expert.linear_fc2.weight for expert in experts.local_experts], ends)
+
+
+def _product(rows: Tensor, weights: list[Tensor], ends: Tensor) -> Tensor:
+    """`rows` times the transposed weight of the group that each lies in. Groups end at `ends`.
+
+    The weights are stacked for the product: checkpoints, adapters and conversion know them one by one. Copying them
+    costs little beside reading them, but keeping the copy until the backward pass would hold the experts of every layer
+    twice; they are stacked anew there.
+    """
+    stacked = torch.stack(weights)
+    place = stacked.untyped_storage().data_ptr()
+
+    def pack(saved: Tensor) -> Tensor | None:
+        return None if saved.untyped_storage().data_ptr() == place else saved
+
+    def unpack(kept: Tensor | None) -> Tensor:
+        return torch.stack(weights).transpose(1, 2) if kept is None else kept
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        return F.grouped_mm(rows, stacked.transpose(1, 2), offs=ends)

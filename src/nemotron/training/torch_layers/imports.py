@@ -45,7 +45,10 @@ _MAMBA_STAND_INS: dict[str, dict[str, object]] = {
 
 
 def not_compiled(function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
-    """In place of `torch.compile`, plain or with options: compiling takes a C++ compiler, and longer than it saves."""
+    """In place of `torch.compile`, plain or with options.
+
+    Compiling takes a C compiler, which not every machine has, GPU or not; and on the CPU longer than it saves.
+    """
     return (lambda decorated: decorated) if function is None else function
 
 

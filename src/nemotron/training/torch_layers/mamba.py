@@ -98,7 +98,9 @@ def split_conv1d_scan_combined(
 
     # On a GPU, where memory is what there is least of, the backward pass computes the scan anew, as mamba_ssm's does:
     # what lies between takes many times the memory of the input.
-    y: Any = checkpoint(scan, xbc, dt, use_reentrant=False) if zxbcdt.is_cuda else scan(xbc, dt)
+    y: Any = (
+        checkpoint(scan, xbc, dt, use_reentrant=False, preserve_rng_state=False) if zxbcdt.is_cuda else scan(xbc, dt)
+    )
     return y * F.silu(z)
 
 

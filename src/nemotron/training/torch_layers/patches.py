@@ -66,7 +66,8 @@ def patch_distributed_optimizer() -> None:
 
     It reads the number of finished steps from the state of its parameters before there is any, gives all of them one
     and the same counter, which each of them would raise at every step, and then overwrites it with what was there
-    before. The number itself arrives, in the parameter groups.
+    before. The number itself arrives, in the parameter groups. (It also insists that a rank have some parameter to
+    step, which is left so.)
     """
     from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
@@ -76,10 +77,11 @@ def patch_distributed_optimizer() -> None:
     @functools.wraps(stock_state_dict)
     def state_dict(self: Any) -> Any:
         if isinstance(self.optimizer, torch.optim.Adam):
+            finished = max((float(state["step"]) for state in self.optimizer.state.values()), default=0.0)
             for parameter in (p for group in self.optimizer.param_groups for p in group["params"]):
-                if not self.optimizer.state[parameter]:
+                if parameter not in self.optimizer.state:
                     moments = {key: torch.zeros_like(parameter) for key in ("exp_avg", "exp_avg_sq")}
-                    self.optimizer.state[parameter] = {"step": torch.tensor(0.0), **moments}
+                    self.optimizer.state[parameter] = {"step": torch.tensor(finished), **moments}
         return stock_state_dict(self)
 
     @functools.wraps(stock_load)
@@ -106,6 +108,7 @@ def patch_training_loop() -> None:
 
     # Rebuilds objects named in a checkpoint's run_config.yaml, the layer spec among them, from known packages only.
     instantiate_utils.register_allowed_target_prefix("nemotron.training.torch_layers.")
+    instantiate_utils.register_allowed_target_prefix("nemotron.training.cpu.")
 
     # Starts a process to hold a queue that only asynchronous saves share with another process. Starting it imports
     # the main script again, which costs as long as importing Megatron where the script does so.

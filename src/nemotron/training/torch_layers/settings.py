@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from nemotron.training import bridge
-from nemotron.training.precision import set_fields
+from nemotron.training.precision import FLOAT32_STATE, set_fields
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -48,20 +46,14 @@ def apply(config: "ConfigContainer") -> None:
     """Make a Megatron-Bridge config one that trains with the torch layers, wherever it trains.
 
     Number formats, parallel layout and optimizer are the config's, apart from what takes Transformer Engine (an
-    optimizer with states of less than float32) or DeepEP (the flex dispatcher).
+    optimizer with states of less than float32) or DeepEP (the flex dispatcher), and the chunk of the Mamba scan, which
+    changes its speed alone.
     """
     model: Any = config.model
     use_torch_layers(model)
     if model.num_moe_experts and model.moe_token_dispatcher_type == "flex":
         model.moe_token_dispatcher_type = "alltoall"
     config.comm_overlap = None
-    set_fields(
-        config.optimizer,
-        use_precision_aware_optimizer=False,
-        main_params_dtype=torch.float32,
-        main_grads_dtype=torch.float32,
-        exp_avg_dtype=torch.float32,
-        exp_avg_sq_dtype=torch.float32,
-    )
+    set_fields(config.optimizer, **FLOAT32_STATE)
     config.rng.te_rng_tracker = False
     config.checkpoint.async_save = False
