@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -31,12 +31,13 @@ def main() -> None:
     parser.add_argument("--pack-size", type=int, default=1024, help="tokens of a pack")
     parser.add_argument("--conversation", type=int, default=300, help="mean tokens of a conversation; half supervised")
     parser.add_argument("--pairs", type=int, default=20, help="steps of each kind that are measured")
+    parser.add_argument("--count", action="store_true", help="count operations instead of taking the time")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of the training config")
     arguments = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder:
         taken = run(arguments, Path(folder))
     if int(os.environ["RANK"]) == 0:
-        report(taken, arguments)
+        (report_operations if arguments.count else report)(taken, arguments)
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]:
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
         adapt(container)
         container.checkpoint.save = container.checkpoint.load = None
         container.checkpoint.async_save = False
-        step, timer = turn_about(TwoStageStep(plan.schedule))
+        step, timer = turn_about(TwoStageStep(plan.schedule), arguments.count)
         pretrain(container, step, callbacks=[timer])
     return {kind: steps[WARM_UP_PAIRS:] for kind, steps in timer.taken.items()}
 
@@ -106,13 +107,16 @@ class Taken:
     clock: float = 0.0
     computing: float = 0.0
     """Of this process alone, which other work on the machine does not count into."""
+    operations: int = 0
+    """That torch was asked for, if they were counted (which takes its time)."""
     outside: float = 0.0
     """In the forward step and its loss function, the model's own forward pass left out: all that the two steps do
     differently, apart from what a wait for the device costs."""
 
 
-def turn_about(ours: Any) -> tuple[Any, Any]:
-    """A forward step that is ours in one iteration and Megatron-Bridge's in the next, and a callback that times it."""
+def turn_about(ours: Any, count: bool) -> tuple[Any, Any]:
+    """A forward step that is ours in one iteration and Megatron-Bridge's in the next, and a callback that times it, or
+    counts its operations."""
     import torch
     from megatron.bridge.training.callbacks import Callback, CallbackContext
     from megatron.bridge.training.gpt_step import forward_step as stock
@@ -129,6 +133,7 @@ def turn_about(ours: Any) -> tuple[Any, Any]:
             self.step = Taken()
             self._started = (0.0, 0.0)
             self._entered = 0.0
+            self._profile = contextlib.ExitStack()
 
         def on_train_start(self, context: CallbackContext) -> None:
             for chunk in context.model:
@@ -137,10 +142,13 @@ def turn_about(ours: Any) -> tuple[Any, Any]:
 
         def on_train_step_start(self, context: CallbackContext) -> None:
             self.step = Taken()
+            if count:
+                self._profile.enter_context(counting(self.step))
             self._started = now()
 
         def on_train_step_end(self, context: CallbackContext) -> None:
             self.step.clock, self.step.computing = (e - s for e, s in zip(now(), self._started, strict=True))
+            self._profile.close()
             self.taken[kind_of(context.state.train_state.step)].append(self.step)
 
         def _enter(self, *_: object) -> None:
@@ -169,6 +177,23 @@ def turn_about(ours: Any) -> tuple[Any, Any]:
     return step, timer
 
 
+@contextlib.contextmanager
+def counting(step: Taken) -> Iterator[None]:
+    """Count the operations asked for inside, those that others are made of left out."""
+    import torch
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        yield
+    events = [event for event in profile.events() or [] if event.name.startswith("aten::")]
+    step.operations = sum(not (e.cpu_parent and e.cpu_parent.name.startswith("aten::")) for e in events)
+
+
+def report_operations(taken: dict[str, list[Taken]], arguments: argparse.Namespace) -> None:
+    """Print how many operations the steps asked for; every step of a kind asks for about as many."""
+    ours, stock = (median(step.operations for step in taken[kind]) for kind in ("ours", "stock"))
+    print(f"{arguments.packs} packs of {arguments.pack_size} tokens: {ours:,.0f} operations, stock {stock:,.0f}")
+
+
 def kind_of(iteration: int) -> str:
     """ours, stock, stock, ours, ..."""
     return "ours" if iteration % 4 in (0, 3) else "stock"
@@ -181,7 +206,7 @@ def report(taken: dict[str, list[Taken]], arguments: argparse.Namespace) -> None
         f"{len(taken['ours'])} pairs of steps; {arguments.packs} packs of {arguments.pack_size} tokens; {ranks} rank(s)"
     )
     print("                        ours      stock     ours/stock: min    median   max")
-    for field in fields(Taken):
+    for field in (field for field in fields(Taken) if field.name != "operations"):
         ours, stock = ([getattr(step, field.name) for step in taken[kind]] for kind in ("ours", "stock"))
         ratios = sorted(a / b for a, b in zip(ours, stock, strict=True))
         print(
