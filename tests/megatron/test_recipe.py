@@ -29,11 +29,14 @@ def build(tmp_path_factory):
     metadata = {"pack_size": batch.pack_size, "pad_to_multiple": 1, "tokenizer": {"model": str(TOKENIZER)}}
     # The numbers of packs are only calculated with; as many packs as they say would take long to write.
     data = PreparedData(prepared, {"train": SIXTEEN_BATCHES, "valid": 0}, metadata, "packs")
+    output = tmp_path_factory.mktemp("output") / "run"
 
     def built(name, *overrides):
         from nemotron.training.recipe import build_recipe
 
-        loaded = load_config(name, [f"recipe.hf_model={TINY_MODEL}", *overrides], schema=SftConfig)
+        # An output folder of its own: in the one of this folder there may be a run, which would be continued.
+        settings = [f"recipe.hf_model={TINY_MODEL}", f"run.output_dir={output}", *overrides]
+        loaded = load_config(name, settings, schema=SftConfig)
         plan = make_plan(loaded.config, data)
         return build_recipe(loaded.config, plan, data, loaded.origins, None).container
 
