@@ -16,6 +16,10 @@ Backend = Literal["production", "torch", "cpu"]
 PRODUCTION_PACKAGES = ("transformer_engine", "mamba_ssm")
 """Packages whose kernels the production stack is made of: compiled for a GPU, and part of the NeMo container."""
 
+WEIGHT_GRADIENT_KERNELS = "fused_weight_gradient_mlp_cuda"
+"""Apex's extension, without which Megatron-Core's output layer ends a run that is to fuse the accumulation of gradients
+(ColumnParallelLinear, core/tensor_parallel/layers.py). Megatron-Bridge takes Transformer Engine for enough."""
+
 
 def chosen_backend(config: SftConfig) -> Backend:
     """What the run computes on if it runs in this process: `run.backend`, and for `auto` what this machine has."""
@@ -94,8 +98,10 @@ def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
 
 
 def adapt(container: Any, backend: Backend) -> None:
-    """Make a ConfigContainer one that trains on `backend`."""
+    """Make a ConfigContainer one that trains on `backend`, with the packages of this machine."""
     if backend == "production":
+        if find_spec(WEIGHT_GRADIENT_KERNELS) is None:
+            container.model.gradient_accumulation_fusion = False
         return
     from nemotron.training import cpu, torch_layers
 

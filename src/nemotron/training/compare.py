@@ -45,7 +45,8 @@ def recipe_changes(
             folder = Path(config.run.output_dir).absolute().parent / "start"
             start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
         recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
-        adapt(recipe.container, backend)
+        if here or backend != "production":  # else that depends on the packages there
+            adapt(recipe.container, backend)
         return recipe.changes()
 
 

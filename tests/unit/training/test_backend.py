@@ -1,5 +1,7 @@
 """What a run computes on: what is asked for, and what this machine has."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -81,3 +83,11 @@ def test_torch_layers_that_nobody_asked_for_are_told(machine):
     assert backend.backend_notes(config("torch")) == []
     machine(gpu=False)
     assert backend.backend_notes(config()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_gradients_are_accumulated_in_a_fused_kernel_only_where_there_is_one(machine, there):
+    machine(gpu=True, packages=(backend.WEIGHT_GRADIENT_KERNELS,) if there else ())
+    container = SimpleNamespace(model=SimpleNamespace(gradient_accumulation_fusion=True))
+    backend.adapt(container, "production")
+    assert container.model.gradient_accumulation_fusion is there
