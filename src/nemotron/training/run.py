@@ -166,7 +166,8 @@ def _finetune(
         recipe = build_recipe(config, plan, data, loaded.origins, start)
         apply_backend(recipe.container)
         if evaluate_only:
-            recipe.container.checkpoint.save = None  # or it would write the last checkpoint a second time
+            # Or it would write the last checkpoint a second time. Without a folder, Megatron-Bridge refuses async_save.
+            recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False
         if _rank() == 0:
             for change in recipe.changes():
                 print(change)
