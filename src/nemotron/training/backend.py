@@ -80,8 +80,9 @@ def backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", _free_port())
-    with importable(chosen_backend(config)):
-        yield lambda container: adapt(container, chosen_backend(config))
+    chosen = chosen_backend(config)
+    with importable(chosen):
+        yield lambda container: adapt(container, chosen)
 
 
 def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:

@@ -11,12 +11,13 @@ from typing import Any
 from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.training import bridge
-from nemotron.training.backend import backend, backend_notes, check_backend
+from nemotron.training.backend import backend, backend_notes
 from nemotron.training.checkpoint import base_model_of, latest_iteration
 from nemotron.training.config import SftConfig
 from nemotron.training.ending import explained
 from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared import PreparedData, find_prepared_data
+from nemotron.training.ready import check_can_start
 from nemotron.training.report import render_report
 from nemotron.training.resume import (
     check_continuation,
@@ -26,7 +27,7 @@ from nemotron.training.resume import (
     read_records,
     resume_folder,
 )
-from nemotron.training.starting_point import StartingPoint, check_start
+from nemotron.training.starting_point import StartingPoint
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +76,7 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         UserError: whatever in the config, the data or the output folder does not fit.
     """
     config = loaded.config
-    check_start(config)
-    check_backend(config)
+    check_can_start(config)
     output = Path(config.run.output_dir).absolute()
     artifacts = Path(config.run.artifacts)
     data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)

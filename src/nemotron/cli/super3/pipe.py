@@ -55,12 +55,9 @@ def pipe(
     training = configs.load_sft(config, for_sft)
     _check_same_artifacts(prepared, training)
     if not dry:
-        from nemotron.training.backend import check_backend
-        from nemotron.training.starting_point import check_start
+        from nemotron.training.ready import check_can_start
 
-        check_start(training.config)
-        if profile is None:
-            check_backend(training.config)
+        check_can_start(training.config, here=profile is None)
     if dry:
         dry_run.show_config(prepared, "Data prep config")
         dry_run.show_config(training, "Training config")

@@ -36,12 +36,9 @@ def sft(
     profile = options.check_profile(run, batch)
     loaded = configs.load_sft(config, overrides or [])
     if not dry:
-        from nemotron.training.backend import check_backend
-        from nemotron.training.starting_point import check_start
+        from nemotron.training.ready import check_can_start
 
-        check_start(loaded.config)
-        if profile is None:
-            check_backend(loaded.config)
+        check_can_start(loaded.config, here=profile is None)
     if dry:
         dry_run.show_config(loaded, "Training config")
     if profile is not None:
@@ -63,11 +60,10 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
 
     `here`: whether this machine is the one that trains.
     """
-    from nemotron.training.backend import check_backend
     from nemotron.training.plan import make_plan
     from nemotron.training.prepared import find_prepared_data
+    from nemotron.training.ready import check_can_start
     from nemotron.training.resume import check_continuation
-    from nemotron.training.starting_point import check_start
 
     config = loaded.config
     data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
@@ -78,9 +74,8 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
     if ranks is None:
         notes += _too_few_processes(config)
     dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
-    check_start(config)
-    if here and config.run.backend != "auto":  # plans are also made where nothing will be trained
-        check_backend(config)
+    # With `auto`, plans are also made where nothing will be trained.
+    check_can_start(config, here=here and config.run.backend != "auto")
     _show_changes(loaded, plan, data, ranks, here=here)
 
 

@@ -16,6 +16,10 @@ def use_cpu(model: Any) -> None:
     """Build `model`, a provider of hybrid models, from torch layers in float32, on the CPU."""
     torch_layers.use_torch_layers(model)
     use_float32(model)
+    _leave_cuda(model)
+
+
+def _leave_cuda(model: Any) -> None:
     model.use_cpu_initialization = True
     model.mamba_chunk_size = SCAN_CHUNK_SIZE
     if model.num_moe_experts:
@@ -27,7 +31,7 @@ def apply(config: "ConfigContainer") -> None:
     """Make a Megatron-Bridge config one that trains on CPU. Values that do not bear on that are left alone."""
     train_in_float32(config)
     torch_layers.apply(config)
-    use_cpu(config.model)
+    _leave_cuda(config.model)
     set_fields(config.optimizer, use_distributed_optimizer=False, overlap_param_gather=False)
     set_fields(
         config.ddp,

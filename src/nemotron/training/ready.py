@@ -1,0 +1,19 @@
+"""Whether a run can start at all: asked before data is prepared, ranks are started, or a place in a queue is taken."""
+
+from nemotron.training.backend import check_backend
+from nemotron.training.config import SftConfig
+from nemotron.training.starting_point import check_start
+
+
+def check_can_start(config: SftConfig, *, here: bool = True) -> None:
+    """Refuse a run without a model to start from, or with a backend that this machine cannot give.
+
+    Args:
+        here: whether this machine is the one that trains.
+
+    Raises:
+        UserError: as said.
+    """
+    check_start(config)
+    if here:
+        check_backend(config)
