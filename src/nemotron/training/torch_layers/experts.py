@@ -29,7 +29,12 @@ def grouped_where_possible(one_by_one: Forward) -> Forward:
         self: Any, permuted_local_hidden_states: Tensor, tokens_per_expert: Tensor, permuted_probs: Tensor
     ) -> tuple[Tensor, None]:
         tokens = permuted_local_hidden_states
-        if not (tokens.is_cuda and tokens.dtype == torch.bfloat16 and len(tokens) and can_be_grouped(self)):
+        if not (tokens.is_cuda and tokens.dtype == torch.bfloat16 and len(tokens)):
+            return one_by_one(self, tokens, tokens_per_expert, permuted_probs)
+        if "_can_be_grouped" not in vars(self):
+            # Once: it looks at every expert, and adapters are put on before the first pass.
+            self._can_be_grouped = can_be_grouped(self)
+        if not self._can_be_grouped:
             return one_by_one(self, tokens, tokens_per_expert, permuted_probs)
         return grouped(self, tokens, tokens_per_expert, permuted_probs), None
 
