@@ -1,4 +1,7 @@
-"""All tokenized parts of a run as a few flat arrays: what the second phase decides on."""
+"""All tokenized parts of a run as a few flat arrays: what the second phase decides on.
+
+This is the one thing that grows with the number of conversations, about 100 bytes for each: hence int32.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,83 +9,85 @@ from pathlib import Path
 
 import numpy as np
 
-from nemotron.data_prep.token_parts import PartIndex, read_index
+from nemotron.data_prep.token_parts import EMPTY_INDEX, PartIndex, PartReceipt, read_index
 
 
 @dataclass(frozen=True)
 class Corpus:
     """Conversations, their sequences and the trained turns of those, in plan order: dataset, file, part, line.
 
-    Arrays named alike run over the same things; `*_bounds` delimit the sequences of conversation `i`, or the turns of
-    sequence `i`, by `bounds[i]:bounds[i + 1]`.
+    The turns of sequence `i` are those at `turn_bounds[i]:turn_bounds[i + 1]`.
     """
 
     parts: tuple[Path, ...]
 
     dataset: np.ndarray
-    """int64 [conversations]: index into the plan's datasets."""
+    """int32 [conversations]: index into the plan's datasets."""
     conversation_part: np.ndarray
-    """int64 [conversations]: index into `parts`."""
+    """int32 [conversations]: index into `parts`."""
     line: np.ndarray
-    """int64 [conversations]: line in the part, from 0."""
+    """int32 [conversations]: line in the part, from 0."""
     hash: np.ndarray
     """uint64 [conversations, 2]: the content hash."""
     masked_count: np.ndarray
-    """int64 [conversations]: sequences already left out because nothing in them would train."""
-    sequence_bounds: np.ndarray
-    """int64 [conversations + 1]."""
+    """int32 [conversations]: sequences already left out because nothing in them would train."""
 
     conversation: np.ndarray
-    """int64 [sequences]: index of the conversation."""
+    """int32 [sequences]: index of the conversation."""
     part: np.ndarray
-    """int64 [sequences]: index into `parts`."""
+    """int32 [sequences]: index into `parts`."""
     start: np.ndarray
     """int64 [sequences]: position of the first token in the part."""
     length: np.ndarray
-    """int64 [sequences]: tokens, uncut."""
+    """int32 [sequences]: tokens, uncut."""
     targets: np.ndarray
-    """int64 [sequences]: tokens the trainer learns to predict, uncut."""
+    """int32 [sequences]: tokens the trainer learns to predict, uncut."""
     turn_bounds: np.ndarray
     """int64 [sequences + 1]."""
 
     turn_end: np.ndarray
-    """int64 [turns]: tokens from the start of the sequence to the end of the turn."""
+    """int32 [turns]: tokens from the start of the sequence to the end of the turn."""
     turn_targets: np.ndarray
-    """int64 [turns]: targets of the sequence up to the end of the turn."""
+    """int32 [turns]: targets of the sequence up to the end of the turn."""
 
 
-def load_corpus(parts: Sequence[Path], datasets: Sequence[int]) -> Corpus:
+def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets: Sequence[int]) -> Corpus:
     """Read the indices of tokenized parts; `datasets` says which dataset each part belongs to."""
-    indices = [read_index(part) for part in parts]
-    joined = PartIndex(*(np.concatenate(arrays) for arrays in zip(*indices, strict=True)))
-    numbers = np.arange(len(parts))
-    conversations_per_part = np.array([len(index.lines) for index in indices], np.int64)
-    sequences_per_part = np.array([len(index.lengths) for index in indices], np.int64)
-    conversation_part = np.repeat(numbers, conversations_per_part)
-    position = np.cumsum(joined.lengths) - joined.lengths  # as if the parts were one file
-    part_start = np.cumsum(_sum_lengths(indices)) - _sum_lengths(indices)
+    conversations, sequences, turns = (
+        np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
+    )
+    counts = PartIndex(*[conversations] * 4, *[sequences] * 3, *[turns] * 2)
+    # One part is read at a time, into its place: to read all and then join them would take twice the memory.
+    joined = PartIndex(
+        *(
+            np.empty((count.sum(), *empty.shape[1:]), empty.dtype)
+            for count, empty in zip(counts, EMPTY_INDEX, strict=True)
+        )
+    )
+    start = np.empty(len(joined.lengths), np.int64)
+    ends = PartIndex(*(np.cumsum(count) for count in counts))
+    for number, part in enumerate(parts):
+        index = read_index(part)
+        for to, end, count, array in zip(joined, ends, counts, index, strict=True):
+            to[end[number] - count[number] : end[number]] = array
+        of_part = slice(ends.lengths[number] - sequences[number], ends.lengths[number])
+        start[of_part] = np.cumsum(index.lengths, dtype=np.int64) - index.lengths
+    numbers = np.arange(len(parts), dtype=np.int32)
+    turn_bounds = np.zeros(len(joined.turn_counts) + 1, np.int64)
+    np.cumsum(joined.turn_counts, out=turn_bounds[1:])
     return Corpus(
         parts=tuple(parts),
-        dataset=np.asarray(datasets, np.int64)[conversation_part],
-        conversation_part=conversation_part,
+        dataset=np.repeat(np.asarray(datasets, np.int32), conversations),
+        conversation_part=np.repeat(numbers, conversations),
         line=joined.lines,
         hash=joined.hashes,
         masked_count=joined.masked_counts,
-        sequence_bounds=_bounds(joined.sequence_counts),
-        conversation=np.repeat(np.arange(len(joined.lines)), joined.sequence_counts),
-        part=np.repeat(numbers, sequences_per_part),
-        start=position - np.repeat(part_start, sequences_per_part),
+        conversation=np.repeat(np.arange(len(joined.lines), dtype=np.int32), joined.sequence_counts),
+        part=np.repeat(numbers, sequences),
+        start=start,
         length=joined.lengths,
         targets=joined.targets,
-        turn_bounds=_bounds(joined.turn_counts),
+        turn_bounds=turn_bounds,
         turn_end=joined.turn_ends,
         turn_targets=joined.turn_targets,
     )
-
-
-def _sum_lengths(indices: Sequence[PartIndex]) -> np.ndarray:
-    return np.array([index.lengths.sum() for index in indices], np.int64)
-
-
-def _bounds(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)])

@@ -74,9 +74,9 @@ def point_link(link: Path, target: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """blake2b-128 of a file's bytes, in hex."""
+    """SHA-256 of a file's bytes, in hex: what `sha256sum` prints."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 CHECKSUMS = "checksums.json"

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -12,7 +12,7 @@ from nemotron.data_prep.reasoning import Turn, history_content, last_user_index,
 
 
 def content_hash(conversation: Conversation) -> bytes:
-    """16 bytes that are equal for conversations of which a model sees the same: BLAKE2b over canonical JSON.
+    """16 bytes that are equal for conversations of which a model sees the same: of SHA-256 over canonical JSON.
 
     Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
     names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, the
@@ -37,7 +37,7 @@ def content_hash(conversation: Conversation) -> bytes:
     sequences = [[turn.start if turn.start > first else 0, turn.stop, answers] for turn, answers in trained]
     if sequences != [[0, len(messages), [i for i, message in enumerate(messages) if message["role"] == "assistant"]]]:
         shown.append({"sequences": sequences})
-    return blake2b(canonical_json(Conversation(shown, tools)), digest_size=16).digest()
+    return sha256(canonical_json({"messages": shown, "tools": tools})).digest()[:16]
 
 
 def _trained_in(messages: list[Message], turn: Turn) -> list[int]:
@@ -60,10 +60,9 @@ def _answer(message: Message, is_history: bool) -> Message:
     return shown
 
 
-def canonical_json(conversation: Conversation) -> bytes:
-    """The same bytes for equal normalised messages and tools."""
-    content: dict[str, Any] = {"messages": conversation.messages, "tools": conversation.tools}
+def canonical_json(value: Any) -> bytes:
+    """The same bytes for equal values."""
     try:
-        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels
-        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

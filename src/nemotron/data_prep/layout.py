@@ -22,11 +22,11 @@ class Layout:
     split: int
     """Index into SPLITS."""
     sequences: np.ndarray
-    """int64 [sequences in pack order]: index into those of the corpus; repeated where the blend repeats."""
+    """int32 [sequences in pack order]: index into those of the corpus; repeated where the blend repeats."""
     bounds: np.ndarray
     """int64 [packs + 1]: pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`."""
     lengths: np.ndarray
-    """int64 [sequences in pack order]: tokens, padding included."""
+    """int32 [sequences in pack order]: tokens, padding included."""
 
     @property
     def packs(self) -> int:
@@ -41,10 +41,11 @@ class Layout:
 def lay_out(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, split: int) -> Layout:
     """Pack the conversations of a split."""
     config = plan.config
-    copies = np.where(selection.split == split, selection.copies, 0)[corpus.conversation] * (cut.length > 0)
+    copies = np.where(selection.split == split, selection.copies, 0).astype(np.int32)[corpus.conversation]
+    copies[cut.length == 0] = 0
     # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
     rounds = range(max(1, copies.max(initial=0)))
-    members = np.concatenate([np.flatnonzero(copies > done) for done in rounds])
+    members = np.concatenate([np.flatnonzero(copies > done).astype(np.int32) for done in rounds])
     lengths = padded_length(cut.length[members], config.pad_to_multiple)
     packs = pack(lengths, config.pack_size, config.algorithm, config.seed)
     return Layout(split, members[packs.sequences], packs.bounds, lengths[packs.sequences])

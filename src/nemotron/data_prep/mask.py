@@ -17,5 +17,7 @@ def loss_mask(ids: np.ndarray, chunk_lengths: np.ndarray, supervised: np.ndarray
     end_positions = np.flatnonzero(ids == end_id)
     # Positions ascend, so of several in one chunk the last one assigned stays.
     trained_until[np.searchsorted(ends, end_positions, side="right")] = end_positions + 1
-    trained_until[~np.asarray(supervised, dtype=bool)] = 0
-    return (np.arange(len(ids)) < np.repeat(trained_until, chunk_lengths)).astype(np.uint8)
+    untrained = np.where(supervised, ends - trained_until, chunk_lengths)
+    # In turn, for every chunk: how many ones, how many zeros.
+    runs = np.stack([chunk_lengths - untrained, untrained], axis=1)
+    return np.repeat(np.tile(np.array([1, 0], np.uint8), len(ends)), runs.ravel())

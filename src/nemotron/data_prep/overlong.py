@@ -15,9 +15,9 @@ class Cut:
     """How much of each sequence is kept: nothing, all, or a beginning."""
 
     length: np.ndarray
-    """int64 [sequences], in tokens; 0 where nothing is kept."""
+    """int32 [sequences], in tokens; 0 where nothing is kept."""
     targets: np.ndarray
-    """int64 [sequences]: tokens the trainer learns to predict in what is kept."""
+    """int32 [sequences]: tokens the trainer learns to predict in what is kept."""
 
 
 def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int) -> Cut:
@@ -45,9 +45,12 @@ def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int
 
 def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """(end, targets so far) of the last trained turn of each sequence in `over` that ends within `limit`, else 0."""
-    fits = np.concatenate([[0], np.cumsum(corpus.turn_end <= limit)])
     first, after = corpus.turn_bounds[over], corpus.turn_bounds[over + 1]
-    fitting = fits[after] - fits[first]  # ends ascend within a sequence: those that fit come first
+    counts = after - first
+    starts = np.cumsum(counts) - counts
+    turns = np.repeat(first - starts, counts) + np.arange(counts.sum())
+    # Ends ascend within a sequence: those that fit come first. Every sequence has a turn, so no group is empty.
+    fitting = np.add.reduceat(corpus.turn_end[turns] <= limit, starts, dtype=np.int64) if len(over) else counts
     last = first + np.maximum(fitting, 1) - 1
     any_fits = fitting > 0
     return corpus.turn_end[last] * any_fits, corpus.turn_targets[last] * any_fits
@@ -70,10 +73,9 @@ def limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> int:
 
     `considered`: bool [sequences], at least one true.
     """
-    before = np.concatenate([[0], corpus.turn_targets[:-1]])
-    before[corpus.turn_bounds[:-1]] = 0
+    gained = np.diff(corpus.turn_targets, prepend=np.int32(0))
+    firsts = corpus.turn_bounds[:-1]
+    gained[firsts] = corpus.turn_targets[firsts]
     turns = np.repeat(considered, np.diff(corpus.turn_bounds))
-    ends, gained = corpus.turn_end[turns], (corpus.turn_targets - before)[turns]
-    order = np.argsort(ends, kind="stable")
-    so_far = np.cumsum(gained[order])
-    return int(ends[order][np.searchsorted(so_far, share * so_far[-1])])
+    so_far = np.cumsum(np.bincount(corpus.turn_end[turns], gained[turns]))  # by limit
+    return int(np.searchsorted(so_far, share * so_far[-1]))

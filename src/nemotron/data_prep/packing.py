@@ -23,7 +23,7 @@ from nemotron.data_prep.config import Algorithm
 class Packs:
     """Packs as two flat arrays: pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`, in this order."""
 
-    sequences: np.ndarray  # int64, indices into the lengths that were packed
+    sequences: np.ndarray  # int32, indices into the lengths that were packed
     bounds: np.ndarray  # int64, one more than there are packs
 
     def __len__(self) -> int:
@@ -42,25 +42,23 @@ def pack(lengths: np.ndarray, capacity: int, algorithm: Algorithm = "first_fit_s
 
     Raises ValueError for a length outside that range: what to do with an over-long sequence is decided before.
     """
-    lengths = np.asarray(lengths, dtype=np.int64)
     if len(lengths) == 0:
-        return Packs(np.zeros(0, np.int64), np.zeros(1, np.int64))
+        return Packs(np.zeros(0, np.int32), np.zeros(1, np.int64))
     if lengths.min() < 1 or lengths.max() > capacity:
         raise ValueError(f"sequence lengths must be in 1..{capacity}, found {lengths.min()}..{lengths.max()}")
     rng = np.random.Generator(np.random.PCG64(seed))
     order, place = _strategy(algorithm, lengths, rng)
-    pack_of = np.empty(len(lengths), dtype=np.int64)
-    pack_of[order] = place(lengths[order].tolist(), capacity)
-    return _group(pack_of, order, rng)
+    numbers = np.fromiter(place(lengths[order], capacity), np.int32, len(lengths))
+    return _group(numbers, order, rng)
 
 
 def _strategy(
     algorithm: Algorithm, lengths: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, Callable[[list[int], int], list[int]]]:
+) -> tuple[np.ndarray, Callable[[np.ndarray, int], Iterator[int]]]:
     """The order in which an algorithm looks at the sequences, and how it places them."""
     if algorithm == "concatenative":
-        return np.arange(len(lengths)), next_fit
-    shuffled = rng.permutation(len(lengths))
+        return np.arange(len(lengths), dtype=np.int32), next_fit
+    shuffled = rng.permutation(len(lengths)).astype(np.int32)
     if algorithm == "first_fit_shuffle":
         return shuffled, first_fit
     # Shuffled before the stable sort, so that equal lengths do not stay grouped by dataset.
@@ -72,45 +70,52 @@ def _strategy(
     raise ValueError(f"unknown packing algorithm {algorithm!r}, expected one of {', '.join(get_args(Algorithm))}")
 
 
-def _group(pack_of: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Packs:
-    """Collect the sequences of each pack in placement order, then shuffle the packs."""
-    count = int(pack_of.max()) + 1
-    new_number = rng.permutation(count)
-    numbers = new_number[pack_of[order]]
+def _group(placed: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Packs:
+    """Collect the sequences of each pack in placement order, then shuffle the packs.
+
+    `placed` [sequences] are the packs of the sequences `order`.
+    """
+    count = int(placed.max()) + 1
+    numbers = rng.permutation(count).astype(np.int32)[placed]
     by_pack = np.argsort(numbers, kind="stable")
     bounds = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(np.bincount(numbers, minlength=count), out=bounds[1:])
     return Packs(order[by_pack], bounds)
 
 
-def next_fit(lengths: list[int], capacity: int) -> list[int]:
+def _numbers(lengths: np.ndarray) -> Iterator[int]:
+    """The elements as Python's integers, a few at a time: all of them at once take ten times the array's memory."""
+    for first in range(0, len(lengths), 4096):
+        yield from lengths[first : first + 4096].tolist()
+
+
+def next_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
     """The pack number of each sequence when only the newest pack is ever open."""
-    placed: list[int] = []
     pack_number, free = 0, capacity
-    for length in lengths:
+    for length in _numbers(lengths):
         if length > free:
             pack_number, free = pack_number + 1, capacity
         free -= length
-        placed.append(pack_number)
-    return placed
+        yield pack_number
 
 
-def first_fit(lengths: list[int], capacity: int) -> list[int]:
+def first_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
     """The pack number of each sequence when it goes into the lowest-numbered pack with room.
 
     A segment tree over packs holds the largest free room below every node, so a search and an update are each one
     walk between root and leaf: O(n log n) in all. Packs not yet opened count as empty, which is what they are.
     """
-    leaves = 1 << max(1, len(lengths) - 1).bit_length()  # never more packs than sequences
+    # Of two packs no more than half full the later one would not have been opened: all but one are fuller than that.
+    most_packs = min(len(lengths), 2 * int(lengths.sum(dtype=np.int64)) // capacity + 1)
+    leaves = 1 << max(1, most_packs - 1).bit_length()
     free = [capacity] * (2 * leaves)
-    placed: list[int] = []
-    for length in lengths:
+    for length in _numbers(lengths):
         node = 1
         while node < leaves:
             node *= 2
             if free[node] < length:
                 node += 1
-        placed.append(node - leaves)
+        yield node - leaves
         room = free[node] = free[node] - length
         while node > 1:
             sibling = free[node ^ 1]
@@ -120,10 +125,9 @@ def first_fit(lengths: list[int], capacity: int) -> list[int]:
             if free[node] == room:
                 break
             free[node] = room
-    return placed
 
 
-def best_fit(lengths: list[int], capacity: int) -> list[int]:
+def best_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
     """The pack number of each sequence when it goes into the open pack it fills best (the oldest of equals).
 
     Open packs are filed by their free room. The rooms in use are the set bits of integers of 512 bits, with one more
@@ -133,9 +137,8 @@ def best_fit(lengths: list[int], capacity: int) -> list[int]:
     words = [0] * (capacity // word_bits + 1)
     used_words = 0
     packs_with_room: dict[int, list[int]] = {}
-    placed: list[int] = []
     opened = 0
-    for length in lengths:
+    for length in _numbers(lengths):
         word, bit = divmod(length, word_bits)
         fitting = words[word] >> bit
         if fitting:
@@ -156,13 +159,12 @@ def best_fit(lengths: list[int], capacity: int) -> list[int]:
         else:
             chosen, room = opened, capacity
             opened += 1
-        placed.append(chosen)
+        yield chosen
         left = room - length
         if left:
             heappush(packs_with_room.setdefault(left, []), chosen)
             words[left // word_bits] |= 1 << (left % word_bits)
             used_words |= 1 << (left // word_bits)
-    return placed
 
 
 def _lowest_set_bit(number: int) -> int:

@@ -9,6 +9,7 @@ publish     replace the output as a whole, and record the artifact
 """
 
 import contextlib
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -99,7 +100,7 @@ def _prepare(plan: Plan, run: engine.Run, progress: Progress) -> PrepResult:
             whole: set[Path] = set()
             while True:
                 receipts = _tokenize(plan, run, progress, whole)
-                corpus = _load(plan)
+                corpus = _load(plan, receipts)
                 cut, selection = _select(plan, corpus)
                 if not (short := _short_of_sample(plan, receipts, corpus, selection)):
                     break
@@ -215,10 +216,11 @@ def _receipt(output: Path) -> PartReceipt:
     return receipt
 
 
-def _load(plan: Plan) -> Corpus:
+def _load(plan: Plan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
     """The tokenized conversations."""
-    outputs = [(p.output(part), number) for number, d in enumerate(plan.datasets) for p, part in d.parts()]
-    return load_corpus([output for output, _ in outputs], [number for _, number in outputs])
+    outputs = [file.output(part) for planned in plan.datasets for file, part in planned.parts()]
+    datasets = [number for number, of_dataset in enumerate(receipts) for _ in of_dataset]
+    return load_corpus(outputs, list(itertools.chain.from_iterable(receipts)), datasets)
 
 
 def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:

@@ -27,7 +27,7 @@ from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 """Raised whenever the same inputs and config would give other files than before."""
 SAMPLED_ROWS = 200
 """Rows of every dataset that may be encoded twice, to choose the encoder."""

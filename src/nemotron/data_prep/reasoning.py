@@ -13,6 +13,8 @@ from nemotron.data_prep.conversation import Message
 THINK = "<think>"
 END_THINK = "</think>"
 NO_THINKING = "<think></think>"
+_IN_BOTH = "think>"
+"""Where this is not, neither tag is: long texts without any are searched once, not twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def turns_to_train(messages: list[Message], keep_history_thinking: bool = False)
     there is one per user turn that an assistant answers, ending before the next user turn. (If no user turn is
     answered, the assistant messages before the first one are all there is to learn from.)
     """
-    if keep_history_thinking or not any(has_reasoning(message) for message in messages):
+    if keep_history_thinking or not any(map(has_reasoning, messages)):
         return [Turn(0, len(messages))]
     return per_user_turn(messages)
 
@@ -54,10 +56,10 @@ def newest_content(message: Message) -> str:
     Think tags already written in the content are left as they are, whole or broken.
     """
     content = message["content"]
-    reasoning = message.get("reasoning_content", "")
-    if reasoning.strip():
+    reasoning = message.get("reasoning_content")
+    if reasoning and not reasoning.isspace():
         return f"{THINK}\n{reasoning}\n{END_THINK}\n{content}"
-    if THINK in content or END_THINK in content:
+    if _IN_BOTH in content and (THINK in content or END_THINK in content):
         return content
     return NO_THINKING + content
 
@@ -86,7 +88,7 @@ def has_reasoning(message: Message) -> bool:
     if message.get("reasoning_content"):
         return True
     content = message["content"]
-    if THINK not in content and END_THINK not in content:
+    if _IN_BOTH not in content or (THINK not in content and END_THINK not in content):
         return False
     return _spoken(content) != _spoken(history_content(content, "tool_calls" in message))
 

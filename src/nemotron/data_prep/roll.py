@@ -26,6 +26,6 @@ def trained_targets(mask: np.ndarray, ids: np.ndarray, starts: np.ndarray, eos_i
     because Megatron-Bridge's collator zeroes the loss wherever the input token equals eos.
     """
     targets = mask.copy()
-    targets[1:][ids[:-1] == eos_id] = 0
+    targets[np.flatnonzero(ids[:-1] == eos_id) + 1] = 0
     targets[starts] = 0
     return targets

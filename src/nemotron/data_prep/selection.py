@@ -70,7 +70,8 @@ def select(
     """
     count = len(corpus.line)
     outcome = np.zeros(count, np.int8)
-    any_sequence_left = np.bincount(corpus.conversation, weights=cut.length, minlength=count) > 0
+    any_sequence_left = np.zeros(count, bool)
+    any_sequence_left[corpus.conversation[cut.length > 0]] = True
     outcome[~any_sequence_left] = OUTCOMES.index(LeftOut.OVERLONG)
 
     same_as = _first_alike(corpus.hash)
@@ -104,21 +105,27 @@ def select(
 
 def _first_alike(hashes: np.ndarray) -> np.ndarray:
     """For each conversation the index of the first one with the same content."""
-    order = np.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: equal hashes stay in plan order
-    is_new = np.ones(len(order), bool)
-    is_new[1:] = (hashes[order[1:]] != hashes[order[:-1]]).any(axis=1)
-    same_as = np.empty(len(order), np.int64)
-    same_as[order] = order[is_new][np.cumsum(is_new) - 1]
+    order = np.lexsort((hashes[:, 1], hashes[:, 0])).astype(np.int32)  # stable: equal hashes stay in plan order
+    is_new = np.zeros(len(order), bool)
+    is_new[:1] = True
+    for column in hashes.T:
+        in_order = column[order]
+        is_new[1:] |= in_order[1:] != in_order[:-1]
+    same_as = np.empty(len(order), np.int32)
+    same_as[order] = order[is_new][np.cumsum(is_new, dtype=np.int32) - 1]
     return same_as
 
 
 def _occurrence(same_as: np.ndarray) -> np.ndarray:
     """For each conversation how many of the same content come before it."""
-    order = np.argsort(same_as, kind="stable")
+    occurrence = np.zeros(len(same_as), np.int32)
+    is_alike = np.zeros(len(same_as), bool)
+    is_alike[same_as[same_as != np.arange(len(same_as))]] = True
+    alike = np.flatnonzero(is_alike[same_as])  # mostly few
+    order = alike[np.argsort(same_as[alike], kind="stable")]
     positions = np.arange(len(order))
     starts = np.ones(len(order), bool)
     starts[1:] = same_as[order[1:]] != same_as[order[:-1]]
-    occurrence = np.empty(len(order), np.int64)
     occurrence[order] = positions - np.maximum.accumulate(np.where(starts, positions, 0))
     return occurrence
 

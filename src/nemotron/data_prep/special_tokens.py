@@ -39,20 +39,18 @@ class SpecialTokens:
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
     def first_in(self, conversation: Conversation) -> str | None:
-        """A control token written out in the conversation, as it stands in JSON; None when there is none."""
-        text = canonical_json(conversation)
-        for pattern in self._in_json:
-            if found := pattern.search(text):
-                return found[0].decode()
-        return self._first_in_names(conversation)
-
-    def _first_in_names(self, conversation: Conversation) -> str | None:
-        """A control token that comes about where a name is written between angle brackets: `<parameter=NAME>`."""
-        calls = [message["tool_calls"] for message in conversation.messages if "tool_calls" in message]
+        """A control token written out in the conversation (in tool calls and tools, as JSON has it), or None."""
+        messages = conversation.messages
+        texts = [value for message in messages for value in message.values() if isinstance(value, str)]
+        if found := _first(self._in_text, "\0".join(texts)):
+            return found
+        calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
         if not calls and not conversation.tools:
             return None
-        shown = "".join(f"<{name}>" for name in _names([calls, conversation.tools]))
-        return next((found[0] for pattern in self._in_text if (found := pattern.search(shown))), None)
+        if found := _first(self._in_json, canonical_json([calls, conversation.tools])):
+            return found.decode()
+        # A name is written between angle brackets: `<parameter=NAME>`.
+        return _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, conversation.tools])))
 
     def broken(self, conversation: Conversation) -> Conversation:
         """The conversation with a mark inside every control token, for a template to render and `pieces` to cut at."""
@@ -77,6 +75,10 @@ class SpecialTokens:
     def _broken_name(self, name: str) -> str:
         """A name, broken also where it makes a token only together with the brackets around it."""
         return self._broken(f"<{name}>")[1:-1]
+
+
+def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text) -> Text | None:
+    return next((found[0] for pattern in patterns if (found := pattern.search(text))), None)
 
 
 def _names(value: Any) -> Iterator[str]:

@@ -32,26 +32,29 @@ EXAMPLES = 3
 
 
 class PartIndex(NamedTuple):
-    """What a part holds, as flat arrays over its conversations, their sequences, and the trained turns of those."""
+    """What a part holds, as flat arrays over its conversations, their sequences, and the trained turns of those.
+
+    All are int32 on disk, but for the hashes.
+    """
 
     lines: np.ndarray
-    """int64 [conversations]: line in the part, from 0."""
+    """[conversations]: line in the part, from 0."""
     hashes: np.ndarray
     """uint64 [conversations, 2]: the content hash."""
     sequence_counts: np.ndarray
-    """int64 [conversations], each at least 1."""
+    """[conversations], each at least 1."""
     masked_counts: np.ndarray
-    """int64 [conversations]: further sequences left out because nothing in them would train."""
+    """[conversations]: further sequences left out because nothing in them would train."""
     lengths: np.ndarray
-    """int64 [sequences], in tokens."""
+    """[sequences], in tokens."""
     targets: np.ndarray
-    """int64 [sequences]: tokens the trainer learns to predict, at least 1."""
+    """[sequences]: tokens the trainer learns to predict, at least 1."""
     turn_counts: np.ndarray
-    """int64 [sequences]: trained assistant turns."""
+    """[sequences]: trained assistant turns."""
     turn_ends: np.ndarray
-    """int64 [turns]: where the turn ends, in tokens from the start of its sequence."""
+    """[turns]: where the turn ends, in tokens from the start of its sequence."""
     turn_targets: np.ndarray
-    """int64 [turns]: targets of the sequence up to there."""
+    """[turns]: targets of the sequence up to there."""
 
 
 @dataclass
@@ -76,6 +79,8 @@ class PartReceipt:
     lines: int
     rows: int
     kept: int
+    sequences: int
+    turns: int
     dropped: dict[str, int]
     special_tokens: Noticed
     """Conversations with a control token written out in their text, and the token."""
@@ -113,16 +118,12 @@ class PartWriter:
         """Add a batch of conversations."""
         self._tokens.write(np.ascontiguousarray(ids, dtype="<i4").data)
         self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
-        self._indices.append(index)
+        self._indices.append(PartIndex(*(_compact(array) for array in index)))
 
     def drop(self, line: int, reason: str, detail: str) -> None:
         """Record that the row of this line yields nothing."""
         self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
         self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
-
-    @property
-    def kept(self) -> int:
-        return sum(len(index.lines) for index in self._indices)
 
     def index(self) -> PartIndex:
         """Everything appended so far."""
@@ -132,8 +133,12 @@ class PartWriter:
 
 
 EMPTY_INDEX = PartIndex(
-    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int64) for name in PartIndex._fields)
+    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int32) for name in PartIndex._fields)
 )
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.uint64 else array.astype(np.int32)
 
 
 def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | None = None) -> PartReceipt:
@@ -149,12 +154,14 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
         ):
             writer = PartWriter(tokens, mask, dropped)
             fill(writer)
+        index = writer.index()
         with open(paths[INDEX], "wb") as file:
-            np.savez(file, **writer.index()._asdict())
+            np.savez(file, **index._asdict())
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
     reasons = dict(sorted(writer.reasons.items()))
     found = writer.special_tokens, writer.empty_answers
-    receipt = PartReceipt(writer.lines, writer.rows, writer.kept, reasons, *found, made, sample)
+    counts = len(index.lines), len(index.lengths), len(index.turn_ends)
+    receipt = PartReceipt(writer.lines, writer.rows, *counts, reasons, *found, made, sample)
     write_json(file_of(part, RECEIPT), receipt)
     return receipt
 

@@ -8,7 +8,7 @@ import gc
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from nemotron.data_prep.admission import Admission, without_forged_turns
 from nemotron.data_prep.chunks import Chunk, first_difference, sequences
 from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.conversation import Conversation
+from nemotron.data_prep.encoders import Encoded
 from nemotron.data_prep.identity import content_hash
 from nemotron.data_prep.mask import loss_mask
 from nemotron.data_prep.outcomes import LeftOut, RowError
@@ -92,7 +93,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = _without_forged_turns(candidates, how, writer)
         for batch in _batches(candidates, how.template, writer):
             _check_rendering(batch, how.template)
-            _append_encoded(batch, how.tokenizer, writer)
+            _append_encoded(batch, how, writer)
 
     with _rare_collection():
         return write_part(work.output, fill, work.sample)
@@ -204,20 +205,20 @@ def _check_rendering(batch: Batch, template: Template) -> None:
         )
 
 
-def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> None:
+def _append_encoded(batch: Batch, how: Tokenization, writer: PartWriter) -> None:
     """Encode a batch, leave out sequences in which nothing trains, and append the rest."""
-    texts = [pieces(chunk.text) for chunk in batch.chunks]
-    ids, piece_lengths = tokenizer.encode(list(itertools.chain.from_iterable(texts)))
-    chunk_lengths = _sums(piece_lengths, np.fromiter(map(len, texts), np.int64, len(texts)))
+    tokenizer = how.tokenizer
+    ids, chunk_lengths = _encoded(batch.chunks, how)
     supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
     mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
 
     lengths = _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64))
     starts = np.cumsum(lengths) - lengths
     is_target = trained_targets(mask, ids, starts[lengths > 0], tokenizer.eos_id)
-    targets = _sums(is_target, lengths)
+    targets_so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+    targets = targets_so_far[starts + lengths] - targets_so_far[starts]
     trains = targets > 0
-    turn_counts, turn_ends, turn_targets = _turns(mask, is_target, starts, lengths)
+    turn_counts, turn_ends, turn_targets = _turns(mask, targets_so_far, starts, lengths)
     _report_empty_answers(batch, turn_counts, turn_targets, writer)
 
     # From sequences to conversations: those left without a sequence are dropped.
@@ -240,6 +241,16 @@ def _append_encoded(batch: Batch, tokenizer: Tokenizer, writer: PartWriter) -> N
     writer.append(ids, mask, index)
 
 
+def _encoded(chunks: Sequence[Chunk], how: Tokenization) -> Encoded:
+    """The ids of all chunks, and how many each has."""
+    texts = [chunk.text for chunk in chunks]
+    if how.special_tokens != "split":
+        return how.tokenizer.encode(texts)
+    cut = [pieces(text) for text in texts]
+    ids, piece_lengths = how.tokenizer.encode(list(itertools.chain.from_iterable(cut)))
+    return Encoded(ids, _sums(piece_lengths, np.fromiter(map(len, cut), np.int64, len(cut))))
+
+
 def _report_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: np.ndarray, writer: PartWriter) -> None:
     """Report conversations in which an answer is nothing but its <|im_end|>: the model learns to say nothing."""
     before = np.concatenate([[0], turn_targets[:-1]])
@@ -254,7 +265,7 @@ def _report_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: n
 
 
 def _turns(
-    mask: np.ndarray, is_target: np.ndarray, starts: np.ndarray, lengths: np.ndarray
+    mask: np.ndarray, targets_so_far: np.ndarray, starts: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the trained turns end: turns per sequence, and per turn its end and the targets of the sequence so far.
 
@@ -263,11 +274,10 @@ def _turns(
     next_mask = np.zeros_like(mask)
     next_mask[:-1] = mask[1:]
     next_mask[(starts + lengths - 1)[lengths > 0]] = 0
-    ends = np.flatnonzero((mask == 1) & (next_mask == 0)) + 1
+    ends = np.flatnonzero(mask > next_mask) + 1
     of_sequence = np.searchsorted(starts + lengths, ends, side="left")
-    so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
     counts = np.bincount(of_sequence, minlength=len(starts))
-    return counts, ends - starts[of_sequence], so_far[ends] - so_far[starts[of_sequence]]
+    return counts, ends - starts[of_sequence], targets_so_far[ends] - targets_so_far[starts[of_sequence]]
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ Turns = list[tuple[int, int]]
 
 def make_corpus(folder: Path, datasets: Sequence[Sequence[tuple[int, list[Turns]]]]) -> Corpus:
     """One part per dataset; a conversation is (content hash, sequences)."""
-    parts = []
+    parts, receipts = [], []
     for number, conversations in enumerate(datasets):
         sequences = [turns for _, several in conversations for turns in several]
         ends = [np.cumsum([prompt + answer for prompt, answer in turns]) for turns in sequences]
@@ -45,9 +45,9 @@ def make_corpus(folder: Path, datasets: Sequence[Sequence[tuple[int, list[Turns]
         def fill(writer: PartWriter, mask=mask, index=index) -> None:
             writer.append(np.ones(len(mask), np.int32), mask, index)
 
-        write_part(folder / f"part_{number}", fill)
+        receipts.append(write_part(folder / f"part_{number}", fill))
         parts.append(folder / f"part_{number}")
-    return load_corpus(parts, range(len(datasets)))
+    return load_corpus(parts, receipts, range(len(datasets)))
 
 
 def choose(corpus: Corpus, datasets: Sequence[Dataset], limit: int = 1000, **settings) -> Selection:
