@@ -21,6 +21,8 @@ from typing import Any
 
 TOKENIZER = Path(__file__).parents[1] / "config" / "data_prep" / "tiny" / "tokenizer"
 WARM_UP_PAIRS = 2
+LOOKS = ("aten::_local_scalar_dense", "aten::nonzero")
+"""What `item()`, `if tensor` and indexing with a mask come down to."""
 
 
 def main() -> None:
@@ -109,6 +111,8 @@ class Taken:
     """Of this process alone, which other work on the machine does not count into."""
     operations: int = 0
     """That torch was asked for, if they were counted (which takes its time)."""
+    looks: int = 0
+    """How often a tensor's numbers were looked at, if that was counted: on a GPU each look waits for it."""
     outside: float = 0.0
     """In the forward step and its loss function, the model's own forward pass left out: all that the two steps do
     differently, apart from what a wait for the device costs."""
@@ -185,13 +189,16 @@ def counting(step: Taken) -> Iterator[None]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         yield
     events = [event for event in profile.events() or [] if event.name.startswith("aten::")]
+    step.looks = sum(event.name in LOOKS for event in events)
     step.operations = sum(not (e.cpu_parent and e.cpu_parent.name.startswith("aten::")) for e in events)
 
 
 def report_operations(taken: dict[str, list[Taken]], arguments: argparse.Namespace) -> None:
-    """Print how many operations the steps asked for; every step of a kind asks for about as many."""
-    ours, stock = (median(step.operations for step in taken[kind]) for kind in ("ours", "stock"))
-    print(f"{arguments.packs} packs of {arguments.pack_size} tokens: {ours:,.0f} operations, stock {stock:,.0f}")
+    """Print what the steps asked for; every step of a kind asks for about as much."""
+    print(f"{arguments.packs} packs of {arguments.pack_size} tokens")
+    for what in ("operations", "looks"):
+        ours, stock = (median(getattr(step, what) for step in taken[kind]) for kind in ("ours", "stock"))
+        print(f"{what:10} {ours:,.0f}, stock {stock:,.0f}")
 
 
 def kind_of(iteration: int) -> str:
@@ -206,7 +213,7 @@ def report(taken: dict[str, list[Taken]], arguments: argparse.Namespace) -> None
         f"{len(taken['ours'])} pairs of steps; {arguments.packs} packs of {arguments.pack_size} tokens; {ranks} rank(s)"
     )
     print("                        ours      stock     ours/stock: min    median   max")
-    for field in (field for field in fields(Taken) if field.name != "operations"):
+    for field in (field for field in fields(Taken) if field.type is float):
         ours, stock = ([getattr(step, field.name) for step in taken[kind]] for kind in ("ours", "stock"))
         ratios = sorted(a / b for a, b in zip(ours, stock, strict=True))
         print(

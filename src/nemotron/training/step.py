@@ -104,7 +104,7 @@ class TwoStageStep:
             counts[0] += (batch["loss_mask"] > 0).sum()
             # Sample weights sum to 1 over each conversation.
             counts[1] += batch["loss_mask"].double().sum()
-        counts = counts.cuda()
+        counts = counts.cuda(non_blocking=True)  # otherwise it waits for all that the GPU still has to do
         torch.distributed.all_reduce(counts, group=data_parallel)
         self.totals = BatchTotals(*counts.round())
         self.average = self._schedule.average_at(state.train_state.step)
