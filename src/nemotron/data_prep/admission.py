@@ -49,4 +49,8 @@ def without_forged_turns(
         return conversation
     if policy == "drop":
         raise RowError(LeftOut.SPECIAL_TOKENS, f"the text has {token}")
-    return special_tokens.broken(conversation)
+    try:
+        return special_tokens.broken(conversation)
+    except RecursionError:
+        detail = f"the text has {token}, in a value nested too deeply to be split"
+        raise RowError(LeftOut.SPECIAL_TOKENS, detail) from None

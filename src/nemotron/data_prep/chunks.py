@@ -56,12 +56,14 @@ def first_difference(
     """Where the chunks of `conversations` first depart from the text that Jinja renders, in words; None if nowhere.
 
     The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this. Chunks of
-    any other template are cut from what Jinja rendered, and cannot differ.
+    any other template are cut from what Jinja rendered, and cannot differ. Of a conversation of many sequences, each of
+    which repeats those before it, the first, the middle and the last are compared.
     """
     if not template.is_nemotron3:
         return None
     for number, conversation in enumerate(conversations):
         turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+        turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})] if turns else []
         for turn, chunks in zip(turns, _nemotron3_sequences(conversation, turns, options), strict=True):
             fast = "".join(chunk.text for chunk in chunks)
             truth = template.render(conversation.messages[: turn.stop], conversation.tools, **options)

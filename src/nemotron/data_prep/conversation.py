@@ -10,12 +10,13 @@ with each tool call `{"id"?, "type": "function", "function": {"name": str, "argu
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from nemotron.data_prep.config import RowFormat
-from nemotron.data_prep.outcomes import DropReason, RowError
+from nemotron.data_prep.outcomes import DropReason, RowError, Unreadable
 from nemotron.data_prep.row_formats import to_messages
 
 Message = dict[str, Any]
@@ -59,7 +60,7 @@ def parse_row(
     if not any(is_trained(message) for message in assistants):
         raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(assistants)} assistant messages are context only")
     conversation = Conversation(messages, _tools(row.get(tools_field), tools_field))
-    if exact is not None and _may_hold_rounded_integer(conversation):
+    if _may_hold_rounded_integer(conversation) and exact is not None:
         try:
             row = exact()
         except (ValueError, RecursionError) as error:
@@ -74,16 +75,25 @@ def is_trained(message: Message) -> bool:
 
 
 def _may_hold_rounded_integer(conversation: Conversation) -> bool:
-    """Whether a number in the tools or in the arguments of a call may have been an integer beyond 64 bits."""
+    """Whether a number in the tools or in the arguments of a call may have been an integer beyond 64 bits.
+
+    Raises RowError for a value there that JSON has no form for: tables can hold such.
+    """
+    found = False
     calls = [message["tool_calls"] for message in conversation.messages if "tool_calls" in message]
-    left: list[Any] = [conversation.tools, calls] if conversation.tools or calls else []
-    while left:
-        value = left.pop()
-        if isinstance(value, dict | list):
-            left.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, float) and abs(value) >= 2**63:
-            return True
-    return False
+    for values, reason in ((conversation.tools, DropReason.BAD_TOOLS), (calls, DropReason.BAD_TOOL_ARGUMENTS)):
+        left: list[Any] = list(values or ())
+        while left:
+            value = left.pop()
+            if isinstance(value, str):
+                continue
+            if isinstance(value, dict | list):
+                left.extend(value.values() if isinstance(value, dict) else value)
+            elif isinstance(value, float) and math.isfinite(value):
+                found = found or abs(value) >= 2**63
+            elif value is not None and not isinstance(value, int):
+                raise RowError(reason, f"one of the values is {_kind(value)}, which JSON has no form for")
+    return found
 
 
 _ROLES = {
@@ -103,13 +113,13 @@ def _message(raw: object, position: int) -> Message:
     role = raw.get("role")
     normal_role = _ROLES.get(role) if isinstance(role, str) else None
     if normal_role is None:
-        shown = json.dumps(role)[:40] if "role" in raw else "missing"
+        shown = json.dumps(role, default=_kind)[:40] if "role" in raw else "missing"
         raise RowError(DropReason.BAD_ROLE, f"message {position}: the role is {shown}, not one of {_quoted(_ROLES)}")
 
     where = f"message {position} ({role})"
     content = raw.get("content")
     if normal_role == "tool" and not _is_text(content):
-        content = json.dumps(content, ensure_ascii=False)  # a result as data, shown to the model as JSON
+        content = _as_json(content, where)
     message: Message = {"role": normal_role, "content": content if isinstance(content, str) else _text(content, where)}
     if normal_role == "assistant":
         _add_assistant_fields(message, raw, where)
@@ -149,6 +159,14 @@ def _is_text(content: object) -> bool:
     return content is None or isinstance(content, str) or is_parts
 
 
+def _as_json(result: object, where: str) -> str:
+    """A tool's result given as data, as the model is shown it."""
+    try:
+        return json.dumps(result, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has content that JSON has no form for: {error}") from None
+
+
 def _text(content: object, where: str) -> str:
     """Content as one text: null is empty, text parts are concatenated as they stand."""
     if isinstance(content, str):
@@ -167,7 +185,7 @@ def _part_text(part: object, where: str) -> str:
         kind, text = part.get("type", "text"), part.get("text")
         if kind in ("text", "input_text", "output_text") and isinstance(text, str):
             return text
-        problem = f"of type {json.dumps(kind)[:40]}, not text" if "type" in part else "without text"
+        problem = f"of type {json.dumps(kind, default=_kind)[:40]}, not text" if "type" in part else "without text"
         raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part {problem}")
     raise RowError(DropReason.BAD_CONTENT, f"{where} has {_kind(part)} for a content part")
 
@@ -265,6 +283,10 @@ def _kind(value: object) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     if value == [] or value == "":
         return "empty"
+    if isinstance(value, Unreadable):
+        return f"unreadable ({value.reason})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 

@@ -132,6 +132,8 @@ def read_metadata(path: Path) -> Metadata | None:
     """The metadata of a finished run, or None when there is none of this format."""
     try:
         content = orjson.loads(path.read_bytes())
+        if content.get("format_version") != FORMAT_VERSION:
+            return None
         content.pop("totals")
         splits = [
             SplitStats(**{**split, "shards": [ShardReceipt(**shard) for shard in split["shards"]]})
@@ -140,5 +142,5 @@ def read_metadata(path: Path) -> Metadata | None:
         datasets = [DatasetStats(**dataset) for dataset in content.pop("datasets")]
         overlong = OverlongStats(**content.pop("overlong"))
         return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong)
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
         return None

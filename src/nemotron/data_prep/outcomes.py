@@ -1,5 +1,6 @@
 """Why a row is not in the output."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
@@ -49,6 +50,13 @@ class LeftOut(_Described):
     IN_ANOTHER_SPLIT = "in_another_split", "the blend lists an identical conversation for valid or test"
     NOT_SAMPLED = "not_sampled", "not chosen by sample"
     BLEND_WEIGHT = "blend_weight", "more than the dataset's share of the blend"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in a row for a value that its file holds but cannot be read: that costs the rows that need it."""
+
+    reason: str
 
 
 class RowError(Exception):

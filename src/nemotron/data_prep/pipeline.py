@@ -33,7 +33,7 @@ from nemotron.data_prep.overlong import Cut, cut_overlong
 from nemotron.data_prep.plan import Plan, make_plan
 from nemotron.data_prep.publish import publish
 from nemotron.data_prep.selection import OUTCOMES, Selection, select
-from nemotron.data_prep.shards import Gathering, ShardReceipt, finished_shard, write_shard
+from nemotron.data_prep.shards import Gathering, ShardReceipt, finished_shard, row_group_size, write_shard
 from nemotron.data_prep.splits import SPLITS
 from nemotron.data_prep.token_parts import PartReceipt, is_intact, read_receipt
 from nemotron.data_prep.tokenize_part import TokenizeWork, tokenize_part
@@ -290,8 +290,8 @@ def _write_shards(
 
     config = plan.config
     gathering = Gathering(
-        corpus.parts, plan.tokenizer.pad_id, config.pad_to_multiple, config.parquet_row_group_size,
-        config.parquet_compression,
+        corpus.parts, plan.tokenizer.pad_id, config.pad_to_multiple,
+        row_group_size(config.parquet_row_group_size, config.pack_size), config.parquet_compression,
     )  # fmt: skip
     workers = engine.worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
     written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))

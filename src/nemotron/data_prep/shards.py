@@ -27,6 +27,8 @@ SCHEMA = pa.schema(
 )
 WINDOW_TOKENS = 2**25
 """Tokens gathered before they are written: bounds a worker's memory at about 400 MB, whatever the shard's size."""
+MOST_TOKENS_OF_A_ROW_GROUP = 2**23
+"""Fewer packs than asked for go into a row group where packs are long: the Parquet writer holds a whole one."""
 LEAST_PACKS = 64
 """A shard has at least so many packs, unless there are fewer in all."""
 
@@ -78,6 +80,11 @@ class ShardReceipt:
 def shard_count(packs: int, most: int) -> int:
     """How many shards for so many packs: at most `most`, and none nearly empty."""
     return max(1, min(most, packs // LEAST_PACKS)) if packs else 0
+
+
+def row_group_size(packs: int, pack_size: int) -> int:
+    """How many packs go into a row group when `packs` are asked for."""
+    return min(packs, max(1, MOST_TOKENS_OF_A_ROW_GROUP // pack_size))
 
 
 def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:

@@ -36,6 +36,8 @@ BATCH_CHARACTERS = 4_000_000
 """Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
 CHECKED = 4
 """Conversations of each batch that are rendered by Jinja too, for comparison."""
+CHECKED_CHARACTERS = 100_000
+"""The most text of one of them, all its sequences together: a part of nothing but long ones would be rendered twice."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         if work.sample is not None:
             candidates = _sampled(candidates, work.sample, work.sample_seed, writer)
         candidates = _without_forged_turns(candidates, how, writer)
-        for batch in _batches(candidates, how.template, writer):
-            _check_rendering(batch, how.template)
+        for number, batch in enumerate(_batches(candidates, how.template, writer)):
+            _check_rendering(batch, how.template, at_least=1 if number == 0 else 0)
             _append_encoded(batch, how, writer)
 
     with _rare_collection():
@@ -160,14 +162,19 @@ class Batch(NamedTuple):
     """Conversations to encode together; `chunks` runs over all sequences of all conversations."""
 
     candidates: list[Candidate]
+    characters: list[int]
     sequence_counts: list[int]
     chunk_counts: list[int]
     chunks: list[Chunk]
 
+    @classmethod
+    def empty(cls) -> "Batch":
+        return cls([], [], [], [], [])
+
 
 def _batches(candidates: Iterable[Candidate], template: Template, writer: PartWriter) -> Iterator[Batch]:
     """Render conversations into batches of about BATCH_CHARACTERS of text."""
-    batch, characters = Batch([], [], [], []), 0
+    batch, characters = Batch.empty(), 0
     for candidate in candidates:
         try:
             rendered = sequences(candidate.conversation, template)
@@ -179,23 +186,28 @@ def _batches(candidates: Iterable[Candidate], template: Template, writer: PartWr
         for sequence in rendered:
             batch.chunk_counts.append(len(sequence))
             batch.chunks.extend(sequence)
-            characters += sum(len(chunk.text) for chunk in sequence)
+        batch.characters.append(sum(len(chunk.text) for sequence in rendered for chunk in sequence))
+        characters += batch.characters[-1]
         if characters >= BATCH_CHARACTERS:
             yield batch
-            batch, characters = Batch([], [], [], []), 0
+            batch, characters = Batch.empty(), 0
     if batch.candidates:
         yield batch
 
 
-def _check_rendering(batch: Batch, template: Template) -> None:
+def _check_rendering(batch: Batch, template: Template, at_least: int) -> None:
     """Compare a few conversations of the batch with what Jinja renders: the bundled format is rendered without it.
 
-    Raises UserError at a difference: no data is better than data that inference will never look like.
+    `at_least` so many, however long they are. Raises UserError at a difference: no data is better than data that
+    inference will never look like.
     """
     if not template.is_nemotron3:
         return
+    of_size = zip(batch.candidates, batch.characters, strict=True)
+    few = [candidate for candidate, characters in of_size if characters <= CHECKED_CHARACTERS][:CHECKED]
+    few = few if len(few) >= at_least else batch.candidates[:at_least]
     try:
-        difference = first_difference(template, (candidate.conversation for candidate in batch.candidates[:CHECKED]))
+        difference = first_difference(template, (candidate.conversation for candidate in few))
     except RowError as error:
         difference = str(error)
     if difference is not None:

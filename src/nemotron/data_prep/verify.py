@@ -33,8 +33,8 @@ def verify(folder: Path) -> Iterator[str]:
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(
-            f"{folder} has no finished run of data prep: metadata.json is missing or not of this version.",
-            "Give the output_dir of `nemotron super3 data prep sft`, and let it finish.",
+            f"{folder} has no finished run of data prep: metadata.json is missing or of another version.",
+            "Give the output_dir of `nemotron super3 data prep sft`, let it finish, and use the same release.",
         )
     run = folder / "runs" / metadata.run_hash
     if (folder / "splits").resolve() != (run / "splits").resolve():

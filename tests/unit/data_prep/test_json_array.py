@@ -87,3 +87,7 @@ def test_a_number_is_not_cut_where_a_stretch_ends() -> None:
 
 def test_an_empty_array_has_no_element() -> None:
     assert elements(b"\xef\xbb\xbf [ ] \n") == []
+
+
+def test_a_number_of_any_length_is_one_element() -> None:
+    assert elements(b"[" + b"1" * 5000 + b", 2]") == ["1" * 5000, "2"]

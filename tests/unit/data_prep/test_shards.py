@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep import shards
 from nemotron.data_prep.lengths import longest_sequence, padded_length
-from nemotron.data_prep.shards import Gathering, ShardWork, read_shard_receipt, shard_count, write_shard
+from nemotron.data_prep.shards import (
+    Gathering,
+    ShardWork,
+    read_shard_receipt,
+    row_group_size,
+    shard_count,
+    write_shard,
+)
 from nemotron.data_prep.token_parts import EMPTY_INDEX, PartWriter, write_part
 
 PAD = 0
@@ -105,3 +112,9 @@ def test_a_damaged_shard_is_not_taken_for_done(tmp_path: Path, parts: tuple[Path
 
 def test_few_packs_make_few_shards() -> None:
     assert [shard_count(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
+
+
+def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:
+    assert row_group_size(256, 4096) == 256
+    assert row_group_size(256, 262_144) == 32
+    assert row_group_size(256, 2**30) == 1

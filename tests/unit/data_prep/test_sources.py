@@ -4,6 +4,8 @@ import gzip
 import io
 import json
 import os
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.conversation import parse_row
+from nemotron.data_prep.outcomes import RowError, Unreadable
 from nemotron.data_prep.sources import Row, cut, find_files, local, read_rows
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
@@ -207,3 +211,39 @@ def test_a_file_that_ends_too_early_is_not_taken_for_a_short_one(tmp_path: Path,
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=name):
         rows_of(path)
+
+
+QUESTION, ANSWER = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
+
+
+def test_what_only_parquet_can_hold_becomes_json(tmp_path: Path) -> None:
+    held = {"days": [date(2024, 1, 2)], "at": time(3, 4), "price": Decimal("1.50"), "count": Decimal(3), "name": b"x"}
+    pq.write_table(pa.table({"messages": [[ANSWER]], "held": [held]}), tmp_path / "rows.parquet")
+    [row] = rows_of(tmp_path / "rows.parquet")
+    assert row.value["held"] == {"days": ["2024-01-02"], "at": "03:04:00", "price": 1.5, "count": 3, "name": "x"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"ok", b"\xff"], pa.binary()).view(pa.string()),
+        pa.array([0, 2**30], pa.date32()),
+        pa.array([0, 2**62], pa.timestamp("us")),
+        pa.array([0, 1], pa.timestamp("ns", "Mars/Olympus")),
+    ],
+)
+def test_an_unreadable_value_costs_nothing_where_nobody_reads_it(tmp_path: Path, column: pa.Array) -> None:
+    table = pa.table({"messages": [[QUESTION, ANSWER]] * 2, "unread": column})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    rows = rows_of(tmp_path / "rows.parquet")
+    assert [len(parse_row(row.value).messages) for row in rows] == [2, 2]
+    assert isinstance(rows[1].value["unread"], Unreadable)
+
+
+@pytest.mark.parametrize("value", [timedelta(1), b"\xff", float("inf")])
+def test_an_argument_that_json_has_no_form_for_costs_its_row(tmp_path: Path, value: object) -> None:
+    calling = ANSWER | {"tool_calls": [{"name": "f", "arguments": {"x": value}}]}
+    pq.write_table(pa.table({"messages": [[QUESTION, calling]]}), tmp_path / "rows.parquet")
+    [row] = rows_of(tmp_path / "rows.parquet")
+    with pytest.raises(RowError, match="bad_tool_arguments: one of the values"):
+        parse_row(row.value)

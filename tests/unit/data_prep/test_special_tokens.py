@@ -119,3 +119,16 @@ def test_the_policies(
     assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "found": "<|im_end|>"}]
     assert ids(result).count(result.plan.tokenizer.end_id) == turn_ends
     assert (FORGED in decode(ids(result))) == (policy != "drop")
+
+
+def test_a_token_too_deep_to_be_split_costs_its_row_alone(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable
+) -> None:
+    deep: object = "<|im_end|>"
+    for _ in range(600):
+        deep = {"a": deep}
+    call = {"function": {"name": "f", "arguments": {"x": deep}}}
+    forged = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "tool_calls": [call]}]}
+    write_rows("chat.jsonl", [chat("Hi", "Hello"), forged])
+    result = prepare(make_config("chat.jsonl", special_tokens_in_content="split"))
+    assert result.metadata.datasets[0].dropped == {"special_tokens": 1}

@@ -133,3 +133,10 @@ def test_a_rewritten_shard_is_not_the_one_of_the_receipt(result: PrepResult) -> 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no finished run"):
         list(verify(tmp_path))
+
+
+def test_what_another_release_prepared_is_not_called_damaged(result: PrepResult) -> None:
+    path = result.plan.output_dir / "metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 5}))
+    with pytest.raises(UserError, match="of another version"):
+        list(verify(result.plan.output_dir))

@@ -44,7 +44,8 @@ class _Stretch:
     def __init__(self, file: io.BufferedIOBase, name: str) -> None:
         self._file, self._name = file, name
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self._scan = json.JSONDecoder().raw_decode
+        # Numbers stay text: what they are is not asked here, and Python refuses those of thousands of digits.
+        self._scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
         self._text, self._position, self._lines_before = "", 0, 1
         self._is_all = False
 

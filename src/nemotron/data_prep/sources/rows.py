@@ -2,12 +2,15 @@
 
 import zlib
 from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nemotron.data_prep.outcomes import Unreadable
 from nemotron.data_prep.sources.files import InputFile, Part, Row
 from nemotron.data_prep.sources.json_array import array_elements
 from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
@@ -119,19 +122,56 @@ def _parquet_rows(part: Part) -> Iterator[Row]:
     number = 0
     with open_raw(part.file) as raw, pq.ParquetFile(raw) as file:
         for batch in file.iter_batches(batch_size=512, row_groups=list(range(*part.span))):
-            for value in batch.to_pylist():
-                yield Row(number, _without_fill(value))
+            columns = [_python_values(column) for column in batch.columns]
+            for values in zip(*columns, strict=True):
+                yield Row(number, _as_json(dict(zip(batch.schema.names, values, strict=True))))
                 number += 1
 
 
-def _without_fill(value: Any) -> Any:
-    """Drop the None values of objects.
+def _python_values(column: pa.Array) -> list[Any]:
+    """What the rows of a column hold. Text that is not UTF-8, dates beyond the calendar and such are Unreadable."""
+    refusals = (ValueError, OverflowError, LookupError)  # of Python's types and of its time zones
+    try:
+        return column.to_pylist()
+    except refusals:
+        values = []
+        for value in column:
+            try:
+                values.append(value.as_py())
+            except refusals as error:
+                values.append(Unreadable(str(error).strip("'\"")))
+        return values
+
+
+def _as_json(value: Any) -> Any:
+    """A value of Parquet as JSON would have it; what JSON has no form for stays.
 
     Parquet gives all objects of a column the same keys and fills those a row never had with None: a tool schema would
-    list the parameters of every other tool. `content` stays: for a message it is the one key that null leaves valid.
+    list the parameters of every other tool. So None is dropped, but for `content`: for a message it is the one key
+    that null leaves valid.
     """
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
-        return {key: _without_fill(inner) for key, inner in value.items() if inner is not None or key == "content"}
-    if isinstance(value, list):
-        return [_without_fill(inner) for inner in value]
+        return {key: _as_json(inner) for key, inner in value.items() if inner is not None or key == "content"}
+    if isinstance(value, list | tuple):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            return Unreadable(str(error))
     return value
+
+
+def _number(value: Decimal) -> int | float | str:
+    """The same number, or its digits where there is none with all of them."""
+    if not value.is_finite():
+        return str(value)
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
