@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoint import run_config
+from nemotron.training.checkpoint import latest_iteration, run_config, tokenizer_of_checkpoint
 from nemotron.training.config import SftConfig
+from nemotron.training.hf_weights import is_hf_folder
 from nemotron.training.prepared import PreparedData
 
 LARGEST_PADDING = 1024
@@ -63,13 +64,14 @@ def check_model_folder(hf_model: str, *, here: bool = True) -> None:
     )
 
 
-def check_tokenizer(config: SftConfig, data: PreparedData, *, here: bool = True) -> None:
+def check_tokenizer(config: SftConfig, data: PreparedData, start: Path | None = None, *, here: bool = True) -> None:
     """Refuse data that was prepared with another tokenizer than training uses, or than the model's own.
 
     Training needs the data's tokenizer for its eos id. Two are the same when they are in one place, when their digests
     are equal, or when every token has the same id.
 
     Args:
+        start: the checkpoint or Hugging Face folder whose weights training starts from.
         here: whether this machine is the one that trains, so that folders must be here.
 
     Raises:
@@ -90,13 +92,21 @@ def check_tokenizer(config: SftConfig, data: PreparedData, *, here: bool = True)
             f"tokenizer.tokenizer_model is {asked}, but {data.reference} was made with {made_with}.",
             "Leave tokenizer.tokenizer_model out, or prepare the data with it.",
         )
-    own = config.recipe.hf_model
-    if made_with and not _same_place(own, made_with) and not _same_tokenizer(own, recorded, sure=False):
-        raise UserError(
-            f"{data.reference} was made with the tokenizer {made_with}, which is not that of the model {own}: its "
-            "tokens have other ids there.",
-            f"Prepare the data with the model's tokenizer: tokenizer.model={own}",
-        )
+    for own in (config.recipe.hf_model, _tokenizer_of_start(start)):
+        if own and made_with and not _same_place(own, made_with) and not _same_tokenizer(own, recorded, sure=False):
+            raise UserError(
+                f"{data.reference} was made with the tokenizer {made_with}, which is not that of the model {own}: its "
+                "tokens have other ids there.",
+                f"Prepare the data with the model's tokenizer: tokenizer.model={own}",
+            )
+
+
+def _tokenizer_of_start(start: Path | None) -> str | None:
+    """The tokenizer that a checkpoint was trained with, or that lies in a Hugging Face folder; None where it is not
+    known."""
+    if start is None or not start.exists():
+        return None
+    return str(start) if is_hf_folder(start) else tokenizer_of_checkpoint(latest_iteration(start))
 
 
 def is_path(name: str) -> bool:

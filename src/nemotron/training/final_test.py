@@ -19,7 +19,7 @@ class TestSplit(Callback):
     """Evaluates the packs of `folder` after the last iteration and has `writer` write the losses to test.jsonl.
 
     Megatron-Bridge's own test evaluation reads JSON lines only, and as many batches as a validation. This one reads
-    the packed Parquet, all of it but for what the data-parallel ranks cannot share evenly.
+    the packed Parquet, all of it.
     """
 
     __test__ = False  # not for pytest
@@ -49,7 +49,7 @@ class TestSplit(Callback):
                 config=get_model_config(context.model[0]),
                 is_test=True,
             )
-            packs = line.evaluated_packs(state.cfg)
+            packs = line.evaluated_packs(state.cfg, self._packs)
         self._writer.write_evaluation("test", state.train_state.step, losses or {}, packs)
 
 

@@ -38,9 +38,12 @@ class MetricsWriter(Callback):
         iteration: the one under way, from 1; None before the first.
     """
 
-    def __init__(self, folder: Path, step: TwoStageStep, on_record: Callable[[str, Record], None] | None) -> None:
+    def __init__(
+        self, folder: Path, valid_packs: int, step: TwoStageStep, on_record: Callable[[str, Record], None] | None
+    ) -> None:
         self._metrics = folder / "metrics.jsonl"
         self._evaluations = {split: folder / f"{name}.jsonl" for split, name in _EVALUATIONS.items()}
+        self._valid_packs = valid_packs
         self._step = step
         self._on_record = on_record
         self.iteration: int | None = None
@@ -92,7 +95,7 @@ class MetricsWriter(Callback):
         # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
         if finished != self._evaluated:
             self._evaluated = finished
-            packs = bridge.installed().evaluated_packs(state.cfg)
+            packs = bridge.installed().evaluated_packs(state.cfg, self._valid_packs)
             self._write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
         torch.distributed.barrier()  # another rank reads the file when training ends
 

@@ -79,7 +79,7 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *
         if finished := finished_iterations(resumed):
             start = replace(start, description=f"iteration {finished:,}, saved in {resumed}")
     check_model_folder(config.recipe.hf_model, here=here)
-    check_tokenizer(config, data, here=here)
+    check_tokenizer(config, data, start.checkpoint, here=here)
     check_padding(config, data)
     if described := model_config(config.recipe.hf_model):
         check_vocabulary(data, described["vocab_size"], config.recipe.hf_model)
@@ -122,7 +122,7 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *
 
 def _validation(config: SftConfig, valid_packs: int, batch: int) -> str:
     iterations, interval = (config.validation.get(key) for key in ("eval_iters", "eval_interval"))
-    largest = min(config.validation.get("eval_global_batch_size") or batch, valid_packs)
+    largest = config.validation.get("eval_global_batch_size") or batch
     if not valid_packs or iterations == 0:
         return "none: the valid split is empty" if not valid_packs else "none (validation.eval_iters=0)"
     when = f"every {interval:,} iterations and at the end" if interval else "at the end"

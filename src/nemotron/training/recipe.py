@@ -239,14 +239,7 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
     asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
     batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
     if batch == 0:
-        if plan.valid_packs:
-            logger.warning(
-                "The valid split has %d packs, fewer than %d data-parallel ranks: no validation.",
-                plan.valid_packs,
-                ranks,
-            )
-        else:
-            logger.warning("The valid split is empty: no validation.")
+        logger.warning("The valid split is empty: no validation.")
     line.set_evaluation(container, plan.valid_packs, batch or ranks, iterations)
 
 

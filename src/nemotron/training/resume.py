@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.training.batches import stuck_at
 from nemotron.training.checkpoint import RUN_RECORD, latest_iteration, record_of, run_config, run_of
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.loss import Schedule
@@ -78,7 +79,10 @@ def check_continuation(config: SftConfig, data: PreparedData, schedule: Schedule
             "Raise train.train_iters, or leave checkpoint.load out.",
         )
     trained_in = output if is_own else run_of(iteration) or output
-    check_same_stages(read_records(trained_in / "metrics.jsonl"), schedule, min(finished, train_iters))
+    records = read_records(trained_in / "metrics.jsonl")
+    check_same_stages(records, schedule, min(finished, train_iters))
+    if batch := config.train.get("global_batch_size"):
+        check_batch_size(records, finished, data.packs["train"], batch, train_iters)
     return changed_settings(config, iteration)
 
 
@@ -192,6 +196,32 @@ def changed_settings(config: SftConfig, iteration_dir: Path) -> list[str]:
             )
         lines.append(f"{key} is {now} from here on; it was {before}.")
     return lines
+
+
+def check_batch_size(
+    records: Sequence[Mapping[str, Any]], finished: int, packs: int, batch: int, train_iters: int
+) -> None:
+    """Refuse a batch size with which training would stand still at the end of an epoch (see `batches.stuck_at`).
+
+    Args:
+        records: of metrics.jsonl.
+        finished: iterations in the checkpoint.
+        packs: of the train split.
+        batch: train.global_batch_size from here on.
+
+    Raises:
+        UserError: as said.
+    """
+    last = next((record for record in reversed(records) if record["iteration"] == finished), {})
+    consumed = last.get("consumed_samples")
+    if consumed is None or (at := stuck_at(consumed, packs, batch, train_iters - finished)) is None:
+        return
+    raise UserError(
+        f"train.global_batch_size={batch} cannot go on from the {consumed:,} packs trained so far: after {at:,} packs "
+        f"less than a batch is left of an epoch of {packs:,}, and Megatron-Bridge would wait for it forever.",
+        f"Use a size that divides {consumed:,}, or the one it was; or start a new run from its weights "
+        "(checkpoint.pretrained_checkpoint).",
+    )
 
 
 def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> None:

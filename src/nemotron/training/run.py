@@ -172,7 +172,7 @@ def _finetune(
             for change in recipe.changes():
                 print(change)
         step = TwoStageStep(plan.schedule)
-        writer = MetricsWriter(output, step, on_record)
+        writer = MetricsWriter(output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)

@@ -87,6 +87,23 @@ def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
         check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(other))), made_with(TINY))
 
 
+def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    for folder in (same, other):
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").touch()
+    check_tokenizer(SftConfig(), made_with(TINY), same)
+    with pytest.raises(UserError, match=r"which is not that of the model .*/other"):
+        check_tokenizer(SftConfig(), made_with(TINY), other)
+
+    saved = tmp_path / "checkpoints" / "iter_0000004"
+    saved.mkdir(parents=True)
+    (saved.parent / "latest_checkpointed_iteration.txt").write_text("4")
+    (saved / "run_config.yaml").write_text(json.dumps({"tokenizer": {"tokenizer_model": str(other)}}))
+    with pytest.raises(UserError, match=r"which is not that of the model .*/other"):
+        check_tokenizer(SftConfig(), made_with(TINY), saved.parent)
+
+
 def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
     copy = shutil.copytree(TINY, tmp_path / "copy")
     prepared = made_with(TINY)

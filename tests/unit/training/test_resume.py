@@ -12,6 +12,7 @@ from nemotron.training.loss import Schedule, Stage
 from nemotron.training.prepared import PreparedData
 from nemotron.training.resume import (
     changed_settings,
+    check_batch_size,
     check_continuation,
     check_same_run,
     check_same_stages,
@@ -117,6 +118,14 @@ def loading(output, other, run_hash="a1"):
         run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint={"load": f"{other}/checkpoints"}
     )
     return settings, data(run_hash)
+
+
+def test_a_batch_size_that_would_wait_forever_is_refused():
+    records = [{"iteration": 19, "consumed_samples": 76}]
+    check_batch_size(records, finished=19, packs=81, batch=4, train_iters=30)
+    with pytest.raises(UserError, match="global_batch_size=8 cannot go on from the 76 packs") as error:
+        check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)
+    assert "divides 76" in error.value.hint
 
 
 def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_path):

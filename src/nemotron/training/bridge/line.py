@@ -126,8 +126,8 @@ class Line(Protocol):
         """Have `container` evaluate a split of `packs` packs in `iterations` batches of `batch`."""
         ...
 
-    def evaluated_packs(self, container: "ConfigContainer") -> int:
-        """How many packs an evaluation as set by `set_evaluation` reads."""
+    def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
+        """How many packs of a split of `packs` an evaluation as set by `set_evaluation` reads."""
         ...
 
     def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:

@@ -160,9 +160,9 @@ def set_evaluation(container: "ConfigContainer", packs: int, batch: int, iterati
     dataset.valid_packs, dataset.valid_rows = packs, batch * iterations
 
 
-def evaluated_packs(container: "ConfigContainer") -> int:
+def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
     dataset: Any = container.dataset
-    return min(dataset.valid_packs, dataset.valid_rows)
+    return min(packs, dataset.valid_rows)
 
 
 def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.training.batches import evaluation_batches
 from nemotron.training.bridge.line import HybridStack, MicroBatch
 from nemotron.training.bridge.release import build
+from nemotron.training.bridge.whole_split06 import evaluated_whole, filled_up, rows_of_an_evaluation
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -88,21 +89,17 @@ def fit_layout(model: Any) -> None:
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:
-    most = largest or global_batch_size
-    if asked is None:
-        return evaluation_batches(packs, ranks, most)
-    batch = min(most, packs) // ranks * ranks
-    return batch, min(asked, packs // max(batch, 1))
+    return evaluation_batches(packs, ranks, largest or global_batch_size, asked)
 
 
 def set_evaluation(container: "ConfigContainer", packs: int, batch: int, iterations: int) -> None:
+    evaluated_whole()
     validation = container.validation
     validation.eval_iters, validation.eval_global_batch_size, validation.eval_micro_batch_size = iterations, batch, 1
 
 
-def evaluated_packs(container: "ConfigContainer") -> int:
-    validation: Any = container.validation
-    return validation.eval_iters * validation.eval_global_batch_size
+def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
+    return min(packs, rows_of_an_evaluation(container))
 
 
 def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
@@ -116,7 +113,7 @@ def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, r
     builder = GPTSFTDatasetBuilder(
         config=replace(config, offline_packing_specs=specs, do_validation=True), tokenizer=tokenizer
     )
-    dataset: Any = builder.build()[1]
+    dataset: Any = filled_up(builder.build()[1], rows_of_an_evaluation(container))
     loader: Any = build_pretraining_data_loader(
         dataset,
         0,
