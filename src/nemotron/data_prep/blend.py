@@ -16,6 +16,7 @@ import orjson
 from nemotron.data_prep.config import RowFormat
 from nemotron.data_prep.splits import SPLITS
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import expand_home
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
 
 def read_blend(path: str | Path) -> Blend:
     """Read a blend file. Raises UserError for a missing or broken one, naming the entry at fault."""
-    path = Path(path).expanduser().absolute()
+    path = expand_home(path).absolute()
     if not path.is_file():
         siblings = [str(other) for other in path.parent.glob("*.json")]
         raise UserError(
@@ -123,7 +124,7 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
 
 
 def _absolute(blend_path: Path, path: str) -> str:
-    return path if "://" in path else str(blend_path.parent / Path(path).expanduser())
+    return path if "://" in path else str(blend_path.parent / expand_home(path))
 
 
 def _default_name(entry: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
 from nemotron.data_prep.special_tokens import SpecialTokens
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 
 END_OF_TURN = "<|im_end|>"
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -84,7 +85,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
     Raises UserError when there is none, or when it has no token that could end a turn.
     """
-    path = Path(config.model).expanduser()
+    path = expand_home(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
         special_tokens, chat_template = _special_tokens(path)

@@ -20,6 +20,7 @@ from nemotron.lineage.artifact import (
     write,
     write_text,
 )
+from nemotron.paths import expand_home
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def log_artifact(
     """
     for word in (name, *aliases):
         _check(word)
-    root, folder = Path(root), Path(path).resolve()
+    root, folder = expand_home(root), Path(path).resolve()
     artifact = Artifact(
         name=name,
         type=type,
