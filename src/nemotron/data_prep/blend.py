@@ -181,6 +181,8 @@ def mix_counts(
     if not counts.any() or (samples is None and not weighted):
         return counts.tolist()
     shares = np.array(weights, float) * (counts > 0) if weighted else counts.astype(float)
+    # Sums of large weights would be infinite. Powers of two scale without rounding: the mix stays what it was.
+    shares = np.ldexp(shares, -np.frexp(shares.max())[1])
     present = np.flatnonzero(shares)
     if samples is None:
         sizes = counts[present] / shares[present]

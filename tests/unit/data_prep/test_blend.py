@@ -139,3 +139,12 @@ def test_a_mix_of_a_given_size_has_it_in_the_asked_shares(datasets: list[tuple[i
     total = sum(weight for _, weight in present)
     assert sum(counts) == (samples if present else 0)
     assert all(abs(count - samples * weight / total) < 1 + 1e-6 for count, weight in present)
+
+
+@pytest.mark.parametrize("weight", [1e308, 5e-324])
+def test_weights_too_large_or_small_to_be_added_are_shares_all_the_same(weight: float) -> None:
+    assert mix_counts([80, 80], [weight, weight], samples=100) == [50, 50]
+    assert mix_counts([80, 40], [weight, weight]) == [40, 40]
+    with pytest.raises(UnreachableMix) as error:
+        mix_counts([80, 40], [weight, weight], samples=100)
+    assert (error.value.asked, error.value.most) == (50, 80)
