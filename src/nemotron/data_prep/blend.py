@@ -53,17 +53,24 @@ class Blend:
     datasets: tuple[Dataset, ...]
 
 
+LISTS_DATASETS = "Set blend_path to a JSON file that lists the datasets."
 KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
 
 
 def read_blend(path: str | Path) -> Blend:
     """Read a blend file. Raises UserError for a missing or broken one, naming the entry at fault."""
     path = expand_home(path).absolute()
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.json"))
+        raise UserError(
+            f"The blend file {path} is a folder.",
+            f'Did you mean "{inside[0]}"?' if len(inside) == 1 else LISTS_DATASETS,
+        )
     if not path.is_file():
         siblings = [str(other) for other in path.parent.glob("*.json")]
         raise UserError(
             f"The blend file {path} does not exist.",
-            did_you_mean(str(path), siblings) or "Set blend_path to a JSON file that lists the datasets.",
+            did_you_mean(str(path), siblings) or LISTS_DATASETS,
         )
     try:
         content = orjson.loads(path.read_bytes())

@@ -73,6 +73,16 @@ def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
     assert error.value.hint == f'Did you mean "{path}"?'
 
 
+def test_a_folder_is_no_blend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == "Set blend_path to a JSON file that lists the datasets."
+    path = write(tmp_path, {})
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == f'Did you mean "{path}"?'
+
+
 def test_null_is_no_value(tmp_path: Path) -> None:
     given = {"path": "x.jsonl", "weight": None, "filter": None, "repeat": None, "format": None}
     assert read_blend(write(tmp_path, {"datasets": [given]})).datasets == (Dataset("x", str(tmp_path / "x.jsonl")),)
