@@ -26,6 +26,7 @@ from nemotron.data_prep.template import Template, load_template
 from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
+from nemotron.lineage import check_root
 from nemotron.paths import expand_home
 
 FORMAT_VERSION = 6
@@ -176,6 +177,7 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     chosen, so that they and not this process load it. Raises UserError for whatever the user got wrong.
     """
     check(config)
+    check_root(config.run.artifacts)
     blend = read_blend(config.blend_path)
     files = [find_files(dataset) for dataset in blend.datasets]
     tokenizer = load_tokenizer(config.tokenizer)
