@@ -149,11 +149,28 @@ def _mismatch(hint: Any, node: Located, key: str, suggestion: str | None = None)
             value = f'"{node.value}"'
         case _:
             value = node.text or str(plain(node))
-    hint_text = suggestion or (f"Set its keys: {key}.NAME=VALUE." if _describe(hint) == "a section" else None)
-    return ConfigError(f"{node.origin}: {key or 'the config'} must be {_describe(hint)}, not {value}.", hint_text)
+    return ConfigError(
+        f"{node.origin}: {key or 'the config'} must be {_describe(hint)}, not {value}.",
+        suggestion or f"Write {_example(hint, key)}.",
+    )
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+
+
+_EXAMPLES = {int: "a whole number, such as 8", float: "a number, such as 0.5"}
+
+
+def _example(hint: Any, key: str) -> str:
+    """What may be written for a type, as the end of `Write ...`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (Union, types.UnionType):
+        return ", or ".join(dict.fromkeys(_example(member, key) for member in args))
+    if origin is Literal:
+        return _describe(hint) if len(args) == 1 else "one of these"
+    if origin is list:
+        return "a list, such as [a, b]"
+    return _EXAMPLES.get(hint) or _NAMES.get(hint) or f"its keys, as {key}.NAME=VALUE"
 
 
 def _describe(hint: Any) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 import nemotron
 from nemotron.config.errors import ConfigError
 from nemotron.errors import did_you_mean
+from nemotron.paths import expand_home
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -23,7 +24,7 @@ def find_config(name_or_path: str, group: str = "") -> Path:
     """
     known = config_names(group)
     shipped = config_dir() / group / f"{name_or_path}.yaml"
-    path = Path(name_or_path).expanduser()
+    path = expand_home(name_or_path)
     is_path = name_or_path.endswith(_SUFFIXES) or path.parent != Path()
     for candidate in (path, shipped) if is_path else (shipped,):
         if candidate.is_file():

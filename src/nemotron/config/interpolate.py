@@ -15,9 +15,12 @@ from nemotron.config.files import config_dir
 from nemotron.config.located import Located, leaves, located, plain
 from nemotron.errors import did_you_mean
 
-# OmegaConf's messages for the two common cases, which carry the name only as text.
+# OmegaConf's messages for the common cases, which carry the name only as text.
 _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
 _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
+_CIRCLE = re.compile("Recursive interpolation|Interpolation to parent node")
+
+_KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH} and ${config_name:}"
 
 
 def resolve(tree: Located, config_name: str) -> Located:
@@ -49,13 +52,15 @@ def _explained(tree: Located, error: OmegaConfBaseException) -> ConfigError:
     while key and key not in known:  # an element of a list of scalars: the list is the leaf
         key = key.rpartition(".")[0]
     node = known.get(key)
-    where, written = (node.origin, f"{key}: {node.value}") if node else ("config", key or "a value")
+    where, written = (node.origin, f"{key}: {plain(node)}") if node else ("config", key or "a value")
     reason = (error.msg or str(error)).splitlines()[0]
-    hint = None
+    hint = f"Known are {_KNOWN}; write \\${{ for the text ${{ itself."
     if unset := _UNSET_VARIABLE.search(reason):
         reason = f"the environment variable {unset[1]} is not set"
         hint = f"Set it (export {unset[1]}=...), or give a default: ${{oc.env:{unset[1]},DEFAULT}}."
     elif missing := _MISSING_KEY.search(reason):
         reason = f"there is no key {missing[1]}"
-        hint = did_you_mean(missing[1], known)
+        hint = did_you_mean(missing[1], known) or "Write a key from the top of the config on, such as ${run.artifacts}."
+    elif _CIRCLE.match(reason):
+        reason, hint = "it leads back to itself", "Give one of the keys on the way a value."
     return ConfigError(f"{where}: {written} cannot be resolved: {reason}.", hint)

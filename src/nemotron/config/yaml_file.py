@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.reader import ReaderError
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import Located
@@ -26,6 +27,13 @@ _CORE_SCHEMA = [
     ),
     ("merge", re.compile(r"^<<$"), ["<"]),
 ]
+
+_MEND = {
+    False: "Correct that line: `key: value`, sections indented with spaces, every bracket and quote closed.",
+    True: "Close every bracket and quote; text that begins with one goes in quotes itself.",
+}
+"""What to do about broken YAML: in a file, on the command line."""
+_TWICE = "is already set"
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,7 +68,10 @@ def read_yaml(path: Path, shown: str) -> Located:
     if root is None or root.value is None:
         return Located({}, shown)
     if not isinstance(root.value, dict):
-        raise ConfigError(f"{root.origin}: a config must be `key: value` lines at its top level.")
+        raise ConfigError(
+            f"{root.origin}: a config must be `key: value` lines at its top level.",
+            "Begin its lines with a key, such as `defaults: [default]`, and no dash before it.",
+        )
     return root
 
 
@@ -91,19 +102,28 @@ def as_argument(value: Any) -> str:
 
 
 def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
-    loader = _Loader(text)
+    subject = f"{text} is" if one_line else "this is"
+    loader = None
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         return None if root is None else _locate(loader, root, shown, one_line)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = shown if one_line or mark is None else f"{shown}:{mark.line + 1}"
-        subject = f"{text} is" if one_line else "this is"
-        raise ConfigError(f"{where}: {subject} not valid YAML: {error.problem or error.context}.") from error
-    except yaml.YAMLError as error:  # an unprintable character: no mark, but a position in its text
-        raise ConfigError(f"{shown}: this is not valid YAML: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(
+            f"{where}: {subject} not valid YAML: {error.problem or error.context}.",
+            "Remove one of the two." if _TWICE in (error.problem or "") else _MEND[one_line],
+        ) from error
+    except ReaderError as error:  # an unprintable character
+        where = shown if one_line else f"{shown}:{text.count(chr(10), 0, error.position) + 1}"
+        raise ConfigError(
+            f"{where}: {subject} not valid YAML: the character #x{ord(text[error.position]):04x} is not allowed.",
+            "Remove it, or write it as an escape between double quotes.",
+        ) from error
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _locate(loader: _Loader, node: yaml.Node, shown: str, one_line: bool) -> Located:
@@ -121,7 +141,7 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
         if key.value in seen and key.value != "<<":
-            problem = f'the key "{key.value}" is already set in line {seen[key.value]}'
+            problem = f'the key "{key.value}" {_TWICE} in line {seen[key.value]}'
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
         seen[key.value] = key.start_mark.line + 1
 

@@ -16,6 +16,7 @@ import orjson
 from nemotron.data_prep.config import RowFormat
 from nemotron.data_prep.splits import SPLITS
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import expand_home
 
 
 @dataclass(frozen=True)
@@ -52,17 +53,24 @@ class Blend:
     datasets: tuple[Dataset, ...]
 
 
+LISTS_DATASETS = "Set blend_path to a JSON file that lists the datasets."
 KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
 
 
 def read_blend(path: str | Path) -> Blend:
     """Read a blend file. Raises UserError for a missing or broken one, naming the entry at fault."""
-    path = Path(path).expanduser().absolute()
+    path = expand_home(path).absolute()
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.json"))
+        raise UserError(
+            f"The blend file {path} is a folder.",
+            f'Did you mean "{inside[0]}"?' if len(inside) == 1 else LISTS_DATASETS,
+        )
     if not path.is_file():
         siblings = [str(other) for other in path.parent.glob("*.json")]
         raise UserError(
             f"The blend file {path} does not exist.",
-            did_you_mean(str(path), siblings) or "Set blend_path to a JSON file that lists the datasets.",
+            did_you_mean(str(path), siblings) or LISTS_DATASETS,
         )
     try:
         content = orjson.loads(path.read_bytes())
@@ -123,7 +131,7 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
 
 
 def _absolute(blend_path: Path, path: str) -> str:
-    return path if "://" in path else str(blend_path.parent / Path(path).expanduser())
+    return path if "://" in path else str(blend_path.parent / expand_home(path))
 
 
 def _default_name(entry: dict[str, Any]) -> str:
@@ -180,6 +188,8 @@ def mix_counts(
     if not counts.any() or (samples is None and not weighted):
         return counts.tolist()
     shares = np.array(weights, float) * (counts > 0) if weighted else counts.astype(float)
+    # Sums of large weights would be infinite. Powers of two scale without rounding: the mix stays what it was.
+    shares = np.ldexp(shares, -np.frexp(shares.max())[1])
     present = np.flatnonzero(shares)
     if samples is None:
         sizes = counts[present] / shares[present]

@@ -23,6 +23,7 @@ from nemotron.data_prep.special_tokens import joined, pieces
 from nemotron.data_prep.template import RenderOptions, Template
 from nemotron.data_prep.tokens import Tokenizer
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import expand_home
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def inspect_file(
     Raises UserError when there is no such file or it cannot be read.
     """
     if "://" not in str(path):
-        path = Path(path).expanduser()
+        path = expand_home(path)
         _ensure_file(path)
     return (_inspect_row(line, row, template, tokenizer, rules, options) for line, row in _rows(str(path)))
 

@@ -122,13 +122,19 @@ def _silent(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def _write_errors() -> Iterator[None]:
-    """A full disk or a folder that cannot be written is the user's to mend."""
+    """A full disk, a folder that cannot be written and too little memory are the user's to mend."""
     try:
         yield
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         raise UserError(
             f"Cannot write{where}: {error.strerror or error}.", "Mend that and run again: finished work is kept."
+        ) from error
+    except MemoryError as error:
+        detail = str(error).rstrip(".") or "an allocation failed"
+        raise UserError(
+            f"There is not enough memory: {detail}.",
+            "Run again with fewer workers or a smaller pack_size; finished work is kept.",
         ) from error
 
 

@@ -26,6 +26,8 @@ from nemotron.data_prep.template import Template, load_template
 from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
+from nemotron.lineage import check_root
+from nemotron.paths import expand_home
 
 FORMAT_VERSION = 6
 """Raised whenever the same inputs and config would give other files than before."""
@@ -175,11 +177,12 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     chosen, so that they and not this process load it. Raises UserError for whatever the user got wrong.
     """
     check(config)
+    check_root(config.run.artifacts)
     blend = read_blend(config.blend_path)
     files = [find_files(dataset) for dataset in blend.datasets]
     tokenizer = load_tokenizer(config.tokenizer)
     template = load_template(config.chat_template, tokenizer)
-    output_dir = Path(config.output_dir).expanduser().absolute()
+    output_dir = expand_home(config.output_dir).absolute()
     if config.sample is not None:
         output_dir /= f"sample-{config.sample}"
     datasets = tuple(

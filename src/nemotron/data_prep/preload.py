@@ -8,7 +8,6 @@ import contextlib
 import gc
 import os
 import signal
-from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.engine.local import default_workers, get_ready
@@ -39,11 +38,12 @@ def _load(tokenizer: str) -> None:
     from nemotron.data_prep.encoders import load_fast
     from nemotron.data_prep.template import load_template
     from nemotron.data_prep.tokens import read_definition
+    from nemotron.paths import expand_home
 
     load_template("nemotron3")
     if tokenizer:
         with contextlib.suppress(Exception):  # the plan says what is wrong with it
-            load_fast(read_definition(Path(tokenizer).expanduser()))
+            load_fast(read_definition(expand_home(tokenizer)))
     gc.freeze()
     gc.enable()
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from importlib import resources
-from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 import jinja2
@@ -14,6 +13,7 @@ from nemotron.data_prep.conversation import Message, Tool
 from nemotron.data_prep.outcomes import DropReason, RowError
 from nemotron.data_prep.sandbox import BLOCK_BEGIN, BLOCK_END, make_environment
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import expand_home
 
 BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3": "nemotron3.jinja"}
 FROM_TOKENIZER = "tokenizer"
@@ -109,7 +109,7 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
         return Template(name_or_path, _bundled_source(name_or_path))
     if name_or_path == FROM_TOKENIZER:
         return Template(FROM_TOKENIZER, _tokenizer_source(tokenizer), special_tokens)
-    path = Path(name_or_path).expanduser()
+    path = expand_home(name_or_path)
     if path.is_file():
         try:
             return Template(name_or_path, path.read_text(encoding="utf-8"), special_tokens)

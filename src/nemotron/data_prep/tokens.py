@@ -19,8 +19,10 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
 from nemotron.data_prep.special_tokens import SpecialTokens
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 
 END_OF_TURN = "<|im_end|>"
+ANEW = "Copy the tokenizer's files from their source again, or name another folder as tokenizer.model."
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
@@ -84,7 +86,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
     Raises UserError when there is none, or when it has no token that could end a turn.
     """
-    path = Path(config.model).expanduser()
+    path = expand_home(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
         special_tokens, chat_template = _special_tokens(path)
@@ -100,8 +102,11 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 
 def read_definition(folder: Path) -> str:
-    """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none."""
-    text = (folder / "tokenizer.json").read_bytes().decode()
+    """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none, UserError for no text."""
+    try:
+        text = (folder / "tokenizer.json").read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", ANEW) from None
     # Python translates line ends of other systems more slowly than it reads: mostly there are none.
     return io.StringIO(text, newline=None).read() if "\r" in text else text
 
@@ -111,7 +116,7 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     except Exception as error:  # the library raises plain Exception
-        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.") from None
+        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", ANEW) from None
     eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)
     end_id = vocab.get(END_OF_TURN, eos_id)
     if eos_id is None or end_id is None:
@@ -131,9 +136,12 @@ def _special_tokens(folder: Path) -> tuple[dict[str, str], str | None]:
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / name).is_file():
             try:
-                settings |= orjson.loads((folder / name).read_bytes())
+                content = orjson.loads((folder / name).read_bytes())
             except orjson.JSONDecodeError as error:
-                raise UserError(f"{folder / name}:{error.lineno} is not valid JSON: {error.msg}.") from None
+                raise UserError(f"{folder / name}:{error.lineno} is not valid JSON: {error.msg}.", ANEW) from None
+            if not isinstance(content, dict):
+                raise UserError(f"{folder / name} is not a JSON object.", ANEW)
+            settings |= content
     named = {key: _content(settings.get(key)) for key in SPECIAL_TOKENS}
     special_tokens = {key: token for key, token in named.items() if token is not None}
     template = settings.get("chat_template")

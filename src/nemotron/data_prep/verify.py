@@ -20,6 +20,7 @@ from nemotron.data_prep.shards import SCHEMA, read_shard_receipt
 from nemotron.data_prep.token_parts import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST
+from nemotron.paths import expand_home
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir: it only records where things are."
 
@@ -29,7 +30,7 @@ def verify(folder: Path) -> Iterator[str]:
 
     Raises UserError when the folder holds no finished run.
     """
-    folder = folder.expanduser().absolute()
+    folder = expand_home(folder).absolute()
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(

@@ -17,6 +17,7 @@ from nemotron.launch.package import LAUNCH_SCRIPT, container_image, nodes
 from nemotron.launch.profiles import Profile
 from nemotron.launch.secrets import source_secrets
 from nemotron.launch.stages import Stage
+from nemotron.paths import expand_home
 
 # Where a job's folder is mounted in its container; without one, NeMo-Run writes the real folder in its place.
 _JOB = "/nemo_run"
@@ -51,7 +52,7 @@ def jobs_root(profile: Profile) -> str:
     if profile.tunnel == "ssh":
         root = str(profile.remote_job_dir)
     else:
-        root = str(Path(profile.remote_job_dir or "output").expanduser().resolve() / "experiments")
+        root = str(expand_home(profile.remote_job_dir or "output").resolve() / "experiments")
     if not re.fullmatch(r"/[\w./+@%=:,-]*", root) or f"{_JOB}/" in f"{root}/":
         raise UserError(
             f"The folder for jobs, {root}, cannot be used: it must be an absolute path without spaces, and no folder "
@@ -151,7 +152,7 @@ def tunnel(profile: Profile) -> Any:
     run = nemo_run()
     if profile.tunnel == "local":
         return run.LocalTunnel(job_dir=jobs_root(profile))
-    identity = str(Path(profile.identity).expanduser()) if profile.identity else None
+    identity = str(expand_home(profile.identity)) if profile.identity else None
     return run.SSHTunnel(
         job_dir=jobs_root(profile), host=profile.host, user=profile.user, port=profile.port, identity=identity
     )

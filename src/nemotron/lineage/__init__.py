@@ -8,7 +8,7 @@ manifest in the artifact's own folder. No account or service is needed.
 """
 
 from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError
-from nemotron.lineage.log import log_artifact
+from nemotron.lineage.log import check_root, log_artifact
 from nemotron.lineage.resolve import resolve
 
-__all__ = ["MANIFEST", "Artifact", "ArtifactError", "log_artifact", "resolve"]
+__all__ = ["MANIFEST", "Artifact", "ArtifactError", "check_root", "log_artifact", "resolve"]

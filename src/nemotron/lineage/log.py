@@ -20,8 +20,20 @@ from nemotron.lineage.artifact import (
     write,
     write_text,
 )
+from nemotron.paths import expand_home
 
 _log = logging.getLogger(__name__)
+
+
+def check_root(root: Path | str) -> None:
+    """Refuse a root folder in whose place, or above it, there is a file: asked before the work that is to be recorded.
+
+    Raises ArtifactError as said, UserError for the home of a user that there is not.
+    """
+    root = expand_home(root)
+    there = next(path for path in (root, *root.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ArtifactError(f"Cannot write {there}: Not a directory.", "Set run.artifacts to a folder.")
 
 
 def log_artifact(
@@ -45,7 +57,7 @@ def log_artifact(
     """
     for word in (name, *aliases):
         _check(word)
-    root, folder = Path(root), Path(path).resolve()
+    root, folder = expand_home(root), Path(path).resolve()
     artifact = Artifact(
         name=name,
         type=type,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nemotron.errors import did_you_mean
 from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError, alias_file, read, version_file, versions
+from nemotron.paths import expand_home
 
 
 def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:
@@ -13,9 +14,9 @@ def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Art
     `hint` tells the user how to make a missing one; it ends the error's own advice. Raises ArtifactError when there
     is no such artifact or its folder has vanished. A folder that was moved is found by its new path.
     """
-    root = Path(root)
+    root = expand_home(root)
     if "/" in reference or Path(reference).is_dir():
-        return _from_folder(Path(reference).expanduser(), hint)
+        return _from_folder(expand_home(reference), hint)
     name, _, label = reference.partition(":")
     artifact = _recorded(name, label or "latest", root, hint)
     if not Path(artifact.path).exists():

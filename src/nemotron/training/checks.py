@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 from nemotron.training.checkpoint import latest_iteration, run_config, tokenizer_of_checkpoint
 from nemotron.training.config import SftConfig
 from nemotron.training.hf_weights import is_hf_folder
@@ -55,7 +56,7 @@ def check_model_folder(hf_model: str, *, here: bool = True) -> None:
     Raises:
         UserError: as said.
     """
-    path = Path(hf_model).expanduser()
+    path = expand_home(hf_model)
     if not is_path(hf_model) or (path / "config.json").is_file() or not (here or path.exists()):
         return
     raise UserError(
@@ -81,7 +82,7 @@ def check_tokenizer(config: SftConfig, data: PreparedData, start: Path | None = 
     recorded = recorded if isinstance(recorded, dict) else {"model": recorded}
     made_with, asked = recorded.get("model"), config.tokenizer.get("tokenizer_model")
     used = asked or made_with
-    if used and here and is_path(used) and not Path(used).expanduser().exists():
+    if used and here and is_path(used) and not expand_home(used).exists():
         what = "tokenizer.tokenizer_model is" if asked else f"{data.reference} was made with the tokenizer"
         raise UserError(
             f"{what} {used}, which does not exist.",
@@ -121,7 +122,7 @@ def _same_tokenizer(folder: str, recorded: Mapping[str, Any], *, sure: bool) -> 
         recorded: of the data: model, digest, vocab_size, eos_id.
         sure: what to say when `folder` holds no tokenizer to compare with, or the data records none.
     """
-    if not (Path(folder).expanduser() / "tokenizer.json").is_file() or "digest" not in recorded:
+    if not (expand_home(folder) / "tokenizer.json").is_file() or "digest" not in recorded:
         return not sure
     from nemotron.data_prep.config import TokenizerConfig
     from nemotron.data_prep.tokens import load_tokenizer
@@ -131,9 +132,9 @@ def _same_tokenizer(folder: str, recorded: Mapping[str, Any], *, sure: bool) -> 
         return True
     if (ours.vocab_size, ours.eos_id) != (recorded.get("vocab_size"), recorded.get("eos_id")):
         return False
-    theirs = Path(str(recorded["model"])).expanduser() / "tokenizer.json"
+    theirs = expand_home(str(recorded["model"])) / "tokenizer.json"
     # A file that was written anew differs though its tokens do not. Without the other file, sizes have to do.
-    return not sure if not theirs.is_file() else _ids(Path(folder).expanduser() / "tokenizer.json") == _ids(theirs)
+    return not sure if not theirs.is_file() else _ids(expand_home(folder) / "tokenizer.json") == _ids(theirs)
 
 
 def _ids(file: Path) -> dict[str, int]:

@@ -1,12 +1,14 @@
 """Whether a run can start at all: asked before data is prepared, ranks are started, or a place in a queue is taken."""
 
+from nemotron.lineage import check_root
 from nemotron.training.backend import check_backend
 from nemotron.training.config import SftConfig
 from nemotron.training.starting_point import check_start
 
 
 def check_can_start(config: SftConfig, *, here: bool = True) -> None:
-    """Refuse a run without a model to start from, or with a backend that this machine cannot give.
+    """Refuse a run without a model to start from, with a backend that this machine cannot give, or that cannot be
+    recorded.
 
     Args:
         here: whether this machine is the one that trains.
@@ -17,3 +19,4 @@ def check_can_start(config: SftConfig, *, here: bool = True) -> None:
     check_start(config)
     if here:
         check_backend(config)
+        check_root(config.run.artifacts)

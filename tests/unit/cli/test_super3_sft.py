@@ -143,6 +143,15 @@ def test_a_backend_that_is_not_here_is_refused_before_anything_is_done(command, 
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_file_in_place_of_the_artifacts_is_refused_before_anything_is_done(command, trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run(["super3", command, "-c", "tiny", "run.backend=cpu", f"run.artifacts={tmp_path}/file"]) == 1
+    assert f"Cannot write {tmp_path}/file: Not a directory." in capsys.readouterr().err
+    assert not trained
+    assert not (tmp_path / "output").exists()
+
+
 def ended(**changed):
     """What a finished run returns."""
     values = {

@@ -101,6 +101,26 @@ def test_a_wrong_type_is_refused_by_key_value_and_origin(hint, text, message):
     assert caught.value.message == f"command line: {message}"
 
 
+@pytest.mark.parametrize(
+    ("hint", "text", "advice"),
+    [
+        (int, "", "Write a whole number, such as 8."),
+        (int | None, "x", "Write a whole number, such as 8, or null."),
+        (float, "x", "Write a number, such as 0.5."),
+        (bool, "maybe", "Write true or false."),
+        (str, "null", "Write text."),
+        (list[str], "a", "Write a list, such as [a, b]."),
+        (Literal["a", "b"], "zzz", "Write one of these."),
+        (int | Literal["auto"], "x", 'Write a whole number, such as 8, or "auto".'),
+        (Section | None, "x", "Write its keys, as key.NAME=VALUE, or null."),
+    ],
+)
+def test_a_wrong_type_is_refused_with_what_to_write(hint, text, advice):
+    with pytest.raises(ConfigError) as caught:
+        from_text(hint, text)
+    assert caught.value.hint == advice
+
+
 def test_a_wrong_choice_lists_the_choices_and_suggests_one():
     with pytest.raises(ConfigError) as caught:
         from_text(Literal["first_fit", "best_fit", "none"], "firstfit")

@@ -39,8 +39,11 @@ def test_keys_environment_and_the_shipped_folder(monkeypatch):
     [
         ("${rot}", "there is no key rot", 'Did you mean "root"?'),
         ("${oc.env:NOT_SET}", "the environment variable NOT_SET is not set", "export NOT_SET=..."),
-        ("${nope:1}", "Unsupported interpolation type nope", ""),
-        ("${root", "", ""),
+        ("${zzz}", "there is no key zzz", "such as ${run.artifacts}"),
+        ("${nope:1}", "Unsupported interpolation type nope", "Known are ${KEY}, "),
+        ("${root", "", r"write \${ for the text ${ itself."),
+        ("${a}", "it leads back to itself", "Give one of the keys on the way a value."),
+        ("${a.b}", "it leads back to itself", "Give one of the keys on the way a value."),
     ],
 )
 @pytest.mark.parametrize("wrap", [lambda value: value, lambda value: ["x", value]], ids=["scalar", "in a list"])
@@ -50,4 +53,5 @@ def test_what_cannot_be_resolved_is_named_with_key_and_origin(monkeypatch, wrap,
         resolved({"root": "/", "a": {"b": wrap(value)}})
     assert caught.value.message.startswith("run.yaml:3: a.b: ")
     assert f"cannot be resolved: {message}" in caught.value.message
+    assert str(wrap(value)) in caught.value.message
     assert hint in (caught.value.hint or "")

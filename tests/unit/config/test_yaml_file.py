@@ -47,8 +47,9 @@ def test_a_value_on_the_command_line_is_typed_as_in_yaml_1_2(text, value):
 
 
 def test_a_broken_list_on_the_command_line_is_named():
-    with pytest.raises(ConfigError, match=r"command line: \[a, is not valid YAML"):
+    with pytest.raises(ConfigError, match=r"command line: \[a, is not valid YAML") as caught:
         parse_value("[a,", "command line")
+    assert caught.value.hint == "Close every bracket and quote; text that begins with one goes in quotes itself."
 
 
 def test_every_value_knows_its_line(tmp_path):
@@ -72,20 +73,22 @@ def test_an_empty_file_is_an_empty_config(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "message", "hint"),
     [
-        ("a: 1\nb: [1\n", "run.yaml:3: this is not valid YAML"),
-        ("a: 1\na: 2\n", 'run.yaml:2: this is not valid YAML: the key "a" is already set in line 1'),
-        ("- a\n", "run.yaml:1: a config must be `key: value` lines"),
-        ("just text", "run.yaml:1: a config must be `key: value` lines"),
-        ("a: *nowhere", "run.yaml:1: this is not valid YAML"),
-        ("a: !!python/object:os.system x", "run.yaml:1: this is not valid YAML"),
+        ("a: 1\nb: [1\n", "run.yaml:3: this is not valid YAML", "Correct that line"),
+        ("a: 1\na: 2\n", 'run.yaml:2: this is not valid YAML: the key "a" is already set in line 1', "Remove one"),
+        ("- a\n", "run.yaml:1: a config must be `key: value` lines", "Begin its lines with a key"),
+        ("just text", "run.yaml:1: a config must be `key: value` lines", "Begin its lines with a key"),
+        ("a: *nowhere", "run.yaml:1: this is not valid YAML", "Correct that line"),
+        ("a: !!python/object:os.system x", "run.yaml:1: this is not valid YAML", "Correct that line"),
+        ("a: 1\nb: \x01\n", "run.yaml:2: this is not valid YAML: the character #x0001", "Remove it"),
     ],
 )
-def test_broken_files_are_named_with_the_line(tmp_path, text, message):
+def test_broken_files_are_named_with_the_line(tmp_path, text, message, hint):
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, text)
     assert message in caught.value.message
+    assert (caught.value.hint or "").startswith(hint)
 
 
 def test_a_file_that_is_not_text(tmp_path):

@@ -73,6 +73,16 @@ def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
     assert error.value.hint == f'Did you mean "{path}"?'
 
 
+def test_a_folder_is_no_blend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == "Set blend_path to a JSON file that lists the datasets."
+    path = write(tmp_path, {})
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == f'Did you mean "{path}"?'
+
+
 def test_null_is_no_value(tmp_path: Path) -> None:
     given = {"path": "x.jsonl", "weight": None, "filter": None, "repeat": None, "format": None}
     assert read_blend(write(tmp_path, {"datasets": [given]})).datasets == (Dataset("x", str(tmp_path / "x.jsonl")),)
@@ -139,3 +149,12 @@ def test_a_mix_of_a_given_size_has_it_in_the_asked_shares(datasets: list[tuple[i
     total = sum(weight for _, weight in present)
     assert sum(counts) == (samples if present else 0)
     assert all(abs(count - samples * weight / total) < 1 + 1e-6 for count, weight in present)
+
+
+@pytest.mark.parametrize("weight", [1e308, 5e-324])
+def test_weights_too_large_or_small_to_be_added_are_shares_all_the_same(weight: float) -> None:
+    assert mix_counts([80, 80], [weight, weight], samples=100) == [50, 50]
+    assert mix_counts([80, 40], [weight, weight]) == [40, 40]
+    with pytest.raises(UnreachableMix) as error:
+        mix_counts([80, 40], [weight, weight], samples=100)
+    assert (error.value.asked, error.value.most) == (50, 80)

@@ -8,6 +8,7 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
@@ -471,3 +472,13 @@ def test_an_output_folder_that_cannot_be_written_is_named(
     (tmp_path / "out").write_text("a file")
     with pytest.raises(UserError, match=r"Cannot write .*out: File exists"):
         prepare(make_config("chat.jsonl"))
+
+
+def test_too_little_memory_is_said_without_a_traceback(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows("chat.jsonl", [chat("Hi", "Hello")])
+    monkeypatch.setattr(pipeline, "write_shard", lambda *_: np.empty(2**50, np.int32))
+    with pytest.raises(UserError, match="There is not enough memory: Unable to allocate") as error:
+        prepare(make_config("chat.jsonl"))
+    assert "smaller pack_size" in (error.value.hint or "")

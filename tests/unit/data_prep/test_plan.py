@@ -114,5 +114,14 @@ def test_settings_that_cannot_work_are_refused(config: MakeConfig, settings: dic
     assert message in str(error.value)
 
 
+def test_a_file_in_place_of_the_artifacts_is_refused_before_any_input_is_read(
+    config: MakeConfig, tmp_path: Path
+) -> None:
+    wanted = config()
+    wanted.blend_path, wanted.run.artifacts = str(tmp_path / "nowhere.json"), str(tmp_path / "small.jinja")
+    with pytest.raises(UserError, match=r"Cannot write .*small\.jinja: Not a directory\."):
+        make_plan(wanted)
+
+
 def test_a_sample_has_its_own_folder(config: MakeConfig, tmp_path: Path) -> None:
     assert make_plan(config(sample=5)).output_dir == tmp_path / "out" / "sample-5"

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nemotron.lineage import ArtifactError, log_artifact, resolve
+from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -75,3 +75,13 @@ def test_a_claimed_but_unwritten_version_is_passed_over(tmp_path, data):
 def test_an_alias_that_no_reference_could_name_is_refused(tmp_path, data, alias):
     with pytest.raises(ArtifactError, match="cannot name an artifact or an alias"):
         log(tmp_path, data, aliases=[alias])
+
+
+def test_a_root_must_be_a_folder_or_become_one(tmp_path):
+    check_root(tmp_path)
+    check_root(tmp_path / "new" / "artifacts")
+    (tmp_path / "file").touch()
+    for root in (tmp_path / "file", tmp_path / "file" / "artifacts"):
+        with pytest.raises(ArtifactError) as caught:
+            check_root(root)
+        assert str(caught.value) == f"Cannot write {tmp_path}/file: Not a directory. Set run.artifacts to a folder."
