@@ -154,7 +154,7 @@ def _train_iters(config: SftConfig, batch: int, train_packs: int) -> tuple[tuple
             )
         return ("train.train_samples", samples), samples // batch
     epochs = given.get("num_epochs", 1)
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs <= 0:
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:  # nor nan
         raise UserError(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
     return ("train.num_epochs", epochs), max(1, round(epochs * (train_packs // batch)))
 

@@ -1,5 +1,6 @@
 """How long a run is, counted from its config and its data."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config({"global_batch_size": 128}), "only 100 training packs"),
         (config({"train_samples": 3}), "less than one global batch"),
         (config({"num_epochs": -1}), "train.num_epochs is -1"),
+        (config({"num_epochs": math.nan}), "train.num_epochs is nan"),
+        (config({"num_epochs": math.inf}), "train.num_epochs is inf"),
         (config(dataset={"seq_length": 2048}), "was packed to 4096 tokens"),
         (config(scheduler={"lr_warmup_samples": 8, "lr_warmup_iters": 1}), "given twice"),
         (config(scheduler={"lr_warmup_samples": "30k"}), "scheduler.lr_warmup_samples is '30k'"),
