@@ -194,7 +194,7 @@ def _check_numbers(config: SftConfig) -> None:
         # 0 would save nothing at all, the end of the run included; null saves at the end.
         "checkpoint": {"save_interval": 1},
         "logger": {"log_interval": 1},
-        "model": {f"{size}_parallel_size": 1 for size in sizes},
+        "model": {**{f"{size}_parallel_size": 1 for size in sizes}, "mtp_num_layers": 0},
     }
     for section, keys in least.items():
         for key, smallest in keys.items():
