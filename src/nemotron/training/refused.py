@@ -13,6 +13,9 @@ _REQUIRED: dict[str, tuple[Any, str]] = {
     "model.calculate_per_token_loss": (True, _DIVIDED_ONCE),
     "ddp.average_in_collective": (False, _DIVIDED_ONCE),
     "dataset.dataloader_type": ("batch", "the step has to see the loss masks of its whole batch first"),
+    # Megatron-Core 0.19 ignores it (core/num_microbatches_calculator.py); one that did not would cut the same batches
+    # into fewer, larger micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
+    "train.rampup_batch_size": (None, "every batch is loaded whole, train.global_batch_size packs from the first on"),
     "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
 }
 """Key -> the one value it may have, and why."""
@@ -48,7 +51,8 @@ def check_settings(config: SftConfig, pack_size: int) -> None:
         section, name = key.split(".")
         given = getattr(config, section).get(name)
         if given is not None and given != value:
-            raise UserError(f"{key} is {given!r}, but it has to be {value!r} here: {why}.", f"Leave {key} out.")
+            wanted = "null" if value is None else repr(value)
+            raise UserError(f"{key} is {given!r}, but it has to be {wanted} here: {why}.", f"Leave {key} out.")
     _check_mtp_weight(config.model.get("mtp_loss_scaling_factor"))
     if config.peft is not None:
         _check_adapters(config.peft)

@@ -70,6 +70,7 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config(logger={"log_interval": 0}), "logger.log_interval is 0"),
         (config(checkpoint={"save_interval": 0}), "checkpoint.save_interval is 0"),
         (config({"micro_batch_size": 2}), "train.micro_batch_size is 2, but it has to be 1"),
+        (config({"rampup_batch_size": [2, 2, 8]}), "train.rampup_batch_size is [2, 2, 8], but it has to be null"),
         (config(model={"seq_length": 2048}), "model.seq_length is 2048, but it has to be 4096"),
         (config(model={"calculate_per_token_loss": False}), "model.calculate_per_token_loss is False"),
         (config(ddp={"average_in_collective": True}), "ddp.average_in_collective is True"),
