@@ -9,6 +9,7 @@ from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoint import RUN_RECORD, latest_iteration, record_of, run_config, run_of
+from nemotron.training.checks import is_path
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.loss import Schedule
 from nemotron.training.prepared import PreparedData
@@ -93,6 +94,8 @@ def check_same_run(output: Path, config: SftConfig, data: PreparedData) -> None:
         return
     is_own = resumed == checkpoint_folder(config, output)
     before = _recorded(output, resumed)
+    if "start" in before:
+        before["start"] = _start(before["start"])  # of a record that has it as it was typed
     for name, value in _identity(config, data).items():
         # Continued elsewhere, a run need not say again what it started from.
         if name in before and before[name] != value and (is_own or name != "start"):
@@ -124,7 +127,9 @@ def claim_run(output: Path, config: SftConfig, data: PreparedData) -> None:
 def _identity(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     return {
         "model": _model(config.recipe.hf_model),
-        "start": config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start,
+        "start": _start(
+            config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start
+        ),
         "data": data.metadata.get("run_hash") or data.reference,
         "pack_size": data.metadata.get("pack_size"),
         "adapters": _adapters(config.peft),
@@ -216,6 +221,11 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
                 f"now says {average}: {schedule.describe()}.",
                 "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
             )
+
+
+def _start(named: Any) -> Any:
+    """A checkpoint by where it lies, however its path was written; an artifact or a seed as it is."""
+    return str(Path(named).expanduser().resolve()) if isinstance(named, str) and is_path(named) else named
 
 
 def _model(hf_model: str) -> str:

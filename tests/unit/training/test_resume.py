@@ -99,6 +99,24 @@ def test_another_start_is_refused(tmp_path):
         check_same_run(tmp_path, config(), data())
 
 
+def test_a_starting_checkpoint_may_be_named_by_any_path(tmp_path, monkeypatch):
+    def started(path):
+        return SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": str(path)})
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    run = tmp_path / "run"
+    claim_run(run, started("weights"), data())
+    write_checkpoint(run, 40)
+    check_same_run(run, started(tmp_path / "weights"), data())
+    # Earlier releases recorded the path as it was typed.
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "start": "weights"}))
+    check_same_run(run, started(tmp_path / "weights"), data())
+    with pytest.raises(UserError, match=f"start {tmp_path}/weights, but this one has start /other"):
+        check_same_run(run, started("/other"), data())
+
+
 TRAINED = [{"iteration": 1, "loss_stage": "token"}, {"iteration": 2, "loss_stage": "sample"}]
 
 
