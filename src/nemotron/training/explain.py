@@ -75,9 +75,12 @@ def _too_much(config: SftConfig, ranks: int, memory: Memory) -> list[tuple[str, 
     limit = config.run.gpu_memory_gb
     if memory.total <= limit * 1e9:
         return []
+    divide = "divide the model: model.{tensor,pipeline,expert}_model_parallel_size"
+    if config.peft is None:
+        divide += ", or train adapters: -c lora"
     remedies = {
-        "weights": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
-        "gradients": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
+        "weights": divide,
+        "gradients": divide,
         "optimizer": "use more ranks, or half the bytes (see optimizer in config/default.yaml)",
         "activations": "recompute them: model.recompute_granularity=full model.recompute_method=uniform "
         "model.recompute_num_layers=1, or divide packs: model.context_parallel_size",

@@ -127,3 +127,10 @@ def test_more_than_a_gpu_holds_is_said_with_what_would_help():
     assert "Most of it is activations: recompute them: model.recompute_granularity=full" in rows["does not fit"]
     larger = config(expert_model_parallel_size=8, run=RunConfig(gpu_memory_gb=288))
     assert "does not fit" not in dict(explain_layout(larger, 4096, ranks=32))
+
+
+def test_adapters_are_advised_where_there_are_none():
+    for peft, advised in ((None, True), (PeftConfig(), False)):
+        said = dict(explain_layout(config(peft=peft, recompute_granularity="full"), 4096, ranks=8))["does not fit"]
+        assert "divide the model: model.{tensor,pipeline,expert}_model_parallel_size" in said
+        assert ("or train adapters: -c lora" in said) is advised
