@@ -68,7 +68,8 @@ def _wanted(value: Any, kinds: list[Any]) -> tuple[str, str]:
     names = [name for name in choices if name.replace("-", "_") == name or name.replace("-", "_") not in choices]
     names.sort(key=lambda name: not _shares_part(value, name))
     words = [f"one of its {len(names)} names" if isinstance(kind, dict) else _in_words(kind) for kind in kinds]
-    return " or ".join(words), near or f"Use one of these, the nearest first: {', '.join(names)}."
+    order = ", the nearest first" if _shares_part(value, names[0]) else ""
+    return " or ".join(words), near or f"Use one of these{order}: {', '.join(names)}."
 
 
 def _shares_part(value: Any, name: str) -> bool:

@@ -52,6 +52,9 @@ def test_many_names_are_listed_once_the_nearest_first():
     assert error.value.hint.startswith("Use one of these, the nearest first: bf16_with_fp8_current_scaling_mixed, ")
     assert error.value.hint.endswith("nemotron_3_ultra_bf16_with_nvfp4_mixed.")
     assert str(error.value).count("fp16_mixed") == 1
+    with pytest.raises(UserError) as error:
+        value_types.check_value_types(SftConfig(mixed_precision="zzz"), {})
+    assert error.value.hint.startswith("Use one of these: bf16_mixed, ")
 
 
 def test_another_release_is_left_to_its_own_classes(monkeypatch):
