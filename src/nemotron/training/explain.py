@@ -5,6 +5,7 @@ import math
 from nemotron.errors import UserError
 from nemotron.training.checks import model_config
 from nemotron.training.config import SftConfig
+from nemotron.training.divisible import check_divisible
 from nemotron.training.memory import Layout, Memory, StateBytes, estimate
 from nemotron.training.shape import KNOWN_SHAPES, ModelShape, shape_of
 
@@ -22,15 +23,18 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
             activations stay the same then, and the optimizer is divided among more.
 
     Raises:
-        UserError: the ranks cannot be divided as configured, or a pack or batch cannot be divided among them.
+        UserError: the ranks cannot be divided as configured, or the model, a pack or a batch cannot be divided among
+            them.
     """
     sizes = _sizes(config)
+    shape = _shape(config.recipe.hf_model)
+    if shape is not None:
+        check_divisible(config.model, shape, sizes, pack_size)
     fewest = fewest_ranks(config)
     layouts = [Layout(count, **sizes) for count in ([ranks] if ranks else [fewest, 4 * fewest])]
     rows = [("ranks share", _shares(sizes)), ("tokens per rank", _tokens(pack_size, sizes["context"]))]
     if ranks:
         rows.append(("data parallel", _data_parallel(config, layouts[0])))
-    shape = _shape(config.recipe.hf_model)
     if shape is not None:
         memories = [(layout.ranks, _memory(config, shape, layout, pack_size)) for layout in layouts]
         if memories[0][1].total >= WORTH_PLANNING:
@@ -71,9 +75,12 @@ def _too_much(config: SftConfig, ranks: int, memory: Memory) -> list[tuple[str, 
     limit = config.run.gpu_memory_gb
     if memory.total <= limit * 1e9:
         return []
+    divide = "divide the model: model.{tensor,pipeline,expert}_model_parallel_size"
+    if config.peft is None:
+        divide += ", or train adapters: -c lora"
     remedies = {
-        "weights": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
-        "gradients": "divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters: -c lora",
+        "weights": divide,
+        "gradients": divide,
         "optimizer": "use more ranks, or half the bytes (see optimizer in config/default.yaml)",
         "activations": "recompute them: model.recompute_granularity=full model.recompute_method=uniform "
         "model.recompute_num_layers=1, or divide packs: model.context_parallel_size",

@@ -21,6 +21,7 @@ All that a position needs to know of its conversation is 1/|O_c|, its *sample we
 conversation is counted twice.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,10 +79,11 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
     for index, stage in enumerate(stages):
         where = f"loss.stages[{index}].start"
         if isinstance(stage.start, float):
-            if not 0 <= stage.start < 1:
+            if not 0 <= stage.start < 1:  # of nan and inf, too, and there is no whole number near those
+                whole = int(stage.start) if math.isfinite(stage.start) else 100
                 raise UserError(
                     f"{where} is {stage.start}: a fraction of train_iters must be at least 0 and below 1.",
-                    f"For an iteration, write a whole number: start: {int(stage.start)}.",
+                    f"For an iteration, write a whole number: start: {whole}.",
                 )
             start = round(stage.start * train_iters)
             if resolved and stage.start * train_iters > resolved[-1].start:

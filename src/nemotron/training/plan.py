@@ -154,7 +154,7 @@ def _train_iters(config: SftConfig, batch: int, train_packs: int) -> tuple[tuple
             )
         return ("train.train_samples", samples), samples // batch
     epochs = given.get("num_epochs", 1)
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or epochs <= 0:
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:  # nor nan
         raise UserError(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
     return ("train.num_epochs", epochs), max(1, round(epochs * (train_packs // batch)))
 
@@ -194,7 +194,7 @@ def _check_numbers(config: SftConfig) -> None:
         # 0 would save nothing at all, the end of the run included; null saves at the end.
         "checkpoint": {"save_interval": 1},
         "logger": {"log_interval": 1},
-        "model": {f"{size}_parallel_size": 1 for size in sizes},
+        "model": {**{f"{size}_parallel_size": 1 for size in sizes}, "mtp_num_layers": 0},
     }
     for section, keys in least.items():
         for key, smallest in keys.items():

@@ -1,5 +1,6 @@
 """Settings of Megatron-Bridge that this training cannot honour: refused with the reason, rather than overridden."""
 
+import math
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -12,6 +13,9 @@ _REQUIRED: dict[str, tuple[Any, str]] = {
     "model.calculate_per_token_loss": (True, _DIVIDED_ONCE),
     "ddp.average_in_collective": (False, _DIVIDED_ONCE),
     "dataset.dataloader_type": ("batch", "the step has to see the loss masks of its whole batch first"),
+    # Megatron-Core 0.19 ignores it (core/num_microbatches_calculator.py); one that did not would cut the same batches
+    # into fewer, larger micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
+    "train.rampup_batch_size": (None, "every batch is loaded whole, train.global_batch_size packs from the first on"),
     "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
 }
 """Key -> the one value it may have, and why."""
@@ -30,7 +34,7 @@ _NOT_WITH_DORA = {
 
 
 def check_settings(config: SftConfig, pack_size: int) -> None:
-    """Refuse what would have to be overridden, and adapters that could not be made.
+    """Refuse what would have to be overridden, what cannot be trained with, and adapters that could not be made.
 
     Args:
         pack_size: of the data.
@@ -47,7 +51,9 @@ def check_settings(config: SftConfig, pack_size: int) -> None:
         section, name = key.split(".")
         given = getattr(config, section).get(name)
         if given is not None and given != value:
-            raise UserError(f"{key} is {given!r}, but it has to be {value!r} here: {why}.", f"Leave {key} out.")
+            wanted = "null" if value is None else repr(value)
+            raise UserError(f"{key} is {given!r}, but it has to be {wanted} here: {why}.", f"Leave {key} out.")
+    _check_mtp_weight(config.model.get("mtp_loss_scaling_factor"))
     if config.peft is not None:
         _check_adapters(config.peft)
         if config.model.get("moe_router_bias_update_rate"):
@@ -58,7 +64,25 @@ def check_settings(config: SftConfig, pack_size: int) -> None:
             )
 
 
+def _check_mtp_weight(weight: object) -> None:
+    if weight is None:
+        return
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:  # nor nan
+        raise UserError(
+            f"model.mtp_loss_scaling_factor is {weight!r}, which cannot weigh the loss of multi-token prediction.",
+            "Use a number of at least 0; without MTP altogether: model.mtp_num_layers=null.",
+        )
+
+
 def _check_adapters(peft: PeftConfig) -> None:
+    for name, why in (("dim", "it is the rank of the update"), ("alpha", "the update is scaled by alpha / dim")):
+        if getattr(peft, name) < 1:
+            raise UserError(f"peft.{name} is {getattr(peft, name)}: {why}.", "Use a whole number of at least 1.")
+    if not 0 <= peft.dropout < 1:  # nor nan
+        raise UserError(
+            f"peft.dropout is {peft.dropout}: it is the share of the adapters' inputs that is left out.",
+            "Use a number of at least 0 and below 1.",
+        )
     if not peft.target_modules:
         raise UserError("peft.target_modules is empty: nothing would be trained.", f"Name some of {_listed()}.")
     for target in peft.target_modules:

@@ -10,6 +10,7 @@ from typing import Any
 from nemotron.errors import UserError
 from nemotron.training.batches import stuck_at
 from nemotron.training.checkpoint import RUN_RECORD, latest_iteration, record_of, run_config, run_of
+from nemotron.training.checks import is_path
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.loss import Schedule
 from nemotron.training.prepared import PreparedData
@@ -97,12 +98,17 @@ def check_same_run(output: Path, config: SftConfig, data: PreparedData) -> None:
         return
     is_own = resumed == checkpoint_folder(config, output)
     before = _recorded(output, resumed)
+    if "start" in before:
+        before["start"] = _start(before["start"])  # of a record that has it as it was typed
     for name, value in _identity(config, data).items():
         # Continued elsewhere, a run need not say again what it started from.
         if name in before and before[name] != value and (is_own or name != "start"):
+            theirs, ours = before[name], value
+            if name == "data":  # digests say only that they differ
+                theirs = f"{theirs} ({before['data_from']})" if "data_from" in before else theirs
+                ours = f"{ours} ({_whence(data)})"
             raise UserError(
-                f"{output if is_own else resumed} holds a run with {name} {before[name]}, but this one has {name} "
-                f"{value}.",
+                f"{output if is_own else resumed} holds a run with {name} {theirs}, but this one has {name} {ours}.",
                 "Choose another folder with run.output_dir=..., or delete that one to start anew."
                 if is_own
                 else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
@@ -117,8 +123,9 @@ def claim_run(output: Path, config: SftConfig, data: PreparedData) -> None:
     own = checkpoint_folder(config, output)
     if finished_iterations(own) and (output / RUN_RECORD).is_file():
         return
-    # The export reads where the model's config and the checkpoints are.
+    # The export reads where the model's config and the checkpoints are; a refusal to continue says where the data was.
     where = {"hf_model": config.recipe.hf_model, "checkpoints": str(own), "output_dir": str(output)}
+    where["data_from"] = _whence(data)
     record = {**where, **_identity(config, data)}
     _write(output / RUN_RECORD, record)
     if output not in own.parents:
@@ -128,7 +135,9 @@ def claim_run(output: Path, config: SftConfig, data: PreparedData) -> None:
 def _identity(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     return {
         "model": _model(config.recipe.hf_model),
-        "start": config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start,
+        "start": _start(
+            config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start
+        ),
         "data": data.metadata.get("run_hash") or data.reference,
         "pack_size": data.metadata.get("pack_size"),
         "adapters": _adapters(config.peft),
@@ -246,6 +255,16 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
                 f"now says {average}: {schedule.describe()}.",
                 "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
             )
+
+
+def _whence(data: PreparedData) -> str:
+    """The artifact of the data, if it is one, and its folder."""
+    return ", ".join(dict.fromkeys([data.reference, str(data.splits)]))
+
+
+def _start(named: Any) -> Any:
+    """A checkpoint by where it lies, however its path was written; an artifact or a seed as it is."""
+    return str(Path(named).expanduser().resolve()) if isinstance(named, str) and is_path(named) else named
 
 
 def _model(hf_model: str) -> str:

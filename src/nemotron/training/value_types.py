@@ -6,6 +6,7 @@ the list in megatron_types.json does, which tools/list_megatron_types.py reads o
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import Any
@@ -14,6 +15,10 @@ from nemotron.errors import UserError, did_you_mean
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 
 _WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "null": "null"}
+
+
+_FEW = 6
+"""So many names can be read in a sentence."""
 
 
 def check_value_types(config: SftConfig, origins: Mapping[str, str]) -> None:
@@ -34,12 +39,9 @@ def check_value_types(config: SftConfig, origins: Mapping[str, str]) -> None:
     for dotted, value in _values(config):
         kinds = listed["types"].get(dotted)
         if kinds and not any(_fits(value, kind) for kind in kinds):
-            wanted = " or ".join(_in_words(kind) for kind in kinds)
-            choices = [choice for kind in kinds if isinstance(kind, dict) for choice in kind["choices"]]
-            suggestion = did_you_mean(value, choices) if isinstance(value, str) else None
+            wanted, suggestion = _wanted(value, kinds)
             raise UserError(
-                f"{origins.get(dotted, 'config')}: {dotted} is {value!r}, which is not {wanted}.",
-                suggestion or f"Use {wanted}.",
+                f"{origins.get(dotted, 'config')}: {dotted} is {value!r}, which is not {wanted}.", suggestion
             )
 
 
@@ -53,6 +55,26 @@ def _values(config: SftConfig) -> list[tuple[str, Any]]:
             values.append((section, content))
     # A null leaves these to the data or to what else is given.
     return [(key, value) for key, value in values if value is not None]
+
+
+def _wanted(value: Any, kinds: list[Any]) -> tuple[str, str]:
+    """What would have been right, in words, and what to do. Many names are listed at most once, the nearest first."""
+    choices = [choice for kind in kinds if isinstance(kind, dict) for choice in kind["choices"]]
+    near = did_you_mean(value, choices) if isinstance(value, str) else None
+    if len(choices) <= _FEW:
+        wanted = " or ".join(_in_words(kind) for kind in kinds)
+        return wanted, near or f"Use {wanted}."
+    # Some are listed a second time, with - for _.
+    names = [name for name in choices if name.replace("-", "_") == name or name.replace("-", "_") not in choices]
+    names.sort(key=lambda name: not _shares_part(value, name))
+    words = [f"one of its {len(names)} names" if isinstance(kind, dict) else _in_words(kind) for kind in kinds]
+    order = ", the nearest first" if _shares_part(value, names[0]) else ""
+    return " or ".join(words), near or f"Use one of these{order}: {', '.join(names)}."
+
+
+def _shares_part(value: Any, name: str) -> bool:
+    """Whether a part of `name` is nearly `value`, as fp8 is nearly fp8x."""
+    return bool(get_close_matches(str(value), name.split("_"), cutoff=0.75))
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -1,5 +1,6 @@
 """`sft` and `pipe`, with the trainer itself replaced: it needs minutes, and has its own tests."""
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 import nemotron.launch
 import nemotron.training.run
 from nemotron.cli.app import run
-from nemotron.cli.super3.sft import _Reporter, show_result
+from nemotron.cli.super3.sft import _Reporter, show_result, train_here
 from nemotron.training.loss import Schedule, Stage
 
 
@@ -68,13 +69,26 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
     assert "open out/report.html" in shown.out
 
 
-def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, monkeypatch, capsys):
-    started = []
+@pytest.fixture
+def started(monkeypatch):
+    """What torchrun was called with, on a machine with eight GPUs."""
+    calls = []
     monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 8)
-    monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: started.append(arguments) or 3)
+    monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: calls.append(arguments) or 3)
+    return calls
+
+
+def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
+    monkeypatch.setattr(sys.modules[train_here.__module__], "_planned", lambda loaded, ranks, here: None)
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
     assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
     assert not trained
+
+
+def test_what_the_plan_refuses_is_said_before_torchrun_starts(started, capsys):
+    assert run(["super3", "sft", "-c", "tiny"]) == 1
+    assert capsys.readouterr().err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    assert not started
 
 
 def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):

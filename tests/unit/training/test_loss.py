@@ -1,5 +1,7 @@
 """The two-stage loss against its two formulas, written out conversation by conversation in plain Python."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -142,6 +144,8 @@ def test_stage_starts_after_a_number_of_iterations():
         ([], "loss.stages is empty"),
         ([StageConfig("token", 3)], "nothing says how iteration 1 is averaged"),
         ([StageConfig("token"), StageConfig("sample", 1.5)], "must be at least 0 and below 1"),
+        ([StageConfig("token"), StageConfig("sample", math.nan)], "loss.stages[1].start is nan: a fraction"),
+        ([StageConfig("token"), StageConfig("sample", math.inf)], "loss.stages[1].start is inf: a fraction"),
         ([StageConfig("token"), StageConfig("sample", 10)], "the stage never starts"),
         ([StageConfig("token"), StageConfig("sample", -1)], "cannot start before the run"),
         ([StageConfig("token"), StageConfig("sample", 5), StageConfig("token", 4)], "not after loss.stages[1]"),

@@ -1,5 +1,6 @@
 """How long a run is, counted from its config and its data."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config({"global_batch_size": 128}), "only 100 training packs"),
         (config({"train_samples": 3}), "less than one global batch"),
         (config({"num_epochs": -1}), "train.num_epochs is -1"),
+        (config({"num_epochs": math.nan}), "train.num_epochs is nan"),
+        (config({"num_epochs": math.inf}), "train.num_epochs is inf"),
         (config(dataset={"seq_length": 2048}), "was packed to 4096 tokens"),
         (config(scheduler={"lr_warmup_samples": 8, "lr_warmup_iters": 1}), "given twice"),
         (config(scheduler={"lr_warmup_samples": "30k"}), "scheduler.lr_warmup_samples is '30k'"),
@@ -67,6 +70,7 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config(logger={"log_interval": 0}), "logger.log_interval is 0"),
         (config(checkpoint={"save_interval": 0}), "checkpoint.save_interval is 0"),
         (config({"micro_batch_size": 2}), "train.micro_batch_size is 2, but it has to be 1"),
+        (config({"rampup_batch_size": [2, 2, 8]}), "train.rampup_batch_size is [2, 2, 8], but it has to be null"),
         (config(model={"seq_length": 2048}), "model.seq_length is 2048, but it has to be 4096"),
         (config(model={"calculate_per_token_loss": False}), "model.calculate_per_token_loss is False"),
         (config(ddp={"average_in_collective": True}), "ddp.average_in_collective is True"),
@@ -74,6 +78,14 @@ def test_the_preview_names_the_switch_and_the_tokens():
         (config(peft=PeftConfig(target_modules=["linear_qvk"])), "'linear_qvk', which is no linear layer"),
         (config(peft=PeftConfig(scheme="dora")), "peft.scheme=dora cannot adapt 'linear_fc1'"),
         (config(peft=PeftConfig(scheme="dora", target_modules=["in_proj"])), "cannot save what it makes of Mamba"),
+        (config(peft=PeftConfig(dim=0)), "peft.dim is 0"),
+        (config(peft=PeftConfig(dim=-3)), "peft.dim is -3"),
+        (config(peft=PeftConfig(alpha=0)), "peft.alpha is 0"),
+        (config(peft=PeftConfig(dropout=2)), "peft.dropout is 2"),
+        (config(peft=PeftConfig(dropout=math.nan)), "peft.dropout is nan"),
+        (config(model={"mtp_num_layers": -1}), "model.mtp_num_layers is -1"),
+        (config(model={"mtp_loss_scaling_factor": math.nan}), "model.mtp_loss_scaling_factor is nan"),
+        (config(model={"mtp_loss_scaling_factor": -0.3}), "model.mtp_loss_scaling_factor is -0.3"),
         (config(peft=PeftConfig(), model={"moe_router_bias_update_rate": 0.1}), "moe_router_bias_update_rate is 0.1"),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_same_run_may_continue(tmp_path):
     ("changed_config", "changed_data", "named"),
     [
         (config(model="other"), data(), "model tiny, but this one has model other"),
-        (config(), data("b2"), "data a1, but this one has data b2"),
+        (config(), data("b2"), "data a1 (SFTDataArtifact-sft:v1, /data), but this one has data b2 (SFTDataArtifact"),
         (config(peft=PeftConfig()), data(), "adapters None, but this one has adapters lora, dim 32"),
     ],
 )
@@ -100,6 +100,24 @@ def test_another_start_is_refused(tmp_path):
         check_same_run(tmp_path, config(), data())
 
 
+def test_a_starting_checkpoint_may_be_named_by_any_path(tmp_path, monkeypatch):
+    def started(path):
+        return SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": str(path)})
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights").mkdir()
+    run = tmp_path / "run"
+    claim_run(run, started("weights"), data())
+    write_checkpoint(run, 40)
+    check_same_run(run, started(tmp_path / "weights"), data())
+    # Earlier releases recorded the path as it was typed.
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "start": "weights"}))
+    check_same_run(run, started(tmp_path / "weights"), data())
+    with pytest.raises(UserError, match=f"start {tmp_path}/weights, but this one has start /other"):
+        check_same_run(run, started("/other"), data())
+
+
 TRAINED = [{"iteration": 1, "loss_stage": "token"}, {"iteration": 2, "loss_stage": "sample"}]
 
 
@@ -142,7 +160,7 @@ def test_what_is_continued_elsewhere_must_be_the_same_run_and_have_something_lef
     claim_run(tmp_path / "one", config(), data())
     write_checkpoint(tmp_path / "one", 20)
     schedule = Schedule((Stage("token", 0),))
-    with pytest.raises(UserError, match="one/checkpoints holds a run with data a1, but this one has data b2"):
+    with pytest.raises(UserError, match=r"one/checkpoints holds a run with data a1 .* but this one has data b2"):
         check_continuation(*loading(tmp_path / "two", tmp_path / "one", "b2"), schedule, train_iters=40)
     with pytest.raises(UserError, match="has 20 iterations already, and this one is to have 20"):
         check_continuation(*loading(tmp_path / "two", tmp_path / "one"), schedule, train_iters=20)
@@ -163,7 +181,7 @@ def test_checkpoints_elsewhere_know_their_run(tmp_path):
     assert find_checkpoint(tmp_path / "one") == iteration
     assert run_of(iteration) == tmp_path / "one"
     assert hf_model_of(iteration) == "tiny"
-    with pytest.raises(UserError, match="data a1, but this one has data b2"):
+    with pytest.raises(UserError, match=r"data a1 .* but this one has data b2"):
         check_same_run(tmp_path / "two", settings, data("b2"))
 
 

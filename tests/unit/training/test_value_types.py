@@ -29,7 +29,7 @@ def test_the_shipped_configs_pass(name):
         ({"optimizer": {"lr": "abc"}}, "optimizer.lr is 'abc', which is not a number or null."),
         ({"train": {"micro_batch_size": 1.5}}, "train.micro_batch_size is 1.5, which is not a whole number or null."),
         ({"model": {"sequence_parallel": "yes"}}, "model.sequence_parallel is 'yes', which is not true or false."),
-        ({"mixed_precision": "bf16_mixd"}, "mixed_precision is 'bf16_mixd'"),
+        ({"mixed_precision": "bf16_mixd"}, "mixed_precision is 'bf16_mixd', which is not one of its 15 names."),
     ],
 )
 def test_a_value_of_the_wrong_kind_names_its_place_and_what_is_wanted(settings, message):
@@ -44,6 +44,17 @@ def test_a_misspelt_choice_has_a_suggestion():
     with pytest.raises(UserError) as error:
         value_types.check_value_types(SftConfig(mixed_precision="bf16_mixd"), {})
     assert error.value.hint == 'Did you mean "bf16_mixed"?'
+
+
+def test_many_names_are_listed_once_the_nearest_first():
+    with pytest.raises(UserError) as error:
+        value_types.check_value_types(SftConfig(mixed_precision="fp8x"), {})
+    assert error.value.hint.startswith("Use one of these, the nearest first: bf16_with_fp8_current_scaling_mixed, ")
+    assert error.value.hint.endswith("nemotron_3_ultra_bf16_with_nvfp4_mixed.")
+    assert str(error.value).count("fp16_mixed") == 1
+    with pytest.raises(UserError) as error:
+        value_types.check_value_types(SftConfig(mixed_precision="zzz"), {})
+    assert error.value.hint.startswith("Use one of these: bf16_mixed, ")
 
 
 def test_another_release_is_left_to_its_own_classes(monkeypatch):

@@ -60,23 +60,30 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
 
     `here`: whether this machine is the one that trains.
     """
-    from nemotron.training.plan import make_plan
-    from nemotron.training.prepared import find_prepared_data
     from nemotron.training.ready import check_can_start
-    from nemotron.training.resume import check_continuation
 
     config = loaded.config
-    data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
     if here and config.run.nproc_per_node != "auto":
         ranks = config.run.nproc_per_node
-    plan = make_plan(config, data, ranks, here=here)
-    notes = check_continuation(config, data, plan.schedule, plan.train_iters) if here else []
+    plan, data, notes = _planned(loaded, ranks, here=here)
     if ranks is None:
         notes += _too_few_processes(config)
     dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
     # With `auto`, plans are also made where nothing will be trained.
     check_can_start(config, here=here and config.run.backend != "auto")
     _show_changes(loaded, plan, data, ranks, here=here)
+
+
+def _planned(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> tuple["Plan", "PreparedData", list[str]]:
+    """The plan, the data, and what changes where a run is continued."""
+    from nemotron.training.plan import make_plan
+    from nemotron.training.prepared import find_prepared_data
+    from nemotron.training.resume import check_continuation
+
+    config = loaded.config
+    data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
+    plan = make_plan(config, data, ranks, here=here)
+    return plan, data, check_continuation(config, data, plan.schedule, plan.train_iters) if here else []
 
 
 def _too_few_processes(config: "SftConfig") -> list[str]:
@@ -127,6 +134,8 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
 
     processes = local_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
+        # Every process makes its plan, too; but what one of them refuses, torchrun buries under a traceback of its own.
+        _planned(loaded, processes, here=True)
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)
