@@ -21,11 +21,17 @@ def evaluated_whole() -> None:
         return
 
     @wraps(original)
-    def build(cfg: Any, train_state: Any, provider: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def build(
+        cfg: Any,
+        train_state: Any,
+        build_train_valid_test_datasets_provider: Callable[..., Any],
+        *arguments: Any,
+        **options: Any,
+    ) -> Any:
         rows = rows_of_an_evaluation(cfg)
 
         def filled(*provided: Any, **provided_options: Any) -> Any:
-            train, valid, test = provider(*provided, **provided_options)
+            train, valid, test = build_train_valid_test_datasets_provider(*provided, **provided_options)
             if valid is not None and rows >= len(valid):
                 # An evaluation is then an epoch of the split. Counted in batches of another number of ranks, the rows
                 # read so far could end in the middle of one.
