@@ -73,6 +73,19 @@ def test_evaluations_measure_what_training_measures(evaluated):
         assert measured == pytest.approx(expected, rel=1e-5)
 
 
+def test_ranks_that_cannot_share_a_split_evenly_evaluate_all_of_it(evaluated, workdir):
+    folder, _, packs = evaluated
+    ranks = next(ranks for ranks in (2, 3) if packs % ranks)
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=shared", "optimizer.lr=0",
+                    "train.train_iters=1", f"train.global_batch_size={ranks}", "test.enabled=true",
+                    "loss.stages=[{average: token}]", f"run.nproc_per_node={ranks}", cwd=workdir)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for split in ("validation", "test"):
+        [alone], [shared] = records(folder / f"{split}.jsonl"), records(workdir / "shared" / f"{split}.jsonl")
+        assert shared["packs"] == packs
+        assert shared == pytest.approx(alone, rel=1e-5)
+
+
 def test_a_run_that_died_in_its_last_evaluation_is_finished_by_the_same_command(evaluated, workdir):
     """Nothing is trained, nothing saved again; what was measured is not measured twice."""
     folder, _, packs = evaluated

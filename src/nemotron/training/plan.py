@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 from nemotron.training.checks import check_model_folder, check_padding, check_tokenizer, check_vocabulary, model_config
 from nemotron.training.config import SftConfig
 from nemotron.training.explain import explain_layout
@@ -73,6 +74,7 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *
             settings that this training cannot honour, nothing to start from, or a length that makes no sense.
     """
     _check_numbers(config)
+    _check_homes(config)
     start = starting_point(config, here=here)
     if here:
         resumed = resume_folder(config, Path(config.run.output_dir).absolute())
@@ -201,6 +203,15 @@ def _check_numbers(config: SftConfig) -> None:
             value = getattr(config, section).get(key)
             if value is not None:
                 _whole(value, f"{section}.{key}", smallest)
+
+
+def _check_homes(config: SftConfig) -> None:
+    """Refuse `~`, which only a shell and data prep know: training would make a folder of that name."""
+    paths = {f"checkpoint.{key}": config.checkpoint.get(key) for key in ("save", "load", "pretrained_checkpoint")}
+    paths |= {"run.output_dir": config.run.output_dir, "convert_to_hf.output_dir": config.convert_to_hf.output_dir}
+    for key, path in paths.items():
+        if isinstance(path, str) and path.startswith("~"):
+            raise UserError(f"{key} is {path}, where ~ stands for nothing.", f"Write it out: {key}={expand_home(path)}")
 
 
 def _positive_int(value: object, key: str) -> int:
