@@ -6,7 +6,7 @@ begins after the generation prompt, which belongs to the chunk before it, and in
 after the end-of-turn token (a newline), which the loss mask leaves out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Unpack
 
 from nemotron.data_prep import nemotron3
@@ -26,28 +26,29 @@ class Chunk(NamedTuple):
 
 
 def sequences(conversation: Conversation, template: Template, **options: Unpack[RenderOptions]) -> list[list[Chunk]]:
+    """All that `each_sequence` gives."""
+    return list(each_sequence(conversation, template, **options))
+
+
+def each_sequence(
+    conversation: Conversation, template: Template, **options: Unpack[RenderOptions]
+) -> Iterator[list[Chunk]]:
     """The training sequences of a conversation: one, or with reasoning one per user turn (`turns_to_train`).
 
     `options` are `Template.render`'s. In a sequence that trains one user turn of several, the history up to that user
     message is a single "user" chunk after the system's. With a template other than the bundled one, everything between
     two assistant turns is a single chunk.
 
-    Every sequence supervises something. Raises RowError: no_trained_turn, template_error, or template_mismatch when
-    the assistant's text cannot be told from the rest.
+    Every sequence supervises something. Raises RowError, before the first sequence: no_trained_turn, template_error, or
+    template_mismatch when the assistant's text cannot be told from the rest.
     """
     turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
     if not turns:
         raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
     if template.is_nemotron3:
-        return _nemotron3_sequences(conversation, turns, options)
-    try:
-        return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
-    except RowError as error:
-        if error.reason != DropReason.TEMPLATE_MISMATCH or turns[0].start > 0:
-            raise
-    # Some templates show every answer differently once it is history, whether or not there is reasoning in it.
-    turns = _trained(per_user_turn(conversation.messages), conversation)
-    return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
+        yield from _nemotron3_sequences(conversation, turns, options)
+    else:
+        yield from _spanned_sequences(conversation, template, turns, options)
 
 
 def first_difference(
@@ -84,22 +85,22 @@ def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
     return [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
 
 
-def _nemotron3_sequences(conversation: Conversation, turns: list[Turn], options: RenderOptions) -> list[list[Chunk]]:
+def _nemotron3_sequences(
+    conversation: Conversation, turns: list[Turn], options: RenderOptions
+) -> Iterator[list[Chunk]]:
     """The sequences of the bundled format, each message rendered once as history and once as its turn shows it."""
     messages = conversation.messages
     opening, shown = nemotron3.system_turn(messages, conversation.tools)
     history_stop = max((turn.start - 1 for turn in turns), default=0)
     history = ["".join(nemotron3.turn(messages, index, is_history=True)) for index in range(shown, history_stop)]
     effort = nemotron3.effort(options.get("reasoning_budget"), options.get("low_effort", False))
-    result = []
     for turn in turns:
         chunks = [Chunk("system", opening, False)]
         if turn.start:
             user = nemotron3.plain_turn(messages[turn.start - 1], effort)
             chunks.append(Chunk("user", "".join(history[: turn.start - 1 - shown]) + user, False))
         _add_turns(chunks, messages, range(max(turn.start, shown), turn.stop), effort, _keeps_history_thinking(options))
-        result.append(chunks)
-    return result
+        yield chunks
 
 
 def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, effort: str, keep_thinking: bool) -> None:
@@ -118,6 +119,20 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
             chunks[-1] = Chunk("tool", previous.text + text, False)
         else:
             chunks.append(Chunk(message["role"], text, is_trained(message)))
+
+
+def _spanned_sequences(
+    conversation: Conversation, template: Template, turns: list[Turn], options: RenderOptions
+) -> list[list[Chunk]]:
+    """The sequences of any other template."""
+    try:
+        return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
+    except RowError as error:
+        if error.reason != DropReason.TEMPLATE_MISMATCH or turns[0].start > 0:
+            raise
+    # Some templates show every answer differently once it is history, whether or not there is reasoning in it.
+    turns = _trained(per_user_turn(conversation.messages), conversation)
+    return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
 
 
 def _spanned_sequence(

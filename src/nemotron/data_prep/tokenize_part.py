@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nemotron.data_prep.admission import Admission, without_forged_turns
-from nemotron.data_prep.chunks import Chunk, first_difference, sequences
+from nemotron.data_prep.batches import Batch, Candidate, batches, check_rendering
+from nemotron.data_prep.chunks import Chunk
 from nemotron.data_prep.config import SpecialTokensPolicy
-from nemotron.data_prep.conversation import Conversation
 from nemotron.data_prep.encoders import Encoded
 from nemotron.data_prep.identity import content_hash
 from nemotron.data_prep.mask import loss_mask
@@ -30,14 +30,6 @@ from nemotron.data_prep.special_tokens import pieces
 from nemotron.data_prep.template import Template
 from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, read_receipt, write_part
 from nemotron.data_prep.tokens import Tokenizer
-from nemotron.errors import UserError
-
-BATCH_CHARACTERS = 4_000_000
-"""Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
-CHECKED = 4
-"""Conversations of each batch that are rendered by Jinja too, for comparison."""
-CHECKED_CHARACTERS = 100_000
-"""The most text of one of them, all its sequences together: a part of nothing but long ones would be rendered twice."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +69,6 @@ class TokenizeWork:
         return receipt is not None and receipt.sample == self.sample
 
 
-class Candidate(NamedTuple):
-    """A conversation that passed parsing and the filter."""
-
-    line: int
-    hash: bytes
-    conversation: Conversation
-
-
 def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
     """Tokenize one part and write it. Raises UserError when the input cannot be read."""
 
@@ -93,9 +77,10 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         if work.sample is not None:
             candidates = _sampled(candidates, work.sample, work.sample_seed, writer)
         candidates = _without_forged_turns(candidates, how, writer)
-        for number, batch in enumerate(_batches(candidates, how.template, writer)):
-            _check_rendering(batch, how.template, at_least=1 if number == 0 else 0)
-            _append_encoded(batch, how, writer)
+        unfinished = Unfinished()
+        for number, batch in enumerate(batches(candidates, how.template, writer)):
+            check_rendering(batch, how.template, at_least=1 if number == 0 else 0)
+            unfinished = _append_encoded(batch, how, writer, unfinished)
 
     with _rare_collection():
         return write_part(work.output, fill, work.sample)
@@ -158,66 +143,16 @@ def _without_forged_turns(
             yield candidate._replace(conversation=treated)
 
 
-class Batch(NamedTuple):
-    """Conversations to encode together; `chunks` runs over all sequences of all conversations."""
+class Unfinished(NamedTuple):
+    """What earlier batches held of the conversation that a batch begins with."""
 
-    candidates: list[Candidate]
-    characters: list[int]
-    sequence_counts: list[int]
-    chunk_counts: list[int]
-    chunks: list[Chunk]
-
-    @classmethod
-    def empty(cls) -> "Batch":
-        return cls([], [], [], [], [])
+    kept: int = 0
+    masked: int = 0
+    """Sequences, as in PartIndex."""
+    has_empty_answer: bool = False
 
 
-def _batches(candidates: Iterable[Candidate], template: Template, writer: PartWriter) -> Iterator[Batch]:
-    """Render conversations into batches of about BATCH_CHARACTERS of text."""
-    batch, characters = Batch.empty(), 0
-    for candidate in candidates:
-        try:
-            rendered = sequences(candidate.conversation, template)
-        except RowError as error:
-            writer.drop(candidate.line, error.reason, error.detail)
-            continue
-        batch.candidates.append(candidate)
-        batch.sequence_counts.append(len(rendered))
-        for sequence in rendered:
-            batch.chunk_counts.append(len(sequence))
-            batch.chunks.extend(sequence)
-        batch.characters.append(sum(len(chunk.text) for sequence in rendered for chunk in sequence))
-        characters += batch.characters[-1]
-        if characters >= BATCH_CHARACTERS:
-            yield batch
-            batch, characters = Batch.empty(), 0
-    if batch.candidates:
-        yield batch
-
-
-def _check_rendering(batch: Batch, template: Template, at_least: int) -> None:
-    """Compare a few conversations of the batch with what Jinja renders: the bundled format is rendered without it.
-
-    `at_least` so many, however long they are. Raises UserError at a difference: no data is better than data that
-    inference will never look like.
-    """
-    if not template.is_nemotron3:
-        return
-    of_size = zip(batch.candidates, batch.characters, strict=True)
-    few = [candidate for candidate, characters in of_size if characters <= CHECKED_CHARACTERS][:CHECKED]
-    few = few if len(few) >= at_least else batch.candidates[:at_least]
-    try:
-        difference = first_difference(template, (candidate.conversation for candidate in few))
-    except RowError as error:
-        difference = str(error)
-    if difference is not None:
-        raise UserError(
-            f"The chat template {template.name} renders differently from its fast form: {difference}.",
-            "This is a fault of nemotron: please report it with this message.",
-        )
-
-
-def _append_encoded(batch: Batch, how: Tokenization, writer: PartWriter) -> None:
+def _append_encoded(batch: Batch, how: Tokenization, writer: PartWriter, unfinished: Unfinished) -> Unfinished:
     """Encode a batch, leave out sequences in which nothing trains, and append the rest."""
     tokenizer = how.tokenizer
     ids, chunk_lengths = _encoded(batch.chunks, how)
@@ -231,26 +166,36 @@ def _append_encoded(batch: Batch, how: Tokenization, writer: PartWriter) -> None
     targets = targets_so_far[starts + lengths] - targets_so_far[starts]
     trains = targets > 0
     turn_counts, turn_ends, turn_targets = _turns(mask, targets_so_far, starts, lengths)
-    _report_empty_answers(batch, turn_counts, turn_targets, writer)
-
     # From sequences to conversations: those left without a sequence are dropped.
     sequence_counts = np.array(batch.sequence_counts, np.int64)
     kept_counts = _sums(trains, sequence_counts)
-    for position in np.flatnonzero(kept_counts == 0):
-        line = batch.candidates[position].line
-        writer.drop(line, LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
-    kept = kept_counts > 0
+    masked_counts = sequence_counts - kept_counts
+    has_empty_answer = _have_empty_answers(batch, turn_counts, turn_targets)
+    kept_counts[0] += unfinished.kept
+    masked_counts[0] += unfinished.masked
+    has_empty_answer[0] |= unfinished.has_empty_answer
+    complete = batch.candidates[: len(batch.candidates) - batch.goes_on]
+    for candidate, kept_count, has_empty in zip(complete, kept_counts, has_empty_answer, strict=False):
+        if has_empty:
+            writer.empty_answers.add(candidate.line, "")
+        if kept_count == 0:
+            why = "no token of an assistant's turn would be trained"
+            writer.drop(candidate.line, LeftOut.NO_ASSISTANT_TOKENS, why)
+    kept = np.flatnonzero(kept_counts[: len(complete)])
     hashes = np.frombuffer(b"".join(candidate.hash for candidate in batch.candidates), "<u8").reshape(-1, 2)
     lines = np.array([candidate.line for candidate in batch.candidates], np.int64)
     of_training = np.repeat(trains, turn_counts)
     index = PartIndex(
-        lines[kept], hashes[kept], kept_counts[kept], (sequence_counts - kept_counts)[kept],
+        lines[kept], hashes[kept], kept_counts[kept], masked_counts[kept],
         lengths[trains], targets[trains], turn_counts[trains], turn_ends[of_training], turn_targets[of_training],
     )  # fmt: skip
     if not trains.all():
         tokens_kept = np.repeat(trains, lengths)
         ids, mask = ids[tokens_kept], mask[tokens_kept]
     writer.append(ids, mask, index)
+    if not batch.goes_on:
+        return Unfinished()
+    return Unfinished(int(kept_counts[-1]), int(masked_counts[-1]), bool(has_empty_answer[-1]))
 
 
 def _encoded(chunks: Sequence[Chunk], how: Tokenization) -> Encoded:
@@ -263,8 +208,8 @@ def _encoded(chunks: Sequence[Chunk], how: Tokenization) -> Encoded:
     return Encoded(ids, _sums(piece_lengths, np.fromiter(map(len, cut), np.int64, len(cut))))
 
 
-def _report_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: np.ndarray, writer: PartWriter) -> None:
-    """Report conversations in which an answer is nothing but its <|im_end|>: the model learns to say nothing."""
+def _have_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: np.ndarray) -> np.ndarray:
+    """bool [conversations]: whether an answer is nothing but its <|im_end|>: the model learns to say nothing."""
     before = np.concatenate([[0], turn_targets[:-1]])
     is_first = np.zeros(len(turn_targets), bool)
     firsts = (np.cumsum(turn_counts) - turn_counts)[turn_counts > 0]
@@ -272,8 +217,7 @@ def _report_empty_answers(batch: Batch, turn_counts: np.ndarray, turn_targets: n
     of_turn = np.where(is_first, turn_targets, turn_targets - before)
     empty = np.bincount(np.repeat(np.arange(len(turn_counts)), turn_counts), of_turn == 1, len(turn_counts)) > 0
     of_conversation = np.repeat(np.arange(len(batch.candidates)), batch.sequence_counts)
-    for position in np.unique(of_conversation[empty]):
-        writer.empty_answers.add(batch.candidates[position].line, "")
+    return np.bincount(of_conversation[empty], minlength=len(batch.candidates)) > 0
 
 
 def _turns(
