@@ -95,7 +95,7 @@ def test_a_split_is_read_to_its_last_pack_with_every_conversation_where_it_lies(
     container = build("tiny", "train.global_batch_size=2")
     container.dataset = line.packed_dataset(folder, folder, batch.pack_size, 2, {"num_workers": 0, "pin_memory": False})
     size, iterations = line.evaluation(packs=3, ranks=1, global_batch_size=2, largest=None, asked=None)
-    line.set_evaluation(container, 3, size, iterations)
+    line.set_evaluation(container, size, iterations)
     assert line.evaluated_packs(container, 3) == 3
 
     one_rank = SimpleNamespace(rank=lambda: 0, size=lambda: 1)

@@ -39,7 +39,7 @@ class TestSplit(Callback):
         if batch == 0:
             return
         with _settings_kept(state.cfg):
-            line.set_evaluation(state.cfg, self._packs, batch, iterations)
+            line.set_evaluation(state.cfg, batch, iterations)
             losses, _, _ = evaluate(
                 state=state,
                 forward_step_func=self._step,

@@ -240,7 +240,7 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
     batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
     if batch == 0:
         logger.warning("The valid split is empty: no validation.")
-    line.set_evaluation(container, plan.valid_packs, batch or ranks, iterations)
+    line.set_evaluation(container, batch or ranks, iterations)
 
 
 def data_parallel_size(model: Any, global_batch_size: int) -> int:

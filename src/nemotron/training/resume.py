@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 from nemotron.training.batches import stuck_at
 from nemotron.training.checkpoint import RUN_RECORD, latest_iteration, record_of, run_config, run_of
 from nemotron.training.checks import is_path
@@ -264,7 +265,7 @@ def _whence(data: PreparedData) -> str:
 
 def _start(named: Any) -> Any:
     """A checkpoint by where it lies, however its path was written; an artifact or a seed as it is."""
-    return str(Path(named).expanduser().resolve()) if isinstance(named, str) and is_path(named) else named
+    return str(expand_home(named).resolve()) if isinstance(named, str) and is_path(named) else named
 
 
 def _model(hf_model: str) -> str:

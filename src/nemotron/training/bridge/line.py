@@ -122,8 +122,8 @@ class Line(Protocol):
         """
         ...
 
-    def set_evaluation(self, container: "ConfigContainer", packs: int, batch: int, iterations: int) -> None:
-        """Have `container` evaluate a split of `packs` packs in `iterations` batches of `batch`."""
+    def set_evaluation(self, container: "ConfigContainer", batch: int, iterations: int) -> None:
+        """Have `container` evaluate a split in `iterations` batches of `batch`."""
         ...
 
     def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:

@@ -154,10 +154,10 @@ def evaluation(
     return global_batch_size, all_of_it if asked is None else min(asked, all_of_it)
 
 
-def set_evaluation(container: "ConfigContainer", packs: int, batch: int, iterations: int) -> None:
+def set_evaluation(container: "ConfigContainer", batch: int, iterations: int) -> None:
     container.validation.eval_iters = iterations
     dataset: Any = container.dataset
-    dataset.valid_packs, dataset.valid_rows = packs, batch * iterations
+    dataset.valid_rows = batch * iterations
 
 
 def evaluated_packs(container: "ConfigContainer", packs: int) -> int:

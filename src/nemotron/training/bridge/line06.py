@@ -92,7 +92,7 @@ def evaluation(
     return evaluation_batches(packs, ranks, largest or global_batch_size, asked)
 
 
-def set_evaluation(container: "ConfigContainer", packs: int, batch: int, iterations: int) -> None:
+def set_evaluation(container: "ConfigContainer", batch: int, iterations: int) -> None:
     evaluated_whole()
     validation = container.validation
     validation.eval_iters, validation.eval_global_batch_size, validation.eval_micro_batch_size = iterations, batch, 1

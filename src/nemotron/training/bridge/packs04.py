@@ -28,8 +28,6 @@ class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
     """
 
     global_batch_size: int
-    valid_packs: int = 0
-    """Packs of the valid split."""
     valid_rows: int = 0
     """Rows of an evaluation."""
 

@@ -36,7 +36,7 @@ def evaluated_whole() -> None:
                 # An evaluation is then an epoch of the split. Counted in batches of another number of ranks, the rows
                 # read so far could end in the middle of one.
                 train_state.consumed_valid_samples -= train_state.consumed_valid_samples % rows
-                valid = filled_up(valid, rows)
+                valid = FilledUp(valid, rows)
             return train, valid, test
 
         return original(cfg, train_state, filled, *arguments, **options)
