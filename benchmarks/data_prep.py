@@ -143,13 +143,13 @@ def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
     """Seconds of each stage of data prep alone, over the whole corpus, in the order of the pipeline."""
     import numpy as np
 
-    from nemotron.data_prep.chunks import Chunk, sequences
-    from nemotron.data_prep.conversation import parse_row
-    from nemotron.data_prep.identity import content_hash
-    from nemotron.data_prep.mask import loss_mask
-    from nemotron.data_prep.packing import pack
+    from nemotron.data_prep.chat.chunks import Chunk, sequences
+    from nemotron.data_prep.chat.content_hash import content_hash
+    from nemotron.data_prep.chat.conversation import parse_row
+    from nemotron.data_prep.packing.algorithms import pack
     from nemotron.data_prep.plan import make_plan
     from nemotron.data_prep.sources import read_rows
+    from nemotron.data_prep.tokenization.loss_mask import loss_mask
 
     seconds: dict[str, float] = dict.fromkeys(
         ("plan", "json", "parse", "hash", "render", "encode", "mask", "pack"), 0.0

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.corpus import load_corpus
-from nemotron.data_prep.layout import lay_out
-from nemotron.data_prep.overlong import cut_overlong, limit_keeping
-from nemotron.data_prep.selection import select
-from nemotron.data_prep.splits import SPLITS
-from nemotron.data_prep.token_parts import PartIndex, PartReceipt, PartWriter, write_part
+from nemotron.data_prep.config import SPLITS
+from nemotron.data_prep.packing.layout import lay_out
+from nemotron.data_prep.selection.corpus import load_corpus
+from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
+from nemotron.data_prep.selection.select import select
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.tokenization.part_files import PartIndex, PartReceipt, PartWriter, write_part
 
 CONVERSATIONS_PER_PART = 2860
 PACK_SIZE = 4096

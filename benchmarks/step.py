@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     from nemotron.training.backend import backend
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import make_plan
-    from nemotron.training.prepared import PreparedData
+    from nemotron.training.prepared_data import PreparedData
 
     settings = [
         f"run.output_dir={folder}",
@@ -69,8 +69,8 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     with backend(loaded.config) as adapt, contextlib.redirect_stdout(None):
         from megatron.bridge.training.pretrain import pretrain
 
-        from nemotron.training.recipe import build_recipe
-        from nemotron.training.step import TwoStageStep
+        from nemotron.training.objective.forward_step import TwoStageStep
+        from nemotron.training.recipe.build import build_recipe
 
         container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
         adapt(container)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from nemotron.training.shape import SUPER_120B_A12B as SUPER
+from nemotron.training.parallelism.model_shape import SUPER_120B_A12B as SUPER
 from nemotron.training.torch_layers.experts import grouped
 from nemotron.training.torch_layers.mamba import split_conv1d_scan_combined
 

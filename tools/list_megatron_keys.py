@@ -1,4 +1,4 @@
-"""Write the installed Megatron-Bridge's settings, by section, into src/nemotron/training/megatron_keys.json.
+"""Write the installed Megatron-Bridge's settings, by section, into src/nemotron/training/recipe/megatron_keys.json.
 
     uv run python tools/list_megatron_keys.py            write them
     uv run python tools/list_megatron_keys.py --check    fail if they are out of date
@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-TARGET = Path(__file__).parent.parent / "src/nemotron/training/megatron_keys.json"
+TARGET = Path(__file__).parent.parent / "src/nemotron/training/recipe/megatron_keys.json"
 
 
 def listed() -> dict[str, list[str]]:
@@ -21,7 +21,7 @@ def listed() -> dict[str, list[str]]:
     from nemotron.config import config_dir
     from nemotron.training import bridge, cpu
     from nemotron.training.config import MEGATRON_SECTIONS
-    from nemotron.training.sections import field_types
+    from nemotron.training.recipe.assign import field_types
 
     with cpu.backend():
         from megatron.bridge.training.comm_overlap import CommOverlapConfig

@@ -1,4 +1,4 @@
-"""Write src/nemotron/training/megatron_types.json: what kind of value each setting of Megatron-Bridge takes.
+"""Write src/nemotron/training/recipe/megatron_types.json: what kind of value each setting of Megatron-Bridge takes.
 
     uv run python tools/list_megatron_types.py            write it
     uv run python tools/list_megatron_types.py --check    fail if it is out of date
@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parent.parent / "src/nemotron/training/megatron_types.json"
+TARGET = Path(__file__).parent.parent / "src/nemotron/training/recipe/megatron_types.json"
 PLAIN = {bool: "bool", int: "int", float: "float", str: "str", type(None): "null"}
 
 
@@ -24,7 +24,7 @@ def listed() -> str:
     from nemotron.config import config_dir
     from nemotron.training import bridge, cpu
     from nemotron.training.config import MEGATRON_SECTIONS
-    from nemotron.training.sections import field_types
+    from nemotron.training.recipe.assign import field_types
 
     with cpu.backend():
         from megatron.bridge.training.comm_overlap import CommOverlapConfig
@@ -47,7 +47,7 @@ def listed() -> str:
 
 def kinds_of(hint: Any) -> list[Any]:
     """What the file says of an annotation; nothing when it allows what cannot be checked."""
-    from nemotron.training.sections import alternatives
+    from nemotron.training.recipe.assign import alternatives
 
     kinds: list[Any] = []
     for option in alternatives(hint):

@@ -16,8 +16,7 @@ def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
     """The training config `config/<name>.yaml`, or a path; what Megatron-Bridge would not take is refused."""
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
-    from nemotron.training.known_keys import check_known_keys
-    from nemotron.training.value_types import check_value_types
+    from nemotron.training.recipe.known_settings import check_known_keys, check_value_types
 
     _use_env_file()
     loaded = load_config(name, overrides, schema=SftConfig)

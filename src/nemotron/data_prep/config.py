@@ -144,3 +144,6 @@ def _check_number(key: str, value: int | None, least: int) -> None:
         raise UserError(f"{key} is {value}.", f"It must be at least {least}.")
     if value is not None and value > LARGEST_NUMBER:
         raise UserError(f"{key} is {value}.", f"It must be at most {LARGEST_NUMBER:,}.")
+
+
+SPLITS = ("train", "valid", "test")

@@ -12,16 +12,16 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from nemotron.data_prep.admission import Admission, without_forged_turns
-from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.chunks import Chunk, sequences
+from nemotron.data_prep.chat.chunks import Chunk, sequences
+from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.chat.special_tokens import joined, pieces, without_forged_turns
+from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
-from nemotron.data_prep.mask import loss_mask
-from nemotron.data_prep.outcomes import LeftOut, RowError
+from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
-from nemotron.data_prep.special_tokens import joined, pieces
-from nemotron.data_prep.template import RenderOptions, Template
-from nemotron.data_prep.tokens import Tokenizer
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.tokenization.loss_mask import loss_mask
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
 

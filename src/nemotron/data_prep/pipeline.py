@@ -20,23 +20,22 @@ from typing import Protocol
 import numpy as np
 from omegaconf import OmegaConf
 
+from nemotron.atomic_files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
 from nemotron.data_prep import engine, preload
-from nemotron.data_prep.accounting import collect_metadata
-from nemotron.data_prep.config import DataPrepConfig, check
-from nemotron.data_prep.corpus import Corpus, load_corpus
-from nemotron.data_prep.dropped import DROPPED_ROWS, write_dropped
-from nemotron.data_prep.files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
-from nemotron.data_prep.layout import Layout, lay_out, shard_works
-from nemotron.data_prep.metadata import Metadata, read_metadata
-from nemotron.data_prep.outcomes import LeftOut, describe
-from nemotron.data_prep.overlong import Cut, cut_overlong
+from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
+from nemotron.data_prep.drop_reasons import LeftOut, describe
+from nemotron.data_prep.output.counting import collect_metadata
+from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS, write_dropped
+from nemotron.data_prep.output.metadata import Metadata, read_metadata
+from nemotron.data_prep.output.publish import publish
+from nemotron.data_prep.packing.layout import Layout, lay_out, shard_works
+from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, finished_shard, row_group_size, write_shard
 from nemotron.data_prep.plan import Plan, make_plan
-from nemotron.data_prep.publish import publish
-from nemotron.data_prep.selection import OUTCOMES, Selection, select
-from nemotron.data_prep.shards import Gathering, ShardReceipt, finished_shard, row_group_size, write_shard
-from nemotron.data_prep.splits import SPLITS
-from nemotron.data_prep.token_parts import PartReceipt, is_intact, read_receipt
-from nemotron.data_prep.tokenize_part import TokenizeWork, tokenize_part
+from nemotron.data_prep.selection.corpus import Corpus, load_corpus
+from nemotron.data_prep.selection.overlong import Cut, cut_overlong
+from nemotron.data_prep.selection.select import OUTCOMES, Selection, select
+from nemotron.data_prep.tokenization.part import TokenizeWork, tokenize_part
+from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, read_receipt
 from nemotron.errors import UserError
 from nemotron.lineage import Artifact
 

@@ -15,16 +15,16 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep import engine
-from nemotron.data_prep.admission import Admission
-from nemotron.data_prep.blend import Blend, Dataset, read_blend
+from nemotron.data_prep.chat.row_formats import Fields
+from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, check
-from nemotron.data_prep.encoders import Encoded, EncoderChoice, choose_encoder, fast_ids, joined
-from nemotron.data_prep.lengths import limit
-from nemotron.data_prep.row_formats import Fields
+from nemotron.data_prep.packing.lengths import limit
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
-from nemotron.data_prep.template import Template, load_template
-from nemotron.data_prep.tokenize_part import Tokenization, TokenizeWork
-from nemotron.data_prep.tokens import Tokenizer, load_tokenizer
+from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
+from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, fast_ids, joined
+from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
 from nemotron.lineage import check_root
 from nemotron.paths import expand_home

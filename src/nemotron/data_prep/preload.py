@@ -33,11 +33,11 @@ def _load(tokenizer: str) -> None:
     """Load the modules, the bundled template, and the tokenizer where it is a file. Anything else, workers load."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
     gc.disable()  # nothing loaded here is garbage, and a collector that looks at it again copies it into every worker
-    from nemotron.data_prep import shards as shards
-    from nemotron.data_prep import tokenize_part as tokenize_part
-    from nemotron.data_prep.encoders import load_fast
-    from nemotron.data_prep.template import load_template
-    from nemotron.data_prep.tokens import read_definition
+    from nemotron.data_prep.chat.template import load_template
+    from nemotron.data_prep.packing import shards as shards
+    from nemotron.data_prep.tokenization import part as part
+    from nemotron.data_prep.tokenization.encoders import load_fast
+    from nemotron.data_prep.tokenization.tokenizer import read_definition
     from nemotron.paths import expand_home
 
     load_template("nemotron3")

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from nemotron.errors import UserError
-from nemotron.training.built_helpers import use_built_helpers
+from nemotron.training.bridge.dataset_helpers import use_built_helpers
 from nemotron.training.config import SftConfig
 
 Backend = Literal["production", "torch", "cpu"]

@@ -2,7 +2,7 @@
 
 Sections typed as a dataclass are ours and are checked when the file is read. Sections typed `dict` belong to
 Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked against the installed release by
-`recipe.py`, with the same messages, before anything is built.
+`recipe/build.py`, with the same messages, before anything is built.
 """
 
 from dataclasses import dataclass, field

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nemotron.errors import UserError
-from nemotron.paths import expand_home
-from nemotron.training.checks import check_model_folder, check_padding, check_tokenizer, check_vocabulary, model_config
+from nemotron.training.checkpoints.hf_folder import model_config
+from nemotron.training.checkpoints.initial_weights import StartingPoint, starting_point
+from nemotron.training.checkpoints.run_folder import finished_iterations, resume_folder
+from nemotron.training.checks.data_and_model import check_model_folder, check_padding
+from nemotron.training.checks.settings import _check_homes, _check_numbers, _positive_int, check_settings
+from nemotron.training.checks.tokenizer import check_tokenizer, check_vocabulary
 from nemotron.training.config import SftConfig
-from nemotron.training.explain import explain_layout
-from nemotron.training.loss import Schedule, resolve_schedule
-from nemotron.training.prepared import PreparedData
-from nemotron.training.refused import check_settings
-from nemotron.training.resume import finished_iterations, resume_folder
-from nemotron.training.starting_point import StartingPoint, starting_point
+from nemotron.training.objective.loss import Schedule, resolve_schedule
+from nemotron.training.parallelism.layout import explain_layout
+from nemotron.training.prepared_data import PreparedData
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Plan:
     schedule: Schedule
     start: StartingPoint
     layout: list[tuple[str, str]]
-    """How ranks share the model and the packs, in words (see `explain.py`)."""
+    """How ranks share the model and the packs, in words (see `parallelism/layout.py`)."""
     validation: str
     """How the valid split is evaluated, in words."""
     notes: list[str]
@@ -185,40 +186,3 @@ def _pack_size(config: SftConfig, data: PreparedData) -> int:
             f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
         )
     return _positive_int(made_with if asked is None else asked, "dataset.seq_length")
-
-
-def _check_numbers(config: SftConfig) -> None:
-    """The numbers that are calculated with before Megatron-Bridge's classes have checked them."""
-    sizes = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
-    least = {
-        "scheduler": {"lr_warmup_samples": 0, "lr_warmup_iters": 0},
-        "validation": {"eval_iters": 0, "eval_global_batch_size": 1, "eval_interval": 0},
-        # 0 would save nothing at all, the end of the run included; null saves at the end.
-        "checkpoint": {"save_interval": 1},
-        "logger": {"log_interval": 1},
-        "model": {**{f"{size}_parallel_size": 1 for size in sizes}, "mtp_num_layers": 0},
-    }
-    for section, keys in least.items():
-        for key, smallest in keys.items():
-            value = getattr(config, section).get(key)
-            if value is not None:
-                _whole(value, f"{section}.{key}", smallest)
-
-
-def _check_homes(config: SftConfig) -> None:
-    """Refuse `~`, which only a shell and data prep know: training would make a folder of that name."""
-    paths = {f"checkpoint.{key}": config.checkpoint.get(key) for key in ("save", "load", "pretrained_checkpoint")}
-    paths |= {"run.output_dir": config.run.output_dir, "convert_to_hf.output_dir": config.convert_to_hf.output_dir}
-    for key, path in paths.items():
-        if isinstance(path, str) and path.startswith("~"):
-            raise UserError(f"{key} is {path}, where ~ stands for nothing.", f"Write it out: {key}={expand_home(path)}")
-
-
-def _positive_int(value: object, key: str) -> int:
-    return _whole(value, key, 1)
-
-
-def _whole(value: object, key: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{key} is {value!r}.", f"Use a whole number of at least {least}.")
-    return value

@@ -12,22 +12,22 @@ from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.training import bridge
 from nemotron.training.backend import backend, backend_notes
-from nemotron.training.checkpoint import base_model_of, latest_iteration
-from nemotron.training.config import SftConfig
-from nemotron.training.ending import explained
-from nemotron.training.plan import Plan, make_plan
-from nemotron.training.prepared import PreparedData, find_prepared_data
-from nemotron.training.ready import check_can_start
-from nemotron.training.report import render_report
-from nemotron.training.resume import (
-    check_continuation,
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.checkpoints.run_folder import (
     checkpoint_folder,
     claim_run,
     finished_iterations,
     read_records,
     resume_folder,
 )
-from nemotron.training.starting_point import StartingPoint
+from nemotron.training.checks.before_start import check_can_start
+from nemotron.training.checks.continuation import check_continuation
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan, make_plan
+from nemotron.training.prepared_data import PreparedData, find_prepared_data
+from nemotron.training.reporting.failures import explained
+from nemotron.training.reporting.html_report import render_report
 
 logger = logging.getLogger(__name__)
 
@@ -158,9 +158,9 @@ def _finetune(
     with bridge.named_when_missing(), backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
-        from nemotron.training.metrics import MetricsWriter
-        from nemotron.training.recipe import build_recipe
-        from nemotron.training.step import TwoStageStep
+        from nemotron.training.objective.forward_step import TwoStageStep
+        from nemotron.training.recipe.build import build_recipe
+        from nemotron.training.reporting.metrics import MetricsWriter
 
         start = _starting_checkpoint(config, plan.start, output)
         recipe = build_recipe(config, plan, data, loaded.origins, start)
@@ -183,7 +183,7 @@ def _finetune(
 
 def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
     """What evaluates the test split at the end; nothing, with a line in the log, when it is empty."""
-    from nemotron.training.final_test import TestSplit
+    from nemotron.training.reporting.heldout_evaluation import TestSplit
 
     folder = data.folder("test")
     if folder is None:
@@ -197,7 +197,7 @@ def _starting_checkpoint(config: SftConfig, start: StartingPoint, output: Path) 
     if start.checkpoint is not None:
         return start.checkpoint
     if config.recipe.random_start is not None:
-        from nemotron.training.start import make_starting_checkpoint
+        from nemotron.training.weights.random_init import make_starting_checkpoint
 
         return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
     # Adapters alone are continued on the model that they belong to.
@@ -205,8 +205,8 @@ def _starting_checkpoint(config: SftConfig, start: StartingPoint, output: Path) 
 
 
 def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
-    from nemotron.training.export import export_hf
-    from nemotron.training.recipe import tokenizer_of
+    from nemotron.training.recipe.build import tokenizer_of
+    from nemotron.training.weights.export_hf import export_hf
 
     folder = Path(config.convert_to_hf.output_dir or output / "hf")
     tokenizer = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)

@@ -55,7 +55,7 @@ def pipe(
     training = configs.load_sft(config, for_sft)
     _check_same_artifacts(prepared, training)
     if not dry:
-        from nemotron.training.ready import check_can_start
+        from nemotron.training.checks.before_start import check_can_start
 
         check_can_start(training.config, here=profile is None)
     if dry:
@@ -97,7 +97,7 @@ def _prep_name(config: str) -> str:
 
 def _reference(prepared: "Loaded[DataPrepConfig]") -> str:
     """The artifact that data prep is going to make."""
-    from nemotron.data_prep.publish import artifact_name
+    from nemotron.data_prep.output.publish import artifact_name
 
     return f"{artifact_name(prepared.config)}:{prepared.config.config_name}"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import Plan
-    from nemotron.training.prepared import PreparedData
+    from nemotron.training.prepared_data import PreparedData
     from nemotron.training.run import TrainResult
 
 
@@ -36,7 +36,7 @@ def sft(
     profile = options.check_profile(run, batch)
     loaded = configs.load_sft(config, overrides or [])
     if not dry:
-        from nemotron.training.ready import check_can_start
+        from nemotron.training.checks.before_start import check_can_start
 
         check_can_start(loaded.config, here=profile is None)
     if dry:
@@ -60,7 +60,7 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
 
     `here`: whether this machine is the one that trains.
     """
-    from nemotron.training.ready import check_can_start
+    from nemotron.training.checks.before_start import check_can_start
 
     config = loaded.config
     if here and config.run.nproc_per_node != "auto":
@@ -76,9 +76,9 @@ def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *,
 
 def _planned(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> tuple["Plan", "PreparedData", list[str]]:
     """The plan, the data, and what changes where a run is continued."""
+    from nemotron.training.checks.continuation import check_continuation
     from nemotron.training.plan import make_plan
-    from nemotron.training.prepared import find_prepared_data
-    from nemotron.training.resume import check_continuation
+    from nemotron.training.prepared_data import find_prepared_data
 
     config = loaded.config
     data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
@@ -89,7 +89,7 @@ def _planned(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> t
 def _too_few_processes(config: "SftConfig") -> list[str]:
     """That the layout cannot be had on this machine, where it is only planned on."""
     from nemotron.launch import local_processes
-    from nemotron.training.explain import fewest_ranks
+    from nemotron.training.parallelism.layout import fewest_ranks
 
     processes, fewest = local_processes("auto"), fewest_ranks(config)
     if processes % fewest == 0:
@@ -101,7 +101,7 @@ def _show_changes(
     loaded: "Loaded[SftConfig]", plan: "Plan", data: "PreparedData", ranks: int | None, *, here: bool
 ) -> None:
     """What will differ from Megatron-Bridge's recipe. It has to be imported to tell, which takes a while."""
-    from nemotron.training.compare import recipe_changes
+    from nemotron.training.recipe.preview import recipe_changes
 
     console.heading("Differs from Megatron-Bridge's recipe")
     console.note("Importing Megatron-Bridge to compare; Ctrl-C leaves this part out.")

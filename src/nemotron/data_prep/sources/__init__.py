@@ -1,11 +1,11 @@
 """Input files: finding them, cutting them into parts that workers read on their own, reading rows.
 
 JSONL (`.jsonl`, `.ndjson`, `.json`), also compressed (`.gz`, `.zst`), JSON arrays (`.json`) and Parquet; on this
-machine (local.py), on object stores (objects.py) and on the Hugging Face hub (hub.py).
+machine (local.py), on object stores (object_store.py) and on the Hugging Face hub (hub.py).
 """
 
-from nemotron.data_prep.sources.files import InputFile, Part, Row
 from nemotron.data_prep.sources.find import find_files
+from nemotron.data_prep.sources.input_file import InputFile, Part, Row
 from nemotron.data_prep.sources.rows import cut, read_rows
 
 __all__ = ["InputFile", "Part", "Row", "cut", "find_files", "read_rows"]

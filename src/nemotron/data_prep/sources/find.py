@@ -4,9 +4,9 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.sources import hub, local, objects
-from nemotron.data_prep.sources.files import Found, InputFile, compression_of, format_of, may_be_array
+from nemotron.data_prep.sources import hub, local, object_store
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.input_file import Found, InputFile, compression_of, format_of, may_be_array
 from nemotron.data_prep.sources.opening import open_text
 from nemotron.errors import UserError, did_you_mean
 
@@ -32,9 +32,9 @@ def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
         return local.find_local
     if f"{scheme}://" == hub.SCHEME:
         return hub.find_on_hub
-    if f"{scheme}://" in objects.SCHEMES:
-        return objects.find_objects
-    known = [hub.SCHEME, *objects.SCHEMES]
+    if f"{scheme}://" in object_store.SCHEMES:
+        return object_store.find_objects
+    known = [hub.SCHEME, *object_store.SCHEMES]
     hint = did_you_mean(f"{scheme}://", known) or f"Give a local path, or one of {', '.join(known)}."
     raise UserError(f'Dataset "{dataset.name}": {dataset.path} is at no place that can be read.', hint)
 

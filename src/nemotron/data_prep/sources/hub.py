@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.sources.files import Found, format_of, no_data_files
+from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.hub_subsets import choose_files, matching
+from nemotron.data_prep.sources.input_file import Found, format_of, no_data_files
 from nemotron.errors import UserError
 
 SCHEME = "hf://"

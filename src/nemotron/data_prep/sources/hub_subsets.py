@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from nemotron.data_prep.blend import Dataset
+from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError, did_you_mean
 
 Splits = dict[str, list[str]]

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from nemotron.data_prep.blend import Dataset
-from nemotron.data_prep.sources.files import SUFFIXES, Found, format_of, no_data_files
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.input_file import SUFFIXES, Found, format_of, no_data_files
 from nemotron.errors import UserError, did_you_mean
 
 SAMPLE_BYTES = 2**20

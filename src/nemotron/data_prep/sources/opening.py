@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from nemotron.data_prep.sources import hub, local, objects
-from nemotron.data_prep.sources.files import InputFile
+from nemotron.data_prep.sources import hub, local, object_store
+from nemotron.data_prep.sources.input_file import InputFile
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -56,19 +56,21 @@ def ensure_unchanged(file: InputFile) -> None:
     """Raise OSError when the file is no longer the one that was identified: its rows must not pass for the old ones."""
     if file.path.startswith(hub.SCHEME):
         return  # a commit does not change
-    current = objects.version(file.path) if file.path.startswith(objects.SCHEMES) else local.version(file.path)
+    current = (
+        object_store.version(file.path) if file.path.startswith(object_store.SCHEMES) else local.version(file.path)
+    )
     if current != file.version:
         raise OSError("it has changed since this run began")
 
 
 def _is_local(path: str) -> bool:
-    return not path.startswith((hub.SCHEME, *objects.SCHEMES))
+    return not path.startswith((hub.SCHEME, *object_store.SCHEMES))
 
 
 def _reader(path: str) -> ReadRange:
     if path.startswith(hub.SCHEME):
         return hub.read_range
-    return objects.read_range if path.startswith(objects.SCHEMES) else _read_local
+    return object_store.read_range if path.startswith(object_store.SCHEMES) else _read_local
 
 
 def _read_local(path: str, start: int, end: int) -> bytes:

@@ -10,8 +10,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemotron.data_prep.outcomes import Unreadable
-from nemotron.data_prep.sources.files import InputFile, Part, Row
+from nemotron.data_prep.drop_reasons import Unreadable
+from nemotron.data_prep.sources.input_file import InputFile, Part, Row
 from nemotron.data_prep.sources.json_array import array_elements
 from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
 from nemotron.errors import UserError

@@ -1,12 +1,17 @@
 """The one seam that knows which Megatron-Bridge release is installed.
 
-    release.py    which releases are tested, and the errors and warnings about others
-    line.py       what differs between the release lines, as an interface
-    line06.py     the 0.6 line, which uv.lock holds
-    line04.py     the 0.4 line, which the NeMo container of config/default.yaml carries
-    packs04.py    the 0.4 line's dataset of packs, with what later lines added
-    weights04.py  the 0.4 line's export of weights
-    order.py      packs in order of training, and as one evaluation
+    versions.py            which releases are tested, and the errors and warnings about others
+    interface.py           what differs between the release lines, as an interface
+    installed_line.py      which line is installed
+    v06.py                 the 0.6 line, which uv.lock holds
+    v06_evaluation.py      the 0.6 line's loader of a whole split
+    v04.py                 the 0.4 line, which the NeMo container of config/default.yaml carries
+    v04_datasets.py        the 0.4 line's dataset of packs, with what later lines added
+    v04_weights.py         the 0.4 line's export of weights
+    pack_order.py          packs in order of training, and as one evaluation
+    evaluation_batches.py  how the packs of a split are cut into batches
+    precision.py           float32, where the recipe would have mixed precision
+    dataset_helpers.py     Megatron's compiled dataset helpers, which wheels lack
 
     from nemotron.training import bridge
 
@@ -15,13 +20,9 @@
 Nothing here imports Megatron before a function is called.
 """
 
-from nemotron.training.bridge.line import HybridStack, Line, MicroBatch, installed
-from nemotron.training.bridge.release import (
-    TESTED_RELEASES,
-    check_release,
-    missing_api,
-    named_when_missing,
-)
+from nemotron.training.bridge.installed_line import installed
+from nemotron.training.bridge.interface import HybridStack, Line, MicroBatch
+from nemotron.training.bridge.versions import TESTED_RELEASES, check_release, missing_api, named_when_missing
 
 __all__ = [
     "TESTED_RELEASES",

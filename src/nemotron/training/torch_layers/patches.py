@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from nemotron.training import bridge
-from nemotron.training.built_helpers import use_built_helpers
+from nemotron.training.bridge.dataset_helpers import use_built_helpers
 
 
 def patch_torch_layers() -> None:

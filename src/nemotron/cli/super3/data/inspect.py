@@ -34,13 +34,13 @@ def inspect(
     """
     import json
 
-    from nemotron.data_prep.admission import Admission
+    from nemotron.data_prep.chat.row_formats import Fields
+    from nemotron.data_prep.chat.row_parser import Admission
+    from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.config import check
     from nemotron.data_prep.inspect import Rules, inspect_file
-    from nemotron.data_prep.lengths import limit
-    from nemotron.data_prep.row_formats import Fields
-    from nemotron.data_prep.template import load_template
-    from nemotron.data_prep.tokens import load_tokenizer
+    from nemotron.data_prep.packing.lengths import limit
+    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
     settings = configs.load_prep(config, overrides or []).config
     check(settings)
@@ -67,7 +67,7 @@ def inspect(
 
 def _show(row: dict[str, Any]) -> None:
     if row["outcome"] == "dropped":
-        from nemotron.data_prep.outcomes import describe
+        from nemotron.data_prep.drop_reasons import describe
 
         console.heading(f"line {row['line']}: dropped, {describe(row['reason'])} ({row['reason']})")
         console.out(f"  {row['detail']}")

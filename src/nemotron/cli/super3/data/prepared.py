@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.cli import console
 
 if TYPE_CHECKING:
-    from nemotron.data_prep.metadata import Metadata
+    from nemotron.data_prep.output.metadata import Metadata
     from nemotron.data_prep.pipeline import PrepResult
     from nemotron.data_prep.plan import Plan
 
@@ -66,7 +66,7 @@ def _show_splits(metadata: "Metadata") -> None:
 
 def _show_dropped(metadata: "Metadata") -> None:
     """Why rows are missing, most frequent first, and of which datasets."""
-    from nemotron.data_prep.outcomes import describe
+    from nemotron.data_prep.drop_reasons import describe
 
     dropped: dict[str, dict[str, int]] = {}
     for stats in metadata.datasets:

@@ -17,7 +17,7 @@ def verify(
     Examples:
       nemotron super3 data verify output/data/default
     """
-    from nemotron.data_prep.verify import verify as problems_of
+    from nemotron.data_prep.output.verify import verify as problems_of
 
     found = 0
     for problem in problems_of(folder):

@@ -24,7 +24,7 @@ def import_(
       nemotron super3 model import /models/super-hf -o /models/super-megatron
       nemotron super3 sft checkpoint.pretrained_checkpoint=/models/super-megatron
     """
-    from nemotron.training.import_hf import import_hf
+    from nemotron.training.weights.import_hf import import_hf
 
     console.note(f"Importing {folder}.")
     checkpoint = import_hf(folder, output, mtp=not no_mtp).absolute()

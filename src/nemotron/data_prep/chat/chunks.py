@@ -1,0 +1,153 @@
+"""A conversation as training sequences: lists of chunks, of which some are supervised.
+
+The texts of a sequence's chunks concatenate to exactly what the chat template renders. Chunks are tokenized one by
+one, so the boundary between a prompt and its answer is a token boundary, as it is at inference. A supervised chunk
+begins after the generation prompt, which belongs to the chunk before it, and includes whatever the template writes
+after the end-of-turn token (a newline), which the loss mask leaves out.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Unpack
+
+from nemotron.data_prep.chat import nemotron3
+from nemotron.data_prep.chat.assistant_spans import assistant_spans
+from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.chat.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
+from nemotron.data_prep.chat.template import RenderOptions, Template
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+
+
+class Chunk(NamedTuple):
+    """A piece of rendered text: `role` is its (last) message's, `supervised` whether the model learns to write it."""
+
+    role: str
+    text: str
+    supervised: bool
+
+
+def sequences(conversation: Conversation, template: Template, **options: Unpack[RenderOptions]) -> list[list[Chunk]]:
+    """All that `each_sequence` gives."""
+    return list(each_sequence(conversation, template, **options))
+
+
+def each_sequence(
+    conversation: Conversation, template: Template, **options: Unpack[RenderOptions]
+) -> Iterator[list[Chunk]]:
+    """The training sequences of a conversation: one, or with reasoning one per user turn (`turns_to_train`).
+
+    `options` are `Template.render`'s. In a sequence that trains one user turn of several, the history up to that user
+    message is a single "user" chunk after the system's. With a template other than the bundled one, everything between
+    two assistant turns is a single chunk.
+
+    Every sequence supervises something. Raises RowError, before the first sequence: no_trained_turn, template_error, or
+    template_mismatch when the assistant's text cannot be told from the rest.
+    """
+    turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+    if not turns:
+        raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
+    if template.is_nemotron3:
+        yield from _nemotron3_sequences(conversation, turns, options)
+    else:
+        yield from _spanned_sequences(conversation, template, turns, options)
+
+
+def first_difference(
+    template: Template, conversations: Iterable[Conversation], **options: Unpack[RenderOptions]
+) -> str | None:
+    """Where the chunks of `conversations` first depart from the text that Jinja renders, in words; None if nowhere.
+
+    The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this. Chunks of
+    any other template are cut from what Jinja rendered, and cannot differ. Of a conversation of many sequences, each of
+    which repeats those before it, the first, the middle and the last are compared.
+    """
+    if not template.is_nemotron3:
+        return None
+    for number, conversation in enumerate(conversations):
+        turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+        turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})] if turns else []
+        for turn, chunks in zip(turns, _nemotron3_sequences(conversation, turns, options), strict=True):
+            fast = "".join(chunk.text for chunk in chunks)
+            truth = template.render(conversation.messages[: turn.stop], conversation.tools, **options)
+            if fast != truth:
+                pairs = enumerate(zip(fast, truth, strict=False))
+                at = next((index for index, (a, b) in pairs if a != b), min(len(fast), len(truth)))
+                here, there = fast[at : at + 40], truth[at : at + 40]
+                return f"conversation {number}, character {at}: {here!r} instead of {there!r}"
+    return None
+
+
+def _keeps_history_thinking(options: RenderOptions) -> bool:
+    return not options.get("truncate_history_thinking", True)
+
+
+def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
+    """Those of `turns` with an assistant message to learn from."""
+    return [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
+
+
+def _nemotron3_sequences(
+    conversation: Conversation, turns: list[Turn], options: RenderOptions
+) -> Iterator[list[Chunk]]:
+    """The sequences of the bundled format, each message rendered once as history and once as its turn shows it."""
+    messages = conversation.messages
+    opening, shown = nemotron3.system_turn(messages, conversation.tools)
+    history_stop = max((turn.start - 1 for turn in turns), default=0)
+    history = ["".join(nemotron3.turn(messages, index, is_history=True)) for index in range(shown, history_stop)]
+    effort = nemotron3.effort(options.get("reasoning_budget"), options.get("low_effort", False))
+    for turn in turns:
+        chunks = [Chunk("system", opening, False)]
+        if turn.start:
+            user = nemotron3.plain_turn(messages[turn.start - 1], effort)
+            chunks.append(Chunk("user", "".join(history[: turn.start - 1 - shown]) + user, False))
+        _add_turns(chunks, messages, range(max(turn.start, shown), turn.stop), effort, _keeps_history_thinking(options))
+        yield chunks
+
+
+def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, effort: str, keep_thinking: bool) -> None:
+    """The messages at `indices`, the last ones of a sequence, as chunks of their own."""
+    last_user = last_user_index(messages, indices.stop)
+    for index in indices:
+        message = messages[index]
+        is_history = index < last_user and not keep_thinking
+        prompt, text = nemotron3.turn(messages, index, is_history, effort if index == last_user else "")
+        previous = chunks[-1]
+        if prompt and previous.supervised:  # two assistant turns in a row: nobody else's chunk to hold the prompt
+            chunks.append(Chunk("assistant", prompt, False))
+        elif prompt:
+            chunks[-1] = Chunk(previous.role, previous.text + prompt, False)
+        if message["role"] == previous.role == "tool":
+            chunks[-1] = Chunk("tool", previous.text + text, False)
+        else:
+            chunks.append(Chunk(message["role"], text, is_trained(message)))
+
+
+def _spanned_sequences(
+    conversation: Conversation, template: Template, turns: list[Turn], options: RenderOptions
+) -> list[list[Chunk]]:
+    """The sequences of any other template."""
+    try:
+        return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
+    except RowError as error:
+        if error.reason != DropReason.TEMPLATE_MISMATCH or turns[0].start > 0:
+            raise
+    # Some templates show every answer differently once it is history, whether or not there is reasoning in it.
+    turns = _trained(per_user_turn(conversation.messages), conversation)
+    return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
+
+
+def _spanned_sequence(
+    conversation: Conversation, template: Template, turn: Turn, options: RenderOptions
+) -> list[Chunk]:
+    """One sequence of any other template: the assistant's spans, and what lies between them."""
+    messages = conversation.messages[: turn.stop]
+    text, spans = assistant_spans(template, messages, conversation.tools, turn.start, options)
+    chunks, position = [], 0
+    for index, (begin, end) in spans:
+        if begin > position:
+            role = messages[index - 1]["role"] if index > 0 else "system"
+            chunks.append(Chunk(role, text[position:begin], False))
+        chunks.append(Chunk("assistant", text[begin:end], is_trained(messages[index])))
+        position = end
+    if position < len(text):
+        chunks.append(Chunk(messages[-1]["role"], text[position:], False))
+    return chunks

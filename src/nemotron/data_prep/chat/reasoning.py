@@ -1,0 +1,97 @@
+"""Reasoning: where it sits in a message, what the history keeps of it, and which turns it lets us train together.
+
+Nemotron 3 shows a model its reasoning only in the newest turn: once the user speaks again, the reasoning of earlier
+turns is removed. So a conversation with reasoning cannot be one training sequence, as each turn was answered with
+another history in view; it becomes one sequence per user turn (`turns_to_train`).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from nemotron.data_prep.chat.conversation import Message
+
+THINK = "<think>"
+END_THINK = "</think>"
+NO_THINKING = "<think></think>"
+_IN_BOTH = "think>"
+"""Where this is not, neither tag is: long texts without any are searched once, not twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One training sequence: `messages[:stop]`, of which the assistant messages from `start` on may be supervised."""
+
+    start: int
+    stop: int
+
+
+def turns_to_train(messages: list[Message], keep_history_thinking: bool = False) -> list[Turn]:
+    """The training sequences of a conversation, in order.
+
+    Without reasoning, or with reasoning kept in the history, one sequence holds the whole conversation. Otherwise
+    there is one per user turn that an assistant answers, ending before the next user turn. (If no user turn is
+    answered, the assistant messages before the first one are all there is to learn from.)
+    """
+    if keep_history_thinking or not any(map(has_reasoning, messages)):
+        return [Turn(0, len(messages))]
+    return per_user_turn(messages)
+
+
+def per_user_turn(messages: list[Message]) -> list[Turn]:
+    """One Turn per user message that an assistant answers; its `start` is just after that user message."""
+    users = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    bounds = [Turn(user + 1, stop) for user, stop in pairwise([*users, len(messages)])]
+    answered = [turn for turn in bounds if any(m["role"] == "assistant" for m in messages[turn.start : turn.stop])]
+    return answered or [Turn(0, users[0] if users else len(messages))]
+
+
+def last_user_index(messages: list[Message], stop: int) -> int:
+    """The index of the last user message of `messages[:stop]`, or -1. Assistants before it are history."""
+    return next((index for index in range(stop - 1, -1, -1) if messages[index]["role"] == "user"), -1)
+
+
+def newest_content(message: Message) -> str:
+    """An assistant's content with its reasoning inline, as the newest turn shows it (not yet trimmed).
+
+    Think tags already written in the content are left as they are, whole or broken.
+    """
+    content = message["content"]
+    reasoning = message.get("reasoning_content")
+    if reasoning and not reasoning.isspace():
+        return f"{THINK}\n{reasoning}\n{END_THINK}\n{content}"
+    if _IN_BOTH in content and (THINK in content or END_THINK in content):
+        return content
+    return NO_THINKING + content
+
+
+def history_content(content: str, calls_tools: bool) -> str:
+    """What the history keeps of `newest_content`, trimmed: the text after the last closed thought.
+
+    The public template treats the two kinds of turn differently, and so must we: one that calls tools also loses half
+    a thought, and the blanks in front of its text.
+    """
+    if calls_tools:
+        spoken = content.rpartition(END_THINK)[2] if END_THINK in content else content.partition(THINK)[0]
+        return NO_THINKING + spoken.strip()
+    if THINK in content and END_THINK in content:
+        content = NO_THINKING + content.rpartition(END_THINK)[2]
+    return content.strip()
+
+
+def has_reasoning(message: Message) -> bool:
+    """Whether an assistant's message looks different once it is history: reasoning_content, or a thought inline.
+
+    Blank reasoning_content counts (as in the public recipe), an empty inline thought does not.
+    """
+    if message["role"] != "assistant":
+        return False
+    if message.get("reasoning_content"):
+        return True
+    content = message["content"]
+    if _IN_BOTH not in content or (THINK not in content and END_THINK not in content):
+        return False
+    return _spoken(content) != _spoken(history_content(content, "tool_calls" in message))
+
+
+def _spoken(content: str) -> str:
+    return content.replace(THINK, "").replace(END_THINK, "").strip()

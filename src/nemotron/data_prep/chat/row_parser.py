@@ -1,0 +1,36 @@
+"""What a row must pass before it is tokenized; the same for data prep and for `data inspect`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from nemotron.data_prep.chat.conversation import Conversation, parse_row
+from nemotron.data_prep.chat.row_formats import Fields
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
+from nemotron.data_prep.sources import Row
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Where rows hold their conversations, and which rows are meant."""
+
+    fields: Fields = Fields()  # noqa: RUF009 (a tuple)
+    used_in_field: str = "used_in"
+    used_in_filter: str | None = None
+
+    def conversation(self, row: Row) -> Conversation:
+        """The conversation of a row that is not blank. Raises RowError saying why there is none."""
+        if row.error is not None:
+            raise RowError(DropReason.BAD_JSON, row.error)
+        if not _is_used(row.value, self.used_in_field, self.used_in_filter):
+            raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
+        return parse_row(row.value, *self.fields, exact=row.exact)
+
+
+def _is_used(row: Any, field: str, wanted: str | None) -> bool:
+    """Whether a row names `wanted` among the stages it is meant for: a list, or text separated by commas."""
+    if wanted is None or not isinstance(row, dict):
+        return True
+    named = row.get(field)
+    if isinstance(named, str):
+        return wanted in (name.strip() for name in named.split(","))
+    return isinstance(named, list) and wanted in named

@@ -1,0 +1,142 @@
+"""Control tokens that somebody wrote out inside a conversation: `<|im_end|>` in a message would end its turn.
+
+They are found in everything a template may show (contents, reasoning, tool calls, tools), and can be split: the text
+stays, but is encoded as text. Only tokens that the tokenizer calls special count; `<think>` and `</think>` do not, as
+reasoning may be written inline.
+"""
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.chat.content_hash import canonical_json
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.reasoning import END_THINK, THINK
+from nemotron.data_prep.config import SpecialTokensPolicy
+from nemotron.data_prep.drop_reasons import LeftOut, RowError
+
+# Letters and digits only, which every template and JSON encoder leaves as they are; no conversation can forge it.
+_BREAK = f"break{secrets.token_hex(12)}"
+
+
+class SpecialTokens:
+    """The control tokens of one tokenizer. `names` is empty when it has none."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
+
+    @cached_property
+    def _in_text(self) -> list[re.Pattern[str]]:
+        return [re.compile(pattern) for pattern in _patterns(self.names)]
+
+    @cached_property
+    def _in_json(self) -> list[re.Pattern[bytes]]:
+        escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
+        return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
+
+    def first_in(self, conversation: Conversation) -> str | None:
+        """A control token written out in the conversation (in tool calls and tools, as JSON has it), or None."""
+        messages = conversation.messages
+        texts = [value for message in messages for value in message.values() if isinstance(value, str)]
+        if found := _first(self._in_text, "\0".join(texts)):
+            return found
+        calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
+        if not calls and not conversation.tools:
+            return None
+        if found := _first(self._in_json, canonical_json([calls, conversation.tools])):
+            return found.decode()
+        # A name is written between angle brackets: `<parameter=NAME>`.
+        return _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, conversation.tools])))
+
+    def broken(self, conversation: Conversation) -> Conversation:
+        """The conversation with a mark inside every control token, for a template to render and `pieces` to cut at."""
+        return replace(
+            conversation, messages=self._broken(conversation.messages), tools=self._broken(conversation.tools)
+        )
+
+    def _broken(self, value: Any) -> Any:
+        if isinstance(value, str):
+            for pattern in self._in_text:
+                value = pattern.sub(lambda found: f"{found[0][0]}{_BREAK}{found[0][1:]}", value)
+            return value
+        if isinstance(value, list):
+            return [self._broken(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self._broken_name(key): self._broken_named(key, inner) for key, inner in value.items()}
+        return value
+
+    def _broken_named(self, key: str, value: Any) -> Any:
+        return self._broken_name(value) if key == "name" and isinstance(value, str) else self._broken(value)
+
+    def _broken_name(self, name: str) -> str:
+        """A name, broken also where it makes a token only together with the brackets around it."""
+        return self._broken(f"<{name}>")[1:-1]
+
+
+def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text) -> Text | None:
+    return next((found[0] for pattern in patterns if (found := pattern.search(text))), None)
+
+
+def _names(value: Any) -> Iterator[str]:
+    """The keys of all objects inside a JSON value, and what they call `name`."""
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, list):
+            left.extend(value)
+        elif isinstance(value, dict):
+            yield from value
+            left.extend(value.values())
+            if isinstance(value.get("name"), str):
+                yield value["name"]
+
+
+def pieces(text: str) -> list[str]:
+    """Rendered text cut inside every broken control token, so that no encoder sees it whole. Mostly one piece."""
+    return text.split(_BREAK)
+
+
+def joined(text: str) -> str:
+    """Rendered text of a broken conversation as it would be of the whole one."""
+    return text.replace(_BREAK, "")
+
+
+def _patterns(names: Sequence[str]) -> list[str]:
+    """One pattern per first character: the engine then skips to that character, instead of trying every name."""
+    return [_trie(list(group)) for _, group in groupby(names, key=lambda name: name[0])]
+
+
+def _trie(names: Sequence[str]) -> str:
+    """A pattern that matches the longest of some sorted names, each character tried once."""
+    branches = [
+        re.escape(first) + _trie([name[1:] for name in group])
+        for first, group in groupby((name for name in names if name), key=lambda name: name[0])
+    ]
+    if not branches:
+        return ""
+    alternatives = branches[0] if len(branches) == 1 and "" not in names else f"(?:{'|'.join(branches)})"
+    return f"{alternatives}?" if "" in names else alternatives
+
+
+def without_forged_turns(
+    conversation: Conversation, token: str | None, special_tokens: SpecialTokens, policy: SpecialTokensPolicy
+) -> Conversation:
+    """The conversation as the policy wants one in which `token`, a control token, is written out (None: there is none).
+
+    Raises RowError where the policy is to drop it.
+    """
+    if token is None or policy == "keep":
+        return conversation
+    if policy == "drop":
+        raise RowError(LeftOut.SPECIAL_TOKENS, f"the text has {token}")
+    try:
+        return special_tokens.broken(conversation)
+    except RecursionError:
+        detail = f"the text has {token}, in a value nested too deeply to be split"
+        raise RowError(LeftOut.SPECIAL_TOKENS, detail) from None

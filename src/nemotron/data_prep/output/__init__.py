@@ -1,0 +1,1 @@
+"""What data prep leaves behind: counts, metadata, report, dropped rows, the published folder."""

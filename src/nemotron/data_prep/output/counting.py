@@ -1,0 +1,206 @@
+"""Counting what came out: every row kept or dropped for a reason, and what the output holds."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from nemotron.data_prep.config import SPLITS
+from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.output.metadata import DatasetStats, Metadata, OverlongStats, SplitStats
+from nemotron.data_prep.packing.layout import Layout, dataset_fill
+from nemotron.data_prep.packing.lengths import padded_length
+from nemotron.data_prep.packing.shards import ShardReceipt
+from nemotron.data_prep.plan import Plan, PlannedDataset
+from nemotron.data_prep.selection.corpus import Corpus
+from nemotron.data_prep.selection.overlong import Cut, limit_keeping
+from nemotron.data_prep.selection.select import OUTCOMES, Selection
+from nemotron.data_prep.tokenization.part_files import EXAMPLES, PartReceipt
+
+
+def collect_metadata(
+    plan: Plan,
+    corpus: Corpus,
+    receipts: Sequence[Sequence[PartReceipt]],
+    cut: Cut,
+    selection: Selection,
+    layouts: Sequence[Layout],
+    shards: Sequence[Sequence[ShardReceipt]],
+) -> Metadata:
+    """Count everything. `receipts` are per dataset, `layouts` and `shards` per split.
+
+    Raises RuntimeError when a row is not accounted for: that would be a fault of this program, and the output must
+    not be called done.
+    """
+    copies = selection.copies[corpus.conversation] * (cut.length > 0)
+    lengths = np.repeat(cut.length, copies)
+    return Metadata(
+        run_hash=plan.run_hash,
+        config_name=plan.config.config_name,
+        pack_size=plan.config.pack_size,
+        pad_to_multiple=plan.config.pad_to_multiple,
+        algorithm=plan.config.algorithm,
+        seed=plan.config.seed,
+        special_tokens_in_content=plan.config.special_tokens_in_content,
+        tokenizer={
+            "model": plan.tokenizer.name,
+            "revision": plan.config.tokenizer.revision,
+            "digest": plan.tokenizer.digest,
+            "vocab_size": plan.tokenizer.vocab_size,
+            "eos_id": plan.tokenizer.eos_id,
+        },
+        chat_template={"name": plan.template.name, "digest": plan.template.digest},
+        blend=str(plan.blend.path),
+        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, copies, layouts),
+        splits=[
+            _split_stats(plan, number, corpus, cut, selection, copies, made)
+            for number, made in enumerate(shards)
+            if made
+        ],
+        overlong=_overlong_stats(plan, corpus, cut, selection),
+        sequence_lengths=_quantiles(lengths),
+        length_histogram=_histogram(lengths),
+    )
+
+
+def _overlong_stats(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
+    too_long = selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)
+    considered = (selection.kept | too_long)[corpus.conversation]
+    all_targets = corpus.targets[considered].sum()
+    limit_for_99_percent = np.array(limit_keeping(corpus, 0.99, considered))
+    return OverlongStats(
+        policy=plan.config.overlong,
+        limit=plan.limit,
+        truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
+        dropped=int(too_long.sum()),
+        lost_supervised_share=float(1 - cut.targets[considered].sum() / all_targets),
+        pack_size_for_99_percent=int(padded_length(limit_for_99_percent, plan.config.pad_to_multiple)),
+    )
+
+
+def _dataset_stats(
+    plan: Plan,
+    corpus: Corpus,
+    receipts: Sequence[Sequence[PartReceipt]],
+    cut: Cut,
+    selection: Selection,
+    copies: np.ndarray,
+    layouts: Sequence[Layout],
+) -> list[DatasetStats]:
+    count = len(plan.datasets)
+    fill = dataset_fill(corpus, layouts, plan.config.pack_size, count)
+    kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
+    duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
+    truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)
+    masked = np.bincount(corpus.dataset[selection.kept], corpus.masked_count[selection.kept], count)
+    used = np.bincount(corpus.dataset, selection.copies, count)
+    dataset_of_sequence = corpus.dataset[corpus.conversation]
+    sequences = np.bincount(dataset_of_sequence, copies, count)
+    tokens = np.bincount(dataset_of_sequence, copies * cut.length, count)
+    supervised = np.bincount(dataset_of_sequence, copies * cut.targets, count)
+    stats = []
+    for number, planned in enumerate(plan.datasets):
+        dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
+        rows = sum(receipt.rows for receipt in receipts[number])
+        left_out = sum(dropped.values())
+        if rows != kept[number] + left_out:
+            name = planned.dataset.name
+            raise RuntimeError(f"dataset {name}: {rows} rows, but {kept[number]} kept and {left_out} dropped")
+        stats.append(
+            DatasetStats(
+                name=planned.dataset.name,
+                goes_to=planned.dataset.goes_to,
+                weight=planned.dataset.weight,
+                files=len(planned.files),
+                bytes=planned.bytes,
+                rows=rows,
+                kept=int(kept[number]),
+                repeated=int(used[number] - kept[number]),
+                dropped=dropped,
+                duplicates=int(duplicates[number]),
+                special_tokens=sum(receipt.special_tokens.count for receipt in receipts[number]),
+                special_token_examples=_examples(planned, receipts[number], "special_tokens"),
+                empty_answers=sum(receipt.empty_answers.count for receipt in receipts[number]),
+                empty_answer_examples=_examples(planned, receipts[number], "empty_answers"),
+                truncated=int(truncated[number]),
+                masked_sequences=int(masked[number]),
+                sequences=int(sequences[number]),
+                tokens=int(tokens[number]),
+                supervised_tokens=int(supervised[number]),
+                conversation_share=float(used[number] / used.sum()),
+                supervised_share=float(supervised[number] / supervised.sum()),
+                fill=None if np.isnan(fill[number]) else float(fill[number]),
+            )
+        )
+    return stats
+
+
+def _examples(
+    planned: PlannedDataset, receipts: Sequence[PartReceipt], noticed: Literal["special_tokens", "empty_answers"]
+) -> list[dict[str, Any]]:
+    """Where something was noticed, at most EXAMPLES. Receipts number lines from the start of their part."""
+    examples: list[dict[str, Any]] = []
+    lines_before = 0
+    for (file, part), receipt in zip(planned.parts(), receipts, strict=True):
+        lines_before = 0 if part.index == 0 else lines_before
+        for line, found in getattr(receipt, noticed).examples:
+            examples.append({"file": file.file.path, "line": lines_before + line + 1, "found": found})
+        if len(examples) >= EXAMPLES:
+            break
+        lines_before += receipt.lines
+    return examples[:EXAMPLES]
+
+
+def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:
+    """Rows dropped by reason in both phases, the most frequent first."""
+    counts: dict[str, int] = {}
+    for receipt in receipts:
+        for reason, count in receipt.dropped.items():
+            counts[reason] = counts.get(reason, 0) + count
+    for code, reason in enumerate(OUTCOMES):
+        if reason is not None and (count := int((outcomes == code).sum())):
+            counts[str(reason)] = counts.get(str(reason), 0) + count
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+def _truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
+    """bool [conversations]: something of the conversation did not fit."""
+    shorter = np.zeros(len(corpus.line), bool)
+    shorter[corpus.conversation[cut.length < corpus.length]] = True
+    return shorter
+
+
+def _split_stats(
+    plan: Plan,
+    number: int,
+    corpus: Corpus,
+    cut: Cut,
+    selection: Selection,
+    copies: np.ndarray,
+    shards: Sequence[ShardReceipt],
+) -> SplitStats:
+    in_split = selection.split == number
+    copies = copies * in_split[corpus.conversation]
+    packs, tokens = sum(shard.packs for shard in shards), sum(shard.tokens for shard in shards)
+    return SplitStats(
+        name=SPLITS[number],
+        path=f"splits/{SPLITS[number]}",
+        conversations=int(selection.copies[in_split].sum()),
+        sequences=int(copies.sum()),
+        packs=packs,
+        tokens=tokens,
+        supervised_tokens=int((copies * cut.targets).sum()),
+        fill=tokens / (packs * plan.config.pack_size),
+        shards=list(shards),
+    )
+
+
+def _quantiles(lengths: np.ndarray) -> dict[str, int]:
+    names = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {name: int(value) for name, value in zip(names, np.quantile(lengths, list(names.values())), strict=True)}
+
+
+def _histogram(lengths: np.ndarray) -> list[list[int]]:
+    exponents = np.ceil(np.log2(lengths)).astype(int)
+    bins = range(int(exponents.min()), int(exponents.max()) + 1)
+    return [[2**exponent, int((exponents == exponent).sum())] for exponent in bins]

@@ -1,0 +1,139 @@
+"""report.html: metadata.json to look at. One file, no scripts, nothing loaded from elsewhere."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from nemotron.data_prep.drop_reasons import describe
+from nemotron.data_prep.output.metadata import Metadata
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
+table { border-collapse: collapse; } th, td { padding: .25rem .8rem; text-align: right; }
+th { border-bottom: 2px solid #999; } td { border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; } td.text { text-align: left; }
+.bar { fill: #76b900; } svg text { font-size: 12px; fill: #444; }
+"""
+
+
+def render_report(metadata: Metadata) -> str:
+    """The report as a complete HTML document."""
+    sections = [
+        _summary(metadata),
+        _section("Splits", _split_table(metadata)),
+        _section("Datasets", _dataset_table(metadata)),
+        _section("Rows that are not in the output", _dropped_table(metadata)),
+        _section("Sequence lengths", _length_plot(metadata)),
+        _section("Over-long conversations", _overlong(metadata)),
+    ]
+    title = f"Prepared data {escape(metadata.config_name)} ({metadata.run_hash})"
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{title}</h1>{"".join(sections)}</body></html>\n'
+    )
+
+
+def _section(heading: str, content: str) -> str:
+    return f"<h2>{heading}</h2>{content}"
+
+
+def _summary(metadata: Metadata) -> str:
+    share = metadata.supervised_tokens / metadata.tokens
+    return (
+        f"<p>{metadata.conversations:,} conversations, {metadata.tokens:,} tokens, {share:.1%} of them supervised, "
+        f"in packs of {metadata.pack_size:,} ({escape(metadata.algorithm)}). "
+        f"Tokenizer {escape(metadata.tokenizer['model'])}, chat template {escape(metadata.chat_template['name'])}, "
+        f"blend {escape(metadata.blend)}.</p>"
+    )
+
+
+def _split_table(metadata: Metadata) -> str:
+    header = ("split", "conversations", "sequences", "packs", "tokens", "supervised", "fill", "shards")
+    return _table(
+        header,
+        (
+            (
+                split.name,
+                *_counts(split.conversations, split.sequences, split.packs, split.tokens),
+                f"{split.supervised_tokens / split.tokens:.1%}",
+                f"{split.fill:.2%}",
+                str(len(split.shards)),
+            )
+            for split in metadata.splits
+        ),
+    )
+
+
+def _dataset_table(metadata: Metadata) -> str:
+    header = (
+        "dataset", "rows", "kept", "dropped", "repeated", "duplicates", "truncated", "tokens",
+        "conversations", "supervised",
+    )  # fmt: skip
+    return _table(
+        header,
+        (
+            (
+                dataset.name,
+                *_counts(dataset.rows, dataset.kept, dataset.rows - dataset.kept, dataset.repeated),
+                *_counts(dataset.duplicates, dataset.truncated, dataset.tokens),
+                f"{dataset.conversation_share:.1%}",
+                f"{dataset.supervised_share:.1%}",
+            )
+            for dataset in metadata.datasets
+        ),
+    )
+
+
+def _dropped_table(metadata: Metadata) -> str:
+    rows = [
+        (dataset.name, reason, f"{count:,}", describe(reason))
+        for dataset in metadata.datasets
+        for reason, count in dataset.dropped.items()
+    ]
+    return _table(("dataset", "reason", "rows", "meaning"), rows, text_columns=(1, 3)) if rows else "<p>None.</p>"
+
+
+def _overlong(metadata: Metadata) -> str:
+    overlong = metadata.overlong
+    return (
+        f"<p>Limit {overlong.limit:,} tokens, policy {escape(overlong.policy)}: {overlong.truncated:,} conversations "
+        f"shortened, {overlong.dropped:,} dropped, {overlong.lost_supervised_share:.2%} of the supervised tokens lost. "
+        f"A pack size of {overlong.pack_size_for_99_percent:,} would keep 99 %.</p>"
+    )
+
+
+def _length_plot(metadata: Metadata) -> str:
+    """A bar per power of two, as inline SVG, and the quantiles."""
+    most = max(count for _, count in metadata.length_histogram)
+    width, height, step = 60 * len(metadata.length_histogram), 160, 60
+    bars = []
+    for position, (longest, count) in enumerate(metadata.length_histogram):
+        tall, left = count / most * height, position * step + 5
+        bars.append(
+            f'<rect class="bar" x="{left}" y="{height - tall + 20:.1f}" width="{step - 10}" height="{tall:.1f}"/>'
+            f'<text x="{left}" y="{height - tall + 15:.1f}">{count:,}</text>'
+            f'<text x="{left}" y="{height + 36}">{longest:,}</text>'
+        )
+    quantiles = ", ".join(f"{name} {value:,}" for name, value in metadata.sequence_lengths.items())
+    return (
+        f'<svg width="{width}" height="{height + 45}" role="img" aria-label="sequences by length">{"".join(bars)}</svg>'
+        f"<p>Sequences of at most so many tokens (and more than the bar before): {quantiles}.</p>"
+    )
+
+
+def _counts(*numbers: int) -> list[str]:
+    return [f"{number:,}" for number in numbers]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: tuple[int, ...] = ()) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(
+        "<tr>"
+        + "".join(
+            f'<td class="text">{escape(cell)}</td>' if column in text_columns else f"<td>{escape(cell)}</td>"
+            for column, cell in enumerate(row)
+        )
+        + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

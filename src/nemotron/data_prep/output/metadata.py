@@ -1,0 +1,146 @@
+"""What came out, counted: the contents of metadata.json. counting.py does the counting."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.packing.shards import ShardReceipt
+from nemotron.data_prep.plan import FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class DatasetStats:
+    """What became of the rows of one dataset. `rows == kept + sum(dropped.values())`, always."""
+
+    name: str
+    goes_to: str | None
+    weight: float | None
+    files: int
+    bytes: int
+    rows: int
+    kept: int
+    """Conversations in the output, each counted once."""
+    repeated: int
+    """Further uses of them, where the blend repeats."""
+    dropped: dict[str, int]
+    """Rows that are not, by reason."""
+    duplicates: int
+    """Conversations identical to an earlier one of the blend, dropped for it or not."""
+    special_tokens: int
+    """Conversations with a control token written out in their text, kept or not."""
+    special_token_examples: list[dict[str, Any]]
+    """The first of them: file, line (from 1), found."""
+    empty_answers: int
+    """Conversations with an answer that trains nothing but its end."""
+    empty_answer_examples: list[dict[str, Any]]
+    truncated: int
+    """Kept conversations of which a part did not fit."""
+    masked_sequences: int
+    """Sequences of kept conversations left out because nothing in them would train."""
+    sequences: int
+    tokens: int
+    supervised_tokens: int
+    """Tokens the trainer learns to predict."""
+    conversation_share: float
+    """Share of all conversations in the output, as often as they are used."""
+    supervised_share: float
+    """Share of all supervised tokens, likewise."""
+    fill: float | None
+    """How full the packs are in which its tokens lie, on average; None without a token in the output."""
+
+    @property
+    def title(self) -> str:
+        """The name, with the split where the blend lists the dataset for one: the same may be listed for several."""
+        return f"{self.name} ({self.goes_to})" if self.goes_to else self.name
+
+
+@dataclass(frozen=True)
+class SplitStats:
+    """One split as written."""
+
+    name: str
+    path: str
+    """Relative to the folder of metadata.json."""
+    conversations: int
+    sequences: int
+    packs: int
+    tokens: int
+    supervised_tokens: int
+    fill: float
+    """tokens / (packs * pack_size)."""
+    shards: list[ShardReceipt]
+
+
+@dataclass(frozen=True)
+class OverlongStats:
+    """What the limit on the length of a conversation cost."""
+
+    policy: str
+    limit: int
+    truncated: int
+    dropped: int
+    lost_supervised_share: float
+    """Of the supervised tokens of all conversations that were not left out for another reason."""
+    pack_size_for_99_percent: int
+    """The smallest pack size under which `split_turns` keeps 99 % of them."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything counted in one run, and the settings a trainer needs."""
+
+    run_hash: str
+    config_name: str
+    pack_size: int
+    pad_to_multiple: int
+    algorithm: str
+    seed: int
+    special_tokens_in_content: str
+    tokenizer: dict[str, Any]
+    chat_template: dict[str, str]
+    blend: str
+    datasets: list[DatasetStats]
+    splits: list[SplitStats]
+    overlong: OverlongStats
+    sequence_lengths: dict[str, int]
+    """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
+    length_histogram: list[list[int]]
+    """[longest length in the bin, sequences]; bins end at powers of two."""
+    format_version: int = field(default=FORMAT_VERSION)
+
+    @property
+    def tokens(self) -> int:
+        return sum(split.tokens for split in self.splits)
+
+    @property
+    def supervised_tokens(self) -> int:
+        return sum(split.supervised_tokens for split in self.splits)
+
+    @property
+    def conversations(self) -> int:
+        return sum(dataset.kept + dataset.repeated for dataset in self.datasets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, with the totals."""
+        totals = {name: getattr(self, name) for name in ("conversations", "tokens", "supervised_tokens")}
+        return {**asdict(self), "totals": totals}
+
+
+def read_metadata(path: Path) -> Metadata | None:
+    """The metadata of a finished run, or None when there is none of this format."""
+    try:
+        content = orjson.loads(path.read_bytes())
+        if content.get("format_version") != FORMAT_VERSION:
+            return None
+        content.pop("totals")
+        splits = [
+            SplitStats(**{**split, "shards": [ShardReceipt(**shard) for shard in split["shards"]]})
+            for split in content.pop("splits")
+        ]
+        datasets = [DatasetStats(**dataset) for dataset in content.pop("datasets")]
+        overlong = OverlongStats(**content.pop("overlong"))
+        return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong)
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
+        return None

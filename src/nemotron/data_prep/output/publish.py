@@ -1,0 +1,96 @@
+"""Making a finished run the one that the output folder shows, and recording it."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.atomic_files import point_link, write_bytes, write_json
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.output.html_report import render_report
+from nemotron.data_prep.output.metadata import Metadata
+from nemotron.data_prep.plan import Plan
+from nemotron.lineage import Artifact, log_artifact
+
+ARTIFACT = "SFTDataArtifact-sft"
+
+
+def artifact_name(config: DataPrepConfig) -> str:
+    """What the prepared data is recorded as. A sample must not become the data that training finds by itself."""
+    return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
+
+
+def publish(plan: Plan, metadata: Metadata) -> Artifact:
+    """Point the output folder at the run, and record the artifact. Doing it twice changes nothing.
+
+    `splits` is one link, replaced in one step: a reader sees all shards of one run or of the other, never a mixture.
+    The artifact's path is the run's own folder, which later runs leave alone.
+    """
+    _link_tokens(plan)
+    point_link(plan.output_dir / "splits", plan.run_dir / "splits")
+    write_json(plan.output_dir / "blend.json", megatron_blend(plan.run_dir, metadata))
+    write_json(plan.output_dir / "metadata.json", metadata.to_dict())
+    write_bytes(plan.output_dir / "report.html", render_report(metadata).encode())
+    return log_artifact(
+        name=artifact_name(plan.config),
+        type="dataset",
+        path=plan.run_dir / "splits",
+        root=plan.config.run.artifacts,
+        metadata=_facts(plan, metadata),
+        inputs=[planned.dataset.path for planned in plan.datasets],
+        aliases=[plan.config.config_name],
+    )
+
+
+def _link_tokens(plan: Plan) -> None:
+    """Show in the run which tokenized parts it was made from: datasets/{name}/{hash} -> tokens/{name}/{hash}."""
+    for planned in plan.datasets:
+        folder = plan.run_dir / "datasets" / planned.dataset.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in planned.files:
+            point_link(folder / file.folder.name, file.folder)
+
+
+def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
+    """What blend.json says of the run in a folder.
+
+    Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs. Beside
+    them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
+    """
+    shares = [
+        {
+            "name": dataset.name, "split": dataset.goes_to, "weight": dataset.weight,
+            "conversations": dataset.kept + dataset.repeated, "conversation_share": dataset.conversation_share,
+            "supervised_tokens": dataset.supervised_tokens, "supervised_share": dataset.supervised_share,
+        }
+        for dataset in metadata.datasets
+    ]  # fmt: skip
+    per_split: dict[str, list[Any]] = {
+        split.name: [
+            entry
+            for shard in split.shards
+            for entry in (float(shard.packs), str(run / split.path / shard.file.removesuffix(".parquet")))
+        ]
+        for split in metadata.splits
+    }
+    return {**per_split, "datasets": shares}
+
+
+def _facts(plan: Plan, metadata: Metadata) -> dict[str, Any]:
+    """What a consumer of the artifact needs to know without opening anything."""
+    facts = {
+        "run_hash": metadata.run_hash,
+        "pack_size": metadata.pack_size,
+        "pad_to_multiple": metadata.pad_to_multiple,
+        "tokens": metadata.tokens,
+        "supervised_tokens": metadata.supervised_tokens,
+        "conversations": metadata.conversations,
+        "packs": {split.name: split.packs for split in metadata.splits},
+        "tokenizer": metadata.tokenizer,
+        "vocab_size": metadata.tokenizer["vocab_size"],
+        "chat_template": metadata.chat_template,
+        "blend": metadata.blend,
+        "metadata": os.fspath(plan.run_dir / "metadata.json"),
+    }
+    return orjson.loads(orjson.dumps(facts))

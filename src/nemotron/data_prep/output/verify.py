@@ -1,0 +1,206 @@
+"""Whether a finished run is still what data prep wrote: checksums, links, and what the packs themselves promise."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import zstandard
+
+from nemotron.atomic_files import CHECKSUMS, checksum
+from nemotron.data_prep.output.html_report import render_report
+from nemotron.data_prep.output.metadata import Metadata, SplitStats, read_metadata
+from nemotron.data_prep.output.publish import megatron_blend
+from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt
+from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
+from nemotron.errors import UserError
+from nemotron.lineage import MANIFEST
+from nemotron.paths import expand_home
+
+IF_MOVED = "if the folder was moved, run data prep again with it as output_dir: it only records where things are."
+
+
+def verify(folder: Path) -> Iterator[str]:
+    """What is wrong with the finished run in an output folder, one sentence each; nothing when all is well.
+
+    Raises UserError when the folder holds no finished run.
+    """
+    folder = expand_home(folder).absolute()
+    metadata = read_metadata(folder / "metadata.json")
+    if metadata is None:
+        raise UserError(
+            f"{folder} has no finished run of data prep: metadata.json is missing or of another version.",
+            "Give the output_dir of `nemotron super3 data prep sft`, let it finish, and use the same release.",
+        )
+    run = folder / "runs" / metadata.run_hash
+    if (folder / "splits").resolve() != (run / "splits").resolve():
+        yield f"{folder / 'splits'} does not lead to the run of metadata.json, {run / 'splits'}."
+    yield from _verify_files(run)
+    yield from _verify_shown(folder, run, metadata)
+    yield from _verify_tokens(run)
+    yield from _verify_accounts(run, metadata)
+    for split in metadata.splits:
+        yield from _verify_split(run, split, metadata)
+
+
+def _verify_files(run: Path) -> Iterator[str]:
+    """The run's own small files: plan, config, counts, dropped rows."""
+    try:
+        checksums: dict[str, str] = orjson.loads((run / CHECKSUMS).read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        yield f"{run / CHECKSUMS} cannot be read: {error}."
+        return
+    for name, expected in checksums.items():
+        if not (run / name).is_file():
+            yield f"{run / name} is missing."
+        elif checksum(run / name) != expected:
+            yield f"{run / name} has another checksum than in {CHECKSUMS}."
+
+
+def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
+    """What the output folder shows of the run, and the run's artifact: all of it follows from the metadata."""
+    of_run = read_metadata(run / "metadata.json")
+    if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
+        yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
+    if _resolved(_json(folder / "blend.json")) != _resolved(megatron_blend(run, metadata)):
+        yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
+    if not (folder / "report.html").is_file() or (folder / "report.html").read_text("utf-8") != render_report(metadata):
+        yield f"{folder / 'report.html'} does not show the metadata of the run."
+    manifest = run / "splits" / MANIFEST
+    artifact = _json(manifest)
+    facts = artifact.get("metadata") if isinstance(artifact, dict) else None
+    if not isinstance(facts, dict) or facts.get("run_hash") != metadata.run_hash:
+        yield f"{manifest} is not the artifact of the run."
+    elif Path(str(artifact.get("path"))) != (run / "splits").resolve():
+        yield f"{manifest} records the path {artifact.get('path')}; {IF_MOVED}"
+
+
+def _resolved(blend: Any) -> Any:
+    """A Megatron blend with its paths as the file system knows them, and all else as JSON has it."""
+    if not isinstance(blend, dict):
+        return None
+    return {
+        key: [str(Path(entry).resolve()) if isinstance(entry, str) else entry for entry in entries]
+        for key, entries in orjson.loads(orjson.dumps(blend)).items()
+    }
+
+
+def _json(path: Path) -> Any:
+    try:
+        return orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return None
+
+
+def _verify_tokens(run: Path) -> Iterator[str]:
+    """The tokenized parts, against their receipts."""
+    plan = _json(run / "plan.json") or {"datasets": []}
+    links = [
+        run / "datasets" / dataset["name"] / Path(file["tokens"]).name
+        for dataset in plan["datasets"]
+        for file in dataset["files"]
+    ]
+    for link in sorted(set(links)):
+        if not link.is_dir():
+            yield f"{link} leads nowhere: the tokenized parts are gone."
+        for path in sorted(link.glob(f"part_*{RECEIPT}")):
+            part = path.with_name(path.name.removesuffix(RECEIPT))
+            receipt = read_receipt(part)
+            if receipt is None:
+                yield f"{path}: a file of this tokenized part is missing or has another size."
+                continue
+            for suffix, made in receipt.files.items():
+                if checksum(file_of(part, suffix)) != made["checksum"]:
+                    yield f"{file_of(part, suffix)} has another checksum than in its receipt."
+
+
+def _verify_accounts(run: Path, metadata: Metadata) -> Iterator[str]:
+    """Every row is kept or dropped, and every dropped row is listed."""
+    for stats in metadata.datasets:
+        if stats.rows != stats.kept + sum(stats.dropped.values()):
+            yield f"Dataset {stats.name}: {stats.rows} rows are not the kept and the dropped ones together."
+    path, dropped = run / "dropped.jsonl.zst", sum(sum(stats.dropped.values()) for stats in metadata.datasets)
+    try:
+        with zstandard.open(path, "rb") as stream, io.BufferedReader(stream) as file:
+            listed = sum(1 for line in file if orjson.loads(line))
+    except (OSError, zstandard.ZstdError, orjson.JSONDecodeError) as error:
+        yield f"{path} cannot be read: {error}."
+        return
+    if listed != dropped:
+        yield f"{path} lists {listed} rows, metadata.json counts {dropped}."
+
+
+def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[str]:
+    folder = run / split.path
+    expected, found = {shard.file for shard in split.shards}, {path.name for path in folder.glob("*.parquet")}
+    for name in sorted(found - expected):
+        yield f"{folder / name} is not of this run."
+    totals = np.zeros(4, np.int64)
+    for shard in split.shards:
+        path, receipt = folder / shard.file, run / "receipts" / split.name / f"{Path(shard.file).stem}.json"
+        if not path.is_file():
+            yield f"{path} is missing."
+        elif read_shard_receipt(path, receipt) != shard:
+            yield f"{receipt} does not tell the same as metadata.json and the size of {path}."
+        elif checksum(path) != shard.checksum:
+            yield f"{path} has another checksum than in its receipt."
+        else:
+            problems, counts = _check_shard(path, metadata)
+            yield from (f"{path}: {problem}" for problem in problems)
+            totals += counts
+            if counts[:3] != [shard.packs, shard.sequences, shard.tokens]:
+                yield f"{path} has {counts[0]} packs, {counts[1]} sequences and {counts[2]} tokens, not as its receipt."
+    if totals.tolist() != [split.packs, split.sequences, split.tokens, split.supervised_tokens]:
+        yield f"The shards of {split.name} do not add up to the counts of metadata.json."
+
+
+def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int]]:
+    """(what is wrong, [packs, sequences, tokens, supervised tokens]) of a shard, one row group in memory at a time."""
+    problems: list[str] = []
+    counts = np.zeros(4, np.int64)
+    first_pack = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow != SCHEMA:
+                return [f"the columns are {file.schema_arrow.names}, of other types than data prep writes."], [0] * 4
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                for pack, (ids, mask, starts) in enumerate(_packs(table), start=first_pack):
+                    problems += [f"pack {pack}: {problem}" for problem in _check_pack(ids, mask, starts, metadata)]
+                    # The trainer's collator zeroes the loss wherever the input token is eos (see loss_mask.py).
+                    trained = (mask == 1) & (ids[: len(mask)] != metadata.tokenizer["eos_id"])
+                    counts += 1, len(starts), len(ids), int(trained.sum())
+                first_pack += table.num_rows
+    except (OSError, pa.ArrowException) as error:
+        problems.append(f"cannot be read: {error}")
+    return problems[:10], counts.tolist()
+
+
+def _packs(table: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    columns = [table.column(name) for name in ("input_ids", "loss_mask", "seq_start_id")]
+    for values in zip(*columns, strict=True):
+        ids, mask, starts = (value.values.to_numpy(zero_copy_only=False) for value in values)
+        yield ids, mask, starts
+
+
+def _check_pack(ids: np.ndarray, mask: np.ndarray, starts: np.ndarray, metadata: Metadata) -> Iterator[str]:
+    """The promises of one pack: its size, its boundaries, its ids, and a mask that is rolled."""
+    if not 0 < len(ids) <= metadata.pack_size:
+        yield f"{len(ids)} tokens, not 1 to {metadata.pack_size}."
+    if len(mask) != len(ids):
+        yield f"{len(mask)} mask values for {len(ids)} tokens."
+        return
+    if len(starts) == 0 or starts[0] != 0 or (np.diff(starts) <= 0).any() or starts[-1] >= len(ids):
+        yield f"the sequences do not begin at 0 and then further on: {starts[:8].tolist()}."
+        return
+    if ids.min() < 0 or ids.max() >= metadata.tokenizer["vocab_size"]:
+        yield f"a token id is outside the vocabulary: {ids.min()} to {ids.max()}."
+    if mask.max() > 1:
+        yield f"a mask value is {mask.max()}, not 0 or 1."
+    if mask[np.append(starts[1:], len(ids)) - 1].any():
+        yield "the last token of a sequence is trained to predict the next sequence: the mask is not rolled."

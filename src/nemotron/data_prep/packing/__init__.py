@@ -1,0 +1,1 @@
+"""Sequences into packs, and packs into Parquet shards."""

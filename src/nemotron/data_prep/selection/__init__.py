@@ -1,0 +1,1 @@
+"""Which conversations are used, how often, and in which split."""

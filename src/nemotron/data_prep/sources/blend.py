@@ -1,0 +1,162 @@
+"""The blend file: which datasets, and what share of the mix each gets.
+
+{"datasets": [{"name": "chat", "path": "chat.jsonl", "weight": 2.0}, ...]}       split by ratio
+{"train": [...], "valid": [...], "test": [...]}                                  split by hand
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import orjson
+
+from nemotron.data_prep.config import SPLITS, RowFormat
+from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import expand_home
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One entry of a blend. What is None falls back to the config."""
+
+    name: str
+    path: str
+    """A file, a folder or a glob, relative to the blend file; s3:// and gs:// likewise; or hf://org/name[@revision]."""
+    subset: str | None = None
+    """Of a dataset on the hub. None: its default or only one."""
+    split: str | None = None
+    """Of a dataset on the hub. None: `train` where there is one, otherwise all."""
+    weight: float | None = None
+    """Share of the conversations in the mix, relative to the other weights. None: everything there is."""
+    repeat: bool = False
+    """Conversations may be used more than once to reach that share."""
+    filter: str | None = None
+    """Overrides the config's used_in_filter."""
+    format: RowFormat | None = None
+    messages_field: str | None = None
+    tools_field: str | None = None
+    recursive: bool = False
+    """Look into the subfolders of a folder too."""
+    goes_to: str | None = None
+    """The split, when the blend lists its splits by hand."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """A blend file, read and checked. Dataset paths are absolute, names are unique."""
+
+    path: Path
+    datasets: tuple[Dataset, ...]
+
+
+LISTS_DATASETS = "Set blend_path to a JSON file that lists the datasets."
+KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
+
+
+def read_blend(path: str | Path) -> Blend:
+    """Read a blend file. Raises UserError for a missing or broken one, naming the entry at fault."""
+    path = expand_home(path).absolute()
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.json"))
+        raise UserError(
+            f"The blend file {path} is a folder.",
+            f'Did you mean "{inside[0]}"?' if len(inside) == 1 else LISTS_DATASETS,
+        )
+    if not path.is_file():
+        siblings = [str(other) for other in path.parent.glob("*.json")]
+        raise UserError(
+            f"The blend file {path} does not exist.",
+            did_you_mean(str(path), siblings) or LISTS_DATASETS,
+        )
+    try:
+        content = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", "Mend the blend file.") from None
+    entries = list(_entries(path, content))
+    datasets = tuple(_dataset(path, where, entry, goes_to) for where, entry, goes_to in entries)
+    _check(path, datasets)
+    return Blend(path, datasets)
+
+
+def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
+    """(where in the file, entry, split) of every dataset in either form."""
+    if isinstance(content, dict) and isinstance(content.get("datasets"), list) and len(content) == 1:
+        return [(f"datasets[{i}]", entry, None) for i, entry in enumerate(content["datasets"])]
+    by_split = isinstance(content, dict) and content and all(key in SPLITS for key in content)
+    if by_split and all(isinstance(listed, list | None) for listed in content.values()):
+        return [(f"{split}[{i}]", entry, split) for split in content for i, entry in enumerate(content[split] or ())]
+    raise UserError(
+        f"{path} is not a blend.",
+        'Write {"datasets": [{"name": ..., "path": ...}, ...]}, or such lists under "train", "valid" and "test".',
+    )
+
+
+def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> Dataset:
+    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
+        raise UserError(f"{blend_path}: {where} has no path.", 'Each dataset needs at least "path".')
+    for key, value in entry.items():
+        if key not in KEYS:
+            hint = did_you_mean(key, KEYS) or f"Known keys: {', '.join(KEYS)}."
+            raise UserError(f'{blend_path}: {where} has the unknown key "{key}".', hint)
+        _check_value(blend_path, where, key, value)
+    given = {key: value for key, value in entry.items() if value is not None}
+    given["path"] = _absolute(blend_path, entry["path"])
+    given["name"] = _folder_name(given.get("name") or _default_name(given))
+    return Dataset(**given, goes_to=goes_to)
+
+
+def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
+    """Refuse a value of the wrong kind; null is no value."""
+    if value is None:
+        return
+    if key == "weight":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise UserError(
+                f"{blend_path}: {where} has the weight {value!r}.",
+                "A weight is a number above 0; leave a dataset out by removing its entry.",
+            )
+    elif key in ("recursive", "repeat"):
+        if not isinstance(value, bool):
+            raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "Write true or false.")
+    elif not isinstance(value, str) or not value.strip():
+        raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "It must be text.")
+    elif key == "format" and value not in get_args(RowFormat):
+        known = get_args(RowFormat)
+        hint = did_you_mean(value, known) or f"Known formats: {', '.join(known)}."
+        raise UserError(f'{blend_path}: {where} has the unknown format "{value}".', hint)
+
+
+def _absolute(blend_path: Path, path: str) -> str:
+    return path if "://" in path else str(blend_path.parent / expand_home(path))
+
+
+def _default_name(entry: dict[str, Any]) -> str:
+    """The file's name without suffixes; of a dataset on the hub its name, subset and split."""
+    stem = Path(entry["path"].rstrip("/")).name.split(".")[0]
+    return "-".join(part for part in (stem, entry.get("subset"), entry.get("split")) if part)
+
+
+def _folder_name(name: str) -> str:
+    """Dataset names become folder names: anything else than letters, digits, `.`, `_` and `-` becomes `-`."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "dataset"
+
+
+def _check(path: Path, datasets: Sequence[Dataset]) -> None:
+    if not datasets:
+        raise UserError(f"{path} lists no dataset.", 'Add one: {"datasets": [{"name": "chat", "path": "chat.jsonl"}]}.')
+    seen: set[tuple[str, str | None]] = set()
+    for dataset in datasets:
+        if (dataset.name, dataset.goes_to) in seen:
+            raise UserError(f'{path} has two datasets named "{dataset.name}".', "Give each its own name.")
+        seen.add((dataset.name, dataset.goes_to))
+    for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
+        mixed = [dataset for dataset in datasets if dataset.goes_to == goes_to]
+        unweighted = [dataset.name for dataset in mixed if dataset.weight is None]
+        if unweighted and len(unweighted) < len(mixed):
+            where = f' under "{goes_to}"' if goes_to else ""
+            raise UserError(
+                f'{path} gives some datasets{where} a weight, but not "{unweighted[0]}".',
+                "Give every dataset of a mix a weight, or none.",
+            )

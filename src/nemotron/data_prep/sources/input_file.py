@@ -1,0 +1,104 @@
+"""What the input of data prep is made of: files, the parts that workers read on their own, and rows."""
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.errors import UserError
+
+FileFormat = Literal["jsonl", "json_array", "parquet"]
+SUFFIXES: dict[str, FileFormat] = {
+    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+COMPRESSIONS = (".gz", ".zst")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file of a dataset and what identifies its content."""
+
+    path: str
+    """A local path or a URL; on the Hugging Face hub with the commit: hf://datasets/org/name@sha/file."""
+    size: int
+    digest: str
+    """Names the content: another content has another digest. Tokens are kept under it."""
+    version: str
+    """Says whether the file is still the one that was identified; compared after every part that is read."""
+    format: FileFormat
+    compression: str | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a file that one worker reads.
+
+    The half-open range is bytes for plain JSONL (a line belongs to the part in which it starts), row groups for
+    Parquet, and None where the file can only be read as a whole.
+    """
+
+    file: InputFile
+    index: int
+    span: tuple[int, int] | None
+
+    @property
+    def bytes(self) -> int:
+        """Roughly how much there is to read."""
+        if self.span and self.file.format == "jsonl":
+            return self.span[1] - self.span[0]
+        return self.file.size
+
+
+class Found(NamedTuple):
+    """A file and its identity, as the fields of InputFile have it."""
+
+    path: str
+    size: int
+    digest: str
+    version: str
+
+
+class Row(NamedTuple):
+    """One line of a part: its number in the part, from 0, and its JSON value.
+
+    A line that is not valid JSON has `error` set. A blank line is no row, but counts in the numbering.
+    """
+
+    line: int
+    value: Any
+    error: str | None = None
+    is_blank: bool = False
+    text: bytes | None = None
+    """The line as it stands, where rows are lines."""
+
+    def exact(self) -> Any:
+        """The value with all digits of its integers: those beyond 64 bits are rounded to floats in `value`."""
+        return self.value if self.text is None else json.loads(self.text)
+
+
+def format_of(path: str) -> FileFormat | None:
+    """What the name of a file promises, or None when it is of no known kind. A `.json` may turn out an array."""
+    path = path.lower()
+    name, compression = PurePosixPath(path).name, compression_of(path)
+    format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
+    return None if format == "parquet" and compression else format
+
+
+def compression_of(path: str) -> str | None:
+    """The suffix of a compressed file."""
+    suffix = PurePosixPath(path).suffix.lower()
+    return suffix if suffix in COMPRESSIONS else None
+
+
+def may_be_array(path: str) -> bool:
+    """Whether only the content tells JSONL from an array."""
+    return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
+
+
+def no_data_files(dataset: Dataset) -> UserError:
+    """The error for a folder, here or elsewhere, without a file that could be read."""
+    hint = f"It should hold files named {', '.join('*' + suffix for suffix in SUFFIXES)}, or .gz or .zst of them."
+    if not dataset.recursive:
+        hint += ' Files in subfolders are read with "recursive": true.'
+    return UserError(f'Dataset "{dataset.name}": no data files in the folder {dataset.path}.', hint)

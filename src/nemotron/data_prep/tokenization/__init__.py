@@ -1,0 +1,1 @@
+"""Chunks of text into tokens and their loss mask, a part of a file at a time."""

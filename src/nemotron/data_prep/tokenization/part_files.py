@@ -1,0 +1,215 @@
+"""Tokenized parts on disk: what the first phase writes and the second gathers packs from.
+
+A part `P` is five files; the receipt comes last, so a part with a receipt is complete:
+
+    P.tokens         int32, little endian: all sequences back to back, uncut
+    P.mask           uint8, the same shape: the loss mask, not yet rolled
+    P.index.npz      the arrays of PartIndex
+    P.dropped.jsonl  one line per dropped row: line (from 0, in the part), reason, detail
+    P.json           PartReceipt: counts, sizes and checksums
+
+Nothing here depends on pack size, blend weights or split ratios: those can change without tokenizing again.
+"""
+
+import mmap
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import orjson
+
+from nemotron.atomic_files import checksum, replaced_when_complete, write_json
+
+TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
+TOKEN_BYTES = 4
+EXAMPLES = 3
+"""How many conversations of a part, and of a dataset, are shown where they are also counted."""
+
+
+class PartIndex(NamedTuple):
+    """What a part holds, as flat arrays over its conversations, their sequences, and the trained turns of those.
+
+    All are int32 on disk, but for the hashes.
+    """
+
+    lines: np.ndarray
+    """[conversations]: line in the part, from 0."""
+    hashes: np.ndarray
+    """uint64 [conversations, 2]: the content hash."""
+    sequence_counts: np.ndarray
+    """[conversations], each at least 1."""
+    masked_counts: np.ndarray
+    """[conversations]: further sequences left out because nothing in them would train."""
+    lengths: np.ndarray
+    """[sequences], in tokens."""
+    targets: np.ndarray
+    """[sequences]: tokens the trainer learns to predict, at least 1."""
+    turn_counts: np.ndarray
+    """[sequences]: trained assistant turns."""
+    turn_ends: np.ndarray
+    """[turns]: where the turn ends, in tokens from the start of its sequence."""
+    turn_targets: np.ndarray
+    """[turns]: targets of the sequence up to there."""
+
+
+@dataclass
+class Noticed:
+    """Something worth telling about kept rows, counted."""
+
+    count: int = 0
+    examples: list[tuple[int, str]] = field(default_factory=list)
+    """(line in the part, what was found there) of the first EXAMPLES."""
+
+    def add(self, line: int, found: str) -> None:
+        """Count a conversation."""
+        self.count += 1
+        if len(self.examples) < EXAMPLES:
+            self.examples.append((line, found))
+
+
+@dataclass(frozen=True)
+class PartReceipt:
+    """What became of the rows of a part, and the files that prove it."""
+
+    lines: int
+    rows: int
+    kept: int
+    sequences: int
+    turns: int
+    dropped: dict[str, int]
+    special_tokens: Noticed
+    """Conversations with a control token written out in their text, and the token."""
+    empty_answers: Noticed
+    """Conversations with an answer that trains nothing but its end."""
+    files: dict[str, dict[str, Any]]
+    """By suffix: `bytes` and `checksum`."""
+    sample: int | None
+    """Of how many conversations at most the part was made, those that rank first; None: of all."""
+
+    @property
+    def bytes(self) -> int:
+        """Of all its files."""
+        return sum(made["bytes"] for made in self.files.values())
+
+    @property
+    def tokens(self) -> int:
+        """Of all sequences, uncut."""
+        return self.files[TOKENS]["bytes"] // TOKEN_BYTES
+
+
+class PartWriter:
+    """Writes one part; `close()` completes it. Used through `write_part`."""
+
+    def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
+        self._tokens, self._mask, self._dropped = tokens, mask, dropped
+        self._indices: list[PartIndex] = []
+        self.reasons: Counter[str] = Counter()
+        self.lines = 0
+        self.rows = 0
+        self.special_tokens = Noticed()
+        self.empty_answers = Noticed()
+
+    def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
+        """Add a batch of conversations."""
+        self._tokens.write(np.ascontiguousarray(ids, dtype="<i4").data)
+        self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
+        self._indices.append(PartIndex(*(_compact(array) for array in index)))
+
+    def drop(self, line: int, reason: str, detail: str) -> None:
+        """Record that the row of this line yields nothing."""
+        self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
+        self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
+
+    def index(self) -> PartIndex:
+        """Everything appended so far."""
+        if not self._indices:
+            return EMPTY_INDEX
+        return PartIndex(*(np.concatenate(arrays) for arrays in zip(*self._indices, strict=True)))
+
+
+EMPTY_INDEX = PartIndex(
+    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int32) for name in PartIndex._fields)
+)
+
+
+def _compact(array: np.ndarray) -> np.ndarray:
+    return array if array.dtype == np.uint64 else array.astype(np.int32)
+
+
+def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | None = None) -> PartReceipt:
+    """Write the part at the path `part` (without suffix): `fill` appends to a PartWriter. Returns its receipt."""
+    with ExitStack() as files:
+        paths = {
+            s: files.enter_context(replaced_when_complete(file_of(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)
+        }
+        with (
+            open(paths[TOKENS], "wb") as tokens,
+            open(paths[MASK], "wb") as mask,
+            open(paths[DROPPED], "wb") as dropped,
+        ):
+            writer = PartWriter(tokens, mask, dropped)
+            fill(writer)
+        index = writer.index()
+        with open(paths[INDEX], "wb") as file:
+            np.savez(file, **index._asdict())
+        made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
+    reasons = dict(sorted(writer.reasons.items()))
+    found = writer.special_tokens, writer.empty_answers
+    counts = len(index.lines), len(index.lengths), len(index.turn_ends)
+    receipt = PartReceipt(writer.lines, writer.rows, *counts, reasons, *found, made, sample)
+    write_json(file_of(part, RECEIPT), receipt)
+    return receipt
+
+
+def read_receipt(part: Path) -> PartReceipt | None:
+    """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
+    try:
+        content = orjson.loads(file_of(part, RECEIPT).read_bytes())
+        for name in ("special_tokens", "empty_answers"):
+            content[name] = Noticed(**content[name])
+        receipt = PartReceipt(**content)
+        intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
+    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
+        return None
+    return receipt if intact else None
+
+
+def is_intact(_: None, part: Path) -> bool:
+    """Whether the files of a complete part are what was written, by their checksums. Reads all of them."""
+    receipt = read_receipt(part)
+    return receipt is not None and all(
+        checksum(file_of(part, suffix)) == made["checksum"] for suffix, made in receipt.files.items()
+    )
+
+
+def read_index(part: Path) -> PartIndex:
+    """The index of a complete part."""
+    with np.load(file_of(part, INDEX)) as arrays:
+        return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
+
+
+def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
+    """(ids int32 [tokens], mask uint8 [tokens]) of a complete part, mapped rather than read."""
+    return _map(file_of(part, TOKENS), "<i4"), _map(file_of(part, MASK), "u1")
+
+
+def read_dropped(part: Path) -> list[dict[str, int | str]]:
+    """The dropped rows of a complete part."""
+    return [orjson.loads(line) for line in file_of(part, DROPPED).read_bytes().splitlines()]
+
+
+def _map(path: Path, dtype: str) -> np.ndarray:
+    # Not np.memmap: it resolves the path link by link, which took longer than the reading, and its slices are slow.
+    with open(path, "rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
+            return np.zeros(0, dtype)
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
+
+
+def file_of(part: Path, suffix: str) -> Path:
+    return part.with_name(part.name + suffix)

@@ -1,0 +1,178 @@
+"""Text to token ids, behind a seam small enough that the encoder can be replaced.
+
+A tokenizer is loaded once from wherever it is named, reduced to the contents of its tokenizer.json and a few ids, and
+rebuilt from those in every worker: no worker needs transformers, the network, or the folder it came from.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from nemotron.data_prep.chat.special_tokens import SpecialTokens
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
+from nemotron.errors import UserError
+from nemotron.paths import expand_home
+
+END_OF_TURN = "<|im_end|>"
+ANEW = "Copy the tokenizer's files from their source again, or name another folder as tokenizer.model."
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A tokenizer and the ids that data prep needs to know by name."""
+
+    name: str
+    definition: str = field(repr=False)
+    """The contents of tokenizer.json."""
+    end_id: int
+    """`<|im_end|>`, or eos in a tokenizer without it: the last token of an assistant's turn that is trained."""
+    eos_id: int
+    pad_id: int
+    vocab_size: int
+    special_tokens_map: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """eos_token, bos_token, ... as text: what a chat template may ask for."""
+    chat_template: str | None = field(default=None, repr=False)
+    """The template the tokenizer brings along."""
+    special: tuple[str, ...] = ()
+    """The tokens that tokenizer.json calls special."""
+    encoder: EncoderName = "tokenizers"
+    """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
+
+    @cached_property
+    def digest(self) -> str:
+        """blake2b-128 over everything that decides which ids come out, in hex."""
+        ids = f"{self.end_id} {self.eos_id} {self.pad_id}"
+        return hashlib.blake2b(f"{ids}\n{self.definition}".encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def special_tokens(self) -> SpecialTokens:
+        """The tokens that mean something to the model and are no text: what a message must not forge."""
+        return SpecialTokens(self.special)
+
+    def encoding_with(self, encoder: EncoderName) -> "Tokenizer":
+        """This tokenizer with another encoder."""
+        other = replace(self, encoder=encoder)
+        other.__dict__["digest"] = self.digest  # the same, and ten megabytes to hash
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_encode"}
+
+    @cached_property
+    def _encode(self) -> Encode:
+        return make_encoder(self.encoder, self.definition)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """The ids of each text on its own, with special tokens recognised and none added."""
+        return self._encode(texts)
+
+    def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
+        """The same as one list per text."""
+        ids, lengths = self.encode(texts)
+        return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(lengths) else []
+
+
+def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
+    """Load a tokenizer from a folder, or by its Hugging Face id.
+
+    Raises UserError when there is none, or when it has no token that could end a turn.
+    """
+    path = expand_home(config.model)
+    if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
+        definition = read_definition(path)
+        special_tokens, chat_template = _special_tokens(path)
+    elif path.exists() or config.model.startswith(("/", "./", "../", "~")):
+        problem = "has no tokenizer.json" if path.exists() else "does not exist"
+        raise UserError(
+            f"The tokenizer folder {path} {problem}.",
+            "Set tokenizer.model to a folder with tokenizer.json, or to a Hugging Face id.",
+        )
+    else:
+        definition, special_tokens, chat_template = _from_hub(config)
+    return _described(config.model, definition, special_tokens, chat_template)
+
+
+def read_definition(folder: Path) -> str:
+    """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none, UserError for no text."""
+    try:
+        text = (folder / "tokenizer.json").read_bytes().decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", ANEW) from None
+    # Python translates line ends of other systems more slowly than it reads: mostly there are none.
+    return io.StringIO(text, newline=None).read() if "\r" in text else text
+
+
+def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
+    try:
+        backend = hugging_face(definition)
+        vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
+    except Exception as error:  # the library raises plain Exception
+        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", ANEW) from None
+    eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)
+    end_id = vocab.get(END_OF_TURN, eos_id)
+    if eos_id is None or end_id is None:
+        raise UserError(
+            f"The tokenizer {name} has neither {END_OF_TURN} nor an eos token.",
+            "Name one as eos_token in its tokenizer_config.json: it is where an answer ends.",
+        )
+    pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
+    vocab_size = max(vocab.values()) + 1
+    special = tuple(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
+    return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special)
+
+
+def _special_tokens(folder: Path) -> tuple[dict[str, str], str | None]:
+    """The named special tokens and the chat template, as the files beside tokenizer.json give them."""
+    settings: dict[str, Any] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if (folder / name).is_file():
+            try:
+                content = orjson.loads((folder / name).read_bytes())
+            except orjson.JSONDecodeError as error:
+                raise UserError(f"{folder / name}:{error.lineno} is not valid JSON: {error.msg}.", ANEW) from None
+            if not isinstance(content, dict):
+                raise UserError(f"{folder / name} is not a JSON object.", ANEW)
+            settings |= content
+    named = {key: _content(settings.get(key)) for key in SPECIAL_TOKENS}
+    special_tokens = {key: token for key, token in named.items() if token is not None}
+    template = settings.get("chat_template")
+    if (folder / "chat_template.jinja").is_file():
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return special_tokens, template if isinstance(template, str) else None
+
+
+def _content(token: Any) -> str | None:
+    """A special token is written as text, or as an object with its text under `content`."""
+    return token.get("content") if isinstance(token, dict) else token
+
+
+def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], str | None]:
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(
+            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        definition = loaded.backend_tokenizer.to_str()
+    except AttributeError:
+        raise UserError(
+            f"The tokenizer {config.model} has no fast form.", "Convert it to a tokenizer.json first."
+        ) from None
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"Cannot load the tokenizer {config.model}: {reason}",
+            "Check tokenizer.model and your network, or give a local folder with tokenizer.json.",
+        ) from None
+    template = loaded.chat_template
+    special_tokens = {key: str(token) for key, token in loaded.special_tokens_map.items() if key in SPECIAL_TOKENS}
+    return definition, special_tokens, template if isinstance(template, str) else None

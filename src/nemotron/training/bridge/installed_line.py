@@ -1,0 +1,28 @@
+"""Find the module for the installed release line of Megatron-Bridge."""
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import cast
+
+from nemotron.training.bridge.interface import Line
+
+
+@cache
+def installed() -> Line:
+    """The line whose API the installed release has. Nothing is imported to find out.
+
+    The dataset tells: releases with `GPTSFTDatasetConfig` count as 0.6, older ones as 0.4. What a release between or
+    beyond the tested ones lacks is named when it is asked for.
+    """
+    from nemotron.training.bridge import v04, v06
+
+    module = v06 if _has("bridge/data/builders/gpt_sft.py") or not _has("bridge") else v04
+    return cast(Line, module)
+
+
+def _has(path: str) -> bool:
+    """Whether Megatron, a namespace package in several places, holds this file or folder."""
+    megatron = find_spec("megatron")
+    places = () if megatron is None else megatron.submodule_search_locations or ()
+    return any((Path(place) / path).exists() for place in places)

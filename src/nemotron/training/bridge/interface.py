@@ -1,0 +1,210 @@
+"""The interface between this package and Megatron-Bridge, which every release line's module implements."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """One pack, ready for the model."""
+
+    inputs: dict[str, Any]
+    """Arguments of the model's forward pass, but for the loss mask."""
+    weights: "Tensor | None"
+    """What stood in place of the loss mask, float32 [1, tokens]; None but on the last pipeline stage."""
+
+
+@dataclass(frozen=True)
+class HybridStack:
+    """Megatron-Core's stack of Mamba, attention and expert layers, under the names it has in a line."""
+
+    block: ModuleType
+    """The module that defines it, and uses TENorm for the norm after the last layer."""
+    stack: type
+    submodules: type
+    spec_field: str
+    """The field of the model provider that takes a spec of the stack."""
+    modules: tuple[str, ...]
+    """Modules that define the production spec of it, and the model around it."""
+
+
+class Line(Protocol):
+    """A line of releases with one API. Functions import Megatron when they are called, and raise UserError where it
+    lacks what they need."""
+
+    NAME: str
+    """Its number, for messages."""
+
+    IMPORTS_CUDA_PACKAGES: tuple[str, ...]
+    """Modules that import packages which exist only for CUDA, whether these will be used or not."""
+
+    FROM_DATA: frozenset[str]
+    """Of the dataset's settings, what says where the packs are and that they are packs."""
+
+    MTP_SUMS: tuple[str, ...]
+    """The running sums that Megatron-Core keeps of multi-token prediction: of mean losses, and, where it measures
+    them, of accepted and of possible targets (see `mtp.py`)."""
+
+    def super_recipe(self, hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
+        """Megatron-Bridge's Nemotron 3 Super recipe, for the architecture that `hf_model` describes.
+
+        Args:
+            hf_model: Hugging Face id, or a folder with a config.json of architecture NemotronHForCausalLM.
+            peft_scheme: "lora" or "dora"; None for full fine-tuning.
+
+        Raises:
+            OSError, ValueError: no config can be read for `hf_model`.
+        """
+        ...
+
+    def dataset_config(self) -> type:
+        """The class whose fields are the settings of `dataset`."""
+        ...
+
+    def packed_dataset(
+        self, train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
+    ) -> Any:
+        """The dataset config that reads packed Parquet folders.
+
+        Args:
+            train, valid: folders of Parquet shards, one pack per row.
+            pack_size: tokens of a padded pack; also the model's sequence length.
+            global_batch_size: packs of a training step.
+            options: further fields of `dataset_config()`, and `pad_seq_to_mult` of PackedSequenceSpecs.
+        """
+        ...
+
+    def set_environment(self, container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
+        """Have the run's processes see environment variables, before it touches a device."""
+        ...
+
+    def callbacks(self) -> list[Any]:
+        """Callbacks of the training loop that do what the line leaves out: here, to heed the signal to stop."""
+        ...
+
+    def fit_layout(self, model: Any) -> None:
+        """Make up for what Megatron-Core scales wrongly with some parallel sizes; refuse those that cannot be helped.
+
+        Args:
+            model: the model provider, changed in place.
+
+        Raises:
+            UserError: as said.
+        """
+        ...
+
+    def evaluation(
+        self, packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
+    ) -> tuple[int, int]:
+        """Packs per batch and number of batches in which a split is evaluated.
+
+        Args:
+            packs: in the split.
+            ranks: data-parallel ranks.
+            global_batch_size: packs of a training step.
+            largest: `validation.eval_global_batch_size`, where given.
+            asked: `validation.eval_iters`, where given; at most so many batches.
+
+        Returns:
+            No batch larger than `largest` or the global batch; (0, 0) when the split cannot be evaluated.
+
+        Raises:
+            UserError: `largest` is given, and the line knows no such setting.
+        """
+        ...
+
+    def set_evaluation(self, container: "ConfigContainer", batch: int, iterations: int) -> None:
+        """Have `container` evaluate a split in `iterations` batches of `batch`."""
+        ...
+
+    def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
+        """How many packs of a split of `packs` an evaluation as set by `set_evaluation` reads."""
+        ...
+
+    def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
+        """One data-parallel rank's share of a folder of packs, in the batches that `set_evaluation` set.
+
+        Args:
+            ranks: the data-parallel process group.
+        """
+        ...
+
+    def pack_boundaries(self, batch: Mapping[str, Any]) -> "Tensor":
+        """Where the conversations of a micro-batch (one pack) begin and end in memory, int32 [n + 1], from the
+        collator's batch. Padding of a conversation counts as part of it."""
+        ...
+
+    def model_chunk(self, model: Any) -> int:
+        """Which of this rank's model chunks (virtual pipeline stages) `model` is."""
+        ...
+
+    def read_micro_batch(self, state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
+        """The next micro-batch as this rank's part of the model wants it, on its device.
+
+        The inputs carry the pack's boundaries on every pipeline stage, as they lie in memory (`pack_boundaries`), and
+        the sequence index that keeps the states of Mamba layers apart.
+
+        Args:
+            state: Megatron-Bridge's GlobalState.
+            micro_batches: None on pipeline stages without data.
+            model: the model chunk.
+            groups: its process groups.
+        """
+        ...
+
+    def hybrid_stack(self) -> HybridStack:
+        """The stack that the model is built of."""
+        ...
+
+    def mlp_submodule(self, submodules: Any) -> Any:
+        """A dense MLP in a layer spec."""
+        ...
+
+    def conversion_mappings(self, converter: Any) -> list[Any]:
+        """What Megatron-Bridge's table of Hugging Face names lacks for the torch layers of torch_layers/spec.py.
+
+        Megatron-Bridge finds their separate norms under names it derives from the fused ones, except in MTP layers,
+        where it lists the names itself.
+
+        Args:
+            converter: the NemotronHBridge that is about to make the table. Called before it does.
+        """
+        ...
+
+    def check_loadable(self, checkpoint: Path) -> None:
+        """Refuse a checkpoint that only a later line can load.
+
+        Args:
+            checkpoint: the folder of one, an `iter_*` folder, or a Hugging Face folder.
+
+        Raises:
+            UserError: as said.
+        """
+        ...
+
+    def complete_provider(self, provider: Any, hf_config: Any) -> None:
+        """Set what Megatron-Bridge does not take over from a Hugging Face config: that MTP depths share one layer."""
+        ...
+
+    def load_adapters(self, model: list[Any], iteration_dir: Path, peft: Any) -> None:
+        """Load the adapters of a checkpoint into a model (its list of chunks, one) that has been given adapters.
+
+        Args:
+            peft: the PEFT object that gave them.
+        """
+        ...
+
+    def save_hf_weights(self, auto_bridge: Any, model: list[Any], folder: Path) -> None:
+        """Write the weights of a model (its list of chunks) as safetensors, with an index where there are several.
+
+        Args:
+            auto_bridge: an AutoBridge made from a config, without weights.
+        """
+        ...

@@ -1,0 +1,101 @@
+"""What a Megatron checkpoint says of itself, read without Megatron."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nemotron.errors import UserError
+
+RUN_RECORD = "run.json"
+"""What identifies a run (run_folder.py): in its output folder, and with its checkpoints where these are elsewhere."""
+
+
+def find_checkpoint(path: Path) -> Path:
+    """The newest `iter_*` folder of a run's output folder, of the folder a run saves to, or that folder itself.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (path / "checkpoints").is_dir():
+        return latest_iteration(path / "checkpoints")
+    saved = _read(path / RUN_RECORD).get("checkpoints")
+    return latest_iteration(path if saved is None or not Path(saved).is_dir() else Path(saved))
+
+
+def run_of(iteration_dir: Path) -> Path | None:
+    """The output folder of the run that saved this checkpoint; None when it is not one of ours, or was moved."""
+    saved = iteration_dir.absolute().parent
+    if (saved.parent / RUN_RECORD).is_file():
+        return saved.parent
+    output = _read(saved / RUN_RECORD).get("output_dir")
+    return Path(output) if output is not None and Path(output).is_dir() else None
+
+
+def record_of(iteration_dir: Path) -> dict[str, Any]:
+    """What identifies the run that saved this checkpoint; empty when it is not one of ours."""
+    saved = iteration_dir.absolute().parent
+    return _read(saved / RUN_RECORD) or _read(saved.parent / RUN_RECORD)
+
+
+def hf_model_of(iteration_dir: Path) -> str | None:
+    """The Hugging Face id or folder that described the model when it was trained, where that is recorded."""
+    return record_of(iteration_dir).get("hf_model")
+
+
+def _read(record: Path) -> dict[str, Any]:
+    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+
+
+def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
+    """The tokenizer that training used; None in a checkpoint that was not trained here."""
+    return (run_config(iteration_dir).get("tokenizer") or {}).get("tokenizer_model")
+
+
+def latest_iteration(checkpoint_dir: Path) -> Path:
+    """The `iter_*` folder that Megatron would resume from; `checkpoint_dir` itself if it is one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (checkpoint_dir / "run_config.yaml").is_file():
+        return checkpoint_dir
+    tracker = checkpoint_dir / "latest_checkpointed_iteration.txt"
+    if tracker.is_file():
+        newest = tracker.read_text().strip()
+        folder = checkpoint_dir / (newest if newest == "release" else f"iter_{int(newest):07d}")
+        if folder.is_dir():
+            return folder
+    raise UserError(
+        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
+        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
+    )
+
+
+def run_config(iteration_dir: Path) -> dict[str, Any]:
+    """The config that the checkpoint was saved with: run_config.yaml, which Megatron-Bridge writes into it.
+
+    Empty for a checkpoint of Megatron-LM, which writes none.
+    """
+    file = iteration_dir / "run_config.yaml"
+    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def base_model_of(iteration_dir: Path) -> Path | None:
+    """The `iter_*` folder of the model whose adapters this checkpoint holds; None when it holds a whole model.
+
+    Raises:
+        UserError: it holds adapters, and their model is not where it was.
+    """
+    config = run_config(iteration_dir)
+    if config.get("peft") is None:
+        return None
+    base: str = config["checkpoint"]["pretrained_checkpoint"]
+    try:
+        return latest_iteration(Path(base))
+    except UserError:
+        raise UserError(
+            f"{iteration_dir} holds adapters, and the model that they were trained on is not at {base}.",
+            "Put that checkpoint back, or correct checkpoint.pretrained_checkpoint in run_config.yaml there.",
+        ) from None

@@ -1,0 +1,1 @@
+"""Every refusal before a run. Nothing here imports Megatron."""

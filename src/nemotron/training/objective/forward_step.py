@@ -1,0 +1,161 @@
+"""The forward step handed to Megatron-Bridge's `finetune()`: the two-stage loss, and MTP on supervised tokens only.
+
+It follows `megatron.bridge.training.gpt_step.forward_step` and differs in two places (`bridge/` has what depends on the
+release):
+
+- Before the first micro-batch of a step it reads all of the step's loss masks, adds up two numbers over the
+  data-parallel group (N and |B| of `loss.py`), and weighs each position by its conversation. Megatron-Bridge makes this
+  possible: with the "batch" dataloader each rank receives its whole share of the global batch at once, as a fresh
+  iterator over micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
+- It passes the loss mask to the model. The stock step does not, and Megatron-Core's `process_mtp_loss`
+  (core/transformer/multi_token_prediction.py) then trains on prompts and padding.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from megatron.bridge.training.losses import masked_next_token_loss
+from megatron.bridge.training.state import GlobalState
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
+
+from nemotron.training import bridge
+from nemotron.training.objective.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
+from nemotron.training.objective.mtp import MtpMeasure, measured_mtp
+
+Batch = dict[str, Any]
+
+
+def reported_mtp(depth: int, quantity: str) -> str:
+    """What a depth's loss or acceptance is called in the reported sums, and so in TensorBoard and W&B.
+
+    `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
+    """
+    return f"mtp depth {depth} {quantity}"
+
+
+class TwoStageStep:
+    """`forward_step_func` for `finetune()`: called once per micro-batch and model chunk.
+
+    Attributes:
+        totals: of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
+        average: the stage that trains, or trained, it.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        # One entry per model chunk (virtual pipeline stage): the iterator last seen, and its weighted micro-batches.
+        # Megatron makes new iterators for every step, in training and in evaluation; a new one means a new step.
+        self._source: dict[int, Any] = {}
+        self._weighted: dict[int, Iterator[Batch]] = {}
+        self.totals = BatchTotals(0, 0)
+        self.average: Average = "token"
+
+    def __call__(self, state: GlobalState, data_iterator: Any, model: Any, return_schedule_plan: bool = False):
+        """Run one micro-batch forward.
+
+        Args:
+            state: Megatron-Bridge's global state; `train_state.step` is the number of finished iterations.
+            data_iterator: micro-batches of this rank's share of the global batch, or None on pipeline stages without
+                data.
+            model: the model chunk.
+            return_schedule_plan: asked for by overlap_moe_expert_parallel_comm, which Megatron-Bridge does not combine
+                with packed sequences.
+
+        Returns:
+            The model's output (token losses, float [1, tokens], on the last pipeline stage) and the function that turns
+            it into (summed loss, number of supervised tokens, reported sums).
+        """
+        if return_schedule_plan:
+            raise NotImplementedError(
+                "model.overlap_moe_expert_parallel_comm drops the pack boundaries, so conversations would attend to "
+                "each other. Set it to false."
+            )
+        assert state.cfg is not None  # set before anything runs
+        line, groups = bridge.installed(), get_pg_collection(model)
+        state.timers("batch-generator", log_level=2).start()
+        micro_batches = self._weighted_micro_batches(state, data_iterator, line.model_chunk(model), groups.dp)
+        batch = line.read_micro_batch(state, micro_batches, model, groups)
+        state.timers("batch-generator").stop()
+
+        loss_mask = None if batch.weights is None else (batch.weights > 0).float()
+        with measured_mtp(model) as mtp:
+            output = model(**batch.inputs, loss_mask=loss_mask)
+        weights: Any = batch.weights  # present on the last pipeline stage, where alone the loss function is called
+        return output, partial(self._loss, state, weights, mtp)
+
+    def _weighted_micro_batches(
+        self, state: GlobalState, data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
+    ) -> Iterator[Batch] | None:
+        """The step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
+
+        On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
+        `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are not part
+        of that group.
+        """
+        if data_iterator is None:
+            return None
+        if self._source.get(chunk) is data_iterator:
+            return self._weighted[chunk]
+        micro_batches = [_with_sample_weights(batch) for batch in data_iterator]
+        counts = torch.zeros(2, dtype=torch.float64)
+        for batch in micro_batches:
+            counts[0] += (batch["loss_mask"] > 0).sum()
+            # Sample weights sum to 1 over each conversation.
+            counts[1] += batch["loss_mask"].double().sum()
+        counts = counts.cuda(non_blocking=True)  # otherwise it waits for all that the GPU still has to do
+        torch.distributed.all_reduce(counts, group=data_parallel)
+        self.totals = BatchTotals(*counts.round())
+        self.average = self._schedule.average_at(state.train_state.step)
+        self._source[chunk] = data_iterator
+        self._weighted[chunk] = iter(micro_batches)
+        return self._weighted[chunk]
+
+    def _loss(
+        self, state: GlobalState, weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Megatron's loss function for one micro-batch, on the last pipeline stage.
+
+        Args:
+            state: for the NaN and spike checks it configures.
+            weights: float32 sample weights [1, tokens].
+            mtp: this micro-batch's MTP losses and acceptance.
+            output: float [1, tokens], the cross entropy of each position.
+
+        Returns:
+            The weighted sum of token losses; N of this micro-batch; and pairs (sum, count) that Megatron adds up over
+            micro-batches and data- and context-parallel ranks before it divides.
+        """
+        assert state.cfg is not None
+        checks = state.cfg.rerun_state_machine
+        trained, _, _ = masked_next_token_loss(
+            token_weights(weights, self.totals, self.average),
+            output,
+            check_for_nan_in_loss=checks.check_for_nan_in_loss,
+            check_for_spiky_loss=checks.check_for_spiky_loss,
+        )
+        with torch.no_grad():
+            losses, flat = output.view(-1).float(), weights.view(-1)
+            mask = (flat > 0).float()
+            tokens = mask.sum()
+            report = {
+                "lm loss": torch.stack([trained.detach(), tokens]),
+                "token loss": torch.stack([(losses * mask).sum(), tokens]),
+                # Sample weights sum to 1 over each conversation, so this is (sum of averages, conversations).
+                "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
+            }
+            for depth, loss in enumerate(() if mtp.losses is None else mtp.losses, 1):
+                report[reported_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
+                if mtp.correct is not None and mtp.targets is not None:
+                    accepted = torch.stack([mtp.correct[depth - 1], mtp.targets[depth - 1]])
+                    report[reported_mtp(depth, "acceptance")] = accepted
+        return trained, tokens.to(torch.int), report
+
+
+def _with_sample_weights(batch: Batch) -> Batch:
+    """A copy of a micro-batch (one pack) whose loss mask, int64 [1, tokens], is replaced by its sample weights."""
+    if batch["loss_mask"].size(0) != 1:
+        raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
+    boundaries = bridge.installed().pack_boundaries(batch)
+    return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries)[None]}

@@ -1,0 +1,1 @@
+"""How ranks share the model, and whether it fits into their memory. Nothing here imports Megatron."""

@@ -1,0 +1,271 @@
+"""YAML -> Megatron-Bridge `ConfigContainer`.
+
+Megatron-Bridge's own recipe comes first, then every section of the YAML over it, so that no default of the recipe wins
+over a documented value. The few values that depend on the data or on the number of ranks are filled in last.
+"""
+
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nemotron.errors import UserError
+from nemotron.training import bridge
+from nemotron.training.bridge.precision import train_in_float32
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.reader import latest_iteration
+from nemotron.training.checkpoints.run_folder import checkpoint_folder, finished_iterations, resume_folder
+from nemotron.training.checks.data_and_model import check_same_model
+from nemotron.training.checks.tokenizer import check_vocabulary
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData
+from nemotron.training.recipe.assign import assign, check_key, field_types
+from nemotron.training.recipe.diff import Change, differences, what_runs
+from nemotron.training.weights.megatron_model import leave_out_mtp
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
+
+logger = logging.getLogger(__name__)
+
+# Handled here rather than copied: they depend on the data, on the number of ranks or on each other.
+_OWN_KEYS = {
+    "train": {"train_iters", "train_samples", "num_epochs"},
+    "scheduler": {"lr_warmup_iters", "lr_warmup_samples"},
+    "validation": {"eval_iters", "eval_global_batch_size"},
+    "checkpoint": {"pretrained_checkpoint", "save", "load"},
+    "logger": {"tensorboard_dir", "wandb_project", "wandb_entity", "wandb_exp_name", "wandb_save_dir"},
+    "tokenizer": {"tokenizer_model"},
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config ready for `finetune()`."""
+
+    container: "ConfigContainer"
+    original: dict[str, Any]
+    """Megatron-Bridge's own recipe, key by key."""
+
+    def changes(self) -> list[Change]:
+        """How what runs differs from the recipe, whoever set it: the YAML, the data, the backend."""
+        return differences(self.original, what_runs(self.container))
+
+
+def build_recipe(
+    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], pretrained_checkpoint: Path | None
+) -> Recipe:
+    """Build the config of a run.
+
+    Args:
+        config: the YAML, typed.
+        plan, data: what the run will do, and on which packs.
+        origins: dotted key -> where it was written, for messages.
+        pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
+
+    Raises:
+        UserError: a key that Megatron-Bridge does not have, a value that does not fit, or settings that exclude each
+            other.
+    """
+    container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
+    original = what_runs(container)
+    _apply_sections(container, config, origins)
+    model: Any = container.model  # a HybridModelProvider; the container declares every family of models
+    bridge.installed().fit_layout(model)
+    check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
+    if pretrained_checkpoint is not None:
+        bridge.installed().check_loadable(pretrained_checkpoint)
+        # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
+        if not is_hf_folder(pretrained_checkpoint):
+            check_same_model(model, latest_iteration(pretrained_checkpoint))
+    resumed = resume_folder(config, Path(config.run.output_dir).absolute())
+    if finished_iterations(resumed):
+        bridge.installed().check_loadable(resumed)
+        check_same_model(model, latest_iteration(resumed))
+    if not model.mtp_num_layers:
+        leave_out_mtp(model)
+    if config.peft is not None:
+        settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
+        assign(container.peft, "peft", settings, origins)
+        # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
+        # resumed run, and an export, would have others than were trained with.
+        model.moe_router_bias_update_rate = 0.0
+    container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
+    _fill_in_length(container, config, plan)
+    _fill_in_paths(container, config, data, pretrained_checkpoint)
+    _fill_in_validation(container, config, plan)
+    model.seq_length = plan.pack_size
+    # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
+    model.calculate_per_token_loss = True
+    container.ddp.average_in_collective = False
+    if model.sequence_parallel and model.tensor_model_parallel_size == 1:
+        # Megatron refuses the combination, though there is then nothing to divide.
+        logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
+        model.sequence_parallel = False
+    bridge.installed().set_environment(container, config.env_vars)
+    return Recipe(container, original)
+
+
+def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
+    try:
+        return bridge.installed().super_recipe(hf_model, peft_scheme)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(
+            f"No model config could be read for recipe.hf_model={hf_model!r}: {reason}",
+            "Name a folder with a config.json, or a Hugging Face id that this machine can reach (HF_TOKEN, if gated).",
+        ) from error
+
+
+def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
+    """Set every section that is copied as it stands; `dataset` is built anew and `mixed_precision` may be a name."""
+    from megatron.bridge.training.comm_overlap import CommOverlapConfig
+    from megatron.bridge.training.config import ProfilingConfig
+    from megatron.bridge.training.mixed_precision import get_mixed_precision_config
+
+    if isinstance(config.mixed_precision, str):
+        try:
+            container.mixed_precision = get_mixed_precision_config(config.mixed_precision)
+        except ValueError as error:
+            raise UserError(
+                f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed, or null for float32."
+            ) from None
+    elif config.mixed_precision is not None:
+        if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+            container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
+        assign(container.mixed_precision, "mixed_precision", config.mixed_precision, origins)
+    optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}
+    for section, make in optional.items():
+        values = getattr(config, section)
+        if values is not None:
+            if getattr(container, section) is None:
+                setattr(container, section, make())
+            assign(getattr(container, section), section, values, origins)
+    for section in (
+        *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
+        *("checkpoint", "logger", "tokenizer", "rng", "rerun_state_machine"),
+    ):
+        own = _OWN_KEYS.get(section, set())
+        target = getattr(container, section)
+        values = getattr(config, section)
+        assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
+    if config.mixed_precision is None:
+        train_in_float32(container)
+
+
+def _dataset(
+    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], context_parallel_size: int
+) -> Any:
+    line = bridge.installed()
+    options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
+    for key in options.keys() & line.FROM_DATA:
+        raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
+    owner = line.dataset_config()
+    known = [f"dataset.{name}" for name in (*field_types(owner), "pad_seq_to_mult")]
+    for key in options:
+        check_key(f"dataset.{key}", known, owner.__name__, origins)
+    if context_parallel_size > 1:
+        options.setdefault("pad_seq_to_mult", data.metadata["pad_to_multiple"])  # check_padding has seen to it
+    train = data.folder("train")
+    assert train is not None  # find_prepared_data refuses data without training packs
+    return line.packed_dataset(train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options)
+
+
+def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
+    """Iterations and warm-up, in samples or in iterations: Megatron-Bridge does not allow a mix of the two."""
+    samples = config.train.get("train_samples")
+    scheduler = container.scheduler
+    container.train.train_samples = samples
+    container.train.num_epochs = None
+    container.train.train_iters = None if samples else plan.train_iters
+    warmup_samples = config.scheduler.get("lr_warmup_samples") or plan.warmup_iters * plan.global_batch_size
+    scheduler.lr_warmup_samples = warmup_samples if samples else 0
+    scheduler.lr_warmup_iters = 0 if samples else plan.warmup_iters
+    if plan.warmup_iters < plan.train_iters:
+        return
+    if scheduler.lr_decay_style != "constant":
+        raise UserError(
+            f"The learning rate warms up for {plan.warmup_iters} iterations, but the run has {plan.train_iters}.",
+            "Shorten it with scheduler.lr_warmup_iters or scheduler.lr_warmup_samples, or train longer.",
+        )
+    # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
+    if samples:
+        scheduler.lr_decay_samples = scheduler.lr_decay_samples or warmup_samples + 1
+    else:
+        scheduler.lr_decay_iters = scheduler.lr_decay_iters or plan.warmup_iters + 1
+
+
+def _fill_in_paths(
+    container: "ConfigContainer", config: SftConfig, data: PreparedData, pretrained_checkpoint: Path | None
+) -> None:
+    """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
+    output = Path(config.run.output_dir).absolute()
+    container.checkpoint.save = str(checkpoint_folder(config, output))
+    container.checkpoint.load = str(resume_folder(config, output))
+    container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
+    logs = container.logger
+    logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
+    # W&B is on when a project is named, here or for everything (`[wandb]` of env.toml sets these variables).
+    logs.wandb_project = config.logger.get("wandb_project") or os.environ.get("WANDB_PROJECT")
+    logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
+    logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
+    logs.wandb_save_dir = config.logger.get("wandb_save_dir") or str(output)
+    container.tokenizer.tokenizer_model = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
+
+
+def tokenizer_of(data: PreparedData) -> str:
+    """The tokenizer that the data was prepared with: the trainer needs its eos id and its vocabulary.
+
+    Raises:
+        UserError: data prep did not record it.
+    """
+    tokenizer = data.metadata.get("tokenizer")
+    model = tokenizer.get("model") if isinstance(tokenizer, dict) else tokenizer
+    if not model:
+        raise UserError(
+            f"{data.reference} does not record its tokenizer.",
+            "Set tokenizer.tokenizer_model to the one it was made with.",
+        )
+    return str(model)
+
+
+def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
+    """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
+    ranks = data_parallel_size(container.model, plan.global_batch_size)
+    line = bridge.installed()
+    asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
+    batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
+    if batch == 0:
+        logger.warning("The valid split is empty: no validation.")
+    line.set_evaluation(container, batch or ranks, iterations)
+
+
+def data_parallel_size(model: Any, global_batch_size: int) -> int:
+    """Ranks that hold different packs, for a model provider with its parallel sizes.
+
+    Raises:
+        UserError: the number of ranks is no multiple of what one model replica needs, or the global batch of the
+            data-parallel ranks.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    replica = math.prod(
+        (model.tensor_model_parallel_size, model.pipeline_model_parallel_size, model.context_parallel_size)
+    )
+    if world % replica:
+        raise UserError(
+            f"{world} ranks cannot hold replicas of {replica} "
+            f"(tensor {model.tensor_model_parallel_size} x pipeline {model.pipeline_model_parallel_size} "
+            f"x context {model.context_parallel_size} parallel).",
+            f"Start a multiple of {replica} ranks, or lower model.*_parallel_size.",
+        )
+    ranks = world // replica
+    if global_batch_size % ranks:
+        raise UserError(
+            f"train.global_batch_size={global_batch_size} does not divide among {ranks} replicas.",
+            f"Use {math.ceil(global_batch_size / ranks) * ranks}.",
+        )
+    return ranks

@@ -1,0 +1,83 @@
+"""The config of a run beside Megatron-Bridge's recipe, without running it: for the dry run."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from nemotron.config import Loaded
+from nemotron.errors import UserError
+from nemotron.training.backend import Backend, adapt, chosen_backend, importable, lacking
+from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.layout import fewest_ranks
+from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData
+from nemotron.training.recipe.diff import Change
+
+
+def recipe_changes(
+    loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, ranks: int | None, *, here: bool
+) -> list[Change]:
+    """What the run will have otherwise than Megatron-Bridge's recipe. Imports Megatron, which takes 20 to 50 seconds.
+
+    Args:
+        ranks: processes in all; None: the fewest that the layout allows.
+        here: whether this machine is the one that trains; else its lack of GPUs is no matter.
+
+    Raises:
+        UserError: Megatron-Bridge is not installed, or the config is one that training would refuse.
+    """
+    if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
+        raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
+    config = loaded.config
+    # What another machine makes of `auto` is not known here; it is meant to have what training takes.
+    asked: Backend = "production" if config.run.backend == "auto" else config.run.backend
+    backend = chosen_backend(config) if here else asked
+    with _silence(), _ranks(ranks or fewest_ranks(config)), importable(_importable_here(backend)):
+        from nemotron.training.recipe.build import build_recipe
+        from nemotron.training.weights.random_init import start_folder
+
+        start = plan.start.checkpoint
+        recipe = build_recipe(config, plan, data, loaded.origins, start if start and start.exists() else None)
+        if start is None and config.recipe.random_start is not None:
+            # Made when the run begins.
+            folder = Path(config.run.output_dir).absolute().parent / "start"
+            start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
+        recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
+        if here or backend != "production":  # else that depends on the packages there
+            adapt(recipe.container, backend)
+        return recipe.changes()
+
+
+def _importable_here(backend: Backend) -> Backend:
+    """What lets Megatron be imported on this machine, whatever the one that trains has."""
+    from nemotron.training import cpu
+
+    if cpu.is_needed():
+        return "cpu"
+    return "torch" if backend == "production" and lacking() else backend
+
+
+@contextlib.contextmanager
+def _ranks(count: int) -> Iterator[None]:
+    before = os.environ.get("WORLD_SIZE")
+    os.environ["WORLD_SIZE"] = str(count)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["WORLD_SIZE"]
+        else:
+            os.environ["WORLD_SIZE"] = before
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Megatron and its dependencies warn by the hundred about themselves."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield

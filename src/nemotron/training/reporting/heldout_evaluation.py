@@ -1,0 +1,65 @@
+"""The test split, evaluated once when training ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from megatron.bridge.training.callbacks import Callback, CallbackContext
+from megatron.bridge.training.eval import evaluate
+from megatron.bridge.training.utils.pg_utils import get_pg_collection
+from megatron.core.utils import get_model_config
+
+from nemotron.training import bridge
+from nemotron.training.objective.forward_step import TwoStageStep
+from nemotron.training.reporting.metrics import MetricsWriter
+
+
+class TestSplit(Callback):
+    """Evaluates the packs of `folder` after the last iteration and has `writer` write the losses to test.jsonl.
+
+    Megatron-Bridge's own test evaluation reads JSON lines only, and as many batches as a validation. This one reads
+    the packed Parquet, all of it.
+    """
+
+    __test__ = False  # not for pytest
+
+    def __init__(self, folder: Path, packs: int, step: TwoStageStep, writer: MetricsWriter) -> None:
+        self._folder = folder
+        self._packs = packs
+        self._step = step
+        self._writer = writer
+
+    def on_train_end(self, context: CallbackContext) -> None:
+        """Evaluate. Called on every rank; all of them take part."""
+        line = bridge.installed()
+        state: Any = context.state
+        ranks = get_pg_collection(context.model).dp
+        batch, iterations = line.evaluation(self._packs, ranks.size(), state.cfg.train.global_batch_size, None, None)
+        if batch == 0:
+            return
+        with _settings_kept(state.cfg):
+            line.set_evaluation(state.cfg, batch, iterations)
+            losses, _, _ = evaluate(
+                state=state,
+                forward_step_func=self._step,
+                data_iterator=line.split_iterator(state.cfg, state.tokenizer, self._folder, ranks),  # pyright: ignore[reportArgumentType]
+                model=context.model,
+                process_non_loss_data_func=None,
+                config=get_model_config(context.model[0]),
+                is_test=True,
+            )
+            packs = line.evaluated_packs(state.cfg, self._packs)
+        self._writer.write_evaluation("test", state.train_state.step, losses or {}, packs)
+
+
+@contextmanager
+def _settings_kept(container: Any) -> Iterator[None]:
+    """Take back what is set inside: `evaluate()` reads the size of its job from the config."""
+    sections = (container.validation, container.dataset)
+    before = [dict(vars(section)) for section in sections]
+    try:
+        yield
+    finally:
+        for section, values in zip(sections, before, strict=True):
+            vars(section).update(values)

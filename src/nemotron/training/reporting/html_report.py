@@ -1,0 +1,104 @@
+"""report.html: the curves of a run, to look at. One file, no scripts, nothing loaded from elsewhere."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from nemotron.training.reporting.svg_chart import Line, Mark, line_chart
+
+Record = Mapping[str, Any]
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 58rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; }
+table { border-collapse: collapse; } th, td { padding: .25rem .8rem; text-align: right; }
+th { border-bottom: 2px solid #999; } td { border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; }
+svg { width: 100%; margin-top: 1rem; } svg text { font-size: 12px; fill: #444; }
+svg polyline { fill: none; stroke-width: 1.5; }
+svg .grid { stroke: #e5e5e5; } svg .mark { stroke: #999; stroke-dasharray: 4 3; }
+.legend { margin: 0; font-size: 13px; } .legend span { margin-right: 1.2rem; }
+"""
+
+GREEN, BLUE, ORANGE, GREY = "#76b900", "#1f6fb4", "#d9822b", "#888888"
+
+
+def render_report(
+    title: str, metrics: Sequence[Record], validation: Sequence[Record], test: Sequence[Record] = ()
+) -> str:
+    """The report as a complete HTML document.
+
+    Args:
+        title: of the page.
+        metrics, validation, test: the records of metrics.jsonl, validation.jsonl and test.jsonl (see metrics.py).
+            Values that are absent or null are left out of the curves.
+    """
+    switches = _switches(metrics)
+    averages = [
+        Line("token average", _curve(metrics, "token_loss"), BLUE),
+        Line("sample average", _curve(metrics, "sample_loss"), ORANGE),
+        Line("trained on", _curve(metrics, "lm_loss"), GREEN),
+    ]
+    evaluated = [
+        Line("token average, valid", _curve(validation, "token_loss"), BLUE, dots=True),
+        Line("sample average, valid", _curve(validation, "sample_loss"), ORANGE, dots=True),
+    ]
+    charts = [
+        line_chart("Loss", [*averages, *evaluated], switches),
+        line_chart("Multi-token prediction: loss", _mtp_lines(metrics, validation, "loss"), switches),
+        line_chart("Multi-token prediction: acceptance", _mtp_lines(metrics, validation, "acceptance"), switches),
+        line_chart("Learning rate", [Line("lr", _curve(metrics, "lr"), GREY)], switches),
+        line_chart("Gradient norm", [Line("before clipping", _curve(metrics, "grad_norm"), GREY)], switches),
+        line_chart("Seconds per iteration", [Line("seconds", _curve(metrics, "seconds"), GREY)], switches),
+    ]
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    body = f"<h1>{escape(title)}</h1>{_table(metrics, validation, test)}{''.join(charts)}"
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+
+
+def _curve(records: Iterable[Record], name: str) -> list[tuple[float, float]]:
+    return [(row["iteration"], row[name]) for row in records if row.get(name) is not None]
+
+
+def _switches(metrics: Sequence[Record]) -> list[Mark]:
+    """Where each stage of the loss begins."""
+    marks, stage = [], None
+    for row in metrics:
+        if row.get("loss_stage") != stage:
+            stage = row.get("loss_stage")
+            marks.append(Mark(row["iteration"], f"{stage} stage"))
+    return marks
+
+
+def _mtp_lines(metrics: Sequence[Record], validation: Sequence[Record], quantity: str) -> list[Line]:
+    lines = []
+    for depth, color in ((1, BLUE), (2, ORANGE), (3, GREEN)):
+        name = f"mtp_{depth}_{quantity}"
+        lines.append(Line(f"depth {depth}", _curve(metrics, name), color))
+        lines.append(Line(f"depth {depth}, valid", _curve(validation, name), color, dots=True))
+    return lines
+
+
+def _table(metrics: Sequence[Record], validation: Sequence[Record], test: Sequence[Record]) -> str:
+    """First and last of everything that was measured on each split."""
+    rows = [
+        (name, records[0], records[-1])
+        for name, records in (("training batch", metrics), ("valid split", validation), ("test split", test))
+        if records
+    ]
+    if not rows:
+        return "<p>No iteration was logged.</p>"
+    columns = [key for key in rows[0][2] if key.endswith(("_loss", "_acceptance")) and key != "lm_loss"]
+    head = "".join(f"<th>{escape(key.replace('_', ' '))}</th>" for key in columns)
+    body = "".join(
+        f"<tr><td>{name}</td>{''.join(f'<td>{_first_and_last(first, last, key)}</td>' for key in columns)}</tr>"
+        for name, first, last in rows
+    )
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _first_and_last(first: Record, last: Record, key: str) -> str:
+    before, after = first.get(key), last.get(key)
+    if after is None:
+        return ""
+    return f"{after:.4f}" if first is last or before is None else f"{before:.4f} &rarr; {after:.4f}"

@@ -1,0 +1,156 @@
+"""metrics.jsonl, validation.jsonl and test.jsonl: what a run did, one JSON object per iteration or evaluation."""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from megatron.bridge.training.callbacks import Callback, CallbackContext
+
+from nemotron.training import bridge
+from nemotron.training.objective.forward_step import TwoStageStep
+
+Record = dict[str, Any]
+Split = Literal["valid", "test"]
+_EVALUATIONS: dict[Split, str] = {"valid": "validation", "test": "test"}
+
+
+class MetricsWriter(Callback):
+    """Writes metrics.jsonl, validation.jsonl and test.jsonl, and reports each record to `on_record`.
+
+    One rank writes: the last, which is on the last pipeline stage, where Megatron reduces the losses. A record is
+    flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
+
+    metrics.jsonl fields: iteration (from 1), consumed_samples (packs, this iteration included), loss_stage ("token" or
+    "sample"), lm_loss (the objective trained on), token_loss, sample_loss, mtp_1_loss, mtp_2_loss (each micro-batch's
+    mean over its supervised targets, weighted by its supervised tokens), mtp_1_acceptance, mtp_2_acceptance (the share
+    of supervised targets that a depth's most likely token is), lr, grad_norm, supervised_tokens (N), conversations
+    (|B|), seconds (of this iteration).
+
+    validation.jsonl and test.jsonl fields: iteration (finished when the split was evaluated), packs (evaluated),
+    token_loss, sample_loss and the MTP fields as above, all over these packs.
+
+    Attributes:
+        iteration: the one under way, from 1; None before the first.
+    """
+
+    def __init__(
+        self, folder: Path, valid_packs: int, step: TwoStageStep, on_record: Callable[[str, Record], None] | None
+    ) -> None:
+        self._metrics = folder / "metrics.jsonl"
+        self._evaluations = {split: folder / f"{name}.jsonl" for split, name in _EVALUATIONS.items()}
+        self._valid_packs = valid_packs
+        self._step = step
+        self._on_record = on_record
+        self.iteration: int | None = None
+        self._step_started = 0.0
+        self._lr = 0.0
+        self._evaluated: int | None = None
+
+    def on_train_start(self, context: CallbackContext) -> None:
+        """Drop what a killed run wrote after its last checkpoint."""
+        finished = context.state.train_state.step
+        if _is_writer():
+            for path in (self._metrics, *self._evaluations.values()):
+                keep_until(path, finished)
+            # A run that is continued only to be tested evaluates the valid split again as it ends.
+            self._evaluated = last_iteration(self._evaluations["valid"])
+
+    def on_train_step_start(self, context: CallbackContext) -> None:
+        """Note the time and the learning rate this iteration trains with; the scheduler moves on before its end."""
+        self.iteration = context.state.train_state.step + 1
+        self._step_started = time.perf_counter()
+        if context.optimizer is not None:
+            self._lr = next((group["lr"] for group in context.optimizer.param_groups if group), 0.0)
+
+    def on_train_step_end(self, context: CallbackContext) -> None:
+        """Write the record of the iteration, if it is one that is logged."""
+        state: Any = context.state
+        iteration = state.train_state.step + 1
+        last = iteration == state.cfg.train.train_iters
+        if not _is_writer() or (iteration % state.cfg.logger.log_interval and not last):
+            return
+        losses = _numbers(context.loss_dict or {})
+        record: Record = {
+            "iteration": iteration,
+            "consumed_samples": state.train_state.consumed_train_samples + state.cfg.train.global_batch_size,
+            "loss_stage": self._step.average,
+            **losses,
+            "lr": float(self._lr),
+            "grad_norm": None if context.grad_norm is None else float(context.grad_norm),
+            "supervised_tokens": int(self._step.totals.supervised_tokens),
+            "conversations": int(self._step.totals.conversations),
+            "seconds": round(time.perf_counter() - self._step_started, 4),
+        }
+        self._write(self._metrics, "train", record)
+
+    def on_eval_end(self, context: CallbackContext) -> None:
+        """Write the record of an evaluation on the valid split."""
+        state: Any = context.state
+        finished = state.train_state.step
+        # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
+        if finished != self._evaluated:
+            self._evaluated = finished
+            packs = bridge.installed().evaluated_packs(state.cfg, self._valid_packs)
+            self._write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
+        torch.distributed.barrier()  # another rank reads the file when training ends
+
+    def write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
+        """Write the record of one evaluation: what `evaluate()` returned after `finished` iterations, over `packs`.
+
+        Every rank calls this, and finds the record written when it returns.
+        """
+        self._write_evaluation(split, finished, losses, packs)
+        torch.distributed.barrier()
+
+    def _write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
+        if _is_writer() and losses:
+            numbers = _numbers(losses)
+            numbers.pop("lm_loss", None)  # one of the other two, depending on the stage
+            self._write(self._evaluations[split], split, {"iteration": finished, "packs": packs, **numbers})
+
+    def _write(self, path: Path, kind: str, record: Record) -> None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._on_record is not None:
+            self._on_record(kind, record)
+
+
+def keep_until(path: Path, iteration: int) -> None:
+    """Rewrite a JSON-lines file with only the records up to `iteration`; a torn last line is dropped too."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _iteration_of(line) <= iteration]
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    os.replace(partial, path)
+
+
+def last_iteration(path: Path) -> int | None:
+    """The iteration of the last record of a JSON-lines file; None when there is none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return json.loads(lines[-1])["iteration"] if lines else None
+
+
+def _iteration_of(line: str) -> float:
+    try:
+        return json.loads(line)["iteration"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
+    """Names and tensors as JSON has them; null for a mean over nothing.
+
+    Names are those that `step.py` reports: `token loss` is token_loss, `mtp depth 1 loss` is mtp_1_loss.
+    """
+    numbers = {name.replace("mtp depth ", "mtp_").replace(" ", "_"): float(value) for name, value in losses.items()}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _is_writer() -> bool:
+    return torch.distributed.get_rank() == torch.distributed.get_world_size() - 1

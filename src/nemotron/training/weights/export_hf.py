@@ -1,0 +1,115 @@
+"""A Megatron checkpoint as a Hugging Face folder."""
+
+import argparse
+import shutil
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError
+from nemotron.training import bridge
+from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.weights.separate_process import run_module
+
+
+def export_hf(
+    megatron_checkpoint_dir: str | Path,
+    hf_out_dir: str | Path,
+    hf_config_dir: str | Path,
+    tokenizer_dir: str | Path,
+) -> Path:
+    """Write the model of a Megatron checkpoint as a folder that `transformers` loads, tokenizer included.
+
+    Args:
+        megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        hf_out_dir: replaced as a whole once the export is complete.
+        hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is written unchanged.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer. One without a chat template gets the bundled one.
+
+    The weights keep the type they have in the checkpoint and are held in host memory once. MTP weights are exported
+    under the names released checkpoints give them (`mtp.*`); transformers' NemotronH has no MTP and ignores them.
+    Adapters are merged into the weights they were trained on.
+
+    Where transformers has no CUDA kernels, its release 5.12.1 computes Mamba layers right only for sequences of up to
+    `chunk_size` tokens, and raises time steps to `time_step_min`, which training does not; see config/tiny_model.
+
+    Runs in one process of its own, on the CPU, with the torch layers, which read the production stack's checkpoints
+    too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
+
+    Raises:
+        UserError: there is no checkpoint, it holds adapters and the model they belong to is gone, `hf_out_dir` holds
+            something else than an earlier export, or the export failed; then the end of its output is part of the
+            message.
+    """
+    iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    base_model_of(iteration_dir)
+    target = Path(hf_out_dir).absolute()
+    _check_replaceable(target)
+    arguments = [str(iteration_dir), str(target), str(hf_config_dir), str(tokenizer_dir)]
+    run_module("nemotron.training.weights.export_hf", arguments, f"Exporting {iteration_dir} to Hugging Face format")
+    return target
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a folder with anything but an earlier export in it: files only, weights and a config.json among them."""
+    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
+    names = {path.name for path in found}
+    is_export = all(path.is_file() for path in found) and "config.json" in names
+    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
+        raise UserError(
+            f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
+            "Name a new or empty folder.",
+        )
+
+
+def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
+    """What `export_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    from nemotron.training import cpu
+    from nemotron.training.weights.adapters import load_whole_model
+    from nemotron.training.weights.megatron_model import single_process_group
+
+    unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    with cpu.backend(), single_process_group():
+        model = load_whole_model(iteration_dir)
+        save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
+    shutil.rmtree(hf_out_dir, ignore_errors=True)
+    unfinished.rename(hf_out_dir)
+
+
+def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
+    """Write a Megatron model (its list of chunks), its config and a tokenizer into an existing folder."""
+    from megatron.bridge import AutoBridge
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils.hub import cached_file
+
+    auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
+    bridge.installed().save_hf_weights(auto_bridge, model, folder)
+    for weights in folder.glob("*.safetensors"):
+        weights.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
+    shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")
+
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = _bundled_template()
+    tokenizer.save_pretrained(folder)
+
+
+def _bundled_template() -> str:
+    return (files("nemotron.data_prep.chat") / "templates" / "nemotron3.jinja").read_text(encoding="utf-8")
+
+
+def main() -> None:
+    """Run `python -m nemotron.training.weights.export_hf`, the process that `export_hf` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.export_hf", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("config", help="Hugging Face id or folder with the model's config.json")
+    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
+    arguments = parser.parse_args()
+    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.config, arguments.tokenizer)
+
+
+if __name__ == "__main__":
+    main()

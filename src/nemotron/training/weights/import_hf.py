@@ -1,0 +1,128 @@
+"""A Hugging Face folder as a Megatron checkpoint to fine-tune from."""
+
+import argparse
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.hf_folder import _few, check_weights
+from nemotron.training.weights.separate_process import run_module
+
+
+def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> Path:
+    """Write the weights of a Hugging Face model as a Megatron checkpoint.
+
+    Args:
+        hf_dir: folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
+        out_dir: the checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
+        mtp: False leaves the multi-token-prediction layers out, there or not.
+
+    The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
+    checkpoint loads into any parallel layout, of the torch layers and of the production stack.
+
+    Raises:
+        UserError: no model in `hf_dir`, weights missing in it, something in `out_dir`, or a failure; the end of its
+            output is in the message.
+    """
+    source, target = Path(hf_dir), Path(out_dir)
+    if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
+        raise UserError(
+            f"{source} is not a Hugging Face model: it needs config.json and *.safetensors.",
+            "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
+        )
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
+    described = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    has_mtp = bool(described.get("num_nextn_predict_layers"))
+    check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp.")
+    arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
+    run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}")
+    return target
+
+
+def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
+    """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    from nemotron.training import cpu, torch_layers
+    from nemotron.training.bridge.precision import use_float32
+    from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
+
+    unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with cpu.backend():
+        import torch
+        from megatron.bridge.training.model_load_save import save_megatron_model
+
+        provider = hf_provider(hf_dir, load_weights=True)
+        torch_layers.use_torch_layers(provider)
+        if provider.params_dtype == torch.float32:
+            use_float32(provider)
+        provider.use_cpu_initialization = True
+        if not mtp:
+            leave_out_mtp(provider)
+        provider.finalize()
+        with single_process_group():
+            with all_found(hf_dir):
+                model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+            save_megatron_model(model, unfinished)
+    if out_dir.is_dir():
+        out_dir.rmdir()
+    unfinished.rename(out_dir)
+
+
+def main() -> None:
+    """`python -m nemotron.training.weights.import_hf FOLDER OUT`, the process that `import_hf` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.import_hf", description=__doc__)
+    parser.add_argument("folder", type=Path, help="Hugging Face folder")
+    parser.add_argument("out", type=Path, help="checkpoint to write")
+    parser.add_argument("--no-mtp", action="store_true", help="leave the multi-token-prediction layers out")
+    arguments = parser.parse_args()
+    convert(arguments.folder, arguments.out, mtp=not arguments.no_mtp)
+
+
+if __name__ == "__main__":
+    main()
+
+
+_NOT_FOUND = re.compile(r"Can't find (?:the following HF parameters in hf_keys: )?(.+?)(?: in hf_keys)?$")
+
+
+@contextmanager
+def all_found(folder: Path) -> Iterator[None]:
+    """Have Megatron-Bridge convert the weights of `folder` inside.
+
+    Raises:
+        UserError: it passed over some, naming them.
+    """
+    warnings = _Warnings()
+    converter = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
+    level = converter.level
+    converter.addHandler(warnings)
+    converter.setLevel(logging.WARNING)  # whatever others have set for all loggers
+    try:
+        yield
+    finally:
+        converter.setLevel(level)
+        converter.removeHandler(warnings)
+    if warnings.missing:
+        raise UserError(
+            f"{folder} has no weights {_few(warnings.missing)}, which its config.json asks for.",
+            "Download it again, or correct its config.json.",
+        )
+
+
+class _Warnings(logging.Handler):
+    """Collects what Megatron-Bridge says it cannot find."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.missing: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if found := _NOT_FOUND.search(record.getMessage()):
+            self.missing.append(found[1])

@@ -1,0 +1,66 @@
+"""A Megatron model from a Hugging Face folder, and the one-process group that conversion needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nemotron.training import bridge
+
+
+def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
+    """The Megatron-Bridge model provider for a folder with a Hugging Face config.json.
+
+    Args:
+        hf_dir: the folder.
+        load_weights: whether a model that it provides gets the folder's weights, too.
+    """
+    from megatron.bridge import AutoBridge
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(hf_dir)
+    auto_bridge = AutoBridge.from_hf_pretrained(str(hf_dir)) if load_weights else AutoBridge.from_hf_config(config)
+    provider = auto_bridge.to_megatron_provider(load_weights=load_weights)
+    bridge.installed().complete_provider(provider, config)
+    return provider
+
+
+def leave_out_mtp(provider: Any) -> None:
+    """Have `provider`, a model provider, make a model without multi-token prediction.
+
+    `mtp_num_layers` alone does not: while there is a pattern for the layers, there are layers
+    (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
+    """
+    provider.mtp_num_layers = None
+    provider.mtp_hybrid_override_pattern = None
+    provider.mtp_use_repeated_layer = False
+    provider.keep_mtp_spec_in_bf16 = False
+
+
+@contextmanager
+def single_process_group(seed: int = 0) -> Iterator[None]:
+    """A process group of this process alone, whatever launched it, with Megatron's parallel state at size one.
+
+    Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
+    follow from `seed`; torch's CPU generator is left as it was found.
+    """
+    from megatron.bridge.training.initialize import destroy_global_state
+    from megatron.core import parallel_state
+    from megatron.core.tensor_parallel import model_parallel_cuda_manual_seed
+
+    if torch.distributed.is_initialized():
+        raise RuntimeError("A process group exists already.")
+    store = torch.distributed.HashStore()  # pyright: ignore[reportPrivateImportUsage]
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        parallel_state.initialize_model_parallel()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model_parallel_cuda_manual_seed(seed)
+            yield
+    finally:
+        # Saving leaves global state behind that a training run in this process would trip over.
+        destroy_global_state()
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,99 @@
+"""A starting checkpoint of random weights, for models that have no released ones (the tiny model, tests)."""
+
+import argparse
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nemotron.training import bridge, cpu, torch_layers
+from nemotron.training.bridge.precision import use_float32
+from nemotron.training.weights.megatron_model import hf_provider, single_process_group
+from nemotron.training.weights.separate_process import run_module
+
+# Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
+RECIPE_VERSION = 1
+
+
+def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
+    """Random weights for the architecture in `hf_config_dir`, as a checkpoint to fine-tune from; made on first use.
+
+    Args:
+        hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
+        out_dir: where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
+            config.json, the seed and the release line of Megatron-Bridge, so another one never meets an old checkpoint.
+        seed: of the weights. The same config, seed, line and torch release give the same weights.
+
+    Returns the checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only
+    when complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
+    draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
+
+    Weights are made on the CPU. Where there is no GPU, that is in this process, with the CPU backend active and before
+    Megatron's own process group exists; else in a process of its own, since Megatron keeps things made for one device
+    (streams, say) that are of no use to another.
+    """
+    folder = start_folder(hf_config_dir, out_dir, seed)
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            unfinished = folder.with_suffix(".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if cpu.is_needed():
+                _save_random_model(Path(hf_config_dir), unfinished, seed)
+            else:
+                arguments = [str(hf_config_dir), str(unfinished), str(seed)]
+                run_module("nemotron.training.weights.random_init", arguments, "Making random weights to start from")
+            unfinished.rename(folder)
+    return folder
+
+
+def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
+    """Where `make_starting_checkpoint` with the same arguments leaves it, or left it."""
+    config_file = Path(hf_config_dir) / "config.json"
+    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
+    return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
+    from megatron.bridge.training.model_load_save import save_megatron_model
+
+    provider = hf_provider(hf_config_dir)
+    torch_layers.use_torch_layers(provider)
+    use_float32(provider)
+    provider.use_cpu_initialization = True
+    provider.finalize()
+    with single_process_group(seed):
+        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        save_megatron_model(model, folder)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold `path` alone among processes, on shared file systems too; released when the process dies."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def main() -> None:
+    """Run `python -m nemotron.training.weights.random_init`, the process that `make_starting_checkpoint` starts."""
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.random_init", description=__doc__)
+    parser.add_argument("config", type=Path, help="folder with config.json")
+    parser.add_argument("out", type=Path, help="checkpoint to write")
+    parser.add_argument("seed", type=int)
+    arguments = parser.parse_args()
+    with cpu.backend():
+        _save_random_model(arguments.config, arguments.out, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()

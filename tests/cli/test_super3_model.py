@@ -1,0 +1,80 @@
+"""`model export` and `model import`, with the conversions replaced: they need Megatron, and have their own tests."""
+
+import json
+
+import pytest
+
+import nemotron.training.weights.export_hf
+import nemotron.training.weights.import_hf
+from nemotron.cli.app import run
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    calls = []
+    monkeypatch.setattr(nemotron.training.weights.export_hf, "export_hf", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+@pytest.fixture
+def finished_run(tmp_path):
+    """The folders of a run that saved iteration 40, trained with the tokenizer `words` on the model `tiny_model`."""
+    folder = tmp_path / "run"
+    iteration = folder / "checkpoints" / "iter_0000040"
+    iteration.mkdir(parents=True)
+    (iteration / "run_config.yaml").write_text("tokenizer: {tokenizer_model: words}\n")
+    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("40")
+    (folder / "run.json").write_text(json.dumps({"hf_model": "tiny_model"}))
+    return folder
+
+
+@pytest.mark.parametrize("named", ["run", "run/checkpoints", "run/checkpoints/iter_0000040"])
+def test_a_run_knows_its_model_its_tokenizer_and_where_to(exported, finished_run, named, capsys):
+    assert run(["super3", "model", "export", named]) == 0
+    [(iteration, target, model, tokenizer)] = exported
+    assert (iteration.absolute(), target) == (finished_run / "checkpoints/iter_0000040", finished_run / "hf")
+    assert (model, tokenizer) == ("tiny_model", "words")
+    assert str(target) in capsys.readouterr().out
+
+
+def test_options_win_over_what_the_run_knows(exported, finished_run):
+    line = ["super3", "model", "export", "run", "-o", "out", "--hf-model", "other", "--tokenizer", "others"]
+    assert run(line) == 0
+    [(_, target, model, tokenizer)] = exported
+    assert (str(target), model, tokenizer) == ("out", "other", "others")
+
+
+def test_a_checkpoint_without_a_run_has_to_be_told(exported, finished_run, capsys):
+    (finished_run / "run.json").unlink()
+    assert run(["super3", "model", "export", "run"]) == 1
+    assert "--output DIR" in capsys.readouterr().err
+    assert run(["super3", "model", "export", "run", "-o", "out"]) == 1
+    assert "--hf-model ID|DIR" in capsys.readouterr().err
+    assert not exported
+
+
+def test_a_folder_without_checkpoint_is_named(exported, tmp_path, capsys):
+    assert run(["super3", "model", "export", str(tmp_path)]) == 1
+    assert f"{tmp_path} holds no finished Megatron checkpoint" in capsys.readouterr().err
+
+
+def test_import_says_how_to_fine_tune_what_it_made(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(nemotron.training.weights.import_hf, "import_hf", lambda folder, out, mtp: tmp_path / "start")
+    assert run(["super3", "model", "import", "hf", "-o", "start"]) == 0
+    assert f"nemotron super3 sft checkpoint.pretrained_checkpoint={tmp_path / 'start'}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("files", "output", "message"),
+    [
+        (["config.json"], "new", "is not a Hugging Face model"),
+        (["config.json", "model.safetensors"], ".", "is not empty"),
+    ],
+)
+def test_import_refuses_what_is_no_model_and_what_it_would_overwrite(tmp_path, capsys, files, output, message):
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    for name in files:
+        (folder / name).write_text("{}")
+    assert run(["super3", "model", "import", "hf", "-o", output]) == 1
+    assert message in capsys.readouterr().err

@@ -1,0 +1,205 @@
+"""`sft` and `pipe`, with the trainer itself replaced: it needs minutes, and has its own tests."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import nemotron.launch
+import nemotron.training.run
+from nemotron.cli.app import run
+from nemotron.cli.super3.sft import _Reporter, show_result, train_here
+from nemotron.training.objective.loss import Schedule, Stage
+
+
+def record(iteration, stage, loss):
+    return {
+        "iteration": iteration, "loss_stage": stage, "lm_loss": loss, "token_loss": loss, "sample_loss": loss + 1,
+        "lr": 1e-3, "seconds": 0.5,
+    }  # fmt: skip
+
+
+RECORDS = [record(1, "token", 7.0), record(2, "sample", 5.0)]
+
+
+def plan(*stages, length=("train.train_iters", 2)):
+    return SimpleNamespace(train_iters=2, schedule=Schedule(stages), length=length)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The configs that training was called with."""
+    calls = []
+
+    def train(loaded, on_record):
+        calls.append(loaded)
+        on_record("start", {"train_iters": 2, "finished": 0, "notes": ["The valid split is empty: no validation."]})
+        for one in RECORDS:
+            on_record("train", one)
+        on_record("valid", {"iteration": 2, "token_loss": 6.0, "sample_loss": 6.5})
+        return SimpleNamespace(
+            plan=plan(Stage("token", 0), Stage("sample", 1)), stopped=False,
+            output_dir=Path("out"), checkpoint=Path("out/checkpoints"), metrics=Path("out/metrics.jsonl"),
+            records=RECORDS, validation=[{"token_loss": 6.0, "sample_loss": 6.5}], test=[], resumed_from=0,
+            finished=2, report=Path("out/report.html"), artifact="ModelArtifact-sft:v1", hf_folder=None,
+        )  # fmt: skip
+
+    monkeypatch.setattr(nemotron.training.run, "train", train)
+    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 1)
+    return calls
+
+
+def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
+    assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 0
+    assert trained[0].config.train["train_iters"] == 2
+    shown = capsys.readouterr()
+    assert "note: The valid split is empty: no validation." in shown.err
+    assert "Iteration 1: the loss averages over tokens." in shown.err
+    assert "Iteration 2: the loss averages over samples." in shown.err
+    assert "Validation after iteration 2: token loss 6.0000, sample loss 6.5000" in shown.err
+    assert "Training: 2 of 2 iterations, loss 5.0000" in shown.err
+    lines = [line.split() for line in shown.out.splitlines()]
+    assert ["token", "loss", "7.0000", "->", "5.0000"] in lines
+    assert ["checkpoint", "out/checkpoints"] in lines
+    assert ["artifact", "ModelArtifact-sft:v1"] in lines
+    assert "nemotron super3 model export out" in shown.out
+    # Twice as long, with the stage where it was: a fraction of train_iters would have moved.
+    assert "train.train_iters=4 'loss.stages=[{average: token, start: 0}, {average: sample, start: 1}]'" in shown.out
+    assert "open out/report.html" in shown.out
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What torchrun was called with, on a machine with eight GPUs."""
+    calls = []
+    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 8)
+    monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: calls.append(arguments) or 3)
+    return calls
+
+
+def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
+    monkeypatch.setattr(sys.modules[train_here.__module__], "_planned", lambda loaded, ranks, here: None)
+    assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
+    assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
+    assert not trained
+
+
+def test_what_the_plan_refuses_is_said_before_torchrun_starts(started, capsys):
+    assert run(["super3", "sft", "-c", "tiny"]) == 1
+    assert capsys.readouterr().err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    assert not started
+
+
+def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):
+    assert run(["super3", "sft", "-c", "tiny", "--dry-run"]) == 1
+    shown = capsys.readouterr()
+    assert "run.data" in shown.out
+    assert shown.err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    assert not trained
+
+
+def test_pipe_prepares_then_trains_on_what_it_made(trained, tmp_path, capsys):
+    line = ["super3", "pipe", "-c", "tiny", "--sample", "12", "workers=1", "train.train_iters=2", "pack_size=512"]
+    assert run(line) == 0
+    config = trained[0].config
+    assert config.run.data == "SFTDataArtifact-sft-sample:tiny"
+    assert config.train["train_iters"] == 2
+    shown = capsys.readouterr().out
+    assert shown.index("Prepared") < shown.index("Fine-tuned")
+    assert (tmp_path / "output/artifacts/SFTDataArtifact-sft-sample/v1.json").is_file()
+
+
+def test_pipe_dry_run_shows_both_configs_and_plans(trained, tmp_path, capsys):
+    assert run(["super3", "pipe", "-c", "tiny", "--dry-run"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("Data prep config", "Training config", "Data prep plan", "Training plan", "This was a dry run"):
+        assert part in shown
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipe_with_a_config_that_only_training_has_prepares_with_the_default(trained, capsys):
+    assert run(["super3", "pipe", "-c", "lora", "blend_path=nowhere.json", "--dry-run"]) == 1
+    shown = capsys.readouterr()
+    assert "config/data_prep/default.yaml" in shown.out
+    assert "nowhere.json" in shown.err
+
+
+def test_pipe_refuses_two_places_for_artifacts(trained, tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("defaults: tiny\nrun: {artifacts: elsewhere}\n")
+    assert run(["super3", "pipe", "-c", "mine.yaml", "--prep-config", "tiny"]) == 1
+    assert "but training looks for it in elsewhere" in capsys.readouterr().err
+    assert not trained
+
+
+def test_what_env_toml_sets_for_everybody_holds_here_too(trained, tmp_path, monkeypatch):
+    (tmp_path / "env.toml").write_text('[artifacts]\nroot = "/shared/artifacts"\n')
+    monkeypatch.setenv("NEMOTRON_ARTIFACTS", "")
+    monkeypatch.delenv("NEMOTRON_ARTIFACTS")  # so that what the command sets is undone after the test
+    assert run(["super3", "sft", "-c", "tiny"]) == 0
+    assert trained[0].config.run.artifacts == "/shared/artifacts"
+
+
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(command, trained, capsys):
+    # The default config names none: production starts from a checkpoint of one's own.
+    assert run(["super3", command]) == 1
+    assert "There is no model to start from." in capsys.readouterr().err
+    assert trained == []
+
+
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_backend_that_is_not_here_is_refused_before_anything_is_done(command, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(["super3", command, "-c", "tiny", "run.backend=torch"]) == 1
+    assert "run.backend=torch computes on a GPU, and torch sees none here." in capsys.readouterr().err
+    assert not trained
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_file_in_place_of_the_artifacts_is_refused_before_anything_is_done(command, trained, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert run(["super3", command, "-c", "tiny", "run.backend=cpu", f"run.artifacts={tmp_path}/file"]) == 1
+    assert f"Cannot write {tmp_path}/file: Not a directory." in capsys.readouterr().err
+    assert not trained
+    assert not (tmp_path / "output").exists()
+
+
+def ended(**changed):
+    """What a finished run returns."""
+    values = {
+        "plan": plan(Stage("token", 0)),
+        "output_dir": Path("out"), "checkpoint": Path("out/checkpoints"), "metrics": Path("out/metrics.jsonl"),
+        "records": RECORDS, "validation": [], "test": [], "resumed_from": 0, "finished": 2, "stopped": False,
+        "report": Path("out/report.html"), "artifact": "ModelArtifact-sft:v1", "hf_folder": None,
+    }  # fmt: skip
+    return SimpleNamespace(**{**values, **changed})
+
+
+def test_packs_without_a_supervised_token_have_no_loss_to_show(capsys):
+    nothing = {**record(1, "token", 7.0), "lm_loss": None, "token_loss": None, "sample_loss": None}
+    lines = []
+    reporter = _Reporter(SimpleNamespace(line=lines.append, update=lambda *shown: lines.append(shown[-1])))
+    reporter("start", {"train_iters": 2, "finished": 0, "notes": []})
+    reporter("train", nothing)
+    reporter("valid", nothing)
+    assert lines[1].startswith("loss none (no supervised token), lr")
+    assert lines[2].endswith("token loss none (no supervised token), sample loss none (no supervised token)")
+    show_result(ended(records=[nothing, *RECORDS], validation=[nothing], test=[nothing]))
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["token", "loss", "7.0000", "->", "5.0000"] in shown
+    assert ["validation", "token", "loss", "none", "(no", "supervised", "token)"] in shown
+
+
+@pytest.mark.parametrize("length", [("train.train_samples", 26), ("train.num_epochs", 0.5)])
+def test_training_further_changes_what_sets_the_length(length, capsys):
+    show_result(ended(plan=plan(Stage("token", 0), length=length)))
+    assert f"the same command with {length[0]}={2 * length[1]}\n" in capsys.readouterr().out
+
+
+def test_a_run_stopped_behind_its_last_iteration_is_not_called_done(capsys):
+    show_result(ended(stopped=True))
+    assert "Stopped after iteration 2 of 2" in capsys.readouterr().out
+    show_result(ended(stopped=True, finished=0))
+    assert "before anything was saved" in capsys.readouterr().out

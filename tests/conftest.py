@@ -1,0 +1,12 @@
+"""What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs Megatron or a cluster as slow, and silence Megatron, which warns about itself by the hundred."""
+    for item in items:
+        if item.get_closest_marker("megatron"):
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+        if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
+            item.add_marker(pytest.mark.slow)

@@ -1,0 +1,241 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.chat.chunks import Chunk, sequences
+from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.chat.template import Template, load_template
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+
+GOLDEN = [
+    json.loads(line) for line in (Path(__file__).parents[2] / "data" / "chat_format.jsonl").open(encoding="utf-8")
+]
+NEMOTRON3 = load_template("nemotron3")
+
+SYSTEM = {"role": "system", "content": "Be brief."}
+HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
+WHY = {"role": "user", "content": "Why?"}
+BECAUSE = {"role": "assistant", "content": "Because.", "reasoning_content": "Hm."}
+EMPTY_SYSTEM = Chunk("system", "<|im_start|>system\n<|im_end|>\n", False)
+
+
+def chunked(*messages: dict, template: Template = NEMOTRON3, **options) -> list[list[Chunk]]:
+    return sequences(parse_row({"messages": list(messages)}), template, **options)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in GOLDEN])
+def test_chunks_of_the_public_recipe(case: dict):
+    result = sequences(parse_row(case), NEMOTRON3)
+
+    assert [[[chunk.role, chunk.text] for chunk in chunks] for chunks in result] == case["sequences"]
+    assert all(chunk.supervised == (chunk.role == "assistant") for chunks in result for chunk in chunks)
+
+
+def test_the_answer_begins_after_its_generation_prompt():
+    assert chunked(SYSTEM, HI, HELLO) == [
+        [
+            Chunk("system", "<|im_start|>system\nBe brief.<|im_end|>\n", False),
+            Chunk("user", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>", False),
+            Chunk("assistant", "Hello<|im_end|>\n", True),
+        ]
+    ]
+
+
+def test_reasoning_is_supervised_only_where_inference_would_show_it():
+    first, second = chunked(HI, HELLO | {"reasoning_content": "A greeting."}, WHY, BECAUSE)
+
+    assert first == [
+        EMPTY_SYSTEM,
+        Chunk("user", "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n", False),
+        Chunk("assistant", "A greeting.\n</think>\nHello<|im_end|>\n", True),
+    ]
+    history = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>\nHello<|im_end|>\n"
+    assert second == [
+        EMPTY_SYSTEM,
+        Chunk("user", f"{history}<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n<think>\n", False),
+        Chunk("assistant", "Hm.\n</think>\nBecause.<|im_end|>\n", True),
+    ]
+
+
+def test_a_conversation_may_begin_with_the_assistant():
+    system, answer, user, _ = chunked(HELLO, WHY, HELLO)[0]
+
+    assert system == Chunk("system", EMPTY_SYSTEM.text + "<|im_start|>assistant\n<think></think>", False)
+    assert answer == Chunk("assistant", "Hello<|im_end|>\n", True)
+    assert (user.role, user.supervised) == ("user", False)
+
+
+def test_the_prompt_between_two_assistant_turns_is_not_supervised():
+    assert chunked(HI, HELLO, HELLO)[0][2:] == [
+        Chunk("assistant", "Hello<|im_end|>\n", True),
+        Chunk("assistant", "<|im_start|>assistant\n<think></think>", False),
+        Chunk("assistant", "Hello<|im_end|>\n", True),
+    ]
+
+
+def test_inline_thoughts_are_reasoning_too():
+    inline = {"role": "assistant", "content": "<think>\nA greeting.\n</think>\n\nHello"}
+
+    first, second = chunked(HI, inline, WHY, HELLO)
+
+    assert first[1].text.endswith("<|im_start|>assistant\n<think>\n")
+    assert first[2] == Chunk("assistant", "A greeting.\n</think>\n\nHello<|im_end|>\n", True)
+    assert "<think></think>\n\nHello<|im_end|>" in second[1].text
+
+
+@pytest.mark.parametrize(
+    ("content", "prompt", "answer"),
+    [
+        ("<think>Hm.</think>So.", "<think>", "Hm.</think>So."),
+        ("<think></think>So.", "<think></think>", "So."),
+        ("So. <think>Hm.</think>", "", "So. <think>Hm.</think>"),
+    ],
+)
+def test_the_model_is_not_taught_to_open_its_thought(content: str, prompt: str, answer: str):
+    chunks = chunked(HI, {"role": "assistant", "content": content})[0]
+
+    assert chunks[1].text.endswith("<|im_start|>assistant\n" + prompt)
+    assert chunks[2].text == answer + "<|im_end|>\n"
+
+
+def test_tool_results_share_a_chunk():
+    call = {"role": "assistant", "tool_calls": [{"name": "now", "arguments": {"zone": "UTC"}}]}
+    results = [{"role": "tool", "content": "12:00"}, {"role": "tool", "content": "noon"}]
+
+    _, _, calling, results_chunk, answer = chunked(HI, call, *results, HELLO)[0]
+
+    assert calling.text == (
+        "\n<tool_call>\n<function=now>\n<parameter=zone>\nUTC\n</parameter>\n</function>\n</tool_call>\n<|im_end|>\n"
+    )
+    assert results_chunk == Chunk(
+        "tool",
+        "<|im_start|>user\n<tool_response>\n12:00\n</tool_response>\n<tool_response>\nnoon\n</tool_response>\n<|im_end|>\n"
+        "<|im_start|>assistant\n<think></think>",
+        False,
+    )
+    assert answer.supervised
+
+
+def test_what_follows_the_last_answer_is_context():
+    assert chunked(HI, HELLO, WHY)[0][-1] == Chunk("user", "<|im_start|>user\nWhy?<|im_end|>\n", False)
+
+
+def test_a_turn_marked_as_context_is_not_supervised():
+    chunks = chunked(HI, HELLO | {"train": False}, WHY, HELLO)[0]
+
+    assert [chunk.supervised for chunk in chunks if chunk.role == "assistant"] == [False, True]
+
+
+def test_sequences_that_would_train_nothing_are_left_out():
+    (only,) = chunked(HI, HELLO, WHY, BECAUSE | {"weight": 0}, HI, HELLO)[1:]
+
+    assert only[-1] == Chunk("assistant", "Hello<|im_end|>\n", True)
+    with pytest.raises(RowError) as caught:
+        chunked(HELLO, WHY, BECAUSE | {"train": False})
+    assert caught.value.reason == DropReason.NO_TRAINED_TURN
+
+
+def test_kept_thinking_is_supervised_in_one_sequence():
+    (chunks,) = chunked(HI, BECAUSE, WHY, BECAUSE, truncate_history_thinking=False)
+
+    assert [chunk.text for chunk in chunks if chunk.supervised] == ["Hm.\n</think>\nBecause.<|im_end|>\n"] * 2
+
+
+def test_effort_goes_to_the_last_user_turn_of_each_sequence():
+    for chunks in chunked(HI, BECAUSE, WHY, BECAUSE, low_effort=True):
+        assert chunks[1].text.count("{reasoning effort: low}") == 1
+        assert "\n\n{reasoning effort: low}<|im_end|>\n<|im_start|>assistant\n<think>\n" in chunks[1].text
+
+
+def edited(old: str, new: str) -> Template:
+    """The bundled template with an edit, so that it is treated as any user's."""
+    assert NEMOTRON3.source.count(old) == 1
+    return Template("edited.jinja", NEMOTRON3.source.replace(old, new))
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in GOLDEN])
+def test_other_templates_supervise_the_same_text_by_prefixes(case: dict):
+    same_text = edited("{%- set turns = messages -%}", "{%- set turns = messages[:] -%}")
+    conversation = parse_row(case)
+
+    result = sequences(conversation, same_text)
+
+    expected = sequences(conversation, NEMOTRON3)
+    assert ["".join(c.text for c in chunks) for chunks in result] == [
+        "".join(c.text for c in chunks) for chunks in expected
+    ]
+    assert supervised(result) == supervised(expected)
+
+
+def supervised(result: list[list[Chunk]]) -> list[list[str]]:
+    return [[chunk.text for chunk in chunks if chunk.supervised] for chunks in result]
+
+
+MARKED = Template(
+    "marked.jinja",
+    "{%- for m in messages -%}"
+    "[{{ m.role }}]"
+    "{%- if m.role == 'assistant' -%}{%- generation -%}{{ m.content | trim }}</s>{%- endgeneration -%}"
+    "{%- else -%}{{ m.content }}{%- endif -%}"
+    "{%- endfor -%}",
+)
+
+
+def test_generation_blocks_say_what_the_assistant_wrote():
+    assert chunked(SYSTEM, HI, HELLO, WHY, HELLO | {"train": False}, template=MARKED) == [
+        [
+            Chunk("user", "[system]Be brief.[user]Hi[assistant]", False),
+            Chunk("assistant", "Hello</s>", True),
+            Chunk("user", "[user]Why?[assistant]", False),
+            Chunk("assistant", "Hello</s>", False),
+        ]
+    ]
+
+
+def test_generation_blocks_survive_filters_and_macros():
+    captured = Template(
+        "captured.jinja",
+        "{% macro turn(m) %}{% generation %} {{ m.content }} {% endgeneration %}{% endmacro %}"
+        "{% set text %}{% for m in messages %}"
+        "{{ turn(m) if m.role == 'assistant' else m.content }}|{% endfor %}{% endset %}{{ text }}",
+    )
+
+    assert supervised(chunked(HI, HELLO, template=captured)) == [[" Hello "]]
+    assert captured.render([HI, HELLO], None) == "Hi| Hello |"
+
+
+def test_a_template_that_marks_too_few_turns_is_refused():
+    newest_only = Template(
+        "newest_only.jinja",
+        "{% for m in messages[:-1] %}{{ m.content }}{% endfor %}"
+        "{% generation %}{{ messages[-1].content }}{% endgeneration %}",
+    )
+
+    with pytest.raises(RowError, match="blocks with text for 2 assistant messages") as caught:
+        chunked(HI, HELLO, HELLO, template=newest_only)
+    assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
+def test_a_template_whose_prefixes_change_is_refused_not_masked_wrongly():
+    counting = Template("counting.jinja", "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}")
+
+    with pytest.raises(RowError, match="rendered differently") as caught:
+        chunked(HI, HELLO, template=counting)
+    assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
+def test_a_template_that_shows_answers_differently_in_the_history_trains_each_turn_alone():
+    marks_the_newest = Template(
+        "newest.jinja",
+        "{% for m in messages %}"
+        "[{{ m.role }}]{{ '*' if loop.last and m.role == 'assistant' }}{{ m.content }}"
+        "{% endfor %}"
+        "{{ '[assistant]' if add_generation_prompt }}",
+    )
+
+    assert chunked(HI, HELLO, WHY, HELLO, template=marks_the_newest) == [
+        [Chunk("user", "[user]Hi[assistant]", False), Chunk("assistant", "*Hello", True)],
+        [Chunk("user", "[user]Hi[assistant]Hello[user]Why?[assistant]", False), Chunk("assistant", "*Hello", True)],
+    ]

@@ -1,0 +1,138 @@
+"""Which conversations count as the same: those of which a model sees, and learns, the same."""
+
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+from nemotron.data_prep.chat.chunks import sequences
+from nemotron.data_prep.chat.content_hash import content_hash
+from nemotron.data_prep.chat.conversation import Conversation, parse_row
+from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.drop_reasons import RowError
+
+NEMOTRON3 = load_template("nemotron3")
+USER = {"role": "user", "content": "6 * 7?"}
+ASSISTANT = {"role": "assistant", "content": "42"}
+TOOL = {"type": "function", "function": {"name": "multiply", "parameters": {"type": "object", "properties": {}}}}
+
+
+def parse(*messages: dict, **row: object) -> Conversation:
+    return parse_row({"messages": list(messages), **row})
+
+
+def calling(arguments: object) -> dict:
+    call = {"id": "1", "type": "function", "function": {"name": "multiply", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def test_the_hash_is_of_the_content_not_of_its_spelling():
+    one = parse({"role": "user", "content": "6 * 7?"}, calling({"a": 6, "b": 7}), tools=[TOOL])
+    other = parse({"content": ["6 * ", "7?"], "role": "user", "time": 3}, calling('{"b": 7, "a": 6}'), tools=[TOOL])
+
+    assert content_hash(one) == content_hash(other)
+    assert len(content_hash(one)) == 16
+
+
+def test_the_ids_of_tool_calls_are_no_content():
+    def called(number: int):
+        call = {"id": f"call_{number}", "function": {"name": "multiply", "arguments": {}}}
+        result = {"role": "tool", "tool_call_id": f"call_{number}", "content": "42"}
+        return parse(USER, ASSISTANT | {"tool_calls": [call]}, result, ASSISTANT)
+
+    assert content_hash(called(1)) == content_hash(called(2))
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "system", "content": ""}, USER, ASSISTANT],
+        [USER | {"name": "bob"}, ASSISTANT],
+        [USER, ASSISTANT | {"content": "42\n"}],
+        [USER, ASSISTANT | {"content": "<think></think>42"}],
+        [USER, ASSISTANT | {"train": True, "weight": 1}],
+    ],
+)
+def test_what_a_model_never_sees_is_no_content(messages: list[dict]):
+    assert content_hash(parse(*messages)) == content_hash(parse(USER, ASSISTANT))
+
+
+ANSWERS = st.fixed_dictionaries(
+    {
+        "role": st.just("assistant"),
+        "content": st.sampled_from(
+            ["a", "a\n", "\na", "<think></think>a", "<think>\nr\n</think>\na", "r</think>a", "<think>a", ""]
+        ),
+    },
+    optional={
+        "reasoning_content": st.sampled_from(["", " ", "r", "r\n"]),
+        "train": st.booleans(),
+        "tool_calls": st.just([{"function": {"name": "f", "arguments": {}}}]),
+    },
+)
+OTHERS = st.sampled_from(
+    [{"role": "user", "content": "Hi"}, {"role": "user", "content": "Hi "}, {"role": "tool", "content": "t"},
+     {"role": "system", "content": ""}, {"role": "system", "content": "s"}]
+)  # fmt: skip
+MESSAGES = ANSWERS | OTHERS
+
+
+@st.composite
+def neighbours(draw: st.DrawFn) -> tuple[list[dict], list[dict]]:
+    """A conversation, and one that differs in a few messages: any two would rarely be the same."""
+    one = draw(st.lists(MESSAGES, min_size=1, max_size=6))
+    other = [*one]
+    for _ in range(draw(st.integers(0, 3))):
+        index = draw(st.integers(0, len(other) - 1))
+        other[index : index + draw(st.integers(0, 1))] = draw(st.lists(MESSAGES, min_size=1, max_size=1))
+    return one, other[draw(st.integers(0, 1)) :]
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
+@given(neighbours())
+def test_the_hash_is_equal_exactly_where_the_training_sequences_are(pair: tuple[list[dict], list[dict]]):
+    try:
+        first, second = (parse(*messages) for messages in pair)
+        same = sequences(first, NEMOTRON3) == sequences(second, NEMOTRON3)
+    except RowError:
+        reject()  # nothing to learn
+    assert (content_hash(first) == content_hash(second)) == same
+
+
+def test_blanks_before_an_answer_that_calls_tools_count_where_they_are_shown():
+    call, blank = ASSISTANT | {"tool_calls": calling({})["tool_calls"]}, {"content": "\n 42"}
+    history, newest = (USER, call, USER, ASSISTANT), (USER, ASSISTANT, USER, call)
+    assert content_hash(parse(USER, call | blank, USER, ASSISTANT)) == content_hash(parse(*history))
+    assert content_hash(parse(USER, ASSISTANT, USER, call | blank)) != content_hash(parse(*newest))
+
+
+def test_two_empty_system_messages_are_two():
+    empty = {"role": "system", "content": ""}
+    assert content_hash(parse(empty, empty, USER, ASSISTANT)) != content_hash(parse(empty, USER, ASSISTANT))
+
+
+def test_a_flag_counts_where_it_decides_what_is_trained():
+    no = {"train": False}
+    assert content_hash(parse(USER, ASSISTANT, USER, ASSISTANT | no)) == content_hash(
+        parse(USER, ASSISTANT | {"train": True}, USER, ASSISTANT | no)
+    )
+    assert content_hash(parse(USER, ASSISTANT | no, USER, ASSISTANT)) != content_hash(
+        parse(USER, ASSISTANT, USER, ASSISTANT)
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"messages": [USER, ASSISTANT | {"content": "42."}]},
+        {"messages": [USER, ASSISTANT | {"reasoning_content": "6 * 7"}]},
+        {"messages": [USER, ASSISTANT, USER]},
+        {"messages": [USER, ASSISTANT], "tools": [TOOL]},
+    ],
+)
+def test_the_hash_differs_when_the_content_does(changed: dict):
+    assert content_hash(parse_row(changed)) != content_hash(parse(USER, ASSISTANT))
+
+
+def test_any_conversation_has_a_hash():
+    deep = "[" * 300 + "]" * 300
+    assert content_hash(parse(USER, calling(f'{{"a": 123456789012345678901234567890, "b": {deep}}}')))

@@ -1,0 +1,230 @@
+import json
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+
+USER = {"role": "user", "content": "What is 6 times 7?"}
+ASSISTANT = {"role": "assistant", "content": "42"}
+TOOL = {"type": "function", "function": {"name": "multiply", "parameters": {"type": "object"}}}
+
+
+def calling(arguments: object) -> dict:
+    call = {"id": "c0", "type": "function", "function": {"name": "multiply", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def parse(*messages: object, **fields: object):
+    return parse_row({"messages": list(messages), **fields})
+
+
+def test_a_plain_conversation_stays_as_it_is():
+    conversation = parse({"role": "system", "content": " Be brief. "}, USER, ASSISTANT)
+
+    assert conversation.messages == [{"role": "system", "content": " Be brief. "}, USER, ASSISTANT]
+    assert conversation.tools is None
+
+
+def test_other_dialects_mean_the_same():
+    conversation = parse(
+        {"role": "developer", "content": [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]},
+        {"role": "user", "content": ["What is ", "6 times 7?"]},
+        {"role": "assistant", "content": None, "reasoning_content": None, "tool_calls": None},
+        {"role": "function", "name": "multiply", "content": None},
+        ASSISTANT,
+    )
+
+    assert conversation.messages == [
+        {"role": "system", "content": "Be brief."},
+        USER,
+        {"role": "assistant", "content": ""},
+        {"role": "tool", "content": "", "name": "multiply"},
+        ASSISTANT,
+    ]
+
+
+@pytest.mark.parametrize("arguments", [{"a": 6, "b": [7]}, '{"a": 6, "b": [7]}', ' {"a":6,"b":[7]}\n'])
+def test_tool_arguments_are_an_object_or_its_json(arguments: object):
+    message = parse(USER, calling(arguments)).messages[1]
+
+    assert message["tool_calls"] == [
+        {"id": "c0", "type": "function", "function": {"name": "multiply", "arguments": {"a": 6, "b": [7]}}}
+    ]
+
+
+@pytest.mark.parametrize("arguments", [None, "null", "{}", {}])
+def test_no_tool_arguments(arguments: object):
+    assert parse(USER, calling(arguments)).messages[1]["tool_calls"][0]["function"]["arguments"] == {}
+
+
+def test_a_call_may_be_bare_or_in_the_old_function_call():
+    bare = {"name": "multiply", "arguments": {"a": 6}}
+    expected = [{"type": "function", "function": bare}]
+
+    assert parse(USER, {"role": "assistant", "tool_calls": [bare]}).messages[1]["tool_calls"] == expected
+    assert parse(USER, {"role": "assistant", "function_call": bare}).messages[1]["tool_calls"] == expected
+
+
+def test_integers_in_arguments_keep_all_their_digits():
+    message = parse(USER, calling('{"a": 123456789012345678901234567890}')).messages[1]
+
+    assert message["tool_calls"][0]["function"]["arguments"] == {"a": 123456789012345678901234567890}
+
+
+def test_integers_keep_their_digits_where_the_decoder_rounds_them():
+    """orjson makes floats of integers beyond 64 bits; the row is then decoded again."""
+    big = 123456789012345678901234567890
+    limit = {"name": "f", "parameters": {"properties": {"a": {"type": "integer", "maximum": big}}}}
+    text = json.dumps({"messages": [USER, calling({"a": [big]})], "tools": [limit]})
+
+    conversation = parse_row(orjson.loads(text), exact=lambda: json.loads(text))
+
+    assert conversation.messages[1]["tool_calls"][0]["function"]["arguments"] == {"a": [big]}
+    assert conversation.tools == [limit]
+
+
+def test_a_row_is_decoded_again_only_when_it_has_to_be():
+    def refuse():
+        raise AssertionError("decoded again")
+
+    parse_row({"messages": [USER, calling({"a": 1.5, "b": 2**64 - 1})], "tools": [TOOL]}, exact=refuse)
+
+
+def test_a_number_that_cannot_be_kept_is_refused():
+    text = json.dumps({"messages": [USER, calling({"a": 0})]}).replace('{"a": 0}', '{"a": ' + "9" * 5000 + "}")
+
+    with pytest.raises(RowError, match="bad_tool_arguments: a number would lose digits"):
+        parse_row({"messages": [USER, calling({"a": 1e300})]}, exact=lambda: json.loads(text))
+
+
+@pytest.mark.parametrize("tools", [[TOOL], json.dumps([TOOL])])
+def test_tools_are_a_list_or_its_json(tools: object):
+    assert parse(USER, ASSISTANT, tools=tools).tools == [TOOL]
+
+
+@pytest.mark.parametrize("tools", [None, [], "[]", "null"])
+def test_no_tools(tools: object):
+    assert parse(USER, ASSISTANT, tools=tools).tools is None
+
+
+def test_fields_may_have_other_names():
+    row = {"conversation": [USER, ASSISTANT], "functions": [TOOL]}
+
+    conversation = parse_row(row, messages_field="conversation", tools_field="functions")
+
+    assert (conversation.messages, conversation.tools) == ([USER, ASSISTANT], [TOOL])
+
+
+@pytest.mark.parametrize("flag", [{"train": False}, {"weight": 0}, {"weight": 0.0}])
+def test_a_message_may_be_context_only(flag: dict):
+    messages = parse(USER, ASSISTANT | flag, USER, ASSISTANT | {"train": True, "weight": 1}).messages
+
+    assert messages == [USER, ASSISTANT | {"train": False}, USER, ASSISTANT]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("hello", "not_an_object"),
+        ([USER, ASSISTANT], "not_an_object"),
+        (None, "not_an_object"),
+        ({}, "no_messages"),
+        ({"chat": [USER, ASSISTANT]}, "no_messages"),
+        ({"messages": []}, "no_messages"),
+        ({"messages": None}, "no_messages"),
+        ({"messages": "hello"}, "no_messages"),
+        ({"messages": [USER, "42"]}, "bad_message"),
+        ({"messages": [USER, {"content": "42"}]}, "bad_role"),
+        ({"messages": [USER, {"role": "critic", "content": "42"}]}, "bad_role"),
+        ({"messages": [USER, {"role": ["assistant"], "content": "42"}]}, "bad_role"),
+        ({"messages": [USER, {"role": "assistant", "content": 42}]}, "bad_content"),
+        ({"messages": [{"role": "user", "content": {"text": "hi"}}, ASSISTANT]}, "bad_content"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, ASSISTANT]}, "bad_content"),
+        ({"messages": [{"role": "user", "content": [None]}, ASSISTANT]}, "bad_content"),
+        ({"messages": [{"role": "user", "text": "hi"}, ASSISTANT]}, "bad_content"),
+        ({"messages": [USER, {"role": "assistant", "value": "42", "train": False}]}, "bad_content"),
+        ({"messages": [USER, ASSISTANT | {"reasoning_content": 1}]}, "bad_content"),
+        ({"messages": [USER, ASSISTANT | {"tool_calls": {}}]}, "bad_tool_calls"),
+        ({"messages": [USER, ASSISTANT | {"tool_calls": ["multiply"]}]}, "bad_tool_calls"),
+        ({"messages": [USER, ASSISTANT | {"tool_calls": [{"function": "multiply"}]}]}, "bad_tool_calls"),
+        ({"messages": [USER, ASSISTANT | {"tool_calls": [{"function": {"name": ""}}]}]}, "bad_tool_calls"),
+        ({"messages": [USER, calling('{"a": 6')]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling("")]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling("[6, 7]")]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling(6)]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling('{"a": NaN}')]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling('{"a": 1e999}')]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling('{"a": "\\ud83d"}')]}, "bad_tool_arguments"),
+        ({"messages": [USER, calling('{"a": ' + "[" * 100_000)]}, "bad_tool_arguments"),
+        ({"messages": [USER, ASSISTANT], "tools": {}}, "bad_tools"),
+        ({"messages": [USER, ASSISTANT], "tools": "[{"}, "bad_tools"),
+        ({"messages": [USER, ASSISTANT], "tools": ["multiply"]}, "bad_tools"),
+        ({"messages": [USER, ASSISTANT], "tools": [{"type": "function", "function": None}]}, "bad_tools"),
+        ({"messages": [USER, ASSISTANT], "tools": [{"type": "web_search"}]}, "bad_tools"),
+        ({"messages": [USER, ASSISTANT | {"train": "no"}]}, "bad_train_flag"),
+        ({"messages": [USER, ASSISTANT | {"weight": 0.5}]}, "bad_train_flag"),
+        ({"messages": [USER]}, "no_assistant_turn"),
+        ({"messages": [USER, ASSISTANT | {"weight": 0}]}, "no_trained_turn"),
+    ],
+)  # fmt: skip
+def test_why_a_row_is_dropped(row: object, reason: str):
+    with pytest.raises(RowError) as caught:
+        parse_row(row)
+
+    assert caught.value.reason == DropReason(reason)
+    assert caught.value.detail
+
+
+def test_the_detail_names_the_message_at_fault():
+    with pytest.raises(RowError, match='message 1: the role is "critic"'):
+        parse(USER, {"role": "critic", "content": "Wrong."})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+roughly_messages = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool", "critic"]) | json_values},
+    optional={
+        "content": json_values,
+        "reasoning_content": json_values,
+        "tool_calls": json_values | st.lists(st.fixed_dictionaries({"function": json_values, "name": json_values})),
+        "train": json_values,
+        "weight": json_values,
+    },
+)
+
+
+@given(st.fixed_dictionaries({"messages": st.lists(roughly_messages | json_values, max_size=4), "tools": json_values}))
+def test_any_row_is_parsed_or_dropped_for_a_reason(row: dict):
+    try:
+        conversation = parse_row(row)
+    except RowError:
+        return  # never another exception
+    assert {message["role"] for message in conversation.messages} <= {"system", "user", "assistant", "tool"}
+    assert all(isinstance(message["content"], str) for message in conversation.messages)
+
+
+def test_every_reason_says_what_it_means():
+    assert all(len(reason.description) > 10 for reason in DropReason)
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [(["Paris", "Rom"], '["Paris", "Rom"]'), ({"ok": True}, '{"ok": true}'), (3, "3"), ("plain", "plain"), (None, "")],
+)
+def test_a_tool_result_given_as_data_is_shown_as_json(content: object, shown: str):
+    conversation = parse(USER, ASSISTANT, {"role": "tool", "content": content}, ASSISTANT)
+    assert conversation.messages[2]["content"] == shown
+
+
+def test_empty_text_in_place_of_tools_and_calls_means_none():
+    conversation = parse_row({"messages": [USER, ASSISTANT | {"tool_calls": "", "function_call": ""}], "tools": " "})
+    assert conversation.tools is None
+    assert "tool_calls" not in conversation.messages[1]

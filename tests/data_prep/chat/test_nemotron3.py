@@ -1,0 +1,117 @@
+"""The plain-Python renderer against the Jinja template, which is the truth."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nemotron.data_prep.chat import nemotron3
+from nemotron.data_prep.chat.chunks import first_difference
+from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.drop_reasons import RowError
+
+TEMPLATE = load_template("nemotron3")
+
+# Text made of what the format is sensitive to: blanks, think tags, control tokens, Jinja and JSON syntax.
+texts = st.lists(
+    st.sampled_from(
+        [
+            "",
+            " ",
+            "\n",
+            "\t",
+            "<think>",
+            "</think>",
+            "<think></think>",
+            "<|im_end|>",
+            "{{ x }}",
+            "{%",
+            '"',
+            "東京 🙂",
+            "So.",
+        ]
+    )
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
+    max_size=5,
+).map("".join)
+names = st.sampled_from(["city", "items", "type", "name", "required", "description", "enum", "default"]) | texts
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=5,
+)
+schemas = st.dictionaries(names, json_values, max_size=4)
+parameters = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": json_values,
+        "properties": st.dictionaries(names, schemas | json_values, max_size=3) | json_values,
+    },
+).flatmap(lambda fixed: schemas.map(lambda others: {**others, **fixed}))
+functions = st.fixed_dictionaries(
+    {"name": texts.filter(bool)},
+    optional={"description": json_values, "parameters": parameters | json_values, "strict": json_values},
+)
+tools = st.lists(functions | functions.map(lambda function: {"type": "function", "function": function}), max_size=2)
+calls = st.lists(
+    st.fixed_dictionaries(
+        {"name": texts.filter(bool)}, optional={"arguments": st.dictionaries(names, json_values, max_size=3)}
+    ),
+    max_size=2,
+)
+messages = st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "tool"]), "content": texts})
+assistants = st.fixed_dictionaries(
+    {"role": st.just("assistant"), "content": texts},
+    optional={"reasoning_content": texts, "tool_calls": calls, "train": st.booleans()},
+)
+rows = st.fixed_dictionaries({"messages": st.lists(messages | assistants, max_size=8), "tools": tools})
+options = st.fixed_dictionaries(
+    {},
+    optional={
+        "enable_thinking": st.booleans(),
+        "truncate_history_thinking": st.booleans(),
+        "reasoning_budget": st.none() | st.integers(0, 1000),
+        "low_effort": st.booleans(),
+    },
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows, options)
+def test_plain_python_renders_what_jinja_renders(row: dict, options: dict):
+    try:
+        conversation = parse_row(row)
+    except RowError:
+        return
+
+    assert first_difference(TEMPLATE, [conversation], **options) is None
+
+
+def test_a_difference_is_reported_with_its_place(monkeypatch: pytest.MonkeyPatch):
+    conversation = parse_row(
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+    )
+    monkeypatch.setattr(nemotron3, "END", "<|im_stop|>\n")
+
+    difference = first_difference(TEMPLATE, [conversation])
+
+    assert difference == (
+        "conversation 0, character 24: 'stop|>\\n<|im_start|>user\\nHi<|im_stop|>\\n<|' "
+        "instead of 'end|>\\n<|im_start|>user\\nHi<|im_end|>\\n<|im'"
+    )
+
+
+def test_conversations_that_train_nothing_do_not_differ():
+    asked, answered = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "train": False}
+    greeting = {"role": "assistant", "content": "Welcome", "reasoning_content": "A guest."}
+
+    assert first_difference(TEMPLATE, [parse_row({"messages": [greeting, asked, answered]})]) is None
+
+
+def test_equal_tool_lists_are_described_alike_and_different_ones_are_not():
+    messages = [{"role": "user", "content": "Hi"}]
+    one, same, other = (
+        nemotron3.system_turn(messages, [{"name": "f", "description": text}])[0] for text in ("a", "a", "b")
+    )
+
+    assert one == same != other

@@ -1,0 +1,141 @@
+"""ShareGPT and prompt/completion rows mean what the same conversation means as OpenAI messages."""
+
+from typing import Any
+
+import pytest
+
+from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.chat.row_formats import detect_format
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+
+USER = {"role": "user", "content": "What is 6 times 7?"}
+ASSISTANT = {"role": "assistant", "content": "42"}
+CONTEXT = ASSISTANT | {"train": False}
+CALL = {"type": "function", "function": {"name": "multiply", "arguments": {"a": 6, "b": 7}}}
+HUMAN = {"from": "human", "value": "What is 6 times 7?"}
+GPT = {"from": "gpt", "value": "42"}
+
+
+def sharegpt(*turns: Any, **fields: Any) -> list[dict[str, Any]]:
+    return parse_row({"conversations": list(turns), **fields}).messages
+
+
+def pair(**row: Any) -> list[dict[str, Any]]:
+    return parse_row(row).messages
+
+
+@pytest.mark.parametrize("human", ["human", "user", "Human"])
+@pytest.mark.parametrize("gpt", ["gpt", "assistant", "model", "chatgpt"])
+def test_sharegpt_turns(human: str, gpt: str) -> None:
+    assert sharegpt(HUMAN | {"from": human}, GPT | {"from": gpt}) == [USER, ASSISTANT]
+
+
+def test_sharegpt_calls_and_their_results() -> None:
+    for call in ('{"name": "multiply", "arguments": {"a": 6, "b": 7}}', [CALL["function"]]):
+        turns = [HUMAN, {"from": "function_call", "value": call}, {"from": "observation", "value": "42"}, GPT]
+        assert sharegpt(*turns) == [
+            USER,
+            {"role": "assistant", "content": "", "tool_calls": [CALL]},
+            {"role": "tool", "content": "42"},
+            ASSISTANT,
+        ]
+
+
+def test_sharegpt_system_stands_first_or_beside() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    assert sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT) == [system, USER, ASSISTANT]
+    assert sharegpt(HUMAN, GPT, system="Be brief.") == [system, USER, ASSISTANT]
+    assert sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT, system="Other.") == [system, USER, ASSISTANT]
+
+
+def test_sharegpt_tools_are_json_text() -> None:
+    row = {"conversations": [HUMAN, GPT], "tools": '[{"name": "multiply", "parameters": {}}]'}
+    assert parse_row(row).tools == [{"name": "multiply", "parameters": {}}]
+
+
+def test_a_list_of_openai_messages_may_be_called_conversations() -> None:
+    assert sharegpt(USER, ASSISTANT) == [USER, ASSISTANT]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "What is 6 times 7?", "completion": "42"},
+        {"prompt": [USER], "completion": [ASSISTANT]},
+        {"instruction": "What is 6 times 7?", "output": "42"},
+        {"instruction": "What is 6 times 7?", "input": "", "output": "42", "history": []},
+    ],
+)
+def test_a_prompt_and_its_completion(row: dict[str, Any]) -> None:
+    assert pair(**row) == [USER, ASSISTANT]
+
+
+def test_the_input_follows_the_instruction() -> None:
+    messages = pair(instruction="Translate.", input="Guten Tag", output="Good day", system="Be brief.")
+    assert [message["content"] for message in messages] == ["Be brief.", "Translate.\n\nGuten Tag", "Good day"]
+
+
+def test_answers_in_a_prompt_are_context() -> None:
+    assert pair(prompt=[USER, ASSISTANT, USER], completion="42") == [USER, CONTEXT, USER, ASSISTANT]
+
+
+@pytest.mark.parametrize("flag", [{"train": False}, {"weight": 0}])
+def test_a_turn_may_be_context_only_in_every_format(flag: dict[str, Any]) -> None:
+    assert sharegpt(HUMAN, GPT | flag, HUMAN, GPT) == [USER, CONTEXT, USER, ASSISTANT]
+    assert pair(prompt="?", completion=[ASSISTANT | flag, USER, ASSISTANT])[1:] == [CONTEXT, USER, ASSISTANT]
+    for row in ({"prompt": "?", "completion": "!", **flag}, {"instruction": "?", "output": "!", **flag}):
+        with pytest.raises(RowError, match="no_trained_turn"):
+            parse_row(row)
+
+
+@pytest.mark.parametrize(
+    ("row", "format"),
+    [
+        ({"messages": [USER, ASSISTANT], "conversations": [HUMAN, GPT]}, "openai"),
+        ({"messages": [USER, ASSISTANT], "prompt": "?", "completion": "!"}, "openai"),
+        ({"messages": [HUMAN, GPT]}, "sharegpt"),
+        ({"conversations": [HUMAN, GPT], "prompt": "?", "completion": "!"}, "sharegpt"),
+        ({"prompt": "?", "completion": "!"}, "prompt_completion"),
+        ({"instruction": "?", "output": "!"}, "prompt_completion"),
+        ({"prompt": "?", "completion": "!", "instruction": "?", "output": "!"}, "openai"),  # which of them?
+        ({"prompt": "?", "response": "!"}, "openai"),
+        ({"conversations": []}, "openai"),
+    ],
+)
+def test_the_format_is_told_from_the_fields(row: dict[str, Any], format: str) -> None:
+    assert detect_format(row, "messages") == format
+
+
+def test_a_named_format_is_not_guessed() -> None:
+    both = {"messages": [USER, ASSISTANT | {"content": "openai"}], "prompt": "?", "completion": "pair"}
+    assert parse_row(both, format="openai").messages[1]["content"] == "openai"
+    assert parse_row(both, format="prompt_completion").messages[1]["content"] == "pair"
+    with pytest.raises(RowError, match="no_messages"):
+        parse_row({"conversations": [HUMAN, GPT]}, format="openai")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"conversations": [HUMAN, {"from": "critic", "value": "!"}]}, "bad_role"),
+        ({"conversations": [HUMAN, {"from": 3, "value": "!"}]}, "bad_role"),
+        ({"conversations": [HUMAN, GPT | {"value": 42}]}, "bad_content"),
+        ({"conversations": [HUMAN, {"from": "gpt"}]}, "bad_content"),
+        ({"conversations": [HUMAN, "42"]}, "bad_message"),
+        ({"conversations": [HUMAN]}, "no_assistant_turn"),
+        ({"conversations": "hello"}, "no_messages"),
+        ({"conversations": [HUMAN, {"from": "function_call", "value": "multiply"}]}, "bad_tool_calls"),
+        ({"conversations": [HUMAN, {"from": "function_call", "value": '{"name": "\\ud83d"}'}]}, "bad_tool_calls"),
+        ({"conversations": [HUMAN, {"from": "function_call", "value": 42}]}, "bad_tool_calls"),
+        ({"prompt": "?", "completion": {"text": "!"}}, "bad_content"),
+        ({"prompt": {"text": "?"}, "completion": "!"}, "bad_content"),
+        ({"prompt": ["?"], "completion": "!"}, "bad_message"),
+        ({"instruction": "?", "input": 3, "output": "!"}, "bad_content"),
+        ({"instruction": "?", "output": "!", "history": [["a", "b"]]}, "no_messages"),
+        ({"prompt": "?", "completion": []}, "no_assistant_turn"),
+    ],
+)
+def test_why_a_row_is_dropped(row: dict[str, Any], reason: str) -> None:
+    with pytest.raises(RowError) as caught:
+        parse_row(row)
+    assert caught.value.reason == DropReason(reason)

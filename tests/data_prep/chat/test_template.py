@@ -1,0 +1,178 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.chat.template import Template, load_template
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.errors import UserError
+
+# Conversations with what the public Nemotron 3 chat templates render for them.
+GOLDEN = [
+    json.loads(line) for line in (Path(__file__).parents[2] / "data" / "chat_format.jsonl").open(encoding="utf-8")
+]
+MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+
+
+def golden(field: str) -> list:
+    return [pytest.param(case, case[field], id=case["id"]) for case in GOLDEN]
+
+
+@pytest.fixture(scope="module")
+def nemotron3() -> Template:
+    return load_template("nemotron3")
+
+
+@pytest.mark.parametrize(("case", "expected"), golden("rendered"))
+def test_renders_like_the_public_template(nemotron3: Template, case: dict, expected: str):
+    conversation = parse_row(case)
+
+    assert nemotron3.render(conversation.messages, conversation.tools) == expected
+
+
+@pytest.mark.parametrize(("case", "expected"), golden("rendered_keep_history"))
+def test_keeps_reasoning_in_the_history_on_request(nemotron3: Template, case: dict, expected: str):
+    conversation = parse_row(case)
+
+    rendered = nemotron3.render(conversation.messages, conversation.tools, truncate_history_thinking=False)
+
+    assert rendered == expected
+
+
+@pytest.mark.parametrize(("case", "expected"), golden("generation_prompt"))
+def test_prompts_for_the_first_answer(nemotron3: Template, case: dict, expected: str):
+    conversation = parse_row(case)
+    first_answer = [message["role"] for message in conversation.messages].index("assistant")
+
+    prompt = nemotron3.render(conversation.messages[:first_answer], conversation.tools, add_generation_prompt=True)
+
+    assert prompt == expected
+
+
+@pytest.mark.parametrize(("case", "expected"), golden("rendered_budget_128"))
+def test_tells_the_last_user_turn_the_budget(nemotron3: Template, case: dict, expected: str):
+    conversation = parse_row(case)
+
+    assert nemotron3.render(conversation.messages, conversation.tools, reasoning_budget=128) == expected
+
+
+@pytest.mark.parametrize(("case", "expected"), golden("rendered_low_effort"))
+def test_tells_the_last_user_turn_to_spend_little_effort(nemotron3: Template, case: dict, expected: str):
+    conversation = parse_row(case)
+
+    assert nemotron3.render(conversation.messages, conversation.tools, low_effort=True) == expected
+
+
+def test_without_thinking_the_prompt_closes_the_thought(nemotron3: Template):
+    prompt = nemotron3.render(MESSAGES[:1], None, add_generation_prompt=True, enable_thinking=False)
+
+    assert prompt.endswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>")
+
+
+def test_describes_tools_that_schemas_allow_but_few_write(nemotron3: Template):
+    parameters = {
+        "type": "object",
+        "properties": {
+            "city": {"type": ["string", "null"], "description": None, "examples": ["Zürich"], "minLength": 1},
+            "area": {"type": "object", "properties": {"km2": {"type": "number"}}, "required": ["km2"]},
+            "anything": True,
+        },
+        "required": None,
+    }
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": parameters, "strict": None}, "x": 1}]
+
+    rendered = nemotron3.render(MESSAGES, tools)
+
+    described = rendered.partition("<tools>\n")[2].partition("\n</tools>")[0]
+    assert described == (
+        "<function>\n<name>weather</name>\n<parameters>\n"
+        "<parameter>\n<name>city</name>\n<type>['string', 'null']</type>\n<description>None</description>\n"
+        '<examples>["Zürich"]</examples>\n<minLength>1</minLength>\n</parameter>\n'
+        '<parameter>\n<name>area</name>\n<type>object</type>\n<properties>{"km2": {"type": "number"}}</properties>\n'
+        '<required>["km2"]</required>\n</parameter>\n'
+        "<parameter>\n<name>anything</name>\n</parameter>\n"
+        "<required>null</required>\n</parameters>\n<strict>None</strict>\n</function>"
+    )
+
+
+def test_bundled_names_are_one_template():
+    templates = [load_template(name) for name in ("nemotron3", "super3", "nano3")]
+
+    assert len({template.digest for template in templates}) == 1
+    assert all(template.is_nemotron3 for template in templates)
+
+
+def test_a_template_from_a_file(tmp_path: Path):
+    path = tmp_path / "shout.jinja"
+    path.write_text("{% for message in messages %}{{ message.content | upper }}!{% endfor %}")
+
+    template = load_template(str(path))
+
+    assert template.render(MESSAGES, None) == "HI!HELLO!"
+    assert not template.is_nemotron3
+
+
+def test_the_digest_is_of_the_contents(tmp_path: Path):
+    for name, source in [("a.jinja", "one"), ("b.jinja", "one"), ("c.jinja", "two")]:
+        (tmp_path / name).write_text(source)
+    a, b, c = (load_template(str(tmp_path / name)).digest for name in ("a.jinja", "b.jinja", "c.jinja"))
+
+    assert a == b != c
+
+
+@pytest.mark.parametrize(
+    "chat_template", ["{{ bos_token }}{{ messages[0].content }}", {"default": "{{ bos_token }}Hi"}]
+)
+def test_the_tokenizers_own_template_knows_its_special_tokens(chat_template: object):
+    tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={"bos_token": "<s>", "pad_token": None})
+
+    assert load_template("tokenizer", tokenizer).render(MESSAGES, None) == "<s>Hi"
+
+
+@pytest.mark.parametrize("chat_template", [None, "", {"tool_use": "x"}])
+def test_a_tokenizer_without_template(chat_template: object):
+    tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={})
+
+    with pytest.raises(UserError, match="The tokenizer has no chat template of its own"):
+        load_template("tokenizer", tokenizer)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_known():
+    with pytest.raises(UserError, match=r'no chat template "nemotron4".*Did you mean "nemotron3".*super3'):
+        load_template("nemotron4")
+
+
+def test_a_broken_template_names_its_line():
+    with pytest.raises(UserError, match="line 2"):
+        Template("mine.jinja", "fine\n{% if %}")
+
+
+def test_a_template_that_refuses_a_conversation_drops_that_row():
+    template = Template("mine.jinja", "{{ raise_exception('roles must alternate') }}")
+
+    with pytest.raises(RowError, match="roles must alternate") as caught:
+        template.render(MESSAGES, None)
+    assert caught.value.reason == DropReason.TEMPLATE_ERROR
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ messages.__class__.__mro__[1].__subclasses__() }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ messages.append(1) }}",
+        "{{ strftime_now.__self__.__class__.__bases__[0] }}",
+    ],
+)
+def test_a_template_cannot_leave_the_sandbox(source: str):
+    with pytest.raises(RowError, match="SecurityError"):
+        Template("evil.jinja", source).render(MESSAGES, None)
+
+
+def test_jinja_as_transformers_runs_it():
+    source = "{% for m in messages %}\n  {% if loop.first %}{% continue %}{% endif %}\n{{ m | tojson }}{% endfor %}"
+    messages = [MESSAGES[0], {"role": "assistant", "content": "<b>東京</b>"}]
+
+    assert Template("mine", source).render(messages, None) == '{"role": "assistant", "content": "<b>東京</b>"}'

@@ -1,0 +1,122 @@
+"""metadata.json and report.html: counts that add up, read back as they were written."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from nemotron.data_prep import pipeline
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
+from nemotron.data_prep.output.html_report import render_report
+from nemotron.data_prep.output.metadata import read_metadata
+from nemotron.data_prep.pipeline import PrepResult, prepare
+
+
+@pytest.fixture
+def result(make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]) -> PrepResult:
+    """Two weighted datasets with duplicates, broken and over-long rows, over three splits."""
+    rows = [chat(f"Question {i}?", "word " * (i % 60)) for i in range(200)]
+    write_rows("a.jsonl", [*rows, rows[0], {"messages": 1}])
+    write_rows("b.jsonl", [chat(f"Frage {i}?", "Wort") for i in range(120)])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1}]}
+    return prepare(make_config(blend=blend, train_ratio=0.8, valid_ratio=0.1, test_ratio=0.1))
+
+
+def test_every_count_adds_up(result: PrepResult) -> None:
+    metadata = result.metadata
+    for dataset in metadata.datasets:
+        assert dataset.rows == dataset.kept + sum(dataset.dropped.values())
+    for total in ("sequences", "tokens", "supervised_tokens"):
+        per_split = sum(getattr(split, total) for split in metadata.splits)
+        assert per_split == sum(getattr(dataset, total) for dataset in metadata.datasets)
+    assert sum(split.conversations for split in metadata.splits) == metadata.conversations
+    assert sum(dataset.conversation_share for dataset in metadata.datasets) == pytest.approx(1)
+    assert [dataset.conversation_share for dataset in metadata.datasets] == pytest.approx([0.5, 0.5])
+    assert sum(count for _, count in metadata.length_histogram) == sum(s.sequences for s in metadata.splits)
+
+
+def test_the_counts_are_those_of_the_files(result: PrepResult) -> None:
+    for split in result.metadata.splits:
+        table = pq.read_table(result.splits_dir.parent / split.path)
+        assert split.packs == table.num_rows
+        assert split.tokens == sum(len(ids) for ids in table["input_ids"].to_pylist())
+        assert split.sequences == sum(len(starts) for starts in table["seq_start_id"].to_pylist())
+        assert split.supervised_tokens == sum(sum(mask) for mask in table["loss_mask"].to_pylist())
+        assert split.fill == pytest.approx(split.tokens / (split.packs * 256))
+
+
+def test_the_output_folder_shows_the_metadata_of_the_run(result: PrepResult) -> None:
+    assert read_metadata(result.splits_dir.parent / "metadata.json") == result.metadata
+
+
+def test_metadata_of_another_format_is_not_taken_for_ours(tmp_path: Path) -> None:
+    for content in ("", "{}", '{"totals": {}, "splits": [{"name": "train"}]}'):
+        (tmp_path / "metadata.json").write_text(content)
+        assert read_metadata(tmp_path / "metadata.json") is None
+
+
+def test_a_row_that_is_not_accounted_for_stops_the_run(
+    make_config: Callable[..., Any],
+    write_rows: Callable[..., Path],
+    chat: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    write_rows("chat.jsonl", [chat("Hi", "Hello")])
+    tokenize = pipeline._tokenize
+
+    def lose_a_row(*arguments: Any) -> Any:
+        return [[replace(receipt, rows=receipt.rows + 1) for receipt in part] for part in tokenize(*arguments)]
+
+    monkeypatch.setattr(pipeline, "_tokenize", lose_a_row)
+    with pytest.raises(RuntimeError, match="dataset chat: 2 rows, but 1 kept and 0 dropped"):
+        prepare(make_config("chat.jsonl"))
+    assert not (tmp_path / "out" / "splits").exists()
+
+
+def test_the_report_is_a_complete_page_with_nothing_from_elsewhere(result: PrepResult) -> None:
+    opened: list[str] = []
+    attributes: list[tuple[str, str | None]] = []
+
+    class Balanced(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            attributes.extend(attrs)
+            if tag != "meta":
+                opened.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert opened.pop() == tag
+
+        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            attributes.extend(attrs)
+
+    Balanced().feed((result.splits_dir.parent / "report.html").read_text())
+    assert opened == []
+    assert not {"src", "href"} & {name for name, _ in attributes}
+
+
+def test_names_cannot_break_the_report(result: PrepResult) -> None:
+    page = render_report(replace(result.metadata, config_name="<script>"))
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_every_reason_has_a_description() -> None:
+    assert all(describe(reason) for reason in [*DropReason, *LeftOut])
+    assert not set(map(str, DropReason)) & set(map(str, LeftOut))
+
+
+def test_length_quantiles(result: PrepResult) -> None:
+    lengths = [
+        length
+        for path in result.splits_dir.glob("*/*.parquet")
+        for row in pq.read_table(path).to_pylist()
+        for length in np.diff([*row["seq_start_id"], len(row["input_ids"])])
+    ]
+    assert result.metadata.sequence_lengths["max"] == max(lengths)
+    assert result.metadata.sequence_lengths["median"] == int(np.median(lengths))

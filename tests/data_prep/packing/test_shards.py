@@ -1,0 +1,120 @@
+"""Shards: packs gathered from tokenized parts, as the trainer reads them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron.data_prep.packing import shards
+from nemotron.data_prep.packing.lengths import longest_sequence, padded_length
+from nemotron.data_prep.packing.shards import (
+    Gathering,
+    ShardWork,
+    read_shard_receipt,
+    row_group_size,
+    shard_count,
+    write_shard,
+)
+from nemotron.data_prep.tokenization.part_files import EMPTY_INDEX, PartWriter, write_part
+
+PAD = 0
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[Path, Path]:
+    """Two parts: tokens 100.. and 200.., of which every third is masked in."""
+
+    def make(name: str, first: int) -> Path:
+        def fill(writer: PartWriter) -> None:
+            ids = np.arange(first, first + 20, dtype=np.int32)
+            writer.append(ids, (ids % 3 == 0).astype(np.uint8), EMPTY_INDEX)
+
+        write_part(tmp_path / name, fill)
+        return tmp_path / name
+
+    return make("a", 100), make("b", 200)
+
+
+def work(folder: Path, sequences: list[tuple[int, int, int]], pack_bounds: list[int]) -> ShardWork:
+    """A shard of (part, start, length) sequences."""
+    part, start, length = np.array(sequences, np.int64).T
+    return ShardWork(folder / "shard.parquet", folder / "shard.json", part, start, length, np.array(pack_bounds))
+
+
+def test_packs_are_gathered_and_rolled(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    sequences = [(1, 0, 4), (0, 5, 3), (0, 0, 2)]
+    receipt = write_shard(Gathering(parts, PAD, 1, 10, "zstd"), work(tmp_path, sequences, [0, 2, 3]))
+    first, second = pq.read_table(tmp_path / "shard.parquet").to_pylist()
+    assert first == {
+        "input_ids": [200, 201, 202, 203, 105, 106, 107],
+        "loss_mask": [1, 0, 0, 0, 0, 0, 0],  # 201 is a target; 105 is one, but nothing of its sequence precedes it
+        "seq_start_id": [0, 4],
+    }
+    assert second == {"input_ids": [100, 101], "loss_mask": [0, 0], "seq_start_id": [0]}
+    assert (receipt.packs, receipt.sequences, receipt.tokens) == (2, 3, 9)
+
+
+def test_the_schema_is_the_trainers(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    write_shard(Gathering(parts, PAD, 1, 10, "zstd"), work(tmp_path, [(0, 0, 4)], [0, 1]))
+    types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "shard.parquet")}
+    assert {name: type.split(": ")[1] for name, type in types.items()} == {
+        "input_ids": "int32>", "loss_mask": "uint8>", "seq_start_id": "int32>",
+    }  # fmt: skip
+
+
+def test_sequences_are_padded_for_context_parallelism(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    write_shard(Gathering(parts, PAD, 4, 10, "zstd"), work(tmp_path, [(0, 0, 3), (1, 0, 5)], [0, 2]))
+    row = pq.read_table(tmp_path / "shard.parquet").to_pylist()[0]
+    assert row["input_ids"] == [100, 101, 102, PAD, PAD, 200, 201, 202, 203, 204]
+    assert row["loss_mask"] == [0, 1, 0, 0, 0, 1, 0, 0, 1, 0]  # 102, 201 and 204 are divisible by 3
+    assert row["seq_start_id"] == [0, 5]
+
+
+@given(st.integers(1, 300), st.integers(1, 64))
+def test_what_is_fed_of_a_padded_sequence_is_a_multiple(length: int, multiple: int) -> None:
+    padded = int(padded_length(np.array(length), multiple))
+    assert (padded - 1) % multiple == 0
+    assert length <= padded < length + multiple
+
+
+@given(st.integers(2, 500), st.integers(1, 64))
+def test_the_longest_sequence_fits_and_a_longer_one_does_not(pack_size: int, multiple: int) -> None:
+    longest = longest_sequence(pack_size, multiple)
+    assert int(padded_length(np.array(longest), multiple)) <= pack_size
+    assert int(padded_length(np.array(longest + 1), multiple)) > pack_size
+
+
+def test_windows_and_row_groups_do_not_change_the_rows(
+    tmp_path: Path, parts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sequences = [(i % 2, i, 2 + i % 7) for i in range(13)]
+    bounds = [0, 1, 3, 6, 7, 10, 13]
+    whole = work(tmp_path / "whole", sequences, bounds)
+    write_shard(Gathering(parts, PAD, 1, 100, "zstd"), whole)
+    monkeypatch.setattr(shards, "WINDOW_TOKENS", 12)
+    pieces = work(tmp_path / "pieces", sequences, bounds)
+    write_shard(Gathering(parts, PAD, 1, 2, "zstd"), pieces)
+    assert pq.read_table(pieces.path).to_pylist() == pq.read_table(whole.path).to_pylist()
+    assert pq.ParquetFile(pieces.path).metadata.num_row_groups == 3
+
+
+def test_a_damaged_shard_is_not_taken_for_done(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    job = work(tmp_path, [(0, 0, 4)], [0, 1])
+    assert read_shard_receipt(job.path, job.receipt) is None
+    receipt = write_shard(Gathering(parts, PAD, 1, 10, "zstd"), job)
+    assert read_shard_receipt(job.path, job.receipt) == receipt
+    job.path.write_bytes(job.path.read_bytes()[:-1])
+    assert read_shard_receipt(job.path, job.receipt) is None
+
+
+def test_few_packs_make_few_shards() -> None:
+    assert [shard_count(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
+
+
+def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:
+    assert row_group_size(256, 4096) == 256
+    assert row_group_size(256, 262_144) == 32
+    assert row_group_size(256, 2**30) == 1

@@ -1,0 +1,161 @@
+"""Blend files: both forms, their mistakes, and what weights mean."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron.data_prep.selection.mix import UnreachableMix, mix_counts
+from nemotron.data_prep.sources.blend import Dataset, read_blend
+from nemotron.errors import UserError
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "blend.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def test_paths_are_relative_to_the_blend_file(tmp_path: Path) -> None:
+    entries = [{"name": "chat", "path": "data/chat.jsonl", "weight": 2}, {"path": "/abs/math.jsonl.gz", "weight": 1}]
+    chat, math = read_blend(write(tmp_path, {"datasets": entries})).datasets
+    assert (chat.name, chat.path, chat.weight) == ("chat", str(tmp_path / "data/chat.jsonl"), 2)
+    assert (math.name, math.path) == ("math", "/abs/math.jsonl.gz")
+
+
+def test_splits_listed_by_hand(tmp_path: Path) -> None:
+    blend = read_blend(write(tmp_path, {"train": [{"path": "a.jsonl"}], "valid": [{"path": "b.jsonl"}]}))
+    assert [(dataset.name, dataset.goes_to) for dataset in blend.datasets] == [("a", "train"), ("b", "valid")]
+
+
+def test_names_become_folder_names(tmp_path: Path) -> None:
+    blend = read_blend(write(tmp_path, {"datasets": [{"name": "org/set one", "path": "a.jsonl"}]}))
+    assert blend.datasets[0].name == "org-set-one"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", r"blend.json:1 is not valid JSON"),
+        ([], "is not a blend"),
+        ({"datasets": []}, "lists no dataset"),
+        ({"datasets": [{"name": "x"}]}, r"datasets\[0\] has no path"),
+        ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
+        ({"datasets": [{"path": "x", "weight": 0}]}, "has the weight 0"),
+        ({"datasets": [{"path": "x", "weight": True}]}, "has the weight True"),
+        ({"datasets": [{"path": "x", "repeat": "yes"}]}, "has repeat 'yes'. Write true or false."),
+        ({"datasets": [{"path": "x", "recursive": 1}]}, "has recursive 1. Write true or false."),
+        ({"datasets": [{"path": "x", "name": 7}]}, "has name 7. It must be text."),
+        (
+            {"datasets": [{"path": "x", "format": "sharegtp"}]},
+            'the unknown format "sharegtp". Did you mean "sharegpt"?',
+        ),
+        ({"datasets": [{"path": "a", "name": "x y"}, {"path": "b", "name": "x/y"}]}, 'two datasets named "x-y"'),
+        ({"datasets": [{"path": "x.jsonl"}, {"path": "x.jsonl"}]}, 'two datasets named "x"'),
+        ({"datasets": [{"path": "x", "weight": 1}, {"path": "y"}]}, 'a weight, but not "y"'),
+        ({"train": [{"path": "x"}], "valid": [{"path": "y", "weight": 1}, {"path": "z"}]}, 'under "valid" a weight'),
+        ({"train": 5}, "is not a blend"),
+        ({"train": [{"path": "x"}], "vaild": []}, "is not a blend"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, content: Any, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_blend(write(tmp_path, content))
+    assert message.replace("\\", "") in str(error.value)
+
+
+def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
+    path = write(tmp_path, {})
+    with pytest.raises(UserError, match="does not exist") as error:
+        read_blend(tmp_path / "blnd.json")
+    assert error.value.hint == f'Did you mean "{path}"?'
+
+
+def test_a_folder_is_no_blend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == "Set blend_path to a JSON file that lists the datasets."
+    path = write(tmp_path, {})
+    with pytest.raises(UserError, match="is a folder") as error:
+        read_blend(tmp_path)
+    assert error.value.hint == f'Did you mean "{path}"?'
+
+
+def test_null_is_no_value(tmp_path: Path) -> None:
+    given = {"path": "x.jsonl", "weight": None, "filter": None, "repeat": None, "format": None}
+    assert read_blend(write(tmp_path, {"datasets": [given]})).datasets == (Dataset("x", str(tmp_path / "x.jsonl")),)
+
+
+def test_subsets_of_one_dataset_have_names_of_their_own(tmp_path: Path) -> None:
+    entries = [{"path": "hf://org/math", "subset": subset, "split": "train"} for subset in ("algebra", "geometry")]
+    names = [dataset.name for dataset in read_blend(write(tmp_path, {"datasets": entries})).datasets]
+    assert names == ["math-algebra-train", "math-geometry-train"]
+
+
+def test_what_may_repeat_does_not_limit_the_mix() -> None:
+    assert mix_counts([100, 5], [1, 1], repeats=[False, True]) == [100, 100]
+    assert mix_counts([100, 5], [1, 1], repeats=[True, False]) == [5, 5]
+    assert mix_counts([100, 5], [1, 3], repeats=[True, True]) == [100, 300]  # each at least once
+
+
+def test_a_mix_of_a_given_size() -> None:
+    assert mix_counts([100, 100], [1, 2], samples=30) == [10, 20]
+    assert mix_counts([100, 100, 100], [1, 1, 1], samples=100) == [34, 33, 33]
+    assert mix_counts([60, 20], [None, None], samples=40) == [30, 10]
+    assert mix_counts([10, 20], [1, 1], repeats=[True, False], samples=40) == [20, 20]
+    assert mix_counts([10, 0], [1, 1], samples=8) == [8, 0]
+
+
+def test_a_mix_that_would_have_to_repeat_says_what_can_be_had() -> None:
+    with pytest.raises(UnreachableMix) as error:
+        mix_counts([30, 100], [1, 2], samples=99)
+    assert (error.value.number, error.value.asked, error.value.most) == (0, 33, 90)
+    assert mix_counts([30, 100], [1, 2], samples=90) == [30, 60]
+
+
+def test_without_weights_everything_is_used() -> None:
+    assert mix_counts([10, 3], [None, None]) == [10, 3]
+
+
+def test_the_dataset_that_runs_out_first_limits_the_mix() -> None:
+    assert mix_counts([100, 30, 50], [5, 3, 2]) == [50, 30, 20]
+
+
+def test_an_empty_dataset_does_not_empty_the_mix() -> None:
+    assert mix_counts([100, 0], [1, 1]) == [100, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.floats(0.01, 100)), min_size=1, max_size=6))
+def test_the_mix_is_the_largest_one_in_the_asked_shares(datasets: list[tuple[int, float]]) -> None:
+    available, weights = [count for count, _ in datasets], [weight for _, weight in datasets]
+    counts = mix_counts(available, list(weights))
+    assert all(0 <= count <= most for count, most in zip(counts, available, strict=True))
+    present = [(count, most, weight) for count, (most, weight) in zip(counts, datasets, strict=True) if most]
+    if present:
+        assert any(count == most for count, most, _ in present)  # nothing could be added
+        scale = max(count / weight for count, _, weight in present)
+        assert all(
+            abs(count - weight * scale) <= 1 + weight / min(w for _, _, w in present) for count, _, weight in present
+        )
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 100)), min_size=1, max_size=6), st.integers(1, 1000))
+def test_a_mix_of_a_given_size_has_it_in_the_asked_shares(datasets: list[tuple[int, float]], samples: int) -> None:
+    available, weights = [count for count, _ in datasets], [weight for _, weight in datasets]
+    counts = mix_counts(available, list(weights), repeats=[True] * len(datasets), samples=samples)
+    present = [(count, weight) for count, (most, weight) in zip(counts, datasets, strict=True) if most]
+    total = sum(weight for _, weight in present)
+    assert sum(counts) == (samples if present else 0)
+    assert all(abs(count - samples * weight / total) < 1 + 1e-6 for count, weight in present)
+
+
+@pytest.mark.parametrize("weight", [1e308, 5e-324])
+def test_weights_too_large_or_small_to_be_added_are_shares_all_the_same(weight: float) -> None:
+    assert mix_counts([80, 80], [weight, weight], samples=100) == [50, 50]
+    assert mix_counts([80, 40], [weight, weight]) == [40, 40]
+    with pytest.raises(UnreachableMix) as error:
+        mix_counts([80, 40], [weight, weight], samples=100)
+    assert (error.value.asked, error.value.most) == (50, 80)

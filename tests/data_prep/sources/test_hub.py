@@ -1,0 +1,249 @@
+"""Inputs on the Hugging Face hub: a server on loopback that answers as the hub does."""
+
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nemotron.data_prep.plan import make_plan
+from nemotron.data_prep.sources import cut, find_files, read_rows
+from nemotron.data_prep.sources import rows as source_rows
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.errors import UserError
+
+COMMITS = {"main": "a" * 40, "old": "b" * 40}
+README = """---
+license: cc-by-4.0
+configs:
+- config_name: algebra
+  data_files:
+  - split: train
+    path: algebra/train-*
+  - split: validation
+    path: [algebra/held_out.jsonl]
+- config_name: geometry
+  data_files: geometry/*.jsonl
+---
+# A dataset
+"""
+
+
+class Hub:
+    """Repositories by name: files by revision. `ranges` are the ranges that were asked for."""
+
+    def __init__(self) -> None:
+        self.repos: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.ranges: list[str | None] = []
+        self.honours_ranges = True
+
+    def answer(self, path: str, range: str | None) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body."""
+        path = unquote(urlsplit(path).path)
+        if found := re.fullmatch(r"/api/datasets/(\w+/[\w.-]+)(?:/(revision|tree)/([^/]+))?", path):
+            name, what, revision = found.groups()
+            files, sha = self._files(name, revision or "main")
+            if files is None:
+                return sha, {"X-Error-Code": _ERROR_CODES[sha], "X-Error-Message": "no"}, b"{}"
+            body: Any = {"id": name, "sha": sha, "siblings": [{"rfilename": file} for file in files]}
+            if what == "tree":
+                body = [_entry(file, content) for file, content in files.items()]
+            return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+        if found := re.fullmatch(r"/datasets/(\w+/[\w.-]+)/resolve/([^/]+)/(.+)", path):
+            files, _ = self._files(found[1], found[2])
+            self.ranges.append(range)
+            return self._content((files or {})[found[3]], range)
+        return 404, {}, b""
+
+    def _files(self, name: str, revision: str) -> tuple[dict[str, bytes] | None, Any]:
+        if name == "org/gated":
+            return None, 403
+        if name not in self.repos:
+            return None, 401
+        by_commit = {COMMITS[known]: known for known in self.repos[name]}
+        branch = by_commit.get(revision, revision)
+        return (self.repos[name][branch], COMMITS[branch]) if branch in self.repos[name] else (None, 404)
+
+    def _content(self, content: bytes, range: str | None) -> tuple[int, dict[str, str], bytes]:
+        if range is None or not self.honours_ranges:
+            return 200, {}, content
+        start, end = (int(bound) for bound in range.removeprefix("bytes=").split("-"))
+        return 206, {}, content[start : end + 1]
+
+
+_ERROR_CODES = {401: "RepoNotFound", 403: "GatedRepo", 404: "RevisionNotFound"}
+
+
+def _entry(path: str, content: bytes) -> dict[str, Any]:
+    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content)}
+    entry["oid"] = hashlib.sha1(content).hexdigest()
+    if path.endswith(".parquet"):  # stored apart, as large files are
+        oid = hashlib.sha256(content).hexdigest()
+        entry["lfs"] = {"oid": oid, "size": len(content), "pointerSize": 130}
+    return entry
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    hub = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = hub.answer(self.path, self.headers.get("Range"))
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    yield hub
+    server.shutdown()
+    server.server_close()
+
+
+def lines(*values: Any) -> bytes:
+    return "".join(json.dumps(value) + "\n" for value in values).encode()
+
+
+@pytest.fixture
+def math(hub: Hub) -> Hub:
+    """A dataset with declared subsets and splits."""
+    hub.repos["org/math"] = {
+        "main": {
+            "README.md": README.encode(),
+            "algebra/train-0.jsonl": lines(1, 2),
+            "algebra/train-1.jsonl": lines(3),
+            "algebra/held_out.jsonl": lines(4),
+            "geometry/all.jsonl": lines(5),
+            "notes.txt": b"x",
+        }
+    }
+    return hub
+
+
+def values_of(path: str, **dataset: Any) -> list[Any]:
+    found = find_files(Dataset("test", path, **dataset))
+    return [row.value for file in found for part in cut(file) for row in read_rows(part)]
+
+
+def test_declared_subsets_and_splits(math: Hub) -> None:
+    assert values_of("hf://org/math", subset="algebra") == [1, 2, 3]
+    assert values_of("hf://org/math", subset="algebra", split="validation") == [4]
+    assert values_of("hf://datasets/org/math", subset="algebra", split="train+validation") == [4, 1, 2, 3]
+    assert values_of("hf://org/math", subset="geometry") == [5]
+
+
+def test_a_path_inside_the_repository(math: Hub) -> None:
+    assert values_of("hf://org/math/algebra/held_out.jsonl") == [4]
+    assert values_of("hf://org/math@main/algebra/train-*") == [1, 2, 3]
+    assert values_of("hf://org/math/geometry") == [5]
+    with pytest.raises(UserError, match=r"org/math has no algbra at revision main"):
+        values_of("hf://org/math/algbra")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message", "hint"),
+    [
+        ({}, "has several subsets: algebra, geometry", "Name one"),
+        ({"subset": "algbra"}, 'has no subset "algbra"', 'Did you mean "algebra"?'),
+        ({"subset": "algebra", "split": "dev"}, 'has no split "dev"', "It has train, validation."),
+        ({"path": "hf://org/math/geometry", "split": "train"}, "a path inside the repository and a subset", "only"),
+        ({"path": "hf://math"}, "hf://math is not a dataset on the hub", "hf://org/name"),
+        ({"path": "hf://org/none"}, "org/none does not exist on the hub, or is private", "HF_TOKEN"),
+        ({"path": "hf://org/gated"}, "org/gated is gated", "https://huggingface.co/datasets/org/gated"),
+        ({"path": "hf://org/math@v2"}, "org/math has no revision v2", "a tag"),
+    ],
+)
+def test_what_is_not_there_is_said(math: Hub, wanted: dict[str, str], message: str, hint: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        find_files(Dataset("test", **{"path": "hf://org/math", **wanted}))
+    assert hint in (error.value.hint or "")
+
+
+def test_without_a_readme_names_tell(hub: Hub) -> None:
+    hub.repos["org/plain"] = {
+        "main": {
+            "data/train-00000-of-00002.jsonl": lines(1),
+            "data/train-00001-of-00002.jsonl": lines(2),
+            "data/dev.jsonl": lines(3),
+            "test.jsonl": lines(4),
+            "extra/rows.jsonl": lines(5),
+        }
+    }
+    assert values_of("hf://org/plain", subset="default") == [1, 2]
+    assert values_of("hf://org/plain", subset="default", split="validation") == [3]
+    assert values_of("hf://org/plain", subset="default", split="test") == [4]
+    assert values_of("hf://org/plain", subset="extra") == [5]
+
+
+def test_a_dataset_without_a_train_split_is_read_whole(hub: Hub) -> None:
+    readme = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: chat, path: a.jsonl}\n"
+    readme += "  - {split: code, path: b.jsonl}\n---\n"
+    files = {"README.md": readme.encode(), "a.jsonl": lines(1), "b.jsonl": lines(2), "c.jsonl": lines(3)}
+    hub.repos["org/parts"] = {"main": files}
+    assert values_of("hf://org/parts") == [1, 2]
+    assert values_of("hf://org/parts", split="code") == [2]
+
+
+def test_the_plan_pins_the_commit(
+    math: Hub, make_config: Callable[..., Any], chat: Callable[..., Any], tmp_path: Path
+) -> None:
+    math.repos["org/math"]["main"]["geometry/all.jsonl"] = lines(chat("Hi", "Hello"))
+    plan = make_plan(make_config(blend={"datasets": [{"path": "hf://org/math", "subset": "geometry"}]}))
+    [dataset] = plan.to_dict()["datasets"]
+    assert dataset["name"] == "math-geometry"
+    assert [file["path"] for file in dataset["files"]] == [
+        f"hf://datasets/org/math@{COMMITS['main']}/geometry/all.jsonl"
+    ]
+
+
+def test_a_commit_costs_only_the_files_it_changed(math: Hub) -> None:
+    files = math.repos["org/math"]["main"]
+    math.repos["org/math"]["old"] = {**files, "algebra/train-1.jsonl": lines(0)}
+    new, old = (
+        find_files(Dataset("test", f"hf://org/math@{revision}", subset="algebra")) for revision in ("main", "old")
+    )
+    assert [one.digest == other.digest for one, other in zip(new, old, strict=True)] == [True, False]
+    assert [row.value for file in old for part in cut(file) for row in read_rows(part)] == [1, 2, 0]
+
+
+@pytest.mark.parametrize("honours_ranges", [True, False])
+def test_parquet_and_lines_are_read_by_ranges(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, honours_ranges: bool
+) -> None:
+    values = [{"n": number} for number in range(100)]
+    pq.write_table(pa.Table.from_pylist(values), tmp_path / "rows.parquet", row_group_size=40)
+    hub.repos["org/both"] = {
+        "main": {"rows.parquet": (tmp_path / "rows.parquet").read_bytes(), "rows.jsonl": lines(*values)}
+    }
+    hub.honours_ranges = honours_ranges
+    monkeypatch.setattr(source_rows, "PART_BYTES", 100)
+    assert values_of("hf://org/both/rows.parquet") == values
+    assert values_of("hf://org/both/rows.jsonl") == values
+    assert None not in hub.ranges
+
+
+def test_a_hub_out_of_reach_is_an_error_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"org/math cannot be read from the hub: .*refused") as error:
+        find_files(Dataset("test", "hf://org/math"))
+    assert "HF_ENDPOINT" in (error.value.hint or "")
+
+
+def test_a_subset_of_a_local_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r'Dataset "test" has a split, but .* is a local path'):
+        find_files(Dataset("test", str(tmp_path), split="train"))

@@ -1,0 +1,161 @@
+import gzip
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.chat.row_formats import Fields
+from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.chat.special_tokens import SpecialTokens
+from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.inspect import Rules, inspect_file
+from nemotron.errors import UserError
+
+NEMOTRON3 = load_template("nemotron3")
+HI = {"role": "user", "content": "Hi"}
+HELLO = {"role": "assistant", "content": "Hello"}
+
+
+class Characters:
+    """A tokenizer of one token per character, and one for <|im_end|>."""
+
+    end_id = 0
+    special_tokens = SpecialTokens(["<|im_end|>"])
+
+    def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
+
+    def pieces(self, text: str) -> list[str]:
+        return re.findall(r"<\|im_end\|>|.", text, re.DOTALL)
+
+
+def write(path: Path, *lines: object) -> Path:
+    path.write_text("".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines))
+    return path
+
+
+def test_a_row_is_shown_as_what_trains(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI, HELLO]})
+
+    (row,) = inspect_file(path, NEMOTRON3, Characters())
+
+    prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>"
+    assert row == {
+        "line": 1,
+        "outcome": "kept",
+        "reason": None,
+        "detail": None,
+        "special_token": None,
+        "sequences": [
+            [
+                {
+                    "role": "system",
+                    "text": "<|im_start|>system\n<|im_end|>\n",
+                    "supervised": False,
+                    "tokens": 21,
+                    "supervised_tokens": 0,
+                },
+                {
+                    "role": "user",
+                    "text": prompt,
+                    "supervised": False,
+                    "tokens": len(prompt) - 9,
+                    "supervised_tokens": 0,
+                },
+                # H, e, l, l, o and <|im_end|> train; the newline after it does not.
+                {
+                    "role": "assistant",
+                    "text": "Hello<|im_end|>\n",
+                    "supervised": True,
+                    "tokens": 7,
+                    "supervised_tokens": 6,
+                },
+            ]
+        ],
+    }
+
+
+def test_every_row_has_an_outcome(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI]}, '{"messages": [', "", [1], {"messages": [HI, HELLO]})
+
+    rows = list(inspect_file(path, NEMOTRON3))
+
+    assert [(row["line"], row["outcome"], row["reason"], len(row["sequences"])) for row in rows] == [
+        (1, "dropped", "no_assistant_turn", 0),
+        (2, "dropped", "bad_json", 0),
+        (4, "dropped", "not_an_object", 0),
+        (5, "kept", None, 1),
+    ]
+    assert json.loads(json.dumps(rows)) == rows
+
+
+def test_without_a_tokenizer_nothing_is_counted(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI, HELLO]})
+
+    (row,) = inspect_file(path, NEMOTRON3)
+
+    assert {(chunk["tokens"], chunk["supervised_tokens"]) for chunk in row["sequences"][0]} == {(None, None)}
+
+
+def test_options_reach_the_template_and_fields_may_be_named(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", {"turns": [HI, HELLO], "functions": [{"name": "now"}]})
+
+    (row,) = inspect_file(path, NEMOTRON3, rules=Rules(Admission(Fields("turns", "functions"))), low_effort=True)
+
+    system, user, _ = row["sequences"][0]
+    assert "<name>now</name>" in system["text"]
+    assert "{reasoning effort: low}" in user["text"]
+
+
+def test_compressed_files_are_read_too(tmp_path: Path):
+    path = tmp_path / "chat.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps({"messages": [HI, HELLO]}).encode()))
+
+    assert [row["outcome"] for row in inspect_file(path, NEMOTRON3)] == ["kept"]
+
+
+def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path):
+    write(tmp_path / "chat.jsonl")
+
+    with pytest.raises(UserError, match=r"chta\.jsonl does not exist.*Did you mean .*chat\.jsonl"):
+        inspect_file(tmp_path / "chta.jsonl", NEMOTRON3)
+
+
+FORGED = {"messages": [HI | {"content": "Bye<|im_end|>"}, HELLO]}
+OTHER_STAGE = {"messages": [HI, HELLO], "used_in": ["rl"]}
+TWO_ANSWERS = {"messages": [HI, HELLO, HI, HELLO]}  # 79 + 60 characters; the first answer ends at 78
+
+
+@pytest.mark.parametrize(
+    ("row", "rules", "reason", "detail"),
+    [
+        ({"messages": [{"role": "usr", "content": "Hi"}]}, Rules(), "bad_role", 'message 0: the role is "usr"'),
+        (OTHER_STAGE, Rules(Admission(used_in_filter="sft")), "filtered", '"used_in" does not name sft'),
+        (FORGED, Rules(special_tokens="drop"), "special_tokens", "the text has <|im_end|>"),
+        (TWO_ANSWERS, Rules(limit=100, overlong="drop"), "overlong", "a sequence has "),
+        (TWO_ANSWERS, Rules(limit=50), "overlong", "not even its first answer ends before"),
+        (TWO_ANSWERS, Rules(limit=100), None, "cut after the last answer that ends before"),
+        (TWO_ANSWERS, Rules(limit=100, overlong="truncate"), None, "it is cut there"),
+        (TWO_ANSWERS, Rules(limit=1000), None, None),
+    ],
+)
+def test_the_rules_of_data_prep_decide_and_say_why(
+    tmp_path: Path, row: dict, rules: Rules, reason: str | None, detail: str | None
+):
+    (shown,) = inspect_file(write(tmp_path / "chat.jsonl", row), NEMOTRON3, Characters(), rules)
+    assert shown["reason"] == reason
+    assert shown["outcome"] == ("kept" if reason is None else "dropped")
+    assert (shown["detail"] is None) if detail is None else (detail in shown["detail"])
+
+
+def test_a_control_token_is_shown_and_split_where_that_is_asked_for(tmp_path: Path):
+    path = write(tmp_path / "chat.jsonl", FORGED)
+    kept, split = (
+        next(inspect_file(path, NEMOTRON3, Characters(), Rules(special_tokens=p))) for p in ("keep", "split")
+    )
+    assert kept["special_token"] == split["special_token"] == "<|im_end|>"
+    user, as_text = kept["sequences"][0][1], split["sequences"][0][1]
+    assert user["text"] == as_text["text"]
+    assert as_text["tokens"] == user["tokens"] + len("<|im_end|>") - 1

@@ -1,0 +1,144 @@
+"""The choice of the encoder: the fast one only where it gives the ids of the true one."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
+
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.pipeline import prepare
+from nemotron.data_prep.tokenization import encoders
+from nemotron.data_prep.tokenization.encoders import (
+    PROBES,
+    Encode,
+    Encoded,
+    choose_encoder,
+    fast_ids,
+    joined,
+    make_encoder,
+)
+
+TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer/tokenizer.json"
+PIECES = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "</think>",
+    "<tool_call>",
+    "<|im_",
+    " ",
+    "\n",
+    "\t",
+    "'ll",
+    "ß",
+    "東京",
+    "٣",
+    "e\u0301",
+)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> str:
+    return TINY.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def fast(tiny: str) -> Encode:
+    return make_encoder("gigatoken", tiny)
+
+
+@pytest.fixture(scope="module")
+def truth(tiny: str) -> Encode:
+    return make_encoder("tokenizers", tiny)
+
+
+@given(texts=st.lists(st.lists(st.sampled_from(PIECES) | st.text(max_size=12), max_size=8).map("".join), max_size=5))
+def test_gigatoken_gives_the_ids_of_tokenizers(fast: Encode, truth: Encode, texts: list[str]) -> None:
+    (ids, lengths), expected = fast(texts), truth(texts)
+    assert ids.tolist() == expected.ids.tolist()
+    assert lengths.tolist() == expected.lengths.tolist()
+    assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
+
+
+def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: str) -> None:
+    assert choose_encoder("auto", tiny, ["some text"]) == ("gigatoken", "")
+    assert choose_encoder("tokenizers", tiny, ["some text"]) == ("tokenizers", "")
+
+
+def test_a_tokenizer_the_fast_encoder_does_not_know_is_encoded_by_the_true_one() -> None:
+    words = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")).to_str()
+    name, reason = choose_encoder("gigatoken", words, [])
+    assert name == "tokenizers"
+    assert reason.startswith("gigatoken does not support this tokenizer: Unsupported model type")
+
+
+def shifted(wrong_for: str, error: bool = False) -> Callable[[str], Encode]:
+    """A fast encoder that gets the texts with `wrong_for` in them wrong, or fails on them."""
+
+    def make(definition: str) -> Encode:
+        truth = make_encoder("tokenizers", definition)
+
+        def encode(texts: Sequence[str]) -> Encoded:
+            ids, lengths = truth(texts)
+            if error and any(wrong_for in text for text in texts):
+                raise RuntimeError("out of cheese")
+            wrong = np.repeat([wrong_for in text for text in texts], lengths)
+            return Encoded(np.where(wrong, ids + 1, ids).astype(np.int32), lengths)
+
+        return encode
+
+    return make
+
+
+@pytest.mark.parametrize(("wrong_for", "shown"), [("unheard-of", "'an unheard-of word'"), ("HTTPServer", "'camelCase")])
+def test_a_difference_in_the_sample_or_the_probes_rules_it_out(
+    tiny: str, wrong_for: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "_gigatoken", shifted(wrong_for))
+    name, reason = choose_encoder("auto", tiny, ["plain", "an unheard-of word", "plain"])
+    assert name == "tokenizers"
+    assert f"gigatoken encodes {shown}" in reason
+
+
+def test_a_failure_rules_it_out(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "_gigatoken", shifted("\U0010ffff", error=True))
+    assert choose_encoder("auto", tiny, []) == ("tokenizers", "gigatoken fails: out of cheese")
+
+
+def test_the_fast_ids_may_come_from_elsewhere(tiny: str) -> None:
+    def from_two(definition: str, texts: Sequence[str]) -> Encoded | str:
+        return joined([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])
+
+    assert choose_encoder("auto", tiny, ["some text"], from_two) == ("gigatoken", "")
+    one_fails = joined([fast_ids(tiny, ["some text"]), "gigatoken fails: out of cheese"])
+    assert choose_encoder("auto", tiny, [], lambda *_: one_fails) == ("tokenizers", "gigatoken fails: out of cheese")
+
+
+def test_the_probes_are_different() -> None:
+    assert len(set(PROBES)) == len(PROBES)
+
+
+def test_the_bytes_do_not_depend_on_the_encoder(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path, tiny: str
+) -> None:
+    write_rows("chat.jsonl", [chat(f"Frage {i}: où?", "Là-bas… 漢字 <|im_end|> 👍🏽\n\n  x" * i) for i in range(1, 30)])
+    written = {}
+    for encoder in ("gigatoken", "tokenizers"):
+        config = make_config("chat.jsonl", encoder=encoder, pack_size=4096)
+        config.output_dir = str(tmp_path / encoder)
+        config.tokenizer.model = str(TINY.parent)
+        result = prepare(config)
+        assert result.plan.encoder.name == encoder
+        folder = tmp_path / encoder
+        written[encoder] = {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.suffix in (".parquet", ".tokens", ".mask", ".zst") or path.name == "plan.json"
+        }
+    assert len(written["gigatoken"]) == 5
+    plans = [files.pop(next(p for p in files if p.name == "plan.json")) for files in written.values()]
+    assert plans[0].replace(b"/gigatoken/", b"/tokenizers/") == plans[1]
+    assert written["gigatoken"] == written["tokenizers"]

@@ -1,0 +1,97 @@
+"""The tokenizer seam: flat ids, the ids known by name, and errors that say what to set."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, models
+from tokenizers import Tokenizer as HfTokenizer
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def tokenizer(byte_tokenizer: Path) -> Tokenizer:
+    return load_tokenizer(TokenizerConfig(model=str(byte_tokenizer)))
+
+
+def test_texts_come_back_flat_with_their_lengths(tokenizer: Tokenizer) -> None:
+    ids, lengths = tokenizer.encode(["ab", "", "é<|im_end|>"])
+    assert lengths.tolist() == [2, 0, 3]  # é is two bytes
+    assert ids.dtype == "int32"
+    assert ids[-1] == tokenizer.end_id
+
+
+@given(texts=st.lists(st.text(max_size=20), max_size=6))
+def test_flat_ids_are_the_ids_of_each_text_alone(tokenizer: Tokenizer, texts: list[str]) -> None:
+    ids, lengths = tokenizer.encode(texts)
+    reference = HfTokenizer.from_str(tokenizer.definition)
+    expected = [reference.encode(text, add_special_tokens=False).ids for text in texts]
+    assert ids.tolist() == [token for row in expected for token in row]
+    assert lengths.tolist() == [len(row) for row in expected]
+    assert tokenizer.encode_chunks(texts) == expected
+
+
+def test_the_ids_known_by_name(tokenizer: Tokenizer) -> None:
+    assert (tokenizer.end_id, tokenizer.eos_id, tokenizer.pad_id) == (257, 257, 257)
+    assert tokenizer.vocab_size == 260
+
+
+def test_the_special_tokens_are_those_that_the_definition_calls_so(tmp_path: Path) -> None:
+    backend = HfTokenizer(models.BPE(vocab={"a": 0}, merges=[]))
+    backend.add_special_tokens(["<|im_end|>", "<s>"])
+    backend.add_tokens([AddedToken("<tool_call>", special=False)])
+    backend.save(str(tmp_path / "tokenizer.json"))
+    assert load_tokenizer(TokenizerConfig(model=str(tmp_path))).special_tokens.names == ("<s>", "<|im_end|>")
+
+
+def test_a_copy_sent_to_a_worker_encodes_alike(tokenizer: Tokenizer) -> None:
+    tokenizer.encode(["warm"])
+    copy = pickle.loads(pickle.dumps(tokenizer))
+    assert copy.encode(["hello"]).ids.tolist() == tokenizer.encode(["hello"]).ids.tolist()
+    assert copy.digest == tokenizer.digest
+
+
+def test_another_eos_is_another_tokenizer(byte_tokenizer: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</think>"}))
+    other = load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+    assert other.eos_id != tokenizer.eos_id
+    assert other.end_id == tokenizer.end_id
+    assert other.digest != tokenizer.digest
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(UserError, match="/nowhere/tokenizer does not exist") as error:
+        load_tokenizer(TokenizerConfig(model="/nowhere/tokenizer"))
+    assert "tokenizer.model" in (error.value.hint or "")
+
+
+def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
+    HfTokenizer(models.BPE(vocab={"a": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match=r"neither <\|im_end\|> nor an eos token"):
+        load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("tokenizer.json", b"{", "has a broken tokenizer.json: EOF while parsing"),
+        ("tokenizer.json", b"\xff", "tokenizer.json is not UTF-8 text"),
+        ("tokenizer_config.json", b"{", "tokenizer_config.json:1 is not valid JSON"),
+        ("tokenizer_config.json", b"[1]", "tokenizer_config.json is not a JSON object"),
+    ],
+)
+def test_a_broken_tokenizer_is_named_with_what_to_do(
+    byte_tokenizer: Path, tmp_path: Path, file: str, content: bytes, message: str
+) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(UserError, match=message) as error:
+        load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+    assert "from their source again" in (error.value.hint or "")

@@ -1,0 +1,59 @@
+"""A running Slurm, or a skip. `.ci/slurm-up` starts a one-node Slurm on Debian."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch import Profile, load_profile
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    ours = [item for item in items if item.path.is_relative_to(HERE)]
+    answers = bool(ours) and _slurm_answers()
+    for item in ours:
+        item.add_marker(pytest.mark.slurm)
+        if not answers:
+            item.add_marker(pytest.mark.skip(reason="no Slurm answers here; see .ci/slurm-up"))
+
+
+def _slurm_answers() -> bool:
+    if not (shutil.which("sbatch") and shutil.which("sinfo")):
+        return False
+    try:
+        return subprocess.run(["sinfo", "-h"], capture_output=True, timeout=10, check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, empty, which the job shares."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEMOTRON_ENV_FILE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def profile(work: Path) -> Callable[..., Profile]:
+    """profile({'sft': 'echo hi'}) is a Slurm profile whose stages run these shell lines for their scripts.
+
+    Further arguments are lines of the profile's table.
+    """
+
+    def make(bodies: dict[str, str], *lines: str) -> Profile:
+        text = ["[here]", 'executor = "slurm"', *lines]
+        for stage, body in bodies.items():
+            script = work / f"{stage}.sh"
+            script.write_text(f"#!/bin/bash\n{body}\n")
+            script.chmod(0o755)
+            text += [f"[here.{stage}]", f'python = "{script}"']
+        (work / "env.toml").write_text("\n".join(text))
+        return load_profile("here")
+
+    return make

@@ -1,0 +1,155 @@
+"""env.toml: what it may say, and what is answered when it says something else."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nemotron.launch import ProfileError, load_profile, shared_environment
+
+EXAMPLE = Path(__file__).parents[2] / "env.toml.example"
+
+DOCUMENTED = """
+[wandb]
+project = "nemotron"
+entity = "YOUR-TEAM"
+
+[YOUR-CLUSTER]
+executor = "slurm"
+account = "YOUR-ACCOUNT"
+partition = "batch"
+nodes = 2
+ntasks_per_node = 8
+gpus_per_node = 8
+mounts = ["/lustre:/lustre"]
+"""
+
+
+def write(work: Path, text: str) -> None:
+    (work / "env.toml").write_text(text)
+
+
+def test_the_documented_file_works_as_it_is_written(work: Path):
+    write(work, DOCUMENTED)
+    profile = load_profile("YOUR-CLUSTER")
+    assert (profile.account, profile.partition, profile.nodes) == ("YOUR-ACCOUNT", "batch", 2)
+    assert profile.processes_per_node == 8
+    assert profile.mounts == ("/lustre:/lustre",)
+    assert profile.tunnel == "local"
+    assert profile.env_vars == {"WANDB_PROJECT": "nemotron", "WANDB_ENTITY": "YOUR-TEAM"}
+
+
+def test_the_example_works_with_every_option_uncommented(work: Path):
+    option = re.compile(r"^# (\w+ = |\[)", re.MULTILINE)
+    text = EXAMPLE.read_text()
+    write(work, option.sub(r"\1", text))
+    profile = load_profile("YOUR-CLUSTER")
+    assert profile.tunnel == "ssh"
+    assert profile.additional_parameters == {"reservation": "sft"}
+    assert profile.for_stage("prep").partition == "cpu"
+    assert profile.for_stage("sft").partition == "batch"
+    assert load_profile("workstation").executor == "local"
+    assert shared_environment()["NEMOTRON_ARTIFACTS"] == "/lustre/me/artifacts"
+
+
+def test_the_file_is_found_from_the_folder_upwards(work: Path, monkeypatch: pytest.MonkeyPatch):
+    write(work, DOCUMENTED)
+    below = work / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert load_profile("YOUR-CLUSTER").source == work / "env.toml"
+
+
+def test_the_variable_names_another_file(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    write(work, DOCUMENTED)
+    elsewhere = tmp_path / "mine.toml"
+    elsewhere.write_text('[mine]\nexecutor = "local"')
+    monkeypatch.setenv("NEMOTRON_ENV_FILE", str(elsewhere))
+    assert load_profile("mine").executor == "local"
+    monkeypatch.setenv("NEMOTRON_ENV_FILE", str(tmp_path / "gone.toml"))
+    with pytest.raises(ProfileError, match=r"NEMOTRON_ENV_FILE names .*gone.toml, which is not a file"):
+        load_profile("mine")
+
+
+def test_without_a_file_there_is_nothing_shared_and_no_profile(work: Path):
+    assert shared_environment(work) == {}
+    with pytest.raises(ProfileError, match=r"Copy env.toml.example to env.toml"):
+        load_profile("dgx")
+
+
+def test_a_mistyped_profile_gets_a_suggestion(work: Path):
+    write(work, DOCUMENTED)
+    with pytest.raises(ProfileError) as caught:
+        load_profile("YOUR-CLUSTR")
+    assert caught.value.hint == f'Did you mean "YOUR-CLUSTER"? Profiles in {work}/env.toml: YOUR-CLUSTER.'
+
+
+def test_a_shared_table_is_no_profile(work: Path):
+    write(work, DOCUMENTED)
+    with pytest.raises(ProfileError, match="There is no profile wandb"):
+        load_profile("wandb")
+
+
+MISTAKES = {
+    'executor = "slurm"\npartitoin = "a"': ('env.toml:3: [here] has no key partitoin. Did you mean "partition"?'),
+    'executor = "slrm"': "env.toml:2: executor = 'slrm' should be one of slurm, local. Did you mean \"slurm\"?",
+    'account = "a"': 'env.toml:1: [here] does not say its executor. Add executor = "slurm", or "local".',
+    'executor = "slurm"\nnodes = "2"': "env.toml:3: nodes = '2' should be a whole number.",
+    'executor = "slurm"\nnodes = true': "env.toml:3: nodes = True should be a whole number.",
+    'executor = "slurm"\nnodes = 0': "env.toml:3: nodes = 0 should be at least 1.",
+    'executor = "slurm"\nexclusive = "yes"': "env.toml:3: exclusive = 'yes' should be true or false.",
+    'executor = "slurm"\nmounts = "/a:/a"': "env.toml:3: mounts = '/a:/a' should be a list of texts in brackets.",
+    'executor = "slurm"\nmounts = ["/a"]': 'env.toml:3: the mount "/a" cannot be used. Write it as source:target.',
+    'executor = "slurm"\nmounts = ["/a:/b,/c:/c"]': 'the mount "/a:/b,/c:/c" cannot be used.',
+    'executor = "slurm"\nenv_vars = { "a-b" = "1" }': "env.toml:3: an environment variable cannot be called a-b.",
+    'executor = "slurm"\ntunnel = "ssh"\nuser = "me"': 'env.toml:3: tunnel = "ssh" needs host, remote_job_dir too.',
+    'executor = "slurm"\n[here.prep]\nnode = 1': 'env.toml:4: [here.prep] has no key node. Did you mean "nodes"?',
+    'executor = "slurm"\n[here.prep]\ntunnel = "ssh"': "env.toml:4: [here.prep] has no key tunnel.",
+    'executor = "slurm"\n[wandb]\nteam = "x"': "env.toml:4: [wandb] has no key team.",
+    "executor = slurm": "env.toml is not TOML",
+}
+
+
+@pytest.mark.parametrize("lines", MISTAKES)
+def test_mistakes_are_told_with_file_and_line(work: Path, lines: str):
+    write(work, f"[here]\n{lines}")
+    with pytest.raises(ProfileError) as caught:
+        load_profile("here")
+    assert MISTAKES[lines] in str(caught.value)
+
+
+def test_a_key_before_the_first_table_is_refused(work: Path):
+    write(work, 'account = "a"\n[here]\nexecutor = "local"')
+    with pytest.raises(ProfileError, match=r"env.toml:1: account stands outside every table"):
+        load_profile("here")
+
+
+def test_numbers_are_taken_for_text_where_slurm_wants_text(profile):
+    assert profile("mem = 0", "time = 30").mem == "0"
+
+
+def test_a_stage_changes_what_its_table_says_and_adds_variables(profile):
+    whole = profile('env_vars = { A = "1", B = "1" }', "nodes = 4", "[here.prep]", "nodes = 1", "env_vars = { B = 2 }")
+    assert (whole.for_stage("prep").nodes, whole.for_stage("sft").nodes) == (1, 4)
+    assert whole.for_stage("prep").env_vars == {"A": "1", "B": "2"}
+    assert whole.for_stage("sft").env_vars == {"A": "1", "B": "1"}
+
+
+def test_secret_variables_are_kept_apart_and_out_of_the_repr(profile):
+    written = profile(
+        'env_vars = { WANDB_API_KEY = "s3cret", TOKENIZERS_PARALLELISM = false }',
+        "[here.prep]",
+        'env_vars = { HF_TOKEN = "s3cret too" }',
+    )
+    assert written.secret_env_vars == {"WANDB_API_KEY": "s3cret"}
+    assert written.env_vars == {"TOKENIZERS_PARALLELISM": "false"}
+    assert written.for_stage("prep").secret_env_vars == {"WANDB_API_KEY": "s3cret", "HF_TOKEN": "s3cret too"}
+    assert "s3cret" not in repr(written) + repr(written.for_stage("prep"))
+
+
+def test_a_mistake_beside_a_secret_does_not_tell_it(work: Path):
+    write(work, '[here]\nexecutor = "slurm"\nenv_vars = { HF_TOKEN = "s3cret", A = [1] }')
+    with pytest.raises(ProfileError) as caught:
+        load_profile("here")
+    assert "should be a table" in str(caught.value)
+    assert "s3cret" not in str(caught.value)

@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.sources.blend import read_blend
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.errors import UserError
+from nemotron.lineage import log_artifact, resolve
+from nemotron.paths import expand_home
+
+NOBODYS = "~no-such-user/x"
+
+
+def test_a_home_is_written_out(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_home("~/data") == Path("/home/me/data")
+    assert expand_home("data/~") == Path("data/~")
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        expand_home,
+        read_blend,
+        load_template,
+        lambda path: load_tokenizer(TokenizerConfig(model=path)),
+        lambda path: resolve(path, "artifacts"),
+        lambda path: resolve("Data", path),
+        lambda path: log_artifact(name="Data", type="dataset", path=".", root=path),
+    ],
+)
+def test_the_home_of_nobody_is_the_users_mistake(use):
+    with pytest.raises(UserError) as caught:
+        use(NOBODYS)
+    assert caught.value.message == f"{NOBODYS} names the home of a user this machine does not have."
+    assert caught.value.hint == "Write the path out."
+
+
+def test_the_home_of_nobody_in_a_blend(tmp_path):
+    blend = tmp_path / "blend.json"
+    blend.write_text(json.dumps({"datasets": [{"path": NOBODYS}]}))
+    with pytest.raises(UserError, match="names the home of a user"):
+        read_blend(blend)
+
+
+def test_artifacts_below_a_home_are_found_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    log_artifact(name="Data", type="dataset", path=tmp_path, root="~/artifacts")
+    assert resolve("Data", tmp_path / "artifacts") == resolve("Data", "~/artifacts")

@@ -1,0 +1,75 @@
+"""One training step of each parallel layout against the formulas. docs/exactness.md explains the figures."""
+
+from statistics import median
+
+import pytest
+import torch
+from tests.training.exactness.compare import Reference, apart, measure, read
+from tests.training.exactness.launch import run_in_new_process
+from tests.training.exactness.layouts import CONTROL, LAYOUTS
+from tests.training.exactness.rank import AUX_COEFFICIENT
+
+pytestmark = pytest.mark.megatron
+
+# Everything trains in float32, whose rounding is about 6e-8 for a sum and some 1e-6 for a gradient of this model.
+LOSS = 1e-6
+TYPICAL_GRADIENT = 1e-5
+ANY_GRADIENT = 3e-4
+NORM = 5e-5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What the ranks of all layouts recorded."""
+    folder = tmp_path_factory.mktemp("exactness")
+    run_in_new_process([*LAYOUTS, CONTROL], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reference():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Reference()
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_losses_and_gradients_are_those_of_the_formulas(layout, folder, reference):
+    difference = measure(layout, folder, reference)
+    assert difference.losses < LOSS
+    assert difference.norm < NORM
+    assert difference.replicas == 0  # gloo adds in one order, whichever rank looks
+    for stage, gradients in difference.gradients.items():
+        assert median(gradients.values()) < TYPICAL_GRADIENT, stage
+        assert difference.worst(stage)[0] < ANY_GRADIENT, difference.worst(stage)
+
+
+def test_the_two_stages_train_different_objectives_with_one_mtp_and_auxiliary_loss(folder, reference):
+    shapes = read(CONTROL, folder)["token"].shapes
+    truth = reference.truth("8", shapes)
+    between = apart(truth.gradients["token"], truth.gradients["sample"])
+    assert max(between.values()) > 0.1
+    # Only the main loss differs, and the MTP layer is not part of it.
+    assert max(difference for name, difference in between.items() if name.startswith("mtp.")) < 1e-12
+
+
+def test_a_hundredth_more_of_mtp_or_of_the_auxiliary_loss_would_be_noticed(folder, reference):
+    shapes = read(CONTROL, folder)["token"].shapes
+    true = reference.truth("half", shapes).gradients["token"]
+    more_mtp = reference.solve("half", shapes, mtp_scale=0.303).gradients["token"]
+    more_aux = reference.solve("half", shapes, aux_coefficient=1.01 * AUX_COEFFICIENT).gradients["token"]
+    assert max(apart(more_mtp, true).values()) > 10 * ANY_GRADIENT
+    assert max(apart(more_aux, true).values()) > 10 * ANY_GRADIENT
+
+
+def test_no_expert_choice_is_so_close_that_rounding_decides_it(folder, reference):
+    shapes = read(CONTROL, folder)["token"].shapes
+    for batch in sorted({layout.batch for layout in LAYOUTS}):
+        assert reference.truth(batch, shapes).margin > 5e-6
+
+
+def test_the_stock_step_trains_mtp_on_prompts_and_padding(folder, reference):
+    """The fault that our step is for, and proof that the comparison finds such faults."""
+    gradients = measure(CONTROL, folder, reference).gradients["token"]
+    assert min(difference for name, difference in gradients.items() if name.startswith("mtp.")) > 0.1

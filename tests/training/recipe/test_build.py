@@ -1,0 +1,137 @@
+"""The documented settings as Megatron-Bridge gets them, and what it reads of the packs, whichever line is installed."""
+
+from itertools import pairwise
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.training.conftest import TINY_MODEL
+from tests.training.exactness.batches import EOS, make_batches, write_parquet
+from tests.training.exactness.rank import TOKENIZER
+
+from nemotron.config import load_config
+from nemotron.errors import UserError
+from nemotron.training import bridge, cpu, torch_layers
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import make_plan
+from nemotron.training.prepared_data import PreparedData
+
+pytestmark = pytest.mark.megatron
+
+SIXTEEN_BATCHES = 16 * 64
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory):
+    """Builds a config of a run on a few packs: `build(name, *overrides)`."""
+    batch = make_batches()["2"]
+    prepared = write_parquet(batch, tmp_path_factory.mktemp("data"))
+    metadata = {"pack_size": batch.pack_size, "pad_to_multiple": 1, "tokenizer": {"model": str(TOKENIZER)}}
+    # The numbers of packs are only calculated with; as many packs as they say would take long to write.
+    data = PreparedData(prepared, {"train": SIXTEEN_BATCHES, "valid": 0}, metadata, "packs")
+    output = tmp_path_factory.mktemp("output") / "run"
+
+    def built(name, *overrides):
+        from nemotron.training.recipe.build import build_recipe
+
+        # An output folder of its own: in the one of this folder there may be a run, which would be continued.
+        settings = [f"recipe.hf_model={TINY_MODEL}", f"run.output_dir={output}", *overrides]
+        loaded = load_config(name, settings, schema=SftConfig)
+        plan = make_plan(loaded.config, data)
+        return build_recipe(loaded.config, plan, data, loaded.origins, None).container
+
+    with cpu.backend():
+        yield built
+
+
+@pytest.fixture
+def eight_ranks(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "8")
+
+
+def test_the_default_is_what_is_documented(build, eight_ranks):
+    container = build("default")
+    model, optimizer, scheduler = container.model, container.optimizer, container.scheduler
+    assert (optimizer.lr, scheduler.lr_decay_style) == (1e-5, "constant")
+    assert scheduler.lr_warmup_iters == 469  # 30,000 samples in batches of 64
+    assert (container.train.train_iters, container.train.global_batch_size) == (16, 64)
+    parallel = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
+    assert [getattr(model, f"{name}_parallel_size") for name in parallel] == [1, 1, 1, 8, 1]
+    assert (model.mtp_num_layers, model.mtp_use_repeated_layer, model.mtp_loss_scaling_factor) == (2, True, 0.3)
+    assert model.calculate_per_token_loss
+    assert not container.ddp.average_in_collective
+    assert container.mixed_precision.bf16
+    assert container.dataset.seq_length == model.seq_length == make_batches()["2"].pack_size
+    assert container.dataset.dataloader_type == "batch"
+    assert container.peft is None
+
+
+def test_lora_trains_adapters_of_every_kind_of_layer(build, eight_ranks):
+    container = build("lora")
+    assert (container.optimizer.lr, container.peft.dim, container.peft.alpha) == (1e-4, 32, 32)
+    assert {"linear_qkv", "linear_fc1", "in_proj"} <= set(container.peft.target_modules)
+
+
+def test_single_settings_of_the_precision_go_over_those_of_the_recipe(build, tmp_path, eight_ranks):
+    written = tmp_path / "mine.yaml"
+    written.write_text("defaults: default\nmixed_precision: {grad_reduce_in_fp32: false}\n")
+    precision = build(str(written)).mixed_precision
+    assert (precision.bf16, precision.grad_reduce_in_fp32) == (True, False)
+
+
+def test_a_setting_that_only_the_other_line_has_is_refused(build):
+    absent = {"0.6": "optimizer.muon_use_nesterov=true", "0.4": "validation.eval_micro_batch_size=1"}
+    with pytest.raises(UserError, match="is not a setting of Megatron-Bridge's"):
+        build("tiny", absent[bridge.installed().NAME])
+
+
+def test_a_split_is_read_to_its_last_pack_with_every_conversation_where_it_lies(build, tmp_path):
+    """Three packs, in batches that a training step of two packs allows."""
+    from megatron.bridge.training.tokenizers.tokenizer import build_tokenizer
+
+    line, packs = bridge.installed(), make_batches()["4"].packs[:3]
+    batch = make_batches()["4"]
+    folder = write_parquet(type(batch)(packs, batch.pack_size), tmp_path) / "train"
+    container = build("tiny", "train.global_batch_size=2")
+    container.dataset = line.packed_dataset(folder, folder, batch.pack_size, 2, {"num_workers": 0, "pin_memory": False})
+    size, iterations = line.evaluation(packs=3, ranks=1, global_batch_size=2, largest=None, asked=None)
+    line.set_evaluation(container, size, iterations)
+    assert line.evaluated_packs(container, 3) == 3
+
+    one_rank = SimpleNamespace(rank=lambda: 0, size=lambda: 1)
+    batches = line.split_iterator(container, build_tokenizer(container.tokenizer), folder, one_rank)
+    read = []
+    for whole in (next(batches) for _ in range(iterations)):
+        for row in range(size):
+            pack = {name: value[row : row + 1] for name, value in whole.items() if isinstance(value, torch.Tensor)}
+            ends = line.pack_boundaries(pack).tolist()
+            pieces = [(pack["tokens"][0, a:b].tolist(), pack["loss_mask"][0, a:b].tolist()) for a, b in pairwise(ends)]
+            if any(any(mask) for _, mask in pieces):
+                read.append(pieces[: len([piece for piece in pieces if set(piece[0]) != {EOS} and piece[0]])])
+
+    expected = []
+    for pack in packs:
+        rolled = [(c.ids[:-1], [int(bit) for bit in c.supervised[1:]]) for c in pack]
+        # What follows <|im_end|> is not trained.
+        expected.append([(ids, [m * (i != EOS) for i, m in zip(ids, mask, strict=True)]) for ids, mask in rolled])
+    assert sorted(read) == sorted(expected)
+
+
+def test_without_mixed_precision_everything_is_float32(build):
+    """The recipe's own bf16_mixed does not win over a null."""
+    container = build("default", "mixed_precision=null", "model.expert_model_parallel_size=1")
+    model = container.model
+    assert container.mixed_precision is None
+    assert (model.params_dtype, model.pipeline_dtype, container.optimizer.params_dtype) == (torch.float32,) * 3
+    assert [model.bf16, model.keep_mtp_spec_in_bf16, container.optimizer.bf16] == [False] * 3
+
+
+def test_torch_layers_leave_number_formats_and_layout_to_the_config(build):
+    container = build("default", "model.expert_model_parallel_size=1", "model.moe_token_dispatcher_type=flex")
+    torch_layers.apply(container)
+    assert container.mixed_precision.bf16
+    assert container.optimizer.use_distributed_optimizer
+    assert not container.optimizer.use_precision_aware_optimizer
+    assert container.model.moe_token_dispatcher_type == "alltoall"
+    assert [container.model.moe_grouped_gemm, container.model.gradient_accumulation_fusion] == [False] * 2
+    assert container.dist.distributed_backend == "nccl"

@@ -1,0 +1,105 @@
+"""Megatron checkpoint -> Hugging Face folder -> Megatron, with nothing lost."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from nemotron.errors import UserError
+from nemotron.training import cpu
+from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.weights import import_hf
+from nemotron.training.weights.export_hf import convert
+from nemotron.training.weights.megatron_model import hf_provider, single_process_group
+from nemotron.training.weights.random_init import make_starting_checkpoint
+
+pytestmark = pytest.mark.megatron
+
+CONFIG = Path(__file__).parents[3] / "config"
+TINY_MODEL = CONFIG / "tiny_model"
+TINY_TOKENIZER = CONFIG / "data_prep" / "tiny" / "tokenizer"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    with cpu.backend():
+        return make_starting_checkpoint(TINY_MODEL, tmp_path_factory.mktemp("start"), seed=5)
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "hf"
+    convert(latest_iteration(checkpoint), folder, str(TINY_MODEL), str(TINY_TOKENIZER))
+    return folder
+
+
+def test_transformers_finds_every_weight_and_no_other(exported):
+    model, info = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32, output_loading_info=True)
+    assert not any(info.values()), info
+    assert type(model).__name__ == "NemotronHForCausalLM"
+
+
+def test_mtp_weights_are_exported_under_the_released_names(exported):
+    names = {name for name in load_file(exported / "model.safetensors") if name.startswith("mtp.")}
+    assert {"mtp.layers.0.eh_proj.weight", "mtp.layers.0.norm.weight", "mtp.layers.1.norm.weight"} <= names
+    assert {name.split(".")[2] for name in names} == {
+        "0",
+        "1",
+    }  # one attention and one MoE layer, shared by both depths
+
+
+def test_tokenizer_and_chat_template_come_along(exported):
+    tokenizer = AutoTokenizer.from_pretrained(exported)
+    text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
+    assert "<|im_start|>user\nHi<|im_end|>" in text
+    assert (
+        tokenizer("naïve 你好\n").input_ids == AutoTokenizer.from_pretrained(TINY_TOKENIZER)("naïve 你好\n").input_ids
+    )
+
+
+def test_a_folder_without_mtp_is_imported_without_it_when_asked(exported, tmp_path):
+    folder = shutil.copytree(exported, tmp_path / "hf")
+    weights = load_file(folder / "model.safetensors")
+    main = {name: weight for name, weight in weights.items() if not name.startswith("mtp.")}
+    save_file(main, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*"):
+        import_hf.import_hf(folder, tmp_path / "refused")
+    import_hf.convert(folder, tmp_path / "imported", mtp=False)
+    assert run_config(latest_iteration(tmp_path / "imported"))["model"]["mtp_num_layers"] is None
+
+
+def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
+    """Every parameter, MTP and expert biases included, to the last bit."""
+    with cpu.backend(), single_process_group(seed=9):
+        from megatron.bridge.training.model_load_save import load_megatron_model
+
+        [before] = load_megatron_model(
+            str(latest_iteration(checkpoint)), use_cpu_init=True, skip_temp_dist_context=True
+        )
+        provider = hf_provider(exported, load_weights=True)
+        cpu.use_cpu(provider)
+        provider.finalize()
+        [after] = provider.provide_distributed_model(wrap_with_ddp=False)
+        expected = before.state_dict()
+        for name, value in after.state_dict().items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, expected.pop(name)), name
+        assert not [name for name, value in expected.items() if isinstance(value, torch.Tensor)]
+
+
+def test_importing_the_folder_gives_a_checkpoint_to_start_from(checkpoint, exported, tmp_path):
+    import_hf.convert(exported, tmp_path / "start")
+    with cpu.backend(), single_process_group(seed=9):
+        from megatron.bridge.training.model_load_save import load_megatron_model
+
+        before, after = (
+            load_megatron_model(str(latest_iteration(folder)), use_cpu_init=True, skip_temp_dist_context=True)[0]
+            for folder in (checkpoint, tmp_path / "start")
+        )
+        expected = before.state_dict()
+        for name, value in after.state_dict().items():
+            if isinstance(value, torch.Tensor):
+                assert torch.equal(value, expected[name]), name
