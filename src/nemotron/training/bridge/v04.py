@@ -2,8 +2,8 @@
 
 The NeMo container of config/default.yaml carries this line. What it does differently is made up for here: its sampler
 does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming
-(v04_datasets.py); its step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index that keeps the
-states of Mamba layers apart.
+(v04_datasets.py); its step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index
+that keeps the states of Mamba layers apart.
 """
 
 import dataclasses
