@@ -3,10 +3,11 @@
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs Megatron or a cluster as slow, and silence Megatron, which warns about itself by the hundred."""
+    shows_warnings = config.pluginmanager.hasplugin("warnings")  # not with -p no:warnings
     for item in items:
-        if item.get_closest_marker("megatron"):
+        if item.get_closest_marker("megatron") and shows_warnings:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
         if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.slow)
