@@ -10,6 +10,7 @@ import yaml
 from nemotron.config import config_dir, load_config
 from nemotron.errors import UserError
 from nemotron.launch import prep_stage, sft_stage
+from nemotron.training.config import SftConfig
 
 
 @dataclass
@@ -68,3 +69,12 @@ def test_training_takes_processes_and_container_from_the_config(work: Path):
 )
 def test_a_job_brings_its_own_ray_cluster_unless_one_is_named(work: Path, overrides: list[str], own_cluster: bool):
     assert prep_stage(load(work, "text: x", *overrides)).ray == own_cluster
+
+
+def test_the_home_in_a_jobs_path_is_the_one_where_it_runs(work: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/laptop")
+    (work / "mine.yaml").write_text("run: {output_dir: ~/run}")
+    loaded = load_config(str(work / "mine.yaml"), schema=SftConfig)
+    (work / "job.yaml").write_text(yaml.safe_dump(sft_stage(loaded).config))
+    monkeypatch.setenv("HOME", "/home/cluster")
+    assert load_config("job.yaml", schema=SftConfig).config.run.output_dir == "/home/cluster/run"

@@ -57,7 +57,6 @@ def test_the_preview_names_the_switch_and_the_tokens():
     [
         (config({"train_iters": 10, "num_epochs": 1}), "train.train_iters=10, train.num_epochs=1"),
         (config({"train_iters": 0}), "train.train_iters is 0"),
-        (config(run=RunConfig(output_dir="~/run")), "run.output_dir is ~/run"),
         (config({"global_batch_size": 128}), "only 100 training packs"),
         (config({"train_samples": 3}), "less than one global batch"),
         (config({"num_epochs": -1}), "train.num_epochs is -1"),

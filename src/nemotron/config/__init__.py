@@ -7,12 +7,15 @@ loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "comma
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir, config_names, find_config
 from nemotron.config.loader import Loaded, load_config
+from nemotron.config.path_settings import PathKeys, PathSetting
 from nemotron.config.routing import route_overrides
 from nemotron.config.secrets import is_secret
 
 __all__ = [
     "ConfigError",
     "Loaded",
+    "PathKeys",
+    "PathSetting",
     "config_dir",
     "config_names",
     "find_config",

@@ -11,6 +11,7 @@ from nemotron.config.interpolate import resolve
 from nemotron.config.layers import read_layers
 from nemotron.config.located import DEFAULT, leaves, located, merge, plain
 from nemotron.config.overrides import apply_overrides
+from nemotron.config.path_settings import expand_paths
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
 from nemotron.config.secrets import masked
 from nemotron.config.yaml_file import as_argument, dump_yaml
@@ -21,9 +22,10 @@ class Loaded[T]:
     """A config and where it came from."""
 
     config: T
-    """An instance of the schema, every interpolation resolved."""
+    """An instance of the schema, every interpolation resolved and `~` expanded in every path setting."""
     tree: dict[str, Any]
-    """The same as nested dicts, lists and scalars. It may hold secrets: print or write `to_yaml()` instead."""
+    """The same as nested dicts, lists and scalars, but with `~` as written: where a job loads it again, `~` is the home
+    there. It may hold secrets: print or write `to_yaml()` instead."""
     origins: dict[str, str]
     """Dotted key -> `config/tiny.yaml:12`, "command line" or "default", for every value in `tree`."""
     name: str
@@ -45,8 +47,9 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     """Load `config/<group>/<name>.yaml` (or a path to a YAML file) with `key=value` overrides on top.
 
     The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides. Then
-    interpolations are resolved and every value is checked against `schema`, a dataclass (see `convert` for the types
-    it may use). Raises ConfigError, a UserError, for whatever the user got wrong.
+    interpolations are resolved, every value is checked against `schema`, a dataclass (see `convert` for the types it
+    may use), and `~` is expanded in its path settings. Raises ConfigError, a UserError, for whatever the user got
+    wrong.
     """
     path = find_config(name_or_path, group)
     written = apply_overrides(read_layers(path, group), overrides)
@@ -56,7 +59,7 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     tree = as_plain(config)
     where = {key: node.origin for key, node in leaves(resolved).items()}
     origins = {key: where.get(key, DEFAULT) for key in leaves(located(tree, DEFAULT))}
-    return Loaded(config, tree, origins, path.stem, path)
+    return Loaded(expand_paths(config, origins), tree, origins, path.stem, path)
 
 
 def _escaped(value: Any) -> Any:

@@ -6,20 +6,22 @@ Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked agains
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from nemotron.config import PathKeys, PathSetting
 
 
 @dataclass
 class RunConfig:
     """Where this run reads and writes, and on what it runs."""
 
-    data: str = "SFTDataArtifact-sft:latest"
+    data: PathSetting = "SFTDataArtifact-sft:latest"
     """Prepared data: an artifact reference (`name`, `name:alias`, `name:v3`) or the folder data prep wrote."""
-    model: str | None = None
+    model: PathSetting | None = None
     """Starting model: an artifact reference. `checkpoint.pretrained_checkpoint` (a path) wins over it."""
-    output_dir: str = "output/sft"
+    output_dir: PathSetting = "output/sft"
     """Checkpoints, metrics.jsonl, logs and the resolved config are written below this folder."""
-    artifacts: str = "output/artifacts"
+    artifacts: PathSetting = "output/artifacts"
     """The folder of the artifact records that `data` and `model` refer to."""
     backend: Literal["auto", "production", "torch", "cpu"] = "auto"
     """`production`: Transformer Engine and Mamba kernels, as in the NeMo container. `torch`: the same architecture in
@@ -37,7 +39,7 @@ class RunConfig:
 class RecipeConfig:
     """Which model is fine-tuned."""
 
-    hf_model: str = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    hf_model: PathSetting = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
     """A Hugging Face id or folder. Its config.json gives the architecture; its weights are not read."""
     random_start: int | None = None
     """A seed: start from random weights made on first use, instead of a checkpoint. For tests and the tiny model."""
@@ -92,8 +94,29 @@ class ConvertToHfConfig:
     """Export to Hugging Face format when training ends."""
 
     enabled: bool = False
-    output_dir: str | None = None
+    output_dir: PathSetting | None = None
     """Where to; default `<run.output_dir>/hf`."""
+
+
+_PATHS = {
+    "model": PathKeys("config_logger_dir"),
+    "optimizer": PathKeys("config_logger_dir"),
+    "dataset": PathKeys("dataloader_load", "dataloader_save"),
+    "dist": PathKeys("nccl_communicator_config_path", "flight_recorder_dump_path"),
+    "checkpoint": PathKeys(
+        "save",
+        "load",
+        "pretrained_checkpoint",
+        "ckpt_convert_save",
+        "hf_source_path",
+        "non_persistent_global_ckpt_dir",
+        "non_persistent_local_ckpt_dir",
+    ),
+    "logger": PathKeys("tensorboard_dir", "wandb_save_dir", "save_config_filepath", "moe_routing_trace_path"),
+    "tokenizer": PathKeys("tokenizer_model", "chat_template_path", "metadata_path", "vocab_file", "merge_file"),
+    "profiling": PathKeys("memory_snapshot_path"),
+}
+"""The paths among Megatron-Bridge's settings."""
 
 
 @dataclass
@@ -108,23 +131,23 @@ class SftConfig:
     convert_to_hf: ConvertToHfConfig = field(default_factory=ConvertToHfConfig)
 
     # Megatron-Bridge's own sections, named as in its ConfigContainer.
-    model: dict[str, Any] = field(default_factory=dict)
+    model: Annotated[dict[str, Any], _PATHS["model"]] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     validation: dict[str, Any] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
+    optimizer: Annotated[dict[str, Any], _PATHS["optimizer"]] = field(default_factory=dict)
     scheduler: dict[str, Any] = field(default_factory=dict)
-    dataset: dict[str, Any] = field(default_factory=dict)
+    dataset: Annotated[dict[str, Any], _PATHS["dataset"]] = field(default_factory=dict)
     ddp: dict[str, Any] = field(default_factory=dict)
-    dist: dict[str, Any] = field(default_factory=dict)
-    checkpoint: dict[str, Any] = field(default_factory=dict)
-    logger: dict[str, Any] = field(default_factory=dict)
-    tokenizer: dict[str, Any] = field(default_factory=dict)
+    dist: Annotated[dict[str, Any], _PATHS["dist"]] = field(default_factory=dict)
+    checkpoint: Annotated[dict[str, Any], _PATHS["checkpoint"]] = field(default_factory=dict)
+    logger: Annotated[dict[str, Any], _PATHS["logger"]] = field(default_factory=dict)
+    tokenizer: Annotated[dict[str, Any], _PATHS["tokenizer"]] = field(default_factory=dict)
     rng: dict[str, Any] = field(default_factory=dict)
     rerun_state_machine: dict[str, Any] = field(default_factory=dict)
     mixed_precision: dict[str, Any] | str | None = "bf16_mixed"
     """Megatron-Bridge's name for a preset, or changes to the recipe's. None: float32 throughout."""
     comm_overlap: dict[str, Any] | None = None
-    profiling: dict[str, Any] | None = None
+    profiling: Annotated[dict[str, Any], _PATHS["profiling"]] | None = None
     env_vars: dict[str, Any] = field(default_factory=dict)
 
 

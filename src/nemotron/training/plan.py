@@ -12,7 +12,7 @@ from nemotron.training.checkpoints.hf_folder import model_config
 from nemotron.training.checkpoints.initial_weights import StartingPoint, starting_point
 from nemotron.training.checkpoints.run_folder import finished_iterations, resume_folder
 from nemotron.training.checks.data_and_model import check_model_folder, check_padding
-from nemotron.training.checks.settings import _check_homes, _check_numbers, _positive_int, check_settings
+from nemotron.training.checks.settings import _check_numbers, _positive_int, check_settings
 from nemotron.training.checks.tokenizer import check_tokenizer, check_vocabulary
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, resolve_schedule
@@ -75,7 +75,6 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *
             settings that this training cannot honour, nothing to start from, or a length that makes no sense.
     """
     _check_numbers(config)
-    _check_homes(config)
     start = starting_point(config, here=here)
     if here:
         resumed = resume_folder(config, Path(config.run.output_dir).absolute())

@@ -5,7 +5,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import expand_home
 from nemotron.training.config import PeftConfig, SftConfig
 
 _DIVIDED_ONCE = "both stages of the loss and MTP need gradients divided once, by the supervised tokens of a whole batch"
@@ -124,15 +123,6 @@ def _check_numbers(config: SftConfig) -> None:
             value = getattr(config, section).get(key)
             if value is not None:
                 _whole(value, f"{section}.{key}", smallest)
-
-
-def _check_homes(config: SftConfig) -> None:
-    """Refuse `~`, which only a shell and data prep know: training would make a folder of that name."""
-    paths = {f"checkpoint.{key}": config.checkpoint.get(key) for key in ("save", "load", "pretrained_checkpoint")}
-    paths |= {"run.output_dir": config.run.output_dir, "convert_to_hf.output_dir": config.convert_to_hf.output_dir}
-    for key, path in paths.items():
-        if isinstance(path, str) and path.startswith("~"):
-            raise UserError(f"{key} is {path}, where ~ stands for nothing.", f"Write it out: {key}={expand_home(path)}")
 
 
 def _positive_int(value: object, key: str) -> int:
