@@ -16,12 +16,11 @@ def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
     """The training config `config/<name>.yaml`, or a path; what Megatron-Bridge would not take is refused."""
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
-    from nemotron.training.recipe.known_settings import check_known_keys, check_value_types
+    from nemotron.training.recipe.known_settings import check_known_settings
 
     _use_env_file()
     loaded = load_config(name, overrides, schema=SftConfig)
-    check_known_keys(loaded.config, loaded.origins)
-    check_value_types(loaded.config, loaded.origins)
+    check_known_settings(loaded.config, loaded.origins)
     return loaded
 
 

@@ -1,123 +1,127 @@
-"""Refuse a misspelt Megatron-Bridge setting, or a value of the wrong kind, without importing Megatron.
+"""Refuse a misspelt Megatron-Bridge setting, or a value of the wrong type, without importing Megatron.
 
-`assign.py` checks against the real classes when training starts. Before that (in a dry run, before a job is queued) the
-lists in megatron_keys.json and megatron_types.json do, which tools/list_megatron_keys.py and list_megatron_types.py
-read off the tested releases.
+Before training starts (in a dry run, before a job is queued) settings are looked up in megatron_settings.tsv, which
+tools/list_megatron_settings.py reads off the tested releases and explains. When training starts, `assign.py` checks
+them against the installed release's own classes.
 """
 
-import json
-from collections.abc import Mapping
+import ast
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 
+Table = dict[str, dict[str, tuple[str, ...]]]
+"""Release -> dotted key -> its types, as the file spells them."""
+
+SETTINGS_FILE = Path(__file__).with_name("megatron_settings.tsv")
+ANY = "any"
+_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "null": (type(None),),
+}
 _WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "null": "null"}
-_FEW = 6
-"""So many names can be read in a sentence."""
+_READABLE_CHOICES = 6
+"""More choices than these are listed in the hint, not in the sentence."""
 
 
-def check_known_keys(config: SftConfig, origins: Mapping[str, str]) -> None:
-    """Check the keys of every section that is Megatron-Bridge's own.
+def check_known_settings(config: SftConfig, origins: Mapping[str, str]) -> None:
+    """Check keys and values of every section that belongs to Megatron-Bridge.
 
-    A key of any listed release passes, whichever is installed here: a job may run beside another one, in a container.
-    Where a release is installed that is not listed, its own classes decide, later.
-
-    Args:
-        config: the training config.
-        origins: dotted key -> where it was written.
-
-    Raises:
-        UserError: naming the first unknown key, its place and the nearest known one.
-    """
-    listed = json.loads((files("nemotron.training.recipe") / "megatron_keys.json").read_text(encoding="utf-8"))
-    if _installed_release() not in (*listed, None):
-        return
-    for section in next(iter(listed.values())):
-        known = sorted(set().union(*(sections[section] for sections in listed.values())))
-        values = getattr(config, section)
-        for key in values if isinstance(values, dict) else ():
-            if key not in known:
-                dotted = f"{section}.{key}"
-                where = origins.get(dotted, "config")
-                raise UserError(
-                    f"{where}: {dotted} is not a setting of Megatron-Bridge {' or '.join(listed)}.",
-                    did_you_mean(dotted, [f"{section}.{name}" for name in known])
-                    or "Its settings are in src/nemotron/training/recipe/megatron_keys.json.",
-                )
-
-
-def check_value_types(config: SftConfig, origins: Mapping[str, str]) -> None:
-    """Check the values of every section that is Megatron-Bridge's own, as far as their kinds are listed.
-
-    Where another release is installed than the list was made from, its own classes decide, later.
+    A key or a value that any listed release takes passes, whichever release is installed here: the job may run with
+    another one, in a container. Where an unlisted release is installed, nothing is checked.
 
     Args:
         config: the training config.
         origins: dotted key -> where it was written.
 
     Raises:
-        UserError: naming the first value of the wrong kind, its place, and what is wanted.
+        UserError: naming the first wrong key or value, its place, and the nearest right one.
     """
-    listed = json.loads((files("nemotron.training.recipe") / "megatron_types.json").read_text(encoding="utf-8"))
-    if _installed_release() not in (listed["release"], None):
+    table = read_table(SETTINGS_FILE.read_text(encoding="utf-8"))
+    if _installed_release() not in (*table, None):
         return
-    for dotted, value in _values(config):
-        kinds = listed["types"].get(dotted)
-        if kinds and not any(_fits(value, kind) for kind in kinds):
-            wanted, suggestion = _wanted(value, kinds)
+    for dotted, value in _settings_of(config):
+        accepted = _accepted_types(table, dotted)
+        where = origins.get(dotted, "config")
+        if not accepted:
             raise UserError(
-                f"{origins.get(dotted, 'config')}: {dotted} is {value!r}, which is not {wanted}.", suggestion
+                f"{where}: {dotted} is not a setting of Megatron-Bridge {' or '.join(table)}.",
+                _nearest_key(table, dotted),
             )
+        # A null leaves the setting to the data or to what else is given.
+        if value is not None and not any(_fits(value, kind) for kind in accepted):
+            wanted, hint = _wanted(value, accepted)
+            raise UserError(f"{where}: {dotted} is {value!r}, which is not {wanted}.", hint)
 
 
-def _values(config: SftConfig) -> list[tuple[str, Any]]:
-    values: list[tuple[str, Any]] = []
+def read_table(text: str) -> Table:
+    """Parse the content of megatron_settings.tsv."""
+    header, *rows = (line.split("\t") for line in text.splitlines())
+    return {
+        release: {row[0]: tuple(row[column].split("|")) for row in rows if row[column]}
+        for column, release in enumerate(header[1:], 1)
+    }
+
+
+def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
+    """Yield dotted keys and values; a section given by name (`mixed_precision: bf16_mixed`) under its own name."""
     for section in MEGATRON_SECTIONS:
         content = getattr(config, section)
         if isinstance(content, Mapping):
-            values += [(f"{section}.{key}", value) for key, value in content.items()]
+            for key, value in content.items():
+                yield f"{section}.{key}", value
         elif content is not None:
-            values.append((section, content))
-    # A null leaves these to the data or to what else is given.
-    return [(key, value) for key, value in values if value is not None]
+            yield section, content
 
 
-def _wanted(value: Any, kinds: list[Any]) -> tuple[str, str]:
-    """What would have been right, in words, and what to do. Many names are listed at most once, the nearest first."""
-    choices = [choice for kind in kinds if isinstance(kind, dict) for choice in kind["choices"]]
-    near = did_you_mean(value, choices) if isinstance(value, str) else None
-    if len(choices) <= _FEW:
-        wanted = " or ".join(_in_words(kind) for kind in kinds)
+def _accepted_types(table: Table, dotted: str) -> list[str]:
+    """Return the types of all releases together, those of the newest first; none for an unknown key."""
+    return list(dict.fromkeys(kind for settings in table.values() for kind in settings.get(dotted, ())))
+
+
+def _nearest_key(table: Table, dotted: str) -> str:
+    section = dotted.partition(".")[0]
+    known = sorted({key for settings in table.values() for key in settings if key.startswith(f"{section}.")})
+    return did_you_mean(dotted, known) or "Its settings are in src/nemotron/training/recipe/megatron_settings.tsv."
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind == ANY:
+        return True
+    if kind in _TYPES:
+        # To Python, true is an int.
+        return isinstance(value, _TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
+    choice = ast.literal_eval(kind)
+    return type(value) is type(choice) and value == choice
+
+
+def _wanted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
+    """Say what would have been right, and what to do. Many choices are listed once, the nearest first."""
+    types = [_WORDS[kind] for kind in accepted if kind in _WORDS]
+    choices = [] if "str" in accepted else [ast.literal_eval(kind) for kind in accepted if kind not in _WORDS]
+    near = did_you_mean(value, map(str, choices)) if isinstance(value, str) else None
+    if len(choices) <= _READABLE_CHOICES:
+        wanted = " or ".join([*map(repr, choices), *types])
         return wanted, near or f"Use {wanted}."
-    # Some are listed a second time, with - for _.
-    names = [name for name in choices if name.replace("-", "_") == name or name.replace("-", "_") not in choices]
+    # Megatron-Bridge lists some names a second time, with - for _.
+    names = [name for name in choices if "-" not in name or name.replace("-", "_") not in choices]
     names.sort(key=lambda name: not _shares_part(value, name))
-    words = [f"one of its {len(names)} names" if isinstance(kind, dict) else _in_words(kind) for kind in kinds]
     order = ", the nearest first" if _shares_part(value, names[0]) else ""
-    return " or ".join(words), near or f"Use one of these{order}: {', '.join(names)}."
+    listed = f"Use one of these{order}: {', '.join(names)}."
+    return " or ".join([f"one of its {len(names)} names", *types]), near or listed
 
 
 def _shares_part(value: Any, name: str) -> bool:
-    """Whether a part of `name` is nearly `value`, as fp8 is nearly fp8x."""
+    """Tell whether a part of `name` is nearly `value`, as fp8 is nearly fp8x."""
     return bool(get_close_matches(str(value), name.split("_"), cutoff=0.75))
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(kind, dict):
-        return value in kind["choices"]
-    if kind == "float":
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "int":
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, {"bool": bool, "str": str, "null": type(None)}[kind])
-
-
-def _in_words(kind: Any) -> str:
-    return " or ".join(repr(choice) for choice in kind["choices"]) if isinstance(kind, dict) else _WORDS[kind]
 
 
 def _installed_release() -> str | None:
