@@ -19,12 +19,12 @@ def env_toml(tmp_path):
 @pytest.fixture
 def cluster(monkeypatch):
     """A cluster that accepts everything: what it was given, and the exit code its jobs will have."""
-    seen = SimpleNamespace(stages=[], attached=None, followed=False, exit_code=0, error=None)
+    seen = SimpleNamespace(stages=[], followed=False, exit_code=0, error=None)
 
-    def submit(stages, profile, *, attached):
-        seen.stages, seen.attached = [stage.name for stage in stages], attached
-        jobs = tuple(Job(stage.name, str(100 + n), f"/jobs/{stage.name}") for n, stage in enumerate(stages))
-        return Submission("sft_1", profile, jobs, tunnel=object())
+    def submit(placements):
+        seen.stages = [placement.stage.name for placement in placements]
+        jobs = tuple(Job(name, str(100 + n), f"/jobs/{name}") for n, name in enumerate(seen.stages))
+        return Submission("sft_1", placements[0].profile, jobs, tunnel=object())
 
     def follow(submission, *, on_output, on_state):
         seen.followed = True
@@ -42,7 +42,7 @@ def cluster(monkeypatch):
 @pytest.mark.parametrize("option", ["--run=cluster", "-rcluster"])
 def test_run_submits_waits_and_streams(cluster, capsys, option):
     assert run(["super3", option, "sft", "-c", "tiny"]) == 0
-    assert (cluster.stages, cluster.attached, cluster.followed) == (["sft"], True, True)
+    assert (cluster.stages, cluster.followed) == (["sft"], True)
     shown = capsys.readouterr()
     assert shown.out.endswith("iteration 1\n")
     assert "sft 100: pending (Resources)" in shown.err
@@ -55,7 +55,7 @@ def test_the_jobs_exit_code_is_the_commands(cluster):
 
 def test_batch_submits_names_the_jobs_and_returns(cluster, capsys):
     assert run(["super3", "pipe", "-c", "tiny", "-b", "cluster"]) == 0
-    assert (cluster.stages, cluster.attached, cluster.followed) == (["prep", "sft"], False, False)
+    assert (cluster.stages, cluster.followed) == (["prep", "sft"], False)
     shown = capsys.readouterr().out
     for word in ("100", "101", "/jobs/sft/log-", "scancel 100 101"):
         assert word in shown

@@ -11,11 +11,15 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nemotron.launch import Profile, Stage
-from nemotron.launch.package import container_image, interpreter, launch_line, launch_script, nodes, write_package
+from nemotron.launch import Placement, Profile, Stage, place
+from nemotron.launch.package import launch_line, launch_script, write_package
 from nemotron.launch.stages import TORCHRUN, TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
+
+
+def on(profile: Profile, stage: Stage = SFT) -> Placement:
+    return place([stage], profile, attached=True)[0]
 
 
 def run(script: Path, record: Path) -> tuple[str, str, dict[str, str]]:
@@ -27,8 +31,13 @@ def run(script: Path, record: Path) -> tuple[str, str, dict[str, str]]:
 
 def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path):
     package = tmp_path / "a b" / "code"
-    profile = Profile("slurm", python=str(fake_python), startup_commands=("export FROM_STARTUP=1", "touch started"))
-    write_package(package, prep, profile, str(tmp_path / "work dir"))
+    profile = Profile(
+        "slurm",
+        python=str(fake_python),
+        workdir=str(tmp_path / "work dir"),
+        startup_commands=("export FROM_STARTUP=1", "touch started"),
+    )
+    write_package(package, on(profile, prep))
     arguments, folder, environment = run(package / "launch.sh", tmp_path / "record")
     script, option, config = arguments.removesuffix("tiny.yaml").partition(" --config ")
     assert (Path(script).name, option, config) == ("data_prep.py", " --config ", f"{package}/")
@@ -40,7 +49,7 @@ def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path
 
 
 def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, prep: Stage):
-    write_package(tmp_path / "code", prep, Profile("slurm"), str(tmp_path))
+    write_package(tmp_path / "code", on(Profile("slurm"), prep))
     code = "import nemotron.config as c; print(c.config_dir(), c.config_dir().is_dir())"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "code")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -52,7 +61,7 @@ def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, 
 def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_python: Path, value: str):
     profile = Profile("slurm", python=str(fake_python), env_vars={"lower_Case": value, "AFTER": "1"})
     script = tmp_path / "launch.sh"
-    script.write_text(launch_script(prep, profile, str(tmp_path)))
+    script.write_text(launch_script(on(profile, prep)))
     _, _, environment = run(script, tmp_path / "record")
     assert environment["lower_Case"] == value
     assert environment["AFTER"] == "1"
@@ -68,46 +77,26 @@ def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_
 )
 def test_one_node_runs_torchrun_for_the_profiles_processes(profile: Profile, processes: int):
     started = f'"$code/nemotron/{TORCHRUN}" --nproc-per-node={processes} --standalone "$code/nemotron/{TRAIN_SCRIPT}" '
-    assert started in launch_line(SFT, profile)
+    assert started in launch_line(on(profile))
 
 
 def test_several_nodes_meet_at_the_first(sft: Stage):
-    line = launch_line(sft, Profile("slurm", nodes=4, gpus_per_node=8))
+    line = launch_line(on(Profile("slurm", nodes=4, gpus_per_node=8), sft))
     assert "--nproc-per-node=8 --nnodes=4 --node-rank=$SLURM_NODEID" in line
     assert "--master-addr=$MASTER_ADDR --master-port=$MASTER_PORT" in line
 
 
-def test_the_config_may_set_the_processes():
-    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, processes_per_node=2)
-    assert "--nproc-per-node=2 " in launch_line(stage, Profile("slurm", gpus_per_node=8))
-
-
 def test_data_prep_is_one_process_on_one_node(prep: Stage):
-    assert "torch" not in launch_line(prep, Profile("slurm", nodes=4, gpus_per_node=8))
+    assert "torch" not in launch_line(on(Profile("slurm", nodes=4, gpus_per_node=8), prep))
 
 
 def test_data_prep_with_ray_runs_on_a_cluster_of_all_nodes(prep: Stage):
     stage = replace(prep, ray=True)
     profile = Profile("slurm", nodes=4, python="/opt/python")
-    assert nodes(stage, profile) == 4
+    assert on(profile, stage).nodes == 4
     ray_node = '/opt/python "$code/nemotron/recipes/ray_node.py" /opt/python '
-    assert launch_line(stage, profile).startswith(ray_node + '"$code/nemotron/recipes/super3/stage1_sft/data_prep.py"')
-    assert 'export RAY_CLUSTER_DIR="$code/.."' in launch_script(stage, profile, "/work").splitlines()
-    assert "ray" not in launch_script(stage, Profile("local"), "/work"), "Ray starts one on this machine by itself"
-
-
-@pytest.mark.parametrize(
-    ("of_profile", "of_config", "expected"),
-    [(None, None, None), (None, "c", "c"), ("p", "c", "p"), ("none", "c", None), ("p", None, "p")],
-)
-def test_the_profiles_container_wins_over_the_configs(of_profile, of_config, expected):
-    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container=of_config)
-    assert container_image(stage, Profile("slurm", container_image=of_profile)) == expected
-
-
-def test_the_running_interpreter_serves_only_where_the_job_sees_it():
-    here, image = Profile("slurm"), Profile("slurm", container_image="image")
-    assert interpreter(SFT, here) == sys.executable
-    assert interpreter(SFT, image) == "python"
-    assert interpreter(SFT, Profile("slurm", tunnel="ssh")) == "python"
-    assert interpreter(SFT, Profile("slurm", container_image="image", python="/opt/python")) == "/opt/python"
+    assert launch_line(on(profile, stage)).startswith(
+        ray_node + '"$code/nemotron/recipes/super3/stage1_sft/data_prep.py"'
+    )
+    assert 'export RAY_CLUSTER_DIR="$code/.."' in launch_script(on(profile, stage)).splitlines()
+    assert "ray_node" not in launch_script(on(Profile("local"), stage)), "Ray starts one on this machine by itself"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import Stage, preview
+from nemotron.launch import Stage, place, preview
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 
@@ -28,7 +28,7 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
         "[here.prep]",
         "gpus_per_node = 0",
     )
-    of_prep, of_sft = preview([prep, sft], here, attached=True)
+    of_prep, of_sft = preview(place([prep, sft], here, attached=True))
     asked = options(of_sft.batch_script)
     assert {name: asked[name] for name in ("account", "partition", "nodes", "ntasks-per-node", "gpus-per-node")} == {
         "account": "acct",
@@ -42,22 +42,22 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
     assert asked["kill-on-invalid-dep"] == "yes"
     assert options(of_prep.batch_script)["nodes"] == "1"
     assert "gpus-per-node" not in options(of_prep.batch_script)
-    assert options(preview([sft], here, attached=False)[0].batch_script)["partition"] == "batch"
-    assert of_sft.folder.startswith(f"{work}/output/experiments/super3-prep-sft/")
-    assert f"bash {of_sft.folder}/code/launch.sh" in str(of_sft.batch_script)
+    assert options(preview(place([sft], here, attached=False))[0].batch_script)["partition"] == "batch"
+    assert of_sft.placement.folder.startswith(f"{work}/output/experiments/super3-prep-sft/")
+    assert f"bash {of_sft.placement.folder}/code/launch.sh" in str(of_sft.batch_script)
 
 
 def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
-    assert "time" not in options(preview([sft], profile(), attached=True)[0].batch_script)
+    assert "time" not in options(preview(place([sft], profile(), attached=True))[0].batch_script)
 
 
 def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container="nvcr.io/nvidia/nemo:26.02")
-    shown = preview([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True)[0]
-    assert shown.container == "nvcr.io/nvidia/nemo:26.02"
-    assert shown.mounts == ("/lustre:/lustre", f"{work}:{work}")
+    shown = preview(place([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True))[0]
+    assert shown.placement.image == "nvcr.io/nvidia/nemo:26.02"
+    assert shown.placement.mounts == ("/lustre:/lustre", f"{work}:{work}")
     script = str(shown.batch_script)
-    assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.folder}:/nemo_run" in script
+    assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.placement.folder}:/nemo_run" in script
     assert script.rstrip().count("bash /nemo_run/code/launch.sh") == 1
     assert shown.command.startswith('python "$code/nemotron/recipes/torchrun.py" ')
 
@@ -65,25 +65,25 @@ def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
 def test_secrets_are_named_and_never_shown(profile, sft: Stage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     here = profile('env_vars = { WANDB_API_KEY = "s3cret too", HF_HOME = "/hf" }')
-    shown = preview([sft], here, attached=True)[0]
+    shown = preview(place([sft], here, attached=True))[0]
     assert shown.variables == {"HF_HOME": "/hf", "HF_TOKEN": "***", "WANDB_API_KEY": "***"}
     assert "s3cret" not in repr(shown)
 
 
 def test_a_dry_run_writes_nothing(profile, prep: Stage, sft: Stage, work: Path):
-    preview([prep, sft], profile(), attached=True)
+    preview(place([prep, sft], profile(), attached=True))
     assert [path.name for path in work.iterdir()] == ["env.toml"]
 
 
 def test_ssh_is_not_needed_to_see_what_would_be_sent(profile, sft: Stage):
     lines = ['tunnel = "ssh"', 'host = "login.invalid"', 'user = "me"', 'remote_job_dir = "/lustre/jobs"']
-    shown = preview([sft], profile(*lines), attached=True)[0]
-    assert shown.folder.startswith("/lustre/jobs/super3-sft/super3-sft_")
-    assert shown.folder in str(shown.batch_script)
+    shown = preview(place([sft], profile(*lines), attached=True))[0]
+    assert shown.placement.folder.startswith("/lustre/jobs/super3-sft/super3-sft_")
+    assert shown.placement.folder in str(shown.batch_script)
     assert "cd -- /lustre/jobs" in shown.launch_script
 
 
 def test_this_machine_has_a_launch_script_only(profile, sft: Stage):
-    shown = preview([sft], profile(executor="local"), attached=True)[0]
+    shown = preview(place([sft], profile(executor="local"), attached=True))[0]
     assert shown.batch_script is None
     assert "recipes/torchrun.py" in shown.launch_script

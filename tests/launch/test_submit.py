@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.launch import LaunchError, follow, submit
+from nemotron.launch import LaunchError, follow, place, submit
 
 COMMANDS = {
     # Accepts the first job and refuses the second, as Slurm words it.
@@ -39,7 +39,7 @@ def test_a_local_profile_runs_the_stages_in_order(profile, prep, sft, fake_pytho
         f'env_vars = {{ RECORD = "{tmp_path}/sft" }}',
         executor="local",
     )
-    submission = submit([prep, sft], here, attached=True)
+    submission = submit(place([prep, sft], here, attached=True))
     states: list[str] = []
     assert (
         follow(submission, on_output=print, on_state=lambda job, state: states.append(f"{job.stage} {state.name}")) == 0
@@ -53,14 +53,14 @@ def test_a_local_profile_runs_the_stages_in_order(profile, prep, sft, fake_pytho
 
 def test_a_local_failure_stops_the_rest(profile, prep, sft, fake_python: Path, tmp_path: Path):
     lines = [f'python = "{fake_python}"', f'env_vars = {{ RECORD = "{tmp_path}/stage", CODE = 5 }}']
-    submission = submit([prep, sft], profile(*lines, executor="local"), attached=True)
+    submission = submit(place([prep, sft], profile(*lines, executor="local"), attached=True))
     assert follow(submission, on_output=print) == 5
     assert (tmp_path / "order").read_text() == "ran stage\n"
 
 
 def test_this_machine_takes_no_detached_job(profile, sft):
     with pytest.raises(UserError, match="Profile here runs on this machine, which cannot take a detached job"):
-        submit([sft], profile(executor="local"), attached=False)
+        submit(place([sft], profile(executor="local"), attached=False))
 
 
 def test_a_refusal_is_told_in_slurms_words_and_takes_back_what_was_done(
@@ -68,7 +68,7 @@ def test_a_refusal_is_told_in_slurms_words_and_takes_back_what_was_done(
 ):
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     with pytest.raises(LaunchError) as caught:
-        submit([prep, sft], profile('account = "nobody"'), attached=False)
+        submit(place([prep, sft], profile('account = "nobody"'), attached=False))
     assert caught.value.message.endswith("sbatch: error: Batch job submission failed: Invalid account")
     assert "Correct [here] in" in str(caught.value.hint)
     assert fake_slurm.read_text().splitlines()[-1] == "scancel 41"
@@ -80,7 +80,7 @@ def test_a_container_on_a_cluster_without_them_is_refused_with_the_way_out(profi
     with pytest.raises(
         LaunchError, match="should run in the container image, but the cluster of profile here"
     ) as caught:
-        submit([sft], here, attached=True)
+        submit(place([sft], here, attached=True))
     assert 'set container_image = "none" in [here]' in str(caught.value.hint)
     assert not fake_slurm.exists()
 
@@ -88,4 +88,4 @@ def test_a_container_on_a_cluster_without_them_is_refused_with_the_way_out(profi
 def test_a_cluster_that_cannot_be_reached_is_told_as_that(profile, sft):
     lines = ['tunnel = "ssh"', 'host = "127.0.0.1"', "port = 1", 'user = "me"', 'remote_job_dir = "/jobs"']
     with pytest.raises(LaunchError, match=r"me@127.0.0.1, of profile here, cannot be reached: .*port 1"):
-        submit([sft], profile(*lines), attached=True)
+        submit(place([sft], profile(*lines), attached=True))

@@ -8,44 +8,44 @@ import typer
 from nemotron.cli import console, dry_run
 
 if TYPE_CHECKING:
-    from nemotron.launch import Job, JobState, Preview, Profile, Stage, Submission
+    from nemotron.launch import Job, JobState, Placement, Preview, Stage, Submission
 
 
-def launch(stages: Sequence["Stage"], profile_name: str, *, attached: bool, dry: bool) -> None:
+def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
+    """Place the stages on a profile of env.toml: what `launch` takes."""
+    from nemotron.launch import load_profile
+    from nemotron.launch import place as place_stages
+
+    return place_stages(stages, load_profile(profile_name), attached=attached)
+
+
+def launch(placements: Sequence["Placement"], *, attached: bool, dry: bool) -> None:
     """Submit the stages; attached, wait for them and leave with their exit code. `dry` only shows what would happen."""
-    from nemotron.launch import load_profile, preview, submit
+    from nemotron.launch import preview, submit
 
-    profile = load_profile(profile_name)
     if dry:
-        for shown in preview(stages, profile, attached=attached):
-            _show(shown, profile)
+        for shown in preview(placements):
+            _show(shown)
         dry_run.end()
         return
-    submission = submit(stages, profile, attached=attached)
+    submission = submit(placements)
     _report(submission)
     if attached:
         _follow(submission)
 
 
-def ranks(stage: "Stage", profile_name: str) -> int:
-    """The processes that a stage would have on a profile, over all its nodes."""
-    from nemotron.launch import load_profile
-
-    profile = load_profile(profile_name).for_stage(stage.name)
-    return profile.nodes * (stage.processes_per_node or profile.processes_per_node)
-
-
-def _show(preview: "Preview", profile: "Profile") -> None:
+def _show(preview: "Preview") -> None:
+    placement = preview.placement
     rows = [
-        ("profile", f"{profile.name} ({profile.source})"),
-        ("container", preview.container or "none"),
-        *[("mount", mount) for mount in preview.mounts],
+        ("profile", f"{placement.profile.name} ({placement.profile.source})"),
+        ("container", placement.image or "none"),
+        *[("mount", mount) for mount in placement.mounts],
         *[("environment", f"{name}={value}") for name, value in preview.variables.items()],
-        ("works in", preview.workdir),
-        ("job folder", preview.folder),
+        ("works in", placement.workdir),
+        ("job folder", placement.folder),
         ("runs", preview.command),
     ]
-    dry_run.show_plan(rows, f"Stage {preview.stage}")
+    dry_run.show_plan(rows, f"Stage {placement.stage.name}")
     console.heading("Launch script, once per node")
     console.out(preview.launch_script.rstrip())
     if preview.batch_script is not None:

@@ -2,8 +2,9 @@
 
     profile = load_profile("YOUR-CLUSTER")                    # a table of env.toml
     stages = [prep_stage(loaded_prep), sft_stage(loaded_sft)]  # in order; the second needs the first to succeed
-    preview(stages, profile, attached=True)                   # --dry-run
-    submission = submit(stages, profile, attached=True)       # --run; with attached=False, --batch
+    placements = place(stages, profile, attached=True)        # --run; with attached=False, --batch
+    preview(placements)                                       # --dry-run
+    submission = submit(placements)
     exit_code = follow(submission, on_output=write)           # --run only
 
 NeMo-Run is imported by `preview` and `submit`, not here.
@@ -12,6 +13,7 @@ NeMo-Run is imported by `preview` and `submit`, not here.
 from nemotron.launch.env_file import ProfileError, find_env_file
 from nemotron.launch.follow import JobState, follow
 from nemotron.launch.local import local_processes, torchrun
+from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview
 from nemotron.launch.profiles import Profile, load_profile, shared_environment
 from nemotron.launch.stages import Stage, prep_stage, sft_stage
@@ -21,6 +23,7 @@ __all__ = [
     "Job",
     "JobState",
     "LaunchError",
+    "Placement",
     "Preview",
     "Profile",
     "ProfileError",
@@ -30,6 +33,7 @@ __all__ = [
     "follow",
     "load_profile",
     "local_processes",
+    "place",
     "prep_stage",
     "preview",
     "sft_stage",

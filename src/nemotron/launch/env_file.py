@@ -4,6 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -27,6 +28,17 @@ def find_env_file(start: Path | None = None) -> Path | None:
         return Path(named)
     start = (start or Path.cwd()).resolve()
     return next((path for folder in (start, *start.parents) if (path := folder / FILE_NAME).is_file()), None)
+
+
+def read_env_file(path: Path) -> "EnvFile":
+    """Parse an env.toml, once for as long as the file stays as it is."""
+    status = path.stat()
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path, changed: int, size: int) -> "EnvFile":
+    return EnvFile(path)
 
 
 class EnvFile:

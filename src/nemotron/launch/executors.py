@@ -2,25 +2,18 @@
 
 import importlib
 import os
-import re
-import secrets as randomness
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.launch.package import LAUNCH_SCRIPT, container_image, nodes
-from nemotron.launch.profiles import Profile
+from nemotron.launch.package import LAUNCH_SCRIPT
+from nemotron.launch.placement import JOB_MOUNT, Placement
 from nemotron.launch.secrets import source_secrets
-from nemotron.launch.stages import Stage
 from nemotron.paths import expand_home
-
-# Where a job's folder is mounted in its container; without one, NeMo-Run writes the real folder in its place.
-_JOB = "/nemo_run"
 
 
 def nemo_run() -> ModuleType:
@@ -34,53 +27,19 @@ def nemo_run() -> ModuleType:
         ) from error
 
 
-def experiment_name(stages: Sequence[Stage]) -> str:
-    """A new name, unique per submission: `super3-prep-sft_20260131-120000-1f2e`. NeMo-Run splits it at the `_`."""
-    title = "-".join(["super3", *(stage.name for stage in stages)])
-    return f"{title}_{datetime.now():%Y%m%d-%H%M%S}-{randomness.token_hex(2)}"
-
-
-def workdir(profile: Profile) -> str:
-    """The folder in which the stages start: relative paths of a config mean the same in a job as without one."""
-    if profile.workdir:
-        return profile.workdir
-    return profile.remote_job_dir or "" if profile.tunnel == "ssh" else str(Path.cwd())
-
-
-def jobs_root(profile: Profile) -> str:
-    """The folder of all jobs on the cluster. UserError when NeMo-Run's unquoted commands could not use it."""
-    if profile.tunnel == "ssh":
-        root = str(profile.remote_job_dir)
-    else:
-        root = str(expand_home(profile.remote_job_dir or "output").resolve() / "experiments")
-    if not re.fullmatch(r"/[\w./+@%=:,-]*", root) or f"{_JOB}/" in f"{root}/":
-        raise UserError(
-            f"The folder for jobs, {root}, cannot be used: it must be an absolute path without spaces, and no folder "
-            "in it may be called nemo_run.",
-            f"Set remote_job_dir of profile {profile.name} to another folder that the cluster sees.",
-        )
-    return root
-
-
-def secrets_path(root: str, name: str, stage: Stage) -> str:
-    """Where a stage's secrets lie: beside its experiment's folder, which NeMo-Run insists on creating itself."""
-    return f"{root}/{name.partition('_')[0]}/.{name}.{stage.name}.secrets"
-
-
 @contextmanager
-def experiment(
-    name: str, stages: Sequence[Stage], profile: Profile, packages: Path, staging: Path, *, attached: bool, secret: bool
-) -> Iterator[Any]:
-    """An entered NeMo-Run Experiment with one job per stage, each waiting for the success of the one before.
+def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -> Iterator[Any]:
+    """Enter a NeMo-Run Experiment with one job per stage, each waiting for the success of the one before.
 
-    `packages` holds a filled folder per stage. `staging` is where NeMo-Run writes its files on this machine: the
-    jobs' own folder when sbatch runs here. `secret`: the jobs have secrets to read.
+    Args:
+        placements: The stages, in order.
+        packages: Holds a filled folder per stage.
+        staging: Where NeMo-Run writes its files on this machine: the jobs' own folder when sbatch runs here.
     """
     run = nemo_run()
-    title = name.partition("_")[0]
     manager = run.Experiment(
-        title,
-        id=name,
+        placements[0].experiment.partition("_")[0],
+        id=placements[0].experiment,
         base_dir=str(staging),
         log_level="ERROR",
         clean_mode=True,
@@ -88,14 +47,14 @@ def experiment(
         skip_status_at_exit=True,
         serialize_metadata_for_scripts=False,
     )
+    secret = any(placement.secrets for placement in placements)
     with _no_input(), manager as opened:
         earlier: list[str] = []
-        for stage in stages:
-            for_stage = profile.for_stage(stage.name)
-            path = secrets_path(jobs_root(profile), name, stage) if secret else None
-            executor = slurm_executor(stage, for_stage, packages / stage.name, path, attached=attached)
-            script = run.Script(path=f"{_JOB}/code/{LAUNCH_SCRIPT}")
-            earlier = [opened.add(script, executor=executor, name=stage.name, dependencies=earlier)]
+        for placement in placements:
+            name = placement.stage.name
+            executor = slurm_executor(placement, packages / name, secret=secret)
+            script = run.Script(path=f"{JOB_MOUNT}/code/{LAUNCH_SCRIPT}")
+            earlier = [opened.add(script, executor=executor, name=name, dependencies=earlier)]
         yield opened
 
 
@@ -110,20 +69,18 @@ def _no_input() -> Iterator[None]:
             sys.stdin = kept
 
 
-def slurm_executor(stage: Stage, profile: Profile, package: Path, secrets_file: str | None, *, attached: bool) -> Any:
-    """The SlurmExecutor of one stage: one task per node, which starts torchrun for the processes.
+def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
+    """Make the SlurmExecutor of one stage: one task per node, which starts torchrun for the processes.
 
     The profile's `ntasks_per_node` counts those processes; the CPUs it asks for are asked for that one task.
     """
-    run = nemo_run()
-    partition = profile.run_partition if attached else profile.batch_partition
+    run, profile = nemo_run(), placement.profile
     processes = profile.ntasks_per_node or 1
-    image = container_image(stage, profile)
     options = {
         "account": profile.account,
-        "partition": partition or profile.partition,
+        "partition": placement.partition,
         "job_name_prefix": f"{profile.account or 'super3'}-nemotron.",
-        "nodes": nodes(stage, profile),
+        "nodes": placement.nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": processes * (profile.cpus_per_task or 1) if profile.cpus_per_task or processes > 1 else None,
         "gpus_per_node": profile.gpus_per_node or None,
@@ -134,38 +91,28 @@ def slurm_executor(stage: Stage, profile: Profile, package: Path, secrets_file: 
         "exclude": profile.exclude,
         "gres": profile.gres,
         "exclusive": profile.exclusive or None,
-        "container_image": image,
-        "container_mounts": mounts(profile) if image else [],
+        "container_image": placement.image,
+        "container_mounts": list(placement.mounts),
         # A job whose predecessor failed would otherwise wait in the queue for ever.
         "additional_parameters": {"kill_on_invalid_dep": "yes"} | profile.additional_parameters,
         "srun_args": list(profile.srun_args),
-        "setup_lines": "\n".join(_setup_lines(secrets_file)),
-        "tunnel": tunnel(profile),
+        "setup_lines": "\n".join(_setup_lines(placement.secrets_file if secret else None)),
+        "tunnel": tunnel(placement),
         "packager": run.PatternPackager(include_pattern=str(package), relative_path=str(package)),
         "poll_estimated_start_time": False,
     }
     return run.SlurmExecutor(**options)
 
 
-def tunnel(profile: Profile) -> Any:
-    """The NeMo-Run tunnel that reaches the cluster's sbatch."""
-    run = nemo_run()
+def tunnel(placement: Placement) -> Any:
+    """Make the NeMo-Run tunnel that reaches the cluster's sbatch."""
+    run, profile = nemo_run(), placement.profile
     if profile.tunnel == "local":
-        return run.LocalTunnel(job_dir=jobs_root(profile))
+        return run.LocalTunnel(job_dir=placement.root)
     identity = str(expand_home(profile.identity)) if profile.identity else None
     return run.SSHTunnel(
-        job_dir=jobs_root(profile), host=profile.host, user=profile.user, port=profile.port, identity=identity
+        job_dir=placement.root, host=profile.host, user=profile.user, port=profile.port, identity=identity
     )
-
-
-def mounts(profile: Profile) -> list[str]:
-    """The profile's mounts, and the working directory unless one of them already shows it under its own name."""
-    folder = workdir(profile)
-    for mount in profile.mounts:
-        source, target = mount.split(":")[:2]
-        if source == target and Path(folder).is_relative_to(source):
-            return list(profile.mounts)
-    return [*profile.mounts, f"{folder}:{folder}"]
 
 
 def _setup_lines(secrets_file: str | None) -> list[str]:

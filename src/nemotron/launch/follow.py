@@ -76,9 +76,8 @@ def follow(
 def _run_locally(submission: Submission, on_state: Callable[[Job, JobState], object]) -> int:
     for job in submission.jobs:
         on_state(job, JobState("RUNNING"))
-        secret = submission.profile.for_stage(job.stage).secret_env_vars
         command = ["bash", os.path.join(job.folder, "code", LAUNCH_SCRIPT)]
-        code = subprocess.run(command, env=os.environ | secret, check=False).returncode
+        code = subprocess.run(command, env=os.environ | dict(job.secrets), check=False).returncode
         code = 128 - code if code < 0 else code
         on_state(job, JobState("FAILED" if code else "COMPLETED", exit_code=code))
         if code:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_type_hints
 
 from nemotron.config import is_secret
 from nemotron.errors import did_you_mean
-from nemotron.launch.env_file import FILE_NAME, FILE_VARIABLE, EnvFile, ProfileError, find_env_file
+from nemotron.launch.env_file import FILE_NAME, FILE_VARIABLE, EnvFile, ProfileError, find_env_file, read_env_file
 
 STAGES = ("prep", "sft")
 """Stages that a profile may treat differently, each in a table of its own: `[NAME.prep]`, `[NAME.sft]`."""
@@ -113,7 +113,7 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
             f"The profile {name} is looked up in {FILE_NAME}, and there is none here or in a folder above.",
             f"Copy env.toml.example to {FILE_NAME} and edit it, or set {FILE_VARIABLE} to the path of one.",
         )
-    file = EnvFile(path)
+    file = read_env_file(path)
     known = [table for table in file.tables if table not in _SHARED]
     if name not in known:
         listed = f"Profiles in {path}: {', '.join(known)}." if known else f"{path} has no profile yet."
@@ -124,7 +124,7 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
 def shared_environment(start: Path | None = None) -> dict[str, str]:
     """What `[wandb]` and `[artifacts]` set, as the environment variables that configs read; {} without an env.toml."""
     path = find_env_file(start)
-    return _read_shared(EnvFile(path)) if path else {}
+    return _read_shared(read_env_file(path)) if path else {}
 
 
 def _read_shared(file: EnvFile) -> dict[str, str]:

@@ -1,18 +1,19 @@
 """Submitting stages: to Slurm through NeMo-Run, or to this machine."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.launch.executors import experiment, experiment_name, jobs_root, secrets_path, workdir
-from nemotron.launch.package import container_image, write_package
+from nemotron.launch.executors import experiment
+from nemotron.launch.package import write_package
+from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
-from nemotron.launch.secrets import collect_secrets, put_secrets
-from nemotron.launch.stages import Stage
+from nemotron.launch.secrets import put_secrets
 
 
 class LaunchError(UserError):
@@ -28,6 +29,8 @@ class Job:
     """Slurm's job id; "" on this machine."""
     folder: str
     """Where its code, config and logs are, on the cluster."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What it gets from this process, which runs it; on a cluster a file has them."""
 
     @property
     def log(self) -> str:
@@ -57,72 +60,73 @@ class Submission:
         return cancel if self.profile.tunnel == "local" else f"ssh {self.profile.user}@{self.profile.host} {cancel}"
 
 
-def submit(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> Submission:
-    """Hand `stages` to the profile's cluster, in order: each starts when the one before has succeeded.
+def submit(placements: Sequence[Placement]) -> Submission:
+    """Hand the placed stages to their cluster, in order: each starts when the one before has succeeded.
 
     Returns when Slurm has accepted all of them (or, for a local profile, when their files are written; `follow` runs
-    them). `attached` chooses between the profile's run_partition and batch_partition. LaunchError, with Slurm's own
-    words, when it refuses one; UserError for a profile that cannot be used.
+    them).
+
+    Raises:
+        LaunchError: The cluster refused one, in Slurm's own words, or cannot be reached.
     """
-    name = experiment_name(stages)
+    name, profile = placements[0].experiment, placements[0].profile
     if profile.executor == "local":
-        return _place_locally(name, stages, profile, attached)
-    root = jobs_root(profile)
-    secrets = {stage.name: collect_secrets(profile.for_stage(stage.name)) for stage in stages}
-    with TemporaryDirectory() as temporary:
-        packages = Path(temporary, "packages")
-        write_packages(packages, stages, profile)
-        # NeMo-Run copies nothing when sbatch runs on this machine: it must write into the jobs' own folder.
-        staging = Path(root).parent if profile.tunnel == "local" else Path(temporary)
-        with experiment(
-            name, stages, profile, packages, staging, attached=attached, secret=any(secrets.values())
-        ) as opened:
-            tunnel = opened.jobs[0].executor.tunnel
-            try:
-                _check_containers(stages, profile, tunnel)
-                if any(secrets.values()):
-                    for stage in stages:
-                        put_secrets(tunnel, secrets_path(root, name, stage), secrets[stage.name])
-                opened.run(detach=True)
-            except UserError:
-                raise
-            except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
-                if hasattr(error, "result"):  # a command ran there and failed, so others can
-                    _take_back(opened, tunnel, [secrets_path(root, name, stage) for stage in stages])
-                raise _refused(error, profile) from error
-            opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
-            jobs = [
-                Job(stage.name, _slurm_id(job.handle), f"{tunnel.job_dir}/{stage.name}")
-                for stage, job in zip(stages, opened.jobs, strict=True)
-            ]
+        return Submission(name, profile, tuple(_place_locally(placement) for placement in placements))
+    with opened_experiment(placements) as opened:
+        tunnel = opened.jobs[0].executor.tunnel
+        try:
+            _check_containers(placements, tunnel)
+            if any(placement.secrets for placement in placements):
+                for placement in placements:
+                    put_secrets(tunnel, placement.secrets_file, placement.secrets)
+            opened.run(detach=True)
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
+            if hasattr(error, "result"):  # a command ran there and failed, so others can
+                _take_back(opened, tunnel, [placement.secrets_file for placement in placements])
+            raise _refused(error, profile) from error
+        opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
+        jobs = [
+            Job(placement.stage.name, _slurm_id(job.handle), f"{tunnel.job_dir}/{placement.stage.name}")
+            for placement, job in zip(placements, opened.jobs, strict=True)
+        ]
     return Submission(name, profile, tuple(jobs), tunnel)
 
 
-def write_packages(packages: Path, stages: Sequence[Stage], profile: Profile) -> None:
-    """A package folder per stage, below `packages`."""
-    for stage in stages:
-        for_stage = profile.for_stage(stage.name)
-        write_package(packages / stage.name, stage, for_stage, workdir(for_stage))
+def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
+    """Write each stage's sbatch script as `submit` would, by the stage's name. Imports NeMo-Run; {} without Slurm."""
+    if placements[0].profile.executor == "local":
+        return {}
+    with opened_experiment(placements, dry=True) as opened:
+        opened.dryrun(log=False, delete_exp_dir=False)
+        written = {job.id: Path(job.executor.experiment_dir, f"{job.id}_sbatch.sh") for job in opened.jobs}
+        return {stage: path.read_text(encoding="utf-8") for stage, path in written.items()}
 
 
-def _place_locally(name: str, stages: Sequence[Stage], profile: Profile, attached: bool) -> Submission:
-    if not attached:
-        raise UserError(
-            f"Profile {profile.name} runs on this machine, which cannot take a detached job.",
-            f'Use --run {profile.name}, or a profile with executor = "slurm".',
-        )
-    folder = Path(jobs_root(profile), name)
-    jobs = []
-    for stage in stages:
-        for_stage = profile.for_stage(stage.name)
-        write_package(folder / stage.name / "code", stage, for_stage, workdir(for_stage))
-        jobs.append(Job(stage.name, "", str(folder / stage.name)))
-    return Submission(name, profile, tuple(jobs))
+@contextmanager
+def opened_experiment(placements: Sequence[Placement], *, dry: bool = False) -> Iterator[Any]:
+    """Enter the NeMo-Run Experiment of a submission, its packages written. `dry`: nothing is left of it."""
+    with TemporaryDirectory() as temporary:
+        packages = Path(temporary, "packages")
+        for placement in placements:
+            write_package(packages / placement.stage.name, placement)
+        # NeMo-Run copies nothing when sbatch runs on this machine: it must write into the jobs' own folder.
+        here = placements[0].profile.tunnel == "local" and not dry
+        staging = Path(placements[0].root).parent if here else Path(temporary)
+        with experiment(placements, packages, staging) as opened:
+            yield opened
 
 
-def _check_containers(stages: Sequence[Stage], profile: Profile, tunnel: Any) -> None:
+def _place_locally(placement: Placement) -> Job:
+    write_package(Path(placement.folder, "code"), placement)
+    return Job(placement.stage.name, "", placement.folder, placement.secrets)
+
+
+def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:
     """LaunchError when a stage wants a container and the cluster's srun does not know them."""
-    images = [image for stage in stages if (image := container_image(stage, profile.for_stage(stage.name)))]
+    images = [placement.image for placement in placements if placement.image]
+    profile = placements[0].profile
     pyxis = "! command -v srun > /dev/null || srun --help 2>&1 | grep -q -e --container-image"
     if images and not tunnel.run(pyxis, hide=True, warn=True, in_stream=False).ok:
         raise LaunchError(

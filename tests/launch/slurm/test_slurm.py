@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, submit
+from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, place, submit
 from nemotron.launch.follow import job_state
 from nemotron.launch.stages import PREP_SCRIPT, TORCHRUN, TRAIN_SCRIPT
 
@@ -30,7 +30,9 @@ def wait(submission: Submission) -> tuple[int, str, list[str]]:
 
 
 def test_a_job_runs_where_it_was_submitted_and_its_output_comes_back(profile, work: Path):
-    submission = submit([SFT], profile({"sft": 'echo "in $PWD"; echo "$@"'}, "ntasks_per_node = 2"), attached=True)
+    submission = submit(
+        place([SFT], profile({"sft": 'echo "in $PWD"; echo "$@"'}, "ntasks_per_node = 2"), attached=True)
+    )
     code, output, ends = wait(submission)
     assert (code, ends) == (0, ["sft COMPLETED"])
     first, second = output.splitlines()
@@ -43,13 +45,13 @@ def test_a_job_runs_where_it_was_submitted_and_its_output_comes_back(profile, wo
 
 
 def test_a_failure_has_the_stages_exit_code(profile):
-    assert wait(submit([SFT], profile({"sft": "echo no; exit 7"}), attached=True)) == (7, "no\n", ["sft FAILED"])
+    assert wait(submit(place([SFT], profile({"sft": "echo no; exit 7"}), attached=True))) == (7, "no\n", ["sft FAILED"])
 
 
 def test_output_arrives_while_the_job_runs(profile, work: Path):
     """The job waits for a file that is written only once its first line has arrived."""
     body = "echo started; until [ -e go ]; do sleep 0.1; done; echo ended"
-    submission = submit([SFT], profile({"sft": body}), attached=True)
+    submission = submit(place([SFT], profile({"sft": body}), attached=True))
     output: list[str] = []
 
     def answer(text: str) -> None:
@@ -62,7 +64,7 @@ def test_output_arrives_while_the_job_runs(profile, work: Path):
 
 def test_the_second_stage_starts_after_the_first_has_succeeded(profile, work: Path):
     bodies = {"prep": "sleep 1; touch prepared", "sft": "[ -e prepared ] && echo found"}
-    assert wait(submit([PREP, SFT], profile(bodies), attached=True)) == (
+    assert wait(submit(place([PREP, SFT], profile(bodies), attached=True))) == (
         0,
         "found\n",
         ["prep COMPLETED", "sft COMPLETED"],
@@ -70,7 +72,7 @@ def test_the_second_stage_starts_after_the_first_has_succeeded(profile, work: Pa
 
 
 def test_the_second_stage_never_starts_when_the_first_fails(profile, work: Path):
-    submission = submit([PREP, SFT], profile({"prep": "exit 5", "sft": "touch started"}), attached=True)
+    submission = submit(place([PREP, SFT], profile({"prep": "exit 5", "sft": "touch started"}), attached=True))
     assert wait(submission)[0] == 5
     deadline = time.monotonic() + 60  # Slurm's scheduler takes its time to give a dependency up
     while not (state := job_state(submission.tunnel, submission.jobs[1].id)) or not state.is_final:
@@ -87,14 +89,14 @@ def test_variables_and_secrets_arrive_and_secrets_are_written_nowhere_else(
     monkeypatch.setenv("SBATCH_EXPORT", "NONE")  # as on clusters that start jobs in a clean environment
     body = f'export PATH={os.environ["PATH"]}; echo "${{#HF_TOKEN}} $lower"; ps -eo args > processes'
     lines = ("env_vars = { lower = 'a  b' }",)
-    code, output, _ = wait(submit([SFT], profile({"sft": body}, *lines), attached=True))
+    code, output, _ = wait(submit(place([SFT], profile({"sft": body}, *lines), attached=True)))
     assert (code, output) == (0, "7 a  b\n")
     written = [path for path in work.rglob("*") if path.is_file() and b"s3cr et" in path.read_bytes()]
     assert written == []
 
 
 def test_a_cancelled_job_is_a_failure(profile):
-    submission = submit([SFT], profile({"sft": "sleep 60"}), attached=True)
+    submission = submit(place([SFT], profile({"sft": "sleep 60"}), attached=True))
     subprocess.run(submission.cancel_command.split(), check=True)
     code, _, ends = wait(submission)
     assert code != 0
@@ -119,7 +121,7 @@ def test_sigterm_to_the_whole_job_saves_and_is_success(profile, work: Path):
     """Slurm signals torchrun and what watches over it as well as the ranks; only the ranks may act on it."""
     (work / "trains.py").write_text(TRAINS)
     body = f'exec {sys.executable} "${{@/%*train.py/{work}/trains.py}}"'
-    submission = submit([SFT], profile({"sft": body}, "ntasks_per_node = 2"), attached=True)
+    submission = submit(place([SFT], profile({"sft": body}, "ntasks_per_node = 2"), attached=True))
     deadline = time.monotonic() + 120
     while len(list(work.glob("trains-*"))) < 2:
         assert time.monotonic() < deadline
@@ -132,13 +134,13 @@ def test_sigterm_to_the_whole_job_saves_and_is_success(profile, work: Path):
 
 def test_slurms_refusal_is_told_in_its_words(profile):
     with pytest.raises(LaunchError, match=r"sbatch: error: .*[Pp]artition"):
-        submit([SFT], profile({}, 'partition = "nowhere"'), attached=True)
+        submit(place([SFT], profile({}, 'partition = "nowhere"'), attached=True))
 
 
 def test_the_real_script_runs_in_the_job(profile, work: Path):
     """Data prep's own script, stopped by its own message: the package, its configs and the interpreter are there."""
     stage = Stage("prep", PREP_SCRIPT, {"blend_path": "missing.json"}, "tiny", distributed=False)
-    code, output, _ = wait(submit([stage], profile({}), attached=True))
+    code, output, _ = wait(submit(place([stage], profile({}), attached=True)))
     assert code == 1
     assert "\nerror: " in f"\n{output}"
     assert "missing.json" in output

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import Stage, follow, submit
+from nemotron.launch import Stage, follow, place, submit
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
@@ -68,7 +68,7 @@ def test_a_job_is_sent_run_and_followed_over_ssh(profile, server, work: Path, mo
         f'identity = "{key}"',
         f'remote_job_dir = "{work}/far"',
     )
-    submission = submit([Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)], here, attached=True)
+    submission = submit(place([Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)], here, attached=True))
     output: list[str] = []
     assert follow(submission, on_output=output.append, interval=0.2) == 4
     assert output == [f"in {work}/far with 6\n"]

@@ -64,7 +64,8 @@ def pipe(
     if profile is not None:
         from nemotron.launch import prep_stage, sft_stage
 
-        remote.launch([prep_stage(prepared), sft_stage(training)], profile, attached=run is not None, dry=dry)
+        stages = [prep_stage(prepared), sft_stage(training)]
+        remote.launch(remote.place(stages, profile, attached=run is not None), attached=run is not None, dry=dry)
     elif dry:
         _show_plans(prepared, training)
     else:

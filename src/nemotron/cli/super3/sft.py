@@ -44,10 +44,10 @@ def sft(
     if profile is not None:
         from nemotron.launch import sft_stage
 
-        stage = sft_stage(loaded)
+        placements = remote.place([sft_stage(loaded)], profile, attached=run is not None)
         if dry:
-            show_plan_if_counted(loaded, remote.ranks(stage, profile), here=False)
-        remote.launch([stage], profile, attached=run is not None, dry=dry)
+            show_plan_if_counted(loaded, placements[0].ranks, here=False)
+        remote.launch(placements, attached=run is not None, dry=dry)
     elif dry:
         show_training_plan(loaded)
         dry_run.end()

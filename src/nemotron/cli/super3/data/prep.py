@@ -51,7 +51,8 @@ def prep_sft(
     if profile is not None:
         from nemotron.launch import prep_stage
 
-        remote.launch([prep_stage(loaded)], profile, attached=run is not None, dry=dry)
+        placements = remote.place([prep_stage(loaded)], profile, attached=run is not None)
+        remote.launch(placements, attached=run is not None, dry=dry)
     elif dry:
         show_prep_plan(loaded)
         dry_run.end()

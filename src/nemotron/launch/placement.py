@@ -1,0 +1,164 @@
+"""A stage on a profile: where and with what it runs, worked out once for the dry run and for submitting."""
+
+import re
+import secrets as randomness
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from nemotron.errors import UserError
+from nemotron.launch.profiles import Profile
+from nemotron.launch.secrets import collect_secrets
+from nemotron.launch.stages import Stage
+from nemotron.paths import expand_home
+
+JOB_MOUNT = "/nemo_run"
+"""Where a job's folder is mounted in its container. Without one, NeMo-Run writes the real folder in its place."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One stage, placed on a profile. Make it with `place`."""
+
+    stage: Stage
+    profile: Profile
+    """As it holds for this stage."""
+    experiment: str
+    """The submission's name."""
+    root: str
+    """The folder of all jobs on the cluster."""
+    partition: str | None
+    nodes: int
+    processes: int
+    """Processes per node."""
+    image: str | None
+    """The container's image; None: no container."""
+    mounts: tuple[str, ...]
+    """Mounts of the container; () without one."""
+    workdir: str
+    """Where relative paths of the config start."""
+    python: str
+    """The interpreter."""
+    variables: dict[str, str]
+    """Environment variables of the job that are not secret."""
+    secrets: dict[str, str] = field(repr=False)
+
+    @property
+    def ranks(self) -> int:
+        """Processes over all nodes."""
+        return self.nodes * self.processes
+
+    @property
+    def with_ray(self) -> bool:
+        """Whether the job brings its own Ray cluster. Without Slurm, Ray starts one on this machine by itself."""
+        return self.stage.ray and self.profile.executor == "slurm"
+
+    @property
+    def folder(self) -> str:
+        """Where code, config, scripts and logs of the job go. NeMo-Run groups experiments by title."""
+        title = "" if self.profile.executor == "local" else self.experiment.partition("_")[0]
+        return "/".join(filter(None, [self.root, title, self.experiment, self.stage.name]))
+
+    @property
+    def secrets_file(self) -> str:
+        """Where the stage's secrets lie: next to its experiment's folder, which NeMo-Run insists on creating."""
+        title = self.experiment.partition("_")[0]
+        return f"{self.root}/{title}/.{self.experiment}.{self.stage.name}.secrets"
+
+
+def place(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> tuple[Placement, ...]:
+    """Place the stages of one submission on a profile.
+
+    Args:
+        stages: In order; each is to start when the one before has succeeded.
+        profile: As `load_profile` returns it.
+        attached: Whether the submitting process waits; chooses between run_partition and batch_partition.
+
+    Raises:
+        UserError: The profile cannot take these stages, or names a secret that is not set.
+    """
+    if profile.executor == "local" and not attached:
+        raise UserError(
+            f"Profile {profile.name} runs on this machine, which cannot take a detached job.",
+            f'Use --run {profile.name}, or a profile with executor = "slurm".',
+        )
+    name, root = experiment_name(stages), jobs_root(profile)
+    return tuple(_place(stage, profile.for_stage(stage.name), name, root, attached) for stage in stages)
+
+
+def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool) -> Placement:
+    image, folder = container_image(stage, profile), workdir(profile)
+    several = (stage.distributed or stage.ray) and profile.executor == "slurm"
+    return Placement(
+        stage=stage,
+        profile=profile,
+        experiment=name,
+        root=root,
+        partition=(profile.run_partition if attached else profile.batch_partition) or profile.partition,
+        nodes=profile.nodes if several else 1,
+        processes=(stage.processes_per_node or profile.processes_per_node) if stage.distributed else 1,
+        image=image,
+        mounts=mounts(profile, folder) if image else (),
+        workdir=folder,
+        python=interpreter(profile, image),
+        variables=profile.env_vars,
+        secrets=collect_secrets(profile),
+    )
+
+
+def experiment_name(stages: Sequence[Stage]) -> str:
+    """Make a name for a submission: `super3-prep-sft_20260131-120000-1f2e`. NeMo-Run splits it at the `_`."""
+    title = "-".join(["super3", *(stage.name for stage in stages)])
+    return f"{title}_{datetime.now():%Y%m%d-%H%M%S}-{randomness.token_hex(2)}"
+
+
+def workdir(profile: Profile) -> str:
+    """Choose the folder in which stages start: relative paths of a config mean the same in a job as without one."""
+    if profile.workdir:
+        return profile.workdir
+    return profile.remote_job_dir or "" if profile.tunnel == "ssh" else str(Path.cwd())
+
+
+def jobs_root(profile: Profile) -> str:
+    """Choose the folder of all jobs on the cluster.
+
+    Raises:
+        UserError: NeMo-Run's unquoted commands could not use the folder.
+    """
+    if profile.tunnel == "ssh":
+        root = str(profile.remote_job_dir)
+    else:
+        root = str(expand_home(profile.remote_job_dir or "output").resolve() / "experiments")
+    if not re.fullmatch(r"/[\w./+@%=:,-]*", root) or f"{JOB_MOUNT}/" in f"{root}/":
+        raise UserError(
+            f"The folder for jobs, {root}, cannot be used: it must be an absolute path without spaces, and no folder "
+            "in it may be called nemo_run.",
+            f"Set remote_job_dir of profile {profile.name} to another folder that the cluster sees.",
+        )
+    return root
+
+
+def mounts(profile: Profile, folder: str) -> tuple[str, ...]:
+    """List the profile's mounts, and the working folder unless one of them already shows it under its own name."""
+    for mount in profile.mounts:
+        source, target = mount.split(":")[:2]
+        if source == target and Path(folder).is_relative_to(source):
+            return profile.mounts
+    return (*profile.mounts, f"{folder}:{folder}")
+
+
+def container_image(stage: Stage, profile: Profile) -> str | None:
+    """Choose the image the stage runs in: the profile's, else the config's. None: no container."""
+    if profile.executor == "local":
+        return None
+    image = profile.container_image or stage.container
+    return None if image == "none" else image
+
+
+def interpreter(profile: Profile, image: str | None) -> str:
+    """Choose the Python that runs the stage: the one running now where the job sees the same file system."""
+    if profile.python:
+        return profile.python
+    return "python" if profile.tunnel == "ssh" or image else sys.executable

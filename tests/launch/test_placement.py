@@ -1,0 +1,96 @@
+"""A stage on a profile: folders, mounts, image, interpreter, processes, and env.toml read once."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.launch import Profile, Stage, env_file, place
+from nemotron.launch.placement import container_image, experiment_name, interpreter, jobs_root, mounts, workdir
+from nemotron.launch.stages import TRAIN_SCRIPT
+
+
+def test_a_job_works_where_it_was_submitted(work: Path):
+    assert workdir(Profile("slurm")) == str(work)
+    assert jobs_root(Profile("slurm")) == f"{work}/output/experiments"
+
+
+def test_over_ssh_a_job_works_in_the_job_folder():
+    profile = Profile("slurm", tunnel="ssh", remote_job_dir="/lustre/jobs")
+    assert (workdir(profile), jobs_root(profile)) == ("/lustre/jobs", "/lustre/jobs")
+
+
+def test_the_profile_may_name_both_folders():
+    profile = Profile("slurm", workdir="/data", remote_job_dir="/jobs")
+    assert (workdir(profile), jobs_root(profile)) == ("/data", "/jobs/experiments")
+
+
+@pytest.mark.parametrize("folder", ["/a b", "/a/nemo_run/b", "/a'b", "/a$b"])
+def test_a_folder_that_would_break_the_scripts_is_refused(folder: str):
+    with pytest.raises(UserError, match=r"remote_job_dir|folder for jobs"):
+        jobs_root(Profile("slurm", remote_job_dir=folder))
+
+
+def test_the_working_folder_is_mounted_unless_it_is_in_sight(work: Path):
+    def of(*given: str) -> tuple[str, ...]:
+        return mounts(Profile("slurm", mounts=given), str(work))
+
+    assert of("/data:/data") == ("/data:/data", f"{work}:{work}")
+    assert of(f"{work.parent}:{work.parent}:ro") == (f"{work.parent}:{work.parent}:ro",)
+    assert of(f"{work}:/elsewhere") == (f"{work}:/elsewhere", f"{work}:{work}")
+
+
+def test_every_submission_has_a_name_of_its_own(prep, sft):
+    first, second = experiment_name([prep, sft]), experiment_name([prep, sft])
+    assert first != second
+    assert first.split("_")[0] == "super3-prep-sft"
+
+
+def test_a_stage_is_placed_with_what_its_own_table_says(profile, prep: Stage, sft: Stage):
+    here = profile("nodes = 2", "gpus_per_node = 4", "[here.prep]", 'workdir = "/prep"', 'env_vars = { A = "1" }')
+    on_prep, on_sft = place([prep, sft], here, attached=True)
+    assert (on_prep.nodes, on_prep.ranks, on_prep.workdir, on_prep.variables) == (1, 1, "/prep", {"A": "1"})
+    assert (on_sft.nodes, on_sft.processes, on_sft.ranks, on_sft.variables) == (2, 4, 8, {})
+    assert on_prep.experiment == on_sft.experiment
+    assert on_prep.folder.removesuffix("prep") == on_sft.folder.removesuffix("sft")
+
+
+def test_the_config_may_set_the_processes(profile, sft: Stage):
+    assert place([replace(sft, processes_per_node=2)], profile("gpus_per_node = 8"), attached=True)[0].processes == 2
+
+
+def test_attached_and_detached_jobs_may_have_partitions_of_their_own(profile, sft: Stage):
+    here = profile('partition = "batch"', 'run_partition = "interactive"')
+    assert [place([sft], here, attached=attached)[0].partition for attached in (True, False)] == [
+        "interactive",
+        "batch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("of_profile", "of_config", "expected"),
+    [(None, None, None), (None, "c", "c"), ("p", "c", "p"), ("none", "c", None), ("p", None, "p")],
+)
+def test_the_profiles_container_wins_over_the_configs(of_profile, of_config, expected):
+    stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container=of_config)
+    assert container_image(stage, Profile("slurm", container_image=of_profile)) == expected
+
+
+def test_the_running_interpreter_serves_only_where_the_job_sees_it():
+    assert interpreter(Profile("slurm"), None) == sys.executable
+    assert interpreter(Profile("slurm"), "image") == "python"
+    assert interpreter(Profile("slurm", tunnel="ssh"), None) == "python"
+    assert interpreter(Profile("slurm", python="/opt/python"), "image") == "/opt/python"
+
+
+def test_env_toml_is_read_once(work: Path, monkeypatch: pytest.MonkeyPatch):
+    from nemotron.launch import load_profile, shared_environment
+
+    (work / "env.toml").write_text('[wandb]\nproject = "p"\n[here]\nexecutor = "slurm"\n')
+    parsed: list[str] = []
+    monkeypatch.setattr(env_file.tomllib, "loads", lambda text: parsed.append(text) or {"here": {"executor": "slurm"}})
+    shared_environment()
+    load_profile("here")
+    assert len(parsed) == 1
