@@ -31,6 +31,8 @@ class RunConfig:
     """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
     gpu_memory_gb: float = 80.0
     """Memory of each GPU the run will meet, in 10^9 bytes. The plan says when its estimate of a rank is more."""
+    gpu_headroom_gb: float = 12.0
+    """Part of it that the estimate must leave free: for buffers of collectives, kernels' workspaces, fragmentation."""
     env: dict[str, Any] = field(default_factory=dict)
     """What a launched job needs: `container`, the image that a profile without its own uses."""
 

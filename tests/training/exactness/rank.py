@@ -91,9 +91,15 @@ def make_recorder() -> Any:
     class Recorder(Callback):
         def __init__(self) -> None:
             self.steps: list[dict[str, Any]] = []
+            self.parameters = {"dense": 0, "experts": 0}
 
         @torch.no_grad()
         def on_train_start(self, context: CallbackContext) -> None:
+            for chunk in context.model:
+                for parameter in chunk.parameters():
+                    # Megatron marks what expert parallelism divides (megatron/core/transformer/moe/experts.py).
+                    kind = "dense" if getattr(parameter, "allreduce", True) else "experts"
+                    self.parameters[kind] += parameter.numel()
             for shard in shards_of(context.model):
                 whole = make_weight(shard.name, shard.whole_shape)
                 shard.data.copy_(whole[shard.region].view_as(shard.data))
@@ -103,6 +109,7 @@ def make_recorder() -> Any:
                 shards = [shard for shard in shards_of(context.model) if not shard.name.endswith("expert_bias")]
                 gradients = [(s.name, s.whole_shape, s.offset, s.data.cpu().clone()) for s in shards]
             losses = {name: float(value) for name, value in (context.loss_dict or {}).items()}
-            self.steps.append({"gradients": gradients, "losses": losses, "norm": float(context.grad_norm or 0)})
+            norm = float(context.grad_norm or 0)
+            self.steps.append({"gradients": gradients, "losses": losses, "norm": norm, "parameters": self.parameters})
 
     return Recorder()

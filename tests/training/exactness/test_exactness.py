@@ -9,6 +9,12 @@ from tests.training.exactness.launch import run_in_new_process
 from tests.training.exactness.layouts import CONTROL, LAYOUTS
 from tests.training.exactness.rank import AUX_COEFFICIENT
 
+from nemotron.config import load_config
+from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.configured import parallel_sizes, shape_in
+from nemotron.training.parallelism.rank_parameters import Layout as Sizes
+from nemotron.training.parallelism.rank_parameters import rank_parameters, stage_layers
+
 pytestmark = pytest.mark.megatron
 
 # Everything trains in float32, whose rounding is about 6e-8 for a sum and some 1e-6 for a gradient of this model.
@@ -43,6 +49,24 @@ def test_losses_and_gradients_are_those_of_the_formulas(layout, folder, referenc
     for stage, gradients in difference.gradients.items():
         assert median(gradients.values()) < TYPICAL_GRADIENT, stage
         assert difference.worst(stage)[0] < ANY_GRADIENT, difference.worst(stage)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_each_rank_holds_the_parameters_that_the_plan_counts(layout, folder):
+    """To the parameter, of every rank: Megatron's own shards against parallelism/rank_parameters.py."""
+    config = load_config("tiny", [*layout.overrides], schema=SftConfig).config
+    sizes = parallel_sizes(config)
+    shape, divided = shape_in(config), Sizes(layout.ranks, **sizes)
+    stages = stage_layers(shape, divided.pipeline, config.model.get("hybrid_layer_pattern"))
+    for rank in range(layout.ranks):
+        # Pipeline stages are the outermost of Megatron's orders of ranks (tp-cp-ep-dp-pp).
+        stage = rank // (layout.ranks // divided.pipeline)
+        is_last = stage == len(stages) - 1
+        counted = rank_parameters(shape, divided, stages[stage], first=stage == 0, last=is_last)
+        held = torch.load(folder / layout.name / f"rank{rank}.pt")[0]["parameters"]
+        assert counted.dense + counted.experts == held["dense"] + held["experts"], (rank, stage)
+        if divided.expert > 1:  # with all experts on every rank Megatron marks none of them
+            assert counted.experts == held["experts"], (rank, stage)
 
 
 def test_the_two_stages_train_different_objectives_with_one_mtp_and_auxiliary_loss(folder, reference):

@@ -89,7 +89,7 @@ def _planned(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> t
 def _too_few_processes(config: "SftConfig") -> list[str]:
     """That the layout cannot be had on this machine, where it is only planned on."""
     from nemotron.launch import local_processes
-    from nemotron.training.parallelism.layout import fewest_ranks
+    from nemotron.training.parallelism.configured import fewest_ranks
 
     processes, fewest = local_processes("auto"), fewest_ranks(config)
     if processes % fewest == 0:

@@ -3,15 +3,16 @@
 import math
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import model_config
 from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.advise import advise
+from nemotron.training.parallelism.configured import fewest_ranks, parallel_sizes, shape_in, state_bytes
 from nemotron.training.parallelism.divisibility import check_divisible
-from nemotron.training.parallelism.memory import Layout, Memory, StateBytes, estimate
-from nemotron.training.parallelism.model_shape import KNOWN_SHAPES, ModelShape, shape_of
+from nemotron.training.parallelism.memory import Memory, estimate
+from nemotron.training.parallelism.model_shape import ModelShape
+from nemotron.training.parallelism.rank_parameters import Layout
 
 WORTH_PLANNING = 1e9
 """Bytes below which memory needs no thought."""
-_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
@@ -26,8 +27,8 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
         UserError: the ranks cannot be divided as configured, or the model, a pack or a batch cannot be divided among
             them.
     """
-    sizes = _sizes(config)
-    shape = _shape(config.recipe.hf_model)
+    sizes = parallel_sizes(config)
+    shape = shape_in(config)
     if shape is not None:
         check_divisible(config.model, shape, sizes, pack_size)
     fewest = fewest_ranks(config)
@@ -39,40 +40,13 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
         memories = [(layout.ranks, _memory(config, shape, layout, pack_size)) for layout in layouts]
         if memories[0][1].total >= WORTH_PLANNING:
             rows += [(f"memory per rank, of {count}", _in_words(memory)) for count, memory in memories]
-            rows += _too_much(config, *memories[-1])
+            rows += _too_much(config, *memories[-1], pack_size)
     return rows
 
 
-def fewest_ranks(config: SftConfig) -> int:
-    """The smallest number of ranks that the parallel sizes can be laid out on; all others are multiples of it."""
-    sizes = _sizes(config)
-    return math.lcm(
-        sizes["tensor"] * sizes["pipeline"] * sizes["context"],
-        sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"],
-    )
-
-
-def state_bytes(config: SftConfig) -> StateBytes:
-    """What weights, gradients and optimizer take per parameter, by the settings of Megatron-Core's OptimizerConfig."""
-    precision = config.mixed_precision
-    divided = config.ddp.get("use_distributed_optimizer", True)
-    if precision is None:
-        return StateBytes(number=4, gradient=4, optimizer=8, divided=divided)
-    # A name stands for Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
-    in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
-    types = ["float32"] * 3
-    if config.optimizer.get("use_precision_aware_optimizer"):
-        types = [config.optimizer.get(f"{part}_dtype") for part in ("main_params", "exp_avg", "exp_avg_sq")]
-    return StateBytes(
-        gradient=4 if in_float32 else 2,
-        optimizer=sum(_BYTES.get(str(name).removeprefix("torch."), 4) for name in types),
-        divided=divided,
-    )
-
-
-def _too_much(config: SftConfig, ranks: int, memory: Memory) -> list[tuple[str, str]]:
-    """That the estimate exceeds a GPU's memory, and what would lower its largest part."""
-    limit = config.run.gpu_memory_gb
+def _too_much(config: SftConfig, ranks: int, memory: Memory, pack_size: int) -> list[tuple[str, str]]:
+    """Say that the estimate exceeds a GPU's memory, what would lower its largest part, and a layout that fits."""
+    limit = config.run.gpu_memory_gb - config.run.gpu_headroom_gb
     if memory.total <= limit * 1e9:
         return []
     divide = "divide the model: model.{tensor,pipeline,expert}_model_parallel_size"
@@ -88,21 +62,16 @@ def _too_much(config: SftConfig, ranks: int, memory: Memory) -> list[tuple[str, 
         "model.recompute_num_layers=1, or divide packs: model.context_parallel_size",
     }
     largest = max(remedies, key=lambda part: getattr(memory, part))
-    exceeds = f"on {ranks} ranks, {memory.total / 1e9:.0f} GB are more than a GPU's {limit:.0f} (run.gpu_memory_gb)"
-    return [("does not fit", f"{exceeds}. Most of it is {largest.replace('_', ' ')}: {remedies[largest]}.")]
-
-
-def _sizes(config: SftConfig) -> dict[str, int]:
-    keys = {
-        "tensor": "tensor_model_parallel_size",
-        "pipeline": "pipeline_model_parallel_size",
-        "context": "context_parallel_size",
-        "expert": "expert_model_parallel_size",
-        "expert_tensor": "expert_tensor_parallel_size",
-    }
-    sizes = {name: config.model.get(key) for name, key in keys.items()}
-    # Megatron's default for experts is the tensor parallelism of the rest.
-    return {name: size or (sizes["tensor"] or 1 if name == "expert_tensor" else 1) for name, size in sizes.items()}
+    exceeds = (
+        f"on {ranks} ranks, {memory.total / 1e9:.0f} GB are more than the {limit:.0f} that a GPU has to spare "
+        "(run.gpu_memory_gb less run.gpu_headroom_gb)"
+    )
+    advice = advise(config, pack_size, ranks, most=1)
+    instead = f"{advice[0].command_line} ({advice[0].describe()})" if advice else f"nothing on {ranks} ranks: use more"
+    return [
+        ("does not fit", f"{exceeds}. Most of it is {largest.replace('_', ' ')}: {remedies[largest]}."),
+        ("what fits", instead),
+    ]
 
 
 def _shares(sizes: dict[str, int]) -> str:
@@ -131,15 +100,6 @@ def _data_parallel(config: SftConfig, layout: Layout) -> str:
     return f"{layout.data} of {layout.ranks} ranks hold different packs, {batch // layout.data} per iteration each"
 
 
-def _shape(hf_model: str) -> ModelShape | None:
-    """The model's shape where it can be known without a network and without Megatron."""
-    described = model_config(hf_model)
-    try:
-        return KNOWN_SHAPES.get(hf_model) if described is None else shape_of(described)
-    except KeyError:
-        return None
-
-
 def _memory(config: SftConfig, shape: ModelShape, layout: Layout, pack_size: int) -> Memory:
     return estimate(
         shape,
@@ -148,10 +108,12 @@ def _memory(config: SftConfig, shape: ModelShape, layout: Layout, pack_size: int
         state=state_bytes(config),
         trains_adapters=config.peft is not None,
         recompute_all=config.model.get("recompute_granularity") == "full",
+        pattern=config.model.get("hybrid_layer_pattern"),
     )
 
 
 def _in_words(memory: Memory) -> str:
     parts = ("weights", "gradients", "optimizer", "activations", "mamba_states")
     named = ", ".join(f"{name.replace('_', ' ')} {getattr(memory, name) / 1e9:.0f}" for name in parts)
-    return f"about {memory.total / 1e9:.0f} GB and what the framework adds ({named})"
+    where = f", on stage {memory.stage + 1}" if memory.stage else ""
+    return f"about {memory.total / 1e9:.0f} GB and what the framework adds ({named}{where})"

@@ -1,7 +1,8 @@
-"""What a rank will hold, estimated: weights, gradients, optimizer, activations, Mamba states.
+"""Estimate what a rank will hold: weights, gradients, optimizer, activations, Mamba states.
 
 An estimate to choose a layout by, before anything is queued. It leaves out what a framework adds (buffers of
-collectives, kernels' workspaces, fragmentation: allow 10 to 20 GB) and takes routing to be balanced.
+collectives, kernels' workspaces, fragmentation: `run.gpu_headroom_gb` is kept free for it) and takes routing to be
+balanced.
 
 Weights, after Rajbhandari et al. 2020 (arXiv 1910.02054, section 3): bfloat16 weights (2 bytes) and gradients (4, in
 float32) on every rank; the optimizer's copy of the weights and the two Adam moments (12, in float32) divided over the
@@ -13,46 +14,12 @@ needs no copy of the weights.
 
 from dataclasses import dataclass
 
-from nemotron.errors import UserError
 from nemotron.training.parallelism.model_shape import ModelShape
+from nemotron.training.parallelism.rank_parameters import Layout, RankParameters, rank_parameters, stage_layers
 
 BF16, FP32 = 2, 4
 SCAN_CHUNK = 128
 """Positions between the states that the Mamba scan keeps (HybridModelProvider.mamba_chunk_size)."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a model and its packs are divided over ranks."""
-
-    ranks: int
-    tensor: int = 1
-    pipeline: int = 1
-    context: int = 1
-    expert: int = 1
-    expert_tensor: int = 1
-
-    def __post_init__(self) -> None:
-        """Raises UserError when the ranks cannot be divided this way."""
-        for divisor, names in (
-            (self.tensor * self.pipeline * self.context, "tensor x pipeline x context"),
-            (self.expert * self.expert_tensor * self.pipeline, "expert x expert tensor x pipeline"),
-        ):
-            if self.ranks % divisor:
-                raise UserError(
-                    f"{self.ranks} ranks cannot be divided by {divisor} ({names} parallel).",
-                    f"Start a multiple of {divisor} ranks, or lower model.*_parallel_size.",
-                )
-
-    @property
-    def data(self) -> int:
-        """Ranks that hold different packs."""
-        return self.ranks // (self.tensor * self.pipeline * self.context)
-
-    @property
-    def expert_data(self) -> int:
-        """Ranks that hold the same experts."""
-        return self.ranks // (self.expert * self.expert_tensor * self.pipeline)
 
 
 @dataclass(frozen=True)
@@ -73,13 +40,15 @@ FULL_PRECISION = StateBytes()
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of the fullest kind of rank."""
+    """Bytes of one rank of the fullest pipeline stage."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     mamba_states: int
+    stage: int = 0
+    """Which stage that is, from 0."""
 
     @property
     def total(self) -> int:
@@ -94,59 +63,94 @@ def estimate(
     state: StateBytes = FULL_PRECISION,
     trains_adapters: bool = False,
     recompute_all: bool = False,
+    pattern: str | None = None,
 ) -> Memory:
-    """Memory of one rank with one pack in flight per pipeline stage.
+    """Estimate the memory of one rank of the fullest pipeline stage.
 
     Args:
+        shape: the model.
+        layout: how it and the packs are divided.
         pack_size: tokens of a pack; a rank holds `pack_size / layout.context` of them.
         state: of weights, gradients and optimizer.
         trains_adapters: gradients and optimizer of the frozen weights are not there; those of adapters are too small
             to count.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
+        pattern: `model.hybrid_layer_pattern`, whose | mark where stages begin.
     """
-    dense = shape.dense_parameters // (layout.tensor * layout.pipeline)
-    experts = shape.expert_parameters // (layout.expert * layout.expert_tensor * layout.pipeline)
+    stages = stage_layers(shape, layout.pipeline, pattern)
+    memories = []
+    for stage, layers in enumerate(stages):
+        held = rank_parameters(shape, layout, layers, first=stage == 0, last=stage == len(stages) - 1)
+        activations, states = _kept(shape, layout, pack_size, state, layers, stage, recompute_all)
+        memories.append(_memory(held, layout, state, trains_adapters, activations, states, stage))
+    return max(memories, key=lambda memory: memory.total)
+
+
+def _memory(
+    held: RankParameters,
+    layout: Layout,
+    state: StateBytes,
+    trains_adapters: bool,
+    activations: int,
+    mamba_states: int,
+    stage: int,
+) -> Memory:
     trained = 0 if trains_adapters else 1
-    tokens = pack_size // layout.context
-    layers = [(count, state.number * size) for count, size in _layer_activations(shape, tokens, layout.tensor)]
-    states = _mamba_states(shape, tokens, layout.tensor)
-    # The first pipeline stage has as many packs in flight as there are stages, each through 1/stages of the layers.
-    if recompute_all:
-        inputs = state.number * tokens * shape.hidden_size // layout.tensor
-        kept = inputs * sum(count for count, _ in layers) + max(size for _, size in layers)
-        kept_states = states
-    else:
-        kept = sum(count * size for count, size in layers)
-        kept_states = shape.mamba_layers * states
-    sharers = (layout.data * layout.context, max(1, layout.expert_data)) if state.divided else (1, 1)
+    sharers = (layout.data * layout.context, layout.expert_data) if state.divided else (1, 1)
     return Memory(
-        weights=state.number * (dense + experts),
-        gradients=state.gradient * trained * (dense + experts),
-        optimizer=state.optimizer * trained * (dense // sharers[0] + experts // sharers[1]),
-        activations=kept + _logits(shape, tokens, layout.tensor, state.number),
-        mamba_states=kept_states,
+        weights=state.number * (held.dense + held.experts),
+        gradients=state.gradient * trained * (held.dense + held.experts),
+        optimizer=state.optimizer * trained * (held.dense // sharers[0] + held.experts // sharers[1]),
+        activations=activations,
+        mamba_states=mamba_states,
+        stage=stage,
     )
 
 
-def _layer_activations(shape: ModelShape, tokens: int, tensor: int) -> list[tuple[int, int]]:
-    """(how many, numbers that each keeps) of every kind of layer, MTP's shared ones once per depth."""
+def _kept(
+    shape: ModelShape,
+    layout: Layout,
+    pack_size: int,
+    state: StateBytes,
+    layers: str,
+    stage: int,
+    recompute_all: bool,
+) -> tuple[int, int]:
+    """Bytes of activations and of Mamba states that a stage keeps for its backward passes.
+
+    A stage has as many packs in flight as there are stages from it to the last (1F1B schedule).
+    """
+    tokens = pack_size // layout.context
+    in_flight = layout.pipeline - stage
+    is_last = stage == layout.pipeline - 1
+    if is_last:
+        layers = layers + "*E" * shape.mtp_depths
+    sizes = {letter: state.number * size for letter, size in _layer_activations(shape, tokens, layout).items()}
+    states = _mamba_states(shape, tokens, layout.tensor)
+    logits = _logits(shape, tokens, layout.tensor, state.number) if is_last else 0
+    if recompute_all:
+        inputs = state.number * tokens * shape.hidden_size // layout.tensor
+        again = max((sizes[letter] for letter in layers), default=0)
+        return in_flight * inputs * len(layers) + again + logits, states if "M" in layers else 0
+    kept = sum(sizes[letter] for letter in layers)
+    return in_flight * kept + logits, in_flight * layers.count("M") * states
+
+
+def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[str, int]:
+    """Numbers that a layer keeps for its backward pass, by its letter."""
     around = 2 * shape.hidden_size  # the layer's input and its norm
     mamba = around + shape.in_proj_width + shape.conv_width + 2 * shape.mamba_width
     attention = around + shape.qkv_width + 2 * shape.num_attention_heads * shape.head_dim
-    per_expert = 2 * shape.moe_latent_size + 2 * shape.moe_intermediate_size
+    # Ranks that share an expert's channels have each other's tokens.
+    per_expert = 2 * shape.moe_latent_size * layout.expert_tensor + 2 * shape.moe_intermediate_size
     moe = (
         around
         + 2 * shape.moe_latent_size
         + shape.num_experts_per_tok * per_expert
         + 2 * shape.moe_shared_expert_intermediate_size
-        + 2 * shape.n_routed_experts  # the router's scores, float32 beside bfloat16
+        + 2 * shape.n_routed_experts  # the router's scores, float32 next to bfloat16
     )
-    widths = (
-        (shape.mamba_layers, mamba),
-        (shape.attention_layers + shape.mtp_depths, attention),
-        (shape.moe_layers + shape.mtp_depths, moe),
-    )
-    return [(count, tokens * width // tensor) for count, width in widths]
+    return {letter: tokens * width // layout.tensor for letter, width in (("M", mamba), ("*", attention), ("E", moe))}
 
 
 def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:

@@ -1,20 +1,19 @@
-"""The size of a NemotronH model: its parameters, counted from its config."""
+"""Count the parameters of a NemotronH model from its config."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides the number of parameters. Field by field as in config.json, but for the layers, which are counted.
+    """What decides the number of parameters, field by field as in config.json.
 
     Bias-free linear layers, squared-ReLU feed-forward layers (two matrices each), untied embeddings.
     """
 
-    mamba_layers: int
-    attention_layers: int
-    moe_layers: int
+    layers: str
+    """A letter per layer, in order: M Mamba-2, * attention, E experts (hybrid_override_pattern in config.json)."""
     hidden_size: int
     vocab_size: int
     num_attention_heads: int
@@ -32,6 +31,18 @@ class ModelShape:
     moe_latent_size: int
     mtp_depths: int
     """Depths of multi-token prediction. All share one attention and one MoE layer."""
+
+    @property
+    def mamba_layers(self) -> int:
+        return self.layers.count("M")
+
+    @property
+    def attention_layers(self) -> int:
+        return self.layers.count("*")
+
+    @property
+    def moe_layers(self) -> int:
+        return self.layers.count("E")
 
     @property
     def mamba_width(self) -> int:
@@ -61,56 +72,56 @@ class ModelShape:
     @property
     def expert_parameters(self) -> int:
         """Of all routed experts, MTP included: what expert parallelism divides."""
-        layers = self.moe_layers + (1 if self.mtp_depths else 0)
-        return layers * self.n_routed_experts * self.expert
+        return (self.moe_layers + bool(self.mtp_depths)) * self.n_routed_experts * self.expert
 
     @property
     def dense_parameters(self) -> int:
-        """Of everything else."""
-        mtp = 0
-        if self.mtp_depths:
-            # The projection of [hidden, embedding] to hidden, three norms, and the shared layers.
-            mtp = 2 * self.hidden_size**2 + 3 * self.hidden_size + self._attention + self._moe_without_experts
-        return (
-            2 * self.vocab_size * self.hidden_size
-            + self.hidden_size
-            + self.mamba_layers * self._mamba
-            + self.attention_layers * self._attention
-            + self.moe_layers * self._moe_without_experts
-            + mtp
-        )
+        """Of everything else, the correction of each expert's score included, as in the released safetensors."""
+        whole = {
+            "M": self.mamba_parameters(),
+            "*": self.attention_parameters(),
+            "E": self.moe_parameters() + self.n_routed_experts,
+        }
+        mtp = self.mtp_projection_parameters() + whole["*"] + whole["E"] if self.mtp_depths else 0
+        embeddings = 2 * self.vocab_size * self.hidden_size + self.hidden_size  # and the norm before the output layer
+        return embeddings + sum(whole[letter] for letter in self.layers) + mtp
 
     @property
     def active_parameters(self) -> int:
         """What one token passes through, without MTP."""
-        experts = self.moe_layers * self.num_experts_per_tok * self.expert
-        mtp = ModelShape(**{**vars(self), "mtp_depths": 0})
-        return mtp.dense_parameters + experts
+        main = replace(self, mtp_depths=0)
+        return main.dense_parameters + self.moe_layers * self.num_experts_per_tok * self.expert
 
-    @property
-    def _mamba(self) -> int:
+    def mamba_parameters(self, tensor: int = 1) -> int:
+        """Parameters of a Mamba layer on one of `tensor` ranks (megatron/core/ssm/mamba_mixer.py)."""
         per_head = 3 * self.mamba_num_heads  # A_log, D, dt_bias
         convolution = self.conv_width * (self.conv_kernel + 1)
-        norms = self.hidden_size + self.mamba_width
-        return self.hidden_size * (self.in_proj_width + self.mamba_width) + convolution + per_head + norms
+        projections = self.hidden_size * (self.in_proj_width + self.mamba_width)
+        return (projections + convolution + per_head + self.mamba_width) // tensor + self.hidden_size
 
-    @property
-    def _attention(self) -> int:
+    def attention_parameters(self, tensor: int = 1) -> int:
+        """Parameters of an attention layer on one of `tensor` ranks (megatron/core/transformer/attention.py)."""
         inner = self.num_attention_heads * self.head_dim
-        return self.hidden_size * (self.qkv_width + inner) + self.hidden_size
+        return self.hidden_size * (self.qkv_width + inner) // tensor + self.hidden_size
 
-    @property
-    def _moe_without_experts(self) -> int:
+    def moe_parameters(self, tensor: int = 1) -> int:
+        """Parameters of an MoE layer without its routed experts, on one of `tensor` ranks.
+
+        The router and the two latent projections are whole on every rank (megatron/core/transformer/moe/moe_layer.py,
+        parallel_mode="duplicated"). The correction of the experts' scores is a buffer, no parameter.
+        """
         latent = 2 * self.hidden_size * self.moe_latent_size
         shared = 2 * self.hidden_size * self.moe_shared_expert_intermediate_size
-        router = self.n_routed_experts * (self.hidden_size + 1)  # and a correction per expert
-        return latent + shared + router + self.hidden_size
+        router = self.n_routed_experts * self.hidden_size
+        return latent + router + shared // tensor + self.hidden_size
+
+    def mtp_projection_parameters(self, tensor: int = 1) -> int:
+        """Of MTP's projection of [hidden, embedding] to hidden, and its three norms, on one of `tensor` ranks."""
+        return 2 * self.hidden_size**2 // tensor + 3 * self.hidden_size
 
 
 SUPER_120B_A12B = ModelShape(
-    mamba_layers=40,
-    attention_layers=8,
-    moe_layers=40,
+    layers="MEMEMEM*EMEMEMEM*EMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEMEM*EMEMEMEM*EMEMEMEME",
     hidden_size=4096,
     vocab_size=131072,
     num_attention_heads=32,
@@ -128,22 +139,30 @@ SUPER_120B_A12B = ModelShape(
     moe_latent_size=1024,
     mtp_depths=2,
 )
-"""Nemotron 3 Super, after its technical report: for plans on machines that cannot read the config from the hub."""
+"""Nemotron 3 Super, from its config.json: for plans on machines that cannot read that from the hub."""
 
 KNOWN_SHAPES = {"nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16": SUPER_120B_A12B}
 
 
-def shape_of(config: Mapping[str, Any]) -> ModelShape:
-    """The shape of a config.json of architecture NemotronHForCausalLM with latent MoE layers.
+_LETTERS = {"mamba": "M", "attention": "*", "moe": "E"}
+
+
+def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelShape:
+    """Read the shape of a config.json of architecture NemotronHForCausalLM with latent MoE layers.
+
+    Args:
+        config: the parsed file. Layers stand under `hybrid_override_pattern`, or as words under `layers_block_type`.
+        mtp_depths: `model.mtp_num_layers`, which wins over the config's `num_nextn_predict_layers`: that counts the
+            blocks in the file (1 where all depths share one), not the depths that are trained.
 
     Raises:
         KeyError: it is of another architecture.
     """
-    pattern = config["hybrid_override_pattern"]
-    counted = {"mamba_layers": "M", "attention_layers": "*", "moe_layers": "E"}
-    copied = ModelShape.__dataclass_fields__.keys() - counted.keys() - {"mtp_depths"}
-    return ModelShape(
-        **{name: pattern.count(letter) for name, letter in counted.items()},
-        **{name: config[name] for name in copied},
-        mtp_depths=config.get("num_nextn_predict_layers", 0),
-    )
+    pattern = config.get("hybrid_override_pattern")
+    if not pattern:
+        pattern = "".join(_LETTERS[kind] for kind in config["layers_block_type"])
+    copied = ModelShape.__dataclass_fields__.keys() - {"layers", "mtp_depths"}
+    depths = config.get("num_nextn_predict_layers") or 0 if mtp_depths is None else mtp_depths
+    # Megatron's patterns may mark pipeline stages (|) and append the MTP layers (behind /).
+    layers = pattern.replace("|", "").split("/")[0]
+    return ModelShape(layers=layers, **{name: config[name] for name in copied}, mtp_depths=depths)

@@ -10,7 +10,7 @@ from nemotron.config import Loaded
 from nemotron.errors import UserError
 from nemotron.training.backend import Backend, adapt, chosen_backend, importable, lacking
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.layout import fewest_ranks
+from nemotron.training.parallelism.configured import fewest_ranks
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.recipe.diff import Change

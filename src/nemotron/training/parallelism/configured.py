@@ -1,0 +1,65 @@
+"""Read off the config how the model is divided, and what training keeps of it."""
+
+import math
+from dataclasses import replace
+
+from nemotron.training.checkpoints.hf_folder import model_config
+from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.memory import StateBytes
+from nemotron.training.parallelism.model_shape import KNOWN_SHAPES, ModelShape, shape_of
+
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
+
+
+def parallel_sizes(config: SftConfig) -> dict[str, int]:
+    """Return the parallel sizes of a config: tensor, pipeline, context, expert, expert_tensor."""
+    keys = {
+        "tensor": "tensor_model_parallel_size",
+        "pipeline": "pipeline_model_parallel_size",
+        "context": "context_parallel_size",
+        "expert": "expert_model_parallel_size",
+        "expert_tensor": "expert_tensor_parallel_size",
+    }
+    sizes = {name: config.model.get(key) for name, key in keys.items()}
+    # Megatron's default for experts is the tensor parallelism of the rest.
+    return {name: size or (sizes["tensor"] or 1 if name == "expert_tensor" else 1) for name, size in sizes.items()}
+
+
+def fewest_ranks(config: SftConfig) -> int:
+    """The smallest number of ranks that the parallel sizes can be laid out on; all others are multiples of it."""
+    sizes = parallel_sizes(config)
+    return math.lcm(
+        sizes["tensor"] * sizes["pipeline"] * sizes["context"],
+        sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"],
+    )
+
+
+def shape_in(config: SftConfig) -> ModelShape | None:
+    """Return the model's shape where it can be known without a network and without Megatron."""
+    hf_model, depths = config.recipe.hf_model, config.model.get("mtp_num_layers")
+    described = model_config(hf_model)
+    try:
+        if described is not None:
+            return shape_of(described, depths)
+        known = KNOWN_SHAPES.get(hf_model)
+        return known if known is None or depths is None else replace(known, mtp_depths=depths)
+    except KeyError:
+        return None
+
+
+def state_bytes(config: SftConfig) -> StateBytes:
+    """What weights, gradients and optimizer take per parameter, by the settings of Megatron-Core's OptimizerConfig."""
+    precision = config.mixed_precision
+    divided = config.ddp.get("use_distributed_optimizer", True)
+    if precision is None:
+        return StateBytes(number=4, gradient=4, optimizer=8, divided=divided)
+    # A name stands for Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
+    in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
+    types = ["float32"] * 3
+    if config.optimizer.get("use_precision_aware_optimizer"):
+        types = [config.optimizer.get(f"{part}_dtype") for part in ("main_params", "exp_avg", "exp_avg_sq")]
+    return StateBytes(
+        gradient=4 if in_float32 else 2,
+        optimizer=sum(_BYTES.get(str(name).removeprefix("torch."), 4) for name in types),
+        divided=divided,
+    )
