@@ -247,8 +247,9 @@ def test_every_text_comes_back(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) == text
 
 
+@pytest.mark.slow
 def test_transformers_loads_it_with_im_end_as_eos() -> None:
-    from transformers import PreTrainedTokenizerFast  # a slow import, and only this test needs it
+    from transformers import PreTrainedTokenizerFast
 
     loaded = PreTrainedTokenizerFast.from_pretrained(TINY / "tokenizer")
     assert loaded.eos_token == "<|im_end|>"

@@ -11,6 +11,8 @@ import pytest
 
 from nemotron.launch.stages import PACKAGE, TORCHRUN
 
+pytestmark = pytest.mark.slow
+
 TRAINS = """
 import os, pathlib, signal, sys, time
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from nemotron.training.weights.export_hf import save_hf_folder
 
@@ -22,6 +21,8 @@ LONGEST = 300
 @pytest.fixture(scope="module")
 def reference(model, tmp_path_factory):
     """transformers' NemotronH with the same weights."""
+    from transformers import AutoModelForCausalLM
+
     folder = tmp_path_factory.mktemp("hf")
     save_hf_folder([model], folder, str(TINY_MODEL), str(TINY_TOKENIZER))
     reference = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nemotron.errors import UserError
 from nemotron.training import cpu
@@ -37,6 +36,8 @@ def exported(checkpoint, tmp_path_factory):
 
 
 def test_transformers_finds_every_weight_and_no_other(exported):
+    from transformers import AutoModelForCausalLM
+
     model, info = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32, output_loading_info=True)
     assert not any(info.values()), info
     assert type(model).__name__ == "NemotronHForCausalLM"
@@ -52,6 +53,8 @@ def test_mtp_weights_are_exported_under_the_released_names(exported):
 
 
 def test_tokenizer_and_chat_template_come_along(exported):
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(exported)
     text = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tokenize=False)
     assert "<|im_start|>user\nHi<|im_end|>" in text
