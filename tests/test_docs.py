@@ -16,6 +16,7 @@ from nemotron.config import find_config
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
 from nemotron.launch.profiles import Profile
+from nemotron.rollouts.config import RolloutsConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -55,6 +56,13 @@ def dotted(schema: type, prefix: str = "") -> set[str]:
     return keys
 
 
+def config_group(command: list[str]) -> str:
+    """Where the configs of a command are."""
+    if "rollouts" in command:
+        return "rollouts"
+    return "data_prep" if "data" in command else ""
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)]+)\)", page.read_text(encoding="utf-8")):
@@ -75,7 +83,7 @@ def test_commands_parse(line: str) -> None:
     assert command.arguments is not None, "names a command, not only a group of commands"
     for option, value in pairwise(command.arguments):
         if option in ("-c", "--config") and not value.endswith(".yaml"):
-            assert find_config(value, "data_prep" if "data" in command.path else "").is_file()
+            assert find_config(value, config_group(command.path)).is_file()
 
 
 def test_there_are_commands_to_check() -> None:
@@ -84,6 +92,10 @@ def test_there_are_commands_to_check() -> None:
 
 def test_data_prep_settings_are_all_documented() -> None:
     assert first_column(section("data-prep.md", "Settings")) == dotted(DataPrepConfig)
+
+
+def test_rollout_settings_are_all_documented() -> None:
+    assert first_column(section("budget-control.md", "Settings of rollouts")) == dotted(RolloutsConfig)
 
 
 def test_drop_reasons_are_all_documented() -> None:

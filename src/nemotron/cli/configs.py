@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.rollouts.config import RolloutsConfig
     from nemotron.training.config import SftConfig
 
 PREP_GROUP = "data_prep"
+ROLLOUTS_GROUP = "rollouts"
 
 
 def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
@@ -31,6 +33,15 @@ def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
 
     _use_env_file()
     return load_config(name, overrides, group=PREP_GROUP, schema=DataPrepConfig)
+
+
+def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig]":
+    """The rollouts config `config/rollouts/<name>.yaml`, or a path."""
+    from nemotron.config import load_config
+    from nemotron.rollouts.config import RolloutsConfig
+
+    _use_env_file()
+    return load_config(name, overrides, group=ROLLOUTS_GROUP, schema=RolloutsConfig)
 
 
 def _use_env_file() -> None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from nemotron.cli.configs import PREP_GROUP
+from nemotron.cli.configs import PREP_GROUP, ROLLOUTS_GROUP
 from nemotron.cli.usage import UsageError
 
 Config = Annotated[
@@ -33,7 +33,7 @@ def _key_values(arguments: list[str] | None) -> list[str]:
         if "=" not in argument:
             from nemotron.config import config_names
 
-            known = [*config_names(), *config_names(PREP_GROUP)]
+            known = [*config_names(), *config_names(PREP_GROUP), *config_names(ROLLOUTS_GROUP)]
             is_config = argument in known or argument.endswith((".yaml", ".yml"))
             hint = f"Did you mean -c {argument}?" if is_config else f"To set it, write {argument}=VALUE."
             raise UsageError(f'"{argument}" is not key=value.', hint)

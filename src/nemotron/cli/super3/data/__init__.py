@@ -4,6 +4,7 @@ import typer
 
 from nemotron.cli.super3.data.inspect import inspect
 from nemotron.cli.super3.data.prep import prep
+from nemotron.cli.super3.data.rollouts import rollouts
 from nemotron.cli.super3.data.verify import verify
 
 data = typer.Typer(
@@ -14,3 +15,4 @@ data = typer.Typer(
 data.add_typer(prep, name="prep")
 data.command("inspect")(inspect)
 data.command("verify")(verify)
+data.command("rollouts")(rollouts)

@@ -1,0 +1,67 @@
+"""`nemotron super3 data rollouts`: completions of a served model as training rows."""
+
+from typing import TYPE_CHECKING
+
+from nemotron.cli import configs, console, dry_run, options
+
+if TYPE_CHECKING:
+    from nemotron.rollouts.collect import State
+    from nemotron.rollouts.run import RolloutsPlan, RolloutsResult
+
+
+def rollouts(
+    overrides: options.Overrides = None,
+    config: options.Config = "default",
+    dry: options.DryRun = False,
+    force: options.Force = False,
+) -> None:
+    """Complete prompts with a served model; the completions become rows for data prep.
+
+    Any OpenAI-compatible endpoint will do, such as vLLM serving an export. A killed run is completed to the row. The
+    API key is read from the environment variable that endpoint.api_key_env names.
+
+    \b
+    Examples:
+      nemotron super3 data rollouts prompts.source=blend.json prompts.samples=1000
+      nemotron super3 data rollouts prompts.source=SFTDataArtifact-sft model_artifact=ModelArtifact-sft
+      nemotron super3 data rollouts prompts.source=math.jsonl filter.exact_match=true --dry-run
+    """
+    loaded = configs.load_rollouts(config, [*(overrides or []), *(["force=true"] if force else [])])
+    from nemotron.rollouts.run import make_plan, roll_out
+
+    if dry:
+        dry_run.show_config(loaded, "Rollouts config")
+        dry_run.show_plan(make_plan(loaded.config).rows(), "Rollouts plan")
+        dry_run.end()
+        return
+    with console.Progress() as progress:
+        plan = make_plan(loaded.config, lambda done, total: progress.update("read prompts", done, total, "bytes"))
+        before: list[int] = []
+
+        def show(state: "State") -> None:
+            before.append(state.done)
+            made = {"completions": state.done - before[0], "tokens": state.tokens}
+            note = f"{state.retried:,} retries" if state.retried else ""
+            progress.update("complete", state.done, state.total, "completions", note, made)
+
+        result = roll_out(plan, show)
+    _show(plan, result)
+
+
+def _show(plan: "RolloutsPlan", result: "RolloutsResult") -> None:
+    counts = result.counts
+    console.heading(f"{counts.rows:,} rows of {counts.asked:,} completions by {result.model}")
+    console.table(
+        [
+            ("rows", f"{counts.rows:,}"),
+            ("with a thought", f"{counts.with_reasoning:,}"),
+            *((reason, f"{count:,}") for reason, count in counts.left_out.most_common()),
+        ],
+        right=[1],
+    )
+    asked = plan.config.prompts.samples
+    if asked is not None and asked > len(plan.prompts.prompts):
+        console.note(f"\n  prompts.samples={asked:,} were asked for; {plan.prompts.source} has no more than these.")
+    console.out()
+    console.table([("rows", str(result.rows)), ("blend", str(result.blend)), ("artifact", result.artifact.reference)])
+    console.out(f"\nNext: nemotron super3 data prep sft blend_path={result.blend}")

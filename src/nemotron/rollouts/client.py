@@ -1,0 +1,181 @@
+"""Requests to an OpenAI-compatible endpoint, sent again while a failure may pass."""
+
+import asyncio
+import os
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+
+from nemotron.config.secrets import MASK
+from nemotron.errors import UserError, did_you_mean
+from nemotron.rollouts.config import EndpointConfig
+from nemotron.rollouts.pace import Pace, backoff, retry_after
+from nemotron.rollouts.reply import NotACompletion, Outcome, Reply, read_reply
+
+MAY_PASS = (408, 409, 425, 429)
+"""Answers worth another try, beside those of 500 and more."""
+OF_THE_REQUEST = (400, 413, 422)
+"""Answers that are about one request: the next one may be fine."""
+_UNLISTED = {"GET": (404, 405)}
+"""Answers of an endpoint that does not list its models."""
+SHOWN = 300
+"""Characters of a server's message that are shown."""
+
+
+class RequestFailed(Exception):
+    """A request got no answer, after all retries."""
+
+
+class Client:
+    """An endpoint. Use it as an async context manager."""
+
+    def __init__(self, endpoint: EndpointConfig) -> None:
+        self._endpoint = endpoint
+        self._pace = Pace(endpoint.requests_per_minute)
+        key = os.environ.get(endpoint.api_key_env, "")
+        is_here = urlsplit(endpoint.base_url).hostname in ("localhost", "127.0.0.1", "::1")
+        self._http = httpx.AsyncClient(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=endpoint.timeout_s,
+            limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
+            trust_env=not is_here,  # a proxy does not know this machine's ports
+        )
+        self._key = key
+        self.retried = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def model(self) -> str:
+        """The name of the model to ask for: the config's, or the only one served.
+
+        Raises:
+            UserError: the endpoint cannot be reached, refuses the key, or serves no such model, or several and the
+                config names none.
+        """
+        wanted = self._endpoint.model
+        try:
+            response = await self._send("GET", "/models")
+        except RequestFailed as error:
+            raise self._unreachable(error) from None
+        served = _names(response)
+        if served is None:  # not every endpoint lists its models
+            if wanted is None:
+                raise UserError(
+                    f"{self._endpoint.base_url} does not say which models it serves.", "Set endpoint.model."
+                )
+            return wanted
+        if wanted is None and len(served) == 1:
+            return served[0]
+        listed = f"Served are: {', '.join(served[:8]) or 'none'}."
+        if wanted is None:
+            raise UserError(f"{self._endpoint.base_url} serves {len(served)} models.", f"Set endpoint.model. {listed}")
+        if wanted not in served:
+            hint = did_you_mean(wanted, served) or listed
+            raise UserError(f'{self._endpoint.base_url} does not serve the model "{wanted}".', hint)
+        return wanted
+
+    async def complete(self, body: dict[str, Any]) -> Reply:
+        """The reply to one chat request.
+
+        Raises:
+            RequestFailed: no answer came, after all retries.
+            UserError: the endpoint refuses the key, has no such address, or wants a longer pause than allowed.
+        """
+        for attempt in range(self._endpoint.retries + 1):
+            response = await self._send("POST", "/chat/completions", body, first=attempt)
+            if response.status_code in OF_THE_REQUEST:
+                return Reply(Outcome.REJECTED, detail=f"HTTP {response.status_code}: {self._message(response)}")
+            try:
+                return read_reply(response.json())
+            except (NotACompletion, ValueError) as error:  # cut off, or a proxy's own page
+                problem = f"a reply that is no completion: {error}"
+                if attempt == self._endpoint.retries:
+                    raise RequestFailed(problem) from None
+                await self._wait(backoff(self._endpoint.backoff_s, attempt))
+        raise RequestFailed("no attempt was made")
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None, first: int = 0) -> httpx.Response:
+        """The answer to a request: success, or a refusal of this one request. `first` attempts are spent already."""
+        for attempt in range(first, self._endpoint.retries + 1):
+            await self._pace.turn()
+            try:
+                # httpx times the silence between two bytes; a server that dribbles would never be given up.
+                async with asyncio.timeout(self._endpoint.timeout_s):
+                    response = await self._http.request(method, self._endpoint.base_url.rstrip("/") + path, json=body)
+            except (TimeoutError, httpx.TimeoutException):
+                problem, wait = f"no answer within {self._endpoint.timeout_s:g} s", None
+            except (httpx.TransportError, httpx.DecodingError) as error:
+                problem, wait = str(error) or type(error).__name__, None
+            else:
+                if response.status_code < 400 or response.status_code in (*OF_THE_REQUEST, *_UNLISTED.get(method, ())):
+                    return response
+                problem, wait = self._refusal(response), retry_after(response.headers.get("retry-after"))
+                if wait is not None:
+                    self._hold(wait)
+            if attempt == self._endpoint.retries:
+                raise RequestFailed(problem)
+            await self._wait(backoff(self._endpoint.backoff_s, attempt) if wait is None else 0)
+        raise RequestFailed("no attempt was made")
+
+    async def _wait(self, seconds: float) -> None:
+        self.retried += 1
+        await asyncio.sleep(seconds)
+
+    def _hold(self, seconds: float) -> None:
+        if seconds > self._endpoint.longest_wait_s:
+            raise UserError(
+                f"{self._endpoint.base_url} asks to wait {seconds:,.0f} s, over endpoint.longest_wait_s of "
+                f"{self._endpoint.longest_wait_s:,.0f} s.",
+                "Run again later: what was completed is kept.",
+            )
+        self._pace.hold(seconds)
+
+    def _refusal(self, response: httpx.Response) -> str:
+        """What an error status means, where another try may help. Raises UserError where it cannot."""
+        status, message = response.status_code, self._message(response)
+        if status in MAY_PASS or status >= 500:
+            return f"HTTP {status}: {message}"
+        where = self._endpoint.base_url
+        if status in (401, 403):
+            key = f"The key in {self._endpoint.api_key_env} is not accepted"
+            hint = key if self._key else f"Put the key into the environment variable {self._endpoint.api_key_env}"
+            raise UserError(f"{where} refuses access (HTTP {status}): {message}", f"{hint}.")
+        raise UserError(
+            f"{where}/chat/completions answers HTTP {status}: {message}",
+            "Check endpoint.base_url, which mostly ends with /v1, and endpoint.model.",
+        )
+
+    def _message(self, response: httpx.Response) -> str:
+        """What an error says, in one line. Some servers repeat the key they were sent."""
+        text = _error_of(response)
+        text = text.replace(self._key, MASK) if self._key else text
+        return " ".join(text.split())[:SHOWN].rstrip(".") or response.reason_phrase
+
+    def _unreachable(self, error: RequestFailed) -> UserError:
+        return UserError(
+            f"{self._endpoint.base_url} cannot be used: {error}.",
+            "Start the server (vllm serve FOLDER), or set endpoint.base_url. What was completed is kept.",
+        )
+
+
+def _names(response: httpx.Response) -> list[str] | None:
+    """The models of a `/models` reply, or None when it is none."""
+    try:
+        return [str(model["id"]) for model in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _error_of(response: httpx.Response) -> str:
+    """The error in a body of the API's form, else the body."""
+    try:
+        body = response.json()
+        error = body.get("error", body)
+        return str(error.get("message", error) if isinstance(error, dict) else error)
+    except (ValueError, AttributeError):
+        return response.text

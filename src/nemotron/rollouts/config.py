@@ -1,0 +1,171 @@
+"""What a rollouts YAML may say: the schema of `config/rollouts/*.yaml`."""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from nemotron.data_prep.config import RowFormat
+from nemotron.errors import UserError
+
+
+@dataclass
+class PromptsConfig:
+    """Which prompts are completed."""
+
+    source: str = ""
+    """A blend file, chat data as a blend's `path` names it, or an artifact: prepared data, or earlier rollouts."""
+    samples: int | None = None
+    """Different prompts, in the shares of the blend; null is as many as there are."""
+    seed: int = 42
+    """Decides which prompts are taken."""
+    per_prompt: int = 1
+    """Completions of each prompt."""
+    messages_field: str = "messages"
+    tools_field: str = "tools"
+    format: RowFormat = "auto"
+    used_in_filter: str | None = None
+    """Take only rows whose `used_in_field` names this stage."""
+    used_in_field: str = "used_in"
+    reference_field: str = "expected_answer"
+    """The row's field with the right answer; without one, the answer of the conversation is the reference."""
+
+
+@dataclass
+class EndpointConfig:
+    """Where the model is served, and how hard it may be asked."""
+
+    base_url: str = "http://localhost:8000/v1"
+    model: str | None = None
+    """The model's name there; null is the only one that is served."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable that holds the key. The key itself is read from nowhere else, and never written."""
+    concurrency: int = 32
+    """Requests at a time."""
+    requests_per_minute: int | None = None
+    timeout_s: float = 600
+    """Seconds until a request without an answer is given up and sent again."""
+    retries: int = 8
+    """How often a request is sent again after a failure that may pass."""
+    backoff_s: float = 1.0
+    """Seconds before the first retry; doubled for every further one, up to a minute."""
+    longest_wait_s: float = 600
+    """The longest Retry-After that is waited for; a longer one ends the run, which can be resumed."""
+    skip_failed: bool = False
+    """Publish without the prompts that failed after all retries, rather than ask for another run."""
+
+
+@dataclass
+class SamplingConfig:
+    """How the model is sampled. Recorded with every row."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 16384
+    """Thought and answer together."""
+    seed: int = 42
+    """Sent with every request, together with the prompt: the same prompt gets the same number again."""
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    """For the server's template, such as {low_effort: true}; the rows carry it, so that they train in that mode."""
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further keys of the request's body, such as {top_k: 20}."""
+
+
+@dataclass
+class FilterConfig:
+    """Which completions become rows. Changing a filter needs no new completions."""
+
+    min_tokens: int | None = None
+    """Of thought and answer, as the server counts them."""
+    max_tokens: int | None = None
+    exact_match: bool = False
+    """Keep only answers that equal the reference, whole or inside their last \\boxed{}."""
+    function: str | None = None
+    """`package.module:function`, called with the row; false leaves it out."""
+
+
+@dataclass
+class RolloutsRunConfig:
+    """Where this run is recorded."""
+
+    artifacts: str = "output/artifacts"
+
+
+@dataclass
+class RolloutsConfig:
+    """The whole rollouts config."""
+
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    model_artifact: str | None = None
+    """The artifact of the model that is served: recorded as what the rollouts were made from."""
+    output_dir: str = "output/rollouts"
+    config_name: str = "default"
+    """Also the alias of the artifact: `RolloutArtifact-sft:<config_name>`."""
+    run: RolloutsRunConfig = field(default_factory=RolloutsRunConfig)
+    force: bool = False
+    """Ask for every completion again, even those that the journal has."""
+
+
+def check(config: RolloutsConfig) -> None:
+    """Refuse what the types of the config cannot.
+
+    Raises:
+        UserError: a number out of its range, no prompts, an address that is none or holds a password, a key's value
+            in place of its variable's name.
+    """
+    if not config.prompts.source.strip():
+        raise UserError("prompts.source is empty.", "Name a blend file, a file of chat data, or an artifact.")
+    for key in ("output_dir", "run.artifacts", "prompts.messages_field", "prompts.tools_field", "config_name"):
+        if not str(_value(config, key)).strip():
+            raise UserError(f"{key} is empty.", "Give it a value, or leave it out for the default.")
+    for key, (least, most) in _RANGES.items():
+        value = _value(config, key)
+        if value is not None and not least <= value <= most:
+            raise UserError(f"{key} is {value:g}.", f"It must be from {least:g} to {most:g}.")
+    least, most = config.filter.min_tokens, config.filter.max_tokens
+    if least is not None and most is not None and least > most:
+        raise UserError(f"filter.min_tokens is {least}, filter.max_tokens {most}.", "Then no completion is kept.")
+    _check_address(config.endpoint)
+    reserved = sorted({"model", "messages", "tools", "stream", "n"} & set(config.sampling.extra))
+    if reserved:
+        raise UserError(f"sampling.extra sets {reserved[0]}, which is set for each request.", "Remove it there.")
+
+
+_MOST = 2**31 - 1
+_RANGES: dict[str, tuple[float, float]] = {
+    "prompts.samples": (1, _MOST), "prompts.seed": (0, _MOST), "prompts.per_prompt": (1, 1000),
+    "endpoint.concurrency": (1, 4096), "endpoint.requests_per_minute": (1, 1e6), "endpoint.timeout_s": (0.01, 86400),
+    "endpoint.retries": (0, 100), "endpoint.backoff_s": (0, 60), "endpoint.longest_wait_s": (0, 86400),
+    "sampling.temperature": (0, 10), "sampling.top_p": (0.0001, 1), "sampling.max_tokens": (1, _MOST),
+    "sampling.seed": (0, _MOST), "filter.min_tokens": (0, _MOST), "filter.max_tokens": (1, _MOST),
+}  # fmt: skip
+
+
+def _value(config: RolloutsConfig, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _check_address(endpoint: EndpointConfig) -> None:
+    try:
+        parts = urlsplit(endpoint.base_url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        raise UserError("endpoint.base_url is not an address.", "Write it as http://HOST:PORT/v1.") from None
+    if parts.username is not None or parts.password is not None or parts.query:
+        raise UserError(
+            "endpoint.base_url holds a name, a password or a query, which would be written to disk.",
+            "Put the key into the environment variable that endpoint.api_key_env names.",
+        )
+    if not is_address:
+        raise UserError(f'endpoint.base_url is "{endpoint.base_url}".', "Write it as http://HOST:PORT/v1.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", endpoint.api_key_env):
+        raise UserError(
+            "endpoint.api_key_env is not the name of an environment variable.",
+            "Write the variable's name there, such as OPENAI_API_KEY, and the key into that variable.",
+        )

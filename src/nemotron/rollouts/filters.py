@@ -1,0 +1,112 @@
+"""Which completions become rows: by length, by a reference answer, by a function of the user's."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError, did_you_mean
+from nemotron.rollouts.config import FilterConfig
+
+Row = dict[str, Any]
+Filter = Callable[[Row], str | None]
+"""Why a row is left out, or None when it is kept."""
+
+BOXED = "\\boxed{"
+
+
+def make_filters(config: FilterConfig) -> list[Filter]:
+    """The filters that a config asks for, in the order in which they are applied.
+
+    Raises:
+        UserError: the function cannot be imported.
+    """
+    filters: list[Filter] = []
+    if config.min_tokens is not None or config.max_tokens is not None:
+        filters.append(_by_length(config.min_tokens, config.max_tokens))
+    if config.exact_match:
+        filters.append(_by_reference)
+    if config.function is not None:
+        filters.append(_by_function(config.function))
+    return filters
+
+
+def matches(answer: str, reference: str) -> bool:
+    r"""Whether an answer is the reference: its whole text, or what its last `\boxed{}` holds, blanks aside."""
+    reference = reference.strip()
+    return answer.strip() == reference or (_boxed(answer) or "").strip() == (_boxed(reference) or reference).strip()
+
+
+def _boxed(text: str) -> str | None:
+    r"""What the last `\boxed{...}` of a text holds; braces inside are counted."""
+    start = text.rfind(BOXED)
+    if start < 0:
+        return None
+    depth, begin = 1, start + len(BOXED)
+    for position in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[begin:position]
+    return None
+
+
+def _by_length(least: int | None, most: int | None) -> Filter:
+    def reason(row: Row) -> str | None:
+        tokens = row["rollout"]["tokens"]
+        if tokens is None:
+            raise UserError(
+                "The endpoint does not count tokens, so filter.min_tokens and filter.max_tokens cannot be applied.",
+                "Set both to null; the completions are in the journal.",
+            )
+        return "length" if tokens < (least or 0) or (most is not None and tokens > most) else None
+
+    return reason
+
+
+def _by_reference(row: Row) -> str | None:
+    reference = row["reference"]
+    if reference is None:
+        return "no_reference"
+    return None if matches(row["messages"][-1]["content"], reference) else "wrong_answer"
+
+
+def _by_function(path: str) -> Filter:
+    function = _import(path)
+
+    def reason(row: Row) -> str | None:
+        try:
+            is_kept = function(row)
+        except Exception as error:  # a program of the user's: it may raise anything
+            problem = f"{type(error).__name__}: {error}"
+            raise UserError(
+                f"filter.function {path} failed on the row {row['rollout']['key']}: {problem}.",
+                "Correct it and run again; the completions are in the journal.",
+            ) from error
+        return None if is_kept else "function"
+
+    return reason
+
+
+def _import(path: str) -> Callable[[Row], object]:
+    """The function `package.module:function`; modules of the working directory are found too."""
+    module_name, _, name = path.partition(":")
+    if not module_name or not name:
+        raise UserError(f'filter.function is "{path}".', "Write it as package.module:function.")
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # importing runs the user's code
+        raise UserError(
+            f"filter.function: cannot import {module_name}: {type(error).__name__}: {error}.",
+            "The module must be installed, or stand in the working directory.",
+        ) from error
+    finally:
+        sys.path.remove(here)
+    function = getattr(module, name, None)
+    if not callable(function):
+        problem = "is not a function" if hasattr(module, name) else "does not exist"
+        hint = did_you_mean(name, [known for known in vars(module) if not known.startswith("_")])
+        raise UserError(f"filter.function: {path} {problem}.", hint or "Name a function of that module.")
+    return function

@@ -1,0 +1,57 @@
+"""The journal: every reply on disk before it counts, one line each. A killed run resumes from it to the row."""
+
+import errno
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from nemotron.rollouts.reply import Outcome, Reply
+
+
+class Journal:
+    """Replies by key. Use it as a context manager; one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal, or begin one. What a killed process left of its last line is dropped."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self.replies: dict[str, Reply] = {}
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._file.seek(0)
+        content = self._file.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            self._file.truncate(whole)
+        for line in content[:whole].splitlines():
+            self._read(line)
+
+    def _read(self, line: bytes) -> None:
+        """Take a line over. One that a crash of the machine damaged is no reply: its prompt is asked again."""
+        try:
+            record: dict[str, Any] = orjson.loads(line)
+            key = record.pop("key")
+            reply = Reply(**{**record, "outcome": Outcome(record["outcome"])})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return
+        self.replies.setdefault(key, reply)
+
+    def add(self, key: str, reply: Reply) -> None:
+        """Write a reply down. When this returns it is on disk, whatever happens next."""
+        if key in self.replies:
+            return
+        line = orjson.dumps({"key": key, **asdict(reply)}) + b"\n"
+        end = os.fstat(self._file.fileno()).st_size
+        if os.write(self._file.fileno(), line) < len(line):  # the disk is full: half a line would spoil the next one
+            self._file.truncate(end)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        os.fsync(self._file.fileno())
+        self.replies[key] = reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

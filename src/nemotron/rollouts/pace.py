@@ -1,0 +1,55 @@
+"""When the next request may be sent: a rate limit, and pauses that the server asks for."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+LONGEST_BACKOFF_S = 60.0
+
+
+class Pace:
+    """Spaces requests out evenly, and holds all of them while the server wants a pause."""
+
+    def __init__(self, requests_per_minute: int | None) -> None:
+        self._gap = 60 / requests_per_minute if requests_per_minute else 0.0
+        self._next = 0.0
+        self._held_until = 0.0
+
+    async def turn(self) -> None:
+        """Return when a request may be sent."""
+        now = asyncio.get_running_loop().time
+        slot = max(now(), self._next)
+        self._next = slot + self._gap
+        while (wait := max(slot, self._held_until) - now()) > 0:
+            await asyncio.sleep(wait)
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
+
+
+def backoff(first: float, attempt: int) -> float:
+    """Seconds before retry number `attempt` (from 0): doubling, at most a minute, with up to half of it at random.
+
+    The random part keeps requests that failed together from coming back together.
+    """
+    longest = min(first * 2**attempt, LONGEST_BACKOFF_S)
+    return longest * random.uniform(0.5, 1.0)
+
+
+def retry_after(header: str | None) -> float | None:
+    """The seconds a Retry-After header asks for (RFC 9110: a number of seconds, or a date); None without one."""
+    if header is None:
+        return None
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        date = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -1,0 +1,96 @@
+"""What a reply of the endpoint is: an answer with its thought, or the named reason why it is none."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from nemotron.data_prep.chat.reasoning import END_THINK, THINK
+
+
+class Outcome(StrEnum):
+    """What became of one completion."""
+
+    COMPLETED = "completed"
+    REFUSED = "refused"
+    """The model or the endpoint declined: a `refusal`, or finish_reason content_filter."""
+    EMPTY = "empty"
+    """Neither text nor a call."""
+    UNFINISHED = "unfinished"
+    """Cut off at sampling.max_tokens."""
+    REJECTED = "rejected"
+    """The endpoint does not take this request (HTTP 400, 413 or 422), such as a prompt beyond its context."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One completion, as the journal keeps it."""
+
+    outcome: Outcome
+    message: dict[str, Any] = field(default_factory=dict)
+    """The assistant's message: content, reasoning_content, tool_calls; each only if it says something."""
+    tokens: int | None = None
+    """Thought and answer together, as the server counts them; None when it does not."""
+    finish_reason: str | None = None
+    model: str | None = None
+    """As the server names itself."""
+    detail: str = ""
+
+
+class NotACompletion(ValueError):
+    """The body of a reply is not what the API promises."""
+
+
+def read_reply(body: Any) -> Reply:
+    """Read the body of a `/chat/completions` reply.
+
+    A server without a reasoning parser leaves the thought in the content, mostly without the opening tag, which is
+    part of the prompt: everything before the first closing tag is the thought.
+
+    Raises:
+        NotACompletion: it has no choice with a message.
+    """
+    try:
+        choice = body["choices"][0]
+        raw, finish = choice["message"], choice.get("finish_reason")
+        content, refusal = raw.get("content"), raw.get("refusal")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise NotACompletion("the reply has no choices[0].message") from None
+    if not isinstance(content, str | None):
+        raise NotACompletion("choices[0].message.content is not text")
+    message = _message(raw, content or "")
+    counted = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    tokens = counted.get("completion_tokens")
+    model = body.get("model")
+    outcome = _outcome(message, finish, refusal)
+    return Reply(
+        outcome,
+        message,
+        tokens if isinstance(tokens, int) else None,
+        finish if isinstance(finish, str) else None,
+        model if isinstance(model, str) else None,
+        refusal if isinstance(refusal, str) else "",
+    )
+
+
+def _message(raw: dict[str, Any], content: str) -> dict[str, Any]:
+    """Thought, answer and calls. Newlines beside the think tags belong to the template."""
+    thought = next((raw[name] for name in ("reasoning_content", "reasoning") if isinstance(raw.get(name), str)), "")
+    if not thought and END_THINK in content:
+        thought, _, content = content.partition(END_THINK)
+        thought = thought.lstrip("\n").removeprefix(THINK)
+    message: dict[str, Any] = {"role": "assistant", "content": content.strip("\n")}
+    if thought.strip():
+        message["reasoning_content"] = thought.strip("\n")
+    if isinstance(raw.get("tool_calls"), list) and raw["tool_calls"]:
+        message["tool_calls"] = raw["tool_calls"]
+    return message
+
+
+def _outcome(message: dict[str, Any], finish: object, refusal: object) -> Outcome:
+    if refusal or finish == "content_filter":
+        return Outcome.REFUSED
+    if finish == "length":
+        return Outcome.UNFINISHED
+    if not message["content"].strip() and not message.get("tool_calls"):
+        return Outcome.EMPTY
+    return Outcome.COMPLETED

@@ -1,0 +1,152 @@
+"""Rollouts as a whole, in the order in which it happens."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.atomic_files import point_link, sole_writer, write_json
+from nemotron.config.secrets import masked
+from nemotron.lineage import Artifact, check_root, log_artifact, resolve
+from nemotron.paths import expand_home
+from nemotron.rollouts.client import Client
+from nemotron.rollouts.collect import Request, State, collect, requests
+from nemotron.rollouts.config import RolloutsConfig, check
+from nemotron.rollouts.filters import Filter, make_filters
+from nemotron.rollouts.journal import Journal
+from nemotron.rollouts.output import BLEND, Counts, write_rows
+from nemotron.rollouts.prompts import ROWS, Prompts, read_prompts
+
+ARTIFACT = "RolloutArtifact-sft"
+OnPrompts = Callable[[int, int], None]
+OnState = Callable[[State], None]
+
+
+@dataclass(frozen=True)
+class RolloutsPlan:
+    """What will be asked, of whom. Making it reads the prompts and sends nothing."""
+
+    config: RolloutsConfig
+    prompts: Prompts
+    requests: list[Request]
+    filters: list[Filter]
+    model_artifact: Artifact | None
+    output_dir: Path
+
+    def rows(self) -> list[tuple[str, str]]:
+        """The plan as (what, value) lines for a dry run."""
+        endpoint, prompts = self.config.endpoint, self.prompts
+        limit = f", {endpoint.requests_per_minute:,} a minute" if endpoint.requests_per_minute else ""
+        return [
+            ("prompts", f"{len(prompts.prompts):,} of {prompts.available:,} different ones in {prompts.source}"),
+            ("rows without a prompt", f"{prompts.unusable:,} of {prompts.rows:,}"),
+            ("with a reference", f"{sum(prompt.reference is not None for prompt in prompts.prompts):,}"),
+            ("completions", f"{len(self.requests):,}, {self.config.prompts.per_prompt} for each prompt"),
+            ("endpoint", f"{endpoint.base_url}, {endpoint.concurrency} requests at a time{limit}"),
+            ("model", endpoint.model or "the one that is served"),
+            ("model artifact", self.model_artifact.reference if self.model_artifact else "none is recorded"),
+            ("writes to", str(self.output_dir)),
+        ]
+
+
+@dataclass(frozen=True)
+class RolloutsResult:
+    """What a run made."""
+
+    rows: Path
+    """The rows, as JSONL."""
+    blend: Path
+    """A blend file that names them."""
+    counts: Counts
+    model: str
+    artifact: Artifact
+
+
+def make_plan(config: RolloutsConfig, on_progress: OnPrompts = lambda done, total: None) -> RolloutsPlan:
+    """Check the settings and choose the prompts.
+
+    Raises:
+        UserError: whatever in the config does not fit.
+    """
+    check(config)
+    check_root(config.run.artifacts)
+    filters = make_filters(config.filter)
+    model = None
+    if config.model_artifact is not None:
+        hint = "Set model_artifact to the model that is served, or to null when it is not recorded."
+        model = resolve(config.model_artifact, config.run.artifacts, hint=hint)
+    prompts = read_prompts(config.prompts, config.run.artifacts, on_progress)
+    output_dir = expand_home(config.output_dir).absolute()
+    return RolloutsPlan(
+        config, prompts, requests(prompts.prompts, config.prompts.per_prompt), filters, model, output_dir
+    )
+
+
+def roll_out(plan: RolloutsPlan, on_progress: OnState = lambda state: None) -> RolloutsResult:
+    """Ask for all completions and write the rows. A run that was killed is completed, to the row.
+
+    Raises:
+        UserError: the endpoint cannot be used, or somebody else writes to the output folder.
+    """
+    with sole_writer(plan.output_dir):
+        return asyncio.run(_roll_out(plan, on_progress))
+
+
+async def _roll_out(plan: RolloutsPlan, on_progress: OnState) -> RolloutsResult:
+    config = plan.config
+    async with Client(config.endpoint) as client:
+        model = await client.model()
+        identity = {
+            "model": model,
+            "model_artifact": plan.model_artifact.reference if plan.model_artifact else None,
+            "sampling": masked(asdict(config.sampling)),
+        }
+        journal_path = plan.output_dir / "journals" / f"{_hash(identity)}.jsonl"
+        if config.force:
+            journal_path.unlink(missing_ok=True)
+        with Journal(journal_path) as journal:
+            failed = await collect(plan.requests, client, model, journal, config.endpoint, config.sampling, on_progress)
+            run = plan.output_dir / "runs" / _hash([identity, asdict(config.filter), [r.key for r in plan.requests]])
+            counts = write_rows(run, plan.requests, journal.replies, plan.filters, config.sampling)
+    facts = _facts(plan, identity, counts, failed, client.retried)
+    write_json(run / "metadata.json", facts)
+    for name in (ROWS, BLEND, "metadata.json"):
+        point_link(plan.output_dir / name, run / name)
+    artifact = log_artifact(
+        name=ARTIFACT,
+        type="dataset",
+        path=run,
+        root=config.run.artifacts,
+        metadata={key: value for key, value in facts.items() if key != "retried"},
+        inputs=[*([plan.model_artifact] if plan.model_artifact else []), *plan.prompts.inputs],
+        aliases=[config.config_name],
+    )
+    return RolloutsResult(plan.output_dir / ROWS, plan.output_dir / BLEND, counts, model, artifact)
+
+
+def _facts(plan: RolloutsPlan, identity: dict[str, Any], counts: Counts, failed: int, retried: int) -> dict[str, Any]:
+    """What metadata.json and the artifact say."""
+    return {
+        **identity,
+        "endpoint": plan.config.endpoint.base_url,
+        "prompts": {
+            "source": plan.prompts.source,
+            "seed": plan.config.prompts.seed,
+            "chosen": len(plan.prompts.prompts),
+            "available": plan.prompts.available,
+            "rows": plan.prompts.rows,
+            "unusable": plan.prompts.unusable,
+        },
+        "filter": asdict(plan.config.filter),
+        "completions": {**asdict(counts), "left_out": dict(counts.left_out.most_common())},
+        "failed": failed,
+        "retried": retried,
+    }
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

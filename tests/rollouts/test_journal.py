@@ -1,0 +1,41 @@
+"""The journal gives back what was written, whatever stands at its end."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nemotron.rollouts.journal import Journal
+from nemotron.rollouts.reply import Outcome, Reply
+
+REPLIES = {f"key-{i}": Reply(Outcome.COMPLETED, {"role": "assistant", "content": "näh\n" * i}, i) for i in range(4)}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    with Journal(path) as journal:
+        for key, reply in REPLIES.items():
+            journal.add(key, reply)
+    return path.read_bytes()
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(written, tmp_path_factory, data):
+    cut = data.draw(st.integers(0, len(written)))
+    path = tmp_path_factory.mktemp("cut") / "journal.jsonl"
+    path.write_bytes(written[:cut])
+    with Journal(path) as journal:
+        whole = written[:cut].count(b"\n")
+        assert journal.replies == dict(list(REPLIES.items())[:whole])
+        for key, reply in REPLIES.items():
+            journal.add(key, reply)
+    assert path.read_bytes() == written
+
+
+def test_a_damaged_line_costs_only_its_reply(written, tmp_path):
+    lines = written.splitlines(keepends=True)
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(lines[0] + b"\0\0\0\n" + lines[2])
+    with Journal(path) as journal:
+        assert set(journal.replies) == {"key-0", "key-2"}

@@ -1,0 +1,86 @@
+"""Where prompts come from, and which are taken."""
+
+import json
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.lineage import log_artifact
+from nemotron.rollouts.config import PromptsConfig
+from nemotron.rollouts.prompts import read_prompts
+
+
+def asked(prompts):
+    return [prompt.messages[-1]["content"] for prompt in prompts.prompts]
+
+
+def conversation(*turns, **extra):
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[i % 2], "content": text} for i, text in enumerate(turns)], **extra}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_the_same_prompts_whatever_their_order(tmp_path):
+    rows = [conversation(f"q{i}", "a") for i in range(200)]
+    there = write(tmp_path / "a.jsonl", rows)
+    back = write(tmp_path / "b.jsonl", rows[::-1])
+    config = [PromptsConfig(source=str(path), samples=20) for path in (there, back)]
+    first, second = (read_prompts(one, tmp_path) for one in config)
+    assert asked(first) == asked(second)
+    assert len(set(asked(first))) == 20
+    assert asked(read_prompts(PromptsConfig(source=str(there), samples=20, seed=1), tmp_path)) != asked(first)
+
+
+def test_a_blend_is_sampled_in_its_shares(tmp_path):
+    for name in "ab":
+        write(tmp_path / f"{name}.jsonl", [conversation(f"{name}{i}", "x") for i in range(100)])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 3}, {"path": "b.jsonl", "weight": 1}]}
+    (tmp_path / "blend.json").write_text(json.dumps(blend))
+    prompts = read_prompts(PromptsConfig(source=str(tmp_path / "blend.json"), samples=40), tmp_path)
+    assert sorted(text[0] for text in asked(prompts)) == ["a"] * 30 + ["b"] * 10
+
+
+def test_the_last_question_is_asked_once_and_the_answer_is_the_reference(tmp_path):
+    rows = [
+        conversation("hi", "hello", "2+2?", "<think>easy</think>4"),
+        conversation("hi", "hello", "2+2?", "five"),
+        conversation("3+3?", "six", expected_answer=6),
+        {"messages": [{"role": "assistant", "content": "nobody asked"}]},
+        conversation("only a question"),
+    ]
+    path = write(tmp_path / "rows.jsonl", rows)
+    prompts = read_prompts(PromptsConfig(source=str(path)), tmp_path)
+    assert {(prompt.messages[-1]["content"], prompt.reference) for prompt in prompts.prompts} == {
+        ("2+2?", "4"),
+        ("3+3?", "6"),
+    }
+    assert (prompts.rows, prompts.unusable, prompts.available) == (5, 2, 2)
+
+
+def test_an_artifact_is_a_source(tmp_path):
+    write(tmp_path / "a.jsonl", [conversation("q", "a")])
+    (tmp_path / "blend.json").write_text(json.dumps({"datasets": [{"path": "a.jsonl"}]}))
+    (tmp_path / "splits").mkdir()
+    log_artifact(
+        name="Data", type="dataset", path=tmp_path / "splits", root=tmp_path / "records",
+        metadata={"blend": str(tmp_path / "blend.json")},
+    )  # fmt: skip
+    prompts = read_prompts(PromptsConfig(source="Data:latest"), tmp_path / "records")
+    assert (asked(prompts), prompts.inputs) == (["q"], ["Data:v1"])
+    with pytest.raises(UserError, match=r'Did you mean "Data"'):
+        read_prompts(PromptsConfig(source="Dta"), tmp_path / "records")
+
+
+def test_more_samples_than_there_are_take_all(tmp_path):
+    path = write(tmp_path / "a.jsonl", [conversation(f"q{i}", "a") for i in range(5)])
+    assert len(read_prompts(PromptsConfig(source=str(path), samples=50), tmp_path).prompts) == 5
+
+
+def test_a_source_without_prompts(tmp_path):
+    path = write(tmp_path / "a.jsonl", [conversation("only asked")])
+    with pytest.raises(UserError, match="has no prompts"):
+        read_prompts(PromptsConfig(source=str(path)), tmp_path)
