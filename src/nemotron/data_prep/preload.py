@@ -37,7 +37,7 @@ def _load(tokenizer: str) -> None:
     from nemotron.data_prep.packing import shards as shards
     from nemotron.data_prep.tokenization import part as part
     from nemotron.data_prep.tokenization.encoders import load_fast
-    from nemotron.data_prep.tokenization.tokenizer import read_definition
+    from nemotron.data_prep.tokenization.tokenizer_files import read_definition
     from nemotron.paths import expand_home
 
     load_template("nemotron3")

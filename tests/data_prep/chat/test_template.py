@@ -1,4 +1,6 @@
 import json
+import pickle
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -135,8 +137,66 @@ def test_the_tokenizers_own_template_knows_its_special_tokens(chat_template: obj
 def test_a_tokenizer_without_template(chat_template: object):
     tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={})
 
-    with pytest.raises(UserError, match="The tokenizer has no chat template of its own"):
+    with pytest.raises(UserError, match="no chat template"):
         load_template("tokenizer", tokenizer)
+
+
+NAMED = SimpleNamespace(
+    chat_template={"default": "plain", "tool_use": "{{ tools | length }} tools", "rag": "documents"},
+    special_tokens_map={},
+)
+TOOLS = [{"name": "now"}]
+
+
+def test_conversations_with_tools_use_the_template_named_tool_use_as_in_transformers():
+    template = load_template("tokenizer", NAMED)
+
+    assert (template.render(MESSAGES, None), template.render(MESSAGES, TOOLS)) == ("plain", "1 tools")
+    assert template.digest != load_template("tokenizer:default", NAMED).digest
+
+
+def test_one_of_the_tokenizers_templates_can_be_named():
+    template = load_template("tokenizer:rag", NAMED)
+
+    assert (template.render(MESSAGES, None), template.render(MESSAGES, TOOLS)) == ("documents", "documents")
+
+
+def test_a_misspelt_template_of_the_tokenizer_is_refused_with_the_nearest():
+    with pytest.raises(UserError, match=r'tokenizer:tool_usage.*"tool_use".*tokenizer:rag'):
+        load_template("tokenizer:tool_usage", NAMED)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_template(tmp_path: Path):
+    (tmp_path / "bom.jinja").write_bytes("\ufeffHi".encode())
+
+    assert load_template(str(tmp_path / "bom.jinja")).render(MESSAGES, None) == "Hi"
+
+
+def test_a_file_too_large_to_be_a_template_is_not_read(tmp_path: Path):
+    with open(tmp_path / "large.jinja", "wb") as file:
+        file.truncate(10**9)  # a hole: it takes no space
+
+    with pytest.raises(UserError, match=r"large\.jinja has 1,000,000,000 bytes"):
+        load_template(str(tmp_path / "large.jinja"))
+
+
+def test_a_template_sent_to_a_worker_is_the_same_at_the_same_moment():
+    noon = datetime(2026, 1, 2, 12, 0, 0)
+    template = Template(
+        "t", "{{ strftime_now('%d %b %Y, %H:%M:%S') }} {{ bos_token }}", {"bos_token": "<s>"}, moment=noon
+    )
+
+    copy = pickle.loads(pickle.dumps(template))
+
+    assert copy.render(MESSAGES, None) == template.render(MESSAGES, None) == "02 Jan 2026, 12:00:00 <s>"
+    assert copy.digest == template.digest != template.at(datetime(2026, 1, 3)).digest
+
+
+def test_only_templates_that_ask_for_the_time_depend_on_it():
+    one, other = Template("t", "Hi", moment=datetime(2026, 1, 2)), Template("t", "Hi", moment=datetime(2026, 1, 3))
+
+    assert one.moment is None
+    assert one.digest == other.digest
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():

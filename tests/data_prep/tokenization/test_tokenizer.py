@@ -72,26 +72,14 @@ def test_a_missing_folder_is_named() -> None:
     assert "tokenizer.model" in (error.value.hint or "")
 
 
+def test_an_eos_token_outside_the_vocabulary_is_refused(byte_tokenizer: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|elsewhere|>"}))
+    with pytest.raises(UserError, match=r"eos_token '<\|elsewhere\|>'"):
+        load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+
+
 def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
     HfTokenizer(models.BPE(vocab={"a": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match=r"neither <\|im_end\|> nor an eos token"):
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "message"),
-    [
-        ("tokenizer.json", b"{", "has a broken tokenizer.json: EOF while parsing"),
-        ("tokenizer.json", b"\xff", "tokenizer.json is not UTF-8 text"),
-        ("tokenizer_config.json", b"{", "tokenizer_config.json:1 is not valid JSON"),
-        ("tokenizer_config.json", b"[1]", "tokenizer_config.json is not a JSON object"),
-    ],
-)
-def test_a_broken_tokenizer_is_named_with_what_to_do(
-    byte_tokenizer: Path, tmp_path: Path, file: str, content: bytes, message: str
-) -> None:
-    (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
-    (tmp_path / file).write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        load_tokenizer(TokenizerConfig(model=str(tmp_path)))
-    assert "from their source again" in (error.value.hint or "")

@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
@@ -33,13 +32,15 @@ class GenerationBlocks(Extension):
 
 
 def make_environment() -> ImmutableSandboxedEnvironment:
-    """A sandbox in which any chat template made for transformers runs: its whitespace rules, filters and functions."""
+    """A sandbox in which any chat template made for transformers runs: its whitespace rules, filters and functions.
+
+    `strftime_now` is missing: it is a variable of each rendering, as the moment is the run's.
+    """
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols]
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = datetime.now().strftime  # one moment for all rows of a run
     return environment
 
 

@@ -3,8 +3,10 @@
 import functools
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import blake2b
 from importlib import resources
+from pathlib import Path
 from typing import Any, Protocol, TypedDict
 
 import jinja2
@@ -17,6 +19,11 @@ from nemotron.paths import expand_home
 
 BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3": "nemotron3.jinja"}
 FROM_TOKENIZER = "tokenizer"
+DEFAULT = "default"
+TOOL_USE = "tool_use"
+"""Of a tokenizer's named templates, the one that transformers takes for conversations with tools."""
+LARGEST_FILE = 4 * 2**20
+"""Bytes of a template file; the longest known ones have 30,000."""
 
 
 class RenderOptions(TypedDict, total=False):
@@ -42,24 +49,63 @@ class Template:
 
     name                   as the user gave it
     source                 the Jinja text
-    digest                 hex hash of the source: two templates with one digest render alike
+    tool_use               the Jinja text for conversations with tools, where that is another one
+    moment                 what `strftime_now` tells, where the template asks: one moment for all rows of a run
+    digest                 hex hash of all that: two templates with one digest render alike
     is_nemotron3           whether this is the bundled format, which nemotron3.py renders faster
     has_generation_blocks  whether the template marks what an assistant produced
     """
 
-    def __init__(self, name: str, source: str, special_tokens: Mapping[str, Any] | None = None) -> None:
-        """Raises UserError naming the line when `source` is not a Jinja template."""
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        special_tokens: Mapping[str, Any] | None = None,
+        tool_use: str | None = None,
+        moment: datetime | None = None,
+    ) -> None:
+        """Compile a template.
+
+        Args:
+            name: For messages.
+            source: The Jinja text.
+            special_tokens: Variables of the template: `bos_token`, `eos_token`, ...
+            tool_use: The Jinja text for conversations with tools; by default the same.
+            moment: What time it is for the template, in local time; by default, now.
+
+        Raises:
+            UserError: `source` is not a Jinja template; its line is named.
+        """
         self.name = name
         self.source = source
-        self.digest = _digest(source)
+        self.tool_use = None if tool_use == source else tool_use
+        sources = [source] if self.tool_use is None else [source, self.tool_use]
+        tells_time = any("strftime_now" in text for text in sources)
+        self.moment = (moment or datetime.now().replace(microsecond=0)) if tells_time else None
+        said = [*sources, *([self.moment.isoformat()] if self.moment else [])]
+        self.digest = _digest("\0".join(said))
         self.is_nemotron3 = self.digest == _digest(_bundled_source("nemotron3"))
         self.has_generation_blocks = re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", source) is not None
         self._special_tokens = {key: str(token) for key, token in (special_tokens or {}).items() if token is not None}
+        self._with_tools = (
+            Template(name, self.tool_use, special_tokens, moment=self.moment) if self.tool_use is not None else self
+        )
         try:
             self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled: a worker compiles its own
+        return Template, (self.name, self.source, self._special_tokens, self.tool_use, self.moment)
+
+    def at(self, moment: datetime) -> "Template":
+        """This template at another moment."""
+        return Template(self.name, self.source, self._special_tokens, self.tool_use, moment)
+
+    def for_tools(self, tools: list[Tool] | None) -> "Template":
+        """The template of conversations with these tools."""
+        return self._with_tools if tools else self
 
     def render(
         self,
@@ -77,7 +123,8 @@ class Template:
         The options reach the template as variables of these names; `reasoning_budget` is in tokens. Raises RowError
         (template_error) when the template refuses the messages or fails on them.
         """
-        text = self.render_marked(
+        template = self.for_tools(tools)
+        text = template.render_marked(
             messages,
             tools,
             add_generation_prompt=add_generation_prompt,
@@ -86,11 +133,13 @@ class Template:
             reasoning_budget=reasoning_budget,
             low_effort=low_effort,
         )
-        return text.replace(BLOCK_BEGIN, "").replace(BLOCK_END, "") if self.has_generation_blocks else text
+        return text.replace(BLOCK_BEGIN, "").replace(BLOCK_END, "") if template.has_generation_blocks else text
 
     def render_marked(self, messages: list[Message], tools: list[Tool] | None, **variables: Any) -> str:
         """`render`, with the text of generation blocks still between BLOCK_BEGIN and BLOCK_END."""
         variables = {**self._special_tokens, "documents": None, **variables}
+        if self.moment is not None:
+            variables["strftime_now"] = self.moment.strftime
         try:
             return self._compiled.render(messages=messages, tools=tools, **variables)
         except Exception as error:  # a template is a program of the user's: it may raise anything
@@ -107,21 +156,34 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
     special_tokens = tokenizer.special_tokens_map if tokenizer is not None else None
     if name_or_path in BUNDLED:
         return Template(name_or_path, _bundled_source(name_or_path))
-    if name_or_path == FROM_TOKENIZER:
-        return Template(FROM_TOKENIZER, _tokenizer_source(tokenizer), special_tokens)
+    if name_or_path.partition(":")[0] == FROM_TOKENIZER:
+        source, tool_use = _tokenizer_sources(tokenizer, name_or_path.partition(":")[2])
+        return Template(name_or_path, source, special_tokens, tool_use)
     path = expand_home(name_or_path)
     if path.is_file():
-        try:
-            return Template(name_or_path, path.read_text(encoding="utf-8"), special_tokens)
-        except (OSError, UnicodeDecodeError) as error:
-            hint = "Check that it is a readable text file."
-            raise UserError(f"The chat template {name_or_path} cannot be read: {error}.", hint) from error
+        return Template(name_or_path, read_source(path), special_tokens)
     known = [*BUNDLED, FROM_TOKENIZER]
     guess = did_you_mean(name_or_path, known)
     raise UserError(
         f'There is no chat template "{name_or_path}", neither by that name nor as a file.',
         f"{guess + ' ' if guess else ''}Known names are {', '.join(known)}; or give the path of a .jinja file.",
     )
+
+
+def read_source(path: Path) -> str:
+    """The text of a template file, without the byte order mark that some editors write.
+
+    Raises:
+        UserError: it is no readable text, or too large to be a template.
+    """
+    try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            hint = f"A chat template has at most {LARGEST_FILE:,} bytes: name another file."
+            raise UserError(f"The chat template {path} has {size:,} bytes.", hint)
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        hint = "Check that it is a readable text file."
+        raise UserError(f"The chat template {path} cannot be read: {error}.", hint) from error
 
 
 @functools.lru_cache(maxsize=4)  # forked workers find what the process before them compiled
@@ -133,17 +195,25 @@ def _bundled_source(name: str) -> str:
     return (resources.files("nemotron.data_prep.chat") / "templates" / BUNDLED[name]).read_text(encoding="utf-8")
 
 
-def _tokenizer_source(tokenizer: TokenizerWithTemplate | None) -> str:
-    """The tokenizer's template; of several named ones its `default`."""
-    source = tokenizer.chat_template if tokenizer is not None else None
-    if isinstance(source, Mapping):
-        source = source.get("default")
-    if not source:
-        raise UserError(
-            "The tokenizer has no chat template of its own.",
-            f"Set chat_template to one of {', '.join(BUNDLED)}, or to the path of a .jinja file.",
-        )
-    return source
+def _tokenizer_sources(tokenizer: TokenizerWithTemplate | None, wanted: str) -> tuple[str, str | None]:
+    """The tokenizer's template, and the one for conversations with tools: None where that is the same.
+
+    Of several named ones, `wanted`; where that is empty, `default`, and `tool_use` for tools, as transformers does.
+    """
+    named = tokenizer.chat_template if tokenizer is not None else None
+    if not isinstance(named, Mapping):
+        named = {DEFAULT: named} if named else {}
+    source = named.get(wanted or DEFAULT)
+    if source:
+        return source, None if wanted else named.get(TOOL_USE)
+    choices = ", ".join(f"{FROM_TOKENIZER}:{name}" for name in named)
+    problem = f'has no chat template "{wanted or DEFAULT}"' if named else "has no chat template of its own"
+    guess = did_you_mean(wanted, named) if wanted else None
+    raise UserError(
+        f"The tokenizer {problem} (chat_template: {FROM_TOKENIZER}{':' + wanted if wanted else ''}).",
+        f"{guess + ' ' if guess else ''}Set chat_template to {choices + ', ' if choices else ''}one of "
+        f"{', '.join(BUNDLED)}, or the path of a .jinja file.",
+    )
 
 
 def _digest(source: str) -> str:

@@ -5,25 +5,28 @@ rebuilt from those in every worker: no worker needs transformers, the network, o
 """
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
+from nemotron.data_prep.tokenization.tokenizer_files import (
+    COPY_AGAIN,
+    SPECIAL_TOKENS,
+    ChatTemplates,
+    check_ids,
+    read_definition,
+    read_settings,
+)
 from nemotron.errors import UserError
 from nemotron.paths import expand_home
 
 END_OF_TURN = "<|im_end|>"
-ANEW = "Copy the tokenizer's files from their source again, or name another folder as tokenizer.model."
-SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,8 @@ class Tokenizer:
     vocab_size: int
     special_tokens_map: Mapping[str, str] = field(default_factory=dict, repr=False)
     """eos_token, bos_token, ... as text: what a chat template may ask for."""
-    chat_template: str | None = field(default=None, repr=False)
-    """The template the tokenizer brings along."""
+    chat_template: ChatTemplates = field(default=None, repr=False)
+    """The template the tokenizer brings along, or several by name."""
     special: tuple[str, ...] = ()
     """The tokens that tokenizer.json calls special."""
     encoder: EncoderName = "tokenizers"
@@ -89,7 +92,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     path = expand_home(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
-        special_tokens, chat_template = _special_tokens(path)
+        special_tokens, chat_template = read_settings(path)
     elif path.exists() or config.model.startswith(("/", "./", "../", "~")):
         problem = "has no tokenizer.json" if path.exists() else "does not exist"
         raise UserError(
@@ -101,23 +104,19 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     return _described(config.model, definition, special_tokens, chat_template)
 
 
-def read_definition(folder: Path) -> str:
-    """The contents of a tokenizer's tokenizer.json. Raises OSError when there is none, UserError for no text."""
-    try:
-        text = (folder / "tokenizer.json").read_bytes().decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", ANEW) from None
-    # Python translates line ends of other systems more slowly than it reads: mostly there are none.
-    return io.StringIO(text, newline=None).read() if "\r" in text else text
-
-
-def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: str | None) -> Tokenizer:
+def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     try:
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
-    except Exception as error:  # the library raises plain Exception
-        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", ANEW) from None
-    eos_id = vocab.get(special_tokens.get("eos_token") or END_OF_TURN)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # the library raises plain Exception, and when it panics not even that
+        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
+    check_ids(definition, vocab, name)
+    if (eos := special_tokens.get("eos_token")) and eos not in vocab:
+        hint = "Name a token of its vocabulary as eos_token in its tokenizer_config.json."
+        raise UserError(f"The eos_token {eos!r} of the tokenizer {name} is none of its {len(vocab):,} tokens.", hint)
+    eos_id = vocab.get(eos or END_OF_TURN)
     end_id = vocab.get(END_OF_TURN, eos_id)
     if eos_id is None or end_id is None:
         raise UserError(
@@ -130,32 +129,7 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
     return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special)
 
 
-def _special_tokens(folder: Path) -> tuple[dict[str, str], str | None]:
-    """The named special tokens and the chat template, as the files beside tokenizer.json give them."""
-    settings: dict[str, Any] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        if (folder / name).is_file():
-            try:
-                content = orjson.loads((folder / name).read_bytes())
-            except orjson.JSONDecodeError as error:
-                raise UserError(f"{folder / name}:{error.lineno} is not valid JSON: {error.msg}.", ANEW) from None
-            if not isinstance(content, dict):
-                raise UserError(f"{folder / name} is not a JSON object.", ANEW)
-            settings |= content
-    named = {key: _content(settings.get(key)) for key in SPECIAL_TOKENS}
-    special_tokens = {key: token for key, token in named.items() if token is not None}
-    template = settings.get("chat_template")
-    if (folder / "chat_template.jinja").is_file():
-        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    return special_tokens, template if isinstance(template, str) else None
-
-
-def _content(token: Any) -> str | None:
-    """A special token is written as text, or as an object with its text under `content`."""
-    return token.get("content") if isinstance(token, dict) else token
-
-
-def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], str | None]:
+def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:
     from transformers import AutoTokenizer
 
     try:
@@ -167,12 +141,12 @@ def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], str | None]
         raise UserError(
             f"The tokenizer {config.model} has no fast form.", "Convert it to a tokenizer.json first."
         ) from None
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # of files that are anybody's, transformers raises anything
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(
             f"Cannot load the tokenizer {config.model}: {reason}",
             "Check tokenizer.model and your network, or give a local folder with tokenizer.json.",
         ) from None
     template = loaded.chat_template
     special_tokens = {key: str(token) for key, token in loaded.special_tokens_map.items() if key in SPECIAL_TOKENS}
-    return definition, special_tokens, template if isinstance(template, str) else None
+    return definition, special_tokens, template if isinstance(template, str | dict) else None

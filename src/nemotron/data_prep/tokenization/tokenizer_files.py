@@ -1,0 +1,151 @@
+"""The files of a tokenizer's folder, which may be anybody's: every one is checked before a library trusts it."""
+
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.chat.template import DEFAULT, read_source
+from nemotron.errors import UserError
+
+COPY_AGAIN = "Copy the tokenizer's files from their source again, or name another folder as tokenizer.model."
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+LARGEST_DEFINITION = 512 * 2**20
+"""Bytes of tokenizer.json; the largest known ones have 35 MB."""
+LARGEST_SETTINGS = 64 * 2**20
+"""Bytes of tokenizer_config.json; the largest known ones have 1.2 MB."""
+LARGEST_ID = 10_000_000
+"""Libraries allocate tables of as many rows as the largest id says. Known vocabularies have 300,000 tokens."""
+_LONG_NUMBER = re.compile(rf":\s*\d{{{len(str(LARGEST_ID))},}}")
+_ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
+
+ChatTemplates = str | dict[str, str] | None
+"""The chat template that a tokenizer brings along, or several by name."""
+
+
+def read_definition(folder: Path) -> str:
+    """The contents of a tokenizer's tokenizer.json.
+
+    Raises:
+        OSError: there is none.
+        UserError: it is no text, or of a size or with ids that no tokenizer has.
+    """
+    try:
+        text = _read(folder / "tokenizer.json", LARGEST_DEFINITION).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
+    if _LONG_NUMBER.search(text):
+        _check_largest_id(text, str(folder))
+    # Python translates line ends of other systems more slowly than it reads: mostly there are none.
+    return io.StringIO(text, newline=None).read() if "\r" in text else text
+
+
+def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
+    """The named special tokens and the chat templates, as the files beside tokenizer.json give them.
+
+    Raises:
+        UserError: a file is broken, or holds a value of the wrong type; file and value are named.
+    """
+    special_tokens: dict[str, str | None] = {}
+    templates: dict[str, str] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            continue
+        settings = _read_object(folder / name)
+        special_tokens |= {key: _token(settings[key], key, folder / name) for key in SPECIAL_TOKENS if key in settings}
+        templates |= _named_templates(settings.get("chat_template"), folder / name)
+    for path in sorted((folder / "additional_chat_templates").glob("*.jinja")):
+        templates[path.stem] = read_source(path)
+    if (folder / "chat_template.jinja").is_file():
+        templates[DEFAULT] = read_source(folder / "chat_template.jinja")
+    named = {key: token for key, token in special_tokens.items() if token is not None}
+    return named, templates.get(DEFAULT) if templates.keys() <= {DEFAULT} else templates
+
+
+def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
+    """Check the ids that the library gives tokens: no gaps, and those that tokenizer.json gives them.
+
+    Raises:
+        UserError: naming token and id.
+    """
+    token, largest = max(vocab.items(), key=lambda item: item[1], default=("", 0))
+    if largest > 2 * len(vocab) + 100_000:
+        problem = f"gives {token!r} the id {largest:,}, far beyond its {len(vocab):,} tokens"
+        raise UserError(f"The tokenizer {name} {problem}.", COPY_AGAIN)
+    for added in _added_tokens(definition):
+        found = vocab.get(str(added.get("content")))
+        if found is not None and found != added.get("id"):
+            raise UserError(
+                f"The tokenizer {name} lists the added token {added['content']!r} with the id {added.get('id')}, which "
+                f"is not its place in the vocabulary of {len(vocab):,} tokens ({found}).",
+                COPY_AGAIN,
+            )
+
+
+def _read(path: Path, largest: int) -> bytes:
+    if (size := path.stat().st_size) > largest:
+        raise UserError(f"{path} has {size:,} bytes, more than any tokenizer's ({largest:,}).", COPY_AGAIN)
+    return path.read_bytes()
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = orjson.loads(_read(path, LARGEST_SETTINGS))
+    except orjson.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", COPY_AGAIN) from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a JSON object.", COPY_AGAIN)
+    return content
+
+
+def _token(value: Any, key: str, path: Path) -> str | None:
+    """A special token: text, or an object with its text under `content`."""
+    token = value.get("content") if isinstance(value, dict) else value
+    if token is not None and not isinstance(token, str):
+        raise UserError(f"{path}: {key} is {json.dumps(value)[:80]}, not the text of a token.", COPY_AGAIN)
+    return token
+
+
+def _named_templates(value: Any, path: Path) -> dict[str, str]:
+    """The templates of a settings file: one as text, or a list of objects with `name` and `template`."""
+    if value is None:
+        return {}
+    named = [{"name": DEFAULT, "template": value}] if isinstance(value, str) else value
+    if not isinstance(named, list) or not all(_is_named_template(entry) for entry in named):
+        problem = "neither text nor a list of objects with name and template"
+        raise UserError(f"{path}: chat_template is {json.dumps(value)[:80]}, {problem}.", COPY_AGAIN)
+    return {entry["name"]: entry["template"].removeprefix("\ufeff") for entry in named}
+
+
+def _is_named_template(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "template"))
+
+
+def _check_largest_id(definition: str, name: str) -> None:
+    """Raises UserError for an id that would take more memory than there is: the fast encoder ends the process then."""
+    try:
+        content = orjson.loads(definition)
+        vocab = content["model"]["vocab"]
+        ids = vocab.items() if isinstance(vocab, dict) else ()
+        added = ((token["content"], token["id"]) for token in content.get("added_tokens") or ())
+        found = next(((token, id) for token, id in [*ids, *added] if id >= LARGEST_ID), None)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return  # a broken file: the library says what is wrong with it
+    if found is not None:
+        raise UserError(
+            f"The tokenizer {name} gives {found[0]!r} the id {found[1]:,}; no vocabulary has {LARGEST_ID:,} tokens.",
+            COPY_AGAIN,
+        )
+
+
+def _added_tokens(definition: str) -> Iterable[dict[str, Any]]:
+    """The added tokens of a tokenizer.json, without reading the vocabulary, which is large."""
+    found = _ADDED_TOKENS.search(definition)
+    if found is None:
+        return []
+    tokens, _ = json.JSONDecoder().raw_decode(definition, found.end())
+    return tokens

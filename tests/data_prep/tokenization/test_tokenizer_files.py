@@ -1,0 +1,90 @@
+"""A tokenizer's folder may be anybody's: whatever is in it, an error names file and value, and no process ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenization.tokenizer_files import read_definition, read_settings
+from nemotron.errors import UserError
+
+
+@pytest.fixture
+def folder(byte_tokenizer: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "named"),
+    [
+        ("tokenizer.json", b"{", "broken tokenizer.json"),
+        ("tokenizer.json", b"\xff", "tokenizer.json is not UTF-8"),
+        ("tokenizer_config.json", b"{", "tokenizer_config.json:1"),
+        ("tokenizer_config.json", b"[1]", "tokenizer_config.json"),
+        ("tokenizer_config.json", b'{"eos_token": {"content": [1]}}', r"tokenizer_config.json: eos_token is .*\[1\]"),
+        ("tokenizer_config.json", b'{"bos_token": true}', "tokenizer_config.json: bos_token is true"),
+        ("special_tokens_map.json", b'{"pad_token": 3}', "special_tokens_map.json: pad_token is 3"),
+        ("tokenizer_config.json", b'{"chat_template": 5}', "tokenizer_config.json: chat_template is 5"),
+        ("tokenizer_config.json", b'{"chat_template": [{"name": "x"}]}', "chat_template is .*x"),
+        ("chat_template.jinja", b"\xff", "chat_template.jinja"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_to_do(folder: Path, file: str, content: bytes, named: str) -> None:
+    (folder / file).write_bytes(content)
+    with pytest.raises(UserError, match=named) as error:
+        load_tokenizer(TokenizerConfig(model=str(folder)))
+    assert error.value.hint
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_gigabytes_are_not_read(folder: Path, file: str) -> None:
+    with open(folder / file, "wb") as opened:
+        opened.truncate(3 * 10**9)  # a hole: it takes no space
+    with pytest.raises(UserError, match=f"{file} has 3,000,000,000 bytes"):
+        load_tokenizer(TokenizerConfig(model=str(folder)))
+
+
+def in_vocabulary(definition: dict, id: int) -> None:
+    definition["model"]["vocab"]["!"] = id
+
+
+def among_added(definition: dict, id: int) -> None:
+    definition["added_tokens"][0]["id"] = id
+
+
+@pytest.mark.parametrize("place", [in_vocabulary, among_added])
+@pytest.mark.parametrize("id", [-1, 500_000, 2_000_000_000, 4_294_967_295, 5_000_000_000])
+def test_ids_beyond_the_vocabulary_are_refused(folder: Path, place: Callable, id: int) -> None:
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    place(definition, id)
+    (folder / "tokenizer.json").write_text(json.dumps(definition))
+    with pytest.raises(UserError, match=rf"{id:,}|{id}"):
+        load_tokenizer(TokenizerConfig(model=str(folder)))
+
+
+def test_a_number_in_a_token_is_no_id(folder: Path) -> None:
+    definition = json.loads((folder / "tokenizer.json").read_text())
+    definition["model"]["vocab"]['"x": 5000000000'] = definition["model"]["vocab"].pop("!")
+    (folder / "tokenizer.json").write_text(json.dumps(definition))
+    assert read_definition(folder)
+
+
+def test_several_templates_have_names(folder: Path) -> None:
+    listed = [{"name": "default", "template": "\ufeffplain"}, {"name": "tool_use", "template": "tools"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": listed}))
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("documents")
+
+    assert read_settings(folder) == ({}, {"default": "plain", "tool_use": "tools", "rag": "documents"})
+
+
+def test_a_template_file_replaces_the_default(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "older"}))
+    (folder / "chat_template.jinja").write_text("newer")
+
+    assert read_settings(folder) == ({}, "newer")
