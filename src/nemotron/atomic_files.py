@@ -1,11 +1,12 @@
-"""Files that are either complete or absent, whenever the process dies; and one writer per output folder."""
+"""Files and folders that are either complete or absent, whenever the process dies; and locks on folders."""
 
 import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
+import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,26 +15,55 @@ import orjson
 
 from nemotron.errors import UserError
 
+PRIVATE = 0o600
+"""The mode of a file that only its owner may read."""
+
 
 @contextlib.contextmanager
-def replaced_when_complete(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is synced and renamed to `path`, on failure removed.
+def replaced_when_complete(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Yield a temporary path next to `path`; on success it is synced and renamed to `path`, on failure removed.
 
     A rename is atomic, so readers and later runs see the old file, the whole new file, or none.
+
+    Args:
+        path: its folder is made if it is missing.
+        mode: of the new file, less what the umask takes away.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp gives 0600; the trainer may run as somebody else
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder next to `folder`; on success it takes its place and name, on failure it is removed.
+
+    An older `folder` is removed once the new one is complete: the caller decides beforehand whether it may be. What a
+    killed process left under the temporary names is cleared first, so only one process may write at a time.
+    """
+    unfinished, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("unfinished", "replaced"))
+    if old.exists() and not folder.exists():  # killed between the two renames below
+        old.rename(folder)
+    for leftover in (unfinished, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        if folder.exists():
+            folder.rename(old)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -42,16 +72,15 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a small file whole, atomically."""
-    with replaced_when_complete(path) as temporary:
+def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a small file whole, atomically; `mode` less the umask."""
+    with replaced_when_complete(path, mode) as temporary:
         temporary.write_bytes(content)
+
+
+def write_text(path: Path, text: str, mode: int = 0o666) -> None:
+    """Write a small UTF-8 file whole, atomically; `mode` less the umask."""
+    write_bytes(path, text.encode(), mode)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -63,7 +92,8 @@ def write_json(path: Path, value: object) -> None:
 def point_link(link: Path, target: Path) -> None:
     """Make `link` a relative symbolic link to `target`, replacing an older link in one step.
 
-    Raises UserError when something that is not a link stands in its place.
+    Raises:
+        UserError: something that is not a link has its name.
     """
     if link.exists() and not link.is_symlink():
         raise UserError(f"{link} is in the way: it was not made by data prep.", "Move it away and run again.")
@@ -74,7 +104,7 @@ def point_link(link: Path, target: Path) -> None:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex: what `sha256sum` prints."""
+    """Return the SHA-256 of a file's bytes, in hex: what `sha256sum` prints."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -83,17 +113,19 @@ CHECKSUMS = "checksums.json"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write down the checksums of the files in a folder, those of its subfolders not included."""
+    """Write the checksums of a folder's files to checksums.json; its subfolders are left out."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     write_json(folder / CHECKSUMS, {path.name: checksum(path) for path in files})
 
 
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for the length of the `with` block.
+    """Hold the folder for the length of the `with` block; another process that asks is refused.
 
-    The lock belongs to the process: it is gone when the process ends, however it ends. Raises UserError saying who
-    holds the folder when another process does.
+    The lock belongs to the process: it is gone when the process ends, however it ends.
+
+    Raises:
+        UserError: another process holds the folder; it says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+b") as file:
@@ -109,4 +141,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}".encode())
         file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait for the lock file and hold it for the length of the `with` block; it is released when the process dies."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 
 MANIFEST = "artifact.json"
@@ -71,19 +70,3 @@ def read(path: Path) -> Artifact:
 def write(artifact: Artifact, path: Path) -> None:
     """Write the record as a whole or not at all."""
     write_text(path, json.dumps(dataclasses.asdict(artifact), indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file atomically: readers see the old text or the new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; colleagues read records on a shared file system
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import write_text
 from nemotron.lineage.artifact import (
     MANIFEST,
     Artifact,
@@ -18,7 +19,6 @@ from nemotron.lineage.artifact import (
     version_file,
     versions,
     write,
-    write_text,
 )
 from nemotron.paths import expand_home
 

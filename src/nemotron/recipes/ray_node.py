@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from nemotron.atomic_files import PRIVATE, write_text
+
 START_SECONDS = 300
 """How long nodes wait for the head, and the head for its own services."""
 POLL_SECONDS = 1.0
@@ -91,13 +93,9 @@ def cores() -> int:
 
 
 def _write(path: Path, content: str) -> None:
-    """Anew, and whole when it appears: a job that Slurm restarts is another cluster."""
+    """Write the file again, whole when it appears: a job that Slurm restarts is another cluster."""
     path.unlink(missing_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(content)
-    unfinished.rename(path)
+    write_text(path, content, mode=PRIVATE)
 
 
 def _read(path: Path) -> str:

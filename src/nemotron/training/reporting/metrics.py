@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import torch
 from megatron.bridge.training.callbacks import Callback, CallbackContext
 
+from nemotron.atomic_files import write_text
 from nemotron.training import bridge
 from nemotron.training.objective.forward_step import TwoStageStep
 
@@ -125,9 +125,7 @@ def keep_until(path: Path, iteration: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _iteration_of(line) <= iteration]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(partial, path)
+    write_text(path, "".join(line + "\n" for line in kept))
 
 
 def last_iteration(path: Path) -> int | None:

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
@@ -68,14 +69,9 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
     from nemotron.training.weights.adapters import load_whole_model
     from nemotron.training.weights.megatron_model import single_process_group
 
-    unfinished = hf_out_dir.with_name(f"{hf_out_dir.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    with cpu.backend(), single_process_group():
+    with folder_replaced_when_complete(hf_out_dir) as unfinished, cpu.backend(), single_process_group():
         model = load_whole_model(iteration_dir)
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
-    shutil.rmtree(hf_out_dir, ignore_errors=True)
-    unfinished.rename(hf_out_dir)
 
 
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
@@ -86,9 +82,9 @@ def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer
 
     auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
     bridge.installed().save_hf_weights(auto_bridge, model, folder)
+    config = shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")
     for weights in folder.glob("*.safetensors"):
-        weights.chmod(0o644)  # safetensors lets nobody but the owner read what it writes
-    shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")
+        shutil.copymode(config, weights)  # safetensors lets only the owner read, whatever the umask
 
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
     if tokenizer.chat_template is None:

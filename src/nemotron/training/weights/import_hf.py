@@ -4,12 +4,12 @@ import argparse
 import json
 import logging
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.hf_folder import _few, check_weights
 from nemotron.training.weights.separate_process import run_module
@@ -52,9 +52,7 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     from nemotron.training.bridge.precision import use_float32
     from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
 
-    unfinished = out_dir.with_name(f"{out_dir.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with cpu.backend():
+    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend():
         import torch
         from megatron.bridge.training.model_load_save import save_megatron_model
 
@@ -70,9 +68,6 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
             with all_found(hf_dir):
                 model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
             save_megatron_model(model, unfinished)
-    if out_dir.is_dir():
-        out_dir.rmdir()
-    unfinished.rename(out_dir)
 
 
 def main() -> None:

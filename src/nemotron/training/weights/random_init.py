@@ -1,15 +1,11 @@
 """A starting checkpoint of random weights, for models that have no released ones (the tiny model, tests)."""
 
 import argparse
-import fcntl
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.bridge.precision import use_float32
 from nemotron.training.weights.megatron_model import hf_provider, single_process_group
@@ -39,17 +35,15 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     folder = start_folder(hf_config_dir, out_dir, seed)
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock")):
-        if not folder.is_dir():
-            unfinished = folder.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
+    with one_at_a_time(folder.with_suffix(".lock")):
+        if folder.is_dir():
+            return folder
+        with folder_replaced_when_complete(folder) as unfinished:
             if cpu.is_needed():
                 _save_random_model(Path(hf_config_dir), unfinished, seed)
             else:
                 arguments = [str(hf_config_dir), str(unfinished), str(seed)]
                 run_module("nemotron.training.weights.random_init", arguments, "Making random weights to start from")
-            unfinished.rename(folder)
     return folder
 
 
@@ -71,17 +65,6 @@ def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     with single_process_group(seed):
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
         save_megatron_model(model, folder)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold `path` alone among processes, on shared file systems too; released when the process dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def main() -> None:

@@ -1,0 +1,126 @@
+"""Files and folders that are complete or absent, with the modes that the user's umask asks for."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from nemotron.atomic_files import (
+    PRIVATE,
+    folder_replaced_when_complete,
+    one_at_a_time,
+    replaced_when_complete,
+    sole_writer,
+    write_json,
+    write_text,
+)
+from nemotron.errors import UserError
+
+
+@pytest.fixture
+def umask():
+    """Sets the umask for one test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def mode(path):
+    return path.stat().st_mode & 0o777
+
+
+def test_a_file_is_replaced_only_when_its_writer_succeeds(tmp_path):
+    path = tmp_path / "new folder" / "x.txt"
+    write_text(path, "old é")
+
+    def fail_halfway():
+        with replaced_when_complete(path) as temporary:
+            temporary.write_text("half")
+            assert path.read_text(encoding="utf-8") == "old é"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert path.read_text(encoding="utf-8") == "old é"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
+def test_a_file_has_the_mode_that_the_umask_asks_for(tmp_path, umask, mask, expected):
+    umask(mask)
+    write_json(tmp_path / "x.json", {"a": 1})
+    assert mode(tmp_path / "x.json") == expected
+
+
+def test_a_private_file_is_private_from_the_first_byte(tmp_path, umask):
+    umask(0)
+    with replaced_when_complete(tmp_path / "token", PRIVATE) as temporary:
+        assert mode(temporary) == 0o600
+    assert mode(tmp_path / "token") == 0o600
+
+
+def test_a_folder_takes_the_place_of_the_older_one(tmp_path):
+    folder = tmp_path / "out"
+    for content in ("first", "second"):
+        with folder_replaced_when_complete(folder) as unfinished:
+            (unfinished / content).touch()
+    assert [path.name for path in folder.iterdir()] == ["second"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_fails_leaves_the_older_one(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "mine").touch()
+    with pytest.raises(ZeroDivisionError), folder_replaced_when_complete(folder):
+        raise ZeroDivisionError
+    assert (folder / "mine").exists()
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
+    """Then the older folder has its temporary name, and nothing has the name that is asked for."""
+    (tmp_path / ".out.replaced").mkdir()
+    (tmp_path / ".out.replaced" / "mine").touch()
+    with pytest.raises(ZeroDivisionError), folder_replaced_when_complete(tmp_path / "out"):
+        raise ZeroDivisionError
+    assert (tmp_path / "out" / "mine").exists()
+
+
+def test_a_folder_next_to_the_new_one_is_nobody_elses(tmp_path):
+    neighbours = [tmp_path / "out.unfinished", tmp_path / "out.replaced", tmp_path / "out.old"]
+    for folder in neighbours:
+        folder.mkdir()
+    with folder_replaced_when_complete(tmp_path / "out"):
+        pass
+    assert all(folder.is_dir() for folder in neighbours)
+
+
+def test_a_second_writer_of_a_folder_is_refused_with_the_first(tmp_path):
+    second = f"from nemotron.atomic_files import *\nwith sole_writer(Path({str(tmp_path)!r})): pass"
+    with sole_writer(tmp_path):
+        done = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert f"process {os.getpid()} on " in done.stderr
+        with pytest.raises(UserError), sole_writer(tmp_path):
+            pass
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_the_next_waits_until_the_lock_is_free(tmp_path):
+    lock, order = tmp_path / "locks" / "x.lock", []
+
+    def second():
+        with one_at_a_time(lock):
+            order.append("second")
+
+    with one_at_a_time(lock):
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.05)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "second"]
