@@ -1,5 +1,6 @@
 """Megatron checkpoint -> Hugging Face folder -> Megatron, with nothing lost."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -31,7 +32,12 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "hf"
-    convert(latest_iteration(checkpoint), folder, str(TINY_MODEL), str(TINY_TOKENIZER))
+    # As released: config.json does not name the token that ends a turn, generation_config.json may not either.
+    source = shutil.copytree(TINY_MODEL, tmp_path_factory.mktemp("source"), dirs_exist_ok=True)
+    config = json.loads((source / "config.json").read_text()) | {"eos_token_id": 2}
+    (source / "config.json").write_text(json.dumps(config))
+    (source / "generation_config.json").write_text(json.dumps({"do_sample": True, "eos_token_id": 2}))
+    convert(latest_iteration(checkpoint), folder, str(source), str(TINY_TOKENIZER))
     return folder
 
 
@@ -41,6 +47,24 @@ def test_transformers_finds_every_weight_and_no_other(exported):
     model, info = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32, output_loading_info=True)
     assert not any(info.values()), info
     assert type(model).__name__ == "NemotronHForCausalLM"
+
+
+def test_generation_stops_at_the_end_of_a_turn(exported):
+    """The model is made to say <|im_end|> as its third token: that is the last, though config.json does not name it."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList
+
+    model = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32)
+    end = AutoTokenizer.from_pretrained(exported).convert_tokens_to_ids("<|im_end|>")
+    prompt = torch.tensor([[7, 8, 9]])
+
+    def say_end_third(ids, scores):
+        forced = torch.full_like(scores, float("-inf"))
+        forced[:, end if ids.shape[1] == prompt.shape[1] + 2 else 10] = 0
+        return forced
+
+    processors = LogitsProcessorList([say_end_third])
+    said = model.generate(prompt, max_new_tokens=8, do_sample=False, logits_processor=processors)
+    assert said[0, prompt.shape[1] :].tolist() == [10, 10, end]
 
 
 def test_mtp_weights_are_exported_under_the_released_names(exported):

@@ -2,7 +2,6 @@
 
 import argparse
 import shutil
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
+from nemotron.training.weights.model_card import model_card
 from nemotron.training.weights.separate_process import run_module
 
 
@@ -25,7 +26,9 @@ def export_hf(
         megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
         hf_out_dir: replaced as a whole once the export is complete.
         hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is written unchanged.
-        tokenizer_dir: Hugging Face id or folder of the tokenizer. One without a chat template gets the bundled one.
+            Its generation_config.json is carried over, the token that ends a turn added to what generation stops at.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer, whose files are copied as they are. One without a
+            chat template gets the bundled one.
 
     The weights keep the type they have in the checkpoint and are held in host memory once. MTP weights are exported
     under the names released checkpoints give them (`mtp.*`); transformers' NemotronH has no MTP and ignores them.
@@ -72,28 +75,19 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
     with folder_replaced_when_complete(hf_out_dir) as unfinished, cpu.backend(), single_process_group():
         model = load_whole_model(iteration_dir)
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
+        (unfinished / "README.md").write_text(model_card(iteration_dir, hf_config_dir), encoding="utf-8")
 
 
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
-    """Write a Megatron model (its list of chunks), its config and a tokenizer into an existing folder."""
+    """Write a Megatron model (its list of chunks), its configs and a tokenizer into an existing folder."""
     from megatron.bridge import AutoBridge
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.utils.hub import cached_file
+    from transformers import AutoConfig
 
     auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
     bridge.installed().save_hf_weights(auto_bridge, model, folder)
-    config = shutil.copyfile(str(cached_file(hf_config_dir, "config.json")), folder / "config.json")
+    write_model_files(folder, hf_config_dir, end_ids=write_tokenizer(folder, tokenizer_dir))
     for weights in folder.glob("*.safetensors"):
-        shutil.copymode(config, weights)  # safetensors lets only the owner read, whatever the umask
-
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_dir)
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = _bundled_template()
-    tokenizer.save_pretrained(folder)
-
-
-def _bundled_template() -> str:
-    return (files("nemotron.data_prep.chat") / "templates" / "nemotron3.jinja").read_text(encoding="utf-8")
+        shutil.copymode(folder / "config.json", weights)  # safetensors lets only the owner read, whatever the umask
 
 
 def main() -> None:

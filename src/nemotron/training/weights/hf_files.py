@@ -1,0 +1,105 @@
+"""Write the files of a Hugging Face folder that are not weights: configs, tokenizer, code, model card.
+
+Everything the source has is carried over byte for byte. What transformers would write in its place is not what was
+released: `save_pretrained` names a tokenizer class that transformers 4 and servers do not know.
+"""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+
+GENERATION_CONFIG = "generation_config.json"
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"),
+)
+NAMED_TEMPLATES = "additional_chat_templates"
+MODEL_FILES = ("config.json", GENERATION_CONFIG)
+
+
+def local_folder(name: str, patterns: Sequence[str]) -> Path:
+    """Return the folder of a Hugging Face model or tokenizer; of an id, the files of these patterns are fetched.
+
+    Args:
+        name: a folder, or an id of the hub.
+        patterns: as of `fnmatch`.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(name, allow_patterns=list(patterns)))
+
+
+def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> None:
+    """Write config.json, generation_config.json and the model's own code into an export.
+
+    Args:
+        folder: of the export.
+        hf_config: folder or id of the model that it is a fine-tuned copy of.
+        end_ids: tokens that end an assistant's turn in the training data: generation must stop at each.
+    """
+    source = local_folder(hf_config, (*MODEL_FILES, "*.py"))
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    for code in source.glob("*.py"):  # named by auto_map in config.json, for releases without the architecture
+        shutil.copyfile(code, folder / code.name)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    given = source / GENERATION_CONFIG
+    generation = json.loads(given.read_text(encoding="utf-8")) if given.is_file() else None
+    written = json.dumps(generation_config(config, generation, end_ids), indent=2, ensure_ascii=False)
+    (folder / GENERATION_CONFIG).write_text(written + "\n", encoding="utf-8")
+
+
+def generation_config(
+    config: Mapping[str, Any], generation: Mapping[str, Any] | None, end_ids: Sequence[int]
+) -> dict[str, Any]:
+    """Return the generation_config.json of an export: the source's, which stops at the ends of turns, too.
+
+    Args:
+        config: the model's config.json.
+        generation: the source's own generation_config.json, where there is one.
+        end_ids: tokens that end a turn. Those that are missing are appended to `eos_token_id`.
+    """
+    if generation is None:
+        generation = {key: config[key] for key in ("bos_token_id", "pad_token_id") if config.get(key) is not None}
+        generation["eos_token_id"] = config.get("eos_token_id")
+    eos = generation.get("eos_token_id")
+    eos = config.get("eos_token_id") if eos is None else eos
+    known = list(eos) if isinstance(eos, list) else [eos] if eos is not None else []
+    known += [token for token in dict.fromkeys(end_ids) if token not in known]
+    return {**generation, "eos_token_id": known[0] if len(known) == 1 else known}
+
+
+def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
+    """Copy a tokenizer's files into an export; one without a chat template gets the bundled one.
+
+    Args:
+        folder: of the export.
+        tokenizer: folder or id.
+
+    Returns:
+        The ids at which a turn ends, as data prep trains them: `<|im_end|>`, or the tokenizer's eos.
+    """
+    source = local_folder(tokenizer, (*TOKENIZER_FILES, f"{NAMED_TEMPLATES}/*"))
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    if (source / NAMED_TEMPLATES).is_dir():
+        shutil.copytree(source / NAMED_TEMPLATES, folder / NAMED_TEMPLATES, dirs_exist_ok=True)
+    if not _has_chat_template(folder):
+        bundled = (files("nemotron.data_prep.chat") / "templates" / "nemotron3.jinja").read_text(encoding="utf-8")
+        (folder / "chat_template.jinja").write_text(bundled, encoding="utf-8")
+    return [load_tokenizer(TokenizerConfig(model=str(source))).end_id]
+
+
+def _has_chat_template(folder: Path) -> bool:
+    beside = ("chat_template.jinja", "chat_template.json", NAMED_TEMPLATES)
+    settings = folder / "tokenizer_config.json"
+    inside = settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+    return bool(inside) or any((folder / name).exists() for name in beside)

@@ -1,0 +1,74 @@
+"""The model card of an export: what it was made from and how, and the losses that it reached."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from nemotron.training.checkpoints.reader import record_of, run_config, run_of
+from nemotron.training.checkpoints.run_folder import read_records
+
+_LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
+
+
+def model_card(iteration_dir: Path, base_model: str) -> str:
+    """Return the README.md of the model in a checkpoint, as Markdown with the hub's front matter.
+
+    Args:
+        iteration_dir: the checkpoint's `iter_*` folder. What its run does not record is left out.
+        base_model: Hugging Face id or folder that it is a fine-tuned copy of.
+    """
+    run, record = run_of(iteration_dir), record_of(iteration_dir)
+    head = ["---", "library_name: transformers", "tags: [nemotron, sft]"]
+    if not Path(base_model).exists():
+        head.append(f"base_model: {base_model}")
+    facts = [
+        ("Base model", base_model),
+        ("Training data", record.get("data_from")),
+        ("Adapters, merged", record.get("adapters")),
+        ("Iteration", _iteration(iteration_dir)),
+        ("Code", f"nemotron {_version('nemotron')}, megatron-bridge {_version('megatron-bridge')}"),
+    ]
+    parts = ["\n".join([*head, "---"]), "# Fine-tuned with nemotron", _table(("", ""), facts)]
+    if run is not None:
+        losses = [
+            row for row in (_losses(run / file, name, _iteration(iteration_dir)) for name, file in _LOSSES) if row
+        ]
+        if losses:
+            parts += ["## Losses", _table(("", "per token", "per sample"), losses)]
+        if (run / "config.yaml").is_file():
+            parts += ["## Config", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8').rstrip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _iteration(iteration_dir: Path) -> int | None:
+    """The checkpoint's iteration: what its run config resumes from, else its folder's name."""
+    digits = iteration_dir.name.removeprefix("iter_")
+    return int(digits) if digits.isdigit() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
+
+
+def _losses(file: Path, name: str, iteration: int | None) -> tuple[str, Any, Any] | None:
+    """The last record of a run that the checkpoint's iteration has seen."""
+    seen = [record for record in read_records(file) if iteration is None or record["iteration"] <= iteration]
+    if not seen or seen[-1].get("token_loss") is None:
+        return None
+    return (
+        f"{name}, iteration {seen[-1]['iteration']}",
+        f"{seen[-1]['token_loss']:.4f}",
+        f"{seen[-1]['sample_loss']:.4f}",
+    )
+
+
+def _table(header: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [header, ("---",) * len(header), *(row for row in rows if row[1] is not None)]
+    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

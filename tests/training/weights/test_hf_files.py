@@ -1,0 +1,63 @@
+"""The files of an export besides its weights: what generation stops at, and a tokenizer as it was released."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.training.weights.hf_files import generation_config, write_model_files, write_tokenizer
+
+CONFIG = Path(__file__).parents[3] / "config"
+TINY_TOKENIZER = CONFIG / "data_prep" / "tiny" / "tokenizer"
+IM_END = 5
+
+
+def test_generation_stops_at_the_end_of_a_turn_besides_what_the_source_stops_at():
+    """As released: eos 2 in config.json, [2, 11] in generation_config.json. A server without the latter never stops."""
+    released = {"do_sample": True, "temperature": 1.0, "eos_token_id": [2, 11]}
+    assert generation_config({"eos_token_id": 2}, released, [11]) == released
+    assert generation_config({"eos_token_id": 2}, {**released, "eos_token_id": 2}, [11]) == released
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"eos_token_id": 2, "bos_token_id": 1}, {"bos_token_id": 1, "eos_token_id": [2, 11]}),
+        ({"eos_token_id": 11}, {"eos_token_id": 11}),
+        ({}, {"eos_token_id": 11}),
+    ],
+)
+def test_without_a_generation_config_one_is_made_of_the_config(config, expected):
+    assert generation_config(config, None, [11]) == expected
+
+
+def test_the_sources_generation_config_and_code_come_along(tmp_path):
+    source, export = tmp_path / "source", tmp_path / "export"
+    source.mkdir()
+    export.mkdir()
+    config = '{"eos_token_id": 2,   "auto_map": {"AutoConfig": "configuration_x.XConfig"}}\n'
+    (source / "config.json").write_text(config)
+    (source / "generation_config.json").write_text('{"eos_token_id": [2], "top_p": 0.95}')
+    (source / "configuration_x.py").write_text("class XConfig: ...\n")
+    write_model_files(export, str(source), [11])
+    assert (export / "config.json").read_text() == config
+    assert (export / "configuration_x.py").is_file()
+    assert json.loads((export / "generation_config.json").read_text()) == {"eos_token_id": [2, 11], "top_p": 0.95}
+
+
+def test_a_tokenizers_files_are_copied_as_they_are(tmp_path):
+    assert write_tokenizer(tmp_path, str(TINY_TOKENIZER)) == [IM_END]
+    for file in TINY_TOKENIZER.iterdir():
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_tokenizer_without_a_chat_template_gets_the_bundled_one_and_one_with_keeps_its_own(tmp_path):
+    write_tokenizer(tmp_path, str(TINY_TOKENIZER))
+    assert "<|im_start|>" in (tmp_path / "chat_template.jinja").read_text()
+    (tmp_path / "own").mkdir()
+    for file in TINY_TOKENIZER.iterdir():
+        (tmp_path / "own" / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "own" / "chat_template.jinja").write_text("{{ messages }}")
+    (tmp_path / "export").mkdir()
+    write_tokenizer(tmp_path / "export", str(tmp_path / "own"))
+    assert (tmp_path / "export" / "chat_template.jinja").read_text() == "{{ messages }}"
