@@ -26,6 +26,8 @@ Sample = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start anew.")]
 
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse a blend with domains that have no data.")]
+
 
 def _key_values(arguments: list[str] | None) -> list[str]:
     """The arguments, each seen to be `key=value`: a forgotten `-c` is the commonest mistake."""

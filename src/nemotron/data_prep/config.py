@@ -53,6 +53,8 @@ class DataPrepConfig:
     blend_path: str = ""
     """The blend file: which datasets, in which shares. Paths inside are relative to it."""
     blend: BlendConfig = field(default_factory=BlendConfig)
+    strict: bool = False
+    """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
     output_dir: str = "output/data"
     config_name: str = "default"
     """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""

@@ -22,6 +22,7 @@ from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.packing.lengths import limit
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
+from nemotron.data_prep.sources.blend_table import describe_missing, refuse_missing
 from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, fast_ids, joined
 from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
@@ -113,7 +114,7 @@ class Plan:
         """The work of one part of dataset `number`."""
         config, dataset = self.config, self.datasets[number].dataset
         return TokenizeWork(
-            part, planned.output(part), _admission(dataset, config), self.candidates[number], config.sample_seed
+            part, planned.output(part), admission_of(dataset, config), self.candidates[number], config.sample_seed
         )
 
     def with_more_candidates(self, numbers: Sequence[int]) -> "Plan":
@@ -131,6 +132,7 @@ class Plan:
         return [
             ("blend", str(self.blend.path)),
             *inputs,
+            *([("missing", describe_missing(self.blend))] if self.blend.missing else []),
             ("tokenizer", f"{self.tokenizer.name} ({self.tokenizer.vocab_size:,} tokens)"),
             ("encoder", f"{self.encoder.name} ({self.encoder.reason})" if self.encoder.reason else self.encoder.name),
             ("chat template", self.template.name),
@@ -179,6 +181,8 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     check(config)
     check_root(config.run.artifacts)
     blend = read_blend(config.blend_path)
+    if config.strict:
+        refuse_missing(blend)
     files = [find_files(dataset) for dataset in blend.datasets]
     tokenizer = load_tokenizer(config.tokenizer)
     template = load_template(config.chat_template, tokenizer)
@@ -209,7 +213,7 @@ def _plan_dataset(
     output_dir: Path,
 ) -> PlannedDataset:
     """Name the folder of each file's tokens after what decides them; the sample too, where only that is tokenized."""
-    admission = _admission(dataset, config)
+    admission = admission_of(dataset, config)
     settings = [
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
         *admission.fields, admission.used_in_field, admission.used_in_filter,
@@ -261,7 +265,7 @@ def _strings(value: Any) -> Iterator[str]:
             left.extend(value.values() if isinstance(value, dict) else value)
 
 
-def _admission(dataset: Dataset, config: DataPrepConfig) -> Admission:
+def admission_of(dataset: Dataset, config: DataPrepConfig) -> Admission:
     """Which rows of a dataset are meant and where they hold their conversations: the blend's word goes first."""
     fields = Fields(
         dataset.messages_field or config.messages_field,

@@ -2,6 +2,9 @@
 
 {"datasets": [{"name": "chat", "path": "chat.jsonl", "weight": 2.0}, ...]}       split by ratio
 {"train": [...], "valid": [...], "test": [...]}                                  split by hand
+
+A domain that is asked for without data at hand has a null path and says what to bring. Keys that begin with an
+underscore are comments.
 """
 
 import re
@@ -41,6 +44,18 @@ class Dataset:
     """Look into the subfolders of a folder too."""
     goes_to: str | None = None
     """The split, when the blend lists its splits by hand."""
+    group: str | None = None
+    domain: str | None = None
+    """What it teaches; several datasets may share one. Like group, scale and source it is only shown."""
+    scale: str | None = None
+    source: str | None = None
+    bring: str | None = None
+    """What to bring, where there is no public data."""
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is a domain of the blend without data."""
+        return not self.path
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,11 @@ class Blend:
 
     path: Path
     datasets: tuple[Dataset, ...]
+    """Those with data."""
+    missing: tuple[Dataset, ...] = ()
+    """Domains without: their path is empty."""
+    public_share: float | None = None
+    """How much of the documented blend the datasets without `bring` make, where the blend says so."""
 
 
 LISTS_DATASETS = "Set blend_path to a JSON file that lists the datasets."
@@ -75,13 +95,19 @@ def read_blend(path: str | Path) -> Blend:
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", "Mend the blend file.") from None
     entries = list(_entries(path, content))
-    datasets = tuple(_dataset(path, where, entry, goes_to) for where, entry, goes_to in entries)
-    _check(path, datasets)
-    return Blend(path, datasets)
+    listed = tuple(_dataset(path, where, entry, goes_to) for where, entry, goes_to in entries)
+    _check(path, listed)
+    datasets = tuple(dataset for dataset in listed if not dataset.is_missing)
+    missing = tuple(dataset for dataset in listed if dataset.is_missing)
+    if not datasets:
+        raise UserError(f"{path} has no dataset with a path.", f"Bring one: {missing[0].name}: {missing[0].bring}")
+    return Blend(path, datasets, missing, _public_share(path, content))
 
 
 def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
     """(where in the file, entry, split) of every dataset in either form."""
+    if isinstance(content, dict):
+        content = {key: value for key, value in content.items() if not key.startswith("_") and key != "public_share"}
     if isinstance(content, dict) and isinstance(content.get("datasets"), list) and len(content) == 1:
         return [(f"datasets[{i}]", entry, None) for i, entry in enumerate(content["datasets"])]
     by_split = isinstance(content, dict) and content and all(key in SPLITS for key in content)
@@ -93,16 +119,29 @@ def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
     )
 
 
+def _public_share(path: Path, content: dict[str, Any]) -> float | None:
+    share = content.get("public_share")
+    if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1):
+        raise UserError(f"{path}: public_share is {share!r}.", "It is a share between 0 and 1.")
+    return share
+
+
 def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> Dataset:
-    if not isinstance(entry, dict) or not isinstance(entry.get("path"), str):
-        raise UserError(f"{blend_path}: {where} has no path.", 'Each dataset needs at least "path".')
+    if isinstance(entry, dict):
+        entry = {key: value for key, value in entry.items() if not key.startswith("_")}
+    is_missing = isinstance(entry, dict) and entry.get("path", "") is None and isinstance(entry.get("bring"), str)
+    if not isinstance(entry, dict) or not (is_missing or isinstance(entry.get("path"), str)):
+        raise UserError(
+            f"{blend_path}: {where} has no path.",
+            'Each dataset needs at least "path"; one to be brought has a null path and says what in "bring".',
+        )
     for key, value in entry.items():
         if key not in KEYS:
             hint = did_you_mean(key, KEYS) or f"Known keys: {', '.join(KEYS)}."
             raise UserError(f'{blend_path}: {where} has the unknown key "{key}".', hint)
         _check_value(blend_path, where, key, value)
     given = {key: value for key, value in entry.items() if value is not None}
-    given["path"] = _absolute(blend_path, entry["path"])
+    given["path"] = "" if is_missing else _absolute(blend_path, entry["path"])
     given["name"] = _folder_name(given.get("name") or _default_name(given))
     return Dataset(**given, goes_to=goes_to)
 
@@ -134,7 +173,7 @@ def _absolute(blend_path: Path, path: str) -> str:
 
 def _default_name(entry: dict[str, Any]) -> str:
     """The file's name without suffixes; of a dataset on the hub its name, subset and split."""
-    stem = Path(entry["path"].rstrip("/")).name.split(".")[0]
+    stem = Path((entry["path"] or entry.get("domain", "")).rstrip("/")).name.split(".")[0]
     return "-".join(part for part in (stem, entry.get("subset"), entry.get("split")) if part)
 
 

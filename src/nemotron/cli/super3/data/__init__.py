@@ -2,6 +2,7 @@
 
 import typer
 
+from nemotron.cli.super3.data.blend import blend
 from nemotron.cli.super3.data.inspect import inspect
 from nemotron.cli.super3.data.prep import prep
 from nemotron.cli.super3.data.rollouts import rollouts
@@ -13,6 +14,7 @@ data = typer.Typer(
     epilog="Try it: nemotron super3 data prep sft -c tiny",
 )
 data.add_typer(prep, name="prep")
+data.add_typer(blend, name="blend")
 data.command("inspect")(inspect)
 data.command("verify")(verify)
 data.command("rollouts")(rollouts)

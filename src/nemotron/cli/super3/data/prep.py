@@ -34,6 +34,7 @@ def prep_sft(
     dry: options.DryRun = False,
     sample: options.Sample = None,
     force: options.Force = False,
+    strict: options.Strict = False,
 ) -> None:
     """Prepare chat data for fine-tuning: tokens, loss masks, packs, splits. A killed run is completed.
 
@@ -45,7 +46,8 @@ def prep_sft(
       nemotron super3 data prep sft --batch YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
-    loaded = configs.load_prep(config, [*(overrides or []), *options.sample_overrides(sample, force)])
+    flags = [*options.sample_overrides(sample, force), *(["strict=true"] if strict else [])]
+    loaded = configs.load_prep(config, [*(overrides or []), *flags])
     if dry:
         dry_run.show_config(loaded, "Data prep config")
     if profile is not None:

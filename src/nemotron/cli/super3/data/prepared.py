@@ -83,6 +83,10 @@ def _show_dropped(metadata: "Metadata") -> None:
 
 def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
     """What else somebody should know before training on it."""
+    if plan.blend.missing:
+        from nemotron.data_prep.sources.blend_table import describe_missing
+
+        yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
     overlong = metadata.overlong
     if overlong.lost_supervised_share > 0:
         more = overlong.pack_size_for_99_percent

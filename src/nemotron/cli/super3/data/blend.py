@@ -1,0 +1,144 @@
+"""`nemotron super3 data blend`: which data a blend asks for, and whether it is there."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nemotron.cli import configs, console, options
+from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.sources.blend import Blend
+    from nemotron.data_prep.sources.blend_table import DomainRow
+
+BAR = 20
+"""Characters of the longest bar."""
+
+blend = typer.Typer(
+    rich_markup_mode=None,
+    help="Look at a blend, and check that its data can be read.",
+    epilog="Try it: nemotron super3 data blend show",
+)
+_File = Annotated[
+    str | None, typer.Argument(metavar="[FILE]", help="A blend file; without it, the config's blend_path.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+
+
+@blend.command("show")
+def show(
+    file: _File = None,
+    config: options.Config = "default",
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DIR", help="The output_dir of a data prep: shows what it got.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show the domains of a blend: what is asked, what there is, what data prep aims for.
+
+    \b
+    Examples:
+      nemotron super3 data blend show
+      nemotron super3 data blend show my_blend.json --data output/data/default
+      nemotron super3 data blend show --json | jq '.domains[] | select(.available | not) | .bring'
+    """
+    from nemotron.data_prep.sources.blend_table import coverage, domain_rows
+
+    asked = _read(file, config)
+    rows = domain_rows(asked, _got(data))
+    if as_json:
+        _out_json({"blend": str(asked.path), "coverage": coverage(asked), "domains": [asdict(row) for row in rows]})
+        return
+    _show_table(asked, rows)
+
+
+@blend.command("check")
+def check(file: _File = None, config: options.Config = "default", as_json: _Json = False) -> None:
+    """Check that every dataset of a blend can be reached and its first row trained on. Exit code 1 when not.
+
+    \b
+    Examples:
+      nemotron super3 data blend check
+      nemotron super3 data blend check my_blend.json -c my_config.yaml --json
+    """
+    from nemotron.data_prep.plan import admission_of
+    from nemotron.data_prep.sources.blend_check import check_datasets
+
+    asked = _read(file, config)
+    settings = configs.load_prep(config, []).config
+    found = []
+    for result in check_datasets(asked, lambda dataset: admission_of(dataset, settings)):
+        found.append(result)
+        if not as_json:
+            files = f"{result.files} files, {result.bytes / 1e6:,.1f} MB"
+            console.out(f"  {result.name}: {result.problem or f'{files}, first row: {result.first_row}'}")
+            if result.problem and result.hint:
+                console.out(f"    {result.hint}")
+    wrong = sum(result.problem is not None for result in found)
+    if as_json:
+        missing = [{"name": dataset.name, "bring": dataset.bring} for dataset in asked.missing]
+        _out_json({"blend": str(asked.path), "datasets": [asdict(result) for result in found], "missing": missing})
+    else:
+        for dataset in asked.missing:
+            console.out(f"  {dataset.name}: no data. {dataset.bring}")
+        console.out(f"\n{len(found) - wrong} of {len(found)} datasets can be read.")
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _read(file: str | None, config: str) -> "Blend":
+    from nemotron.data_prep.sources.blend import read_blend
+
+    return read_blend(file if file is not None else configs.load_prep(config, []).config.blend_path)
+
+
+def _got(folder: Path | None) -> dict[str, float] | None:
+    """The shares of the conversations in prepared data, by dataset. Raises UserError when there is none in a folder."""
+    if folder is None:
+        return None
+    from nemotron.data_prep.output.metadata import read_metadata
+
+    metadata = read_metadata(folder / "metadata.json")
+    if metadata is None:
+        raise UserError(f"{folder} holds no prepared data of this version.", "Give the output_dir of a data prep.")
+    return {dataset.name: dataset.conversation_share for dataset in metadata.datasets}
+
+
+def _show_table(asked: "Blend", rows: "list[DomainRow]") -> None:
+    from nemotron.data_prep.sources.blend_table import coverage
+
+    longest = max((row.asked or 0 for row in rows), default=0)
+    header = ["domain", "asked", "", "data", "covered", "got", "scale"]
+    right = [1, 4, 5]
+    if all(row.got is None for row in rows):
+        header.remove("got")
+        right.remove(5)
+    for group in dict.fromkeys((row.split, row.group) for row in rows):
+        console.heading(", ".join(filter(None, group)) or "datasets")
+        shown = [_cells(row, longest, "got" in header) for row in rows if (row.split, row.group) == group]
+        console.table(shown, header=header, right=right)
+    share = coverage(asked)
+    if share is not None:
+        console.out(f"\n{share:.0%} of the documented mix is covered.")
+    for row in rows:
+        if row.bring:
+            console.note(f"  {row.domain}: {row.bring}")
+
+
+def _cells(row: "DomainRow", longest: float, with_got: bool) -> list[str]:
+    bar = "█" * round(BAR * (row.asked or 0) / longest) if longest else ""
+    there = "yes" if row.available else "bring"
+    cells = [row.domain, _percent(row.asked), bar or "▏", there, _percent(row.covered)]
+    return [*cells, *([_percent(row.got)] if with_got else []), row.scale or ""]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _out_json(value: object) -> None:
+    import json
+
+    console.out(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,76 @@
+"""Whether every dataset of a blend can be read, before a night's work: its files, and its first row."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.drop_reasons import LeftOut, RowError
+from nemotron.data_prep.sources import InputFile, Row, cut, find_files, read_rows
+from nemotron.data_prep.sources.blend import Blend, Dataset
+from nemotron.errors import UserError
+
+FILTERED_ROWS = 1000
+"""Rows looked through for the first one that the filter takes."""
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """What was found of one dataset."""
+
+    name: str
+    path: str
+    files: int
+    bytes: int
+    problem: str | None
+    """What is wrong; None when its first row can be trained on."""
+    hint: str | None
+    first_row: str | None
+    """The roles of the first row's messages, such as `system user assistant`."""
+
+
+def check_datasets(blend: Blend, admission_of: Callable[[Dataset], Admission]) -> Iterator[DatasetCheck]:
+    """Check the datasets of a blend one after the other; those without a path are left out."""
+    for dataset in blend.datasets:
+        files: list[InputFile] = []
+        try:
+            files = find_files(dataset)
+            roles = _first_row(dataset, files, admission_of(dataset))
+        except UserError as error:
+            yield _result(dataset, files, error.message, error.hint, None)
+        else:
+            yield _result(dataset, files, None, None, roles)
+
+
+def _result(
+    dataset: Dataset, files: list[InputFile], problem: str | None, hint: str | None, roles: str | None
+) -> DatasetCheck:
+    return DatasetCheck(dataset.name, dataset.path, len(files), sum(file.size for file in files), problem, hint, roles)
+
+
+def _first_row(dataset: Dataset, files: list[InputFile], admission: Admission) -> str:
+    """The roles of the first row that is meant. Raises UserError where there is none, or it cannot be trained on."""
+    rows = (row for file in files for part in cut(file) for row in read_rows(part) if not row.is_blank)
+    filtered = 0
+    for row in islice(rows, FILTERED_ROWS):
+        try:
+            conversation = admission.conversation(row)
+        except RowError as error:
+            if error.reason == LeftOut.FILTERED:
+                filtered += 1
+                continue
+            raise _refused(files, row, error) from None
+        return " ".join(message["role"] for message in conversation.messages)
+    if filtered:
+        raise UserError(
+            f"None of its first {filtered:,} rows names {admission.used_in_filter} in {admission.used_in_field}.",
+            "Check used_in_filter, or the dataset's filter in the blend.",
+        )
+    raise UserError(f"{dataset.path} has no rows.", "Check the path in the blend.")
+
+
+def _refused(files: list[InputFile], row: Row, error: RowError) -> UserError:
+    return UserError(
+        f"{files[0].path}:{row.line + 1} cannot be trained on: {error.reason}: {error.detail}.",
+        "Set messages_field, tools_field or format of the dataset, or correct the row.",
+    )

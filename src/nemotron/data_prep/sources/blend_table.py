@@ -1,0 +1,125 @@
+"""A blend as a table of domains: what is asked, what there is, and how much of the documented mix that covers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from nemotron.data_prep.sources.blend import Blend, Dataset
+from nemotron.errors import UserError
+
+
+@dataclass(frozen=True)
+class DomainRow:
+    """One domain of a blend. Shares are of 1, by sample count; None where the blend gives no weights."""
+
+    split: str | None
+    """Under which the blend lists it, if by split."""
+    group: str | None
+    domain: str
+    datasets: list[str]
+    weight: float | None
+    asked: float | None
+    """Of the documented mix."""
+    available: bool
+    """Whether all its datasets have a path."""
+    covered: float | None
+    """Of the mix without the missing domains: what data prep aims for."""
+    got: float | None
+    """Of the conversations of a finished run; None without one."""
+    scale: str | None
+    source: str | None
+    bring: str | None
+
+
+def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[DomainRow]:
+    """The domains of a blend, grouped; `got` is a finished run's share of the conversations by dataset."""
+    listed = [*blend.datasets, *blend.missing]
+    order = {key: number for number, key in enumerate(dict.fromkeys((d.goes_to, d.group) for d in listed))}
+    domains = {key: number for number, key in enumerate(dict.fromkeys(map(_domain, listed)))}
+    in_order = sorted(listed, key=lambda d: (order[d.goes_to, d.group], domains[_domain(d)]))
+    asked = asked_shares(blend)
+    rows = []
+    for _, members in groupby(in_order, key=lambda d: (d.goes_to, d.group, _domain(d))):
+        rows.append(_row(blend, list(members), asked, got))
+    return rows
+
+
+def asked_shares(blend: Blend) -> dict[tuple[str, str | None], float]:
+    """The share of the documented mix by (name, split) of every dataset with a weight, missing ones too.
+
+    Where the blend states the share of its public datasets, these split it by weight, and the others the rest.
+    """
+    listed = [*blend.datasets, *blend.missing]
+    shares: dict[tuple[str, str | None], float] = {}
+    for goes_to in dict.fromkeys(dataset.goes_to for dataset in listed):
+        weighted = [d for d in listed if d.goes_to == goes_to and d.weight is not None]
+        public = sum(_weight(d) for d in weighted if d.bring is None)
+        brought = sum(_weight(d) for d in weighted if d.bring is not None)
+        stated = blend.public_share if public and brought else None
+        for dataset in weighted:
+            of, whole = (public, stated) if dataset.bring is None else (brought, None if stated is None else 1 - stated)
+            scale = 1 / (public + brought) if whole is None else whole / of
+            shares[dataset.name, dataset.goes_to] = _weight(dataset) * scale
+    return shares
+
+
+def coverage(blend: Blend) -> float | None:
+    """The share of the documented mix that the datasets with a path make; None without weights."""
+    shares = asked_shares(blend)
+    if not shares:
+        return None
+    return sum(shares.get((dataset.name, dataset.goes_to), 0.0) for dataset in blend.datasets) / sum(
+        1 for _ in {dataset.goes_to for dataset in (*blend.datasets, *blend.missing)}
+    )
+
+
+def describe_missing(blend: Blend) -> str:
+    """Which share of the mix is covered, and the domains that are missing."""
+    names = ", ".join(dict.fromkeys(_domain(dataset) for dataset in blend.missing))
+    share = coverage(blend)
+    covers = "" if share is None else f"{share:.0%} of the documented mix is covered; "
+    return f"{covers}without data are {names}"
+
+
+def refuse_missing(blend: Blend) -> None:
+    """Raise UserError when a domain of the blend has no data."""
+    if blend.missing:
+        raise UserError(
+            f"{blend.path}: {describe_missing(blend)}.",
+            f'Give their paths ("{blend.missing[0].name}": {blend.missing[0].bring}), or go on without: strict=false.',
+        )
+
+
+def _row(
+    blend: Blend,
+    members: Sequence[Dataset],
+    asked: Mapping[tuple[str, str | None], float],
+    got: Mapping[str, float] | None,
+) -> DomainRow:
+    first = members[0]
+    weights = [member.weight for member in members if member.weight is not None]
+    present = [member for member in members if not member.is_missing]
+    all_present = sum(_weight(d) for d in blend.datasets if d.goes_to == first.goes_to)
+    shares = [asked[member.name, member.goes_to] for member in members if (member.name, member.goes_to) in asked]
+    return DomainRow(
+        split=first.goes_to,
+        group=first.group,
+        domain=_domain(first),
+        datasets=[member.name for member in members],
+        weight=round(sum(weights), 6) if weights else None,
+        asked=sum(shares) if shares else None,
+        available=len(present) == len(members),
+        covered=sum(map(_weight, present)) / all_present if weights and all_present else None,
+        got=None if got is None else sum(got.get(member.name, 0.0) for member in members),
+        scale=first.scale,
+        source=first.source,
+        bring=first.bring if len(present) < len(members) else None,
+    )
+
+
+def _domain(dataset: Dataset) -> str:
+    return dataset.domain or dataset.name
+
+
+def _weight(dataset: Dataset) -> float:
+    return dataset.weight or 0.0
