@@ -85,8 +85,12 @@ def test_prep_tells_what_should_be_known_before_training_on_it(tmp_path, capsys)
     assert run([*line, *elsewhere, *splits]) == 0
     shown = capsys.readouterr()
     assert "1 conversations are identical to an earlier one (chat 1)" in shown.err
-    assert f"1 conversations of chat have an empty answer, so the model learns to say nothing: {tmp_path}" in shown.err
-    assert f"<|im_end|> in {tmp_path}/chat.jsonl:4" in shown.err
+    noticed = [line.split() for line in shown.out.splitlines() if f"{tmp_path}/chat.jsonl:" in line]
+    assert [(words[0], words[-1]) for words in noticed] == [
+        ("empty_answer", f"{tmp_path}/chat.jsonl:3"),
+        ("special_tokens", f"{tmp_path}/chat.jsonl:4"),
+    ]
+    assert "<|im_end|>" in noticed[1]
     assert "none was asked for by weight 2, and has no conversation to give." in shown.err
     assert shown.out.rstrip().endswith(f"run.data=SFTDataArtifact-sft:v1 run.artifacts={tmp_path}/records")
 

@@ -48,6 +48,7 @@ def test_a_row_is_shown_as_what_trains(tmp_path: Path):
         "reason": None,
         "detail": None,
         "special_token": None,
+        "notes": [],
         "sequences": [
             [
                 {

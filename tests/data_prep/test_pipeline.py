@@ -17,6 +17,7 @@ import zstandard
 from nemotron.data_prep import engine, pipeline
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import PrepResult, Stage, prepare
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
@@ -399,8 +400,8 @@ def test_empty_answers_are_kept_and_counted(make_config: MakeConfig, write_rows:
     silent = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": None}]}
     path = write_rows("chat.jsonl", [chat("Hi", "Hello"), silent, chat("Hi", "", "Still there?", "Yes.")])
     stats = prepare(make_config("chat.jsonl")).metadata.datasets[0]
-    assert (stats.kept, stats.empty_answers) == (3, 2)
-    assert stats.empty_answer_examples == [{"file": str(path), "line": line, "found": ""} for line in (2, 3)]
+    places = [{"file": str(path), "line": line} for line in (2, 3)]
+    assert (stats.kept, stats.notes) == (3, [NoteStats("empty_answer", "", 2, places)])
 
 
 def test_progress_ends_at_its_total(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:

@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import Self
 
 
-class _Described(StrEnum):
+class Described(StrEnum):
     """A name, and what it means."""
 
     description: str
@@ -17,7 +17,7 @@ class _Described(StrEnum):
         return member
 
 
-class DropReason(_Described):
+class DropReason(Described):
     """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
 
     BAD_JSON = "bad_json", "the line is not valid JSON"
@@ -39,7 +39,7 @@ class DropReason(_Described):
     )
 
 
-class LeftOut(_Described):
+class LeftOut(Described):
     """Reasons that depend on the config, or on the other conversations, rather than on the row alone."""
 
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"

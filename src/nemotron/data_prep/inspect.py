@@ -47,11 +47,12 @@ def inspect_file(
     """One object per row of an input, in order; blank lines are none. It may be whatever a blend takes, remote too.
 
         {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "detail": None | "message 0: ...",
-         "special_token": None | "<|im_end|>", "sequences": [[chunk, ...], ...]}
+         "special_token": None | "<|im_end|>", "notes": [{"kind", "name"}, ...], "sequences": [[chunk, ...], ...]}
 
     with each chunk `{"role", "text", "supervised", "tokens", "supervised_tokens"}`: how many tokens it is and how
     many of them the loss mask trains, both None without a tokenizer, with which special tokens and length go unseen
     too. `line` counts from 1. `detail` names the value at fault; of a kept row, what over-long sequences lose.
+    `notes` are what parsing noticed without dropping the row.
 
     Raises UserError when there is no such file or it cannot be read.
     """
@@ -90,8 +91,10 @@ def _inspect_row(
     options: RenderOptions,
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {"line": line, "outcome": "kept", "reason": None, "detail": None, "special_token": None}
+    shown["notes"] = []
     try:
         conversation = rules.admission.conversation(row)
+        shown["notes"] = [note._asdict() for note in conversation.notes]
         if tokenizer is not None:
             special = tokenizer.special_tokens
             shown["special_token"] = token = special.first_in(conversation)

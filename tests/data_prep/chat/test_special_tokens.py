@@ -13,6 +13,7 @@ from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, joined, pieces
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
+from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
@@ -115,8 +116,8 @@ def test_the_policies(
     stats = result.metadata.datasets[0]
     assert stats.kept == kept
     assert stats.dropped == ({"special_tokens": 1} if policy == "drop" else {})
-    assert stats.special_tokens == 1
-    assert stats.special_token_examples == [{"file": str(tmp_path / "chat.jsonl"), "line": 2, "found": "<|im_end|>"}]
+    place = {"file": str(tmp_path / "chat.jsonl"), "line": 2}
+    assert stats.notes == [NoteStats("special_tokens", "<|im_end|>", 1, [place])]
     assert ids(result).count(result.plan.tokenizer.end_id) == turn_ends
     assert (FORGED in decode(ids(result))) == (policy != "drop")
 

@@ -1,11 +1,11 @@
 """What is encoded at once makes no difference to what comes out."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.chat.reasoning import turns_to_train
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import prepare
@@ -50,9 +50,8 @@ def test_a_conversation_may_go_on_in_the_next_batch(
 def test_a_batch_is_no_larger_than_a_sequence_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", 1)
     conversation = parse_row({"messages": CONVERSATIONS[0]})
-    writer: Any = None  # nothing is dropped
-    made = list(
-        text_batches.batches([text_batches.Candidate(0, b"", conversation)], load_template("nemotron3"), writer)
-    )
+    candidate = text_batches.Candidate(0, b"", conversation, turns_to_train(conversation.messages))
+    made = list(text_batches.render_batches([candidate], load_template("nemotron3")))
+    assert all(isinstance(batch, text_batches.Batch) for batch in made)
     assert [batch.sequence_counts for batch in made] == [[1], [1], [1]]
     assert [batch.goes_on for batch in made] == [True, True, False]

@@ -31,18 +31,23 @@ def sequences(conversation: Conversation, template: Template, **options: Unpack[
 
 
 def each_sequence(
-    conversation: Conversation, template: Template, **options: Unpack[RenderOptions]
+    conversation: Conversation,
+    template: Template,
+    turns: list[Turn] | None = None,
+    **options: Unpack[RenderOptions],
 ) -> Iterator[list[Chunk]]:
     """The training sequences of a conversation: one, or with reasoning one per user turn (`turns_to_train`).
 
-    `options` are `Template.render`'s. In a sequence that trains one user turn of several, the history up to that user
-    message is a single "user" chunk after the system's. With a template other than the bundled one, everything between
-    two assistant turns is a single chunk.
+    `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. In a sequence that trains
+    one user turn of several, the history up to that user message is a single "user" chunk after the system's. With a
+    template other than the bundled one, everything between two assistant turns is a single chunk.
 
     Every sequence supervises something. Raises RowError, before the first sequence: no_trained_turn, template_error, or
     template_mismatch when the assistant's text cannot be told from the rest.
     """
-    turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+    if turns is None:
+        turns = turns_to_train(conversation.messages, _keeps_history_thinking(options))
+    turns = _trained(turns, conversation)
     if not turns:
         raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
     if template.is_nemotron3:

@@ -12,19 +12,23 @@ from nemotron.data_prep.chat.conversation import Conversation, Message, is_train
 from nemotron.data_prep.chat.reasoning import Turn, history_content, last_user_index, newest_content, turns_to_train
 
 
-def content_hash(conversation: Conversation) -> bytes:
+def content_hash(conversation: Conversation, turns: list[Turn] | None = None) -> bytes:
     """16 bytes that are equal for conversations of which a model sees the same: of SHA-256 over canonical JSON.
 
     Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
     names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, the
     ids that tie tool results to their calls, which servers draw at random, and of an answer that is only ever history
     what history leaves out.
+
+    `turns` are its `turns_to_train`, where they are known.
     """
     messages = conversation.messages
-    if messages and messages[0]["role"] == "system" and not messages[0]["content"]:
-        messages = messages[1:] if messages[1:2] and messages[1]["role"] != "system" else messages
+    turns = turns_to_train(messages) if turns is None else turns
+    if len(messages) > 1 and messages[1]["role"] != "system" == messages[0]["role"] and not messages[0]["content"]:
+        messages = messages[1:]
+        turns = [Turn(max(0, turn.start - 1), turn.stop - 1) for turn in turns]
     tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
-    trained = [(turn, answers) for turn in turns_to_train(messages) if (answers := _trained_in(messages, turn))]
+    trained = [(turn, answers) for turn in turns if (answers := _trained_in(messages, turn))]
     messages = messages[: trained[-1][0].stop] if trained else messages  # nothing shows what follows
     stretches = [range(max(0, last_user_index(messages, turn.stop)), turn.stop) for turn, _ in trained]
     newest = stretches[0] if len(stretches) == 1 else set(itertools.chain.from_iterable(stretches))

@@ -12,12 +12,13 @@ with each tool call `{"id"?, "type": "function", "function": {"name": str, "argu
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from nemotron.data_prep.chat.row_formats import to_messages
 from nemotron.data_prep.config import RowFormat
 from nemotron.data_prep.drop_reasons import DropReason, RowError, Unreadable
+from nemotron.data_prep.notes import Note
 
 Message = dict[str, Any]
 Tool = dict[str, Any]
@@ -29,6 +30,8 @@ class Conversation:
 
     messages: list[Message]
     tools: list[Tool] | None = None
+    notes: tuple[Note, ...] = field(default=(), compare=False)
+    """What was noticed in its row; two conversations are the same whatever was noticed."""
 
 
 def parse_row(

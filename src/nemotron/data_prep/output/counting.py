@@ -1,13 +1,14 @@
 """Counting what came out: every row kept or dropped for a reason, and what the output holds."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.drop_reasons import LeftOut
-from nemotron.data_prep.output.metadata import DatasetStats, Metadata, OverlongStats, SplitStats
+from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
 from nemotron.data_prep.packing.layout import Layout, dataset_fill
 from nemotron.data_prep.packing.lengths import padded_length
 from nemotron.data_prep.packing.shards import ShardReceipt
@@ -118,10 +119,7 @@ def _dataset_stats(
                 repeated=int(used[number] - kept[number]),
                 dropped=dropped,
                 duplicates=int(duplicates[number]),
-                special_tokens=sum(receipt.special_tokens.count for receipt in receipts[number]),
-                special_token_examples=_examples(planned, receipts[number], "special_tokens"),
-                empty_answers=sum(receipt.empty_answers.count for receipt in receipts[number]),
-                empty_answer_examples=_examples(planned, receipts[number], "empty_answers"),
+                notes=_notes(planned, receipts[number]),
                 truncated=int(truncated[number]),
                 masked_sequences=int(masked[number]),
                 sequences=int(sequences[number]),
@@ -135,20 +133,22 @@ def _dataset_stats(
     return stats
 
 
-def _examples(
-    planned: PlannedDataset, receipts: Sequence[PartReceipt], noticed: Literal["special_tokens", "empty_answers"]
-) -> list[dict[str, Any]]:
-    """Where something was noticed, at most EXAMPLES. Receipts number lines from the start of their part."""
-    examples: list[dict[str, Any]] = []
+def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[NoteStats]:
+    """Sum the notes of all parts of a dataset. Receipts number lines from the start of their part."""
+    rows: Counter[tuple[str, str]] = Counter()
+    places: dict[tuple[str, str], list[dict[str, Any]]] = {}
     lines_before = 0
     for (file, part), receipt in zip(planned.parts(), receipts, strict=True):
         lines_before = 0 if part.index == 0 else lines_before
-        for line, found in getattr(receipt, noticed).examples:
-            examples.append({"file": file.file.path, "line": lines_before + line + 1, "found": found})
-        if len(examples) >= EXAMPLES:
-            break
+        for note in receipt.notes:
+            key = note.kind, note.name
+            rows[key] += note.rows
+            found = places.setdefault(key, [])
+            more = [{"file": file.file.path, "line": lines_before + line + 1} for line in note.lines]
+            found += more[: EXAMPLES - len(found)]
         lines_before += receipt.lines
-    return examples[:EXAMPLES]
+    keys = sorted(rows, key=lambda key: (key[0], -rows[key], key[1]))
+    return [NoteStats(*key, rows[key], places[key]) for key in keys]
 
 
 def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:

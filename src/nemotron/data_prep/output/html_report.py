@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from nemotron.data_prep.drop_reasons import describe
-from nemotron.data_prep.output.metadata import Metadata
+from nemotron.data_prep.notes import describe_kind
+from nemotron.data_prep.output.metadata import Metadata, NoteStats
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
@@ -23,6 +24,7 @@ def render_report(metadata: Metadata) -> str:
         _section("Splits", _split_table(metadata)),
         _section("Datasets", _dataset_table(metadata)),
         _section("Rows that are not in the output", _dropped_table(metadata)),
+        _section("Noticed in rows", _note_table(metadata)),
         _section("Sequence lengths", _length_plot(metadata)),
         _section("Over-long conversations", _overlong(metadata)),
     ]
@@ -91,6 +93,20 @@ def _dropped_table(metadata: Metadata) -> str:
         for reason, count in dataset.dropped.items()
     ]
     return _table(("dataset", "reason", "rows", "meaning"), rows, text_columns=(1, 3)) if rows else "<p>None.</p>"
+
+
+def _note_table(metadata: Metadata) -> str:
+    rows = [
+        (dataset.title, note.title, f"{note.rows:,}", describe_kind(note.kind), _place(note))
+        for dataset in metadata.datasets
+        for note in dataset.notes
+    ]
+    header = ("dataset", "noticed", "rows", "meaning", "first")
+    return _table(header, rows, text_columns=(1, 3, 4)) if rows else "<p>Nothing.</p>"
+
+
+def _place(note: NoteStats) -> str:
+    return f"{note.places[0]['file']}:{note.places[0]['line']}"
 
 
 def _overlong(metadata: Metadata) -> str:

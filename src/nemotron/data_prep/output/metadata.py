@@ -11,6 +11,22 @@ from nemotron.data_prep.plan import FORMAT_VERSION
 
 
 @dataclass(frozen=True)
+class NoteStats:
+    """Something noticed in rows that does not drop them (see notes.py)."""
+
+    kind: str
+    name: str
+    rows: int
+    places: list[dict[str, Any]]
+    """The first of them: file, line (from 1)."""
+
+    @property
+    def title(self) -> str:
+        """What was noticed: the kind, and which one."""
+        return f"{self.kind} {self.name}" if self.name else self.kind
+
+
+@dataclass(frozen=True)
 class DatasetStats:
     """What became of the rows of one dataset. `rows == kept + sum(dropped.values())`, always."""
 
@@ -28,13 +44,8 @@ class DatasetStats:
     """Rows that are not, by reason."""
     duplicates: int
     """Conversations identical to an earlier one of the blend, dropped for it or not."""
-    special_tokens: int
-    """Conversations with a control token written out in their text, kept or not."""
-    special_token_examples: list[dict[str, Any]]
-    """The first of them: file, line (from 1), found."""
-    empty_answers: int
-    """Conversations with an answer that trains nothing but its end."""
-    empty_answer_examples: list[dict[str, Any]]
+    notes: list[NoteStats]
+    """What was noticed in its rows, kept or not, by kind, the most frequent first."""
     truncated: int
     """Kept conversations of which a part did not fit."""
     masked_sequences: int
@@ -139,7 +150,10 @@ def read_metadata(path: Path) -> Metadata | None:
             SplitStats(**{**split, "shards": [ShardReceipt(**shard) for shard in split["shards"]]})
             for split in content.pop("splits")
         ]
-        datasets = [DatasetStats(**dataset) for dataset in content.pop("datasets")]
+        datasets = [
+            DatasetStats(**{**dataset, "notes": [NoteStats(**note) for note in dataset["notes"]]})
+            for dataset in content.pop("datasets")
+        ]
         overlong = OverlongStats(**content.pop("overlong"))
         return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong)
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError):

@@ -14,7 +14,7 @@ Nothing here depends on pack size, blend weights or split ratios: those can chan
 import mmap
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,16 @@ import numpy as np
 import orjson
 
 from nemotron.atomic_files import checksum, replaced_when_complete, write_json
+from nemotron.data_prep.notes import OTHERS, Note
+from nemotron.data_prep.sources import Row
+from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 
 TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
 TOKEN_BYTES = 4
 EXAMPLES = 3
-"""How many conversations of a part, and of a dataset, are shown where they are also counted."""
+"""How many rows of a part, and of a dataset, are located where all are counted."""
+MOST_NAMES = 100
+"""Of one kind of note in a part: names come from the data, and may be as many as its rows."""
 
 
 class PartIndex(NamedTuple):
@@ -58,18 +63,14 @@ class PartIndex(NamedTuple):
 
 
 @dataclass
-class Noticed:
-    """Something worth telling about kept rows, counted."""
+class NoteCount:
+    """In how many rows of a part a note was made, dropped rows included."""
 
-    count: int = 0
-    examples: list[tuple[int, str]] = field(default_factory=list)
-    """(line in the part, what was found there) of the first EXAMPLES."""
-
-    def add(self, line: int, found: str) -> None:
-        """Count a conversation."""
-        self.count += 1
-        if len(self.examples) < EXAMPLES:
-            self.examples.append((line, found))
+    kind: str
+    name: str
+    rows: int = 0
+    lines: list[int] = field(default_factory=list)
+    """Lines in the part of the first EXAMPLES."""
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,8 @@ class PartReceipt:
     sequences: int
     turns: int
     dropped: dict[str, int]
-    special_tokens: Noticed
-    """Conversations with a control token written out in their text, and the token."""
-    empty_answers: Noticed
-    """Conversations with an answer that trains nothing but its end."""
+    notes: list[NoteCount]
+    """What was noticed, by kind and name."""
     files: dict[str, dict[str, Any]]
     """By suffix: `bytes` and `checksum`."""
     sample: int | None
@@ -103,16 +102,34 @@ class PartReceipt:
 
 
 class PartWriter:
-    """Writes one part; `close()` completes it. Used through `write_part`."""
+    """Counts and writes what becomes of the rows of one part. Used through `write_part`."""
 
     def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
         self._tokens, self._mask, self._dropped = tokens, mask, dropped
         self._indices: list[PartIndex] = []
+        self._notes: dict[Note, NoteCount] = {}
+        self._names: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.lines = 0
         self.rows = 0
-        self.special_tokens = Noticed()
-        self.empty_answers = Noticed()
+
+    def rows_of(self, lines: Iterable[Row]) -> Iterator[Row]:
+        """Count the lines of the part, and hand on those that are rows."""
+        for row in lines:
+            self.lines += 1
+            if not row.is_blank:
+                self.rows += 1
+                yield row
+
+    def kept[T](self, step: Iterable[T | Dropped | Noticed]) -> Iterator[T]:
+        """Hand on what a step kept; count, and write, what it dropped and noticed."""
+        for result in step:
+            if isinstance(result, Dropped):
+                self._drop(result)
+            elif isinstance(result, Noticed):
+                self._note(result)
+            else:
+                yield result
 
     def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
         """Add a batch of conversations."""
@@ -120,10 +137,26 @@ class PartWriter:
         self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
         self._indices.append(PartIndex(*(_compact(array) for array in index)))
 
-    def drop(self, line: int, reason: str, detail: str) -> None:
-        """Record that the row of this line yields nothing."""
-        self.reasons[str(reason)] += 1  # plain text, whichever enumeration it comes from
-        self._dropped.write(orjson.dumps({"line": line, "reason": str(reason), "detail": detail}) + b"\n")
+    def _drop(self, row: Dropped) -> None:
+        reason = str(row.reason)  # plain text, whichever enumeration it comes from
+        self.reasons[reason] += 1
+        self._dropped.write(orjson.dumps({"line": row.line, "reason": reason, "detail": row.detail}) + b"\n")
+
+    def _note(self, noticed: Noticed) -> None:
+        note = noticed.note
+        if note not in self._notes:
+            if self._names[note.kind] >= MOST_NAMES:
+                note = Note(note.kind, OTHERS)
+            self._names[note.kind] += 1
+            self._notes.setdefault(note, NoteCount(str(note.kind), note.name))
+        count = self._notes[note]
+        count.rows += 1
+        if len(count.lines) < EXAMPLES:
+            count.lines.append(noticed.line)
+
+    def notes(self) -> list[NoteCount]:
+        """What was noticed so far, by kind and name."""
+        return sorted(self._notes.values(), key=lambda count: (count.kind, count.name))
 
     def index(self) -> PartIndex:
         """Everything appended so far."""
@@ -159,9 +192,8 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
             np.savez(file, **index._asdict())
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
     reasons = dict(sorted(writer.reasons.items()))
-    found = writer.special_tokens, writer.empty_answers
     counts = len(index.lines), len(index.lengths), len(index.turn_ends)
-    receipt = PartReceipt(writer.lines, writer.rows, *counts, reasons, *found, made, sample)
+    receipt = PartReceipt(writer.lines, writer.rows, *counts, reasons, writer.notes(), made, sample)
     write_json(file_of(part, RECEIPT), receipt)
     return receipt
 
@@ -170,8 +202,7 @@ def read_receipt(part: Path) -> PartReceipt | None:
     """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
     try:
         content = orjson.loads(file_of(part, RECEIPT).read_bytes())
-        for name in ("special_tokens", "empty_answers"):
-            content[name] = Noticed(**content[name])
+        content["notes"] = [NoteCount(**count) for count in content["notes"]]
         receipt = PartReceipt(**content)
         intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):

@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from nemotron.data_prep.chat.chunks import Chunk, each_sequence, first_difference
 from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.reasoning import Turn
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.drop_reasons import RowError
-from nemotron.data_prep.tokenization.part_files import PartWriter
+from nemotron.data_prep.tokenization.outcomes import Dropped
 from nemotron.errors import UserError
 
 BATCH_CHARACTERS = 4_000_000
@@ -30,6 +31,8 @@ class Candidate(NamedTuple):
     line: int
     hash: bytes
     conversation: Conversation
+    turns: list[Turn]
+    """Its training sequences."""
 
 
 @dataclass
@@ -59,15 +62,15 @@ class Batch:
         self.characters[-1] += sum(len(chunk.text) for chunk in sequence)
 
 
-def batches(candidates: Iterable[Candidate], template: Template, writer: PartWriter) -> Iterator[Batch]:
-    """Render conversations into batches; those that cannot be rendered are recorded as dropped."""
+def render_batches(candidates: Iterable[Candidate], template: Template) -> Iterator[Batch | Dropped]:
+    """Render conversations into batches; those that cannot be rendered are dropped."""
     batch, characters = Batch(), 0
     for candidate in candidates:
-        rendered = each_sequence(candidate.conversation, template)
+        rendered = each_sequence(candidate.conversation, template, candidate.turns)
         try:
             sequence = next(rendered)  # here or never: what cannot be rendered fails at its first sequence
         except RowError as error:
-            writer.drop(candidate.line, error.reason, error.detail)
+            yield Dropped.because(candidate.line, error)
             continue
         before = characters
         batch.begin(candidate)
@@ -84,6 +87,13 @@ def batches(candidates: Iterable[Candidate], template: Template, writer: PartWri
             yield batch
             batch, characters = Batch(), 0
     if batch.candidates:
+        yield batch
+
+
+def check_batches(batches: Iterable[Batch], template: Template) -> Iterator[Batch]:
+    """Hand batches on, checking a few conversations of each, and of the first at least one (`check_rendering`)."""
+    for number, batch in enumerate(batches):
+        check_rendering(batch, template, at_least=1 if number == 0 else 0)
         yield batch
 
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from nemotron.data_prep.pipeline import PrepResult
     from nemotron.data_prep.plan import Plan
 
+SHOWN_NOTES = 20
+"""Lines of what was noticed in rows: fields may be many."""
+
 
 def show_prepared(result: "PrepResult") -> None:
     """What data prep made, per dataset and per split, and where it is."""
@@ -19,6 +22,7 @@ def show_prepared(result: "PrepResult") -> None:
     console.out()
     _show_splits(metadata)
     _show_dropped(metadata)
+    _show_noticed(metadata)
     for note in _notes(metadata, result.plan):
         console.note(f"\n  {note}")
     if result.plan.encoder.reason:
@@ -81,6 +85,29 @@ def _show_dropped(metadata: "Metadata") -> None:
         console.table(rows, header=("dropped", "rows", "because", "of"), right=[1])
 
 
+def _show_noticed(metadata: "Metadata") -> None:
+    """What was noticed in rows without dropping them, the most frequent first, and where."""
+    from nemotron.data_prep.notes import describe_kind
+
+    found = [(stats, note) for stats in metadata.datasets for note in stats.notes]
+    found.sort(key=lambda entry: -entry[1].rows)
+    if not found:
+        return
+    rows = [
+        (note.title, f"{note.rows:,}", describe_kind(note.kind), stats.title, _places(note.places))
+        for stats, note in found[:SHOWN_NOTES]
+    ]
+    console.out()
+    console.table(rows, header=("noticed", "rows", "meaning", "of", "first"), right=[1])
+    if len(found) > SHOWN_NOTES:
+        console.note(f"  {len(found) - SHOWN_NOTES:,} more are in metadata.json, under notes.")
+
+
+def _places(places: "list[dict[str, Any]]") -> str:
+    """`chat.jsonl:3, chat.jsonl:5`"""
+    return ", ".join(f"{place['file']}:{place['line']}" for place in places)
+
+
 def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
     """What else somebody should know before training on it."""
     if plan.blend.missing:
@@ -103,17 +130,6 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
             "keep the first of each."
         )
     for stats in metadata.datasets:
-        if stats.special_tokens:
-            yield (
-                f"{stats.special_tokens:,} conversations of {stats.title} have control tokens in their text "
-                f"(special_tokens_in_content={metadata.special_tokens_in_content}): "
-                f"{_places(stats.special_token_examples)}."
-            )
-        if stats.empty_answers:
-            yield (
-                f"{stats.empty_answers:,} conversations of {stats.title} have an empty answer, so the model learns to "
-                f"say nothing: {_places(stats.empty_answer_examples)}."
-            )
         if stats.weight is not None and not stats.kept:
             yield f"{stats.title} was asked for by weight {stats.weight:g}, and has no conversation to give."
     made = {split.name for split in metadata.splits}
@@ -122,13 +138,6 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
     asked = zip(("valid", "test"), plan.ratios[1:], strict=True)
     for name in [name for name, ratio in asked if ratio > 0 and name not in made and "train" in made]:
         yield f"The {name} split is empty: there are too few different conversations."
-
-
-def _places(examples: "list[dict[str, Any]]") -> str:
-    """`<|im_end|> in chat.jsonl:3; ...`"""
-    return "; ".join(
-        f"{found['found']}{' in ' if found['found'] else ''}{found['file']}:{found['line']}" for found in examples
-    )
 
 
 def _by_dataset(counts: dict[str, int]) -> str:

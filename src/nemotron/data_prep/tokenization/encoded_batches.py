@@ -1,0 +1,170 @@
+"""Batches of text as token ids, their loss mask, and where what is trained lies in them."""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nemotron.data_prep.chat.chunks import Chunk
+from nemotron.data_prep.chat.special_tokens import pieces
+from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.tokenization.encoders import Encoded
+from nemotron.data_prep.tokenization.loss_mask import loss_mask, trained_targets
+from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
+from nemotron.data_prep.tokenization.part_files import PartIndex
+from nemotron.data_prep.tokenization.text_batches import Batch, Candidate
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+
+EMPTY_ANSWER = Note(NoteKind.EMPTY_ANSWER)
+
+
+class EncodedBatch(NamedTuple):
+    """The sequences of a batch that are kept, and whose they are."""
+
+    ids: np.ndarray
+    """int32 [tokens]: all sequences back to back."""
+    mask: np.ndarray
+    """uint8 [tokens], not yet rolled."""
+    conversations: PartIndex
+    """The conversations that end in the batch, and their sequences."""
+
+
+class _Sequences(NamedTuple):
+    """Flat arrays over the sequences of a batch, and over the trained turns of those: see PartIndex."""
+
+    lengths: np.ndarray
+    targets: np.ndarray
+    turn_counts: np.ndarray
+    turn_ends: np.ndarray
+    turn_targets: np.ndarray
+
+
+class _Conversations(NamedTuple):
+    """Flat arrays over the conversations of a batch."""
+
+    kept_counts: np.ndarray
+    """Sequences in which something trains."""
+    masked_counts: np.ndarray
+    """The other sequences."""
+    has_empty_answer: np.ndarray
+    """Whether an answer is nothing but its <|im_end|>."""
+
+
+def encode_batches(
+    batches: Iterable[Batch], tokenizer: Tokenizer, *, may_be_cut: bool
+) -> Iterator[EncodedBatch | Dropped | Noticed]:
+    """Encode batches, leaving out the sequences in which nothing trains.
+
+    Args:
+        batches: Rendered conversations.
+        tokenizer: What encodes them.
+        may_be_cut: Whether texts may have the marks of split control tokens, at which they are cut.
+    """
+    unfinished: _Conversations | None = None
+    for batch in batches:
+        ids, chunk_lengths = _encode(batch.chunks, tokenizer, may_be_cut)
+        supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
+        mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
+        sequences = _measure(ids, mask, _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64)), tokenizer.eos_id)
+        conversations = _count(batch, sequences, unfinished)
+        complete = batch.candidates[: len(batch.candidates) - batch.goes_on]
+        yield from _outcomes(complete, conversations)
+        yield _select_trained(ids, mask, complete, sequences, conversations)
+        unfinished = _Conversations(*(array[-1:] for array in conversations)) if batch.goes_on else None
+
+
+def _encode(chunks: Sequence[Chunk], tokenizer: Tokenizer, may_be_cut: bool) -> Encoded:
+    """The ids of all chunks, and how many each has."""
+    texts = [chunk.text for chunk in chunks]
+    if not may_be_cut:
+        return tokenizer.encode(texts)
+    cut = [pieces(text) for text in texts]
+    ids, piece_lengths = tokenizer.encode(list(itertools.chain.from_iterable(cut)))
+    return Encoded(ids, _sums(piece_lengths, np.fromiter(map(len, cut), np.int64, len(cut))))
+
+
+def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> _Sequences:
+    """Count the targets of every sequence, and find where its trained turns end.
+
+    A turn ends where the mask falls from 1 to 0, and where its sequence ends.
+    """
+    starts = np.cumsum(lengths) - lengths
+    is_target = trained_targets(mask, ids, starts[lengths > 0], eos_id)
+    targets_so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+    next_mask = np.zeros_like(mask)
+    next_mask[:-1] = mask[1:]
+    next_mask[(starts + lengths - 1)[lengths > 0]] = 0
+    ends = np.flatnonzero(mask > next_mask) + 1
+    of_sequence = np.searchsorted(starts + lengths, ends, side="left")
+    return _Sequences(
+        lengths,
+        targets_so_far[starts + lengths] - targets_so_far[starts],
+        np.bincount(of_sequence, minlength=len(starts)),
+        ends - starts[of_sequence],
+        targets_so_far[ends] - targets_so_far[starts[of_sequence]],
+    )
+
+
+def _count(batch: Batch, sequences: _Sequences, unfinished: _Conversations | None) -> _Conversations:
+    """Count the sequences of every conversation; `unfinished` is what earlier batches held of the first one."""
+    sequence_counts = np.array(batch.sequence_counts, np.int64)
+    kept = _sums(sequences.targets > 0, sequence_counts)
+    counted = _Conversations(kept, sequence_counts - kept, _have_empty_answers(sequence_counts, sequences))
+    if unfinished is not None:
+        for array, before in zip(counted, unfinished, strict=True):
+            array[:1] += before  # of bool: or
+    return counted
+
+
+def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> np.ndarray:
+    """bool [conversations]: whether an answer is nothing but its <|im_end|>: the model learns to say nothing."""
+    counts, so_far = sequences.turn_counts, sequences.turn_targets
+    before = np.concatenate([[0], so_far[:-1]])
+    is_first = np.zeros(len(so_far), bool)
+    firsts = (np.cumsum(counts) - counts)[counts > 0]
+    is_first[firsts] = True
+    of_turn = np.where(is_first, so_far, so_far - before)
+    empty = np.bincount(np.repeat(np.arange(len(counts)), counts), of_turn == 1, len(counts)) > 0
+    of_conversation = np.repeat(np.arange(len(sequence_counts)), sequence_counts)
+    return np.bincount(of_conversation[empty], minlength=len(sequence_counts)) > 0
+
+
+def _outcomes(complete: list[Candidate], conversations: _Conversations) -> Iterator[Dropped | Noticed]:
+    for position in np.flatnonzero(conversations.has_empty_answer[: len(complete)]).tolist():
+        yield Noticed(complete[position].line, EMPTY_ANSWER)
+    for position in np.flatnonzero(conversations.kept_counts[: len(complete)] == 0).tolist():
+        why = "no token of an assistant's turn would be trained"
+        yield Dropped(complete[position].line, LeftOut.NO_ASSISTANT_TOKENS, why)
+
+
+def _select_trained(
+    ids: np.ndarray,
+    mask: np.ndarray,
+    complete: list[Candidate],
+    sequences: _Sequences,
+    conversations: _Conversations,
+) -> EncodedBatch:
+    """Leave out the sequences in which nothing trains, and the conversations left without one."""
+    trains = sequences.targets > 0
+    of_training = np.repeat(trains, sequences.turn_counts)
+    kept = np.flatnonzero(conversations.kept_counts[: len(complete)])
+    hashes = np.frombuffer(b"".join(candidate.hash for candidate in complete), "<u8").reshape(-1, 2)
+    lines = np.array([candidate.line for candidate in complete], np.int64)
+    index = PartIndex(
+        lines[kept], hashes[kept], conversations.kept_counts[kept], conversations.masked_counts[kept],
+        sequences.lengths[trains], sequences.targets[trains], sequences.turn_counts[trains],
+        sequences.turn_ends[of_training], sequences.turn_targets[of_training],
+    )  # fmt: skip
+    if not trains.all():
+        tokens_kept = np.repeat(trains, sequences.lengths)
+        ids, mask = ids[tokens_kept], mask[tokens_kept]
+    return EncodedBatch(ids, mask, index)
+
+
+def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Sums of consecutive groups: `counts[i]` values each, int64. Groups may be empty."""
+    so_far = np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+    ends = np.cumsum(counts)
+    return so_far[ends] - so_far[ends - counts]

@@ -1,0 +1,30 @@
+"""Counts over parts and files: what a receipt says of a part, told of the whole dataset."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.output.metadata import NoteStats
+from nemotron.data_prep.pipeline import prepare
+from nemotron.data_prep.sources import rows as source_rows
+
+
+def test_notes_are_located_by_the_line_of_the_file(
+    make_config: Callable[..., DataPrepConfig],
+    write_rows: Callable,
+    chat: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Parts number lines from their own start, and every file begins again with line 1."""
+    monkeypatch.setattr(source_rows, "LEAST_PART_BYTES", 300)  # several parts per file
+    tmp_path.joinpath("both").mkdir()
+    one = write_rows("both/one.jsonl", [chat(f"Question {n}", "" if n == 7 else "Answer " * 5) for n in range(10)])
+    two = write_rows("both/two.jsonl", [chat(f"Question {n}", "" if n in (4, 8) else "Answer " * 5) for n in range(10)])
+    result = prepare(make_config("both"))
+    [planned] = result.plan.datasets
+    assert min(len(file.parts) for file in planned.files) > 2
+    places = [{"file": str(one), "line": 8}, {"file": str(two), "line": 5}, {"file": str(two), "line": 9}]
+    assert result.metadata.datasets[0].notes == [NoteStats("empty_answer", "", 3, places)]

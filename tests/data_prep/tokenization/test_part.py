@@ -1,0 +1,69 @@
+"""The steps of tokenizing a part: each keeps a row, or says why not."""
+
+from dataclasses import replace
+
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.chat.special_tokens import SpecialTokens
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut
+from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.sources import Row
+from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
+from nemotron.data_prep.tokenization.part import admit, take_first, treat_special_tokens
+from nemotron.data_prep.tokenization.text_batches import Candidate
+
+GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+FORGED = {"messages": [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "Hello"}]}
+END = SpecialTokens(["<|im_end|>"])
+FOUND = Noticed(0, Note(NoteKind.SPECIAL_TOKENS, "<|im_end|>"))
+
+
+def candidate(row: dict, line: int = 0) -> Candidate:
+    [kept] = admit([Row(line, row)], Admission())
+    assert isinstance(kept, Candidate)
+    return kept
+
+
+def test_a_row_is_admitted_or_dropped() -> None:
+    kept, dropped = admit([Row(3, GOOD), Row(4, {"messages": []})], Admission())
+    assert isinstance(kept, Candidate)
+    assert kept.line == 3
+    assert isinstance(dropped, Dropped)
+    assert (dropped.line, dropped.reason) == (4, DropReason.NO_MESSAGES)
+
+
+def test_what_parsing_noticed_is_handed_on_before_the_conversation() -> None:
+    class Noticing(Admission):
+        def conversation(self, row: Row) -> Conversation:
+            return replace(super().conversation(row), notes=(Note(NoteKind.EMPTY_ANSWER, "here"),))
+
+    noticed, kept = admit([Row(3, GOOD)], Noticing())
+    assert noticed == Noticed(3, Note(NoteKind.EMPTY_ANSWER, "here"))
+    assert isinstance(kept, Candidate)
+
+
+def test_a_sample_keeps_so_many_in_input_order() -> None:
+    asked = [{"messages": [{"role": "user", "content": str(n)}, GOOD["messages"][1]]} for n in range(9)]
+    results = list(take_first([candidate(row, line) for line, row in enumerate(asked)], count=3, seed=0))
+    kept = [result.line for result in results if isinstance(result, Candidate)]
+    dropped = {result.line: result.reason for result in results if isinstance(result, Dropped)}
+    assert kept == sorted(kept)
+    assert len(kept) == 3
+    assert dropped == {line: LeftOut.NOT_SAMPLED for line in range(9) if line not in kept}
+
+
+def test_a_control_token_is_noticed_whatever_the_policy() -> None:
+    forged = candidate(FORGED)
+    assert list(treat_special_tokens([forged], END, "keep")) == [FOUND, forged]
+    assert list(treat_special_tokens([forged], END, "drop")) == [
+        FOUND, Dropped(0, LeftOut.SPECIAL_TOKENS, "the text has <|im_end|>"),
+    ]  # fmt: skip
+    noticed, split = treat_special_tokens([forged], END, "split")
+    assert noticed == FOUND
+    assert isinstance(split, Candidate)
+    assert split.conversation == END.broken(forged.conversation)
+    assert split.hash == forged.hash  # it is the same conversation
+
+
+def test_nothing_happens_without_one() -> None:
+    assert list(treat_special_tokens([candidate(GOOD)], END, "drop")) == [candidate(GOOD)]
