@@ -206,22 +206,50 @@ def test_generation_blocks_survive_filters_and_macros():
     assert captured.render([HI, HELLO], None) == "Hi| Hello |"
 
 
-def test_a_template_that_marks_too_few_turns_is_refused():
+def test_several_generation_blocks_in_a_turn_are_all_supervised():
+    two_blocks = Template(
+        "two_blocks.jinja",
+        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}"
+        "{% if m.reasoning_content %}<t>{% generation %}{{ m.reasoning_content }}</t>{% endgeneration %}{% endif %}"
+        "|{% generation %}{{ m.content }}</s>{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    )
+
+    (chunks,) = chunked(HI, BECAUSE, WHY, HELLO | {"train": False}, HI, BECAUSE, template=two_blocks)
+
+    assert [(chunk.text, chunk.supervised) for chunk in chunks if chunk.role == "assistant"] == [
+        ("Hm.</t>", True), ("|", False), ("Because.</s>", True),
+        ("Hello</s>", False),
+        ("Hm.</t>", True), ("|", False), ("Because.</s>", True),
+    ]  # fmt: skip
+
+
+def test_a_template_that_marks_the_newest_turn_alone_trains_each_answer_alone():
     newest_only = Template(
         "newest_only.jinja",
         "{% for m in messages[:-1] %}{{ m.content }}{% endfor %}"
         "{% generation %}{{ messages[-1].content }}{% endgeneration %}",
     )
 
-    with pytest.raises(RowError, match="blocks with text for 2 assistant messages") as caught:
-        chunked(HI, HELLO, HELLO, template=newest_only)
+    assert supervised(chunked(HI, HELLO, HELLO, template=newest_only)) == [["Hello"], ["Hello"]]
+
+
+def test_a_template_that_marks_too_few_turns_is_refused():
+    first_only = Template(
+        "first_only.jinja",
+        "{% for m in messages %}{% if loop.index == 2 %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    )
+
+    with pytest.raises(RowError, match="message 2") as caught:
+        chunked(HI, HELLO, HELLO, template=first_only)
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
 
 
 def test_a_template_whose_prefixes_change_is_refused_not_masked_wrongly():
     counting = Template("counting.jinja", "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}")
 
-    with pytest.raises(RowError, match="rendered differently") as caught:
+    with pytest.raises(RowError, match="message 1") as caught:
         chunked(HI, HELLO, template=counting)
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
 

@@ -1,63 +1,137 @@
 """Where the assistant's text lies in what any chat template renders: the spans that may be supervised.
 
-A template that marks them with `{% generation %}` blocks is believed. For any other, the text of assistant message i
-is what `render(messages[:i + 1])` adds to `render(messages[:i])` with the generation prompt, which holds only if both
-are prefixes of the whole; when they are not, the row is refused rather than masked wrongly.
+A template that marks them with `{% generation %}` blocks is believed, as long as the first answer looks the same when
+nothing follows it. For any other, the text of assistant message i is what `render(messages[:i + 1])` adds to
+`render(messages[:i])` with the generation prompt, which holds only if both are prefixes of the whole; when they are
+not, the row is refused rather than masked wrongly.
 """
+
+from itertools import pairwise
+from typing import NamedTuple
 
 from nemotron.data_prep.chat.conversation import Message, Tool
 from nemotron.data_prep.chat.jinja_sandbox import BLOCK_BEGIN, BLOCK_END
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
-Span = tuple[int, int]
+
+class Span(NamedTuple):
+    """A stretch of rendered text that an assistant's message wrote; several of one message are in order."""
+
+    message: int
+    begin: int
+    end: int
 
 
-def assistant_spans(
+def find_assistant_spans(
     template: Template, messages: list[Message], tools: list[Tool] | None, start: int, options: RenderOptions
-) -> tuple[str, list[tuple[int, Span]]]:
-    """The rendered text, and (message index, (begin, end) in the text) of each assistant message from `start` on.
+) -> tuple[str, list[Span]]:
+    """Find what the assistant messages from `start` on wrote.
 
-    Raises RowError: template_error, or template_mismatch when the spans cannot be told.
+    Returns:
+        The rendered text, and the spans in it, in order.
+
+    Raises:
+        RowError: template_error, or template_mismatch when the spans cannot be told.
     """
     if template.has_generation_blocks:
-        text, spans = _marked_spans(template, messages, tools, options)
-        return text, [(index, span) for index, span in spans if index >= start]
+        text, spans = _marked_spans(template, messages, tools, start, options)
+        return text, [span for span in spans if span.message >= start]
     text = template.render(messages, tools, **options)
-    assistants = [index for index in range(start, len(messages)) if messages[index]["role"] == "assistant"]
-    return text, [(index, _prefix_span(template, text, messages, index, tools, options)) for index in assistants]
+    indices = [index for index in _assistants(messages) if index >= start]
+    return text, [_prefix_span(template, text, messages, index, tools, options) for index in indices]
+
+
+def _assistants(messages: list[Message]) -> list[int]:
+    return [index for index, message in enumerate(messages) if message["role"] == "assistant"]
 
 
 def _marked_spans(
-    template: Template, messages: list[Message], tools: list[Tool] | None, options: RenderOptions
-) -> tuple[str, list[tuple[int, Span]]]:
-    """Spans of generation blocks: one for every assistant message, in order."""
-    parts = template.render_marked(messages, tools, add_generation_prompt=False, **options).split(BLOCK_BEGIN)
-    text, spans = parts[0], []
+    template: Template, messages: list[Message], tools: list[Tool] | None, start: int, options: RenderOptions
+) -> tuple[str, list[Span]]:
+    """The spans of generation blocks: mostly one for every assistant message, in order."""
+    marked = _render_marked(template, messages, tools, options)
+    parts = marked.split(BLOCK_BEGIN)
+    text, bounds = parts[0], []
     for part in parts[1:]:
         inside, end, after = part.partition(BLOCK_END)
         if not end:
-            raise RowError(DropReason.TEMPLATE_MISMATCH, f"{template.name}: nested {{% generation %}} blocks")
+            raise _mismatch(template, "has nested {% generation %} blocks")
         if inside:
-            spans.append((len(text), len(text) + len(inside)))
+            bounds.append((len(text), len(text) + len(inside)))
         text += inside + after
-    assistants = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
-    if len(spans) != len(assistants):
-        problem = f"{len(spans)} {{% generation %}} blocks with text for {len(assistants)} assistant messages"
-        raise RowError(DropReason.TEMPLATE_MISMATCH, f"{template.name}: {problem}")
-    return text, list(zip(assistants, spans, strict=True))
+    owners = _owners(template, marked, len(bounds), messages, tools, start, options)
+    return text, [Span(index, begin, end) for index, (begin, end) in zip(owners, bounds, strict=True)]
+
+
+def _owners(
+    template: Template,
+    marked: str,
+    blocks: int,
+    messages: list[Message],
+    tools: list[Tool] | None,
+    start: int,
+    options: RenderOptions,
+) -> list[int]:
+    """Which message each block with text belongs to; the first answer from `start` on must look alike without others.
+
+    Raises:
+        RowError: the answer looks different, or the blocks cannot be told apart.
+    """
+    assistants = _assistants(messages)
+    first = next((position for position, index in enumerate(assistants) if index >= start), len(assistants) - 1)
+    through = marked
+    if first < len(assistants) - 1:
+        through = _render_marked(template, messages[: assistants[first] + 1], tools, options)
+        if not marked.startswith(through[: through.rfind(BLOCK_END) + 1]):
+            raise _changes(template, assistants[first])
+    if blocks == len(assistants) and _count_blocks(through) == first + 1:
+        return assistants
+    so_far = [0]
+    for index in assistants:
+        through = _render_marked(template, messages[: index + 1], tools, options)
+        is_prefix = marked.startswith(through[: through.rfind(BLOCK_END) + 1])
+        so_far.append(_count_blocks(through) if is_prefix else so_far[-1])
+    counts = [after - before for before, after in pairwise(so_far)]
+    if min(counts) < 0 or sum(counts) != blocks:
+        found = f"{blocks} {{% generation %}} blocks with text for {len(assistants)} assistant messages"
+        raise _mismatch(template, f"has {found}")
+    return [index for index, count in zip(assistants, counts, strict=True) for _ in range(count)]
+
+
+def _render_marked(
+    template: Template, messages: list[Message], tools: list[Tool] | None, options: RenderOptions
+) -> str:
+    return template.render_marked(messages, tools, add_generation_prompt=False, **options)
+
+
+def _count_blocks(marked: str) -> int:
+    """How many generation blocks have text."""
+    return marked.count(BLOCK_BEGIN) - marked.count(BLOCK_BEGIN + BLOCK_END)
 
 
 def _prefix_span(
     template: Template, text: str, messages: list[Message], index: int, tools: list[Tool] | None, options: RenderOptions
 ) -> Span:
     through = template.render(messages[: index + 1], tools, **options)
-    if text.startswith(through):
-        thinking = options.get("enable_thinking", True)
-        for enable_thinking in (thinking, not thinking):  # the turn itself says which prompt it was written after
-            variables: RenderOptions = {**options, "enable_thinking": enable_thinking}
-            before = template.render(messages[:index], tools, add_generation_prompt=True, **variables)
-            if through.startswith(before):
-                return len(before), len(through)
-    problem = f"message {index} (assistant) is rendered differently when messages follow or precede it"
-    raise RowError(DropReason.TEMPLATE_MISMATCH, f"{template.name}: {problem}")
+    if not text.startswith(through):
+        raise _changes(template, index)
+    thinking = options.get("enable_thinking", True)
+    # The turn itself says which prompt it was written after: the longest that it begins with.
+    asked = (thinking, not thinking) if "enable_thinking" in template.source else (thinking,)
+    prompts = []
+    for enable_thinking in asked:
+        variables: RenderOptions = {**options, "enable_thinking": enable_thinking}
+        prompts.append(template.render(messages[:index], tools, add_generation_prompt=True, **variables))
+    begins = [len(prompt) for prompt in prompts if through.startswith(prompt)]
+    if not begins:
+        raise _changes(template, index)
+    return Span(index, max(begins), len(through))
+
+
+def _changes(template: Template, index: int) -> RowError:
+    return _mismatch(template, f"renders message {index} (assistant) differently when messages follow or precede it")
+
+
+def _mismatch(template: Template, problem: str) -> RowError:
+    return RowError(DropReason.TEMPLATE_MISMATCH, f"{template.name} {problem}")

@@ -10,9 +10,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Unpack
 
 from nemotron.data_prep.chat import nemotron3
-from nemotron.data_prep.chat.assistant_spans import assistant_spans
+from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.chat.history_thinking import drops_history_thinking
+from nemotron.data_prep.chat.message_forms import message_forms
 from nemotron.data_prep.chat.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
+from nemotron.data_prep.chat.shown import find_lost
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
@@ -53,7 +56,7 @@ def each_sequence(
     if template.is_nemotron3:
         yield from _nemotron3_sequences(conversation, turns, options)
     else:
-        yield from _spanned_sequences(conversation, template, turns, options)
+        yield from _spanned_sequences(conversation, template, options)
 
 
 def first_difference(
@@ -126,33 +129,77 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
             chunks.append(Chunk(message["role"], text, is_trained(message)))
 
 
-def _spanned_sequences(
-    conversation: Conversation, template: Template, turns: list[Turn], options: RenderOptions
-) -> list[list[Chunk]]:
-    """The sequences of any other template."""
-    try:
-        return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
-    except RowError as error:
-        if error.reason != DropReason.TEMPLATE_MISMATCH or turns[0].start > 0:
-            raise
-    # Some templates show every answer differently once it is history, whether or not there is reasoning in it.
-    turns = _trained(per_user_turn(conversation.messages), conversation)
-    return [_spanned_sequence(conversation, template, turn, options) for turn in turns]
+def _spanned_sequences(conversation: Conversation, template: Template, options: RenderOptions) -> list[list[Chunk]]:
+    """The sequences of any other template: as few as show, in a form that it reads, all that the messages say.
+
+    Raises:
+        RowError: it always loses something, or fails.
+    """
+    template = template.for_tools(conversation.tools)
+    groupings = _groupings(conversation, template)
+    failure: RowError | None = None
+    for messages in message_forms(conversation.messages, template.source):
+        error = None
+        for turns in groupings:
+            try:
+                return [_spanned_sequence(conversation, messages, template, turn, options) for turn in turns]
+            except RowError as raised:
+                error = raised
+                if error.reason == DropReason.TEMPLATE_ERROR:
+                    break
+        if failure is None or (error and failure.reason == DropReason.TEMPLATE_ERROR != error.reason):
+            failure = error
+    raise failure or RowError(DropReason.TEMPLATE_MISMATCH, template.name)
+
+
+def _groupings(conversation: Conversation, template: Template) -> list[list[Turn]]:
+    """The ways to train a conversation, in fewer and more sequences.
+
+    A template that shows the history as it was needs one. One that removes the reasoning of earlier turns, or shows the
+    newest answer in another way, needs one per user turn; one that does so even between the calls of a turn, one per
+    answer.
+    """
+    messages = conversation.messages
+    keep_thinking = not drops_history_thinking(template)
+    answers = [Turn(index, index + 1) for index, message in enumerate(messages) if is_trained(message)]
+    groupings: list[list[Turn]] = []
+    for turns in (turns_to_train(messages, keep_thinking), per_user_turn(messages), answers):
+        turns = _trained(turns, conversation)
+        if turns and (not groupings or len(turns) > len(groupings[-1])):
+            groupings.append(turns)
+    return groupings
 
 
 def _spanned_sequence(
-    conversation: Conversation, template: Template, turn: Turn, options: RenderOptions
+    conversation: Conversation, messages: list[Message], template: Template, turn: Turn, options: RenderOptions
 ) -> list[Chunk]:
-    """One sequence of any other template: the assistant's spans, and what lies between them."""
-    messages = conversation.messages[: turn.stop]
-    text, spans = assistant_spans(template, messages, conversation.tools, turn.start, options)
-    chunks, position = [], 0
-    for index, (begin, end) in spans:
+    """One sequence of any other template: the assistant's spans, and what lies between them.
+
+    Args:
+        conversation: With normalised messages, which say what must be shown.
+        messages: The same in the form that the template reads.
+    """
+    said = conversation.messages[: turn.stop]
+    text, spans = find_assistant_spans(template, messages[: turn.stop], conversation.tools, turn.start, options)
+    _ensure_shown(said, turn, text, spans, template)
+    chunks, position, previous = [], 0, -1
+    for index, begin, end in spans:
         if begin > position:
-            role = messages[index - 1]["role"] if index > 0 else "system"
-            chunks.append(Chunk(role, text[position:begin], False))
-        chunks.append(Chunk("assistant", text[begin:end], is_trained(messages[index])))
-        position = end
+            before = index if index == previous else index - 1
+            chunks.append(Chunk(said[before]["role"] if before >= 0 else "system", text[position:begin], False))
+        chunks.append(Chunk("assistant", text[begin:end], is_trained(said[index])))
+        position, previous = end, index
     if position < len(text):
-        chunks.append(Chunk(messages[-1]["role"], text[position:], False))
+        chunks.append(Chunk(said[-1]["role"], text[position:], False))
     return chunks
+
+
+def _ensure_shown(said: list[Message], turn: Turn, text: str, spans: list[Span], template: Template) -> None:
+    """Raises RowError where a trained message says what the template does not show in its spans."""
+    shown: dict[int, list[str]] = {}
+    for index, begin, end in spans:
+        shown.setdefault(index, []).append(text[begin:end])
+    for index in range(turn.start, turn.stop):
+        if is_trained(said[index]) and (lost := find_lost(said[index], "\0".join(shown.get(index, ())))):
+            detail = f"{template.name} does not show {lost} of message {index} (assistant)"
+            raise RowError(DropReason.TEMPLATE_MISMATCH, detail)
