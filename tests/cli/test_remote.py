@@ -82,9 +82,11 @@ def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_rea
         file.write('[two-nodes]\nexecutor = "slurm"\naccount = "a"\npartition = "p"\nnodes = 2\ngpus_per_node = 4\n')
     line = ["super3", "sft", "-c", "tiny", "--batch", "two-nodes", "--dry-run"]
     assert run(line) == 0
-    assert 'None from here: There is no artifact "SFTDataArtifact-sft"' in capsys.readouterr().out
+    assert 'There is no artifact "SFTDataArtifact-sft"' in capsys.readouterr().out
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
-    assert run([*line, "train.global_batch_size=8"]) == 0
+    assert run(line) == 1
+    assert "train.global_batch_size=4" in capsys.readouterr().err
+    assert run([*line, "train.global_batch_size=8", "--compare"]) == 0
     shown = capsys.readouterr().out
     assert "8 of 8 ranks hold different packs, 1 per iteration each" in shown
     assert ["optimizer.lr", "1e-05", "5e-06"] in [line.split() for line in shown.splitlines()]

@@ -79,7 +79,7 @@ def started(monkeypatch):
 
 
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
-    monkeypatch.setattr(sys.modules[train_here.__module__], "_planned", lambda loaded, ranks, here: None)
+    monkeypatch.setattr(sys.modules[train_here.__module__], "plan_run", lambda loaded, ranks, here: None)
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
     assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
     assert not trained

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nemotron.launch import local_processes, torchrun
+from nemotron.launch import local_processes, torchrun, visible_gpus
 from nemotron.launch.stages import PACKAGE, TORCHRUN
 
 
@@ -62,3 +62,9 @@ def test_sigterm_is_handed_to_what_runs_the_training_processes(monkeypatch: pyte
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
     assert torchrun([], 2) == 0
     assert (tmp_path / "told").exists()
+
+
+@pytest.mark.parametrize(("visible", "gpus"), [("0,1", 2), ("", 0), ("-1", 0), ("GPU-8f4c", 1)])
+def test_a_dry_run_counts_gpus_without_torch(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert visible_gpus() == gpus

@@ -1,23 +1,129 @@
-"""The parts of a dry run that every command shows."""
+"""What a dry run finds: printed as it is found, or as one JSON object at the end."""
 
-from collections.abc import Sequence
-from typing import Any
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import typer
 
 from nemotron.cli import console
+from nemotron.cli.usage import UsageError
+from nemotron.errors import UserError
+
+_SHOWN_VARIABLES = ("WANDB_PROJECT", "WANDB_ENTITY", "NEMOTRON_ARTIFACTS", "HF_HOME", "CUDA_VISIBLE_DEVICES")
 
 
-def show_config(loaded: Any, title: str) -> None:
-    """Every value of a `Loaded` config with where it was written, secrets masked; empty open sections are left out."""
-    console.heading(f"{title}: {loaded.path}")
-    console.table(loaded.rows(), header=("key", "value", "from"))
+def check_options(dry: bool, **asked: bool) -> None:
+    """Refuse options that only change a dry run where there is none.
+
+    Raises:
+        UsageError: One of `asked` is set without --dry-run.
+    """
+    for name, given in asked.items():
+        if given and not dry:
+            raise UsageError(f"--{name} changes what --dry-run shows.", f"Write --dry-run --{name}.")
 
 
-def show_plan(rows: Sequence[tuple[str, str]], title: str) -> None:
-    """The (what, value) lines of a plan."""
-    console.heading(title)
-    console.table(rows)
+class Report:
+    """A dry run's findings. Use it as a context manager: a UserError inside is one of the problems.
+
+    A report with problems ends in exit code 1.
+    """
+
+    def __init__(self, command: str, *, as_json: bool = False) -> None:
+        self._as_json = as_json
+        self._problems: list[UserError] = []
+        self._found: dict[str, Any] = {"command": command}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, UsageError) or (error is not None and not isinstance(error, UserError)):
+            return False
+        if isinstance(error, UserError):
+            self.refuse(error)
+        self._end()
+        return True
+
+    def config(self, loaded: Any, title: str) -> None:
+        """Every value of a `Loaded` config with where it was written, secrets masked."""
+        if self._as_json:
+            import yaml
+
+            values = {key: {"value": yaml.safe_load(text), "from": origin} for key, text, origin in loaded.rows()}
+            self._found[_key(title)] = {"path": str(loaded.path), "values": values}
+            return
+        console.heading(f"{title}: {loaded.path}")
+        console.table(loaded.rows(), header=("key", "value", "from"))
+
+    def rows(
+        self,
+        title: str,
+        rows: Sequence[Sequence[str]],
+        data: Mapping[str, Any] | None = None,
+        header: Sequence[str] | None = None,
+    ) -> None:
+        """Add a part of (what, value) lines. `data`: the same for programs, where it has numbers."""
+        if self._as_json:
+            self._found[_key(title)] = dict(data) if data is not None else _grouped(rows)
+            return
+        console.heading(title)
+        console.table(rows, header=header)
+
+    def stage(self, name: str, rows: Sequence[tuple[str, str]], scripts: Mapping[str, str]) -> None:
+        """Add a stage as it would be launched, and its scripts by their titles."""
+        if self._as_json:
+            stage = {"name": name, **_grouped(rows), **{_key(title): text for title, text in scripts.items()}}
+            self._found.setdefault("stages", []).append(stage)
+            return
+        console.heading(f"Stage {name}")
+        console.table(rows)
+        for title, text in scripts.items():
+            console.heading(title)
+            console.out(text.rstrip())
+
+    def refuse(self, problem: UserError) -> None:
+        """Add what stands in the way: shown at the end, and the exit code is 1."""
+        self._problems.append(problem)
+
+    def _end(self) -> None:
+        if self._as_json:
+            problems = [{"message": problem.message, "hint": problem.hint} for problem in self._problems]
+            console.out(json.dumps(self._found | {"problems": problems}, indent=2, default=str, ensure_ascii=False))
+        elif not self._problems:
+            console.out("\nThis was a dry run: nothing was written or started.")
+        else:
+            for problem in self._problems:
+                console.error(problem)
+        if self._problems:
+            raise typer.Exit(1)
 
 
-def end() -> None:
-    """The last line of every dry run."""
-    console.out("\nThis was a dry run: nothing was written or started.")
+def local_variables() -> list[tuple[str, str]]:
+    """List the environment variables that a command uses here, secrets shown as `***`."""
+    from nemotron.launch.secrets import HANDED_ON
+
+    shown = [(name, os.environ[name]) for name in _SHOWN_VARIABLES if name in os.environ]
+    return [
+        *(("environment", f"{name}={value}") for name, value in shown),
+        *(("environment", f"{name}=***") for name in HANDED_ON if name in os.environ),
+    ]
+
+
+def _key(title: str) -> str:
+    """`Training plan` as a key: `training_plan`."""
+    return re.sub(r"\W+", "_", title.lower()).strip("_")
+
+
+def _grouped(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Lines by their labels; the values of a label that comes again are a list."""
+    grouped: dict[str, list[Any]] = {}
+    for label, *values in rows:
+        grouped.setdefault(_key(label), []).append(values[0] if len(values) == 1 else values)
+    return {label: values[0] if len(values) == 1 else values for label, values in grouped.items()}

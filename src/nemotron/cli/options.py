@@ -20,6 +20,13 @@ Batch = Annotated[
     typer.Option("-b", "--batch", metavar="PROFILE", help="Submit to this profile of env.toml, and return."),
 ]
 DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done, and do nothing.")]
+Script = Annotated[
+    bool, typer.Option("--script", help="With --dry-run and a profile: show the very script for sbatch, too.")
+]
+Compare = Annotated[
+    bool, typer.Option("--compare", help="With --dry-run: show what differs from Megatron-Bridge's recipe, too.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object, for programs.")]
 Sample = Annotated[
     str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),

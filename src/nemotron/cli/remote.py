@@ -8,7 +8,7 @@ import typer
 from nemotron.cli import console, dry_run
 
 if TYPE_CHECKING:
-    from nemotron.launch import Job, JobState, Placement, Preview, Stage, Submission
+    from nemotron.launch import Job, JobState, Placement, Stage, Submission
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
@@ -19,38 +19,38 @@ def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tu
     return place_stages(stages, load_profile(profile_name), attached=attached)
 
 
-def launch(placements: Sequence["Placement"], *, attached: bool, dry: bool) -> None:
-    """Submit the stages; attached, wait for them and leave with their exit code. `dry` only shows what would happen."""
-    from nemotron.launch import preview, submit
+def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
+    """Submit the stages; attached, wait for them and leave with their exit code."""
+    from nemotron.launch import submit
 
-    if dry:
-        for shown in preview(placements):
-            _show(shown)
-        dry_run.end()
-        return
     submission = submit(placements)
     _report(submission)
     if attached:
         _follow(submission)
 
 
-def _show(preview: "Preview") -> None:
-    placement = preview.placement
-    rows = [
-        ("profile", f"{placement.profile.name} ({placement.profile.source})"),
-        ("container", placement.image or "none"),
-        *[("mount", mount) for mount in placement.mounts],
-        *[("environment", f"{name}={value}") for name, value in preview.variables.items()],
-        ("works in", placement.workdir),
-        ("job folder", placement.folder),
-        ("runs", preview.command),
-    ]
-    dry_run.show_plan(rows, f"Stage {placement.stage.name}")
-    console.heading("Launch script, once per node")
-    console.out(preview.launch_script.rstrip())
-    if preview.batch_script is not None:
-        console.heading("Script for sbatch")
-        console.out(preview.batch_script.rstrip())
+def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, script: bool) -> None:
+    """Add how the stages would be launched to a dry run. `script`: with the script for sbatch, from NeMo-Run."""
+    from nemotron.launch import preview
+
+    for shown in preview(placements, script=script):
+        placement = shown.placement
+        rows = [
+            ("profile", f"{placement.profile.name} ({placement.profile.source})"),
+            ("nodes", str(placement.nodes)),
+            ("processes per node", str(placement.processes)),
+            *shown.options,
+            ("container", placement.image or "none"),
+            *[("mount", mount) for mount in placement.mounts],
+            *[("environment", f"{name}={value}") for name, value in shown.variables.items()],
+            ("works in", placement.workdir),
+            ("job folder", placement.folder),
+            ("runs", shown.command),
+        ]
+        scripts = {"Launch script": shown.launch_script}
+        if shown.batch_script is not None:
+            scripts["Script for sbatch"] = shown.batch_script
+        report.stage(placement.stage.name, rows, scripts)
 
 
 def _report(submission: "Submission") -> None:

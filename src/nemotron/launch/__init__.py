@@ -12,7 +12,7 @@ NeMo-Run is imported by `preview` and `submit`, not here.
 
 from nemotron.launch.env_file import ProfileError, find_env_file
 from nemotron.launch.follow import JobState, follow
-from nemotron.launch.local import local_processes, torchrun
+from nemotron.launch.local import local_processes, torchrun, torchrun_command, visible_gpus
 from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview
 from nemotron.launch.profiles import Profile, load_profile, shared_environment
@@ -40,4 +40,6 @@ __all__ = [
     "shared_environment",
     "submit",
     "torchrun",
+    "torchrun_command",
+    "visible_gpus",
 ]

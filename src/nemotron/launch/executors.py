@@ -70,16 +70,33 @@ def _no_input() -> Iterator[None]:
 
 
 def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
-    """Make the SlurmExecutor of one stage: one task per node, which starts torchrun for the processes.
-
-    The profile's `ntasks_per_node` counts those processes; the CPUs it asks for are asked for that one task.
-    """
+    """Make the SlurmExecutor of one stage: one task per node, which starts torchrun for the processes."""
     run, profile = nemo_run(), placement.profile
+    return run.SlurmExecutor(
+        **slurm_options(placement),
+        job_name_prefix=f"{profile.account or 'super3'}-nemotron.",
+        container_image=placement.image,
+        container_mounts=list(placement.mounts),
+        # A job whose predecessor failed would otherwise wait in the queue for ever.
+        additional_parameters={"kill_on_invalid_dep": "yes"} | profile.additional_parameters,
+        srun_args=list(profile.srun_args),
+        setup_lines="\n".join(_setup_lines(placement.secrets_file if secret else None)),
+        tunnel=tunnel(placement),
+        packager=run.PatternPackager(include_pattern=str(package), relative_path=str(package)),
+        poll_estimated_start_time=False,
+    )
+
+
+def slurm_options(placement: Placement) -> dict[str, Any]:
+    """Say what a stage asks Slurm for, by the names of NeMo-Run's fields; None: the cluster's choice.
+
+    The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task.
+    """
+    profile = placement.profile
     processes = profile.ntasks_per_node or 1
-    options = {
+    return {
         "account": profile.account,
         "partition": placement.partition,
-        "job_name_prefix": f"{profile.account or 'super3'}-nemotron.",
         "nodes": placement.nodes,
         "ntasks_per_node": 1,
         "cpus_per_task": processes * (profile.cpus_per_task or 1) if profile.cpus_per_task or processes > 1 else None,
@@ -91,17 +108,7 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
         "exclude": profile.exclude,
         "gres": profile.gres,
         "exclusive": profile.exclusive or None,
-        "container_image": placement.image,
-        "container_mounts": list(placement.mounts),
-        # A job whose predecessor failed would otherwise wait in the queue for ever.
-        "additional_parameters": {"kill_on_invalid_dep": "yes"} | profile.additional_parameters,
-        "srun_args": list(profile.srun_args),
-        "setup_lines": "\n".join(_setup_lines(placement.secrets_file if secret else None)),
-        "tunnel": tunnel(placement),
-        "packager": run.PatternPackager(include_pattern=str(package), relative_path=str(package)),
-        "poll_estimated_start_time": False,
     }
-    return run.SlurmExecutor(**options)
 
 
 def tunnel(placement: Placement) -> Any:

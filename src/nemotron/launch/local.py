@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from nemotron.launch.stages import PACKAGE, TORCHRUN, TRAIN_SCRIPT
@@ -21,13 +22,25 @@ def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
     return max(1, torch.cuda.device_count())
 
 
+def visible_gpus() -> int:
+    """Count the GPUs that a process here would see, without importing torch, as a dry run needs it."""
+    if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def torchrun_command(arguments: Sequence[str], processes: int) -> list[str]:
+    """Write the command that runs the training script in so many processes."""
+    launcher = [sys.executable, str(PACKAGE / TORCHRUN), "--standalone", f"--nproc-per-node={processes}"]
+    return [*launcher, str(PACKAGE / TRAIN_SCRIPT), *arguments]
+
+
 def torchrun(arguments: Sequence[str], processes: int) -> int:
     """Run the training script with `arguments` (`--config tiny key=value`) in so many processes; its exit code.
 
     A SIGTERM to this process reaches the training processes, which save a checkpoint and end with success.
     """
-    launcher = [sys.executable, str(PACKAGE / TORCHRUN), "--standalone", f"--nproc-per-node={processes}"]
-    running = subprocess.Popen([*launcher, str(PACKAGE / TRAIN_SCRIPT), *arguments])
+    running = subprocess.Popen(torchrun_command(arguments, processes))
     before = signal.signal(signal.SIGTERM, lambda signum, frame: running.send_signal(signum))
     try:
         return running.wait()

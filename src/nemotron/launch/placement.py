@@ -51,6 +51,11 @@ class Placement:
         return self.nodes * self.processes
 
     @property
+    def shares_files(self) -> bool:
+        """Whether the job sees the files that this machine sees, under the same names."""
+        return self.profile.tunnel == "local" and not self.image
+
+    @property
     def with_ray(self) -> bool:
         """Whether the job brings its own Ray cluster. Without Slurm, Ray starts one on this machine by itself."""
         return self.stage.ray and self.profile.executor == "slurm"

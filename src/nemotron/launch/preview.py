@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nemotron.launch.executors import slurm_options
 from nemotron.launch.package import launch_line, launch_script
 from nemotron.launch.placement import Placement
 from nemotron.launch.submit import batch_scripts
@@ -19,6 +20,15 @@ class Preview:
     """The script around it, run once per node."""
     batch_script: str | None
     """What sbatch gets; None for a profile of this machine, or when it was not asked for."""
+
+    @property
+    def options(self) -> list[tuple[str, str]]:
+        """What Slurm is asked for; [] on this machine."""
+        placement = self.placement
+        if placement.profile.executor == "local":
+            return []
+        asked = slurm_options(placement)
+        return [("sbatch", f"--{name.replace('_', '-')}={value}") for name, value in asked.items() if value is not None]
 
     @property
     def variables(self) -> dict[str, str]:

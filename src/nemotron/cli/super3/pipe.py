@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
-from nemotron.cli.super3.data.prep import prepare_here, show_prep_plan
+from nemotron.cli.super3.data.prep import prepare_here, report_prep
 from nemotron.cli.super3.data.prepared import show_prepared
-from nemotron.cli.super3.sft import show_plan_if_counted, train_here
+from nemotron.cli.super3.sft import train_here
+from nemotron.cli.super3.training_plan import report_training
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.launch import Placement
     from nemotron.training.config import SftConfig
 
 PrepConfig = Annotated[
@@ -33,6 +35,9 @@ def pipe(
     run: options.Run = None,
     batch: options.Batch = None,
     dry: options.DryRun = False,
+    script: options.Script = False,
+    compare: options.Compare = False,
+    as_json: options.AsJson = False,
     sample: options.Sample = None,
     force: options.Force = False,
 ) -> None:
@@ -47,31 +52,72 @@ def pipe(
       nemotron super3 pipe --run YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
-    for_prep, for_sft = _route(overrides or [])
-    prep_name = prep_config or _prep_name(config)
-    prepared = configs.load_prep(prep_name, [*for_prep, *options.sample_overrides(sample, force)])
-    reference = _reference(prepared)
-    for_sft = [*for_sft, f"run.data={reference}"]
-    training = configs.load_sft(config, for_sft)
-    _check_same_artifacts(prepared, training)
-    if not dry:
-        from nemotron.training.checks.before_start import check_can_start
-
-        check_can_start(training.config, here=profile is None)
+    dry_run.check_options(dry, script=script, compare=compare, json=as_json)
+    arguments = [*(overrides or [])]
     if dry:
-        dry_run.show_config(prepared, "Data prep config")
-        dry_run.show_config(training, "Training config")
-    if profile is not None:
-        from nemotron.launch import prep_stage, sft_stage
+        with dry_run.Report("super3 pipe", as_json=as_json) as report:
+            prepared, training, for_sft = _load(arguments, config, prep_config, sample, force)
+            report.config(prepared, "Data prep config")
+            report.config(training, "Training config")
+            _report(report, prepared, training, profile, attached=run is not None, script=script, compare=compare)
+        return
+    prepared, training, for_sft = _load(arguments, config, prep_config, sample, force)
+    from nemotron.training.checks.before_start import check_can_start
 
-        stages = [prep_stage(prepared), sft_stage(training)]
-        remote.launch(remote.place(stages, profile, attached=run is not None), attached=run is not None, dry=dry)
-    elif dry:
-        _show_plans(prepared, training)
+    check_can_start(training.config, here=profile is None)
+    if profile is not None:
+        placements = _place(prepared, training, profile, attached=run is not None)
+        remote.launch(placements, attached=run is not None)
     else:
         show_prepared(prepare_here(prepared))
         console.out()
         train_here(training, ["--config", config, *for_sft])
+
+
+def _load(
+    overrides: list[str], config: str, prep_config: str | None, sample: str | None, force: bool
+) -> tuple["Loaded[DataPrepConfig]", "Loaded[SftConfig]", list[str]]:
+    """Both stages' configs, and the overrides of training."""
+    for_prep, for_sft = _route(overrides)
+    prepared = configs.load_prep(
+        prep_config or _prep_name(config), [*for_prep, *options.sample_overrides(sample, force)]
+    )
+    for_sft = [*for_sft, f"run.data={_reference(prepared)}"]
+    training = configs.load_sft(config, for_sft)
+    _check_same_artifacts(prepared, training)
+    return prepared, training, for_sft
+
+
+def _place(
+    prepared: "Loaded[DataPrepConfig]", training: "Loaded[SftConfig]", profile: str, *, attached: bool
+) -> tuple["Placement", ...]:
+    from nemotron.launch import prep_stage, sft_stage
+
+    return remote.place([prep_stage(prepared), sft_stage(training)], profile, attached=attached)
+
+
+def _report(
+    report: dry_run.Report,
+    prepared: "Loaded[DataPrepConfig]",
+    training: "Loaded[SftConfig]",
+    profile: str | None,
+    *,
+    attached: bool,
+    script: bool,
+    compare: bool,
+) -> None:
+    """Both plans, and the launch of both stages. Training is counted when its data is there already."""
+    placements = _place(prepared, training, profile, attached=attached) if profile is not None else ()
+    on_prep, on_sft = placements or (None, None)
+    report_prep(report, prepared, on_prep)
+    try:
+        ranks = on_sft.ranks if on_sft else None
+        here = on_sft is None
+        report_training(report, training, ranks, here=here, data_may_be_missing=True, compare=compare)
+    except UserError as error:
+        report.refuse(error)
+    if placements:
+        remote.report_launch(report, placements, script=script)
 
 
 def _route(overrides: list[str]) -> tuple[list[str], list[str]]:
@@ -110,9 +156,3 @@ def _check_same_artifacts(prepared: "Loaded[DataPrepConfig]", training: "Loaded[
             f"Data prep records what it makes in {written}, but training looks for it in {read}.",
             f"Set both: run.artifacts={written}",
         )
-
-
-def _show_plans(prepared: "Loaded[DataPrepConfig]", training: "Loaded[SftConfig]") -> None:
-    show_prep_plan(prepared)
-    show_plan_if_counted(training)
-    dry_run.end()

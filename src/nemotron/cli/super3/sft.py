@@ -1,19 +1,17 @@
 """`nemotron super3 sft`: prepared data in, a fine-tuned checkpoint out."""
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
+from nemotron.cli.super3.training_plan import plan_run, report_local_launch, report_training
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.training.config import SftConfig
-    from nemotron.training.plan import Plan
-    from nemotron.training.prepared_data import PreparedData
     from nemotron.training.run import TrainResult
 
 
@@ -23,6 +21,9 @@ def sft(
     run: options.Run = None,
     batch: options.Batch = None,
     dry: options.DryRun = False,
+    script: options.Script = False,
+    compare: options.Compare = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Fine-tune on prepared data. A run found in run.output_dir is continued.
 
@@ -34,95 +35,47 @@ def sft(
       nemotron super3 sft --run YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
-    loaded = configs.load_sft(config, overrides or [])
-    if not dry:
-        from nemotron.training.checks.before_start import check_can_start
-
-        check_can_start(loaded.config, here=profile is None)
+    dry_run.check_options(dry, script=script, compare=compare, json=as_json)
     if dry:
-        dry_run.show_config(loaded, "Training config")
+        with dry_run.Report("super3 sft", as_json=as_json) as report:
+            loaded = configs.load_sft(config, overrides or [])
+            report.config(loaded, "Training config")
+            if profile is not None:
+                _report_remote(report, loaded, profile, attached=run is not None, script=script, compare=compare)
+            else:
+                report_training(report, loaded, compare=compare)
+                report_local_launch(report, loaded.config, ["--config", config, *(overrides or [])])
+        return
+    loaded = configs.load_sft(config, overrides or [])
+    from nemotron.training.checks.before_start import check_can_start
+
+    check_can_start(loaded.config, here=profile is None)
     if profile is not None:
         from nemotron.launch import sft_stage
 
-        placements = remote.place([sft_stage(loaded)], profile, attached=run is not None)
-        if dry:
-            show_plan_if_counted(loaded, placements[0].ranks, here=False)
-        remote.launch(placements, attached=run is not None, dry=dry)
-    elif dry:
-        show_training_plan(loaded)
-        dry_run.end()
+        remote.launch(remote.place([sft_stage(loaded)], profile, attached=run is not None), attached=run is not None)
     else:
         train_here(loaded, ["--config", config, *(overrides or [])])
 
 
-def show_training_plan(loaded: "Loaded[SftConfig]", ranks: int | None = None, *, here: bool = True) -> None:
-    """Steps, epochs, tokens, the stages of the loss and the layout on `ranks` processes, from the prepared data.
-
-    `here`: whether this machine is the one that trains.
-    """
-    from nemotron.training.checks.before_start import check_can_start
-
-    config = loaded.config
-    if here and config.run.nproc_per_node != "auto":
-        ranks = config.run.nproc_per_node
-    plan, data, notes = _planned(loaded, ranks, here=here)
-    if ranks is None:
-        notes += _too_few_processes(config)
-    dry_run.show_plan([*plan.rows(), *(("note", line) for line in notes)], "Training plan")
-    # With `auto`, plans are also made where nothing will be trained.
-    check_can_start(config, here=here and config.run.backend != "auto")
-    _show_changes(loaded, plan, data, ranks, here=here)
-
-
-def _planned(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> tuple["Plan", "PreparedData", list[str]]:
-    """The plan, the data, and what changes where a run is continued."""
-    from nemotron.training.checks.continuation import check_continuation
-    from nemotron.training.plan import make_plan
-    from nemotron.training.prepared_data import find_prepared_data
-
-    config = loaded.config
-    data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=loaded.name)
-    plan = make_plan(config, data, ranks, here=here)
-    return plan, data, check_continuation(config, data, plan.schedule, plan.train_iters) if here else []
-
-
-def _too_few_processes(config: "SftConfig") -> list[str]:
-    """That the layout cannot be had on this machine, where it is only planned on."""
-    from nemotron.launch import local_processes
-    from nemotron.training.parallelism.configured import fewest_ranks
-
-    processes, fewest = local_processes("auto"), fewest_ranks(config)
-    if processes % fewest == 0:
-        return []
-    return [f"Processes on this machine: {processes}; the layout needs a multiple of {fewest} (run.nproc_per_node)."]
-
-
-def _show_changes(
-    loaded: "Loaded[SftConfig]", plan: "Plan", data: "PreparedData", ranks: int | None, *, here: bool
+def _report_remote(
+    report: dry_run.Report,
+    loaded: "Loaded[SftConfig]",
+    profile: str,
+    *,
+    attached: bool,
+    script: bool,
+    compare: bool,
 ) -> None:
-    """What will differ from Megatron-Bridge's recipe. It has to be imported to tell, which takes a while."""
-    from nemotron.training.recipe.preview import recipe_changes
+    from nemotron.launch import sft_stage
 
-    console.heading("Differs from Megatron-Bridge's recipe")
-    console.note("Importing Megatron-Bridge to compare; Ctrl-C leaves this part out.")
+    placements = remote.place([sft_stage(loaded)], profile, attached=attached)
     try:
-        changes = recipe_changes(loaded, plan, data, ranks, here=here)
-    except KeyboardInterrupt:
-        changes = None
+        ranks = placements[0].ranks
+        report_training(report, loaded, ranks, here=False, data_may_be_missing=True, compare=compare)
     except UserError as error:
-        console.out(f"  Not told: {error.message}")
-        return
-    if changes is not None:
-        console.table([(c.key, str(c.ours), str(c.recipe)) for c in changes], header=("key", "here", "recipe"))
-
-
-def show_plan_if_counted(loaded: "Loaded[SftConfig]", ranks: int | None = None, *, here: bool = True) -> None:
-    """The training plan; in its place what stands in its way, such as data that is not there yet."""
-    try:
-        show_training_plan(loaded, ranks, here=here)
-    except UserError as error:
-        console.heading("Training plan")
-        console.out(f"  None from here: {error.message}")
+        report.refuse(error)
+    remote.report_launch(report, placements, script=script)
 
 
 def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
@@ -135,7 +88,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     processes = local_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process makes its plan, too; but what one of them refuses, torchrun buries under a traceback of its own.
-        _planned(loaded, processes, here=True)
+        plan_run(loaded, processes, here=True)
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)

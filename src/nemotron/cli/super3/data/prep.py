@@ -6,11 +6,13 @@ import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prepared import show_prepared
+from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.data_prep.pipeline import PrepResult, Stage
+    from nemotron.launch import Placement
 
 prep = typer.Typer(
     rich_markup_mode=None,
@@ -32,6 +34,8 @@ def prep_sft(
     run: options.Run = None,
     batch: options.Batch = None,
     dry: options.DryRun = False,
+    script: options.Script = False,
+    as_json: options.AsJson = False,
     sample: options.Sample = None,
     force: options.Force = False,
     strict: options.Strict = False,
@@ -46,23 +50,38 @@ def prep_sft(
       nemotron super3 data prep sft --batch YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
+    dry_run.check_options(dry, script=script, json=as_json)
     flags = [*options.sample_overrides(sample, force), *(["strict=true"] if strict else [])]
-    loaded = configs.load_prep(config, [*(overrides or []), *flags])
+    arguments = [*(overrides or []), *flags]
     if dry:
-        dry_run.show_config(loaded, "Data prep config")
+        with dry_run.Report("super3 data prep sft", as_json=as_json) as report:
+            _report(report, configs.load_prep(config, arguments), profile, attached=run is not None, script=script)
+        return
+    loaded = configs.load_prep(config, arguments)
     if profile is not None:
         from nemotron.launch import prep_stage
 
-        placements = remote.place([prep_stage(loaded)], profile, attached=run is not None)
-        remote.launch(placements, attached=run is not None, dry=dry)
-    elif dry:
-        show_prep_plan(loaded)
-        dry_run.end()
+        remote.launch(remote.place([prep_stage(loaded)], profile, attached=run is not None), attached=run is not None)
     else:
         result = prepare_here(loaded)
         show_prepared(result)
         if result.has_training_split:
             console.out(f"\nNext: {_next_command(config, result)}")
+
+
+def _report(
+    report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", profile: str | None, *, attached: bool, script: bool
+) -> None:
+    report.config(loaded, "Data prep config")
+    if profile is None:
+        report_prep(report, loaded, None)
+        report.stage("prep", [*dry_run.local_variables(), ("runs", "in this process and its workers")], {})
+        return
+    from nemotron.launch import prep_stage
+
+    placements = remote.place([prep_stage(loaded)], profile, attached=attached)
+    report_prep(report, loaded, placements[0])
+    remote.report_launch(report, placements, script=script)
 
 
 def _next_command(config: str, result: "PrepResult") -> str:
@@ -79,11 +98,24 @@ def _next_command(config: str, result: "PrepResult") -> str:
     return shlex.join(["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere])
 
 
-def show_prep_plan(loaded: "Loaded[DataPrepConfig]") -> None:
-    """Inputs, settings, work and where the output goes."""
+def report_prep(report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placement: "Placement | None") -> None:
+    """Add inputs, settings, work and where the output goes to a dry run, and what is refused.
+
+    Args:
+        report: The dry run.
+        loaded: The data-prep config.
+        placement: Where it will run; None: here.
+    """
     from nemotron.data_prep.plan import make_plan
 
-    dry_run.show_plan(make_plan(loaded.config).rows(), "Data prep plan")
+    try:
+        plan = make_plan(loaded.config)
+    except UserError as error:
+        if placement is None or placement.shares_files:
+            report.refuse(error)
+        report.rows("Data prep plan", [("none from here", error.message)])
+        return
+    report.rows("Data prep plan", plan.rows(), plan.to_dict())
 
 
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
