@@ -13,6 +13,7 @@ def rollouts(
     overrides: options.Overrides = None,
     config: options.Config = "default",
     dry: options.DryRun = False,
+    as_json: options.AsJson = False,
     force: options.Force = False,
 ) -> None:
     """Complete prompts with a served model; the completions become rows for data prep.
@@ -26,14 +27,17 @@ def rollouts(
       nemotron super3 data rollouts prompts.source=SFTDataArtifact-sft model_artifact=ModelArtifact-sft
       nemotron super3 data rollouts prompts.source=math.jsonl filter.exact_match=true --dry-run
     """
-    loaded = configs.load_rollouts(config, [*(overrides or []), *(["force=true"] if force else [])])
+    dry_run.check_options(dry, json=as_json)
+    arguments = [*(overrides or []), *(["force=true"] if force else [])]
     from nemotron.rollouts.run import make_plan, roll_out
 
     if dry:
-        dry_run.show_config(loaded, "Rollouts config")
-        dry_run.show_plan(make_plan(loaded.config).rows(), "Rollouts plan")
-        dry_run.end()
+        with dry_run.Report("super3 data rollouts", as_json=as_json) as report:
+            loaded = configs.load_rollouts(config, arguments)
+            report.config(loaded, "Rollouts config")
+            report.rows("Rollouts plan", make_plan(loaded.config).rows())
         return
+    loaded = configs.load_rollouts(config, arguments)
     with console.Progress() as progress:
         plan = make_plan(loaded.config, lambda done, total: progress.update("read prompts", done, total, "bytes"))
         before: list[int] = []
