@@ -6,15 +6,7 @@ from html import escape
 from nemotron.data_prep.drop_reasons import describe
 from nemotron.data_prep.notes import describe_kind
 from nemotron.data_prep.output.metadata import Metadata, NoteStats
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; } th, td { padding: .25rem .8rem; text-align: right; }
-th { border-bottom: 2px solid #999; } td { border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; } td.text { text-align: left; }
-.bar { fill: #76b900; } svg text { font-size: 12px; fill: #444; }
-"""
+from nemotron.html_page import html_page
 
 
 def render_report(metadata: Metadata) -> str:
@@ -28,11 +20,7 @@ def render_report(metadata: Metadata) -> str:
         _section("Sequence lengths", _length_plot(metadata)),
         _section("Over-long conversations", _overlong(metadata)),
     ]
-    title = f"Prepared data {escape(metadata.config_name)} ({metadata.run_hash})"
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
-    return (
-        f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{title}</h1>{"".join(sections)}</body></html>\n'
-    )
+    return html_page(f"Prepared data {metadata.config_name} ({metadata.run_hash})", "".join(sections))
 
 
 def _section(heading: str, content: str) -> str:

@@ -1,24 +1,13 @@
-"""report.html: the curves of a run, to look at. One file, no scripts, nothing loaded from elsewhere."""
+"""report.html: the curves of a run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from nemotron.html_page import html_page
 from nemotron.training.reporting.svg_chart import Line, Mark, line_chart
 
 Record = Mapping[str, Any]
-
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 58rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; }
-table { border-collapse: collapse; } th, td { padding: .25rem .8rem; text-align: right; }
-th { border-bottom: 2px solid #999; } td { border-bottom: 1px solid #ddd; font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; }
-svg { width: 100%; margin-top: 1rem; } svg text { font-size: 12px; fill: #444; }
-svg polyline { fill: none; stroke-width: 1.5; }
-svg .grid { stroke: #e5e5e5; } svg .mark { stroke: #999; stroke-dasharray: 4 3; }
-.legend { margin: 0; font-size: 13px; } .legend span { margin-right: 1.2rem; }
-"""
 
 GREEN, BLUE, ORANGE, GREY = "#76b900", "#1f6fb4", "#d9822b", "#888888"
 
@@ -26,7 +15,7 @@ GREEN, BLUE, ORANGE, GREY = "#76b900", "#1f6fb4", "#d9822b", "#888888"
 def render_report(
     title: str, metrics: Sequence[Record], validation: Sequence[Record], test: Sequence[Record] = ()
 ) -> str:
-    """The report as a complete HTML document.
+    """Render the report as a complete HTML document.
 
     Args:
         title: of the page.
@@ -51,9 +40,7 @@ def render_report(
         line_chart("Gradient norm", [Line("before clipping", _curve(metrics, "grad_norm"), GREY)], switches),
         line_chart("Seconds per iteration", [Line("seconds", _curve(metrics, "seconds"), GREY)], switches),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
-    body = f"<h1>{escape(title)}</h1>{_table(metrics, validation, test)}{''.join(charts)}"
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{body}</body></html>\n'
+    return html_page(title, _table(metrics, validation, test) + "".join(charts))
 
 
 def _curve(records: Iterable[Record], name: str) -> list[tuple[float, float]]:
@@ -61,7 +48,7 @@ def _curve(records: Iterable[Record], name: str) -> list[tuple[float, float]]:
 
 
 def _switches(metrics: Sequence[Record]) -> list[Mark]:
-    """Where each stage of the loss begins."""
+    """Mark where each stage of the loss begins."""
     marks, stage = [], None
     for row in metrics:
         if row.get("loss_stage") != stage:
@@ -80,7 +67,7 @@ def _mtp_lines(metrics: Sequence[Record], validation: Sequence[Record], quantity
 
 
 def _table(metrics: Sequence[Record], validation: Sequence[Record], test: Sequence[Record]) -> str:
-    """First and last of everything that was measured on each split."""
+    """Show the first and last value of everything that was measured on each split."""
     rows = [
         (name, records[0], records[-1])
         for name, records in (("training batch", metrics), ("valid split", validation), ("test split", test))

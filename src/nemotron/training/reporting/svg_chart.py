@@ -8,7 +8,7 @@ from html import escape
 WIDTH, HEIGHT = 860, 260
 LEFT, RIGHT, TOP, BOTTOM = 70, 15, 30, 30
 MOST_POINTS = 1000
-"""A longer line is drawn from every so-manieth point: the picture has no more pixels than that."""
+"""Longer lines are subsampled to about this many points: the picture has no more pixels."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,15 @@ class Mark:
 
 
 def line_chart(title: str, lines: Sequence[Line], marks: Sequence[Mark] = ()) -> str:
-    """The chart as an `<svg>` element; an empty string when there is nothing to draw.
+    """Draw the chart as an `<svg>` element with a legend.
 
-    The value axis spans the values drawn. Lines without points are left out.
+    Args:
+        title: above the chart.
+        lines: the value axis spans their values; lines without points are left out.
+        marks: labelled vertical lines.
+
+    Returns:
+        HTML; an empty string when there is nothing to draw.
     """
     lines = [line for line in lines if line.points]
     if not lines:
@@ -55,14 +61,12 @@ def line_chart(title: str, lines: Sequence[Line], marks: Sequence[Mark] = ()) ->
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         parts.append(f'<text x="{x + 4:.1f}" y="{TOP + 10}">{escape(mark.label)}</text>')
     parts += [_draw(line, horizontal, vertical) for line in lines]
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-        f'<p class="legend">{" ".join(map(_legend, lines))}</p>'
-    )
+    attributes = f'class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}"'
+    return f'<svg {attributes}>{"".join(parts)}</svg><p class="legend">{" ".join(map(_legend, lines))}</p>'
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """About five round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
+    """Return about five round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
     if high <= low:
         return [low]
     rough = (high - low) / 5
@@ -73,7 +77,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Values to pixels."""
+    """Turns values into pixels."""
 
     low: float
     high: float
