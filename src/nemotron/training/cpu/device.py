@@ -7,15 +7,15 @@ The CPU's random generator plays the part of the GPU's.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from nemotron.training.torch_layers.imports import not_compiled
+from nemotron.training.torch_layers.replaced import replaced
 
 CPU = torch.device("cpu")
 
@@ -107,11 +107,11 @@ def device_mode() -> Iterator[None]:
     """
     from megatron.core.tensor_parallel import random as megatron_random
 
-    with ExitStack() as stack:
-        for name, replacement in _TORCH_CUDA.items():
-            stack.enter_context(patch.object(torch.cuda, name, replacement))
-        stack.enter_context(patch.object(megatron_random, "_get_cuda_rng_state", _get_rng_state))
-        stack.enter_context(patch.object(megatron_random, "_set_cuda_rng_state", _set_rng_state))
-        stack.enter_context(patch.object(torch, "compile", not_compiled))
-        stack.enter_context(CudaToCpu())
+    random_state = {"_get_cuda_rng_state": _get_rng_state, "_set_cuda_rng_state": _set_rng_state}
+    with (
+        replaced(torch.cuda, **_TORCH_CUDA),
+        replaced(megatron_random, **random_state),
+        replaced(torch, compile=not_compiled),
+        CudaToCpu(),
+    ):
         yield

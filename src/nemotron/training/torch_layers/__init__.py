@@ -5,6 +5,7 @@ Nothing here is imported on the production path. What is replaced, and why:
 
     imports.py    packages that exist only for CUDA, while Megatron is being imported
     patches.py    a few functions of Megatron that insist on CUDA or Transformer Engine
+    replaced.py   attributes of a module, replaced for a while
     mamba.py      the mamba_ssm kernels: convolution and scan over packed sequences
     attention.py  Transformer Engine's attention over packed sequences
     experts.py    Transformer Engine's grouped products of the experts
