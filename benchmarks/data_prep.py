@@ -145,7 +145,7 @@ def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
 
     from nemotron.data_prep.chat.chunks import Chunk, sequences
     from nemotron.data_prep.chat.content_hash import content_hash
-    from nemotron.data_prep.chat.conversation import parse_row
+    from nemotron.data_prep.dialects.row import parse_row
     from nemotron.data_prep.packing.algorithms import pack
     from nemotron.data_prep.plan import make_plan
     from nemotron.data_prep.sources import read_rows

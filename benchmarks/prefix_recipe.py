@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
-from nemotron.data_prep.chat.conversation import parse_row
 from nemotron.data_prep.chat.reasoning import turns_to_train
 from nemotron.data_prep.chat.template import Template, load_template
+from nemotron.data_prep.dialects.row import parse_row
 
 Sequence = tuple[list[int], list[int]]
 

@@ -28,8 +28,8 @@ NEVER = [
 ]
 """(who, never imports whom)"""
 DATA_FLOW = (
-    *("config", "drop_reasons", "sources", "chat", "tokenization", "engine", "packing.lengths", "plan", "selection"),
-    *("packing", "output", "preload", "pipeline"),
+    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "tokenization", "engine", "packing.lengths"),
+    *("plan", "selection", "packing", "output", "preload", "pipeline"),
 )
 """Rooms and modules of data prep: each imports only from itself and those before it."""
 

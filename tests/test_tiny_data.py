@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from nemotron.data_prep.chat.content_hash import content_hash
-from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 
 ROOT = Path(__file__).resolve().parents[1]

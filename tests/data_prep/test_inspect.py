@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.row_formats import Fields
-from nemotron.data_prep.chat.row_parser import Admission
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.dialects.admission import Admission
+from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.inspect import Rules, inspect_file
 from nemotron.errors import UserError
 

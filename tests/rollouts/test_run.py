@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.errors import UserError
 from nemotron.lineage import log_artifact
 from nemotron.rollouts.run import make_plan, roll_out

@@ -27,11 +27,17 @@ class DropReason(Described):
     BAD_ROLE = "bad_role", "a message's role is missing or unknown"
     BAD_CONTENT = "bad_content", "a message's content (or reasoning) is missing or is not text"
     BAD_TOOL_CALLS = "bad_tool_calls", "an assistant's tool_calls are not a list of named functions"
-    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON or not an object"
+    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON, not an object, or given twice"
     BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
-    BAD_TRAIN_FLAG = "bad_train_flag", "a message's train is not true/false, or its weight is not 0/1"
+    BAD_TRAIN_FLAG = "bad_train_flag", "a loss flag is not true/false or 1/0, or two contradict each other"
     NO_ASSISTANT_TURN = "no_assistant_turn", "no message is an assistant's, so there is nothing to learn"
     NO_TRAINED_TURN = "no_trained_turn", "every assistant turn is marked as context only (train: false, weight: 0)"
+    AMBIGUOUS = "ambiguous", "something is given twice, and differently: under two names, or in two places"
+    PREFERENCE_DATA = (
+        "preference_data",
+        "the row compares answers (chosen, rejected, label), and SFT has no use for a bad one",
+    )
+    MEDIA = "media", "the row has images, audio or video"
     TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
     TEMPLATE_MISMATCH = (
         "template_mismatch",
@@ -43,6 +49,7 @@ class LeftOut(Described):
     """Reasons that depend on the config, or on the other conversations, rather than on the row alone."""
 
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
+    UNUSED_FIELDS = "unused_fields", "the row has fields that are not used (strict_fields)"
     NO_ASSISTANT_TOKENS = "no_assistant_tokens", "no token of an assistant's turn would be trained"
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
     OVERLONG = "overlong", "longer than pack_size or max_doc_tokens; with split_turns, not even one answer ends within"

@@ -13,10 +13,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from nemotron.data_prep.chat.chunks import Chunk, sequences
-from nemotron.data_prep.chat.row_parser import Admission
 from nemotron.data_prep.chat.special_tokens import joined, pieces, without_forged_turns
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
+from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset

@@ -14,6 +14,21 @@ class NoteKind(Described):
 
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
     EMPTY_ANSWER = "empty_answer", "an answer is empty: the model learns to say nothing"
+    UNUSED_ROW_FIELD = "unused_row_field", "a field of the row is not used (strict_fields refuses such rows)"
+    UNUSED_MESSAGE_FIELD = "unused_message_field", "a field of a message is not used (strict_fields refuses such rows)"
+    CONSECUTIVE_ANSWERS = "consecutive_answers", "assistant messages follow each other: each is a turn of its own"
+    JOINED_TURN = "joined_turn", "an assistant's turn given in pieces is trained as one"
+    REORDERED_RESULTS = "reordered_results", "results of tools are put in the order of their calls"
+    FILLED_NULLS = "filled_nulls", "nulls that a table filled in count as absent"
+    BLANK_THOUGHT = "blank_thought", "a thought without text is left out"
+    OPENED_THOUGHT = "opened_thought", "a thought that only ends gets its <think>"
+    UNCLOSED_THOUGHT = "unclosed_thought", "a thought begins and never ends: it trains as it stands"
+    REPEATED_THOUGHT = "repeated_thought", "a thought is given twice and trained once"
+    TAGGED_REASONING = "tagged_reasoning", "reasoning carries think tags of its own, which are left out"
+    THINK_TAG_IN_TEXT = "think_tag_in_text", "a think tag in the middle of an answer is left as it is"
+    OTHER_THOUGHT_TAGS = "other_thought_tags", "a thought in the tags of another model trains as text"
+    CALL_IN_TEXT = "call_in_text", "a tool call written out in the text, in another format, trains as text"
+    REFUSAL_AS_CONTENT = "refusal_as_content", "a refusal beside an empty content is the answer"
 
 
 OTHERS = "(others)"

@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep import engine
-from nemotron.data_prep.chat.row_formats import Fields
-from nemotron.data_prep.chat.row_parser import Admission
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, check
+from nemotron.data_prep.dialects.admission import Admission
+from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.packing.lengths import limit
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend

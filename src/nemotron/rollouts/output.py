@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import replaced_when_complete, write_json
-from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.rollouts.collect import Request
 from nemotron.rollouts.config import SamplingConfig

@@ -13,8 +13,8 @@ import orjson
 from nemotron.data_prep.chat.content_hash import canonical_json, sampling_rank
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import last_user_index, newest_content
-from nemotron.data_prep.chat.row_formats import Fields
-from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.dialects.admission import Admission
+from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.selection.mix import UnreachableMix, mix_counts
 from nemotron.data_prep.sources import cut, find_files, read_rows

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.chat.chunks import Chunk, sequences
-from nemotron.data_prep.chat.conversation import parse_row
 from nemotron.data_prep.chat.template import Template, load_template
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 GOLDEN = [

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.content_hash import content_hash
-from nemotron.data_prep.chat.conversation import Conversation, parse_row
+from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 
 NEMOTRON3 = load_template("nemotron3")

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.chunks import first_difference
-from nemotron.data_prep.chat.conversation import parse_row
 from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 
 TEMPLATE = load_template("nemotron3")

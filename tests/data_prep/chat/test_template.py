@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from nemotron.data_prep.chat.conversation import parse_row
 from nemotron.data_prep.chat.template import Template, load_template
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError
 

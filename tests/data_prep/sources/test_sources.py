@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.data_prep.chat.conversation import parse_row
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError, Unreadable
 from nemotron.data_prep.sources import Row, cut, find_files, local, read_rows
 from nemotron.data_prep.sources import rows as source_rows

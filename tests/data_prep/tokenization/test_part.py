@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.chat.row_parser import Admission
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
+from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.sources import Row

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from nemotron.data_prep.chat.conversation import parse_row
 from nemotron.data_prep.chat.reasoning import turns_to_train
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenization import text_batches
 from nemotron.data_prep.tokenization.part_files import DROPPED, INDEX, MASK, TOKENS, file_of, read_receipt

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from nemotron.data_prep.chat.row_parser import Admission
+from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.sources import InputFile, Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset

@@ -16,10 +16,10 @@ import numpy as np
 
 from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
 from nemotron.data_prep.chat.reasoning import turns_to_train
-from nemotron.data_prep.chat.row_parser import Admission
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, without_forged_turns
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import SpecialTokensPolicy
+from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.sources import Part, Row, read_rows

@@ -34,10 +34,10 @@ def inspect(
     """
     import json
 
-    from nemotron.data_prep.chat.row_formats import Fields
-    from nemotron.data_prep.chat.row_parser import Admission
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.config import check
+    from nemotron.data_prep.dialects.admission import Admission
+    from nemotron.data_prep.dialects.forms import Fields
     from nemotron.data_prep.inspect import Rules, inspect_file
     from nemotron.data_prep.packing.lengths import limit
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer

@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from nemotron.data_prep.chat.conversation import Conversation, parse_row
-from nemotron.data_prep.chat.row_formats import Fields
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.dialects.forms import Fields
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
+from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.sources import Row
+
+UNUSED = (NoteKind.UNUSED_ROW_FIELD, NoteKind.UNUSED_MESSAGE_FIELD)
 
 
 @dataclass(frozen=True)
@@ -16,14 +20,19 @@ class Admission:
     fields: Fields = Fields()  # noqa: RUF009 (a tuple)
     used_in_field: str = "used_in"
     used_in_filter: str | None = None
+    strict_fields: bool = False
+    """Refuse rows with fields that are not used."""
 
     def conversation(self, row: Row) -> Conversation:
-        """The conversation of a row that is not blank. Raises RowError saying why there is none."""
+        """Parse a row that is not blank. Raises RowError saying why there is no conversation."""
         if row.error is not None:
             raise RowError(DropReason.BAD_JSON, row.error)
         if not _is_used(row.value, self.used_in_field, self.used_in_filter):
             raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
-        return parse_row(row.value, *self.fields, exact=row.exact)
+        conversation = parse_row(row.value, *self.fields, exact=row.exact)
+        if self.strict_fields and (unused := [note.name for note in conversation.notes if note.kind in UNUSED]):
+            raise RowError(LeftOut.UNUSED_FIELDS, f"not used: {', '.join(unused)}")
+        return conversation
 
 
 def _is_used(row: Any, field: str, wanted: str | None) -> bool:

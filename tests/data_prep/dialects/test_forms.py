@@ -1,11 +1,12 @@
 """ShareGPT and prompt/completion rows mean what the same conversation means as OpenAI messages."""
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from nemotron.data_prep.chat.conversation import parse_row
-from nemotron.data_prep.chat.row_formats import detect_format
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 USER = {"role": "user", "content": "What is 6 times 7?"}
@@ -45,7 +46,10 @@ def test_sharegpt_system_stands_first_or_beside() -> None:
     system = {"role": "system", "content": "Be brief."}
     assert sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT) == [system, USER, ASSISTANT]
     assert sharegpt(HUMAN, GPT, system="Be brief.") == [system, USER, ASSISTANT]
-    assert sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT, system="Other.") == [system, USER, ASSISTANT]
+    assert sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT, system="Be brief.")[0] == system
+    assert sharegpt({"from": "system", "value": " "}, HUMAN, GPT, system="Be brief.")[0] == system
+    with pytest.raises(RowError, match=r'ambiguous.*"Other\."'):
+        sharegpt({"from": "system", "value": "Be brief."}, HUMAN, GPT, system="Other.")
 
 
 def test_sharegpt_tools_are_json_text() -> None:
@@ -88,22 +92,46 @@ def test_a_turn_may_be_context_only_in_every_format(flag: dict[str, Any]) -> Non
             parse_row(row)
 
 
+OPENAI = {"messages": [USER, ASSISTANT | {"content": "openai"}]}
+SHAREGPT = {"conversations": [HUMAN, GPT | {"value": "sharegpt"}]}
+PAIR = {"prompt": "?", "completion": "pair"}
+
+
 @pytest.mark.parametrize(
-    ("row", "format"),
+    ("row", "answer"),
     [
-        ({"messages": [USER, ASSISTANT], "conversations": [HUMAN, GPT]}, "openai"),
-        ({"messages": [USER, ASSISTANT], "prompt": "?", "completion": "!"}, "openai"),
-        ({"messages": [HUMAN, GPT]}, "sharegpt"),
-        ({"conversations": [HUMAN, GPT], "prompt": "?", "completion": "!"}, "sharegpt"),
-        ({"prompt": "?", "completion": "!"}, "prompt_completion"),
-        ({"instruction": "?", "output": "!"}, "prompt_completion"),
-        ({"prompt": "?", "completion": "!", "instruction": "?", "output": "!"}, "openai"),  # which of them?
-        ({"prompt": "?", "response": "!"}, "openai"),
-        ({"conversations": []}, "openai"),
+        (OPENAI | SHAREGPT, "openai"),
+        (OPENAI | PAIR, "openai"),
+        ({"messages": SHAREGPT["conversations"]}, "sharegpt"),
+        (SHAREGPT | PAIR, "sharegpt"),
+        (SHAREGPT | {"messages": None}, "sharegpt"),
+        (PAIR | {"messages": []}, "pair"),
+        (PAIR | {"instruction": None, "output": None}, "pair"),
+        ({"instruction": "?", "output": "alpaca"}, "alpaca"),
+        ({"instruction": "?", "context": "Text.", "response": "dolly"}, "dolly"),
+        ({"query": "?", "response": "swift"}, "swift"),
+        ({"system_prompt": "s", "question": "?", "response": "orca"}, "orca"),
+        ({"input": [USER], "output": "llama"}, "llama"),
+        ({"messages": json.dumps(OPENAI["messages"])}, "openai"),
+        ({"conversation": OPENAI["messages"]}, "openai"),
     ],
 )
-def test_the_format_is_told_from_the_fields(row: dict[str, Any], format: str) -> None:
-    assert detect_format(row, "messages") == format
+def test_the_format_is_told_from_the_filled_fields(row: dict[str, Any], answer: str) -> None:
+    assert parse_row(row).messages[-1]["content"] == answer
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        (PAIR | {"instruction": "?", "output": "!"}, '"prompt", "instruction", "completion", "output"'),
+        ({"prompt": "?", "answer": "4", "response": "!"}, '"prompt", "response", "answer"'),
+        ({"chat": [USER, ASSISTANT]}, "messages_field=chat"),
+        ({"text": "<|im_start|>user"}, '"text"'),
+    ],
+)
+def test_rows_of_which_it_is_not_clear_what_they_teach_are_refused(row: dict[str, Any], named: str) -> None:
+    with pytest.raises(RowError, match=f"no_messages.*{re.escape(named)}"):
+        parse_row(row)
 
 
 def test_a_named_format_is_not_guessed() -> None:
@@ -131,7 +159,8 @@ def test_a_named_format_is_not_guessed() -> None:
         ({"prompt": {"text": "?"}, "completion": "!"}, "bad_content"),
         ({"prompt": ["?"], "completion": "!"}, "bad_message"),
         ({"instruction": "?", "input": 3, "output": "!"}, "bad_content"),
-        ({"instruction": "?", "output": "!", "history": [["a", "b"]]}, "no_messages"),
+        ({"instruction": "?", "output": "!", "history": "a, b"}, "bad_message"),
+        ({"instruction": "?", "output": "!", "history": [["a"]]}, "bad_message"),
         ({"prompt": "?", "completion": []}, "no_assistant_turn"),
     ],
 )

@@ -1,0 +1,38 @@
+"""What reading a row gathers besides its messages."""
+
+from typing import Any
+
+from nemotron.data_prep.notes import Note, NoteKind
+
+
+class Findings:
+    """Collects notes, tools that stand in messages, and what is known of the row as a whole."""
+
+    __slots__ = ("_notes", "has_result_ids", "is_table", "tools")
+
+    def __init__(self) -> None:
+        self._notes: dict[Note, None] = {}
+        self.tools: list[tuple[str, Any]] = []
+        """(where, as given) of tools in system messages."""
+        self.is_table = False
+        """Whether the row comes from a table, which gives all objects of a list the same keys and fills with null."""
+        self.has_result_ids = False
+
+    def note(self, kind: NoteKind, name: str = "") -> None:
+        """Remember something, once."""
+        self._notes[Note(kind, name)] = None
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return tuple(self._notes)
+
+
+def is_table(messages: list[Any]) -> bool:
+    """Tell whether messages have all the same keys, with null where they say nothing: Arrow fills them in so."""
+    first = messages[0]
+    if not isinstance(first, dict) or len(first) < 3:
+        return False
+    keys = first.keys()
+    if not all(isinstance(message, dict) and message.keys() == keys for message in messages):
+        return False
+    return any(value is None and key != "content" for message in messages for key, value in message.items())

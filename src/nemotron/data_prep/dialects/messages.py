@@ -1,0 +1,290 @@
+"""The messages of a row, in whatever dialect -> normalised messages (see chat/conversation.py)."""
+
+import json
+from typing import Any
+
+from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.reasoning import END_THINK, THINK
+from nemotron.data_prep.dialects import names
+from nemotron.data_prep.dialects.findings import Findings
+from nemotron.data_prep.dialects.json_text import describe_kind, is_filled, quote, shorten
+from nemotron.data_prep.dialects.parts import join_thoughts, read_parts, read_text
+from nemotron.data_prep.dialects.thoughts import OTHER_TAGS, read_thoughts, settle_inline
+from nemotron.data_prep.dialects.tool_calls import Call, read_calls
+from nemotron.data_prep.dialects.train_flags import OF_THE_ROW, note_idle_flags, wants_training
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.data_prep.notes import NoteKind
+
+_READ = frozenset((
+    *names.SPEAKERS, *names.TEXTS, *names.MESSAGE_METADATA, *names.CALL_IDS, *names.FLAGS, *OF_THE_ROW, "type",
+))  # fmt: skip
+_READ_OF = {
+    "assistant": _READ | {*names.REASONING, *names.CALLS, "refusal"},
+    "system": _READ | set(names.TOOLS),
+    "user": _READ,
+    "tool": _READ | {"tool_name"},
+}
+"""Fields of a message that are used, or carry nothing."""
+
+
+def read_messages(raws: list[Any], found: Findings) -> list[Message]:
+    """Normalise messages. Raises RowError for one that cannot be."""
+    messages: list[Message] = []
+    for position, raw in enumerate(raws):
+        if _is_plain(raw):
+            messages.append(raw)
+        else:
+            _read(raw, position, messages, found)
+    return _in_call_order(messages, found) if found.has_result_ids else messages
+
+
+_PLAIN_ROLES = frozenset(("system", "user", "tool"))
+
+
+def _is_plain(raw: Any) -> bool:
+    """Whether a message is normalised as it stands: a role and text, without anything to look into."""
+    if type(raw) is not dict or len(raw) != 2 or type(content := raw.get("content")) is not str:
+        return False
+    role = raw.get("role")
+    if role == "assistant":
+        return not ("think>" in content or "<tool_call>" in content or content.startswith(OTHER_TAGS))
+    return type(role) is str and role in _PLAIN_ROLES
+
+
+def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> None:
+    """Append message number `position` of a row: one message, or several where its parts are those of several."""
+    if not isinstance(raw, dict):
+        raise RowError(DropReason.BAD_MESSAGE, f"message {position} is {describe_kind(raw)}")
+    if isinstance(raw.get("data"), dict) and raw.get("type") in names.TYPES_AS_ROLES:  # LangChain's messages as dicts
+        raw = {**raw["data"], "type": raw["type"]}
+    spoken = _speaker(raw, position)
+    role = names.ROLES[spoken]
+    where = f"message {position} ({spoken})"
+    raw = _unwrap(raw, found)
+    _refuse_media(raw, where)
+    before = len(messages)
+    if role == "assistant":
+        message = _assistant(raw, spoken, where, found)
+        if spoken in names.CALLING_ROLES and messages and messages[-1]["role"] == "assistant":
+            messages[-1] = _joined(messages[-1], message, where)
+            found.note(NoteKind.JOINED_TURN)
+        else:
+            messages.append(message)
+    elif role == "user" and isinstance(raw.get("content"), list):
+        messages += _user_parts(raw["content"], where, found)
+    else:
+        content = _text_field(raw, where)
+        if role == "tool" and not _is_text(content):
+            content = _as_json(content, where)
+        messages.append({"role": role, "content": read_text(content, where, found)})
+    if role != "assistant":
+        note_idle_flags(raw, role, found)
+    for tools in names.TOOLS if role == "system" else ():
+        if is_filled(raw.get(tools)):
+            found.tools.append((f"{tools} of {where}", raw[tools]))
+    _add_names(raw, messages[before:], found)
+    for name in raw:
+        if name not in _READ_OF[role] and is_filled(raw[name]):
+            found.note(NoteKind.UNUSED_MESSAGE_FIELD, name)
+
+
+def _speaker(raw: dict[str, Any], position: int) -> str:
+    """The role as given, in lower case. Raises RowError (bad_role) unless it is known, and only one."""
+    given = [raw[name] for name in names.SPEAKERS if raw.get(name) is not None]
+    if not given and raw.get("type") in names.TYPES_AS_ROLES:
+        given = [raw["type"]]
+    if not given:
+        has = f"missing; it has {quote(raw)}" if "role" not in raw else "null"
+        raise RowError(DropReason.BAD_ROLE, f"message {position}: the role is {has}")
+    spoken = [speaker.lower() if isinstance(speaker, str) else speaker for speaker in given]
+    if not isinstance(spoken[0], str) or spoken[0] not in names.ROLES:
+        known = quote(names.ROLES)
+        raise RowError(DropReason.BAD_ROLE, f"message {position}: the role is {shorten(given[0])}, not one of {known}")
+    if len(spoken) > 1 and names.ROLES.get(str(spoken[1])) != names.ROLES[spoken[0]]:
+        raise RowError(DropReason.BAD_ROLE, f"message {position}: the roles {quote(given)} contradict each other")
+    return next((one for one in spoken if one in names.CALLING_ROLES), spoken[0])
+
+
+def _unwrap(raw: dict[str, Any], found: Findings) -> dict[str, Any]:
+    """A message with what LangChain keeps in `additional_kwargs`, where it does not say it itself."""
+    extra = raw.get("additional_kwargs")
+    if not isinstance(extra, dict):
+        return raw
+    known = {name: extra[name] for name in (*names.REASONING, *names.CALLS, "refusal") if is_filled(extra.get(name))}
+    if any(is_filled(raw.get(name)) for name in names.CALLS):
+        known = {name: value for name, value in known.items() if name not in names.CALLS}
+    for name in extra:
+        if name not in known and name not in names.CALLS and is_filled(extra[name]):
+            found.note(NoteKind.UNUSED_MESSAGE_FIELD, f"additional_kwargs.{name}")
+    rest = {name: value for name, value in raw.items() if name != "additional_kwargs"}
+    return {**rest, **{name: value for name, value in known.items() if not is_filled(rest.get(name))}}
+
+
+def _refuse_media(raw: dict[str, Any], where: str) -> None:
+    for name in names.MEDIA:
+        if name in raw and is_filled(raw[name]):
+            raise RowError(DropReason.MEDIA, f"{where}: {name} is {shorten(raw[name])}")
+
+
+def _text_field(raw: dict[str, Any], where: str, may_be_absent: bool = False) -> Any:
+    """What a message says, under either name. Raises RowError where both say something else, or there is neither."""
+    given = [name for name in names.TEXTS if name in raw]
+    filled = [name for name in given if is_filled(raw[name])]
+    if len(filled) > 1 and raw[filled[0]] != raw[filled[1]]:
+        shown = " and ".join(f"{name} ({shorten(raw[name])})" for name in filled)
+        raise RowError(DropReason.AMBIGUOUS, f"{where}: two texts: {shown}")
+    # Unlike null, a missing content mostly means that the text sits under another name: an empty turn would hide that.
+    if not given and not may_be_absent:
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has no content; it has {quote(raw)}")
+    return raw[(filled or given)[0]] if given else None
+
+
+def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) -> Message:
+    """An assistant's message: reasoning, tool calls and the train flag each only if it says something."""
+    given = {name: raw[name] for name in names.CALLS if raw.get(name) or (raw.get(name) == {} and name == "tool_calls")}
+    given = {name: value for name, value in given.items() if not (isinstance(value, str) and not is_filled(value))}
+    has_more = bool(given) or any(is_filled(raw.get(name)) for name in (*names.REASONING, "refusal"))
+    content = _text_field(raw, where, has_more)
+    if spoken in names.CALLING_ROLES and not given:
+        thought, calls = _thought_and_calls(content)
+        given, content = {"content": calls}, thought
+    text, thoughts, in_parts = _contents(content, where, found)
+    calls: list[Call] = []
+    for name, value in [*given.items(), *([("content", in_parts)] if in_parts else [])]:
+        read = read_calls(value, name, where, found)
+        if calls and read and [call["function"] for call in read] != [call["function"] for call in calls]:
+            names_given = quote([*given, *(["content"] if in_parts else [])])
+            raise RowError(DropReason.AMBIGUOUS, f"{where}: the tool calls differ under {names_given}")
+        calls = calls or read
+    reasoning = read_thoughts(raw, thoughts, where, found)
+    if not text and is_filled(raw.get("refusal")):
+        text = read_text(raw["refusal"], where)
+        found.note(NoteKind.REFUSAL_AS_CONTENT)
+    elif is_filled(raw.get("refusal")) and raw["refusal"] != text:
+        found.note(NoteKind.UNUSED_MESSAGE_FIELD, "refusal")
+    _note_other_dialects(text, found)
+    message: Message = {"role": "assistant", "content": settle_inline(text, reasoning, where, found)}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    if wants_training(raw, where) is False:
+        message["train"] = False
+    return message
+
+
+def _thought_and_calls(content: Any) -> tuple[str, Any]:
+    """The text of a calling role: calls, as LLaMA-Factory has them behind a thought."""
+    text = content.lstrip() if isinstance(content, str) else ""
+    if text.startswith(THINK) and END_THINK in text:
+        thought, tag, calls = text.partition(END_THINK)
+        return thought + tag, calls
+    return "", content
+
+
+def _contents(content: Any, where: str, found: Findings) -> tuple[str, str, list[Any]]:
+    """What an assistant's content holds: text, thoughts, tool calls. They are shown in the order thought, text, calls.
+
+    Raises RowError where the parts are in another order.
+    """
+    if not isinstance(content, list):
+        return read_text(content, where), "", []
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[Any] = []
+    for kind, value in read_parts(content, where, found):
+        if kind == "result":
+            raise RowError(DropReason.BAD_CONTENT, f"{where} has a tool's result for a content part")
+        after_text = any(map(is_filled, texts))
+        if is_filled(value) and ((kind == "thought" and (after_text or calls)) or (kind == "text" and calls)):
+            what = "a tool call" if calls else "its text"
+            raise RowError(DropReason.BAD_CONTENT, f"{where} has a {kind} after {what}: {shorten(value)}")
+        {"text": texts, "thought": thoughts, "call": calls}[kind].append(value)
+    return "".join(texts), join_thoughts(thoughts), calls
+
+
+def _note_other_dialects(text: str, found: Findings) -> None:
+    """Note thoughts and calls written in the manner of another model: they train as text."""
+    if text.startswith(OTHER_TAGS):
+        found.note(NoteKind.OTHER_THOUGHT_TAGS, next(tag for tag in OTHER_TAGS if text.startswith(tag)))
+    _, tag, call = text.partition("<tool_call>")
+    if tag and call.lstrip().startswith(("{", "[")):
+        found.note(NoteKind.CALL_IN_TEXT, tag)
+
+
+def _joined(before: Message, message: Message, where: str) -> Message:
+    """An assistant's turn with the calls that continue it."""
+    if before.get("train") != message.get("train"):
+        raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where} trains, or not, unlike the turn it continues")
+    joined = {**before, "tool_calls": [*before.get("tool_calls", ()), *message.get("tool_calls", ())]}
+    if message["content"] or "reasoning_content" in message:
+        if before["content"] or "reasoning_content" in before or "tool_calls" in before:
+            raise RowError(DropReason.BAD_CONTENT, f"{where} has a thought in the middle of a turn")
+        joined |= {key: message[key] for key in ("content", "reasoning_content") if key in message}
+    return joined
+
+
+def _user_parts(content: list[Any], where: str, found: Findings) -> list[Message]:
+    """A user's message; the results of tools in it are messages of their own."""
+    messages: list[Message] = []
+    for kind, value in read_parts(content, where, found):
+        if kind == "result":
+            if is_filled(value.get("is_error")):
+                found.note(NoteKind.UNUSED_MESSAGE_FIELD, "tool_result.is_error")
+            result = value.get("content")
+            text = read_text(result, where, found) if _is_text(result) else _as_json(result, where)
+            messages.append({"role": "tool", "content": text})
+            _add_names(value, messages[-1:], found)
+        elif kind != "text":
+            raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part that is a {kind}, not text")
+        elif messages and messages[-1]["role"] == "user":
+            messages[-1]["content"] += value
+        elif value or not messages:
+            messages.append({"role": "user", "content": value})
+    return messages or [{"role": "user", "content": ""}]
+
+
+def _add_names(raw: dict[str, Any], messages: list[Message], found: Findings) -> None:
+    """Who speaks, and which call a result answers."""
+    for message in messages:
+        if isinstance(raw.get("name"), str):
+            message["name"] = raw["name"]
+        if message["role"] == "tool" and "tool_call_id" not in message:
+            call_id = next((raw[name] for name in names.CALL_IDS if isinstance(raw.get(name), str)), None)
+            if call_id is not None:
+                message["tool_call_id"] = call_id
+                found.has_result_ids = True
+
+
+def _is_text(content: object) -> bool:
+    """Whether content is text: a string, null, or a list of parts (of which other kinds than text are refused)."""
+    parts = content if isinstance(content, list) else []
+    is_parts = bool(parts) and all(isinstance(part, dict) and "type" in part for part in parts)
+    return content is None or isinstance(content, str) or is_parts
+
+
+def _as_json(result: object, where: str) -> str:
+    """A tool's result given as data, as the model is shown it."""
+    try:
+        return json.dumps(result, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise RowError(DropReason.BAD_CONTENT, f"{where} has content that JSON has no form for: {error}") from None
+
+
+def _in_call_order(messages: list[Message], found: Findings) -> list[Message]:
+    """The messages, results in the order of the calls that their ids name."""
+    ordered = [*messages]
+    for index, message in enumerate(messages):
+        ids = [call.get("id") for call in message.get("tool_calls", ())]
+        if len(ids) < 2 or None in ids or len(set(ids)) < len(ids):
+            continue
+        stop = index + 1
+        while stop < len(messages) and messages[stop]["role"] == "tool":
+            stop += 1
+        results = messages[index + 1 : stop]
+        if all(result.get("tool_call_id") in ids for result in results):
+            by_call = sorted(results, key=lambda result: ids.index(result["tool_call_id"]))
+            if by_call != results:
+                ordered[index + 1 : stop] = by_call
+                found.note(NoteKind.REORDERED_RESULTS)
+    return ordered

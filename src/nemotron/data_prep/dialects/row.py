@@ -1,0 +1,125 @@
+"""One decoded JSON row -> a normalised conversation, or the named reason why it cannot be trained on.
+
+Every part of a row that carries meaning is used, or the row is refused by name, or the part gets a Note.
+"""
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from nemotron.data_prep.chat.conversation import Conversation, Message, Tool, is_trained
+from nemotron.data_prep.config import RowFormat
+from nemotron.data_prep.dialects.findings import Findings, is_table
+from nemotron.data_prep.dialects.forms import find_messages
+from nemotron.data_prep.dialects.json_text import describe_kind, quote
+from nemotron.data_prep.dialects.messages import read_messages
+from nemotron.data_prep.dialects.row_fields import flag_messages, is_plain, note_unused, refuse_unusable, with_system
+from nemotron.data_prep.dialects.tools import merge_tools, read_tools, without_fill
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.data_prep.notes import NoteKind
+
+
+def parse_row(
+    row: object,
+    messages_field: str = "messages",
+    tools_field: str = "tools",
+    format: RowFormat = "auto",
+    exact: Callable[[], Any] | None = None,
+) -> Conversation:
+    """Normalise the conversation of one decoded JSON row.
+
+    Args:
+        row: The row.
+        messages_field: Name of its field that holds the messages.
+        tools_field: Name of its field that holds the tools.
+        format: How the row holds a conversation.
+        exact: Decodes the row again without rounding integers beyond 64 bits, as fast decoders do; called only where
+            one may be rounded.
+
+    Raises:
+        RowError: The row cannot be trained on.
+    """
+    if not isinstance(row, dict):
+        raise RowError(DropReason.NOT_AN_OBJECT, f"the row is {describe_kind(row)}")
+    try:
+        return _parse(row, messages_field, tools_field, format, exact)
+    except RecursionError:
+        raise RowError(DropReason.BAD_MESSAGE, "a value is nested too deeply") from None
+
+
+def _parse(
+    row: dict[str, Any], messages_field: str, tools_field: str, format: RowFormat, exact: Callable[[], Any] | None
+) -> Conversation:
+    found = Findings()
+    plain = is_plain(row, messages_field, tools_field)
+    if not plain:
+        refuse_unusable(row)
+    form = find_messages(row, format, messages_field)
+    raw = form.messages if plain else flag_messages(row, form.messages)
+    tools, scan = _scanned(read_tools(row, tools_field))
+    if tools and scan.has_null and (filled := without_fill(tools)) is not tools:
+        tools, found.is_table = filled, True
+        found.note(NoteKind.FILLED_NULLS, "tools")
+    found.is_table = found.is_table or is_table(raw)
+    messages = read_messages(raw, found)
+    if not plain:
+        messages = with_system(row, messages)
+        note_unused(row, form, tools_field, found)
+    if found.tools:
+        tools, scan = _scanned(merge_tools(tools, found, tools_field))
+    _ensure_trained(messages)
+    if any(one["role"] == "assistant" == other["role"] for one, other in pairwise(messages)):
+        found.note(NoteKind.CONSECUTIVE_ANSWERS)
+    calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
+    if (scan.may_be_rounded or _scan(calls, DropReason.BAD_TOOL_ARGUMENTS).may_be_rounded) and exact is not None:
+        try:
+            row = exact()
+        except (ValueError, RecursionError) as error:
+            raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"a number would lose digits: {error}") from None
+        return parse_row(row, messages_field, tools_field, format)
+    return Conversation(messages, tools, found.notes)
+
+
+def _ensure_trained(messages: list[Message]) -> None:
+    """Raise RowError where no assistant turn trains."""
+    assistants = [message for message in messages if message["role"] == "assistant"]
+    if not assistants:
+        roles = dict.fromkeys(message["role"] for message in messages)
+        raise RowError(DropReason.NO_ASSISTANT_TURN, f"the roles are {quote(roles)}")
+    if not any(map(is_trained, assistants)):
+        raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(assistants)} assistant messages are context only")
+
+
+class _Scan:
+    """What a walk over tools or calls came across."""
+
+    __slots__ = ("has_null", "may_be_rounded")
+
+    def __init__(self) -> None:
+        self.may_be_rounded = False
+        """A number may have been an integer beyond 64 bits."""
+        self.has_null = False
+
+
+def _scanned(tools: list[Tool] | None) -> tuple[list[Tool] | None, _Scan]:
+    return tools, _scan(tools or [], DropReason.BAD_TOOLS)
+
+
+def _scan(values: list[Any], reason: DropReason) -> _Scan:
+    """Walk over values. Raises RowError for one that JSON has no form for: tables can hold such."""
+    scan = _Scan()
+    left: list[Any] = [*values]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            continue
+        if isinstance(value, dict | list):
+            left.extend(value.values() if isinstance(value, dict) else value)
+        elif value is None:
+            scan.has_null = True
+        elif isinstance(value, float) and math.isfinite(value):
+            scan.may_be_rounded = scan.may_be_rounded or abs(value) >= 2**63
+        elif not isinstance(value, int):
+            raise RowError(reason, f"one of the values is {describe_kind(value)}, which JSON has no form for")
+    return scan
