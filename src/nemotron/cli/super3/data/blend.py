@@ -63,8 +63,8 @@ def check(file: _File = None, config: options.Config = "default", as_json: _Json
       nemotron super3 data blend check
       nemotron super3 data blend check my_blend.json -c my_config.yaml --json
     """
+    from nemotron.data_prep.blend_check import check_datasets
     from nemotron.data_prep.plan import admission_of
-    from nemotron.data_prep.sources.blend_check import check_datasets
 
     asked = _read(file, config)
     settings = configs.load_prep(config, []).config
