@@ -56,6 +56,33 @@ def test_prep_makes_the_data_says_what_and_what_next(tmp_path, capsys):
     assert "Prepared already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("arguments", [["chat.jsonl"], ["blend_path=chat.jsonl"], ["*.jsonl"], ["."]])
+def test_prep_takes_chat_data_where_a_blend_is_asked(chat, arguments, capsys):
+    assert run(["super3", "data", "prep", "sft", *arguments, "-c", "tiny", "workers=1", "output_dir=out"]) == 0
+    assert "bad_json" in capsys.readouterr().out
+
+
+def test_prep_names_keys_of_the_blend_that_change_nothing(chat, tmp_path, capsys):
+    content = {"_comment": "public", "datasets": [{"path": "chat.jsonl", "text_field": "text"}]}
+    (tmp_path / "blend.json").write_text(json.dumps(content))
+    assert run(["super3", "data", "prep", "sft", "blend.json", "-c", "tiny", "workers=1", "output_dir=out"]) == 0
+    assert "text_field of datasets[0]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["chat.jsonl", "other.jsonl"], "other.jsonl"),
+        (["chat.jsonl", "blend_path=blend.json"], "blend.json"),
+        (["tiny"], "-c tiny"),
+        (["pack_size"], "pack_size=VALUE"),
+    ],
+)
+def test_prep_takes_one_input_and_says_what_else_is_wrong(chat, arguments, named, capsys):
+    assert run(["super3", "data", "prep", "sft", *arguments]) == 2
+    assert named in capsys.readouterr().err
+
+
 def test_prep_dry_run_shows_config_origins_and_plan_and_writes_nothing(tmp_path, capsys):
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "pack_size=512", "--force", "--dry-run"]) == 0
     shown = [line.split() for line in capsys.readouterr().out.splitlines()]

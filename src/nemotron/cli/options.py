@@ -1,11 +1,15 @@
 """The options that commands share, as Typer annotations: declared once, worded once."""
 
+import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nemotron.cli.configs import PREP_GROUP, ROLLOUTS_GROUP
 from nemotron.cli.usage import UsageError
+
+_DATA_SUFFIX = re.compile(r"\.(jsonl?|ndjson|parquet|pq)(\.gz|\.zst)?$", re.IGNORECASE)
 
 Config = Annotated[
     str,
@@ -53,6 +57,40 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="KEY=VALUE", callback=_key_values, help="Config values to change, such as train.train_iters=100."
+    ),
+]
+
+
+def _data_or_key_values(arguments: list[str] | None) -> list[str]:
+    """The arguments, with chat data or a blend file among them as `blend_path=`."""
+    inputs = [argument for argument in arguments or [] if _is_data(argument)]
+    others = _key_values([argument for argument in arguments or [] if argument not in inputs])
+    given = [*inputs, *(other.partition("=")[2] for other in others if other.startswith("blend_path="))]
+    if len(given) > 1:
+        raise UsageError(
+            f"Data is given {len(given)} times: {', '.join(given)}.",
+            "Give one file, folder, glob or URL, or a blend file that lists several.",
+        )
+    return [*(f"blend_path={path}" for path in inputs), *others]
+
+
+def _is_data(argument: str) -> bool:
+    """Whether an argument is a path or URL rather than `key=value` or a forgotten `-c NAME`."""
+    from nemotron.config import config_names
+
+    if argument in (*config_names(), *config_names(PREP_GROUP)):
+        return False
+    if "://" in argument.partition("=")[0] or Path(argument).expanduser().exists():
+        return not argument.endswith((".yaml", ".yml"))
+    return "=" not in argument and ("*" in argument or bool(_DATA_SUFFIX.search(argument)))
+
+
+DataOrOverrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[DATA] [KEY=VALUE]...",
+        callback=_data_or_key_values,
+        help="A blend file, or chat data as a file, folder, glob or URL; and config values to change.",
     ),
 ]
 

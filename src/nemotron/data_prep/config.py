@@ -51,7 +51,7 @@ class DataPrepConfig:
     """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
 
     blend_path: str = ""
-    """The blend file: which datasets, in which shares. Paths inside are relative to it."""
+    """A blend file: which datasets, in which shares; paths inside are relative to it. Or chat data itself."""
     blend: BlendConfig = field(default_factory=BlendConfig)
     strict: bool = False
     """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
@@ -138,7 +138,7 @@ def check(config: DataPrepConfig) -> None:
             "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
         )
     if not config.blend_path:
-        raise UserError("No blend is given.", "Set blend_path to a JSON file that lists the datasets.")
+        raise UserError("No data is given.", "Set blend_path to a blend file, or to chat data: a file, folder or URL.")
 
 
 def _check_number(key: str, value: int | None, least: int) -> None:

@@ -133,6 +133,7 @@ class Plan:
             ("blend", str(self.blend.path)),
             *inputs,
             *([("missing", describe_missing(self.blend))] if self.blend.missing else []),
+            *([("not used", ", ".join(self.blend.unused_keys))] if self.blend.unused_keys else []),
             ("tokenizer", f"{self.tokenizer.name} ({self.tokenizer.vocab_size:,} tokens)"),
             ("encoder", f"{self.encoder.name} ({self.encoder.reason})" if self.encoder.reason else self.encoder.name),
             ("chat template", self.template.name),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from nemotron.data_prep.chat.content_hash import canonical_json, sampling_rank
 from nemotron.data_prep.chat.conversation import Conversation
@@ -140,29 +139,17 @@ def _source(config: PromptsConfig, artifacts: str | Path) -> tuple[Blend, list[s
     """The source as a blend, and what lineage calls it."""
     source = config.source
     path = expand_home(source) if "://" not in source else Path(source)
-    if path.is_file() and path.suffix == ".json" and _is_blend(path):
-        blend = read_blend(path)
-        return blend, [dataset.path for dataset in blend.datasets]
     if "://" in source or "/" in source or path.exists():
-        whole = source if "://" in source else str(path.absolute())
-        return Blend(Path(whole), (Dataset(name=path.name.split(".")[0] or "prompts", path=whole),)), [whole]
+        blend = read_blend(source)
+        return blend, [dataset.path for dataset in blend.datasets]
     artifact = resolve(source, artifacts, hint="Or give the path of a blend file or of chat data.")
     return _of_artifact(artifact), [artifact.reference]
-
-
-def _is_blend(path: Path) -> bool:
-    """Whether a .json file is a blend rather than rows. Half of one is, so that its own error is shown."""
-    try:
-        content = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        return "\n{" not in path.read_text(errors="replace")[: max(error.pos, 1)]
-    return isinstance(content, dict) and "messages" not in content
 
 
 def _of_artifact(artifact: Artifact) -> Blend:
     rows = Path(artifact.path) / ROWS
     if rows.is_file():
-        return Blend(rows, (Dataset(name=artifact.name, path=str(rows)),))
+        return Blend(str(rows), (Dataset(name=artifact.name, path=str(rows)),))
     blend = artifact.metadata.get("blend")
     if isinstance(blend, str):
         return read_blend(blend)

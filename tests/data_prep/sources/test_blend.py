@@ -40,7 +40,9 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
     ("content", "message"),
     [
         ("{", r"blend.json:1 is not valid JSON"),
-        ([], "is not a blend"),
+        ([{"path": "a.jsonl"}], "is not a blend"),
+        ({"dataset": [{"path": "a.jsonl"}]}, "is not a blend"),
+        ({"datasets": [{"path": "x", "max_rows": 5}]}, 'unknown key "max_rows"'),
         ({"datasets": []}, "lists no dataset"),
         ({"datasets": [{"name": "x"}]}, r"datasets\[0\] has no path"),
         ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
@@ -74,14 +76,68 @@ def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:
     assert error.value.hint == f'Did you mean "{path}"?'
 
 
-def test_a_folder_is_no_blend(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is a folder") as error:
+def test_a_folder_without_data_is_no_blend(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=str(tmp_path)):
         read_blend(tmp_path)
-    assert error.value.hint == "Set blend_path to a JSON file that lists the datasets."
     path = write(tmp_path, {})
-    with pytest.raises(UserError, match="is a folder") as error:
+    with pytest.raises(UserError, match=str(tmp_path)) as error:
         read_blend(tmp_path)
     assert error.value.hint == f'Did you mean "{path}"?'
+
+
+ROW = '{"messages": [{"role": "user", "content": "Hi"}], "train": true}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("chat.jsonl", ROW),
+        ("chat.jsonl.zst", "compressed: not looked into"),
+        ("chat.parquet", "likewise"),
+        ("lines.json", f"{ROW}\n{ROW}\n"),
+        ("array.json", f"[{ROW}]"),
+        ("pretty.json", json.dumps(json.loads(ROW), indent=1)),
+        ("pretty_rows.json", "\n".join([json.dumps(json.loads(ROW), indent=1)] * 2)),
+    ],
+)
+def test_a_data_file_is_a_blend_of_one(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_text(content)
+    blend = read_blend(path)
+    assert blend.path == str(path)
+    assert blend.datasets == (Dataset(name.split(".")[0], str(path)),)
+
+
+def test_so_is_a_folder_a_glob_and_a_url(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "a.jsonl").write_text(ROW)
+    for path, name in [
+        (str(tmp_path / "chat"), "chat"),
+        (str(tmp_path / "ch*" / "*.jsonl"), "dataset"),
+        ("hf://org/math", "math"),
+        ("s3://bucket/sft/chat-*.jsonl", "chat"),
+    ]:
+        assert read_blend(path).datasets == (Dataset(name, path),)
+
+
+def test_a_folder_with_data_and_a_blend_may_mean_either(tmp_path: Path) -> None:
+    blend = write(tmp_path, {"datasets": [{"path": "a.jsonl"}]})
+    (tmp_path / "a.jsonl").write_text(ROW)
+    with pytest.raises(UserError, match=r"blend\.json") as error:
+        read_blend(tmp_path)
+    assert error.value.hint is not None
+    assert str(blend) in error.value.hint
+    assert f"{tmp_path}/*.jsonl" in error.value.hint
+
+
+def test_comments_are_skipped_and_descriptions_are_named(tmp_path: Path) -> None:
+    content = {
+        "_comment": "the public part", "_missing_categories": {"safety": 0.5},
+        "datasets": [{"_note": "x", "path": "a.jsonl", "weight": 1, "text_field": "text", "license": "cc-by-4.0"}],
+    }  # fmt: skip
+    blend = read_blend(write(tmp_path, content))
+    assert blend.datasets == (Dataset("a", str(tmp_path / "a.jsonl"), weight=1),)
+    assert blend.unused_keys == ("text_field of datasets[0]", "license of datasets[0]")
 
 
 def test_null_is_no_value(tmp_path: Path) -> None:

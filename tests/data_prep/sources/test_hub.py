@@ -1,5 +1,6 @@
 """Inputs on the Hugging Face hub: a server on loopback that answers as the hub does."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -188,6 +189,33 @@ def test_without_a_readme_names_tell(hub: Hub) -> None:
     assert values_of("hf://org/plain", subset="default", split="validation") == [3]
     assert values_of("hf://org/plain", subset="default", split="test") == [4]
     assert values_of("hf://org/plain", subset="extra") == [5]
+
+
+def test_a_subset_may_be_the_stem_of_a_file(hub: Hub) -> None:
+    hub.repos["org/code"] = {
+        "main": {
+            "data/cpp.part_00.jsonl": lines(1),
+            "data/cpp.part_01.jsonl.gz": gzip.compress(lines(2)),
+            "data/python-00000-of-00002.jsonl": lines(3),
+            "data/python-00001-of-00002.jsonl": lines(4),
+        }
+    }
+    assert values_of("hf://org/code", subset="cpp.part_00") == [1]
+    assert values_of("hf://org/code", subset="cpp.part_01") == [2]
+    assert values_of("hf://org/code", subset="python") == [3, 4]
+    with pytest.raises(UserError, match=r'no subset "cpp\.part_02"') as error:
+        values_of("hf://org/code", subset="cpp.part_02")
+    assert error.value.hint == 'Did you mean "cpp.part_01"?'
+
+
+def test_a_subset_may_be_a_split_that_no_config_is_called(hub: Hub) -> None:
+    readme = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: chat_if, path: data/chat_if.jsonl}\n"
+    readme += "  - {split: structured, path: data/outputs.jsonl}\n---\n"
+    files = {"README.md": readme.encode(), "data/chat_if.jsonl": lines(1), "data/outputs.jsonl": lines(2)}
+    hub.repos["org/chat"] = {"main": files}
+    assert values_of("hf://org/chat", subset="chat_if") == [1]
+    assert values_of("hf://org/chat", subset="structured") == [2]
+    assert values_of("hf://org/chat", subset="outputs") == [2]
 
 
 def test_a_dataset_without_a_train_split_is_read_whole(hub: Hub) -> None:

@@ -4,7 +4,7 @@
 {"train": [...], "valid": [...], "test": [...]}                                  split by hand
 
 A domain that is asked for without data at hand has a null path and says what to bring. Keys that begin with an
-underscore are comments.
+underscore are comments. Chat data itself may stand in the place of the file: a blend of one dataset.
 """
 
 import re
@@ -16,6 +16,7 @@ from typing import Any, get_args
 import orjson
 
 from nemotron.data_prep.config import SPLITS, RowFormat
+from nemotron.data_prep.sources.chat_data import is_chat_data
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
 
@@ -60,54 +61,90 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Blend:
-    """A blend file, read and checked. Dataset paths are absolute, names are unique."""
+    """A blend, read and checked. Dataset paths are absolute, names are unique."""
 
-    path: Path
+    path: str
+    """The blend file, or the data that stands in its place."""
     datasets: tuple[Dataset, ...]
     """Those with data."""
     missing: tuple[Dataset, ...] = ()
     """Domains without: their path is empty."""
     public_share: float | None = None
     """How much of the documented blend the datasets without `bring` make, where the blend says so."""
+    unused_keys: tuple[str, ...] = ()
+    """Keys that say nothing about the mix and were left alone: `text_field of datasets[0]`."""
 
 
-LISTS_DATASETS = "Set blend_path to a JSON file that lists the datasets."
+LISTS_DATASETS = "Give a JSON file that lists the datasets, or chat data: a file, a folder, a glob or a URL."
 KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
+DESCRIPTIVE_KEYS = frozenset({
+    "text_field", "category", "citation", "comment", "comments", "description", "homepage", "language", "license",
+    "note", "notes", "tags", "url", "version",
+})  # fmt: skip
+"""Keys of other tools' blends that change nothing here. They are named in the plan and the summary."""
 
 
 def read_blend(path: str | Path) -> Blend:
-    """Read a blend file. Raises UserError for a missing or broken one, naming the entry at fault."""
+    """Read a blend file, or make a blend of one dataset from chat data.
+
+    Args:
+        path: a blend file; or chat data, as a file, a folder, a glob, or an hf://, s3:// or gs:// URL.
+
+    Raises:
+        UserError: it is missing, is neither, or is a broken blend file; the message names the entry at fault.
+    """
+    if "://" in str(path):
+        return _blend_of_one(str(path))
     path = expand_home(path).absolute()
-    if path.is_dir():
-        inside = sorted(str(file) for file in path.glob("*.json"))
-        raise UserError(
-            f"The blend file {path} is a folder.",
-            f'Did you mean "{inside[0]}"?' if len(inside) == 1 else LISTS_DATASETS,
-        )
+    if is_chat_data(path):
+        return _blend_of_one(str(path))
     if not path.is_file():
-        siblings = [str(other) for other in path.parent.glob("*.json")]
-        raise UserError(
-            f"The blend file {path} does not exist.",
-            did_you_mean(str(path), siblings) or LISTS_DATASETS,
-        )
+        raise _no_blend(path)
     try:
         content = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", "Mend the blend file.") from None
-    entries = list(_entries(path, content))
+        raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", "Fix the blend file.") from None
+    unused: list[str] = []
+    content = _without_unused(content, "the blend", unused)
+    entries = [
+        (where, _without_unused(entry, where, unused), goes_to) for where, entry, goes_to in _entries(path, content)
+    ]
     listed = tuple(_dataset(path, where, entry, goes_to) for where, entry, goes_to in entries)
     _check(path, listed)
     datasets = tuple(dataset for dataset in listed if not dataset.is_missing)
     missing = tuple(dataset for dataset in listed if dataset.is_missing)
     if not datasets:
         raise UserError(f"{path} has no dataset with a path.", f"Bring one: {missing[0].name}: {missing[0].bring}")
-    return Blend(path, datasets, missing, _public_share(path, content))
+    return Blend(str(path), datasets, missing, _public_share(path, content), tuple(unused))
+
+
+def _blend_of_one(path: str) -> Blend:
+    return Blend(path, (Dataset(_folder_name(_default_name({"path": path})), path),))
+
+
+def _no_blend(path: Path) -> UserError:
+    if path.is_dir():
+        inside = sorted(str(file) for file in path.glob("*.json"))
+        near = f'Did you mean "{inside[0]}"?' if len(inside) == 1 else LISTS_DATASETS
+        return UserError(f"The folder {path} is neither a blend file nor chat data.", near)
+    siblings = [str(other) for other in path.parent.glob("*")]
+    return UserError(f"{path} does not exist.", did_you_mean(str(path), siblings) or LISTS_DATASETS)
+
+
+def _without_unused(content: Any, where: str, unused: list[str]) -> Any:
+    """Leave out comments (`_comment`, `_missing_categories`) and descriptive keys; add the latter to `unused`."""
+    if not isinstance(content, dict):
+        return content
+    unused += [f"{key} of {where}" for key in content if key in DESCRIPTIVE_KEYS]
+    return {
+        key: value for key, value in content.items() if key not in DESCRIPTIVE_KEYS and key[:1] not in ("_", "#", "/")
+    }
 
 
 def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
     """(where in the file, entry, split) of every dataset in either form."""
     if isinstance(content, dict):
-        content = {key: value for key, value in content.items() if not key.startswith("_") and key != "public_share"}
+        content = {key: value for key, value in content.items() if key != "public_share"}
     if isinstance(content, dict) and isinstance(content.get("datasets"), list) and len(content) == 1:
         return [(f"datasets[{i}]", entry, None) for i, entry in enumerate(content["datasets"])]
     by_split = isinstance(content, dict) and content and all(key in SPLITS for key in content)
@@ -127,8 +164,6 @@ def _public_share(path: Path, content: dict[str, Any]) -> float | None:
 
 
 def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> Dataset:
-    if isinstance(entry, dict):
-        entry = {key: value for key, value in entry.items() if not key.startswith("_")}
     is_missing = isinstance(entry, dict) and entry.get("path", "") is None and isinstance(entry.get("bring"), str)
     if not isinstance(entry, dict) or not (is_missing or isinstance(entry.get("path"), str)):
         raise UserError(

@@ -1,7 +1,8 @@
 """Which files of a dataset on the hub belong to a subset and a split.
 
 Its README says so under `configs`; without that, names do, by the rules of the `datasets` library: `train`, `dev`,
-`test` and the like between separators in a path, and a subset per folder.
+`test` and the like between separators in a path, and a subset per folder. A subset that is none of these may be a split
+or the stem of a file: the blends of NVIDIA's recipes name parts of a repository that way.
 """
 
 import re
@@ -12,8 +13,10 @@ from typing import Any
 import yaml
 
 from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.input_file import stem_of
 from nemotron.errors import UserError, did_you_mean
 
+_SHARD_OF = re.compile(r"-\d+-of-\d+$")
 Splits = dict[str, list[str]]
 """Files by split."""
 SPLIT_WORDS = {
@@ -32,7 +35,7 @@ def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[st
     subsets, default = _declared(readme, paths)
     if not subsets:
         subsets, default = _by_folder(paths), None
-    splits = _pick_subset(dataset, subsets, default)
+    splits = _pick_subset(dataset, subsets, default, paths)
     if dataset.split is None:
         wanted = ["train"] if "train" in splits else list(splits)
     else:
@@ -61,20 +64,34 @@ def matching(pattern: str, paths: Sequence[str]) -> list[str]:
     return [path for path in paths if expression.fullmatch(path) or path.startswith(f"{pattern}/")]
 
 
-def _pick_subset(dataset: Dataset, subsets: dict[str, Splits], default: str | None) -> Splits:
+def _pick_subset(dataset: Dataset, subsets: dict[str, Splits], default: str | None, paths: Sequence[str]) -> Splits:
     if dataset.subset is not None:
-        if dataset.subset not in subsets:
-            raise UserError(
-                f'Dataset "{dataset.name}": {dataset.path} has no subset "{dataset.subset}".',
-                did_you_mean(dataset.subset, subsets) or f"It has {', '.join(subsets) or 'no data files'}.",
-            )
-        return subsets[dataset.subset]
+        return subsets[dataset.subset] if dataset.subset in subsets else _split_or_stem(dataset, subsets, paths)
     if len(subsets) > 1 and default is None:
         raise UserError(
             f'Dataset "{dataset.name}": {dataset.path} has several subsets: {", ".join(subsets)}.',
             'Name one with "subset"; for several, list the dataset once for each.',
         )
     return subsets[default] if default is not None else next(iter(subsets.values()), {})
+
+
+def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence[str]) -> Splits:
+    """The split or the files that are called like the asked subset; a split wins, as the README declares it."""
+    name = dataset.subset
+    assert name is not None
+    as_splits = [splits[name] for splits in subsets.values() if name in splits]
+    if len(as_splits) == 1:
+        return {name: as_splits[0]}
+    by_stem: dict[str, list[str]] = {}
+    for path in paths:
+        by_stem.setdefault(_SHARD_OF.sub("", stem_of(path)), []).append(path)
+    if name in by_stem:
+        return {"train": by_stem[name]}
+    known = [*subsets, *(split for splits in subsets.values() for split in splits), *by_stem]
+    raise UserError(
+        f'Dataset "{dataset.name}": {dataset.path} has no subset "{name}", nor a split or file of that name.',
+        did_you_mean(name, known) or f"It has {', '.join(subsets) or 'no data files'}.",
+    )
 
 
 def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:

@@ -3,10 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.sources.blend import Dataset
 
 FileFormat = Literal["jsonl", "json_array", "parquet"]
 SUFFIXES: dict[str, FileFormat] = {
@@ -85,6 +87,12 @@ def format_of(path: str) -> FileFormat | None:
     return None if format == "parquet" and compression else format
 
 
+def stem_of(path: str) -> str:
+    """The name of a data file without what says its format: `part.00` for `data/part.00.jsonl.zst`."""
+    name = PurePosixPath(path).name
+    return PurePosixPath(name[: len(name) - len(compression_of(path) or "")]).stem
+
+
 def compression_of(path: str) -> str | None:
     """The suffix of a compressed file."""
     suffix = PurePosixPath(path).suffix.lower()
@@ -96,7 +104,7 @@ def may_be_array(path: str) -> bool:
     return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
 
 
-def no_data_files(dataset: Dataset) -> UserError:
+def no_data_files(dataset: "Dataset") -> UserError:
     """The error for a folder, here or elsewhere, without a file that could be read."""
     hint = f"It should hold files named {', '.join('*' + suffix for suffix in SUFFIXES)}, or .gz or .zst of them."
     if not dataset.recursive:

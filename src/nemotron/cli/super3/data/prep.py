@@ -29,7 +29,7 @@ def _group() -> None:
 
 @prep.command("sft")
 def prep_sft(
-    overrides: options.Overrides = None,
+    overrides: options.DataOrOverrides = None,
     config: options.Config = "default",
     run: options.Run = None,
     batch: options.Batch = None,
@@ -45,6 +45,7 @@ def prep_sft(
     \b
     Examples:
       nemotron super3 data prep sft -c tiny
+      nemotron super3 data prep sft chat.jsonl tokenizer.model=/models/super
       nemotron super3 data prep sft blend_path=my_blend.json output_dir=/data/sft pack_size=8192
       nemotron super3 data prep sft --sample 100 --dry-run
       nemotron super3 data prep sft --batch YOUR-CLUSTER

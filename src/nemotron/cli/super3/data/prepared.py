@@ -114,6 +114,8 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
         from nemotron.data_prep.sources.blend_table import describe_missing
 
         yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
+    if plan.blend.unused_keys:
+        yield f"The blend has keys that change nothing here: {', '.join(plan.blend.unused_keys)}."
     overlong = metadata.overlong
     if overlong.lost_supervised_share > 0:
         more = overlong.pack_size_for_99_percent

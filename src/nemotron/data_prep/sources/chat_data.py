@@ -1,0 +1,77 @@
+"""Chat data where a blend file is expected: telling the two apart."""
+
+import glob
+import re
+from pathlib import Path
+
+import orjson
+
+from nemotron.data_prep.config import SPLITS
+from nemotron.data_prep.sources.input_file import format_of, may_be_array
+from nemotron.errors import UserError
+
+HEAD_BYTES = 2**20
+"""Enough of a file to tell rows from a list of datasets; a blend file is smaller than this."""
+BLEND_KEYS = frozenset({"datasets", *SPLITS})
+_ROW_FIELD = re.compile(rb'"(messages|conversations|prompt|instruction)"\s*:')
+
+
+def is_chat_data(path: Path) -> bool:
+    """Tell whether a local path is chat data: a data file, a folder that has some, or a glob that matches some.
+
+    A `.json` file is a blend file unless it holds rows: an array, or an object per line.
+
+    Raises:
+        UserError: a folder holds both data files and a blend file, so that either may be meant.
+    """
+    if path.is_file():
+        return format_of(path.name) is not None and not (may_be_array(path.name) and is_blend_file(path))
+    if path.is_dir():
+        return _folder_has_data(path)
+    return any(format_of(name) for name in glob.glob(str(path), recursive=True))
+
+
+def is_blend_file(path: Path) -> bool:
+    """Tell whether a `.json` file lists datasets, or at least does not hold rows."""
+    if format_of(path.name) is None or not path.name.lower().endswith(".json"):
+        return False
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if head.startswith(b"["):
+        return _has_paths(_parse(head))
+    first = _parse(head.split(b"\n", 1)[0])
+    content = first if isinstance(first, dict) else _parse(head)
+    if isinstance(content, dict):
+        return _lists_datasets(content)
+    return not _ROW_FIELD.search(head)
+
+
+def _folder_has_data(folder: Path) -> bool:
+    files = sorted(file for file in folder.iterdir() if file.is_file() and format_of(file.name) is not None)
+    blends = [file for file in files if is_blend_file(file)]
+    if blends and len(blends) < len(files):
+        raise UserError(
+            f"The folder {folder} holds data files and what may be a blend file, {blends[0].name}.",
+            f"Give {blends[0]} for the blend, or a glob such as {folder}/*{files[0].suffix} for the data.",
+        )
+    return bool(files) and not blends
+
+
+def _lists_datasets(content: dict[str, object]) -> bool:
+    """Whether an object is meant as a blend, though perhaps a broken one; a row may have a field `train`, too."""
+    keys = [key for key in content if not key.startswith("_")]
+    return BLEND_KEYS.issuperset(keys) or any(
+        (key in BLEND_KEYS and isinstance(content[key], list)) or _has_paths(content[key]) for key in keys
+    )
+
+
+def _has_paths(value: object) -> bool:
+    """Whether a value is a list of datasets; alone in a file, without the object around it, it is a broken blend."""
+    return isinstance(value, list) and all(isinstance(entry, dict) and "path" in entry for entry in value)
+
+
+def _parse(text: bytes) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
