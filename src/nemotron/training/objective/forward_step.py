@@ -13,22 +13,22 @@ release):
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from megatron.bridge.training.losses import masked_next_token_loss
-from megatron.bridge.training.state import GlobalState
-from megatron.bridge.training.utils.pg_utils import get_pg_collection
 
 from nemotron.training import bridge
 from nemotron.training.objective.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
 from nemotron.training.objective.mtp import MtpMeasure, measured_mtp
 
+if TYPE_CHECKING:
+    from megatron.bridge.training.state import GlobalState
+
 Batch = dict[str, Any]
 
 
 def reported_mtp(depth: int, quantity: str) -> str:
-    """What a depth's loss or acceptance is called in the reported sums, and so in TensorBoard and W&B.
+    """Name a depth's loss or acceptance in the reported sums, and so in TensorBoard and W&B.
 
     `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
     """
@@ -52,8 +52,11 @@ class TwoStageStep:
         self.totals = BatchTotals(0, 0)
         self.average: Average = "token"
 
-    def __call__(self, state: GlobalState, data_iterator: Any, model: Any, return_schedule_plan: bool = False):
+    def __call__(self, state: "GlobalState", data_iterator: Any, model: Any, return_schedule_plan: bool = False):
         """Run one micro-batch forward.
+
+        Megatron-Bridge hands over its state because the first parameter is called so (`needs_global_state_injection`,
+        megatron/bridge/training/utils/train_utils.py).
 
         Args:
             state: Megatron-Bridge's global state; `train_state.step` is the number of finished iterations.
@@ -67,6 +70,8 @@ class TwoStageStep:
             The model's output (token losses, float [1, tokens], on the last pipeline stage) and the function that turns
             it into (summed loss, number of supervised tokens, reported sums).
         """
+        from megatron.bridge.training.utils.pg_utils import get_pg_collection
+
         if return_schedule_plan:
             raise NotImplementedError(
                 "model.overlap_moe_expert_parallel_comm drops the pack boundaries, so conversations would attend to "
@@ -86,9 +91,9 @@ class TwoStageStep:
         return output, partial(self._loss, state, weights, mtp)
 
     def _weighted_micro_batches(
-        self, state: GlobalState, data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
+        self, state: "GlobalState", data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
     ) -> Iterator[Batch] | None:
-        """The step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
+        """Return the step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
 
         On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
         `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are not part
@@ -113,9 +118,9 @@ class TwoStageStep:
         return self._weighted[chunk]
 
     def _loss(
-        self, state: GlobalState, weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
+        self, state: "GlobalState", weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Megatron's loss function for one micro-batch, on the last pipeline stage.
+        """Compute the loss of one micro-batch, as Megatron calls it on the last pipeline stage.
 
         Args:
             state: for the NaN and spike checks it configures.
@@ -127,6 +132,8 @@ class TwoStageStep:
             The weighted sum of token losses; N of this micro-batch; and pairs (sum, count) that Megatron adds up over
             micro-batches and data- and context-parallel ranks before it divides.
         """
+        from megatron.bridge.training.losses import masked_next_token_loss
+
         assert state.cfg is not None
         checks = state.cfg.rerun_state_machine
         trained, _, _ = masked_next_token_loss(
@@ -154,7 +161,7 @@ class TwoStageStep:
 
 
 def _with_sample_weights(batch: Batch) -> Batch:
-    """A copy of a micro-batch (one pack) whose loss mask, int64 [1, tokens], is replaced by its sample weights."""
+    """Copy a micro-batch (one pack) with sample weights in place of its loss mask, int64 [1, tokens]."""
     if batch["loss_mask"].size(0) != 1:
         raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
     boundaries = bridge.installed().pack_boundaries(batch)

@@ -9,10 +9,9 @@ micro-batch's own.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
-from megatron.core.utils import unwrap_model
 
 from nemotron.training import bridge
 
@@ -38,6 +37,8 @@ def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
     layers, reads its `training` flag is the question whether to (HybridModel.forward). What an evaluation adds is
     taken out of the running sums again; they belong to the training log.
     """
+    from megatron.core.utils import unwrap_model
+
     [language_model] = unwrap_model([model])
     evaluating = not language_model.training
     before = _sums()
@@ -57,9 +58,16 @@ def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
         setattr(measure, name, new - old)
     if evaluating:
         for name, values in zip(bridge.installed().MTP_SUMS, before, strict=True):
-            MTPLossLoggingHelper.tracker[name].copy_(values)
+            _tracker()[name].copy_(values)
 
 
 def _sums() -> list[torch.Tensor] | None:
-    names, tracker = bridge.installed().MTP_SUMS, MTPLossLoggingHelper.tracker
+    """Copy Megatron-Core's running sums, [depths] each; None as long as there are none."""
+    names, tracker = bridge.installed().MTP_SUMS, _tracker()
     return None if names[0] not in tracker else [tracker[name].clone() for name in names]
+
+
+def _tracker() -> dict[str, Any]:
+    from megatron.core.transformer.multi_token_prediction import MTPLossLoggingHelper
+
+    return MTPLossLoggingHelper.tracker

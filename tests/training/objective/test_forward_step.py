@@ -1,0 +1,175 @@
+"""The step on small packs, against the two formulas of loss.py worked out conversation by conversation."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from tests.training.objective.conftest import DATA_PARALLEL
+
+from nemotron.training.objective.forward_step import TwoStageStep
+from nemotron.training.objective.loss import Schedule, Stage
+
+BOTH_STAGES = Schedule((Stage("token", 0), Stage("sample", 10)))
+
+# Two micro-batches of this rank and one of another: packs of conversations of (loss, is supervised).
+FIRST = [[(1.0, False), (2.0, True), (4.0, True)], [(3.0, True)]]
+SECOND = [[(5.0, False)], [(0.5, True), (9.0, False), (1.5, True), (2.5, True), (7.0, True)]]
+OTHERS = [[(6.0, True), (8.0, True)]]
+
+
+def pack(conversations):
+    """One micro-batch as the collator makes it: losses and mask [1, tokens], boundaries [conversations + 1]."""
+    positions = [position for conversation in conversations for position in conversation]
+    lengths = [len(conversation) for conversation in conversations]
+    return {
+        "losses": torch.tensor([[loss for loss, _ in positions]]),
+        "loss_mask": torch.tensor([[int(supervised) for _, supervised in positions]]),
+        "boundaries": torch.tensor([0, *lengths]).cumsum(0).int(),
+    }
+
+
+def supervised(*packs):
+    """The supervised losses of each conversation that has any."""
+    conversations = [
+        [loss for loss, is_supervised in c if is_supervised] for conversations in packs for c in conversations
+    ]
+    return [losses for losses in conversations if losses]
+
+
+def tokens_in(*packs):
+    return sum(len(losses) for losses in supervised(*packs))
+
+
+def state_at(finished):
+    """As much of Megatron-Bridge's GlobalState as the step reads."""
+    timer = SimpleNamespace(start=lambda: None, stop=lambda: None)
+    checks = SimpleNamespace(check_for_nan_in_loss=True, check_for_spiky_loss=False)
+    return SimpleNamespace(
+        timers=lambda name, log_level=0: timer,
+        train_state=SimpleNamespace(step=finished),
+        cfg=SimpleNamespace(rerun_state_machine=checks),
+    )
+
+
+@pytest.fixture(autouse=True)
+def all_reduces(megatron, monkeypatch):
+    """Another data-parallel rank that holds OTHERS; the list grows by one with every sum over the group."""
+    calls = []
+
+    def all_reduce(counts, group):
+        assert group is DATA_PARALLEL
+        calls.append(counts.clone())
+        counts += torch.tensor([tokens_in(OTHERS), len(supervised(OTHERS))])
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    return calls
+
+
+def run(step, model, packs, finished=0):
+    """(loss, tokens, report) of each micro-batch of one step on this rank."""
+    iterator, results = iter([pack(conversations) for conversations in packs]), []
+    for _ in packs:
+        output, loss_function = step(state_at(finished), iterator, model)
+        results.append(loss_function(output))
+    return results
+
+
+def test_in_the_token_stage_every_supervised_token_of_the_batch_counts_alike(make_model):
+    results = run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST, SECOND])
+    assert [loss.item() for loss, _, _ in results] == [2 + 4 + 3, 0.5 + 1.5 + 2.5 + 7]
+    assert [tokens.item() for _, tokens, _ in results] == [3, 4]
+
+
+def test_in_the_sample_stage_every_conversation_of_the_batch_counts_alike(make_model):
+    """Megatron divides the sum of all ranks by N; each conversation's mean then has the weight 1/|B|."""
+    results = run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST, SECOND], finished=10)
+    n, b = tokens_in(FIRST, SECOND, OTHERS), len(supervised(FIRST, SECOND, OTHERS))
+    assert (n, b) == (9, 4)
+    for (loss, _, _), conversations in zip(results, (FIRST, SECOND), strict=True):
+        expected = sum(sum(losses) / len(losses) for losses in supervised(conversations)) / b
+        assert loss.item() / n == pytest.approx(expected)
+    # The denominator stays the number of tokens: MTP and the auxiliary loss share the gradient buffer.
+    assert [tokens.item() for _, tokens, _ in results] == [3, 4]
+
+
+@pytest.mark.parametrize(("finished", "average"), [(0, "token"), (9, "token"), (10, "sample"), (500, "sample")])
+def test_the_stage_follows_from_the_finished_iterations(make_model, finished, average):
+    step = TwoStageStep(BOTH_STAGES)
+    run(step, make_model(), [FIRST], finished)
+    assert step.average == average
+
+
+def test_the_totals_are_those_of_all_ranks_summed_once_a_step(make_model, all_reduces):
+    step, model = TwoStageStep(BOTH_STAGES), make_model()
+    run(step, model, [FIRST, SECOND])
+    assert [counts.tolist() for counts in all_reduces] == [[7, 3]]
+    assert (step.totals.supervised_tokens, step.totals.conversations) == (9, 4)
+    run(step, model, [FIRST])
+    assert [counts.tolist() for counts in all_reduces] == [[7, 3], [3, 2]]
+    assert (step.totals.supervised_tokens, step.totals.conversations) == (5, 3)
+
+
+def test_model_chunks_read_micro_batches_of_their_own(make_model, all_reduces):
+    """Virtual pipeline stages take turns; one's iterator must not be taken for the other's."""
+    step, chunks = TwoStageStep(BOTH_STAGES), [make_model(chunk=0), make_model(chunk=1)]
+    iterators = [iter([pack(FIRST), pack(SECOND)]) for _ in chunks]
+    for _ in range(2):
+        for model, iterator in zip(chunks, iterators, strict=True):
+            step(state_at(0), iterator, model)
+    assert len(all_reduces) == len(chunks)
+    assert [len(model.masks) for model in chunks] == [2, 2]
+
+
+@pytest.mark.parametrize("finished", [0, 10])
+def test_the_model_gets_the_supervised_positions_for_mtp(make_model, finished):
+    """0 or 1 in either stage: MTP trains per token, and never on prompts."""
+    model = make_model()
+    run(TwoStageStep(BOTH_STAGES), model, [FIRST, SECOND], finished)
+    assert [mask.tolist() for mask in model.masks] == [[[0, 1, 1, 1]], [[0, 1, 0, 1, 1, 1]]]
+
+
+def test_a_pipeline_stage_without_data_takes_part_in_nothing(make_model, all_reduces):
+    model = make_model()
+    TwoStageStep(BOTH_STAGES)(state_at(0), None, model)
+    assert model.masks == [None]
+    assert not all_reduces
+
+
+def test_both_averages_are_reported_as_sums_and_counts_in_either_stage(make_model):
+    for finished in (0, 10):
+        [(loss, _, report)] = run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST], finished)
+        assert report["lm loss"].tolist() == [loss.item(), 3]
+        assert report["token loss"].tolist() == [9, 3]
+        assert report["sample loss"].tolist() == [(2 + 4) / 2 + 3, 2]
+
+
+def test_mtp_is_reported_for_each_depth_weighted_by_tokens(make_model):
+    results = run(TwoStageStep(BOTH_STAGES), make_model(depths=2), [FIRST, SECOND])
+    means = [9 / 3, 11.5 / 4]
+    for (_, _, report), mean, tokens in zip(results, means, (3, 4), strict=True):
+        for depth in (1, 2):
+            assert report[f"mtp depth {depth} loss"].tolist() == pytest.approx([depth * mean * tokens, tokens])
+            assert report[f"mtp depth {depth} acceptance"].tolist() == [depth, 10 * depth]
+
+
+def test_without_mtp_none_is_reported(make_model):
+    [(_, _, report)] = run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST])
+    assert list(report) == ["lm loss", "token loss", "sample loss"]
+
+
+def test_a_batch_without_supervised_tokens_trains_nothing(make_model, monkeypatch):
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts, group: None)
+    for finished in (0, 10):
+        [(loss, tokens, _)] = run(TwoStageStep(BOTH_STAGES), make_model(), [[[(1.0, False), (2.0, False)]]], finished)
+        assert (loss.item(), tokens.item()) == (0, 0)
+
+
+def test_a_micro_batch_of_two_packs_is_refused(make_model):
+    two = {name: torch.cat([value, value]) for name, value in pack(FIRST).items()}
+    with pytest.raises(ValueError, match=r"2 packs.*train\.micro_batch_size"):
+        TwoStageStep(BOTH_STAGES)(state_at(0), iter([two]), make_model())
+
+
+def test_a_schedule_plan_is_refused(make_model):
+    with pytest.raises(NotImplementedError, match=r"model\.overlap_moe_expert_parallel_comm"):
+        TwoStageStep(BOTH_STAGES)(state_at(0), iter([pack(FIRST)]), make_model(), return_schedule_plan=True)
