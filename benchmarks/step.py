@@ -48,9 +48,11 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from nemotron.config import load_config
     from nemotron.training.backend import backend
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import make_plan
-    from nemotron.training.prepared_data import PreparedData
+    from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     settings = [
         f"run.output_dir={folder}",
@@ -63,16 +65,17 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     ]
     loaded = load_config(arguments.config, [*settings, *arguments.overrides], schema=SftConfig)
     write_packs(folder / "train", arguments)
-    metadata = {"pack_size": arguments.pack_size, "tokenizer": {"model": str(TOKENIZER)}}
-    data = PreparedData(folder, {"train": arguments.packs}, metadata, "benchmark")
-    plan = make_plan(loaded.config, data)
+    tokenizer = DataTokenizer(str(TOKENIZER))
+    data = PreparedData("benchmark", folder, {"train": arguments.packs}, arguments.pack_size, tokenizer=tokenizer)
+    run, start = find_run_folder(loaded.config), find_start(loaded.config)
+    plan = make_plan(loaded.config, data, start, run)
     with backend(loaded.config) as adapt, contextlib.redirect_stdout(None):
         from megatron.bridge.training.pretrain import pretrain
 
         from nemotron.training.objective.forward_step import TwoStageStep
         from nemotron.training.recipe.build import build_recipe
 
-        container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
+        container = build_recipe(loaded.config, plan, data, run, loaded.origins, None).container
         adapt(container)
         container.checkpoint.save = container.checkpoint.load = None
         container.checkpoint.async_save = False

@@ -1,6 +1,7 @@
 """Errors a user can cause, and the one way they are worded: what is wrong, then what to do."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from difflib import get_close_matches
 
 
@@ -17,6 +18,33 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}" if self.hint else self.message
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a check found wrong: the message and the hint of a UserError, not raised yet."""
+
+    message: str
+    hint: str
+
+
+def as_problem(error: UserError) -> Problem:
+    """Make a UserError one problem among others."""
+    return Problem(error.message, error.hint or "")
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise one UserError that lists every problem with its fix; do nothing when there is none.
+
+    Raises:
+        UserError: there is a problem. A single one reads as if it had been raised itself.
+    """
+    found = list(dict.fromkeys(problems))
+    if len(found) == 1:
+        raise UserError(found[0].message, found[0].hint or None)
+    if found:
+        listed = "".join(f"\n  {number}. {each.message} {each.hint}" for number, each in enumerate(found, start=1))
+        raise UserError(f"There are {len(found)} problems:{listed}", "Fix each of them; nothing was started.")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:

@@ -16,4 +16,4 @@ def nothing_from_outside(tmp_path, monkeypatch):
 def compared(monkeypatch):
     """Comparing with Megatron-Bridge's recipe imports it, which takes most of a minute; tests/megatron does it."""
     change = Change("optimizer.lr", 5e-06, 1e-05)
-    monkeypatch.setattr(nemotron.training.recipe.preview, "recipe_changes", lambda *arguments, here: [change])
+    monkeypatch.setattr(nemotron.training.recipe.preview, "recipe_changes", lambda *arguments: [change])

@@ -80,13 +80,11 @@ def test_dry_run_shows_what_would_be_launched_and_launches_nothing(cluster, caps
 def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_reach(cluster, capsys, tmp_path):
     with (tmp_path / "env.toml").open("a") as file:
         file.write('[two-nodes]\nexecutor = "slurm"\naccount = "a"\npartition = "p"\nnodes = 2\ngpus_per_node = 4\n')
-    line = ["super3", "sft", "-c", "tiny", "--batch", "two-nodes", "--dry-run"]
+    line = ["super3", "sft", "-c", "tiny", "--batch", "two-nodes", "--dry-run", "train.global_batch_size=8"]
     assert run(line) == 0
     assert 'There is no artifact "SFTDataArtifact-sft"' in capsys.readouterr().out
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
-    assert run(line) == 1
-    assert "train.global_batch_size=4" in capsys.readouterr().err
-    assert run([*line, "train.global_batch_size=8", "--compare"]) == 0
+    assert run([*line, "--compare"]) == 0
     shown = capsys.readouterr().out
     assert "8 of 8 ranks hold different packs, 1 per iteration each" in shown
     assert ["optimizer.lr", "1e-05", "5e-06"] in [line.split() for line in shown.splitlines()]
@@ -95,3 +93,75 @@ def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_rea
 def test_an_unknown_profile_is_named_with_the_nearest(capsys):
     assert run(["super3", "sft", "-c", "tiny", "--run", "clutser"]) == 1
     assert 'Did you mean "cluster"?' in capsys.readouterr().err
+
+
+PROFILES = """
+[twenty-four]
+executor = "slurm"
+account = "a"
+partition = "p"
+nodes = 3
+gpus_per_node = 8
+[far]
+executor = "slurm"
+account = "a"
+partition = "p"
+tunnel = "ssh"
+host = "far"
+user = "me"
+remote_job_dir = "/jobs"
+"""
+
+
+@pytest.mark.parametrize("how", ["--run", "--batch", "--dry-run"])
+@pytest.mark.parametrize(
+    ("setting", "named"),
+    [
+        ("train.global_batch_size=64", "train.global_batch_size=64"),
+        ("train.micro_batch_size=2", "train.micro_batch_size"),
+        ("peft={dim: 0}", "peft.dim"),
+    ],
+)
+def test_what_the_config_alone_refuses_is_not_submitted(cluster, tmp_path, capsys, how, setting, named):
+    (tmp_path / "env.toml").write_text(PROFILES)
+    mode = ["--run", "twenty-four", how] if how == "--dry-run" else [how, "twenty-four"]
+    ranks = ["run.nproc_per_node=auto", "train.global_batch_size=24"]
+    assert run(["super3", "sft", "-c", "tiny", *mode, *ranks, setting]) == 1
+    assert named in capsys.readouterr().err
+    assert not cluster.stages
+
+
+def test_what_the_data_refuses_is_not_submitted_where_it_can_be_read(cluster, tmp_path, capsys):
+    (tmp_path / "env.toml").write_text(PROFILES)
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    line = ["super3", "sft", "-c", "tiny", "train.global_batch_size=24"]
+    for settings, named in (
+        (["model.context_parallel_size=2", "train.global_batch_size=12"], "pad_to_multiple=4"),
+        (["recipe.hf_model=nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"], "131,072"),
+        (["train.global_batch_size=24000"], "train.global_batch_size is 24000"),
+    ):
+        assert run([*line, "--batch", "twenty-four", *settings]) == 1
+        assert named in capsys.readouterr().err
+        assert not cluster.stages
+    assert run([*line, "--batch", "twenty-four"]) == 0
+    assert cluster.stages == ["sft"]
+
+
+def test_what_lies_here_is_not_taken_for_what_is_there(cluster, tmp_path, capsys):
+    """Behind ssh, relative paths and ~ are the cluster's: this machine's data says nothing about them."""
+    (tmp_path / "env.toml").write_text(PROFILES)
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    capsys.readouterr()
+    assert run(["super3", "sft", "-c", "tiny", "--batch", "far", "train.global_batch_size=24000"]) == 0
+    assert cluster.stages == ["sft"]
+    assert "cannot be read from here" in capsys.readouterr().err
+
+
+def test_pipe_is_not_submitted_with_data_that_could_not_be_trained_on(cluster, tmp_path, capsys):
+    (tmp_path / "env.toml").write_text(PROFILES)
+    settings = ["run.nproc_per_node=auto", "model.context_parallel_size=2", "train.global_batch_size=12"]
+    line = ["super3", "pipe", "-c", "tiny", "-b", "twenty-four", *settings]
+    assert run(line) == 1
+    assert "pad_to_multiple=4" in capsys.readouterr().err
+    assert not cluster.stages
+    assert run([*line, "pad_to_multiple=4"]) == 0

@@ -79,15 +79,17 @@ def started(monkeypatch):
 
 
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
-    monkeypatch.setattr(sys.modules[train_here.__module__], "plan_run", lambda loaded, ranks, here: None)
+    monkeypatch.setattr(sys.modules[train_here.__module__], "refuse_here", lambda loaded: None)
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
     assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
     assert not trained
 
 
-def test_what_the_plan_refuses_is_said_before_torchrun_starts(started, capsys):
+def test_what_is_refused_is_said_before_torchrun_starts_all_of_it(started, capsys):
     assert run(["super3", "sft", "-c", "tiny"]) == 1
-    assert capsys.readouterr().err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    shown = capsys.readouterr().err
+    assert "nemotron super3 data prep sft -c tiny" in shown
+    assert "train.global_batch_size=4" in shown
     assert not started
 
 
@@ -118,6 +120,27 @@ def test_pipe_dry_run_shows_both_configs_and_plans(trained, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_pipe_refuses_what_the_prepared_data_could_not_be_trained_with(tmp_path, capsys):
+    divided = ["super3", "pipe", "-c", "tiny", "model.context_parallel_size=2", "run.backend=cpu"]
+    for line in (divided, [*divided, "--dry-run"]):
+        assert run(line) == 1
+        assert "pad_to_multiple=4" in capsys.readouterr().err
+    # The tokenizer of the data is known when its plan is made.
+    words = ["recipe.hf_model=nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16", "--dry-run"]
+    assert run(["super3", "pipe", "-c", "tiny", *words]) == 1
+    assert "131,072" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipe_counts_the_plan_of_data_that_is_there_only_if_it_would_be_made_again(tmp_path, capsys):
+    line = ["super3", "pipe", "-c", "tiny", "workers=1", "--dry-run"]
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    for settings, counted in (([], True), (["pack_size=2048"], False)):
+        capsys.readouterr()
+        assert run([*line, *settings]) == 0
+        assert ("loss averages over" in capsys.readouterr().out) is counted
+
+
 def test_pipe_with_a_config_that_only_training_has_prepares_with_the_default(trained, capsys):
     assert run(["super3", "pipe", "-c", "lora", "blend_path=nowhere.json", "--dry-run"]) == 1
     shown = capsys.readouterr()
@@ -141,28 +164,26 @@ def test_what_env_toml_sets_for_everybody_holds_here_too(trained, tmp_path, monk
 
 
 @pytest.mark.parametrize("command", ["sft", "pipe"])
-def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(command, trained, capsys):
+def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(command, tmp_path, capsys):
     # The default config names none: production starts from a checkpoint of one's own.
-    assert run(["super3", command]) == 1
-    assert "There is no model to start from." in capsys.readouterr().err
-    assert trained == []
-
-
-@pytest.mark.parametrize("command", ["sft", "pipe"])
-def test_a_backend_that_is_not_here_is_refused_before_anything_is_done(command, trained, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert run(["super3", command, "-c", "tiny", "run.backend=torch"]) == 1
-    assert "run.backend=torch computes on a GPU, and torch sees none here." in capsys.readouterr().err
-    assert not trained
+    assert run(["super3", command, "run.nproc_per_node=8"]) == 1
+    assert "checkpoint.pretrained_checkpoint=" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("command", ["sft", "pipe"])
-def test_a_file_in_place_of_the_artifacts_is_refused_before_anything_is_done(command, trained, tmp_path, capsys):
+def test_a_backend_that_is_not_here_is_refused_before_anything_is_done(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(["super3", command, "-c", "tiny", "run.backend=torch"]) == 1
+    assert "run.backend=torch" in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize("command", ["sft", "pipe"])
+def test_a_file_in_place_of_the_artifacts_is_refused_before_anything_is_done(command, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert run(["super3", command, "-c", "tiny", "run.backend=cpu", f"run.artifacts={tmp_path}/file"]) == 1
-    assert f"Cannot write {tmp_path}/file: Not a directory." in capsys.readouterr().err
-    assert not trained
+    assert f"{tmp_path}/file" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
 
 

@@ -33,6 +33,10 @@ class Loaded[T]:
     path: Path
     """The YAML file itself."""
 
+    def unexpanded(self) -> T:
+        """The config with `~` as written: another machine that loads it has another home."""
+        return convert(type(self.config), located(self.tree, DEFAULT))
+
     def rows(self) -> list[tuple[str, str, str]]:
         """(key, value as YAML, origin) of every value, secrets shown as `***`; empty sections are left out."""
         shown = leaves(located(masked(self.tree), DEFAULT))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any, Literal
 
-from nemotron.errors import UserError
 from nemotron.training.bridge.dataset_helpers import use_built_helpers
 from nemotron.training.config import SftConfig
 
@@ -21,55 +20,36 @@ WEIGHT_GRADIENT_KERNELS = "fused_weight_gradient_mlp_cuda"
 (ColumnParallelLinear, core/tensor_parallel/layers.py). Megatron-Bridge takes Transformer Engine for enough."""
 
 
-def chosen_backend(config: SftConfig) -> Backend:
-    """What the run computes on if it runs in this process: `run.backend`, and for `auto` what this machine has."""
+def chosen_backend(config: SftConfig, gpu: bool | None = None) -> Backend:
+    """Choose what a run in this process computes on: `run.backend`, and for `auto` what this machine has.
+
+    Args:
+        config: the training config.
+        gpu: whether this machine has a GPU; None asks torch.
+    """
     if config.run.backend != "auto":
         return config.run.backend
+    if not (sees_gpu() if gpu is None else gpu):
+        return "cpu"
+    return "torch" if missing_packages() else "production"
+
+
+def sees_gpu() -> bool:
+    """Tell whether torch sees a CUDA device on this machine."""
     import torch
 
-    if not torch.cuda.is_available():
-        return "cpu"
-    return "torch" if lacking() else "production"
+    return torch.cuda.is_available()
 
 
-def lacking() -> list[str]:
-    """Which packages of the production stack are not installed here."""
+def missing_packages() -> list[str]:
+    """List the packages of the production stack that are not installed here."""
     return [name for name in PRODUCTION_PACKAGES if find_spec(name) is None]
 
 
-def check_backend(config: SftConfig) -> None:
-    """Refuse a backend that is asked for and that this machine cannot give, and what none but production can do.
-
-    Raises:
-        UserError: there is no GPU for it, or no Transformer Engine or Mamba kernels; context parallelism without them.
-    """
-    if (config.model.get("context_parallel_size") or 1) > 1 and (layers := chosen_backend(config)) != "production":
-        raise UserError(
-            f"model.context_parallel_size={config.model['context_parallel_size']} takes Transformer Engine's "
-            f"attention, which run.backend={layers} does not have.",
-            "Leave it at 1, or train in the NeMo container.",
-        )
-    backend = config.run.backend
-    if backend in ("auto", "cpu"):
-        return
-    import torch
-
-    if not torch.cuda.is_available():
-        raise UserError(
-            f"run.backend={backend} computes on a GPU, and torch sees none here.",
-            "Use run.backend=cpu, or run.backend=auto, which takes what there is.",
-        )
-    if backend == "production" and lacking():
-        raise UserError(
-            f"run.backend=production needs {' and '.join(lacking())}, not installed here.",
-            "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
-        )
-
-
-def backend_notes(config: SftConfig) -> list[str]:
-    """What the user should know of a backend that nobody named."""
+def describe_backend(config: SftConfig) -> list[str]:
+    """Say what a user should know of a backend that `auto` chose, a line each."""
     if config.run.backend == "auto" and chosen_backend(config) == "torch":
-        missing = " and ".join(lacking())
+        missing = " and ".join(missing_packages())
         return [f"Training uses torch layers, slower than the production stack: {missing} not installed here."]
     return []
 
@@ -86,7 +66,7 @@ def backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
 
 
 def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
-    """Inside, Megatron can be imported and runs as `backend` has it."""
+    """Let Megatron be imported inside, and run as `backend` has it."""
     if backend == "production":
         use_built_helpers()
         return contextlib.nullcontext()
@@ -99,7 +79,7 @@ def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
 
 
 def adapt(container: Any, backend: Backend) -> None:
-    """Make a ConfigContainer one that trains on `backend`, with the packages of this machine."""
+    """Make a ConfigContainer train on `backend`, with the packages of this machine."""
     if backend == "production":
         if find_spec(WEIGHT_GRADIENT_KERNELS) is None:
             container.model.gradient_accumulation_fusion = False

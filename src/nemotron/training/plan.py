@@ -5,15 +5,9 @@ Nothing here imports Megatron, so the dry-run is quick and works anywhere.
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import model_config
-from nemotron.training.checkpoints.initial_weights import StartingPoint, starting_point
-from nemotron.training.checkpoints.run_folder import finished_iterations, resume_folder
-from nemotron.training.checks.data_and_model import check_model_folder, check_padding
-from nemotron.training.checks.settings import _check_numbers, _positive_int, check_settings
-from nemotron.training.checks.tokenizer import check_tokenizer, check_vocabulary
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, resolve_schedule
 from nemotron.training.parallelism.layout import explain_layout
@@ -63,40 +57,80 @@ class Plan:
         ]
 
 
-def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *, here: bool = True) -> Plan:
-    """Count a run, and refuse what can be told from its config and the folders that it names.
+def make_plan(
+    config: SftConfig,
+    data: PreparedData,
+    start: StartingPoint,
+    run: RunFolder | None = None,
+    ranks: int | None = None,
+) -> Plan:
+    """Count a run. Nothing is refused here: config and data have passed `checks/before_start.py`.
 
     Args:
+        start: what the run starts from.
+        run: the run's folders, on the machine that trains; None on another one.
         ranks: processes in all, where that is known.
-        here: whether this machine is the one that trains.
-
-    Raises:
-        UserError: a batch larger than the train split, a pack size, tokenizer or padding that does not fit the data's,
-            settings that this training cannot honour, nothing to start from, or a length that makes no sense.
     """
-    _check_numbers(config)
-    start = starting_point(config, here=here)
-    if here:
-        resumed = resume_folder(config, Path(config.run.output_dir).absolute())
-        if finished := finished_iterations(resumed):
-            start = replace(start, description=f"iteration {finished:,}, saved in {resumed}")
-    check_model_folder(config.recipe.hf_model, here=here)
-    check_tokenizer(config, data, start.checkpoint, here=here)
-    check_padding(config, data)
-    if described := model_config(config.recipe.hf_model):
-        check_vocabulary(data, described["vocab_size"], config.recipe.hf_model)
-    pack_size = _pack_size(config, data)
-    check_settings(config, pack_size)
-    batch = _positive_int(config.train.get("global_batch_size"), "train.global_batch_size")
-    train_packs = data.packs["train"]
-    if train_packs < batch:
-        raise UserError(
-            f"train.global_batch_size is {batch}, but {data.reference} has only {train_packs} training packs.",
-            f"Lower it (train.global_batch_size={train_packs}) or prepare more data.",
-        )
-    length, train_iters = _train_iters(config, batch, train_packs)
-    warmup_iters = _warmup_iters(config, batch)
-    valid_packs = data.packs.get("valid", 0)
+    if run is not None and run.finished:
+        start = replace(start, description=f"iteration {run.finished:,}, saved in {run.resume_from}")
+    batch, train_packs, valid_packs = config.train["global_batch_size"], data.packs["train"], data.packs.get("valid", 0)
+    pack_size, train_iters = find_pack_size(config, data), count_iterations(config, train_packs)
+    assert pack_size is not None
+    assert train_iters is not None
+    warmup_iters = count_warm_up(config)
+    return Plan(
+        data=data.reference,
+        train_packs=train_packs,
+        valid_packs=valid_packs,
+        pack_size=pack_size,
+        global_batch_size=batch,
+        train_iters=train_iters,
+        length=next(iter(lengths_given(config).items()), ("train.num_epochs", 1)),
+        warmup_iters=warmup_iters,
+        schedule=resolve_schedule(config.loss.stages, train_iters),
+        start=start,
+        layout=explain_layout(config, pack_size, ranks),
+        validation=_describe_validation(config, valid_packs, batch),
+        notes=_notes(warmup_iters, train_iters, valid_packs),
+    )
+
+
+def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
+    """Tokens of a pack: as the data records them, else `dataset.seq_length`; None where neither says."""
+    recorded = None if data is None else data.pack_size
+    return config.dataset.get("seq_length") if recorded is None else recorded
+
+
+def lengths_given(config: SftConfig) -> dict[str, int | float]:
+    """Collect what sets the length of the run: train.train_iters, train_samples or num_epochs."""
+    names = ("train_iters", "train_samples", "num_epochs")
+    return {f"train.{name}": config.train[name] for name in names if config.train.get(name) is not None}
+
+
+def count_iterations(config: SftConfig, train_packs: int | None) -> int | None:
+    """Count iterations; one epoch when no length is given. None where the length is in epochs of unknown size.
+
+    Args:
+        train_packs: of the train split; None where it cannot be read.
+    """
+    batch = config.train["global_batch_size"]
+    if (iterations := config.train.get("train_iters")) is not None:
+        return iterations
+    if (samples := config.train.get("train_samples")) is not None:
+        return samples // batch
+    if train_packs is None:
+        return None
+    epochs = config.train.get("num_epochs")
+    return max(1, round((1 if epochs is None else epochs) * (train_packs // batch)))
+
+
+def count_warm_up(config: SftConfig) -> int:
+    """Count warm-up iterations. Given in samples, the warm-up is rounded up to whole iterations."""
+    samples = config.scheduler.get("lr_warmup_samples") or 0
+    return math.ceil(samples / config.train["global_batch_size"]) or config.scheduler.get("lr_warmup_iters") or 0
+
+
+def _notes(warmup_iters: int, train_iters: int, valid_packs: int) -> list[str]:
     notes = []
     if warmup_iters >= train_iters:
         notes.append(
@@ -105,24 +139,10 @@ def make_plan(config: SftConfig, data: PreparedData, ranks: int | None = None, *
         )
     if not valid_packs:
         notes.append("The valid split is empty: no validation.")
-    return Plan(
-        data=data.reference,
-        train_packs=train_packs,
-        valid_packs=valid_packs,
-        pack_size=pack_size,
-        global_batch_size=batch,
-        train_iters=train_iters,
-        length=length,
-        warmup_iters=warmup_iters,
-        schedule=resolve_schedule(config.loss.stages, train_iters),
-        start=start,
-        layout=explain_layout(config, pack_size, ranks),
-        validation=_validation(config, valid_packs, batch),
-        notes=notes,
-    )
+    return notes
 
 
-def _validation(config: SftConfig, valid_packs: int, batch: int) -> str:
+def _describe_validation(config: SftConfig, valid_packs: int, batch: int) -> str:
     iterations, interval = (config.validation.get(key) for key in ("eval_iters", "eval_interval"))
     largest = config.validation.get("eval_global_batch_size") or batch
     if not valid_packs or iterations == 0:
@@ -131,57 +151,3 @@ def _validation(config: SftConfig, valid_packs: int, batch: int) -> str:
     if iterations is None or iterations * largest >= valid_packs:
         return f"{when}, the whole valid split"
     return f"{when}, {iterations * largest:,} of {valid_packs:,} packs: the next ones each time"
-
-
-def _train_iters(config: SftConfig, batch: int, train_packs: int) -> tuple[tuple[str, int | float], int]:
-    """What sets the length, and iterations: of train_iters, train_samples, num_epochs; one epoch when none is set."""
-    lengths = ("train_iters", "train_samples", "num_epochs")
-    given = {name: config.train[name] for name in lengths if config.train.get(name) is not None}
-    if len(given) > 1:
-        raise UserError(
-            "The length of the run is given more than once: "
-            + ", ".join(f"train.{k}={v}" for k, v in given.items())
-            + ".",
-            "Keep one and set the others to null.",
-        )
-    if "train_iters" in given:
-        iterations = _positive_int(given["train_iters"], "train.train_iters")
-        return ("train.train_iters", iterations), iterations
-    if "train_samples" in given:
-        samples = _positive_int(given["train_samples"], "train.train_samples")
-        if samples < batch:
-            raise UserError(
-                f"train.train_samples is {samples}, less than one global batch of {batch}.",
-                "Raise it, or lower the batch.",
-            )
-        return ("train.train_samples", samples), samples // batch
-    epochs = given.get("num_epochs", 1)
-    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 0 < epochs < math.inf:  # nor nan
-        raise UserError(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
-    return ("train.num_epochs", epochs), max(1, round(epochs * (train_packs // batch)))
-
-
-def _warmup_iters(config: SftConfig, batch: int) -> int:
-    """Warm-up in iterations. Given in samples, it is rounded up to whole iterations."""
-    samples = config.scheduler.get("lr_warmup_samples") or 0
-    iters = config.scheduler.get("lr_warmup_iters") or 0
-    if samples and iters:
-        raise UserError(
-            f"The warm-up is given twice: scheduler.lr_warmup_samples={samples} and scheduler.lr_warmup_iters={iters}.",
-            "Keep one and set the other to 0.",
-        )
-    return math.ceil(samples / batch) if samples else iters
-
-
-def _pack_size(config: SftConfig, data: PreparedData) -> int:
-    made_with, asked = data.metadata.get("pack_size"), config.dataset.get("seq_length")
-    if made_with is None and asked is None:
-        raise UserError(
-            f"{data.reference} does not record its pack size.", "Set dataset.seq_length to the pack size of the data."
-        )
-    if made_with is not None and asked is not None and made_with != asked:
-        raise UserError(
-            f"dataset.seq_length is {asked}, but {data.reference} was packed to {made_with} tokens.",
-            f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
-        )
-    return _positive_int(made_with if asked is None else asked, "dataset.seq_length")

@@ -1,30 +1,55 @@
-"""What data prep left for the trainer: the split folders, counted, with the settings they were made with."""
+"""What data prep left for the trainer: the split folders, counted, and the settings they were made with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.paths import expand_home
 
 MAKE_DATA = "Make it with: nemotron super3 data prep sft -c {config}"
+_AGAIN = "Prepare the data again with --force."
+
+
+@dataclass(frozen=True)
+class DataTokenizer:
+    """The tokenizer that data was prepared with."""
+
+    model: str
+    """A Hugging Face id or a folder."""
+    digest: str | None = None
+    """Of what decides the ids; equal digests mean equal ids."""
+    vocab_size: int | None = None
+    eos_id: int | None = None
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Packed splits on disk."""
+    """Packed splits on disk. What data prep did not record is None."""
 
+    reference: str
+    """The artifact, as `name:version`, or the folder."""
     splits: Path
     """The folder that holds train/, valid/ and test/."""
     packs: dict[str, int]
-    """Rows (packs) of each split that has any."""
-    metadata: dict[str, Any]
-    """What data prep recorded: pack_size, tokenizer, tokens, ..."""
-    reference: str
-    """The artifact, as `name:version`, or the folder."""
+    """Number of packs (rows) of each split that has any."""
+    pack_size: int | None = None
+    """Tokens of a pack."""
+    pad_to_multiple: int = 1
+    """Every conversation is padded to a multiple of this many tokens."""
+    run_hash: str | None = None
+    """Names the settings and the inputs that the data was made from."""
+    tokenizer: DataTokenizer | None = None
 
     def folder(self, split: str) -> Path | None:
         """The folder of a split, or None when it has no packs."""
         return self.splits / split if self.packs.get(split) else None
+
+    @property
+    def whence(self) -> str:
+        """The artifact, if it is one, and its folder: for messages."""
+        return ", ".join(dict.fromkeys([self.reference, str(self.splits)]))
 
 
 def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> PreparedData:
@@ -36,7 +61,8 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
         config_name: the config in use, for the command that an error suggests.
 
     Raises:
-        UserError: no such artifact or folder, no Parquet below it, or a train split without packs.
+        UserError: no such artifact or folder, no Parquet below it, a train split without packs, or a record with a
+            value of the wrong type.
     """
     from nemotron import lineage
 
@@ -46,11 +72,55 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
     packs = {split: _count_rows(splits / split) for split in ("train", "valid", "test")}
     if not packs["train"]:
         raise UserError(f"The data of {reference!r} has no training packs: {splits / 'train'} is empty.", hint)
+    record = _Record(artifact.reference, artifact.metadata)
     return PreparedData(
+        reference=artifact.reference,
         splits=splits,
         packs={split: count for split, count in packs.items() if count},
-        metadata=dict(artifact.metadata),
-        reference=artifact.reference,
+        pack_size=record.count("pack_size"),
+        pad_to_multiple=record.count("pad_to_multiple") or 1,
+        run_hash=record.text("run_hash"),
+        tokenizer=_tokenizer(record),
+    )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The facts that an artifact carries, checked as they are read."""
+
+    owner: str
+    facts: Mapping[str, Any]
+    section: str = ""
+
+    def text(self, name: str) -> str | None:
+        return self._value(name, str, "text")
+
+    def count(self, name: str, least: int = 1) -> int | None:
+        value = self._value(name, int, "a whole number")
+        if value is not None and value < least:
+            raise UserError(f"{self.owner} records {self.section}{name} as {value}, not at least {least}.", _AGAIN)
+        return value
+
+    def inner(self, name: str) -> "_Record | None":
+        facts = self._value(name, dict, "a section")
+        return None if facts is None else _Record(self.owner, facts, f"{self.section}{name}.")
+
+    def _value(self, name: str, kind: type, expected: str) -> Any:
+        value = self.facts.get(name)
+        if value is None or (isinstance(value, kind) and not isinstance(value, bool)):
+            return value
+        raise UserError(f"{self.owner} records {self.section}{name} as {value!r}, not {expected}.", _AGAIN)
+
+
+def _tokenizer(record: _Record) -> DataTokenizer | None:
+    tokenizer = record.inner("tokenizer")
+    if tokenizer is None or (model := tokenizer.text("model")) is None:
+        return None
+    return DataTokenizer(
+        model=str(expand_home(model)) if model.startswith("~") else model,
+        digest=tokenizer.text("digest"),
+        vocab_size=tokenizer.count("vocab_size"),
+        eos_id=tokenizer.count("eos_id", least=0),
     )
 
 
@@ -62,7 +132,5 @@ def _count_rows(folder: Path) -> int:
         try:
             rows += pq.read_metadata(path).num_rows
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} is not readable as Parquet: {error}", "Prepare the data again with --force."
-            ) from None
+            raise UserError(f"{path} is not readable as Parquet: {error}", _AGAIN) from None
     return rows

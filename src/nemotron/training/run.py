@@ -10,22 +10,17 @@ from typing import Any
 
 from nemotron import lineage
 from nemotron.config import Loaded
+from nemotron.errors import refuse
 from nemotron.training import bridge
-from nemotron.training.backend import backend, backend_notes
-from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
-from nemotron.training.checkpoints.run_folder import (
-    checkpoint_folder,
-    claim_run,
-    finished_iterations,
-    read_records,
-    resume_folder,
-)
-from nemotron.training.checks.before_start import check_can_start
-from nemotron.training.checks.continuation import check_continuation
+from nemotron.training.backend import backend, describe_backend, sees_gpu
+from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
+from nemotron.training.checkpoints.reader import base_model_of
+from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, read_records
+from nemotron.training.checks.before_start import check_machine, check_plan, find_data
+from nemotron.training.checks.continuation import describe_changes
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan, make_plan
-from nemotron.training.prepared_data import PreparedData, find_prepared_data
+from nemotron.training.prepared_data import PreparedData
 from nemotron.training.reporting.failures import explained
 from nemotron.training.reporting.html_report import render_report
 
@@ -73,43 +68,45 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         on_record: progress; when given, everything that Megatron prints goes to train.log instead of the terminal.
 
     Raises:
-        UserError: whatever in the config, the data or the output folder does not fit.
+        UserError: config, data, output folder or this machine do not fit; it lists everything that was found.
     """
     config = loaded.config
-    check_can_start(config)
-    output = Path(config.run.output_dir).absolute()
-    artifacts = Path(config.run.artifacts)
-    data = find_prepared_data(config.run.data, artifacts, config_name=loaded.name)
-    plan = make_plan(config, data)
-    notes = [*backend_notes(config), *plan.notes, *check_continuation(config, data, plan.schedule, plan.train_iters)]
-    output.mkdir(parents=True, exist_ok=True)
+    run, start = find_run_folder(config), find_start(config)
+    data, missing = find_data(config, loaded.name)
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))
+    refuse([*check_plan(config, data, start, ranks), *missing, *check_machine(config, data, start, run, sees_gpu())])
+    assert data is not None
+    plan = make_plan(config, data, start, run, ranks)
+    notes = [*describe_backend(config), *plan.notes, *describe_changes(config, run)]
+    run.output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
-        claim_run(output, config, data)
-        (output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
+        claim_run(run, config, data)
+        (run.output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
 
-    resumed_from = min(finished_iterations(resume_folder(config, output)), plan.train_iters)
-    _tell(on_record, plan, resumed_from, notes)
+    resumed_from = min(run.finished, plan.train_iters)
+    _report_start(on_record, plan, resumed_from, notes)
     hf_folder, artifact, stopped = None, "", False
-    with _quiet(output / "train.log") if on_record is not None else contextlib.nullcontext():
-        if resumed_from < plan.train_iters or _is_untested(config, data, output, plan):
-            stopped = _finetune(loaded, plan, data, output, on_record, evaluate_only=resumed_from == plan.train_iters)
-        finished = min(finished_iterations(resume_folder(config, output)), plan.train_iters)
+    with _quiet(run.output / "train.log") if on_record is not None else contextlib.nullcontext():
+        if resumed_from < plan.train_iters or _is_untested(config, data, run, plan):
+            stopped = _finetune(loaded, plan, data, run, on_record, evaluate_only=resumed_from == plan.train_iters)
+        finished = min(run.refreshed().finished, plan.train_iters)
         is_complete = finished == plan.train_iters and not stopped
         if _rank() == 0 and is_complete and config.convert_to_hf.enabled:
-            hf_folder = _export(config, data, output)
+            hf_folder = _export(config, data, run)
 
-    records, validation, test = (read_records(output / f"{name}.jsonl") for name in ("metrics", "validation", "test"))
-    report = output / "report.html"
+    names = ("metrics", "validation", "test")
+    records, validation, test = (read_records(run.output / f"{name}.jsonl") for name in names)
+    report = run.output / "report.html"
     if _rank() == 0:
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
         report.write_text(render_report(title, records, validation, test), encoding="utf-8")
         if is_complete:
-            artifact = _log_model(config, data, output, records)
+            artifact = _log_model(config, data, run, records)
     return TrainResult(
         plan=plan,
-        output_dir=output,
-        checkpoint=checkpoint_folder(config, output),
-        metrics=output / "metrics.jsonl",
+        output_dir=run.output,
+        checkpoint=run.checkpoints,
+        metrics=run.output / "metrics.jsonl",
         records=records,
         validation=validation,
         test=test,
@@ -122,8 +119,8 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     )
 
 
-def _tell(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
-    """What the user should know before hours pass: to whoever shows progress, else into the output."""
+def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
+    """Report what a user should know before hours pass: to whoever shows progress, else into the output."""
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
     elif _rank() == 0:
@@ -131,9 +128,9 @@ def _tell(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list
             print(f"note: {note}")
 
 
-def _is_untested(config: SftConfig, data: PreparedData, output: Path, plan: Plan) -> bool:
-    """Whether the evaluation of the test split that ends the run has yet to be made."""
-    tested = any(record["iteration"] == plan.train_iters for record in read_records(output / "test.jsonl"))
+def _is_untested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
+    """Tell whether the evaluation of the test split that ends the run has yet to be made."""
+    tested = any(record["iteration"] == plan.train_iters for record in read_records(run.output / "test.jsonl"))
     return config.test.enabled and data.folder("test") is not None and not tested
 
 
@@ -141,7 +138,7 @@ def _finetune(
     loaded: Loaded[SftConfig],
     plan: Plan,
     data: PreparedData,
-    output: Path,
+    run: RunFolder,
     on_record: OnRecord | None,
     *,
     evaluate_only: bool,
@@ -151,7 +148,8 @@ def _finetune(
     Args:
         evaluate_only: every iteration is trained and saved; the evaluations that end a run are made, nothing else.
 
-    Returns whether a signal or a time limit stopped it.
+    Returns:
+        Whether a signal or a time limit stopped it.
     """
     config = loaded.config
     bridge.check_release()
@@ -162,8 +160,8 @@ def _finetune(
         from nemotron.training.recipe.build import build_recipe
         from nemotron.training.reporting.metrics import MetricsWriter
 
-        start = _starting_checkpoint(config, plan.start, output)
-        recipe = build_recipe(config, plan, data, loaded.origins, start)
+        start = _starting_checkpoint(config, plan.start, run)
+        recipe = build_recipe(config, plan, data, run, loaded.origins, start)
         apply_backend(recipe.container)
         if evaluate_only:
             # Or it would write the last checkpoint a second time. Without a folder, Megatron-Bridge refuses async_save.
@@ -172,17 +170,17 @@ def _finetune(
             for change in recipe.changes():
                 print(change)
         step = TwoStageStep(plan.schedule)
-        writer = MetricsWriter(output, plan.valid_packs, step, on_record)
+        writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
-        with explained(writer, output / "train.log", checkpoint_folder(config, output)) as ending:
+        with explained(writer, run.output / "train.log", run.checkpoints) as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
 
 
 def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
-    """What evaluates the test split at the end; nothing, with a line in the log, when it is empty."""
+    """Make the callback that evaluates the test split at the end; none, with a line in the log, when it is empty."""
     from nemotron.training.reporting.heldout_evaluation import TestSplit
 
     folder = data.folder("test")
@@ -192,34 +190,34 @@ def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
     return [TestSplit(folder, data.packs["test"], step, writer)]
 
 
-def _starting_checkpoint(config: SftConfig, start: StartingPoint, output: Path) -> Path | None:
-    """The checkpoint to start from, its random weights made on first use; None to leave it to `checkpoint.load`."""
+def _starting_checkpoint(config: SftConfig, start: StartingPoint, run: RunFolder) -> Path | None:
+    """Find the checkpoint to start from; random weights are made on first use. None leaves it to `checkpoint.load`."""
     if start.checkpoint is not None:
         return start.checkpoint
     if config.recipe.random_start is not None:
         from nemotron.training.weights.random_init import make_starting_checkpoint
 
-        return make_starting_checkpoint(config.recipe.hf_model, output.parent / "start", config.recipe.random_start)
+        return make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", config.recipe.random_start)
     # Adapters alone are continued on the model that they belong to.
-    return base_model_of(latest_iteration(resume_folder(config, output)))
+    return None if run.newest is None else base_model_of(run.newest)
 
 
-def _export(config: SftConfig, data: PreparedData, output: Path) -> Path:
+def _export(config: SftConfig, data: PreparedData, run: RunFolder) -> Path:
     from nemotron.training.recipe.build import tokenizer_of
     from nemotron.training.weights.export_hf import export_hf
 
-    folder = Path(config.convert_to_hf.output_dir or output / "hf")
+    folder = Path(config.convert_to_hf.output_dir or run.output / "hf")
     tokenizer = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
-    export_hf(checkpoint_folder(config, output), folder, config.recipe.hf_model, tokenizer)
+    export_hf(run.checkpoints, folder, config.recipe.hf_model, tokenizer)
     return folder
 
 
-def _log_model(config: SftConfig, data: PreparedData, output: Path, records: list[dict[str, Any]]) -> str:
+def _log_model(config: SftConfig, data: PreparedData, run: RunFolder, records: list[dict[str, Any]]) -> str:
     last = records[-1] if records else {}
     artifact = lineage.log_artifact(
         name="ModelArtifact-sft",
         type="model",
-        path=checkpoint_folder(config, output),
+        path=run.checkpoints,
         metadata={key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")},
         inputs=[data.reference, *_model_input(config)],
         aliases=["latest"],
@@ -231,7 +229,7 @@ def _log_model(config: SftConfig, data: PreparedData, output: Path, records: lis
 
 
 def _model_input(config: SftConfig) -> list[str]:
-    """What the run started from, as lineage records it: the checkpoint's path, or the artifact's exact version."""
+    """Name what the run started from as lineage records it: the checkpoint's path, or the artifact's exact version."""
     if given := config.checkpoint.get("pretrained_checkpoint"):
         return [str(given)]
     if config.run.model is None:

@@ -8,9 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import check_weights, weight_names
-from nemotron.training.checkpoints.initial_weights import starting_point
-from nemotron.training.config import RecipeConfig, SftConfig
+from nemotron.training.checkpoints.hf_folder import weight_names
 from nemotron.training.weights.import_hf import all_found, import_hf
 
 MAIN = ["backbone.layers.0.norm.weight", "backbone.layers.1.norm.weight", "lm_head.weight"]
@@ -50,52 +48,11 @@ def test_a_file_that_the_index_names_must_be_there(tmp_path):
         weight_names(tmp_path)
 
 
-def test_a_whole_model_passes_and_one_without_mtp_where_it_is_not_wanted(folder):
-    check_weights(folder([*MAIN, *MTP]), mtp=True, way_out="")
-    check_weights(folder(MAIN), mtp=False, way_out="")
-
-
-def test_missing_layers_are_named(folder):
-    with pytest.raises(UserError, match=r"no weights layers\.1\.\*, though its config.json describes 2 layers"):
-        check_weights(folder([*MAIN[:1], *MTP]), mtp=True, way_out="")
-    with pytest.raises(UserError, match=r"no weights mtp\.layers\.1\.\*: multi-token prediction would start from"):
-        check_weights(folder([*MAIN, MTP[0]]), mtp=True, way_out="")
-
-
-def test_training_does_not_start_from_a_folder_without_mtp_unless_it_is_told_to(folder):
-    checkpoint = {"pretrained_checkpoint": str(folder(MAIN))}
-    with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*, mtp\.layers\.1\.\*") as error:
-        starting_point(SftConfig(recipe=RecipeConfig("m"), checkpoint=checkpoint, model={"mtp_num_layers": 2}))
-    assert "model.mtp_num_layers=null" in error.value.hint
-    without = SftConfig(recipe=RecipeConfig("m"), checkpoint=checkpoint, model={"mtp_num_layers": None})
-    assert "(Hugging Face folder)" in starting_point(without).description
-
-
 def test_import_refuses_it_too(folder, tmp_path):
     with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*") as error:
         import_hf(folder(MAIN), tmp_path / "out")
     assert "--no-mtp" in error.value.hint
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(
-    ("saved", "message"),
-    [
-        ("peft: {dim: 8}", "holds adapters and not a whole model"),
-        ("model: {hidden_size: 8, mtp_num_layers: null}", "was saved without multi-token prediction"),
-    ],
-)
-def test_a_checkpoint_that_is_not_the_whole_model_is_no_start(tmp_path, saved, message):
-    (tmp_path / "run_config.yaml").write_text(saved)
-    with pytest.raises(UserError, match=message):
-        starting_point(SftConfig(checkpoint={"pretrained_checkpoint": str(tmp_path)}, model={"mtp_num_layers": 2}))
-
-
-def test_a_path_that_another_machine_may_have_is_only_refused_here():
-    elsewhere = SftConfig(checkpoint={"pretrained_checkpoint": "/lustre/model"})
-    assert "not on this machine" in starting_point(elsewhere, here=False).description
-    with pytest.raises(UserError, match="/lustre/model, which does not exist"):
-        starting_point(elsewhere)
 
 
 def convert(folder, *warnings):

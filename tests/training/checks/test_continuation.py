@@ -1,31 +1,42 @@
-"""Continuing a run in the same folder."""
+"""A checkpoint is not continued as another run than it is of."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of
-from nemotron.training.checkpoints.run_folder import claim_run, finished_iterations, read_records, resume_folder
+from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder
 from nemotron.training.checks.continuation import (
-    changed_settings,
     check_batch_size,
-    check_continuation,
+    check_fixed_settings,
+    check_load,
+    check_progress,
     check_same_run,
     check_same_stages,
+    describe_changes,
 )
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
 from nemotron.training.prepared_data import PreparedData
 
+BATCH = {"global_batch_size": 4}
+
 
 def data(run_hash="a1"):
-    return PreparedData(Path("/data"), {"train": 8}, {"run_hash": run_hash, "pack_size": 512}, "SFTDataArtifact-sft:v1")
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data"), {"train": 8}, pack_size=512, run_hash=run_hash)
 
 
-def config(model="tiny", peft=None):
-    return SftConfig(recipe=RecipeConfig(hf_model=model), peft=peft)
+def config(output, model="tiny", peft=None, **checkpoint):
+    recipe, run = RecipeConfig(hf_model=str(model)), RunConfig(output_dir=str(output))
+    return SftConfig(run=run, recipe=recipe, peft=peft, checkpoint=checkpoint, train=dict(BATCH))
+
+
+def claim(settings, prepared=None):
+    claim_run(find_run_folder(settings), settings, prepared or data())
+
+
+def same_run(settings, prepared=None):
+    return [*check_same_run(settings, prepared or data(), find_run_folder(settings))]
 
 
 def write_checkpoint(output, iteration, run_config="model: {}"):
@@ -36,169 +47,143 @@ def write_checkpoint(output, iteration, run_config="model: {}"):
     return folder
 
 
-def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
-    assert finished_iterations(tmp_path / "checkpoints") == 0
-    write_checkpoint(tmp_path, 40)
-    assert finished_iterations(tmp_path / "checkpoints") == 40
-
-
 def test_the_same_run_may_continue(tmp_path):
-    claim_run(tmp_path, config(), data())
+    claim(config(tmp_path))
     write_checkpoint(tmp_path, 40)
-    check_same_run(tmp_path, config(), data())
+    assert same_run(config(tmp_path)) == []
 
 
 @pytest.mark.parametrize(
-    ("changed_config", "changed_data", "named"),
+    ("changed", "run_hash", "named"),
     [
-        (config(model="other"), data(), "model tiny, but this one has model other"),
-        (config(), data("b2"), "data a1 (SFTDataArtifact-sft:v1, /data), but this one has data b2 (SFTDataArtifact"),
-        (config(peft=PeftConfig()), data(), "adapters None, but this one has adapters lora, dim 32"),
+        ({"model": "other"}, "a1", ("model tiny", "model other")),
+        ({}, "b2", ("data a1 (SFTDataArtifact-sft:v1, /data)", "data b2 (SFTDataArtifact-sft:v1, /data)")),
+        ({"peft": PeftConfig()}, "a1", ("adapters None", "adapters lora, dim 32")),
+        ({"pretrained_checkpoint": "/other"}, "a1", ("start None", "start /other")),
     ],
 )
-def test_another_model_data_or_adapter_is_refused_by_name(tmp_path, changed_config, changed_data, named):
-    claim_run(tmp_path, config(), data())
+def test_another_model_start_data_or_adapter_is_refused_by_name(tmp_path, changed, run_hash, named):
+    claim(config(tmp_path))
     write_checkpoint(tmp_path, 40)
-    with pytest.raises(UserError) as error:
-        check_same_run(tmp_path, changed_config, changed_data)
-    assert named in error.value.message
+    [problem] = same_run(config(tmp_path, **changed), data(run_hash))
+    assert all(each in problem.message for each in named)
+    assert "run.output_dir" in problem.hint
 
 
-def test_a_folder_without_a_checkpoint_is_claimed_anew(tmp_path):
-    claim_run(tmp_path, config(), data("a1"))
-    check_same_run(tmp_path, config(), data("b2"))
-    claim_run(tmp_path, config(), data("b2"))
-    assert json.loads((tmp_path / "run.json").read_text())["data"] == "b2"
-
-
-def test_records_of_a_file_that_is_not_there(tmp_path):
-    assert read_records(tmp_path / "metrics.jsonl") == []
-
-
-def test_a_last_line_that_is_still_being_written_is_left_out(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n{"itera')
-    assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1}]
+def test_all_that_differs_is_named(tmp_path):
+    claim(config(tmp_path))
+    write_checkpoint(tmp_path, 40)
+    assert len(same_run(config(tmp_path, model="other", peft=PeftConfig()), data("b2"))) == 3
 
 
 def test_a_copied_model_folder_is_the_same_model(tmp_path):
     for place in ("here", "job"):
         (tmp_path / place / "tiny").mkdir(parents=True)
         (tmp_path / place / "tiny" / "config.json").write_text('{"hidden_size": 8}')
-    claim_run(tmp_path / "run", config(model=str(tmp_path / "here/tiny")), data())
+    claim(config(tmp_path / "run", tmp_path / "here/tiny"))
     write_checkpoint(tmp_path / "run", 40)
-    check_same_run(tmp_path / "run", config(model=str(tmp_path / "job/tiny")), data())
-
-
-def test_another_start_is_refused(tmp_path):
-    started = SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": "/a"})
-    claim_run(tmp_path, started, data())
-    write_checkpoint(tmp_path, 40)
-    with pytest.raises(UserError, match="start /a, but this one has start None"):
-        check_same_run(tmp_path, config(), data())
+    assert same_run(config(tmp_path / "run", tmp_path / "job/tiny")) == []
 
 
 def test_a_starting_checkpoint_may_be_named_by_any_path(tmp_path, monkeypatch):
-    def started(path):
-        return SftConfig(recipe=RecipeConfig(hf_model="tiny"), checkpoint={"pretrained_checkpoint": str(path)})
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weights").mkdir()
-    run = tmp_path / "run"
-    claim_run(run, started("weights"), data())
+    run, whole = tmp_path / "run", str(tmp_path / "weights")
+    claim(config(run, pretrained_checkpoint="weights"))
     write_checkpoint(run, 40)
-    check_same_run(run, started(tmp_path / "weights"), data())
+    assert same_run(config(run, pretrained_checkpoint=whole)) == []
     # Earlier releases recorded the path as it was typed.
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**record, "start": "weights"}))
-    check_same_run(run, started(tmp_path / "weights"), data())
-    with pytest.raises(UserError, match=f"start {tmp_path}/weights, but this one has start /other"):
-        check_same_run(run, started("/other"), data())
+    assert same_run(config(run, pretrained_checkpoint=whole)) == []
+    [problem] = same_run(config(run, pretrained_checkpoint="/other"))
+    assert f"start {whole}" in problem.message
 
 
 TRAINED = [{"iteration": 1, "loss_stage": "token"}, {"iteration": 2, "loss_stage": "sample"}]
 
 
 def test_a_stage_that_would_have_been_another_is_refused():
-    check_same_stages(TRAINED, Schedule((Stage("token", 0), Stage("sample", 1))), finished=2)
+    kept = Schedule((Stage("token", 0), Stage("sample", 1)))
+    assert [*check_same_stages(TRAINED, kept, finished=2)] == []
     moved = Schedule((Stage("token", 0), Stage("sample", 2)))
-    with pytest.raises(UserError, match="Iteration 2 was trained on the sample average"):
-        check_same_stages(TRAINED, moved, finished=2)
+    [problem] = check_same_stages(TRAINED, moved, finished=2)
+    assert "Iteration 2" in problem.message
+    assert "loss.stages" in problem.message
     # What a killed run wrote after its checkpoint is going to be repeated.
-    check_same_stages(TRAINED, moved, finished=1)
-
-
-def loading(output, other, run_hash="a1"):
-    """A run in `output` that continues the checkpoints of the run in `other`."""
-    settings = SftConfig(
-        run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint={"load": f"{other}/checkpoints"}
-    )
-    return settings, data(run_hash)
+    assert [*check_same_stages(TRAINED, moved, finished=1)] == []
 
 
 def test_a_batch_size_that_would_wait_forever_is_refused():
     records = [{"iteration": 19, "consumed_samples": 76}]
-    check_batch_size(records, finished=19, packs=81, batch=4, train_iters=30)
-    with pytest.raises(UserError, match="global_batch_size=8 cannot go on from the 76 packs") as error:
-        check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)
-    assert "divides 76" in error.value.hint
+    assert [*check_batch_size(records, finished=19, packs=81, batch=4, train_iters=30)] == []
+    [problem] = check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)
+    assert "train.global_batch_size=8" in problem.message
+    assert "divides 76" in problem.hint
 
 
-def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_path):
-    claim_run(tmp_path / "one", config(), data())
+ALL_TOKENS = Schedule((Stage("token", 0),))
+
+
+def progress(settings, train_iters, prepared=None):
+    run = find_run_folder(settings)
+    return [*check_progress(settings, prepared or data(), run, ALL_TOKENS, train_iters)]
+
+
+def test_a_run_may_be_continued_elsewhere(tmp_path):
+    claim(config(tmp_path / "one"))
     write_checkpoint(tmp_path / "one", 20)
-    settings, prepared = loading(tmp_path / "two", tmp_path / "one")
-    assert resume_folder(settings, tmp_path / "two") == tmp_path / "one/checkpoints"
-    assert check_continuation(settings, prepared, Schedule((Stage("token", 0),)), train_iters=40) == []
-    write_checkpoint(tmp_path / "two", 30)
-    assert resume_folder(settings, tmp_path / "two") == tmp_path / "two/checkpoints"
+    settings = config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints", pretrained_checkpoint="/another/start")
+    assert [*check_load(find_run_folder(settings)), *same_run(settings), *progress(settings, 40)] == []
 
 
 def test_what_is_continued_elsewhere_must_be_the_same_run_and_have_something_left_to_do(tmp_path):
-    claim_run(tmp_path / "one", config(), data())
+    claim(config(tmp_path / "one"))
     write_checkpoint(tmp_path / "one", 20)
-    schedule = Schedule((Stage("token", 0),))
-    with pytest.raises(UserError, match=r"one/checkpoints holds a run with data a1 .* but this one has data b2"):
-        check_continuation(*loading(tmp_path / "two", tmp_path / "one", "b2"), schedule, train_iters=40)
-    with pytest.raises(UserError, match="has 20 iterations already, and this one is to have 20"):
-        check_continuation(*loading(tmp_path / "two", tmp_path / "one"), schedule, train_iters=20)
+    settings = config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints")
+    [problem] = same_run(settings, data("b2"))
+    assert f"{tmp_path}/one/checkpoints holds a run with data a1" in problem.message
+    assert "checkpoint.pretrained_checkpoint" in problem.hint
+    [problem] = progress(settings, 20)
+    assert "train.train_iters" in problem.hint
     (tmp_path / "one/metrics.jsonl").write_text('{"iteration": 1, "loss_stage": "sample"}\n')
-    with pytest.raises(UserError, match="Iteration 1 was trained on the sample average"):
-        check_continuation(*loading(tmp_path / "two", tmp_path / "one"), schedule, train_iters=40)
+    [problem] = progress(settings, 40)
+    assert "Iteration 1" in problem.message
 
 
 def test_a_folder_without_a_checkpoint_cannot_be_continued(tmp_path):
-    with pytest.raises(UserError, match="holds no finished Megatron checkpoint to continue from"):
-        resume_folder(loading(tmp_path / "two", tmp_path / "one")[0], tmp_path / "two")
+    [problem] = check_load(find_run_folder(config(tmp_path, load="/nowhere")))
+    assert "checkpoint.load is /nowhere" in problem.message
 
 
-def test_checkpoints_elsewhere_know_their_run(tmp_path):
-    settings = SftConfig(recipe=RecipeConfig("tiny"), checkpoint={"save": str(tmp_path / "elsewhere/checkpoints")})
-    claim_run(tmp_path / "one", settings, data())
-    iteration = write_checkpoint(tmp_path / "elsewhere", 20)
-    assert find_checkpoint(tmp_path / "one") == iteration
-    assert run_of(iteration) == tmp_path / "one"
-    assert hf_model_of(iteration) == "tiny"
-    with pytest.raises(UserError, match=r"data a1 .* but this one has data b2"):
-        check_same_run(tmp_path / "two", settings, data("b2"))
+def test_a_checkpoint_whose_folder_is_gone_is_refused_without_a_traceback(tmp_path):
+    write_checkpoint(tmp_path, 20).rename(tmp_path / "elsewhere")
+    [problem] = check_load(find_run_folder(config(tmp_path)))
+    assert "iteration 20" in problem.message
 
 
 SAVED = "{optimizer: {lr: 0.003, clip_grad: 1.0}, train: {global_batch_size: 4}, model: {mtp_num_layers: 2}}"
 
 
-def test_settings_that_change_in_the_middle_of_a_run_are_told(tmp_path):
-    iteration = write_checkpoint(tmp_path, 20, SAVED)
-    same = SftConfig(optimizer={"lr": 3e-3}, train={"global_batch_size": 4})
-    assert changed_settings(same, iteration) == []
-    larger = SftConfig(optimizer={"lr": 3e-3, "clip_grad": 0.5}, train={"global_batch_size": 8})
-    assert changed_settings(larger, iteration) == [
+def changed(output, **sections):
+    settings = SftConfig(run=RunConfig(output_dir=str(output)), **sections)
+    return settings, find_run_folder(settings)
+
+
+def test_settings_that_change_in_the_middle_of_a_run_are_reported(tmp_path):
+    write_checkpoint(tmp_path, 20, SAVED)
+    assert describe_changes(*changed(tmp_path, optimizer={"lr": 3e-3}, train={"global_batch_size": 4})) == []
+    settings = {"optimizer": {"lr": 3e-3, "clip_grad": 0.5}, "train": {"global_batch_size": 8}}
+    assert describe_changes(*changed(tmp_path, **settings)) == [
         "train.global_batch_size is 8 from here on; it was 4.",
         "optimizer.clip_grad is 0.5 from here on; it was 1.0.",
     ]
 
 
-@pytest.mark.parametrize("changed", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])
-def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path, changed):
-    iteration = write_checkpoint(tmp_path, 20, SAVED)
-    with pytest.raises(UserError, match="cannot change in the middle of a run") as error:
-        changed_settings(SftConfig(**changed), iteration)
-    assert f"checkpoint.pretrained_checkpoint={tmp_path}/checkpoints" in error.value.hint
+@pytest.mark.parametrize("sections", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])
+def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path, sections):
+    write_checkpoint(tmp_path, 20, SAVED)
+    [problem] = check_fixed_settings(*changed(tmp_path, **sections))
+    [(section, values)] = sections.items()
+    assert f"{section}.{next(iter(values))}" in problem.message
+    assert f"checkpoint.pretrained_checkpoint={tmp_path}/checkpoints" in problem.hint

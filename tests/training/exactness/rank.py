@@ -45,9 +45,11 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     """
     from nemotron.config import load_config
     from nemotron.training.backend import backend
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import make_plan
-    from nemotron.training.prepared_data import PreparedData
+    from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     overrides = [
         *SETTINGS,
@@ -57,13 +59,16 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         f"train.global_batch_size={len(batch.packs)}",
     ]
     loaded = load_config("tiny", overrides, schema=SftConfig)
-    metadata = {
-        "pack_size": batch.pack_size,
-        "pad_to_multiple": batch.pad_to_multiple,
-        "tokenizer": {"model": str(TOKENIZER)},
-    }
-    data = PreparedData(prepared, {"train": len(batch.packs)}, metadata, "exactness")
-    plan = make_plan(loaded.config, data)
+    data = PreparedData(
+        "exactness",
+        prepared,
+        packs={"train": len(batch.packs)},
+        pack_size=batch.pack_size,
+        pad_to_multiple=batch.pad_to_multiple,
+        tokenizer=DataTokenizer(str(TOKENIZER)),
+    )
+    run, start = find_run_folder(loaded.config), find_start(loaded.config)
+    plan = make_plan(loaded.config, data, start, run)
     with backend(loaded.config) as adapt:
         from megatron.bridge.training.finetune import finetune
         from megatron.bridge.training.gpt_step import forward_step
@@ -72,7 +77,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         from nemotron.training.recipe.build import build_recipe
         from nemotron.training.weights.random_init import make_starting_checkpoint
 
-        container = build_recipe(loaded.config, plan, data, loaded.origins, None).container
+        container = build_recipe(loaded.config, plan, data, run, loaded.origins, None).container
         adapt(container)
         # Loaded because finetune() insists; the recorder overwrites it.
         start = make_starting_checkpoint(MODEL, folder.parent / "start", seed=1)

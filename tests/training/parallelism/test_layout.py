@@ -1,10 +1,5 @@
 """The layout in the plan."""
 
-from pathlib import Path
-
-import pytest
-
-from nemotron.errors import UserError
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.parallelism.configured import state_bytes
 from nemotron.training.parallelism.layout import explain_layout
@@ -42,66 +37,6 @@ def test_adapters_need_neither_gradients_nor_optimizer():
 def test_an_unknown_model_has_a_layout_but_no_estimate():
     rows = explain_layout(config("someone/else"), 4096)
     assert [name for name, _ in rows] == ["ranks share", "tokens per rank"]
-
-
-@pytest.mark.parametrize(
-    ("settings", "pack_size", "ranks", "message"),
-    [
-        (config(context_parallel_size=4), 4100, None, "Packs of 4,100 tokens cannot be divided among 4"),
-        (config(expert_model_parallel_size=8), 4096, 12, "12 ranks cannot be divided by 8"),
-        (config(batch=30), 4096, 4, "train.global_batch_size=30 does not divide among 4"),
-    ],
-)
-def test_what_cannot_be_divided_is_refused(settings, pack_size, ranks, message):
-    with pytest.raises(UserError, match=message):
-        explain_layout(settings, pack_size, ranks)
-
-
-TINY = str(Path(__file__).parents[3] / "config/tiny_model")
-EIGHT_EXPERTS = "the model's 8 experts (num_moe_experts) cannot be divided by 3"
-
-
-@pytest.mark.parametrize(
-    ("model", "message", "hint"),
-    [
-        ({"tensor_model": 4}, "is 4, but the model's 2 Mamba groups (mamba_num_groups) cannot be", "Use 1 or 2."),
-        ({"tensor_model": 3}, "is 3, but the model's 4 attention heads (num_attention_heads) cannot be", "Use 1 or 2."),
-        ({"tensor_model": 4, "mamba_num_groups": 4, "num_query_groups": 3}, "3 query groups", "Use 1."),
-        ({"tensor_model": 2, "sequence_parallel": False}, "model.sequence_parallel is False", "=true"),
-        ({"tensor_model": 2, "context": 4}, "4 Mamba heads (mamba_num_heads) cannot be divided by 8", "Use 1 or 2."),
-        ({"expert_model": 3}, EIGHT_EXPERTS, "Use 1 or 2."),
-        ({"pipeline_model": 2}, "the model's 7 layers cannot be divided by 2", "Mark where a stage begins"),
-        ({"pipeline_model": 2, "hybrid_layer_pattern": "M|EM*E|ME"}, "which has 3 stages, but", "_size=3"),
-        ({"hybrid_layer_pattern": "MEM*|EME"}, "which has 2 stages, but", "parallel_size=2"),
-    ],
-)
-def test_parallel_sizes_that_do_not_divide_the_model_are_refused_by_name_and_number(model, message, hint):
-    kinds = ("tensor_model", "pipeline_model", "context", "expert_model")
-    settings = {f"{name}_parallel_size" if name in kinds else name: value for name, value in model.items()}
-    with pytest.raises(UserError) as error:
-        explain_layout(config(TINY, **{"sequence_parallel": True, **settings}), 1024)
-    assert message in error.value.message
-    assert hint in error.value.hint
-
-
-@pytest.mark.parametrize("size", [1, 2, 4, 8])
-def test_super_can_be_divided_as_often_as_it_has_mamba_groups(size):
-    explain_layout(config(tensor_model_parallel_size=size, sequence_parallel=True), 4096)
-
-
-def test_and_no_more_often():
-    with pytest.raises(UserError, match=r"8 Mamba groups .* cannot be divided by 16"):
-        explain_layout(config(tensor_model_parallel_size=16, sequence_parallel=True), 4096)
-
-
-def test_ranks_that_share_the_positions_of_a_pack_need_as_many_each():
-    with pytest.raises(UserError, match="Packs of 1,023 tokens cannot be divided among 2 tensor-parallel ranks"):
-        explain_layout(config(TINY, tensor_model_parallel_size=2, sequence_parallel=True), 1023)
-
-
-def test_stages_may_be_uneven_where_they_are_marked():
-    stages = {"pipeline_model_parallel_size": 2, "hybrid_layer_pattern": "MEM*|EME/*E/*E"}
-    explain_layout(config(TINY, **stages), 1024)
 
 
 REDUCED = {

@@ -12,9 +12,11 @@ from tests.training.exactness.rank import TOKENIZER
 from nemotron.config import load_config
 from nemotron.errors import UserError
 from nemotron.training import bridge, cpu, torch_layers
+from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import make_plan
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 pytestmark = pytest.mark.megatron
 
@@ -26,9 +28,9 @@ def build(tmp_path_factory):
     """Builds a config of a run on a few packs: `build(name, *overrides)`."""
     batch = make_batches()["2"]
     prepared = write_parquet(batch, tmp_path_factory.mktemp("data"))
-    metadata = {"pack_size": batch.pack_size, "pad_to_multiple": 1, "tokenizer": {"model": str(TOKENIZER)}}
     # The numbers of packs are only calculated with; as many packs as they say would take long to write.
-    data = PreparedData(prepared, {"train": SIXTEEN_BATCHES, "valid": 0}, metadata, "packs")
+    packs = {"train": SIXTEEN_BATCHES, "valid": 0}
+    data = PreparedData("packs", prepared, packs, batch.pack_size, tokenizer=DataTokenizer(str(TOKENIZER)))
     output = tmp_path_factory.mktemp("output") / "run"
 
     def built(name, *overrides):
@@ -37,8 +39,9 @@ def build(tmp_path_factory):
         # An output folder of its own: in the one of this folder there may be a run, which would be continued.
         settings = [f"recipe.hf_model={TINY_MODEL}", f"run.output_dir={output}", *overrides]
         loaded = load_config(name, settings, schema=SftConfig)
-        plan = make_plan(loaded.config, data)
-        return build_recipe(loaded.config, plan, data, loaded.origins, None).container
+        run, start = find_run_folder(loaded.config), find_start(loaded.config)
+        plan = make_plan(loaded.config, data, start, run)
+        return build_recipe(loaded.config, plan, data, run, loaded.origins, None).container
 
     with cpu.backend():
         yield built

@@ -1,5 +1,6 @@
 """`nemotron super3 pipe`: data prep, then training, as one command."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,15 +9,18 @@ from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prep import prepare_here, report_prep
 from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.cli.super3.sft import train_here
-from nemotron.cli.super3.training_plan import report_training
+from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_on
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.data_prep.plan import Plan
+    from nemotron.data_prep.tokenization.tokenizer import Tokenizer
     from nemotron.launch import Placement
     from nemotron.training.config import SftConfig
+    from nemotron.training.prepared_data import PreparedData
 
 PrepConfig = Annotated[
     str | None,
@@ -62,13 +66,12 @@ def pipe(
             _report(report, prepared, training, profile, attached=run is not None, script=script, compare=compare)
         return
     prepared, training, for_sft = _load(arguments, config, prep_config, sample, force)
-    from nemotron.training.checks.before_start import check_can_start
-
-    check_can_start(training.config, here=profile is None)
     if profile is not None:
         placements = _place(prepared, training, profile, attached=run is not None)
+        refuse_on(training, placements[1], _expect(prepared))
         remote.launch(placements, attached=run is not None)
     else:
+        refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
         train_here(training, ["--config", config, *for_sft])
@@ -106,18 +109,41 @@ def _report(
     script: bool,
     compare: bool,
 ) -> None:
-    """Both plans, and the launch of both stages. Training is counted when its data is there already."""
+    """Report both plans, and the launch of both stages. Training is counted where its data is there already."""
     placements = _place(prepared, training, profile, attached=attached) if profile is not None else ()
-    on_prep, on_sft = placements or (None, None)
-    report_prep(report, prepared, on_prep)
-    try:
-        ranks = on_sft.ranks if on_sft else None
-        here = on_sft is None
-        report_training(report, training, ranks, here=here, data_may_be_missing=True, compare=compare)
-    except UserError as error:
-        report.refuse(error)
+    plan = report_prep(report, prepared, placements[0] if placements else None)
+    expected = None if _is_made(training, plan) else _expect(prepared, plan and plan.tokenizer)
     if placements:
+        report_on(report, training, placements[1], expected, compare=compare)
         remote.report_launch(report, placements, script=script)
+    else:
+        report_here(report, training, expected, compare=compare)
+
+
+def _is_made(training: "Loaded[SftConfig]", plan: "Plan | None") -> bool:
+    """Tell whether the data that there is, is what data prep would make."""
+    from nemotron.training.checks.before_start import find_data
+
+    data, _ = find_data(training.config, training.name)
+    return data is not None and plan is not None and data.run_hash == plan.run_hash
+
+
+def _expect(prepared: "Loaded[DataPrepConfig]", tokenizer: "Tokenizer | None" = None) -> "PreparedData":
+    """Describe the data before it is made. Its packs are not counted; the tokenizer may be left open."""
+    from nemotron.training.prepared_data import DataTokenizer, PreparedData
+
+    config = prepared.config
+    made_with = None
+    if tokenizer is not None:
+        made_with = DataTokenizer(tokenizer.name, tokenizer.digest, tokenizer.vocab_size, tokenizer.eos_id)
+    return PreparedData(
+        reference=_reference(prepared),
+        splits=Path(config.output_dir, "splits"),
+        packs={},
+        pack_size=config.pack_size,
+        pad_to_multiple=config.pad_to_multiple,
+        tokenizer=made_with,
+    )
 
 
 def _route(overrides: list[str]) -> tuple[list[str], list[str]]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
-from nemotron.cli.super3.training_plan import plan_run, report_local_launch, report_training
-from nemotron.errors import UserError
+from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_local_launch, report_on
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
+    from nemotron.launch import Placement
     from nemotron.training.config import SftConfig
     from nemotron.training.run import TrainResult
 
@@ -41,41 +41,26 @@ def sft(
             loaded = configs.load_sft(config, overrides or [])
             report.config(loaded, "Training config")
             if profile is not None:
-                _report_remote(report, loaded, profile, attached=run is not None, script=script, compare=compare)
+                placements = _place(loaded, profile, attached=run is not None)
+                report_on(report, loaded, placements[0], compare=compare)
+                remote.report_launch(report, placements, script=script)
             else:
-                report_training(report, loaded, compare=compare)
+                report_here(report, loaded, compare=compare)
                 report_local_launch(report, loaded.config, ["--config", config, *(overrides or [])])
         return
     loaded = configs.load_sft(config, overrides or [])
-    from nemotron.training.checks.before_start import check_can_start
-
-    check_can_start(loaded.config, here=profile is None)
     if profile is not None:
-        from nemotron.launch import sft_stage
-
-        remote.launch(remote.place([sft_stage(loaded)], profile, attached=run is not None), attached=run is not None)
+        placements = _place(loaded, profile, attached=run is not None)
+        refuse_on(loaded, placements[0])
+        remote.launch(placements, attached=run is not None)
     else:
         train_here(loaded, ["--config", config, *(overrides or [])])
 
 
-def _report_remote(
-    report: dry_run.Report,
-    loaded: "Loaded[SftConfig]",
-    profile: str,
-    *,
-    attached: bool,
-    script: bool,
-    compare: bool,
-) -> None:
+def _place(loaded: "Loaded[SftConfig]", profile: str, *, attached: bool) -> "tuple[Placement, ...]":
     from nemotron.launch import sft_stage
 
-    placements = remote.place([sft_stage(loaded)], profile, attached=attached)
-    try:
-        ranks = placements[0].ranks
-        report_training(report, loaded, ranks, here=False, data_may_be_missing=True, compare=compare)
-    except UserError as error:
-        report.refuse(error)
-    remote.report_launch(report, placements, script=script)
+    return remote.place([sft_stage(loaded)], profile, attached=attached)
 
 
 def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
@@ -87,8 +72,8 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
 
     processes = local_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
-        # Every process makes its plan, too; but what one of them refuses, torchrun buries under a traceback of its own.
-        plan_run(loaded, processes, here=True)
+        # Every process checks, too; but what one of them refuses, torchrun buries under a traceback of its own.
+        refuse_here(loaded)
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)

@@ -1,116 +1,212 @@
-"""What a training run will do, for dry runs: the data found, the plan, the checks, the launch."""
+"""What a training run will do, before it starts: reported by a dry run, and refused before anything is queued."""
 
+import contextlib
 import shlex
+import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nemotron.cli import console, dry_run
-from nemotron.errors import UserError
+from nemotron.errors import Problem, UserError, refuse
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
+    from nemotron.launch import Placement
+    from nemotron.training.backend import Backend
+    from nemotron.training.checkpoints.run_folder import RunFolder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import Plan
     from nemotron.training.prepared_data import PreparedData
 
 
-def plan_run(loaded: "Loaded[SftConfig]", ranks: int | None, *, here: bool) -> tuple["Plan", "PreparedData", list[str]]:
-    """Make the plan of a run.
+def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
+    """Refuse a run that this machine is going to train, with everything that is wrong with it.
 
     Args:
         loaded: The training config.
-        ranks: Processes in all; None where that is not known.
-        here: Whether this machine is the one that trains.
+        expected: What data prep is about to make; None looks for the data that there is.
 
-    Returns:
-        The plan, the data, and what changes where a run is continued, a line each.
+    Raises:
+        UserError: Something is wrong.
     """
-    from nemotron.training.checks.continuation import check_continuation
-    from nemotron.training.plan import make_plan
+    from nemotron.launch import local_processes
+    from nemotron.training.backend import sees_gpu
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
+    from nemotron.training.checks.before_start import check_machine, check_plan, find_data
 
     config = loaded.config
-    data = _find_data(loaded)
-    plan = make_plan(config, data, ranks, here=here)
-    return plan, data, check_continuation(config, data, plan.schedule, plan.train_iters) if here else []
+    run, start = find_run_folder(config), find_start(config)
+    data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+    problems = check_plan(config, data or expected, start, local_processes(config.run.nproc_per_node))
+    refuse([*problems, *missing, *check_machine(config, data, start, run, sees_gpu())])
 
 
-def report_training(
+def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
+    """Refuse a run before it is queued, as far as its config and the data that can be read from here say.
+
+    Args:
+        loaded: The training config.
+        placement: The stage on its profile.
+        expected: As in `refuse_here`.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checks.before_start import check_plan, find_data
+
+    config = _config_there(loaded, placement)
+    with _folder_of(placement):
+        data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+        problems = check_plan(config, data or expected, find_start(config), placement.ranks)
+    refuse(problems)
+    for problem in missing:
+        console.note(f"The data cannot be read from here; the job checks it when it starts. {problem.message}")
+
+
+def report_here(
     report: dry_run.Report,
     loaded: "Loaded[SftConfig]",
-    ranks: int | None = None,
+    expected: "PreparedData | None" = None,
     *,
-    here: bool = True,
-    data_may_be_missing: bool = False,
     compare: bool = False,
 ) -> None:
-    """Add the plan of a training run to a dry run, and what is refused.
+    """Add the plan of a run on this machine to a dry run, and what is refused.
 
     Args:
         report: The dry run.
         loaded: The training config.
-        ranks: Processes in all; None: run.nproc_per_node, where it says a number.
-        here: Whether this machine is the one that trains.
-        data_may_be_missing: The data is made later, or lies where only the job sees it.
+        expected: What data prep is going to make; None looks for the data that there is.
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
     """
-    from nemotron.training.checks.before_start import check_can_start
+    from nemotron.launch import visible_gpus
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
+    from nemotron.training.checks.before_start import check_machine, check_plan, find_data
+    from nemotron.training.checks.continuation import describe_changes
 
     config = loaded.config
-    if here and config.run.nproc_per_node != "auto":
-        ranks = config.run.nproc_per_node
-    check_can_start(config, here=False)
-    try:
-        _find_data(loaded)
-    except UserError as error:
-        report.rows("Artifacts", [("run.data", f"{config.run.data}: not found from here")])
-        if not data_may_be_missing:
-            report.refuse(error)
-        report.rows("Training plan", [("counted", f"when the data is there: {error.message}")])
-        return
-    plan, data, notes = plan_run(loaded, ranks, here=here)
-    report.rows("Artifacts", [("run.data", f"{data.reference}: {data.splits}")])
-    if ranks is None:
-        notes += _too_few_processes(config)
-    rows = [*plan.rows(), *(("note", line) for line in notes)]
-    report.rows("Training plan", rows, {**asdict(plan), "epochs": plan.epochs, "notes": [*plan.notes, *notes]})
-    passed = [("settings, data, model, tokenizer, layout", "accepted")]
-    report.rows("Checks", [*passed, ("GPUs, packages, permissions", "checked where the run starts")])
-    if compare:
-        _report_changes(report, loaded, plan, data, ranks, here=here)
+    ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
+    run, start = find_run_folder(config), find_start(config)
+    data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+    notes = [*describe_changes(config, run), *(_too_few_processes(config) if ranks is None else [])]
+    plan = _report_plan(report, config, data, missing, notes, ranks, run)
+    # With `auto`, plans are also made where nothing will be trained.
+    gpu = None if config.run.backend == "auto" else visible_gpus() > 0
+    machine = check_machine(config, data, start, run, gpu)
+    _report_checks(report, [*check_plan(config, data or expected, start, ranks), *missing, *machine])
+    if compare and plan is not None and data is not None:
+        from nemotron.training.backend import chosen_backend
+
+        _report_changes(report, loaded, plan, data, run, ranks, chosen_backend(config))
+
+
+def report_on(
+    report: dry_run.Report,
+    loaded: "Loaded[SftConfig]",
+    placement: "Placement",
+    expected: "PreparedData | None" = None,
+    *,
+    compare: bool = False,
+) -> None:
+    """Add the plan of a run on a profile to a dry run, and what submitting it would refuse.
+
+    Args:
+        report, loaded, expected, compare: As in `report_here`.
+        placement: The stage on its profile.
+    """
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
+    from nemotron.training.checks.before_start import check_plan, find_data
+
+    config = _config_there(loaded, placement)
+    with _folder_of(placement):
+        data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+        plan = _report_plan(report, config, data, missing, [], placement.ranks, None)
+        _report_checks(report, check_plan(config, data or expected, find_start(config), placement.ranks))
+    if compare and plan is not None and data is not None:
+        # What another machine makes of `auto` is not known here; it is meant to have what training takes.
+        backend = config.run.backend if config.run.backend in ("torch", "cpu") else None
+        _report_changes(report, loaded, plan, data, find_run_folder(config), placement.ranks, backend)
 
 
 def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: list[str]) -> None:
-    """Add how training starts on this machine; refuse a backend that it cannot have."""
+    """Add how training starts on this machine."""
     from nemotron.launch import torchrun_command, visible_gpus
-    from nemotron.training.backend import lacking
 
-    gpus, backend = visible_gpus(), config.run.backend
+    gpus = visible_gpus()
     processes = (gpus or 1) if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     line = torchrun_command(arguments, processes) if processes > 1 else ["nemotron", "super3", "sft", *arguments]
     rows = [("GPUs here", str(gpus)), ("processes", str(processes)), *dry_run.local_variables()]
     report.stage("sft", [*rows, ("runs", shlex.join(line))], {})
-    if backend in ("production", "torch") and not gpus:
-        report.refuse(UserError(f"run.backend={backend} needs a GPU, and there is none here.", "Use run.backend=auto."))
-    elif backend == "production" and lacking():
-        missing = " and ".join(lacking())
-        report.refuse(
-            UserError(f"run.backend=production needs {missing}, not installed here.", "Use run.backend=auto.")
-        )
 
 
-def _find_data(loaded: "Loaded[SftConfig]") -> "PreparedData":
-    from nemotron.training.prepared_data import find_prepared_data
+def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
+    """The config as the job will load it, as far as this machine can tell: ~ is another home over ssh."""
+    return loaded.unexpanded() if placement.profile.tunnel == "ssh" else loaded.config
 
-    run = loaded.config.run
-    return find_prepared_data(run.data, Path(run.artifacts), config_name=loaded.name)
+
+@contextlib.contextmanager
+def _folder_of(placement: "Placement") -> Iterator[None]:
+    """Stand in the folder in which the job will start, so that relative paths mean the same.
+
+    Where that is on another machine, stand in an empty one: what happens to lie here is not taken for what is there.
+    """
+    there = Path(placement.workdir)
+    with contextlib.ExitStack() as stack:
+        if placement.profile.tunnel == "ssh" or not there.is_dir():
+            there = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(contextlib.chdir(there))
+        yield
+
+
+def _report_plan(
+    report: dry_run.Report,
+    config: "SftConfig",
+    data: "PreparedData | None",
+    missing: list[Problem],
+    notes: list[str],
+    ranks: int | None,
+    run: "RunFolder | None",
+) -> "Plan | None":
+    """Add the data and the plan, as far as a run can be counted."""
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checks.before_start import check_counts
+    from nemotron.training.plan import make_plan
+
+    if data is None:
+        reason = "".join(f": {problem.message}" for problem in missing)
+        report.rows("Artifacts", [("run.data", f"{config.run.data}: not found from here")])
+        report.rows("Training plan", [("counted", f"when the data is there{reason}")])
+        return None
+    report.rows("Artifacts", [("run.data", f"{data.reference}: {data.splits}")])
+    if check_counts(config, data, ranks):
+        return None
+    plan = make_plan(config, data, find_start(config), run, ranks)
+    rows = [*plan.rows(), *(("note", line) for line in notes)]
+    report.rows("Training plan", rows, {**asdict(plan), "epochs": plan.epochs, "notes": [*plan.notes, *notes]})
+    return plan
+
+
+def _report_checks(report: dry_run.Report, problems: list[Problem]) -> None:
+    for problem in problems:
+        report.refuse(UserError(problem.message, problem.hint or None))
+    outcome = f"{len(problems)} refused" if problems else "accepted"
+    rows = [("settings, data, model, tokenizer, layout", outcome)]
+    report.rows("Checks", [*rows, ("GPUs, packages, permissions", "checked where the run starts")])
 
 
 def _too_few_processes(config: "SftConfig") -> list[str]:
     """Say that this machine has too few processes for the layout, where it only plans."""
     from nemotron.launch import visible_gpus
-    from nemotron.training.parallelism.layout import fewest_ranks
+    from nemotron.training.checks.numbers import check_numbers
+    from nemotron.training.parallelism.configured import fewest_ranks
 
+    if any(check_numbers(config)):
+        return []
     processes, fewest = max(1, visible_gpus()), fewest_ranks(config)
     if processes % fewest == 0:
         return []
@@ -122,9 +218,9 @@ def _report_changes(
     loaded: "Loaded[SftConfig]",
     plan: "Plan",
     data: "PreparedData",
+    run: "RunFolder",
     ranks: int | None,
-    *,
-    here: bool,
+    backend: "Backend | None",
 ) -> None:
     """Add what differs from Megatron-Bridge's recipe."""
     from nemotron.training.recipe.preview import recipe_changes
@@ -132,7 +228,7 @@ def _report_changes(
     title = "Differs from Megatron-Bridge's recipe"
     console.note("Importing Megatron-Bridge to compare; Ctrl-C leaves this part out.")
     try:
-        changes = recipe_changes(loaded, plan, data, ranks, here=here)
+        changes = recipe_changes(loaded, plan, data, run, ranks, backend)
     except KeyboardInterrupt:
         return
     except UserError as error:

@@ -1,57 +1,83 @@
-"""Continuing a run: what is on disk, and whether it belongs to the same run."""
+"""Where a run writes, what it resumes from, and how far it has come: looked at once, and handed on."""
 
-import hashlib
 import json
-import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.paths import expand_home
-from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.reader import RUN_RECORD, latest_iteration, record_of, run_config
-from nemotron.training.config import PeftConfig, SftConfig
+from nemotron.training.checkpoints.reader import RUN_RECORD, latest_iteration
+from nemotron.training.checkpoints.run_record import identify_run, read_record, write_record
+from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
 
 
-def checkpoint_folder(config: SftConfig, output: Path) -> Path:
-    """Where a run that writes to `output` saves: `checkpoint.save`, or `checkpoints` below it."""
-    return Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
+@dataclass(frozen=True)
+class RunFolder:
+    """The folders of a run, as they are at one moment. All paths are absolute."""
+
+    output: Path
+    """run.output_dir: metrics, logs, the config; and the checkpoints, where nothing else is said."""
+    checkpoints: Path
+    """Where this run saves: checkpoint.save, or `checkpoints` in the output folder."""
+    load: Path | None
+    """checkpoint.load: another run's checkpoints, to continue from until this run has its own."""
+    resume_from: Path
+    """The folder of checkpoints that the run continues from, if there is one in it."""
+    finished: int
+    """Iterations in the newest complete checkpoint there; 0 when there is none."""
+    newest: Path | None
+    """Its `iter_*` folder; None when there is none."""
+    record: dict[str, Any]
+    """What identifies the run that saved it (run_record.py); empty when there is none, or it is not one of ours."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the run continues from its own checkpoints."""
+        return self.resume_from == self.checkpoints
+
+    def refreshed(self) -> "RunFolder":
+        """Look again, after training."""
+        return _look_at(self.output, self.checkpoints, self.load)
 
 
-def resume_folder(config: SftConfig, output: Path) -> Path:
-    """Where the checkpoint to continue from is, if there is one: among this run's own; else in `checkpoint.load`.
+def find_run_folder(config: SftConfig) -> RunFolder:
+    """Find out where a run writes and what it resumes from."""
+    output = Path(config.run.output_dir).absolute()
+    checkpoints = Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
+    load = config.checkpoint.get("load")
+    return _look_at(output, checkpoints, None if load is None else Path(load).absolute())
 
-    Raises:
-        UserError: `checkpoint.load` is needed and holds no checkpoint.
+
+def claim_run(run: RunFolder, config: SftConfig, data: PreparedData) -> None:
+    """Write run.json into the output folder, and next to the checkpoints if these are elsewhere.
+
+    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record.
     """
-    own, other = checkpoint_folder(config, output), config.checkpoint.get("load")
-    if other is None or finished_iterations(own):
-        return own
-    folder = Path(other).absolute()
-    if not finished_iterations(folder):
-        raise UserError(
-            f"checkpoint.load is {other}, which holds no finished Megatron checkpoint to continue from.",
-            "Name the folder that a run saved to. To start from weights alone, use checkpoint.pretrained_checkpoint.",
-        )
-    return folder
+    if run.is_own and run.finished and (run.output / RUN_RECORD).is_file():
+        return
+    # The export reads where the model's config and the checkpoints are; a refusal to continue says where the data was.
+    where = {"hf_model": config.recipe.hf_model, "checkpoints": str(run.checkpoints), "output_dir": str(run.output)}
+    record = {**where, "data_from": data.whence, **identify_run(config, data)}
+    write_record(run.output / RUN_RECORD, record)
+    if run.output not in run.checkpoints.parents:
+        write_record(run.checkpoints / RUN_RECORD, record)
 
 
 def finished_iterations(checkpoints: Path) -> int:
-    """The iteration of the newest complete checkpoint, 0 when there is none.
+    """Read the iteration of the newest complete checkpoint, 0 when there is none.
 
     Megatron writes the tracker file last (megatron/bridge/training/checkpointing.py), so a save that was cut short does
     not count.
     """
     try:
         return int((checkpoints / "latest_checkpointed_iteration.txt").read_text().strip())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return 0
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSON-lines file; empty when it is absent."""
+    """Read the objects of a JSON-lines file; none when it is absent."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
@@ -59,74 +85,18 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line.strip()]
 
 
-def claim_run(output: Path, config: SftConfig, data: PreparedData) -> None:
-    """Keep what identifies the run in run.json, in its output folder, and beside its checkpoints if elsewhere.
-
-    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record.
-    """
-    own = checkpoint_folder(config, output)
-    if finished_iterations(own) and (output / RUN_RECORD).is_file():
-        return
-    # The export reads where the model's config and the checkpoints are; a refusal to continue says where the data was.
-    where = {"hf_model": config.recipe.hf_model, "checkpoints": str(own), "output_dir": str(output)}
-    where["data_from"] = _whence(data)
-    record = {**where, **_identity(config, data)}
-    _write(output / RUN_RECORD, record)
-    if output not in own.parents:
-        _write(own / RUN_RECORD, record)
+def _look_at(output: Path, checkpoints: Path, load: Path | None) -> RunFolder:
+    resume_from, finished = checkpoints, finished_iterations(checkpoints)
+    if load is not None and not finished:
+        resume_from, finished = load, finished_iterations(load)
+    newest = _newest(resume_from) if finished else None
+    record = {} if newest is None else read_record(newest, output)
+    return RunFolder(output, checkpoints, load, resume_from, finished, newest, record)
 
 
-def _identity(config: SftConfig, data: PreparedData) -> dict[str, Any]:
-    return {
-        "model": _model(config.recipe.hf_model),
-        "start": _start(
-            config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start
-        ),
-        "data": data.metadata.get("run_hash") or data.reference,
-        "pack_size": data.metadata.get("pack_size"),
-        "adapters": _adapters(config.peft),
-    }
-
-
-def _recorded(output: Path, resumed: Path) -> dict[str, Any]:
-    """What identifies the run in a folder of checkpoints: its record, or what Megatron-Bridge's own config says."""
-    iteration = latest_iteration(resumed)
-    record = record_of(iteration)
-    if record:
-        return record
-    own = output / RUN_RECORD
-    if own.is_file():
-        return json.loads(own.read_text(encoding="utf-8"))
-    saved = run_config(iteration)
-    return {"adapters": None} if saved and saved.get("peft") is None else {}
-
-
-def _write(record: Path, content: Mapping[str, Any]) -> None:
-    record.parent.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, record)
-
-
-def _whence(data: PreparedData) -> str:
-    """The artifact of the data, if it is one, and its folder."""
-    return ", ".join(dict.fromkeys([data.reference, str(data.splits)]))
-
-
-def _start(named: Any) -> Any:
-    """A checkpoint by where it lies, however its path was written; an artifact or a seed as it is."""
-    return str(expand_home(named).resolve()) if isinstance(named, str) and is_path(named) else named
-
-
-def _model(hf_model: str) -> str:
-    """A folder by its name and its config's content, wherever it lies; a Hugging Face id as it is."""
-    file = Path(hf_model) / "config.json"
-    if not file.is_file():
-        return hf_model
-    return f"{Path(hf_model).name} (config {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})"
-
-
-def _adapters(peft: PeftConfig | None) -> str | None:
-    if peft is None:
+def _newest(checkpoints: Path) -> Path | None:
+    """The folder that the tracker file names; None when it is gone, which checks/continuation.py refuses."""
+    try:
+        return latest_iteration(checkpoints)
+    except UserError:
         return None
-    return f"{peft.scheme}, dim {peft.dim}, alpha {peft.alpha}, on {' '.join(sorted(peft.target_modules))}"

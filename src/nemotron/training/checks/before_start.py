@@ -1,22 +1,123 @@
-"""Whether a run can start at all: asked before data is prepared, ranks are started, or a place in a queue is taken."""
+"""Every refusal before a run, in order: two lists, and what they refuse is raised together.
 
+`check_plan` asks what follows from config and data alone; it also runs before a job is submitted. `check_machine` asks
+what needs the machine that trains. Numbers are asked first: the others calculate with them.
+"""
+
+from pathlib import Path
+
+from nemotron.errors import Problem, UserError, as_problem
 from nemotron.lineage import check_root
-from nemotron.training.backend import check_backend
-from nemotron.training.checkpoints.initial_weights import check_start
+from nemotron.training.checkpoints.hf_folder import model_config
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checks.adapters import check_adapters
+from nemotron.training.checks.backend import check_backend
+from nemotron.training.checks.continuation import check_load, check_progress, check_same_run
+from nemotron.training.checks.data import check_pack_size, check_padding
+from nemotron.training.checks.length import check_length
+from nemotron.training.checks.model import check_model_folder, check_model_is_here
+from nemotron.training.checks.numbers import check_numbers
+from nemotron.training.checks.parallel_sizes import check_parallel_sizes
+from nemotron.training.checks.settings import check_settings
+from nemotron.training.checks.starting_weights import check_start, check_start_is_here
+from nemotron.training.checks.tokenizer import check_tokenizer, check_tokenizer_is_here, check_vocabulary
 from nemotron.training.config import SftConfig
+from nemotron.training.objective.loss import resolve_schedule
+from nemotron.training.parallelism.configured import shape_in
+from nemotron.training.plan import count_iterations, find_pack_size
+from nemotron.training.prepared_data import PreparedData, find_prepared_data
 
 
-def check_can_start(config: SftConfig, *, here: bool = True) -> None:
-    """Refuse a run without a model to start from, with a backend that this machine cannot give, or that cannot be
-    recorded.
+def find_data(config: SftConfig, config_name: str) -> tuple[PreparedData | None, list[Problem]]:
+    """Look for the prepared data; without it, return the problem with it.
 
     Args:
-        here: whether this machine is the one that trains.
-
-    Raises:
-        UserError: as said.
+        config_name: for the command that the problem suggests.
     """
-    check_start(config)
-    if here:
-        check_backend(config)
-        check_root(config.run.artifacts)
+    try:
+        return find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=config_name), []
+    except UserError as error:
+        return None, [as_problem(error)]
+
+
+def check_counts(config: SftConfig, data: PreparedData | None, ranks: int | None) -> list[Problem]:
+    """List what keeps a run from being counted: without a problem here, `make_plan` succeeds.
+
+    Args:
+        data: None where it cannot be read; what depends on it is then left out.
+        ranks: processes in all; None where it is not known.
+    """
+    if problems := [*check_numbers(config)]:
+        return problems
+    return [
+        *check_length(config, data),
+        *([] if data is None else check_pack_size(config, data)),
+        *check_parallel_sizes(config, find_pack_size(config, data), ranks),
+    ]
+
+
+def check_plan(
+    config: SftConfig, data: PreparedData | None, start: StartingPoint, ranks: int | None = None
+) -> list[Problem]:
+    """List what is wrong with a run by its config and data alone, and the folders it names as far as they are here.
+
+    Args:
+        data, ranks: as in `check_counts`.
+        start: what the run starts from.
+    """
+    problems = [
+        *check_counts(config, data, ranks),
+        *check_start(config, start),
+        *check_model_folder(config.recipe.hf_model),
+        *check_settings(config, find_pack_size(config, data)),
+        *check_adapters(config),
+    ]
+    if data is None or any(check_numbers(config)):
+        return problems
+    return [
+        *problems,
+        *check_padding(config, data),
+        *check_tokenizer(config, data, start),
+        *check_vocabulary(data, _vocab_size(config), config.recipe.hf_model),
+    ]
+
+
+def check_machine(
+    config: SftConfig, data: PreparedData | None, start: StartingPoint, run: RunFolder, gpu: bool | None
+) -> list[Problem]:
+    """List what is wrong with a run on this machine: the folders it needs, the backend, and what it continues.
+
+    Args:
+        gpu: whether it has a GPU; None leaves the backend out, in a plan made where nothing will be trained.
+    """
+    problems = [
+        *check_start_is_here(start),
+        *check_model_is_here(config.recipe.hf_model),
+        *_check_artifacts(config.run.artifacts),
+        *(check_backend(config, gpu) if gpu is not None else ()),
+        *check_load(run),
+    ]
+    if data is None:
+        return problems
+    problems += [*check_tokenizer_is_here(config, data), *check_same_run(config, data, run)]
+    if not check_counts(config, data, None):
+        iterations = count_iterations(config, data.packs["train"])
+        assert iterations is not None
+        schedule = resolve_schedule(config.loss.stages, iterations)
+        problems += check_progress(config, data, run, schedule, iterations)
+    return problems
+
+
+def _check_artifacts(root: str) -> list[Problem]:
+    try:
+        check_root(root)
+    except UserError as error:
+        return [as_problem(error)]
+    return []
+
+
+def _vocab_size(config: SftConfig) -> int | None:
+    """The model's vocabulary, where it can be known without a network."""
+    described, shape = model_config(config.recipe.hf_model), shape_in(config)
+    return described.get("vocab_size") if described is not None else shape and shape.vocab_size

@@ -1,80 +1,15 @@
-"""Refuse to resume a checkpoint as another run than it is of."""
+"""Refuse to continue a checkpoint as another run than it is of."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.reader import latest_iteration, run_config, run_of
-from nemotron.training.checkpoints.run_folder import (
-    _identity,
-    _recorded,
-    _start,
-    _whence,
-    checkpoint_folder,
-    finished_iterations,
-    read_records,
-    resume_folder,
-)
+from nemotron.errors import Problem
+from nemotron.training.checkpoints.reader import run_config, run_of
+from nemotron.training.checkpoints.run_folder import RunFolder, read_records
+from nemotron.training.checkpoints.run_record import identify_run
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.prepared_data import PreparedData
-
-
-def check_continuation(config: SftConfig, data: PreparedData, schedule: Schedule, train_iters: int) -> list[str]:
-    """Refuse to continue a checkpoint as another run than it is of; what else changes from here on, a line each.
-
-    Raises:
-        UserError: naming what differs, or that there is nothing left to do for a run that was continued elsewhere.
-    """
-    output = Path(config.run.output_dir).absolute()
-    resumed = resume_folder(config, output)
-    finished = finished_iterations(resumed)
-    check_same_run(output, config, data)
-    if not finished:
-        return []
-    iteration = latest_iteration(resumed)
-    is_own = resumed == checkpoint_folder(config, output)
-    if not is_own and finished >= train_iters:
-        raise UserError(
-            f"The run saved in {resumed} has {finished:,} iterations already, and this one is to have {train_iters:,}.",
-            "Raise train.train_iters, or leave checkpoint.load out.",
-        )
-    trained_in = output if is_own else run_of(iteration) or output
-    records = read_records(trained_in / "metrics.jsonl")
-    check_same_stages(records, schedule, min(finished, train_iters))
-    if batch := config.train.get("global_batch_size"):
-        check_batch_size(records, finished, data.packs["train"], batch, train_iters)
-    return changed_settings(config, iteration)
-
-
-def check_same_run(output: Path, config: SftConfig, data: PreparedData) -> None:
-    """Refuse to continue a checkpoint with another model, other data or other adapters.
-
-    Raises:
-        UserError: naming what differs.
-    """
-    resumed = resume_folder(config, output)
-    if not finished_iterations(resumed):
-        return
-    is_own = resumed == checkpoint_folder(config, output)
-    before = _recorded(output, resumed)
-    if "start" in before:
-        before["start"] = _start(before["start"])  # of a record that has it as it was typed
-    for name, value in _identity(config, data).items():
-        # Continued elsewhere, a run need not say again what it started from.
-        if name in before and before[name] != value and (is_own or name != "start"):
-            theirs, ours = before[name], value
-            if name == "data":  # digests say only that they differ
-                theirs = f"{theirs} ({before['data_from']})" if "data_from" in before else theirs
-                ours = f"{ours} ({_whence(data)})"
-            raise UserError(
-                f"{output if is_own else resumed} holds a run with {name} {theirs}, but this one has {name} {ours}.",
-                "Choose another folder with run.output_dir=..., or delete that one to start anew."
-                if is_own
-                else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
-            )
-
 
 _FIXED = (
     *("optimizer.lr", "optimizer.min_lr"),
@@ -83,62 +18,104 @@ _FIXED = (
 )
 """What Megatron-Core tells groups of weights by when it loads an optimizer's state (core/optimizer/optimizer.py): with
 other values it finds none of them again. And what decides which weights there are."""
-
-
 _FREE = (
     *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
     *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
 )
 
 
-def changed_settings(config: SftConfig, iteration_dir: Path) -> list[str]:
-    """What trains differently from here on than in the checkpoint, a line each; () for a checkpoint that does not say.
+def check_load(run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when there is no checkpoint where the run would be continued from."""
+    if run.load is not None and not run.finished:
+        yield Problem(
+            f"checkpoint.load is {run.load}, which holds no finished Megatron checkpoint to continue from.",
+            "Name the folder that a run saved to. To start from weights alone, use checkpoint.pretrained_checkpoint.",
+        )
+    elif run.finished and run.newest is None:
+        yield Problem(
+            f"{run.resume_from} holds no finished Megatron checkpoint, though its latest_checkpointed_iteration.txt "
+            f"names iteration {run.finished:,}.",
+            "Put the iter_* folder back, or name another folder: run.output_dir=...",
+        )
+
+
+def check_same_run(config: SftConfig, data: PreparedData, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem for each of model, start, data, pack size and adapters that the checkpoint has otherwise."""
+    for name, value in identify_run(config, data).items():
+        # Continued elsewhere, a run need not say again what it started from.
+        if name not in run.record or run.record[name] == value or (name == "start" and not run.is_own):
+            continue
+        theirs, ours = run.record[name], value
+        if name == "data":  # digests say only that they differ
+            theirs = f"{theirs} ({run.record['data_from']})" if "data_from" in run.record else theirs
+            ours = f"{ours} ({data.whence})"
+        yield Problem(
+            f"{run.output if run.is_own else run.resume_from} holds a run with {name} {theirs}, but this one has "
+            f"{name} {ours}.",
+            "Choose another folder with run.output_dir=..., or delete that one to start again."
+            if run.is_own
+            else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
+        )
+
+
+def check_progress(
+    config: SftConfig, data: PreparedData, run: RunFolder, schedule: Schedule, train_iters: int
+) -> Iterator[Problem]:
+    """Yield a problem when what is trained already does not go with what is to come.
 
     Args:
-        iteration_dir: the checkpoint that the run continues from.
-
-    Raises:
-        UserError: a setting changed that Megatron cannot change in the middle of a run.
+        schedule: the stages of the loss of the run that is going to continue.
+        train_iters: its length.
     """
-    saved = run_config(iteration_dir)
-    lines = []
-    for key in (*_FIXED, *_FREE):
-        section, name = key.split(".")
-        now, before = getattr(config, section).get(name), (saved.get(section) or {}).get(name)
-        if name not in getattr(config, section) or name not in (saved.get(section) or {}):
-            continue
-        if (now or None) == (before or None):
-            continue
-        if key in _FIXED:
-            raise UserError(
-                f"{key} is {now}, but the run in {iteration_dir.parent} was trained with {before}, which cannot change "
-                "in the middle of a run.",
-                f"Leave it at {before}, or start a new run from its weights: "
-                f"run.output_dir=... checkpoint.pretrained_checkpoint={iteration_dir.parent}",
-            )
-        lines.append(f"{key} is {now} from here on; it was {before}.")
-    return lines
+    if not run.finished or run.newest is None:
+        return
+    if not run.is_own and run.finished >= train_iters:
+        yield Problem(
+            f"The run saved in {run.resume_from} has {run.finished:,} iterations already, and this one is to have "
+            f"{train_iters:,}.",
+            "Raise train.train_iters, or leave checkpoint.load out.",
+        )
+    trained_in = run.output if run.is_own else run_of(run.newest) or run.output
+    records = read_records(trained_in / "metrics.jsonl")
+    yield from check_same_stages(records, schedule, min(run.finished, train_iters))
+    yield from check_batch_size(
+        records, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
+    )
+    yield from check_fixed_settings(config, run)
+
+
+def check_fixed_settings(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem for each setting that Megatron cannot change in the middle of a run."""
+    for key, now, before in _changes(config, run, _FIXED):
+        yield Problem(
+            f"{key} is {now}, but the run in {run.resume_from} was trained with {before}, which cannot change in the "
+            "middle of a run.",
+            f"Leave it at {before}, or start a new run from its weights: "
+            f"run.output_dir=... checkpoint.pretrained_checkpoint={run.resume_from}",
+        )
+
+
+def describe_changes(config: SftConfig, run: RunFolder) -> list[str]:
+    """Describe what trains differently from here on than in the checkpoint, a line each."""
+    return [f"{key} is {now} from here on; it was {before}." for key, now, before in _changes(config, run, _FREE)]
 
 
 def check_batch_size(
     records: Sequence[Mapping[str, Any]], finished: int, packs: int, batch: int, train_iters: int
-) -> None:
-    """Refuse a batch size with which training would stand still at the end of an epoch (see `batches.stuck_at`).
+) -> Iterator[Problem]:
+    """Yield a problem for a batch size with which training would stand still at the end of an epoch (`stuck_at`).
 
     Args:
         records: of metrics.jsonl.
         finished: iterations in the checkpoint.
         packs: of the train split.
         batch: train.global_batch_size from here on.
-
-    Raises:
-        UserError: as said.
     """
     last = next((record for record in reversed(records) if record["iteration"] == finished), {})
     consumed = last.get("consumed_samples")
-    if consumed is None or (at := stuck_at(consumed, packs, batch, train_iters - finished)) is None:
+    if packs < batch or consumed is None or (at := stuck_at(consumed, packs, batch, train_iters - finished)) is None:
         return
-    raise UserError(
+    yield Problem(
         f"train.global_batch_size={batch} cannot go on from the {consumed:,} packs trained so far: after {at:,} packs "
         f"less than a batch is left of an epoch of {packs:,}, and Megatron-Bridge would wait for it forever.",
         f"Use a size that divides {consumed:,}, or the one it was; or start a new run from its weights "
@@ -146,8 +123,8 @@ def check_batch_size(
     )
 
 
-def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> None:
-    """Refuse a schedule under which an iteration that is already trained would have averaged differently.
+def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> Iterator[Problem]:
+    """Yield a problem for the first trained iteration that the schedule would have averaged differently.
 
     A stage's start as a fraction moves when `train_iters` is raised.
 
@@ -155,31 +132,28 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
         records: of metrics.jsonl.
         schedule: of the run that is going to continue.
         finished: iterations in the checkpoint.
-
-    Raises:
-        UserError: naming the first such iteration, and the stages as they were.
     """
-    trained = [record for record in records if record["iteration"] <= finished]
-    for record in trained:
+    for record in records:
         average = schedule.average_at(record["iteration"] - 1)
-        if average != record["loss_stage"]:
-            raise UserError(
+        if record["iteration"] <= finished and average != record["loss_stage"]:
+            yield Problem(
                 f"Iteration {record['iteration']} was trained on the {record['loss_stage']} average, but loss.stages "
                 f"now says {average}: {schedule.describe()}.",
                 "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
             )
+            return
 
 
 def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | None:
-    """After how many packs training would wait for a batch forever; None if it would not.
+    """Find after how many packs training would wait for a batch forever; None if it would not.
 
     The sampler (MegatronPretrainingBatchSampler, megatron/bridge/data/samplers.py) takes its place in an epoch from the
-    packs consumed, and yields nothing where less than a batch is left behind it. That can only happen after the batch
+    packs consumed, and yields nothing where less than a batch is left after it. That can only happen after the batch
     was another one.
 
     Args:
         consumed: packs trained so far.
-        packs: of the train split.
+        packs: of the train split; at least a batch.
         batch: from here on.
         iterations: left.
     """
@@ -191,3 +165,13 @@ def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | No
         consumed += batches * batch
         iterations -= batches
     return None
+
+
+def _changes(config: SftConfig, run: RunFolder, keys: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Key, value now and value in the checkpoint, of settings that both name and that differ."""
+    saved = {} if run.newest is None else run_config(run.newest)
+    for key in keys:
+        section, name = key.split(".")
+        ours, theirs = getattr(config, section), saved.get(section) or {}
+        if name in ours and name in theirs and (ours[name] or None) != (theirs[name] or None):
+            yield key, ours[name], theirs[name]

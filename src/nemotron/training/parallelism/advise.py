@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nemotron.errors import UserError
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.configured import parallel_sizes, shape_in, state_bytes
 from nemotron.training.parallelism.cost import Cost, crossing, iteration_cost
-from nemotron.training.parallelism.divisibility import check_divisible
+from nemotron.training.parallelism.divisibility import find_faults
 from nemotron.training.parallelism.memory import Memory, StateBytes, estimate
 from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.parallelism.rank_parameters import Layout
@@ -156,11 +155,8 @@ def _layouts(config: SftConfig, shape: ModelShape, pack_size: int, ranks: int) -
 def _divides(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int) -> bool:
     if pack_size % (2 * sizes["context"] if sizes["context"] > 1 else 1):
         return False
-    try:
-        check_divisible({**model, "sequence_parallel": True, "hybrid_layer_pattern": None}, shape, sizes, pack_size)
-    except UserError:
-        return False
-    return True
+    settings = {**model, "sequence_parallel": True, "hybrid_layer_pattern": None}
+    return not any(find_faults(settings, shape, sizes, pack_size))
 
 
 def _divisors(number: int, most: int | None = None) -> list[int]:

@@ -1,14 +1,16 @@
-"""Whether the parallel sizes divide the model: what Megatron asks for when it builds the layers, asked in the plan.
+"""Find out whether parallel sizes divide the model, a pack and the ranks.
 
-Where each rule stands, in megatron/core: `TransformerConfig.__post_init__` (attention heads, query groups),
-ssm/mamba_mixer.py and ssm/mamba_context_parallel.py (Mamba), transformer/moe/moe_layer.py (experts, and that they need
-sequence parallelism), tensor_parallel/layers.py (widths), models/hybrid/hybrid_layer_allocation.py (stages).
+These are Megatron's own conditions, asked before anything is queued. Where each rule stands, in megatron/core:
+`TransformerConfig.__post_init__` (attention heads, query groups), ssm/mamba_mixer.py and ssm/mamba_context_parallel.py
+(Mamba), transformer/moe/moe_layer.py (experts, and that they need sequence parallelism), tensor_parallel/layers.py
+(widths), models/hybrid/hybrid_layer_allocation.py (stages).
 """
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nemotron.errors import UserError
+from nemotron.errors import Problem
 from nemotron.training.parallelism.model_shape import ModelShape
 
 _OVERRIDES = {
@@ -23,40 +25,80 @@ _OVERRIDES = {
 """Megatron-Bridge's settings of the model, and what they are in `ModelShape`."""
 
 
-def check_divisible(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int) -> None:
-    """Refuse parallel sizes that cannot divide the model, or the tokens that its ranks share.
+def find_faults(
+    model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int | None = None
+) -> Iterator[Problem]:
+    """Yield a problem for each size that cannot divide the model, or the tokens that its ranks share.
 
     Args:
         model: the section `model` of the config. What it says of the model wins over `shape`; null is unknown.
+        shape: the model.
         sizes: tensor, pipeline, context, expert, expert_tensor: the parallel sizes.
-        pack_size: of the data.
-
-    Raises:
-        UserError: naming the size, what it does not divide, and the sizes that would.
+        pack_size: of the data, in tokens; None where it is not known.
     """
+    faults = [*_divide_model(model, shape, sizes)]
+    yield from faults or _divide_sequence(model, shape, sizes, pack_size)
+    yield from _divide_layers(model, shape, sizes["pipeline"])
+
+
+def find_pack_fault(context: int, pack_size: int) -> Iterator[Problem]:
+    """Yield a problem when context-parallel ranks cannot share a pack of so many tokens."""
+    if context > 1 and pack_size % (2 * context):
+        yield Problem(
+            f"Packs of {pack_size:,} tokens cannot be divided among {context} context-parallel ranks.",
+            f"Choose a pack_size that is a multiple of {2 * context}.",
+        )
+
+
+def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterator[Problem]:
+    """Yield a problem when so many ranks cannot be divided as configured, or a batch not among them.
+
+    Args:
+        sizes: as in `find_faults`.
+        ranks: processes in all.
+        batch: packs of a global batch.
+    """
+    replica = sizes["tensor"] * sizes["pipeline"] * sizes["context"]
+    experts = sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"]
+    groups = {replica: "tensor x pipeline x context", experts: "expert x expert tensor x pipeline"}
+    undivided = {divisor: names for divisor, names in groups.items() if ranks % divisor}
+    for divisor, names in undivided.items():
+        yield Problem(
+            f"{ranks} ranks cannot be divided by {divisor} ({names} parallel).",
+            f"Start a multiple of {divisor} ranks, or lower model.*_parallel_size.",
+        )
+    if not undivided and batch % (data := ranks // replica):
+        yield Problem(
+            f"train.global_batch_size={batch} does not divide among {data} data-parallel ranks.",
+            f"Use {math.ceil(batch / data) * data}.",
+        )
+
+
+def _divide_model(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int]) -> Iterator[Problem]:
+    """What `model` says of the model wins over `shape`; null is unknown."""
     counts = {name: model.get(name, getattr(shape, field)) for name, field in _OVERRIDES.items()}
     counts = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
     if not shape.mamba_layers:
         counts = {name: count for name, count in counts.items() if not name.startswith("mamba_")}
     if not shape.moe_layers:
         counts = {name: count for name, count in counts.items() if "moe" not in name}
-    problems = {
-        "tensor_model": lambda size: _tensor(counts, size),
-        "context": lambda size: _context(counts, sizes["tensor"], size),
-        "expert_model": lambda size: _share(counts, {"num_moe_experts": size}),
-        "expert_tensor": lambda size: _share(counts, {"moe_ffn_hidden_size": size}),
-    }
-    for kind, problem in problems.items():
-        _refuse(f"model.{kind}_parallel_size", sizes[kind.removesuffix("_model")], problem)
-    _check_sequence(model, shape, sizes, pack_size)
-    _check_stages(model, shape, sizes["pipeline"])
+    tensor = [*_divide("model.tensor_model_parallel_size", sizes["tensor"], lambda size: _tensor(counts, size))]
+    yield from tensor
+    if not tensor:  # or the same number is named twice
+        key, size = "model.context_parallel_size", sizes["context"]
+        yield from _divide(key, size, lambda size: _context(counts, sizes["tensor"], size))
+    key, size = "model.expert_model_parallel_size", sizes["expert"]
+    yield from _divide(key, size, lambda size: _share(counts, {"num_moe_experts": size}))
+    key, size = "model.expert_tensor_parallel_size", sizes["expert_tensor"]
+    if not tensor or size != sizes["tensor"]:  # by default it is the tensor parallelism of the rest
+        yield from _divide(key, size, lambda size: _share(counts, {"moe_ffn_hidden_size": size}))
 
 
-def _refuse(key: str, size: int, problem: Callable[[int], str | None]) -> None:
-    """Refuse `size` if there is a problem with it. `problem(1)` is none."""
-    if what := problem(size):
-        smaller = [str(other) for other in range(1, size) if not problem(other)]
-        raise UserError(f"{key} is {size}, but {what}.", f"Use {' or '.join(smaller)}.")
+def _divide(key: str, size: int, fault: Callable[[int], str | None]) -> Iterator[Problem]:
+    """Yield a problem if there is a fault with `size`. `fault(1)` is None."""
+    if what := fault(size):
+        smaller = [str(other) for other in range(1, size) if not fault(other)]
+        yield Problem(f"{key} is {size}, but {what}.", f"Use {' or '.join(smaller)}.")
 
 
 def _share(counts: Mapping[str, int], ranks: Mapping[str, int]) -> str | None:
@@ -95,25 +137,27 @@ def _context(counts: Mapping[str, int], tensor: int, size: int) -> str | None:
     return None
 
 
-def _check_sequence(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int) -> None:
-    tensor = sizes["tensor"]
+def _divide_sequence(
+    model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int | None
+) -> Iterator[Problem]:
+    tensor, context = sizes["tensor"], sizes["context"]
     if tensor == 1:
         return
     if shape.moe_layers and model.get("sequence_parallel") is False:
-        raise UserError(
+        yield Problem(
             f"model.sequence_parallel is False, but with model.tensor_model_parallel_size={tensor} layers of experts "
             "need it.",
             "Set model.sequence_parallel=true.",
         )
-    if model.get("sequence_parallel") and pack_size % (tensor * sizes["context"]):
-        raise UserError(
+    if model.get("sequence_parallel") and pack_size is not None and pack_size % (tensor * context):
+        yield Problem(
             f"Packs of {pack_size:,} tokens cannot be divided among {tensor} tensor-parallel"
-            + (f" x {sizes['context']} context-parallel ranks." if sizes["context"] > 1 else " ranks."),
-            f"Choose a pack_size that is a multiple of {tensor * sizes['context']}.",
+            + (f" x {context} context-parallel ranks." if context > 1 else " ranks."),
+            f"Choose a pack_size that is a multiple of {tensor * context}.",
         )
 
 
-def _check_stages(model: Mapping[str, Any], shape: ModelShape, stages: int) -> None:
+def _divide_layers(model: Mapping[str, Any], shape: ModelShape, stages: int) -> Iterator[Problem]:
     """Stages are marked in the pattern of the layers, or are of equal length.
 
     Megatron would also take a multiple of stages, for interleaved pipelines. Megatron-Bridge has none for this model
@@ -122,7 +166,7 @@ def _check_stages(model: Mapping[str, Any], shape: ModelShape, stages: int) -> N
     pattern = model.get("hybrid_layer_pattern")
     marked = len(pattern.split("/")[0].split("|")) if isinstance(pattern, str) else 1
     if marked > 1 and marked != stages:
-        raise UserError(
+        yield Problem(
             f"model.hybrid_layer_pattern is {pattern}, which has {marked} stages, but "
             f"model.pipeline_model_parallel_size is {stages}.",
             f"Set model.pipeline_model_parallel_size={marked}, or mark {stages} stages with |.",
@@ -132,7 +176,7 @@ def _check_stages(model: Mapping[str, Any], shape: ModelShape, stages: int) -> N
         return
     layers = shape.mamba_layers + shape.attention_layers + shape.moe_layers
     if layers % stages:
-        raise UserError(
+        yield Problem(
             f"model.pipeline_model_parallel_size is {stages}, but the model's {layers} layers cannot be divided by "
             f"{stages}.",
             "Mark where a stage begins with | in model.hybrid_layer_pattern (MEM*|EME has two), or use another size.",

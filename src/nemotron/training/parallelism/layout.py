@@ -1,12 +1,8 @@
 """The layout of a run in words: which ranks share what, and what one of them will hold."""
 
-import math
-
-from nemotron.errors import UserError
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import advise
 from nemotron.training.parallelism.configured import fewest_ranks, parallel_sizes, shape_in, state_bytes
-from nemotron.training.parallelism.divisibility import check_divisible
 from nemotron.training.parallelism.memory import Memory, estimate
 from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.parallelism.rank_parameters import Layout
@@ -16,21 +12,15 @@ WORTH_PLANNING = 1e9
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
-    """Lines of the plan: (what, value).
+    """Describe the layout in lines of the plan: (what, value). The sizes have passed checks/parallel_sizes.py.
 
     Args:
         pack_size: tokens of a pack.
         ranks: processes in all. Without it, the fewest that the layout allows, and four times as many: weights and
             activations stay the same then, and the optimizer is divided among more.
-
-    Raises:
-        UserError: the ranks cannot be divided as configured, or the model, a pack or a batch cannot be divided among
-            them.
     """
     sizes = parallel_sizes(config)
     shape = shape_in(config)
-    if shape is not None:
-        check_divisible(config.model, shape, sizes, pack_size)
     fewest = fewest_ranks(config)
     layouts = [Layout(count, **sizes) for count in ([ranks] if ranks else [fewest, 4 * fewest])]
     rows = [("ranks share", _shares(sizes)), ("tokens per rank", _tokens(pack_size, sizes["context"]))]
@@ -82,21 +72,11 @@ def _shares(sizes: dict[str, int]) -> str:
 def _tokens(pack_size: int, context: int) -> str:
     if context == 1:
         return f"{pack_size:,}: a whole pack"
-    if pack_size % (2 * context):
-        raise UserError(
-            f"Packs of {pack_size:,} tokens cannot be divided among {context} context-parallel ranks.",
-            f"Choose a pack_size that is a multiple of {2 * context}.",
-        )
     return f"{pack_size // context:,}: of each conversation's {2 * context} slices, one early and one late"
 
 
 def _data_parallel(config: SftConfig, layout: Layout) -> str:
     batch = config.train.get("global_batch_size") or 1
-    if batch % layout.data:
-        raise UserError(
-            f"train.global_batch_size={batch} does not divide among {layout.data} data-parallel ranks.",
-            f"Use {math.ceil(batch / layout.data) * layout.data}.",
-        )
     return f"{layout.data} of {layout.ranks} ranks hold different packs, {batch // layout.data} per iteration each"
 
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nemotron.errors import UserError
+from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
 from nemotron.training.bridge.precision import train_in_float32
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.reader import latest_iteration
-from nemotron.training.checkpoints.run_folder import checkpoint_folder, finished_iterations, resume_folder
-from nemotron.training.checks.data_and_model import check_same_model
+from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checks.model import check_same_model
 from nemotron.training.checks.tokenizer import check_vocabulary
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
@@ -57,13 +57,18 @@ class Recipe:
 
 
 def build_recipe(
-    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], pretrained_checkpoint: Path | None
+    config: SftConfig,
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    origins: Mapping[str, str],
+    pretrained_checkpoint: Path | None,
 ) -> Recipe:
     """Build the config of a run.
 
     Args:
         config: the YAML, typed.
-        plan, data: what the run will do, and on which packs.
+        plan, data, run: what the run will do, on which packs, and in which folders.
         origins: dotted key -> where it was written, for messages.
         pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
 
@@ -76,16 +81,15 @@ def build_recipe(
     _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     bridge.installed().fit_layout(model)
-    check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
+    refuse(check_vocabulary(data, model.vocab_size, config.recipe.hf_model))
     if pretrained_checkpoint is not None:
         bridge.installed().check_loadable(pretrained_checkpoint)
         # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
         if not is_hf_folder(pretrained_checkpoint):
-            check_same_model(model, latest_iteration(pretrained_checkpoint))
-    resumed = resume_folder(config, Path(config.run.output_dir).absolute())
-    if finished_iterations(resumed):
-        bridge.installed().check_loadable(resumed)
-        check_same_model(model, latest_iteration(resumed))
+            refuse(check_same_model(model, latest_iteration(pretrained_checkpoint)))
+    if run.newest is not None:
+        bridge.installed().check_loadable(run.resume_from)
+        refuse(check_same_model(model, run.newest))
     if not model.mtp_num_layers:
         leave_out_mtp(model)
     if config.peft is not None:
@@ -96,7 +100,7 @@ def build_recipe(
         model.moe_router_bias_update_rate = 0.0
     container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
     _fill_in_length(container, config, plan)
-    _fill_in_paths(container, config, data, pretrained_checkpoint)
+    _fill_in_paths(container, config, data, run, pretrained_checkpoint)
     _fill_in_validation(container, config, plan)
     model.seq_length = plan.pack_size
     # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
@@ -169,7 +173,7 @@ def _dataset(
     for key in options:
         check_key(f"dataset.{key}", known, owner.__name__, origins)
     if context_parallel_size > 1:
-        options.setdefault("pad_seq_to_mult", data.metadata["pad_to_multiple"])  # check_padding has seen to it
+        options.setdefault("pad_seq_to_mult", data.pad_to_multiple)  # check_padding has seen to it
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
     return line.packed_dataset(train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options)
@@ -200,12 +204,16 @@ def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan)
 
 
 def _fill_in_paths(
-    container: "ConfigContainer", config: SftConfig, data: PreparedData, pretrained_checkpoint: Path | None
+    container: "ConfigContainer",
+    config: SftConfig,
+    data: PreparedData,
+    run: RunFolder,
+    pretrained_checkpoint: Path | None,
 ) -> None:
     """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
-    output = Path(config.run.output_dir).absolute()
-    container.checkpoint.save = str(checkpoint_folder(config, output))
-    container.checkpoint.load = str(resume_folder(config, output))
+    output = run.output
+    container.checkpoint.save = str(run.checkpoints)
+    container.checkpoint.load = str(run.resume_from)
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     logs = container.logger
     logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
@@ -223,14 +231,12 @@ def tokenizer_of(data: PreparedData) -> str:
     Raises:
         UserError: data prep did not record it.
     """
-    tokenizer = data.metadata.get("tokenizer")
-    model = tokenizer.get("model") if isinstance(tokenizer, dict) else tokenizer
-    if not model:
+    if data.tokenizer is None:
         raise UserError(
             f"{data.reference} does not record its tokenizer.",
             "Set tokenizer.tokenizer_model to the one it was made with.",
         )
-    return str(model)
+    return data.tokenizer.model
 
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:

@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
-from nemotron.training.backend import Backend, adapt, chosen_backend, importable, lacking
+from nemotron.training.backend import Backend, adapt, importable, missing_packages
+from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.configured import fewest_ranks
 from nemotron.training.plan import Plan
@@ -17,13 +17,19 @@ from nemotron.training.recipe.diff import Change
 
 
 def recipe_changes(
-    loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, ranks: int | None, *, here: bool
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    ranks: int | None,
+    backend: Backend | None,
 ) -> list[Change]:
     """What the run will have otherwise than Megatron-Bridge's recipe. Imports Megatron, which takes 20 to 50 seconds.
 
     Args:
         ranks: processes in all; None: the fewest that the layout allows.
-        here: whether this machine is the one that trains; else its lack of GPUs is no matter.
+        backend: what the run will compute on; None for the production stack of another machine, whose packages are not
+            known here.
 
     Raises:
         UserError: Megatron-Bridge is not installed, or the config is one that training would refuse.
@@ -31,21 +37,17 @@ def recipe_changes(
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Install this project with `uv sync`.")
     config = loaded.config
-    # What another machine makes of `auto` is not known here; it is meant to have what training takes.
-    asked: Backend = "production" if config.run.backend == "auto" else config.run.backend
-    backend = chosen_backend(config) if here else asked
-    with _silence(), _ranks(ranks or fewest_ranks(config)), importable(_importable_here(backend)):
+    with _silence(), _ranks(ranks or fewest_ranks(config)), importable(_importable_here(backend or "production")):
         from nemotron.training.recipe.build import build_recipe
         from nemotron.training.weights.random_init import start_folder
 
         start = plan.start.checkpoint
-        recipe = build_recipe(config, plan, data, loaded.origins, start if start and start.exists() else None)
+        recipe = build_recipe(config, plan, data, run, loaded.origins, start if start and start.exists() else None)
         if start is None and config.recipe.random_start is not None:
             # Made when the run begins.
-            folder = Path(config.run.output_dir).absolute().parent / "start"
-            start = start_folder(config.recipe.hf_model, folder, config.recipe.random_start)
+            start = start_folder(config.recipe.hf_model, run.output.parent / "start", config.recipe.random_start)
         recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
-        if here or backend != "production":  # else that depends on the packages there
+        if backend is not None:
             adapt(recipe.container, backend)
         return recipe.changes()
 
@@ -56,7 +58,7 @@ def _importable_here(backend: Backend) -> Backend:
 
     if cpu.is_needed():
         return "cpu"
-    return "torch" if backend == "production" and lacking() else backend
+    return "torch" if backend == "production" and missing_packages() else backend
 
 
 @contextlib.contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import folder_replaced_when_complete
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import _few, check_weights
+from nemotron.errors import UserError, refuse
+from nemotron.training.checkpoints.hf_folder import list_few
+from nemotron.training.checks.starting_weights import check_weights
 from nemotron.training.weights.separate_process import run_module
 
 
@@ -40,7 +41,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
         raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
     described = json.loads((source / "config.json").read_text(encoding="utf-8"))
     has_mtp = bool(described.get("num_nextn_predict_layers"))
-    check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp.")
+    refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
     arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
     run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}")
     return target
@@ -106,7 +107,7 @@ def all_found(folder: Path) -> Iterator[None]:
         converter.removeHandler(warnings)
     if warnings.missing:
         raise UserError(
-            f"{folder} has no weights {_few(warnings.missing)}, which its config.json asks for.",
+            f"{folder} has no weights {list_few(warnings.missing)}, which its config.json asks for.",
             "Download it again, or correct its config.json.",
         )
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.data_prep.pipeline import PrepResult, Stage
+    from nemotron.data_prep.plan import Plan
     from nemotron.launch import Placement
 
 prep = typer.Typer(
@@ -99,13 +100,18 @@ def _next_command(config: str, result: "PrepResult") -> str:
     return shlex.join(["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere])
 
 
-def report_prep(report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placement: "Placement | None") -> None:
+def report_prep(
+    report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placement: "Placement | None"
+) -> "Plan | None":
     """Add inputs, settings, work and where the output goes to a dry run, and what is refused.
 
     Args:
         report: The dry run.
         loaded: The data-prep config.
         placement: Where it will run; None: here.
+
+    Returns:
+        The plan; None where it cannot be made from here.
     """
     from nemotron.data_prep.plan import make_plan
 
@@ -115,8 +121,9 @@ def report_prep(report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placem
         if placement is None or placement.shares_files:
             report.refuse(error)
         report.rows("Data prep plan", [("none from here", error.message)])
-        return
+        return None
     report.rows("Data prep plan", plan.rows(), plan.to_dict())
+    return plan
 
 
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":

@@ -1,0 +1,91 @@
+"""Where a run writes, what it resumes from, and what identifies it on disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of
+from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder, finished_iterations, read_records
+from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
+from nemotron.training.prepared_data import PreparedData
+
+
+def data(run_hash="a1"):
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data"), {"train": 8}, run_hash=run_hash)
+
+
+def config(output, **checkpoint):
+    return SftConfig(run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint=checkpoint)
+
+
+def write_checkpoint(checkpoints, iteration):
+    folder = checkpoints / f"iter_{iteration:07d}"
+    folder.mkdir(parents=True)
+    (folder / "run_config.yaml").write_text("model: {}")
+    (checkpoints / "latest_checkpointed_iteration.txt").write_text(str(iteration))
+    return folder
+
+
+def test_a_new_run_has_nothing_to_resume(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = find_run_folder(config("runs/mine"))
+    assert run.output == tmp_path / "runs/mine"
+    assert run.checkpoints == run.resume_from == tmp_path / "runs/mine/checkpoints"
+    assert (run.finished, run.newest, run.record, run.is_own) == (0, None, {}, True)
+
+
+def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
+    before = find_run_folder(config(tmp_path))
+    newest = write_checkpoint(tmp_path / "checkpoints", 40)
+    assert finished_iterations(tmp_path / "checkpoints") == 40
+    after = before.refreshed()
+    assert (after.finished, after.newest) == (40, newest)
+    assert before.finished == 0
+
+
+def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_path):
+    write_checkpoint(tmp_path / "one/checkpoints", 20)
+    settings = config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints")
+    run = find_run_folder(settings)
+    assert (run.resume_from, run.finished, run.is_own) == (tmp_path / "one/checkpoints", 20, False)
+    write_checkpoint(tmp_path / "two/checkpoints", 30)
+    run = run.refreshed()
+    assert (run.resume_from, run.finished, run.is_own) == (tmp_path / "two/checkpoints", 30, True)
+
+
+def test_a_folder_is_claimed_until_it_has_a_checkpoint(tmp_path):
+    settings = config(tmp_path)
+    for run_hash in ("a1", "b2"):
+        claim_run(find_run_folder(settings), settings, data(run_hash))
+        assert json.loads((tmp_path / "run.json").read_text())["data"] == run_hash
+    write_checkpoint(tmp_path / "checkpoints", 40)
+    claim_run(find_run_folder(settings), settings, data("c3"))
+    assert find_run_folder(settings).record["data"] == "b2"
+
+
+@pytest.mark.parametrize(("saved", "record"), [("peft: null", {"adapters": None}), ("peft: {dim: 8}", {}), ("", {})])
+def test_a_checkpoint_that_is_not_ours_says_at_least_whether_it_holds_adapters(tmp_path, saved, record):
+    newest = write_checkpoint(tmp_path / "checkpoints", 40)
+    (newest / "run_config.yaml").write_text(saved)
+    assert find_run_folder(config(tmp_path)).record == record
+
+
+def test_checkpoints_elsewhere_know_their_run(tmp_path):
+    settings = config(tmp_path / "one", save=str(tmp_path / "elsewhere/checkpoints"))
+    claim_run(find_run_folder(settings), settings, data())
+    newest = write_checkpoint(tmp_path / "elsewhere/checkpoints", 20)
+    assert find_checkpoint(tmp_path / "one") == newest
+    assert run_of(newest) == tmp_path / "one"
+    assert hf_model_of(newest) == "tiny"
+    other = config(tmp_path / "two", save=str(tmp_path / "elsewhere/checkpoints"))
+    assert find_run_folder(other).record["data"] == "a1"
+
+
+def test_records_of_a_file_that_is_not_there(tmp_path):
+    assert read_records(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_last_line_that_is_still_being_written_is_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n{"itera')
+    assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1}]

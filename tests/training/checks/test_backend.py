@@ -1,0 +1,58 @@
+"""A backend that this machine cannot give is refused, with what it could do instead."""
+
+import pytest
+import torch
+
+from nemotron.config import load_config
+from nemotron.training import backend
+from nemotron.training.checks.backend import check_backend
+from nemotron.training.config import SftConfig
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with or without a GPU and the packages of the production stack."""
+
+    def has(*, gpu, packages=()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
+
+    return has
+
+
+def config(chosen="auto"):
+    return load_config("tiny", [f"run.backend={chosen}"], schema=SftConfig).config
+
+
+@pytest.mark.parametrize("chosen", ["auto", "production", "torch", "cpu"])
+def test_what_this_machine_has_is_taken(machine, chosen):
+    machine(gpu=True, packages=backend.PRODUCTION_PACKAGES)
+    assert [*check_backend(config(chosen), torch.cuda.is_available())] == []
+
+
+@pytest.mark.parametrize("chosen", ["production", "torch"])
+def test_without_a_gpu_the_cpu_is_pointed_to(machine, chosen):
+    machine(gpu=False)
+    [problem] = check_backend(config(chosen), torch.cuda.is_available())
+    assert f"run.backend={chosen}" in problem.message
+    assert "run.backend=cpu" in problem.hint
+
+
+def test_production_without_its_packages_names_them(machine):
+    machine(gpu=True, packages=("mamba_ssm",))
+    [problem] = check_backend(config("production"), gpu=True)
+    assert "transformer_engine" in problem.message
+    assert "mamba_ssm" not in problem.message
+    assert "run.backend=torch" in problem.hint
+
+
+@pytest.mark.parametrize(("chosen", "gpu"), [("auto", False), ("auto", True), ("torch", True), ("cpu", False)])
+def test_context_parallelism_takes_the_production_stack(machine, chosen, gpu):
+    machine(gpu=gpu)
+    divided = config(chosen)
+    divided.model["context_parallel_size"] = 2
+    [problem] = check_backend(divided, torch.cuda.is_available())
+    assert "model.context_parallel_size=2" in problem.message
+    machine(gpu=True, packages=backend.PRODUCTION_PACKAGES)
+    divided.run.backend = "auto"
+    assert [*check_backend(divided, torch.cuda.is_available())] == []

@@ -1,0 +1,68 @@
+"""Prepared data as the trainer finds it: typed, or refused where it is read."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.training.prepared_data import DataTokenizer, PreparedData, find_prepared_data
+
+
+@pytest.fixture
+def find(tmp_path):
+    """find(**facts) is the data of a folder with three packs to train on, of which an artifact records these facts."""
+
+    def find(packs=3, **facts) -> PreparedData:
+        (tmp_path / "train").mkdir(exist_ok=True)
+        if packs:
+            pq.write_table(pa.table({"ids": list(range(packs))}), tmp_path / "train/shard.parquet")
+        record = {"name": "mine", "type": "dataset", "version": 1, "path": str(tmp_path), "metadata": facts}
+        (tmp_path / "artifact.json").write_text(json.dumps(record))
+        return find_prepared_data(str(tmp_path), tmp_path, config_name="tiny")
+
+    return find
+
+
+def test_what_data_prep_records_has_types(find, tmp_path):
+    tokenizer = {"model": "words", "digest": "d", "vocab_size": 2048, "eos_id": 0}
+    data = find(pack_size=512, pad_to_multiple=4, run_hash="a1", tokenizer=tokenizer, blend="not our business")
+    assert data == PreparedData(
+        "mine:v1", tmp_path, {"train": 3}, 512, 4, "a1", DataTokenizer("words", "d", vocab_size=2048, eos_id=0)
+    )
+    assert (data.folder("train"), data.folder("valid")) == (tmp_path / "train", None)
+
+
+def test_what_it_does_not_record_is_not_known(find):
+    data = find()
+    assert (data.pack_size, data.pad_to_multiple, data.run_hash, data.tokenizer) == (None, 1, None, None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "named"),
+    [
+        ({"pack_size": "512"}, "pack_size as '512'"),
+        ({"pack_size": 0}, "pack_size as 0"),
+        ({"pad_to_multiple": True}, "pad_to_multiple as True"),
+        ({"run_hash": 1}, "run_hash as 1"),
+        ({"tokenizer": "words"}, "tokenizer as 'words'"),
+        ({"tokenizer": {"model": "words", "eos_id": -1}}, "tokenizer.eos_id as -1"),
+    ],
+)
+def test_a_record_with_a_value_of_the_wrong_type_is_refused_by_name(find, facts, named):
+    with pytest.raises(UserError) as error:
+        find(**facts)
+    assert named in error.value.message
+    assert "mine:v1" in error.value.message
+
+
+def test_the_home_in_a_recorded_path_is_expanded(find, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert find(tokenizer={"model": "~/words"}).tokenizer == DataTokenizer("/home/me/words")
+
+
+def test_without_training_packs_the_command_that_makes_some_is_named(find):
+    with pytest.raises(UserError) as error:
+        find(packs=0)
+    assert "data prep sft -c tiny" in error.value.hint
