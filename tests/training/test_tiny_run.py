@@ -65,7 +65,7 @@ def test_pipe_trains_both_stages_and_its_loss_falls(workdir):
 
 def test_what_differs_from_the_recipe_is_the_same_in_the_log_and_in_the_dry_run(workdir):
     """Set by the YAML, by the data, by the backend: all of it is what runs."""
-    done = nemotron("super3", "sft", "-c", "tiny", *SHORT, "--dry-run", cwd=workdir)
+    done = nemotron("super3", "sft", "-c", "tiny", *SHORT, "--dry-run", "--compare", cwd=workdir)
     assert done.returncode == 0, done.stderr
     listed = done.stdout.split("Differs from Megatron-Bridge's recipe")[1]
     told = {line.split()[0] for line in listed.splitlines() if re.match(r"  \w+(\.\w+)* {2,}", line)} - {"key"}
