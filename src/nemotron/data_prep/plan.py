@@ -26,6 +26,7 @@ from nemotron.data_prep.sources.blend_table import describe_missing, refuse_miss
 from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, fast_ids, joined
 from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.data_prep.tokenization.turn_end import with_turn_end
 from nemotron.errors import UserError
 from nemotron.lineage import check_root
 from nemotron.paths import expand_home
@@ -187,6 +188,7 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     files = [find_files(dataset) for dataset in blend.datasets]
     tokenizer = load_tokenizer(config.tokenizer)
     template = load_template(config.chat_template, tokenizer)
+    tokenizer = with_turn_end(tokenizer, template)
     output_dir = expand_home(config.output_dir).absolute()
     if config.sample is not None:
         output_dir /= f"sample-{config.sample}"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from nemotron.data_prep.chat.conversation import Message, Tool
 from nemotron.data_prep.chat.jinja_sandbox import BLOCK_BEGIN, BLOCK_END
 from nemotron.data_prep.chat.template import RenderOptions, Template
+from nemotron.data_prep.chat.template_probes import find_frame
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
@@ -113,7 +114,7 @@ def _count_blocks(marked: str) -> int:
 def _prefix_span(
     template: Template, text: str, messages: list[Message], index: int, tools: list[Tool] | None, options: RenderOptions
 ) -> Span:
-    through = template.render(messages[: index + 1], tools, **options)
+    through = _cut_prompt(template, template.render(messages[: index + 1], tools, **options))
     if not text.startswith(through):
         raise _changes(template, index)
     thinking = options.get("enable_thinking", True)
@@ -126,7 +127,16 @@ def _prefix_span(
     begins = [len(prompt) for prompt in prompts if through.startswith(prompt)]
     if not begins:
         raise _changes(template, index)
-    return Span(index, max(begins), len(through))
+    begin = max(begins)
+    header = frame.header if (frame := find_frame(template)) else ""
+    return Span(index, begin + len(header) * text.startswith(header, begin), len(through))
+
+
+def _cut_prompt(template: Template, text: str) -> str:
+    """Rendered text up to its last turn's end, where a template writes the next generation prompt unasked."""
+    stop = frame.stop if (frame := find_frame(template)) else ""
+    end = text.rfind(stop) + len(stop) if stop else 0
+    return text[:end] if end > 0 and text[end:].strip() else text
 
 
 def _changes(template: Template, index: int) -> RowError:

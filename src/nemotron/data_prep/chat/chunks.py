@@ -12,11 +12,11 @@ from typing import NamedTuple, Unpack
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
-from nemotron.data_prep.chat.history_thinking import drops_history_thinking
 from nemotron.data_prep.chat.message_forms import message_forms
 from nemotron.data_prep.chat.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
 from nemotron.data_prep.chat.shown import find_lost
 from nemotron.data_prep.chat.template import RenderOptions, Template
+from nemotron.data_prep.chat.template_probes import drops_history_thinking
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
@@ -137,19 +137,28 @@ def _spanned_sequences(conversation: Conversation, template: Template, options: 
     """
     template = template.for_tools(conversation.tools)
     groupings = _groupings(conversation, template)
-    failure: RowError | None = None
+    failures: list[RowError] = []
     for messages in message_forms(conversation.messages, template.source):
-        error = None
         for turns in groupings:
             try:
                 return [_spanned_sequence(conversation, messages, template, turn, options) for turn in turns]
-            except RowError as raised:
-                error = raised
+            except RowError as error:
+                failures.insert(0, error)  # of a form, the last grouping says most
                 if error.reason == DropReason.TEMPLATE_ERROR:
                     break
-        if failure is None or (error and failure.reason == DropReason.TEMPLATE_ERROR != error.reason):
-            failure = error
-    raise failure or RowError(DropReason.TEMPLATE_MISMATCH, template.name)
+    raise max(failures, key=_telling)
+
+
+class LostPart(RowError):
+    """A message says what the template does not show."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(DropReason.TEMPLATE_MISMATCH, detail)
+
+
+def _telling(failure: RowError) -> int:
+    """How much a failure says about the template: one that fails, or loses a part, may only want another form."""
+    return 0 if failure.reason == DropReason.TEMPLATE_ERROR else 1 if isinstance(failure, LostPart) else 2
 
 
 def _groupings(conversation: Conversation, template: Template) -> list[list[Turn]]:
@@ -195,11 +204,16 @@ def _spanned_sequence(
 
 
 def _ensure_shown(said: list[Message], turn: Turn, text: str, spans: list[Span], template: Template) -> None:
-    """Raises RowError where a trained message says what the template does not show in its spans."""
+    """Raises RowError where a trained message says what the template does not show, or is not ended, in its spans."""
     shown: dict[int, list[str]] = {}
     for index, begin, end in spans:
         shown.setdefault(index, []).append(text[begin:end])
     for index in range(turn.start, turn.stop):
-        if is_trained(said[index]) and (lost := find_lost(said[index], "\0".join(shown.get(index, ())))):
-            detail = f"{template.name} does not show {lost} of message {index} (assistant)"
+        if not is_trained(said[index]):
+            continue
+        of_message = "\0".join(shown.get(index, ()))
+        if lost := find_lost(said[index], of_message):
+            raise LostPart(f"{template.name} does not show {lost} of message {index} (assistant)")
+        if template.ends and not of_message.rstrip().endswith(template.ends):
+            detail = f"{template.name} does not end message {index} (assistant) with a stop token"
             raise RowError(DropReason.TEMPLATE_MISMATCH, detail)

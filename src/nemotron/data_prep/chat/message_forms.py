@@ -34,8 +34,11 @@ def message_forms(messages: list[Message], source: str) -> Iterator[list[Message
         reasonings += [_renamed_reasoning(name) for name in dict.fromkeys(_REASONING.findall(source))]
     has_calls = any("tool_calls" in message for message in assistants)
     arguments: list[Change] = [_as_it_is, _with_json_arguments] if has_calls else [_as_it_is]
-    has_null = any(isinstance(message["content"], NullText) for message in assistants)
-    contents: list[Change] = [_with_null_content, _as_it_is] if has_null else [_as_it_is]
+    contents: list[Change] = [_as_it_is]
+    if any(isinstance(message["content"], NullText) for message in assistants):
+        contents = [_with_null_content, _as_it_is]
+    elif has_calls and not all(message["content"] for message in assistants):
+        contents = [_as_it_is, _with_null_beside_calls]
     for changes in itertools.product(reasonings, arguments, contents):
         changed = messages
         for change in changes:
@@ -50,6 +53,10 @@ def _as_it_is(message: Message) -> Message:
 
 def _with_null_content(message: Message) -> Message:
     return {**message, "content": None} if isinstance(message["content"], NullText) else message
+
+
+def _with_null_beside_calls(message: Message) -> Message:
+    return {**message, "content": None} if "tool_calls" in message and not message["content"] else message
 
 
 def _with_json_arguments(message: Message) -> Message:

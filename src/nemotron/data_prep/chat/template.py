@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from hashlib import blake2b
 from importlib import resources
@@ -49,7 +49,9 @@ class Template:
 
     name                   as the user gave it
     source                 the Jinja text
+    special_tokens         variables of the template: `bos_token`, `eos_token`, ...
     tool_use               the Jinja text for conversations with tools, where that is another one
+    ends                   tokens of which one must end an assistant's turn; empty: not known, anything may
     moment                 what `strftime_now` tells, where the template asks: one moment for all rows of a run
     digest                 hex hash of all that: two templates with one digest render alike
     is_nemotron3           whether this is the bundled format, which nemotron3.py renders faster
@@ -63,6 +65,7 @@ class Template:
         special_tokens: Mapping[str, Any] | None = None,
         tool_use: str | None = None,
         moment: datetime | None = None,
+        ends: Iterable[str] = (),
     ) -> None:
         """Compile a template.
 
@@ -72,6 +75,7 @@ class Template:
             special_tokens: Variables of the template: `bos_token`, `eos_token`, ...
             tool_use: The Jinja text for conversations with tools; by default the same.
             moment: What time it is for the template, in local time; by default, now.
+            ends: The tokens that may end an assistant's turn.
 
         Raises:
             UserError: `source` is not a Jinja template; its line is named.
@@ -79,6 +83,7 @@ class Template:
         self.name = name
         self.source = source
         self.tool_use = None if tool_use == source else tool_use
+        self.ends = tuple(ends)
         sources = [source] if self.tool_use is None else [source, self.tool_use]
         tells_time = any("strftime_now" in text for text in sources)
         self.moment = (moment or datetime.now().replace(microsecond=0)) if tells_time else None
@@ -86,9 +91,11 @@ class Template:
         self.digest = _digest("\0".join(said))
         self.is_nemotron3 = self.digest == _digest(_bundled_source("nemotron3"))
         self.has_generation_blocks = re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", source) is not None
-        self._special_tokens = {key: str(token) for key, token in (special_tokens or {}).items() if token is not None}
+        self.special_tokens = {key: str(token) for key, token in (special_tokens or {}).items() if token is not None}
         self._with_tools = (
-            Template(name, self.tool_use, special_tokens, moment=self.moment) if self.tool_use is not None else self
+            Template(name, self.tool_use, special_tokens, moment=self.moment, ends=self.ends)
+            if self.tool_use is not None
+            else self
         )
         try:
             self._compiled = _compile(source)
@@ -97,11 +104,11 @@ class Template:
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
 
     def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled: a worker compiles its own
-        return Template, (self.name, self.source, self._special_tokens, self.tool_use, self.moment)
+        return Template, (self.name, self.source, self.special_tokens, self.tool_use, self.moment, self.ends)
 
     def at(self, moment: datetime) -> "Template":
         """This template at another moment."""
-        return Template(self.name, self.source, self._special_tokens, self.tool_use, moment)
+        return Template(self.name, self.source, self.special_tokens, self.tool_use, moment, self.ends)
 
     def for_tools(self, tools: list[Tool] | None) -> "Template":
         """The template of conversations with these tools."""
@@ -137,7 +144,7 @@ class Template:
 
     def render_marked(self, messages: list[Message], tools: list[Tool] | None, **variables: Any) -> str:
         """`render`, with the text of generation blocks still between BLOCK_BEGIN and BLOCK_END."""
-        variables = {**self._special_tokens, "documents": None, **variables}
+        variables = {**self.special_tokens, "documents": None, **variables}
         if self.moment is not None:
             variables["strftime_now"] = self.moment.strftime
         try:
@@ -153,15 +160,17 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
     `tokenizer` as a name means the tokenizer's own chat template; for any template that is not bundled, the
     tokenizer's special tokens (`bos_token`, ...) are variables too. Raises UserError when there is no such template.
     """
-    special_tokens = tokenizer.special_tokens_map if tokenizer is not None else None
+    special_tokens = tokenizer.special_tokens_map if tokenizer is not None else {}
+    eos = special_tokens.get("eos_token")
+    ends = {*getattr(tokenizer, "special", ()), *([str(eos)] if eos else [])}
     if name_or_path in BUNDLED:
         return Template(name_or_path, _bundled_source(name_or_path))
     if name_or_path.partition(":")[0] == FROM_TOKENIZER:
         source, tool_use = _tokenizer_sources(tokenizer, name_or_path.partition(":")[2])
-        return Template(name_or_path, source, special_tokens, tool_use)
+        return Template(name_or_path, source, special_tokens, tool_use, ends=ends)
     path = expand_home(name_or_path)
     if path.is_file():
-        return Template(name_or_path, read_source(path), special_tokens)
+        return Template(name_or_path, read_source(path), special_tokens, ends=ends)
     known = [*BUNDLED, FROM_TOKENIZER]
     guess = did_you_mean(name_or_path, known)
     raise UserError(

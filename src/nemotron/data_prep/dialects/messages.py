@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.null_content import NULL_TEXT
 from nemotron.data_prep.chat.reasoning import END_THINK, THINK
 from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.findings import Findings
@@ -163,7 +164,9 @@ def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) ->
     elif is_filled(raw.get("refusal")) and raw["refusal"] != text:
         found.note(NoteKind.UNUSED_MESSAGE_FIELD, "refusal")
     _note_other_dialects(text, found)
-    message: Message = {"role": "assistant", "content": settle_inline(text, reasoning, where, found)}
+    spoken_text = settle_inline(text, reasoning, where, found)
+    is_null = content is None and not spoken_text
+    message: Message = {"role": "assistant", "content": NULL_TEXT if is_null else spoken_text}
     if reasoning:
         message["reasoning_content"] = reasoning
     if calls:

@@ -41,11 +41,13 @@ def inspect(
     from nemotron.data_prep.inspect import Rules, inspect_file
     from nemotron.data_prep.packing.lengths import limit
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+    from nemotron.data_prep.tokenization.turn_end import with_turn_end
 
     settings = configs.load_prep(config, overrides or []).config
     check(settings)
     tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
+    tokenizer = with_turn_end(tokenizer, template)
     fields = Fields(settings.messages_field, settings.tools_field, settings.format)
     rules = Rules(
         Admission(fields, settings.used_in_field, settings.used_in_filter),

@@ -1,0 +1,77 @@
+"""What a chat template does with any conversation, found out by rendering some of our own."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.drop_reasons import RowError
+
+_FIRST, _NEWEST = "an early thought", "a late thought"
+_ANSWER = "Here."
+_SYSTEM: Message = {"role": "system", "content": "Be brief."}
+_TURN: list[Message] = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": _ANSWER}]
+_PLAIN = (_TURN, [_SYSTEM, *_TURN], [*_TURN, *_TURN])
+"""Conversations of which a template takes at least one, if it takes any."""
+
+
+class Frame(NamedTuple):
+    """What a template writes around an answer."""
+
+    header: str
+    """What a generation prompt should have but does not: text before every answer, of a template without prompts."""
+    after: str
+    """All that follows the answer, of one conversation."""
+    stop: str
+    """The first control token in that, which a model must learn to write; empty where there is none."""
+
+
+@lru_cache(maxsize=8)
+def find_frame(template: Template) -> Frame | None:
+    """Find what a template writes around an answer; None when it takes none of our conversations."""
+    for messages in _PLAIN:
+        try:
+            text = template.render(messages, None)
+            before, prompt = (template.render(messages[:-1], None, add_generation_prompt=add) for add in (False, True))
+        except RowError:
+            continue
+        begin, answer, after = text.rpartition(_ANSWER)
+        if answer:
+            has_prompt = prompt != before or not begin.startswith(before)
+            header = "" if has_prompt else begin[len(before) :].rstrip(" ")
+            return Frame(header if header.strip() else "", after, next(_stops(after, template.ends), ""))
+    return None
+
+
+def _stops(after: str, ends: tuple[str, ...]) -> Iterator[str]:
+    """The control tokens in a text, by their place; of two at one place the longer first."""
+    yield from sorted((end for end in ends if end in after), key=lambda end: (after.index(end), -len(end)))
+
+
+@lru_cache(maxsize=8)
+def drops_history_thinking(template: Template) -> bool:
+    """Whether the newest answer is shown with its reasoning and an earlier one without.
+
+    Reasoning that the template never shows, or always, leaves a conversation one sequence.
+    """
+    for answer in (_in_fields, _inline):
+        messages = [
+            {"role": "user", "content": "One?"}, answer(_FIRST), {"role": "user", "content": "Two?"}, answer(_NEWEST)
+        ]  # fmt: skip
+        try:
+            shown = template.render(messages, None)
+        except RowError:
+            continue
+        if _NEWEST in shown and _FIRST not in shown:
+            return True
+    return False
+
+
+def _in_fields(thought: str) -> Message:
+    fields = dict.fromkeys(("reasoning_content", "reasoning", "thinking"), thought)
+    return {"role": "assistant", "content": "So.", **fields}
+
+
+def _inline(thought: str) -> Message:
+    return {"role": "assistant", "content": f"<think>\n{thought}\n</think>\n\nSo."}

@@ -1,0 +1,63 @@
+"""The token with which a chat template ends an assistant's turn: what a model must learn, or it never stops.
+
+It is looked for before anything is written, in a conversation of our own. That a row's turns end with such a token too,
+those that call tools for example, is checked row by row (chat/chunks.py).
+"""
+
+from dataclasses import replace
+
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.chat.template_probes import find_frame
+from nemotron.data_prep.tokenization.tokenizer import END_OF_TURN, Tokenizer
+from nemotron.errors import UserError
+
+CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
+"""Of the bundled format."""
+
+
+def with_turn_end(tokenizer: Tokenizer, template: Template) -> Tokenizer:
+    """Find the token that ends an assistant's turn.
+
+    Returns:
+        The tokenizer with that as `end_id`: a turn is trained up to it.
+
+    Raises:
+        UserError: the template ends turns with nothing that stops a model, or is written for other control tokens.
+    """
+    if template.is_nemotron3:
+        _ensure_control_tokens(tokenizer, template.name)
+        return tokenizer
+    # Conversations without tools last: it is they that say what most turns end with.
+    for chosen in dict.fromkeys((template.for_tools([{}]), template)):
+        frame = find_frame(chosen)
+        if frame is None:
+            continue  # it takes no conversation of ours, perhaps none at all: every row says why
+        end_id = _single_id(tokenizer, frame.stop)
+        if end_id is None:
+            ending = f"with {frame.after.strip()[:40]!r}, no control token" if frame.after.strip() else "without one"
+            raise UserError(
+                f"The chat template {template.name} should end an assistant's turn with a control token of the "
+                f"tokenizer {tokenizer.name}, but ends it {ending}: the model would never learn to stop.",
+                "Let the template write {{ eos_token }}, or another special token of the tokenizer, after an answer.",
+            )
+        tokenizer = replace(tokenizer, end_id=end_id)
+    return tokenizer
+
+
+def _ensure_control_tokens(tokenizer: Tokenizer, template: str) -> None:
+    """Raises UserError where the control tokens of the bundled format are none of the tokenizer's."""
+    special = {*tokenizer.special, tokenizer.special_tokens_map.get("eos_token")}
+    missing = [token for token in CONTROL_TOKENS if token not in special or _single_id(tokenizer, token) is None]
+    if missing:
+        raise UserError(
+            f"The chat template {template} is written with {' and '.join(missing)}, which the tokenizer "
+            f"{tokenizer.name} does not know as a control token: no answer would end.",
+            "Set tokenizer.model to a tokenizer of Nemotron 3, or chat_template to `tokenizer` or to a template for "
+            "this one.",
+        )
+
+
+def _single_id(tokenizer: Tokenizer, token: str) -> int | None:
+    """The id of a token, None where it is none or several."""
+    (ids,) = tokenizer.encode_chunks([token])
+    return ids[0] if len(ids) == 1 else None
