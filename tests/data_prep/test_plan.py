@@ -20,7 +20,7 @@ def config(
     """A config for one row, with a template that compiles in no time."""
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
     template = tmp_path / "small.jinja"
-    template.write_text("{{ messages }}")
+    template.write_text("{{ messages }}{{ eos_token }}")
     return lambda **settings: make_config("chat.jsonl", **{"chat_template": str(template), **settings})
 
 
@@ -74,9 +74,9 @@ def test_the_hash_follows_the_contents_of_inputs_and_template(
 ) -> None:
     template = tmp_path / "chat.jinja"
     hashes = []
-    for answer, source in [("Hello", "{{ messages }}"), ("Hello!", "{{ messages }}"), ("Hello", "{{ tools }}")]:
+    for answer, source in [("Hello", "{{ messages }}"), ("Hello!", "{{ messages }}"), ("Hello", "{{ messages }}.")]:
         write_rows("chat.jsonl", [chat("Hi", answer)])
-        template.write_text(source)
+        template.write_text(source + "{{ eos_token }}")
         hashes.append(make_plan(make_config("chat.jsonl", chat_template=str(template))).run_hash)
     assert len(set(hashes)) == 3
 
