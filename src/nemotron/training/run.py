@@ -169,7 +169,7 @@ def _finetune(
         if _rank() == 0:
             for change in recipe.changes():
                 print(change)
-        step = TwoStageStep(plan.schedule)
+        step = TwoStageStep(plan.schedule, pads_conversations=data.pad_to_multiple > 1)
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:

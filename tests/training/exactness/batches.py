@@ -39,6 +39,13 @@ class Conversation:
 
     ids: list[int]
     supervised: list[bool]
+    padding: int = 0
+    """Tokens at the end that only fill up."""
+
+    @property
+    def text_positions(self) -> int:
+        """Input positions that are no padding; the last token is no input."""
+        return min(len(self.ids) - self.padding, len(self.ids) - 1)
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def _conversation(turns: Sequence[int], random: torch.Generator) -> Conversation
 def _padded(conversation: Conversation) -> Conversation:
     """The conversation with padding behind it, so that the positions it fills are a multiple of PAD_MULTIPLE."""
     padding = -(len(conversation.ids) - 1) % PAD_MULTIPLE
-    return Conversation(conversation.ids + [EOS] * padding, conversation.supervised + [False] * padding)
+    return Conversation(conversation.ids + [EOS] * padding, conversation.supervised + [False] * padding, padding)
 
 
 def write_parquet(batch: Batch, folder: Path) -> Path:

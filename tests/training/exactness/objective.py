@@ -10,21 +10,23 @@ and in both, added to it,
     MTP              1/N sum over packs, over depths of  scale/depths * n * (mean loss of the pack's targets)
     auxiliary loss   1/N sum over packs, over MoE layers of  T * coefficient * experts/(k T^2) * sum_e P_e f_e
 
-where a pack has T positions, padding included, and n supervised tokens; its targets at a depth are the supervised
+where a pack has T positions of text, and n supervised tokens; its targets at a depth are the supervised
 tokens that lie that much further on in the same conversation; P_e sums an expert's normalised scores over the pack, f_e
-counts the positions that have it among their k highest. Both are Megatron-Core's definitions under
+counts the positions that have it among their k highest, padding left out of both (included, as T then is, in the 0.4
+line of Megatron-Bridge, which cannot leave it out). Both are Megatron-Core's definitions under
 `calculate_per_token_loss`, where every gradient is divided by N at the end: process_mtp_loss in
 core/transformer/multi_token_prediction.py, and `seq_aux_loss` in core/transformer/moe/router.py. The MTP layer's own
 experts are counted once per depth.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from tests.training.exactness.batches import EOS, Batch, Conversation
 from tests.training.exactness.reference_model import Output, ReferenceModel
 from torch import Tensor
+
+from nemotron.training import bridge
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,12 @@ def solve(model: ReferenceModel, batch: Batch, mtp_scale: float, aux_coefficient
         main = _averages(pack, outputs, tokens, conversations)
         mtp = _mtp_means(pack, outputs)
         here = sum(sum(targets(conversation)) for conversation in pack)
-        shared = aux_coefficient * _auxiliary(outputs + fillers, batch.pack_size, model) / tokens
+        if bridge.installed().MASKS_PADDING:
+            text = [conversation.text_positions for conversation in pack]
+            shared = aux_coefficient * _auxiliary(outputs, text, model) / tokens
+        else:
+            positions = [len(output.losses[0]) for output in outputs + fillers]
+            shared = aux_coefficient * _auxiliary(outputs + fillers, positions, model) / tokens
         for depth_mean in mtp:
             shared = shared + mtp_scale / len(mtp) * here * depth_mean / tokens
         for stage, loss in main.items():
@@ -100,12 +107,15 @@ def _mtp_means(pack: list[Conversation], outputs: list[Output]) -> list[Tensor]:
     return means
 
 
-def _auxiliary(outputs: Iterable[Output], positions: int, model: ReferenceModel) -> Tensor:
-    """T * experts/(k T^2) * sum_e P_e f_e, summed over the MoE layers of one pack."""
-    total = torch.zeros(())
+def _auxiliary(outputs: list[Output], counted: list[int], model: ReferenceModel) -> Tensor:
+    """T * experts/(k T^2) * sum_e P_e f_e, summed over the MoE layers of one pack.
+
+    Of each output the first `counted` positions take part.
+    """
+    total, positions = torch.zeros(()), sum(counted)
     for layer in zip(*(output.routings for output in outputs), strict=True):
-        probability = torch.cat([routing.scores for routing in layer]).sum(0)
-        count = torch.cat([routing.top for routing in layer]).sum(0)
+        probability = torch.cat([routing.scores[:n] for routing, n in zip(layer, counted, strict=True)]).sum(0)
+        count = torch.cat([routing.top[:n] for routing, n in zip(layer, counted, strict=True)]).sum(0)
         experts, k = len(count), model.config["num_experts_per_tok"]
         total = total + positions * experts / (k * positions**2) * (probability * count).sum()
     return total

@@ -22,6 +22,8 @@ def pack(conversations):
     positions = [position for conversation in conversations for position in conversation]
     lengths = [len(conversation) for conversation in conversations]
     return {
+        "tokens": torch.full((1, len(positions)), 9),
+        "token_count": [len(positions)],
         "losses": torch.tensor([[loss for loss, _ in positions]]),
         "loss_mask": torch.tensor([[int(supervised) for _, supervised in positions]]),
         "boundaries": torch.tensor([0, *lengths]).cumsum(0).int(),
@@ -48,6 +50,7 @@ def state_at(finished):
         timers=lambda name, log_level=0: timer,
         train_state=SimpleNamespace(step=finished),
         cfg=SimpleNamespace(rerun_state_machine=checks),
+        tokenizer=SimpleNamespace(eos_id=5, pad_id=None),
     )
 
 
@@ -165,9 +168,26 @@ def test_a_batch_without_supervised_tokens_trains_nothing(make_model, monkeypatc
 
 
 def test_a_micro_batch_of_two_packs_is_refused(make_model):
-    two = {name: torch.cat([value, value]) for name, value in pack(FIRST).items()}
+    one = pack(FIRST)
+    two = {name: torch.cat([value, value]) for name, value in one.items() if isinstance(value, torch.Tensor)}
     with pytest.raises(ValueError, match=r"2 packs.*train\.micro_batch_size"):
         TwoStageStep(BOTH_STAGES)(state_at(0), iter([two]), make_model())
+
+
+def test_the_positions_that_only_fill_up_are_named_for_the_experts(make_model, line, monkeypatch):
+    """A pack of two positions of text in one of five, padded with the end-of-turn token."""
+    seen = []
+    read = line.read_micro_batch
+
+    def note_padding(state, micro_batches, model, groups):
+        batch = next(micro_batches)
+        seen.append(batch["padding"].tolist())
+        return read(state, iter([batch]), model, groups)
+
+    monkeypatch.setattr(line, "read_micro_batch", note_padding)
+    padded = pack([[(1.0, True), (2.0, True)], [(0.0, False)] * 3]) | {"token_count": [2]}
+    TwoStageStep(BOTH_STAGES)(state_at(0), iter([padded]), make_model())
+    assert seen == [[[False, False, True, True, True]]]
 
 
 def test_a_schedule_plan_is_refused(make_model):

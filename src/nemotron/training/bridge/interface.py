@@ -48,6 +48,10 @@ class Line(Protocol):
     FROM_DATA: frozenset[str]
     """Of the dataset's settings, what says where the packs are and that they are packs."""
 
+    MASKS_PADDING: bool
+    """Whether padding is kept out of the experts' routing: their biases and the auxiliary loss. Megatron-Core takes no
+    mask of it before 0.19."""
+
     MTP_SUMS: tuple[str, ...]
     """The running sums that Megatron-Core keeps of multi-token prediction: of mean losses, and, where it measures
     them, of accepted and of possible targets (see `mtp.py`)."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 NAME = "0.4"
 IMPORTS_CUDA_PACKAGES = ("megatron.bridge", "megatron.bridge.training.pretrain", "megatron.bridge.recipes")
 FROM_DATA = frozenset({"dataset_root", "packed_sequence_specs", "max_train_samples", "do_test"})
+MASKS_PADDING = False
 MTP_SUMS = ("values",)
 
 _BOUNDARIES = ("cu_seqlens", "cu_seqlens_argmin", "max_seqlen")

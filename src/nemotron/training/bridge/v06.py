@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.training.bridge.evaluation_batches import evaluation_batches
 from nemotron.training.bridge.interface import HybridStack, MicroBatch
 from nemotron.training.bridge.v06_evaluation import evaluated_whole, filled_up, rows_of_an_evaluation
+from nemotron.training.bridge.v06_padding import Remembering, padding_mask
 from nemotron.training.bridge.versions import build
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 NAME = "0.6"
 IMPORTS_CUDA_PACKAGES = ("megatron.bridge", "megatron.bridge.training.pretrain")
 FROM_DATA = frozenset({"dataset_root", "hf_dataset", "enable_offline_packing", "offline_packing_specs", "do_test"})
+MASKS_PADDING = True
 MTP_SUMS = ("loss_values", "correct_values", "total_values")
 
 
@@ -151,7 +153,8 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
 
     config: Any = get_model_config(model)
     chunk = get_model_chunk_vp_stage(model)
-    iterator: Any = micro_batches  # None on pipeline stages without data, which Megatron's annotation leaves out
+    # None on pipeline stages without data, which Megatron's annotation leaves out.
+    iterator: Any = None if micro_batches is None else Remembering(micro_batches)
     tokens, labels, weights, attention_mask, position_ids, packing = get_batch(
         iterator, state.cfg, bool(getattr(config, "mtp_num_layers", None)), pg_collection=groups, vp_stage=chunk
     )
@@ -169,6 +172,8 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
         visible = tokens if tokens is not None else labels
         packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
         inputs["packed_seq_params"] = get_packed_seq_params(packing)
+        if iterator is not None and config.num_moe_experts:
+            inputs["padding_mask"] = padding_mask(iterator.last["padding"], packing, model, config, groups)
     return MicroBatch(inputs, weights)
 
 

@@ -1,7 +1,7 @@
 """The forward step handed to Megatron-Bridge's `finetune()`: the two-stage loss, and MTP on supervised tokens only.
 
-It follows `megatron.bridge.training.gpt_step.forward_step` and differs in two places (`bridge/` has what depends on the
-release):
+It follows `megatron.bridge.training.gpt_step.forward_step` and differs in three places (`bridge/` has what depends on
+the release):
 
 - Before the first micro-batch of a step it reads all of the step's loss masks, adds up two numbers over the
   data-parallel group (N and |B| of `loss.py`), and weighs each position by its conversation. Megatron-Bridge makes this
@@ -9,6 +9,7 @@ release):
   iterator over micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
 - It passes the loss mask to the model. The stock step does not, and Megatron-Core's `process_mtp_loss`
   (core/transformer/multi_token_prediction.py) then trains on prompts and padding.
+- It says which positions are padding, so that these take no part in the experts' routing (`padding.py`).
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ import torch
 from nemotron.training import bridge
 from nemotron.training.objective.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
 from nemotron.training.objective.mtp import MtpMeasure, measured_mtp
+from nemotron.training.objective.padding import padding_positions
 
 if TYPE_CHECKING:
     from megatron.bridge.training.state import GlobalState
@@ -43,8 +45,15 @@ class TwoStageStep:
         average: the stage that trains, or trained, it.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, *, pads_conversations: bool = False) -> None:
+        """Make the step of a run.
+
+        Args:
+            schedule: which average trains which iteration.
+            pads_conversations: whether the data has `pad_to_multiple` above 1: then conversations end in padding.
+        """
         self._schedule = schedule
+        self._pads_conversations = pads_conversations
         # One entry per model chunk (virtual pipeline stage): the iterator last seen, and its weighted micro-batches.
         # Megatron makes new iterators for every step, in training and in evaluation; a new one means a new step.
         self._source: dict[int, Any] = {}
@@ -103,7 +112,8 @@ class TwoStageStep:
             return None
         if self._source.get(chunk) is data_iterator:
             return self._weighted[chunk]
-        micro_batches = [_with_sample_weights(batch) for batch in data_iterator]
+        pad_ids = _pad_ids(state)
+        micro_batches = [self._with_sample_weights(batch, pad_ids) for batch in data_iterator]
         counts = torch.zeros(2, dtype=torch.float64)
         for batch in micro_batches:
             counts[0] += (batch["loss_mask"] > 0).sum()
@@ -159,10 +169,29 @@ class TwoStageStep:
                     report[reported_mtp(depth, "acceptance")] = accepted
         return trained, tokens.to(torch.int), report
 
+    def _with_sample_weights(self, batch: Batch, pad_ids: set[int]) -> Batch:
+        """Copy a micro-batch (one pack), its loss mask, int64 [1, tokens], replaced by its sample weights.
 
-def _with_sample_weights(batch: Batch) -> Batch:
-    """Copy a micro-batch (one pack) with sample weights in place of its loss mask, int64 [1, tokens]."""
-    if batch["loss_mask"].size(0) != 1:
-        raise ValueError(f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1.")
-    boundaries = bridge.installed().pack_boundaries(batch)
-    return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries)[None]}
+        Under `padding`, bool [1, tokens], the copy says which positions are padding.
+        """
+        if batch["loss_mask"].size(0) != 1:
+            raise ValueError(
+                f"A micro-batch holds {batch['loss_mask'].size(0)} packs; train.micro_batch_size must be 1."
+            )
+        boundaries = bridge.installed().pack_boundaries(batch)
+        padding = padding_positions(
+            batch["tokens"][0],
+            batch["loss_mask"][0],
+            boundaries,
+            int(batch["token_count"][0]),
+            pad_ids,
+            pads_conversations=self._pads_conversations,
+        )
+        return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries)[None], "padding": padding[None]}
+
+
+def _pad_ids(state: "GlobalState") -> set[int]:
+    """The tokens that fill up: Megatron-Bridge pads packs with eos, data prep conversations with the pad token."""
+    tokenizer = state.tokenizer
+    ids = (getattr(tokenizer, name, None) for name in ("eos_id", "pad_id"))
+    return {token for token in ids if isinstance(token, int)}

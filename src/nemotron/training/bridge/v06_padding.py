@@ -1,0 +1,107 @@
+"""Keep padding out of the experts' routing in the 0.6 line: their biases and the auxiliary loss see text alone.
+
+Megatron-Core 0.19 takes a `padding_mask`, with three gaps that are closed here: its expert biases cannot use the mask
+it hands them, it weighs the auxiliary loss of tensor-parallel ranks by the text that each happens to hold, and its
+hybrid model does not pass the mask on to the layers of multi-token prediction.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_MTP_MASK = "_nemotron_padding_mask"
+
+
+class Remembering(Iterator[Any]):
+    """Micro-batches, of which the last one handed out is kept: `get_batch` drops what it does not know."""
+
+    def __init__(self, micro_batches: Iterator[Mapping[str, Any]]) -> None:
+        self._micro_batches = micro_batches
+        self.last: Mapping[str, Any] = {}
+
+    def __next__(self) -> Any:
+        self.last = next(self._micro_batches)
+        return self.last
+
+
+def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, config: Any, groups: Any) -> "Tensor":
+    """Return this rank's part of a pack's padding, on its device.
+
+    Args:
+        padding: bool [1, tokens] of the whole pack.
+        packing: the pack's boundaries.
+        model: the model chunk, whose MTP layers get the mask too.
+        config: of the model.
+        groups: its process groups.
+
+    Returns:
+        bool [1, tokens of this rank], true where a position is padding.
+    """
+    from megatron.bridge.training.utils.packed_seq_utils import get_thd_cp_partition_indices
+
+    _patch_router()
+    mask = padding.cuda(non_blocking=True)
+    if groups.cp.size() > 1:
+        ends: Any = packing["cu_seqlens_q"].squeeze()
+        indices = get_thd_cp_partition_indices(ends, total_tokens=mask.size(1), cp_group=groups.cp, device=mask.device)
+        mask = mask.index_select(1, indices)
+    if config.sequence_parallel and groups.tp.size() > 1:
+        mask = mask.chunk(groups.tp.size(), dim=1)[groups.tp.rank()]
+    for layer in _mtp_expert_layers(model):
+        setattr(layer, _MTP_MASK, mask)
+    return mask
+
+
+def _mtp_expert_layers(model: Any) -> list[Any]:
+    """The MoE layers of multi-token prediction, each made to take the mask that is set on it.
+
+    They are on the last pipeline stage alone, where the backward pass of a micro-batch follows its forward pass: what
+    is recomputed there finds the mask of its own micro-batch.
+    """
+    known = getattr(model, "_nemotron_mtp_experts", None)
+    if known is not None:
+        return known
+    from megatron.core.transformer.moe.moe_layer import MoELayer
+
+    # By name: the hybrid block does not tell its MoE layers that they are MTP's (models/hybrid/hybrid_block.py).
+    named = ((f".{name}.", module) for name, module in model.named_modules())
+    layers = [module for name, module in named if ".mtp." in name and isinstance(module, MoELayer)]
+    for layer in layers:
+        layer.register_forward_pre_hook(_pass_mask, with_kwargs=True)
+    # Not as an attribute that torch registers: the layers have their place in the model already.
+    object.__setattr__(model, "_nemotron_mtp_experts", layers)
+    return layers
+
+
+def _pass_mask(layer: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return arguments, {**keywords, "padding_mask": getattr(layer, _MTP_MASK, None)}
+
+
+@cache
+def _patch_router() -> None:
+    """Close two gaps of megatron/core/transformer/moe/router.py (0.19.2)."""
+    from megatron.core.transformer.moe import router
+
+    count_bias = router.TopKRouter._apply_expert_bias
+
+    def apply_expert_bias(self: Any, routing_map: "Tensor", padding_mask: "Tensor | None" = None) -> None:
+        """Mask rows: a flat mask does not broadcast over [tokens, experts] (Megatron-LM#6111)."""
+        if padding_mask is not None:
+            routing_map = routing_map & ~padding_mask.reshape(-1, 1)
+        count_bias(self, routing_map)
+
+    count_tokens = router.get_tokens_per_expert_and_token_count
+
+    def get_tokens_per_expert_and_token_count(*arguments: Any, **keywords: Any) -> tuple[Any, Any, Any]:
+        """Give each rank of the group the mean count: Megatron multiplies it by the group's size to get the whole."""
+        per_expert, mine, whole = count_tokens(*arguments, **keywords)
+        if not keywords.get("with_padding_mask"):
+            return per_expert, mine, whole
+        group = keywords.get("reduce_group", arguments[1] if len(arguments) > 1 else None)
+        return per_expert, whole / group.size(), whole
+
+    router.TopKRouter._apply_expert_bias = apply_expert_bias
+    router.get_tokens_per_expert_and_token_count = get_tokens_per_expert_and_token_count
