@@ -100,7 +100,7 @@ def _patch_router() -> None:
         per_expert, mine, whole = count_tokens(*arguments, **keywords)
         if not keywords.get("with_padding_mask"):
             return per_expert, mine, whole
-        group = keywords.get("reduce_group", arguments[1] if len(arguments) > 1 else None)
+        group: Any = keywords.get("reduce_group", arguments[1] if len(arguments) > 1 else None)
         return per_expert, whole / group.size(), whole
 
     router.TopKRouter._apply_expert_bias = apply_expert_bias
