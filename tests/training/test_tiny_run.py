@@ -67,7 +67,7 @@ def test_what_differs_from_the_recipe_is_the_same_in_the_log_and_in_the_dry_run(
     """Set by the YAML, by the data, by the backend: all of it is what runs."""
     done = nemotron("super3", "sft", "-c", "tiny", *SHORT, "--dry-run", "--compare", cwd=workdir)
     assert done.returncode == 0, done.stderr
-    listed = done.stdout.split("Differs from Megatron-Bridge's recipe")[1]
+    listed = done.stdout.split("Differs from Megatron-Bridge's recipe")[1].split("\n\n")[0]
     told = {line.split()[0] for line in listed.splitlines() if re.match(r"  \w+(\.\w+)* {2,}", line)} - {"key"}
     log = (workdir / "output/tiny/sft/train.log").read_text()
     logged = dict(re.findall(r"^([\w.]+): (.*) \(the recipe says .*\)$", log, re.MULTILINE))

@@ -4,13 +4,13 @@ Nothing here imports Megatron, so the dry-run is quick and works anywhere.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, resolve_schedule
-from nemotron.training.parallelism.layout import explain_layout
 from nemotron.training.prepared_data import PreparedData
 
 
@@ -29,8 +29,6 @@ class Plan:
     warmup_iters: int
     schedule: Schedule
     start: StartingPoint
-    layout: list[tuple[str, str]]
-    """How ranks share the model and the packs, in words (see `parallelism/layout.py`)."""
     validation: str
     """How the valid split is evaluated, in words."""
     notes: list[str]
@@ -41,8 +39,12 @@ class Plan:
         """Passes over the train split. An incomplete last batch of an epoch is left out and the order reshuffled."""
         return self.train_iters / max(1, self.train_packs // self.global_batch_size)
 
-    def rows(self) -> list[tuple[str, str]]:
-        """Label and value of each line of the preview."""
+    def rows(self, layout: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
+        """Label and value of each line of the preview.
+
+        Args:
+            layout: how ranks share the model and the packs, in words (see `parallelism/layout.py`).
+        """
         return [
             ("data", f"{self.data} ({self.train_packs:,} train and {self.valid_packs:,} valid packs)"),
             ("pack size", f"{self.pack_size:,} tokens"),
@@ -52,7 +54,7 @@ class Plan:
             ("loss averages over", self.schedule.describe()),
             ("validation", self.validation),
             ("starts from", self.start.description),
-            *self.layout,
+            *layout,
             *(("note", note) for note in self.notes),
         ]
 
@@ -62,14 +64,12 @@ def make_plan(
     data: PreparedData,
     start: StartingPoint,
     run: RunFolder | None = None,
-    ranks: int | None = None,
 ) -> Plan:
-    """Count a run. Nothing is refused here: config and data have passed `checks/before_start.py`.
+    """Count a run. Nothing is refused here: config and data have passed `check_counts` (checks/before_start.py).
 
     Args:
         start: what the run starts from.
         run: the run's folders, on the machine that trains; None on another one.
-        ranks: processes in all, where that is known.
     """
     if run is not None and run.finished:
         start = replace(start, description=f"iteration {run.finished:,}, saved in {run.resume_from}")
@@ -89,7 +89,6 @@ def make_plan(
         warmup_iters=warmup_iters,
         schedule=resolve_schedule(config.loss.stages, train_iters),
         start=start,
-        layout=explain_layout(config, pack_size, ranks),
         validation=_describe_validation(config, valid_packs, batch),
         notes=_notes(warmup_iters, train_iters, valid_packs),
     )

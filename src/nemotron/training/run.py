@@ -16,7 +16,7 @@ from nemotron.training.backend import backend, describe_backend, sees_gpu
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.reader import base_model_of
 from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, read_records
-from nemotron.training.checks.before_start import check_machine, check_plan, find_data
+from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
 from nemotron.training.checks.continuation import describe_changes
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan, make_plan
@@ -73,10 +73,12 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     config = loaded.config
     run, start = find_run_folder(config), find_start(config)
     data, missing = find_data(config, loaded.name)
-    ranks = int(os.environ.get("WORLD_SIZE", "1"))
-    refuse([*check_plan(config, data, start, ranks), *missing, *check_machine(config, data, start, run, sees_gpu())])
+    counts = check_counts(config, data, int(os.environ.get("WORLD_SIZE", "1")))
+    plan = None if counts or data is None else make_plan(config, data, start, run)
+    machine = check_machine(config, data, start, run, plan, sees_gpu())
+    refuse([*missing, *counts, *check_inputs(config, data, start), *machine])
     assert data is not None
-    plan = make_plan(config, data, start, run, ranks)
+    assert plan is not None
     notes = [*describe_backend(config), *plan.notes, *describe_changes(config, run)]
     run.output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:

@@ -8,7 +8,7 @@ import pytest
 from nemotron.errors import Problem, UserError, refuse
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
-from nemotron.training.checks.before_start import check_counts, check_machine, check_plan, find_data
+from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
 from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -24,7 +24,11 @@ def config(train=None, **sections):
 
 
 def check(settings, data=None) -> list[Problem]:
-    return check_plan(settings, prepared() if data is None else data, find_start(settings))
+    return check_plan(settings, prepared() if data is None else data)
+
+
+def check_plan(settings, data, ranks=None) -> list[Problem]:
+    return [*check_counts(settings, data, ranks), *check_inputs(settings, data, find_start(settings))]
 
 
 @pytest.mark.parametrize(
@@ -100,8 +104,8 @@ def test_everything_that_is_wrong_is_said_at_once_each_with_its_fix(tmp_path):
     )
     start, run = find_start(settings), find_run_folder(settings)
     problems = [
-        *check_plan(settings, prepared(), start, ranks=6),
-        *check_machine(settings, prepared(), start, run, False),
+        *check_plan(settings, prepared(), ranks=6),
+        *check_machine(settings, prepared(), start, run, None, gpu=False),
     ]
     with pytest.raises(UserError) as error:
         refuse(problems)
@@ -132,9 +136,9 @@ def test_numbers_are_asked_first_as_the_others_calculate_with_them():
 
 def test_without_the_data_what_the_config_alone_says_is_still_refused():
     settings = config({"global_batch_size": 64, "train_samples": 3}, model={"seq_length": 1})
-    named = [problem.message.split(" is ")[0] for problem in check_plan(settings, None, find_start(settings), ranks=24)]
+    named = [problem.message.split(" is ")[0] for problem in check_plan(settings, None, ranks=24)]
     assert named == ["train.train_samples", "train.global_batch_size=64 does not divide among 24 data-parallel ranks."]
-    assert check_plan(config(), None, find_start(config()), ranks=8) == []
+    assert check_plan(config(), None, ranks=8) == []
 
 
 def test_what_can_be_counted_can_be_shown_though_other_things_are_wrong():
@@ -172,8 +176,8 @@ def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_
         checkpoint=missing,
     )
     start = find_start(settings)
-    assert check_plan(settings, prepared(), start) == []
-    machine = check_machine(settings, prepared(), start, find_run_folder(settings), gpu=None)
+    assert check_plan(settings, prepared()) == []
+    machine = check_machine(settings, prepared(), start, find_run_folder(settings), None, gpu=None)
     said = " ".join(problem.message for problem in machine)
     assert [path for path in ("/lustre/model", "/lustre/hf", "/lustre/run") if path in said] == (
         [] if named == "backend" else ["/lustre/model", "/lustre/hf", "/lustre/run"]

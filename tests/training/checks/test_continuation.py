@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder
 from nemotron.training.checks.continuation import (
     check_batch_size,
@@ -17,6 +18,7 @@ from nemotron.training.checks.continuation import (
 )
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
+from nemotron.training.plan import make_plan
 from nemotron.training.prepared_data import PreparedData
 
 BATCH = {"global_batch_size": 4}
@@ -122,12 +124,11 @@ def test_a_batch_size_that_would_wait_forever_is_refused():
     assert "divides 76" in problem.hint
 
 
-ALL_TOKENS = Schedule((Stage("token", 0),))
-
-
 def progress(settings, train_iters, prepared=None):
     run = find_run_folder(settings)
-    return [*check_progress(settings, prepared or data(), run, ALL_TOKENS, train_iters)]
+    settings.train["train_iters"] = train_iters
+    plan = make_plan(settings, prepared or data(), find_start(settings), run)
+    return [*check_progress(settings, prepared or data(), run, plan)]
 
 
 def test_a_run_may_be_continued_elsewhere(tmp_path):

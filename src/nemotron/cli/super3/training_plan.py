@@ -35,13 +35,16 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     from nemotron.training.backend import sees_gpu
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_machine, check_plan, find_data
+    from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
+    from nemotron.training.plan import make_plan
 
     config = loaded.config
     run, start = find_run_folder(config), find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    problems = check_plan(config, data or expected, start, local_processes(config.run.nproc_per_node))
-    refuse([*problems, *missing, *check_machine(config, data, start, run, sees_gpu())])
+    counts = check_counts(config, data or expected, local_processes(config.run.nproc_per_node))
+    plan = None if counts or data is None else make_plan(config, data, start, run)
+    machine = check_machine(config, data, start, run, plan, sees_gpu())
+    refuse([*missing, *counts, *check_inputs(config, data or expected, start), *machine])
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
@@ -56,13 +59,13 @@ def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "Pr
         UserError: Something is wrong.
     """
     from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checks.before_start import check_plan, find_data
+    from nemotron.training.checks.before_start import check_counts, check_inputs, find_data
 
     config = _config_there(loaded, placement)
     with _folder_of(placement):
         data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        problems = check_plan(config, data or expected, find_start(config), placement.ranks)
-    refuse(problems)
+        known = data or expected
+        refuse([*check_counts(config, known, placement.ranks), *check_inputs(config, known, find_start(config))])
     for problem in missing:
         console.note(f"The data cannot be read from here; the job checks it when it starts. {problem.message}")
 
@@ -85,19 +88,22 @@ def report_here(
     from nemotron.launch import visible_gpus
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_machine, check_plan, find_data
+    from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
     from nemotron.training.checks.continuation import describe_changes
+    from nemotron.training.plan import make_plan
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     run, start = find_run_folder(config), find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     notes = [*describe_changes(config, run), *(_too_few_processes(config) if ranks is None else [])]
-    plan = _report_plan(report, config, data, missing, notes, ranks, run)
+    counts = check_counts(config, data or expected, ranks)
+    plan = None if counts or data is None else make_plan(config, data, start, run)
+    _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.
     gpu = None if config.run.backend == "auto" else visible_gpus() > 0
-    machine = check_machine(config, data, start, run, gpu)
-    _report_checks(report, [*check_plan(config, data or expected, start, ranks), *missing, *machine])
+    machine = check_machine(config, data, start, run, plan, gpu)
+    _report_checks(report, [*missing, *counts, *check_inputs(config, data or expected, start), *machine])
     if compare and plan is not None and data is not None:
         from nemotron.training.backend import chosen_backend
 
@@ -120,17 +126,21 @@ def report_on(
     """
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_plan, find_data
+    from nemotron.training.checks.before_start import check_counts, check_inputs, find_data
+    from nemotron.training.plan import make_plan
 
-    config = _config_there(loaded, placement)
+    config, ranks = _config_there(loaded, placement), placement.ranks
     with _folder_of(placement):
+        start = find_start(config)
         data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        plan = _report_plan(report, config, data, missing, [], placement.ranks, None)
-        _report_checks(report, check_plan(config, data or expected, find_start(config), placement.ranks))
+        counts = check_counts(config, data or expected, ranks)
+        plan = None if counts or data is None else make_plan(config, data, start)
+        _report_plan(report, config, data, missing, plan, [], ranks)
+        _report_checks(report, [*counts, *check_inputs(config, data or expected, start)])
     if compare and plan is not None and data is not None:
         # What another machine makes of `auto` is not known here; it is meant to have what training takes.
         backend = config.run.backend if config.run.backend in ("torch", "cpu") else None
-        _report_changes(report, loaded, plan, data, find_run_folder(config), placement.ranks, backend)
+        _report_changes(report, loaded, plan, data, find_run_folder(config), ranks, backend)
 
 
 def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: list[str]) -> None:
@@ -168,27 +178,25 @@ def _report_plan(
     config: "SftConfig",
     data: "PreparedData | None",
     missing: list[Problem],
+    plan: "Plan | None",
     notes: list[str],
     ranks: int | None,
-    run: "RunFolder | None",
-) -> "Plan | None":
-    """Add the data and the plan, as far as a run can be counted."""
-    from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checks.before_start import check_counts
-    from nemotron.training.plan import make_plan
+) -> None:
+    """Add the data and the plan, as far as the run could be counted."""
+    from nemotron.training.parallelism.layout import explain_layout
 
     if data is None:
         reason = "".join(f": {problem.message}" for problem in missing)
         report.rows("Artifacts", [("run.data", f"{config.run.data}: not found from here")])
         report.rows("Training plan", [("counted", f"when the data is there{reason}")])
-        return None
+        return
     report.rows("Artifacts", [("run.data", f"{data.reference}: {data.splits}")])
-    if check_counts(config, data, ranks):
-        return None
-    plan = make_plan(config, data, find_start(config), run, ranks)
-    rows = [*plan.rows(), *(("note", line) for line in notes)]
-    report.rows("Training plan", rows, {**asdict(plan), "epochs": plan.epochs, "notes": [*plan.notes, *notes]})
-    return plan
+    if plan is None:
+        return
+    layout = explain_layout(config, plan.pack_size, ranks)
+    rows = [*plan.rows(layout), *(("note", line) for line in notes)]
+    facts = {**asdict(plan), "epochs": plan.epochs, "layout": layout, "notes": [*plan.notes, *notes]}
+    report.rows("Training plan", rows, facts)
 
 
 def _report_checks(report: dry_run.Report, problems: list[Problem]) -> None:

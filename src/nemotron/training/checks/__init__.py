@@ -14,8 +14,10 @@ Where is it refused?
     backend.py           run.backend without a GPU or its packages; context parallelism without Transformer Engine
     continuation.py      a checkpoint continued as another run, with another batch, other stages or fixed settings
 
-`check_plan` asks what follows from config and data alone, and also runs before a job is submitted; `check_machine` what
-needs the machine that trains. None imports Megatron. To add a check: yield a `Problem` in the file of its subject, and
-name it in one of the two lists. Misspelt keys and wrong types of values are refused earlier, where a config is loaded
-(nemotron/config/, recipe/known_settings.py), and what only Megatron's own classes can tell, later (recipe/build.py).
+`check_counts` and `check_inputs` ask what follows from config and data alone, and also run before a job is submitted;
+`check_machine` what needs the machine that trains. None imports Megatron. To add a check: yield a `Problem` in the file
+of its subject, and name it in one of these lists.
+
+Misspelt keys and wrong types of values are refused earlier, where a config is loaded (nemotron/config/,
+recipe/known_settings.py), and what only Megatron's own classes can tell, later (recipe/build.py).
 """

@@ -1,14 +1,13 @@
-"""Every refusal before a run, in order: two lists, and what they refuse is raised together.
+"""Every refusal before a run, in order, as lists; what they find is raised together.
 
-`check_plan` asks what follows from config and data alone; it also runs before a job is submitted. `check_machine` asks
-what needs the machine that trains. Numbers are asked first: the others calculate with them.
+`check_counts` and `check_inputs` ask what follows from config and data alone, and also run before a job is submitted.
+`check_machine` asks what needs the machine that trains.
 """
 
 from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.lineage import check_root
-from nemotron.training.checkpoints.hf_folder import model_config
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.adapters import check_adapters
@@ -23,9 +22,8 @@ from nemotron.training.checks.settings import check_settings
 from nemotron.training.checks.starting_weights import check_start, check_start_is_here
 from nemotron.training.checks.tokenizer import check_tokenizer, check_tokenizer_is_here, check_vocabulary
 from nemotron.training.config import SftConfig
-from nemotron.training.objective.loss import resolve_schedule
-from nemotron.training.parallelism.configured import shape_in
-from nemotron.training.plan import count_iterations, find_pack_size
+from nemotron.training.parallelism.configured import find_vocab_size
+from nemotron.training.plan import Plan, find_pack_size
 from nemotron.training.prepared_data import PreparedData, find_prepared_data
 
 
@@ -44,6 +42,8 @@ def find_data(config: SftConfig, config_name: str) -> tuple[PreparedData | None,
 def check_counts(config: SftConfig, data: PreparedData | None, ranks: int | None) -> list[Problem]:
     """List what keeps a run from being counted: without a problem here, `make_plan` succeeds.
 
+    Numbers are asked first: the others calculate with them.
+
     Args:
         data: None where it cannot be read; what depends on it is then left out.
         ranks: processes in all; None where it is not known.
@@ -57,56 +57,54 @@ def check_counts(config: SftConfig, data: PreparedData | None, ranks: int | None
     ]
 
 
-def check_plan(
-    config: SftConfig, data: PreparedData | None, start: StartingPoint, ranks: int | None = None
-) -> list[Problem]:
-    """List what is wrong with a run by its config and data alone, and the folders it names as far as they are here.
+def check_inputs(config: SftConfig, data: PreparedData | None, start: StartingPoint) -> list[Problem]:
+    """List what does not fit among settings, data, model and start, of what is within reach.
 
     Args:
-        data, ranks: as in `check_counts`.
+        data: None where it cannot be read; what depends on it is then left out.
         start: what the run starts from.
     """
+    hf_model = config.recipe.hf_model
     problems = [
-        *check_counts(config, data, ranks),
         *check_start(config, start),
-        *check_model_folder(config.recipe.hf_model),
+        *check_model_folder(hf_model),
         *check_settings(config, find_pack_size(config, data)),
         *check_adapters(config),
     ]
-    if data is None or any(check_numbers(config)):
+    if data is None:
         return problems
     return [
         *problems,
         *check_padding(config, data),
         *check_tokenizer(config, data, start),
-        *check_vocabulary(data, _vocab_size(config), config.recipe.hf_model),
+        *check_vocabulary(data, find_vocab_size(config), hf_model),
     ]
 
 
 def check_machine(
-    config: SftConfig, data: PreparedData | None, start: StartingPoint, run: RunFolder, gpu: bool | None
+    config: SftConfig,
+    data: PreparedData | None,
+    start: StartingPoint,
+    run: RunFolder,
+    plan: Plan | None,
+    gpu: bool | None,
 ) -> list[Problem]:
     """List what is wrong with a run on this machine: the folders it needs, the backend, and what it continues.
 
     Args:
+        plan: None where the run could not be counted.
         gpu: whether it has a GPU; None leaves the backend out, in a plan made where nothing will be trained.
     """
-    problems = [
+    return [
         *check_start_is_here(start),
         *check_model_is_here(config.recipe.hf_model),
         *_check_artifacts(config.run.artifacts),
-        *(check_backend(config, gpu) if gpu is not None else ()),
+        *(() if gpu is None else check_backend(config, gpu)),
+        *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_load(run),
+        *(() if data is None else check_same_run(config, data, run)),
+        *(() if data is None or plan is None else check_progress(config, data, run, plan)),
     ]
-    if data is None:
-        return problems
-    problems += [*check_tokenizer_is_here(config, data), *check_same_run(config, data, run)]
-    if not check_counts(config, data, None):
-        iterations = count_iterations(config, data.packs["train"])
-        assert iterations is not None
-        schedule = resolve_schedule(config.loss.stages, iterations)
-        problems += check_progress(config, data, run, schedule, iterations)
-    return problems
 
 
 def _check_artifacts(root: str) -> list[Problem]:
@@ -115,9 +113,3 @@ def _check_artifacts(root: str) -> list[Problem]:
     except UserError as error:
         return [as_problem(error)]
     return []
-
-
-def _vocab_size(config: SftConfig) -> int | None:
-    """The model's vocabulary, where it can be known without a network."""
-    described, shape = model_config(config.recipe.hf_model), shape_in(config)
-    return described.get("vocab_size") if described is not None else shape and shape.vocab_size

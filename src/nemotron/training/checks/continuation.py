@@ -9,6 +9,7 @@ from nemotron.training.checkpoints.run_folder import RunFolder, read_records
 from nemotron.training.checkpoints.run_record import identify_run
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule
+from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 
 _FIXED = (
@@ -58,17 +59,11 @@ def check_same_run(config: SftConfig, data: PreparedData, run: RunFolder) -> Ite
         )
 
 
-def check_progress(
-    config: SftConfig, data: PreparedData, run: RunFolder, schedule: Schedule, train_iters: int
-) -> Iterator[Problem]:
-    """Yield a problem when what is trained already does not go with what is to come.
-
-    Args:
-        schedule: the stages of the loss of the run that is going to continue.
-        train_iters: its length.
-    """
+def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> Iterator[Problem]:
+    """Yield a problem when what is trained already does not go with what the plan says is to come."""
     if not run.finished or run.newest is None:
         return
+    train_iters = plan.train_iters
     if not run.is_own and run.finished >= train_iters:
         yield Problem(
             f"The run saved in {run.resume_from} has {run.finished:,} iterations already, and this one is to have "
@@ -77,7 +72,7 @@ def check_progress(
         )
     trained_in = run.output if run.is_own else run_of(run.newest) or run.output
     records = read_records(trained_in / "metrics.jsonl")
-    yield from check_same_stages(records, schedule, min(run.finished, train_iters))
+    yield from check_same_stages(records, plan.schedule, min(run.finished, train_iters))
     yield from check_batch_size(
         records, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
     )

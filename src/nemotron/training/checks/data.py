@@ -27,16 +27,15 @@ def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
     Each conversation is cut into 2 * CP equal slices, of which every rank takes two (Transformer Engine's load
     balancing), so its length must be a multiple of 2 * CP.
     """
-    ranks = config.model.get("context_parallel_size") or 1
+    ranks, asked = config.model.get("context_parallel_size"), config.dataset.get("pad_seq_to_mult")
     padded_to = data.pad_to_multiple
-    if ranks > 1 and padded_to % (2 * ranks):
+    if isinstance(ranks, int) and ranks > 1 and padded_to % (2 * ranks):
         yield Problem(
             f"model.context_parallel_size={ranks} needs conversations padded to a multiple of {2 * ranks}, but "
             f"{data.reference} has pad_to_multiple={padded_to}.",
             f"Prepare the data with pad_to_multiple={2 * ranks}, or set model.context_parallel_size=1.",
         )
-    asked = config.dataset.get("pad_seq_to_mult")
-    if asked is not None and padded_to % asked:
+    if isinstance(asked, int) and asked > 0 and padded_to % asked:
         yield Problem(
             f"dataset.pad_seq_to_mult is {asked}, but {data.reference} has pad_to_multiple={padded_to}.",
             "Leave dataset.pad_seq_to_mult out: it follows from the data.",

@@ -47,6 +47,13 @@ def shape_in(config: SftConfig) -> ModelShape | None:
         return None
 
 
+def find_vocab_size(config: SftConfig) -> int | None:
+    """Return the model's vocabulary where it can be known without a network and without Megatron."""
+    described = model_config(config.recipe.hf_model)
+    known = KNOWN_SHAPES.get(config.recipe.hf_model)
+    return described.get("vocab_size") if described is not None else known and known.vocab_size
+
+
 def state_bytes(config: SftConfig) -> StateBytes:
     """What weights, gradients and optimizer take per parameter, by the settings of Megatron-Core's OptimizerConfig."""
     precision = config.mixed_precision
