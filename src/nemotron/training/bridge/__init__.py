@@ -8,6 +8,7 @@
     v04.py                 the 0.4 line, which the NeMo container of config/default.yaml carries
     v04_datasets.py        the 0.4 line's dataset of packs, with what later lines added
     v04_weights.py         the 0.4 line's export of weights
+    packed_data.py         how packs reach any line
     pack_order.py          packs in order of training, and as one evaluation
     evaluation_batches.py  how the packs of a split are cut into batches
     precision.py           float32, where the recipe would have mixed precision

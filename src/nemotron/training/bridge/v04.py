@@ -1,4 +1,4 @@
-"""The 0.4 line of Megatron-Bridge, with megatron-core 0.17: see `line.Line`, which describes the functions.
+"""The 0.4 line of Megatron-Bridge, with megatron-core 0.17: see `interface.Line`, which describes the functions.
 
 The NeMo container of config/default.yaml carries this line. What it does differently is made up for here: its sampler
 does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
 from nemotron.training.bridge.interface import HybridStack, MicroBatch
+from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches
 from nemotron.training.bridge.versions import build, missing_api
 from nemotron.training.checkpoints.reader import latest_iteration
 
@@ -67,27 +68,8 @@ def packed_dataset(
 
     from nemotron.training.bridge.v04_datasets import ShuffledPacks
 
-    fields = dict(options)
-    specs = build(
-        PackedSequenceSpecs,
-        packed_sequence_size=pack_size,
-        packed_train_data_path=str(train),
-        packed_val_data_path=None if valid is None else str(valid),
-        # Read only for padded cu_seqlens; without a value Megatron-Bridge creates a folder below dataset_root.
-        packed_metadata_path=str(train.parent / "metadata.json"),
-        pad_seq_to_mult=fields.pop("pad_seq_to_mult", 1),
-    )
-    fields["do_validation"] = valid is not None and fields.get("do_validation", True)
-    fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
-    return build(
-        ShuffledPacks,
-        seq_length=pack_size,
-        dataset_root=str(train.parent),
-        packed_sequence_specs=specs,
-        do_test=False,
-        global_batch_size=global_batch_size,
-        **fields,
-    )
+    specs, fields = dataset_fields(PackedSequenceSpecs, train, valid, pack_size, options)
+    return build(ShuffledPacks, packed_sequence_specs=specs, global_batch_size=global_batch_size, **fields)
 
 
 def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
@@ -167,27 +149,10 @@ def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
 
 
 def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
-    from megatron.bridge.data.loaders import cyclic_iter
-    from megatron.bridge.data.samplers import build_pretraining_data_loader
-    from megatron.core.rerun_state_machine import RerunDataIterator
-
     config: Any = container.dataset
     specs = dataclasses.replace(config.packed_sequence_specs, packed_val_data_path=str(folder))
     dataset: Any = dataclasses.replace(config, packed_sequence_specs=specs, do_validation=True).evaluated(tokenizer)
-    loader: Any = build_pretraining_data_loader(
-        dataset,
-        0,
-        config.dataloader_type,
-        1,
-        config.num_workers,
-        config.data_sharding,
-        collate_fn=dataset.collate_fn,
-        pin_memory=config.pin_memory,
-        data_parallel_rank=ranks.rank(),
-        data_parallel_size=ranks.size(),
-        global_batch_size=container.train.global_batch_size,
-    )
-    return RerunDataIterator(iter(cyclic_iter(loader)))
+    return repeated_batches(dataset, config, ranks, container.train.global_batch_size)
 
 
 def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":

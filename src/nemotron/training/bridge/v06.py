@@ -1,4 +1,4 @@
-"""The 0.6 line of Megatron-Bridge, with megatron-core 0.19: see `line.Line`, which describes the functions."""
+"""The 0.6 line of Megatron-Bridge, with megatron-core 0.19: see `interface.Line`, which describes the functions."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.training.bridge.evaluation_batches import evaluation_batches
 from nemotron.training.bridge.interface import HybridStack, MicroBatch
+from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches
 from nemotron.training.bridge.v06_evaluation import evaluated_whole, filled_up, rows_of_an_evaluation
 from nemotron.training.bridge.v06_padding import Remembering, padding_mask
 from nemotron.training.bridge.versions import build
@@ -53,27 +54,8 @@ def packed_dataset(
 ) -> Any:
     from megatron.bridge.data.packing.config import PackedSequenceSpecs
 
-    fields = dict(options)
-    specs = build(
-        PackedSequenceSpecs,
-        packed_sequence_size=pack_size,
-        packed_train_data_path=str(train),
-        packed_val_data_path=None if valid is None else str(valid),
-        # Read only for padded cu_seqlens; without a value Megatron-Bridge creates a folder below dataset_root.
-        packed_metadata_path=str(train.parent / "metadata.json"),
-        pad_seq_to_mult=fields.pop("pad_seq_to_mult", 1),
-    )
-    fields["do_validation"] = valid is not None and fields.get("do_validation", True)
-    fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
-    return build(
-        dataset_config(),
-        seq_length=pack_size,
-        dataset_root=str(train.parent),
-        enable_offline_packing=True,
-        offline_packing_specs=specs,
-        do_test=False,
-        **fields,
-    )
+    specs, fields = dataset_fields(PackedSequenceSpecs, train, valid, pack_size, options)
+    return build(dataset_config(), enable_offline_packing=True, offline_packing_specs=specs, **fields)
 
 
 def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
@@ -106,9 +88,6 @@ def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
 
 def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
     from megatron.bridge.data.builders.gpt_sft import GPTSFTDatasetBuilder
-    from megatron.bridge.data.loaders import cyclic_iter
-    from megatron.bridge.data.samplers import build_pretraining_data_loader
-    from megatron.core.rerun_state_machine import RerunDataIterator
 
     config: Any = container.dataset
     specs = replace(config.offline_packing_specs, packed_val_data_path=str(folder))
@@ -116,21 +95,8 @@ def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, r
         config=replace(config, offline_packing_specs=specs, do_validation=True), tokenizer=tokenizer
     )
     dataset: Any = filled_up(builder.build()[1], rows_of_an_evaluation(container))
-    loader: Any = build_pretraining_data_loader(
-        dataset,
-        0,
-        config.dataloader_type,
-        1,
-        config.num_workers,
-        config.data_sharding,
-        collate_fn=dataset.collate_fn,
-        pin_memory=config.pin_memory,
-        data_parallel_rank=ranks.rank(),
-        data_parallel_size=ranks.size(),
-        global_batch_size=container.validation.eval_global_batch_size,
-        seed=config.seed,
-    )
-    return RerunDataIterator(iter(cyclic_iter(loader)))
+    batch: Any = container.validation.eval_global_batch_size
+    return repeated_batches(dataset, config, ranks, batch, seed=config.seed)
 
 
 def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":

@@ -1,0 +1,67 @@
+"""How packs reach Megatron-Bridge, as far as all its release lines agree."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nemotron.training.bridge.versions import build
+
+
+def dataset_fields(
+    specs_class: type, train: Path, valid: Path | None, pack_size: int, options: Mapping[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """Describe folders of packs to Megatron-Bridge.
+
+    Args:
+        specs_class: the line's PackedSequenceSpecs.
+        train, valid: folders of Parquet shards, one pack per row.
+        pack_size: tokens of a padded pack.
+        options: `dataset.*` of the YAML.
+
+    Returns:
+        The specs, and the dataset config's fields that do not depend on the line.
+    """
+    fields = dict(options)
+    specs = build(
+        specs_class,
+        packed_sequence_size=pack_size,
+        packed_train_data_path=str(train),
+        packed_val_data_path=None if valid is None else str(valid),
+        # Read only for padded cu_seqlens; without a value Megatron-Bridge creates a folder below dataset_root.
+        packed_metadata_path=str(train.parent / "metadata.json"),
+        pad_seq_to_mult=fields.pop("pad_seq_to_mult", 1),
+    )
+    fields["do_validation"] = valid is not None and fields.get("do_validation", True)
+    fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
+    return specs, {**fields, "seq_length": pack_size, "dataset_root": str(train.parent), "do_test": False}
+
+
+def repeated_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int, **options: Any) -> Any:
+    """Iterate over one data-parallel rank's share of a dataset, again and again.
+
+    Args:
+        dataset: one evaluation, in order.
+        config: the dataset config, for the loader's settings.
+        ranks: the data-parallel process group.
+        global_batch_size: packs of a batch, over all ranks.
+        options: further arguments of the line's `build_pretraining_data_loader`.
+    """
+    from megatron.bridge.data.loaders import cyclic_iter
+    from megatron.bridge.data.samplers import build_pretraining_data_loader
+    from megatron.core.rerun_state_machine import RerunDataIterator
+
+    loader: Any = build_pretraining_data_loader(
+        dataset,
+        0,
+        config.dataloader_type,
+        1,
+        config.num_workers,
+        config.data_sharding,
+        collate_fn=dataset.collate_fn,
+        pin_memory=config.pin_memory,
+        data_parallel_rank=ranks.rank(),
+        data_parallel_size=ranks.size(),
+        global_batch_size=global_batch_size,
+        **options,
+    )
+    return RerunDataIterator(iter(cyclic_iter(loader)))
