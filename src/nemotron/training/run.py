@@ -21,7 +21,7 @@ from nemotron.training.checks.continuation import describe_changes
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared_data import PreparedData
-from nemotron.training.reporting.failures import explained
+from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.html_report import render_report
 
 logger = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ def _finetune(
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
             callbacks += _test_split(data, step, writer)
-        with explained(writer, run.output / "train.log", run.checkpoints) as ending:
+        with explain_failures(writer, run.output / "train.log", run.checkpoints) as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
 

@@ -1,8 +1,7 @@
-"""How a run ends before its last iteration: stopped by a signal, by numbers that are no longer finite, by a failure.
+"""Turn what ends a run before its last iteration into one sentence: a signal, numbers that are not finite, a failure.
 
-`finetune()` leaves by an exception in every one of these cases, after it has logged the exception with a traceback and
-before it takes the process groups down, which makes the other ranks fail too. What the user should read is one line
-that names the rank and the reason, and it should come first.
+`finetune()` leaves by an exception in each of these cases. It logs the exception with a traceback first, and takes the
+process groups down afterwards, which makes the other ranks fail too.
 """
 
 import logging
@@ -24,7 +23,7 @@ _PEER_LOST = re.compile(r"Connection (closed|reset) by peer|remote process exite
 
 
 class Progress(Protocol):
-    """As much of MetricsWriter as is asked here."""
+    """What is read of MetricsWriter."""
 
     iteration: int | None
     """The iteration under way, from 1; None before the first."""
@@ -39,7 +38,7 @@ class Ending:
 
 
 @contextmanager
-def explained(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Ending]:
+def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Ending]:
     """Run `finetune()` inside. Returns normally when it stopped on a signal, after saving.
 
     Args:
@@ -50,66 +49,55 @@ def explained(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Endi
     Raises:
         UserError: Megatron-Bridge refuses the config, a loss or gradient is not finite, or another rank is gone.
     """
-    rank = os.environ.get("RANK", "0")
-    told = _Told(progress, rank, checkpoints)
     ending = Ending()
-    # Megatron-Bridge announces a failure here; its 0.4 line does not, and is spoken for.
+    reason_first = _ReasonFirst(progress, checkpoints)
+    # Where the 0.6 line of Megatron-Bridge logs the exception that ends a run; the 0.4 line only raises it.
     logger = logging.getLogger("megatron.bridge.training.pretrain")
-    logger.addFilter(told)
+    logger.addFilter(reason_first)
     try:
         yield ending
     except SystemExit as end:
-        # The way in which Megatron-Bridge's train() stops on a signal or a time limit, once it has saved.
+        # Megatron-Bridge's train() stops this way on a signal or a time limit, once it has saved.
         if end.code not in (0, None):
             raise
         ending.stopped = True
     except (AssertionError, ValueError) as error:
         if progress.iteration is not None:
             raise
-        account = f"at the end of {log}" if log.exists() else "in the output above"
-        raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own account is {account}.") from error
+        where = f"at the end of {log}" if log.exists() else "in the output above"
+        raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own message is {where}.") from error
     except RuntimeError as error:
-        told.announce(logger, error)
-        if (problem := _user_error(error, progress, rank, checkpoints)) is None:
+        if (problem := _user_error(error, progress, checkpoints)) is None:
             raise
         raise problem from error
     finally:
-        logger.removeFilter(told)
+        logger.removeFilter(reason_first)
 
 
-class _Told(logging.Filter):
-    """Rewrites the record with which Megatron-Bridge announces a failure: the reason in one line."""
+class _ReasonFirst(logging.Filter):
+    """Begins Megatron-Bridge's record of a failure with the rank and the reason; the traceback follows."""
 
-    def __init__(self, progress: Progress, rank: str, checkpoints: Path) -> None:
+    def __init__(self, progress: Progress, checkpoints: Path) -> None:
         super().__init__()
         self._progress = progress
-        self._rank = rank
         self._checkpoints = checkpoints
-        self._announced = False
-
-    def announce(self, logger: logging.Logger, error: BaseException) -> None:
-        """Log the failure as Megatron-Bridge does, unless it did."""
-        if not self._announced:
-            logger.error("", exc_info=error)
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return True
-        if isinstance(error, SystemExit):
+        if isinstance(error, SystemExit):  # no failure
             return False
-        self._announced = True
-        known = isinstance(error, RuntimeError)
-        problem = _user_error(error, self._progress, self._rank, self._checkpoints) if known else None
+        problem = _user_error(error, self._progress, self._checkpoints)
         reason = problem.message if problem else f"{type(error).__name__}: {error}"
-        record.msg, record.args = f"Rank {self._rank} ends{_at(self._progress)}. {reason}", ()
-        if problem is not None:
-            record.exc_info = None
+        record.msg, record.args = f"Rank {_rank()} failed{_at(self._progress)}. {reason}", ()
         return True
 
 
-def _user_error(error: RuntimeError, progress: Progress, rank: str, checkpoints: Path) -> UserError | None:
-    """The error in the user's terms, or None when it is not one of the known ones."""
+def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> UserError | None:
+    """Put the error in the user's terms; None when it is not a known one."""
+    if not isinstance(error, RuntimeError):
+        return None
     if found := _NOT_FINITE.search(str(error)):
         where, _, value, what = found.groups()
         return UserError(
@@ -118,7 +106,7 @@ def _user_error(error: RuntimeError, progress: Progress, rank: str, checkpoints:
         )
     if _PEER_LOST.search(str(error)):
         return UserError(
-            f"Rank {rank} lost its connection to another rank{_at(progress)}.",
+            f"Rank {_rank()} lost its connection to another rank{_at(progress)}.",
             "The rank that ended first says why: look for the first error in this output.",
         )
     return None
@@ -127,6 +115,10 @@ def _user_error(error: RuntimeError, progress: Progress, rank: str, checkpoints:
 def _last_checkpoint(checkpoints: Path) -> str:
     finished = finished_iterations(checkpoints)
     return f"The checkpoint of iteration {finished:,} is intact." if finished else "No checkpoint had been saved yet."
+
+
+def _rank() -> str:
+    return os.environ.get("RANK", "0")
 
 
 def _at(progress: Progress) -> str:
