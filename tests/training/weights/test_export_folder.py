@@ -40,10 +40,11 @@ def asked(monkeypatch, tmp_path):
         ([], True),
         (["config.json", "model.safetensors"], True),
         (["config.json", "model-00001-of-00002.safetensors", "tokenizer.json"], True),
+        (["config.json", "model.safetensors", "additional_chat_templates/"], True),
         (["config.json"], False),  # somebody's project
         (["model.safetensors"], False),
         (["notes.txt"], False),
-        (["config.json", "model.safetensors", "mine/"], False),  # no export makes folders
+        (["config.json", "model.safetensors", "mine/"], False),  # no export makes this folder
     ],
 )
 def test_only_an_empty_folder_or_an_earlier_export_is_replaced(asked, tmp_path, content, replaced):

@@ -9,7 +9,7 @@ from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
-from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
+from nemotron.training.weights.hf_files import NAMED_TEMPLATES, write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
 from nemotron.training.weights.separate_process import run_module
 
@@ -55,10 +55,10 @@ def export_hf(
 
 
 def _check_replaceable(target: Path) -> None:
-    """Refuse a folder with anything but an earlier export in it: files only, weights and a config.json among them."""
+    """Refuse a folder that holds more than an earlier export: weights, config.json, and no folder of the user."""
     found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
     names = {path.name for path in found}
-    is_export = all(path.is_file() for path in found) and "config.json" in names
+    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and "config.json" in names
     if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
         raise UserError(
             f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
