@@ -152,7 +152,8 @@ def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, r
     config: Any = container.dataset
     specs = dataclasses.replace(config.packed_sequence_specs, packed_val_data_path=str(folder))
     dataset: Any = dataclasses.replace(config, packed_sequence_specs=specs, do_validation=True).evaluated(tokenizer)
-    return repeated_batches(dataset, config, ranks, container.train.global_batch_size)
+    batch: Any = container.train.global_batch_size
+    return repeated_batches(dataset, config, ranks, batch)
 
 
 def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":
