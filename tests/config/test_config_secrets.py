@@ -1,6 +1,6 @@
 import pytest
 
-from nemotron.config.secrets import is_secret, masked
+from nemotron.config.secrets import holds_secret, is_secret, mask_text, masked
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,22 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
         "n": "x",
     }
     assert tree["hf_token"] == "hf_x"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("s3://KEY:SECRET@bucket/path", "s3://***@bucket/path"),
+        ("postgres://u:p@host/db and more", "postgres://***@host/db and more"),
+        ("https://ghtoken@host/x", "https://***@host/x"),
+        ("main hf_abcdefghijklmnop", "main ***"),
+    ],
+)
+def test_credentials_are_found_in_any_text(text: str, shown: str):
+    assert mask_text(text) == shown
+    assert masked({"revision": [text]}) == {"revision": [shown]}
+
+
+@pytest.mark.parametrize("text", ["ssh://me@host/x", "http://host:80/a@b", "hf_home", "a:b@c", "/data/x@y:z", ""])
+def test_what_only_looks_like_credentials_is_left(text: str):
+    assert not holds_secret(text)

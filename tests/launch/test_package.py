@@ -35,6 +35,7 @@ def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path
         "slurm",
         python=str(fake_python),
         workdir=str(tmp_path / "work dir"),
+        env_vars={"PYTHONPATH": "/profiles"},
         startup_commands=("export FROM_STARTUP=1", "touch started"),
     )
     write_package(package, on(profile, prep))
@@ -45,7 +46,8 @@ def test_a_package_runs_by_itself(tmp_path: Path, prep: Stage, fake_python: Path
     assert yaml.safe_load((package / "tiny.yaml").read_text()) == prep.config
     assert folder == str(tmp_path / "work dir")
     assert environment["FROM_STARTUP"] == "1"
-    assert environment["PYTHONPATH"] == str(package)
+    assert environment["PYTHONPATH"] == f"{package}:/profiles"
+    assert (package / "launch.sh").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, prep: Stage):
@@ -62,6 +64,7 @@ def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_
     profile = Profile("slurm", python=str(fake_python), env_vars={"lower_Case": value, "AFTER": "1"})
     script = tmp_path / "launch.sh"
     script.write_text(launch_script(on(profile, prep)))
+    assert len(script.read_text().splitlines()) == 10, "a value adds no line"
     _, _, environment = run(script, tmp_path / "record")
     assert environment["lower_Case"] == value
     assert environment["AFTER"] == "1"

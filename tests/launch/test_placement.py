@@ -8,7 +8,15 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.launch import Profile, Stage, env_file, place
-from nemotron.launch.placement import container_image, experiment_name, interpreter, jobs_root, mounts, workdir
+from nemotron.launch.placement import (
+    container_image,
+    experiment_name,
+    interpreter,
+    jobs_root,
+    mounts,
+    pyxis_image,
+    workdir,
+)
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 
@@ -27,7 +35,7 @@ def test_the_profile_may_name_both_folders():
     assert (workdir(profile), jobs_root(profile)) == ("/data", "/jobs/experiments")
 
 
-@pytest.mark.parametrize("folder", ["/a b", "/a/nemo_run/b", "/a'b", "/a$b"])
+@pytest.mark.parametrize("folder", ["/a b", "/a/nemo_run/b", "/a'b", "/a$b", "/a%j"])
 def test_a_folder_that_would_break_the_scripts_is_refused(folder: str):
     with pytest.raises(UserError, match=r"remote_job_dir|folder for jobs"):
         jobs_root(Profile("slurm", remote_job_dir=folder))
@@ -94,3 +102,39 @@ def test_env_toml_is_read_once(work: Path, monkeypatch: pytest.MonkeyPatch):
     shared_environment()
     load_profile("here")
     assert len(parsed) == 1
+
+
+@pytest.mark.parametrize(
+    ("written", "taken"),
+    [
+        ("nvcr.io/nvidia/nemo:26.02", "nvcr.io#nvidia/nemo:26.02"),
+        ("docker://nvcr.io/nvidia/nemo:26.02", "nvcr.io#nvidia/nemo:26.02"),
+        ("nvcr.io#nvidia/nemo:26.02", "nvcr.io#nvidia/nemo:26.02"),
+        ("localhost:5000/mine", "localhost:5000#mine"),
+        ("ubuntu", "ubuntu"),
+        ("nvidia/cuda:12", "nvidia/cuda:12"),
+    ],
+)
+def test_an_image_is_written_as_enroot_wants_it(written: str, taken: str):
+    assert pyxis_image(written, Profile("slurm")) == taken
+
+
+def test_an_image_file_is_there_and_absolute(work: Path):
+    (work / "a b.sqsh").touch()
+    for written in ("a b.sqsh", "./a b.sqsh", f"{work}/a b.sqsh"):
+        assert pyxis_image(written, Profile("slurm")) == f"{work}/a b.sqsh"
+    with pytest.raises(UserError, match=r"gone\.sqsh"):
+        pyxis_image("./gone.sqsh", Profile("slurm"))
+    over_ssh = Profile("slurm", tunnel="ssh")
+    assert pyxis_image("/far/x.sqsh", over_ssh) == "/far/x.sqsh"
+    with pytest.raises(UserError, match=r"\./x\.sqsh"):
+        pyxis_image("./x.sqsh", over_ssh)
+
+
+def test_what_hugging_face_and_wandb_read_is_handed_on_where_files_are_shared(
+    profile, sft: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HF_HOME", "/cache")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    variables = place([sft], profile('env_vars = { WANDB_MODE = "online" }'), attached=True)[0].variables
+    assert (variables["HF_HOME"], variables["WANDB_MODE"]) == ("/cache", "online")

@@ -1,5 +1,6 @@
 """The dry run: the very batch script, and nothing left behind. NeMo-Run writes the script, for real."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,6 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
         'time = "04:00:00"',
         "exclusive = true",
         'additional_parameters = { reservation = "ours" }',
-        "[here.prep]",
-        "gpus_per_node = 0",
     )
     of_prep, of_sft = preview(place([prep, sft], here, attached=True))
     asked = options(of_sft.batch_script)
@@ -37,7 +36,8 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
         "ntasks-per-node": "1",  # torchrun starts the eight
         "gpus-per-node": "8",
     }
-    assert (asked["cpus-per-task"], asked["time"], asked["reservation"]) == ("8", "04:00:00", "ours")
+    assert (asked["time"], asked["reservation"], asked["export"]) == ("04:00:00", "ours", "NONE")
+    assert "cpus-per-task" not in asked  # the cluster's choice
     assert "exclusive" in asked
     assert asked["kill-on-invalid-dep"] == "yes"
     assert options(of_prep.batch_script)["nodes"] == "1"
@@ -47,6 +47,11 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
     assert f"bash {of_sft.placement.folder}/code/launch.sh" in str(of_sft.batch_script)
 
 
+def test_cores_are_those_of_all_processes_of_a_node(profile, sft: Stage):
+    here = profile("cpus_per_task = 2", "ntasks_per_node = 4")
+    assert options(preview(place([sft], here, attached=True))[0].batch_script)["cpus-per-task"] == "8"
+
+
 def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
     assert "time" not in options(preview(place([sft], profile(), attached=True))[0].batch_script)
 
@@ -54,9 +59,11 @@ def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
 def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container="nvcr.io/nvidia/nemo:26.02")
     shown = preview(place([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True))[0]
-    assert shown.placement.image == "nvcr.io/nvidia/nemo:26.02"
+    assert shown.placement.image == "nvcr.io#nvidia/nemo:26.02"
     assert shown.placement.mounts == ("/lustre:/lustre", f"{work}:{work}")
     script = str(shown.batch_script)
+    srun = shlex.split(next(line for line in script.splitlines() if "--container-image" in line))
+    assert srun[srun.index("--container-image") + 1] == "nvcr.io#nvidia/nemo:26.02"
     assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.placement.folder}:/nemo_run" in script
     assert script.rstrip().count("bash /nemo_run/code/launch.sh") == 1
     assert shown.command.startswith('python "$code/nemotron/recipes/torchrun.py" ')

@@ -100,6 +100,16 @@ MISTAKES = {
     'executor = "slurm"\nexclusive = "yes"': "env.toml:3: exclusive = 'yes' should be true or false.",
     'executor = "slurm"\nmounts = "/a:/a"': "env.toml:3: mounts = '/a:/a' should be a list of texts in brackets.",
     'executor = "slurm"\nmounts = ["/a"]': 'env.toml:3: the mount "/a" cannot be used. Write it as source:target.',
+    'executor = "slurm"\nmounts = ["a:/b"]': 'env.toml:3: the mount "a:/b" is relative.',
+    'executor = "slurm"\nworkdir = "./x"': "env.toml:3: workdir = './x' is relative.",
+    'executor = "slurm"\ntime = "4h"': "env.toml:3: time = '4h' cannot be used.",
+    'executor = "slurm"\nmem = "lots"': "env.toml:3: mem = 'lots' cannot be used.",
+    'executor = "slurm"\naccount = "a\\n#SBATCH --uid=0"': "env.toml:3: account has a line break",
+    'executor = "slurm"\nsrun_args = ["--x\\ntouch y"]': "env.toml:3: srun_args has a line break",
+    'executor = "slurm"\nadditional_parameters = { "x=1 --uid" = 0 }': "additional_parameters = 'x=1 --uid' cannot",
+    'executor = "slurm"\nhost = "-oProxyCommand=x"': "env.toml:3: host = '-oProxyCommand=x' cannot be used.",
+    'executor = "slurm"\nidentity = "k; touch x"': "env.toml:3: identity = 'k; touch x' cannot be used.",
+    'executor = "slurm"\nstartup_commands = ["git clone https://me:s3cret@h/x"]': "startup_commands holds credentials",
     'executor = "slurm"\nmounts = ["/a:/b,/c:/c"]': 'the mount "/a:/b,/c:/c" cannot be used.',
     'executor = "slurm"\nenv_vars = { "a-b" = "1" }': "env.toml:3: an environment variable cannot be called a-b.",
     'executor = "slurm"\ntunnel = "ssh"\nuser = "me"': 'env.toml:3: tunnel = "ssh" needs host, remote_job_dir too.',
@@ -116,6 +126,7 @@ def test_mistakes_are_told_with_file_and_line(work: Path, lines: str):
     with pytest.raises(ProfileError) as caught:
         load_profile("here")
     assert MISTAKES[lines] in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_key_before_the_first_table_is_refused(work: Path):
@@ -153,3 +164,24 @@ def test_a_mistake_beside_a_secret_does_not_tell_it(work: Path):
         load_profile("here")
     assert "should be a table" in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("time", ["30", "30:00", "04:00:00", "3-00", "3-00:00:00", "UNLIMITED"])
+def test_times_as_slurm_writes_them(profile, time: str):
+    assert profile(f'time = "{time}"').time == time
+
+
+def test_data_prep_gets_cores_and_no_gpus_unless_it_says_otherwise(profile):
+    node = profile("gpus_per_node = 8", 'gres = "gpu:8"', "ntasks_per_node = 8").for_stage("prep")
+    assert (node.gpus_per_node, node.gres, node.exclusive) == (None, None, True)
+    counted = profile("gpus_per_node = 8", "[here.prep]", "cpus_per_task = 4", "gpus_per_node = 1").for_stage("prep")
+    assert (counted.gpus_per_node, counted.cpus_per_task, counted.exclusive) == (1, 4, None)
+    assert profile("exclusive = false").for_stage("prep").exclusive is False
+    assert profile("gpus_per_node = 8").for_stage("sft").gpus_per_node == 8
+
+
+@pytest.mark.parametrize("value", ["s3://KEY:s3cret@bucket", "postgres://u:s3cret@h/d", "hf_s3cretS3CRETs3cret"])
+def test_a_secret_under_an_innocent_name_is_kept_apart_too(profile, value: str):
+    written = profile(f'env_vars = {{ WHERE = "{value}", PLAIN = "http://host:80/path" }}')
+    assert written.secret_env_vars == {"WHERE": value}
+    assert written.env_vars == {"PLAIN": "http://host:80/path"}

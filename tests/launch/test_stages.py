@@ -55,6 +55,9 @@ def test_a_secret_in_the_config_is_refused_without_telling_it(work: Path):
     with pytest.raises(UserError, match=r"mine.yaml:2: logger.wandb_api_key holds a secret") as caught:
         prep_stage(load(work, "logger:\n  wandb_api_key: s3cret"))
     assert "s3cret" not in str(caught.value)
+    with pytest.raises(UserError, match=r"text") as caught:
+        prep_stage(load(work, "text: s3://KEY:s3cret@bucket"))
+    assert "s3cret" not in str(caught.value)
 
 
 def test_training_takes_processes_and_container_from_the_config(work: Path):

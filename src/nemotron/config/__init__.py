@@ -9,7 +9,7 @@ from nemotron.config.files import config_dir, config_names, find_config
 from nemotron.config.loader import Loaded, load_config
 from nemotron.config.path_settings import PathKeys, PathSetting
 from nemotron.config.routing import route_overrides
-from nemotron.config.secrets import is_secret
+from nemotron.config.secrets import holds_secret, is_secret
 
 __all__ = [
     "ConfigError",
@@ -19,6 +19,7 @@ __all__ = [
     "config_dir",
     "config_names",
     "find_config",
+    "holds_secret",
     "is_secret",
     "load_config",
     "route_overrides",

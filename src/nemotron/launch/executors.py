@@ -77,8 +77,9 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
         job_name_prefix=f"{profile.account or 'super3'}-nemotron.",
         container_image=placement.image,
         container_mounts=list(placement.mounts),
-        # A job whose predecessor failed would otherwise wait in the queue for ever.
-        additional_parameters={"kill_on_invalid_dep": "yes"} | profile.additional_parameters,
+        # A job whose predecessor failed would otherwise wait in the queue for ever. sbatch would hand the whole
+        # environment to it, secrets included.
+        additional_parameters={"kill_on_invalid_dep": "yes", "export": "NONE"} | profile.additional_parameters,
         srun_args=list(profile.srun_args),
         setup_lines="\n".join(_setup_lines(placement.secrets_file if secret else None)),
         tunnel=tunnel(placement),
@@ -90,16 +91,16 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
 def slurm_options(placement: Placement) -> dict[str, Any]:
     """Say what a stage asks Slurm for, by the names of NeMo-Run's fields; None: the cluster's choice.
 
-    The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task.
+    The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task. What
+    the profile leaves open is the cluster's to choose: a number of CPUs would switch off its DefCpuPerGPU.
     """
     profile = placement.profile
-    processes = profile.ntasks_per_node or 1
     return {
         "account": profile.account,
         "partition": placement.partition,
         "nodes": placement.nodes,
         "ntasks_per_node": 1,
-        "cpus_per_task": processes * (profile.cpus_per_task or 1) if profile.cpus_per_task or processes > 1 else None,
+        "cpus_per_task": profile.cpus_per_task and profile.cpus_per_task * (profile.ntasks_per_node or 1),
         "gpus_per_node": profile.gpus_per_node or None,
         "mem": profile.mem,
         "time": profile.time,  # None: the partition's limit. NeMo-Run's own default is ten minutes.
@@ -125,7 +126,9 @@ def tunnel(placement: Placement) -> Any:
 def _setup_lines(secrets_file: str | None) -> list[str]:
     """Lines of the batch script, run on the first node: srun hands what they export to every node."""
     return [
-        "export SLURM_EXPORT_ENV=ALL",  # it would not after an sbatch with --export=NONE, some clusters' default
+        "export SLURM_EXPORT_ENV=ALL",  # it would not after an sbatch with --export=NONE
+        # Since Slurm 22.05 srun does not take it from the job.
+        '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
         'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",
         *(source_secrets(secrets_file) if secrets_file else []),

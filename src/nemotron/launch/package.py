@@ -25,7 +25,7 @@ def write_package(folder: Path, placement: Placement) -> None:
     (folder / _config_file(placement.stage)).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     script = folder / LAUNCH_SCRIPT
     script.write_text(launch_script(placement))
-    script.chmod(0o755)
+    script.chmod(0o700)
 
 
 def launch_script(placement: Placement) -> str:
@@ -39,11 +39,12 @@ def launch_script(placement: Placement) -> str:
         f"# Stage {placement.stage.name}: what each node of the job runs.",
         "set -euo pipefail",
         'code=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)',
-        'export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}"',
-        *(f"export {name}={shlex.quote(value)}" for name, value in placement.variables.items()),
-        f"mkdir -p -- {shlex.quote(placement.workdir)}",
-        f"cd -- {shlex.quote(placement.workdir)}",
+        *(f"export {name}={shell_word(value)}" for name, value in placement.variables.items()),
+        f"mkdir -p -- {shell_word(placement.workdir)}",
+        f"cd -- {shell_word(placement.workdir)}",
         *placement.profile.startup_commands,
+        # After all that may set it: this code comes before whatever else is called nemotron.
+        'export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}"',
         *(['export RAY_CLUSTER_DIR="$code/.."'] if placement.with_ray else []),
         # exec: Slurm's signals must reach the stage itself, which saves a checkpoint on SIGTERM.
         f"exec {launch_line(placement)}",
@@ -51,10 +52,22 @@ def launch_script(placement: Placement) -> str:
     return "\n".join(lines) + "\n"
 
 
+def shell_word(text: str) -> str:
+    """Quote a text for bash on one line, whatever is in it."""
+    if text.isprintable():
+        return shlex.quote(text)
+    escaped = "".join(f"\\{c}" if c in "\\'" else c if c.isprintable() else _escape(c) for c in text)
+    return f"$'{escaped}'"
+
+
+def _escape(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode())
+
+
 def launch_line(placement: Placement) -> str:
     """Write the command that `launch_script` ends in. `$code` is the folder of the package."""
     stage = placement.stage
-    python = command = shlex.quote(placement.python)
+    python = command = shell_word(placement.python)
     if placement.with_ray:
         command += f' "$code/nemotron/{RAY_NODE}" {python}'
     if stage.distributed:
@@ -64,7 +77,7 @@ def launch_line(placement: Placement) -> str:
         else:
             command += f" --nnodes={placement.nodes} --node-rank=$SLURM_NODEID"
             command += " --master-addr=$MASTER_ADDR --master-port=$MASTER_PORT"
-    return f'{command} "$code/nemotron/{stage.script}" --config "$code"/{shlex.quote(_config_file(stage))}'
+    return f'{command} "$code/nemotron/{stage.script}" --config "$code"/{shell_word(_config_file(stage))}'
 
 
 def _config_file(stage: Stage) -> str:

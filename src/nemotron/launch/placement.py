@@ -1,5 +1,6 @@
 """A stage on a profile: where and with what it runs, worked out once for the dry run and for submitting."""
 
+import os
 import re
 import secrets as randomness
 import sys
@@ -16,6 +17,16 @@ from nemotron.paths import expand_home
 
 JOB_MOUNT = "/nemo_run"
 """Where a job's folder is mounted in its container. Without one, NeMo-Run writes the real folder in its place."""
+
+HANDED_ON_VARIABLES = (
+    "HF_HOME",
+    "HF_HUB_OFFLINE",
+    "NEMOTRON_ARTIFACTS",
+    "WANDB_ENTITY",
+    "WANDB_MODE",
+    "WANDB_PROJECT",
+)
+"""Variables that a job gets from the submitting environment, where both see the same files."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Placement:
     processes: int
     """Processes per node."""
     image: str | None
-    """The container's image; None: no container."""
+    """The container's image as srun takes it; None: no container."""
     mounts: tuple[str, ...]
     """Mounts of the container; () without one."""
     workdir: str
@@ -108,9 +119,16 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
         mounts=mounts(profile, folder) if image else (),
         workdir=folder,
         python=interpreter(profile, image),
-        variables=profile.env_vars,
+        variables=_handed_on(profile) | profile.env_vars,
         secrets=collect_secrets(profile),
     )
+
+
+def _handed_on(profile: Profile) -> dict[str, str]:
+    """Variables of this environment that a job needs as well: sbatch is told to hand on none by itself."""
+    if profile.executor == "local" or profile.tunnel == "ssh":
+        return {}
+    return {name: os.environ[name] for name in HANDED_ON_VARIABLES if name in os.environ}
 
 
 def experiment_name(stages: Sequence[Stage]) -> str:
@@ -136,7 +154,7 @@ def jobs_root(profile: Profile) -> str:
         root = str(profile.remote_job_dir)
     else:
         root = str(expand_home(profile.remote_job_dir or "output").resolve() / "experiments")
-    if not re.fullmatch(r"/[\w./+@%=:,-]*", root) or f"{JOB_MOUNT}/" in f"{root}/":
+    if not re.fullmatch(r"/[\w./+@=:,-]*", root) or f"{JOB_MOUNT}/" in f"{root}/":
         raise UserError(
             f"The folder for jobs, {root}, cannot be used: it must be an absolute path without spaces, and no folder "
             "in it may be called nemo_run.",
@@ -159,7 +177,32 @@ def container_image(stage: Stage, profile: Profile) -> str | None:
     if profile.executor == "local":
         return None
     image = profile.container_image or stage.container
-    return None if image == "none" else image
+    return None if image in (None, "none") else pyxis_image(image, profile)
+
+
+def pyxis_image(image: str, profile: Profile) -> str:
+    """Write an image as pyxis wants it: `registry#name:tag`, or an absolute path.
+
+    With a slash after the registry, enroot would ask Docker Hub for it; and a path that does not begin with a slash
+    or a dot would be a name to it.
+
+    Raises:
+        UserError: A .sqsh file that is not there, or a relative one on another machine.
+    """
+    advice = f"Correct container_image of profile {profile.name}; enroot import docker://IMAGE makes a .sqsh file."
+    if image.startswith((".", "/", "~")) or image.endswith(".sqsh"):
+        if profile.tunnel == "ssh":
+            if image.startswith("/"):
+                return image
+            raise UserError(f"The image {image} is a relative path, which means nothing over ssh.", advice)
+        path = expand_home(image).absolute()
+        if not path.exists():
+            raise UserError(f"The image {image} is not there: {path} does not exist.", advice)
+        return str(path)
+    name = image.removeprefix("docker://")
+    registry, slash, rest = name.partition("/")
+    is_host = bool(slash) and ("." in registry or ":" in registry or registry == "localhost")
+    return f"{registry}#{rest}" if is_host and "#" not in name and "://" not in name else name
 
 
 def interpreter(profile: Profile, image: str | None) -> str:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
-from nemotron.config import is_secret
+from nemotron.config import holds_secret, is_secret
 from nemotron.errors import did_you_mean
 from nemotron.launch.env_file import FILE_NAME, FILE_VARIABLE, EnvFile, ProfileError, find_env_file, read_env_file
+from nemotron.launch.profile_checks import check_profile
 
 STAGES = ("prep", "sft")
 """Stages that a profile may treat differently, each in a table of its own: `[NAME.prep]`, `[NAME.sft]`."""
@@ -44,7 +45,8 @@ class Profile:
     constraint: str | None = None
     exclude: str | None = None
     gres: str | None = None
-    exclusive: bool = False
+    exclusive: bool | None = None
+    """Whole nodes. Default: the partition's; for data prep that names no cores, true."""
     additional_parameters: dict[str, str] = field(default_factory=dict)
     """Any other option of sbatch, its name with underscores: `{ reservation = "sft" }`."""
     srun_args: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Profile:
 
     # What the job finds.
     container_image: str | None = None
-    """Image for pyxis. None: the config's (`run.env.container`). "none": no container, whatever the config says."""
+    """Image, as `registry/name:tag` or a .sqsh file. None: the config's (`run.env.container`). "none": no container."""
     mounts: tuple[str, ...] = ()
     """`source:target[:options]` for the container."""
     workdir: str | None = None
@@ -87,8 +89,17 @@ class Profile:
     """What `[NAME.prep]` and `[NAME.sft]` change."""
 
     def for_stage(self, stage: str) -> "Profile":
-        """This profile with the changes of its table for `stage`; a stage's env_vars are added to the profile's."""
+        """Apply the changes of its table for `stage`; a stage's env_vars are added to the profile's.
+
+        Data prep computes on cores: without a word of its own it gets no GPUs, and a node's cores.
+        """
         changes = dict(self.stage_overrides.get(stage, {}))
+        if stage == "prep":
+            of_gpus = {"gpus_per_node": None} | ({"gres": None} if "gpu" in (self.gres or "") else {})
+            changes = of_gpus | changes
+            cores = changes.get("cpus_per_task", self.cpus_per_task)
+            if cores is None and changes.get("exclusive", self.exclusive) is None:
+                changes["exclusive"] = True
         for key in ("env_vars", "secret_env_vars"):
             changes[key] = getattr(self, key) | changes.get(key, {})
         return replace(self, **changes)
@@ -149,9 +160,9 @@ def _read_profile(file: EnvFile, name: str) -> Profile:
         file.refuse_unknown(f"{name}.{stage}", [key for key in _KEYS if key not in _PROFILE_ONLY])
         overrides[stage] = _read_keys(file, f"{name}.{stage}")
     profile = Profile(name=name, source=file.path, stage_overrides=overrides, **values)
-    _check(file, profile, name)
+    check_profile(file, profile, name)
     for stage in stages:
-        _check(file, profile.for_stage(stage), f"{name}.{stage}")
+        check_profile(file, profile.for_stage(stage), f"{name}.{stage}")
     return profile
 
 
@@ -162,23 +173,7 @@ def _read_keys(file: EnvFile, table: str, skip: Sequence[str] = ()) -> dict[str,
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
                 place = file.place("env_vars", table)
                 raise ProfileError(f"{place}: an environment variable cannot be called {variable}.", "Rename it.")
-        values["secret_env_vars"] = {key: value for key, value in variables.items() if is_secret(key)}
-        values["env_vars"] = {key: value for key, value in variables.items() if not is_secret(key)}
+        secret = {key: value for key, value in variables.items() if is_secret(key) or holds_secret(value)}
+        values["secret_env_vars"] = secret
+        values["env_vars"] = {key: value for key, value in variables.items() if key not in secret}
     return values
-
-
-def _check(file: EnvFile, profile: Profile, table: str) -> None:
-    """What a key's type does not say."""
-    for key in ("nodes", "ntasks_per_node", "cpus_per_task"):
-        count = getattr(profile, key)
-        if count is not None and count < 1:
-            raise ProfileError(f"{file.place(key, table)}: {key} = {count} should be at least 1.")
-    for mount in profile.mounts:
-        source, _, target = mount.partition(":")
-        if not source or not target or re.search(r"[\s,]", mount):
-            place = file.place("mounts", table)
-            raise ProfileError(f'{place}: the mount "{mount}" cannot be used.', "Write it as source:target.")
-    needed = [key for key in ("host", "user", "remote_job_dir") if not getattr(profile, key)]
-    if profile.tunnel == "ssh" and needed:
-        place = file.place("tunnel", table)
-        raise ProfileError(f'{place}: tunnel = "ssh" needs {", ".join(needed)} too.', f"Add them to [{table}].")

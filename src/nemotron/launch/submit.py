@@ -80,6 +80,7 @@ def submit(placements: Sequence[Placement]) -> Submission:
                 for placement in placements:
                     put_secrets(tunnel, placement.secrets_file, placement.secrets)
             opened.run(detach=True)
+            tunnel.run(f"chmod 700 {shlex.quote(tunnel.job_dir)}/*_sbatch.sh", hide=True, warn=True, in_stream=False)
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login

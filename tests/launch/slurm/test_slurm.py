@@ -1,6 +1,5 @@
 """Real jobs through a real sbatch."""
 
-import os
 import subprocess
 import sys
 import time
@@ -87,12 +86,26 @@ def test_variables_and_secrets_arrive_and_secrets_are_written_nowhere_else(
 ):
     monkeypatch.setenv("HF_TOKEN", "s3cr et")
     monkeypatch.setenv("SBATCH_EXPORT", "NONE")  # as on clusters that start jobs in a clean environment
-    body = f'export PATH={os.environ["PATH"]}; echo "${{#HF_TOKEN}} $lower"; ps -eo args > processes'
+    body = 'echo "${#HF_TOKEN} $lower"; ps -eo args > processes'
     lines = ("env_vars = { lower = 'a  b' }",)
     code, output, _ = wait(submit(place([SFT], profile({"sft": body}, *lines), attached=True)))
     assert (code, output) == (0, "7 a  b\n")
     written = [path for path in work.rglob("*") if path.is_file() and b"s3cr et" in path.read_bytes()]
     assert written == []
+
+
+def test_nothing_of_the_submitting_environment_goes_along_by_itself(
+    profile, work: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("MY_DATABASE_PASSWORD", "s3cret")
+    monkeypatch.setenv("HF_HOME", "/cache")
+    submission = submit(place([SFT], profile({"sft": "env; env > seen"}, "cpus_per_task = 2"), attached=True))
+    code, output, _ = wait(submission)
+    assert code == 0
+    assert "MY_DATABASE_PASSWORD" not in output
+    assert {"HF_HOME=/cache", "SLURM_CPUS_PER_TASK=2"} <= set(output.splitlines())
+    scripts = [*work.rglob("*_sbatch.sh"), *work.rglob("launch.sh")]
+    assert [path.stat().st_mode & 0o777 for path in scripts] == [0o700, 0o700]
 
 
 def test_a_cancelled_job_is_a_failure(profile):

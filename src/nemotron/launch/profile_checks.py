@@ -1,0 +1,87 @@
+"""What the type of a profile's key does not say: the forms of times, paths and names, and what could break a script."""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from nemotron.config import holds_secret
+from nemotron.launch.env_file import EnvFile, ProfileError
+
+if TYPE_CHECKING:
+    from nemotron.launch.profiles import Profile
+
+_TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
+_MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
+_ADDRESS = re.compile(r"[\w.:@+%~/][\w.:@+%~/-]*")
+_OPTION = re.compile(r"[a-z][a-z0-9_-]*")
+_FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source", "stage_overrides")
+
+
+def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
+    """Refuse values that no cluster could use, and those that would change a script beyond their own place.
+
+    Raises:
+        ProfileError: With the file and line of the first.
+    """
+    for key in ("nodes", "ntasks_per_node", "cpus_per_task"):
+        count = getattr(profile, key)
+        if count is not None and count < 1:
+            raise ProfileError(f"{file.place(key, table)}: {key} = {count} should be at least 1.")
+    _check_texts(file, profile, table)
+    _check_forms(file, profile, table)
+    _check_paths(file, profile, table)
+    needed = [key for key in ("host", "user", "remote_job_dir") if not getattr(profile, key)]
+    if profile.tunnel == "ssh" and needed:
+        place = file.place("tunnel", table)
+        raise ProfileError(f'{place}: tunnel = "ssh" needs {", ".join(needed)} too.', f"Add them to [{table}].")
+
+
+def _check_texts(file: EnvFile, profile: "Profile", table: str) -> None:
+    """No line breaks, and no credentials where they would be written to a script."""
+    for key, value in vars(profile).items():
+        texts = [text for text in _texts(value) if isinstance(text, str)]
+        place = file.place(key, table)
+        if key not in _FREE_TEXT and any(re.search(r"[\x00-\x1f\x7f]", text) for text in texts):
+            raise ProfileError(f"{place}: {key} has a line break or another control character.", "Take it out.")
+        if key not in ("secret_env_vars", "stage_overrides") and any(holds_secret(text) for text in texts):
+            raise ProfileError(
+                f"{place}: {key} holds credentials, and they would be written to the job's script.",
+                "Put them in an environment variable, and name it under secrets.",
+            )
+
+
+def _texts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *value.values()]
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def _check_forms(file: EnvFile, profile: "Profile", table: str) -> None:
+    def refuse(key: str, value: str, advice: str) -> None:
+        raise ProfileError(f"{file.place(key, table)}: {key} = {value!r} cannot be used.", advice)
+
+    if profile.time and not _TIME.fullmatch(profile.time):
+        refuse("time", profile.time, 'Slurm takes minutes, "HH:MM:SS" or "D-HH:MM:SS": four hours are "04:00:00".')
+    if profile.mem and not _MEMORY.fullmatch(profile.mem):
+        refuse("mem", profile.mem, 'Slurm takes a whole number and a unit, such as "200G"; "0" is all of a node.')
+    for key in ("host", "user", "identity"):
+        if (value := getattr(profile, key)) and not _ADDRESS.fullmatch(value):
+            refuse(key, value, "It goes into commands of ssh: letters, digits and . _ - / only.")
+    for option in profile.additional_parameters:
+        if not _OPTION.fullmatch(option):
+            refuse("additional_parameters", option, "Write an option of sbatch without its dashes.")
+
+
+def _check_paths(file: EnvFile, profile: "Profile", table: str) -> None:
+    for mount in profile.mounts:
+        source, _, target = mount.partition(":")
+        if not source or not target or re.search(r"[\s,]", mount):
+            place = file.place("mounts", table)
+            raise ProfileError(f'{place}: the mount "{mount}" cannot be used.', "Write it as source:target.")
+        if not (source.startswith("/") and target.startswith("/")):
+            place = file.place("mounts", table)
+            raise ProfileError(
+                f'{place}: the mount "{mount}" is relative.', "Write absolute paths: the job starts elsewhere."
+            )
+    if profile.workdir and not profile.workdir.startswith("/"):
+        place = file.place("workdir", table)
+        raise ProfileError(f"{place}: workdir = {profile.workdir!r} is relative.", "Write an absolute path.")
