@@ -73,6 +73,8 @@ class DataPrepConfig:
     used_in_filter: str | None = None
     """Keep only rows whose `used_in_field` names this stage."""
     used_in_field: str = "used_in"
+    strict_fields: bool = False
+    """Drop rows with fields that hold something and are not used. They are counted either way."""
 
     pack_size: int = 4096
     algorithm: Algorithm = "first_fit_shuffle"

@@ -31,7 +31,7 @@ from nemotron.errors import UserError
 from nemotron.lineage import check_root
 from nemotron.paths import expand_home
 
-FORMAT_VERSION = 7
+FORMAT_VERSION = 8
 """Raised whenever the same inputs and config would give other files than before."""
 SAMPLED_ROWS = 200
 """Rows of every dataset that may be encoded twice, to choose the encoder."""
@@ -219,7 +219,7 @@ def _plan_dataset(
     admission = admission_of(dataset, config)
     settings = [
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
-        *admission.fields, admission.used_in_field, admission.used_in_filter,
+        *admission.fields, admission.used_in_field, admission.used_in_filter, admission.strict_fields,
         config.special_tokens_in_content,
         [config.sample, config.sample_seed] if config.sample is not None else None,
     ]  # fmt: skip
@@ -275,7 +275,7 @@ def admission_of(dataset: Dataset, config: DataPrepConfig) -> Admission:
         dataset.tools_field or config.tools_field,
         dataset.format or config.format,
     )
-    return Admission(fields, config.used_in_field, dataset.filter or config.used_in_filter)
+    return Admission(fields, config.used_in_field, dataset.filter or config.used_in_filter, config.strict_fields)
 
 
 def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> str:

@@ -1,13 +1,13 @@
 """What a row must pass before it is tokenized; the same for data prep and for `data inspect`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
-from nemotron.data_prep.notes import NoteKind
+from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.sources import Row
 
 UNUSED = (NoteKind.UNUSED_ROW_FIELD, NoteKind.UNUSED_MESSAGE_FIELD)
@@ -30,9 +30,13 @@ class Admission:
         if not _is_used(row.value, self.used_in_field, self.used_in_filter):
             raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
         conversation = parse_row(row.value, *self.fields, exact=row.exact)
-        if self.strict_fields and (unused := [note.name for note in conversation.notes if note.kind in UNUSED]):
+        if not conversation.notes:
+            return conversation
+        stage = Note(NoteKind.UNUSED_ROW_FIELD, self.used_in_field)  # used here, whatever its name
+        notes = tuple(note for note in conversation.notes if note != stage or self.used_in_filter is None)
+        if self.strict_fields and (unused := [note.name for note in notes if note.kind in UNUSED]):
             raise RowError(LeftOut.UNUSED_FIELDS, f"not used: {', '.join(unused)}")
-        return conversation
+        return replace(conversation, notes=notes)
 
 
 def _is_used(row: Any, field: str, wanted: str | None) -> bool:

@@ -122,16 +122,17 @@ def read_reasoning(name: str, value: object, where: str) -> str:
             raise RowError(DropReason.BAD_CONTENT, f"{where}: {name} has {describe_kind(part)} for a part")
         elif any(is_filled(part.get(key)) for key in THOUGHT_KEYS):
             texts.append(read_thought(part, f"{where}: {name}"))
-        elif not _is_blank_text(part) and not _is_encrypted(part):
+        elif not _is_blank_text(part) and not is_encrypted(part):
             raise RowError(DropReason.BAD_CONTENT, f"{where}: {name} has a part without text; it has {quote(part)}")
-    if not texts and any(map(_is_encrypted, value)):
+    if not texts and any(map(is_encrypted, value)):
         raise RowError(DropReason.BAD_CONTENT, f"{where}: {name} is encrypted, and has no text")
     return "".join(texts)
 
 
 def _is_blank_text(part: dict[str, Any]) -> bool:
-    return any(key in part for key in THOUGHT_KEYS) and not _is_encrypted(part)
+    return any(key in part for key in THOUGHT_KEYS) and not is_encrypted(part)
 
 
-def _is_encrypted(part: dict[str, Any]) -> bool:
+def is_encrypted(part: dict[str, Any]) -> bool:
+    """Tell whether a part of reasoning holds what only its server can read."""
     return is_filled(part.get("data")) or is_filled(part.get("encrypted_content"))

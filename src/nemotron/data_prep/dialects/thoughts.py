@@ -11,7 +11,7 @@ from nemotron.data_prep.chat.reasoning import END_THINK, NO_THINKING, THINK
 from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.findings import Findings
 from nemotron.data_prep.dialects.json_text import quote, shorten
-from nemotron.data_prep.dialects.parts import read_reasoning
+from nemotron.data_prep.dialects.parts import is_encrypted, read_reasoning
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.notes import NoteKind
 
@@ -45,6 +45,8 @@ def read_thoughts(raw: dict[str, Any], in_parts: str, where: str, found: Finding
             found.note(NoteKind.UNUSED_MESSAGE_FIELD, name)  # a switch
         elif text := read_reasoning(name, value, where):
             texts[name] = _without_tags(text, f"{where}: {name}", found)
+            if isinstance(value, list) and any(isinstance(part, dict) and is_encrypted(part) for part in value):
+                found.note(NoteKind.UNUSED_MESSAGE_FIELD, f"{name}[].data")
     if in_parts:
         texts["content"] = _without_tags(in_parts, where, found)
     said = {name: text for name, text in texts.items() if text and not text.isspace()}

@@ -50,7 +50,7 @@ def inspect(
     tokenizer = with_turn_end(tokenizer, template)
     fields = Fields(settings.messages_field, settings.tools_field, settings.format)
     rules = Rules(
-        Admission(fields, settings.used_in_field, settings.used_in_filter),
+        Admission(fields, settings.used_in_field, settings.used_in_filter, settings.strict_fields),
         settings.special_tokens_in_content,
         limit(settings),
         settings.overlong,
@@ -84,8 +84,11 @@ def _show(row: dict[str, Any]) -> None:
 
 
 def _notes(row: dict[str, Any]) -> list[str]:
+    from nemotron.data_prep.notes import describe_kind
+
     token = row["special_token"]
-    return [*([f"{token} stands in the text"] if token else []), *([row["detail"]] if row["detail"] else [])]
+    noticed = [f"{note['name'] or note['kind']}: {describe_kind(note['kind'])}" for note in row["notes"]]
+    return [*([f"{token} stands in the text"] if token else []), *([row["detail"]] if row["detail"] else []), *noticed]
 
 
 def _counts(sequence: list[dict[str, Any]]) -> str:
