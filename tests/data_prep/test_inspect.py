@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
@@ -11,6 +12,7 @@ from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.inspect import Rules, inspect_file
+from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.errors import UserError
 
 NEMOTRON3 = load_template("nemotron3")
@@ -23,9 +25,11 @@ class Characters:
 
     end_id = 0
     special_tokens = SpecialTokens(["<|im_end|>"])
+    marks_word_starts = False
 
-    def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        rows = [[0 if piece == "<|im_end|>" else ord(piece) for piece in self.pieces(text)] for text in texts]
+        return Encoded(np.array([id for row in rows for id in row], np.int32), np.array([len(row) for row in rows]))
 
     def pieces(self, text: str) -> list[str]:
         return re.findall(r"<\|im_end\|>|.", text, re.DOTALL)

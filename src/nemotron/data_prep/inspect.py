@@ -4,7 +4,6 @@ Admitting rows, chunking and masking are the pipeline's own functions, so this i
 it. Left out are the outcomes that depend on other rows: duplicates, samples, shares of a blend.
 """
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,14 @@ from typing import Any, Unpack
 import numpy as np
 
 from nemotron.data_prep.chat.chunks import Chunk, sequences
-from nemotron.data_prep.chat.special_tokens import joined, pieces, without_forged_turns
+from nemotron.data_prep.chat.special_tokens import joined, without_forged_turns
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
@@ -138,12 +138,12 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None) -> list[dict[str
     tokens: list[int | None] = [None] * len(chunks)
     trained: list[int | None] = [None] * len(chunks)
     if tokenizer is not None:
-        encoded = [list(itertools.chain.from_iterable(tokenizer.encode_chunks(pieces(chunk.text)))) for chunk in chunks]
-        lengths = [len(ids) for ids in encoded]
+        texts = [chunk.text for chunk in chunks]
+        ids, lengths = encode_chunks(texts, [len(texts)], tokenizer, may_be_cut=True)
         supervised = np.array([chunk.supervised for chunk in chunks])
-        mask = loss_mask(np.concatenate(encoded), np.array(lengths), supervised, tokenizer.end_id)
+        mask = loss_mask(ids, lengths, supervised, tokenizer.end_id)
         ends = np.cumsum(lengths)
-        tokens = [*lengths]
+        tokens = lengths.tolist()
         trained = [int(mask[end - length : end].sum()) for length, end in zip(lengths, ends, strict=True)]
     return [
         {**chunk._asdict(), "text": joined(chunk.text), "tokens": count, "supervised_tokens": trained_count}

@@ -1,16 +1,13 @@
 """Batches of text as token ids, their loss mask, and where what is trained lies in them."""
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from nemotron.data_prep.chat.chunks import Chunk
-from nemotron.data_prep.chat.special_tokens import pieces
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.notes import Note, NoteKind
-from nemotron.data_prep.tokenization.encoders import Encoded
+from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask, trained_targets
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartIndex
@@ -64,7 +61,8 @@ def encode_batches(
     """
     unfinished: _Conversations | None = None
     for batch in batches:
-        ids, chunk_lengths = _encode(batch.chunks, tokenizer, may_be_cut)
+        texts = [chunk.text for chunk in batch.chunks]
+        ids, chunk_lengths = encode_chunks(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut)
         supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
         mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
         sequences = _measure(ids, mask, _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64)), tokenizer.eos_id)
@@ -73,16 +71,6 @@ def encode_batches(
         yield from _outcomes(complete, conversations)
         yield _select_trained(ids, mask, complete, sequences, conversations)
         unfinished = _Conversations(*(array[-1:] for array in conversations)) if batch.goes_on else None
-
-
-def _encode(chunks: Sequence[Chunk], tokenizer: Tokenizer, may_be_cut: bool) -> Encoded:
-    """The ids of all chunks, and how many each has."""
-    texts = [chunk.text for chunk in chunks]
-    if not may_be_cut:
-        return tokenizer.encode(texts)
-    cut = [pieces(text) for text in texts]
-    ids, piece_lengths = tokenizer.encode(list(itertools.chain.from_iterable(cut)))
-    return Encoded(ids, _sums(piece_lengths, np.fromiter(map(len, cut), np.int64, len(cut))))
 
 
 def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> _Sequences:

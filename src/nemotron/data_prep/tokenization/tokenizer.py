@@ -47,6 +47,8 @@ class Tokenizer:
     """The template the tokenizer brings along, or several by name."""
     special: tuple[str, ...] = ()
     """The tokens that tokenizer.json calls special."""
+    marks_word_starts: bool = False
+    """Whether a mark is written at the beginning of a text that is not in the middle of one (see chunk_ids.py)."""
     encoder: EncoderName = "tokenizers"
     """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
 
@@ -126,7 +128,11 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
     pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
     vocab_size = max(vocab.values()) + 1
     special = tuple(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
-    return Tokenizer(name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special)
+    newline, letter, both = (backend.encode(text, add_special_tokens=False).ids for text in ("\n", "a", "\na"))
+    return Tokenizer(
+        name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special,
+        marks_word_starts=both != newline + letter,
+    )  # fmt: skip
 
 
 def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:
