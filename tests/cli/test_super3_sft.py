@@ -1,5 +1,6 @@
 """`sft` and `pipe`, with the trainer itself replaced: it needs minutes, and has its own tests."""
 
+import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -99,6 +100,20 @@ def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):
     assert "run.data" in shown.out
     assert shown.err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
     assert not trained
+
+
+def test_layouts_that_fit_are_listed_with_overrides_to_copy(tmp_path, capsys):
+    """128 GPUs and packs of 262,144 tokens, asked before there is data or a model."""
+    command = ["super3", "sft", "--dry-run", "--advise", "run.nproc_per_node=128", "dataset.seq_length=262144"]
+    run(command)
+    shown = capsys.readouterr().out
+    assert "128 ranks of 80 GB and packs of 262,144 tokens" in shown
+    assert "model.context_parallel_size=" in shown
+    assert "across nodes: " in shown
+    run([*command, "--json"])
+    listed = json.loads(capsys.readouterr().out)
+    [layouts] = [part["layouts"] for name, part in listed.items() if name.startswith("layouts_for")]
+    assert layouts[0]["memory"]["weights"] > 0
 
 
 def test_pipe_prepares_then_trains_on_what_it_made(trained, tmp_path, capsys):

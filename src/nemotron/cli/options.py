@@ -30,6 +30,9 @@ Script = Annotated[
 Compare = Annotated[
     bool, typer.Option("--compare", help="With --dry-run: show what differs from Megatron-Bridge's recipe, too.")
 ]
+Advise = Annotated[
+    bool, typer.Option("--advise", help="With --dry-run: list the best layouts that fit the GPUs, and their cost.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object, for programs.")]
 Sample = Annotated[
     str | None,

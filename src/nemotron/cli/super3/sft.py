@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
+from nemotron.cli.super3.advice import report_advice
 from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_local_launch, report_on
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def sft(
     dry: options.DryRun = False,
     script: options.Script = False,
     compare: options.Compare = False,
+    advise: options.Advise = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Fine-tune on prepared data. A run found in run.output_dir is continued.
@@ -31,11 +33,11 @@ def sft(
     Examples:
       nemotron super3 sft -c tiny
       nemotron super3 sft -c lora optimizer.lr=2e-4 train.train_iters=500
-      nemotron super3 sft --dry-run
+      nemotron super3 sft --dry-run --advise run.nproc_per_node=32
       nemotron super3 sft --run YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
-    dry_run.check_options(dry, script=script, compare=compare, json=as_json)
+    dry_run.check_options(dry, script=script, compare=compare, advise=advise, json=as_json)
     if dry:
         with dry_run.Report("super3 sft", as_json=as_json) as report:
             loaded = configs.load_sft(config, overrides or [])
@@ -43,9 +45,13 @@ def sft(
             if profile is not None:
                 placements = _place(loaded, profile, attached=run is not None)
                 report_on(report, loaded, placements[0], compare=compare)
+                if advise:
+                    report_advice(report, loaded, placements[0].ranks)
                 remote.report_launch(report, placements, script=script)
             else:
                 report_here(report, loaded, compare=compare)
+                if advise:
+                    report_advice(report, loaded, None)
                 report_local_launch(report, loaded.config, ["--config", config, *(overrides or [])])
         return
     loaded = configs.load_sft(config, overrides or [])

@@ -1,0 +1,45 @@
+"""The layouts that would fit, in a dry run that asks for them."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from nemotron.cli import dry_run
+
+if TYPE_CHECKING:
+    from nemotron.config import Loaded
+    from nemotron.training.config import SftConfig
+
+DOCUMENTED_RANKS, DOCUMENTED_PACK_SIZE = 32, 4096
+"""Where neither a profile nor the config nor the data says: the documented minimum, and data prep's default."""
+
+
+def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: int | None) -> None:
+    """Add the best layouts that fit into a GPU's memory, each with what it costs and the overrides to copy.
+
+    Args:
+        report: The dry run.
+        loaded: The training config.
+        ranks: Processes in all; None takes run.nproc_per_node, else the documented minimum.
+    """
+    from nemotron.training.checks.before_start import find_data
+    from nemotron.training.parallelism.advise import advise
+    from nemotron.training.plan import find_pack_size
+
+    config = loaded.config
+    data, _ = find_data(config, loaded.name)
+    pack_size = find_pack_size(config, data) or DOCUMENTED_PACK_SIZE
+    if ranks is None:
+        ranks = DOCUMENTED_RANKS if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
+    pad_to_multiple = 1 if data is None else data.pad_to_multiple
+    found = advise(config, pack_size, ranks, pad_to_multiple=pad_to_multiple)
+    spare = config.run.gpu_memory_gb - config.run.gpu_headroom_gb
+    title = f"Layouts for {ranks} ranks of {config.run.gpu_memory_gb:g} GB and packs of {pack_size:,} tokens"
+    if not found:
+        report.rows(title, [("nothing fits", f"into {spare:g} GB per rank: use more ranks, or adapters (-c lora)")])
+        return
+    rows = [
+        line
+        for number, advice in enumerate(found, start=1)
+        for line in ((f"{number}", advice.describe()), ("", advice.command_line or "as configured"))
+    ]
+    report.rows(title, rows, {"layouts": [asdict(advice) | {"overrides": advice.overrides} for advice in found]})
