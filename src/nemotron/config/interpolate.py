@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir
 from nemotron.config.located import Located, leaves, located, plain
+from nemotron.config.renamed_keys import ARTIFACTS, find_new_name
 from nemotron.errors import did_you_mean
 
 # OmegaConf's messages for the common cases, which carry the name only as text.
@@ -60,7 +61,10 @@ def _explained(tree: Located, error: OmegaConfBaseException) -> ConfigError:
         hint = f"Set it (export {unset[1]}=...), or give a default: ${{oc.env:{unset[1]},DEFAULT}}."
     elif missing := _MISSING_KEY.search(reason):
         reason = f"there is no key {missing[1]}"
-        hint = did_you_mean(missing[1], known) or "Write a key from the top of the config on, such as ${run.artifacts}."
+        near = find_new_name(missing[1]) or did_you_mean(missing[1], known)
+        hint = near or "Write a key from the top of the config on, such as ${run.artifacts}."
+    elif node is not None and "${art:" in str(plain(node)):
+        reason, hint = "there is no resolver art here", ARTIFACTS
     elif _CIRCLE.match(reason):
         reason, hint = "it leads back to itself", "Give one of the keys on the way a value."
     return ConfigError(f"{where}: {written} cannot be resolved: {reason}.", hint)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import COMMAND_LINE
 from nemotron.config.overrides import split_override
+from nemotron.config.renamed_keys import find_new_name
 from nemotron.config.schema import known_keys
 from nemotron.errors import did_you_mean
 
@@ -25,7 +26,8 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
         takers = takers or [name for name in schemas if _in_open_section(key, known[name])]
         if not takers:
             every = [known_key for keys in known.values() for known_key in keys]
-            raise ConfigError(f'{COMMAND_LINE}: unknown key "{key}".', did_you_mean(key, every))
+            hint = find_new_name(key) or did_you_mean(key, every)
+            raise ConfigError(f'{COMMAND_LINE}: unknown key "{key}".', hint)
         for name in takers:
             routed[name].append(argument)
     return routed

@@ -13,6 +13,7 @@ from typing import Any
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import DEFAULT, Located, leaves, located
+from nemotron.config.renamed_keys import RENAMED_KEYS, find_new_name
 from nemotron.errors import did_you_mean
 
 
@@ -70,7 +71,10 @@ def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> Non
                 _refuse_unknown(element, child, f"{key}.{index}", known)
         return
     schema = next(iter(sections_of(hint)), None)
-    if schema is None or not isinstance(node.value, dict):
+    if not isinstance(node.value, dict):
+        return
+    if schema is None:
+        _refuse_renamed(node, key)
         return
     hints = typing.get_type_hints(schema)
     for name, child in node.value.items():
@@ -79,8 +83,19 @@ def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> Non
         _refuse_unknown(hints[name], child, join(key, name), known)
 
 
+def _refuse_renamed(section: Located, key: str) -> None:
+    """Look for keys of other recipes in an open section, whose own keys are somebody else's."""
+    for name, child in section.value.items():
+        if hint := RENAMED_KEYS.get(join(key, name)):
+            where = next(iter(leaves(child).values())).origin
+            raise ConfigError(f'{where}: there is no key "{join(key, name)}" here.', hint)
+
+
 def _unknown(key: str, node: Located, siblings: list[str], section: str, known: list[str]) -> ConfigError:
-    where = next(iter(leaves(node).values())).origin
+    deepest, leaf = next(iter(leaves(node, key).items()))
+    where = leaf.origin
+    if renamed := find_new_name(deepest):
+        return ConfigError(f'{where}: there is no key "{key}" here.', renamed)
     name = key.rsplit(".", 1)[-1]
     # Compared without the section, whose letters would make every sibling look alike.
     sibling = get_close_matches(name, siblings, n=1)
