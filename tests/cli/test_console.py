@@ -2,7 +2,10 @@ import contextlib
 import io
 import sys
 
+import pytest
+
 from nemotron.cli import console
+from nemotron.errors import UserError
 
 
 def test_a_table_aligns_text_left_and_numbers_right(capsys):
@@ -67,3 +70,26 @@ def test_on_a_terminal_there_are_bars_and_lines_above_them(monkeypatch):
     assert "tokenize" in shown
     assert "3 of 10 shards" in shown
     assert "loss 1.5" in shown
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        console.out,
+        console.note,
+        console.heading,
+        lambda text: console.error(UserError(text, text)),
+        lambda text: console.table([[text]]),
+        lambda text: console.Progress().line(text),
+        lambda text: console.Progress().update(text, 1, 1, "rows"),
+    ],
+)
+def test_text_from_outside_cannot_act_on_the_terminal(capfd, show):
+    show("a\x1b[2Jb\rc\bd\x07e\u202ef\udc80")
+    shown = "".join(capfd.readouterr())
+    assert r"a\u001b[2Jb\u000dc\u0008d\u0007e\u202ef\udc80" in shown
+
+
+def test_a_cell_of_a_table_stays_one_line(capsys):
+    console.table([["a\nb", "c\td"]])
+    assert capsys.readouterr().out == "  a\\nb  c\\td\n"

@@ -43,6 +43,47 @@ def test_inspect_of_a_missing_file(capsys):
     assert "chta.jsonl does not exist" in capsys.readouterr().err
 
 
+TOO_LONG_FOR_TINY = {"messages": [{"role": "user", "content": "x " * 2000}, {"role": "assistant", "content": "y"}]}
+
+
+def test_inspect_without_a_config_says_nothing_of_length_before_data_prep(tmp_path, capsys):
+    (tmp_path / "mine.jsonl").write_text(json.dumps(TOO_LONG_FOR_TINY))
+    assert run(["super3", "data", "inspect", "mine.jsonl"]) == 0
+    shown = capsys.readouterr()
+    assert "kept" in shown.out
+    assert "overlong" not in shown.out
+    assert "bundled tokenizer" in shown.err
+    assert run(["super3", "data", "inspect", "mine.jsonl", "pack_size=64"]) == 0
+    assert "overlong" in capsys.readouterr().out
+    assert run(["super3", "data", "inspect", "mine.jsonl", "-c", "tiny"]) == 0
+    assert "overlong" in capsys.readouterr().out
+
+
+def test_inspect_without_a_config_takes_that_of_the_last_data_prep(chat, tmp_path, capsys):
+    assert run(["super3", "data", "prep", "sft", "chat.jsonl", "-c", "tiny", "workers=1", "pack_size=512"]) == 0
+    (tmp_path / "mine.jsonl").write_text(json.dumps(TOO_LONG_FOR_TINY))
+    capsys.readouterr()
+    assert run(["super3", "data", "inspect", "mine.jsonl"]) == 0
+    shown = capsys.readouterr()
+    assert "over the limit of 512" in shown.out
+    assert "config.yaml" in shown.err
+
+
+def test_inspect_shows_control_characters_and_lets_none_act(tmp_path, capsys):
+    said = "\x1b[31mred\x07\r\b\u202e\x9b"
+    row = {"messages": [{"role": "user", "content": said}, {"role": "assistant", "content": said}]}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row) + "\n" + json.dumps({"messages": [{"role": said}]}))
+    assert run(["super3", "data", "inspect", "mine.jsonl"]) == 0
+    shown = capsys.readouterr()
+    assert r"\u001b[31mred\u0007\u000d\u0008\u202e\u009b" in shown.out
+    assert not set(shown.out + shown.err) & set(said) - set("[31mred")
+    assert run(["super3", "data", "inspect", "mine.jsonl", "--json"]) == 0
+    printed = capsys.readouterr().out
+    assert not set(printed) & set(said) - set("[31mred")
+    sequences = json.loads(printed.splitlines()[0])["sequences"]
+    assert said in sequences[0][-1]["text"]
+
+
 def test_prep_makes_the_data_says_what_and_what_next(tmp_path, capsys):
     assert run(["super3", "data", "--sample=6", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
     shown = capsys.readouterr()
@@ -81,6 +122,47 @@ def test_prep_names_keys_of_the_blend_that_change_nothing(chat, tmp_path, capsys
 def test_prep_takes_one_input_and_says_what_else_is_wrong(chat, arguments, named, capsys):
     assert run(["super3", "data", "prep", "sft", *arguments]) == 2
     assert named in capsys.readouterr().err
+
+
+LONG, SHORT = "word " * 300, "word"
+
+
+@pytest.mark.parametrize(
+    ("settings", "advice"),
+    [
+        (["pack_size=128"], "pack_size="),
+        (["pack_size=4096", "max_doc_tokens=128"], "max_doc_tokens="),
+        (["pack_size=256", "max_doc_tokens=128"], "max_doc_tokens=null pack_size="),
+        (["pack_size=4096"], None),
+    ],
+)
+def test_prep_names_the_limit_that_cut_and_nothing_where_none_did(tmp_path, capsys, settings, advice):
+    rows = [[("user", "Hi"), ("assistant", text)] for text in (LONG, SHORT, SHORT + "s", SHORT + " and")]
+    lines = [json.dumps({"messages": [{"role": r, "content": c} for r, c in row]}) for row in rows]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    assert run(["super3", "data", "prep", "sft", "mine.jsonl", "-c", "tiny", "workers=1", *settings]) == 0
+    shown = capsys.readouterr().err
+    if advice is None:
+        assert "did not fit" not in shown
+    else:
+        [line] = [line for line in shown.splitlines() if "Sequences truncated excessively" in line]
+        assert f" {advice}" in line.partition("dropped).")[2]
+
+
+def test_prep_warns_of_many_rows_that_the_template_does_not_show(tmp_path, capsys):
+    (tmp_path / "odd.jinja").write_text(
+        "{% for message in messages %}<|im_start|>{{ message.role }}\n"
+        "{% if message.content != 'hide me' %}{{ message.content }}{% endif %}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    rows = [[("user", f"Hi {n}"), ("assistant", "hide me" if n % 2 else "Hello")] for n in range(20)]
+    lines = [json.dumps({"messages": [{"role": r, "content": c} for r, c in row]}) for row in rows]
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
+    template = f"chat_template={tmp_path}/odd.jinja"
+    assert run(["super3", "data", "prep", "sft", "mine.jsonl", "-c", "tiny", "workers=1", template]) == 0
+    [line] = [line for line in capsys.readouterr().err.splitlines() if "Template rendering mismatch" in line]
+    for named in ("10 of 20", "odd.jinja", "tiny/tokenizer"):
+        assert named in line
 
 
 def test_prep_dry_run_shows_config_origins_and_plan_and_writes_nothing(tmp_path, capsys):

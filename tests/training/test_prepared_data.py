@@ -66,3 +66,12 @@ def test_without_training_packs_the_command_that_makes_some_is_named(find):
     with pytest.raises(UserError) as error:
         find(packs=0)
     assert "data prep sft -c tiny" in error.value.hint
+
+
+def test_the_folder_around_the_splits_will_do(find, tmp_path):
+    find(pack_size=512)
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "splits").symlink_to(tmp_path)
+    data = find_prepared_data(str(tmp_path / "output"), tmp_path, config_name="tiny")
+    assert data.pack_size == 512
+    assert data.packs == {"train": 3}

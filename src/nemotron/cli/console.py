@@ -1,11 +1,12 @@
 """Everything the command line prints. Results go to stdout; errors, notes and progress to stderr."""
 
+import re
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
@@ -15,35 +16,53 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+"""Control characters but tab and newline, marks that turn the direction of text, and halves of characters."""
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is a line when stderr is not a terminal."""
 
 
+def printable(text: str, *, one_line: bool = False) -> str:
+    r"""Escape what would act on a terminal rather than show in it, as `\u001b`, so that JSON stays JSON.
+
+    Everything printed goes through here, as it may hold text out of data and file names.
+
+    Args:
+        text: anything, lone surrogates included.
+        one_line: escape newlines and tabs, too.
+    """
+    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
+
+
 def error(problem: UserError) -> None:
     """`error: what is wrong` and `hint: what to do`."""
-    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {problem.message}", err=True)
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(problem.message)}", err=True)
     if problem.hint:
-        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {problem.hint}", err=True)
+        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {printable(problem.hint)}", err=True)
 
 
 def note(text: str) -> None:
     """A line beside the results."""
-    typer.echo(text, err=True)
+    typer.echo(printable(text), err=True)
 
 
-def out(text: str = "") -> None:
-    """A line of the results."""
-    typer.echo(text)
+def out(text: str = "", **style: Any) -> None:
+    """A line of the results; `style` as typer.style takes it."""
+    text = printable(text)
+    typer.echo(typer.style(text, **style) if style else text)
 
 
 def heading(text: str) -> None:
     """A line that begins a part of the results."""
-    typer.echo(f"\n{typer.style(text, bold=True)}")
+    typer.echo(f"\n{typer.style(printable(text), bold=True)}")
 
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None, right: Sequence[int] = ()) -> None:
     """Aligned columns, two spaces in. `right` are the columns of numbers. Lines are never cut or wrapped."""
-    body = [[str(cell) for cell in row] for row in rows]
+    body = [[printable(str(cell), one_line=True) for cell in row] for row in rows]
     lines = [list(header), *body] if header else body
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
     for index, line in enumerate(lines):
@@ -104,19 +123,20 @@ class Progress:
         if pace.began is None and done > pace.done_before:
             pace.began = self._last_update
         self._last_update = now
-        amount = _amount(done, total, unit)
+        amount, shown = _amount(done, total, unit), printable(label, one_line=True)
         note = ", ".join(filter(None, [pace.rates(now, made or {}), note]))
         if self._bars is not None:
             if label not in self._tasks:
-                self._tasks[label] = self._bars.add_task(label, total=total, amount="", note="")
+                self._tasks[label] = self._bars.add_task(shown, total=total, amount="", note="")
             self._bars.update(self._tasks[label], completed=done, total=total, amount=amount, note=note)
             return
         if done >= total or now - self._last_line.setdefault(label, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[label] = now
-            self.line(f"{label}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
+            self.line(f"{shown}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
 
     def line(self, text: str) -> None:
         """A line that stays, above the bars."""
+        text = printable(text)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
         else:

@@ -23,9 +23,9 @@ from omegaconf import OmegaConf
 from nemotron.atomic_files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
-from nemotron.data_prep.drop_reasons import LeftOut, describe
-from nemotron.data_prep.output.counting import collect_metadata
-from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS, write_dropped
+from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.output.counting import collect_metadata, ensure_something_trains
+from nemotron.data_prep.output.dropped_rows import write_dropped
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.output.publish import publish
 from nemotron.data_prep.packing.layout import Layout, lay_out, shard_works
@@ -33,7 +33,7 @@ from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, finished_
 from nemotron.data_prep.plan import Plan, make_plan
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import Cut, cut_overlong
-from nemotron.data_prep.selection.select import OUTCOMES, Selection, select
+from nemotron.data_prep.selection.select import Selection, select
 from nemotron.data_prep.tokenization.part import TokenizeWork, tokenize_part
 from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, read_receipt
 from nemotron.errors import UserError
@@ -105,7 +105,7 @@ def _prepare(plan: Plan, run: engine.Run, progress: Progress) -> PrepResult:
                     break
                 plan = plan.with_more_candidates(short)
             write_dropped(plan, receipts, corpus, selection)
-            _ensure_something_trains(plan, receipts, selection)
+            ensure_something_trains(plan, receipts, selection)
             layouts = [lay_out(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
             shards = _write_shards(plan, corpus, cut, layouts, run, progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, layouts, shards)
@@ -255,25 +255,6 @@ def _short_of_sample(
     kept = np.bincount(corpus.dataset[selection.kept], minlength=len(plan.datasets))
     left = [any(LeftOut.NOT_SAMPLED in receipt.dropped for receipt in of_dataset) for of_dataset in receipts]
     return [number for number in range(len(plan.datasets)) if left[number] and kept[number] < plan.config.sample]
-
-
-def _ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
-    """Raises UserError when no conversation is left, saying what became of the rows."""
-    if selection.kept.any():
-        return
-    parts = [receipt for per_dataset in receipts for receipt in per_dataset]
-    rows = sum(receipt.rows for receipt in parts)
-    if rows == 0:
-        raise UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check the paths in the blend file.")
-    reasons = Counter(str(OUTCOMES[code]) for code in selection.outcome.tolist())
-    for receipt in parts:
-        reasons.update(receipt.dropped)
-    listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
-    raise UserError(
-        f"There are no assistant tokens to train on: all {rows} rows of {plan.blend.path} were dropped ({listed}).",
-        f"Each row and what is wrong with it: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
-        "used_in_filter, chat_template and pack_size.",
-    )
 
 
 def _write_shards(

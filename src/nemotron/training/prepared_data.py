@@ -67,7 +67,7 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
     from nemotron import lineage
 
     hint = MAKE_DATA.format(config=config_name)
-    artifact = lineage.resolve(reference, artifacts, hint=hint)
+    artifact = lineage.resolve(_splits_in(reference), artifacts, hint=hint)
     splits = Path(artifact.path)
     packs = {split: _count_rows(splits / split) for split in ("train", "valid", "test")}
     if not packs["train"]:
@@ -82,6 +82,12 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
         run_hash=record.text("run_hash"),
         tokenizer=_tokenizer(record),
     )
+
+
+def _splits_in(reference: str) -> str:
+    """Return the folder of the splits where `reference` is a folder around it: an output_dir of data prep, or a run."""
+    splits = Path(reference) / "splits"
+    return str(splits) if splits.is_dir() else reference
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nemotron.data_prep.config import SPLITS
-from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.drop_reasons import LeftOut, describe
+from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
 from nemotron.data_prep.packing.layout import Layout, dataset_fill
 from nemotron.data_prep.packing.lengths import padded_length
@@ -17,6 +18,7 @@ from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut, limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import EXAMPLES, PartReceipt
+from nemotron.errors import UserError
 
 
 def collect_metadata(
@@ -61,6 +63,27 @@ def collect_metadata(
         overlong=_overlong_stats(plan, corpus, cut, selection),
         sequence_lengths=_quantiles(lengths),
         length_histogram=_histogram(lengths),
+    )
+
+
+def ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
+    """Raise UserError when no conversation is left, saying what became of the rows."""
+    if selection.kept.any():
+        return
+    parts = [receipt for per_dataset in receipts for receipt in per_dataset]
+    rows = sum(receipt.rows for receipt in parts)
+    if rows == 0:
+        raise UserError(f"The datasets of {plan.blend.path} are empty: no rows.", "Check blend_path and its paths.")
+    reasons = Counter(str(OUTCOMES[code]) for code in selection.outcome.tolist())
+    for receipt in parts:
+        reasons.update(receipt.dropped)
+    listed = "; ".join(f"{count} x {reason}: {describe(reason)}" for reason, count in sorted(reasons.items()))
+    rendered = f"chat_template ({plan.template.name}, with the tokenizer {plan.tokenizer.name})"
+    raise UserError(
+        f"Empty sequences after processing: There are no assistant tokens to train on: all {rows} rows of "
+        f"{plan.blend.path} were dropped ({listed}).",
+        f"Each row and what is wrong with it: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
+        f"used_in_filter, {rendered} and pack_size.",
     )
 
 

@@ -1,11 +1,25 @@
 """`nemotron super3 data inspect`: which text of each conversation trains."""
 
+import contextlib
 from collections import Counter
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nemotron.cli import configs, console, options
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.config import DataPrepConfig
+
+
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "-c", "--config", metavar="NAME|PATH",
+        help="The data-prep config. Without it: that of the last data prep in this folder.",
+    ),
+]  # fmt: skip
 
 
 def inspect(
@@ -13,7 +27,7 @@ def inspect(
         str, typer.Argument(metavar="FILE", help="Chat data: a file that data prep reads, here or remote.")
     ],
     overrides: options.Overrides = None,
-    config: options.Config = "tiny",
+    config: Config = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row, for programs.")] = False,
 ) -> None:
     """Show which text of each conversation trains.
@@ -23,8 +37,10 @@ def inspect(
 
     Lines that train are green and begin with a plus sign. With --json each row is one object: line, outcome ("kept"
     or "dropped"), reason, detail, special_token (a control token in the text), and sequences of chunks with role, text,
-    supervised, tokens and supervised_tokens. Settings are the config's: tiny has a tokenizer that needs no network,
-    -c default counts with the model's.
+    supervised, tokens and supervised_tokens.
+
+    Settings are those of -c, else of the last data prep in this folder. Where there was none, tokens are counted with
+    the bundled tokenizer, and nothing is said of length unless pack_size or max_doc_tokens is given.
 
     \b
     Examples:
@@ -43,7 +59,7 @@ def inspect(
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
     from nemotron.data_prep.tokenization.turn_end import with_turn_end
 
-    settings = configs.load_prep(config, overrides or []).config
+    settings, judges_length = _settings(config, overrides or [])
     check(settings)
     tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
@@ -52,7 +68,7 @@ def inspect(
     rules = Rules(
         Admission(fields, settings.used_in_field, settings.used_in_filter, settings.strict_fields),
         settings.special_tokens_in_content,
-        limit(settings),
+        limit(settings) if judges_length else None,
         settings.overlong,
     )
     rows = inspect_file(file, template, tokenizer, rules)
@@ -67,6 +83,38 @@ def inspect(
         _summarise(outcomes, tokenizer.name)
 
 
+def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig, bool]":
+    """The config, and whether its limit on length is meant for this data."""
+    if config is not None:
+        return configs.load_prep(config, overrides).config, True
+    if (last := _last_config(overrides)) is not None:
+        console.note(f"With the settings of the last data prep here: {last}")
+        return configs.load_prep(str(last), overrides).config, True
+    judges_length = any(override.partition("=")[0] in ("pack_size", "max_doc_tokens") for override in overrides)
+    own_tokenizer = any(override.startswith("tokenizer.model=") for override in overrides)
+    console.note(
+        "No data prep has run in this folder: "
+        f"{'' if own_tokenizer else 'tokens are counted with the bundled tokenizer'}"
+        f"{'' if own_tokenizer or judges_length else ', and '}"
+        f"{'' if judges_length else 'nothing is said of length'}. -c NAME or PATH takes the settings of a config."
+    )
+    return configs.load_prep("tiny", overrides).config, judges_length
+
+
+def _last_config(overrides: list[str]) -> Path | None:
+    """The resolved config of the newest data that this folder's records know of and that is still there."""
+    from nemotron.data_prep.output.publish import ARTIFACT
+    from nemotron.errors import UserError
+    from nemotron.lineage import resolve
+
+    artifacts = configs.load_prep("tiny", overrides).config.run.artifacts
+    found = []
+    for name in (ARTIFACT, f"{ARTIFACT}-sample"):
+        with contextlib.suppress(UserError):
+            found.append(Path(resolve(name, artifacts).path).parent / "config.yaml")
+    return max((path for path in found if path.is_file()), key=lambda path: path.stat().st_mtime_ns, default=None)
+
+
 def _show(row: dict[str, Any]) -> None:
     if row["outcome"] == "dropped":
         from nemotron.data_prep.drop_reasons import describe
@@ -78,7 +126,7 @@ def _show(row: dict[str, Any]) -> None:
         which = f", sequence {number} of {len(row['sequences'])}" if len(row["sequences"]) > 1 else ""
         console.heading(f"line {row['line']}{which}{_counts(sequence)}")
         for note in _notes(row) if number == 1 else []:
-            console.out(typer.style(f"! {note}", fg="yellow"))
+            console.out(f"! {note}", fg="yellow")
         for chunk in sequence:
             _show_chunk(chunk)
 
@@ -99,8 +147,9 @@ def _counts(sequence: list[dict[str, Any]]) -> str:
 
 def _show_chunk(chunk: dict[str, Any]) -> None:
     """The chunk's lines behind a margin: `+`, and green, where they train."""
+    trains = chunk["supervised"]
     for line in chunk["text"].removesuffix("\n").split("\n"):
-        console.out(typer.style(f"+ {line}", fg="green") if chunk["supervised"] else typer.style(f"  {line}", dim=True))
+        console.out(f"{'+' if trains else ' '} {line}", **({"fg": "green"} if trains else {"dim": True}))
 
 
 def _summarise(outcomes: Counter[str], tokenizer: str) -> None:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from nemotron.data_prep.pipeline import PrepResult
     from nemotron.data_prep.plan import Plan
 
+MANY = 0.01
+"""Of all rows: more of them lost for one reason is a fault of the settings rather than of some rows."""
 SHOWN_NOTES = 20
 """Lines of what was noticed in rows: fields may be many."""
 
@@ -116,14 +118,8 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
         yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
     if plan.blend.unused_keys:
         yield f"The blend has keys that change nothing here: {', '.join(plan.blend.unused_keys)}."
-    overlong = metadata.overlong
-    if overlong.lost_supervised_share > 0:
-        more = overlong.pack_size_for_99_percent
-        yield (
-            f"{overlong.lost_supervised_share:.1%} of the supervised tokens did not fit into {overlong.limit:,} tokens "
-            f"({overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped)."
-            f"{f' pack_size={more} would keep 99 %.' if more > metadata.pack_size else ''}"
-        )
+    yield from _overlong_note(metadata)
+    yield from _lost_rows(metadata)
     duplicates = sum(stats.duplicates for stats in metadata.datasets)
     if duplicates and not plan.config.dedupe:
         counts = {stats.title: stats.duplicates for stats in metadata.datasets if stats.duplicates}
@@ -140,6 +136,43 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
     asked = zip(("valid", "test"), plan.ratios[1:], strict=True)
     for name in [name for name, ratio in asked if ratio > 0 and name not in made and "train" in made]:
         yield f"The {name} split is empty: there are too few different conversations."
+
+
+def _overlong_note(metadata: "Metadata") -> Iterator[str]:
+    """What did not fit, and the setting that would keep it; nothing where nothing is lost."""
+    overlong = metadata.overlong
+    if overlong.lost_supervised_share <= 0:
+        return
+    more = overlong.pack_size_for_99_percent
+    settings = [f"pack_size={more}"] if more > metadata.pack_size else []
+    if overlong.limit < metadata.pack_size and more > overlong.limit:
+        settings = ["max_doc_tokens=null", *settings] if settings else [f"max_doc_tokens={more}"]
+    lost = (
+        f"{overlong.lost_supervised_share:.1%} of the supervised tokens did not fit into {overlong.limit:,} tokens "
+        f"({overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped)."
+    )
+    yield f"Sequences truncated excessively: {lost} {' '.join(settings)} would keep 99 %." if settings else lost
+
+
+def _lost_rows(metadata: "Metadata") -> Iterator[str]:
+    """The reasons that call for another template, when they cost more than a few rows."""
+    rows = sum(stats.rows for stats in metadata.datasets)
+    lost = {
+        reason: sum(stats.dropped.get(reason, 0) for stats in metadata.datasets)
+        for reason in ("template_mismatch", "no_assistant_tokens")
+    }
+    rendered = f"the chat template {metadata.chat_template['name']} with the tokenizer {metadata.tokenizer['model']}"
+    if lost["template_mismatch"] > rows * MANY:
+        yield (
+            f"Template rendering mismatch: {lost['template_mismatch']:,} of {rows:,} rows "
+            f"({lost['template_mismatch'] / rows:.1%}) do not show in {rendered} what the assistant says and where it "
+            "ends. Try chat_template=nemotron3, or look at the rows: nemotron super3 data inspect FILE"
+        )
+    if lost["no_assistant_tokens"] > rows * MANY:
+        yield (
+            f"Empty sequences after processing: in {lost['no_assistant_tokens']:,} of {rows:,} rows "
+            f"({lost['no_assistant_tokens'] / rows:.1%}) no token of an answer would train with {rendered}."
+        )
 
 
 def _by_dataset(counts: dict[str, int]) -> str:
