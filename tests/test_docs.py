@@ -19,7 +19,8 @@ from nemotron.launch.profiles import Profile
 from nemotron.rollouts.config import RolloutsConfig
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FRONT = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES = [*FRONT, *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def anchors(page: Path) -> set[str]:
@@ -30,7 +31,12 @@ def anchors(page: Path) -> set[str]:
 
 def section(page: str, heading: str) -> str:
     """The text below a heading, up to the next one of the same level."""
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return section_of(ROOT / "docs" / page, heading)
+
+
+def section_of(path: Path, heading: str) -> str:
+    """The same of any page."""
+    text = path.read_text(encoding="utf-8")
     return text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 
 
@@ -72,9 +78,25 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(linked), target
 
 
+@pytest.mark.parametrize("page", FRONT, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    named = re.findall(r"`((?:src|tests|docs|config|tools|examples|\.ci)/[\w./-]+)`", page.read_text(encoding="utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
+    tree = section_of(ROOT / "README.md", "The repository").split("src/nemotron/\n")[1].split("\n    tests/")[0]
+    listed = set(re.findall(r"^ {6}(?: {2})?(\w+)/", tree, re.MULTILINE))
+    package = ROOT / "src" / "nemotron"
+    rooms = {path.name for path in package.iterdir() if path.is_dir()}
+    for parent in ("data_prep", "training"):
+        rooms |= {path.name for path in (package / parent).iterdir() if path.is_dir()}
+    assert listed == rooms - {"__pycache__"}
+
+
 def test_the_index_lists_every_page() -> None:
     listed = set(re.findall(r"\]\((\w[\w-]*\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8")))
-    assert listed == {page.name for page in PAGES[1:]} - {"index.md"}
+    assert listed == {page.name for page in PAGES[len(FRONT) :]} - {"index.md"}
 
 
 @pytest.mark.parametrize("line", commands())
