@@ -151,22 +151,40 @@ def test_effort_goes_to_the_last_user_turn_of_each_sequence():
 
 def edited(old: str, new: str) -> Template:
     """The bundled template with an edit, so that it is treated as any user's."""
-    assert NEMOTRON3.source.count(old) == 1
+    assert old in NEMOTRON3.source
     return Template("edited.jinja", NEMOTRON3.source.replace(old, new))
+
+
+UNMARKED = Template(
+    "unmarked.jinja", NEMOTRON3.source.replace("{%- generation -%}", "").replace("{%- endgeneration -%}", "")
+)
+MARKED_ALIKE = edited("{%- set turns = messages -%}", "{%- set turns = messages[:] -%}")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in GOLDEN])
 def test_other_templates_supervise_the_same_text_by_prefixes(case: dict):
-    same_text = edited("{%- set turns = messages -%}", "{%- set turns = messages[:] -%}")
     conversation = parse_row(case)
 
-    result = sequences(conversation, same_text)
+    result = sequences(conversation, UNMARKED)
 
     expected = sequences(conversation, NEMOTRON3)
-    assert ["".join(c.text for c in chunks) for chunks in result] == [
-        "".join(c.text for c in chunks) for chunks in expected
-    ]
+    assert rendered(result) == rendered(expected)
     assert supervised(result) == supervised(expected)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in GOLDEN])
+def test_the_blocks_of_the_bundled_template_hold_the_same_text(case: dict):
+    conversation = parse_row(case)
+
+    result = sequences(conversation, MARKED_ALIKE)
+
+    expected = sequences(conversation, NEMOTRON3)
+    assert rendered(result) == rendered(expected)
+    assert supervised(result) == [[text.removesuffix("\n") for text in texts] for texts in supervised(expected)]
+
+
+def rendered(result: list[list[Chunk]]) -> list[str]:
+    return ["".join(chunk.text for chunk in chunks) for chunks in result]
 
 
 def supervised(result: list[list[Chunk]]) -> list[list[str]]:

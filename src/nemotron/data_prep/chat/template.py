@@ -22,6 +22,8 @@ FROM_TOKENIZER = "tokenizer"
 DEFAULT = "default"
 TOOL_USE = "tool_use"
 """Of a tokenizer's named templates, the one that transformers takes for conversations with tools."""
+_COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
+_GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 LARGEST_FILE = 4 * 2**20
 """Bytes of a template file; the longest known ones have 30,000."""
 
@@ -90,7 +92,7 @@ class Template:
         said = [*sources, *([self.moment.isoformat()] if self.moment else [])]
         self.digest = _digest("\0".join(said))
         self.is_nemotron3 = self.digest == _digest(_bundled_source("nemotron3"))
-        self.has_generation_blocks = re.search(r"\{%[-+]?\s*generation\s*[-+]?%\}", source) is not None
+        self.has_generation_blocks = _GENERATION.search(_COMMENT.sub("", source)) is not None
         self.special_tokens = {key: str(token) for key, token in (special_tokens or {}).items() if token is not None}
         self._with_tools = (
             Template(name, self.tool_use, special_tokens, moment=self.moment, ends=self.ends)
