@@ -19,6 +19,7 @@ from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
+from nemotron.data_prep.moment import TIMELESS, find_moment
 from nemotron.data_prep.packing.lengths import limit
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
@@ -87,6 +88,8 @@ class Plan:
     """Over everything that changes the output, and nothing that does not."""
     candidates: tuple[int | None, ...]
     """Per dataset, how many conversations of each part are tokenized for a sample: those that rank first. None: all."""
+    timeless_hash: str | None = None
+    """The run hash but for the moment at which a template that asks for the time is rendered; None: it does not ask."""
 
     @property
     def run_dir(self) -> Path:
@@ -138,6 +141,7 @@ class Plan:
             ("tokenizer", f"{self.tokenizer.name} ({self.tokenizer.vocab_size:,} tokens)"),
             ("encoder", f"{self.encoder.name} ({self.encoder.reason})" if self.encoder.reason else self.encoder.name),
             ("chat template", self.template.name),
+            *([("template's time", self.template.moment.isoformat(" "))] if self.template.moment else []),
             ("packing", f"{config.algorithm} into packs of {config.pack_size:,} tokens"),
             ("over-long", f"{config.overlong} beyond {self.limit:,} tokens"),
             ("splits", f"train {config.train_ratio:g}, valid {config.valid_ratio:g}, test {config.test_ratio:g}"),
@@ -154,6 +158,12 @@ class Plan:
         where = f"the Ray cluster at {address}" if address else "a Ray cluster of this machine"
         return f"{where}, {self.workers} parts at a time" if self.workers else f"{where}, all its cores"
 
+    def _template(self) -> dict[str, str]:
+        described = {"name": self.template.name, "digest": self.template.digest}
+        if self.template.moment is not None and self.timeless_hash is not None:
+            described |= {"moment": self.template.moment.isoformat(), "timeless_hash": self.timeless_hash}
+        return described
+
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values, for plan.json."""
         return {
@@ -161,7 +171,7 @@ class Plan:
             "run_hash": self.run_hash,
             "blend": str(self.blend.path),
             "tokenizer": {"model": self.tokenizer.name, "digest": self.tokenizer.digest},
-            "chat_template": {"name": self.template.name, "digest": self.template.digest},
+            "chat_template": self._template(),
             "datasets": [
                 {
                     "name": planned.dataset.name,
@@ -192,10 +202,17 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     output_dir = expand_home(config.output_dir).absolute()
     if config.sample is not None:
         output_dir /= f"sample-{config.sample}"
-    datasets = tuple(
-        _plan_dataset(dataset, found, config, tokenizer, template, output_dir)
-        for dataset, found in zip(blend.datasets, files, strict=True)
-    )
+
+    def plan_datasets(template: Template) -> tuple[PlannedDataset, ...]:
+        pairs = zip(blend.datasets, files, strict=True)
+        return tuple(_plan_dataset(*pair, config, tokenizer, template, output_dir) for pair in pairs)
+
+    timeless_hash = None
+    if template.moment is not None:
+        timeless_hash = _run_hash(config, plan_datasets(template.at(TIMELESS)))
+        recorded = None if config.force else find_moment(output_dir, timeless_hash)
+        template = template.at(recorded or template.moment)
+    datasets = plan_datasets(template)
     workers = 1 if run is None else engine.worthwhile(config.workers or engine.default_workers(), _bytes(datasets))
     by = fast_ids if run is None or workers == 1 else _ids_of_workers(run, workers)
     encoder = choose_encoder(config.encoder, tokenizer.definition, _sample_texts(datasets), by)
@@ -203,7 +220,7 @@ def make_plan(config: DataPrepConfig, run: engine.Run | None = None) -> Plan:
     candidates = None if config.sample is None else 2 * config.sample + SAMPLE_RESERVE
     return Plan(
         config, blend, datasets, tokenizer, encoder, template, output_dir, _run_hash(config, datasets),
-        (candidates,) * len(datasets),
+        (candidates,) * len(datasets), timeless_hash,
     )  # fmt: skip
 
 
