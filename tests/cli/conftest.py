@@ -8,6 +8,7 @@ from nemotron.training.recipe.diff import Change
 def nothing_from_outside(tmp_path, monkeypatch):
     """Every command runs in an empty folder, without the caller's environment."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.parent / f"{tmp_path.name}-state"))
     for name in ("NEMO_RUN_DIR", "NEMOTRON_ARTIFACTS", "NEMOTRON_DEBUG", "NEMOTRON_ENV_FILE", "WANDB_PROJECT", "RANK"):
         monkeypatch.delenv(name, raising=False)
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 import nemotron.launch
+import nemotron.launch.job_records
 from nemotron.cli.app import run
 from nemotron.launch import Job, JobState, Submission
 
@@ -19,7 +20,7 @@ def env_toml(tmp_path):
 @pytest.fixture
 def cluster(monkeypatch):
     """A cluster that accepts everything: what it was given, and the exit code its jobs will have."""
-    seen = SimpleNamespace(stages=[], followed=False, exit_code=0, error=None)
+    seen = SimpleNamespace(stages=[], followed=False, exit_code=0, error=None, state=JobState("PENDING", "Resources"))
 
     def submit(placements):
         seen.stages = [placement.stage.name for placement in placements]
@@ -30,7 +31,7 @@ def cluster(monkeypatch):
         seen.followed = True
         if seen.error:
             raise seen.error
-        on_state(submission.jobs[0], JobState("PENDING", "Resources"))
+        on_state(submission.jobs[0], seen.state)
         on_output("iteration 1\n")
         return seen.exit_code
 
@@ -57,14 +58,33 @@ def test_batch_submits_names_the_jobs_and_returns(cluster, capsys):
     assert run(["super3", "pipe", "-c", "tiny", "-b", "cluster"]) == 0
     assert (cluster.stages, cluster.followed) == (["prep", "sft"], False)
     shown = capsys.readouterr().out
-    for word in ("100", "101", "/jobs/sft/log-", "scancel 100 101"):
+    for word in ("100", "101", "/jobs/sft/log-", "nemotron cancel sft_1"):
         assert word in shown
 
 
-def test_ctrl_c_leaves_the_jobs_and_says_how_to_cancel_them(cluster, capsys):
+def test_ctrl_c_detaches_and_says_how_to_come_back(cluster, capsys):
     cluster.error = KeyboardInterrupt()
     assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 130
-    assert "To cancel them: scancel 100" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "nemotron logs sft_1 --follow" in shown
+    assert "nemotron cancel sft_1" in shown
+    assert "The same command continues" not in shown
+
+
+def test_ctrl_c_at_a_terminal_asks_and_cancels(cluster, capsys, monkeypatch):
+    cancelled = []
+    monkeypatch.setattr(nemotron.launch.job_records, "cancel", lambda record, jobs: cancelled.append(jobs[0].id))
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("builtins.input", lambda question: "c")
+    cluster.error = KeyboardInterrupt()
+    assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 130
+    assert cancelled == ["100"]
+
+
+def test_a_job_that_waits_for_ever_is_said_with_what_to_change(cluster, capsys):
+    cluster.state = JobState("PENDING", "PartitionNodeLimit")
+    assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 0
+    assert "nodes" in capsys.readouterr().err.split("PartitionNodeLimit")[1]
 
 
 def test_dry_run_shows_what_would_be_launched_and_launches_nothing(cluster, capsys, tmp_path):

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from nemotron.cli import console
+from nemotron.cli.jobs import cancel, jobs, logs
+from nemotron.cli.remote import Detached
 from nemotron.cli.super3 import super3
 from nemotron.cli.usage import UsageError, arrange
 from nemotron.errors import UserError
@@ -21,6 +23,9 @@ app = typer.Typer(
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 app.add_typer(super3, name="super3")
+app.command("jobs")(jobs)
+app.command("logs")(logs)
+app.command("cancel")(cancel)
 
 
 def _version(asked: bool) -> None:
@@ -61,6 +66,8 @@ def run(arguments: list[str]) -> int:
         if code == 130:
             console.note("Interrupted. The same command continues where this one stopped.")
         return code or 0
+    except Detached:
+        return 130
     except UserError as error:
         if debug:
             raise

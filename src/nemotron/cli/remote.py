@@ -1,5 +1,6 @@
 """`--run` and `--batch`: a command's stages on a profile of env.toml."""
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,10 @@ from nemotron.cli import console, dry_run
 
 if TYPE_CHECKING:
     from nemotron.launch import Job, JobState, Placement, Stage, Submission
+
+
+class Detached(Exception):
+    """Ctrl-C while jobs run elsewhere: what to do next has been said."""
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
@@ -22,11 +27,14 @@ def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tu
 def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
     """Submit the stages; attached, wait for them and leave with their exit code."""
     from nemotron.launch import submit
+    from nemotron.launch.job_records import keep
 
     submission = submit(placements)
+    if submission.tunnel is not None:
+        keep(submission)
     _report(submission)
     if attached:
-        _follow(submission)
+        follow_submission(submission)
 
 
 def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, script: bool) -> None:
@@ -62,21 +70,63 @@ def _report(submission: "Submission") -> None:
         rows = [("stage", job.stage), ("folder", job.folder)]
         console.table([*rows, ("job", job.id), ("log", job.log)] if on_slurm else rows)
     if on_slurm:
-        console.table([("to cancel", submission.cancel_command)])
+        console.table([("to watch", _watch(submission)), ("to cancel", f"nemotron cancel {submission.name}")])
 
 
-def _follow(submission: "Submission") -> None:
+def _watch(submission: "Submission") -> str:
+    return f"nemotron logs {submission.name} --follow"
+
+
+# Reasons of a pending job that waiting does not cure, and what to change.
+_STUCK = {
+    "PartitionConfig": "the partition does not allow it: fewer nodes, less time, or another partition",
+    "PartitionNodeLimit": "it asks for more nodes than the partition has: nodes",
+    "PartitionTimeLimit": "it asks for more time than the partition allows: time",
+    "PartitionDown": "the partition is down: partition",
+    "PartitionInactive": "the partition takes no jobs: partition",
+    "InvalidAccount": "the account is not valid there: account",
+    "InvalidQOS": "the QOS is not valid there: qos",
+    "BadConstraints": "no node has what it asks for: constraint, gres, gpus_per_node, mem",
+    "ReqNodeNotAvail": "a node it needs is down or reserved: exclude, reservation",
+    "AssocMaxJobsLimit": "the account may run no more jobs at a time",
+    "DependencyNeverSatisfied": "the stage before it failed",
+}
+
+
+def follow_submission(submission: "Submission") -> None:
+    """Stream a submission's output and leave with its exit code. Ctrl-C asks whether to detach or cancel."""
     from nemotron.launch import follow
 
     def on_state(job: "Job", state: "JobState") -> None:
         reason = f" ({state.reason})" if state.reason else ""
         console.note(f"{job.stage} {job.id}: {state.name.lower()}{reason}")
+        if state.name == "PENDING" and (advice := _STUCK.get(state.reason.split(",")[0])):
+            console.note(f"  It will not start by waiting: {advice}. To cancel it: nemotron cancel {submission.name}")
 
     try:
         code = follow(submission, on_output=lambda text: typer.echo(text, nl=False), on_state=on_state)
     except KeyboardInterrupt:
-        if submission.tunnel is not None:
-            console.note(f"The jobs go on without this terminal. To cancel them: {submission.cancel_command}")
-        raise typer.Exit(130) from None
-    if code:
-        raise typer.Exit(code)
+        if submission.tunnel is None:
+            raise typer.Exit(130) from None
+        _interrupted(submission)
+    else:
+        if code:
+            raise typer.Exit(code)
+
+
+def _interrupted(submission: "Submission") -> None:
+    """Detach, or cancel when a person at a terminal says so."""
+    try:
+        answer = input("\nDetach (Enter) or cancel the jobs (c)? ") if sys.stdin.isatty() else ""
+    except (EOFError, KeyboardInterrupt):
+        answer = ""
+    if answer.strip().lower() in ("c", "cancel"):
+        from nemotron.launch.job_records import cancel, find
+
+        cancel(*find(submission.name))
+        console.note("Cancelled.")
+    else:
+        console.note("Detached; the jobs go on.")
+        console.note(f"To come back: {_watch(submission)}")
+        console.note(f"To cancel:    nemotron cancel {submission.name}")
+    raise Detached

@@ -16,8 +16,9 @@ from nemotron.launch.local import local_processes, torchrun, torchrun_command, v
 from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview
 from nemotron.launch.profiles import Profile, load_profile, shared_environment
+from nemotron.launch.shell import LaunchError
 from nemotron.launch.stages import Stage, prep_stage, sft_stage
-from nemotron.launch.submit import Job, LaunchError, Submission, submit
+from nemotron.launch.submit import Job, Submission, submit
 
 __all__ = [
     "Job",

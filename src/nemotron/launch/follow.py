@@ -12,11 +12,12 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron.launch.package import LAUNCH_SCRIPT
-from nemotron.launch.submit import Job, LaunchError, Submission
+from nemotron.launch.shell import LaunchError
+from nemotron.launch.submit import Job, Submission
 
 _FINAL = {
     "COMPLETED",
@@ -45,6 +46,11 @@ class JobState:
     """Why it waits or failed, Slurm's word; "" when there is nothing to say."""
     exit_code: int = 0
     """Of the batch script; 128 + the signal's number when one ended it. Never 0 for a job that failed."""
+
+    node: str = ""
+    """Where it runs or ran, as Slurm writes a list of nodes."""
+    elapsed: str = ""
+    """How long, as Slurm writes it."""
 
     @property
     def is_final(self) -> bool:
@@ -133,11 +139,21 @@ def job_state(tunnel: Any, job_id: str) -> JobState | None:
     answer = _ask(tunnel, f"scontrol show job -o {job_id}")
     if name := re.search(r"\bJobState=(\w+)", answer):
         reason, code = re.search(r"\bReason=(\S+)", answer), re.search(r"\bExitCode=(\d+):(\d+)", answer)
-        return _state(name[1], reason[1] if reason else "", code)
-    answer = _ask(tunnel, f"sacct -X -n -P -o State,ExitCode -j {job_id}")
+        node, elapsed = re.search(r"\bNodeList=(\S+)", answer), re.search(r"\bRunTime=(\S+)", answer)
+        seen = _state(name[1], reason[1] if reason else "", code)
+        place = "" if node is None or node[1] == "(null)" else node[1]
+        return replace(seen, node=place, elapsed=elapsed[1] if elapsed else "")
+    answer = _ask(tunnel, f"sacct -X -n -P -o State,ExitCode,NodeList,Elapsed -j {job_id}")
     if name := re.match(r"(\w+)[^|]*\|(\d+):(\d+)", answer):
-        return _state(name[1], "", re.search(r"(\d+):(\d+)", answer))
+        node, elapsed = [*answer.splitlines()[0].split("|")[2:], "", ""][:2]
+        return replace(_state(name[1], "", re.search(r"(\d+):(\d+)", answer)), node=node, elapsed=elapsed)
     return None
+
+
+def read_log(tunnel: Any, job: Job) -> str:
+    """Read a job's log as far as it is written; what the batch script said, when the stage has not begun."""
+    text = "".join(_Log(tunnel, job.log).read(to_the_end=True))
+    return text or _complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True)))
 
 
 def _state(name: str, reason: str, code: re.Match[str] | None) -> JobState:

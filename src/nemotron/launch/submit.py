@@ -14,10 +14,7 @@ from nemotron.launch.package import write_package
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
 from nemotron.launch.secrets import put_secrets
-
-
-class LaunchError(UserError):
-    """The cluster refused a job, or lost one."""
+from nemotron.launch.shell import LaunchError, check_host
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,8 @@ class Job:
     """Slurm's job id; "" on this machine."""
     folder: str
     """Where its code, config and logs are, on the cluster."""
+    secrets_file: str = ""
+    """Where its secrets are, on the cluster; "" when it has none."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it gets from this process, which runs it; on a cluster a file has them."""
 
@@ -72,11 +71,14 @@ def submit(placements: Sequence[Placement]) -> Submission:
     name, profile = placements[0].experiment, placements[0].profile
     if profile.executor == "local":
         return Submission(name, profile, tuple(_place_locally(placement) for placement in placements))
+    if profile.tunnel == "ssh":
+        check_host(profile, [placement.python for placement in placements if not placement.image])
+    any_secret = any(placement.secrets for placement in placements)
     with opened_experiment(placements) as opened:
         tunnel = opened.jobs[0].executor.tunnel
         try:
             _check_containers(placements, tunnel)
-            if any(placement.secrets for placement in placements):
+            if any_secret:
                 for placement in placements:
                     put_secrets(tunnel, placement.secrets_file, placement.secrets)
             opened.run(detach=True)
@@ -89,7 +91,12 @@ def submit(placements: Sequence[Placement]) -> Submission:
             raise _refused(error, profile) from error
         opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
         jobs = [
-            Job(placement.stage.name, _slurm_id(job.handle), f"{tunnel.job_dir}/{placement.stage.name}")
+            Job(
+                placement.stage.name,
+                _slurm_id(job.handle),
+                f"{tunnel.job_dir}/{placement.stage.name}",
+                placement.secrets_file if any_secret else "",
+            )
             for placement, job in zip(placements, opened.jobs, strict=True)
         ]
     return Submission(name, profile, tuple(jobs), tunnel)
@@ -121,7 +128,7 @@ def opened_experiment(placements: Sequence[Placement], *, dry: bool = False) -> 
 
 def _place_locally(placement: Placement) -> Job:
     write_package(Path(placement.folder, "code"), placement)
-    return Job(placement.stage.name, "", placement.folder, placement.secrets)
+    return Job(placement.stage.name, "", placement.folder, secrets=placement.secrets)
 
 
 def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:

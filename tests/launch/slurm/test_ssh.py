@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import Stage, follow, place, submit
+from nemotron.launch import LaunchError, Stage, follow, load_profile, place, submit
 from nemotron.launch.stages import TRAIN_SCRIPT
 
+SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
 
 pytestmark = pytest.mark.skipif(not (SSHD and shutil.which("rsync")), reason="needs sshd and rsync")
@@ -49,28 +50,58 @@ def server(tmp_path: Path) -> Iterator[tuple[int, Path]]:
         process.wait()
 
 
-def test_a_job_is_sent_run_and_followed_over_ssh(profile, server, work: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture
+def known(server, work: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The known_hosts that ssh reads, with the server's key in it."""
     port, key = server
-    monkeypatch.setenv("HF_TOKEN", "s3cret")
-    # rsync runs the ssh command, which would ask about a host it does not know.
-    (work / "ssh_as_known").mkdir()
-    wrapper = work / "ssh_as_known" / "ssh"
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {options} "$@"\n')
+    hosts = work / "known_hosts"
+    algorithm, public, *_ = (key.parent / "host.pub").read_text().split()
+    hosts.write_text(f"[127.0.0.1]:{port} {algorithm} {public}\n")
+    (work / "bin").mkdir()
+    wrapper = work / "bin" / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -o UserKnownHostsFile={hosts} "$@"\n')
     wrapper.chmod(0o755)
     monkeypatch.setenv("PATH", f"{wrapper.parent}:{os.environ['PATH']}")
-    here = profile(
-        {"sft": 'echo "in $PWD with ${#HF_TOKEN}"; exit 4'},
-        'tunnel = "ssh"',
-        'host = "127.0.0.1"',
-        f"port = {port}",
-        f'user = "{getpass.getuser()}"',
-        f'identity = "{key}"',
-        f'remote_job_dir = "{work}/far"',
-    )
-    submission = submit(place([Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)], here, attached=True))
+    monkeypatch.setenv("HF_TOKEN", "s3cret")
+    return hosts
+
+
+@pytest.fixture
+def far(profile, server, work: Path):
+    """far('exit 4') is a profile over ssh whose training runs this; further arguments are lines of its table."""
+    port, key = server
+
+    def make(body: str, *lines: str):
+        over_ssh = ['tunnel = "ssh"', 'host = "127.0.0.1"', f"port = {port}", f'user = "{getpass.getuser()}"']
+        return profile({"sft": body}, *over_ssh, f'identity = "{key}"', f'remote_job_dir = "{work}/far"', *lines)
+
+    return make
+
+
+def test_a_job_is_sent_run_and_followed_over_ssh(far, known: Path, work: Path):
+    submission = submit(place([SFT], far('echo "in $PWD with ${#HF_TOKEN}"; exit 4'), attached=True))
     output: list[str] = []
     assert follow(submission, on_output=output.append, interval=0.2) == 4
     assert output == [f"in {work}/far with 6\n"]
     assert submission.jobs[0].folder.startswith(f"{work}/far/super3-sft/")
     assert not (work / "output").exists()
+
+
+def test_nothing_is_sent_to_a_host_with_another_key_or_an_unknown_one(far, known: Path, work: Path):
+    known.write_text("")
+    with pytest.raises(LaunchError, match="known_hosts"):
+        submit(place([SFT], far("true"), attached=True))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(work / "other")], check=True)
+    address = f"[127.0.0.1]:{far('true').port}"
+    known.write_text(f"{address} {(work / 'other.pub').read_text()}")
+    with pytest.raises(LaunchError, match="known_hosts"):
+        submit(place([SFT], far("true"), attached=True))
+    assert not (work / "far").exists()
+
+
+def test_a_missing_interpreter_is_named(far, known: Path, work: Path):
+    far("true", 'python = "/nowhere/python"')
+    (work / "env.toml").write_text((work / "env.toml").read_text().rpartition("[here.sft]")[0])
+    with pytest.raises(LaunchError, match="/nowhere/python"):
+        submit(place([SFT], load_profile("here"), attached=True))
+    assert not (work / "far").exists()

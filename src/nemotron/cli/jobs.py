@@ -1,0 +1,91 @@
+"""`nemotron jobs`, `logs` and `cancel`: what was submitted from this machine."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nemotron.cli import console
+
+if TYPE_CHECKING:
+    from nemotron.launch.job_records import Record, RecordedJob
+
+Wanted = Annotated[str, typer.Argument(metavar="ID", help="Slurm's job id, or the submission's name.")]
+
+
+def jobs(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Forget submissions that have ended, and remove secrets they left.")
+    ] = False,
+) -> None:
+    """List the jobs submitted from this machine: state, node, elapsed time, exit code.
+
+    They stay in the list when Slurm has forgotten them. --clean leaves their folders and logs in place.
+    """
+    from nemotron.launch.job_records import forget_finished, read_records, refresh
+
+    if clean:
+        forgotten = forget_finished()
+        console.out(f"Forgot {len(forgotten)} submissions that have ended.")
+        if forgotten:
+            console.table([(record.name, job.folder) for record in forgotten for job in record.jobs])
+        return
+    records = [refresh(record) for record in read_records()]
+    if not records:
+        console.out("No jobs were submitted from here. --batch PROFILE and --run PROFILE submit them.")
+        return
+    header = ("job", "stage", "state", "exit", "node", "elapsed", "profile", "submitted", "submission")
+    console.table([_row(record, job) for record in records for job in record.jobs], header=header)
+
+
+def logs(
+    wanted: Wanted,
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Go on until the job ends; exit with its code.")
+    ] = False,
+) -> None:
+    """Print the log of a job; --follow waits for more.
+
+    \b
+    Examples:
+      nemotron logs 1234
+      nemotron logs super3-sft_20260131-120000-1f2e --follow
+    """
+    from nemotron.launch.follow import read_log
+    from nemotron.launch.job_records import find
+
+    record, chosen = find(wanted)
+    submission = record.submission(chosen)
+    if follow:
+        from nemotron.cli.remote import follow_submission
+
+        follow_submission(submission)
+        return
+    for job in submission.jobs:
+        if len(chosen) > 1:
+            console.note(f"{job.stage} {job.id}:")
+        text = read_log(submission.tunnel, job)
+        typer.echo(text, nl=False)
+        if not text:
+            console.note(f"Nothing yet in {job.log}")
+
+
+def cancel(wanted: Wanted) -> None:
+    """Cancel a job, or all jobs of a submission, and remove its secrets."""
+    from nemotron.launch.job_records import cancel as cancel_jobs
+    from nemotron.launch.job_records import find, refresh
+
+    refresh(find(wanted)[0])
+    record, chosen = find(wanted)
+    cancel_jobs(record, chosen)
+    if ended := [job for job in chosen if job.is_final]:
+        console.note(f"Ended before: {', '.join(f'{job.stage} {job.id} ({job.state.lower()})' for job in ended)}.")
+        chosen = tuple(job for job in chosen if not job.is_final)
+    if not chosen:
+        return
+    console.out(f"Cancelled {', '.join(f'{job.stage} {job.id}' for job in chosen)}.")
+
+
+def _row(record: "Record", job: "RecordedJob") -> tuple[str, ...]:
+    state = job.state.lower() + (f" ({job.reason})" if job.reason and not job.is_final else "")
+    code = str(job.exit_code) if job.is_final else ""
+    return (job.id, job.stage, state, code, job.node, job.elapsed, record.profile, record.submitted, record.name)

@@ -1,0 +1,167 @@
+"""What was submitted from this machine, kept after Slurm has forgotten it: one small file per submission."""
+
+import json
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from nemotron.atomic_files import write_text
+from nemotron.errors import UserError, did_you_mean
+from nemotron.launch.follow import JobState, job_state
+from nemotron.launch.profiles import Profile
+from nemotron.launch.shell import LaunchError, Shell
+from nemotron.launch.submit import Job, Submission
+
+_ADDRESS = ("tunnel", "host", "user", "port", "identity")
+
+
+@dataclass(frozen=True)
+class RecordedJob:
+    """One job of a submission, as it was last seen."""
+
+    stage: str
+    id: str
+    folder: str
+    secrets_file: str = ""
+    state: str = "SUBMITTED"
+    reason: str = ""
+    exit_code: int = 0
+    node: str = ""
+    elapsed: str = ""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether Slurm is done with it."""
+        return JobState(self.state).is_final
+
+
+@dataclass(frozen=True)
+class Record:
+    """One submission."""
+
+    name: str
+    profile: str
+    submitted: str
+    """When, in UTC."""
+    folder: str
+    """The folder it was submitted from."""
+    address: dict[str, Any] = field(default_factory=dict)
+    jobs: tuple[RecordedJob, ...] = ()
+
+    def cluster(self) -> Profile:
+        """As much of the profile as it takes to reach the cluster."""
+        return Profile("slurm", name=self.profile, **self.address)
+
+    def submission(self, jobs: Sequence[RecordedJob]) -> Submission:
+        """Make what `follow` takes, of some of its jobs."""
+        listed = tuple(Job(job.stage, job.id, job.folder) for job in jobs)
+        return Submission(self.name, self.cluster(), listed, Shell(self.cluster()))
+
+
+def records_folder() -> Path:
+    """Choose where records lie: $XDG_STATE_HOME/nemotron/jobs, by default below ~/.local/state."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "nemotron", "jobs")
+
+
+def keep(submission: Submission) -> Record:
+    """Record a submission that was just accepted."""
+    profile = submission.profile
+    jobs = tuple(RecordedJob(job.stage, job.id, job.folder, job.secrets_file) for job in submission.jobs)
+    address = {key: getattr(profile, key) for key in _ADDRESS if getattr(profile, key) is not None}
+    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    record = Record(submission.name, profile.name, now, str(Path.cwd()), address, jobs)
+    _write(record)
+    return record
+
+
+def read_records() -> list[Record]:
+    """Read every record, the newest first. A file that is no record is left alone."""
+    records = []
+    for path in records_folder().glob("*.json"):
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            jobs = tuple(RecordedJob(**job) for job in values.pop("jobs"))
+            records.append(Record(**values, jobs=jobs))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return sorted(records, key=lambda record: record.submitted, reverse=True)
+
+
+def find(wanted: str) -> tuple[Record, tuple[RecordedJob, ...]]:
+    """Find jobs by Slurm's id, or by the submission's name (all of its jobs).
+
+    Raises:
+        UserError: Nothing of this name or id was submitted from here.
+    """
+    records = read_records()
+    for record in records:
+        if jobs := tuple(job for job in record.jobs if wanted in (record.name, job.id)):
+            return record, jobs
+    known = [word for record in records for word in (record.name, *(job.id for job in record.jobs))]
+    raise UserError(
+        f"No job {wanted} was submitted from here.", did_you_mean(wanted, known) or "nemotron jobs lists them."
+    )
+
+
+def refresh(record: Record) -> Record:
+    """Ask Slurm about the jobs of a record that have not ended, and keep its answers."""
+    if all(job.is_final for job in record.jobs):
+        return record
+    shell = Shell(record.cluster())
+    updated = replace(record, jobs=tuple(job if job.is_final else _seen(shell, job) for job in record.jobs))
+    if updated != record:
+        _write(updated)
+    return updated
+
+
+def _seen(shell: Shell, job: RecordedJob) -> RecordedJob:
+    state = job_state(shell, job.id)
+    if state is None:
+        return replace(job, reason="Slurm does not answer, or has forgotten it")
+    return replace(
+        job,
+        state=state.name,
+        reason=state.reason,
+        exit_code=state.exit_code,
+        node=state.node or job.node,
+        elapsed=state.elapsed or job.elapsed,
+    )
+
+
+def cancel(record: Record, jobs: Sequence[RecordedJob]) -> None:
+    """Cancel jobs, and remove their secrets.
+
+    Raises:
+        LaunchError: The cluster did not take the command.
+    """
+    files = [job.secrets_file for job in jobs if job.secrets_file]
+    commands = [f"scancel {shlex.join(job.id for job in jobs)}", *([f"rm -f {shlex.join(files)}"] if files else [])]
+    answer = Shell(record.cluster()).run(" && ".join(commands))
+    if not answer.ok:
+        words = answer.stderr.strip() or f"exit code {answer.code}"
+        raise LaunchError(f"The jobs of {record.name} were not cancelled: {words}", "Try scancel on the cluster.")
+    refresh(record)
+
+
+def forget_finished() -> list[Record]:
+    """Remove the records of submissions that have ended, and secrets they left; their folders stay.
+
+    Returns:
+        The records that were removed.
+    """
+    finished = [record for record in map(refresh, read_records()) if all(job.is_final for job in record.jobs)]
+    for record in finished:
+        if files := [job.secrets_file for job in record.jobs if job.secrets_file]:
+            Shell(record.cluster()).run(f"rm -f {shlex.join(files)}")
+        (records_folder() / f"{record.name}.json").unlink(missing_ok=True)
+    return finished
+
+
+def _write(record: Record) -> None:
+    folder = records_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / f"{record.name}.json", json.dumps(asdict(record), indent=1) + "\n")

@@ -1,0 +1,73 @@
+"""What was submitted, kept after Slurm has forgotten it. Commands in a folder play Slurm."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.launch import Job, Profile, Submission
+from nemotron.launch.job_records import cancel, find, forget_finished, keep, read_records, records_folder, refresh
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose `answer` scontrol prints, and whose `calls` lists what scancel was given."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    bodies = {"scontrol": f"cat {tmp_path}/answer", "sacct": "exit 1", "scancel": f'echo "$@" >> {tmp_path}/calls'}
+    for name, body in bodies.items():
+        (folder / name).write_text(f"#!/bin/bash\n{body}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def submitted(name: str, *ids: str, secrets_file: str = "") -> Submission:
+    jobs = tuple(Job("sft", job_id, f"/jobs/{job_id}", secrets_file) for job_id in ids)
+    return Submission(name, Profile("slurm", name="here"), jobs, object())
+
+
+def test_a_job_is_found_by_its_id_and_all_jobs_by_the_submissions_name():
+    keep(submitted("super3-prep-sft_1", "41", "42"))
+    assert [job.id for job in find("42")[1]] == ["42"]
+    assert [job.id for job in find("super3-prep-sft_1")[1]] == ["41", "42"]
+    with pytest.raises(UserError, match="super3-prep-sft_1"):
+        find("super3-prep-stf_1")
+
+
+def test_an_end_is_kept_after_slurm_has_forgotten_it(slurm: Path):
+    keep(submitted("a", "7"))
+    (slurm / "answer").write_text("JobId=7 JobState=FAILED ExitCode=3:0 RunTime=00:01:02 NodeList=node7\n")
+    refresh(read_records()[0])
+    (slurm / "answer").write_text("")
+    [job] = refresh(read_records()[0]).jobs
+    assert (job.state, job.exit_code, job.node, job.elapsed) == ("FAILED", 3, "node7", "00:01:02")
+
+
+def test_cancelling_removes_the_secrets(slurm: Path):
+    secrets = slurm / "x.secrets"
+    secrets.touch()
+    (slurm / "answer").write_text("JobId=7 JobState=CANCELLED ExitCode=0:15\n")
+    cancel(keep(submitted("a", "7", secrets_file=str(secrets))), read_records()[0].jobs)
+    assert (slurm / "calls").read_text() == "7\n"
+    assert not secrets.exists()
+    assert read_records()[0].jobs[0].state == "CANCELLED"
+
+
+def test_clean_forgets_what_has_ended_only(slurm: Path):
+    secrets = slurm / "x.secrets"
+    secrets.touch()
+    (slurm / "answer").write_text("JobId=7 JobState=COMPLETED ExitCode=0:0\n")
+    refresh(keep(submitted("ended", "7", secrets_file=str(secrets))))
+    (slurm / "answer").write_text("JobId=8 JobState=RUNNING ExitCode=0:0\n")
+    keep(submitted("running", "8"))
+    assert [record.name for record in forget_finished()] == ["ended"]
+    assert [record.name for record in read_records()] == ["running"]
+    assert not secrets.exists()
+
+
+def test_a_file_that_is_no_record_is_left_alone():
+    keep(submitted("a", "7"))
+    (records_folder() / "b.json").write_text('{"broken"')
+    assert [record.name for record in read_records()] == ["a"]
