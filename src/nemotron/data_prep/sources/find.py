@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.sources.input_file import Found, InputFile, compression_of, format_of, may_be_array
-from nemotron.data_prep.sources.opening import open_text
+from nemotron.data_prep.sources.input_file import Found, InputFile, compression_of, format_of
+from nemotron.data_prep.sources.sniffing import sniff
 from nemotron.errors import UserError, did_you_mean
 
 
@@ -43,8 +43,4 @@ def _described(found: Found) -> InputFile:
     format = format_of(found.path)
     assert format is not None
     file = InputFile(*found, format, compression_of(found.path))
-    if not may_be_array(found.path):
-        return file
-    with open_text(file) as content:
-        begins = content.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return replace(file, format="json_array") if begins.startswith(b"[") else file
+    return file if format == "parquet" else replace(file, format=sniff(file))

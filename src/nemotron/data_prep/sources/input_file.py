@@ -10,7 +10,8 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.data_prep.sources.blend import Dataset
 
-FileFormat = Literal["jsonl", "json_array", "parquet"]
+FileFormat = Literal["jsonl", "json_array", "json_stream", "parquet"]
+"""A row per line, one array, objects that may span lines, row groups."""
 SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
@@ -80,7 +81,7 @@ class Row(NamedTuple):
 
 
 def format_of(path: str) -> FileFormat | None:
-    """What the name of a file promises, or None when it is of no known kind. A `.json` may turn out an array."""
+    """What the name of a file promises, or None when it is of no known kind. Its content may turn out another."""
     path = path.lower()
     name, compression = PurePosixPath(path).name, compression_of(path)
     format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)

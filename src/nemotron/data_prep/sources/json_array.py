@@ -1,4 +1,4 @@
-"""The elements of a JSON array, one after the other: memory holds a stretch of the file, whatever its size."""
+"""The values of a file of JSON, an array or one after the other. Memory holds a stretch of the file."""
 
 import codecs
 import io
@@ -38,6 +38,21 @@ def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
     stretch.expect_end()
 
 
+def stream_values(file: io.BufferedIOBase, name: str) -> Iterator[str]:
+    """Read the text of each value in `file`, in order: one after the other, each over as many lines as it takes.
+
+    A comma between two of them is passed over.
+
+    Raises:
+        UserError: One is broken, so that nobody knows where the next one begins; it names the line.
+    """
+    stretch = _Stretch(file, name)
+    while not stretch.is_at_end():
+        yield stretch.element()
+        if stretch.next_is(","):
+            stretch.expect(",")
+
+
 class _Stretch:
     """What is in memory of a text that is read from beginning to end."""
 
@@ -56,13 +71,15 @@ class _Stretch:
             try:
                 _, end = self._scan(self._text, self._position)
             except json.JSONDecodeError as error:
+                offset = error.pos - self._position  # reading on moves the position
                 if not self._may_be_unfinished(error) or not self._more():
-                    raise self._broken(error.pos, error.msg) from None
+                    raise self._broken(self._position + offset, error.msg) from None
             except RecursionError:
                 raise self._broken(self._position, "it is nested too deeply") from None
             else:
                 # A number may go on in the next stretch: `1`, `1.`, `1.5e` all begin with one.
-                if self._text[end : end + 1] in _AFTER_ELEMENT or not self._more():
+                is_whole = self._text[end - 1] in "}]" or self._text[end : end + 1] in _AFTER_ELEMENT
+                if is_whole or not self._more():
                     text = self._text[self._position : end]
                     self._position = end
                     return text
@@ -80,9 +97,12 @@ class _Stretch:
             raise self._broken(self._position, f"expecting '{character}'")
         self._position += 1
 
-    def expect_end(self) -> None:
+    def is_at_end(self) -> bool:
         self._skip_blank()
-        if self._position < len(self._text):
+        return self._position >= len(self._text)
+
+    def expect_end(self) -> None:
+        if not self.is_at_end():
             raise self._broken(self._position, "there is more after the end of the array")
 
     def _skip_blank(self) -> None:

@@ -30,17 +30,25 @@ def read_range(file: InputFile, start: int, end: int) -> bytes:
     return content
 
 
-def open_raw(file: InputFile) -> io.BufferedIOBase:
+def read_head(file: InputFile, count: int) -> bytes:
+    """The first `count` bytes of a file, decompressed; fewer where it ends before."""
+    if file.compression is None:
+        return read_range(file, 0, count)
+    with open_text(file, read_ahead=count) as text:
+        return text.read(count)
+
+
+def open_raw(file: InputFile, read_ahead: int = READ_AHEAD) -> io.BufferedIOBase:
     """The bytes of a file as they stand."""
     if _is_local(file.path):
         return open(file.path, "rb")
-    return io.BufferedReader(_RangeFile(file), READ_AHEAD)
+    return io.BufferedReader(_RangeFile(file), read_ahead)
 
 
 @contextlib.contextmanager
-def open_text(file: InputFile) -> Iterator[io.BufferedIOBase]:
+def open_text(file: InputFile, read_ahead: int = READ_AHEAD) -> Iterator[io.BufferedIOBase]:
     """The bytes of a file, decompressed; for the length of the `with` block."""
-    with open_raw(file) as raw:
+    with open_raw(file, read_ahead) as raw:
         if file.compression == ".gz":
             with gzip.GzipFile(fileobj=raw) as text:
                 yield text  # pyright: ignore[reportReturnType]

@@ -1,7 +1,8 @@
 """Cutting files into parts, and reading the rows of a part."""
 
+import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from nemotron.data_prep.drop_reasons import Unreadable
 from nemotron.data_prep.sources.input_file import InputFile, Part, Row
-from nemotron.data_prep.sources.json_array import array_elements
+from nemotron.data_prep.sources.json_array import array_elements, stream_values
 from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
 from nemotron.errors import UserError
 
@@ -53,7 +54,9 @@ def read_rows(part: Part) -> Iterator[Row]:
         if part.file.format == "parquet":
             yield from _parquet_rows(part)
         elif part.file.format == "json_array":
-            yield from _array_rows(part)
+            yield from _value_rows(part, array_elements)
+        elif part.file.format == "json_stream":
+            yield from _value_rows(part, stream_values)
         else:
             for number, line in enumerate(_lines(part)):
                 yield _parse(number, line)
@@ -110,9 +113,10 @@ def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
     return b"".join(rest)
 
 
-def _array_rows(part: Part) -> Iterator[Row]:
+def _value_rows(part: Part, read_values: Callable[[io.BufferedIOBase, str], Iterator[str]]) -> Iterator[Row]:
+    """Rows of a file that is read as a whole: their numbers count values, not lines."""
     with open_text(part.file) as file:
-        for number, element in enumerate(array_elements(file, part.file.path)):
+        for number, element in enumerate(read_values(file, part.file.path)):
             # Half an emoji is no text: like any other wrong row it costs only itself.
             yield _parse(number, element.encode(errors="surrogatepass"))
 

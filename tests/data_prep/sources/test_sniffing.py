@@ -1,0 +1,78 @@
+"""What a file holds is told from its content: names promise JSONL and people save arrays and pretty-printed objects."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nemotron.data_prep.sources import Row, cut, find_files, read_rows, sniffing
+from nemotron.data_prep.sources import rows as source_rows
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.errors import UserError
+
+ROWS = [{"n": 1, "text": "ein\nzwei"}, {"n": 2, "inner": [{"a": {}}]}, {"n": 3}]
+PRETTY = "\n".join(json.dumps(row, indent=2) for row in ROWS)
+LINES = "\n".join(map(json.dumps, ROWS))
+
+
+def read(tmp_path: Path, content: str | bytes, name: str = "rows.jsonl") -> list[Row]:
+    (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    [file] = find_files(Dataset("test", str(tmp_path / name)))
+    return [row for part in cut(file) for row in read_rows(part) if not row.is_blank]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        LINES,
+        PRETTY,
+        "\ufeff" + PRETTY.replace("\n", "\r\n"),
+        "\n\n".join(json.dumps(row, indent=0) for row in ROWS),
+        "".join(json.dumps(row, indent=1) for row in ROWS),
+        ",\n".join(json.dumps(row, indent=4) for row in ROWS),
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2) + "\n",
+        "[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.ndjson", "rows.jsonl.gz"])
+def test_rows_are_read_however_they_are_laid_out(tmp_path: Path, content: str, name: str) -> None:
+    packed = gzip.compress(content.encode()) if name.endswith("gz") else content
+    rows = read(tmp_path, packed, name)
+    assert [row.value for row in rows] == ROWS
+    assert [row.line for row in rows] == [0, 1, 2]
+
+
+def test_a_pretty_printed_file_is_one_part_whatever_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_rows, "PART_BYTES", 10)
+    monkeypatch.setattr(sniffing, "HEAD_BYTES", 20)
+    assert [row.value for row in read(tmp_path, PRETTY)] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        ('{"n": 1\n{"n": 2}\n', [None, {"n": 2}]),
+        ('{"n":\n{"n": 2}\n', [None, {"n": 2}]),
+        ('{"n": "a\n{"n": 2}\n', [None, {"n": 2}]),
+        ('[{"n": 1}]\n[{"n": 2}]\n', [[{"n": 1}], [{"n": 2}]]),
+        ("[[[[\n{}\n", [None, {}]),
+        ('{"n": 1} {"n": 2}\n{"n": 3}\n', [None, {"n": 3}]),
+    ],
+)
+def test_a_row_per_line_stays_so_even_if_the_first_is_broken(tmp_path: Path, content: str, values: list[Any]) -> None:
+    assert [row.value for row in read(tmp_path, content)] == values
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_text_that_is_not_utf_8_is_named(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(UserError, match=encoding[:6].upper()) as error:
+        read(tmp_path, LINES.encode(encoding))
+    assert "iconv" in error.value.hint
+
+
+def test_a_broken_object_of_several_lines_is_an_error_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"rows\.jsonl:9 is not valid JSON"):
+        read(tmp_path, '{\n  "n": 1\n}\n{\n  "n": 2\n}\n{\n  "n": \n}\n')
