@@ -12,6 +12,7 @@ from typing import NamedTuple, Unpack
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.chat.jinja_sandbox import limited
 from nemotron.data_prep.chat.message_forms import message_forms
 from nemotron.data_prep.chat.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
 from nemotron.data_prep.chat.shown import find_lost
@@ -136,16 +137,17 @@ def _spanned_sequences(conversation: Conversation, template: Template, options: 
         RowError: it always loses something, or fails.
     """
     template = template.for_tools(conversation.tools)
-    groupings = _groupings(conversation, template)
     failures: list[RowError] = []
-    for messages in message_forms(conversation.messages, template.source):
-        for turns in groupings:
-            try:
-                return [_spanned_sequence(conversation, messages, template, turn, options) for turn in turns]
-            except RowError as error:
-                failures.insert(0, error)  # of a form, the last grouping says most
-                if error.reason == DropReason.TEMPLATE_ERROR:
-                    break
+    with limited(template.name):
+        groupings = _groupings(conversation, template)
+        for messages in message_forms(conversation.messages, template.source):
+            for turns in groupings:
+                try:
+                    return [_spanned_sequence(conversation, messages, template, turn, options) for turn in turns]
+                except RowError as error:
+                    failures.insert(0, error)  # of a form, the last grouping says most
+                    if error.reason == DropReason.TEMPLATE_ERROR:
+                        break
     raise max(failures, key=_telling)
 
 

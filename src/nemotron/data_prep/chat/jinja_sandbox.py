@@ -1,8 +1,13 @@
 """The Jinja environment chat templates run in: what transformers offers them, and no way out of the sandbox."""
 
+import contextlib
 import json
+import resource
 import secrets
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any, NoReturn
 
 from jinja2 import TemplateError, nodes
@@ -10,11 +15,113 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+
 # What a {% generation %} block prints is wrapped in these, so that its place is found in the rendered text however
 # the template moves the text about. They carry a nonce: no conversation can forge them.
 _NONCE = secrets.token_hex(8)
 BLOCK_BEGIN = f"\x02{_NONCE}\x02"
 BLOCK_END = f"\x03{_NONCE}\x03"
+
+
+SECONDS = 30.0
+"""Of CPU that a template may take for one conversation, all renderings together."""
+MOST_CHARACTERS = 200_000_000
+"""Characters that it may render for one conversation, all renderings together."""
+MEMORY = 4 * 2**30
+"""Bytes that it may take on top of what the process has."""
+LARGEST_POWER = 1024
+"""A larger exponent keeps the interpreter busy where no timer interrupts it."""
+
+
+class LimitExceeded(Exception):
+    """A template takes more than any chat template needs; the message says of what."""
+
+
+class _Budget:
+    """What is left to the conversation that is rendered now; None where there is none."""
+
+    characters: int | None = None
+
+
+@contextlib.contextmanager
+def limited(name: str) -> Iterator[None]:
+    """Limit what a template takes within a `with` block: CPU time, memory, characters. Blocks inside share its limits.
+
+    Time is limited in a process's first thread alone, where work runs.
+
+    Args:
+        name: The template's, for the message.
+
+    Raises:
+        RowError: template_error; by the outermost block, so that nothing in between tries again.
+    """
+    if _Budget.characters is not None:
+        yield
+        return
+    _Budget.characters = MOST_CHARACTERS
+    try:
+        with _limited_time(), _limited_memory():
+            yield
+    except LimitExceeded as error:
+        raise RowError(DropReason.TEMPLATE_ERROR, f"{name} {error}") from None
+    except MemoryError:
+        detail = f"{name} takes more than {MEMORY >> 30} GiB of memory for one conversation"
+        raise RowError(DropReason.TEMPLATE_ERROR, detail) from None
+    finally:
+        _Budget.characters = None
+
+
+def count_rendered(text: str) -> None:
+    """Count rendered text. Raises LimitExceeded when a conversation has too much of it."""
+    if _Budget.characters is not None:
+        _Budget.characters -= len(text)
+        if _Budget.characters < 0:
+            raise LimitExceeded(f"renders more than {MOST_CHARACTERS:,} characters for one conversation")
+
+
+@contextlib.contextmanager
+def _limited_time() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, _stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise LimitExceeded(f"takes more than {SECONDS:g} s for one conversation")
+
+
+@contextlib.contextmanager
+def _limited_memory() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+    except OSError:  # no such file outside Linux
+        yield
+        return
+    most = min([used + MEMORY, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset(["**"])
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if isinstance(right, int) and abs(right) > LARGEST_POWER:
+            raise LimitExceeded(f"raises a number to the power {right}")
+        return super().call_binop(context, operator, left, right)
 
 
 class GenerationBlocks(Extension):
@@ -36,9 +143,7 @@ def make_environment() -> ImmutableSandboxedEnvironment:
 
     `strftime_now` is missing: it is a variable of each rendering, as the moment is the run's.
     """
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols]
-    )
+    environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols])
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
     return environment

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from hashlib import blake2b
 from importlib import resources
@@ -12,7 +13,14 @@ from typing import Any, Protocol, TypedDict
 import jinja2
 
 from nemotron.data_prep.chat.conversation import Message, Tool
-from nemotron.data_prep.chat.jinja_sandbox import BLOCK_BEGIN, BLOCK_END, make_environment
+from nemotron.data_prep.chat.jinja_sandbox import (
+    BLOCK_BEGIN,
+    BLOCK_END,
+    LimitExceeded,
+    count_rendered,
+    limited,
+    make_environment,
+)
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
@@ -100,10 +108,13 @@ class Template:
             else self
         )
         try:
-            self._compiled = _compile(source)
+            with limited(name):
+                self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
+        except RowError as error:  # constants are computed here
+            raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
 
     def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled: a worker compiles its own
         return Template, (self.name, self.source, self.special_tokens, self.tool_use, self.moment, self.ends)
@@ -150,7 +161,12 @@ class Template:
         if self.moment is not None:
             variables["strftime_now"] = self.moment.strftime
         try:
-            return self._compiled.render(messages=messages, tools=tools, **variables)
+            with nullcontext() if self.is_nemotron3 else limited(self.name):
+                text = self._compiled.render(messages=messages, tools=tools, **variables)
+                count_rendered(text)
+            return text
+        except (RowError, LimitExceeded, MemoryError):  # whoever limits the conversation says what becomes of it
+            raise
         except Exception as error:  # a template is a program of the user's: it may raise anything
             detail = f"{self.name}: {type(error).__name__}: {error}"
             raise RowError(DropReason.TEMPLATE_ERROR, detail) from error

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.jinja_sandbox import limited
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.drop_reasons import RowError
 
@@ -29,7 +30,16 @@ class Frame(NamedTuple):
 
 @lru_cache(maxsize=8)
 def find_frame(template: Template) -> Frame | None:
-    """Find what a template writes around an answer; None when it takes none of our conversations."""
+    """Find what a template writes around an answer; None when it takes none of our conversations.
+
+    Raises:
+        RowError: it takes more time or memory for them than any template needs.
+    """
+    with limited(template.name):
+        return _find_frame(template)
+
+
+def _find_frame(template: Template) -> Frame | None:
     for messages in _PLAIN:
         try:
             text = template.render(messages, None)

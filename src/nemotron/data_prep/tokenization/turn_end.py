@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.chat.template_probes import find_frame
+from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.tokenization.tokenizer import END_OF_TURN, Tokenizer
 from nemotron.errors import UserError
 
@@ -29,7 +30,10 @@ def with_turn_end(tokenizer: Tokenizer, template: Template) -> Tokenizer:
         return tokenizer
     # Conversations without tools last: it is they that say what most turns end with.
     for chosen in dict.fromkeys((template.for_tools([{}]), template)):
-        frame = find_frame(chosen)
+        try:
+            frame = find_frame(chosen)
+        except RowError as error:
+            raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
         if frame is None:
             continue  # it takes no conversation of ours, perhaps none at all: every row says why
         end_id = _single_id(tokenizer, frame.stop)

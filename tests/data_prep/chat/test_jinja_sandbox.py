@@ -1,0 +1,58 @@
+"""A greedy template costs its row, or is refused, and ends no process."""
+
+import resource
+import signal
+
+import pytest
+
+from nemotron.data_prep.chat import jinja_sandbox
+from nemotron.data_prep.chat.chunks import sequences
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.errors import UserError
+
+HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+COUNTS = "{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}"
+DOUBLES = "{% set d = namespace(s='x') %}{% for _ in range(40) %}{% set d.s = d.s ~ d.s %}{% endfor %}"
+PRINTS = "{% for _ in range(99999) %}{{ 'x' * 9999 }}{% endfor %}"
+
+
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jinja_sandbox, "SECONDS", 0.2)
+    monkeypatch.setattr(jinja_sandbox, "MOST_CHARACTERS", 1_000_000)
+    monkeypatch.setattr(jinja_sandbox, "MEMORY", 2**30)
+
+
+@pytest.mark.parametrize(
+    ("greedy", "limit"),
+    [(COUNTS, "0.2 s"), (DOUBLES, "GiB"), (PRINTS, "1,000,000 characters|0.2 s"), ("{{ n ** (10 ** 10) }}", "power")],
+)
+@pytest.mark.usefixtures("small_limits")
+def test_a_greedy_template_costs_the_row(greedy: str, limit: str):
+    template = Template("greedy.jinja", "{% set n = messages | length %}" + greedy)
+
+    with pytest.raises(RowError, match=f"greedy.jinja .*({limit})") as caught:
+        sequences(Conversation(HI), template)
+    assert caught.value.reason == DropReason.TEMPLATE_ERROR
+    with pytest.raises(RowError, match=r"greedy\.jinja"):
+        template.render(HI, None)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_constants_are_limited_where_they_are_computed():
+    with pytest.raises((UserError, RowError), match=r"greedy\.jinja"):
+        Template("greedy.jinja", "{{ 'x' * 20000000000 }}").render(HI, None)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_the_limits_are_a_conversations_and_gone_after_it():
+    template = Template("t.jinja", "{% for m in messages %}{{ m.content }};{% endfor %}")
+    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)
+
+    for _ in range(3):  # 600,000 characters each
+        sequences(Conversation([HI[0], {"role": "assistant", "content": "x" * 200_000}]), template)
+
+    assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
