@@ -28,8 +28,20 @@ NEVER = [
 ]
 """(who, never imports whom)"""
 DATA_FLOW = (
-    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "tokenization", "engine", "packing.lengths"),
-    *("plan", "selection", "packing", "output", "preload", "pipeline", "inspect", "blend_check"),
+    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "reasoning_modes"),
+    *(
+        "tokenization",
+        "engine",
+        "packing.lengths",
+        "plan",
+        "selection",
+        "packing",
+        "output",
+        "preload",
+        "pipeline",
+        "inspect",
+        "blend_check",
+    ),
 )
 """Rooms and modules of data prep: each imports only from itself and those before it."""
 

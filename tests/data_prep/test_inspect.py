@@ -53,6 +53,8 @@ def test_a_row_is_shown_as_what_trains(tmp_path: Path):
         "detail": None,
         "special_token": None,
         "notes": [],
+        "mode": "no_reasoning",
+        "mode_reason": "it has no reasoning",
         "sequences": [
             [
                 {

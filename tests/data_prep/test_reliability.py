@@ -22,7 +22,7 @@ from nemotron.errors import UserError
 
 values, limit = json.loads(sys.argv[1]), int(sys.argv[2])
 known = {"tokenizer": TokenizerConfig(**values.pop("tokenizer")), "run": PrepRunConfig(**values.pop("run"))}
-values.pop("blend")
+values.pop("blend"), values.pop("reasoning")
 print("ready", flush=True)
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

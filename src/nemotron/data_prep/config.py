@@ -47,6 +47,47 @@ class BlendConfig:
 
 
 @dataclass
+class BudgetConfig:
+    """Thoughts that are cut to a budget."""
+
+    share: float = 0.0
+    """Of the conversations with reasoning."""
+    tokens: list[int] = field(default_factory=lambda: [128, 8192])
+    """The smallest and the largest budget."""
+    spacing: Literal["log", "linear"] = "log"
+    """How budgets are drawn between the two."""
+    tell: bool = True
+    """Write the budget into the last user turn."""
+    train: Literal["answer", "all"] = "answer"
+    """Supervise from the closing tag on, or the cut thought too."""
+    cut: Literal["token", "newline"] = "token"
+    """End at a token, or at the last newline within 10 % of the budget."""
+
+
+@dataclass
+class DatasetReasoning:
+    """The `reasoning` of a dataset in a blend: what it says replaces the config's."""
+
+    off: float
+    effort: Literal["low"] | None
+    """`low`: its traces are short, and its conversations carry the low-effort flag."""
+    budget: BudgetConfig
+
+
+@dataclass
+class ReasoningConfig:
+    """In which modes conversations with reasoning train. Nothing is chosen by default."""
+
+    off: float = 0.0
+    """This share of them loses its reasoning."""
+    low_effort: float = 0.0
+    """This share of the mix comes from the datasets with `effort: low`; 0 leaves it to their weights."""
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    seed: int = 42
+    """Which conversations are chosen, and the budgets drawn."""
+
+
+@dataclass
 class DataPrepConfig:
     """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
 
@@ -88,6 +129,7 @@ class DataPrepConfig:
     special_tokens_in_content: SpecialTokensPolicy = "keep"
     """What becomes of control tokens written out in a conversation: keep their meaning, as chat templates do, encode
     them as text, or drop the conversation. They are counted either way."""
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     dedupe: bool = False
     """Keep only the first of identical conversations. They are counted either way."""
     seed: int = 42
@@ -139,8 +181,34 @@ def check(config: DataPrepConfig) -> None:
             f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
             "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
         )
+    _check_number("reasoning.seed", config.reasoning.seed, 0)
+    if not 0 <= config.reasoning.low_effort < 1:
+        raise UserError(f"reasoning.low_effort is {config.reasoning.low_effort:g}.", "It is a share from 0 to below 1.")
+    check_reasoning(config.reasoning.off, config.reasoning.budget, "reasoning.")
     if not config.blend_path:
         raise UserError("No data is given.", "Set blend_path to a blend file, or to chat data: a file, folder or URL.")
+
+
+SMALLEST_BUDGET = 8
+"""Tokens: the newlines beside the think tags count, too."""
+
+
+def check_reasoning(off: float, budget: BudgetConfig, section: str = "") -> None:
+    """Refuse shares that are none, and budgets out of order. `section` names where they are."""
+    for key, share in (("off", off), ("budget.share", budget.share)):
+        if not 0 <= share <= 1:
+            raise UserError(f"{section}{key} is {share:g}.", "It is a share from 0 to 1.")
+    if off + budget.share > 1:
+        raise UserError(
+            f"{section}off and {section}budget.share are {off:g} and {budget.share:g}.",
+            "A conversation gets one mode: together they are at most 1.",
+        )
+    bounds = budget.tokens
+    if len(bounds) != 2 or not SMALLEST_BUDGET <= bounds[0] <= bounds[1] <= LARGEST_NUMBER:
+        raise UserError(
+            f"{section}budget.tokens is {bounds}.",
+            f"It is the smallest and the largest budget, such as [128, 8192]; at least {SMALLEST_BUDGET}.",
+        )
 
 
 def _check_number(key: str, value: int | None, least: int) -> None:

@@ -30,6 +30,10 @@ class DropReason(Described):
     BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON, not an object, or given twice"
     BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
     BAD_TRAIN_FLAG = "bad_train_flag", "a loss flag is not true/false or 1/0, or two contradict each other"
+    BAD_REASONING_MODE = (
+        "bad_reasoning_mode",
+        "the row's own reasoning mode (reasoning, chat_template_kwargs) is none, or contradicts itself",
+    )
     NO_ASSISTANT_TURN = "no_assistant_turn", "no message is an assistant's, so there is nothing to learn"
     NO_TRAINED_TURN = "no_trained_turn", "every assistant turn is marked as context only (train: false, weight: 0)"
     AMBIGUOUS = "ambiguous", "something is given twice, and differently: under two names, or in two places"

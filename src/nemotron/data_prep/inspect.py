@@ -12,15 +12,20 @@ from typing import Any, Unpack
 import numpy as np
 
 from nemotron.data_prep.chat.chunks import Chunk, sequences
+from nemotron.data_prep.chat.content_hash import content_hash
+from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import joined, without_forged_turns
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
+from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, Steered, steer
+from nemotron.data_prep.reasoning_modes.row import own_mode
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
+from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
@@ -35,6 +40,8 @@ class Rules:
     limit: int | None = None
     """The longest sequence that fits, in tokens; None: any fits."""
     overlong: OverlongPolicy = "split_turns"
+    control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
+    """Which reasoning modes the rows are chosen for, without what a blend says of their dataset."""
 
 
 def inspect_file(
@@ -52,7 +59,7 @@ def inspect_file(
     with each chunk `{"role", "text", "supervised", "tokens", "supervised_tokens"}`: how many tokens it is and how
     many of them the loss mask trains, both None without a tokenizer, with which special tokens and length go unseen
     too. `line` counts from 1. `detail` names the value at fault; of a kept row, what over-long sequences lose.
-    `notes` are what parsing noticed without dropping the row.
+    `notes` are what parsing noticed without dropping the row; `mode` is its reasoning mode, and `mode_reason` why.
 
     Raises UserError when there is no such file or it cannot be read.
     """
@@ -91,7 +98,7 @@ def _inspect_row(
     options: RenderOptions,
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {"line": line, "outcome": "kept", "reason": None, "detail": None, "special_token": None}
-    shown["notes"] = []
+    shown |= {"notes": [], "mode": None, "mode_reason": None}
     try:
         conversation = rules.admission.conversation(row)
         shown["notes"] = [note._asdict() for note in conversation.notes]
@@ -99,12 +106,25 @@ def _inspect_row(
             special = tokenizer.special_tokens
             shown["special_token"] = token = special.first_in(conversation)
             conversation = without_forged_turns(conversation, token, special, rules.special_tokens)
+            steered = _steer(row, conversation, tokenizer, rules)
+            conversation = steered.conversation
+            options = options.copy()
+            options.update(steered.options)
+            shown |= {"mode": steered.mode.value, "mode_reason": steered.why}
         described = [_describe(chunks, tokenizer) for chunks in sequences(conversation, template, **options)]
         if tokenizer is not None:
             shown["detail"] = _ensure_trained_and_fitting(described, rules)
     except RowError as error:
         return shown | {"outcome": "dropped", "reason": error.reason.value, "detail": error.detail, "sequences": []}
     return shown | {"sequences": described}
+
+
+def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Rules) -> Steered:
+    """Bring a row's conversation into its reasoning mode, as data prep does: chosen by what the row itself says."""
+    budget = rules.control.budget
+    borders = DefinedBorders(tokenizer.definition, budget.cut) if budget else None
+    whole = content_hash(rules.admission.conversation(row))
+    return steer(conversation, whole, own_mode(row.value), rules.control, borders)
 
 
 def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:

@@ -13,6 +13,7 @@ class NoteKind(Described):
     """What kind of thing was noticed. The value is what metadata.json shows."""
 
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
+    TEMPLATE_KWARGS = "template_kwargs", "a key of chat_template_kwargs that steers no reasoning is ignored"
     EMPTY_ANSWER = "empty_answer", "an answer is empty: the model learns to say nothing"
     UNUSED_ROW_FIELD = "unused_row_field", "a field of the row is not used (strict_fields refuses such rows)"
     UNUSED_MESSAGE_FIELD = "unused_message_field", "a field of a message is not used (strict_fields refuses such rows)"

@@ -242,6 +242,7 @@ def _select(plan: Plan, corpus: Corpus) -> tuple[Cut, Selection]:
         sample_seed=config.sample_seed,
         seed=config.seed,
         samples=config.blend.samples,
+        low_effort=config.reasoning.low_effort,
     )
     return cut, selection
 

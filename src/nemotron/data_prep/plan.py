@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.moment import TIMELESS, find_moment
 from nemotron.data_prep.packing.lengths import limit
+from nemotron.data_prep.reasoning_modes.settings import control_of
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.sources.blend_table import describe_missing, refuse_missing
@@ -118,7 +119,12 @@ class Plan:
         """The work of one part of dataset `number`."""
         config, dataset = self.config, self.datasets[number].dataset
         return TokenizeWork(
-            part, planned.output(part), admission_of(dataset, config), self.candidates[number], config.sample_seed
+            part,
+            planned.output(part),
+            admission_of(dataset, config),
+            self.candidates[number],
+            config.sample_seed,
+            control_of(config.reasoning, dataset.reasoning, dataset.name),
         )
 
     def with_more_candidates(self, numbers: Sequence[int]) -> "Plan":
@@ -238,6 +244,7 @@ def _plan_dataset(
         FORMAT_VERSION, tokenizer.digest, template.digest, sorted(tokenizer.special_tokens_map.items()),
         *admission.fields, admission.used_in_field, admission.used_in_filter, admission.strict_fields,
         config.special_tokens_in_content,
+        asdict(control_of(config.reasoning, dataset.reasoning, dataset.name)),
         [config.sample, config.sample_seed] if config.sample is not None else None,
     ]  # fmt: skip
     planned = []
@@ -308,13 +315,14 @@ def _run_hash(config: DataPrepConfig, datasets: tuple[PlannedDataset, ...]) -> s
         [
             d.dataset.name,
             d.dataset.weight,
+            d.dataset.has_low_effort,
             d.dataset.repeat,
             d.dataset.goes_to,
             [[Path(f.file.path).name, f.folder.name] for f in d.files],
         ]
         for d in datasets
     ]
-    return _hash([FORMAT_VERSION, settings, config.blend.samples, inputs])
+    return _hash([FORMAT_VERSION, settings, config.blend.samples, config.reasoning.low_effort, inputs])
 
 
 def _hash(value: Any) -> str:

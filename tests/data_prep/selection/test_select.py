@@ -32,6 +32,7 @@ def make_corpus(folder: Path, datasets: Sequence[Sequence[tuple[int, list[Turns]
         index = PartIndex(
             lines=np.arange(len(conversations)),
             hashes=np.array([(hash, hash) for hash, _ in conversations], np.uint64).reshape(-1, 2),
+            modes=np.zeros(len(conversations), np.int64),
             sequence_counts=np.array([len(several) for _, several in conversations], np.int64),
             masked_counts=np.zeros(len(conversations), np.int64),
             lengths=np.array([end[-1] for end in ends], np.int64),

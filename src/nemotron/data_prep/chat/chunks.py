@@ -14,7 +14,14 @@ from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
 from nemotron.data_prep.chat.jinja_sandbox import limited
 from nemotron.data_prep.chat.message_forms import message_forms
-from nemotron.data_prep.chat.reasoning import Turn, last_user_index, per_user_turn, turns_to_train
+from nemotron.data_prep.chat.reasoning import (
+    ANSWER_ONLY,
+    END_THINK,
+    Turn,
+    last_user_index,
+    per_user_turn,
+    turns_to_train,
+)
 from nemotron.data_prep.chat.shown import find_lost
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.chat.template_probes import drops_history_thinking
@@ -127,7 +134,16 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
         if message["role"] == previous.role == "tool":
             chunks[-1] = Chunk("tool", previous.text + text, False)
         else:
-            chunks.append(Chunk(message["role"], text, is_trained(message)))
+            chunks.extend(_supervised(message, text))
+
+
+def _supervised(message: Message, text: str) -> list[Chunk]:
+    """A message's text in chunks: one, or for a cut thought that is not to be learned, that and the rest."""
+    thought = message.get("reasoning_content", "")
+    answer = text.find(END_THINK, len(thought) if text.startswith(thought) else 0) if message.get(ANSWER_ONLY) else -1
+    if answer <= 0 or not is_trained(message):
+        return [Chunk(message["role"], text, is_trained(message))]
+    return [Chunk(message["role"], text[:answer], False), Chunk(message["role"], text[answer:], True)]
 
 
 def _spanned_sequences(conversation: Conversation, template: Template, options: RenderOptions) -> list[list[Chunk]]:
@@ -198,7 +214,7 @@ def _spanned_sequence(
         if begin > position:
             before = index if index == previous else index - 1
             chunks.append(Chunk(said[before]["role"] if before >= 0 else "system", text[position:begin], False))
-        chunks.append(Chunk("assistant", text[begin:end], is_trained(said[index])))
+        chunks.extend(_supervised(said[index], text[begin:end]))
         position, previous = end, index
     if position < len(text):
         chunks.append(Chunk(said[-1]["role"], text[position:], False))

@@ -13,6 +13,8 @@ from nemotron.data_prep.chat.conversation import Message
 THINK = "<think>"
 END_THINK = "</think>"
 NO_THINKING = "<think></think>"
+ANSWER_ONLY = "answer_only"
+"""The key of an assistant's message of which only the closing tag and what follows is supervised."""
 _IN_BOTH = "think>"
 """Where this is not, neither tag is: long texts without any are searched once, not twice."""
 

@@ -100,7 +100,7 @@ def note_unused(row: Raw, form: Form, tools_field: str, found: Findings) -> None
             found.note(NoteKind.UNUSED_ROW_FIELD, name)
 
 
-_READ_ELSEWHERE = frozenset((*names.SYSTEM, *names.TOOLS, *names.FLAGS))
+_READ_ELSEWHERE = frozenset(("chat_template_kwargs", *names.SYSTEM, *names.TOOLS, *names.FLAGS))
 
 
 def _is_switch(name: str, value: object) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.drop_reasons import LeftOut, describe
+from nemotron.data_prep.output.counting_modes import count_modes, low_effort_share
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
 from nemotron.data_prep.packing.layout import Layout, dataset_fill
@@ -63,6 +64,10 @@ def collect_metadata(
         overlong=_overlong_stats(plan, corpus, cut, selection),
         sequence_lengths=_quantiles(lengths),
         length_histogram=_histogram(lengths),
+        low_effort={
+            "asked": plan.config.reasoning.low_effort,
+            "got": low_effort_share(corpus, selection),
+        },
     )
 
 
@@ -150,6 +155,7 @@ def _dataset_stats(
                 supervised_tokens=int(supervised[number]),
                 conversation_share=float(used[number] / used.sum()),
                 supervised_share=float(supervised[number] / supervised.sum()),
+                modes=count_modes(plan, number, corpus, cut, selection, copies),
                 fill=None if np.isnan(fill[number]) else float(fill[number]),
             )
         )

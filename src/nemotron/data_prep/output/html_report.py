@@ -15,6 +15,7 @@ def render_report(metadata: Metadata) -> str:
         _summary(metadata),
         _section("Splits", _split_table(metadata)),
         _section("Datasets", _dataset_table(metadata)),
+        _section("Reasoning modes", _mode_table(metadata)),
         _section("Rows that are not in the output", _dropped_table(metadata)),
         _section("Noticed in rows", _note_table(metadata)),
         _section("Sequence lengths", _length_plot(metadata)),
@@ -71,6 +72,24 @@ def _dataset_table(metadata: Metadata) -> str:
             )
             for dataset in metadata.datasets
         ),
+    )
+
+
+def _mode_table(metadata: Metadata) -> str:
+    header = ("dataset", "mode", "conversations", "sequences", "supervised tokens", "asked", "got")
+    return _table(
+        header,
+        (
+            (
+                dataset.title,
+                mode.mode,
+                *_counts(mode.conversations, mode.sequences, mode.supervised_tokens),
+                *("-" if share is None else f"{share:.2%}" for share in (mode.asked, mode.got)),
+            )
+            for dataset in metadata.datasets
+            for mode in dataset.modes
+        ),
+        text_columns=(1,),
     )
 
 

@@ -27,6 +27,20 @@ class NoteStats:
 
 
 @dataclass(frozen=True)
+class ModeStats:
+    """What a dataset has in one reasoning mode, as often as it is used."""
+
+    mode: str
+    conversations: int
+    sequences: int
+    supervised_tokens: int
+    asked: float | None
+    """The share of the conversations to choose from, where the mode is chosen by share."""
+    got: float | None
+    """The share it is."""
+
+
+@dataclass(frozen=True)
 class DatasetStats:
     """What became of the rows of one dataset. `rows == kept + sum(dropped.values())`, always."""
 
@@ -60,6 +74,8 @@ class DatasetStats:
     """Share of all supervised tokens, likewise."""
     fill: float | None
     """How full the packs are in which its tokens lie, on average; None without a token in the output."""
+    modes: list[ModeStats]
+    """Its reasoning modes: those that are asked for, and those that it has."""
 
     @property
     def title(self) -> str:
@@ -119,6 +135,8 @@ class Metadata:
     """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
     length_histogram: list[list[int]]
     """[longest length in the bin, sequences]; bins end at powers of two."""
+    low_effort: dict[str, float]
+    """The share of low-effort conversations in the mix, `asked` (0: not asked for) and `got`."""
     format_version: int = field(default=FORMAT_VERSION)
 
     @property
@@ -151,7 +169,13 @@ def read_metadata(path: Path) -> Metadata | None:
             for split in content.pop("splits")
         ]
         datasets = [
-            DatasetStats(**{**dataset, "notes": [NoteStats(**note) for note in dataset["notes"]]})
+            DatasetStats(
+                **{
+                    **dataset,
+                    "notes": [NoteStats(**note) for note in dataset["notes"]],
+                    "modes": [ModeStats(**mode) for mode in dataset["modes"]],
+                }
+            )
             for dataset in content.pop("datasets")
         ]
         overlong = OverlongStats(**content.pop("overlong"))

@@ -29,6 +29,8 @@ class Corpus:
     """int32 [conversations]: line in the part, from 0."""
     hash: np.ndarray
     """uint64 [conversations, 2]: the content hash."""
+    mode: np.ndarray
+    """int32 [conversations]: the code of the reasoning mode."""
     masked_count: np.ndarray
     """int32 [conversations]: sequences already left out because nothing in them would train."""
 
@@ -56,7 +58,7 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
     conversations, sequences, turns = (
         np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
     )
-    counts = PartIndex(*[conversations] * 4, *[sequences] * 3, *[turns] * 2)
+    counts = PartIndex(*[conversations] * 5, *[sequences] * 3, *[turns] * 2)
     # One part is read at a time, into its place: to read all and then join them would take twice the memory.
     joined = PartIndex(
         *(
@@ -81,6 +83,7 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
         conversation_part=np.repeat(numbers, conversations),
         line=joined.lines,
         hash=joined.hashes,
+        mode=joined.modes,
         masked_count=joined.masked_counts,
         conversation=np.repeat(np.arange(len(joined.lines), dtype=np.int32), joined.sequence_counts),
         part=np.repeat(numbers, sequences),

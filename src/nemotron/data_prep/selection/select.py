@@ -9,7 +9,8 @@ from nemotron.data_prep.chat.content_hash import sampling_rank
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.selection.corpus import Corpus
-from nemotron.data_prep.selection.mix import UnreachableMix, mix_counts
+from nemotron.data_prep.selection.low_effort import mix_with_low_effort
+from nemotron.data_prep.selection.mix import UnreachableMix
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.splits import assign_splits
 from nemotron.data_prep.sources.blend import Dataset
@@ -51,11 +52,12 @@ def select(
     sample_seed: int,
     seed: int,
     samples: int | None = None,
+    low_effort: float = 0.0,
 ) -> Selection:
     """Decide, in this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split.
 
-    `samples` is the size of the mix (see blend.mix_counts). Raises UserError when that needs more of a dataset than
-    there is.
+    `samples` is the size of the mix (see mix.mix_counts), `low_effort` the share of low-effort datasets in it. Raises
+    UserError when that needs more of a dataset than there is.
     """
     count = len(corpus.line)
     outcome = np.zeros(count, np.int8)
@@ -83,7 +85,7 @@ def select(
             _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
     else:
         rank = sampling_rank(corpus.hash[:, 0], seed, occurrence)
-        _apply_weights(outcome, copies, corpus, datasets, rank, samples)
+        _apply_weights(outcome, copies, corpus, datasets, rank, samples, low_effort)
     copies[outcome != 0] = 0
 
     split = goes_to if goes_to is not None else np.zeros(count, np.int8)
@@ -147,13 +149,14 @@ def _apply_weights(
     datasets: Sequence[Dataset],
     rank: np.ndarray,
     samples: int | None,
+    low_effort: float,
 ) -> None:
     """Bring the datasets to their shares of the blend; those listed for one split share that split."""
     for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
         members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
         available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members].tolist()
         of_mix = [datasets[number] for number in members]
-        counts = _mix(of_mix, available, samples if goes_to in (None, "train") else None)
+        counts = _mix(of_mix, available, samples if goes_to in (None, "train") else None, low_effort)
         for number, count in zip(members, counts, strict=True):
             used = _keep_first(outcome, corpus.dataset == number, count, rank, LeftOut.BLEND_WEIGHT)
             if count > len(used):
@@ -161,10 +164,13 @@ def _apply_weights(
                 copies[used[: count % len(used)]] += 1
 
 
-def _mix(datasets: Sequence[Dataset], available: Sequence[int], samples: int | None) -> list[int]:
+def _mix(datasets: Sequence[Dataset], available: Sequence[int], samples: int | None, low_effort: float) -> list[int]:
     weights, repeats = [dataset.weight for dataset in datasets], [dataset.repeat for dataset in datasets]
     try:
-        return mix_counts(available, weights, repeats=repeats, samples=samples)
+        is_low = [dataset.has_low_effort for dataset in datasets]
+        return mix_with_low_effort(
+            available, weights, repeats=repeats, is_low=is_low, share=low_effort, samples=samples
+        )
     except UnreachableMix as error:
         name = datasets[error.number].name
         raise UserError(

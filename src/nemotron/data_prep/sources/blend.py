@@ -50,8 +50,15 @@ class Dataset:
     """What it teaches; several datasets may share one. Like group, scale and source it is only shown."""
     scale: str | None = None
     source: str | None = None
+    reasoning: dict[str, Any] | None = None
+    """Overrides keys of the config's `reasoning`; {"effort": "low"} marks short traces."""
     bring: str | None = None
     """What to bring, where there is no public data."""
+
+    @property
+    def has_low_effort(self) -> bool:
+        """Whether its conversations carry the low-effort flag."""
+        return self.reasoning is not None and self.reasoning.get("effort") == "low"
 
     @property
     def is_missing(self) -> bool:
@@ -191,6 +198,9 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
                 f"{blend_path}: {where} has the weight {value!r}.",
                 "A weight is a number above 0; leave a dataset out by removing its entry.",
             )
+    elif key == "reasoning":
+        if not isinstance(value, dict):
+            raise UserError(f"{blend_path}: {where} has reasoning {value!r}.", 'Write an object: {"effort": "low"}.')
     elif key in ("recursive", "repeat"):
         if not isinstance(value, bool):
             raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "Write true or false.")

@@ -7,6 +7,7 @@ import numpy as np
 
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.reasoning_modes.mode import MODES
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask, trained_targets
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
@@ -140,8 +141,9 @@ def _select_trained(
     kept = np.flatnonzero(conversations.kept_counts[: len(complete)])
     hashes = np.frombuffer(b"".join(candidate.hash for candidate in complete), "<u8").reshape(-1, 2)
     lines = np.array([candidate.line for candidate in complete], np.int64)
+    modes = np.array([MODES.index(candidate.mode) for candidate in complete], np.int64)
     index = PartIndex(
-        lines[kept], hashes[kept], conversations.kept_counts[kept], conversations.masked_counts[kept],
+        lines[kept], hashes[kept], modes[kept], conversations.kept_counts[kept], conversations.masked_counts[kept],
         sequences.lengths[trains], sequences.targets[trains], sequences.turn_counts[trains],
         sequences.turn_ends[of_training], sequences.turn_targets[of_training],
     )  # fmt: skip

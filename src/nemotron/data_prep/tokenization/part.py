@@ -22,11 +22,15 @@ from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
+from nemotron.data_prep.reasoning_modes.row import own_mode, unknown_kwargs
+from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
 from nemotron.data_prep.sources import Part, Row, read_rows
 from nemotron.data_prep.tokenization.encoded_batches import encode_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
 from nemotron.data_prep.tokenization.text_batches import Candidate, check_batches, render_batches
+from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
 
@@ -60,6 +64,8 @@ class TokenizeWork:
     sample: int | None
     """Tokenize only so many conversations, those ranked first by `sample_seed`; more than will be needed."""
     sample_seed: int
+    control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
+    """Which reasoning modes its conversations are chosen for."""
 
     def is_done(self) -> bool:
         """Whether the output is there, and made from as many conversations."""
@@ -81,6 +87,8 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         if work.sample is not None:
             candidates = writer.kept(take_first(candidates, work.sample, work.sample_seed))
         candidates = writer.kept(treat_special_tokens(candidates, how.tokenizer.special_tokens, how.special_tokens))
+        borders = DefinedBorders(how.tokenizer.definition, budget.cut) if (budget := work.control.budget) else None
+        candidates = choose_modes(candidates, work.control, borders)
         rendered = writer.kept(render_batches(candidates, how.template))
         checked = check_batches(rendered, how.template)
         for batch in writer.kept(encode_batches(checked, how.tokenizer, may_be_cut=how.special_tokens == "split")):
@@ -106,13 +114,16 @@ def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dro
     for row in rows:
         try:
             conversation = admission.conversation(row)
+            own = own_mode(row.value)
         except RowError as error:
             yield Dropped.because(row.line, error)
             continue
         for note in conversation.notes:
             yield Noticed(row.line, note)
+        for key in unknown_kwargs(row.value):
+            yield Noticed(row.line, Note(NoteKind.TEMPLATE_KWARGS, key))
         turns = turns_to_train(conversation.messages)
-        yield Candidate(row.line, content_hash(conversation, turns), conversation, turns)
+        yield Candidate(row.line, content_hash(conversation, turns), conversation, turns, own)
 
 
 def take_first(candidates: Iterable[Candidate], count: int, seed: int) -> Iterator[Candidate | Dropped]:
@@ -145,3 +156,16 @@ def treat_special_tokens(
             yield Dropped.because(candidate.line, error)
         else:
             yield candidate._replace(conversation=treated, turns=turns_to_train(treated.messages))
+
+
+def choose_modes(
+    candidates: Iterable[Candidate], control: ReasoningControl, borders: TokenBorders | None
+) -> Iterator[Candidate]:
+    """Bring every conversation into its reasoning mode."""
+    for candidate in candidates:
+        steered = steer(candidate.conversation, candidate.hash, candidate.own, control, borders)
+        if steered.conversation is not candidate.conversation or steered.options:
+            keep_history = not steered.options.get("truncate_history_thinking", True)
+            turns = turns_to_train(steered.conversation.messages, keep_history)
+            candidate = candidate._replace(conversation=steered.conversation, turns=turns, options=steered.options)
+        yield candidate._replace(mode=steered.mode)

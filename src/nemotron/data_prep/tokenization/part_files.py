@@ -46,6 +46,8 @@ class PartIndex(NamedTuple):
     """[conversations]: line in the part, from 0."""
     hashes: np.ndarray
     """uint64 [conversations, 2]: the content hash."""
+    modes: np.ndarray
+    """[conversations]: the code of the reasoning mode, its place in MODES."""
     sequence_counts: np.ndarray
     """[conversations], each at least 1."""
     masked_counts: np.ndarray

@@ -12,8 +12,9 @@ from typing import NamedTuple
 from nemotron.data_prep.chat.chunks import Chunk, each_sequence, first_difference
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import Turn
-from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.drop_reasons import RowError
+from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.tokenization.outcomes import Dropped
 from nemotron.errors import UserError
 
@@ -33,6 +34,11 @@ class Candidate(NamedTuple):
     conversation: Conversation
     turns: list[Turn]
     """Its training sequences."""
+    own: tuple[Mode, RenderOptions] | None = None
+    """The reasoning mode that its row says."""
+    mode: Mode = Mode.NO_REASONING
+    options: RenderOptions = {}  # noqa: RUF012 (never changed)
+    """What the template is told in that mode."""
 
 
 @dataclass
@@ -66,7 +72,7 @@ def render_batches(candidates: Iterable[Candidate], template: Template) -> Itera
     """Render conversations into batches; those that cannot be rendered are dropped."""
     batch, characters = Batch(), 0
     for candidate in candidates:
-        rendered = each_sequence(candidate.conversation, template, candidate.turns)
+        rendered = each_sequence(candidate.conversation, template, candidate.turns, **candidate.options)
         try:
             sequence = next(rendered)  # here or never: what cannot be rendered fails at its first sequence
         except RowError as error:
@@ -109,7 +115,8 @@ def check_rendering(batch: Batch, template: Template, at_least: int) -> None:
     few = [candidate for candidate, characters in of_size if characters <= CHECKED_CHARACTERS][:CHECKED]
     few = few if len(few) >= at_least else batch.candidates[:at_least]
     try:
-        difference = first_difference(template, (candidate.conversation for candidate in few))
+        differences = (first_difference(template, [one.conversation], **one.options) for one in few)
+        difference = next(filter(None, differences), None)
     except RowError as error:
         difference = str(error)
     if difference is not None:

@@ -56,6 +56,7 @@ def inspect(
     from nemotron.data_prep.dialects.forms import Fields
     from nemotron.data_prep.inspect import Rules, inspect_file
     from nemotron.data_prep.packing.lengths import limit
+    from nemotron.data_prep.reasoning_modes.settings import control_of
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
     from nemotron.data_prep.tokenization.turn_end import with_turn_end
 
@@ -70,6 +71,7 @@ def inspect(
         settings.special_tokens_in_content,
         limit(settings) if judges_length else None,
         settings.overlong,
+        control_of(settings.reasoning, None, file),
     )
     rows = inspect_file(file, template, tokenizer, rules)
     outcomes: Counter[str] = Counter()
@@ -136,7 +138,13 @@ def _notes(row: dict[str, Any]) -> list[str]:
 
     token = row["special_token"]
     noticed = [f"{note['name'] or note['kind']}: {describe_kind(note['kind'])}" for note in row["notes"]]
-    return [*([f"{token} stands in the text"] if token else []), *([row["detail"]] if row["detail"] else []), *noticed]
+    mode = row["mode"] if row["mode"] not in (None, "on", "no_reasoning") else None
+    return [
+        *([f"mode {mode}: {row['mode_reason']}"] if mode else []),
+        *([f"{token} stands in the text"] if token else []),
+        *([row["detail"]] if row["detail"] else []),
+        *noticed,
+    ]
 
 
 def _counts(sequence: list[dict[str, Any]]) -> str:

@@ -23,6 +23,7 @@ def show_prepared(result: "PrepResult") -> None:
     _show_datasets(metadata)
     console.out()
     _show_splits(metadata)
+    _show_modes(metadata)
     _show_dropped(metadata)
     _show_noticed(metadata)
     for note in _notes(metadata, result.plan):
@@ -68,6 +69,24 @@ def _show_splits(metadata: "Metadata") -> None:
         for split in metadata.splits
     ]
     console.table(rows, header=header, right=range(1, len(header)))
+
+
+def _show_modes(metadata: "Metadata") -> None:
+    """The reasoning modes, where anything but the rows' own form is asked for or there."""
+    rows = [
+        (
+            stats.title,
+            mode.mode,
+            *(f"{count:,}" for count in (mode.conversations, mode.sequences, mode.supervised_tokens)),
+            *("-" if share is None else f"{share:.1%}" for share in (mode.asked, mode.got)),
+        )
+        for stats in metadata.datasets
+        for mode in stats.modes
+    ]
+    if any(row[1] not in ("no_reasoning", "on") for row in rows):
+        console.out()
+        header = ("dataset", "reasoning", "conversations", "sequences", "supervised", "asked", "got")
+        console.table(rows, header=header, right=range(2, 7))
 
 
 def _show_dropped(metadata: "Metadata") -> None:
@@ -118,6 +137,7 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
         yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
     if plan.blend.unused_keys:
         yield f"The blend has keys that change nothing here: {', '.join(plan.blend.unused_keys)}."
+    yield from _low_effort_note(metadata)
     yield from _overlong_note(metadata)
     yield from _lost_rows(metadata)
     duplicates = sum(stats.duplicates for stats in metadata.datasets)
@@ -136,6 +156,15 @@ def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
     asked = zip(("valid", "test"), plan.ratios[1:], strict=True)
     for name in [name for name, ratio in asked if ratio > 0 and name not in made and "train" in made]:
         yield f"The {name} split is empty: there are too few different conversations."
+
+
+def _low_effort_note(metadata: "Metadata") -> Iterator[str]:
+    low = metadata.low_effort
+    if low["got"] < low["asked"] - 0.001:
+        yield (
+            f"Low effort makes {low['got']:.1%} of the conversations, not the {low['asked']:.1%} of "
+            'reasoning.low_effort: datasets with "reasoning": {"effort": "low"} have no more.'
+        )
 
 
 def _overlong_note(metadata: "Metadata") -> Iterator[str]:

@@ -1,0 +1,56 @@
+"""Counting reasoning modes: what each dataset has of each, asked and got."""
+
+import numpy as np
+
+from nemotron.data_prep.output.metadata import ModeStats
+from nemotron.data_prep.plan import Plan
+from nemotron.data_prep.reasoning_modes.mode import MODES, Mode
+from nemotron.data_prep.reasoning_modes.settings import control_of
+from nemotron.data_prep.selection.corpus import Corpus
+from nemotron.data_prep.selection.overlong import Cut
+from nemotron.data_prep.selection.select import Selection
+
+CHOSEN_FROM = (Mode.ON, Mode.OFF, Mode.BUDGET, Mode.WITHIN_BUDGET)
+"""The conversations with reasoning that say no mode of their own: shares are of these."""
+LOW_EFFORT = (Mode.LOW_EFFORT, Mode.ROW_LOW_EFFORT)
+
+
+def count_modes(
+    plan: Plan, number: int, corpus: Corpus, cut: Cut, selection: Selection, copies: np.ndarray
+) -> list[ModeStats]:
+    """Count the reasoning modes of dataset `number`; `copies` is [sequences], how often each is used."""
+    dataset = plan.datasets[number].dataset
+    is_its = corpus.dataset == number
+    used = _by_mode(corpus.mode[is_its], selection.copies[is_its])
+    of_sequence = is_its[corpus.conversation]
+    mode_of_sequence = corpus.mode[corpus.conversation[of_sequence]]
+    sequences = _by_mode(mode_of_sequence, copies[of_sequence])
+    supervised = _by_mode(mode_of_sequence, copies[of_sequence] * cut.targets[of_sequence])
+    control = control_of(plan.config.reasoning, dataset.reasoning, dataset.name)
+    asked = {Mode.OFF: control.off, Mode.BUDGET: control.budget.share if control.budget else 0.0}
+    if control.low_effort:
+        asked = {Mode.LOW_EFFORT: 1.0}
+    whole = sum(used[MODES.index(mode)] for mode in CHOSEN_FROM)
+    stats = []
+    for code, mode in enumerate(MODES):
+        if not used[code] and not asked.get(mode):
+            continue
+        chosen = used[code] + (used[MODES.index(Mode.WITHIN_BUDGET)] if mode is Mode.BUDGET else 0)
+        among = used.sum() if mode is Mode.LOW_EFFORT else whole
+        got = float(chosen / among) if mode in asked and among else None
+        stats.append(
+            ModeStats(
+                mode.value, int(used[code]), int(sequences[code]), int(supervised[code]), asked.get(mode) or None, got
+            )
+        )
+    return stats
+
+
+def low_effort_share(corpus: Corpus, selection: Selection) -> float:
+    """The share of the conversations in the output that carry the low-effort flag."""
+    used = _by_mode(corpus.mode, selection.copies)
+    return float(sum(used[MODES.index(mode)] for mode in LOW_EFFORT) / max(used.sum(), 1))
+
+
+def _by_mode(modes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    return np.bincount(modes, counts, len(MODES))

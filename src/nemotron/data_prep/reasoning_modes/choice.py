@@ -1,0 +1,132 @@
+"""Which reasoning mode a conversation trains in: what its row says, else a choice by a hash of its content.
+
+The choice depends on the content and a seed alone: not on the order of rows, the workers or other datasets. `off`
+takes the conversations whose fraction is lowest, a budget those whose fraction is highest: a larger share contains the
+smaller one's choices, and neither share moves the other's.
+"""
+
+import math
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal, NamedTuple
+
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.reasoning import has_reasoning
+from nemotron.data_prep.chat.template import RenderOptions
+from nemotron.data_prep.reasoning_modes.mode import Mode
+from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders, cut_thoughts, without_reasoning
+
+Spacing = Literal["log", "linear"]
+Trained = Literal["answer", "all"]
+CutAt = Literal["token", "newline"]
+
+
+@dataclass(frozen=True)
+class BudgetControl:
+    """Which thoughts are cut, and how."""
+
+    share: float
+    least: int
+    most: int
+    """The budgets are drawn between these two, in tokens."""
+    spacing: Spacing = "log"
+    tell: bool = True
+    """Write the budget into the last user turn, as the template does."""
+    train: Trained = "answer"
+    """Supervise from the closing tag on, or the cut thought too."""
+    cut: CutAt = "token"
+
+
+@dataclass(frozen=True)
+class ReasoningControl:
+    """What a dataset's conversations are chosen for. The default leaves all as they are."""
+
+    off: float = 0.0
+    low_effort: bool = False
+    """Every conversation carries the low-effort flag."""
+    budget: BudgetControl | None = None
+    seed: int = 42
+
+
+class Steered(NamedTuple):
+    """A conversation in its mode."""
+
+    conversation: Conversation
+    mode: Mode
+    options: RenderOptions
+    """What the template is told."""
+    why: str
+
+
+def steer(
+    conversation: Conversation,
+    hash: bytes,
+    own: tuple[Mode, RenderOptions] | None,
+    control: ReasoningControl,
+    borders: TokenBorders | None = None,
+) -> Steered:
+    """Bring a conversation into its mode.
+
+    Args:
+        conversation: As parsed.
+        hash: Its content hash, 16 bytes.
+        own: What its row says (`own_mode`).
+        control: What its dataset is chosen for.
+        borders: Finds the token at which a thought is cut; needed where the control has a budget.
+    """
+    reasons = any(map(has_reasoning, conversation.messages))
+    if own is not None:
+        mode, options = own
+        changed = without_reasoning(conversation) if mode is Mode.ROW_OFF and reasons else conversation
+        return Steered(changed, mode, options, "the row says so")
+    if control.low_effort:
+        return Steered(conversation, Mode.LOW_EFFORT, {"low_effort": True}, "its dataset has effort: low")
+    if not reasons:
+        return Steered(conversation, Mode.NO_REASONING, {}, "it has no reasoning")
+    mode, fraction = choose(hash, control), _fraction(hash, control.seed, b"mode")
+    if mode is Mode.OFF:
+        why = f"its fraction {fraction:.4f} is below off={control.off:g}"
+        return Steered(without_reasoning(conversation), mode, {}, why)
+    if mode is Mode.BUDGET and control.budget is not None and borders is not None:
+        return _within_budget(conversation, hash, control, control.budget, borders)
+    return Steered(conversation, Mode.ON, {}, f"its fraction {fraction:.4f} is in no share")
+
+
+def choose(hash: bytes, control: ReasoningControl) -> Mode:
+    """The mode of a conversation with reasoning, of which nothing else decides: OFF, BUDGET or ON."""
+    if not control.off and control.budget is None:
+        return Mode.ON
+    fraction = _fraction(hash, control.seed, b"mode")
+    if fraction < control.off:
+        return Mode.OFF
+    if control.budget is not None and 1 - fraction <= control.budget.share:
+        return Mode.BUDGET
+    return Mode.ON
+
+
+def draw_budget(hash: bytes, seed: int, budget: BudgetControl) -> int:
+    """The budget of a conversation, in tokens: by its content and the seed, evenly or by ratio."""
+    fraction, ends = _fraction(hash, seed, b"budget"), budget.most + 1
+    if budget.spacing == "linear":
+        drawn = budget.least + fraction * (ends - budget.least)
+    else:
+        drawn = budget.least * math.exp(fraction * math.log(ends / budget.least))
+    return min(int(drawn), budget.most)
+
+
+def _within_budget(
+    conversation: Conversation, hash: bytes, control: ReasoningControl, budget: BudgetControl, borders: TokenBorders
+) -> Steered:
+    drawn = draw_budget(hash, control.seed, budget)
+    changed, cuts = cut_thoughts(conversation, drawn, borders, answer_only=budget.train == "answer")
+    if not cuts:
+        why = f"every thought is within the {drawn} tokens drawn for it"
+        return Steered(conversation, Mode.WITHIN_BUDGET, {}, why)
+    options: RenderOptions = {"reasoning_budget": drawn} if budget.tell else {}
+    return Steered(changed, Mode.BUDGET, options, f"{cuts} thoughts are cut to {drawn} tokens")
+
+
+def _fraction(hash: bytes, seed: int, purpose: bytes) -> float:
+    """A number in [0, 1) that is another one for every content, seed and purpose."""
+    digest = blake2b(hash, digest_size=8, key=seed.to_bytes(8, "little"), person=purpose).digest()
+    return (int.from_bytes(digest, "little") >> 11) / 2**53

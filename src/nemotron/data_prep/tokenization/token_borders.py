@@ -1,0 +1,58 @@
+"""Where a text may be cut so that it is a given number of tokens: at the end of a token, or at a newline nearby."""
+
+import functools
+from typing import Literal
+
+from tokenizers import Tokenizer as Backend
+
+from nemotron.data_prep.chat.special_tokens import pieces
+from nemotron.data_prep.tokenization.encoders import hugging_face
+
+NEAR = 0.1
+"""How much of the budget may be left unused to end at a newline."""
+
+
+class DefinedBorders:
+    """Token borders of a tokenizer, by the contents of its tokenizer.json."""
+
+    def __init__(self, definition: str, at: Literal["token", "newline"] = "token") -> None:
+        self._definition, self._at = definition, at
+
+    def cut(self, text: str, tail: str, most: int) -> str | None:
+        """The longest beginning of `text` that is at most `most` tokens together with `tail`; None: all of it is.
+
+        With `newline` it ends at the last newline of its last tenth, if there is one.
+        """
+        ends = self._ends(text)
+        if len(ends) <= most and self._count(text + tail) <= most:
+            return None
+        tokens = min(max(most, 0), len(ends))
+        while tokens > 0:
+            cut = text[: ends[tokens - 1]]
+            if self._count(cut + tail) <= most:  # the beginning of a text may be other tokens than in the whole
+                return self._at_newline(cut, ends, tokens, tail, most) if self._at == "newline" else cut
+            tokens -= 1
+        return ""
+
+    def _at_newline(self, cut: str, ends: list[int], tokens: int, tail: str, most: int) -> str:
+        earliest = ends[max(tokens - int(most * NEAR), 1) - 1]
+        newline = cut.rfind("\n", earliest)
+        return cut[:newline] if newline > 0 and self._count(cut[:newline] + tail) <= most else cut
+
+    def _ends(self, text: str) -> list[int]:
+        """Where each token of a text ends, in characters."""
+        ends, start, parts = [], 0, pieces(text)
+        mark = (len(text) - sum(map(len, parts))) // max(len(parts) - 1, 1)  # between two pieces
+        for piece in parts:
+            encoding = _backend(self._definition).encode(piece, add_special_tokens=False)
+            ends.extend(start + end for _, end in encoding.offsets)
+            start += len(piece) + mark
+        return ends
+
+    def _count(self, text: str) -> int:
+        return sum(len(_backend(self._definition).encode(piece, add_special_tokens=False)) for piece in pieces(text))
+
+
+@functools.lru_cache(maxsize=2)  # a worker builds it once, and only when there is something to cut
+def _backend(definition: str) -> Backend:
+    return hugging_face(definition)

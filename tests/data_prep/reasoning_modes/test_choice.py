@@ -1,0 +1,144 @@
+"""Shares, nesting and budgets over 100,000 content hashes; the modes that rows say for themselves."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.drop_reasons import RowError
+from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl, choose, draw_budget, steer
+from nemotron.data_prep.reasoning_modes.mode import Mode
+from nemotron.data_prep.reasoning_modes.row import own_mode, unknown_kwargs
+
+HASHES = [sha256(str(number).encode()).digest()[:16] for number in range(100_000)]
+
+
+def chosen(mode: Mode, **settings) -> set[bytes]:
+    share = settings.pop("budget", None)
+    budget = BudgetControl(share, 64, 1024) if share else None
+    return {hash for hash in HASHES if choose(hash, ReasoningControl(budget=budget, **settings)) is mode}
+
+
+@pytest.mark.parametrize("seed", [0, 42])
+def test_shares_are_as_asked(seed):
+    """The choices are independent: of 100,000 at 12 %, chance alone moves the share by 0.1 points (one sigma)."""
+    assert len(chosen(Mode.OFF, off=0.03, budget=0.12, seed=seed)) / len(HASHES) == pytest.approx(0.03, abs=0.001)
+    assert len(chosen(Mode.BUDGET, off=0.03, budget=0.12, seed=seed)) / len(HASHES) == pytest.approx(0.12, abs=0.003)
+
+
+def test_a_larger_share_contains_the_smaller_ones_choices():
+    assert chosen(Mode.OFF, off=0.03) < chosen(Mode.OFF, off=0.05)
+    assert chosen(Mode.BUDGET, budget=0.05) < chosen(Mode.BUDGET, budget=0.12)
+
+
+def test_neither_share_moves_the_others_choices():
+    assert chosen(Mode.OFF, off=0.03) == chosen(Mode.OFF, off=0.03, budget=0.9)
+    assert chosen(Mode.BUDGET, budget=0.12) == chosen(Mode.BUDGET, budget=0.12, off=0.8)
+
+
+def test_all_and_none():
+    assert len(chosen(Mode.OFF, off=1.0)) == len(HASHES)
+    assert len(chosen(Mode.ON)) == len(HASHES)
+
+
+def test_another_seed_chooses_others():
+    one, other = chosen(Mode.OFF, off=0.03), chosen(Mode.OFF, off=0.03, seed=7)
+    assert len(one & other) / len(one) == pytest.approx(0.03, abs=0.02)
+
+
+@pytest.mark.parametrize("spacing", ["log", "linear"])
+def test_budgets_fill_their_range_evenly(spacing):
+    budget = BudgetControl(1.0, 64, 4096, spacing)
+    drawn = np.array([draw_budget(hash, 42, budget) for hash in HASHES[:20_000]])
+    assert (drawn.min(), drawn.max()) == (64, 4096)
+    middle = np.sqrt(64 * 4096) if spacing == "log" else (64 + 4096) / 2
+    assert (drawn < middle).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_budget_of_one_value():
+    assert {draw_budget(hash, 1, BudgetControl(1.0, 100, 100)) for hash in HASHES[:500]} == {100}
+
+
+@pytest.mark.parametrize(
+    ("row", "mode", "options"),
+    [
+        ({"reasoning": "off"}, Mode.ROW_OFF, {}),
+        ({"reasoning": "On"}, Mode.ROW_ON, {}),
+        ({"chat_template_kwargs": {"enable_thinking": False}}, Mode.ROW_OFF, {}),
+        ({"chat_template_kwargs": '{"enable_thinking": true}'}, Mode.ROW_ON, {}),
+        ({"chat_template_kwargs": {"low_effort": True}}, Mode.ROW_LOW_EFFORT, {"low_effort": True}),
+        ({"chat_template_kwargs": {"reasoning_budget": 512}}, Mode.ROW_BUDGET, {"reasoning_budget": 512}),
+        (
+            {"chat_template_kwargs": {"truncate_history_thinking": False}},
+            Mode.ROW_ON,
+            {"truncate_history_thinking": False},
+        ),
+    ],
+)
+def test_a_row_says_its_own_mode(row, mode, options):
+    assert own_mode({"messages": [], **row}) == (mode, options)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"reasoning": None},
+        {"reasoning": ""},
+        {"reasoning": "The answer follows from the second law."},
+        {"chat_template_kwargs": {}},
+        {"chat_template_kwargs": {"enable_thinking": None}},
+        {"chat_template_kwargs": {"add_generation_prompt": True}},
+        {"prompt": "2+2?", "completion": "4", "reasoning": "easy"},
+    ],
+)
+def test_a_row_says_no_mode(row):
+    assert own_mode(row) is None
+
+
+@pytest.mark.parametrize(
+    ("row", "named"),
+    [
+        ({"reasoning": "maybe"}, "maybe"),
+        ({"reasoning": 3}, "3"),
+        ({"chat_template_kwargs": {"enable_thinking": "no"}}, "enable_thinking"),
+        ({"chat_template_kwargs": {"reasoning_budget": -1}}, "reasoning_budget"),
+        ({"chat_template_kwargs": {"reasoning_budget": 1.5}}, "1.5"),
+        ({"chat_template_kwargs": {"low_effort": 1}}, "low_effort"),
+        ({"chat_template_kwargs": "{"}, "broken JSON"),
+        ({"chat_template_kwargs": [1]}, "not an object"),
+        ({"reasoning": "on", "chat_template_kwargs": {"enable_thinking": False}}, "enable_thinking"),
+        ({"chat_template_kwargs": {"enable_thinking": False, "reasoning_budget": 5}}, "reasoning_budget"),
+    ],
+)
+def test_an_impossible_mode_is_refused_by_name(row, named):
+    with pytest.raises(RowError, match="bad_reasoning_mode") as error:
+        own_mode(row)
+    assert named in error.value.detail
+
+
+def test_unknown_kwargs_are_named():
+    row = {"chat_template_kwargs": {"enable_thinking": True, "tools_in_user": True, "empty": None}}
+    assert unknown_kwargs(row) == ["tools_in_user"]
+
+
+def test_what_a_row_says_goes_before_its_dataset():
+    thinks = Conversation([{"role": "assistant", "content": "4", "reasoning_content": "hm"}])
+    control = ReasoningControl(off=1.0)
+    assert steer(thinks, HASHES[0], None, control).mode is Mode.OFF
+    assert steer(thinks, HASHES[0], (Mode.ROW_ON, {}), control).mode is Mode.ROW_ON
+    assert steer(thinks, HASHES[0], None, ReasoningControl(off=1.0, low_effort=True)).options == {"low_effort": True}
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        ({"content": "4", "reasoning_content": "hm"}, "4"),
+        ({"content": "<think>\nhm\n</think>\n\n4"}, "4"),
+        ({"content": "a </think> tag", "reasoning_content": "hm"}, "a </think> tag"),
+    ],
+)
+def test_off_removes_thoughts_wherever_they_stand(message, content):
+    steered = steer(Conversation([{"role": "assistant", **message}]), HASHES[0], None, ReasoningControl(off=1.0))
+    assert steered.conversation.messages == [{"role": "assistant", "content": content}]
