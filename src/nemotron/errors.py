@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake the user can mend. `message` says what is wrong (value, file, line), `hint` what to do about it.
+    """A mistake the user can fix. `message` says what is wrong (value, file, line), `hint` what to do about it.
 
     The command line prints both and exits with code 1; no traceback is shown.
     """

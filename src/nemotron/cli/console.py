@@ -45,7 +45,7 @@ def error(problem: UserError) -> None:
 
 
 def note(text: str) -> None:
-    """A line beside the results."""
+    """Print a line next to the results, on stderr."""
     typer.echo(printable(text), err=True)
 
 
@@ -115,7 +115,7 @@ class Progress:
     ) -> None:
         """`done` of `total` `unit` of what `label` names are finished.
 
-        `note` is anything worth showing beside it. `made` counts what came of it, for rates: `{"rows": 1200}`.
+        `note` is anything worth showing next to it. `made` counts what came of it, for rates: `{"rows": 1200}`.
         """
         now = time.monotonic()
         # Labels announced together begin one after the other: the next one when the one before was last heard of.

@@ -38,7 +38,7 @@ Sample = Annotated[
     str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start anew.")]
+Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start again.")]
 
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse a blend with domains that have no data.")]
 

@@ -36,7 +36,7 @@ def find_config(name_or_path: str, group: str = "") -> Path:
 
 
 def find_parent(name: str, child: Path, group: str, origin: str) -> Path:
-    """The file that `defaults: [name]` in `child` means: beside `child`, else the shipped one of the same group.
+    """The file that `defaults: [name]` in `child` means: next to `child`, else the shipped one of the same group.
 
     A file is never its own parent, so a user's `default.yaml` may extend the shipped `default`.
     """

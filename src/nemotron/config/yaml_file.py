@@ -28,7 +28,7 @@ _CORE_SCHEMA = [
     ("merge", re.compile(r"^<<$"), ["<"]),
 ]
 
-_MEND = {
+_FIX = {
     False: "Correct that line: `key: value`, sections indented with spaces, every bracket and quote closed.",
     True: "Close every bracket and quote; text that begins with one goes in quotes itself.",
 }
@@ -97,7 +97,7 @@ def dump_yaml(tree: Any) -> str:
 
 
 def as_argument(value: Any) -> str:
-    """A value on one line, as it would stand behind `key=`."""
+    """A value on one line, as it would stand after `key=`."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
@@ -113,7 +113,7 @@ def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
         where = shown if one_line or mark is None else f"{shown}:{mark.line + 1}"
         raise ConfigError(
             f"{where}: {subject} not valid YAML: {error.problem or error.context}.",
-            "Remove one of the two." if _TWICE in (error.problem or "") else _MEND[one_line],
+            "Remove one of the two." if _TWICE in (error.problem or "") else _FIX[one_line],
         ) from error
     except ReaderError as error:  # an unprintable character
         where = shown if one_line else f"{shown}:{text.count(chr(10), 0, error.position) + 1}"

@@ -108,7 +108,7 @@ class DataPrepConfig:
     chat_template: str = "nemotron3"
     """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
     format: RowFormat = "auto"
-    """How rows hold their conversations: told from the fields of each row, or the same for all."""
+    """How rows hold their conversations: found by the fields of each row, or the same for all."""
     messages_field: str = "messages"
     tools_field: str = "tools"
     used_in_filter: str | None = None
@@ -149,13 +149,13 @@ class DataPrepConfig:
     """Take so many conversations per dataset, into a folder of their own below output_dir."""
     sample_seed: int = 42
     force: bool = False
-    """Forget what an earlier run with the same inputs left, and start anew."""
+    """Forget what an earlier run with the same inputs left, and start again."""
     engine: EngineName = "local"
     """Who does the work: processes of this machine, or a Ray cluster. Does not change what is written."""
     ray_address: str | None = None
     """A running Ray cluster; by default the one that RAY_ADDRESS names, else a new one on this machine."""
     workers: int | None = None
-    """How much is done at a time; by default one thing per available core. Does not change what is written."""
+    """Number of workers; by default one per available core. Does not change what is written."""
 
 
 def check(config: DataPrepConfig) -> None:

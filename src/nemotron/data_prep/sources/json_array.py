@@ -85,7 +85,7 @@ class _Stretch:
                     return text
 
     def _may_be_unfinished(self, error: json.JSONDecodeError) -> bool:
-        """Whether more text could mend it. If not, the rest of a large file need not be read to say so."""
+        """Whether more text could complete it. If not, the rest of a large file need not be read to say so."""
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - LONGEST_WORD
 
     def next_is(self, character: str) -> bool:

@@ -68,7 +68,7 @@ def read_rows(part: Part) -> Iterator[Row]:
 def _unreadable(file: InputFile, error: Exception) -> UserError:
     reason = str(error).strip().rstrip(".")
     return UserError(
-        f"Cannot read {file.path}: {reason}.", "Mend or replace the file; what data prep has finished is kept."
+        f"Cannot read {file.path}: {reason}.", "Fix or replace the file; what data prep has finished is kept."
     )
 
 
