@@ -223,7 +223,7 @@ def test_the_work_of_an_earlier_run_is_checked_once_however_often_the_sample_gro
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_rows("short.jsonl", [chat(f"{i}?", "Yes.") for i in range(20)])
-    write_rows("long.jsonl", [chat(f"{i}?", "word " * (5 if i % 100 == 7 else 2000)) for i in range(2000)])
+    write_rows("long.jsonl", [chat(f"{i}?", "word " * (5 if i % 100 == 7 else 60)) for i in range(2000)])
     config = make_config("short.jsonl", "long.jsonl", sample=10, overlong="drop")
     first = prepare(config)
     (first.plan.run_dir / "metadata.json").unlink()  # as after a kill

@@ -1,6 +1,7 @@
 """Data prep as a process of its own: killed for real, out of room, and with an input it cannot read."""
 
 import dataclasses
+import gzip
 import json
 import os
 import random
@@ -9,6 +10,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import prepare
@@ -47,6 +50,7 @@ def written(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_is_completed_to_the_same_bytes(
     make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
 ) -> None:
@@ -89,7 +93,8 @@ def test_an_unreadable_file_stops_the_run_and_finished_work_is_kept(
     make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
 ) -> None:
     write_rows("a.jsonl", [chat("Hi", "Hello")])
-    (tmp_path / "b.jsonl.gz").write_bytes(b"\x1f\x8b no gzip at all")
+    whole = gzip.compress("".join(json.dumps(chat(f"{i}?", "Yes.")) + "\n" for i in range(5000)).encode())
+    (tmp_path / "b.jsonl.gz").write_bytes(whole[: len(whole) // 2])  # begins well, so that only reading on finds out
     config = make_config("a.jsonl", "b.jsonl.gz")
     _, error = start(config).communicate()
     assert "b.jsonl.gz" in error

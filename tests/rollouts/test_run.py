@@ -79,6 +79,7 @@ def test_more_samples_keep_the_completions_there_are(endpoint, questions, make_c
     assert len(endpoint.requests) == 25
 
 
+@pytest.mark.slow
 def test_failures_stalls_broken_replies_and_429_cost_no_row_and_double_none(endpoint, questions, make_config):
     kinds = ["500", "429", "stall", "half", "nonsense", "hang up"]
 

@@ -86,7 +86,7 @@ def refuse_missing(blend: Blend) -> None:
     if blend.missing:
         raise UserError(
             f"{blend.path}: {describe_missing(blend)}.",
-            f'Give their paths ("{blend.missing[0].name}": {blend.missing[0].bring}), or continue without: strict=false.',
+            f'Give their paths ("{blend.missing[0].name}": {blend.missing[0].bring}), or do without: strict=false.',
         )
 
 
