@@ -15,6 +15,7 @@ from nemotron.cli.usage import arrange
 from nemotron.config import find_config
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
+from nemotron.data_prep.plan import FORMAT_VERSION
 from nemotron.launch.profiles import Profile
 from nemotron.rollouts.config import RolloutsConfig
 
@@ -92,6 +93,11 @@ def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
     for parent in ("data_prep", "training"):
         rooms |= {path.name for path in (package / parent).iterdir() if path.is_dir()}
     assert listed == rooms - {"__pycache__"}
+
+
+def test_the_changelog_has_the_format_version() -> None:
+    rows = re.findall(r"^\| (\d+) \| ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [int(row) for row in rows] == list(range(FORMAT_VERSION, 0, -1))
 
 
 def test_the_index_lists_every_page() -> None:
