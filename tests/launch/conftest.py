@@ -48,6 +48,7 @@ def fake_python(tmp_path: Path) -> Path:
     path = tmp_path / "python"
     path.write_text(
         "#!/usr/bin/env bash\n"
+        "[[ $1 == */startup.py ]] && exit 0\n"
         '{ printf "%s\\0" "$*" "$PWD"; env -0; } > "$RECORD"\n'
         'echo "ran $(basename "$RECORD")" >> "$(dirname "$RECORD")/order"\n'
         'exit "${CODE:-0}"\n'

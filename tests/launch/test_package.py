@@ -64,7 +64,7 @@ def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_
     profile = Profile("slurm", python=str(fake_python), env_vars={"lower_Case": value, "AFTER": "1"})
     script = tmp_path / "launch.sh"
     script.write_text(launch_script(on(profile, prep)))
-    assert len(script.read_text().splitlines()) == 10, "a value adds no line"
+    assert len(script.read_text().splitlines()) == 12, "a value adds no line"
     _, _, environment = run(script, tmp_path / "record")
     assert environment["lower_Case"] == value
     assert environment["AFTER"] == "1"
@@ -103,3 +103,27 @@ def test_data_prep_with_ray_runs_on_a_cluster_of_all_nodes(prep: Stage):
     )
     assert 'export RAY_CLUSTER_DIR="$code/.."' in launch_script(on(profile, stage)).splitlines()
     assert "ray_node" not in launch_script(on(Profile("local"), stage)), "Ray starts one on this machine by itself"
+
+
+def test_a_missing_interpreter_is_said_with_what_to_set(tmp_path: Path, prep: Stage):
+    write_package(tmp_path / "code", on(Profile("slurm", name="here", python="/nowhere/python"), prep))
+    done = subprocess.run(["bash", tmp_path / "code/launch.sh"], capture_output=True, text=True, check=False)
+    assert done.returncode == 127
+    assert "/nowhere/python" in done.stderr
+    assert "profile here" in done.stderr
+
+
+def test_packages_are_installed_once_into_the_jobs_folder(tmp_path: Path, prep: Stage):
+    """A stand-in for the interpreter, which records what pip is asked for."""
+    python, wheel = tmp_path / "python", tmp_path / "mine-1.0-py3-none-any.whl"
+    python.write_text(f'#!/bin/bash\necho "$@" >> {tmp_path}/calls; echo "$PYTHONPATH" > {tmp_path}/path\n')
+    python.chmod(0o755)
+    wheel.touch()
+    profile = Profile("slurm", python=str(python), install=("gigatoken>=0.10", str(wheel)))
+    code = tmp_path / "job" / "code"
+    write_package(code, on(profile, prep))
+    for _ in range(2):
+        subprocess.run(["bash", code / "launch.sh"], check=True)
+    asked = [line for line in (tmp_path / "calls").read_text().splitlines() if "pip" in line]
+    assert asked == [f"-m pip install --quiet --target {code}/../site gigatoken>=0.10 {code}/wheels/{wheel.name}"]
+    assert (tmp_path / "path").read_text().startswith(f"{code}:{code}/../site")

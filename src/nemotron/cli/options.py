@@ -24,6 +24,20 @@ Batch = Annotated[
     typer.Option("-b", "--batch", metavar="PROFILE", help="Submit to this profile of env.toml, and return."),
 ]
 DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done, and do nothing.")]
+
+
+def _set_verbose(asked: bool) -> None:
+    """The processes of torchrun and of jobs are told by a variable."""
+    import os
+
+    if asked:
+        os.environ["NEMOTRON_VERBOSE"] = "1"
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", callback=_set_verbose, help="Show what Megatron prints, too. Also NEMOTRON_VERBOSE=1."),
+]
 Script = Annotated[
     bool, typer.Option("--script", help="With --dry-run and a profile: show the very script for sbatch, too.")
 ]

@@ -7,8 +7,10 @@ from pathlib import Path
 import yaml
 
 from nemotron.config import config_dir
+from nemotron.errors import UserError
 from nemotron.launch.placement import Placement
-from nemotron.launch.stages import PACKAGE, RAY_NODE, TORCHRUN, Stage
+from nemotron.launch.stages import PACKAGE, RAY_NODE, STARTUP, TORCHRUN, Stage
+from nemotron.paths import expand_home
 
 LAUNCH_SCRIPT = "launch.sh"
 
@@ -21,6 +23,7 @@ def write_package(folder: Path, placement: Placement) -> None:
     """
     shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
     shutil.copytree(config_dir(), folder / "nemotron" / "_config")
+    _copy_wheels(folder, placement)
     config = dict(placement.stage.config)
     (folder / _config_file(placement.stage)).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     script = folder / LAUNCH_SCRIPT
@@ -45,11 +48,49 @@ def launch_script(placement: Placement) -> str:
         *placement.profile.startup_commands,
         # After all that may set it: this code comes before whatever else is called nemotron.
         'export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}"',
+        *_startup_lines(placement),
         *(['export RAY_CLUSTER_DIR="$code/.."'] if placement.with_ray else []),
         # exec: Slurm's signals must reach the stage itself, which saves a checkpoint on SIGTERM.
         f"exec {launch_line(placement)}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _startup_lines(placement: Placement) -> list[str]:
+    """Shell lines that find the interpreter, install what the profile asks for, and say what is there."""
+    python, stage = shell_word(placement.python), placement.stage
+    advice = f"set python of profile {placement.profile.name}, or a container_image"
+    missing = f"The interpreter {placement.python} is not on this node: {advice}."
+    lines = [f"command -v {python} > /dev/null || {{ echo {shell_word(f'error: {missing}')} >&2; exit 127; }}"]
+    if placement.profile.install:
+        wanted = " ".join(_to_install(text) for text in placement.profile.install)
+        lines += [
+            # The first node installs into the job's folder, which all see; a job that Slurm restarts has it already.
+            'if [ "${SLURM_NODEID:-0}" = 0 ] && [ ! -e "$code/../installed" ]; then',
+            f'    {python} -m pip install --quiet --target "$code/../site" {wanted}',
+            '    touch "$code/../installed"',
+            "fi",
+            'until [ -e "$code/../installed" ]; do sleep 1; done',
+            'export PYTHONPATH="$code:$code/../site:${PYTHONPATH#*:}"',
+        ]
+    ray = " ray" if placement.with_ray else ""
+    check = f'{python} "$code/nemotron/{STARTUP}" {stage.name}{ray}'
+    return [*lines, f'if [ "${{SLURM_NODEID:-0}}" = 0 ]; then {check}; fi']
+
+
+def _to_install(text: str) -> str:
+    """A requirement as pip takes it; a wheel of the submitting side lies in the job's folder."""
+    return f'"$code"/wheels/{shell_word(Path(text).name)}' if text.endswith(".whl") else shell_word(text)
+
+
+def _copy_wheels(folder: Path, placement: Placement) -> None:
+    for text in placement.profile.install:
+        if text.endswith(".whl"):
+            wheel = expand_home(text)
+            if not wheel.is_file():
+                raise UserError(f"The wheel {text} is not there.", f"Correct install of {placement.profile.name}.")
+            (folder / "wheels").mkdir(exist_ok=True)
+            shutil.copy(wheel, folder / "wheels" / wheel.name)
 
 
 def shell_word(text: str) -> str:

@@ -18,6 +18,8 @@ from nemotron.paths import expand_home
 JOB_MOUNT = "/nemo_run"
 """Where a job's folder is mounted in its container. Without one, NeMo-Run writes the real folder in its place."""
 
+VERBOSE_VARIABLE = "NEMOTRON_VERBOSE"
+"""Set: Megatron's own output is shown, here and in jobs."""
 HANDED_ON_VARIABLES = (
     "HF_HOME",
     "HF_HUB_OFFLINE",
@@ -119,7 +121,7 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
         mounts=mounts(profile, folder) if image else (),
         workdir=folder,
         python=interpreter(profile, image),
-        variables=_handed_on(profile) | profile.env_vars,
+        variables=_handed_on(profile) | profile.env_vars | _verbosity(),
         secrets=collect_secrets(profile),
     )
 
@@ -129,6 +131,10 @@ def _handed_on(profile: Profile) -> dict[str, str]:
     if profile.executor == "local" or profile.tunnel == "ssh":
         return {}
     return {name: os.environ[name] for name in HANDED_ON_VARIABLES if name in os.environ}
+
+
+def _verbosity() -> dict[str, str]:
+    return {VERBOSE_VARIABLE: "1"} if os.environ.get(VERBOSE_VARIABLE) else {}
 
 
 def experiment_name(stages: Sequence[Stage]) -> str:

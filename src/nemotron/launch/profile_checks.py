@@ -66,6 +66,9 @@ def _check_forms(file: EnvFile, profile: "Profile", table: str) -> None:
     for key in ("host", "user", "identity"):
         if (value := getattr(profile, key)) and not _ADDRESS.fullmatch(value):
             refuse(key, value, "It goes into commands of ssh: letters, digits and . _ - / only.")
+    for package in profile.install:
+        if package.startswith("-"):
+            refuse("install", package, "Write requirements, such as gigatoken>=0.10; options of pip go into env_vars.")
     for option in profile.additional_parameters:
         if not _OPTION.fullmatch(option):
             refuse("additional_parameters", option, "Write an option of sbatch without its dashes.")

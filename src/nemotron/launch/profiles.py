@@ -63,6 +63,8 @@ class Profile:
     """Interpreter. Default: `python`; without container and ssh, the one that is running now."""
     startup_commands: tuple[str, ...] = ()
     """Shell lines run once per node before the stage."""
+    install: tuple[str, ...] = ()
+    """Packages that pip installs into the job's own folder, or wheels (.whl) of the submitting side."""
     env_vars: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
     """Names of further variables of the submitting environment that the job gets as secrets."""

@@ -14,6 +14,7 @@ PREP_SCRIPT = Path("recipes/super3/stage1_sft/data_prep.py")
 TRAIN_SCRIPT = Path("recipes/super3/stage1_sft/train.py")
 RAY_NODE = Path("recipes/ray_node.py")
 TORCHRUN = Path("recipes/torchrun.py")
+STARTUP = Path("recipes/startup.py")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def profile(work: Path) -> Callable[..., Profile]:
         text = ["[here]", 'executor = "slurm"', *lines]
         for stage, body in bodies.items():
             script = work / f"{stage}.sh"
-            script.write_text(f"#!/bin/bash\n{body}\n")
+            script.write_text(f"#!/bin/bash\n[[ $1 == */startup.py ]] && exit 0\n{body}\n")
             script.chmod(0o755)
             text += [f"[here.{stage}]", f'python = "{script}"']
         (work / "env.toml").write_text("\n".join(text))

@@ -39,6 +39,7 @@ def pipe(
     run: options.Run = None,
     batch: options.Batch = None,
     dry: options.DryRun = False,
+    verbose: options.Verbose = False,
     script: options.Script = False,
     compare: options.Compare = False,
     as_json: options.AsJson = False,

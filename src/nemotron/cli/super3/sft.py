@@ -22,6 +22,7 @@ def sft(
     run: options.Run = None,
     batch: options.Batch = None,
     dry: options.DryRun = False,
+    verbose: options.Verbose = False,
     script: options.Script = False,
     compare: options.Compare = False,
     advise: options.Advise = False,
@@ -84,27 +85,40 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)
         return
+    show_result(train_with_progress(loaded))
+
+
+def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
+    """Train in this process, or as one of torchrun's, and show progress; with NEMOTRON_VERBOSE, Megatron's output."""
+    import os
+
     from nemotron.training.run import train
 
-    console.note(
-        f"Training with {loaded.path.name}; Megatron's own output goes to {loaded.config.run.output_dir}/train.log."
-    )
+    if os.environ.get("NEMOTRON_VERBOSE"):
+        return train(loaded)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        log = f"{loaded.config.run.output_dir}/train.log"
+        console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
     with console.Progress() as progress:
-        result = train(loaded, on_record=_Reporter(progress))
-    show_result(result)
+        return train(loaded, on_record=_Reporter(progress, says_start=is_first))
 
 
 class _Reporter:
     """Training records as progress."""
 
-    def __init__(self, progress: console.Progress) -> None:
+    def __init__(self, progress: console.Progress, *, says_start: bool = True) -> None:
         self._progress = progress
+        self._says_start = says_start
+        """Whether this process says how the run starts. Every rank is asked; records come to one of them only."""
         self._total = 0
         self._stage = ""
 
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
             self._total = record["train_iters"]
+            if not self._says_start:
+                return
             for note in record["notes"]:
                 self._progress.line(f"note: {note}")
             if 0 < record["finished"] < self._total:

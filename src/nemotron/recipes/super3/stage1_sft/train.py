@@ -10,9 +10,8 @@ if __name__ == "__main__":
     # recipes/torchrun.py starts ranks with SIGTERM ignored. It ends the job, until Megatron is ready to save first.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
-    from nemotron.cli.super3.sft import show_result
+    from nemotron.cli.super3.sft import show_result, train_with_progress
     from nemotron.recipes.script import run_script
     from nemotron.training.config import SftConfig
-    from nemotron.training.run import train
 
-    run_script(train, show_result, schema=SftConfig, description=__doc__)
+    run_script(train_with_progress, show_result, schema=SftConfig, description=__doc__)
