@@ -10,6 +10,7 @@ from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.findings import Findings
 from nemotron.data_prep.dialects.json_text import describe_kind, is_filled, quote, shorten
 from nemotron.data_prep.dialects.parts import join_thoughts, read_parts, read_text
+from nemotron.data_prep.dialects.plain import read_plain
 from nemotron.data_prep.dialects.thoughts import OTHER_TAGS, read_thoughts, settle_inline
 from nemotron.data_prep.dialects.tool_calls import Call, read_calls
 from nemotron.data_prep.dialects.train_flags import OF_THE_ROW, note_idle_flags, wants_training
@@ -32,24 +33,12 @@ def read_messages(raws: list[Any], found: Findings) -> list[Message]:
     """Normalise messages. Raises RowError for one that cannot be."""
     messages: list[Message] = []
     for position, raw in enumerate(raws):
-        if _is_plain(raw):
-            messages.append(raw)
-        else:
+        message = read_plain(raw, position, found)
+        if message is None:
             _read(raw, position, messages, found)
+        else:
+            messages.append(message)
     return _in_call_order(messages, found) if found.has_result_ids else messages
-
-
-_PLAIN_ROLES = frozenset(("system", "user", "tool"))
-
-
-def _is_plain(raw: Any) -> bool:
-    """Whether a message is normalised as it stands: a role and text, without anything to look into."""
-    if type(raw) is not dict or len(raw) != 2 or type(content := raw.get("content")) is not str:
-        return False
-    role = raw.get("role")
-    if role == "assistant":
-        return not ("think>" in content or "<tool_call>" in content or content.startswith(OTHER_TAGS))
-    return type(role) is str and role in _PLAIN_ROLES
 
 
 def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> None:
@@ -278,8 +267,10 @@ def _in_call_order(messages: list[Message], found: Findings) -> list[Message]:
     """The messages, results in the order of the calls that their ids name."""
     ordered = [*messages]
     for index, message in enumerate(messages):
-        ids = [call.get("id") for call in message.get("tool_calls", ())]
-        if len(ids) < 2 or None in ids or len(set(ids)) < len(ids):
+        if len(message.get("tool_calls", ())) < 2:
+            continue
+        ids = [call.get("id") for call in message["tool_calls"]]
+        if None in ids or len(set(ids)) < len(ids):
             continue
         stop = index + 1
         while stop < len(messages) and messages[stop]["role"] == "tool":

@@ -61,7 +61,7 @@ def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings
     for wrapper in wrappers:
         for key, value in wrapper.items():
             if key in names.ARGUMENTS:
-                arguments = _read_arguments(value, where, found)
+                arguments = read_arguments(value, where, found)
                 if arguments is not None and given.setdefault(key, arguments) != arguments:
                     raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} are given twice, under {key}")
             elif key not in ("name", "function") and key not in names.CALL_METADATA and is_filled(value):
@@ -77,8 +77,12 @@ def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings
     return first
 
 
-def _read_arguments(raw: object, where: str, found: Findings) -> dict[str, Any] | None:
-    """Arguments as an object; None where there are none: null, blank text, the JSON text of these."""
+def read_arguments(raw: object, where: str, found: Findings) -> dict[str, Any] | None:
+    """Read arguments as an object; None where there are none: null, blank text, the JSON text of these.
+
+    Raises:
+        RowError: They are something else.
+    """
 
     def refuse(problem: str) -> NoReturn:
         raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} {problem}")

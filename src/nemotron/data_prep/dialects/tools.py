@@ -13,6 +13,9 @@ _MAY_BE_NULL = ("default", "const", "example")
 """Keys of a schema under which null says something, unless a table filled them in."""
 
 
+_OTHER_SCHEMAS = frozenset(names.SCHEMAS[1:])
+
+
 def read_tools(row: dict[str, Any], tools_field: str) -> list[Tool] | None:
     """Read the tools of a row; None for no tools.
 
@@ -67,7 +70,7 @@ def _read_tool(tool: Any, position: int, refuse: Any) -> Tool:
     if function is tool and "function" in tool:  # null: a table has bare and wrapped tools
         tool = function = {key: value for key, value in tool.items() if key != "function"}
     schema = function.get("parameters")
-    if not isinstance(schema, str) and not any(other in function for other in names.SCHEMAS[1:]):
+    if not isinstance(schema, str) and _OTHER_SCHEMAS.isdisjoint(function):
         return tool
     function = _with_schema(function, lambda problem: refuse(f"[{position}] ({name}): its parameters {problem}"))
     return {**tool, "function": function} if "function" in tool else function

@@ -1,0 +1,76 @@
+"""Messages that are in our own dialect already: most are, and looking into each field of them costs time."""
+
+from typing import Any
+
+from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.dialects.findings import Findings
+from nemotron.data_prep.dialects.thoughts import OTHER_TAGS
+from nemotron.data_prep.dialects.tool_calls import Call, read_arguments, read_calls
+
+_ROLES = frozenset(("system", "user", "tool"))
+_RESULT_KEYS = frozenset(("role", "content", "tool_call_id", "name"))
+_ANSWER_KEYS = frozenset(("role", "content", "reasoning_content", "tool_calls"))
+_CALL_KEYS = frozenset(("id", "type", "function"))
+_FUNCTION_KEYS = frozenset(("name", "arguments"))
+
+
+def read_plain(raw: Any, position: int, found: Findings) -> Message | None:
+    """Read a message of which every field is known and holds what it should; None for any other.
+
+    Raises:
+        RowError: The arguments of a call are broken.
+    """
+    if type(raw) is not dict:
+        return None
+    role = raw.get("role")
+    if role == "assistant":
+        return _answer(raw, position, found)
+    if type(role) is not str or role not in _ROLES or type(raw.get("content")) is not str:
+        return None
+    if len(raw) == 2:
+        return raw
+    if role == "tool" and raw.keys() <= _RESULT_KEYS and all(type(value) is str for value in raw.values()):
+        found.has_result_ids = found.has_result_ids or "tool_call_id" in raw
+        return raw
+    return None
+
+
+def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | None:
+    content = raw.get("content", raw)
+    if content is None:
+        content = ""
+    elif type(content) is not str or "think>" in content or "<tool_call>" in content or content.startswith(OTHER_TAGS):
+        return None
+    elif len(raw) == 2:
+        return raw
+    if not raw.keys() <= _ANSWER_KEYS:
+        return None
+    message: Message = {"role": "assistant", "content": content}
+    reasoning = raw.get("reasoning_content")
+    if reasoning is not None:
+        if type(reasoning) is not str or "think>" in reasoning:
+            return None
+        if reasoning:
+            message["reasoning_content"] = reasoning
+    given = raw.get("tool_calls")
+    if given is not None:
+        if type(given) is not list:
+            return None
+        calls = [_call(call, position, found) for call in given]
+        if calls:
+            message["tool_calls"] = calls
+    return message
+
+
+def _call(raw: Any, position: int, found: Findings) -> Call:
+    if type(raw) is dict and raw.keys() <= _CALL_KEYS and not found.is_table:
+        function, call_id = raw.get("function"), raw.get("id")
+        if type(function) is dict and function.keys() == _FUNCTION_KEYS and type(call_id) is str:
+            name, arguments = function["name"], function["arguments"]
+            if type(name) is str and name:
+                if type(arguments) is not dict:
+                    where = f"message {position} (assistant): the arguments of {name}"
+                    arguments = read_arguments(arguments, where, found) or {}
+                return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+    [call] = read_calls([raw], "tool_calls", f"message {position} (assistant)", found)
+    return call
