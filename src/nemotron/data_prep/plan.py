@@ -33,7 +33,7 @@ from nemotron.errors import UserError
 from nemotron.lineage import check_root
 from nemotron.paths import expand_home
 
-FORMAT_VERSION = 8
+FORMAT_VERSION = 9
 """Raised whenever the same inputs and config would give other files than before."""
 SAMPLED_ROWS = 200
 """Rows of every dataset that may be encoded twice, to choose the encoder."""

@@ -34,6 +34,8 @@ class Reply:
     model: str | None = None
     """As the server names itself."""
     detail: str = ""
+    thought_tokens: int | None = None
+    """Of the thought alone, where the server counts them."""
 
 
 class NotACompletion(ValueError):
@@ -60,6 +62,8 @@ def read_reply(body: Any) -> Reply:
     message = _message(raw, content or "")
     counted = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     tokens = counted.get("completion_tokens")
+    details = counted.get("completion_tokens_details")
+    thought = details.get("reasoning_tokens") if isinstance(details, dict) else None
     model = body.get("model")
     outcome = _outcome(message, finish, refusal)
     return Reply(
@@ -69,6 +73,7 @@ def read_reply(body: Any) -> Reply:
         finish if isinstance(finish, str) else None,
         model if isinstance(model, str) else None,
         refusal if isinstance(refusal, str) else "",
+        thought if isinstance(thought, int) else None,
     )
 
 

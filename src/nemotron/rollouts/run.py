@@ -20,6 +20,7 @@ from nemotron.rollouts.filters import Filter, make_filters
 from nemotron.rollouts.journal import Journal
 from nemotron.rollouts.output import BLEND, Counts, write_rows
 from nemotron.rollouts.prompts import ROWS, Prompts, read_prompts
+from nemotron.rollouts.reply import Reply
 
 ARTIFACT = "RolloutArtifact-sft"
 OnPrompts = Callable[[int, int], None]
@@ -51,6 +52,17 @@ class RolloutsPlan:
             ("model artifact", self.model_artifact.reference if self.model_artifact else "none is recorded"),
             ("writes to", str(self.output_dir)),
         ]
+
+
+@dataclass(frozen=True)
+class Completed:
+    """The replies to a plan's requests."""
+
+    identity: dict[str, Any]
+    """The model and how it was sampled: what a journal belongs to."""
+    replies: dict[str, Reply]
+    """By key."""
+    failed: int
 
 
 @dataclass(frozen=True)
@@ -99,20 +111,11 @@ def roll_out(plan: RolloutsPlan, on_progress: OnState = lambda state: None) -> R
 async def _roll_out(plan: RolloutsPlan, on_progress: OnState) -> RolloutsResult:
     config = plan.config
     async with Client(config.endpoint) as client:
-        model = await client.model()
-        identity = {
-            "model": model,
-            "model_artifact": plan.model_artifact.reference if plan.model_artifact else None,
-            "sampling": masked(asdict(config.sampling)),
-        }
-        journal_path = plan.output_dir / "journals" / f"{_hash(identity)}.jsonl"
-        if config.force:
-            journal_path.unlink(missing_ok=True)
-        with Journal(journal_path) as journal:
-            failed = await collect(plan.requests, client, model, journal, config.endpoint, config.sampling, on_progress)
-            run = plan.output_dir / "runs" / _hash([identity, asdict(config.filter), [r.key for r in plan.requests]])
-            counts = write_rows(run, plan.requests, journal.replies, plan.filters, config.sampling)
-    facts = _facts(plan, identity, counts, failed, client.retried)
+        completed = await complete(plan, client, on_progress)
+    identity = completed.identity
+    run = plan.output_dir / "runs" / _hash([identity, asdict(config.filter), [r.key for r in plan.requests]])
+    counts = write_rows(run, plan.requests, completed.replies, plan.filters, config.sampling)
+    facts = _facts(plan, identity, counts, completed.failed, client.retried)
     write_json(run / "metadata.json", facts)
     for name in (ROWS, BLEND, "metadata.json"):
         point_link(plan.output_dir / name, run / name)
@@ -125,7 +128,24 @@ async def _roll_out(plan: RolloutsPlan, on_progress: OnState) -> RolloutsResult:
         inputs=[*([plan.model_artifact] if plan.model_artifact else []), *plan.prompts.inputs],
         aliases=[config.config_name],
     )
-    return RolloutsResult(plan.output_dir / ROWS, plan.output_dir / BLEND, counts, model, artifact)
+    return RolloutsResult(plan.output_dir / ROWS, plan.output_dir / BLEND, counts, identity["model"], artifact)
+
+
+async def complete(plan: RolloutsPlan, client: Client, on_progress: OnState) -> Completed:
+    """Ask for every completion that the journal of these settings lacks."""
+    config = plan.config
+    model = await client.model()
+    identity = {
+        "model": model,
+        "model_artifact": plan.model_artifact.reference if plan.model_artifact else None,
+        "sampling": masked(asdict(config.sampling)),
+    }
+    journal_path = plan.output_dir / "journals" / f"{_hash(identity)}.jsonl"
+    if config.force:
+        journal_path.unlink(missing_ok=True)
+    with Journal(journal_path) as journal:
+        failed = await collect(plan.requests, client, model, journal, config.endpoint, config.sampling, on_progress)
+        return Completed(identity, journal.replies, failed)
 
 
 def _facts(plan: RolloutsPlan, identity: dict[str, Any], counts: Counts, failed: int, retried: int) -> dict[str, Any]:

@@ -1,10 +1,14 @@
 """`nemotron super3 data rollouts`: completions of a served model as training rows."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from nemotron.cli import configs, console, dry_run, options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nemotron.rollouts.collect import State
     from nemotron.rollouts.run import RolloutsPlan, RolloutsResult
 
@@ -15,6 +19,12 @@ def rollouts(
     dry: options.DryRun = False,
     as_json: options.AsJson = False,
     force: options.Force = False,
+    budgets: Annotated[
+        str | None,
+        typer.Option(
+            "--budgets", metavar="N,N,...", help="Evaluate instead: the share of answers within each budget, in tokens."
+        ),
+    ] = None,
 ) -> None:
     """Complete prompts with a served model; the completions become rows for data prep.
 
@@ -26,11 +36,14 @@ def rollouts(
       nemotron super3 data rollouts prompts.source=blend.json prompts.samples=1000
       nemotron super3 data rollouts prompts.source=SFTDataArtifact-sft model_artifact=ModelArtifact-sft
       nemotron super3 data rollouts prompts.source=math.jsonl filter.exact_match=true --dry-run
+      nemotron super3 data rollouts -c budget_control --budgets 64,256,1024
     """
     dry_run.check_options(dry, json=as_json)
     arguments = [*(overrides or []), *(["force=true"] if force else [])]
+    from nemotron.rollouts.budgets import parse_budgets
     from nemotron.rollouts.run import make_plan, roll_out
 
+    asked_budgets = parse_budgets(budgets) if budgets is not None else []
     if dry:
         with dry_run.Report("super3 data rollouts", as_json=as_json) as report:
             loaded = configs.load_rollouts(config, arguments)
@@ -40,16 +53,34 @@ def rollouts(
     loaded = configs.load_rollouts(config, arguments)
     with console.Progress() as progress:
         plan = make_plan(loaded.config, lambda done, total: progress.update("read prompts", done, total, "bytes"))
-        before: list[int] = []
-
-        def show(state: "State") -> None:
-            before.append(state.done)
-            made = {"completions": state.done - before[0], "tokens": state.tokens}
-            note = f"{state.retried:,} retries" if state.retried else ""
-            progress.update("complete", state.done, state.total, "completions", note, made)
-
-        result = roll_out(plan, show)
+        if asked_budgets:
+            _evaluate(plan, asked_budgets, progress)
+            return
+        result = roll_out(plan, _shown_as(progress, "complete"))
     _show(plan, result)
+
+
+def _shown_as(progress: console.Progress, label: str) -> "Callable[[State], None]":
+    before: list[int] = []
+
+    def show(state: "State") -> None:
+        before.append(state.done)
+        made = {"completions": state.done - before[0], "tokens": state.tokens}
+        note = f"{state.retried:,} retries" if state.retried else ""
+        progress.update(label, state.done, state.total, "completions", note, made)
+
+    return show
+
+
+def _evaluate(plan: "RolloutsPlan", budgets: list[int], progress: console.Progress) -> None:
+    from nemotron.rollouts.budgets import HEADER, cells, evaluate_budgets
+
+    shown = {budget: _shown_as(progress, f"budget {budget:,}") for budget in budgets}
+    results, folder = evaluate_budgets(plan, budgets, lambda budget, state: shown[budget](state))
+    console.heading("Answers within a budget")
+    console.table([cells(result) for result in results], header=HEADER, right=range(len(HEADER)))
+    console.out()
+    console.table([("plot", str(folder / "budgets.html")), ("numbers", str(folder / "budgets.json"))])
 
 
 def _show(plan: "RolloutsPlan", result: "RolloutsResult") -> None:

@@ -1,0 +1,141 @@
+"""How well a served model keeps to a budget of thought: the same prompts under several budgets."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from html import escape
+from pathlib import Path
+
+from nemotron.atomic_files import sole_writer, write_bytes, write_json
+from nemotron.errors import UserError
+from nemotron.html_page import html_page
+from nemotron.rollouts.client import Client
+from nemotron.rollouts.collect import State
+from nemotron.rollouts.filters import matches
+from nemotron.rollouts.reply import Outcome, Reply
+from nemotron.rollouts.run import RolloutsPlan, complete
+
+WIDTH, HEIGHT = 120, 160
+"""Of a budget's column in the plot, in pixels."""
+
+
+@dataclass(frozen=True)
+class BudgetResult:
+    """What came of the prompts under one budget."""
+
+    budget: int
+    completions: int
+    answers: int
+    """Those with an answer: neither refused nor empty nor unfinished."""
+    within: float | None
+    """Share of the answers whose thought is within the budget; None without an answer, or without token counts."""
+    thought_tokens: float | None
+    """Of a thought, on average."""
+    exact: float | None
+    """Share of the answers with a reference that equal it; None without such."""
+    references: int
+
+
+def parse_budgets(text: str) -> list[int]:
+    """The budgets of `64,256,1024`, in tokens.
+
+    Raises:
+        UserError: one is no whole number above 0.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and int(word) > 0 for word in words):
+        raise UserError(f"--budgets is {text}.", "Write numbers of tokens, such as 64,256,1024.")
+    return sorted({int(word) for word in words})
+
+
+def evaluate_budgets(
+    plan: RolloutsPlan, budgets: Sequence[int], on_progress: Callable[[int, State], None] = lambda budget, state: None
+) -> tuple[list[BudgetResult], Path]:
+    """Ask for every prompt under every budget, as the template tells it (`reasoning_budget`).
+
+    Returns the results and the folder of `budgets.json` and `budgets.html`. A run that was killed is completed.
+    """
+    folder = plan.output_dir / "budgets"
+    with sole_writer(plan.output_dir):
+        results = asyncio.run(_evaluate(plan, budgets, on_progress))
+        write_json(folder / "budgets.json", [asdict(result) for result in results])
+        write_bytes(folder / "budgets.html", render_budgets(results).encode())
+    return results, folder
+
+
+async def _evaluate(
+    plan: RolloutsPlan, budgets: Sequence[int], on_progress: Callable[[int, State], None]
+) -> list[BudgetResult]:
+    results = []
+    async with Client(plan.config.endpoint) as client:
+        for budget in budgets:
+            kwargs = {**plan.config.sampling.chat_template_kwargs, "reasoning_budget": budget}
+            sampling = replace(plan.config.sampling, chat_template_kwargs=kwargs)
+            under = replace(plan, config=replace(plan.config, sampling=sampling))
+            completed = await complete(under, client, lambda state, budget=budget: on_progress(budget, state))
+            pairs = [(request.prompt.reference, completed.replies.get(request.key)) for request in plan.requests]
+            results.append(_measure(budget, pairs))
+    return results
+
+
+def _measure(budget: int, pairs: Sequence[tuple[str | None, Reply | None]]) -> BudgetResult:
+    answered = [(reference, reply) for reference, reply in pairs if reply and reply.outcome is Outcome.COMPLETED]
+    thoughts = [tokens for _, reply in answered if (tokens := thought_tokens(reply)) is not None]
+    checked = [matches(reply.message["content"], reference) for reference, reply in answered if reference]
+    return BudgetResult(
+        budget,
+        len(pairs),
+        len(answered),
+        sum(tokens <= budget for tokens in thoughts) / len(thoughts) if thoughts else None,
+        sum(thoughts) / len(thoughts) if thoughts else None,
+        sum(checked) / len(checked) if checked else None,
+        len(checked),
+    )
+
+
+def thought_tokens(reply: Reply) -> int | None:
+    """The tokens of a reply's thought: as the server counts them, else its share of the completion by characters."""
+    if reply.thought_tokens is not None or reply.tokens is None:
+        return reply.thought_tokens
+    thought, answer = len(reply.message.get("reasoning_content", "")), len(reply.message["content"])
+    return round(reply.tokens * thought / max(thought + answer, 1))
+
+
+def render_budgets(results: Sequence[BudgetResult]) -> str:
+    """A page with the plot and the table."""
+    bars = []
+    for column, result in enumerate(results):
+        for place, (share, color) in enumerate(((result.within, "#76b900"), (result.exact, "#888"))):
+            tall = (share or 0) * HEIGHT
+            left = column * WIDTH + 10 + place * 45
+            bars.append(
+                f'<rect x="{left}" y="{HEIGHT - tall + 20:.1f}" width="40" height="{tall:.1f}" fill="{color}"/>'
+                f'<text x="{left}" y="{HEIGHT - tall + 15:.1f}">{percent(share)}</text>'
+            )
+        bars.append(f'<text x="{column * WIDTH + 10}" y="{HEIGHT + 38}">{result.budget:,} tokens</text>')
+    plot = f'<svg width="{WIDTH * len(results)}" height="{HEIGHT + 45}" role="img">{"".join(bars)}</svg>'
+    header = "".join(f"<th>{name}</th>" for name in HEADER)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(result))}</tr>" for result in results)
+    legend = "<p>Green: answers whose thought is within the budget. Gray: answers equal to the reference.</p>"
+    return html_page("Answers within a budget", f"{legend}{plot}<table><tr>{header}</tr>{rows}</table>")
+
+
+HEADER = ("budget", "completions", "answers", "within budget", "tokens of thought", "exact match")
+
+
+def cells(result: BudgetResult) -> tuple[str, ...]:
+    """A result as the cells of a table, as HEADER names them."""
+    thought = "-" if result.thought_tokens is None else f"{result.thought_tokens:,.0f}"
+    return (
+        f"{result.budget:,}",
+        f"{result.completions:,}",
+        f"{result.answers:,}",
+        percent(result.within),
+        thought,
+        percent(result.exact),
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share in percent, or a dash."""
+    return "-" if share is None else f"{share:.1%}"

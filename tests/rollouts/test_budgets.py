@@ -1,0 +1,48 @@
+"""Evaluating budgets against an endpoint whose thoughts have a known length."""
+
+import json
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.rollouts.budgets import evaluate_budgets, parse_budgets, thought_tokens
+from nemotron.rollouts.reply import Outcome, Reply, read_reply
+from nemotron.rollouts.run import make_plan
+
+
+def test_shares_within_and_exact_matches_of_each_budget(endpoint, questions, make_config):
+    """`question 0` to `question 11`: the endpoint counts a token per character of the question, 10 or 11 of them."""
+    endpoint.message = lambda question: {"content": question.upper() if question[-1] != "3" else "no", **THOUGHT}
+    plan = make_plan(make_config(questions(12)))
+    results, folder = evaluate_budgets(plan, [4, 8])
+    assert {request["chat_template_kwargs"]["reasoning_budget"] for request in endpoint.requests} == {4, 8}
+    assert [(result.budget, result.answers, result.exact) for result in results] == [
+        (4, 12, pytest.approx(11 / 12)),
+        (8, 12, pytest.approx(11 / 12)),
+    ]
+    assert results[0].within is not None
+    assert results[0].within < 1
+    assert results[1].within == 1
+    assert [entry["budget"] for entry in json.loads((folder / "budgets.json").read_text())] == [4, 8]
+    assert "8 tokens" in (folder / "budgets.html").read_text()
+
+    evaluate_budgets(plan, [4, 8])
+    assert len(endpoint.requests) == 24  # nothing is asked twice
+
+
+THOUGHT = {"reasoning_content": "123456"}
+
+
+def test_the_servers_count_of_a_thought_goes_first():
+    usage = {"completion_tokens": 30, "completion_tokens_details": {"reasoning_tokens": 21}}
+    message = {"content": "four", "reasoning_content": "hmmm"}
+    assert thought_tokens(read_reply({"choices": [{"message": message}], "usage": usage})) == 21
+    assert thought_tokens(Reply(Outcome.COMPLETED, message, tokens=30)) == 15
+    assert thought_tokens(Reply(Outcome.COMPLETED, message)) is None
+
+
+def test_budgets_are_sorted_numbers():
+    assert parse_budgets("256, 64,64") == [64, 256]
+    for text in ("", "0", "64,x", "-3", "1.5"):
+        with pytest.raises(UserError, match="--budgets"):
+            parse_budgets(text)
