@@ -185,3 +185,51 @@ def test_a_secret_under_an_innocent_name_is_kept_apart_too(profile, value: str):
     written = profile(f'env_vars = {{ WHERE = "{value}", PLAIN = "http://host:80/path" }}')
     assert written.secret_env_vars == {"WHERE": value}
     assert written.env_vars == {"PLAIN": "http://host:80/path"}
+
+
+BASE = """
+[base]
+executor = "slurm"
+partition = "batch"
+nodes = 2
+mounts = ["/a:/a"]
+env_vars = { A = "1", B = "hf_s3cretS3CRETs3cret" }
+[base.prep]
+cpus_per_task = 4
+"""
+
+
+def test_a_profile_extends_another(work: Path):
+    more = '[big]\nextends = "base"\nnodes = 8\nmounts = ["/b:/b"]\nenv_vars = { B = "2" }\n'
+    write(work, f"{BASE}{more}[big.prep]\nmem = 0\n")
+    big = load_profile("big")
+    assert (big.partition, big.nodes, big.mounts) == ("batch", 8, ("/b:/b",))
+    assert (big.env_vars, big.secret_env_vars) == ({"A": "1", "B": "2"}, {})
+    assert (big.for_stage("prep").cpus_per_task, big.for_stage("prep").mem) == (4, "0")
+    assert load_profile("base").nodes == 2
+
+
+def test_lists_are_added_to_where_append_says_so(work: Path):
+    more = '[big]\nextends = "base"\nappend = { mounts = ["/b:/b"] }\n[big.sft]\nappend = { mounts = ["/c:/c"] }\n'
+    write(work, BASE + more)
+    big = load_profile("big")
+    assert big.for_stage("prep").mounts == ("/a:/a", "/b:/b")
+    assert big.for_stage("sft").mounts == ("/a:/a", "/b:/b", "/c:/c")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('extends = "bsae"', 'Did you mean "base"?'),
+        ('extends = "big"', "extends itself"),
+        ('extends = "base"\nappend = { nodes = ["1"] }', "nodes is no list"),
+        ('extends = "base"\nappend = { mounts = "/b:/b" }', "append.mounts"),
+        ('extends = "base"\nappend = { mounts = ["b:/b"] }', '"b:/b" is relative'),
+    ],
+)
+def test_mistakes_in_extending_are_named(work: Path, lines: str, words: str):
+    write(work, f"{BASE}[big]\n{lines}\n")
+    with pytest.raises(ProfileError) as caught:
+        load_profile("big")
+    assert words in str(caught.value)
+    assert "env.toml:" in str(caught.value)

@@ -8,6 +8,7 @@ import typer
 
 from nemotron.cli import console
 from nemotron.cli.jobs import cancel, jobs, logs
+from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
 from nemotron.cli.super3 import super3
 from nemotron.cli.usage import UsageError, arrange
@@ -23,6 +24,7 @@ app = typer.Typer(
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 app.add_typer(super3, name="super3")
+app.command("profiles")(profiles)
 app.command("jobs")(jobs)
 app.command("logs")(logs)
 app.command("cancel")(cancel)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_origin, get_type_hints
 
 from nemotron.config import holds_secret, is_secret
 from nemotron.errors import did_you_mean
@@ -114,6 +114,7 @@ class Profile:
 
 _NOT_KEYS = ("name", "source", "secret_env_vars", "stage_overrides")
 _KEYS: dict[str, Any] = {key: kind for key, kind in get_type_hints(Profile).items() if key not in _NOT_KEYS}
+_ABOUT_KEYS = ("extends", "append")
 # All stages of one submission go to one cluster.
 _PROFILE_ONLY = ("executor", "tunnel", "host", "user", "port", "identity", "remote_job_dir")
 
@@ -134,6 +135,19 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
     return _read_profile(file, name)
 
 
+def check_profiles(start: Path | None = None) -> dict[str, Profile | ProfileError]:
+    """Read every profile of the env.toml in reach: the profile, or what is wrong with it. {} without a file."""
+    path = find_env_file(start)
+    file = read_env_file(path) if path else None
+    found: dict[str, Profile | ProfileError] = {}
+    for name in [table for table in file.tables if table not in _SHARED] if file else []:
+        try:
+            found[name] = load_profile(name, start)
+        except ProfileError as error:
+            found[name] = error
+    return found
+
+
 def shared_environment(start: Path | None = None) -> dict[str, str]:
     """What `[wandb]` and `[artifacts]` set, as the environment variables that configs read; {} without an env.toml."""
     path = find_env_file(start)
@@ -150,26 +164,78 @@ def _read_shared(file: EnvFile) -> dict[str, str]:
 
 
 def _read_profile(file: EnvFile, name: str) -> Profile:
-    stages = [stage for stage in STAGES if isinstance(file.tables[name].get(stage), dict)]
-    file.refuse_unknown(name, [*_KEYS, *STAGES])
-    values = _read_keys(file, name, skip=stages)
+    values, overrides = _read_with_base(file, name, ())
     if "executor" not in values:
         place = file.place("", name)
         raise ProfileError(f"{place}: [{name}] does not say its executor.", 'Add executor = "slurm", or "local".')
     values["env_vars"] = _read_shared(file) | values.get("env_vars", {})
-    overrides = {}
-    for stage in stages:
-        file.refuse_unknown(f"{name}.{stage}", [key for key in _KEYS if key not in _PROFILE_ONLY])
-        overrides[stage] = _read_keys(file, f"{name}.{stage}")
     profile = Profile(name=name, source=file.path, stage_overrides=overrides, **values)
     check_profile(file, profile, name)
-    for stage in stages:
+    for stage in overrides:
         check_profile(file, profile.for_stage(stage), f"{name}.{stage}")
     return profile
 
 
+def _read_with_base(
+    file: EnvFile, name: str, below: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The keys of a table over those of the profile it extends, and what it changes for each stage."""
+    stages = [stage for stage in STAGES if isinstance(file.tables[name].get(stage), dict)]
+    file.refuse_unknown(name, [*_KEYS, *_ABOUT_KEYS, *STAGES])
+    values: dict[str, Any] = {}
+    overrides: dict[str, dict[str, Any]] = {}
+    if "extends" in file.tables[name]:
+        values, overrides = _read_with_base(file, _base(file, name, below), (*below, name))
+    values = _over(values, _read_keys(file, name, skip=stages))
+    _append(file, name, values, values)
+    for stage in stages:
+        table = f"{name}.{stage}"
+        file.refuse_unknown(table, [*(key for key in _KEYS if key not in _PROFILE_ONLY), "append"])
+        overrides[stage] = _over(overrides.get(stage, {}), _read_keys(file, table))
+        _append(file, table, overrides[stage], values)
+    return values, overrides
+
+
+def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
+    """The profile that `name` extends."""
+    base, known = file.typed(str, "extends", name), [table for table in file.tables if table not in _SHARED]
+    place = file.place("extends", name)
+    if base in (*below, name):
+        raise ProfileError(f"{place}: [{name}] extends itself, by way of {base}.", "Take one extends out.")
+    if base not in known:
+        hint = did_you_mean(base, known) or f"Profiles: {', '.join(known)}."
+        raise ProfileError(f"{place}: there is no profile {base} to extend.", hint)
+    return base
+
+
+def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a table over those of another: tables are merged, lists and everything else replaced."""
+    named = {*own.get("env_vars", {}), *own.get("secret_env_vars", {})}
+    merged = base | own
+    for key, kept in base.items():
+        if isinstance(kept, dict):
+            left = {name: value for name, value in kept.items() if "env_vars" not in key or name not in named}
+            merged[key] = left | own.get(key, {})
+    return merged
+
+
+def _append(file: EnvFile, table: str, values: dict[str, Any], base: dict[str, Any]) -> None:
+    """Add what `append` lists to the lists of `values`, or of `base` where it has none of its own."""
+    listed = file.table(table).get("append", {})
+    place = file.place("append", table)
+    lists = [key for key, kind in _KEYS.items() if get_origin(kind) is tuple]
+    if not isinstance(listed, dict):
+        raise ProfileError(f"{place}: append should be a table.", 'Such as append = { mounts = ["/data:/data"] }.')
+    for key, more in listed.items():
+        if key not in lists:
+            raise ProfileError(f"{place}: {key} is no list.", did_you_mean(key, lists) or f"Lists: {', '.join(lists)}.")
+        if not (isinstance(more, list) and all(isinstance(text, str) for text in more)):
+            raise ProfileError(f"{place}: append.{key} should be a list of texts in brackets.")
+        values[key] = (*values.get(key, base.get(key, ())), *more)
+
+
 def _read_keys(file: EnvFile, table: str, skip: Sequence[str] = ()) -> dict[str, Any]:
-    values = {key: file.typed(_KEYS[key], key, table) for key in file.table(table) if key not in skip}
+    values = {key: file.typed(_KEYS[key], key, table) for key in file.table(table) if key in _KEYS and key not in skip}
     if variables := values.get("env_vars"):
         for variable in variables:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
