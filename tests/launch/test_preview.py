@@ -15,6 +15,7 @@ def options(script: str | None) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
+@pytest.mark.slow
 def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: Path):
     here = profile(
         'account = "acct"',

@@ -29,6 +29,7 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     ("greedy", "limit"),
     [(COUNTS, "0.2 s"), (DOUBLES, "GiB"), (PRINTS, "1,000,000 characters|0.2 s"), ("{{ n ** (10 ** 10) }}", "power")],
 )
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_limits")
 def test_a_greedy_template_costs_the_row(greedy: str, limit: str):
     template = Template("greedy.jinja", "{% set n = messages | length %}" + greedy)

@@ -24,6 +24,8 @@ from nemotron.data_prep.sources import rows as source_rows
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 VALUES = [{"n": 1}, {"n": 2, "text": "zwei\u2028Zeilen"}, {"n": 3}]
 JSONL = "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in VALUES).encode()
 Put = Callable[[str, bytes], str]
