@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
-    from nemotron.training.plan import make_plan
+    from nemotron.training.plan import count_run, make_plan
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     settings = [
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     tokenizer = DataTokenizer(str(TOKENIZER))
     data = PreparedData("benchmark", folder, {"train": arguments.packs}, arguments.pack_size, tokenizer=tokenizer)
     run, start = find_run_folder(loaded.config), find_start(loaded.config)
-    plan = make_plan(loaded.config, data, start, run)
+    plan = make_plan(loaded.config, count_run(loaded.config, data), data, start, run)
     with backend(loaded.config) as adapt, contextlib.redirect_stdout(None):
         from megatron.bridge.training.pretrain import pretrain
 

@@ -7,7 +7,7 @@ import pytest
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import LossConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
-from nemotron.training.plan import Plan, make_plan
+from nemotron.training.plan import Plan, count_run, make_plan
 from nemotron.training.prepared_data import PreparedData
 
 
@@ -22,7 +22,7 @@ def config(train=None, **sections):
 
 
 def planned(config, data, run=None) -> Plan:
-    return make_plan(config, data, find_start(config), run)
+    return make_plan(config, count_run(config, data), data, find_start(config), run)
 
 
 def test_without_a_length_the_run_is_one_epoch_of_whole_batches():

@@ -22,6 +22,8 @@ class Plan:
     train_packs: int
     valid_packs: int
     pack_size: int
+    tokenizer: str | None
+    """The tokenizer that training reads the end-of-sequence id from: `tokenizer.tokenizer_model`, else the data's."""
     global_batch_size: int
     train_iters: int
     length: tuple[str, int | float]
@@ -59,59 +61,91 @@ class Plan:
         ]
 
 
-def make_plan(
-    config: SftConfig,
-    data: PreparedData,
-    start: StartingPoint,
-    run: RunFolder | None = None,
-) -> Plan:
-    """Count a run. Nothing is refused here: config and data have passed `check_counts` (checks/before_start.py).
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of a run before it is planned. None where the data would have to be read for it."""
+
+    lengths: dict[str, int | float]
+    """What the config says of the length: train.train_iters, train_samples or num_epochs; more than one is refused."""
+    global_batch_size: int
+    pack_size: int | None
+    """Tokens: as the data records them, else `dataset.seq_length`."""
+    train_packs: int | None
+    train_iters: int | None
+    """One epoch when no length is given."""
+    warmup_iters: int
+    """A warm-up in samples is rounded up to whole iterations."""
+    schedule: Schedule | None
+    """The stages of the loss as they are configured, in order or not."""
+
+
+def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
+    """Count what config and data say of a run. Numbers have passed `check_numbers` (checks/settings.py).
 
     Args:
+        config: the training config.
+        data: None where it cannot be read.
+    """
+    batch, packs = config.train["global_batch_size"], None if data is None else data.packs.get("train")
+    names = ("train_iters", "train_samples", "num_epochs")
+    lengths = {f"train.{name}": config.train[name] for name in names if config.train.get(name) is not None}
+    train_iters = _count_iterations(config, packs)
+    starts_are_finite = all(math.isfinite(stage.start) for stage in config.loss.stages)
+    warmup_samples = config.scheduler.get("lr_warmup_samples") or 0
+    return Counts(
+        lengths=lengths,
+        global_batch_size=batch,
+        pack_size=find_pack_size(config, data),
+        train_packs=packs,
+        train_iters=train_iters,
+        warmup_iters=math.ceil(warmup_samples / batch) or config.scheduler.get("lr_warmup_iters") or 0,
+        schedule=resolve_schedule(config.loss.stages, train_iters) if train_iters and starts_are_finite else None,
+    )
+
+
+def make_plan(
+    config: SftConfig, counts: Counts, data: PreparedData, start: StartingPoint, run: RunFolder | None = None
+) -> Plan:
+    """Plan a run. Nothing is refused here: `check_inputs` (checks/before_start.py) has found nothing in the counts.
+
+    Args:
+        config: the training config.
+        counts: of the run, with nothing left open.
+        data: the packs.
         start: what the run starts from.
         run: the run's folders, on the machine that trains; None on another one.
     """
     if run is not None and run.finished:
         start = replace(start, description=f"iteration {run.finished:,}, saved in {run.resume_from}")
-    batch, train_packs, valid_packs = config.train["global_batch_size"], data.packs["train"], data.packs.get("valid", 0)
-    pack_size, train_iters = find_pack_size(config, data), count_iterations(config, train_packs)
-    assert pack_size is not None
-    assert train_iters is not None
-    warmup_iters = count_warm_up(config)
+    batch, valid_packs = counts.global_batch_size, data.packs.get("valid", 0)
+    assert counts.train_packs is not None
+    assert counts.train_iters is not None
+    assert counts.pack_size is not None
+    assert counts.schedule is not None
     return Plan(
         data=data.reference,
-        train_packs=train_packs,
+        train_packs=counts.train_packs,
         valid_packs=valid_packs,
-        pack_size=pack_size,
+        pack_size=counts.pack_size,
+        tokenizer=config.tokenizer.get("tokenizer_model") or (data.tokenizer and data.tokenizer.model),
         global_batch_size=batch,
-        train_iters=train_iters,
-        length=next(iter(lengths_given(config).items()), ("train.num_epochs", 1)),
-        warmup_iters=warmup_iters,
-        schedule=resolve_schedule(config.loss.stages, train_iters),
+        train_iters=counts.train_iters,
+        length=next(iter(counts.lengths.items()), ("train.num_epochs", 1)),
+        warmup_iters=counts.warmup_iters,
+        schedule=counts.schedule,
         start=start,
         validation=_describe_validation(config, valid_packs, batch),
-        notes=_notes(warmup_iters, train_iters, valid_packs),
+        notes=_notes(counts.warmup_iters, counts.train_iters, valid_packs),
     )
 
 
 def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
-    """Tokens of a pack: as the data records them, else `dataset.seq_length`; None where neither says."""
+    """Return the tokens of a pack: as the data records them, else `dataset.seq_length`; None where neither says."""
     recorded = None if data is None else data.pack_size
     return config.dataset.get("seq_length") if recorded is None else recorded
 
 
-def lengths_given(config: SftConfig) -> dict[str, int | float]:
-    """Collect what sets the length of the run: train.train_iters, train_samples or num_epochs."""
-    names = ("train_iters", "train_samples", "num_epochs")
-    return {f"train.{name}": config.train[name] for name in names if config.train.get(name) is not None}
-
-
-def count_iterations(config: SftConfig, train_packs: int | None) -> int | None:
-    """Count iterations; one epoch when no length is given. None where the length is in epochs of unknown size.
-
-    Args:
-        train_packs: of the train split; None where it cannot be read.
-    """
+def _count_iterations(config: SftConfig, train_packs: int | None) -> int | None:
     batch = config.train["global_batch_size"]
     if (iterations := config.train.get("train_iters")) is not None:
         return iterations
@@ -121,12 +155,6 @@ def count_iterations(config: SftConfig, train_packs: int | None) -> int | None:
         return None
     epochs = config.train.get("num_epochs")
     return max(1, round((1 if epochs is None else epochs) * (train_packs // batch)))
-
-
-def count_warm_up(config: SftConfig) -> int:
-    """Count warm-up iterations. Given in samples, the warm-up is rounded up to whole iterations."""
-    samples = config.scheduler.get("lr_warmup_samples") or 0
-    return math.ceil(samples / config.train["global_batch_size"]) or config.scheduler.get("lr_warmup_iters") or 0
 
 
 def _notes(warmup_iters: int, train_iters: int, valid_packs: int) -> list[str]:

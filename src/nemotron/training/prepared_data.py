@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemotron.errors import UserError
+from nemotron.errors import Problem, UserError, as_problem
 from nemotron.paths import expand_home
+from nemotron.training.config import SftConfig
 
 MAKE_DATA = "Make it with: nemotron super3 data prep sft -c {config}"
 _AGAIN = "Prepare the data again with --force."
@@ -50,6 +51,19 @@ class PreparedData:
     def whence(self) -> str:
         """The artifact, if it is one, and its folder: for messages."""
         return ", ".join(dict.fromkeys([self.reference, str(self.splits)]))
+
+
+def find_data(config: SftConfig, config_name: str) -> tuple[PreparedData | None, list[Problem]]:
+    """Look for the prepared data; without it, return the problem with it.
+
+    Args:
+        config: the training config.
+        config_name: for the command that the problem suggests.
+    """
+    try:
+        return find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=config_name), []
+    except UserError as error:
+        return None, [as_problem(error)]
 
 
 def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> PreparedData:

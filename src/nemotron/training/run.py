@@ -1,7 +1,6 @@
 """A training run, from its config to its checkpoint: the order in which everything else here is called."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron import lineage
+from nemotron.atomic_files import write_text
 from nemotron.config import Loaded
 from nemotron.errors import refuse
 from nemotron.training import bridge
@@ -16,15 +16,13 @@ from nemotron.training.backend import backend, describe_backend, sees_gpu
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.reader import base_model_of
 from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, read_records
-from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
+from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.checks.continuation import describe_changes
 from nemotron.training.config import SftConfig
-from nemotron.training.plan import Plan, make_plan
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.html_report import render_report
-
-logger = logging.getLogger(__name__)
 
 OnRecord = Callable[[str, dict[str, Any]], None]
 """Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
@@ -73,20 +71,19 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     config = loaded.config
     run, start = find_run_folder(config), find_start(config)
     data, missing = find_data(config, loaded.name)
-    counts = check_counts(config, data, int(os.environ.get("WORLD_SIZE", "1")))
-    plan = None if counts or data is None else make_plan(config, data, start, run)
+    plan, problems = check_inputs(config, data, start, int(os.environ.get("WORLD_SIZE", "1")), run)
     machine = check_machine(config, data, start, run, plan, sees_gpu())
-    refuse([*missing, *counts, *check_inputs(config, data, start), *machine])
+    notes = [*describe_changes(config, run), *describe_backend(config)]
+    refuse([*missing, *problems, *machine])
     assert data is not None
     assert plan is not None
-    notes = [*describe_backend(config), *plan.notes, *describe_changes(config, run)]
     run.output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
         claim_run(run, config, data)
-        (run.output / "config.yaml").write_text(loaded.to_yaml(), encoding="utf-8")
+        write_text(run.output / "config.yaml", loaded.to_yaml())
 
     resumed_from = min(run.finished, plan.train_iters)
-    _report_start(on_record, plan, resumed_from, notes)
+    _report_start(on_record, plan, resumed_from, [*plan.notes, *notes])
     hf_folder, artifact, stopped = None, "", False
     with _quiet(run.output / "train.log") if on_record is not None else contextlib.nullcontext():
         if resumed_from < plan.train_iters or _is_untested(config, data, run, plan):
@@ -94,14 +91,14 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
         finished = min(run.refreshed().finished, plan.train_iters)
         is_complete = finished == plan.train_iters and not stopped
         if _rank() == 0 and is_complete and config.convert_to_hf.enabled:
-            hf_folder = _export(config, data, run)
+            hf_folder = _export(config, plan, run)
 
     names = ("metrics", "validation", "test")
     records, validation, test = (read_records(run.output / f"{name}.jsonl") for name in names)
     report = run.output / "report.html"
     if _rank() == 0:
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
-        report.write_text(render_report(title, records, validation, test), encoding="utf-8")
+        write_text(report, render_report(title, records, validation, test))
         if is_complete:
             artifact = _log_model(config, data, run, records)
     return TrainResult(
@@ -160,6 +157,7 @@ def _finetune(
 
         from nemotron.training.objective.forward_step import TwoStageStep
         from nemotron.training.recipe.build import build_recipe
+        from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
         from nemotron.training.reporting.metrics import MetricsWriter
 
         start = _starting_checkpoint(config, plan.start, run)
@@ -175,21 +173,10 @@ def _finetune(
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
         if config.test.enabled:
-            callbacks += _test_split(data, step, writer)
+            callbacks += evaluate_test_split(data, step, writer)
         with explain_failures(writer, run.output / "train.log", run.checkpoints) as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
-
-
-def _test_split(data: PreparedData, step: Any, writer: Any) -> list[Any]:
-    """Make the callback that evaluates the test split at the end; none, with a line in the log, when it is empty."""
-    from nemotron.training.reporting.heldout_evaluation import TestSplit
-
-    folder = data.folder("test")
-    if folder is None:
-        logger.warning("The test split is empty: no evaluation at the end.")
-        return []
-    return [TestSplit(folder, data.packs["test"], step, writer)]
 
 
 def _starting_checkpoint(config: SftConfig, start: StartingPoint, run: RunFolder) -> Path | None:
@@ -204,13 +191,12 @@ def _starting_checkpoint(config: SftConfig, start: StartingPoint, run: RunFolder
     return None if run.newest is None else base_model_of(run.newest)
 
 
-def _export(config: SftConfig, data: PreparedData, run: RunFolder) -> Path:
-    from nemotron.training.recipe.build import tokenizer_of
+def _export(config: SftConfig, plan: Plan, run: RunFolder) -> Path:
     from nemotron.training.weights.export_hf import export_hf
 
     folder = Path(config.convert_to_hf.output_dir or run.output / "hf")
-    tokenizer = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
-    export_hf(run.checkpoints, folder, config.recipe.hf_model, tokenizer)
+    assert plan.tokenizer is not None
+    export_hf(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
     return folder
 
 

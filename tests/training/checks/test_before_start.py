@@ -8,14 +8,15 @@ import pytest
 from nemotron.errors import Problem, UserError, refuse
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
-from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
+from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.prepared_data import DataTokenizer, PreparedData, find_data
 
 
 def prepared(train=100, valid=4):
     packs = {"train": train, "valid": valid}
-    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), packs, pack_size=4096)
+    made_with = DataTokenizer("someone/model")
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), packs, pack_size=4096, tokenizer=made_with)
 
 
 def config(train=None, **sections):
@@ -28,7 +29,7 @@ def check(settings, data=None) -> list[Problem]:
 
 
 def check_plan(settings, data, ranks=None) -> list[Problem]:
-    return [*check_counts(settings, data, ranks), *check_inputs(settings, data, find_start(settings))]
+    return check_inputs(settings, data, find_start(settings), ranks)[1]
 
 
 @pytest.mark.parametrize(
@@ -111,12 +112,12 @@ def test_everything_that_is_wrong_is_said_at_once_each_with_its_fix(tmp_path):
         refuse(problems)
     for number, key in enumerate(
         [
+            "train.micro_batch_size is 2",
+            "peft.dim is 0",
             "train.global_batch_size is 128, but SFTDataArtifact-sft:v1 has only 100",
             "loss.stages[1].start is 5.0",
             "train.global_batch_size=128 does not divide among 3",
             "checkpoint.pretrained_checkpoint=",
-            "train.micro_batch_size is 2",
-            "peft.dim is 0",
             "pad_to_multiple=4",
             f"Cannot write {tmp_path}/file",
             "run.backend=cpu",
@@ -143,14 +144,12 @@ def test_without_the_data_what_the_config_alone_says_is_still_refused():
 
 def test_what_can_be_counted_can_be_shown_though_other_things_are_wrong():
     nothing_to_start_from = SftConfig(recipe=RecipeConfig("someone/model"), train={"global_batch_size": 8})
-    assert check_counts(nothing_to_start_from, prepared(), None) == []
-    [problem] = check(nothing_to_start_from)
+    plan, [problem] = check_inputs(nothing_to_start_from, prepared(), find_start(nothing_to_start_from), None)
+    assert plan is not None
     assert "checkpoint.pretrained_checkpoint" in problem.hint
 
 
 def test_the_vocabulary_of_a_known_model_needs_no_network(tmp_path):
-    from nemotron.training.prepared_data import DataTokenizer
-
     settings = SftConfig(recipe=RecipeConfig(random_start=1), train={"global_batch_size": 8})
     data = PreparedData("mine", tmp_path, {"train": 8}, 4096, tokenizer=DataTokenizer("tiny", vocab_size=2048))
     [problem] = check(settings, data)

@@ -18,7 +18,7 @@ from nemotron.training.checks.continuation import (
 )
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
-from nemotron.training.plan import make_plan
+from nemotron.training.plan import count_run, make_plan
 from nemotron.training.prepared_data import PreparedData
 
 BATCH = {"global_batch_size": 4}
@@ -127,8 +127,9 @@ def test_a_batch_size_that_would_wait_forever_is_refused():
 def progress(settings, train_iters, prepared=None):
     run = find_run_folder(settings)
     settings.train["train_iters"] = train_iters
-    plan = make_plan(settings, prepared or data(), find_start(settings), run)
-    return [*check_progress(settings, prepared or data(), run, plan)]
+    packs = prepared or data()
+    plan = make_plan(settings, count_run(settings, packs), packs, find_start(settings), run)
+    return [*check_progress(settings, packs, run, plan)]
 
 
 def test_a_run_may_be_continued_elsewhere(tmp_path):

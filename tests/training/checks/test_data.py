@@ -1,40 +1,144 @@
-"""Packs and padding that do not fit the settings are refused by number."""
+"""Data with another padding, tokenizer or vocabulary than the model needs is refused by name and number."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nemotron.training.checks.data import check_pack_size, check_padding
-from nemotron.training.config import SftConfig
-from nemotron.training.prepared_data import PreparedData
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checks.data import check_padding, check_tokenizer, check_vocabulary
+from nemotron.training.checks.machine import check_tokenizer_is_here
+from nemotron.training.config import RecipeConfig, SftConfig
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
+
+NOWHERE = StartingPoint(None, "random weights")
 
 
-def data(**recorded):
-    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, **recorded)
+def data(tokenizer=None):
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("model_vocab_size", [131072, 131584])
+def test_a_vocabulary_that_the_model_pads_is_the_models(model_vocab_size):
+    assert [*check_vocabulary(data(DataTokenizer("some", vocab_size=131072)), model_vocab_size, "super")] == []
+
+
+@pytest.mark.parametrize("model_vocab_size", [131071, 256000])
+def test_another_vocabulary_is_refused_with_both_sizes(model_vocab_size):
+    [problem] = check_vocabulary(data(DataTokenizer("some/tokenizer", vocab_size=131072)), model_vocab_size, "super")
+    for shown in ("some/tokenizer", "131,072", "super", f"{model_vocab_size:,}"):
+        assert shown in problem.message
+
+
+def test_data_that_does_not_record_its_vocabulary_is_taken_at_its_word():
+    for unknown in (None, DataTokenizer("some")):
+        assert [*check_vocabulary(data(unknown), 2048, "tiny")] == []
+
+
+def test_the_datas_own_tokenizer_may_be_named_by_any_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").mkdir()
+    settings = SftConfig(tokenizer={"tokenizer_model": "words"})
+    assert [*check_tokenizer(settings, data(DataTokenizer(str(tmp_path / "words"))), NOWHERE)] == []
+
+
+def test_another_tokenizer_is_refused():
+    config = SftConfig(tokenizer={"tokenizer_model": "nvidia/other"})
+    [problem] = check_tokenizer(config, data(DataTokenizer("mine")), NOWHERE)
+    assert "tokenizer.tokenizer_model is nvidia/other" in problem.message
+    assert "made with mine" in problem.message
+
+
+TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer"
+
+
+def tokenizer_folder(folder, swap=False):
+    """A copy of the tiny tokenizer, written again; or with two tokens that have each other's ids."""
+    folder.mkdir()
+    described = json.loads((TINY / "tokenizer.json").read_text())
+    if swap:
+        vocab = described["model"]["vocab"]
+        one, other = list(vocab)[-2:]
+        vocab[one], vocab[other] = vocab[other], vocab[one]
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    shutil.copyfile(TINY / "tokenizer_config.json", folder / "tokenizer_config.json")
+    return folder
+
+
+def made_with(folder):
+    tokenizer = load_tokenizer(TokenizerConfig(model=str(folder)))
+    return data(DataTokenizer(str(folder), tokenizer.digest, 2048, tokenizer.eos_id))
+
+
+def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    assert [*check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(same))), made_with(TINY), NOWHERE)] == []
+    [problem] = check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(other))), made_with(TINY), NOWHERE)
+    assert str(other) in problem.message
+    assert f"tokenizer.model={other}" in problem.hint
+
+
+def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    for folder in (same, other):
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").touch()
+    assert [*check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(same, ""))] == []
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(other, ""))
+    assert str(other) in problem.message
+
+    saved = tmp_path / "checkpoints" / "iter_0000004"
+    saved.mkdir(parents=True)
+    (saved.parent / "latest_checkpointed_iteration.txt").write_text("4")
+    (saved / "run_config.yaml").write_text(json.dumps({"tokenizer": {"tokenizer_model": str(other)}}))
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(saved.parent, ""))
+    assert str(other) in problem.message
+
+
+def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
+    copy = SftConfig(tokenizer={"tokenizer_model": str(shutil.copytree(TINY, tmp_path / "copy"))})
+    prepared = made_with(TINY)
+    assert [*check_tokenizer(copy, prepared, NOWHERE)] == []
+    prepared = replace(prepared, tokenizer=replace(prepared.tokenizer, model="/gone/tokenizer"))
+    assert [*check_tokenizer(copy, prepared, NOWHERE), *check_tokenizer_is_here(copy, prepared)] == []
+    # Another machine may have the folder; the one that trains needs it.
+    assert [*check_tokenizer(SftConfig(), prepared, NOWHERE)] == []
+    [problem] = check_tokenizer_is_here(SftConfig(), prepared)
+    assert "/gone/tokenizer" in problem.message
+    assert "tokenizer.tokenizer_model=FOLDER" in problem.hint
+
+
+def test_data_that_does_not_record_its_tokenizer_needs_it_said():
+    [problem] = check_tokenizer(SftConfig(), data(), NOWHERE)
+    assert "tokenizer.tokenizer_model" in problem.hint
+    assert [*check_tokenizer(SftConfig(tokenizer={"tokenizer_model": str(TINY)}), data(), NOWHERE)] == []
+    still_to_be_made = replace(data(), packs={})
+    assert [*check_tokenizer(SftConfig(), still_to_be_made, NOWHERE)] == []
+
+
+def padded(**recorded):
+    return replace(data(), **recorded)
 
 
 @pytest.mark.parametrize(("ranks", "padded_to"), [(1, 1), (2, 4), (2, 8), (8, 16)])
 def test_padding_that_context_parallel_ranks_can_share(ranks, padded_to):
     settings = SftConfig(model={"context_parallel_size": ranks})
-    assert [*check_padding(settings, data(pad_to_multiple=padded_to))] == []
+    assert [*check_padding(settings, padded(pad_to_multiple=padded_to))] == []
 
 
 @pytest.mark.parametrize(("ranks", "padded_to"), [(2, 1), (2, 2), (4, 4), (3, 8)])
 def test_padding_that_they_cannot_share_names_the_one_that_is_needed(ranks, padded_to):
     settings = SftConfig(model={"context_parallel_size": ranks})
-    [problem] = check_padding(settings, data(pad_to_multiple=padded_to))
+    [problem] = check_padding(settings, padded(pad_to_multiple=padded_to))
     assert f"pad_to_multiple={padded_to}" in problem.message
     assert f"pad_to_multiple={2 * ranks}" in problem.hint
 
 
 def test_the_trainers_padding_follows_from_the_data():
-    [problem] = check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), data(pad_to_multiple=2))
+    [problem] = check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), padded(pad_to_multiple=2))
     assert "dataset.pad_seq_to_mult is 4" in problem.message
-    assert [*check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), data(pad_to_multiple=8))] == []
-
-
-def test_data_that_does_not_record_its_pack_size_needs_it_said():
-    [problem] = check_pack_size(SftConfig(), data())
-    assert "dataset.seq_length" in problem.hint
-    assert [*check_pack_size(SftConfig(dataset={"seq_length": 512}), data())] == []
-    assert [*check_pack_size(SftConfig(), data(pack_size=512))] == []
+    assert [*check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), padded(pad_to_multiple=8))] == []

@@ -1,10 +1,104 @@
-"""A model that cannot be described, and checkpoints of another one, are refused by what differs."""
+"""A model that cannot be described or started from is refused by name."""
 
-from types import SimpleNamespace
+import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from nemotron.training.checks.model import check_model_folder, check_model_is_here, check_same_model
+from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checks.machine import check_model_is_here, check_start_is_here
+from nemotron.training.checks.model import check_model_folder, check_start, check_weights
+from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
+
+MAIN = ["backbone.layers.0.norm.weight", "backbone.layers.1.norm.weight", "lm_head.weight"]
+MTP = ["mtp.layers.0.eh_proj.weight", "mtp.layers.1.norm.weight"]
+CONFIG = {"hybrid_override_pattern": "ME", "num_nextn_predict_layers": 2, "mtp_hybrid_override_pattern": "*E"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """folder(names) is a model with tensors of these names."""
+
+    def make(names):
+        (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+        save_file({name: torch.zeros(2) for name in names}, tmp_path / "model.safetensors")
+        return tmp_path
+
+    return make
+
+
+def start(path, mtp: int | None = 2, **run):
+    checkpoint = {} if path is None else {"pretrained_checkpoint": str(path)}
+    return SftConfig(
+        run=RunConfig(**run), recipe=RecipeConfig("m"), checkpoint=checkpoint, model={"mtp_num_layers": mtp}
+    )
+
+
+def check(settings):
+    return [*check_start(settings, find_start(settings))]
+
+
+def test_a_whole_model_passes_and_one_without_mtp_where_it_is_not_wanted(folder):
+    assert [*check_weights(folder([*MAIN, *MTP]), mtp=True, way_out="")] == []
+    assert [*check_weights(folder(MAIN), mtp=False, way_out="")] == []
+
+
+def test_missing_layers_are_named(folder):
+    [problem] = check_weights(folder([*MAIN[:1], *MTP]), mtp=True, way_out="")
+    assert "layers.1.*" in problem.message
+    [problem] = check_weights(folder([*MAIN, MTP[0]]), mtp=True, way_out="")
+    assert "mtp.layers.1.*" in problem.message
+    main, mtp = check_weights(folder(MAIN[:1]), mtp=True, way_out="")
+    assert "layers.1.*" in main.message
+    assert "mtp.layers.0.*, mtp.layers.1.*" in mtp.message
+
+
+def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(folder):
+    path = folder(MAIN)
+    [problem] = check(start(path))
+    assert "mtp.layers.0.*, mtp.layers.1.*" in problem.message
+    assert "model.mtp_num_layers=null" in problem.hint
+    assert check(start(path, mtp=None)) == []
+    assert "(Hugging Face folder)" in find_start(start(path, mtp=None)).description
+
+
+@pytest.mark.parametrize(
+    ("saved", "named"),
+    [
+        ("peft: {dim: 8}", "adapters"),
+        ("model: {hidden_size: 8, mtp_num_layers: null}", "multi-token prediction"),
+    ],
+)
+def test_a_checkpoint_that_is_not_the_whole_model_is_no_start(tmp_path, saved, named):
+    (tmp_path / "run_config.yaml").write_text(saved)
+    [problem] = check(start(tmp_path))
+    assert f"checkpoint.pretrained_checkpoint is {tmp_path}" in problem.message
+    assert named in problem.message
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
+    [problem] = check(start(tmp_path))
+    assert str(tmp_path) in problem.message
+
+
+def test_something_must_be_named(tmp_path):
+    [problem] = check(start(None))
+    assert "checkpoint.pretrained_checkpoint" in problem.hint
+    assert "run.model" in problem.hint
+
+
+def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_path):
+    for settings, named in (
+        (start("/lustre/model"), "/lustre/model"),
+        (start(None, model="ModelArtifact-sft", artifacts=str(tmp_path)), "ModelArtifact-sft"),
+    ):
+        found = find_start(settings)
+        assert "not on this machine" in found.description
+        assert check(settings) == []
+        [problem] = check_start_is_here(found)
+        assert named in problem.message
+        assert problem.hint
 
 
 def test_a_model_folder_without_config_is_refused_and_an_id_left_to_the_hub(tmp_path):
@@ -26,27 +120,3 @@ def test_only_the_machine_that_trains_needs_the_folder():
     [problem] = check_model_is_here("/lustre/model")
     assert "recipe.hf_model is /lustre/model" in problem.message
     assert [*check_model_is_here("someone/model")] == []
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    (tmp_path / "run_config.yaml").write_text(
-        "model: {hidden_size: 128, hybrid_layer_pattern: 'ME|M*/*E', vocab_size: 512}\n"
-    )
-    return tmp_path
-
-
-def model(**changed):
-    return SimpleNamespace(**{"hidden_size": 128, "hybrid_layer_pattern": "MEM*", "vocab_size": 512, **changed})
-
-
-def test_pipeline_stages_and_mtp_layers_do_not_make_another_model(checkpoint):
-    assert [*check_same_model(model(), checkpoint)] == []
-
-
-@pytest.mark.parametrize("changed", [{"hidden_size": 256}, {"hybrid_layer_pattern": "MEM*E"}, {"vocab_size": 1024}])
-def test_another_model_is_refused_by_what_differs(checkpoint, changed):
-    [(name, ours)] = changed.items()
-    [problem] = check_same_model(model(**changed), checkpoint)
-    assert f"{name} is {getattr(model(), name)}" in problem.message
-    assert f"{ours} here" in problem.message

@@ -1,14 +1,54 @@
-"""Settings of Megatron-Bridge that would break the loss or the packs, refused by name."""
+"""Settings that a config alone shows to be wrong, refused by key and value."""
+
+import math
 
 import pytest
 
-from nemotron.training.checks.settings import check_settings
+from nemotron.training.checks.settings import check_numbers, check_settings
 from nemotron.training.config import SftConfig
 
 
-def problems(key, value, pack_size=4096):
+def numbers(key, value):
+    """What is said of one setting in an otherwise right config."""
     section, name = key.split(".")
-    return [str(problem) for problem in check_settings(SftConfig(**{section: {name: value}}), pack_size)]
+    sections = {"train": {"global_batch_size": 4}}
+    sections.setdefault(section, {})[name] = value
+    return [str(problem) for problem in check_numbers(SftConfig(**sections))]
+
+
+@pytest.mark.parametrize("key", ["train.global_batch_size", "train.train_iters", "logger.log_interval"])
+def test_whole_numbers_from_one(key):
+    assert not numbers(key, 1)
+    for wrong in (0, -1, 1.0, True, "1"):
+        [problem] = numbers(key, wrong)
+        assert key in problem
+        assert repr(wrong) in problem
+
+
+def test_a_warm_up_may_be_of_nothing():
+    assert not numbers("scheduler.lr_warmup_iters", 0)
+    assert numbers("scheduler.lr_warmup_iters", -1)
+    assert numbers("scheduler.lr_warmup_iters", False)
+
+
+@pytest.mark.parametrize("wrong", [0, -0.5, math.inf, math.nan, True, "2"])
+def test_epochs_are_a_positive_number(wrong):
+    assert not numbers("train.num_epochs", 0.5)
+    [problem] = numbers("train.num_epochs", wrong)
+    assert "train.num_epochs" in problem
+
+
+@pytest.mark.parametrize("wrong", [-0.1, math.inf, math.nan, True, "0.1"])
+def test_the_weight_of_mtp_is_a_number_from_zero(wrong):
+    for right in (0, 0.3, 2):
+        assert not numbers("model.mtp_loss_scaling_factor", right)
+    [problem] = numbers("model.mtp_loss_scaling_factor", wrong)
+    assert "model.mtp_loss_scaling_factor" in problem
+
+
+def problems(key, value):
+    section, name = key.split(".")
+    return [str(problem) for problem in check_settings(SftConfig(**{section: {name: value}}))]
 
 
 @pytest.mark.parametrize(
@@ -20,7 +60,6 @@ def problems(key, value, pack_size=4096):
         ("dataset.dataloader_type", "batch", "single"),
         ("train.rampup_batch_size", None, [1, 1, 100]),
         ("model.overlap_moe_expert_parallel_comm", False, True),
-        ("model.seq_length", 4096, 8192),
     ],
 )
 def test_each_has_one_value_that_works(key, right, wrong):
@@ -28,7 +67,3 @@ def test_each_has_one_value_that_works(key, right, wrong):
     [problem] = problems(key, wrong)
     assert key in problem
     assert repr(wrong) in problem
-
-
-def test_the_sequence_length_is_left_alone_where_the_data_is_not_known():
-    assert not problems("model.seq_length", 8192, pack_size=None)

@@ -48,7 +48,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
-    from nemotron.training.plan import make_plan
+    from nemotron.training.plan import count_run, make_plan
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     overrides = [
@@ -68,7 +68,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         tokenizer=DataTokenizer(str(TOKENIZER)),
     )
     run, start = find_run_folder(loaded.config), find_start(loaded.config)
-    plan = make_plan(loaded.config, data, start, run)
+    plan = make_plan(loaded.config, count_run(loaded.config, data), data, start, run)
     with backend(loaded.config) as adapt:
         from megatron.bridge.training.finetune import finetune
         from megatron.bridge.training.gpt_step import forward_step

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.errors import UserError
 from nemotron.training.parallelism.memory import StateBytes, estimate
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_of
 from nemotron.training.parallelism.rank_parameters import Layout, rank_parameters, stage_layers
@@ -122,9 +121,3 @@ def test_recomputing_every_layer_keeps_little_more_than_their_inputs():
     again = estimate(SUPER_120B_A12B, Layout(ranks=8, expert=8), 4096, recompute_all=True)
     assert again.activations < kept.activations / 4
     assert again.mamba_states == kept.mamba_states / 40
-
-
-@pytest.mark.parametrize("sizes", [{"tensor": 3}, {"expert": 16}, {"tensor": 2, "context": 8}])
-def test_ranks_that_cannot_be_divided_are_refused(sizes):
-    with pytest.raises(UserError, match="8 ranks cannot be divided by"):
-        Layout(ranks=8, **sizes)

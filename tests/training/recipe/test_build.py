@@ -15,7 +15,7 @@ from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import SftConfig
-from nemotron.training.plan import make_plan
+from nemotron.training.plan import count_run, make_plan
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 pytestmark = pytest.mark.megatron
@@ -40,7 +40,7 @@ def build(tmp_path_factory):
         settings = [f"recipe.hf_model={TINY_MODEL}", f"run.output_dir={output}", *overrides]
         loaded = load_config(name, settings, schema=SftConfig)
         run, start = find_run_folder(loaded.config), find_start(loaded.config)
-        plan = make_plan(loaded.config, data, start, run)
+        plan = make_plan(loaded.config, count_run(loaded.config, data), data, start, run)
         return build_recipe(loaded.config, plan, data, run, loaded.origins, None).container
 
     with cpu.backend():

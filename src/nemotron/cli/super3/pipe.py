@@ -123,7 +123,7 @@ def _report(
 
 def _is_made(training: "Loaded[SftConfig]", plan: "Plan | None") -> bool:
     """Tell whether the data that there is, is what data prep would make."""
-    from nemotron.training.checks.before_start import find_data
+    from nemotron.training.prepared_data import find_data
 
     data, _ = find_data(training.config, training.name)
     return data is not None and plan is not None and data.run_hash == plan.run_hash

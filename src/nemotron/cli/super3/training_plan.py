@@ -35,16 +35,15 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     from nemotron.training.backend import sees_gpu
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
-    from nemotron.training.plan import make_plan
+    from nemotron.training.checks.before_start import check_inputs, check_machine
+    from nemotron.training.prepared_data import find_data
 
     config = loaded.config
     run, start = find_run_folder(config), find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    counts = check_counts(config, data or expected, local_processes(config.run.nproc_per_node))
-    plan = None if counts or data is None else make_plan(config, data, start, run)
-    machine = check_machine(config, data, start, run, plan, sees_gpu())
-    refuse([*missing, *counts, *check_inputs(config, data or expected, start), *machine])
+    processes = local_processes(config.run.nproc_per_node)
+    plan, problems = check_inputs(config, data or expected, start, processes, run)
+    refuse([*missing, *problems, *check_machine(config, data, start, run, plan, sees_gpu())])
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
@@ -59,13 +58,14 @@ def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "Pr
         UserError: Something is wrong.
     """
     from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checks.before_start import check_counts, check_inputs, find_data
+    from nemotron.training.checks.before_start import check_inputs
+    from nemotron.training.prepared_data import find_data
 
     config = _config_there(loaded, placement)
     with _folder_of(placement):
         data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        known = data or expected
-        refuse([*check_counts(config, known, placement.ranks), *check_inputs(config, known, find_start(config))])
+        _, problems = check_inputs(config, data or expected, find_start(config), placement.ranks)
+        refuse(problems)
     for problem in missing:
         console.note(f"The data cannot be read from here; the job checks it when it starts. {problem.message}")
 
@@ -88,22 +88,21 @@ def report_here(
     from nemotron.launch import visible_gpus
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_counts, check_inputs, check_machine, find_data
+    from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.checks.continuation import describe_changes
-    from nemotron.training.plan import make_plan
+    from nemotron.training.prepared_data import find_data
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     run, start = find_run_folder(config), find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     notes = [*describe_changes(config, run), *(_too_few_processes(config) if ranks is None else [])]
-    counts = check_counts(config, data or expected, ranks)
-    plan = None if counts or data is None else make_plan(config, data, start, run)
+    plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.
     gpu = None if config.run.backend == "auto" else visible_gpus() > 0
     machine = check_machine(config, data, start, run, plan, gpu)
-    _report_checks(report, [*missing, *counts, *check_inputs(config, data or expected, start), *machine])
+    _report_checks(report, [*missing, *problems, *machine])
     if compare and plan is not None and data is not None:
         from nemotron.training.backend import chosen_backend
 
@@ -126,17 +125,16 @@ def report_on(
     """
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_counts, check_inputs, find_data
-    from nemotron.training.plan import make_plan
+    from nemotron.training.checks.before_start import check_inputs
+    from nemotron.training.prepared_data import find_data
 
     config, ranks = _config_there(loaded, placement), placement.ranks
     with _folder_of(placement):
         start = find_start(config)
         data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        counts = check_counts(config, data or expected, ranks)
-        plan = None if counts or data is None else make_plan(config, data, start)
+        plan, problems = check_inputs(config, data or expected, start, ranks)
         _report_plan(report, config, data, missing, plan, [], ranks)
-        _report_checks(report, [*counts, *check_inputs(config, data or expected, start)])
+        _report_checks(report, problems)
     if compare and plan is not None and data is not None:
         # What another machine makes of `auto` is not known here; it is meant to have what training takes.
         backend = config.run.backend if config.run.backend in ("torch", "cpu") else None
@@ -210,7 +208,7 @@ def _report_checks(report: dry_run.Report, problems: list[Problem]) -> None:
 def _too_few_processes(config: "SftConfig") -> list[str]:
     """Say that this machine has too few processes for the layout, where it only plans."""
     from nemotron.launch import visible_gpus
-    from nemotron.training.checks.numbers import check_numbers
+    from nemotron.training.checks.settings import check_numbers
     from nemotron.training.parallelism.configured import fewest_ranks
 
     if any(check_numbers(config)):

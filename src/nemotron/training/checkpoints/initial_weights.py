@@ -54,6 +54,6 @@ def _of_path(path: Path, setting: str, prefix: str = "") -> StartingPoint:
         return StartingPoint(path, f"{prefix}{path} (Hugging Face folder)", setting)
     try:
         iteration = latest_iteration(path)
-    except UserError:  # refused in checks/starting_weights.py
+    except UserError:  # refused in checks/model.py
         return StartingPoint(path, f"{prefix}{path}", setting)
     return StartingPoint(path, f"{prefix}{iteration} (Megatron checkpoint)", setting)

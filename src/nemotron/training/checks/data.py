@@ -1,24 +1,18 @@
-"""Refuse data whose packs do not fit the settings: their size, and how conversations are padded in them."""
+"""Refuse data that does not fit: padding, a tokenizer or a vocabulary other than the model's."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
-from nemotron.errors import Problem
+from nemotron.errors import Problem, UserError
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.reader import latest_iteration, tokenizer_of_checkpoint
 from nemotron.training.config import SftConfig
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
-
-def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when the pack size is not known, or is not the one that `dataset.seq_length` asks for."""
-    asked = config.dataset.get("seq_length")
-    if data.pack_size is None and asked is None:
-        yield Problem(
-            f"{data.reference} does not record its pack size.", "Set dataset.seq_length to the pack size of the data."
-        )
-    elif None not in (data.pack_size, asked) and data.pack_size != asked:
-        yield Problem(
-            f"dataset.seq_length is {asked}, but {data.reference} was packed to {data.pack_size} tokens.",
-            f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
-        )
+LARGEST_PADDING = 1024
+"""Embeddings are padded to a round number of rows. A model with so many more rows has another tokenizer."""
 
 
 def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
@@ -40,3 +34,97 @@ def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
             f"dataset.pad_seq_to_mult is {asked}, but {data.reference} has pad_to_multiple={padded_to}.",
             "Leave dataset.pad_seq_to_mult out: it follows from the data.",
         )
+
+
+def check_vocabulary(data: PreparedData, model_vocab_size: int | None, model: str) -> Iterator[Problem]:
+    """Yield a problem when the data has more ids than the model has embeddings, or so few that they are not its own.
+
+    Args:
+        model_vocab_size: rows of the model's embeddings; None where it is not known.
+        model: for the message.
+    """
+    tokenizer = data.tokenizer
+    if model_vocab_size is None or tokenizer is None or tokenizer.vocab_size is None:
+        return
+    if not 0 <= model_vocab_size - tokenizer.vocab_size < LARGEST_PADDING:
+        yield Problem(
+            f"{data.reference} was made with the tokenizer {tokenizer.model} of {tokenizer.vocab_size:,} tokens, but "
+            f"the model {model} has {model_vocab_size:,}.",
+            "Prepare the data with the model's own tokenizer (tokenizer.model), or train the model that it was made "
+            "for.",
+        )
+
+
+def check_tokenizer(config: SftConfig, data: PreparedData, start: StartingPoint) -> Iterator[Problem]:
+    """Yield a problem when training would use another tokenizer than the data's, or the data has not the model's.
+
+    Training needs the data's tokenizer for its eos id. Two are the same when they are in one place, when their digests
+    are equal, or when every token has the same id.
+    """
+    made_with, asked = data.tokenizer, config.tokenizer.get("tokenizer_model")
+    if made_with is None:
+        if not asked and data.packs:  # else it is still to be made
+            yield Problem(
+                f"{data.reference} does not record its tokenizer.",
+                "Set tokenizer.tokenizer_model to the one it was made with.",
+            )
+        return
+    if asked and not _is_same_place(asked, made_with.model) and not _is_same(asked, made_with, sure=True):
+        yield Problem(
+            f"tokenizer.tokenizer_model is {asked}, but {data.reference} was made with {made_with.model}.",
+            "Leave tokenizer.tokenizer_model out, or prepare the data with it.",
+        )
+    for own in (config.recipe.hf_model, _tokenizer_of_start(start.checkpoint)):
+        if own and not _is_same_place(own, made_with.model) and not _is_same(own, made_with, sure=False):
+            yield Problem(
+                f"{data.reference} was made with the tokenizer {made_with.model}, which is not that of the model "
+                f"{own}: its tokens have other ids there.",
+                f"Prepare the data with the model's tokenizer: tokenizer.model={own}",
+            )
+
+
+def _tokenizer_of_start(start: Path | None) -> str | None:
+    """The tokenizer that a checkpoint was trained with, or that lies in a Hugging Face folder; None if not known."""
+    if start is None or not start.exists():
+        return None
+    if is_hf_folder(start):
+        return str(start)
+    try:
+        return tokenizer_of_checkpoint(latest_iteration(start))
+    except UserError:  # no checkpoint: check_start refuses it
+        return None
+
+
+def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
+    """Tell whether the tokenizer in `folder` is the recorded one.
+
+    Args:
+        sure: False takes them for the same where `folder` holds no tokenizer to compare with, or the data records no
+            digest; True takes them for different.
+    """
+    if not (Path(folder) / "tokenizer.json").is_file() or recorded.digest is None:
+        return not sure
+    from nemotron.data_prep.config import TokenizerConfig
+    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+
+    ours = load_tokenizer(TokenizerConfig(model=folder))
+    if ours.digest == recorded.digest:
+        return True
+    if (ours.vocab_size, ours.eos_id) != (recorded.vocab_size, recorded.eos_id):
+        return False
+    theirs = Path(recorded.model) / "tokenizer.json"
+    # A file that was written again differs though its tokens do not. Without the other file, sizes have to do.
+    return not sure if not theirs.is_file() else _ids(Path(folder) / "tokenizer.json") == _ids(theirs)
+
+
+def _ids(file: Path) -> dict[str, int]:
+    """Token -> id, added tokens included."""
+    described = json.loads(file.read_text(encoding="utf-8"))
+    vocabulary = described["model"]["vocab"]
+    if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
+        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
+    return {**vocabulary, **{token["content"]: token["id"] for token in described.get("added_tokens", ())}}
+
+
+def _is_same_place(one: str, other: str) -> bool:
+    return one == other or Path(one).resolve() == Path(other).resolve()

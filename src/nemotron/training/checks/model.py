@@ -1,21 +1,18 @@
-"""Refuse a model that cannot be described, and checkpoints that are another model's."""
+"""Refuse a model that cannot be described, and what no run can start from: nothing, adapters alone, missing weights."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from nemotron.errors import Problem
-from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.errors import Problem, UserError, as_problem
+from nemotron.training.checkpoints.hf_folder import is_hf_folder, list_few, weight_names
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.config import SftConfig
 
-_ARCHITECTURE = (
-    *("hidden_size", "num_layers", "hybrid_layer_pattern", "num_attention_heads", "num_query_groups", "vocab_size"),
-    *("ffn_hidden_size", "num_moe_experts", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size"),
-    *("moe_latent_size", "mamba_num_heads", "mamba_head_dim", "mamba_state_dim", "mamba_num_groups"),
-)
-"""Fields of Megatron-Bridge's model config that decide the shapes of the weights and their number."""
-_NAME_ONE = "Name a folder with the model's config.json, or a Hugging Face id."
+NAME_ONE = "Name a folder with the model's config.json, or a Hugging Face id."
+WITHOUT_MTP = "train without multi-token prediction: model.mtp_num_layers=null"
+_AGAIN = "Download it again: hf download MODEL --local-dir FOLDER"
 
 
 def check_model_folder(hf_model: str) -> Iterator[Problem]:
@@ -24,46 +21,92 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
     file = folder / "config.json"
     if not file.is_file():
         if folder.exists():
-            yield Problem(f"recipe.hf_model is {hf_model}, which has no config.json.", _NAME_ONE)
+            yield Problem(f"recipe.hf_model is {hf_model}, which has no config.json.", NAME_ONE)
         return
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or not UTF-8
-        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json cannot be read: {error}.", _NAME_ONE)
+        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json cannot be read: {error}.", NAME_ONE)
         return
     if not isinstance(described, dict):
-        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json is not a JSON object.", _NAME_ONE)
+        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json is not a JSON object.", NAME_ONE)
 
 
-def check_model_is_here(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem when `recipe.hf_model` is a path that this machine does not have; an id is left to the hub."""
-    if is_path(hf_model) and not Path(hf_model).exists():
-        yield Problem(f"recipe.hf_model is {hf_model}, which does not exist.", _NAME_ONE)
+def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
+    """Yield a problem when nothing is named to start from, or what is named is not a whole model."""
+    named = (*(config.checkpoint.get(key) for key in ("pretrained_checkpoint", "load")), config.run.model)
+    if config.recipe.random_start is None and all(value is None for value in named):
+        yield Problem(
+            "There is no model to start from.",
+            "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
+        )
+    if start.checkpoint is None or not start.checkpoint.exists():
+        return
+    mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's, where a YAML leaves it open
+    if is_hf_folder(start.checkpoint):
+        yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
+    else:
+        yield from _check_megatron_checkpoint(start.checkpoint, start.setting, mtp)
 
 
-def check_same_model(model: Any, iteration_dir: Path) -> Iterator[Problem]:
-    """Yield a problem when a checkpoint's weights have other shapes than the model's, for the first that differs.
+def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
+    """Yield a problem when a Hugging Face folder lacks the weights of layers that its config.json describes.
+
+    Megatron-Bridge passes over a weight that it does not find, with a warning that training filters out
+    (`build_conversion_tasks`, megatron/bridge/models/conversion/model_bridge.py). What it should have filled keeps the
+    memory it was given, or random numbers. We look for layers, not for single tensors: Megatron-Bridge knows their
+    names.
 
     Args:
-        model: Megatron-Bridge's config of the model that is going to be built.
-        iteration_dir: the checkpoint's `iter_*` folder.
+        folder: with the config.json and the safetensors of a NemotronHForCausalLM.
+        mtp: whether the multi-token-prediction layers are wanted.
+        way_out: how to do without them, for the message.
     """
-    saved = run_config(iteration_dir).get("model") or {}
-    for name in _ARCHITECTURE:
-        if name not in saved or not hasattr(model, name):
-            continue
-        theirs, ours = _main_layers(saved[name]), _main_layers(getattr(model, name))
-        if theirs != ours:
-            yield Problem(
-                f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, and {ours} here.",
-                "Name the checkpoint of this model, or set recipe.hf_model to the model that it is of.",
-            )
-            return  # the other differences are this one again
+    try:
+        config, names = json.loads((folder / "config.json").read_text(encoding="utf-8")), weight_names(folder)
+    except UserError as error:
+        yield as_problem(error)
+        return
+    except ValueError as error:
+        yield Problem(f"{folder / 'config.json'} cannot be read: {error}.", _AGAIN)
+        return
+    main = {name.split("layers.", 1)[1].split(".")[0] for name in names if ".layers." in name and not _is_mtp(name)}
+    layers = len(config.get("hybrid_override_pattern") or "") or config.get("num_hidden_layers") or 0
+    missing = [f"layers.{layer}.*" for layer in range(layers) if str(layer) not in main]
+    if missing:
+        yield Problem(
+            f"{folder} has no weights {list_few(missing)}, though its config.json describes {layers} layers.", _AGAIN
+        )
+    if not mtp:
+        return
+    # Each letter of the pattern is a layer; all depths of multi-token prediction share them.
+    wanted = range(len(config.get("mtp_hybrid_override_pattern") or "*E"))
+    there = {name.split(".")[2] for name in names if name.startswith("mtp.layers.")}
+    missing = [f"mtp.layers.{layer}.*" for layer in wanted if str(layer) not in there]
+    if missing:
+        yield Problem(
+            f"{folder} has no weights {list_few(missing)}: multi-token prediction would start from random numbers.",
+            f"Use a folder that holds them (transformers leaves them out when it saves a model), or {way_out}",
+        )
 
 
-def _main_layers(value: Any) -> Any:
-    """Leave out of a layer pattern what is not the model's alone.
+def _check_megatron_checkpoint(folder: Path, setting: str, mtp: bool) -> Iterator[Problem]:
+    try:
+        saved = run_config(latest_iteration(folder))
+    except UserError as error:
+        yield as_problem(error)
+        return
+    if saved.get("peft") is not None:
+        yield Problem(
+            f"{setting}, which holds adapters and not a whole model.",
+            f"Merge them first: nemotron super3 model export {folder} -o FOLDER; FOLDER can be started from.",
+        )
+    elif mtp and saved.get("model") and not saved["model"].get("mtp_num_layers"):
+        yield Problem(
+            f"{setting}, which was saved without multi-token prediction: its layers would start from random numbers.",
+            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
+        )
 
-    Pipeline separators (|) depend on the layout, and the MTP layers (after /) are added only when Megatron builds it.
-    """
-    return value.replace("|", "").split("/")[0] if isinstance(value, str) else value
+
+def _is_mtp(name: str) -> bool:
+    return name.startswith("mtp.")

@@ -1,11 +1,34 @@
-"""Refuse settings of Megatron-Bridge that this training cannot honour, with the reason, rather than override them."""
+"""Refuse settings by the config alone: numbers, settings that would have to be overridden, adapters.
 
+Read before Megatron-Bridge's own classes have seen them.
+"""
+
+import math
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from typing import Any
 
-from nemotron.errors import Problem
-from nemotron.training.config import SftConfig
+from nemotron.errors import Problem, did_you_mean
+from nemotron.training.config import PeftConfig, SftConfig
 
+_SIZES = ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
+_LEAST = {
+    "train.train_iters": 1,
+    "train.train_samples": 1,
+    "scheduler.lr_warmup_samples": 0,
+    "scheduler.lr_warmup_iters": 0,
+    "validation.eval_iters": 0,
+    "validation.eval_global_batch_size": 1,
+    "validation.eval_interval": 0,
+    # 0 would save nothing at all, the end of the run included; null saves at the end.
+    "checkpoint.save_interval": 1,
+    "logger.log_interval": 1,
+    "dataset.seq_length": 1,
+    "dataset.pad_seq_to_mult": 1,
+    **{f"model.{size}_parallel_size": 1 for size in _SIZES},
+    "model.mtp_num_layers": 0,
+}
+"""Key -> the least whole number it may be; null leaves it to the default."""
 _DIVIDED_ONCE = "both stages of the loss and MTP need gradients divided once, by the supervised tokens of a whole batch"
 _REQUIRED: dict[str, tuple[Any, str]] = {
     "train.micro_batch_size": (1, "a micro-batch is one pack, which holds many conversations"),
@@ -18,20 +41,111 @@ _REQUIRED: dict[str, tuple[Any, str]] = {
     "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
 }
 """Key -> the one value it may have, and why."""
+PROJECTIONS = (
+    *("linear_qkv", "linear_proj", "in_proj", "out_proj"),
+    *("linear_fc1", "linear_fc2", "fc1_latent_proj", "fc2_latent_proj"),
+    *("eh_proj", "output_layer"),
+)
+"""The linear layers of the model by Megatron's names: attention, Mamba, experts and their latent projections, MTP."""
+
+_NOT_WITH_DORA = {
+    **dict.fromkeys(("linear_fc1", "linear_fc2"), "does not work on routed experts"),
+    "in_proj": "cannot save what it makes of Mamba layers",
+}
 
 
-def check_settings(config: SftConfig, pack_size: int | None) -> Iterator[Problem]:
-    """Yield a problem for each setting that would have to be overridden.
+def check_numbers(config: SftConfig) -> Iterator[Problem]:
+    """Yield a problem for each number of the wrong type or outside its range.
 
-    Args:
-        pack_size: of the data, in tokens; None where it is not known.
+    The other checks calculate with these, and run only when none of them fails.
     """
-    required = dict(_REQUIRED)
-    if pack_size is not None:
-        required["model.seq_length"] = (pack_size, "it is the pack size of the data")
-    for key, (value, why) in required.items():
+    batch = config.train.get("global_batch_size")
+    if not _is_whole(batch, 1):  # the one that has no default
+        yield _not_whole("train.global_batch_size", batch, 1)
+    for key, least in _LEAST.items():
+        section, name = key.split(".")
+        value = getattr(config, section).get(name)
+        if value is not None and not _is_whole(value, least):
+            yield _not_whole(key, value, least)
+    epochs = config.train.get("num_epochs")
+    if epochs is not None and not (_is_number(epochs) and 0 < epochs < math.inf):  # nor nan
+        yield Problem(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
+    weight = config.model.get("mtp_loss_scaling_factor")
+    if weight is not None and not (_is_number(weight) and 0 <= weight < math.inf):  # nor nan
+        yield Problem(
+            f"model.mtp_loss_scaling_factor is {weight!r}, which cannot weigh the loss of multi-token prediction.",
+            "Use a number of at least 0; without MTP altogether: model.mtp_num_layers=null.",
+        )
+
+
+def check_settings(config: SftConfig) -> Iterator[Problem]:
+    """Yield a problem for each setting of Megatron-Bridge that would have to be overridden."""
+    for key, (value, why) in _REQUIRED.items():
         section, name = key.split(".")
         given = getattr(config, section).get(name)
         if given is not None and given != value:
             wanted = "null" if value is None else repr(value)
             yield Problem(f"{key} is {given!r}, but it has to be {wanted} here: {why}.", f"Leave {key} out.")
+
+
+def check_adapters(config: SftConfig) -> Iterator[Problem]:
+    """Yield a problem for each setting of `peft` that cannot be trained with, and for what adapters exclude."""
+    peft = config.peft
+    if peft is None:
+        return
+    yield from _check_sizes(peft)
+    if not peft.target_modules:
+        yield Problem("peft.target_modules is empty: nothing would be trained.", f"Name some of {_list_projections()}.")
+    for target in peft.target_modules:
+        yield from _check_target(peft, target)
+    if config.model.get("moe_router_bias_update_rate"):
+        yield Problem(
+            f"model.moe_router_bias_update_rate is {config.model['moe_router_bias_update_rate']}, but adapters "
+            "leave the router as it is: its biases are not saved with them.",
+            "Leave it out.",
+        )
+
+
+def _check_sizes(peft: PeftConfig) -> Iterator[Problem]:
+    for name, why in (("dim", "it is the rank of the update"), ("alpha", "the update is scaled by alpha / dim")):
+        if getattr(peft, name) < 1:
+            yield Problem(f"peft.{name} is {getattr(peft, name)}: {why}.", "Use a whole number of at least 1.")
+    if not 0 <= peft.dropout < 1:  # nor nan
+        yield Problem(
+            f"peft.dropout is {peft.dropout}: it is the share of the adapters' inputs that is left out.",
+            "Use a number of at least 0 and below 1.",
+        )
+
+
+def _check_target(peft: PeftConfig, target: str) -> Iterator[Problem]:
+    # A pattern such as *.layers.0.*.linear_qkv names a layer by its last part.
+    last = target.rsplit(".", 1)[-1]
+    matched = [name for name in PROJECTIONS if fnmatchcase(name, last)]
+    if not matched:
+        yield Problem(
+            f"peft.target_modules names {target!r}, which is no linear layer of this model.",
+            did_you_mean(last, PROJECTIONS) or f"Name some of {_list_projections()}.",
+        )
+    reasons = [] if "shared_experts" in target else [_NOT_WITH_DORA[n] for n in matched if n in _NOT_WITH_DORA]
+    if peft.scheme == "dora" and reasons:
+        yield Problem(
+            f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA {reasons[0]}.",
+            "Leave it out: peft.target_modules=[linear_qkv,linear_proj,out_proj]; the shared experts' are "
+            "'*.shared_experts.linear_fc1' and fc2. Or use peft.scheme=lora.",
+        )
+
+
+def _list_projections() -> str:
+    return ", ".join(PROJECTIONS)
+
+
+def _not_whole(key: str, value: object, least: int) -> Problem:
+    return Problem(f"{key} is {value!r}.", f"Use a whole number of at least {least}.")
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

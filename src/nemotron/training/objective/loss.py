@@ -21,13 +21,10 @@ All that a position needs to know of its conversation is 1/|O_c|, its *sample we
 conversation is counted twice.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from nemotron.errors import UserError
 from nemotron.training.config import StageConfig
 
 if TYPE_CHECKING:
@@ -69,50 +66,20 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
     `start` as an int is a number of finished iterations; as a float, a fraction of `train_iters`, rounded to the
     nearest iteration, and at least one after the stage before. A stage for which that leaves no iteration is dropped.
 
-    Raises:
-        UserError: no stage, a first stage that does not start at 0, starts out of order or outside the run.
+    Stages outside the run or out of order are refused before (checks/counts.py). Every start has to be finite.
     """
-    if not stages:
-        raise UserError("loss.stages is empty.", "Name at least one stage: loss.stages=[{average: token}].")
     resolved: list[Stage] = []
     never: list[Average] = []
-    for index, stage in enumerate(stages):
-        where = f"loss.stages[{index}].start"
-        if isinstance(stage.start, float):
-            if not 0 <= stage.start < 1:  # of nan and inf, too, and there is no whole number near those
-                whole = int(stage.start) if math.isfinite(stage.start) else 100
-                raise UserError(
-                    f"{where} is {stage.start}: a fraction of train_iters must be at least 0 and below 1.",
-                    f"For an iteration, write a whole number: start: {whole}.",
-                )
+    for stage in stages:
+        start = stage.start
+        if isinstance(start, float):
             start = round(stage.start * train_iters)
             if resolved and stage.start * train_iters > resolved[-1].start:
                 start = max(start, resolved[-1].start + 1)
             if start >= train_iters:
                 never.append(stage.average)
                 continue
-        else:
-            start = stage.start
-        if start < 0:
-            raise UserError(f"{where} is {start}: a stage cannot start before the run.", "Use 0 or more.")
-        if start >= train_iters:
-            raise UserError(
-                f"{where} is {stage.start}, but the run ends after {train_iters} iterations: the stage never starts.",
-                "Start it earlier, or raise train.train_iters.",
-            )
         resolved.append(Stage(stage.average, start))
-    if not resolved or resolved[0].start != 0:
-        raise UserError(
-            f"loss.stages[0].start is {stages[0].start}: nothing says how iteration 1 is averaged.",
-            "Let the first stage start at 0.",
-        )
-    for index, (before, after) in enumerate(pairwise(resolved)):
-        if after.start <= before.start:
-            raise UserError(
-                f"loss.stages[{index + 1}] starts at iteration {after.start}, "
-                f"not after loss.stages[{index}] at {before.start}.",
-                "List the stages in the order in which they start, each later than the one before.",
-            )
     return Schedule(tuple(resolved), tuple(never))
 
 

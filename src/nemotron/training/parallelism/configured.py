@@ -1,7 +1,7 @@
 """Read off the config how the model is divided, and what training keeps of it."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from nemotron.training.checkpoints.hf_folder import model_config
 from nemotron.training.config import SftConfig
@@ -34,24 +34,33 @@ def fewest_ranks(config: SftConfig) -> int:
     )
 
 
-def shape_in(config: SftConfig) -> ModelShape | None:
-    """Return the model's shape where it can be known without a network and without Megatron."""
+@dataclass(frozen=True)
+class KnownModel:
+    """What can be known of a model without a network and without Megatron; None where it cannot."""
+
+    shape: ModelShape | None
+    vocab_size: int | None
+
+
+def find_model(config: SftConfig) -> KnownModel:
+    """Read the model's shape and vocabulary off its config.json, or recall them of a model that is known by name."""
     hf_model, depths = config.recipe.hf_model, config.model.get("mtp_num_layers")
     described = model_config(hf_model)
-    try:
-        if described is not None:
-            return shape_of(described, depths)
+    if described is None:
         known = KNOWN_SHAPES.get(hf_model)
-        return known if known is None or depths is None else replace(known, mtp_depths=depths)
+        if known is None:
+            return KnownModel(None, None)
+        return KnownModel(known if depths is None else replace(known, mtp_depths=depths), known.vocab_size)
+    try:
+        shape = shape_of(described, depths)
     except KeyError:
-        return None
+        shape = None
+    return KnownModel(shape, described.get("vocab_size"))
 
 
-def find_vocab_size(config: SftConfig) -> int | None:
-    """Return the model's vocabulary where it can be known without a network and without Megatron."""
-    described = model_config(config.recipe.hf_model)
-    known = KNOWN_SHAPES.get(config.recipe.hf_model)
-    return described.get("vocab_size") if described is not None else known and known.vocab_size
+def shape_in(config: SftConfig) -> ModelShape | None:
+    """Return the model's shape where it can be known without a network and without Megatron."""
+    return find_model(config).shape
 
 
 def state_bytes(config: SftConfig) -> StateBytes:

@@ -12,7 +12,7 @@ WORTH_PLANNING = 1e9
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
-    """Describe the layout in lines of the plan: (what, value). The sizes have passed checks/parallel_sizes.py.
+    """Describe the layout in lines of the plan: (what, value). The sizes have passed checks/counts.py.
 
     Args:
         pack_size: tokens of a pack.

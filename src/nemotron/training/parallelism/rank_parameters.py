@@ -8,13 +8,12 @@ second copy of the embedding for them on the last (`HybridModel`, megatron/core/
 from dataclasses import dataclass
 from itertools import pairwise
 
-from nemotron.errors import UserError
 from nemotron.training.parallelism.model_shape import ModelShape
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a model and its packs are divided over ranks."""
+    """How a model and its packs are divided over ranks: by sizes that divide them (`find_rank_faults`)."""
 
     ranks: int
     tensor: int = 1
@@ -22,18 +21,6 @@ class Layout:
     context: int = 1
     expert: int = 1
     expert_tensor: int = 1
-
-    def __post_init__(self) -> None:
-        """Refuse ranks that cannot be divided this way."""
-        for divisor, names in (
-            (self.tensor * self.pipeline * self.context, "tensor x pipeline x context"),
-            (self.expert * self.expert_tensor * self.pipeline, "expert x expert tensor x pipeline"),
-        ):
-            if self.ranks % divisor:
-                raise UserError(
-                    f"{self.ranks} ranks cannot be divided by {divisor} ({names} parallel).",
-                    f"Start a multiple of {divisor} ranks, or lower model.*_parallel_size.",
-                )
 
     @property
     def data(self) -> int:

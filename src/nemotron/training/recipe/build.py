@@ -5,7 +5,6 @@ over a documented value. The few values that depend on the data or on the number
 """
 
 import logging
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,11 +14,8 @@ from typing import TYPE_CHECKING, Any
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
 from nemotron.training.bridge.precision import train_in_float32
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.reader import latest_iteration
 from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.checks.model import check_same_model
-from nemotron.training.checks.tokenizer import check_vocabulary
+from nemotron.training.checks.built_model import check_built_model
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -81,26 +77,15 @@ def build_recipe(
     _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     bridge.installed().fit_layout(model)
-    refuse(check_vocabulary(data, model.vocab_size, config.recipe.hf_model))
-    if pretrained_checkpoint is not None:
-        bridge.installed().check_loadable(pretrained_checkpoint)
-        # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
-        if not is_hf_folder(pretrained_checkpoint):
-            refuse(check_same_model(model, latest_iteration(pretrained_checkpoint)))
-    if run.newest is not None:
-        bridge.installed().check_loadable(run.resume_from)
-        refuse(check_same_model(model, run.newest))
+    for checkpoint in (pretrained_checkpoint, run.newest and run.resume_from):
+        if checkpoint is not None:
+            bridge.installed().check_loadable(checkpoint)
+    refuse(check_built_model(model, data, config.recipe.hf_model, pretrained_checkpoint, run.newest))
     if not model.mtp_num_layers:
         leave_out_mtp(model)
-    if config.peft is not None:
-        settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
-        assign(container.peft, "peft", settings, origins)
-        # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
-        # resumed run, and an export, would have others than were trained with.
-        model.moe_router_bias_update_rate = 0.0
     container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
     _fill_in_length(container, config, plan)
-    _fill_in_paths(container, config, data, run, pretrained_checkpoint)
+    _fill_in_paths(container, config, plan, run, pretrained_checkpoint)
     _fill_in_validation(container, config, plan)
     model.seq_length = plan.pack_size
     # Both stages and MTP rely on gradients being divided once, by the supervised tokens of the global batch.
@@ -149,6 +134,9 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
             if getattr(container, section) is None:
                 setattr(container, section, make())
             assign(getattr(container, section), section, values, origins)
+    if config.peft is not None:
+        settings = {name: getattr(config.peft, name) for name in ("target_modules", "dim", "alpha", "dropout")}
+        assign(container.peft, "peft", settings, origins)
     for section in (
         *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
         *("checkpoint", "logger", "tokenizer", "rng", "rerun_state_machine"),
@@ -157,6 +145,11 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         target = getattr(container, section)
         values = getattr(config, section)
         assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
+    if config.peft is not None:
+        # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
+        # resumed run, and an export, would have others than were trained with.
+        model: Any = container.model
+        model.moe_router_bias_update_rate = 0.0
     if config.mixed_precision is None:
         train_in_float32(container)
 
@@ -191,11 +184,6 @@ def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan)
     scheduler.lr_warmup_iters = 0 if samples else plan.warmup_iters
     if plan.warmup_iters < plan.train_iters:
         return
-    if scheduler.lr_decay_style != "constant":
-        raise UserError(
-            f"The learning rate warms up for {plan.warmup_iters} iterations, but the run has {plan.train_iters}.",
-            "Shorten it with scheduler.lr_warmup_iters or scheduler.lr_warmup_samples, or train longer.",
-        )
     # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
     if samples:
         scheduler.lr_decay_samples = scheduler.lr_decay_samples or warmup_samples + 1
@@ -206,7 +194,7 @@ def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan)
 def _fill_in_paths(
     container: "ConfigContainer",
     config: SftConfig,
-    data: PreparedData,
+    plan: Plan,
     run: RunFolder,
     pretrained_checkpoint: Path | None,
 ) -> None:
@@ -222,26 +210,13 @@ def _fill_in_paths(
     logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
     logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
     logs.wandb_save_dir = config.logger.get("wandb_save_dir") or str(output)
-    container.tokenizer.tokenizer_model = config.tokenizer.get("tokenizer_model") or tokenizer_of(data)
-
-
-def tokenizer_of(data: PreparedData) -> str:
-    """The tokenizer that the data was prepared with: the trainer needs its eos id and its vocabulary.
-
-    Raises:
-        UserError: data prep did not record it.
-    """
-    if data.tokenizer is None:
-        raise UserError(
-            f"{data.reference} does not record its tokenizer.",
-            "Set tokenizer.tokenizer_model to the one it was made with.",
-        )
-    return data.tokenizer.model
+    assert plan.tokenizer is not None  # checks/data.py
+    container.tokenizer.tokenizer_model = plan.tokenizer
 
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
     """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
-    ranks = data_parallel_size(container.model, plan.global_batch_size)
+    ranks = data_parallel_size(container.model)
     line = bridge.installed()
     asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
     batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
@@ -250,28 +225,7 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
     line.set_evaluation(container, batch or ranks, iterations)
 
 
-def data_parallel_size(model: Any, global_batch_size: int) -> int:
-    """Ranks that hold different packs, for a model provider with its parallel sizes.
-
-    Raises:
-        UserError: the number of ranks is no multiple of what one model replica needs, or the global batch of the
-            data-parallel ranks.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    replica = math.prod(
-        (model.tensor_model_parallel_size, model.pipeline_model_parallel_size, model.context_parallel_size)
-    )
-    if world % replica:
-        raise UserError(
-            f"{world} ranks cannot hold replicas of {replica} "
-            f"(tensor {model.tensor_model_parallel_size} x pipeline {model.pipeline_model_parallel_size} "
-            f"x context {model.context_parallel_size} parallel).",
-            f"Start a multiple of {replica} ranks, or lower model.*_parallel_size.",
-        )
-    ranks = world // replica
-    if global_batch_size % ranks:
-        raise UserError(
-            f"train.global_batch_size={global_batch_size} does not divide among {ranks} replicas.",
-            f"Use {math.ceil(global_batch_size / ranks) * ranks}.",
-        )
-    return ranks
+def data_parallel_size(model: Any) -> int:
+    """Count the ranks that hold different packs, for a model provider with its parallel sizes."""
+    replica = model.tensor_model_parallel_size * model.pipeline_model_parallel_size * model.context_parallel_size
+    return int(os.environ.get("WORLD_SIZE", "1")) // replica

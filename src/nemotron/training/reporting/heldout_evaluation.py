@@ -1,5 +1,6 @@
 """The test split, evaluated once when training ends."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,19 @@ from megatron.core.utils import get_model_config
 
 from nemotron.training import bridge
 from nemotron.training.objective.forward_step import TwoStageStep
+from nemotron.training.prepared_data import PreparedData
 from nemotron.training.reporting.metrics import MetricsWriter
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate_test_split(data: PreparedData, step: TwoStageStep, writer: MetricsWriter) -> list[Callback]:
+    """Make the callback that evaluates the test split at the end; none, with a line in the log, when it is empty."""
+    folder = data.folder("test")
+    if folder is None:
+        logger.warning("The test split is empty: no evaluation at the end.")
+        return []
+    return [TestSplit(folder, data.packs["test"], step, writer)]
 
 
 class TestSplit(Callback):

@@ -32,15 +32,16 @@ def render_report(
         Line("token average, valid", _curve(validation, "token_loss"), BLUE, dots=True),
         Line("sample average, valid", _curve(validation, "sample_loss"), ORANGE, dots=True),
     ]
-    charts = [
-        line_chart("Loss", [*averages, *evaluated], switches),
-        line_chart("Multi-token prediction: loss", _mtp_lines(metrics, validation, "loss"), switches),
-        line_chart("Multi-token prediction: acceptance", _mtp_lines(metrics, validation, "acceptance"), switches),
-        line_chart("Learning rate", [Line("lr", _curve(metrics, "lr"), GREY)], switches),
-        line_chart("Gradient norm", [Line("before clipping", _curve(metrics, "grad_norm"), GREY)], switches),
-        line_chart("Seconds per iteration", [Line("seconds", _curve(metrics, "seconds"), GREY)], switches),
-    ]
-    return html_page(title, _table(metrics, validation, test) + "".join(charts))
+    charts = {
+        "Loss": [*averages, *evaluated],
+        "Multi-token prediction: loss": _mtp_lines(metrics, validation, "loss"),
+        "Multi-token prediction: acceptance": _mtp_lines(metrics, validation, "acceptance"),
+        "Learning rate": [Line("lr", _curve(metrics, "lr"), GREY)],
+        "Gradient norm": [Line("before clipping", _curve(metrics, "grad_norm"), GREY)],
+        "Seconds per iteration": [Line("seconds", _curve(metrics, "seconds"), GREY)],
+    }
+    table = _table(metrics, validation, test)
+    return html_page(title, table + "".join(line_chart(name, lines, switches) for name, lines in charts.items()))
 
 
 def _curve(records: Iterable[Record], name: str) -> list[tuple[float, float]]:

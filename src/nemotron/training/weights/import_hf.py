@@ -12,7 +12,7 @@ from typing import Any
 from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError, refuse
 from nemotron.training.checkpoints.hf_folder import list_few
-from nemotron.training.checks.starting_weights import check_weights
+from nemotron.training.checks.model import check_weights
 from nemotron.training.weights.separate_process import run_module
 
 

@@ -1,11 +1,11 @@
-"""A backend that this machine cannot give is refused, with what it could do instead."""
+"""What this machine does not have is refused, with what it could do instead."""
 
 import pytest
 import torch
 
 from nemotron.config import load_config
 from nemotron.training import backend
-from nemotron.training.checks.backend import check_backend
+from nemotron.training.checks.machine import check_backend
 from nemotron.training.config import SftConfig
 
 

@@ -1,0 +1,150 @@
+"""Refuse what a run cannot be counted from: length, warm-up, batch, stages of the loss, pack size, parallel sizes."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from nemotron.errors import Problem
+from nemotron.training.config import SftConfig, StageConfig
+from nemotron.training.objective.loss import Schedule
+from nemotron.training.parallelism.configured import parallel_sizes
+from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults
+from nemotron.training.parallelism.model_shape import ModelShape
+from nemotron.training.plan import Counts
+from nemotron.training.prepared_data import PreparedData
+
+
+def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -> Iterator[Problem]:
+    """Yield a problem for each of: the length, the warm-up, the batch on this data, the stages of the loss.
+
+    Args:
+        config: the training config.
+        counts: of the run; what depends on a count that is not known is left out.
+        data: for the message; None where it cannot be read.
+    """
+    if len(counts.lengths) > 1:
+        given = ", ".join(f"{key}={value}" for key, value in counts.lengths.items())
+        yield Problem(
+            f"The length of the run is given more than once: {given}.",
+            "Keep one and set the others to null.",
+        )
+    batch, samples = counts.global_batch_size, counts.lengths.get("train.train_samples")
+    if samples is not None and samples < batch:
+        yield Problem(
+            f"train.train_samples is {samples}, less than one global batch of {batch}.",
+            "Raise it, or lower the batch.",
+        )
+    if data is not None and counts.train_packs is not None and counts.train_packs < batch:
+        yield Problem(
+            f"train.global_batch_size is {batch}, but {data.reference} has only {counts.train_packs} training packs.",
+            f"Lower it (train.global_batch_size={counts.train_packs}) or prepare more data.",
+        )
+    yield from _check_warm_up(config, counts)
+    if counts.train_iters:  # 0 is refused above
+        yield from check_stages(config.loss.stages, counts.train_iters, counts.schedule)
+
+
+def check_stages(stages: list[StageConfig], train_iters: int, schedule: Schedule | None) -> Iterator[Problem]:
+    """Yield a problem for each start of a stage outside the run, or else for the first out of order.
+
+    Args:
+        stages: of the config.
+        train_iters: iterations of the run.
+        schedule: the stages resolved for the run; None where a start is not finite.
+    """
+    if not stages:
+        yield Problem("loss.stages is empty.", "Name at least one stage: loss.stages=[{average: token}].")
+        return
+    outside = [*_check_starts(stages, train_iters)]
+    yield from outside
+    if outside or schedule is None:
+        return
+    if not schedule.stages or schedule.stages[0].start != 0:
+        yield Problem(
+            f"loss.stages[0].start is {stages[0].start}: no stage covers iteration 1.", "Start the first stage at 0."
+        )
+        return
+    for index, (before, after) in enumerate(pairwise(schedule.stages)):
+        if after.start <= before.start:
+            yield Problem(
+                f"loss.stages[{index + 1}] starts at iteration {after.start}, "
+                f"not after loss.stages[{index}] at {before.start}.",
+                "List the stages in the order in which they start, each later than the one before.",
+            )
+            return
+
+
+def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
+    """Yield a problem when the pack size is not known, or the config gives another one."""
+    asked, model = config.dataset.get("seq_length"), config.model.get("seq_length")
+    if data.pack_size is None and asked is None:
+        yield Problem(
+            f"{data.reference} does not record its pack size.", "Set dataset.seq_length to the pack size of the data."
+        )
+    elif None not in (data.pack_size, asked) and data.pack_size != asked:
+        yield Problem(
+            f"dataset.seq_length is {asked}, but {data.reference} was packed to {data.pack_size} tokens.",
+            f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
+        )
+    elif model is not None and model != (pack_size := data.pack_size or asked):
+        yield Problem(
+            f"model.seq_length is {model!r}, but it has to be {pack_size} here: it is the pack size of the data.",
+            "Leave model.seq_length out.",
+        )
+
+
+def check_parallel_sizes(
+    config: SftConfig, shape: ModelShape | None, pack_size: int | None, ranks: int | None
+) -> Iterator[Problem]:
+    """Yield a problem for each size that does not divide the model, a pack, the batch or the ranks.
+
+    The rules are in parallelism/divisibility.py.
+
+    Args:
+        config: the training config.
+        shape: of the model; None where it is not known.
+        pack_size: of the data, in tokens; None where it is not known.
+        ranks: number of processes; None where it is not known.
+    """
+    sizes = parallel_sizes(config)
+    if shape is not None:
+        yield from find_faults(config.model, shape, sizes, pack_size)
+    if pack_size is not None:
+        yield from find_pack_fault(sizes["context"], pack_size)
+    if ranks is not None:
+        yield from find_rank_faults(sizes, ranks, config.train.get("global_batch_size") or 1)
+
+
+def _check_warm_up(config: SftConfig, counts: Counts) -> Iterator[Problem]:
+    samples, iters = (config.scheduler.get(f"lr_warmup_{unit}") or 0 for unit in ("samples", "iters"))
+    if samples and iters:
+        yield Problem(
+            f"The warm-up is given twice: scheduler.lr_warmup_samples={samples} and scheduler.lr_warmup_iters={iters}.",
+            "Keep one and set the other to 0.",
+        )
+    # Where a config leaves the decay open, it is the cosine of Megatron-Bridge's recipe.
+    decays = config.scheduler.get("lr_decay_style", "cosine") != "constant"
+    if decays and counts.train_iters and counts.warmup_iters >= counts.train_iters:
+        yield Problem(
+            f"The learning rate warms up for {counts.warmup_iters:,} iterations, but the run has "
+            f"{counts.train_iters:,}.",
+            "Shorten it with scheduler.lr_warmup_iters or scheduler.lr_warmup_samples, or train longer.",
+        )
+
+
+def _check_starts(stages: list[StageConfig], train_iters: int) -> Iterator[Problem]:
+    for index, stage in enumerate(stages):
+        key, start = f"loss.stages[{index}].start", stage.start
+        if isinstance(start, float):
+            if not 0 <= start < 1:  # nor nan
+                whole = int(start) if abs(start) < 1e9 else 100
+                yield Problem(
+                    f"{key} is {start}: a fraction of train_iters must be at least 0 and below 1.",
+                    f"For an iteration, write a whole number: start: {whole}.",
+                )
+        elif start < 0:
+            yield Problem(f"{key} is {start}: a stage cannot start before the run.", "Use 0 or more.")
+        elif start >= train_iters:
+            yield Problem(
+                f"{key} is {start}, but the run ends after {train_iters} iterations: the stage never starts.",
+                "Start it earlier, or raise train.train_iters.",
+            )
