@@ -135,8 +135,8 @@ def _prefix_span(
 def _cut_prompt(template: Template, text: str) -> str:
     """Rendered text up to its last turn's end, where a template writes the next generation prompt unasked."""
     stop = frame.stop if (frame := find_frame(template)) else ""
-    end = text.rfind(stop) + len(stop) if stop else 0
-    return text[:end] if end > 0 and text[end:].strip() else text
+    before, found, after = text.rpartition(stop) if stop else ("", "", "")
+    return before + found if found and after.strip() else text
 
 
 def _changes(template: Template, index: int) -> RowError:
