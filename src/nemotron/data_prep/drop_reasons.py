@@ -45,7 +45,7 @@ class DropReason(Described):
     TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
     TEMPLATE_MISMATCH = (
         "template_mismatch",
-        "the chat template does not show where the assistant's text begins and ends",
+        "the chat template loses a part of an answer, or does not show where it begins and ends",
     )
 
 
