@@ -31,7 +31,7 @@ def main(folder: Path, iterations: int) -> None:
             address = server.stdout.readline().strip()
             rollouts = ("super3", "data", "rollouts", "-c", "budget_control_tiny", f"endpoint.base_url={address}")
             nemotron(*rollouts, environment=environment)
-            nemotron(*rollouts, "--budgets", "8,16", "prompts.samples=6", environment=environment)
+            nemotron(*rollouts, "--budgets", "8,16", "prompts.samples=2", environment=environment)
         finally:
             server.kill()
     nemotron("super3", "data", "prep", "sft", "-c", "budget_control_tiny", environment=environment)

@@ -59,7 +59,7 @@ MEDIA = ("images", "image", "audios", "audio", "videos", "video")
 ROW_METADATA = frozenset((
     *("id", "uuid", "idx", "index", "conversation_id", "source", "dataset", "data_source", "split", "category"),
     *("domain", "language", "license", "version", "generator", "model", "timestamp", "created", "url", "metadata"),
-    *("used_in", "rollout"),
+    *("used_in", "rollout", "reference"),
 ))  # fmt: skip
 """Fields of rows that need no note: they say where a row comes from, not what it trains."""
 MESSAGE_METADATA = frozenset(("id", "index", "timestamp", "name"))
