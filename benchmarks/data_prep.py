@@ -162,7 +162,8 @@ def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
         return result
 
     plan = timed("plan", lambda: make_plan(_config(folder, folder / "stages", 1)))
-    plan.tokenizer.encode(["warm"])
+    tokenizer = plan.tokenizer.encoding_with("gigatoken")
+    tokenizer.encode(["warm"])
     lengths: list[np.ndarray] = []
     encoded_bytes = 0
     for _, part in plan.datasets[0].parts():
@@ -175,9 +176,9 @@ def measure_stages(folder: Path, _unused: int) -> dict[str, Any]:
         )
         chunks = [chunk for sequence in rendered for chunk in sequence]
         texts = [chunk.text for chunk in chunks]
-        ids, counts = timed("encode", lambda texts=texts: plan.tokenizer.encode(texts))
+        ids, counts = timed("encode", lambda texts=texts: tokenizer.encode(texts))
         supervised = np.array([chunk.supervised for chunk in chunks])
-        timed("mask", lambda i=ids, c=counts, s=supervised: loss_mask(i, c, s, plan.tokenizer.end_id))
+        timed("mask", lambda i=ids, c=counts, s=supervised: loss_mask(i, c, s, tokenizer.end_id))
         bounds = np.cumsum([len(sequence) for sequence in rendered])
         lengths.append(np.add.reduceat(counts, np.concatenate([[0], bounds[:-1]])))
         encoded_bytes += sum(map(len, texts))

@@ -11,13 +11,11 @@ import resource
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
 from nemotron.data_prep.config import SPLITS
-from nemotron.data_prep.packing.layout import lay_out
+from nemotron.data_prep.packing.layout import pack_split
 from nemotron.data_prep.selection.corpus import load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
 from nemotron.data_prep.selection.select import select
@@ -64,7 +62,6 @@ def _write(part: Path, rng: np.random.Generator) -> PartReceipt:
 
 
 def _measure(parts: list[Path], receipts: list[PartReceipt]) -> None:
-    config: Any = SimpleNamespace(pad_to_multiple=1, pack_size=PACK_SIZE, algorithm="first_fit_shuffle", seed=0)
     begin = _show("before", time.perf_counter())
     corpus = load_corpus(parts, receipts, [0] * len(parts))
     begin = _show("load", begin)
@@ -75,12 +72,16 @@ def _measure(parts: list[Path], receipts: list[PartReceipt]) -> None:
         seed=0,
     )  # fmt: skip
     begin = _show("select", begin)
-    plan: Any = SimpleNamespace(config=config)
-    layouts = [lay_out(plan, corpus, cut, selection, split) for split in range(len(SPLITS))]
-    begin = _show("lay out", begin)
+    packed = [
+        pack_split(
+            corpus, cut, selection, split, pack_size=PACK_SIZE, algorithm="first_fit_shuffle", seed=0, pad_to_multiple=1
+        )
+        for split in range(len(SPLITS))
+    ]
+    begin = _show("pack", begin)
     limit_keeping(corpus, 0.99, np.ones(len(corpus.length), bool))
     _show("count", begin)
-    packs = sum(layout.packs for layout in layouts)
+    packs = sum(split.packs for split in packed)
     print(f"{len(corpus.line):,} conversations, {len(corpus.length):,} sequences, {len(corpus.turn_end):,} turns: "
           f"{int(corpus.length.sum(dtype=np.int64)) / 1e9:.1f}B tokens in {packs:,} packs")  # fmt: skip
 

@@ -15,7 +15,7 @@ from nemotron.cli.usage import arrange
 from nemotron.config import find_config
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
-from nemotron.data_prep.plan import FORMAT_VERSION
+from nemotron.data_prep.run_hash import FORMAT_VERSION
 from nemotron.launch.profiles import Profile
 from nemotron.rollouts.config import RolloutsConfig
 

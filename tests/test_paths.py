@@ -3,10 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.template import load_template
-from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
+from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources.blend import read_blend
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 from nemotron.errors import UserError
 from nemotron.lineage import log_artifact, resolve
 from nemotron.paths import expand_home
@@ -25,8 +24,6 @@ def test_a_home_is_written_out(monkeypatch):
     [
         expand_home,
         read_blend,
-        load_template,
-        lambda path: load_tokenizer(TokenizerConfig(model=path)),
         lambda path: resolve(path, "artifacts"),
         lambda path: resolve("Data", path),
         lambda path: log_artifact(name="Data", type="dataset", path=".", root=path),
@@ -37,6 +34,21 @@ def test_the_home_of_nobody_is_the_users_mistake(use):
         use(NOBODYS)
     assert caught.value.message == f"{NOBODYS} names the home of a user this machine does not have."
     assert caught.value.hint == "Write the path out."
+
+
+@pytest.mark.parametrize(
+    ("key", "config"),
+    [
+        ("blend_path", DataPrepConfig(blend_path=NOBODYS)),
+        ("output_dir", DataPrepConfig(output_dir=NOBODYS)),
+        ("chat_template", DataPrepConfig(chat_template=NOBODYS)),
+        ("tokenizer.model", DataPrepConfig(tokenizer=TokenizerConfig(model=NOBODYS))),
+        ("run.artifacts", DataPrepConfig(run=PrepRunConfig(artifacts=NOBODYS))),
+    ],
+)
+def test_the_home_of_nobody_in_a_setting_of_data_prep(key, config):
+    with pytest.raises(UserError, match=f"{key}: {NOBODYS}"):
+        prepare(config)
 
 
 def test_the_home_of_nobody_in_a_blend(tmp_path):

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from nemotron.data_prep import engine, pipeline
+from nemotron.data_prep import engine, pipeline, tokenize_inputs
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.metadata import NoteStats
-from nemotron.data_prep.pipeline import PrepResult, Stage, prepare
+from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.progress import WorkProgress
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
@@ -132,7 +133,7 @@ def test_the_bytes_do_not_depend_on_the_workers(
     several = prepare(make_config("chat.jsonl", **settings, workers=2, force=True))
     assert len(several.plan.datasets[0].files[0].parts) > 2
     assert {Path(name).parts[-2] for name in one if name.endswith(".parquet")} == {"train", "valid", "test"}
-    assert several.plan.encoder == alone.plan.encoder  # chosen by what workers encode
+    assert several.encoder == alone.encoder  # chosen by what workers encode
     assert output_bytes(several) == one
 
 
@@ -236,8 +237,12 @@ def test_the_work_of_an_earlier_run_is_checked_once_however_often_the_sample_gro
 
         return count
 
-    monkeypatch.setattr(pipeline, "tokenize_part", counted(tokenized, pipeline.tokenize_part, lambda work: work.output))
-    monkeypatch.setattr(pipeline, "is_intact", counted(checked, pipeline.is_intact, lambda output: output))
+    monkeypatch.setattr(
+        tokenize_inputs, "tokenize_part", counted(tokenized, tokenize_inputs.tokenize_part, lambda work: work.output)
+    )
+    monkeypatch.setattr(
+        tokenize_inputs, "is_intact", counted(checked, tokenize_inputs.is_intact, lambda output: output)
+    )
     assert output_bytes(prepare(config)) == output_bytes(first)
     assert tokenized["long"] > 1  # the sample grew more than once
     assert (tokenized["short"], checked["short"]) == (0, 1)
@@ -253,7 +258,7 @@ def test_other_packing_reads_the_tokens_that_are_there(
     def refuse(*_: object) -> None:
         raise AssertionError("tokenized again")
 
-    monkeypatch.setattr(pipeline, "tokenize_part", refuse)
+    monkeypatch.setattr(tokenize_inputs, "tokenize_part", refuse)
     assert prepare(make_config("chat.jsonl", pack_size=512, seed=1)).metadata.pack_size == 512
 
 
@@ -273,7 +278,7 @@ def test_other_shares_read_the_tokens_that_are_there(
     def refuse(*_: object) -> None:
         raise AssertionError("tokenized again")
 
-    monkeypatch.setattr(pipeline, "tokenize_part", refuse)
+    monkeypatch.setattr(tokenize_inputs, "tokenize_part", refuse)
     assert shares(0.5) == [10, 20]
     assert shares(2, repeat=True) == [20, 10]
     assert shares(0.5, repeat=True) == [20, 40]
@@ -406,12 +411,12 @@ def test_empty_answers_are_kept_and_counted(make_config: MakeConfig, write_rows:
 
 def test_progress_ends_at_its_total(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
-    last: dict[str, Stage] = {}
+    last: dict[str, WorkProgress] = {}
     metadata = prepare(make_config("chat.jsonl"), on_progress=lambda stage: last.update({stage.name: stage})).metadata
     size = (Path(make_config("chat.jsonl").blend_path).parent / "chat.jsonl").stat().st_size
     assert list(last.values()) == [
-        Stage("tokenize chat", size, size, "bytes", {"rows": 1, "tokens": metadata.tokens}),
-        Stage("pack", 1, 1, "shards", {"packs": 1, "tokens": metadata.tokens}),
+        WorkProgress("tokenize chat", size, size, "bytes", {"rows": 1, "tokens": metadata.tokens}),
+        WorkProgress("pack", 1, 1, "shards", {"packs": 1, "tokens": metadata.tokens}),
     ]
 
 

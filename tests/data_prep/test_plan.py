@@ -1,12 +1,15 @@
 """The plan: what the run hash follows, and settings that cannot work."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nemotron.data_prep import tokenize_inputs
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.plan import make_plan
 from nemotron.errors import UserError
 
@@ -29,6 +32,18 @@ def test_a_plan_writes_nothing(config: MakeConfig, tmp_path: Path) -> None:
     plan = make_plan(config())
     assert sorted(tmp_path.iterdir()) == sorted({*before, tmp_path / "blend.json"})
     assert dict(plan.rows())["run hash"] == plan.run_hash
+
+
+@pytest.mark.parametrize("encoder", ["auto", "gigatoken", "tokenizers"])
+def test_a_plan_chooses_no_encoder(config: MakeConfig, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("an encoder was chosen")
+
+    monkeypatch.setattr(tokenize_inputs, "choose_for_run", refuse)
+    monkeypatch.setitem(sys.modules, "gigatoken", None)  # importing it fails
+    assert make_plan(config(encoder=encoder)).run_hash
+    with pytest.raises(AssertionError, match="an encoder was chosen"):
+        prepare(config(encoder=encoder))
 
 
 @pytest.mark.parametrize(

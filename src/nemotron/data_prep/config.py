@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from nemotron.config.path_settings import PathSetting
 from nemotron.errors import UserError
 
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
@@ -21,7 +22,7 @@ LARGEST_NUMBER = 2**31 - 1
 class TokenizerConfig:
     """Which tokenizer turns text into ids; it must be the model's."""
 
-    model: str = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    model: PathSetting = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
     """A Hugging Face id, or a folder with tokenizer.json."""
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
@@ -33,7 +34,7 @@ class TokenizerConfig:
 class PrepRunConfig:
     """Where this run is recorded."""
 
-    artifacts: str = "output/artifacts"
+    artifacts: PathSetting = "output/artifacts"
     """The folder of the artifact records, where `nemotron super3 sft` looks for prepared data."""
 
 
@@ -91,12 +92,12 @@ class ReasoningConfig:
 class DataPrepConfig:
     """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
 
-    blend_path: str = ""
+    blend_path: PathSetting = ""
     """A blend file: which datasets, in which shares; paths inside are relative to it. Or chat data itself."""
     blend: BlendConfig = field(default_factory=BlendConfig)
     strict: bool = False
     """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
-    output_dir: str = "output/data"
+    output_dir: PathSetting = "output/data"
     config_name: str = "default"
     """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""
     run: PrepRunConfig = field(default_factory=PrepRunConfig)
@@ -105,7 +106,7 @@ class DataPrepConfig:
     encoder: EncoderSetting = "auto"
     """The library that encodes: the fastest that gives the ids of Hugging Face's `tokenizers`, or one by name. Does not
     change what is written."""
-    chat_template: str = "nemotron3"
+    chat_template: PathSetting = "nemotron3"
     """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
     format: RowFormat = "auto"
     """How rows hold their conversations: found by the fields of each row, or the same for all."""

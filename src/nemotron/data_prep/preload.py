@@ -8,6 +8,7 @@ import contextlib
 import gc
 import os
 import signal
+from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.engine.local import default_workers, get_ready
@@ -38,12 +39,11 @@ def _load(tokenizer: str) -> None:
     from nemotron.data_prep.tokenization import part as part
     from nemotron.data_prep.tokenization.encoders import load_fast
     from nemotron.data_prep.tokenization.tokenizer_files import read_definition
-    from nemotron.paths import expand_home
 
     load_template("nemotron3")
     if tokenizer:
         with contextlib.suppress(Exception):  # the plan says what is wrong with it
-            load_fast(read_definition(expand_home(tokenizer)))
+            load_fast(read_definition(Path(tokenizer)))
     gc.freeze()
     gc.enable()
 

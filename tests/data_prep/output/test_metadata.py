@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from nemotron.data_prep import pipeline
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
 from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import read_metadata
 from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.tokenize_inputs import InputTokenizer
 
 
 @pytest.fixture
@@ -68,12 +68,12 @@ def test_a_row_that_is_not_accounted_for_stops_the_run(
     tmp_path: Path,
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
-    tokenize = pipeline._tokenize
+    tokenize = InputTokenizer.tokenize
 
     def lose_a_row(*arguments: Any) -> Any:
         return [[replace(receipt, rows=receipt.rows + 1) for receipt in part] for part in tokenize(*arguments)]
 
-    monkeypatch.setattr(pipeline, "_tokenize", lose_a_row)
+    monkeypatch.setattr(InputTokenizer, "tokenize", lose_a_row)
     with pytest.raises(RuntimeError, match="dataset chat: 2 rows, but 1 kept and 0 dropped"):
         prepare(make_config("chat.jsonl"))
     assert not (tmp_path / "out" / "splits").exists()

@@ -16,6 +16,7 @@ from nemotron.data_prep.tokenization.encoders import (
     PROBES,
     Encode,
     Encoded,
+    EncoderChoice,
     choose_encoder,
     fast_ids,
     joined,
@@ -131,7 +132,7 @@ def test_the_bytes_do_not_depend_on_the_encoder(
         config.output_dir = str(tmp_path / encoder)
         config.tokenizer.model = str(TINY.parent)
         result = prepare(config)
-        assert result.plan.encoder.name == encoder
+        assert result.encoder == EncoderChoice(encoder)
         folder = tmp_path / encoder
         written[encoder] = {
             path.relative_to(folder): path.read_bytes()

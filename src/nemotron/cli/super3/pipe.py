@@ -16,7 +16,7 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
-    from nemotron.data_prep.plan import Plan
+    from nemotron.data_prep.plan import PrepPlan
     from nemotron.data_prep.tokenization.tokenizer import Tokenizer
     from nemotron.launch import Placement
     from nemotron.training.config import SftConfig
@@ -121,7 +121,7 @@ def _report(
         report_here(report, training, expected, compare=compare)
 
 
-def _is_made(training: "Loaded[SftConfig]", plan: "Plan | None") -> bool:
+def _is_made(training: "Loaded[SftConfig]", plan: "PrepPlan | None") -> bool:
     """Tell whether the data that there is, is what data prep would make."""
     from nemotron.training.prepared_data import find_data
 

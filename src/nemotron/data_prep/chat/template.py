@@ -23,7 +23,6 @@ from nemotron.data_prep.chat.jinja_sandbox import (
 )
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import expand_home
 
 BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3": "nemotron3.jinja"}
 FROM_TOKENIZER = "tokenizer"
@@ -186,7 +185,7 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
     if name_or_path.partition(":")[0] == FROM_TOKENIZER:
         source, tool_use = _tokenizer_sources(tokenizer, name_or_path.partition(":")[2])
         return Template(name_or_path, source, special_tokens, tool_use, ends=ends)
-    path = expand_home(name_or_path)
+    path = Path(name_or_path)
     if path.is_file():
         return Template(name_or_path, read_source(path), special_tokens, ends=ends)
     known = [*BUNDLED, FROM_TOKENIZER]

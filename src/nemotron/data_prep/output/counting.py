@@ -11,10 +11,10 @@ from nemotron.data_prep.drop_reasons import LeftOut, describe
 from nemotron.data_prep.output.counting_modes import count_modes, low_effort_share
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
-from nemotron.data_prep.packing.layout import Layout, dataset_fill
+from nemotron.data_prep.packing.layout import PackedSplit, dataset_fill
 from nemotron.data_prep.packing.lengths import padded_length
 from nemotron.data_prep.packing.shards import ShardReceipt
-from nemotron.data_prep.plan import Plan, PlannedDataset
+from nemotron.data_prep.plan import PlannedDataset, PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut, limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
@@ -23,15 +23,15 @@ from nemotron.errors import UserError
 
 
 def collect_metadata(
-    plan: Plan,
+    plan: PrepPlan,
     corpus: Corpus,
     receipts: Sequence[Sequence[PartReceipt]],
     cut: Cut,
     selection: Selection,
-    layouts: Sequence[Layout],
+    packed: Sequence[PackedSplit],
     shards: Sequence[Sequence[ShardReceipt]],
 ) -> Metadata:
-    """Count everything. `receipts` are per dataset, `layouts` and `shards` per split.
+    """Count everything. `receipts` are per dataset, `packed` and `shards` per split.
 
     Raises RuntimeError when a row is not accounted for: that would be a fault of this program, and the output must
     not be called done.
@@ -55,7 +55,7 @@ def collect_metadata(
         },
         chat_template={"name": plan.template.name, "digest": plan.template.digest},
         blend=str(plan.blend.path),
-        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, copies, layouts),
+        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, copies, packed),
         splits=[
             _split_stats(plan, number, corpus, cut, selection, copies, made)
             for number, made in enumerate(shards)
@@ -71,7 +71,7 @@ def collect_metadata(
     )
 
 
-def ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
+def ensure_something_trains(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
     """Raise UserError when no conversation is left, saying what became of the rows."""
     if selection.kept.any():
         return
@@ -92,7 +92,7 @@ def ensure_something_trains(plan: Plan, receipts: Sequence[Sequence[PartReceipt]
     )
 
 
-def _overlong_stats(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
+def _overlong_stats(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
     too_long = selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)
     considered = (selection.kept | too_long)[corpus.conversation]
     all_targets = corpus.targets[considered].sum()
@@ -108,16 +108,16 @@ def _overlong_stats(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection) 
 
 
 def _dataset_stats(
-    plan: Plan,
+    plan: PrepPlan,
     corpus: Corpus,
     receipts: Sequence[Sequence[PartReceipt]],
     cut: Cut,
     selection: Selection,
     copies: np.ndarray,
-    layouts: Sequence[Layout],
+    packed: Sequence[PackedSplit],
 ) -> list[DatasetStats]:
     count = len(plan.datasets)
-    fill = dataset_fill(corpus, layouts, plan.config.pack_size, count)
+    fill = dataset_fill(corpus, packed, plan.config.pack_size, count)
     kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
     duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
     truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)
@@ -200,7 +200,7 @@ def _truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
 
 
 def _split_stats(
-    plan: Plan,
+    plan: PrepPlan,
     number: int,
     corpus: Corpus,
     cut: Cut,

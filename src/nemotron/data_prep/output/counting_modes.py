@@ -3,7 +3,7 @@
 import numpy as np
 
 from nemotron.data_prep.output.metadata import ModeStats
-from nemotron.data_prep.plan import Plan
+from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.reasoning_modes.mode import MODES, Mode
 from nemotron.data_prep.reasoning_modes.settings import control_of
 from nemotron.data_prep.selection.corpus import Corpus
@@ -16,7 +16,7 @@ LOW_EFFORT = (Mode.LOW_EFFORT, Mode.ROW_LOW_EFFORT)
 
 
 def count_modes(
-    plan: Plan, number: int, corpus: Corpus, cut: Cut, selection: Selection, copies: np.ndarray
+    plan: PrepPlan, number: int, corpus: Corpus, cut: Cut, selection: Selection, copies: np.ndarray
 ) -> list[ModeStats]:
     """Count the reasoning modes of dataset `number`; `copies` is [sequences], how often each is used."""
     dataset = plan.datasets[number].dataset

@@ -9,7 +9,7 @@ import zstandard
 
 from nemotron.atomic_files import replaced_when_complete
 from nemotron.data_prep.drop_reasons import LeftOut
-from nemotron.data_prep.plan import Plan
+from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt, read_dropped
@@ -17,7 +17,9 @@ from nemotron.data_prep.tokenization.part_files import PartReceipt, read_dropped
 DROPPED_ROWS = "dropped.jsonl.zst"
 
 
-def write_dropped(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection) -> None:
+def write_dropped(
+    plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
+) -> None:
     """Write `dropped.jsonl.zst` into the run: dataset, file, line (from 1), reason and detail of every dropped row."""
     with (
         replaced_when_complete(plan.run_dir / DROPPED_ROWS) as temporary,
@@ -28,7 +30,7 @@ def write_dropped(plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus:
 
 
 def _dropped_rows(
-    plan: Plan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
+    plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
 ) -> Iterator[dict[str, Any]]:
     """In plan order. Lines of a part are numbered from the part's start, so those of earlier parts are added."""
     left_out = np.flatnonzero(~selection.kept)

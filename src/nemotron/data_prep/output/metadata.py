@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep.packing.shards import ShardReceipt
-from nemotron.data_prep.plan import FORMAT_VERSION
+from nemotron.data_prep.run_hash import FORMAT_VERSION
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from nemotron.atomic_files import point_link, write_bytes, write_json
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import Metadata
-from nemotron.data_prep.plan import Plan
+from nemotron.data_prep.plan import PrepPlan
 from nemotron.lineage import Artifact, log_artifact
 
 ARTIFACT = "SFTDataArtifact-sft"
@@ -21,7 +21,7 @@ def artifact_name(config: DataPrepConfig) -> str:
     return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
 
 
-def publish(plan: Plan, metadata: Metadata) -> Artifact:
+def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
     """Point the output folder at the run, and record the artifact. Doing it twice changes nothing.
 
     `splits` is one link, replaced in one step: a reader sees all shards of one run or of the other, never a mixture.
@@ -43,7 +43,7 @@ def publish(plan: Plan, metadata: Metadata) -> Artifact:
     )
 
 
-def _link_tokens(plan: Plan) -> None:
+def _link_tokens(plan: PrepPlan) -> None:
     """Show in the run which tokenized parts it was made from: datasets/{name}/{hash} -> tokens/{name}/{hash}."""
     for planned in plan.datasets:
         folder = plan.run_dir / "datasets" / planned.dataset.name
@@ -77,7 +77,7 @@ def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
     return {**per_split, "datasets": shares}
 
 
-def _facts(plan: Plan, metadata: Metadata) -> dict[str, Any]:
+def _facts(plan: PrepPlan, metadata: Metadata) -> dict[str, Any]:
     """What a consumer of the artifact needs to know without opening anything."""
     facts = {
         "run_hash": metadata.run_hash,

@@ -2,21 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from nemotron.data_prep.config import SPLITS
+from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
 from nemotron.data_prep.packing.lengths import padded_length
 from nemotron.data_prep.packing.shards import ShardWork, shard_count
-from nemotron.data_prep.plan import Plan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
 
 
 @dataclass(frozen=True)
-class Layout:
+class PackedSplit:
     """The packs of one split, in the order in which they are written."""
 
     split: int
@@ -38,30 +38,39 @@ class Layout:
         return np.diff(so_far[self.bounds])
 
 
-def lay_out(plan: Plan, corpus: Corpus, cut: Cut, selection: Selection, split: int) -> Layout:
-    """Pack the conversations of a split."""
-    config = plan.config
+def pack_split(
+    corpus: Corpus,
+    cut: Cut,
+    selection: Selection,
+    split: int,
+    *,
+    pack_size: int,
+    algorithm: Algorithm,
+    seed: int,
+    pad_to_multiple: int,
+) -> PackedSplit:
+    """Pack the conversations of a split (an index into SPLITS)."""
     copies = np.where(selection.split == split, selection.copies, 0).astype(np.int32)[corpus.conversation]
     copies[cut.length == 0] = 0
     # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
     rounds = range(max(1, copies.max(initial=0)))
     members = np.concatenate([np.flatnonzero(copies > done).astype(np.int32) for done in rounds])
-    lengths = padded_length(cut.length[members], config.pad_to_multiple)
-    packs = pack(lengths, config.pack_size, config.algorithm, config.seed)
-    return Layout(split, members[packs.sequences], packs.bounds, lengths[packs.sequences])
+    lengths = padded_length(cut.length[members], pad_to_multiple)
+    packs = pack(lengths, pack_size, algorithm, seed)
+    return PackedSplit(split, members[packs.sequences], packs.bounds, lengths[packs.sequences])
 
 
-def shard_works(plan: Plan, corpus: Corpus, cut: Cut, layout: Layout) -> Iterator[ShardWork]:
-    """Deal the packs of a split out to its shards, in order."""
-    name = SPLITS[layout.split]
-    count = shard_count(layout.packs, plan.config.num_shards)
-    for number, shard in enumerate(np.array_split(np.arange(layout.packs), count) if count else []):
-        bounds = layout.bounds[shard[0] : shard[-1] + 2]
-        chosen = layout.sequences[bounds[0] : bounds[-1]]
+def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, most_shards: int) -> Iterator[ShardWork]:
+    """Deal the packs of a split out to its shards, in order. `run_dir` is the folder of the run."""
+    name = SPLITS[packed.split]
+    count = shard_count(packed.packs, most_shards)
+    for number, shard in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
+        bounds = packed.bounds[shard[0] : shard[-1] + 2]
+        chosen = packed.sequences[bounds[0] : bounds[-1]]
         file = f"shard_{number:06d}"
         yield ShardWork(
-            path=plan.run_dir / "splits" / name / f"{file}.parquet",
-            receipt=plan.run_dir / "receipts" / name / f"{file}.json",
+            path=run_dir / "splits" / name / f"{file}.parquet",
+            receipt=run_dir / "receipts" / name / f"{file}.json",
             part=corpus.part[chosen],
             start=corpus.start[chosen],
             length=cut.length[chosen],
@@ -69,16 +78,16 @@ def shard_works(plan: Plan, corpus: Corpus, cut: Cut, layout: Layout) -> Iterato
         )
 
 
-def dataset_fill(corpus: Corpus, layouts: Sequence[Layout], pack_size: int, datasets: int) -> np.ndarray:
+def dataset_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:
     """float [datasets]: how full the packs are in which a dataset's tokens lie, on average over these tokens.
 
     Packs are shared among datasets, so this is no property of one alone: it is low where a dataset's sequences leave
     room that no other fills. NaN for a dataset without a token in the output.
     """
     full, tokens = np.zeros(datasets), np.zeros(datasets)
-    for layout in layouts:
-        fill = layout.pack_tokens() / pack_size
-        dataset = corpus.dataset[corpus.conversation[layout.sequences]]
-        full += np.bincount(dataset, layout.lengths * np.repeat(fill, np.diff(layout.bounds)), datasets)
-        tokens += np.bincount(dataset, layout.lengths, datasets)
+    for packed in splits:
+        fill = packed.pack_tokens() / pack_size
+        dataset = corpus.dataset[corpus.conversation[packed.sequences]]
+        full += np.bincount(dataset, packed.lengths * np.repeat(fill, np.diff(packed.bounds)), datasets)
+        tokens += np.bincount(dataset, packed.lengths, datasets)
     return np.divide(full, tokens, out=np.full(datasets, np.nan), where=tokens > 0)

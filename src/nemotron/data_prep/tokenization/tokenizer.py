@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     read_settings,
 )
 from nemotron.errors import UserError
-from nemotron.paths import expand_home
 
 END_OF_TURN = "<|im_end|>"
 
@@ -91,7 +91,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
     Raises UserError when there is none, or when it has no token that could end a turn.
     """
-    path = expand_home(config.model)
+    path = Path(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
         special_tokens, chat_template = read_settings(path)

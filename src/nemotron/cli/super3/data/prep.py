@@ -11,8 +11,9 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
-    from nemotron.data_prep.pipeline import PrepResult, Stage
-    from nemotron.data_prep.plan import Plan
+    from nemotron.data_prep.pipeline import PrepResult
+    from nemotron.data_prep.plan import PrepPlan
+    from nemotron.data_prep.progress import WorkProgress
     from nemotron.launch import Placement
 
 prep = typer.Typer(
@@ -102,7 +103,7 @@ def _next_command(config: str, result: "PrepResult") -> str:
 
 def report_prep(
     report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placement: "Placement | None"
-) -> "Plan | None":
+) -> "PrepPlan | None":
     """Add inputs, settings, work and where the output goes to a dry run, and what is refused.
 
     Args:
@@ -136,7 +137,7 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
     with console.Progress() as progress:
 
-        def show(stage: "Stage") -> None:
-            progress.update(stage.name, stage.done, stage.total, stage.unit, made=stage.made)
+        def show(work: "WorkProgress") -> None:
+            progress.update(work.name, work.done, work.total, work.unit, made=work.made)
 
         return prepare(loaded.config, on_progress=show)

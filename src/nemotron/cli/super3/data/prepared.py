@@ -8,7 +8,7 @@ from nemotron.cli import console
 if TYPE_CHECKING:
     from nemotron.data_prep.output.metadata import Metadata
     from nemotron.data_prep.pipeline import PrepResult
-    from nemotron.data_prep.plan import Plan
+    from nemotron.data_prep.plan import PrepPlan
 
 MANY = 0.01
 """Of all rows: more of them lost for one reason is a fault of the settings rather than of some rows."""
@@ -28,8 +28,8 @@ def show_prepared(result: "PrepResult") -> None:
     _show_noticed(metadata)
     for note in _notes(metadata, result.plan):
         console.note(f"\n  {note}")
-    if result.plan.encoder.reason:
-        console.note(f"\n  Encoded with {result.plan.encoder.name}, which is slower: {result.plan.encoder.reason}.")
+    if result.encoder is not None and result.encoder.reason:
+        console.note(f"\n  Encoded with {result.encoder.name}, which is slower: {result.encoder.reason}.")
     console.out()
     console.table(
         [
@@ -129,7 +129,7 @@ def _places(places: "list[dict[str, Any]]") -> str:
     return ", ".join(f"{place['file']}:{place['line']}" for place in places)
 
 
-def _notes(metadata: "Metadata", plan: "Plan") -> Iterator[str]:
+def _notes(metadata: "Metadata", plan: "PrepPlan") -> Iterator[str]:
     """What else somebody should know before training on it."""
     if plan.blend.missing:
         from nemotron.data_prep.sources.blend_table import describe_missing

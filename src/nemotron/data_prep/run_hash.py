@@ -1,0 +1,102 @@
+"""The hashes that name what is written: every setting counts, but for the few that change nothing.
+
+A new setting counts as soon as it exists. Forgetting to list one here costs a needless run; the other way round, one
+that is forgotten would serve the data of other settings.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.sources import InputFile
+from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+
+FORMAT_VERSION = 9
+"""Raised whenever the same inputs and config would give other files than before."""
+
+CHANGES_NOTHING = frozenset(
+    {
+        # Where results go and what they are called.
+        "output_dir", "config_name", "run.artifacts",
+        # Where inputs are found: their contents count instead.
+        "blend_path", "tokenizer.model", "tokenizer.revision", "tokenizer.trust_remote_code", "chat_template",
+        # Who does the work, and with what: the bytes are the same.
+        "workers", "engine", "ray_address", "encoder",
+        # Whether to work at all.
+        "force", "strict",
+    }
+)  # fmt: skip
+"""Settings of the config that neither hash covers."""
+DECIDES_NO_TOKENS = frozenset(
+    {
+        "pack_size", "algorithm", "pad_to_multiple", "overlong", "max_doc_tokens", "dedupe", "seed", "blend.samples",
+        "train_ratio", "valid_ratio", "test_ratio", "num_shards", "parquet_row_group_size", "parquet_compression",
+        "reasoning.low_effort",
+    }
+)  # fmt: skip
+"""Settings of the config that decide what is made of the tokens: the run hash covers them, a file's hash does not."""
+
+DATASET_CHANGES_NOTHING = frozenset(
+    {
+        # Where its files are: their contents count instead.
+        "path", "subset", "split", "recursive",
+        # Only shown.
+        "group", "domain", "scale", "source", "bring",
+    }
+)  # fmt: skip
+"""Keys of a blend's dataset that neither hash covers."""
+DATASET_DECIDES_NO_TOKENS = frozenset({"name", "weight", "repeat", "goes_to"})
+"""Keys of a blend's dataset that only the run hash covers."""
+
+
+def hash_tokens(
+    config: DataPrepConfig, dataset: Dataset, file: InputFile, tokenizer: Tokenizer, template: Template
+) -> str:
+    """Hash everything that decides the tokens of one input file: it names the folder of its tokenized parts."""
+    return _hash(
+        [
+            FORMAT_VERSION, tokenizer.digest, sorted(tokenizer.special_tokens_map.items()), template.digest,
+            settings(config, CHANGES_NOTHING | DECIDES_NO_TOKENS),
+            settings(dataset, DATASET_CHANGES_NOTHING | DATASET_DECIDES_NO_TOKENS),
+            file.format, file.compression, file.digest,
+        ]
+    )  # fmt: skip
+
+
+def hash_run(config: DataPrepConfig, datasets: Sequence[tuple[Dataset, Sequence[tuple[InputFile, str]]]]) -> str:
+    """Hash everything that decides the output of a run.
+
+    Args:
+        config: The config.
+        datasets: Each dataset of the blend with its files, and each file with its `hash_tokens`.
+    """
+    inputs = [
+        [settings(dataset, DATASET_CHANGES_NOTHING), [[Path(file.path).name, tokens] for file, tokens in files]]
+        for dataset, files in datasets
+    ]
+    return _hash([FORMAT_VERSION, settings(config, CHANGES_NOTHING), inputs])
+
+
+def settings(section: Any, but: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """List the settings of a dataclass and of its sections, by dotted key, leaving out those of `but`."""
+    found: dict[str, Any] = {}
+    for field in fields(section):
+        key, value = prefix + field.name, getattr(section, field.name)
+        if is_dataclass(value):
+            found |= settings(value, but, f"{key}.")
+        elif key not in but:
+            found[key] = value
+    if found.get("sample", 0) is None:
+        found.pop("sample_seed", None)  # the seed of nothing
+    return found
+
+
+def _hash(value: Any) -> str:
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

@@ -1,0 +1,120 @@
+"""The first phase over all inputs: every part of every file that is not tokenized yet, and those that rotted."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from nemotron.data_prep import engine
+from nemotron.data_prep.plan import PrepPlan
+from nemotron.data_prep.progress import OnProgress, WorkProgress
+from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
+from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, fast_ids, joined
+from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork, tokenize_part
+from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, read_receipt
+from nemotron.errors import UserError
+
+
+class InputTokenizer:
+    """Tokenizes the inputs of a plan. It remembers what it has checked, for a plan with more candidates."""
+
+    def __init__(self, run: engine.Run, on_progress: OnProgress) -> None:
+        self._run, self._on_progress = run, on_progress
+        self._whole: set[Path] = set()
+        """Outputs that were checked or made."""
+        self.encoder: EncoderChoice | None = None
+        """The library that encodes; None while there was nothing to encode."""
+
+    def tokenize(self, plan: PrepPlan) -> list[list[PartReceipt]]:
+        """Tokenize every part that is not there yet.
+
+        Returns:
+            The receipts of all parts, per dataset.
+
+        Raises:
+            UserError: An input cannot be read.
+        """
+        works, names = _works(plan)
+        there = {work.output for work in works.values() if work.is_done()}
+        kept = there & self._whole | self._intact(plan, sorted(there - self._whole))
+        self._make(plan, works, names, kept)
+        self._whole.update(works)
+        return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
+
+    def _intact(self, plan: PrepPlan, outputs: Sequence[Path]) -> set[Path]:
+        """Those of finished outputs that are still what an earlier run wrote: tokens must not rot in a cache."""
+        sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
+        done = 0
+
+        def count(position: int, _: bool) -> None:
+            nonlocal done
+            done += sizes[position]
+            self._on_progress(WorkProgress("check the tokens of an earlier run", done, sum(sizes), "bytes"))
+
+        workers = engine.worthwhile(plan.workers, sum(sizes) // 8)
+        intact = self._run(is_intact, None, outputs, workers=workers, on_done=count)
+        return {output for output, is_whole in zip(outputs, intact, strict=True) if is_whole}
+
+    def _make(self, plan: PrepPlan, works: dict[Path, TokenizeWork], names: dict[Path, str], kept: set[Path]) -> None:
+        """Do the works whose outputs are not kept, counting what is done by name."""
+        missing = [work for output, work in works.items() if output not in kept]
+        if not missing:
+            return
+        totals, done = Counter[str](), Counter[str]()
+        for output, work in works.items():
+            totals[names[output]] += work.part.bytes
+            done[names[output]] += work.part.bytes * (output in kept)
+        made = {names[work.output]: Counter[str]() for work in missing}
+        for name in made:
+            self._on_progress(WorkProgress(name, done[name], totals[name], "bytes"))
+
+        def count(position: int, receipt: PartReceipt) -> None:
+            name = names[missing[position].output]
+            done[name] += missing[position].part.bytes
+            made[name].update(rows=receipt.rows, tokens=receipt.tokens)
+            self._on_progress(WorkProgress(name, done[name], totals[name], "bytes", made[name]))
+
+        how = self._tokenization(plan)
+        workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
+        self._run(tokenize_part, how, missing, workers=workers, on_done=count)
+
+    def _tokenization(self, plan: PrepPlan) -> Tokenization:
+        """What all parts are tokenized with; chooses the encoder at the first call."""
+        config = plan.config
+        if self.encoder is None:
+            # A cluster is asked for nothing but its work: this process chooses.
+            is_local = config.engine == "local"
+            size = sum(planned.bytes for planned in plan.datasets)
+            workers = engine.worthwhile(plan.workers, size) if is_local else 1
+            first_parts = [next(planned.parts())[1] for planned in plan.datasets]
+            ids_by = fast_ids if workers == 1 else partial(_ids_of_workers, self._run, workers)
+            self.encoder = choose_for_run(config.encoder, plan.tokenizer, first_parts, ids_by)
+        tokenizer = plan.tokenizer.encoding_with(self.encoder.name)
+        return Tokenization(tokenizer, plan.template, config.special_tokens_in_content)
+
+
+def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Sequence[str]) -> Encoded | str:
+    """`fast_ids`, of which every worker does a share: they and not this process load the encoder."""
+    bounds = [len(texts) * i // workers for i in range(workers + 1)]
+    shares = [texts[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
+    return joined(run(fast_ids, definition, shares, workers=workers, on_done=lambda *_: None))
+
+
+def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
+    """The works of a plan and what they are called, by output: files with the same content are tokenized once."""
+    works: dict[Path, TokenizeWork] = {}
+    names: dict[Path, str] = {}
+    for number, planned in enumerate(plan.datasets):
+        for file, part in planned.parts():
+            work = plan.tokenize_work(number, file, part)
+            works.setdefault(work.output, work)
+            names.setdefault(work.output, f"tokenize {planned.dataset.name}")
+    return works, names
+
+
+def _receipt(output: Path) -> PartReceipt:
+    receipt = read_receipt(output)
+    if receipt is None:
+        raise UserError(f"{output} has vanished while it was being used.", "Run again.")
+    return receipt
