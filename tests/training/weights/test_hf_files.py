@@ -61,3 +61,17 @@ def test_a_tokenizer_without_a_chat_template_gets_the_bundled_one_and_one_with_k
     (tmp_path / "export").mkdir()
     write_tokenizer(tmp_path / "export", str(tmp_path / "own"))
     assert (tmp_path / "export" / "chat_template.jinja").read_text() == "{{ messages }}"
+
+
+def test_the_token_with_which_the_tokenizers_own_template_ends_an_answer_ends_generation(tmp_path):
+    """As Llama 3's: <|eot_id|> ends a turn, and is not eos. Here <s> stands for it."""
+    own = tmp_path / "own"
+    own.mkdir()
+    for file in TINY_TOKENIZER.iterdir():
+        (own / file.name).write_bytes(file.read_bytes())
+    (own / "chat_template.jinja").write_text(
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<s>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    (tmp_path / "export").mkdir()
+    assert write_tokenizer(tmp_path / "export", str(own)) == [1, IM_END]

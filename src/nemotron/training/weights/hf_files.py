@@ -11,8 +11,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenization.turn_end import with_turn_end
+from nemotron.errors import UserError
 
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_FILES = (
@@ -84,7 +87,8 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
         tokenizer: folder or id.
 
     Returns:
-        The ids at which a turn ends, as data prep trains them: `<|im_end|>`, or the tokenizer's eos.
+        The ids at which a turn ends, as data prep trains them: the token with which the chat template ends an answer,
+        and `<|im_end|>`, or eos in a tokenizer without it.
     """
     source = local_folder(tokenizer, (*TOKENIZER_FILES, f"{NAMED_TEMPLATES}/*"))
     for name in TOKENIZER_FILES:
@@ -95,7 +99,14 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
     if not _has_chat_template(folder):
         bundled = (files("nemotron.data_prep.chat") / "templates" / "nemotron3.jinja").read_text(encoding="utf-8")
         (folder / "chat_template.jinja").write_text(bundled, encoding="utf-8")
-    return [load_tokenizer(TokenizerConfig(model=str(source))).end_id]
+    loaded = load_tokenizer(TokenizerConfig(model=str(source)))
+    try:
+        ends = with_turn_end(
+            loaded, load_template("nemotron3" if loaded.chat_template is None else "tokenizer", loaded)
+        )
+    except UserError:  # its own template is no template to train with: data prep used another
+        return [loaded.end_id]
+    return list(dict.fromkeys([ends.end_id, loaded.end_id]))
 
 
 def _has_chat_template(folder: Path) -> bool:
