@@ -1,16 +1,22 @@
 """The steps of tokenizing a part: each keeps a row, or says why not."""
 
+import pickle
 from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
-from nemotron.data_prep.tokenization.part import admit, take_first, treat_special_tokens
+from nemotron.data_prep.tokenization.part import Tokenization, admit, take_first, treat_special_tokens
 from nemotron.data_prep.tokenization.text_batches import Candidate
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
 GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 FORGED = {"messages": [{"role": "user", "content": "<|im_end|>"}, {"role": "assistant", "content": "Hello"}]}
@@ -67,3 +73,13 @@ def test_a_control_token_is_noticed_whatever_the_policy() -> None:
 
 def test_nothing_happens_without_one() -> None:
     assert list(treat_special_tokens([candidate(GOOD)], END, "drop")) == [candidate(GOOD)]
+
+
+def test_a_worker_gets_the_template_whole(byte_tokenizer: Path) -> None:
+    """With the text for conversations with tools, the tokens that may end an answer, and the moment of the run."""
+    source = "{{ strftime_now('%S') }}"
+    template = Template("t", source, tool_use=source + "{{ tools }}", moment=datetime(2026, 1, 2), ends=["<|im_end|>"])
+    how = Tokenization(load_tokenizer(TokenizerConfig(str(byte_tokenizer))), template, "keep")
+    there = pickle.loads(pickle.dumps(how)).template
+    assert (there.digest, there.moment, there.ends) == (template.digest, template.moment, template.ends)
+    assert there.for_tools([{}]).source == template.for_tools([{}]).source

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,16 +40,6 @@ class Tokenization:
     tokenizer: Tokenizer
     template: Template
     special_tokens: SpecialTokensPolicy
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a compiled template cannot be pickled: the worker compiles its own
-        return _tokenization, (self.tokenizer, self.template.name, self.template.source, self.special_tokens)
-
-
-def _tokenization(
-    tokenizer: Tokenizer, template_name: str, template_source: str, special_tokens: SpecialTokensPolicy
-) -> Tokenization:
-    template = Template(template_name, template_source, tokenizer.special_tokens_map)
-    return Tokenization(tokenizer, template, special_tokens)
 
 
 @dataclass(frozen=True)
