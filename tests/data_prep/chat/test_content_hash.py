@@ -57,6 +57,13 @@ def test_what_a_model_never_sees_is_no_content(messages: list[dict]):
     assert content_hash(parse(*messages)) == content_hash(parse(USER, ASSISTANT))
 
 
+def test_of_sequences_per_answer_an_unanswered_question_is_no_content():
+    thoughtful = ASSISTANT | {"reasoning_content": "6 * 7 is 42."}
+    question = {"role": "user", "content": "And 6 * 8?"}
+    assert content_hash(parse(USER, thoughtful, question)) == content_hash(parse(USER, thoughtful))
+    assert content_hash(parse(USER, thoughtful, question, thoughtful)) != content_hash(parse(USER, thoughtful))
+
+
 ANSWERS = st.fixed_dictionaries(
     {
         "role": st.just("assistant"),

@@ -1,11 +1,14 @@
 """Counts over parts and files: what a receipt says of a part, told of the whole dataset."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources import rows as source_rows
@@ -28,3 +31,29 @@ def test_notes_are_located_by_the_line_of_the_file(
     assert min(len(file.parts) for file in planned.files) > 2
     places = [{"file": str(one), "line": 8}, {"file": str(two), "line": 5}, {"file": str(two), "line": 9}]
     assert result.metadata.datasets[0].notes == [NoteStats("empty_answer", "", 3, places)]
+
+
+def test_dropped_rows_are_located_by_the_line_of_the_file(
+    make_config: Callable[..., DataPrepConfig],
+    write_rows: Callable,
+    chat: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Those of the first phase, and those of the second: here, what is over-long."""
+    monkeypatch.setattr(source_rows, "LEAST_PART_BYTES", 300)
+    tmp_path.joinpath("both").mkdir()
+    too_long = chat("Question", "word " * 300)
+    one, two = (
+        write_rows(f"both/{name}.jsonl", [*(chat(f"{name} {n}", "Answer " * 5) for n in range(8)), {"messages": 1}])
+        for name in ("one", "two")
+    )
+    with two.open("a") as file:
+        file.write(json.dumps(too_long) + "\n")
+    result = prepare(make_config("both"))
+    assert all(len(file.parts) > 2 for file in result.plan.datasets[0].files)
+    with zstandard.open(result.plan.run_dir / DROPPED_ROWS, "rt") as file:
+        listed = [json.loads(line) for line in file]
+    assert [(row["file"], row["line"], row["reason"]) for row in listed] == [
+        (str(one), 9, "no_messages"), (str(two), 9, "no_messages"), (str(two), 10, "overlong"),
+    ]  # fmt: skip

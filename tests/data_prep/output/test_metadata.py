@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
+from nemotron.data_prep.output.counting import _histogram
 from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import read_metadata
 from nemotron.data_prep.pipeline import PrepResult, prepare
@@ -111,12 +112,19 @@ def test_every_reason_has_a_description() -> None:
     assert not set(map(str, DropReason)) & set(map(str, LeftOut))
 
 
-def test_length_quantiles(result: PrepResult) -> None:
+def test_lengths_are_described_as_numpy_would(result: PrepResult) -> None:
     lengths = [
         length
         for path in result.splits_dir.glob("*/*.parquet")
         for row in pq.read_table(path).to_pylist()
         for length in np.diff([*row["seq_start_id"], len(row["input_ids"])])
     ]
-    assert result.metadata.sequence_lengths["max"] == max(lengths)
-    assert result.metadata.sequence_lengths["median"] == int(np.median(lengths))
+    shares = {"min": 0, "p10": 10, "median": 50, "p90": 90, "p99": 99, "max": 100}
+    expected = {name: int(np.percentile(lengths, share)) for name, share in shares.items()}
+    assert result.metadata.sequence_lengths == expected
+    assert len(set(expected.values())) > 3  # lengths differ, so that one quantile is not taken for another
+
+
+def test_the_histogram_counts_lengths_up_to_powers_of_two() -> None:
+    """A length that is a power of two is the last of its bin, and bins without any are there."""
+    assert _histogram(np.array([3, 4, 5, 8, 9, 33])) == [[4, 2], [8, 2], [16, 1], [32, 0], [64, 1]]

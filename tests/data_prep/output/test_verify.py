@@ -1,17 +1,20 @@
 """Verification: a finished run passes, and every kind of damage is named with its file."""
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
+from nemotron.atomic_files import write_checksums
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.output.verify import _check_pack, verify
+from nemotron.data_prep.output.verify import _check_pack, _check_shard, verify
+from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
 
@@ -54,6 +57,28 @@ def test_a_missing_a_foreign_and_an_unlinked_file_are_found(result: PrepResult) 
     assert "does not lead to the run" in problems
 
 
+@pytest.mark.parametrize("listed", [[], [{"line": 41}, {"line": 41}]])
+def test_dropped_rows_that_are_not_those_counted_are_found(result: PrepResult, listed: list[dict]) -> None:
+    """One row was dropped: none listed is too few, two are too many."""
+    path = result.plan.run_dir / "dropped.jsonl.zst"
+    path.write_bytes(zstandard.compress(b"".join(json.dumps(row).encode() + b"\n" for row in listed)))
+    write_checksums(result.plan.run_dir)
+    [problem] = verify(result.plan.output_dir)
+    assert f"lists {len(listed)} rows, metadata.json counts 1" in problem
+
+
+def test_a_target_after_eos_is_not_counted_as_trained(result: PrepResult) -> None:
+    """The trainer's collator takes the loss away wherever the input is eos, whatever the mask says."""
+    eos = result.metadata.tokenizer["eos_id"]
+    table = pa.table([[[7, eos, 8, 9]], [[1, 1, 1, 0]], [[0]]], schema=SCHEMA)
+    pq.write_table(table, result.plan.run_dir / "by_hand.parquet")
+    problems, [packs, sequences, tokens, supervised] = _check_shard(
+        result.plan.run_dir / "by_hand.parquet", result.metadata
+    )
+    assert problems == []
+    assert (packs, sequences, tokens, supervised) == (1, 1, 4, 2)
+
+
 def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     path = result.plan.output_dir / "metadata.json"
     metadata = json.loads(path.read_text())
@@ -67,22 +92,46 @@ def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     assert "do not add up to the counts" in problems
 
 
-@pytest.mark.parametrize(
-    "pattern",
-    [
-        *("blend.json", "metadata.json", "report.html", "runs/*/plan.json", "runs/*/config.yaml"),
-        *("runs/*/metadata.json", "runs/*/dropped.jsonl.zst", "runs/*/checksums.json", "runs/*/splits/artifact.json"),
-    ],
-)
-def test_every_file_beside_the_data_is_checked(result: PrepResult, pattern: str) -> None:
+FILES_NEXT_TO_THE_DATA = [
+    *("blend.json", "metadata.json", "report.html", "runs/*/plan.json", "runs/*/config.yaml"),
+    *("runs/*/metadata.json", "runs/*/dropped.jsonl.zst", "runs/*/checksums.json", "runs/*/splits/artifact.json"),
+]
+
+
+@pytest.mark.parametrize("pattern", FILES_NEXT_TO_THE_DATA)
+def test_a_missing_file_next_to_the_data_is_named(result: PrepResult, pattern: str) -> None:
+    [path] = result.plan.output_dir.glob(pattern)
+    path.unlink()
+    if pattern == "metadata.json":
+        with pytest.raises(UserError, match=r"metadata\.json"):
+            list(verify(result.plan.output_dir))
+    else:
+        assert any(path.name in problem for problem in verify(result.plan.output_dir))
+
+
+@pytest.mark.parametrize("pattern", sorted({*FILES_NEXT_TO_THE_DATA} - {"report.html"}))
+def test_a_changed_file_next_to_the_data_is_named(result: PrepResult, pattern: str) -> None:
     [path] = result.plan.output_dir.glob(pattern)
     content = path.read_bytes()
-    path.unlink()
-    if pattern != "metadata.json":  # without it there is no finished run
-        assert any(path.name in problem for problem in verify(result.plan.output_dir))
-    path.write_bytes(content.replace(b"chat", b"cath").replace(b'": "', b'": "0') + b"\n ")
-    with contextlib.suppress(UserError):
-        assert any(path.name in problem for problem in verify(result.plan.output_dir))
+    changed = content.replace(b"chat", b"cath").replace(b'": "', b'": "0') + b"\n "
+    assert changed[:-2] != content or pattern.endswith((".yaml", ".zst"))
+    path.write_bytes(changed)
+    assert any(path.name in problem for problem in problems_of(result))
+
+
+def problems_of(result: PrepResult) -> list[str]:
+    """What is wrong, where verification can begin at all and where it cannot."""
+    try:
+        return list(verify(result.plan.output_dir))
+    except UserError as error:
+        return [error.message]
+
+
+def test_a_report_that_somebody_edited_is_nothing_wrong(result: PrepResult) -> None:
+    """People annotate it, and another release words it differently: nothing is trained on it."""
+    report = result.plan.output_dir / "report.html"
+    report.write_text(report.read_text("utf-8").replace("<h1>", "<h1>Ours: "), "utf-8")
+    assert list(verify(result.plan.output_dir)) == []
 
 
 def test_a_lost_link_to_tokens_is_found(result: PrepResult) -> None:
@@ -92,7 +141,7 @@ def test_a_lost_link_to_tokens_is_found(result: PrepResult) -> None:
     assert problem == f"{link} leads nowhere: the tokenized parts are gone."
 
 
-def test_a_moved_folder_is_told_and_recorded_anew_by_the_same_command(result: PrepResult, tmp_path: Path) -> None:
+def test_a_moved_folder_is_reported_and_recorded_again_by_the_same_command(result: PrepResult, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     result.plan.output_dir.rename(moved)
     assert all("if the folder was moved" in problem for problem in verify(moved))
@@ -113,6 +162,8 @@ def test_a_moved_folder_is_told_and_recorded_anew_by_the_same_command(result: Pr
         ([1, 2, 3, 4], [1, 0, 1, 0], [0, 4], "begin at 0"),
         ([1, 2, 3, 4], [1, 0, 1, 0], [0, 2, 2], "begin at 0"),
         ([1, 2, 3, 999], [1, 0, 1, 0], [0, 2], "outside the vocabulary"),
+        ([1, 2, 3, -1], [1, 0, 1, 0], [0, 2], "outside the vocabulary"),
+        ([1] * 256, [0] * 256, [0], None),
         ([1] * 257, [0] * 257, [0], "257 tokens"),
     ],
 )
@@ -122,6 +173,16 @@ def test_what_a_pack_promises(
     arrays = np.array(ids, np.int32), np.array(mask, np.uint8), np.array(starts, np.int32)
     found = "\n".join(_check_pack(*arrays, result.metadata))
     assert problem in found if problem else not found
+
+
+def test_the_largest_id_is_one_below_the_size_of_the_vocabulary(result: PrepResult) -> None:
+    def problems(token: int) -> list[str]:
+        ids, mask, starts = np.array([1, token], np.int32), np.array([1, 0], np.uint8), np.array([0], np.int32)
+        return list(_check_pack(ids, mask, starts, result.metadata))
+
+    size = result.metadata.tokenizer["vocab_size"]
+    assert problems(size - 1) == []
+    assert "outside the vocabulary" in problems(size)[0]
 
 
 def test_a_rewritten_shard_is_not_the_one_of_the_receipt(result: PrepResult) -> None:

@@ -44,6 +44,16 @@ def naive_best_fit(lengths: list[int], capacity: int) -> list[int]:
     return placed
 
 
+def naive_next_fit(lengths: list[int], capacity: int) -> list[int]:
+    placed, used = [], [0]
+    for length in lengths:
+        if used[-1] + length > capacity:
+            used.append(0)
+        used[-1] += length
+        placed.append(len(used) - 1)
+    return placed
+
+
 def test_first_fit_takes_the_first_pack_with_room() -> None:
     assert placed(first_fit, [6, 5, 4, 5, 1], 10) == [0, 1, 0, 1, 2]
 
@@ -52,8 +62,25 @@ def test_best_fit_takes_the_fullest_pack_with_room() -> None:
     assert placed(best_fit, [6, 7, 3, 4], 10) == [0, 1, 1, 0]
 
 
+@pytest.mark.parametrize("algorithm", [first_fit, best_fit, next_fit])
+def test_a_pack_is_filled_to_its_last_token(algorithm: Callable[[np.ndarray, int], Iterator[int]]) -> None:
+    assert placed(algorithm, [6, 4, 10, 9, 1], 10) == [0, 0, 1, 2, 2]
+
+
 def test_next_fit_never_returns_to_an_older_pack() -> None:
     assert placed(next_fit, [6, 5, 4, 5, 1], 10) == [0, 1, 1, 2, 2]
+
+
+SMALL = 6
+"""A pack that is often filled exactly, and often has room for one token."""
+short_lengths = st.lists(st.integers(1, SMALL), max_size=30)
+
+
+@given(short_lengths)
+def test_small_packs_are_those_of_the_naive_search(lengths: list[int]) -> None:
+    assert placed(first_fit, lengths, SMALL) == naive_first_fit(lengths, SMALL)
+    assert placed(best_fit, lengths, SMALL) == naive_best_fit(lengths, SMALL)
+    assert placed(next_fit, lengths, SMALL) == naive_next_fit(lengths, SMALL)
 
 
 @given(lengths_lists)

@@ -20,7 +20,8 @@ from nemotron.data_prep.packing.shards import (
 )
 from nemotron.data_prep.tokenization.part_files import EMPTY_INDEX, PartWriter, write_part
 
-PAD = 0
+PAD = 7
+"""Not 0: what is left unwritten looks like zeros."""
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
@@ -92,6 +93,13 @@ def test_truncate_keeps_nothing_where_no_answer_has_begun(corpus: Corpus) -> Non
 def test_drop_takes_the_whole_conversation(corpus: Corpus) -> None:
     assert cut_overlong(corpus, 55, "drop", EOS).length.tolist() == [0, 10, 50]
     assert cut_overlong(corpus, 45, "drop", EOS).length.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("policy", ["split_turns", "truncate", "drop"])
+def test_a_sequence_of_exactly_the_limit_is_not_too_long(tmp_path: Path, policy: OverlongPolicy) -> None:
+    """Its last turn is not the end of it, so that a policy that cut here would be seen."""
+    corpus = make_corpus(tmp_path, [[(1, [[(5, 5), (10, 10), (3, 0)]])]])
+    assert cut_overlong(corpus, 33, policy, EOS).length.tolist() == [33]
 
 
 def test_the_limit_that_keeps_a_share(corpus: Corpus) -> None:

@@ -22,6 +22,11 @@ def test_the_end_of_turn_trains_and_the_newline_after_it_does_not() -> None:
     assert mask_of(chunks) == [0, 1, 1, 0, 0, 1, 1, 1, 0]
 
 
+def test_of_an_empty_answer_the_end_of_turn_trains_and_the_newline_does_not() -> None:
+    assert mask_of([([1], False), ([END, NEWLINE], True)]) == [0, 1, 0]
+    assert mask_of([([1], False), ([END, NEWLINE], True), ([END, NEWLINE], True), ([END], True)]) == [0, 1, 0, 1, 0, 1]
+
+
 def test_an_end_of_turn_written_inside_the_content_does_not_end_the_mask() -> None:
     assert mask_of([([3, END, 4, END, NEWLINE], True)]) == [1, 1, 1, 1, 0]
 

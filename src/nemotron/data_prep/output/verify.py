@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 import zstandard
 
 from nemotron.atomic_files import CHECKSUMS, checksum
-from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import Metadata, SplitStats, read_metadata
 from nemotron.data_prep.output.publish import megatron_blend
 from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt
@@ -63,14 +62,14 @@ def _verify_files(run: Path) -> Iterator[str]:
 
 
 def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
-    """What the output folder shows of the run, and the run's artifact: all of it follows from the metadata."""
+    """What the output folder shows of the run, and the run's artifact."""
     of_run = read_metadata(run / "metadata.json")
     if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
         yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
     if _resolved(_json(folder / "blend.json")) != _resolved(megatron_blend(run, metadata)):
         yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
-    if not (folder / "report.html").is_file() or (folder / "report.html").read_text("utf-8") != render_report(metadata):
-        yield f"{folder / 'report.html'} does not show the metadata of the run."
+    if not (folder / "report.html").is_file():  # what it says is for people, and nothing is trained on it
+        yield f"{folder / 'report.html'} is missing."
     manifest = run / "splits" / MANIFEST
     artifact = _json(manifest)
     facts = artifact.get("metadata") if isinstance(artifact, dict) else None
