@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 import nemotron.training.weights.export_hf
 import nemotron.training.weights.import_hf
@@ -20,10 +21,7 @@ def exported(monkeypatch):
 def finished_run(tmp_path):
     """The folders of a run that saved iteration 40, trained with the tokenizer `words` on the model `tiny_model`."""
     folder = tmp_path / "run"
-    iteration = folder / "checkpoints" / "iter_0000040"
-    iteration.mkdir(parents=True)
-    (iteration / "run_config.yaml").write_text("tokenizer: {tokenizer_model: words}\n")
-    (folder / "checkpoints" / "latest_checkpointed_iteration.txt").write_text("40")
+    write_checkpoint(folder / "checkpoints", 40, {"tokenizer": {"tokenizer_model": "words"}})
     (folder / "run.json").write_text(json.dumps({"hf_model": "tiny_model"}))
     return folder
 

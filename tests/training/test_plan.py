@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -80,7 +81,6 @@ def test_how_much_an_evaluation_reads(validation, said):
 def test_the_plan_says_where_a_run_starts_or_goes_on(tmp_path):
     settings = config(run=RunConfig(output_dir=str(tmp_path)))
     assert dict(planned(settings, prepared()).rows())["starts from"] == "random weights, seed 1"
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/latest_checkpointed_iteration.txt").write_text("20")
+    write_checkpoint(tmp_path / "checkpoints", 20)
     plan = planned(settings, prepared(), find_run_folder(settings))
     assert plan.start.description == f"iteration 20, saved in {tmp_path}/checkpoints"

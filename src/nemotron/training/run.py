@@ -17,7 +17,7 @@ from nemotron.training.checkpoints.initial_weights import StartingPoint, find_st
 from nemotron.training.checkpoints.reader import base_model_of
 from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, read_records
 from nemotron.training.checks.before_start import check_inputs, check_machine
-from nemotron.training.checks.continuation import describe_changes
+from nemotron.training.checks.continuation import describe_changes, describe_resume
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
@@ -73,12 +73,13 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     data, missing = find_data(config, loaded.name)
     plan, problems = check_inputs(config, data, start, int(os.environ.get("WORLD_SIZE", "1")), run)
     machine = check_machine(config, data, start, run, plan, sees_gpu())
-    notes = [*describe_changes(config, run), *describe_backend(config)]
+    notes = [*describe_resume(run), *describe_changes(config, run), *describe_backend(config)]
     refuse([*missing, *problems, *machine])
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
     if _rank() == 0:
+        run = run.repaired()
         claim_run(run, config, data)
         write_text(run.output / "config.yaml", loaded.to_yaml())
 

@@ -1,6 +1,7 @@
 """Which release is installed, what is said of others, and the batches that the 0.4 line is given."""
 
 import logging
+import shutil
 import sys
 from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training import bridge
@@ -167,14 +169,11 @@ def test_0_4_evaluates_training_batches_until_the_split_is_read(packs, asked, ex
 
 
 def test_0_4_refuses_a_checkpoint_of_a_later_line(tmp_path):
-    newest = tmp_path / "iter_0000007"
-    newest.mkdir()
-    (newest / "metadata.json").touch()
-    (tmp_path / "latest_checkpointed_iteration.txt").write_text("7")
+    newest = write_checkpoint(tmp_path, 7)
     with pytest.raises(UserError, match=r"iter_0000007 was saved by a later Megatron-Bridge"):
         v04.check_loadable(tmp_path)
     v06.check_loadable(tmp_path)
-    (newest / "common.pt").touch()
+    shutil.copy(newest / "train_state.pt", newest / "common.pt")
     v04.check_loadable(tmp_path)
 
 

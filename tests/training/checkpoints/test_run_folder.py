@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of
 from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder, finished_iterations, read_records
@@ -17,14 +18,6 @@ def data(run_hash="a1"):
 
 def config(output, **checkpoint):
     return SftConfig(run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint=checkpoint)
-
-
-def write_checkpoint(checkpoints, iteration):
-    folder = checkpoints / f"iter_{iteration:07d}"
-    folder.mkdir(parents=True)
-    (folder / "run_config.yaml").write_text("model: {}")
-    (checkpoints / "latest_checkpointed_iteration.txt").write_text(str(iteration))
-    return folder
 
 
 def test_a_new_run_has_nothing_to_resume(tmp_path, monkeypatch):
@@ -64,10 +57,9 @@ def test_a_folder_is_claimed_until_it_has_a_checkpoint(tmp_path):
     assert find_run_folder(settings).record["data"] == "b2"
 
 
-@pytest.mark.parametrize(("saved", "record"), [("peft: null", {"adapters": None}), ("peft: {dim: 8}", {}), ("", {})])
+@pytest.mark.parametrize(("saved", "record"), [(None, {"adapters": None}), ({"dim": 8}, {})])
 def test_a_checkpoint_that_is_not_ours_says_at_least_whether_it_holds_adapters(tmp_path, saved, record):
-    newest = write_checkpoint(tmp_path / "checkpoints", 40)
-    (newest / "run_config.yaml").write_text(saved)
+    write_checkpoint(tmp_path / "checkpoints", 40, {"peft": saved})
     assert find_run_folder(config(tmp_path)).record == record
 
 

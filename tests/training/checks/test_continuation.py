@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder
@@ -15,6 +16,7 @@ from nemotron.training.checks.continuation import (
     check_same_run,
     check_same_stages,
     describe_changes,
+    describe_resume,
 )
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
@@ -41,17 +43,9 @@ def same_run(settings, prepared=None):
     return [*check_same_run(settings, prepared or data(), find_run_folder(settings))]
 
 
-def write_checkpoint(output, iteration, run_config="model: {}"):
-    folder = output / "checkpoints" / f"iter_{iteration:07d}"
-    folder.mkdir(parents=True)
-    (folder / "run_config.yaml").write_text(run_config)
-    (output / "checkpoints" / "latest_checkpointed_iteration.txt").write_text(str(iteration))
-    return folder
-
-
 def test_the_same_run_may_continue(tmp_path):
     claim(config(tmp_path))
-    write_checkpoint(tmp_path, 40)
+    write_checkpoint(tmp_path / "checkpoints", 40)
     assert same_run(config(tmp_path)) == []
 
 
@@ -66,7 +60,7 @@ def test_the_same_run_may_continue(tmp_path):
 )
 def test_another_model_start_data_or_adapter_is_refused_by_name(tmp_path, changed, run_hash, named):
     claim(config(tmp_path))
-    write_checkpoint(tmp_path, 40)
+    write_checkpoint(tmp_path / "checkpoints", 40)
     [problem] = same_run(config(tmp_path, **changed), data(run_hash))
     assert all(each in problem.message for each in named)
     assert "run.output_dir" in problem.hint
@@ -74,7 +68,7 @@ def test_another_model_start_data_or_adapter_is_refused_by_name(tmp_path, change
 
 def test_all_that_differs_is_named(tmp_path):
     claim(config(tmp_path))
-    write_checkpoint(tmp_path, 40)
+    write_checkpoint(tmp_path / "checkpoints", 40)
     assert len(same_run(config(tmp_path, model="other", peft=PeftConfig()), data("b2"))) == 3
 
 
@@ -83,7 +77,7 @@ def test_a_copied_model_folder_is_the_same_model(tmp_path):
         (tmp_path / place / "tiny").mkdir(parents=True)
         (tmp_path / place / "tiny" / "config.json").write_text('{"hidden_size": 8}')
     claim(config(tmp_path / "run", tmp_path / "here/tiny"))
-    write_checkpoint(tmp_path / "run", 40)
+    write_checkpoint(tmp_path / "run/checkpoints", 40)
     assert same_run(config(tmp_path / "run", tmp_path / "job/tiny")) == []
 
 
@@ -92,11 +86,12 @@ def test_a_starting_checkpoint_may_be_named_by_any_path(tmp_path, monkeypatch):
     (tmp_path / "weights").mkdir()
     run, whole = tmp_path / "run", str(tmp_path / "weights")
     claim(config(run, pretrained_checkpoint="weights"))
-    write_checkpoint(run, 40)
+    write_checkpoint(run / "checkpoints", 40)
     assert same_run(config(run, pretrained_checkpoint=whole)) == []
     # Earlier releases recorded the path as it was typed.
     record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**record, "start": "weights"}))
+    for folder in (run, run / "checkpoints"):
+        (folder / "run.json").write_text(json.dumps({**record, "start": "weights"}))
     assert same_run(config(run, pretrained_checkpoint=whole)) == []
     [problem] = same_run(config(run, pretrained_checkpoint="/other"))
     assert f"start {whole}" in problem.message
@@ -134,14 +129,14 @@ def progress(settings, train_iters, prepared=None):
 
 def test_a_run_may_be_continued_elsewhere(tmp_path):
     claim(config(tmp_path / "one"))
-    write_checkpoint(tmp_path / "one", 20)
+    write_checkpoint(tmp_path / "one/checkpoints", 20)
     settings = config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints", pretrained_checkpoint="/another/start")
-    assert [*check_load(find_run_folder(settings)), *same_run(settings), *progress(settings, 40)] == []
+    assert [*check_load(settings, find_run_folder(settings)), *same_run(settings), *progress(settings, 40)] == []
 
 
 def test_what_is_continued_elsewhere_must_be_the_same_run_and_have_something_left_to_do(tmp_path):
     claim(config(tmp_path / "one"))
-    write_checkpoint(tmp_path / "one", 20)
+    write_checkpoint(tmp_path / "one/checkpoints", 20)
     settings = config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints")
     [problem] = same_run(settings, data("b2"))
     assert f"{tmp_path}/one/checkpoints holds a run with data a1" in problem.message
@@ -154,17 +149,57 @@ def test_what_is_continued_elsewhere_must_be_the_same_run_and_have_something_lef
 
 
 def test_a_folder_without_a_checkpoint_cannot_be_continued(tmp_path):
-    [problem] = check_load(find_run_folder(config(tmp_path, load="/nowhere")))
+    settings = config(tmp_path, load="/nowhere")
+    [problem] = check_load(settings, find_run_folder(settings))
     assert "checkpoint.load is /nowhere" in problem.message
 
 
 def test_a_checkpoint_whose_folder_is_gone_is_refused_without_a_traceback(tmp_path):
-    write_checkpoint(tmp_path, 20).rename(tmp_path / "elsewhere")
-    [problem] = check_load(find_run_folder(config(tmp_path)))
-    assert "iteration 20" in problem.message
+    write_checkpoint(tmp_path / "checkpoints", 20).rename(tmp_path / "elsewhere")
+    [problem] = check_load(config(tmp_path), find_run_folder(config(tmp_path)))
+    assert f"{tmp_path}/checkpoints/iter_0000020" in problem.message
 
 
-SAVED = "{optimizer: {lr: 0.003, clip_grad: 1.0}, train: {global_batch_size: 4}, model: {mtp_num_layers: 2}}"
+def test_a_damaged_checkpoint_is_passed_over_with_a_line(tmp_path):
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    (write_checkpoint(tmp_path / "checkpoints", 40) / "__0_0.distcp").unlink()
+    run = find_run_folder(config(tmp_path))
+    assert [*check_load(config(tmp_path), run)] == []
+    [line] = describe_resume(run)
+    assert f"{tmp_path}/checkpoints/iter_0000040" in line
+    assert "__0_0.distcp" in line
+    assert "iteration 20" in line
+
+
+def test_a_damaged_checkpoint_without_an_older_one_is_refused(tmp_path):
+    (write_checkpoint(tmp_path / "checkpoints", 40) / "__0_0.distcp").unlink()
+    [problem] = check_load(config(tmp_path), find_run_folder(config(tmp_path)))
+    assert "__0_0.distcp" in problem.message
+    assert "run.output_dir" in problem.hint
+
+
+@pytest.mark.parametrize(("interval", "refused"), [(40, 0), (20, 1)])
+def test_only_a_first_save_that_was_cut_short_lets_a_run_start_again(tmp_path, interval, refused):
+    """With an interval of 20 there was a checkpoint before that of iteration 40."""
+    (write_checkpoint(tmp_path / "checkpoints", 40) / "run_config.yaml").unlink()
+    settings = config(tmp_path, save_interval=interval)
+    assert len([*check_load(settings, find_run_folder(settings))]) == refused
+
+
+def test_what_cannot_be_read_of_a_run_is_reported(tmp_path):
+    write_checkpoint(tmp_path / "checkpoints", 40, {"peft": {"dim": 8}})
+    (tmp_path / "run.json").touch()
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n\0\0\0\n{"itera\n')
+    metrics, record = describe_resume(find_run_folder(config(tmp_path)))
+    assert f"{tmp_path}/metrics.jsonl has 2" in metrics
+    assert f"{tmp_path}/run.json" in record
+
+
+SAVED = {
+    "optimizer": {"lr": 0.003, "clip_grad": 1.0},
+    "train": {"global_batch_size": 4},
+    "model": {"mtp_num_layers": 2},
+}
 
 
 def changed(output, **sections):
@@ -173,7 +208,7 @@ def changed(output, **sections):
 
 
 def test_settings_that_change_in_the_middle_of_a_run_are_reported(tmp_path):
-    write_checkpoint(tmp_path, 20, SAVED)
+    write_checkpoint(tmp_path / "checkpoints", 20, SAVED)
     assert describe_changes(*changed(tmp_path, optimizer={"lr": 3e-3}, train={"global_batch_size": 4})) == []
     settings = {"optimizer": {"lr": 3e-3, "clip_grad": 0.5}, "train": {"global_batch_size": 8}}
     assert describe_changes(*changed(tmp_path, **settings)) == [
@@ -184,7 +219,7 @@ def test_settings_that_change_in_the_middle_of_a_run_are_reported(tmp_path):
 
 @pytest.mark.parametrize("sections", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])
 def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path, sections):
-    write_checkpoint(tmp_path, 20, SAVED)
+    write_checkpoint(tmp_path / "checkpoints", 20, SAVED)
     [problem] = check_fixed_settings(*changed(tmp_path, **sections))
     [(section, values)] = sections.items()
     assert f"{section}.{next(iter(values))}" in problem.message

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.reporting.failures import explain_failures
@@ -43,10 +44,10 @@ def test_the_end_of_a_run_is_no_stop(tmp_path):
     assert not ending.stopped
 
 
-@pytest.mark.parametrize(("saved", "told"), [(None, "No checkpoint"), ("20", "iteration 20")])
+@pytest.mark.parametrize(("saved", "told"), [(None, "No checkpoint"), (20, "iteration 20")])
 def test_a_run_that_diverges_says_what_is_left(tmp_path, saved, told):
     if saved:
-        (tmp_path / "latest_checkpointed_iteration.txt").write_text(saved)
+        write_checkpoint(tmp_path, saved)
     with pytest.raises(UserError) as error, explain_failures(at(17), LOG, tmp_path):
         raise RuntimeError(NOT_FINITE)
     assert told in error.value.hint

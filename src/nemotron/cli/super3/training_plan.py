@@ -89,14 +89,15 @@ def report_here(
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.before_start import check_inputs, check_machine
-    from nemotron.training.checks.continuation import describe_changes
+    from nemotron.training.checks.continuation import describe_changes, describe_resume
     from nemotron.training.prepared_data import find_data
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     run, start = find_run_folder(config), find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    notes = [*describe_changes(config, run), *(_too_few_processes(config) if ranks is None else [])]
+    too_few = _too_few_processes(config) if ranks is None else []
+    notes = [*describe_resume(run), *describe_changes(config, run), *too_few]
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.

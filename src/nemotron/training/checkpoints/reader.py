@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nemotron.errors import UserError
+from nemotron.training.checkpoints.damage import read_yaml
+from nemotron.training.checkpoints.newest import find_newest
 
 RUN_RECORD = "run.json"
 """What identifies a run (run_folder.py): in its output folder, and with its checkpoints where these are elsewhere."""
@@ -20,8 +20,10 @@ def find_checkpoint(path: Path) -> Path:
     """
     if (path / "checkpoints").is_dir():
         return latest_iteration(path / "checkpoints")
-    saved = _read(path / RUN_RECORD).get("checkpoints")
-    return latest_iteration(path if saved is None or not Path(saved).is_dir() else Path(saved))
+    saved = read_json(path / RUN_RECORD).get("checkpoints")
+    if saved is not None and Path(saved).is_dir() and not any(path.glob("iter_*")):
+        path = Path(saved)
+    return latest_iteration(path)
 
 
 def run_of(iteration_dir: Path) -> Path | None:
@@ -29,14 +31,14 @@ def run_of(iteration_dir: Path) -> Path | None:
     saved = iteration_dir.absolute().parent
     if (saved.parent / RUN_RECORD).is_file():
         return saved.parent
-    output = _read(saved / RUN_RECORD).get("output_dir")
+    output = read_json(saved / RUN_RECORD).get("output_dir")
     return Path(output) if output is not None and Path(output).is_dir() else None
 
 
 def record_of(iteration_dir: Path) -> dict[str, Any]:
     """What identifies the run that saved this checkpoint; empty when it is not one of ours."""
     saved = iteration_dir.absolute().parent
-    return _read(saved / RUN_RECORD) or _read(saved.parent / RUN_RECORD)
+    return read_json(saved / RUN_RECORD) or read_json(saved.parent / RUN_RECORD)
 
 
 def hf_model_of(iteration_dir: Path) -> str | None:
@@ -44,8 +46,13 @@ def hf_model_of(iteration_dir: Path) -> str | None:
     return record_of(iteration_dir).get("hf_model")
 
 
-def _read(record: Path) -> dict[str, Any]:
-    return json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+def read_json(record: Path) -> dict[str, Any]:
+    """What a run.json says; nothing when it is absent, empty or not readable."""
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
@@ -54,19 +61,21 @@ def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
 
 
 def latest_iteration(checkpoint_dir: Path) -> Path:
-    """The `iter_*` folder that Megatron would resume from; `checkpoint_dir` itself if it is one.
+    """The `iter_*` folder of the newest whole checkpoint; `checkpoint_dir` itself if it is one.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the newest is damaged.
     """
     if (checkpoint_dir / "run_config.yaml").is_file():
         return checkpoint_dir
-    tracker = checkpoint_dir / "latest_checkpointed_iteration.txt"
-    if tracker.is_file():
-        newest = tracker.read_text().strip()
-        folder = checkpoint_dir / (newest if newest == "release" else f"iter_{int(newest):07d}")
-        if folder.is_dir():
-            return folder
+    newest = find_newest(checkpoint_dir)
+    if newest.folder is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
+        return newest.folder
+    if newest.skipped:
+        older = (
+            "There is no older one." if newest.folder is None else f"Name an older one, which is whole: {newest.folder}"
+        )
+        raise UserError(f"The checkpoint {newest.skipped[0]}.", older)
     raise UserError(
         f"{checkpoint_dir} holds no finished Megatron checkpoint.",
         "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
@@ -78,8 +87,7 @@ def run_config(iteration_dir: Path) -> dict[str, Any]:
 
     Empty for a checkpoint of Megatron-LM, which writes none.
     """
-    file = iteration_dir / "run_config.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read_yaml(iteration_dir / "run_config.yaml") or {}
 
 
 def base_model_of(iteration_dir: Path) -> Path | None:

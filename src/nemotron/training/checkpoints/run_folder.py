@@ -1,12 +1,12 @@
 """Where a run writes, what it resumes from, and how far it has come: looked at once, and handed on."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.reader import RUN_RECORD, latest_iteration
+from nemotron.training.checkpoints.newest import Newest, Skipped, find_newest, is_iteration_dir, repair
+from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
 from nemotron.training.checkpoints.run_record import identify_run, read_record, write_record
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
@@ -25,20 +25,39 @@ class RunFolder:
     resume_from: Path
     """The folder of checkpoints that the run continues from, if there is one in it."""
     finished: int
-    """Iterations in the newest complete checkpoint there; 0 when there is none."""
+    """Iterations in the newest whole checkpoint there; 0 when there is none."""
     newest: Path | None
     """Its `iter_*` folder; None when there is none."""
     record: dict[str, Any]
     """What identifies the run that saved it (run_record.py); empty when there is none, or it is not one of ours."""
+    skipped: tuple[Skipped, ...] = ()
+    """Checkpoints there that are passed over, newest first."""
+    own: Newest = Newest(None, 0)  # noqa: RUF009
+    """What `checkpoints` holds, whether or not the run continues from it."""
+    step: int | None = None
+    """checkpoint.ckpt_step: the iteration to continue from, where it is not the newest."""
 
     @property
     def is_own(self) -> bool:
         """Whether the run continues from its own checkpoints."""
         return self.resume_from == self.checkpoints
 
+    @property
+    def load_from(self) -> Path:
+        """What Megatron is given to load: the folder, or one checkpoint of it where its trackers may name another."""
+        if self.newest is None or self.newest.name == "release" or (self.is_own and self.step is None):
+            return self.resume_from
+        return self.newest
+
     def refreshed(self) -> "RunFolder":
-        """Look again, after training."""
-        return _look_at(self.output, self.checkpoints, self.load)
+        """Look again, after training: at what is the newest then."""
+        return _look_at(self.output, self.checkpoints, self.load, None)
+
+    def repaired(self) -> "RunFolder":
+        """Make the run's own folder of checkpoints hold what was found, for Megatron to load just that."""
+        if self.own.folder is not None or self.own.skipped:
+            repair(self.checkpoints, self.own)
+        return replace(self, skipped=(), own=replace(self.own, skipped=()))
 
 
 def find_run_folder(config: SftConfig) -> RunFolder:
@@ -46,57 +65,71 @@ def find_run_folder(config: SftConfig) -> RunFolder:
     output = Path(config.run.output_dir).absolute()
     checkpoints = Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
     load = config.checkpoint.get("load")
-    return _look_at(output, checkpoints, None if load is None else Path(load).absolute())
+    step = config.checkpoint.get("ckpt_step")
+    return _look_at(output, checkpoints, None if load is None else Path(load).absolute(), step)
 
 
 def claim_run(run: RunFolder, config: SftConfig, data: PreparedData) -> None:
-    """Write run.json into the output folder, and next to the checkpoints if these are elsewhere.
+    """Write run.json into the output folder and next to the checkpoints.
 
-    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record.
+    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record. It is kept twice: one of the two
+    may be damaged, or left behind when the checkpoints are copied.
     """
-    if run.is_own and run.finished and (run.output / RUN_RECORD).is_file():
-        return
+    copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
+    known = [read_json(copy) for copy in copies]
     # The export reads where the model's config and the checkpoints are; a refusal to continue says where the data was.
     where = {"hf_model": config.recipe.hf_model, "checkpoints": str(run.checkpoints), "output_dir": str(run.output)}
     record = {**where, "data_from": data.whence, **identify_run(config, data)}
-    write_record(run.output / RUN_RECORD, record)
-    if run.output not in run.checkpoints.parents:
-        write_record(run.checkpoints / RUN_RECORD, record)
+    if run.is_own and run.finished:
+        record = known[0] or known[1] or record
+    for copy, there in zip(copies, known, strict=True):
+        if there != record:
+            write_record(copy, record)
 
 
 def finished_iterations(checkpoints: Path) -> int:
-    """Read the iteration of the newest complete checkpoint, 0 when there is none.
-
-    Megatron writes the tracker file last (megatron/bridge/training/checkpointing.py), so a save that was cut short does
-    not count.
-    """
-    try:
-        return int((checkpoints / "latest_checkpointed_iteration.txt").read_text().strip())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return 0
+    """Count the iterations in the newest whole checkpoint, 0 when there is none."""
+    return find_newest(checkpoints).iteration
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the objects of a JSON-lines file; none when it is absent."""
+    """Read the objects of a JSON-lines file of records; none when it is absent.
+
+    A line that is not a record is left out: a machine that loses its power leaves NULs, a full disk half a line.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     # Without its newline the last line is still being written.
-    return [json.loads(line) for line in lines[:-1] if line.strip()]
+    return [record for record in map(_as_record, lines[:-1]) if record is not None]
 
 
-def _look_at(output: Path, checkpoints: Path, load: Path | None) -> RunFolder:
-    resume_from, finished = checkpoints, finished_iterations(checkpoints)
-    if load is not None and not finished:
-        resume_from, finished = load, finished_iterations(load)
-    newest = _newest(resume_from) if finished else None
-    record = {} if newest is None else read_record(newest, output)
-    return RunFolder(output, checkpoints, load, resume_from, finished, newest, record)
+def count_unreadable(path: Path) -> int:
+    """Count the lines of a JSON-lines file that are no records, the last one left out."""
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return sum(_as_record(line) is None for line in lines)
 
 
-def _newest(checkpoints: Path) -> Path | None:
-    """The folder that the tracker file names; None when it is gone, which checks/continuation.py refuses."""
+def _as_record(line: str) -> dict[str, Any] | None:
     try:
-        return latest_iteration(checkpoints)
-    except UserError:
+        record = json.loads(line)
+    except ValueError:
         return None
+    return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None
+
+
+def _look_at(output: Path, checkpoints: Path, load: Path | None, step: int | None) -> RunFolder:
+    own = find_newest(checkpoints, None if load is not None else step)
+    resume_from, newest = checkpoints, own
+    if load is not None and own.folder is None:
+        resume_from, newest = load, find_newest(load, step)
+        if is_iteration_dir(load):
+            resume_from = load.parent
+    # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
+    folder = newest.folder if newest.iteration else None
+    record = {} if folder is None else read_record(folder, output)
+    return RunFolder(
+        output, checkpoints, load, resume_from, newest.iteration, folder, record, newest.skipped, own, step
+    )

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import write_text
 from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.reader import RUN_RECORD, record_of, run_config
+from nemotron.training.checkpoints.reader import RUN_RECORD, read_json, record_of, run_config
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -32,9 +32,7 @@ def read_record(iteration_dir: Path, output: Path) -> dict[str, Any]:
         iteration_dir: the checkpoint's `iter_*` folder.
         output: the output folder of the run that continues it, for checkpoints without a record of their own.
     """
-    record = record_of(iteration_dir)
-    if not record and (output / RUN_RECORD).is_file():
-        record = json.loads((output / RUN_RECORD).read_text(encoding="utf-8"))
+    record = record_of(iteration_dir) or read_json(output / RUN_RECORD)
     if not record:  # Megatron-Bridge's own config of the checkpoint says at least whether it holds adapters
         saved = run_config(iteration_dir)
         return {"adapters": None} if saved and saved.get("peft") is None else {}
@@ -45,10 +43,7 @@ def read_record(iteration_dir: Path, output: Path) -> dict[str, Any]:
 
 def write_record(record: Path, content: Mapping[str, Any]) -> None:
     """Write run.json, whole or not at all."""
-    record.parent.mkdir(parents=True, exist_ok=True)
-    partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, record)
+    write_text(record, json.dumps(content, indent=2) + "\n")
 
 
 def _identify_start(named: Any) -> Any:

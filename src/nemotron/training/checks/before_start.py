@@ -94,7 +94,7 @@ def check_machine(
         *check_artifacts(config.run.artifacts),
         *check_base_model(run),
         *(() if gpu is None else check_backend(config, gpu)),
-        *check_load(run),
+        *check_load(config, run),
         *(() if data is None else check_same_run(config, data, run)),
         *(() if data is None or plan is None else check_progress(config, data, run, plan)),
     ]

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemotron.errors import Problem
-from nemotron.training.checkpoints.reader import run_config, run_of
-from nemotron.training.checkpoints.run_folder import RunFolder, read_records
+from nemotron.training.checkpoints.reader import RUN_RECORD, run_config, run_of
+from nemotron.training.checkpoints.run_folder import RunFolder, count_unreadable, read_records
 from nemotron.training.checkpoints.run_record import identify_run
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule
@@ -25,19 +25,38 @@ _FREE = (
 )
 
 
-def check_load(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when there is no checkpoint where the run would be continued from."""
-    if run.load is not None and not run.finished:
+def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when there is no checkpoint where the run would be continued from, or none that is whole.
+
+    A first save that was cut short is no loss: the run starts again.
+    """
+    if run.newest is not None:
+        return
+    first_save = config.checkpoint.get("save_interval") or 0
+    lost = [each for each in run.skipped if not (each.why.unfinished and each.iteration <= first_save)]
+    if lost:
+        yield Problem(
+            f"{lost[0]}, and no older checkpoint in {run.resume_from} is whole.",
+            "Put that file back; or start again, in another folder (run.output_dir=...) or after moving that one away.",
+        )
+    elif run.load is not None:
         yield Problem(
             f"checkpoint.load is {run.load}, which holds no finished Megatron checkpoint to continue from.",
             "Name the folder that a run saved to. To start from weights alone, use checkpoint.pretrained_checkpoint.",
         )
-    elif run.finished and run.newest is None:
-        yield Problem(
-            f"{run.resume_from} holds no finished Megatron checkpoint, though its latest_checkpointed_iteration.txt "
-            f"names iteration {run.finished:,}.",
-            "Put the iter_* folder back, or name another folder: run.output_dir=...",
-        )
+
+
+def describe_resume(run: RunFolder) -> list[str]:
+    """Describe which checkpoints are passed over and what cannot be read of the run so far, a line each."""
+    goes_on = f"Continuing from iteration {run.finished:,}." if run.finished else "Starting from the beginning."
+    lines = [f"{skipped}. {goes_on}" for skipped in dict.fromkeys([*run.skipped, *run.own.skipped])]
+    if run.is_own and run.finished:
+        metrics = run.output / "metrics.jsonl"
+        if torn := count_unreadable(metrics):
+            lines.append(f"{metrics} has {torn:,} unreadable lines, which are left out.")
+        if not run.record:
+            lines.append(f"{run.output / RUN_RECORD} is not readable: nothing shows that this is the run saved there.")
+    return lines
 
 
 def check_same_run(config: SftConfig, data: PreparedData, run: RunFolder) -> Iterator[Problem]:
@@ -130,9 +149,10 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
     """
     for record in records:
         average = schedule.average_at(record["iteration"] - 1)
-        if record["iteration"] <= finished and average != record["loss_stage"]:
+        trained = record.get("loss_stage", average)
+        if record["iteration"] <= finished and average != trained:
             yield Problem(
-                f"Iteration {record['iteration']} was trained on the {record['loss_stage']} average, but loss.stages "
+                f"Iteration {record['iteration']} was trained on the {trained} average, but loss.stages "
                 f"now says {average}: {schedule.describe()}.",
                 "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
             )

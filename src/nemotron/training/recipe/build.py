@@ -201,7 +201,7 @@ def _fill_in_paths(
     """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
     output = run.output
     container.checkpoint.save = str(run.checkpoints)
-    container.checkpoint.load = str(run.resume_from)
+    container.checkpoint.load = str(run.load_from)
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     logs = container.logger
     logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")

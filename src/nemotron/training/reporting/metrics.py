@@ -12,6 +12,7 @@ from megatron.bridge.training.callbacks import Callback, CallbackContext
 
 from nemotron.atomic_files import write_text
 from nemotron.training import bridge
+from nemotron.training.checkpoints.run_folder import read_records
 from nemotron.training.objective.forward_step import TwoStageStep
 
 Record = dict[str, Any]
@@ -121,24 +122,18 @@ class MetricsWriter(Callback):
 
 
 def keep_until(path: Path, iteration: int) -> None:
-    """Rewrite a JSON-lines file with only the records up to `iteration`; a torn last line is dropped too."""
+    """Rewrite a JSON-lines file with only the records up to `iteration`; lines that are no records are dropped too."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _iteration_of(line) <= iteration]
-    write_text(path, "".join(line + "\n" for line in kept))
+    write_text(
+        path, "".join(json.dumps(record) + "\n" for record in read_records(path) if record["iteration"] <= iteration)
+    )
 
 
 def last_iteration(path: Path) -> int | None:
     """The iteration of the last record of a JSON-lines file; None when there is none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return json.loads(lines[-1])["iteration"] if lines else None
-
-
-def _iteration_of(line: str) -> float:
-    try:
-        return json.loads(line)["iteration"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+    records = read_records(path)
+    return records[-1]["iteration"] if records else None
 
 
 def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:

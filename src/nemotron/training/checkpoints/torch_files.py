@@ -1,0 +1,151 @@
+"""What torch wrote, looked at without torch: whether a file is all there, and a few numbers. No code of it is run."""
+
+import pickle
+import struct
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
+_ZIP_END = b"PK\x05\x06"
+_ZIP_END_BYTES = 22
+"""torch.save writes a zip archive without a comment: its last record is this long."""
+
+
+class _Anything:
+    """Stands for an object of any class: keeps what it was made from, and does nothing."""
+
+    arguments: tuple[Any, ...] = ()
+    state: Any = None
+
+    def __new__(cls, *arguments: Any, **_: Any) -> "_Anything":
+        made = object.__new__(cls)
+        made.arguments = arguments
+        return made
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, value: Any) -> None:
+        """Take an element of a list of another class."""
+
+    extend = append
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a pickle without importing or calling anything that it names."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)
+        self._classes: dict[str, type] = {}
+
+    def find_class(self, module: str, name: str) -> type:
+        return self._classes.setdefault(f"{module}.{name}", type(name, (_Anything,), {}))
+
+    def persistent_load(self, pid: Any) -> Any:
+        return pid
+
+
+def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
+    """Read from the `.metadata` of a distributed checkpoint where each part of it is stored.
+
+    Returns:
+        Name of a file -> offset and length in bytes of each part in it, in order.
+
+    Raises:
+        ValueError: the file is not readable as such.
+    """
+    parts: dict[str, list[tuple[int, int]]] = {}
+    try:
+        with metadata.open("rb") as file:
+            stored = _Reader(file).load().state["storage_data"]
+        for where in stored.values():
+            place = where.state
+            parts.setdefault(place["relative_path"], []).append((int(place["offset"]), int(place["length"])))
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises anything
+        raise ValueError(f"not readable ({type(error).__name__})") from None
+    return {name: sorted(places) for name, places in parts.items()}
+
+
+def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
+    """Say what is wrong with a file of a distributed checkpoint: its length, or the end of its first or last part.
+
+    Args:
+        file: a `.distcp`.
+        parts: offset and length of each part, in order, as `stored_parts` has them.
+    """
+    size, needed = file.stat().st_size, max(offset + length for offset, length in parts)
+    if size < needed:
+        return f"has {size:,} of its {needed:,} bytes"
+    with file.open("rb") as opened:
+        for offset, length in (parts[0], parts[-1]):
+            opened.seek(offset)
+            if opened.read(2) != b"PK":  # another kind of part, or none
+                return "holds other bytes than were saved"
+            opened.seek(offset + length - _ZIP_END_BYTES)
+            if opened.read(4) != _ZIP_END:
+                return "holds other bytes than were saved"
+    return None
+
+
+def check_archive(file: Path) -> str | None:
+    """Say what is wrong with a small file that torch.save wrote; every byte is read and compared with its CRC."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return None if archive.testzip() is None else "has another checksum than was saved"
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return "is empty" if file.stat().st_size == 0 else "is cut off or overwritten"
+
+
+def read_numbers(file: Path) -> dict[str, float]:
+    """Read the tensors of one number from a dictionary that torch.save wrote: Megatron-Bridge's train_state.pt.
+
+    Raises:
+        OSError, ValueError: it is not there, or not readable as such.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            [pickled] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            folder = pickled.removesuffix("data.pkl")
+            with archive.open(pickled) as opened:
+                content = _Reader(opened).load()  # pyright: ignore[reportArgumentType]
+            found = {}
+            for name, value in content.items():
+                if (number := _number(archive, folder, value)) is not None:
+                    found[name] = number
+            return found
+    except OSError:
+        raise
+    except Exception as error:  # a damaged pickle raises anything
+        raise ValueError(f"not readable ({type(error).__name__})") from None
+
+
+def _number(archive: zipfile.ZipFile, folder: str, value: Any) -> float | None:
+    """The number in a tensor: torch._utils._rebuild_tensor_v2(storage, offset, size, ...)."""
+    if not isinstance(value, _Anything) or len(value.arguments) < 2 or not isinstance(value.arguments[0], tuple):
+        return None
+    (_, kind, key, *_), offset = value.arguments[:2]
+    form = _NUMBERS.get(getattr(kind, "__name__", ""))
+    if form is None:
+        return None
+    return struct.unpack_from(form, archive.read(f"{folder}data/{key}"), offset * struct.calcsize(form))[0]
+
+
+def mentions(file: Path, word: str) -> bool:
+    """Tell whether the dictionary that torch.save wrote to a file has a text of this content in it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return any(word.encode() in archive.read(name) for name in _pickles(archive))
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
+    return (name for name in archive.namelist() if name.endswith("/data.pkl"))

@@ -1,0 +1,75 @@
+"""A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.training.checkpoints.made_up import write_checkpoint
+
+from nemotron.training.checkpoints.damage import find_damage
+from nemotron.training.checkpoints.torch_files import read_numbers
+
+FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
+
+
+def halve(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def fill_with_nuls(path):
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+def test_a_whole_checkpoint_has_no_damage(tmp_path):
+    assert find_damage(write_checkpoint(tmp_path, 20)) is None
+
+
+@pytest.mark.parametrize("damaged_by", [halve, fill_with_nuls, empty, remove])
+@pytest.mark.parametrize("name", FILES)
+def test_the_damaged_file_is_named(tmp_path, name, damaged_by):
+    folder = write_checkpoint(tmp_path, 20)
+    damaged_by(folder / name)
+    damage = find_damage(folder)
+    assert damage is not None
+    assert damage.file == name
+
+
+@pytest.mark.parametrize("name", ["train_state.pt", "run_config.yaml"])
+def test_without_what_is_written_last_a_save_was_cut_short(tmp_path, name):
+    folder = write_checkpoint(tmp_path, 20)
+    (folder / name).unlink()
+    assert find_damage(folder).unfinished
+
+
+@settings(max_examples=25, deadline=None)
+@given(cut=st.integers(1, 400))
+def test_a_cut_anywhere_in_a_shard_is_seen(tmp_path_factory, cut):
+    folder = write_checkpoint(tmp_path_factory.mktemp("cut"), 20)
+    shard = folder / "__0_0.distcp"
+    shard.write_bytes(shard.read_bytes()[:-cut])
+    assert find_damage(folder).file == "__0_0.distcp"
+
+
+def test_a_checkpoint_of_megatron_lm_has_neither_train_state_nor_run_config(tmp_path):
+    folder = write_checkpoint(tmp_path, 20)
+    for name in ("train_state.pt", "run_config.yaml"):
+        (folder / name).unlink()
+    torch.save({"iteration": 20}, folder / "common.pt")
+    assert find_damage(folder).unfinished
+    torch.save({"args": {"hidden_size": 8}, "iteration": 20}, folder / "common.pt")
+    assert find_damage(folder) is None
+
+
+def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
+    saved = {"step": torch.tensor(7, dtype=torch.int32), "flops": torch.tensor(1.5), "on": torch.tensor(True)}
+    torch.save({**saved, "other": "text", "many": torch.zeros(3)}, tmp_path / "state.pt")
+    numbers = read_numbers(tmp_path / "state.pt")
+    assert (numbers["step"], numbers["flops"], numbers["on"]) == (7, 1.5, True)

@@ -1,0 +1,115 @@
+"""Which checkpoint a run continues from, whatever a kill left of the others and of Megatron's trackers."""
+
+import os
+import shutil
+
+import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
+
+from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_newest, repair
+from nemotron.training.checkpoints.torch_files import read_numbers
+
+SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
+"""What Megatron-Bridge writes for a checkpoint, in order."""
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Checkpoints of iterations 2, 4 and 6."""
+    for iteration in (2, 4, 6):
+        write_checkpoint(tmp_path, iteration)
+    return tmp_path
+
+
+def trackers(checkpoints):
+    return read_numbers(checkpoints / STATE_TRACKER)["step"], (checkpoints / TRACKER).read_text()
+
+
+def make_older(path, seconds=100):
+    """Let it have been written before all others."""
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+
+
+def test_the_newest_is_what_both_trackers_name(saved):
+    newest = find_newest(saved)
+    assert (newest.folder, newest.iteration, newest.skipped) == (saved / "iter_0000006", 6, ())
+
+
+@pytest.mark.parametrize("content", [None, 0, 0.5])
+@pytest.mark.parametrize("killed_in", range(len(SAVE_ORDER)))
+def test_a_kill_in_any_write_of_a_save_leaves_the_checkpoint_before(tmp_path, killed_in, content):
+    """The file that was being written is absent, empty or half there; those after it are as the last save left them."""
+    write_checkpoint(tmp_path, 2)
+    before = {name: (tmp_path / name).read_bytes() for name in (STATE_TRACKER, TRACKER)}
+    folder = write_checkpoint(tmp_path, 4)
+    for position, name in enumerate(SAVE_ORDER[killed_in:]):
+        path = (tmp_path if name in before else folder) / name
+        whole = path.read_bytes()
+        path.unlink()
+        if position == 0 and content is not None:
+            path.write_bytes(whole[: int(content * len(whole))])
+        elif name in before:
+            path.write_bytes(before[name])
+    newest = find_newest(tmp_path)
+    assert newest.iteration == 2
+    assert [skipped.folder.name for skipped in newest.skipped] == ["iter_0000004"]
+    repair(tmp_path, newest)
+    assert trackers(tmp_path) == (2, "2")
+    assert find_newest(tmp_path).skipped == ()
+    assert (tmp_path / "set_aside_iter_0000004").is_dir()
+
+
+@pytest.mark.parametrize("state", [None, b"", b"\0" * 40])
+@pytest.mark.parametrize("text", [None, b"", b"\0", b"four"])
+def test_without_a_readable_tracker_the_newest_whole_checkpoint_counts(saved, state, text):
+    for name, content in ((STATE_TRACKER, state), (TRACKER, text)):
+        (saved / name).unlink()
+        if content is not None:
+            (saved / name).write_bytes(content)
+    newest = find_newest(saved)
+    assert newest.iteration == 6
+    repair(saved, newest)
+    assert trackers(saved) == (6, "6")
+
+
+def test_the_tracker_that_megatron_goes_by_is_ours(saved):
+    """Megatron-Bridge reads the text only where there is no latest_train_state.pt."""
+    (saved / TRACKER).write_text("2")
+    assert find_newest(saved).iteration == 6
+    (saved / STATE_TRACKER).unlink()
+    for folder in saved.glob("iter_*"):
+        make_older(folder / "run_config.yaml")
+    assert find_newest(saved).iteration == 2
+
+
+def test_a_checkpoint_that_was_completed_after_the_trackers_counts(saved):
+    write_checkpoint(saved, 8, tracked=False)
+    assert find_newest(saved).iteration == 8
+
+
+def test_trackers_that_were_set_back_are_followed(saved):
+    shutil.copy(saved / "iter_0000002/train_state.pt", saved / STATE_TRACKER)
+    for folder in saved.glob("iter_*"):
+        make_older(folder / "run_config.yaml")
+    newest = find_newest(saved)
+    assert newest.iteration == 2
+    assert [skipped.iteration for skipped in newest.skipped] == [6, 4]
+
+
+def test_one_iteration_may_be_asked_for(saved):
+    assert find_newest(saved, step=4).folder == saved / "iter_0000004"
+    (saved / "iter_0000004/__0_0.distcp").unlink()
+    assert find_newest(saved, step=4).folder is None
+
+
+def test_a_checkpoint_itself_may_be_named(saved):
+    assert find_newest(saved / "iter_0000004").iteration == 4
+
+
+def test_nothing_whole_is_nothing_to_load(tmp_path):
+    (write_checkpoint(tmp_path, 2) / "run_config.yaml").unlink()
+    newest = find_newest(tmp_path)
+    assert newest.folder is None
+    repair(tmp_path, newest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set_aside_iter_0000002"]

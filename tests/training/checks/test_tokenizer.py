@@ -1,0 +1,109 @@
+"""Data that was made with another tokenizer than the model's is refused by name and number."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checks.tokenizer import check_tokenizer, check_tokenizer_is_here, check_vocabulary
+from nemotron.training.config import RecipeConfig, SftConfig
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
+
+NOWHERE = StartingPoint(None, "random weights")
+
+
+def data(tokenizer=None):
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("model_vocab_size", [131072, 131584])
+def test_a_vocabulary_that_the_model_pads_is_the_models(model_vocab_size):
+    assert [*check_vocabulary(data(DataTokenizer("some", vocab_size=131072)), model_vocab_size, "super")] == []
+
+
+@pytest.mark.parametrize("model_vocab_size", [131071, 256000])
+def test_another_vocabulary_is_refused_with_both_sizes(model_vocab_size):
+    [problem] = check_vocabulary(data(DataTokenizer("some/tokenizer", vocab_size=131072)), model_vocab_size, "super")
+    for shown in ("some/tokenizer", "131,072", "super", f"{model_vocab_size:,}"):
+        assert shown in problem.message
+
+
+def test_data_that_does_not_record_its_vocabulary_is_taken_at_its_word():
+    for unknown in (None, DataTokenizer("some")):
+        assert [*check_vocabulary(data(unknown), 2048, "tiny")] == []
+
+
+def test_the_datas_own_tokenizer_may_be_named_by_any_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").mkdir()
+    settings = SftConfig(tokenizer={"tokenizer_model": "words"})
+    assert [*check_tokenizer(settings, data(DataTokenizer(str(tmp_path / "words"))), NOWHERE)] == []
+
+
+def test_another_tokenizer_is_refused():
+    config = SftConfig(tokenizer={"tokenizer_model": "nvidia/other"})
+    [problem] = check_tokenizer(config, data(DataTokenizer("mine")), NOWHERE)
+    assert "tokenizer.tokenizer_model is nvidia/other" in problem.message
+    assert "made with mine" in problem.message
+
+
+TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer"
+
+
+def tokenizer_folder(folder, swap=False):
+    """A copy of the tiny tokenizer, written again; or with two tokens that have each other's ids."""
+    folder.mkdir()
+    described = json.loads((TINY / "tokenizer.json").read_text())
+    if swap:
+        vocab = described["model"]["vocab"]
+        one, other = list(vocab)[-2:]
+        vocab[one], vocab[other] = vocab[other], vocab[one]
+    (folder / "tokenizer.json").write_text(json.dumps(described))
+    shutil.copyfile(TINY / "tokenizer_config.json", folder / "tokenizer_config.json")
+    return folder
+
+
+def made_with(folder):
+    tokenizer = load_tokenizer(TokenizerConfig(model=str(folder)))
+    return data(DataTokenizer(str(folder), tokenizer.digest, 2048, tokenizer.eos_id))
+
+
+def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    assert [*check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(same))), made_with(TINY), NOWHERE)] == []
+    [problem] = check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(other))), made_with(TINY), NOWHERE)
+    assert str(other) in problem.message
+    assert f"tokenizer.model={other}" in problem.hint
+
+
+def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
+    same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
+    for folder in (same, other):
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").touch()
+    assert [*check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(same, ""))] == []
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(other, ""))
+    assert str(other) in problem.message
+
+    saved = write_checkpoint(tmp_path / "checkpoints", 4, {"tokenizer": {"tokenizer_model": str(other)}})
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(saved.parent, ""))
+    assert str(other) in problem.message
+
+
+def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
+    copy = SftConfig(tokenizer={"tokenizer_model": str(shutil.copytree(TINY, tmp_path / "copy"))})
+    prepared = made_with(TINY)
+    assert [*check_tokenizer(copy, prepared, NOWHERE)] == []
+    prepared = replace(prepared, tokenizer=replace(prepared.tokenizer, model="/gone/tokenizer"))
+    assert [*check_tokenizer(copy, prepared, NOWHERE), *check_tokenizer_is_here(copy, prepared)] == []
+    # Another machine may have the folder; the one that trains needs it.
+    assert [*check_tokenizer(SftConfig(), prepared, NOWHERE)] == []
+    [problem] = check_tokenizer_is_here(SftConfig(), prepared)
+    assert "/gone/tokenizer" in problem.message
+    assert "tokenizer.tokenizer_model=FOLDER" in problem.hint
