@@ -1,8 +1,6 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -12,11 +10,9 @@ from nemotron.atomic_files import (
     folder_replaced_when_complete,
     one_at_a_time,
     replaced_when_complete,
-    sole_writer,
     write_json,
     write_text,
 )
-from nemotron.errors import UserError
 
 
 @pytest.fixture
@@ -96,18 +92,6 @@ def test_a_folder_next_to_the_new_one_is_nobody_elses(tmp_path):
     with folder_replaced_when_complete(tmp_path / "out"):
         pass
     assert all(folder.is_dir() for folder in neighbours)
-
-
-def test_a_second_writer_of_a_folder_is_refused_with_the_first(tmp_path):
-    second = f"from nemotron.atomic_files import *\nwith sole_writer(Path({str(tmp_path)!r})): pass"
-    with sole_writer(tmp_path):
-        done = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False)
-        assert done.returncode != 0
-        assert f"process {os.getpid()} on " in done.stderr
-        with pytest.raises(UserError), sole_writer(tmp_path):
-            pass
-    with sole_writer(tmp_path):
-        pass
 
 
 def test_the_next_waits_until_the_lock_is_free(tmp_path):

@@ -1,4 +1,4 @@
-"""Files and folders that are either complete or absent, whenever the process dies; and locks on folders."""
+"""Files and folders that are either complete or absent, whenever the process dies."""
 
 import contextlib
 import fcntl
@@ -6,9 +6,7 @@ import hashlib
 import os
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -116,32 +114,6 @@ def write_checksums(folder: Path) -> None:
     """Write the checksums of a folder's files to checksums.json; its subfolders are left out."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     write_json(folder / CHECKSUMS, {path.name: checksum(path) for path in files})
-
-
-@contextlib.contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder for the length of the `with` block; another process that asks is refused.
-
-    The lock belongs to the process: it is gone when the process ends, however it ends.
-
-    Raises:
-        UserError: another process holds the folder; it says which.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().decode(errors="replace").strip() or "another process"
-            raise UserError(
-                f"{folder} is being written by {holder}.", "Wait until it ends, or choose another output_dir."
-            ) from None
-        started = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()} since {started}".encode())
-        file.flush()
-        yield
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from nemotron.atomic_files import remove_unfinished, sole_writer, write_bytes, write_checksums, write_json
+from nemotron.atomic_files import remove_unfinished, write_bytes, write_checksums, write_json
 from nemotron.config.path_settings import expand_paths
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
@@ -39,6 +39,7 @@ from nemotron.data_prep.tokenization.encoders import EncoderChoice
 from nemotron.data_prep.tokenization.part_files import PartReceipt
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
 from nemotron.errors import UserError
+from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import point_link, sole_writer, write_json
+from nemotron.atomic_files import point_link, write_json
 from nemotron.config.secrets import masked
+from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
 from nemotron.paths import expand_home
 from nemotron.rollouts.client import Client

@@ -15,7 +15,7 @@ from nemotron.training import bridge
 from nemotron.training.backend import backend, describe_backend, sees_gpu
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.reader import base_model_of
-from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, read_records
+from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, hold, read_records
 from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.checks.continuation import describe_changes, describe_resume
 from nemotron.training.config import SftConfig
@@ -78,6 +78,20 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
+    with hold(run) if _rank() == 0 else contextlib.nullcontext():
+        return _train(loaded, plan, data, run, notes, on_record)
+
+
+def _train(
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    notes: list[str],
+    on_record: OnRecord | None,
+) -> TrainResult:
+    """Train in a folder that nobody else writes, as everything was found to be."""
+    config = loaded.config
     if _rank() == 0:
         run = run.repaired()
         claim_run(run, config, data)

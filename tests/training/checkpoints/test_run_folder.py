@@ -1,13 +1,15 @@
 """Where a run writes, what it resumes from, and what identifies it on disk."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.errors import UserError
 from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of
-from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder, finished_iterations, read_records
+from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder, finished_iterations, hold, read_records
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -72,6 +74,46 @@ def test_checkpoints_elsewhere_know_their_run(tmp_path):
     assert hf_model_of(newest) == "tiny"
     other = config(tmp_path / "two", save=str(tmp_path / "elsewhere/checkpoints"))
     assert find_run_folder(other).record["data"] == "a1"
+
+
+@pytest.mark.parametrize("second", ["same output", "same checkpoint.save"])
+def test_a_second_run_in_the_same_folder_is_refused_with_the_first(tmp_path, second):
+    save = str(tmp_path / "saved")
+    other = config(tmp_path / "one") if second == "same output" else config(tmp_path / "two", save=save)
+    first = hold(find_run_folder(config(tmp_path / "one", save=save)))
+    with first, pytest.raises(UserError, match=f"process {os.getpid()} on "), hold(find_run_folder(other)):
+        pass
+    with hold(find_run_folder(other)):
+        pass
+
+
+def test_a_run_that_went_on_while_this_one_started_is_not_written_over(tmp_path):
+    before = find_run_folder(config(tmp_path))
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    with pytest.raises(UserError), hold(before):
+        pass
+
+
+def test_an_empty_record_is_restored_from_its_copy(tmp_path):
+    settings = config(tmp_path)
+    claim_run(find_run_folder(settings), settings, data())
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    for damaged in (tmp_path / "run.json", tmp_path / "checkpoints/run.json"):
+        damaged.write_bytes(b"")
+        assert find_run_folder(settings).record["data"] == "a1"
+        claim_run(find_run_folder(settings), settings, data("b2"))
+        assert json.loads(damaged.read_text())["data"] == "a1"
+
+
+def test_another_iteration_is_loaded_as_itself(tmp_path):
+    """Megatron is given the checkpoint, where the trackers may name another."""
+    first = write_checkpoint(tmp_path / "checkpoints", 20)
+    write_checkpoint(tmp_path / "checkpoints", 40)
+    assert find_run_folder(config(tmp_path)).load_from == tmp_path / "checkpoints"
+    run = find_run_folder(config(tmp_path, ckpt_step=20))
+    assert (run.finished, run.newest, run.load_from) == (20, first, first)
+    run = find_run_folder(config(tmp_path / "two", load=str(first)))
+    assert (run.finished, run.newest, run.load_from) == (20, first, first)
 
 
 def test_records_of_a_file_that_is_not_there(tmp_path):

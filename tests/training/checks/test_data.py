@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
@@ -91,10 +92,7 @@ def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
     [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(other, ""))
     assert str(other) in problem.message
 
-    saved = tmp_path / "checkpoints" / "iter_0000004"
-    saved.mkdir(parents=True)
-    (saved.parent / "latest_checkpointed_iteration.txt").write_text("4")
-    (saved / "run_config.yaml").write_text(json.dumps({"tokenizer": {"tokenizer_model": str(other)}}))
+    saved = write_checkpoint(tmp_path / "checkpoints", 4, {"tokenizer": {"tokenizer_model": str(other)}})
     [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(saved.parent, ""))
     assert str(other) in problem.message
 

@@ -1,10 +1,14 @@
 """Where a run writes, what it resumes from, and how far it has come: looked at once, and handed on."""
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nemotron.errors import UserError
+from nemotron.folder_lock import Holder, find_holder, sole_writer
 from nemotron.training.checkpoints.newest import Newest, Skipped, find_newest, is_iteration_dir, repair
 from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
 from nemotron.training.checkpoints.run_record import identify_run, read_record, write_record
@@ -34,6 +38,8 @@ class RunFolder:
     """Checkpoints there that are passed over, newest first."""
     own: Newest = Newest(None, 0)  # noqa: RUF009
     """What `checkpoints` holds, whether or not the run continues from it."""
+    holder: Holder | None = None
+    """The process that trains in one of these folders now."""
     step: int | None = None
     """checkpoint.ckpt_step: the iteration to continue from, where it is not the newest."""
 
@@ -67,6 +73,22 @@ def find_run_folder(config: SftConfig) -> RunFolder:
     load = config.checkpoint.get("load")
     step = config.checkpoint.get("ckpt_step")
     return _look_at(output, checkpoints, None if load is None else Path(load).absolute(), step)
+
+
+@contextlib.contextmanager
+def hold(run: RunFolder) -> Iterator[None]:
+    """Keep other runs out of a run's folders, on every node, for the length of the `with` block.
+
+    Raises:
+        UserError: another run has one of them, or had it since `run` was looked at.
+    """
+    with contextlib.ExitStack() as held:
+        held.enter_context(sole_writer(run.output, "run.output_dir"))
+        if run.checkpoints != run.output:
+            held.enter_context(sole_writer(run.checkpoints, "checkpoint.save"))
+        if run.step is None and run.refreshed().own != run.own:
+            raise UserError(f"Another run has just ended in {run.output}.", "Run the same command again.")
+        yield
 
 
 def claim_run(run: RunFolder, config: SftConfig, data: PreparedData) -> None:
@@ -130,6 +152,7 @@ def _look_at(output: Path, checkpoints: Path, load: Path | None, step: int | Non
     # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
     folder = newest.folder if newest.iteration else None
     record = {} if folder is None else read_record(folder, output)
+    holder = find_holder(output) or find_holder(checkpoints)
     return RunFolder(
-        output, checkpoints, load, resume_from, newest.iteration, folder, record, newest.skipped, own, step
+        output, checkpoints, load, resume_from, newest.iteration, folder, record, newest.skipped, own, holder, step
     )

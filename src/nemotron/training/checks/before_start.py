@@ -4,10 +4,12 @@
 asks what needs the machine that trains.
 """
 
+import os
+
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.checks.continuation import check_load, check_progress, check_same_run
+from nemotron.training.checks.continuation import check_free, check_load, check_progress, check_same_run
 from nemotron.training.checks.counts import check_length, check_pack_size, check_parallel_sizes
 from nemotron.training.checks.data import check_padding, check_tokenizer, check_vocabulary
 from nemotron.training.checks.machine import (
@@ -94,6 +96,8 @@ def check_machine(
         *check_artifacts(config.run.artifacts),
         *check_base_model(run),
         *(() if gpu is None else check_backend(config, gpu)),
+        # Only the first rank: it alone takes the folder, so that the others may find it taken.
+        *(check_free(run) if os.environ.get("RANK", "0") == "0" else ()),
         *check_load(config, run),
         *(() if data is None else check_same_run(config, data, run)),
         *(() if data is None or plan is None else check_progress(config, data, run, plan)),

@@ -25,6 +25,15 @@ _FREE = (
 )
 
 
+def check_free(run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when another process trains in the run's folders."""
+    if run.holder is not None:
+        yield Problem(
+            f"{run.output} is being written by {run.holder}.",
+            "Wait until it ends, or choose another run.output_dir.",
+        )
+
+
 def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
     """Yield a problem when there is no checkpoint where the run would be continued from, or none that is whole.
 

@@ -1,0 +1,199 @@
+"""One writer of a folder, on one machine and across the nodes of a shared file system."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from nemotron.errors import UserError
+
+LOCK = ".lock"
+HEARTBEAT_SECONDS = 5.0
+SILENCE_SECONDS = 45.0
+"""A holder on another machine that has not been heard of for so long is dead. Attributes of files on NFS may be old."""
+_NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a folder: written into the lock file, so that another one can tell whether it lives."""
+
+    token: str
+    host: str
+    pid: int
+    started: str
+    job: str | None = None
+    """Slurm's number of the job."""
+    machine: str = ""
+    """The boot of the machine and the namespace of process ids: only inside both does a pid mean anything."""
+    birth: str = ""
+    """When the process began, in ticks since the boot: a pid may be given again."""
+
+    def __str__(self) -> str:
+        job = f" of job {self.job}" if self.job else ""
+        return f"process {self.pid}{job} on {self.host} since {self.started}"
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
+    """Hold the folder for the length of the `with` block; another process that asks is refused.
+
+    A lock of the operating system refuses at once where the file system has such locks for all its machines. Not all
+    have: so the lock file also names its holder, and is touched every few seconds while that lives. A dead holder does
+    not keep the folder: on this machine its process is looked for, another machine's is listened for.
+
+    Args:
+        folder: made if it is missing.
+        setting: what names the folder, for the message.
+
+    Raises:
+        UserError: another process holds the folder; it says which.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "a+b") as file:
+        if other := _find_other(folder, file):
+            raise UserError(
+                f"{folder} is being written by {other}.", f"Wait until it ends, or choose another {setting}."
+            )
+        us = _this_process()
+        _write(file, json.dumps(asdict(us)))
+        stop = threading.Event()
+        heart = threading.Thread(target=_beat, args=(file, stop), daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            heart.join()
+            _write(file, "")
+
+
+def find_holder(folder: Path) -> Holder | None:
+    """Find the process that holds a folder now; None when there is none. Changes nothing, and waits for nobody."""
+    try:
+        with open(folder / LOCK, "rb") as file:
+            holder = _read(file)
+            if holder is None or (holder.pid == os.getpid() and holder.machine == _machine()):
+                return None
+            return holder if _is_alive(folder, holder, 0) else None
+    except OSError:
+        return None
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+    return True
+
+
+def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
+    """The living holder of the lock file; None when we may have it, and have its lock where there are locks."""
+    is_locked, holder = _lock(file), _read(file)
+    if holder is None:
+        return None if is_locked else "another process"
+    if _is_alive(folder, holder, SILENCE_SECONDS):
+        return holder
+    if not is_locked:  # by a process that a dead holder started and left behind, or by one that comes just before us
+        time.sleep(0.5)
+        now = _read(file)
+        return now if now != holder and now is not None else None
+    return None
+
+
+def _read(file: IO[bytes]) -> Holder | None:
+    file.seek(0)
+    try:
+        return Holder(**json.loads(file.read()))
+    except (ValueError, TypeError):  # free, or left by an earlier release
+        return None
+
+
+def _write(file: IO[bytes], content: str) -> None:
+    file.truncate(0)
+    file.write(content.encode())
+    file.flush()
+    with contextlib.suppress(OSError):
+        os.fsync(file.fileno())
+
+
+def _beat(file: IO[bytes], stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_SECONDS):
+        with contextlib.suppress(OSError):
+            os.utime(file.fileno())
+
+
+def _is_alive(folder: Path, holder: Holder, patience: float) -> bool:
+    """Whether the holder lives: looked up here, or listened for over `patience` seconds after it was last heard."""
+    if holder.machine and holder.machine == _machine():
+        return _birth(holder.pid) == holder.birth
+    heard = _heard(folder)
+    silent = _clock_of(folder) - heard
+    if silent > SILENCE_SECONDS:
+        return False
+    deadline = time.monotonic() + min(patience, SILENCE_SECONDS - silent)
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        if _heard(folder) != heard:
+            return True
+    return patience == 0
+
+
+def _heard(folder: Path) -> float:
+    with open(folder / LOCK, "rb") as file:  # opening asks the server, where there is one
+        return os.fstat(file.fileno()).st_mtime
+
+
+def _clock_of(folder: Path) -> float:
+    """The time by the clock that stamps the folder's files."""
+    probe = folder / f".clock.{secrets.token_hex(4)}.tmp"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError:
+        return time.time()
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _this_process() -> Holder:
+    return Holder(
+        token=secrets.token_hex(8),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        job=os.environ.get("SLURM_JOB_ID"),
+        machine=_machine(),
+        birth=_birth(os.getpid()),
+    )
+
+
+def _machine() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _birth(pid: int) -> str:
+    """Field 22 of /proc/PID/stat; empty when there is no such process, or it is dead and not waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,89 @@
+"""A folder has one writer, wherever the other one runs and however it ended."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nemotron import folder_lock
+from nemotron.errors import UserError
+from nemotron.folder_lock import find_holder, sole_writer
+
+
+def write_holder(folder: Path, **changed) -> None:
+    """Leave the lock of another process, as `changed` from what this one would write."""
+    with sole_writer(folder):
+        holder = json.loads((folder / ".lock").read_text())
+    (folder / ".lock").write_text(json.dumps({**holder, **changed}))
+
+
+def elsewhere(folder: Path, silent_for: float = 0) -> None:
+    """Leave the lock of a process on another node, which has last been heard of so many seconds ago."""
+    write_holder(folder, host="node7", pid=1, job="4711", machine="another boot", birth="1")
+    heard = time.time() - silent_for
+    os.utime(folder / ".lock", (heard, heard))
+
+
+def test_a_second_writer_is_refused_with_the_first(tmp_path):
+    second = f"from nemotron.folder_lock import *\nwith sole_writer(Path({str(tmp_path)!r})): pass"
+    with sole_writer(tmp_path):
+        done = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False)
+        assert done.returncode != 0
+        assert f"process {os.getpid()} on " in done.stderr
+        with pytest.raises(UserError), sole_writer(tmp_path):
+            pass
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_dead_process_of_this_machine_keeps_nothing(tmp_path):
+    write_holder(tmp_path, birth="1")  # the pid has been given to another process
+    assert find_holder(tmp_path) is None
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_dead_holder_keeps_nothing_through_a_process_it_left_behind(tmp_path):
+    """Such as a worker of a data loader: it has the lock of the operating system, by inheritance."""
+    first = (
+        "import os, signal, time\nfrom nemotron.folder_lock import *\n"
+        f"with sole_writer(Path({str(tmp_path)!r})):\n"
+        "    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", first], check=False)
+    with sole_writer(tmp_path):
+        pass
+
+
+def test_a_live_process_on_another_node_is_heard(tmp_path, monkeypatch):
+    elsewhere(tmp_path)
+    assert "process 1 of job 4711 on node7" in str(find_holder(tmp_path))
+    heard = iter([100.0, 100.0, 105.0])
+    monkeypatch.setattr(folder_lock, "_heard", lambda folder: next(heard))
+    monkeypatch.setattr(folder_lock, "_clock_of", lambda folder: 102.0)
+    with pytest.raises(UserError, match="job 4711 on node7"), sole_writer(tmp_path):
+        pass
+
+
+def test_a_node_that_is_silent_has_lost_the_folder(tmp_path, monkeypatch):
+    elsewhere(tmp_path, silent_for=60)
+    assert find_holder(tmp_path) is None
+    with sole_writer(tmp_path):
+        pass
+    monkeypatch.setattr(folder_lock, "SILENCE_SECONDS", 0.5)
+    elsewhere(tmp_path)
+    with sole_writer(tmp_path):  # after listening for half a second
+        pass
+
+
+@pytest.mark.parametrize("content", [b"", b"process 12 on node1 since 2026-01-01 00:00 UTC", b"\0\0", b"{}"])
+def test_a_lock_file_that_names_nobody_is_free(tmp_path, content):
+    (tmp_path / ".lock").write_bytes(content)
+    assert find_holder(tmp_path) is None
+    with sole_writer(tmp_path):
+        pass
