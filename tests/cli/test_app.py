@@ -67,9 +67,9 @@ def failing(monkeypatch, error):
 
 
 def test_a_users_mistake_is_two_lines_and_exit_code_1(capsys, monkeypatch):
-    assert app.run(failing(monkeypatch, UserError("It is wrong.", "Mend it."))) == 1
+    assert app.run(failing(monkeypatch, UserError("It is wrong.", "Fix it."))) == 1
     printed = capsys.readouterr()
-    assert printed.err == "error: It is wrong.\nhint: Mend it.\n"
+    assert printed.err == "error: It is wrong.\nhint: Fix it.\n"
     assert printed.out == ""
 
 

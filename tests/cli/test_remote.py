@@ -168,7 +168,7 @@ def test_what_the_data_refuses_is_not_submitted_where_it_can_be_read(cluster, tm
 
 
 def test_what_lies_here_is_not_taken_for_what_is_there(cluster, tmp_path, capsys):
-    """Behind ssh, relative paths and ~ are the cluster's: this machine's data says nothing about them."""
+    """Over ssh, relative paths and ~ are the cluster's: this machine's data says nothing about them."""
     (tmp_path / "env.toml").write_text(PROFILES)
     assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
     capsys.readouterr()

@@ -234,7 +234,7 @@ def test_training_further_changes_what_sets_the_length(length, capsys):
     assert f"the same command with {length[0]}={2 * length[1]}\n" in capsys.readouterr().out
 
 
-def test_a_run_stopped_behind_its_last_iteration_is_not_called_done(capsys):
+def test_a_run_stopped_after_its_last_iteration_is_not_called_done(capsys):
     show_result(ended(stopped=True))
     assert "Stopped after iteration 2 of 2" in capsys.readouterr().out
     show_result(ended(stopped=True, finished=0))

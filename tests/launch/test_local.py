@@ -49,7 +49,7 @@ def test_torchrun_gets_the_script_and_the_arguments_as_typed(
 def test_sigterm_is_handed_to_what_runs_the_training_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     runs = tmp_path / "runs"
     runs.write_text(
-        f"#!/bin/sh\ncd {tmp_path}\ntrap 'touch told; exit 0' TERM; touch ready; while :; do sleep 0.02; done\n"
+        f"#!/bin/sh\ncd {tmp_path}\ntrap 'touch signalled; exit 0' TERM; touch ready; while :; do sleep 0.02; done\n"
     )
     runs.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(runs))
@@ -61,7 +61,7 @@ def test_sigterm_is_handed_to_what_runs_the_training_processes(monkeypatch: pyte
 
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
     assert torchrun([], 2) == 0
-    assert (tmp_path / "told").exists()
+    assert (tmp_path / "signalled").exists()
 
 
 @pytest.mark.parametrize(("visible", "gpus"), [("0,1", 2), ("", 0), ("-1", 0), ("GPU-8f4c", 1)])

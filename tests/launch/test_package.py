@@ -58,6 +58,7 @@ def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, 
     assert done.stdout.split() == [f"{tmp_path}/code/nemotron/_config", "True"]
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40))
 def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_python: Path, value: str):

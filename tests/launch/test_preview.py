@@ -1,4 +1,4 @@
-"""The dry run: the very batch script, and nothing left behind. NeMo-Run writes the script, for real."""
+"""The dry run: exactly the batch script, and nothing left behind. NeMo-Run writes the script, for real."""
 
 import shlex
 from pathlib import Path
@@ -48,15 +48,18 @@ def test_the_profile_as_sbatch_sees_it(profile, prep: Stage, sft: Stage, work: P
     assert f"bash {of_sft.placement.folder}/code/launch.sh" in str(of_sft.batch_script)
 
 
+@pytest.mark.slow
 def test_cores_are_those_of_all_processes_of_a_node(profile, sft: Stage):
     here = profile("cpus_per_task = 2", "ntasks_per_node = 4")
     assert options(preview(place([sft], here, attached=True))[0].batch_script)["cpus-per-task"] == "8"
 
 
+@pytest.mark.slow
 def test_without_a_time_the_partitions_limit_holds(profile, sft: Stage):
     assert "time" not in options(preview(place([sft], profile(), attached=True))[0].batch_script)
 
 
+@pytest.mark.slow
 def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container="nvcr.io/nvidia/nemo:26.02")
     shown = preview(place([stage], profile('mounts = ["/lustre:/lustre"]'), attached=True))[0]
@@ -70,6 +73,7 @@ def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     assert shown.command.startswith('python "$code/nemotron/recipes/torchrun.py" ')
 
 
+@pytest.mark.slow
 def test_secrets_are_named_and_never_shown(profile, sft: Stage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     here = profile('env_vars = { WANDB_API_KEY = "s3cret too", HF_HOME = "/hf" }')
@@ -78,11 +82,13 @@ def test_secrets_are_named_and_never_shown(profile, sft: Stage, monkeypatch: pyt
     assert "s3cret" not in repr(shown)
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_nothing(profile, prep: Stage, sft: Stage, work: Path):
     preview(place([prep, sft], profile(), attached=True))
     assert [path.name for path in work.iterdir()] == ["env.toml"]
 
 
+@pytest.mark.slow
 def test_ssh_is_not_needed_to_see_what_would_be_sent(profile, sft: Stage):
     lines = ['tunnel = "ssh"', 'host = "login.invalid"', 'user = "me"', 'remote_job_dir = "/lustre/jobs"']
     shown = preview(place([sft], profile(*lines), attached=True))[0]

@@ -35,7 +35,7 @@ def test_the_usual_ones_the_named_ones_and_the_profiles_own(profile):
 
 
 def test_a_named_secret_that_is_not_set_is_told_before_anything_is_submitted(profile):
-    with pytest.raises(UserError, match=r"env.toml: profile here hands on the secret MINE, which is not set"):
+    with pytest.raises(UserError, match=r"env\.toml.*\bMINE\b"):
         collect_secrets(profile('secrets = ["MINE"]'), {})
 
 

@@ -1,4 +1,4 @@
-"""The scripts a job runs: config in, mistakes told once, nothing heavy for a helper process."""
+"""The scripts a job runs: config in, mistakes reported once, nothing heavy for a helper process."""
 
 import os
 import runpy

@@ -1,4 +1,7 @@
-"""The `nemotron` command. Commands import what they need when they run, so that help is instant."""
+"""Run the `nemotron` command.
+
+Commands import what they need when they run, so that help is instant.
+"""
 
 import os
 import sys
@@ -54,7 +57,11 @@ def nemotron(
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and give its exit code: 1 for an error, 2 for bad usage, 130 for Ctrl-C."""
+    """Run one command line.
+
+    Returns:
+        The exit code: 1 for an error, 2 for bad usage, 130 for Ctrl-C.
+    """
     debug = "--debug" in arguments or os.environ.get("NEMOTRON_DEBUG", "") not in ("", "0")
     command = typer.main.get_command(app)
     try:
@@ -87,7 +94,7 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """The console script."""
+    """Run as the console script."""
     sys.exit(run(sys.argv[1:]))
 
 

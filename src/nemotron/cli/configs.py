@@ -1,4 +1,4 @@
-"""Loading the two stages' configs for a command, with what env.toml sets for everybody."""
+"""Load a command's configs, with what env.toml sets for everybody."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ ROLLOUTS_GROUP = "rollouts"
 
 
 def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
-    """The training config `config/<name>.yaml`, or a path; what Megatron-Bridge would not take is refused."""
+    """Load `config/<name>.yaml`, or a path; refuse what Megatron-Bridge would not take."""
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
     from nemotron.training.recipe.known_settings import check_known_settings
@@ -27,7 +27,7 @@ def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
 
 
 def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
-    """The data-prep config `config/data_prep/<name>.yaml`, or a path."""
+    """Load the data-prep config `config/data_prep/<name>.yaml`, or a path."""
     from nemotron.config import load_config
     from nemotron.data_prep.config import DataPrepConfig
 
@@ -36,7 +36,7 @@ def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
 
 
 def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig]":
-    """The rollouts config `config/rollouts/<name>.yaml`, or a path."""
+    """Load the rollouts config `config/rollouts/<name>.yaml`, or a path."""
     from nemotron.config import load_config
     from nemotron.rollouts.config import RolloutsConfig
 
@@ -45,7 +45,7 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
 
 
 def _use_env_file() -> None:
-    """`[wandb]` and `[artifacts]` of env.toml hold on this machine too; the environment itself wins."""
+    """Apply `[wandb]` and `[artifacts]` of env.toml here; the environment wins."""
     from nemotron.launch import shared_environment
 
     for name, value in shared_environment().items():

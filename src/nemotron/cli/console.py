@@ -1,4 +1,4 @@
-"""Everything the command line prints. Results go to stdout; errors, notes and progress to stderr."""
+"""Print: results to stdout; errors, notes and progress to stderr."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal rather than show in it, as `\u001b`, so that JSON stays JSON.
+    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON.
 
     Everything printed goes through here, as it may hold text out of data and file names.
 
@@ -38,7 +38,7 @@ def printable(text: str, *, one_line: bool = False) -> str:
 
 
 def error(problem: UserError) -> None:
-    """`error: what is wrong` and `hint: what to do`."""
+    """Print `error: what is wrong` and `hint: what to do`."""
     typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(problem.message)}", err=True)
     if problem.hint:
         typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {printable(problem.hint)}", err=True)
@@ -50,18 +50,24 @@ def note(text: str) -> None:
 
 
 def out(text: str = "", **style: Any) -> None:
-    """A line of the results; `style` as typer.style takes it."""
+    """Print a line of the results; `style` as typer.style takes it."""
     text = printable(text)
     typer.echo(typer.style(text, **style) if style else text)
 
 
 def heading(text: str) -> None:
-    """A line that begins a part of the results."""
+    """Print a line that begins a part of the results."""
     typer.echo(f"\n{typer.style(printable(text), bold=True)}")
 
 
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None, right: Sequence[int] = ()) -> None:
-    """Aligned columns, two spaces in. `right` are the columns of numbers. Lines are never cut or wrapped."""
+    """Print aligned columns, two spaces in; lines are never cut or wrapped.
+
+    Args:
+        rows: Cells of each line.
+        header: Titles of the columns.
+        right: Columns of numbers, aligned to the right.
+    """
     body = [[printable(str(cell), one_line=True) for cell in row] for row in rows]
     lines = [list(header), *body] if header else body
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
@@ -75,7 +81,7 @@ def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None,
 
 
 class Progress:
-    """Progress on stderr: bars on a terminal, else a line now and then. Use it as a context manager."""
+    """Progress on stderr: bars on a terminal, else lines. A context manager."""
 
     def __init__(self) -> None:
         # Bound now: training redirects sys.stderr to its log while it runs.
@@ -113,12 +119,18 @@ class Progress:
     def update(
         self, label: str, done: int, total: int, unit: str, note: str = "", made: Mapping[str, int] | None = None
     ) -> None:
-        """`done` of `total` `unit` of what `label` names are finished.
+        """Show that `done` of `total` are finished.
 
-        `note` is anything worth showing next to it. `made` counts what came of it, for rates: `{"rows": 1200}`.
+        Args:
+            label: What is worked on.
+            done: How much is finished.
+            total: How much there is.
+            unit: Of both.
+            note: Anything worth showing next to it.
+            made: Counts of what came of it, for rates: `{"rows": 1200}`.
         """
         now = time.monotonic()
-        # Labels announced together begin one after the other: the next one when the one before was last heard of.
+        # Labels announced together begin one after the other: the next one when the one before last moved.
         pace = self._paces.setdefault(label, _Pace(done))
         if pace.began is None and done > pace.done_before:
             pace.began = self._last_update
@@ -135,7 +147,7 @@ class Progress:
             self.line(f"{shown}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
 
     def line(self, text: str) -> None:
-        """A line that stays, above the bars."""
+        """Print a line that stays, above the bars."""
         text = printable(text)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
@@ -154,17 +166,17 @@ class _Pace:
     """How fast the work of one label goes."""
 
     done_before: int
-    """Finished when the label was first heard of: earlier runs' work, which says nothing about this one's pace."""
+    """Finished when the label first appeared: earlier runs' work, which says nothing about this one's pace."""
     began: float | None = None
 
     def rates(self, now: float, made: Mapping[str, int]) -> str:
-        """`1,234 rows/s, 1.2M tokens/s`"""
+        """Format rates: `1,234 rows/s, 1.2M tokens/s`."""
         if self.began is None or now <= self.began:
             return ""
         return ", ".join(f"{_short(count / (now - self.began))} {name}/s" for name, count in made.items())
 
     def time_left(self, now: float, done: int, total: int) -> str:
-        """`2:05 left`, or how long it took."""
+        """Format the time left: `2:05 left`, or how long it took."""
         if self.began is None:
             return ""
         spent = now - self.began
@@ -174,7 +186,7 @@ class _Pace:
 
 
 def _short(number: float) -> str:
-    """1,234 or 56.7k or 8.9M: three digits are enough for a rate."""
+    """Format a rate with three digits: 1,234 or 56.7k or 8.9M."""
     if number >= 1e6:
         return f"{number / 1e6:.1f}M"
     return f"{number / 1e3:.1f}k" if number >= 1e4 else f"{number:,.0f}"

@@ -1,4 +1,4 @@
-"""What a dry run finds: printed as it is found, or as one JSON object at the end."""
+"""Report what a dry run finds: printed at once, or as one JSON object at the end."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def check_options(dry: bool, **asked: bool) -> None:
 
 
 class Report:
-    """A dry run's findings. Use it as a context manager: a UserError inside is one of the problems.
+    """A dry run's findings; a context manager: a UserError inside is one of the problems.
 
     A report with problems ends in exit code 1.
     """
@@ -52,7 +52,7 @@ class Report:
         return True
 
     def config(self, loaded: Any, title: str) -> None:
-        """Every value of a `Loaded` config with where it was written, secrets masked."""
+        """Add every value of a `Loaded` config and where it was written, secrets masked."""
         if self._as_json:
             import yaml
 
@@ -69,7 +69,7 @@ class Report:
         data: Mapping[str, Any] | None = None,
         header: Sequence[str] | None = None,
     ) -> None:
-        """Add a part of (what, value) lines. `data`: the same for programs, where it has numbers."""
+        """Add a part of (what, value) lines; `data`: the same for programs, as numbers."""
         if self._as_json:
             self._found[_key(title)] = dict(data) if data is not None else _grouped(rows)
             return
@@ -117,12 +117,12 @@ def local_variables() -> list[tuple[str, str]]:
 
 
 def _key(title: str) -> str:
-    """`Training plan` as a key: `training_plan`."""
+    """Make a key of a title: `Training plan` -> `training_plan`."""
     return re.sub(r"\W+", "_", title.lower()).strip("_")
 
 
 def _grouped(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Lines by their labels; the values of a label that comes again are a list."""
+    """Group lines by their labels; a label that comes again has a list."""
     grouped: dict[str, list[Any]] = {}
     for label, *values in rows:
         grouped.setdefault(_key(label), []).append(values[0] if len(values) == 1 else values)

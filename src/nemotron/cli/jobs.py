@@ -1,4 +1,4 @@
-"""`nemotron jobs`, `logs` and `cancel`: what was submitted from this machine."""
+"""Run `nemotron jobs`, `logs` and `cancel`: what was submitted from this machine."""
 
 from typing import TYPE_CHECKING, Annotated
 

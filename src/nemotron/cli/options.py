@@ -1,4 +1,4 @@
-"""The options that commands share, as Typer annotations: declared once, worded once."""
+"""Declare the options that commands share, as Typer annotations."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would b
 
 
 def _set_verbose(asked: bool) -> None:
-    """The processes of torchrun and of jobs are told by a variable."""
+    """Set the variable that passes --verbose on to the processes of torchrun and of jobs."""
     import os
 
     if asked:
@@ -58,7 +58,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Refuse a blend with doma
 
 
 def _key_values(arguments: list[str] | None) -> list[str]:
-    """The arguments, each seen to be `key=value`: a forgotten `-c` is the commonest mistake."""
+    """Check that arguments are `key=value`; a forgotten `-c` is the usual mistake."""
     for argument in arguments or []:
         if "=" not in argument:
             from nemotron.config import config_names
@@ -79,7 +79,7 @@ Overrides = Annotated[
 
 
 def _data_or_key_values(arguments: list[str] | None) -> list[str]:
-    """The arguments, with chat data or a blend file among them as `blend_path=`."""
+    """Turn chat data or a blend file among the arguments into `blend_path=`."""
     inputs = [argument for argument in arguments or [] if _is_data(argument)]
     others = _key_values([argument for argument in arguments or [] if argument not in inputs])
     given = [*inputs, *(other.partition("=")[2] for other in others if other.startswith("blend_path="))]
@@ -92,7 +92,7 @@ def _data_or_key_values(arguments: list[str] | None) -> list[str]:
 
 
 def _is_data(argument: str) -> bool:
-    """Whether an argument is a path or URL rather than `key=value` or a forgotten `-c NAME`."""
+    """Tell a path or URL from `key=value` and from a forgotten `-c NAME`."""
     from nemotron.config import config_names
 
     if argument in (*config_names(), *config_names(PREP_GROUP)):
@@ -113,7 +113,11 @@ DataOrOverrides = Annotated[
 
 
 def check_profile(run: str | None, batch: str | None) -> str | None:
-    """The profile of `--run` or `--batch`; None means here and now. UsageError when both are given."""
+    """Choose the profile of `--run` or `--batch`; None means here and now.
+
+    Raises:
+        UsageError: Both are given.
+    """
     if run is not None and batch is not None:
         raise UsageError(
             f"--run {run} and --batch {batch} cannot be used together.",
@@ -123,7 +127,11 @@ def check_profile(run: str | None, batch: str | None) -> str | None:
 
 
 def sample_overrides(sample: str | None, force: bool) -> list[str]:
-    """`--sample` and `--force` as the config values they set. UsageError when the sample is not a number of them."""
+    """Write `--sample` and `--force` as the config values they set.
+
+    Raises:
+        UsageError: The sample is not a whole number above 0.
+    """
     if sample is not None and (not sample.isdecimal() or int(sample) < 1):
         raise UsageError(f"--sample is {sample}.", "Give a whole number of conversations, at least 1.")
     return [*([f"sample={sample}"] if sample is not None else []), *(["force=true"] if force else [])]

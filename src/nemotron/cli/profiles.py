@@ -1,4 +1,4 @@
-"""`nemotron profiles`: what env.toml offers to --run and --batch."""
+"""Run `nemotron profiles`: what env.toml offers to --run and --batch."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 
 def profiles() -> None:
-    """List the profiles of env.toml, and check each. Exit code 1 when one cannot be used."""
+    """List the profiles of env.toml, and check each.
+
+    Exit code 1 when one cannot be used.
+    """
     from nemotron.launch import ProfileError, find_env_file
     from nemotron.launch.profiles import check_profiles
 

@@ -1,4 +1,4 @@
-"""`--run` and `--batch`: a command's stages on a profile of env.toml."""
+"""Run `--run` and `--batch`: a command's stages on a profile of env.toml."""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Detached(Exception):
-    """Ctrl-C while jobs run elsewhere: what to do next has been said."""
+    """Ctrl-C while jobs run elsewhere, after the next steps were printed."""
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
@@ -38,7 +38,13 @@ def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
 
 
 def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, script: bool) -> None:
-    """Add how the stages would be launched to a dry run. `script`: with the script for sbatch, from NeMo-Run."""
+    """Add how the stages would be launched to a dry run.
+
+    Args:
+        report: The dry run.
+        placements: The stages, in order.
+        script: Whether to show the sbatch script, which imports NeMo-Run.
+    """
     from nemotron.launch import preview
 
     for shown in preview(placements, script=script):
@@ -77,7 +83,7 @@ def _watch(submission: "Submission") -> str:
     return f"nemotron logs {submission.name} --follow"
 
 
-# Reasons of a pending job that waiting does not cure, and what to change.
+# Reasons that keep a job pending until something is changed, and what to change.
 _STUCK = {
     "PartitionConfig": "the partition does not allow it: fewer nodes, less time, or another partition",
     "PartitionNodeLimit": "it asks for more nodes than the partition has: nodes",
@@ -94,14 +100,14 @@ _STUCK = {
 
 
 def follow_submission(submission: "Submission") -> None:
-    """Stream a submission's output and leave with its exit code. Ctrl-C asks whether to detach or cancel."""
+    """Stream a submission's output and exit with its code; Ctrl-C asks what to do."""
     from nemotron.launch import follow
 
     def on_state(job: "Job", state: "JobState") -> None:
         reason = f" ({state.reason})" if state.reason else ""
         console.note(f"{job.stage} {job.id}: {state.name.lower()}{reason}")
         if state.name == "PENDING" and (advice := _STUCK.get(state.reason.split(",")[0])):
-            console.note(f"  It will not start by waiting: {advice}. To cancel it: nemotron cancel {submission.name}")
+            console.note(f"  It will stay pending: {advice}. To cancel it: nemotron cancel {submission.name}")
 
     try:
         code = follow(submission, on_output=lambda text: typer.echo(text, nl=False), on_state=on_state)
@@ -115,7 +121,7 @@ def follow_submission(submission: "Submission") -> None:
 
 
 def _interrupted(submission: "Submission") -> None:
-    """Detach, or cancel when a person at a terminal says so."""
+    """Detach, or cancel when a person at a terminal chooses to."""
     try:
         answer = input("\nDetach (Enter) or cancel the jobs (c)? ") if sys.stdin.isatty() else ""
     except (EOFError, KeyboardInterrupt):
@@ -126,7 +132,7 @@ def _interrupted(submission: "Submission") -> None:
         cancel(*find(submission.name))
         console.note("Cancelled.")
     else:
-        console.note("Detached; the jobs go on.")
+        console.note("Detached; the jobs continue.")
         console.note(f"To come back: {_watch(submission)}")
         console.note(f"To cancel:    nemotron cancel {submission.name}")
     raise Detached

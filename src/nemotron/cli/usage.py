@@ -1,6 +1,6 @@
-"""Command lines as people type them: options before or after the subcommand, and typos explained.
+"""Arrange command lines as people type them, and explain typos.
 
-Typer wants an option behind the command that has it, so `nemotron super3 -c tiny sft` would fail. `arrange` moves
+Typer wants an option after the command that has it, so `nemotron super3 -c tiny sft` would fail. `arrange` moves
 options to where they belong, using Typer's own description of the commands, and answers what it cannot place.
 """
 
@@ -16,7 +16,7 @@ _NUMBER = re.compile(r"-\d+(\.\d+)?")
 
 
 class UsageError(UserError):
-    """A command line that does not parse. Exit code 2, as for every Unix tool."""
+    """A command line that does not parse: exit code 2, as for every Unix tool."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,15 @@ class Arranged:
 
 
 def arrange(root: Any, arguments: list[str]) -> Arranged:
-    """What the words of a command line mean, in whatever order. A group alone asks for its help.
+    """Put a command line in Typer's order; a group alone asks for its help.
 
-    `root` is what `typer.main.get_command` gives. Raises UsageError for an unknown command or option, an option of
-    another command, an option without its value, and options on a group without a command.
+    Args:
+        root: As `typer.main.get_command` returns it.
+        arguments: The words, options in any place.
+
+    Raises:
+        UsageError: An unknown command or option, an option of another command, an option without its value, or options
+            on a group without a command.
     """
     commands = dict(_walk(root, "nemotron"))
     options, words, literal = _split(arguments, commands)
@@ -60,20 +65,20 @@ def is_group(command: Any) -> bool:
 
 
 def option_names(command: Any) -> dict[str, bool]:
-    """The options of a Typer command, with whether each takes a value."""
+    """List the options of a Typer command, and whether each takes a value."""
     options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
     return {name: not option.is_flag for option in options for name in option.opts}
 
 
 def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every command of the tree with its full name."""
+    """Yield every command of the tree with its full name."""
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
         yield from _walk(child, f"{path} {name}")
 
 
 def _split(arguments: list[str], commands: dict[str, Any]) -> tuple[list[tuple[str, str | None]], list[str], list[str]]:
-    """Options with their values, the other words in order, and what follows `--` (with it)."""
+    """Split off options with their values, other words, and what follows `--`."""
     takes_value = {name: takes for command in commands.values() for name, takes in option_names(command).items()}
     takes_value.update(dict.fromkeys(_HELP, False))
     options: list[tuple[str, str | None]] = []
@@ -103,7 +108,7 @@ def _split(arguments: list[str], commands: dict[str, Any]) -> tuple[list[tuple[s
 
 
 def _take_apart(token: str) -> tuple[str, str | None]:
-    """`--config=tiny` -> (--config, tiny); `-ctiny` -> (-c, tiny); `-c=tiny` -> (-c, =tiny); alone: None."""
+    """Split an option: `--config=tiny`, `-ctiny`, `-c=tiny` (keeps the =), or alone."""
     if token.startswith("--"):
         name, equals, value = token.partition("=")
         return name, value if equals else None

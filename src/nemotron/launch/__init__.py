@@ -1,4 +1,4 @@
-"""Launching stages elsewhere, and on this machine.
+"""Launch stages on a cluster, or on this machine.
 
     profile = load_profile("YOUR-CLUSTER")                    # a table of env.toml
     stages = [prep_stage(loaded_prep), sft_stage(loaded_sft)]  # in order; the second needs the first to succeed

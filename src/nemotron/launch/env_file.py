@@ -1,4 +1,4 @@
-"""Reading `env.toml`: finding it, typing its values, and saying on which line a mistake stands."""
+"""Read `env.toml`: find it, type its values, name the line of a mistake."""
 
 import os
 import re
@@ -17,11 +17,18 @@ _EXPECTED = {bool: "true or false", int: "a whole number", str: "text in quotes"
 
 
 class ProfileError(UserError):
-    """A mistake in env.toml, or a profile that is not there. The message names the file and the line."""
+    """A mistake in env.toml, or a missing profile; names the file and the line."""
 
 
 def find_env_file(start: Path | None = None) -> Path | None:
-    """$NEMOTRON_ENV_FILE, or the nearest env.toml from `start` (default: the working directory) upwards."""
+    """Find $NEMOTRON_ENV_FILE, or the nearest env.toml upwards.
+
+    Args:
+        start: Where to begin; by default the working directory.
+
+    Raises:
+        ProfileError: $NEMOTRON_ENV_FILE names no file.
+    """
     if named := os.environ.get(FILE_VARIABLE):
         if not Path(named).is_file():
             raise ProfileError(f"{FILE_VARIABLE} names {named}, which is not a file.", "Correct or unset it.")
@@ -31,7 +38,7 @@ def find_env_file(start: Path | None = None) -> Path | None:
 
 
 def read_env_file(path: Path) -> "EnvFile":
-    """Parse an env.toml, once for as long as the file stays as it is."""
+    """Parse an env.toml, once until the file changes."""
     status = path.stat()
     return _read(path, status.st_mtime_ns, status.st_size)
 
@@ -57,7 +64,7 @@ class EnvFile:
                 raise ProfileError(f"{place}: {key} stands outside every table.", "Put it below a [PROFILE] line.")
 
     def place(self, key: str, table: str = "") -> str:
-        """`path:line` of a key, or of the table itself when `key` is empty.
+        """Find `path:line` of a key, or of the table when `key` is empty.
 
         TOML parsers do not report positions, so the line is looked up in the text.
         """
@@ -72,9 +79,15 @@ class EnvFile:
         return str(self.path)
 
     def typed(self, kind: Any, key: str, table: str) -> Any:
-        """The value of a key as `kind`: str, int, bool, Literal, a tuple or dict of str, or an optional one of them.
+        """Return the value of a key as `kind`; a whole number is text too (`mem = 0`).
 
-        A whole number is taken for text too (`mem = 0`). ProfileError naming the line for anything else.
+        Args:
+            kind: str, int, bool, Literal, a tuple or dict of str, or an optional one of them.
+            key: The key to read.
+            table: The table that has it.
+
+        Raises:
+            ProfileError: The value is of another kind; names the line.
         """
         value = self.table(table)[key]
         hint = None
@@ -100,7 +113,11 @@ class EnvFile:
         raise ProfileError(f"{self.place(key, table)}: {key} = {_shown(key, value)} should be {expected}.", hint)
 
     def refuse_unknown(self, table: str, known: Iterable[str]) -> None:
-        """ProfileError for the first key of a table that is not one of `known`."""
+        """Refuse keys of a table that are not known.
+
+        Raises:
+            ProfileError: For the first key that is not one of `known`.
+        """
         known = list(known)
         for key in self.table(table):
             if key not in known:
@@ -108,7 +125,7 @@ class EnvFile:
                 raise ProfileError(f"{self.place(key, table)}: [{table}] has no key {key}.", hint)
 
     def table(self, name: str) -> dict[str, Any]:
-        """A table by its name, or a table in a table as `parent.child`."""
+        """Return a table by its name; `parent.child` for one inside another."""
         if name in self.tables:
             return self.tables[name]
         parent, _, child = name.rpartition(".")
@@ -120,5 +137,5 @@ def _as_text(value: str | int | float) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A value in a message; tables may hold secrets, so only their size is told."""
+    """Describe a value in a message; a table may hold secrets, so only its size is shown."""
     return f"a table of {len(value)}" if isinstance(value, dict) else repr(value)

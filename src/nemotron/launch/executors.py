@@ -1,4 +1,4 @@
-"""Profiles as NeMo-Run executors, and the experiment that holds a submission's stages."""
+"""Make NeMo-Run executors of profiles, and the experiment of a submission."""
 
 import importlib
 import os
@@ -17,7 +17,11 @@ from nemotron.paths import expand_home
 
 
 def nemo_run() -> ModuleType:
-    """The `nemo_run` module, imported late: it takes seconds. UserError when it cannot be imported."""
+    """Import `nemo_run`; late, as it takes seconds.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
     try:
         return importlib.import_module("nemo_run")
     except ImportError as error:
@@ -29,7 +33,7 @@ def nemo_run() -> ModuleType:
 
 @contextmanager
 def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -> Iterator[Any]:
-    """Enter a NeMo-Run Experiment with one job per stage, each waiting for the success of the one before.
+    """Enter a NeMo-Run Experiment: one job per stage, each after the one before.
 
     Args:
         placements: The stages, in order.
@@ -60,7 +64,7 @@ def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -
 
 @contextmanager
 def _no_input() -> Iterator[None]:
-    """An empty standard input: NeMo-Run's shell commands would use up what is piped to this process."""
+    """Empty the standard input, which NeMo-Run's shell commands would read."""
     kept = sys.stdin
     with open(os.devnull, encoding="utf-8") as sys.stdin:
         try:
@@ -70,14 +74,14 @@ def _no_input() -> Iterator[None]:
 
 
 def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
-    """Make the SlurmExecutor of one stage: one task per node, which starts torchrun for the processes."""
+    """Make the SlurmExecutor of one stage: one task per node, which starts torchrun."""
     run, profile = nemo_run(), placement.profile
     return run.SlurmExecutor(
         **slurm_options(placement),
         job_name_prefix=f"{profile.account or 'super3'}-nemotron.",
         container_image=placement.image,
         container_mounts=list(placement.mounts),
-        # A job whose predecessor failed would otherwise wait in the queue for ever. sbatch would hand the whole
+        # A job whose predecessor failed would otherwise stay in the queue. sbatch would hand the whole
         # environment to it, secrets included.
         additional_parameters={"kill_on_invalid_dep": "yes", "export": "NONE"} | profile.additional_parameters,
         srun_args=list(profile.srun_args),
@@ -89,7 +93,7 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
 
 
 def slurm_options(placement: Placement) -> dict[str, Any]:
-    """Say what a stage asks Slurm for, by the names of NeMo-Run's fields; None: the cluster's choice.
+    """List what a stage asks Slurm for, by NeMo-Run's names; None: the cluster's choice.
 
     The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task. What
     the profile leaves open is the cluster's to choose: a number of CPUs would switch off its DefCpuPerGPU.
@@ -124,7 +128,7 @@ def tunnel(placement: Placement) -> Any:
 
 
 def _setup_lines(secrets_file: str | None) -> list[str]:
-    """Lines of the batch script, run on the first node: srun hands what they export to every node."""
+    """Write lines of the batch script; srun passes what they export to every node."""
     return [
         "export SLURM_EXPORT_ENV=ALL",  # it would not after an sbatch with --export=NONE
         # Since Slurm 22.05 srun does not take it from the job.

@@ -1,4 +1,4 @@
-"""Waiting for a submission: its output as it is written, its jobs' states, its exit code.
+"""Wait for a submission: its output, its jobs' states, its exit code.
 
 NeMo-Run's own attached mode asks `sacct` for the state of a job and cancels the job when that does not answer, which
 is the rule on a cluster without accounting; and it copies the whole log on each look. So this asks `scontrol`, which
@@ -64,11 +64,22 @@ def follow(
     on_state: Callable[[Job, JobState], object] = lambda job, state: None,
     interval: float = 5.0,
 ) -> int:
-    """Wait for every job, handing on its output and each change of its state; the first failure's exit code, or 0.
+    """Wait for every job, reporting its output and each change of its state.
 
     A local profile's stages run now, writing to this terminal themselves; the first that fails is the last to run.
-    For Slurm, an interrupt (Ctrl-C) leaves the jobs running. `interval`: seconds between looks. LaunchError when
-    Slurm no longer knows a job.
+    For Slurm, an interrupt (Ctrl-C) leaves the jobs running.
+
+    Args:
+        submission: As `submit` returns it.
+        on_output: Takes new output, in whole lines.
+        on_state: Takes a job and its new state.
+        interval: Seconds between looks.
+
+    Returns:
+        The first failure's exit code, or 0.
+
+    Raises:
+        LaunchError: Slurm no longer knows a job.
     """
     if submission.tunnel is None:
         return _run_locally(submission, on_state)
@@ -116,9 +127,9 @@ def _follow_job(
 
 
 def _complaints(batch_log: str) -> str:
-    """What Slurm, the container runtime or bash said, from among the traced lines of the batch script; else all."""
-    told = [line for line in batch_log.splitlines(keepends=True) if _COMPLAINT.search(line)]
-    return "".join(told) or batch_log
+    """Pick the errors of Slurm, the container runtime and bash from a traced log; else all."""
+    errors = [line for line in batch_log.splitlines(keepends=True) if _COMPLAINT.search(line)]
+    return "".join(errors) or batch_log
 
 
 def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
@@ -127,12 +138,12 @@ def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
             return state
         time.sleep(interval)
     raise LaunchError(
-        f"Slurm no longer tells the state of job {job.id} ({job.stage}).", f"Its log, on the cluster: {job.log}"
+        f"Slurm no longer reports the state of job {job.id} ({job.stage}).", f"Its log, on the cluster: {job.log}"
     )
 
 
 def job_state(tunnel: Any, job_id: str) -> JobState | None:
-    """The state of a job, or None when Slurm does not answer now.
+    """Ask Slurm for the state of a job; None when it does not answer.
 
     The controller forgets a job minutes after its end; from then on only the accounting knows it.
     """
@@ -151,7 +162,7 @@ def job_state(tunnel: Any, job_id: str) -> JobState | None:
 
 
 def read_log(tunnel: Any, job: Job) -> str:
-    """Read a job's log as far as it is written; what the batch script said, when the stage has not begun."""
+    """Read a job's log so far; before the stage begins, the batch script's errors."""
     text = "".join(_Log(tunnel, job.log).read(to_the_end=True))
     return text or _complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True)))
 
@@ -165,7 +176,7 @@ def _state(name: str, reason: str, code: re.Match[str] | None) -> JobState:
 
 
 class _Log:
-    """What is new in a growing file, whichever file of `pattern` it is in.
+    """Reads what is new in the growing files of `pattern`.
 
     The files of a pattern are read as one, in the order of their names: a job that Slurm restarts writes another.
     """
@@ -179,7 +190,7 @@ class _Log:
         self._pending = b""
 
     def read(self, *, to_the_end: bool) -> Iterator[str]:
-        """What is new, in whole lines; `to_the_end`: with what follows the last line break, too."""
+        """Read what is new, in whole lines; `to_the_end`: the unfinished last line, too."""
         while new := self._next_bytes():
             self.offset += len(new)
             lines, newline, self._pending = (self._pending + new).rpartition(b"\n")
@@ -190,13 +201,13 @@ class _Log:
             self._pending = b""
 
     def _next_bytes(self) -> bytes:
-        """Base64 carries them: a connection decodes what it returns, and a block may end within a character."""
+        """Read the next bytes, as base64: a block may end within a character."""
         part = f"tail -c +{self.offset + 1} | head -c {_BYTES_PER_LOOK} | base64 -w 0"
         return base64.b64decode(_ask(self._tunnel, f"cat {self._files} 2>/dev/null | {part}"))
 
 
 def _ask(tunnel: Any, command: str) -> str:
-    """The output of a command on the cluster; "" when it fails or the connection does."""
+    """Run a command on the cluster; "" when it or the connection fails."""
     try:
         return tunnel.run(command, hide=True, warn=True, in_stream=False).stdout
     except (OSError, EOFError):

@@ -1,4 +1,7 @@
-"""What was submitted from this machine, kept after Slurm has forgotten it: one small file per submission."""
+"""Record what was submitted from this machine: one small file per submission.
+
+Records stay after Slurm has forgotten the jobs.
+"""
 
 import json
 import os
@@ -53,7 +56,7 @@ class Record:
     jobs: tuple[RecordedJob, ...] = ()
 
     def cluster(self) -> Profile:
-        """As much of the profile as it takes to reach the cluster."""
+        """The part of the profile that it takes to reach the cluster."""
         return Profile("slurm", name=self.profile, **self.address)
 
     def submission(self, jobs: Sequence[RecordedJob]) -> Submission:
@@ -63,7 +66,7 @@ class Record:
 
 
 def records_folder() -> Path:
-    """Choose where records lie: $XDG_STATE_HOME/nemotron/jobs, by default below ~/.local/state."""
+    """Choose the folder of records: nemotron/jobs in $XDG_STATE_HOME or ~/.local/state."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "nemotron", "jobs")
 
 
@@ -148,7 +151,7 @@ def cancel(record: Record, jobs: Sequence[RecordedJob]) -> None:
 
 
 def forget_finished() -> list[Record]:
-    """Remove the records of submissions that have ended, and secrets they left; their folders stay.
+    """Remove the records of ended submissions, and their secrets; folders stay.
 
     Returns:
         The records that were removed.

@@ -1,4 +1,4 @@
-"""Launching on this machine without a profile: in this process, or one process per GPU through torchrun."""
+"""Launch on this machine: in this process, or through torchrun."""
 
 import os
 import signal
@@ -12,7 +12,10 @@ from nemotron.launch.stages import PACKAGE, TORCHRUN, TRAIN_SCRIPT
 
 
 def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
-    """How many processes train here. `auto`: one per GPU, or one without; always one inside a torchrun."""
+    """Count the processes that train here; always one inside a torchrun.
+
+    `auto` means one per GPU, or one without a GPU.
+    """
     if "LOCAL_RANK" in os.environ:
         return 1
     if nproc_per_node != "auto":
@@ -23,7 +26,7 @@ def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
 
 
 def visible_gpus() -> int:
-    """Count the GPUs that a process here would see, without importing torch, as a dry run needs it."""
+    """Count the GPUs that a process here would see, without importing torch."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
@@ -36,7 +39,7 @@ def torchrun_command(arguments: Sequence[str], processes: int) -> list[str]:
 
 
 def torchrun(arguments: Sequence[str], processes: int) -> int:
-    """Run the training script with `arguments` (`--config tiny key=value`) in so many processes; its exit code.
+    """Run the training script in so many processes, and return its exit code.
 
     A SIGTERM to this process reaches the training processes, which save a checkpoint and end with success.
     """

@@ -1,4 +1,4 @@
-"""The files of a job: the code as it is now, the resolved config, and the script that every node runs."""
+"""Write the files of a job: the code, the resolved config, each node's script."""
 
 import shlex
 import shutil
@@ -32,7 +32,7 @@ def write_package(folder: Path, placement: Placement) -> None:
 
 
 def launch_script(placement: Placement) -> str:
-    """The bash script that runs once per node and becomes the stage's process, or torchrun.
+    """Write the bash script that each node runs: it becomes the stage, or torchrun.
 
     Environment variables are set here and not through the executor: NeMo-Run exports `NAME.upper()=value` unquoted.
     Startup commands are here because NeMo-Run would run them on the first node only, outside the container.
@@ -57,7 +57,7 @@ def launch_script(placement: Placement) -> str:
 
 
 def _startup_lines(placement: Placement) -> list[str]:
-    """Shell lines that find the interpreter, install what the profile asks for, and say what is there."""
+    """Write lines that find the interpreter, install packages and report what is there."""
     python, stage = shell_word(placement.python), placement.stage
     advice = f"set python of profile {placement.profile.name}, or a container_image"
     missing = f"The interpreter {placement.python} is not on this node: {advice}."
@@ -79,7 +79,7 @@ def _startup_lines(placement: Placement) -> list[str]:
 
 
 def _to_install(text: str) -> str:
-    """A requirement as pip takes it; a wheel of the submitting side lies in the job's folder."""
+    """Write a requirement for pip; a wheel from here lies in the job's folder."""
     return f'"$code"/wheels/{shell_word(Path(text).name)}' if text.endswith(".whl") else shell_word(text)
 
 

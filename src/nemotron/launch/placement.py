@@ -1,4 +1,4 @@
-"""A stage on a profile: where and with what it runs, worked out once for the dry run and for submitting."""
+"""Place a stage on a profile, once for the dry run and for submitting."""
 
 import os
 import re
@@ -70,18 +70,18 @@ class Placement:
 
     @property
     def with_ray(self) -> bool:
-        """Whether the job brings its own Ray cluster. Without Slurm, Ray starts one on this machine by itself."""
+        """Whether the job brings its own Ray cluster; without Slurm, Ray starts one itself."""
         return self.stage.ray and self.profile.executor == "slurm"
 
     @property
     def folder(self) -> str:
-        """Where code, config, scripts and logs of the job go. NeMo-Run groups experiments by title."""
+        """Where code, config and logs of the job go; NeMo-Run groups experiments by title."""
         title = "" if self.profile.executor == "local" else self.experiment.partition("_")[0]
         return "/".join(filter(None, [self.root, title, self.experiment, self.stage.name]))
 
     @property
     def secrets_file(self) -> str:
-        """Where the stage's secrets lie: next to its experiment's folder, which NeMo-Run insists on creating."""
+        """Where the stage's secrets lie: next to the folder that NeMo-Run creates."""
         title = self.experiment.partition("_")[0]
         return f"{self.root}/{title}/.{self.experiment}.{self.stage.name}.secrets"
 
@@ -127,7 +127,7 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
 
 
 def _handed_on(profile: Profile) -> dict[str, str]:
-    """Variables of this environment that a job needs as well: sbatch is told to hand on none by itself."""
+    """List variables of this environment that a job needs: sbatch passes none."""
     if profile.executor == "local" or profile.tunnel == "ssh":
         return {}
     return {name: os.environ[name] for name in HANDED_ON_VARIABLES if name in os.environ}
@@ -138,13 +138,13 @@ def _verbosity() -> dict[str, str]:
 
 
 def experiment_name(stages: Sequence[Stage]) -> str:
-    """Make a name for a submission: `super3-prep-sft_20260131-120000-1f2e`. NeMo-Run splits it at the `_`."""
+    """Name a submission, as super3-prep-sft_20260131-120000-1f2e; NeMo-Run splits at `_`."""
     title = "-".join(["super3", *(stage.name for stage in stages)])
     return f"{title}_{datetime.now():%Y%m%d-%H%M%S}-{randomness.token_hex(2)}"
 
 
 def workdir(profile: Profile) -> str:
-    """Choose the folder in which stages start: relative paths of a config mean the same in a job as without one."""
+    """Choose the folder in which stages start, so that relative paths mean the same."""
     if profile.workdir:
         return profile.workdir
     return profile.remote_job_dir or "" if profile.tunnel == "ssh" else str(Path.cwd())
@@ -170,7 +170,7 @@ def jobs_root(profile: Profile) -> str:
 
 
 def mounts(profile: Profile, folder: str) -> tuple[str, ...]:
-    """List the profile's mounts, and the working folder unless one of them already shows it under its own name."""
+    """List the profile's mounts, and the working folder unless one of them has it."""
     for mount in profile.mounts:
         source, target = mount.split(":")[:2]
         if source == target and Path(folder).is_relative_to(source):
@@ -179,7 +179,7 @@ def mounts(profile: Profile, folder: str) -> tuple[str, ...]:
 
 
 def container_image(stage: Stage, profile: Profile) -> str | None:
-    """Choose the image the stage runs in: the profile's, else the config's. None: no container."""
+    """Choose the stage's image: the profile's, else the config's; None: no container."""
     if profile.executor == "local":
         return None
     image = profile.container_image or stage.container
@@ -212,7 +212,7 @@ def pyxis_image(image: str, profile: Profile) -> str:
 
 
 def interpreter(profile: Profile, image: str | None) -> str:
-    """Choose the Python that runs the stage: the one running now where the job sees the same file system."""
+    """Choose the Python that runs the stage: this one where the job sees the same files."""
     if profile.python:
         return profile.python
     return "python" if profile.tunnel == "ssh" or image else sys.executable

@@ -1,4 +1,4 @@
-"""The dry run of a submission: what would be launched, stage by stage. Submits nothing."""
+"""Show what a submission would launch, stage by stage, without submitting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

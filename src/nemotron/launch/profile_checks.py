@@ -1,4 +1,4 @@
-"""What the type of a profile's key does not say: the forms of times, paths and names, and what could break a script."""
+"""Check what a key's type does not say: times, paths, names, unsafe text."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ _FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source
 
 
 def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
-    """Refuse values that no cluster could use, and those that would change a script beyond their own place.
+    """Refuse values that no cluster could use, or that would break a script.
 
     Raises:
         ProfileError: With the file and line of the first.
@@ -36,7 +36,7 @@ def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
 
 
 def _check_texts(file: EnvFile, profile: "Profile", table: str) -> None:
-    """No line breaks, and no credentials where they would be written to a script."""
+    """Refuse line breaks, and credentials where a script would show them."""
     for key, value in vars(profile).items():
         texts = [text for text in _texts(value) if isinstance(text, str)]
         place = file.place(key, table)

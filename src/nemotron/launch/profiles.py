@@ -1,4 +1,4 @@
-"""Profiles: the tables of `env.toml` that say where jobs run."""
+"""Load profiles: the tables of `env.toml` that say where jobs run."""
 
 import re
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _SHARED = {
 
 @dataclass(frozen=True)
 class Profile:
-    """One table of env.toml. Field names are the keys of the file, up to the last four."""
+    """One table of env.toml; its fields are the file's keys, up to the last four."""
 
     executor: Literal["slurm", "local"]
 
@@ -91,9 +91,9 @@ class Profile:
     """What `[NAME.prep]` and `[NAME.sft]` change."""
 
     def for_stage(self, stage: str) -> "Profile":
-        """Apply the changes of its table for `stage`; a stage's env_vars are added to the profile's.
+        """Apply the table's changes for `stage`; its env_vars are added to the profile's.
 
-        Data prep computes on cores: without a word of its own it gets no GPUs, and a node's cores.
+        Data prep computes on cores: unless its table says otherwise it gets no GPUs, and a node's cores.
         """
         changes = dict(self.stage_overrides.get(stage, {}))
         if stage == "prep":
@@ -120,7 +120,11 @@ _PROFILE_ONLY = ("executor", "tunnel", "host", "user", "port", "identity", "remo
 
 
 def load_profile(name: str, start: Path | None = None) -> Profile:
-    """The profile `name` of the env.toml in reach. ProfileError when file or profile is missing or mistaken."""
+    """Load the profile `name` of the nearest env.toml.
+
+    Raises:
+        ProfileError: File or profile is missing, or has a mistake.
+    """
     path = find_env_file(start)
     if path is None:
         raise ProfileError(
@@ -136,7 +140,11 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
 
 
 def check_profiles(start: Path | None = None) -> dict[str, Profile | ProfileError]:
-    """Read every profile of the env.toml in reach: the profile, or what is wrong with it. {} without a file."""
+    """Read every profile of the nearest env.toml: the profile, or its mistake.
+
+    Returns:
+        By name; {} without a file.
+    """
     path = find_env_file(start)
     file = read_env_file(path) if path else None
     found: dict[str, Profile | ProfileError] = {}
@@ -149,7 +157,11 @@ def check_profiles(start: Path | None = None) -> dict[str, Profile | ProfileErro
 
 
 def shared_environment(start: Path | None = None) -> dict[str, str]:
-    """What `[wandb]` and `[artifacts]` set, as the environment variables that configs read; {} without an env.toml."""
+    """List the variables that `[wandb]` and `[artifacts]` of env.toml set.
+
+    Returns:
+        By the names that configs read; {} without an env.toml.
+    """
     path = find_env_file(start)
     return _read_shared(read_env_file(path)) if path else {}
 
@@ -179,7 +191,7 @@ def _read_profile(file: EnvFile, name: str) -> Profile:
 def _read_with_base(
     file: EnvFile, name: str, below: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The keys of a table over those of the profile it extends, and what it changes for each stage."""
+    """Read a table over the profile it extends, and its changes for each stage."""
     stages = [stage for stage in STAGES if isinstance(file.tables[name].get(stage), dict)]
     file.refuse_unknown(name, [*_KEYS, *_ABOUT_KEYS, *STAGES])
     values: dict[str, Any] = {}
@@ -197,7 +209,7 @@ def _read_with_base(
 
 
 def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
-    """The profile that `name` extends."""
+    """Find the profile that `name` extends."""
     base, known = file.typed(str, "extends", name), [table for table in file.tables if table not in _SHARED]
     place = file.place("extends", name)
     if base in (*below, name):
@@ -209,7 +221,7 @@ def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
 
 
 def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """The keys of a table over those of another: tables are merged, lists and everything else replaced."""
+    """Put a table over another: tables are merged, everything else is replaced."""
     named = {*own.get("env_vars", {}), *own.get("secret_env_vars", {})}
     merged = base | own
     for key, kept in base.items():
@@ -220,7 +232,7 @@ def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _append(file: EnvFile, table: str, values: dict[str, Any], base: dict[str, Any]) -> None:
-    """Add what `append` lists to the lists of `values`, or of `base` where it has none of its own."""
+    """Add what `append` lists to the lists of `values`, else to those of `base`."""
     listed = file.table(table).get("append", {})
     place = file.place("append", table)
     lists = [key for key, kind in _KEYS.items() if get_origin(kind) is tuple]
@@ -228,7 +240,9 @@ def _append(file: EnvFile, table: str, values: dict[str, Any], base: dict[str, A
         raise ProfileError(f"{place}: append should be a table.", 'Such as append = { mounts = ["/data:/data"] }.')
     for key, more in listed.items():
         if key not in lists:
-            raise ProfileError(f"{place}: {key} is no list.", did_you_mean(key, lists) or f"Lists: {', '.join(lists)}.")
+            raise ProfileError(
+                f"{place}: {key} is not a list.", did_you_mean(key, lists) or f"Lists: {', '.join(lists)}."
+            )
         if not (isinstance(more, list) and all(isinstance(text, str) for text in more)):
             raise ProfileError(f"{place}: append.{key} should be a list of texts in brackets.")
         values[key] = (*values.get(key, base.get(key, ())), *more)

@@ -1,4 +1,7 @@
-"""Secrets of a job: handed over in a file only its owner reads, never in a script, a plan or an argument."""
+"""Pass secrets to a job, in a file that only its owner reads.
+
+They are never in a script, a plan or an argument.
+"""
 
 import os
 import shlex
@@ -20,9 +23,13 @@ HANDED_ON = (
 
 
 def collect_secrets(profile: Profile, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Every secret of a job, by its variable's name: the usual ones, the profile's own, and those it names.
+    """Collect a job's secrets: the usual ones, the profile's own, those it names.
 
-    UserError when the profile names one that is not set.
+    Returns:
+        Values by the variable's name.
+
+    Raises:
+        UserError: The profile names one that is not set.
     """
     for name in profile.secrets:
         if name not in environ:
@@ -35,7 +42,7 @@ def collect_secrets(profile: Profile, environ: Mapping[str, str] = os.environ) -
 
 
 def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
-    """Write `secrets` through a NeMo-Run tunnel as a shell file at `path`, readable by its owner alone (0600).
+    """Write `secrets` through a tunnel as a shell file at `path`, mode 0600.
 
     The file is made empty with its mode first, and filled by a copy: the contents are part of no command line, and
     there is no moment at which others could read them.
@@ -49,7 +56,7 @@ def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
 
 
 def source_secrets(path: str) -> list[str]:
-    """Lines for the batch script: read the file without tracing it, and remove it when the stage has ended by itself.
+    """Write lines that read the file untraced, and remove it when the stage has ended.
 
     A job that was killed keeps it, because Slurm may run it again. `exitcode` is set by NeMo-Run's script.
     """

@@ -1,4 +1,4 @@
-"""Commands where a cluster's sbatch is: on this machine, or through the ssh that a person uses."""
+"""Run commands where a cluster's sbatch is: on this machine, or through ssh."""
 
 import shlex
 import shutil
@@ -48,7 +48,7 @@ class Shell:
 
 
 def ssh_command(profile: Profile) -> list[str]:
-    """Write the ssh command up to what is to be run there: no questions, and only a host whose key is known."""
+    """Write the ssh command up to what runs there: no questions, only known hosts."""
     options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"]
     if profile.port:
         options += ["-p", str(profile.port)]
@@ -58,7 +58,7 @@ def ssh_command(profile: Profile) -> list[str]:
 
 
 def check_host(profile: Profile, pythons: Sequence[str] = ()) -> None:
-    """Refuse a host whose key is not the known one, and one without what a submission needs, before anything is sent.
+    """Refuse a host with a wrong key or missing tools, before anything is sent.
 
     Args:
         profile: With tunnel = "ssh".
@@ -80,7 +80,7 @@ def check_host(profile: Profile, pythons: Sequence[str] = ()) -> None:
     missing = [line.removeprefix("missing ") for line in found.stdout.splitlines() if line.startswith("missing ")]
     if absent := [python for python in pythons if python in missing]:
         raise LaunchError(
-            f"The interpreter {absent[0]} is not there on {address}.",
+            f"The interpreter {absent[0]} does not exist on {address}.",
             f"Set python of profile {profile.name} to one that has this project's packages, or a container_image.",
         )
     if missing:
@@ -90,7 +90,7 @@ def check_host(profile: Profile, pythons: Sequence[str] = ()) -> None:
 
 
 def _explain(words: str, address: str, profile: Profile) -> None:
-    """Refuse what ssh says about the host's key; any other failure is left to NeMo-Run, which may ask a password."""
+    """Refuse a wrong host key; NeMo-Run, which may ask a password, handles the rest."""
     port = f"-p {profile.port} " if profile.port else ""
     if "IDENTIFICATION HAS CHANGED" in words:
         raise LaunchError(

@@ -1,4 +1,4 @@
-"""What is launched: a stage is one of the two scripts with its resolved config."""
+"""Describe what is launched: one of the two scripts with its resolved config."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,13 +40,21 @@ class Stage:
 
 
 def prep_stage(loaded: Loaded[Any]) -> Stage:
-    """Data prep with this config. UserError when a value in it is a secret."""
+    """Make the data-prep stage of a config.
+
+    Raises:
+        UserError: A value in it is a secret.
+    """
     own_cluster = loaded.tree["engine"] == "ray" and not loaded.tree["ray_address"]
     return Stage("prep", PREP_SCRIPT, _portable(loaded), loaded.name, distributed=False, ray=own_cluster)
 
 
 def sft_stage(loaded: Loaded[Any]) -> Stage:
-    """Training with this config. UserError when a value in it is a secret."""
+    """Make the training stage of a config.
+
+    Raises:
+        UserError: A value in it is a secret.
+    """
     run = loaded.tree["run"]
     processes = None if run["nproc_per_node"] == "auto" else run["nproc_per_node"]
     container = run["env"].get("container")
@@ -54,7 +62,7 @@ def sft_stage(loaded: Loaded[Any]) -> Stage:
 
 
 def _portable(loaded: Loaded[Any]) -> dict[str, Any]:
-    """The config as it can be written to a file and read on another machine.
+    """Write the config so that another machine can load it.
 
     Paths into the shipped config folder become `${config_dir:...}`, since that folder travels with the job.
     """

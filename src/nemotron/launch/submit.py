@@ -1,4 +1,4 @@
-"""Submitting stages: to Slurm through NeMo-Run, or to this machine."""
+"""Submit stages: to Slurm through NeMo-Run, or to this machine."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +38,7 @@ class Job:
 
     @property
     def batch_log(self) -> str:
-        """The batch script's own output: what Slurm and the container runtime say. A shell pattern too."""
+        """Output of the batch script: Slurm and the container runtime. A pattern too."""
         return f"{self.folder}/sbatch_*_{self.id}.out"
 
 
@@ -60,7 +60,7 @@ class Submission:
 
 
 def submit(placements: Sequence[Placement]) -> Submission:
-    """Hand the placed stages to their cluster, in order: each starts when the one before has succeeded.
+    """Submit the placed stages in order; each starts after the one before succeeds.
 
     Returns when Slurm has accepted all of them (or, for a local profile, when their files are written; `follow` runs
     them).
@@ -103,7 +103,11 @@ def submit(placements: Sequence[Placement]) -> Submission:
 
 
 def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
-    """Write each stage's sbatch script as `submit` would, by the stage's name. Imports NeMo-Run; {} without Slurm."""
+    """Write each stage's sbatch script as `submit` would; imports NeMo-Run.
+
+    Returns:
+        Scripts by the stage's name; {} without Slurm.
+    """
     if placements[0].profile.executor == "local":
         return {}
     with opened_experiment(placements, dry=True) as opened:
@@ -114,7 +118,12 @@ def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
 
 @contextmanager
 def opened_experiment(placements: Sequence[Placement], *, dry: bool = False) -> Iterator[Any]:
-    """Enter the NeMo-Run Experiment of a submission, its packages written. `dry`: nothing is left of it."""
+    """Write the packages of a submission and enter its Experiment.
+
+    Args:
+        placements: The stages, in order.
+        dry: Leave no files.
+    """
     with TemporaryDirectory() as temporary:
         packages = Path(temporary, "packages")
         for placement in placements:
@@ -132,7 +141,7 @@ def _place_locally(placement: Placement) -> Job:
 
 
 def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:
-    """LaunchError when a stage wants a container and the cluster's srun does not know them."""
+    """Refuse a container where the cluster's srun does not support them."""
     images = [placement.image for placement in placements if placement.image]
     profile = placements[0].profile
     pyxis = "! command -v srun > /dev/null || srun --help 2>&1 | grep -q -e --container-image"
@@ -150,7 +159,7 @@ def _slurm_id(handle: str) -> str:
 
 
 def _take_back(opened: Any, tunnel: Any, secrets_files: Sequence[str]) -> None:
-    """Cancel the jobs that were accepted before a later one was refused, and remove their secrets."""
+    """Cancel jobs accepted before a later one was refused, and remove their secrets."""
     commands = [f"rm -f {shlex.join(secrets_files)}"]
     if accepted := [_slurm_id(job.handle) for job in opened.jobs if job.handle]:
         commands.append(f"scancel {shlex.join(accepted)}")

@@ -1,7 +1,7 @@
-"""One node of a Ray cluster that lives as long as a job: python ray_node.py COMMAND [ARGUMENT ...]
+"""Run a node of a job's Ray cluster: python ray_node.py COMMAND [ARGUMENT ...]
 
 Every node of the job runs this. The first one is the head: it runs COMMAND when the cluster answers, and ends with its
-exit code. The others lend their cores until the head is gone.
+exit code. The others offer their cores until the head is gone.
 
 From the job's environment: SLURM_NODEID, MASTER_PORT (where the head listens) and RAY_CLUSTER_DIR, a folder that all
 nodes see. The head leaves its address there, and a token (mode 0600) that opens the cluster to this job alone.
@@ -26,7 +26,7 @@ POLL_SECONDS = 1.0
 
 
 def main(command: list[str]) -> int:
-    """Run this node; the exit code of its process."""
+    """Run this node, and return the exit code of its process."""
     folder = Path(os.environ["RAY_CLUSTER_DIR"])
     os.environ |= {
         "RAY_AUTH_MODE": "token",
@@ -57,7 +57,7 @@ def _head(folder: Path, port: int, command: list[str]) -> int:
 
 
 def _worker(folder: Path) -> int:
-    """Join the cluster and stay until its head is gone. Whether the job succeeded is for the head to say."""
+    """Join the cluster until its head is gone; the head reports whether the job succeeded."""
     if not _wait(lambda: _answers(_read(folder / "ray_address"))):
         print(f"No head of the Ray cluster answered in {START_SECONDS} s.", file=sys.stderr)
         return 1
@@ -71,7 +71,7 @@ def _worker(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """This node's Ray services. `ray stop` would end those of other jobs on the node too: these have their own end."""
+    """Start this node's Ray services, and end them; `ray stop` would end others', too."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--num-cpus={cores()}"]
     # Tokens never pass through Ray's object store.
     command += ["--object-store-memory=268435456", "--block"]
@@ -87,13 +87,13 @@ def _ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def cores() -> int:
-    """What Slurm gave this job of the node, or what this process may use."""
+    """Count the cores that Slurm gave this job here, or that this process may use."""
     allowed = len(os.sched_getaffinity(0))
     return min(allowed, int(os.environ.get("SLURM_CPUS_ON_NODE", allowed)))
 
 
 def _write(path: Path, content: str) -> None:
-    """Write the file again, whole when it appears: a job that Slurm restarts is another cluster."""
+    """Replace the file atomically: a job that Slurm restarts is another cluster."""
     path.unlink(missing_ok=True)
     write_text(path, content, mode=PRIVATE)
 
@@ -121,7 +121,7 @@ def _wait(condition: Callable[[], bool]) -> bool:
 
 
 def _exit_code(returned: int) -> int:
-    """As a shell has it: 128 + the signal that ended the process."""
+    """Convert to a shell's exit code: 128 + the signal that ended the process."""
     return returned if returned >= 0 else 128 - returned
 
 

@@ -1,4 +1,4 @@
-"""What the scripts share: arguments to config, result to a summary, a user's mistake to two lines and exit code 1."""
+"""Run a script: load its config, show its result, report a user's mistake."""
 
 import os
 import sys
@@ -19,10 +19,10 @@ def run_script[T, R](
     group: str = "",
     description: str | None = None,
 ) -> None:
-    """Load the config that the command line names, run `body` with it and `show` what it returns.
+    """Load the config named on the command line, run `body` and `show` its result.
 
-    Exits with 1 on a UserError. Of the processes that torchrun starts, the first shows the result; all find the same
-    mistake in the config, and the first tells it; a mistake found later may be one process's own, and that one does.
+    Exits with 1 on a UserError. Of torchrun's processes the first shows the result, and reports a mistake in the
+    config, which all of them find. A later mistake may be one process's own, so each reports it.
     """
     parser = ArgumentParser(description=description)
     parser.add_argument("--config", "-c", default="default", metavar="NAME|FILE", help="a shipped config, or a file")

@@ -1,11 +1,11 @@
-"""torchrun whose ranks decide what SIGTERM means: python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
+"""Run torchrun, leaving SIGTERM to the ranks: python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
 
 Options, output and exit code are torchrun's. When torchrun itself gets a SIGTERM it passes it on, kills the ranks after
 30 seconds and reports a failure; but a rank that trains saves a checkpoint first, which may take longer, and then ends
 with success. So here torchrun ignores the signal, and this process hands it to the ranks. Slurm signals every process
-of a job step by itself, these three kinds among them: a rank that hears of it twice saves once.
+of a job step by itself, these three kinds among them: a rank that gets it twice saves once.
 
-A rank begins with SIGTERM ignored, as torchrun is, and has to say what it means to it: see train.py.
+A rank begins with SIGTERM ignored, as torchrun is, and has to set its own handler: see train.py.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ POLL_SECONDS = 0.5
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun and wait for it; its exit code."""
+    """Run torchrun, and return its exit code."""
     # The default of its option --signals-to-handle, and what that option sets, for releases that have only this.
     environment = {**os.environ, "PET_SIGNALS_TO_HANDLE": HANDLED, "TORCHELASTIC_SIGNALS_TO_HANDLE": HANDLED}
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def children(process: int) -> list[int]:
-    """The processes that the main thread of `process` started; Linux only."""
+    """List the processes that the main thread of `process` started; Linux only."""
     try:
         listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""`nemotron super3`: the stages of Nemotron 3 Super."""
+"""Group the commands of `nemotron super3`: the stages of Nemotron 3 Super."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""The layouts that would fit, in a dry run that asks for them."""
+"""Report layouts that would fit, in a dry run that asks for them."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ DOCUMENTED_RANKS, DOCUMENTED_PACK_SIZE = 32, 4096
 
 
 def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: int | None) -> None:
-    """Add the best layouts that fit into a GPU's memory, each with what it costs and the overrides to copy.
+    """Add the best layouts that fit a GPU's memory, with costs and overrides to copy.
 
     Args:
         report: The dry run.

@@ -1,4 +1,4 @@
-"""`nemotron super3 pipe`: data prep, then training, as one command."""
+"""Run `nemotron super3 pipe`: data prep, then training, as one command."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -81,7 +81,7 @@ def pipe(
 def _load(
     overrides: list[str], config: str, prep_config: str | None, sample: str | None, force: bool
 ) -> tuple["Loaded[DataPrepConfig]", "Loaded[SftConfig]", list[str]]:
-    """Both stages' configs, and the overrides of training."""
+    """Load both stages' configs, and the overrides of training."""
     for_prep, for_sft = _route(overrides)
     prepared = configs.load_prep(
         prep_config or _prep_name(config), [*for_prep, *options.sample_overrides(sample, force)]
@@ -110,7 +110,7 @@ def _report(
     script: bool,
     compare: bool,
 ) -> None:
-    """Report both plans, and the launch of both stages. Training is counted where its data is there already."""
+    """Report both plans and launches; training is counted where its data exists."""
     placements = _place(prepared, training, profile, attached=attached) if profile is not None else ()
     plan = report_prep(report, prepared, placements[0] if placements else None)
     expected = None if _is_made(training, plan) else _expect(prepared, plan and plan.tokenizer)
@@ -122,7 +122,7 @@ def _report(
 
 
 def _is_made(training: "Loaded[SftConfig]", plan: "PrepPlan | None") -> bool:
-    """Tell whether the data that there is, is what data prep would make."""
+    """Check whether the existing data is what data prep would make."""
     from nemotron.training.prepared_data import find_data
 
     data, _ = find_data(training.config, training.name)
@@ -130,7 +130,7 @@ def _is_made(training: "Loaded[SftConfig]", plan: "PrepPlan | None") -> bool:
 
 
 def _expect(prepared: "Loaded[DataPrepConfig]", tokenizer: "Tokenizer | None" = None) -> "PreparedData":
-    """Describe the data before it is made. Its packs are not counted; the tokenizer may be left open."""
+    """Describe the data before it is made, without pack counts."""
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     config = prepared.config
@@ -148,7 +148,7 @@ def _expect(prepared: "Loaded[DataPrepConfig]", tokenizer: "Tokenizer | None" = 
 
 
 def _route(overrides: list[str]) -> tuple[list[str], list[str]]:
-    """The overrides of data prep and those of training."""
+    """Split overrides into those of data prep and those of training."""
     from nemotron.config import route_overrides
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.training.config import SftConfig
@@ -163,14 +163,14 @@ def _route(overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _prep_name(config: str) -> str:
-    """The data-prep config of the same name, when there is one (lora has none of its own)."""
+    """Choose the data-prep config of the same name, if there is one (lora has none)."""
     from nemotron.config import config_names
 
     return config if config in config_names(configs.PREP_GROUP) else "default"
 
 
 def _reference(prepared: "Loaded[DataPrepConfig]") -> str:
-    """The artifact that data prep is going to make."""
+    """Name the artifact that data prep is going to make."""
     from nemotron.data_prep.output.publish import artifact_name
 
     return f"{artifact_name(prepared.config)}:{prepared.config.config_name}"

@@ -1,4 +1,4 @@
-"""`nemotron super3 sft`: prepared data in, a fine-tuned checkpoint out."""
+"""Run `nemotron super3 sft`: prepared data in, a fine-tuned checkpoint out."""
 
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -89,7 +89,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
 
 
 def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
-    """Train in this process, or as one of torchrun's, and show progress; with NEMOTRON_VERBOSE, Megatron's output."""
+    """Train in this process and show progress; NEMOTRON_VERBOSE: Megatron's output."""
     import os
 
     from nemotron.training.run import train
@@ -105,7 +105,7 @@ def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
 
 
 class _Reporter:
-    """Training records as progress."""
+    """Shows training records as progress."""
 
     def __init__(self, progress: console.Progress, *, says_start: bool = True) -> None:
         self._progress = progress
@@ -137,7 +137,7 @@ class _Reporter:
 
 
 def _loss(value: float | None) -> str:
-    """A loss as it is shown; records have none for packs without a supervised token."""
+    """Format a loss; records have none for packs without a supervised token."""
     return "none (no supervised token)" if value is None else f"{value:.4f}"
 
 
@@ -147,7 +147,7 @@ def _first_and_last(records: list[dict[str, Any]], name: str) -> str:
 
 
 def show_result(result: "TrainResult") -> None:
-    """What a training run made, where it is, and what to try next; or that it was stopped."""
+    """Print what a training run made and what to try next; or that it was stopped."""
     iterations = result.plan.train_iters
     if result.stopped or result.finished < iterations:
         saved = f"with a checkpoint in {result.checkpoint}" if result.finished else "before anything was saved"
@@ -176,7 +176,7 @@ def show_result(result: "TrainResult") -> None:
 
 
 def _further(result: "TrainResult") -> str:
-    """The overrides that double a run; stages keep the iterations at which they started."""
+    """Write the overrides that double a run; stages keep their first iterations."""
     key, length = result.plan.length
     overrides = [f"{key}={2 * length}"]
     stages = result.plan.schedule.stages
@@ -187,7 +187,7 @@ def _further(result: "TrainResult") -> str:
 
 
 def _show_next(result: "TrainResult") -> None:
-    """What to try next: the curves, the export, and the user's own data."""
+    """Print what to try next: the curves, the export, the user's own data."""
     console.heading("Next")
     rows = [
         ("look at the curves", f"open {result.report}"),

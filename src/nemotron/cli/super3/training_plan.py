@@ -1,4 +1,4 @@
-"""What a training run will do, before it starts: reported by a dry run, and refused before anything is queued."""
+"""Plan a training run before it starts: report it, or refuse it."""
 
 import contextlib
 import shlex
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run that this machine is going to train, with everything that is wrong with it.
+    """Refuse a run on this machine, with everything that is wrong with it.
 
     Args:
         loaded: The training config.
@@ -47,7 +47,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run before it is queued, as far as its config and the data that can be read from here say.
+    """Refuse a run before it is queued, as far as its config and data can be read here.
 
     Args:
         loaded: The training config.
@@ -118,7 +118,7 @@ def report_on(
     *,
     compare: bool = False,
 ) -> None:
-    """Add the plan of a run on a profile to a dry run, and what submitting it would refuse.
+    """Add the plan of a run on a profile to a dry run, and what would be refused.
 
     Args:
         report, loaded, expected, compare: As in `report_here`.
@@ -154,15 +154,15 @@ def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: 
 
 
 def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
-    """The config as the job will load it, as far as this machine can tell: ~ is another home over ssh."""
+    """Load the config as the job will; over ssh, ~ is another home."""
     return loaded.unexpanded() if placement.profile.tunnel == "ssh" else loaded.config
 
 
 @contextlib.contextmanager
 def _folder_of(placement: "Placement") -> Iterator[None]:
-    """Stand in the folder in which the job will start, so that relative paths mean the same.
+    """Work in the folder in which the job will start, so that relative paths match.
 
-    Where that is on another machine, stand in an empty one: what happens to lie here is not taken for what is there.
+    Where that is on another machine, work in an empty one: files that happen to be here say nothing.
     """
     there = Path(placement.workdir)
     with contextlib.ExitStack() as stack:
@@ -207,7 +207,7 @@ def _report_checks(report: dry_run.Report, problems: list[Problem]) -> None:
 
 
 def _too_few_processes(config: "SftConfig") -> list[str]:
-    """Say that this machine has too few processes for the layout, where it only plans."""
+    """Report that this machine has too few processes for the layout."""
     from nemotron.launch import visible_gpus
     from nemotron.training.checks.settings import check_numbers
     from nemotron.training.parallelism.configured import fewest_ranks

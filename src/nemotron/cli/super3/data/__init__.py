@@ -1,4 +1,4 @@
-"""`nemotron super3 data`: chat data for training."""
+"""Group the commands of `nemotron super3 data`: chat data for training."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`nemotron super3 data blend`: which data a blend asks for, and whether it is there."""
+"""Run `nemotron super3 data blend`: what a blend asks for, and if it is there."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +36,7 @@ def show(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Show the domains of a blend: what is asked, what there is, what data prep aims for.
+    """Show a blend's domains: what is asked, what exists, what data prep aims for.
 
     \b
     Examples:
@@ -56,7 +56,9 @@ def show(
 
 @blend.command("check")
 def check(file: _File = None, config: options.Config = "default", as_json: _Json = False) -> None:
-    """Check that every dataset of a blend can be reached and its first row trained on. Exit code 1 when not.
+    """Check that each dataset of a blend can be reached and its first row trained on.
+
+    Exit code 1 when not.
 
     \b
     Examples:
@@ -95,7 +97,11 @@ def _read(file: str | None, config: str) -> "Blend":
 
 
 def _got(folder: Path | None) -> dict[str, float] | None:
-    """The shares of the conversations in prepared data, by dataset. Raises UserError when there is none in a folder."""
+    """Read the shares of conversations in prepared data, by dataset.
+
+    Raises:
+        UserError: The folder has no prepared data.
+    """
     if folder is None:
         return None
     from nemotron.data_prep.output.metadata import read_metadata

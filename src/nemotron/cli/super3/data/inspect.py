@@ -1,4 +1,4 @@
-"""`nemotron super3 data inspect`: which text of each conversation trains."""
+"""Run `nemotron super3 data inspect`: show which text trains."""
 
 import contextlib
 from collections import Counter
@@ -86,7 +86,7 @@ def inspect(
 
 
 def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig, bool]":
-    """The config, and whether its limit on length is meant for this data."""
+    """Load the config, and decide whether its length limit is meant for this data."""
     if config is not None:
         return configs.load_prep(config, overrides).config, True
     if (last := _last_config(overrides)) is not None:
@@ -104,7 +104,7 @@ def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig
 
 
 def _last_config(overrides: list[str]) -> Path | None:
-    """The resolved config of the newest data that this folder's records know of and that is still there."""
+    """Find the resolved config of the newest data recorded here that still exists."""
     from nemotron.data_prep.output.publish import ARTIFACT
     from nemotron.errors import UserError
     from nemotron.lineage import resolve
@@ -154,7 +154,7 @@ def _counts(sequence: list[dict[str, Any]]) -> str:
 
 
 def _show_chunk(chunk: dict[str, Any]) -> None:
-    """The chunk's lines behind a margin: `+`, and green, where they train."""
+    """Print the chunk's lines after a margin: `+`, and green, where they train."""
     trains = chunk["supervised"]
     for line in chunk["text"].removesuffix("\n").split("\n"):
         console.out(f"{'+' if trains else ' '} {line}", **({"fg": "green"} if trains else {"dim": True}))

@@ -1,4 +1,4 @@
-"""`nemotron super3 data prep sft`: chat data in, packed Parquet out."""
+"""Run `nemotron super3 data prep sft`: chat data in, packed Parquet out."""
 
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,9 @@ def prep_sft(
     force: options.Force = False,
     strict: options.Strict = False,
 ) -> None:
-    """Prepare chat data for fine-tuning: tokens, loss masks, packs, splits. A killed run is completed.
+    """Prepare chat data for fine-tuning: tokens, loss masks, packs, splits.
+
+    A killed run is completed.
 
     \b
     Examples:
@@ -88,7 +90,7 @@ def _report(
 
 
 def _next_command(config: str, result: "PrepResult") -> str:
-    """Training on what was made: with the config of the same name where training has one, and the same artifacts."""
+    """Write the command that trains on what was made, with its config and artifacts."""
     import os
     import shlex
 
@@ -104,7 +106,7 @@ def _next_command(config: str, result: "PrepResult") -> str:
 def report_prep(
     report: dry_run.Report, loaded: "Loaded[DataPrepConfig]", placement: "Placement | None"
 ) -> "PrepPlan | None":
-    """Add inputs, settings, work and where the output goes to a dry run, and what is refused.
+    """Add inputs, settings, work and output to a dry run, and what is refused.
 
     Args:
         report: The dry run.

@@ -1,4 +1,4 @@
-"""What data prep made, as its command prints it: per dataset, per split, and what should be known of it."""
+"""Print what data prep made: per dataset, per split, and notes."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ SHOWN_NOTES = 20
 
 
 def show_prepared(result: "PrepResult") -> None:
-    """What data prep made, per dataset and per split, and where it is."""
+    """Print what data prep made, per dataset and per split, and where it is."""
     metadata = result.metadata
     console.heading("Prepared already: same inputs, same settings" if result.unchanged else "Prepared")
     _show_datasets(metadata)
@@ -72,7 +72,7 @@ def _show_splits(metadata: "Metadata") -> None:
 
 
 def _show_modes(metadata: "Metadata") -> None:
-    """The reasoning modes, where anything but the rows' own form is asked for or there."""
+    """Print the reasoning modes, where they are not just the rows' own form."""
     rows = [
         (
             stats.title,
@@ -90,7 +90,7 @@ def _show_modes(metadata: "Metadata") -> None:
 
 
 def _show_dropped(metadata: "Metadata") -> None:
-    """Why rows are missing, most frequent first, and of which datasets."""
+    """Print why rows are missing, most frequent first, and from which datasets."""
     from nemotron.data_prep.drop_reasons import describe
 
     dropped: dict[str, dict[str, int]] = {}
@@ -107,7 +107,7 @@ def _show_dropped(metadata: "Metadata") -> None:
 
 
 def _show_noticed(metadata: "Metadata") -> None:
-    """What was noticed in rows without dropping them, the most frequent first, and where."""
+    """Print what was noticed in kept rows, most frequent first, and where."""
     from nemotron.data_prep.notes import describe_kind
 
     found = [(stats, note) for stats in metadata.datasets for note in stats.notes]
@@ -125,12 +125,12 @@ def _show_noticed(metadata: "Metadata") -> None:
 
 
 def _places(places: "list[dict[str, Any]]") -> str:
-    """`chat.jsonl:3, chat.jsonl:5`"""
+    """Format places: `chat.jsonl:3, chat.jsonl:5`."""
     return ", ".join(f"{place['file']}:{place['line']}" for place in places)
 
 
 def _notes(metadata: "Metadata", plan: "PrepPlan") -> Iterator[str]:
-    """What else somebody should know before training on it."""
+    """Yield what else to know before training on it."""
     if plan.blend.missing:
         from nemotron.data_prep.sources.blend_table import describe_missing
 
@@ -168,7 +168,7 @@ def _low_effort_note(metadata: "Metadata") -> Iterator[str]:
 
 
 def _overlong_note(metadata: "Metadata") -> Iterator[str]:
-    """What did not fit, and the setting that would keep it; nothing where nothing is lost."""
+    """Describe what did not fit, and the setting that would keep it."""
     overlong = metadata.overlong
     if overlong.lost_supervised_share <= 0:
         return
@@ -184,7 +184,7 @@ def _overlong_note(metadata: "Metadata") -> Iterator[str]:
 
 
 def _lost_rows(metadata: "Metadata") -> Iterator[str]:
-    """The reasons that call for another template, when they cost more than a few rows."""
+    """Find drop reasons that call for another template and cost more than a few rows."""
     rows = sum(stats.rows for stats in metadata.datasets)
     lost = {
         reason: sum(stats.dropped.get(reason, 0) for stats in metadata.datasets)

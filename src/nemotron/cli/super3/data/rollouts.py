@@ -1,4 +1,4 @@
-"""`nemotron super3 data rollouts`: completions of a served model as training rows."""
+"""Run `nemotron super3 data rollouts`: completions as training rows."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -1,4 +1,4 @@
-"""`nemotron super3 data verify`: whether prepared data is still what was written."""
+"""Run `nemotron super3 data verify`: is prepared data still what was written?"""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,9 @@ from nemotron.cli import console
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output_dir of a finished data prep.")],
 ) -> None:
-    """Check prepared data: checksums, links, packs, masks and counts. Exit code 1 when something is wrong.
+    """Check prepared data: checksums, links, packs, masks and counts.
+
+    Exit code 1 when something is wrong.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`nemotron super3 model`: between Hugging Face and Megatron."""
+"""Group the commands of `nemotron super3 model`: between Hugging Face and Megatron."""
 
 import typer
 

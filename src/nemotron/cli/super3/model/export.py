@@ -1,4 +1,4 @@
-"""`nemotron super3 model export`: a checkpoint as a folder for transformers."""
+"""Run `nemotron super3 model export`: a checkpoint as a folder for transformers."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`nemotron super3 model import`: a Hugging Face folder as a checkpoint to start from."""
+"""Run `nemotron super3 model import`: a Hugging Face folder as a checkpoint."""
 
 from pathlib import Path
 from typing import Annotated

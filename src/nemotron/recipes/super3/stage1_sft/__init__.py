@@ -1,1 +1,1 @@
-"""Supervised fine-tuning: `data_prep.py`, then `train.py`. Both run by path, and neither is imported."""
+"""Hold the scripts `data_prep.py` and `train.py`: run by path, never imported."""

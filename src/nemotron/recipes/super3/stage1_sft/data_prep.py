@@ -1,6 +1,6 @@
-"""Data prep as a script: python data_prep.py [--config NAME|FILE] [key=value ...]
+"""Prepare data: python data_prep.py [--config NAME|FILE] [key=value ...]
 
-Worker processes import this file anew, so everything else is imported only when it runs as a script.
+Worker processes import this file again, so everything else is imported only when it runs as a script.
 """
 
 if __name__ == "__main__":

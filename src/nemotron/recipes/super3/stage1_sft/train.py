@@ -1,6 +1,6 @@
-"""Training as a script: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [key=value ...]
+"""Train: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [key=value ...]
 
-Helper processes that training spawns import this file anew, so everything else is imported only when it runs as a
+Helper processes that training spawns import this file again, so everything else is imported only when it runs as a
 script.
 """
 
