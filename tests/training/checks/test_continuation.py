@@ -11,6 +11,7 @@ from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_fixed_settings,
+    check_layout,
     check_load,
     check_progress,
     check_same_run,
@@ -215,6 +216,24 @@ def test_settings_that_change_in_the_middle_of_a_run_are_reported(tmp_path):
         "train.global_batch_size is 8 from here on; it was 4.",
         "optimizer.clip_grad is 0.5 from here on; it was 1.0.",
     ]
+
+
+ONE_RANK = {"tensor_model_parallel_size": 1, "expert_model_parallel_size": 1}
+
+
+@pytest.mark.parametrize("size", ["tensor_model_parallel_size", "expert_model_parallel_size"])
+def test_another_layout_than_the_optimizer_was_saved_in_is_refused(tmp_path, size):
+    write_checkpoint(tmp_path / "checkpoints", 20, {"model": ONE_RANK})
+    assert [*check_layout(*changed(tmp_path, model=ONE_RANK))] == []
+    [problem] = check_layout(*changed(tmp_path, model={**ONE_RANK, size: 2}))
+    assert f"model.{size} is 2" in problem.message
+    assert f"model.{size}=1" in problem.hint
+
+
+def test_what_megatron_reshards_may_continue_in_another_layout(tmp_path):
+    saved = {"ddp": {"use_distributed_optimizer": True}, "checkpoint": {"dist_ckpt_optim_fully_reshardable": True}}
+    write_checkpoint(tmp_path / "checkpoints", 20, {"model": ONE_RANK, **saved})
+    assert [*check_layout(*changed(tmp_path, model={**ONE_RANK, "tensor_model_parallel_size": 2}))] == []
 
 
 @pytest.mark.parametrize("sections", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])

@@ -19,6 +19,12 @@ _FIXED = (
 )
 """What Megatron-Core tells groups of weights by when it loads an optimizer's state (core/optimizer/optimizer.py): with
 other values it finds none of them again. And what decides which weights there are."""
+_LAYOUT = (
+    *("model.tensor_model_parallel_size", "model.pipeline_model_parallel_size"),
+    *("model.expert_model_parallel_size", "model.expert_tensor_parallel_size"),
+)
+"""What decides how many optimizers Megatron-Core chains and which weights each has: one saved with other sizes does not
+load (ChainedOptimizer.load_state_dict in core/optimizer/optimizer.py), but for the fully reshardable form."""
 _FREE = (
     *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
     *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
@@ -105,6 +111,26 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
         records, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
     )
     yield from check_fixed_settings(config, run)
+    yield from check_layout(config, run)
+
+
+def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when the optimizer's state was saved in a layout from which it does not load in this one."""
+    saved = {} if run.newest is None else run_config(run.newest)
+    is_divided = (saved.get("ddp") or {}).get("use_distributed_optimizer")
+    if is_divided and (saved.get("checkpoint") or {}).get("dist_ckpt_optim_fully_reshardable"):
+        return
+    changes = [*_changes(config, run, _LAYOUT)] if config.checkpoint.get("load_optim") is not False else []
+    if not changes:
+        return
+    now = ", ".join(f"{key} is {ours}" for key, ours, _ in changes)
+    before = " ".join(f"{key}={theirs}" for key, _, theirs in changes)
+    yield Problem(
+        f"{now}, but the run in {run.resume_from} was saved with {before}: its optimizer does not load in another "
+        "layout.",
+        f"Continue with {before}, on any number of ranks that this divides; or start a new run from its weights: "
+        f"run.output_dir=... checkpoint.pretrained_checkpoint={run.resume_from}",
+    )
 
 
 def check_fixed_settings(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
