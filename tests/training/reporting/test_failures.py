@@ -1,5 +1,6 @@
 """How `finetune()` ends, and what the user reads."""
 
+import errno
 import logging
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,6 +52,20 @@ def test_a_run_that_diverges_says_what_is_left(tmp_path, saved, told):
     with pytest.raises(UserError) as error, explain_failures(at(17), LOG, tmp_path):
         raise RuntimeError(NOT_FINITE)
     assert told in error.value.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("worker: [Errno 28] No space left on device")],
+)
+def test_a_full_disk_says_where_how_much_and_what_is_left(tmp_path, error):
+    saved = write_checkpoint(tmp_path, 20)
+    needed = sum(path.stat().st_size for path in saved.iterdir())
+    with pytest.raises(UserError) as raised, explain_failures(at(21), LOG, tmp_path):
+        fail(error)
+    assert str(tmp_path) in raised.value.message
+    assert f"{needed:,} bytes" in raised.value.message
+    assert "iteration 20" in raised.value.hint
 
 
 def test_another_exit_code_stays_one(tmp_path):

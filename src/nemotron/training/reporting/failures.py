@@ -15,6 +15,7 @@ from typing import Protocol
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.run_folder import finished_iterations
+from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: what is raised when a loss or a gradient norm is not finite.
 _NOT_FINITE = re.compile(r"Rank (\d+), node \S+, .*iteration (\d+): Unexpected result (\S+) \(message='([^']*)'\)")
@@ -66,7 +67,7 @@ def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterat
             raise
         where = f"at the end of {log}" if log.exists() else "in the output above"
         raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own message is {where}.") from error
-    except RuntimeError as error:
+    except BaseException as error:  # what a writer of checkpoints raises is no Exception
         if (problem := _user_error(error, progress, checkpoints)) is None:
             raise
         raise problem from error
@@ -96,6 +97,8 @@ class _ReasonFirst(logging.Filter):
 
 def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> UserError | None:
     """Put the error in the user's terms; None when it is not a known one."""
+    if problem := explain_full_disk(error, checkpoints):
+        return problem
     if not isinstance(error, RuntimeError):
         return None
     if found := _NOT_FINITE.search(str(error)):

@@ -1,0 +1,52 @@
+"""A disk that is full in the middle of a save, in one sentence: where, how much a checkpoint needs, what is left."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.newest import find_newest
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_SAYS_FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | None:
+    """Say that the disk is full, where that is what an error comes from; None when it is not.
+
+    Megatron-Core's writers run in other processes, torch wraps what they raise: it is looked for all along the chain.
+    """
+    if not any(_is_full(each) for each in _chain(error)):
+        return None
+    newest, free = find_newest(checkpoints), shutil.disk_usage(_existing(checkpoints)).free
+    needed = 0 if newest.folder is None else _size(newest.folder)
+    needs = f"a checkpoint needs {needed:,} bytes" if needed else "the first checkpoint does not fit"
+    intact = f"The checkpoint of iteration {newest.iteration:,} is whole." if needed else "No checkpoint is saved yet."
+    return UserError(
+        f"The disk of {checkpoints} is full: {needs}, and {free:,} are free.",
+        f"{intact} Make room there, or keep fewer (checkpoint.most_recent_k=1); the same command then continues.",
+    )
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    text = str(error)
+    return any(said in text for said in _SAYS_FULL)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
