@@ -47,6 +47,7 @@ class DropReason(Described):
         "template_mismatch",
         "the chat template loses a part of an answer, or does not show where it begins and ends",
     )
+    NOT_ENCODED = "not_encoded", "the library that encodes gives up on the text"
 
 
 class LeftOut(Described):

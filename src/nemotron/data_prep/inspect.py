@@ -23,8 +23,8 @@ from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, Steered,
 from nemotron.data_prep.reasoning_modes.row import own_mode
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
+from nemotron.data_prep.tokenization.safe_encoding import encode_safely, failures_cost_their_row
 from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
@@ -124,7 +124,8 @@ def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Ru
     budget = rules.control.budget
     borders = DefinedBorders(tokenizer.definition, budget.cut) if budget else None
     whole = content_hash(rules.admission.conversation(row))
-    return steer(conversation, whole, own_mode(row.value), rules.control, borders)
+    with failures_cost_their_row():
+        return steer(conversation, whole, own_mode(row.value), rules.control, borders)
 
 
 def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:
@@ -159,7 +160,7 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None) -> list[dict[str
     trained: list[int | None] = [None] * len(chunks)
     if tokenizer is not None:
         texts = [chunk.text for chunk in chunks]
-        ids, lengths = encode_chunks(texts, [len(texts)], tokenizer, may_be_cut=True)
+        ids, lengths = encode_safely(texts, [len(texts)], tokenizer, may_be_cut=True)
         supervised = np.array([chunk.supervised for chunk in chunks])
         mask = loss_mask(ids, lengths, supervised, tokenizer.end_id)
         ends = np.cumsum(lengths)

@@ -1,17 +1,18 @@
 """Batches of text as token ids, their loss mask, and where what is trained lies in them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.mode import MODES
-from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
+from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenization.loss_mask import loss_mask, trained_targets
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartIndex
+from nemotron.data_prep.tokenization.safe_encoding import encode_safely
 from nemotron.data_prep.tokenization.text_batches import Batch, Candidate
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
@@ -62,16 +63,39 @@ def encode_batches(
     """
     unfinished: _Conversations | None = None
     for batch in batches:
-        texts = [chunk.text for chunk in batch.chunks]
-        ids, chunk_lengths = encode_chunks(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut)
+        (ids, chunk_lengths), errors = _encode(batch, tokenizer, may_be_cut)
         supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
         mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
         sequences = _measure(ids, mask, _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64)), tokenizer.eos_id)
         conversations = _count(batch, sequences, unfinished)
         complete = batch.candidates[: len(batch.candidates) - batch.goes_on]
-        yield from _outcomes(complete, conversations)
+        yield from _outcomes(complete, conversations, errors)
         yield _select_trained(ids, mask, complete, sequences, conversations)
         unfinished = _Conversations(*(array[-1:] for array in conversations)) if batch.goes_on else None
+
+
+def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encoded, dict[int, RowError]]:
+    """Encode the chunks of a batch.
+
+    Returns:
+        The chunks' ids; and why, by position, a text of a conversation cannot be encoded: its chunks have no tokens.
+    """
+    texts = [chunk.text for chunk in batch.chunks]
+    errors: dict[int, RowError] = {}
+    try:
+        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
+    except RowError:  # of some conversation: each is tried
+        sequence = chunk = 0
+        for position, count in enumerate(batch.sequence_counts):
+            chunk_counts = batch.chunk_counts[sequence : sequence + count]
+            own = slice(chunk, chunk + sum(chunk_counts))
+            try:
+                encode_safely(texts[own], chunk_counts, tokenizer, may_be_cut=may_be_cut)
+            except RowError as error:
+                errors[position] = error
+                texts[own] = [""] * len(texts[own])
+            sequence, chunk = sequence + count, own.stop
+        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
 
 
 def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> _Sequences:
@@ -120,12 +144,14 @@ def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> n
     return np.bincount(of_conversation[empty], minlength=len(sequence_counts)) > 0
 
 
-def _outcomes(complete: list[Candidate], conversations: _Conversations) -> Iterator[Dropped | Noticed]:
+def _outcomes(
+    complete: list[Candidate], conversations: _Conversations, errors: Mapping[int, RowError]
+) -> Iterator[Dropped | Noticed]:
     for position in np.flatnonzero(conversations.has_empty_answer[: len(complete)]).tolist():
         yield Noticed(complete[position].line, EMPTY_ANSWER)
     for position in np.flatnonzero(conversations.kept_counts[: len(complete)] == 0).tolist():
-        why = "no token of an assistant's turn would be trained"
-        yield Dropped(complete[position].line, LeftOut.NO_ASSISTANT_TOKENS, why)
+        why = RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
+        yield Dropped.because(complete[position].line, errors.get(position, why))
 
 
 def _select_trained(

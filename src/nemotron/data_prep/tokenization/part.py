@@ -28,6 +28,7 @@ from nemotron.data_prep.sources import Part, Row, read_rows
 from nemotron.data_prep.tokenization.encoded_batches import encode_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
+from nemotron.data_prep.tokenization.safe_encoding import failures_cost_their_row
 from nemotron.data_prep.tokenization.text_batches import Candidate, check_batches, render_batches
 from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
@@ -77,7 +78,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
             candidates = writer.kept(take_first(candidates, work.sample, work.sample_seed))
         candidates = writer.kept(treat_special_tokens(candidates, how.tokenizer.special_tokens, how.special_tokens))
         borders = DefinedBorders(how.tokenizer.definition, budget.cut) if (budget := work.control.budget) else None
-        candidates = choose_modes(candidates, work.control, borders)
+        candidates = writer.kept(choose_modes(candidates, work.control, borders))
         rendered = writer.kept(render_batches(candidates, how.template))
         checked = check_batches(rendered, how.template)
         for batch in writer.kept(encode_batches(checked, how.tokenizer, may_be_cut=how.special_tokens == "split")):
@@ -149,10 +150,15 @@ def treat_special_tokens(
 
 def choose_modes(
     candidates: Iterable[Candidate], control: ReasoningControl, borders: TokenBorders | None
-) -> Iterator[Candidate]:
+) -> Iterator[Candidate | Dropped]:
     """Bring every conversation into its reasoning mode."""
     for candidate in candidates:
-        steered = steer(candidate.conversation, candidate.hash, candidate.own, control, borders)
+        try:
+            with failures_cost_their_row():  # a thought is encoded to be cut
+                steered = steer(candidate.conversation, candidate.hash, candidate.own, control, borders)
+        except RowError as error:
+            yield Dropped.because(candidate.line, error)
+            continue
         if steered.conversation is not candidate.conversation or steered.options:
             keep_history = not steered.options.get("truncate_history_thinking", True)
             turns = turns_to_train(steered.conversation.messages, keep_history)
