@@ -64,7 +64,8 @@ def check_plan(settings, data, ranks=None) -> list[Problem]:
         (config(peft=PeftConfig(dim=0)), "peft.dim is 0"),
         (config(peft=PeftConfig(dim=-3)), "peft.dim is -3"),
         (config(peft=PeftConfig(alpha=0)), "peft.alpha is 0"),
-        (config(peft=PeftConfig(dropout=2)), "peft.dropout is 2"),
+        (config(peft=PeftConfig(dropout=1)), "peft.dropout is 1"),
+        (config(peft=PeftConfig(dropout=-0.1)), "peft.dropout is -0.1"),
         (config(peft=PeftConfig(dropout=math.nan)), "peft.dropout is nan"),
         (config(model={"mtp_num_layers": -1}), "model.mtp_num_layers is -1"),
         (config(model={"mtp_loss_scaling_factor": math.nan}), "model.mtp_loss_scaling_factor is nan"),
@@ -81,6 +82,11 @@ def test_a_run_that_makes_no_sense_is_refused_before_anything_starts(settings, m
 def test_what_is_required_may_be_said():
     settings = config({"micro_batch_size": 1}, model={"seq_length": 4096, "calculate_per_token_loss": True})
     assert check(settings) == []
+
+
+def test_the_bounds_of_adapters_are_allowed():
+    for dropout in (0, 0.99):
+        assert check(config(peft=PeftConfig(dim=1, alpha=1, dropout=dropout))) == []
 
 
 def test_adapters_may_be_named_by_a_pattern():

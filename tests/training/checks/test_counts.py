@@ -153,3 +153,12 @@ def test_a_learning_rate_that_decays_has_warmed_up_before_the_end(scheduler, ref
     settings = SftConfig(train={"global_batch_size": 8, "train_iters": 10}, scheduler=scheduler)
     problems = [*check_length(settings, count_run(settings, None), None)]
     assert ["warms up for 10 iterations" in problem.message for problem in problems] == [True] * refused
+
+
+def test_a_batch_may_be_all_the_packs_there_are_and_an_epoch_less_than_a_batch():
+    packs = PreparedData("mine", Path("/data"), {"train": 8}, pack_size=512)
+    for train in ({"global_batch_size": 8}, {"global_batch_size": 8, "train_samples": 8}, {"global_batch_size": 4}):
+        settings = SftConfig(train={"num_epochs": 0.01, **train} if "train_samples" not in train else train)
+        counts = count_run(settings, packs)
+        assert [*check_length(settings, counts, packs)] == []
+        assert counts.train_iters == 1

@@ -1,6 +1,7 @@
 """Parameters and memory, against numbers that come from elsewhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,86 @@ def test_recomputing_every_layer_keeps_little_more_than_their_inputs():
     again = estimate(SUPER_120B_A12B, Layout(ranks=8, expert=8), 4096, recompute_all=True)
     assert again.activations < kept.activations / 4
     assert again.mamba_states == kept.mamba_states / 40
+
+
+def of_layers(layers):
+    """The tiny model with these layers, no MTP, and a vocabulary so small that the output layer weighs nothing."""
+    return replace(shape_of(TINY), layers=layers, mtp_depths=0, vocab_size=0)
+
+
+TOKENS = 512
+HIDDEN, MAMBA, STATES = TINY["hidden_size"], TINY["mamba_num_heads"] * TINY["mamba_head_dim"], TINY["ssm_state_size"]
+B_AND_C = 2 * TINY["n_groups"] * STATES
+HEADS, GROUPS, WIDTH = TINY["num_attention_heads"], TINY["num_key_value_heads"], TINY["head_dim"]
+KEPT = {
+    # the input and its norm; z, x, B, C and dt; the convolution's output; the scan's output and its norm
+    "M": 2 * HIDDEN + (2 * MAMBA + B_AND_C + TINY["mamba_num_heads"]) + (MAMBA + B_AND_C) + 2 * MAMBA,
+    # the input and its norm; queries, keys and values; attention's output and what its backward pass has besides
+    "*": 2 * HIDDEN + (HEADS + 2 * GROUPS) * WIDTH + 2 * HEADS * WIDTH,
+}
+"""Numbers per token, by hand."""
+
+
+@pytest.mark.parametrize("letter", ["M", "*"])
+@pytest.mark.parametrize(("tensor", "context"), [(1, 1), (2, 1), (1, 2)])
+def test_what_a_layer_keeps_for_its_backward_pass(letter, tensor, context):
+    memory = estimate(of_layers(letter), Layout(2, tensor=tensor, context=context), TOKENS)
+    assert memory.activations == 2 * TOKENS * KEPT[letter] // tensor // context
+
+
+def test_experts_keep_their_tokens_and_with_expert_tensor_parallelism_those_of_the_others():
+    shape, experts = of_layers("E"), TINY["num_experts_per_tok"]
+    latent, channels = TINY["moe_latent_size"], TINY["moe_intermediate_size"]
+    shared = 2 * HIDDEN + 2 * latent + 2 * TINY["moe_shared_expert_intermediate_size"] + 2 * TINY["n_routed_experts"]
+    assert estimate(shape, Layout(1), TOKENS).activations == 2 * TOKENS * (shared + experts * 2 * (latent + channels))
+    both = estimate(shape, Layout(2, tensor=2, expert_tensor=2), TOKENS)
+    assert both.activations == 2 * TOKENS * (shared + experts * 2 * (2 * latent + channels)) // 2
+
+
+def test_a_stage_keeps_a_pack_for_each_stage_from_it_to_the_last():
+    """1F1B: the first of three has three packs in flight, each with two Mamba layers of 512 / 128 states."""
+    memory = estimate(of_layers("MMMMMM"), Layout(3, pipeline=3), TOKENS)
+    assert memory.stage == 0
+    assert memory.activations == 3 * 2 * 2 * TOKENS * KEPT["M"]
+    assert memory.mamba_states == 3 * 2 * 4 * 4 * MAMBA * STATES
+
+
+def test_states_are_kept_of_a_chunk_that_has_only_begun():
+    assert estimate(of_layers("M"), Layout(1), 129).mamba_states == 2 * 4 * MAMBA * STATES
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+@pytest.mark.parametrize("depths", [0, 2])
+def test_the_last_stage_keeps_the_logits_of_the_model_and_of_each_mtp_depth(tensor, depths):
+    """bfloat16 logits and their float32 softmax."""
+    none = replace(of_layers("M"), mtp_depths=depths)
+    layout = Layout(2, tensor=tensor)
+    without, words = (estimate(replace(none, vocab_size=size), layout, TOKENS).activations for size in (0, 1000))
+    assert words - without == (1 + depths) * (2 + 4) * TOKENS * 1000 // tensor
+
+
+def test_each_mtp_depth_is_an_attention_layer_and_one_of_experts():
+    apart = estimate(of_layers("M*E*E"), Layout(1), TOKENS)
+    depths = estimate(replace(of_layers("M"), mtp_depths=2), Layout(1), TOKENS)
+    assert depths.activations == apart.activations
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_recomputing_keeps_the_input_of_each_layer_and_the_rest_of_the_largest(tensor):
+    memory = estimate(of_layers("M**"), Layout(2, tensor=tensor), TOKENS, recompute_all=True)
+    assert memory.activations == 2 * TOKENS * (3 * HIDDEN + max(KEPT.values())) // tensor
+    assert memory.mamba_states == 4 * 4 * MAMBA * STATES // tensor
+    assert estimate(of_layers("*"), Layout(1), TOKENS, recompute_all=True).mamba_states == 0
+
+
+def test_data_and_context_parallel_ranks_share_the_optimizer_and_expert_data_parallel_ones_that_of_experts():
+    layout = Layout(16, context=2, expert=8)
+    held = rank_parameters(SUPER_120B_A12B, layout, SUPER_120B_A12B.layers, first=True, last=True)
+    memory = estimate(SUPER_120B_A12B, layout, 4096)
+    assert memory.optimizer == 12 * (held.dense // 16 + held.experts // 2)
+    parts = (memory.weights, memory.gradients, memory.optimizer, memory.activations, memory.mamba_states)
+    assert memory.total == sum(parts)
+
+
+def test_stages_that_do_not_divide_the_layers_are_longer_at_the_beginning():
+    assert stage_layers(of_layers("MEM*EME"), 2) == ["MEM*", "EME"]

@@ -35,11 +35,12 @@ def check_built_model(
         newest: the `iter_*` folder that the run continues; None in a new run.
     """
     yield from check_vocabulary(data, model.vocab_size, hf_model)
+    checkpoints = [] if newest is None else [newest]
     # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
     if pretrained_checkpoint is not None and not is_hf_folder(pretrained_checkpoint):
-        yield from check_same_model(model, latest_iteration(pretrained_checkpoint))
-    if newest is not None:
-        yield from check_same_model(model, newest)
+        checkpoints = [latest_iteration(pretrained_checkpoint), *checkpoints]
+    for checkpoint in checkpoints:
+        yield from check_same_model(model, checkpoint)
 
 
 def check_same_model(model: Any, iteration_dir: Path) -> Iterator[Problem]:

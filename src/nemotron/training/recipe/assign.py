@@ -1,4 +1,4 @@
-"""Putting YAML values onto Megatron-Bridge's config objects, with the checks that a typed config would give.
+"""Put YAML values onto Megatron-Bridge's config objects, with the checks that a typed config would give.
 
 Megatron-Bridge's dataclasses accept any attribute silently, so a misspelt key would do nothing. Here a key must be a
 field of the object, and a value must fit the field's annotation.
@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -29,28 +29,34 @@ def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mappin
         UserError: a key that is no field, or a value that does not fit.
     """
     hints = field_types(type(target))
+    check_keys(section, values, hints, type(target).__name__, origins)
     for key, raw in values.items():
-        dotted = f"{section}.{key}"
-        check_key(dotted, (f"{section}.{name}" for name in hints), type(target).__name__, origins)
-        setattr(target, key, _convert(raw, hints[key], dotted, origins))
+        setattr(target, key, _convert(raw, hints[key], f"{section}.{key}", origins))
 
 
-def check_key(dotted: str, known: typing.Iterable[str], owner: str, origins: Mapping[str, str]) -> None:
-    """Refuse a dotted key that is none of `known`, naming the nearest.
+def check_keys(section: str, keys: Iterable[str], known: Iterable[str], owner: str, origins: Mapping[str, str]) -> None:
+    """Refuse the first of `keys` that is none of `known`, naming the nearest.
+
+    Args:
+        section: of the YAML, for messages.
+        keys: as the YAML gives them.
+        known: as the installed release has them.
+        owner: the class of Megatron-Bridge that has them, for messages.
+        origins: dotted key -> where it was written.
 
     Raises:
-        UserError: as said.
+        UserError: a key is not known.
     """
-    known = list(known)
-    if dotted not in known:
-        raise UserError(
-            f"{_where(dotted, origins)}: {dotted} is not a setting of Megatron-Bridge's {owner}.",
-            did_you_mean(dotted, known) or f"Its settings are listed by: help(megatron.bridge) -> {owner}.",
-        )
+    dotted = [f"{section}.{name}" for name in known]
+    for key in (f"{section}.{name}" for name in keys):
+        if key not in dotted:
+            what = f"{key} is not a setting of Megatron-Bridge's {owner}."
+            otherwise = f"Its settings are listed by: help(megatron.bridge) -> {owner}."
+            raise _refusal(key, what, origins, key, dotted, otherwise)
 
 
 def field_types(owner: type) -> dict[str, Any]:
-    """Field name -> resolved annotation, or Any where it cannot be resolved (annotations under TYPE_CHECKING)."""
+    """Map each field to its resolved annotation, or to Any where that is imported under TYPE_CHECKING only."""
     try:
         hints = typing.get_type_hints(owner)
     except (NameError, TypeError):
@@ -59,24 +65,27 @@ def field_types(owner: type) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> Any:
-    """`value` as the annotation wants it; UserError when no reading of the annotation fits."""
+    """Convert `value` to what the annotation wants; raise UserError when no reading of the annotation fits."""
     options = alternatives(hint)
     for option in options:
         fits, converted = _fit(value, option)
         if fits:
             return converted
     wanted = " or ".join(dict.fromkeys(_name(option) for option in options))
-    suggestion = None
     choices = [str(choice) for option in options for choice in _choices(option)]
-    if isinstance(value, str) and choices:
-        suggestion = did_you_mean(value, choices)
-    raise UserError(
-        f"{_where(dotted, origins)}: {dotted} is {value!r}, which is not {wanted}.", suggestion or f"Use {wanted}."
-    )
+    what = f"{dotted} is {value!r}, which is not {wanted}."
+    raise _refusal(dotted, what, origins, str(value), choices if isinstance(value, str) else [], f"Use {wanted}.")
+
+
+def _refusal(
+    dotted: str, what: str, origins: Mapping[str, str], word: str, known: list[str], otherwise: str
+) -> UserError:
+    """Make the error: where `dotted` was written, what is wrong, and the nearest of `known` to `word`, else a hint."""
+    return UserError(f"{origins.get(dotted, 'config')}: {what}", did_you_mean(word, known) or otherwise)
 
 
 def _fit(value: Any, option: Any) -> tuple[bool, Any]:
-    """Whether `value` fits one alternative of an annotation, and the value to set."""
+    """Tell whether `value` fits one alternative of an annotation, and which value to set."""
     origin = typing.get_origin(option)
     if option is Any or (origin is None and not isinstance(option, type)):
         return True, value
@@ -103,7 +112,7 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """The members of a union, unions inside it resolved; of any other annotation, itself."""
+    """List the members of a union, unions inside it resolved; of any other annotation, itself."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [inner for option in typing.get_args(hint) for inner in alternatives(option)]
     return [hint]
@@ -124,7 +133,3 @@ def _name(option: Any) -> str:
     words |= {dict: "a mapping", type(None): "null", torch.dtype: "a torch dtype such as bfloat16"}
     plain = typing.get_origin(option) or option
     return words.get(plain, getattr(plain, "__name__", str(plain)))
-
-
-def _where(dotted: str, origins: Mapping[str, str]) -> str:
-    return origins.get(dotted, "config")

@@ -19,7 +19,7 @@ from nemotron.training.checks.built_model import check_built_model
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
-from nemotron.training.recipe.assign import assign, check_key, field_types
+from nemotron.training.recipe.assign import assign, check_keys, field_types
 from nemotron.training.recipe.diff import Change, differences, what_runs
 from nemotron.training.weights.megatron_model import leave_out_mtp
 
@@ -48,7 +48,7 @@ class Recipe:
     """Megatron-Bridge's own recipe, key by key."""
 
     def changes(self) -> list[Change]:
-        """How what runs differs from the recipe, whoever set it: the YAML, the data, the backend."""
+        """List how what runs differs from the recipe, whoever set it: the YAML, the data, the backend."""
         return differences(self.original, what_runs(self.container))
 
 
@@ -64,7 +64,9 @@ def build_recipe(
 
     Args:
         config: the YAML, typed.
-        plan, data, run: what the run will do, on which packs, and in which folders.
+        plan: what the run will do.
+        data: the packs.
+        run: its folders.
         origins: dotted key -> where it was written, for messages.
         pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
 
@@ -83,7 +85,7 @@ def build_recipe(
     refuse(check_built_model(model, data, config.recipe.hf_model, pretrained_checkpoint, run.newest))
     if not model.mtp_num_layers:
         leave_out_mtp(model)
-    container.dataset = _dataset(config, plan, data, origins, model.context_parallel_size)
+    container.dataset = _dataset(config, plan, data, model.context_parallel_size)
     _fill_in_length(container, config, plan)
     _fill_in_paths(container, config, plan, run, pretrained_checkpoint)
     _fill_in_validation(container, config, plan)
@@ -111,7 +113,7 @@ def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
 
 
 def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
-    """Set every section that is copied as it stands; `dataset` is built anew and `mixed_precision` may be a name."""
+    """Set every section that is copied as it stands; `mixed_precision` may be a name, `dataset` is only checked."""
     from megatron.bridge.training.comm_overlap import CommOverlapConfig
     from megatron.bridge.training.config import ProfilingConfig
     from megatron.bridge.training.mixed_precision import get_mixed_precision_config
@@ -145,6 +147,12 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         target = getattr(container, section)
         values = getattr(config, section)
         assign(target, section, {k: v for k, v in values.items() if k not in own}, origins)
+    line = bridge.installed()
+    for key in config.dataset.keys() & line.FROM_DATA:
+        raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
+    owner = line.dataset_config()
+    known = (*field_types(owner), "seq_length", "pad_seq_to_mult")
+    check_keys("dataset", config.dataset, known, owner.__name__, origins)
     if config.peft is not None:
         # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
         # resumed run, and an export, would have others than were trained with.
@@ -154,26 +162,19 @@ def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Ma
         train_in_float32(container)
 
 
-def _dataset(
-    config: SftConfig, plan: Plan, data: PreparedData, origins: Mapping[str, str], context_parallel_size: int
-) -> Any:
-    line = bridge.installed()
+def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel_size: int) -> Any:
     options = {key: value for key, value in config.dataset.items() if key != "seq_length"}
-    for key in options.keys() & line.FROM_DATA:
-        raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
-    owner = line.dataset_config()
-    known = [f"dataset.{name}" for name in (*field_types(owner), "pad_seq_to_mult")]
-    for key in options:
-        check_key(f"dataset.{key}", known, owner.__name__, origins)
     if context_parallel_size > 1:
-        options.setdefault("pad_seq_to_mult", data.pad_to_multiple)  # check_padding has seen to it
+        options.setdefault("pad_seq_to_mult", data.pad_to_multiple)  # checks/data.py compares the two
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
-    return line.packed_dataset(train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options)
+    return bridge.installed().packed_dataset(
+        train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options
+    )
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Iterations and warm-up, in samples or in iterations: Megatron-Bridge does not allow a mix of the two."""
+    """Set iterations and warm-up, in samples or in iterations: Megatron-Bridge does not allow a mix of the two."""
     samples = config.train.get("train_samples")
     scheduler = container.scheduler
     container.train.train_samples = samples
@@ -198,7 +199,7 @@ def _fill_in_paths(
     run: RunFolder,
     pretrained_checkpoint: Path | None,
 ) -> None:
-    """Checkpoints, logs and the tokenizer, where the YAML leaves them open."""
+    """Set checkpoints, logs and the tokenizer, where the YAML leaves them open."""
     output = run.output
     container.checkpoint.save = str(run.checkpoints)
     container.checkpoint.load = str(run.load_from)
