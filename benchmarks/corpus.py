@@ -97,7 +97,7 @@ def _tool(words: Words, rng: np.random.Generator) -> dict[str, Any]:
 def _conversation(
     kind: str, size: int, texts: dict[str, Words], tools: list[Any], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """A row of `kind` with about `size` words, some of it in the user's turns, most in the assistant's."""
+    """Make a row of `kind` with about `size` words, most of them in the assistant's turns."""
     words = texts.get(kind, texts["chat"])
     turns = int(rng.choice([1, 2, 3, 5], p=[0.55, 0.25, 0.12, 0.08]))
     asked, answered = max(3, size // (4 * turns)), max(3, 3 * size // (4 * turns))

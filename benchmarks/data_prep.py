@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _make_inputs(folder: Path, conversations: int, copies: int) -> None:
-    import corpus  # here: a worker process imports this file anew, and needs none of it
+    import corpus  # here: a worker process imports this file again, and needs none of it
 
     if not (folder / "blend.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,7 +79,7 @@ def _name(measure: str, argument: int) -> str:
 
 
 def _child(folder: Path, measure: str, argument: int) -> dict[str, float]:
-    """What a measurement prints, with the seconds, CPU seconds and largest resident sets of its processes."""
+    """Run a measurement; return what it prints, seconds, CPU seconds and resident sets of its processes."""
     # Workers are not children of the measurement's own process: what is left of it when that ends comes to this one.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     command = [sys.executable, __file__, "--folder", str(folder), "--measure", measure, "--argument", str(argument)]
@@ -100,7 +100,7 @@ def _child(folder: Path, measure: str, argument: int) -> dict[str, float]:
 
 
 def _peak_mib() -> float:
-    """The largest resident set of this process. Who waits for it is told at least that of the process that began it."""
+    """Read the largest resident set of this process, at least that of the process that started it."""
     [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) / 1024
 
@@ -114,7 +114,7 @@ def _next_left() -> Any:
 
 
 def measure_fast(folder: Path, workers: int) -> dict[str, float]:
-    """Data prep from end to end: what `nemotron super3 data prep sft` does after reading its config.
+    """Measure data prep end to end, as `nemotron super3 data prep sft` does after reading its config.
 
     `seconds` are without importing it; `process_seconds`, which the caller adds, are with that and starting Python.
     """
@@ -130,7 +130,7 @@ def measure_fast(folder: Path, workers: int) -> dict[str, float]:
 
 
 def measure_slow(folder: Path, rows: int) -> dict[str, float]:
-    """The slow way, on some rows from the middle of the corpus. Loading the tokenizer is not counted."""
+    """Measure the slow way on rows from the middle of the corpus, without loading the tokenizer."""
     import prefix_recipe
 
     first = int(folder.name.partition("x")[0]) // 2

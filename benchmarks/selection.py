@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _write(part: Path, rng: np.random.Generator) -> PartReceipt:
-    """A part without tokens."""
+    """Write a part without tokens."""
     sequence_counts = rng.choice([1, 1, 1, 1, 1, 2, 3], CONVERSATIONS_PER_PART)
     lengths = np.exp(rng.normal(6.2, 1.2, sequence_counts.sum())).astype(np.int32).clip(20, 262_144)
     turn_counts = rng.integers(1, 4, len(lengths))

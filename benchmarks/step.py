@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]:
-    """What each measured step took, by kind: `ours` and `stock`."""
+    """Measure the seconds of each step, by kind: `ours` and `stock`."""
     logging.disable(logging.WARNING)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from nemotron.config import load_config

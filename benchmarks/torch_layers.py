@@ -94,7 +94,7 @@ def some_experts(count: int, tokens: int) -> tuple[Any, tuple[torch.Tensor, torc
 
 
 def one_by_one(experts: Any, hidden: torch.Tensor, shares: torch.Tensor, probs: torch.Tensor) -> torch.Tensor:
-    """What Megatron's SequentialMLP does."""
+    """Compute one expert after the other, as Megatron's SequentialMLP does."""
     counts = shares.tolist()
     outputs = []
     for expert, rows, weights in zip(experts.local_experts, hidden.split(counts), probs.split(counts), strict=True):

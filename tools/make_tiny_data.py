@@ -94,7 +94,7 @@ def with_tools(rng: Random) -> list[Row]:
 
 
 def _lines(name: str, rows: list[Row], broken: Iterable[str], rng: Random) -> list[str]:
-    """The rows shuffled, numbered and marked with the releases they belong to, the broken lines spread among them."""
+    """Shuffle and number the rows, mark them with their releases, and spread the broken lines among them."""
     rng.shuffle(rows)
     lines = []
     for number, row in enumerate(rows, 1):

@@ -57,7 +57,7 @@ TEMPLATE_TEXT = (
     "tell the user about function calls\n"
     "</IMPORTANT>",
 )
-# How often the template's text counts beside the 520 conversations: about as often as they use it.
+# How often the template's text counts next to the 520 conversations: about as often as they use it.
 TEMPLATE_REPEATS = 100
 
 
@@ -71,7 +71,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def training_texts(folder: Path) -> Iterator[str]:
-    """The template's text, then every text of every well-formed row of the bundled data, in order."""
+    """Yield the template's text, then every text of every well-formed row of the bundled data, in order."""
     for text in TEMPLATE_TEXT:
         yield from [text] * TEMPLATE_REPEATS
     for path in sorted(folder.glob("*.jsonl")):

@@ -51,13 +51,13 @@ def alias_file(root: Path, name: str, alias: str) -> Path:
 
 
 def versions(root: Path, name: str) -> list[int]:
-    """The complete versions of a name, oldest first. A record that is still being written is not one."""
+    """List the complete versions of a name, oldest first; one that is still being written is left out."""
     found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and path.stat().st_size]
     return sorted(int(path.stem[1:]) for path in found)
 
 
 def read(path: Path) -> Artifact:
-    """The artifact recorded in a JSON file. Raises ValueError when the file is not such a record."""
+    """Read the artifact recorded in a JSON file. Raises ValueError when the file is not such a record."""
     known = {item.name for item in dataclasses.fields(Artifact)}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))

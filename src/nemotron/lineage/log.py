@@ -26,9 +26,11 @@ _log = logging.getLogger(__name__)
 
 
 def check_root(root: Path | str) -> None:
-    """Refuse a root folder in whose place, or above it, there is a file: asked before the work that is to be recorded.
+    """Refuse a root folder that a file blocks, before any work is done that it would record.
 
-    Raises ArtifactError as said, UserError for the home of a user that there is not.
+    Raises:
+        ArtifactError: a file is in its place or above it, or it is not writable.
+        UserError: `~name` of a user that does not exist.
     """
     root = expand_home(root)
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
@@ -86,7 +88,7 @@ def _check(word: str) -> None:
 
 
 def _same(artifact: Artifact, root: Path) -> Artifact | None:
-    """The newest recorded version that differs from `artifact` in nothing but version and time."""
+    """Find the newest recorded version that differs from `artifact` in version and time only."""
     for version in reversed(versions(root, artifact.name)):
         known = read(version_file(root, artifact.name, version))
         if dataclasses.replace(artifact, version=known.version, created=known.created) == known:

@@ -9,7 +9,7 @@ from nemotron.paths import expand_home
 
 
 def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:
-    """The artifact that `name`, `name:latest`, `name:v3`, `name:alias` or the path of its folder means.
+    """Find the artifact of `name`, `name:latest`, `name:v3`, `name:alias` or a folder.
 
     `hint` tells the user how to make a missing one; it ends the error's own advice. Raises ArtifactError when there
     is no such artifact or its folder has vanished. A folder that was moved is found by its new path.

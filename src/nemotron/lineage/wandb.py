@@ -9,7 +9,7 @@ from nemotron.lineage.artifact import Artifact, read, version_file
 
 
 def record(artifact: Artifact, *, root: Path, aliases: Sequence[str], project: str, entity: str | None) -> None:
-    """Log `artifact` and its inputs to the run that is active, or to one of its own that ends here.
+    """Log `artifact` and its inputs to the active W&B run, or to one of its own.
 
     The files themselves stay where they are: W&B gets a reference to the folder, and the inputs' names as metadata.
     Online the inputs are also linked in W&B's lineage graph, which its client cannot do in offline mode.
@@ -25,7 +25,7 @@ def record(artifact: Artifact, *, root: Path, aliases: Sequence[str], project: s
 
 
 def _input(reference: str, root: Path) -> Artifact | None:
-    """The record behind an input, or None for a plain path or URL, which is in the metadata and needs no node."""
+    """Find the record of an input; None for a plain path or URL, which the metadata holds."""
     name, _, label = reference.partition(":v")
     recorded = version_file(root, name, int(label)) if label.isdigit() else None
     return read(recorded) if recorded and recorded.is_file() else None

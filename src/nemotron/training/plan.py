@@ -80,7 +80,9 @@ class Counts:
 
 
 def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
-    """Count what config and data say of a run. Numbers have passed `check_numbers` (checks/settings.py).
+    """Count what config and data say of a run.
+
+    The numbers have passed `check_numbers` (checks/settings.py).
 
     Args:
         config: the training config.
@@ -106,7 +108,7 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
 def make_plan(
     config: SftConfig, counts: Counts, data: PreparedData, start: StartingPoint, run: RunFolder | None = None
 ) -> Plan:
-    """Plan a run. Nothing is refused here: `check_inputs` (checks/before_start.py) has found nothing in the counts.
+    """Plan a run whose counts have no problem (`check_inputs`, checks/before_start.py).
 
     Args:
         config: the training config.

@@ -44,12 +44,12 @@ class PreparedData:
     tokenizer: DataTokenizer | None = None
 
     def folder(self, split: str) -> Path | None:
-        """The folder of a split, or None when it has no packs."""
+        """Return the folder of a split, or None when it has no packs."""
         return self.splits / split if self.packs.get(split) else None
 
     @property
     def whence(self) -> str:
-        """The artifact, if it is one, and its folder: for messages."""
+        """Name the artifact, if it is one, and its folder: for messages."""
         return ", ".join(dict.fromkeys([self.reference, str(self.splits)]))
 
 

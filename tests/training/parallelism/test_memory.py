@@ -205,3 +205,15 @@ def test_data_and_context_parallel_ranks_share_the_optimizer_and_expert_data_par
 
 def test_stages_that_do_not_divide_the_layers_are_longer_at_the_beginning():
     assert stage_layers(of_layers("MEM*EME"), 2) == ["MEM*", "EME"]
+
+
+def test_recomputing_keeps_the_inputs_of_every_pack_in_flight():
+    memory = estimate(of_layers("MMMMMM"), Layout(3, pipeline=3), TOKENS, recompute_all=True)
+    assert (memory.stage, memory.activations) == (0, 2 * TOKENS * (3 * 2 * HIDDEN + KEPT["M"]))
+
+
+def test_expert_tensor_parallel_ranks_share_each_expert():
+    whole, half = (
+        rank_parameters(of_layers("E"), Layout(2, expert_tensor=ranks), "E", first=True, last=False) for ranks in (1, 2)
+    )
+    assert whole.experts == 2 * half.experts == TINY["n_routed_experts"] * of_layers("E").expert

@@ -1,8 +1,8 @@
-"""How the packs of a split are evaluated, and whether those of the train split can be gone on with in other batches."""
+"""Divide the packs of a split into the batches of an evaluation."""
 
 
 def evaluation_batches(packs: int, ranks: int, largest: int, asked: int | None = None) -> tuple[int, int]:
-    """Packs per batch and number of batches of one evaluation.
+    """Choose the packs per batch and the number of batches of one evaluation.
 
     Args:
         packs: in the split.

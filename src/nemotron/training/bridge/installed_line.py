@@ -10,7 +10,7 @@ from nemotron.training.bridge.interface import Line
 
 @cache
 def installed() -> Line:
-    """The line whose API the installed release has. Nothing is imported to find out.
+    """Return the line whose API the installed release has, without importing it.
 
     The dataset tells: releases with `GPTSFTDatasetConfig` count as 0.6, older ones as 0.4. What a release between or
     beyond the tested ones lacks is named when it is asked for.
@@ -22,7 +22,7 @@ def installed() -> Line:
 
 
 def _has(path: str) -> bool:
-    """Whether Megatron, a namespace package in several places, holds this file or folder."""
+    """Tell whether Megatron, a namespace package in several places, holds this file or folder."""
     megatron = find_spec("megatron")
     places = () if megatron is None else megatron.submodule_search_locations or ()
     return any((Path(place) / path).exists() for place in places)

@@ -57,7 +57,7 @@ class Line(Protocol):
     them, of accepted and of possible targets (see `mtp.py`)."""
 
     def super_recipe(self, hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-        """Megatron-Bridge's Nemotron 3 Super recipe, for the architecture that `hf_model` describes.
+        """Make Megatron-Bridge's Nemotron 3 Super recipe for the architecture of `hf_model`.
 
         Args:
             hf_model: Hugging Face id, or a folder with a config.json of architecture NemotronHForCausalLM.
@@ -69,13 +69,13 @@ class Line(Protocol):
         ...
 
     def dataset_config(self) -> type:
-        """The class whose fields are the settings of `dataset`."""
+        """Return the class whose fields are the settings of `dataset`."""
         ...
 
     def packed_dataset(
         self, train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
     ) -> Any:
-        """The dataset config that reads packed Parquet folders.
+        """Make the dataset config that reads packed Parquet folders.
 
         Args:
             train, valid: folders of Parquet shards, one pack per row.
@@ -90,17 +90,17 @@ class Line(Protocol):
         ...
 
     def callbacks(self) -> list[Any]:
-        """Callbacks of the training loop that do what the line leaves out: here, to heed the signal to stop."""
+        """Make the callbacks that do what the line leaves out of the training loop, such as stopping on a signal."""
         ...
 
     def fit_layout(self, model: Any) -> None:
-        """Make up for what Megatron-Core scales wrongly with some parallel sizes; refuse those that cannot be helped.
+        """Correct what Megatron-Core scales wrongly with some parallel sizes; refuse the rest.
 
         Args:
             model: the model provider, changed in place.
 
         Raises:
-            UserError: as said.
+            UserError: the installed release cannot train in this layout.
         """
         ...
 
@@ -129,11 +129,11 @@ class Line(Protocol):
         ...
 
     def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
-        """How many packs of a split of `packs` an evaluation as set by `set_evaluation` reads."""
+        """Count the packs of a split of `packs` that one evaluation reads, as `set_evaluation` set it."""
         ...
 
     def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
-        """One data-parallel rank's share of a folder of packs, in the batches that `set_evaluation` set.
+        """Iterate over one data-parallel rank's batches of a folder of packs.
 
         Args:
             ranks: the data-parallel process group.
@@ -146,11 +146,11 @@ class Line(Protocol):
         ...
 
     def model_chunk(self, model: Any) -> int:
-        """Which of this rank's model chunks (virtual pipeline stages) `model` is."""
+        """Tell which of this rank's model chunks (virtual pipeline stages) `model` is."""
         ...
 
     def read_micro_batch(self, state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
-        """The next micro-batch as this rank's part of the model wants it, on its device.
+        """Read the next micro-batch as this rank's part of the model wants it, on its device.
 
         The inputs carry the pack's boundaries on every pipeline stage, as they lie in memory (`pack_boundaries`), and
         the sequence index that keeps the states of Mamba layers apart.
@@ -164,11 +164,11 @@ class Line(Protocol):
         ...
 
     def hybrid_stack(self) -> HybridStack:
-        """The stack that the model is built of."""
+        """Return the stack that the model is built of."""
         ...
 
     def mlp_submodule(self, submodules: Any) -> Any:
-        """A dense MLP in a layer spec."""
+        """Make a dense MLP in a layer spec."""
         ...
 
     def conversion_mappings(self, converter: Any) -> list[Any]:
@@ -189,7 +189,7 @@ class Line(Protocol):
             checkpoint: the folder of one, an `iter_*` folder, or a Hugging Face folder.
 
         Raises:
-            UserError: as said.
+            UserError: the installed line cannot load it.
         """
         ...
 

@@ -30,7 +30,7 @@ MTP_SUMS = ("values",)
 
 _BOUNDARIES = ("cu_seqlens", "cu_seqlens_argmin", "max_seqlen")
 """What the collator says of a pack. `cu_seqlens` includes the padding of conversations and, as a conversation of its
-own, that of the pack; behind `cu_seqlens_argmin` entries it is filled up with -1."""
+own, that of the pack; after `cu_seqlens_argmin` entries it is filled up with -1."""
 
 
 def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
@@ -198,7 +198,7 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
 
 
 def _with_sequence_index(packed: Any, tokens: int) -> Any:
-    """PackedSeqParams with `total_tokens`, from which it makes the `seq_idx` that Mamba layers read.
+    """Make PackedSeqParams with `total_tokens`, which gives Mamba layers their `seq_idx`.
 
     Raises UserError where megatron-core has no such field: states would leak from one conversation into the next.
     """
@@ -261,7 +261,7 @@ def check_loadable(checkpoint: Path) -> None:
 
 
 def complete_provider(provider: Any, hf_config: Any) -> None:
-    """As NemotronHBridge.provider_bridge of the 0.6 line does."""
+    """Complete a provider as NemotronHBridge.provider_bridge of the 0.6 line does."""
     if provider.mtp_num_layers:
         provider.mtp_use_repeated_layer = getattr(hf_config, "mtp_use_repeated_layer", True)
 

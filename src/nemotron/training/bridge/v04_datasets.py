@@ -32,13 +32,13 @@ class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
     """Rows of an evaluation."""
 
     def build_datasets(self, context: DatasetBuildContext) -> tuple[Any, Any, Any]:
-        """The train split in order of training, the valid split as one evaluation, and no test split."""
+        """Build the train split in order of training, the valid split as one evaluation, and no test split."""
         train, valid = self._packs(context.tokenizer)
         ordered = EpochOrder(train, context.train_samples, self.global_batch_size, self.seed)
         return ordered, None if valid is None else FilledUp(valid, self.valid_rows), None
 
     def evaluated(self, tokenizer: Any) -> "FilledUp":
-        """The valid split as one evaluation."""
+        """Build the valid split as one evaluation."""
         return FilledUp(self._packs(tokenizer)[1], self.valid_rows)
 
     def _packs(self, tokenizer: Any) -> tuple[Any, Any]:

@@ -12,7 +12,7 @@ from megatron.core import dist_checkpointing
 
 
 def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
-    """What `load_peft_adapter_checkpoint` of later lines does for a model of one chunk on one rank."""
+    """Do what `load_peft_adapter_checkpoint` of later lines does for one chunk on one rank."""
     [chunk] = model
     wanted = apply_peft_adapter_filter_to_state_dict({"model": chunk.sharded_state_dict()}, peft)
     loaded: Any = dist_checkpointing.load(wanted, str(iteration_dir))
@@ -20,7 +20,7 @@ def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
 
 
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
-    """What `AutoBridge.save_hf_weights` of later lines does for an AutoBridge made from a config.
+    """Do what `AutoBridge.save_hf_weights` of later lines does for an AutoBridge from a config.
 
     Names are those of the conversion table; files are divided as huggingface_hub does.
     """

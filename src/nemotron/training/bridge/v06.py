@@ -144,7 +144,7 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
 
 
 def _use_physical_boundaries(packing: dict[str, Any]) -> None:
-    """Where conversations are padded, let them end where their padding does.
+    """Let padded conversations end where their padding does.
 
     Megatron-Bridge's collator then gives two sets of boundaries, and Megatron-Core's MTP rolls by the wrong one:
     `cu_seqlens_q`, which leaves out the padding (and a last `<|im_end|>`, taken for padding), so that it cuts every

@@ -45,7 +45,7 @@ def evaluated_whole() -> None:
 
 
 def rows_of_an_evaluation(container: Any) -> int:
-    """How many rows one evaluation reads."""
+    """Count the rows that one evaluation reads."""
     validation = container.validation
     return (validation.eval_iters or 0) * (validation.eval_global_batch_size or 0)
 

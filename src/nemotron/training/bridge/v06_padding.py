@@ -56,7 +56,7 @@ def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, conf
 
 
 def _mtp_expert_layers(model: Any) -> list[Any]:
-    """The MoE layers of multi-token prediction, each made to take the mask that is set on it.
+    """Find the MoE layers of multi-token prediction, and let each take the mask set on it.
 
     They are on the last pipeline stage alone, where the backward pass of a micro-batch follows its forward pass: what
     is recomputed there finds the mask of its own micro-batch.

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_release() -> str:
-    """The installed Megatron-Bridge release; a warning when it is not one that this package is tested with.
+    """Read the installed Megatron-Bridge release; warn when this package is not tested with it.
 
     Raises:
         UserError: it is not installed.
@@ -34,7 +34,7 @@ def check_release() -> str:
 
 
 def missing_api(name: str) -> UserError:
-    """The error about something that the installed Megatron does not have.
+    """Make the error about something that the installed Megatron does not have.
 
     Args:
         name: dotted, the module first.
@@ -48,10 +48,10 @@ def missing_api(name: str) -> UserError:
 
 @contextmanager
 def named_when_missing() -> Iterator[None]:
-    """Turn the failed import of a name of Megatron's, anywhere inside, into the error that names it.
+    """Turn a failed import from Megatron, anywhere inside, into the error that names it.
 
     Raises:
-        UserError: as said. Other failed imports are passed on.
+        UserError: Megatron lacks the name. Other failed imports are passed on.
     """
     try:
         yield
@@ -63,7 +63,7 @@ def named_when_missing() -> Iterator[None]:
 
 
 def build(owner: type, **values: Any) -> Any:
-    """`owner(**values)` for a dataclass of Megatron's, after a look at whether it has these fields.
+    """Make `owner(**values)`, a dataclass of Megatron, once it is known to have these fields.
 
     Raises:
         UserError: one is missing.

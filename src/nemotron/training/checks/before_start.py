@@ -35,7 +35,9 @@ def check_inputs(
     ranks: int | None,
     run: RunFolder | None = None,
 ) -> tuple[Plan | None, list[Problem]]:
-    """Plan a run, and list what does not fit among settings, data, model and start, of what is within reach.
+    """Plan a run, and list what does not fit among settings, data, model and start.
+
+    What is not within reach is left out.
 
     Args:
         config: the training config.
@@ -79,7 +81,7 @@ def check_machine(
     plan: Plan | None,
     gpu: bool | None,
 ) -> list[Problem]:
-    """List what is wrong with a run on this machine: the folders it needs, the backend, and what it continues.
+    """List what is wrong on this machine: folders, the backend, and what the run continues.
 
     Args:
         config: the training config.

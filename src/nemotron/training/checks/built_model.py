@@ -25,7 +25,7 @@ _ARCHITECTURE = (
 def check_built_model(
     model: Any, data: PreparedData, hf_model: str, pretrained_checkpoint: Path | None, newest: Path | None
 ) -> Iterator[Problem]:
-    """Yield a problem when the model does not fit the data, the checkpoint to start from, or the one to continue.
+    """Yield a problem when the model does not fit the data or a checkpoint.
 
     Args:
         model: Megatron-Bridge's config of the model.
@@ -44,7 +44,7 @@ def check_built_model(
 
 
 def check_same_model(model: Any, iteration_dir: Path) -> Iterator[Problem]:
-    """Yield a problem when a checkpoint's weights have other shapes than the model's, for the first that differs.
+    """Yield a problem for the first shape that a checkpoint has otherwise than the model.
 
     Args:
         model: Megatron-Bridge's config of the model that is going to be built.

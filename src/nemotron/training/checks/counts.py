@@ -14,7 +14,7 @@ from nemotron.training.prepared_data import PreparedData
 
 
 def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -> Iterator[Problem]:
-    """Yield a problem for each of: the length, the warm-up, the batch on this data, the stages of the loss.
+    """Yield a problem for the length, the warm-up, the batch, the stages of the loss.
 
     Args:
         config: the training config.
@@ -95,7 +95,7 @@ def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
 def check_parallel_sizes(
     config: SftConfig, shape: ModelShape | None, pack_size: int | None, ranks: int | None
 ) -> Iterator[Problem]:
-    """Yield a problem for each size that does not divide the model, a pack, the batch or the ranks.
+    """Yield a problem for each size that does not divide what it has to.
 
     The rules are in parallelism/divisibility.py.
 

@@ -16,7 +16,7 @@ LARGEST_PADDING = 1024
 
 
 def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when context-parallel ranks cannot share the data, or the trainer's padding is not the data's.
+    """Yield a problem when padding does not fit context parallelism or the trainer.
 
     Each conversation is cut into 2 * CP equal slices, of which every rank takes two (Transformer Engine's load
     balancing), so its length must be a multiple of 2 * CP.
@@ -37,7 +37,9 @@ def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
 
 
 def check_vocabulary(data: PreparedData, model_vocab_size: int | None, model: str) -> Iterator[Problem]:
-    """Yield a problem when the data has more ids than the model has embeddings, or so few that they are not its own.
+    """Yield a problem when data and model have vocabularies of different sizes.
+
+    A model may have a few embeddings more (`LARGEST_PADDING`).
 
     Args:
         model_vocab_size: rows of the model's embeddings; None where it is not known.
@@ -56,7 +58,7 @@ def check_vocabulary(data: PreparedData, model_vocab_size: int | None, model: st
 
 
 def check_tokenizer(config: SftConfig, data: PreparedData, start: StartingPoint) -> Iterator[Problem]:
-    """Yield a problem when training would use another tokenizer than the data's, or the data has not the model's.
+    """Yield a problem when data, training and model have different tokenizers.
 
     Training needs the data's tokenizer for its eos id. Two are the same when they are in one place, when their digests
     are equal, or when every token has the same id.
@@ -84,7 +86,7 @@ def check_tokenizer(config: SftConfig, data: PreparedData, start: StartingPoint)
 
 
 def _tokenizer_of_start(start: Path | None) -> str | None:
-    """The tokenizer that a checkpoint was trained with, or that lies in a Hugging Face folder; None if not known."""
+    """Find the tokenizer of the checkpoint or Hugging Face folder to start from; None if not known."""
     if start is None or not start.exists():
         return None
     if is_hf_folder(start):
@@ -118,7 +120,7 @@ def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
 
 
 def _ids(file: Path) -> dict[str, int]:
-    """Token -> id, added tokens included."""
+    """Map each token to its id, added tokens included."""
     described = json.loads(file.read_text(encoding="utf-8"))
     vocabulary = described["model"]["vocab"]
     if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order

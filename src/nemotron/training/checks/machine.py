@@ -60,7 +60,7 @@ def check_base_model(run: RunFolder) -> Iterator[Problem]:
 
 
 def check_backend(config: SftConfig, gpu: bool) -> Iterator[Problem]:
-    """Yield a problem when `run.backend` finds no GPU or no kernels, or context parallelism would lack them.
+    """Yield a problem when `run.backend` or context parallelism lacks a GPU or kernels.
 
     Args:
         gpu: whether this machine has a GPU.

@@ -50,7 +50,7 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
 
 
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
-    """Yield a problem when a Hugging Face folder lacks the weights of layers that its config.json describes.
+    """Yield a problem when a Hugging Face folder lacks the weights of some layers.
 
     Megatron-Bridge passes over a weight that it does not find, with a warning that training filters out
     (`build_conversion_tasks`, megatron/bridge/models/conversion/model_bridge.py). What it should have filled keeps the

@@ -30,13 +30,13 @@ __all__ = ["apply", "backend", "device_mode", "is_needed", "use_cpu"]
 
 
 def is_needed() -> bool:
-    """Whether this machine has no CUDA device."""
+    """Tell whether this machine has no CUDA device."""
     return not torch.cuda.is_available()
 
 
 @contextmanager
 def backend() -> Iterator[None]:
-    """The torch layers, and `device_mode` for the duration: everything that runs Megatron on CPU goes inside.
+    """Use the torch layers and `device_mode` inside, as everything that runs Megatron on CPU has to.
 
     Torch computes in one thread per process unless OMP_NUM_THREADS says otherwise. A tiny model gains little from
     more, results no longer depend on the machine, and where other work shares the cores, threads that wait for each

@@ -101,7 +101,7 @@ _TORCH_CUDA: dict[str, object] = {
 
 @contextmanager
 def device_mode() -> Iterator[None]:
-    """Inside, "cuda" means the CPU, in the calling thread for tensors and in the process for `torch.cuda`.
+    """Let "cuda" mean the CPU inside, for tensors of this thread and for `torch.cuda` everywhere.
 
     May be nested. `torch.cuda.is_available()` keeps telling the truth.
     """

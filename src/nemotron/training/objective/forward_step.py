@@ -191,7 +191,7 @@ class TwoStageStep:
 
 
 def _pad_ids(state: "GlobalState") -> set[int]:
-    """The tokens that fill up: Megatron-Bridge pads packs with eos, data prep conversations with the pad token."""
+    """List the tokens that fill up: eos in packs of Megatron-Bridge, the pad token in conversations."""
     tokenizer = state.tokenizer
     ids = (getattr(tokenizer, name, None) for name in ("eos_id", "pad_id"))
     return {token for token in ids if isinstance(token, int)}

@@ -48,14 +48,14 @@ class Schedule:
 
     stages: tuple[Stage, ...]
     never: tuple[Average, ...] = ()
-    """Stages whose start, a fraction of the run, falls on or behind its end: the run is too short for them."""
+    """Stages whose start, a fraction of the run, falls on or after its end: the run is too short for them."""
 
     def average_at(self, finished_iterations: int) -> Average:
-        """The average that trains iteration `finished_iterations + 1`."""
+        """Return the average that trains iteration `finished_iterations + 1`."""
         return next(s.average for s in reversed(self.stages) if finished_iterations >= s.start)
 
     def describe(self) -> str:
-        """The schedule in words, counting iterations from 1: `token from iteration 1, sample from iteration 31`."""
+        """Describe the schedule, counting from 1: `token from iteration 1, sample from iteration 31`."""
         begin = [f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages]
         return ", ".join([*begin, *(f"{average} never: the run is too short" for average in self.never)])
 
@@ -84,7 +84,7 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
 
 
 def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor":
-    """Which conversation of its pack each position belongs to.
+    """Tell which conversation of its pack each position belongs to.
 
     Args:
         boundaries: int [n + 1], the cumulative lengths that attention gets (`cu_seqlens`): conversation i holds
@@ -92,7 +92,7 @@ def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor
         length: number of positions of the pack.
 
     Returns:
-        int64 [length], from 0. Positions at or behind the last boundary (padding) get an index of their own.
+        int64 [length], from 0. Positions at or after the last boundary (padding) get an index of their own.
     """
     import torch
 
@@ -101,7 +101,7 @@ def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor
 
 
 def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "torch.Tensor":
-    """1/|O_c| at each supervised position of conversation c, 0 elsewhere.
+    """Compute 1/|O_c| at each supervised position of conversation c, 0 elsewhere.
 
     Args:
         loss_mask: [length], 0 or 1, of any dtype.
@@ -134,7 +134,7 @@ class BatchTotals:
 
 
 def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: Average) -> "torch.Tensor":
-    """The weights w_t of a stage, to be summed against the token losses and divided by N.
+    """Compute the weights w_t of a stage, to be summed with the token losses and divided by N.
 
     Args:
         sample_weight: float32, from `sample_weights`, whole or any part of a batch.

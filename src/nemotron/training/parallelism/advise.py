@@ -52,7 +52,7 @@ class Advice:
 
     @property
     def command_line(self) -> str:
-        """The overrides as they are typed."""
+        """Return the overrides as a user types them."""
         return shlex.join(self.overrides)
 
     def describe(self) -> str:
@@ -79,7 +79,7 @@ def advise(
     gpus_per_node: int = GPUS_PER_NODE,
     most: int = 5,
 ) -> list[Advice]:
-    """Search the layouts that fit into `run.gpu_memory_gb` less `run.gpu_headroom_gb`, the best first.
+    """Search the layouts that fit into the memory of a GPU, the best first.
 
     Better is: what leaves the precisions as they are configured; then what keeps experts inside a node; then the
     shorter iteration by estimate (cost.py). All rules of divisibility hold in what is returned.
@@ -115,14 +115,14 @@ def advise(
 
 
 def _rank(advice: Advice, pad_to_multiple: int) -> tuple[int, bool, float]:
-    """What is better sorts first. Each further kind of parallelism, and other data, must earn its trouble."""
+    """Sort what is better first. Each further kind of parallelism, and other data, must earn its trouble."""
     kinds = sum(getattr(advice.layout, kind) > 1 for kind in _KEYS)
     trouble = A_KIND_MORE**kinds * (OTHER_DATA if pad_to_multiple % advice.pad_to_multiple else 1.0)
     return advice.precision, "expert" in advice.crosses, advice.cost.total * trouble
 
 
 def _precisions(config: SftConfig) -> Iterator[tuple[int, StateBytes, tuple[str, ...]]]:
-    """What is configured, then what takes fewer bytes."""
+    """Yield the precisions: as configured, then those that take fewer bytes."""
     state = state_bytes(config)
     yield 0, state, ()
     if config.peft is not None or config.mixed_precision is None:

@@ -26,7 +26,7 @@ def parallel_sizes(config: SftConfig) -> dict[str, int]:
 
 
 def fewest_ranks(config: SftConfig) -> int:
-    """The smallest number of ranks that the parallel sizes can be laid out on; all others are multiples of it."""
+    """Compute the fewest ranks for the parallel sizes; every other number is a multiple of it."""
     sizes = parallel_sizes(config)
     return math.lcm(
         sizes["tensor"] * sizes["pipeline"] * sizes["context"],
@@ -64,7 +64,7 @@ def shape_in(config: SftConfig) -> ModelShape | None:
 
 
 def state_bytes(config: SftConfig) -> StateBytes:
-    """What weights, gradients and optimizer take per parameter, by the settings of Megatron-Core's OptimizerConfig."""
+    """Read what weights, gradients and optimizer take per parameter off the settings of OptimizerConfig."""
     precision = config.mixed_precision
     divided = config.ddp.get("use_distributed_optimizer", True)
     if precision is None:

@@ -28,7 +28,7 @@ _OVERRIDES = {
 def find_faults(
     model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int | None = None
 ) -> Iterator[Problem]:
-    """Yield a problem for each size that cannot divide the model, or the tokens that its ranks share.
+    """Yield a problem for each size that does not divide the model, or tokens that ranks share.
 
     Args:
         model: the section `model` of the config. What it says of the model wins over `shape`; null is unknown.
@@ -51,7 +51,7 @@ def find_pack_fault(context: int, pack_size: int) -> Iterator[Problem]:
 
 
 def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterator[Problem]:
-    """Yield a problem when so many ranks cannot be divided as configured, or a batch not among them.
+    """Yield a problem when parallel sizes do not divide the ranks, or these the batch.
 
     Args:
         sizes: as in `find_faults`.
@@ -75,7 +75,10 @@ def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterat
 
 
 def _divide_model(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int]) -> Iterator[Problem]:
-    """What `model` says of the model wins over `shape`; null is unknown."""
+    """Yield a problem for each size that does not divide a count of the model.
+
+    What `model` says wins over `shape`; null is unknown.
+    """
     counts = {name: model.get(name, getattr(shape, field)) for name, field in _OVERRIDES.items()}
     counts = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
     if not shape.mamba_layers:
@@ -102,7 +105,7 @@ def _divide(key: str, size: int, fault: Callable[[int], str | None]) -> Iterator
 
 
 def _share(counts: Mapping[str, int], ranks: Mapping[str, int]) -> str | None:
-    """The first count that so many ranks cannot share, in words."""
+    """Name the first count that so many ranks cannot share."""
     words = {
         "num_attention_heads": "attention heads",
         "mamba_num_heads": "Mamba heads",

@@ -116,7 +116,7 @@ def _kept(
     stage: int,
     recompute_all: bool,
 ) -> tuple[int, int]:
-    """Bytes of activations and of Mamba states that a stage keeps for its backward passes.
+    """Count the bytes of activations and of Mamba states that a stage keeps for its backward passes.
 
     A stage has as many packs in flight as there are stages from it to the last (1F1B schedule).
     """
@@ -137,7 +137,7 @@ def _kept(
 
 
 def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[str, int]:
-    """Numbers that a layer keeps for its backward pass, by its letter."""
+    """Count what a layer keeps for its backward pass, in numbers, by its letter."""
     around = 2 * shape.hidden_size  # the layer's input and its norm
     mamba = around + shape.in_proj_width + shape.conv_width + 2 * shape.mamba_width
     attention = around + shape.qkv_width + 2 * shape.num_attention_heads * shape.head_dim
@@ -154,11 +154,11 @@ def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[s
 
 
 def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:
-    """Bytes of one layer's float32 states at the ends of its chunks, kept for the backward pass of the scan."""
+    """Count the bytes of one layer's float32 states at the ends of its chunks, which the scan keeps."""
     chunks = -(-tokens // SCAN_CHUNK)
     return FP32 * chunks * shape.mamba_width * shape.ssm_state_size // tensor
 
 
 def _logits(shape: ModelShape, tokens: int, tensor: int, number: int) -> int:
-    """Bytes of the logits and their float32 softmax, of the main head and of one MTP depth after the other."""
+    """Count the bytes of the logits and their float32 softmax, of the main head and each MTP depth."""
     return (number + FP32) * tokens * shape.vocab_size * (1 + shape.mtp_depths) // tensor

@@ -66,7 +66,7 @@ class ModelShape:
 
     @property
     def expert(self) -> int:
-        """Parameters of one routed expert, which works in the latent size."""
+        """Count the parameters of one routed expert, which works in the latent size."""
         return 2 * self.moe_latent_size * self.moe_intermediate_size
 
     @property
@@ -88,24 +88,24 @@ class ModelShape:
 
     @property
     def active_parameters(self) -> int:
-        """What one token passes through, without MTP."""
+        """Count the parameters that one token passes through, without MTP."""
         main = replace(self, mtp_depths=0)
         return main.dense_parameters + self.moe_layers * self.num_experts_per_tok * self.expert
 
     def mamba_parameters(self, tensor: int = 1) -> int:
-        """Parameters of a Mamba layer on one of `tensor` ranks (megatron/core/ssm/mamba_mixer.py)."""
+        """Count the parameters of a Mamba layer on one of `tensor` ranks (megatron/core/ssm/mamba_mixer.py)."""
         per_head = 3 * self.mamba_num_heads  # A_log, D, dt_bias
         convolution = self.conv_width * (self.conv_kernel + 1)
         projections = self.hidden_size * (self.in_proj_width + self.mamba_width)
         return (projections + convolution + per_head + self.mamba_width) // tensor + self.hidden_size
 
     def attention_parameters(self, tensor: int = 1) -> int:
-        """Parameters of an attention layer on one of `tensor` ranks (megatron/core/transformer/attention.py)."""
+        """Count those of an attention layer on one of `tensor` ranks (megatron/core/transformer/attention.py)."""
         inner = self.num_attention_heads * self.head_dim
         return self.hidden_size * (self.qkv_width + inner) // tensor + self.hidden_size
 
     def moe_parameters(self, tensor: int = 1) -> int:
-        """Parameters of an MoE layer without its routed experts, on one of `tensor` ranks.
+        """Count those of an MoE layer without its routed experts, on one of `tensor` ranks.
 
         The router and the two latent projections are whole on every rank (megatron/core/transformer/moe/moe_layer.py,
         parallel_mode="duplicated"). The correction of the experts' scores is a buffer, no parameter.
@@ -163,6 +163,6 @@ def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelS
         pattern = "".join(_LETTERS[kind] for kind in config["layers_block_type"])
     copied = ModelShape.__dataclass_fields__.keys() - {"layers", "mtp_depths"}
     depths = config.get("num_nextn_predict_layers") or 0 if mtp_depths is None else mtp_depths
-    # Megatron's patterns may mark pipeline stages (|) and append the MTP layers (behind /).
+    # Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
     layers = pattern.replace("|", "").split("/")[0]
     return ModelShape(layers=layers, **{name: config[name] for name in copied}, mtp_depths=depths)

@@ -24,12 +24,12 @@ class Layout:
 
     @property
     def data(self) -> int:
-        """Ranks that hold different packs."""
+        """Count the ranks that hold different packs."""
         return self.ranks // (self.tensor * self.pipeline * self.context)
 
     @property
     def expert_data(self) -> int:
-        """Ranks that hold the same experts."""
+        """Count the ranks that hold the same experts."""
         return self.ranks // (self.expert * self.expert_tensor * self.pipeline)
 
 

@@ -25,7 +25,7 @@ class Change:
 
 
 def what_runs(container: Any) -> dict[str, Any]:
-    """Every setting of a Megatron-Bridge ConfigContainer as training will have it: dotted key -> plain value.
+    """Map every setting of a ConfigContainer, as training will have it, to a plain value.
 
     Mixed precision is applied first, as `runtime_config_update` (megatron/bridge/training/config.py) does when training
     starts: it sets fields of the model, the optimizer and the gradients.
@@ -47,7 +47,7 @@ def what_runs(container: Any) -> dict[str, Any]:
 
 
 def differences(recipe: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Change]:
-    """The settings that differ, in our order; then what only the recipe has. A part that one lacks is told as one."""
+    """List the settings that differ, in our order, then what only the recipe has; a missing part counts as one."""
     keys = [*ours, *(key for key in recipe if key not in ours)]
     changes = [
         Change(key, recipe.get(key, _part(key, recipe)), ours.get(key, _part(key, ours)))
@@ -64,7 +64,7 @@ def _parents(key: str) -> list[str]:
 
 
 def _part(key: str, settings: Mapping[str, Any]) -> str:
-    """What to say of a key that is not among these settings: that parts of it are, or nothing."""
+    """Say of a key that is not among these settings that parts of it are, or nothing."""
     return "set" if any(name.startswith(f"{key}.") for name in settings) else ABSENT
 
 
@@ -81,7 +81,7 @@ def _flatten(value: Any, key: str, settings: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """As one would write it: functions and classes by name, so that two configs can be compared."""
+    """Return a value as one would write it, functions and classes by name, so that configs can be compared."""
     if isinstance(value, enum.Enum):
         return value.name
     if value is None or isinstance(value, bool | int | float | str):

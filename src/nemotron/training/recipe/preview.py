@@ -1,4 +1,4 @@
-"""The config of a run beside Megatron-Bridge's recipe, without running it: for the dry run."""
+"""Compare the config of a run with Megatron-Bridge's recipe without running it: for the dry run."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def recipe_changes(
     ranks: int | None,
     backend: Backend | None,
 ) -> list[Change]:
-    """What the run will have otherwise than Megatron-Bridge's recipe. Imports Megatron, which takes 20 to 50 seconds.
+    """List how the run differs from Megatron-Bridge's recipe. Importing Megatron takes 20 to 50 seconds.
 
     Args:
         ranks: processes in all; None: the fewest that the layout allows.
@@ -53,7 +53,7 @@ def recipe_changes(
 
 
 def _importable_here(backend: Backend) -> Backend:
-    """What lets Megatron be imported on this machine, whatever the one that trains has."""
+    """Choose what lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 
     if cpu.is_needed():
@@ -76,7 +76,7 @@ def _ranks(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Megatron and its dependencies warn by the hundred about themselves."""
+    """Discard output: Megatron and its dependencies warn about themselves by the hundred."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),

@@ -19,7 +19,7 @@ from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: what is raised when a loss or a gradient norm is not finite.
 _NOT_FINITE = re.compile(r"Rank (\d+), node \S+, .*iteration (\d+): Unexpected result (\S+) \(message='([^']*)'\)")
-# What torch.distributed says, through gloo or NCCL, on the ranks that a dying one leaves behind.
+# What torch.distributed says, through gloo or NCCL, on the ranks that survive a dying one.
 _PEER_LOST = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe|aborted on rank", re.I)
 
 

@@ -101,7 +101,7 @@ class MetricsWriter(Callback):
         torch.distributed.barrier()  # another rank reads the file when training ends
 
     def write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
-        """Write the record of one evaluation: what `evaluate()` returned after `finished` iterations, over `packs`.
+        """Write the record of one evaluation of `packs` packs after `finished` iterations.
 
         Every rank calls this, and finds the record written when it returns.
         """
@@ -131,13 +131,13 @@ def keep_until(path: Path, iteration: int) -> None:
 
 
 def last_iteration(path: Path) -> int | None:
-    """The iteration of the last record of a JSON-lines file; None when there is none."""
+    """Read the iteration of the last record of a JSON-lines file; None when there is none."""
     records = read_records(path)
     return records[-1]["iteration"] if records else None
 
 
 def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
-    """Names and tensors as JSON has them; null for a mean over nothing.
+    """Convert names and tensors to what JSON has; a mean over nothing becomes null.
 
     Names are those that `step.py` reports: `token loss` is token_loss, `mtp depth 1 loss` is mtp_1_loss.
     """

@@ -55,7 +55,7 @@ class PackedAttention(nn.Module):
         attention_bias: Tensor | None = None,
         packed_seq_params: PackedSeqParams | None = None,
     ) -> Tensor:
-        """Causal attention; key and value may have fewer heads than query (grouped-query attention).
+        """Attend causally; key and value may have fewer heads than query (grouped-query attention).
 
         A plain batch is [tokens, batch, heads, head size] and gives [tokens, batch, heads * head size]. A pack is
         [tokens, heads, head size] and gives [tokens, heads * head size]. As in Transformer Engine, `attention_mask`

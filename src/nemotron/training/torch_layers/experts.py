@@ -15,7 +15,7 @@ Forward = Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, None]]
 
 
 def grouped_where_possible(one_by_one: Forward) -> Forward:
-    """`SequentialMLP.forward`, which computes one expert after the other, in two products where a GPU allows it.
+    """Run `SequentialMLP.forward` in two products instead of expert by expert, where a GPU allows it.
 
     With hundreds of experts the GPU otherwise waits for the launches of hundreds of small kernels. Adapters on experts,
     biases, and types other than bfloat16 go the old way.
@@ -42,7 +42,7 @@ def grouped_where_possible(one_by_one: Forward) -> Forward:
 
 
 def can_be_grouped(experts: Any) -> bool:
-    """Whether `experts`, a SequentialMLP, is plain: two linear layers each, with an activation function between.
+    """Tell whether a SequentialMLP is plain: two linear layers each, an activation between.
 
     An adapted layer is none: Megatron-Bridge's LoRALinear wraps one (`to_wrap`), and merges its weights only for show.
     """
@@ -59,7 +59,7 @@ def can_be_grouped(experts: Any) -> bool:
 
 
 def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tensor) -> Tensor:
-    """What each token's expert makes of it, weighted: `probs * (activation(tokens W1^T) W2^T)`.
+    """Apply the experts to their tokens: `probs * (activation(tokens W1^T) W2^T)`.
 
     Args:
         experts: a SequentialMLP for which `can_be_grouped`.
@@ -76,11 +76,11 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
 
 
 def _product(rows: Tensor, weights: list[Tensor], ends: Tensor) -> Tensor:
-    """`rows` times the transposed weight of the group that each lies in. Groups end at `ends`.
+    """Multiply `rows` by the transposed weight of the group that each lies in. Groups end at `ends`.
 
     The weights are stacked for the product: checkpoints, adapters and conversion know them one by one. Copying them
-    costs little beside reading them, but keeping the copy until the backward pass would hold the experts of every layer
-    twice; they are stacked anew there.
+    costs little next to reading them, but keeping the copy for the backward pass would hold the experts of every layer
+    twice; they are stacked again there.
     """
     stacked = torch.stack(weights)
     place = stacked.untyped_storage().data_ptr()

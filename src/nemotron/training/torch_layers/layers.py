@@ -68,7 +68,7 @@ class ReplicatedLinear(nn.Module):
         return F.linear(x, self.weight), None
 
     def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None) -> dict:
-        """The checkpoint entry: one copy, whatever the number of ranks holding it."""
+        """Make the checkpoint entry: one copy, whatever the number of ranks holding it."""
         return make_sharded_tensors_for_checkpoint(
             self.state_dict(prefix="", keep_vars=True), prefix, {}, sharded_offsets
         )

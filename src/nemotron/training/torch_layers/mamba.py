@@ -68,7 +68,7 @@ def split_conv1d_scan_combined(
     activation: str = "silu",
     norm_before_gate: bool = False,
 ) -> Tensor:
-    """`mamba_ssm.ops.triton.ssd_combined.mamba_split_conv1d_scan_combined`, with the arguments MambaMixer passes.
+    """Compute what mamba_ssm's `mamba_split_conv1d_scan_combined` does, with the same arguments.
 
     zxbcdt: [b, l, 2 h p + 2 g n + h], the input projection: gate z, then x, B and C, then dt.
     conv1d_weight: [h p + 2 g n, width]; conv1d_bias: [h p + 2 g n]; dt_bias, A (negative) and D: [h].
@@ -96,7 +96,7 @@ def split_conv1d_scan_combined(
         )
         return y.flatten(-2).to(z.dtype)
 
-    # On a GPU, where memory is what there is least of, the backward pass computes the scan anew, as mamba_ssm's does:
+    # On a GPU, where memory is what there is least of, the backward pass computes the scan again, as mamba_ssm's does:
     # what lies between takes many times the memory of the input.
     y: Any = (
         checkpoint(scan, xbc, dt, use_reentrant=False, preserve_rng_state=False) if zxbcdt.is_cuda else scan(xbc, dt)
@@ -105,7 +105,7 @@ def split_conv1d_scan_combined(
 
 
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | None = None) -> Tensor:
-    """Depthwise convolution over the tokens before and at each position, within its own sequence.
+    """Convolve each channel over the tokens before and at each position of its own sequence.
 
     x: [b, l, d]; weight: [d, width], the last column weighing the token itself; bias: [d]. Returns [b, l, d].
     """
@@ -122,7 +122,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | Non
 def chunked_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
 ) -> Tensor:
-    """The selective scan  s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T,  y_t = s_t C_t + D x_t,  from s = 0 per sequence.
+    """Scan s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T, y_t = s_t C_t + D x_t, from s = 0 per sequence.
 
     x: [b, l, h, p]; dt: [b, l, h], positive; A and D: [h]; B and C: [b, l, g, n]; seq_idx: [b, l] or None.
     Returns [b, l, h, p]. Float32 in, float32 out. Sequences may start anywhere in a chunk.
@@ -153,7 +153,7 @@ def chunked_scan(
 
 
 def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tensor) -> Tensor:
-    """What each token receives from its own chunk: masked attention with scores C_i B_j exp(decay_i - decay_j)."""
+    """Compute what each token gets from its own chunk: masked scores C_i B_j exp(decay_i - decay_j)."""
     decay = decay.permute(0, 1, 3, 4, 2)  # b c g r j
     # Masked before the exponential, which could overflow where the difference is positive: i before j.
     weight = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(~visible[:, :, None, None], -torch.inf).exp()
@@ -162,7 +162,7 @@ def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tens
 
 
 def _from_earlier_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
-    """What each token receives from the state its sequence had at the end of the chunk before."""
+    """Compute what each token gets from the state of its sequence at the end of the chunk before."""
     last = seq[:, :, -1]  # b c
     in_last = (seq == last.unsqueeze(-1))[..., None, None]  # tokens whose state survives to the end of their chunk
     to_end = (decay[:, :, -1:] - decay).masked_fill(~in_last, -torch.inf).exp()

@@ -14,7 +14,7 @@ from nemotron.training.bridge.dataset_helpers import use_built_helpers
 
 
 def patch_torch_layers() -> None:
-    """Two layers that the hybrid stack takes from Transformer Engine whatever its spec says, and the experts.
+    """Replace the two layers the hybrid stack always takes from Transformer Engine, and the experts.
 
     The block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
     """
@@ -32,7 +32,7 @@ def patch_torch_layers() -> None:
 
 
 def patch_conversion() -> None:
-    """The Hugging Face names of parameters that only the torch layers have (see `conversion_mappings` in bridge/)."""
+    """Add the Hugging Face names of parameters that only the torch layers have (`conversion_mappings`)."""
     from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
     from megatron.bridge.models.nemotronh.nemotron_h_bridge import NemotronHBridge
 
@@ -47,7 +47,7 @@ def patch_conversion() -> None:
 
 
 def patch_adapters() -> None:
-    """How LoRA tells a layer's sizes.
+    """Let LoRA tell the sizes of the torch layers.
 
     Megatron-Core defines its Transformer Engine layers as None where there is none; Megatron-Bridge finds the names,
     concludes that there is one, and asks of each layer whether it is an instance of None. And it asks the Mamba layers'
@@ -62,7 +62,7 @@ def patch_adapters() -> None:
 
 
 def patch_distributed_optimizer() -> None:
-    """How the distributed optimizer resumes where Adam is torch's.
+    """Let the distributed optimizer resume where Adam is torch's.
 
     It reads the number of finished steps from the state of its parameters before there is any, gives all of them one
     and the same counter, which each of them would raise at every step, and then overwrites it with what was there

@@ -39,7 +39,7 @@ BIAS_DROPOUT_ADD: Any = get_bias_dropout_add
 
 
 def torch_hybrid_stack_spec() -> ModuleSpec:
-    """The value of the model provider's `spec_field` for a stack without Transformer Engine.
+    """Make the value of a provider's `spec_field` for a stack without Transformer Engine.
 
     A function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
     """

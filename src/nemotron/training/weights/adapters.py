@@ -8,10 +8,10 @@ from nemotron.training.checkpoints.reader import base_model_of, run_config
 
 
 def load_whole_model(iteration_dir: Path) -> list[Any]:
-    """The model of a checkpoint, in this process and on the torch layers, as Megatron's list of chunks (one).
+    """Load the model of a checkpoint on the torch layers, as Megatron's list of chunks (one).
 
     Of a checkpoint of adapters, the model that they were trained on is loaded, and the adapters are put on it. They
-    stay beside its weights: Megatron-Bridge merges them when it converts (`merge_adapter_weights`).
+    stay next to its weights: Megatron-Bridge merges them when it converts (`merge_adapter_weights`).
 
     Call it inside `cpu.backend()` and `single_process_group()`.
 

@@ -67,7 +67,7 @@ def _check_replaceable(target: Path) -> None:
 
 
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
-    """What `export_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    """Convert as `export_hf` does, in this process, which must have no process group and no Megatron state."""
     from nemotron.training import cpu
     from nemotron.training.weights.adapters import load_whole_model
     from nemotron.training.weights.megatron_model import single_process_group

@@ -110,7 +110,7 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
 
 
 def _has_chat_template(folder: Path) -> bool:
-    beside = ("chat_template.jinja", "chat_template.json", NAMED_TEMPLATES)
+    next_to = ("chat_template.jinja", "chat_template.json", NAMED_TEMPLATES)
     settings = folder / "tokenizer_config.json"
     inside = settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
-    return bool(inside) or any((folder / name).exists() for name in beside)
+    return bool(inside) or any((folder / name).exists() for name in next_to)

@@ -48,7 +48,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 
 
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
-    """What `import_hf` does, in this process, which must have neither a process group nor Megatron's state."""
+    """Convert as `import_hf` does, in this process, which must have no process group and no Megatron state."""
     from nemotron.training import cpu, torch_layers
     from nemotron.training.bridge.precision import use_float32
     from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group

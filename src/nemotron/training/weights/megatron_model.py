@@ -11,7 +11,7 @@ from nemotron.training import bridge
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
-    """The Megatron-Bridge model provider for a folder with a Hugging Face config.json.
+    """Make the Megatron-Bridge model provider for a folder with a Hugging Face config.json.
 
     Args:
         hf_dir: the folder.
@@ -41,7 +41,7 @@ def leave_out_mtp(provider: Any) -> None:
 
 @contextmanager
 def single_process_group(seed: int = 0) -> Iterator[None]:
-    """A process group of this process alone, whatever launched it, with Megatron's parallel state at size one.
+    """Make a process group of this process alone, with Megatron's parallel state at size one.
 
     Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
     follow from `seed`; torch's CPU generator is left as it was found.
@@ -61,6 +61,6 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
             model_parallel_cuda_manual_seed(seed)
             yield
     finally:
-        # Saving leaves global state behind that a training run in this process would trip over.
+        # Saving leaves global state that a training run in this process would trip over.
         destroy_global_state()
         torch.distributed.destroy_process_group()

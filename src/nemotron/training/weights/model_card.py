@@ -41,13 +41,13 @@ def model_card(iteration_dir: Path, base_model: str) -> str:
 
 
 def _iteration(iteration_dir: Path) -> int | None:
-    """The checkpoint's iteration: what its run config resumes from, else its folder's name."""
+    """Read the checkpoint's iteration off its run config, else off its folder's name."""
     digits = iteration_dir.name.removeprefix("iter_")
     return int(digits) if digits.isdigit() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
 
 
 def _losses(file: Path, name: str, iteration: int | None) -> tuple[str, Any, Any] | None:
-    """The last record of a run that the checkpoint's iteration has seen."""
+    """Read the last record of a run up to the checkpoint's iteration."""
     seen = [record for record in read_records(file) if iteration is None or record["iteration"] <= iteration]
     if not seen or seen[-1].get("token_loss") is None:
         return None

@@ -16,7 +16,7 @@ RECIPE_VERSION = 1
 
 
 def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Random weights for the architecture in `hf_config_dir`, as a checkpoint to fine-tune from; made on first use.
+    """Make a checkpoint of random weights for the architecture in `hf_config_dir`, on first use.
 
     Args:
         hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
@@ -48,7 +48,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
 
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Where `make_starting_checkpoint` with the same arguments leaves it, or left it."""
+    """Return where `make_starting_checkpoint` with the same arguments leaves its checkpoint."""
     config_file = Path(hf_config_dir) / "config.json"
     key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
