@@ -2,6 +2,7 @@
 
 import pytest
 
+from nemotron import doctor
 from nemotron.recipes import startup
 
 
@@ -16,7 +17,7 @@ def test_one_line_for_each_thing_that_matters(stage: str, capsys: pytest.Capture
 def test_what_is_missing_ends_the_job_with_what_to_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(startup, "is_there", lambda module: module not in ("omegaconf", "ray", "gigatoken"))
+    monkeypatch.setattr(doctor, "is_there", lambda module: module not in ("omegaconf", "ray", "gigatoken"))
     assert startup.main(["prep", "ray"]) == 1
     shown = capsys.readouterr()
     assert 'install = ["omegaconf", "ray"]' in shown.err

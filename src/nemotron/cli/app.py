@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nemotron.cli import console
+from nemotron.cli.doctor import doctor
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
@@ -27,6 +28,7 @@ app = typer.Typer(
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 app.add_typer(super3, name="super3")
+app.command("doctor")(doctor)
 app.command("profiles")(profiles)
 app.command("jobs")(jobs)
 app.command("logs")(logs)

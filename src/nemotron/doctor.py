@@ -1,0 +1,185 @@
+"""Find what this machine has and lacks, by the standard library alone.
+
+Nothing is imported: versions come from the packages' metadata. The first step of a job uses this, too.
+"""
+
+import importlib.metadata
+import importlib.util
+import netrc
+import os
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+_SHARED = {"typer": "typer", "omegaconf": "omegaconf", "yaml": "PyYAML"}
+NEEDED = {
+    "prep": {
+        **_SHARED,
+        "fsspec": "fsspec",
+        "huggingface_hub": "huggingface-hub",
+        "jinja2": "jinja2",
+        "numpy": "numpy",
+        "orjson": "orjson",
+        "pyarrow": "pyarrow",
+        "tokenizers": "tokenizers",
+    },
+    "sft": {**_SHARED, "torch": "torch", "megatron.core": "megatron-core", "megatron.bridge": "megatron-bridge"},
+}
+"""Modules without which a stage does not start, and the packages that have them."""
+OPTIONAL = {
+    "gigatoken": ("prep", "tokenizing is some thirty times slower", "gigatoken"),
+    "zstandard": ("prep", ".zst files are not read", "zstandard"),
+    "ray": ("prep", "engine=ray is not available", "ray"),
+    "transformer_engine": ("sft", "only the slower torch layers can train, without FP8", "transformer-engine"),
+    "mamba_ssm": ("sft", "the Mamba layers can only run in plain torch, slowly", "mamba-ssm"),
+    "nemo_run": ("launch", "--run and --batch do not reach a cluster", "nemo-run"),
+}
+"""Modules that add something: the stage, what is lost without, and the package."""
+_IN_CONTAINER = ("transformer-engine", "mamba-ssm")
+HUB = "https://huggingface.co"
+HUB_SECONDS = 1.0
+FREE_BYTES = 10 * 2**30
+"""Below this, a disk is reported: a tiny run takes megabytes, a checkpoint many times this."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part of a machine."""
+
+    part: str
+    found: str
+    """A version, a path or an amount; "" when it is missing."""
+    cost: str = ""
+    """What does not work without it; "" when nothing is missing."""
+    advice: str = ""
+    """What to do about it."""
+    needed: bool = False
+    """Whether a stage cannot start without it."""
+
+
+def examine(*, hub: bool = True) -> list[Finding]:
+    """List every part that a run may use, the missing ones included.
+
+    Args:
+        hub: Whether to try to reach the Hugging Face hub, for at most a second per address.
+    """
+    needed = {module: package for modules in NEEDED.values() for module, package in modules.items()}
+    return [
+        Finding("Python", f"{sys.version.split()[0]} ({sys.executable})"),
+        *[_needed(module, package) for module, package in needed.items()],
+        *[_optional(module) for module in OPTIONAL],
+        _gpu(),
+        _tool("sbatch", "Slurm", 'jobs are not submitted from here; tunnel = "ssh" reaches a login node'),
+        _tool("ssh", "ssh", 'profiles with tunnel = "ssh" do not work'),
+        _tool("rsync", "rsync", 'profiles with tunnel = "ssh" do not work'),
+        _wandb_key(),
+        *([_hub()] if hub else []),
+        _disk(),
+        Finding("memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"),
+    ]
+
+
+def version(package: str) -> str | None:
+    """Read the installed version of a package; None: not installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def is_there(module: str) -> bool:
+    """Look for a module without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def missing_packages(stage: str, *, ray: bool = False) -> list[str]:
+    """List the packages without which `stage` (prep or sft) does not start."""
+    needed = NEEDED[stage] | ({"ray": "ray"} if ray else {})
+    return [package for module, package in needed.items() if not is_there(module)]
+
+
+def missing_extras(stage: str) -> dict[str, str]:
+    """Map packages that `stage` would profit from, and that are missing, to what is lost."""
+    return {
+        package: cost
+        for module, (where, cost, package) in OPTIONAL.items()
+        if where == stage and package != "ray" and not is_there(module)
+    }
+
+
+def _needed(module: str, package: str) -> Finding:
+    if is_there(module):
+        found = version(package) or "found"
+        line = f" (the {'.'.join(found.split('.')[:2])} line)" if package == "megatron-bridge" else ""
+        return Finding(package, found + line, needed=True)
+    stages = [{"prep": "data prep", "sft": "training"}[stage] for stage, modules in NEEDED.items() if module in modules]
+    return Finding(package, "", f"{' and '.join(stages)} cannot start", f"Install {package}, or run uv sync.", True)
+
+
+def _optional(module: str) -> Finding:
+    _, cost, package = OPTIONAL[module]
+    if is_there(module):
+        return Finding(package, version(package) or "found")
+    advice = "Use the NeMo container, which has it." if package in _IN_CONTAINER else f"Install {package}."
+    return Finding(package, "", cost, advice)
+
+
+def _gpu() -> Finding:
+    driver = Path("/proc/driver/nvidia/version")
+    if not driver.exists() and shutil.which("nvidia-smi") is None:
+        return Finding("CUDA", "", "training runs on the CPU: tiny models only", "Train on a machine with a GPU.")
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return Finding("CUDA", f"a driver, {gpus} GPUs" if gpus else "a driver")
+
+
+def _tool(command: str, part: str, cost: str) -> Finding:
+    if path := shutil.which(command):
+        return Finding(part, path)
+    advice = "Submit from a login node." if command == "sbatch" else f"Install {command}."
+    return Finding(part, "", cost, advice)
+
+
+def _wandb_key() -> Finding:
+    """Report whether there is a key, never the key."""
+    if os.environ.get("WANDB_API_KEY"):
+        return Finding("W&B key", "in WANDB_API_KEY")
+    try:
+        entry = netrc.netrc(os.environ.get("NETRC")).authenticators("api.wandb.ai")
+    except (OSError, netrc.NetrcParseError):
+        entry = None
+    if entry:
+        return Finding("W&B key", "in the netrc file")
+    return Finding("W&B key", "", "runs are not logged to Weights & Biases", "Set WANDB_API_KEY, or run wandb login.")
+
+
+def _hub() -> Finding:
+    """Try to open a connection to the hub, or to the endpoint or proxy in its place."""
+    from urllib.parse import urlsplit
+
+    endpoint = os.environ.get("HF_ENDPOINT") or HUB
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+    if offline:
+        return Finding("hub", "", "data and tokenizers come from the cache only", "Unset HF_HUB_OFFLINE.")
+    try:
+        proxy = os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")
+        parts = urlsplit(proxy or endpoint)
+        port = parts.port or (80 if parts.scheme == "http" else 443)
+        with socket.create_connection((parts.hostname or "", port), timeout=HUB_SECONDS):
+            name = urlsplit(endpoint).hostname or endpoint
+            return Finding("hub", f"{name} through a proxy" if proxy else name)
+    except (OSError, ValueError):
+        advice = "Check the network, or set HF_ENDPOINT or https_proxy."
+        return Finding("hub", "", "data and tokenizers cannot be downloaded", advice)
+
+
+def _disk() -> Finding:
+    free = shutil.disk_usage(Path.cwd()).free
+    found = f"{free / 2**30:.0f} GiB free in {Path.cwd()}"
+    if free < FREE_BYTES:
+        return Finding("disk", found, "checkpoints may not fit", "Free space, or set run.output_dir elsewhere.")
+    return Finding("disk", found)
