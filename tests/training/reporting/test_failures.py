@@ -68,6 +68,15 @@ def test_a_full_disk_says_where_how_much_and_what_is_left(tmp_path, error):
     assert "iteration 20" in raised.value.hint
 
 
+@pytest.mark.parametrize(("free", "is_full"), [(0, True), (10**15, False)])
+def test_a_failed_write_is_a_full_disk_where_no_room_is_left(tmp_path, monkeypatch, free, is_full):
+    """What torch and Megatron-Core raise does not say it."""
+    write_checkpoint(tmp_path, 20)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=free))
+    with pytest.raises(UserError if is_full else RuntimeError), explain_failures(at(21), LOG, tmp_path):
+        fail(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"))
+
+
 def test_another_exit_code_stays_one(tmp_path):
     with pytest.raises(SystemExit), explain_failures(at(4), LOG, tmp_path):
         raise SystemExit(3)
