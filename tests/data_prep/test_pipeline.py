@@ -203,6 +203,20 @@ def test_a_missing_shard_is_made_again(make_config: MakeConfig, write_rows: Writ
     assert output_bytes(again) == before
 
 
+def test_a_shard_of_the_same_size_with_other_bytes_is_made_again(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat
+) -> None:
+    write_rows("chat.jsonl", many_rows(chat, 20))
+    first = prepare(make_config("chat.jsonl"))
+    before = output_bytes(first)
+    shard = next((first.plan.run_dir / "splits" / "train").glob("*.parquet"))
+    content = shard.read_bytes()
+    shard.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
+    again = prepare(make_config("chat.jsonl"))
+    assert not again.unchanged
+    assert output_bytes(again) == before
+
+
 @pytest.mark.parametrize("pattern", ["tokens/*/*/*.tokens", "runs/*/splits/train/*.parquet"])
 def test_damaged_work_of_an_earlier_run_is_done_again(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, pattern: str

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from omegaconf import OmegaConf
 
-from nemotron.atomic_files import remove_unfinished, write_bytes, write_checksums, write_json
+from nemotron.atomic_files import checksum, remove_unfinished, write_bytes, write_checksums, write_json
 from nemotron.config.path_settings import expand_paths
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
@@ -41,6 +41,9 @@ from nemotron.data_prep.tokenize_inputs import InputTokenizer
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact
+
+SAMPLED_BYTES = 256 * 2**20
+"""How much of each split is read before it counts as prepared already."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,23 @@ def _finished(plan: PrepPlan) -> Metadata | None:
             path = plan.run_dir / split.path / shard.file
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 return None
+    return None if _is_changed(plan, metadata) else _renamed(plan, metadata)
+
+
+def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
+    """Whether a sample of the shards has another content: the first of each split, others up to SAMPLED_BYTES."""
+    for split in metadata.splits:
+        read = 0
+        for number, shard in enumerate(split.shards):
+            if number and read + shard.bytes > SAMPLED_BYTES:
+                break
+            read += shard.bytes
+            if checksum(plan.run_dir / split.path / shard.file) != shard.checksum:
+                return True
+    return False
+
+
+def _renamed(plan: PrepPlan, metadata: Metadata) -> Metadata:
     return replace(metadata, config_name=plan.config.config_name)  # the one thing in it that the hash leaves out
 
 

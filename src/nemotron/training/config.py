@@ -29,6 +29,9 @@ class RunConfig:
     `production` where its packages are installed, else `torch`."""
     nproc_per_node: int | Literal["auto"] = "auto"
     """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
+    verify_data: bool = True
+    """Read every shard once while training starts, on one rank per node, and compare it with what data prep wrote;
+    later look whether one changes."""
     gpu_memory_gb: float = 80.0
     """Memory of each GPU the run will meet, in 10^9 bytes. The plan says when its estimate of a rank is more."""
     gpu_headroom_gb: float = 12.0

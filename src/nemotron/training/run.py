@@ -23,6 +23,7 @@ from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.html_report import render_report
+from nemotron.training.shards import ShardCheck, recorded_shards
 
 OnRecord = Callable[[str, dict[str, Any]], None]
 """Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
@@ -167,6 +168,7 @@ def _finetune(
     """
     config = loaded.config
     bridge.check_release()
+    check = _check_shards(config, data)
     with bridge.named_when_missing(), backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
@@ -174,6 +176,7 @@ def _finetune(
         from nemotron.training.recipe.build import build_recipe
         from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
         from nemotron.training.reporting.metrics import MetricsWriter
+        from nemotron.training.reporting.shard_check import ChecksShards
 
         start = _starting_checkpoint(config, plan.start, run)
         recipe = build_recipe(config, plan, data, run, loaded.origins, start)
@@ -187,11 +190,21 @@ def _finetune(
         step = TwoStageStep(plan.schedule, pads_conversations=data.pad_to_multiple > 1)
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
+        if check is not None:
+            callbacks.append(ChecksShards(check))
         if config.test.enabled:
             callbacks += evaluate_test_split(data, step, writer)
         with explain_failures(writer, run.output / "train.log", run.checkpoints) as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
+
+
+def _check_shards(config: SftConfig, data: PreparedData) -> ShardCheck | None:
+    """Begin to read the shards in the background, on one rank of each node; None where there is nothing to compare."""
+    if not config.run.verify_data or os.environ.get("LOCAL_RANK", "0") != "0":
+        return None
+    shards = recorded_shards(data)
+    return ShardCheck(shards) if shards else None
 
 
 def _starting_checkpoint(config: SftConfig, start: StartingPoint, run: RunFolder) -> Path | None:

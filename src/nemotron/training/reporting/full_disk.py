@@ -41,7 +41,7 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _is_failed_write(error: BaseException) -> bool:
-    """torch's zip writer meets a full disk as a position it did not expect; Megatron-Core keeps even that to its log."""
+    """torch's zip writer meets a full disk as an unexpected position; Megatron-Core keeps even that to its log."""
     return type(error).__name__ == "CheckpointException" or "unexpected pos" in str(error)
 
 

@@ -1,0 +1,65 @@
+"""A run trains on what data prep wrote, or stops with the name of the shard that is something else."""
+
+import json
+import os
+
+import pytest
+
+from nemotron.atomic_files import checksum
+from nemotron.errors import UserError
+from nemotron.training.prepared_data import PreparedData
+from nemotron.training.shards import ShardCheck, recorded_shards
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two shards, as data prep leaves them: with their sizes and checksums in the metadata.json of the run."""
+    folder = tmp_path / "splits/train"
+    folder.mkdir(parents=True)
+    shards = []
+    for number in range(2):
+        path = folder / f"shard_{number:06d}.parquet"
+        path.write_bytes(os.urandom(1000))
+        shards.append({"file": path.name, "bytes": 1000, "checksum": checksum(path)})
+    (tmp_path / "metadata.json").write_text(json.dumps({"splits": [{"name": "train", "shards": shards}]}))
+    return PreparedData("SFTDataArtifact-sft:v1", tmp_path / "splits", {"train": 8})
+
+
+def begin(data):
+    check = ShardCheck(recorded_shards(data))
+    check.finish()
+    return check
+
+
+def test_what_data_prep_wrote_is_accepted(data):
+    check = begin(data)
+    for _ in range(3):
+        check.look_again()
+
+
+@pytest.mark.parametrize("damage", [lambda old: old[:500], lambda old: old[:500] + b"\0" + old[501:]])
+def test_a_damaged_shard_stops_a_run_before_it_trains(data, damage):
+    shard = data.splits / "train/shard_000001.parquet"
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(UserError, match=str(shard)):
+        begin(data)
+
+
+def test_a_missing_shard_is_named(data):
+    shard = data.splits / "train/shard_000001.parquet"
+    shard.unlink()
+    with pytest.raises(UserError, match=str(shard)):
+        begin(data)
+
+
+def test_a_shard_that_changes_under_a_run_is_named(data):
+    check = begin(data)
+    shard = data.splits / "train/shard_000001.parquet"
+    shard.write_bytes(shard.read_bytes() + b"more")
+    with pytest.raises(UserError, match=str(shard)):
+        check.look_again()
+
+
+def test_data_made_elsewhere_has_nothing_to_compare_with(data):
+    (data.splits.parent / "metadata.json").unlink()
+    assert recorded_shards(data) == []
