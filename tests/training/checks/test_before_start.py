@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import Problem, UserError, refuse
 from nemotron.training.checkpoints.initial_weights import find_start
@@ -187,3 +188,24 @@ def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_
     assert [path for path in ("/lustre/model", "/lustre/hf", "/lustre/run") if path in said] == (
         [] if named == "backend" else ["/lustre/model", "/lustre/hf", "/lustre/run"]
     )
+
+
+def test_each_check_of_inputs_and_of_the_machine_is_asked(tmp_path):
+    (tmp_path / "hf").mkdir()
+    run_folder, base = tmp_path / "run", tmp_path / "gone"
+    saved_with = {"peft": {"dim": 8}, "checkpoint": {"pretrained_checkpoint": str(base)}}
+    write_checkpoint(run_folder / "checkpoints", 4, saved_with)
+    (run_folder / "run.json").write_text('{"model": "another"}')
+    settings = SftConfig(
+        run=RunConfig(output_dir=str(run_folder), artifacts=str(tmp_path / "artifacts"), backend="cpu"),
+        recipe=RecipeConfig(str(tmp_path / "hf"), random_start=1),
+        train={"global_batch_size": 8},
+        tokenizer={"tokenizer_model": "/gone/tokenizer"},
+    )
+    start, run = find_start(settings), find_run_folder(settings)
+    plan, inputs = check_inputs(settings, prepared(), start, 1, run)
+    machine = check_machine(settings, prepared(), start, run, plan, gpu=False)
+    found = [" ".join(problem.message.split()[:3]) for problem in inputs]
+    assert found == [f"recipe.hf_model is {tmp_path}/hf,", "tokenizer.tokenizer_model is /gone/tokenizer,"]
+    for named in (str(base), "tokenizer.tokenizer_model is /gone/tokenizer", "with model another"):
+        assert any(named in problem.message for problem in machine), named
