@@ -90,6 +90,7 @@ def repair(checkpoints: Path, newest: Newest) -> None:
     """Make a folder of checkpoints hold what `find_newest` found, so that Megatron loads just that.
 
     What was skipped keeps its content under another name: a later save would mix its files with those it left there.
+    Shards alone, of a save that was cut short early, are of no use to anybody and are removed.
     """
     for skipped in newest.skipped:
         with contextlib.suppress(FileNotFoundError):
@@ -151,6 +152,9 @@ def _is_completed_since(folder: Path, tracker: Path) -> bool:
 
 
 def _set_aside(folder: Path) -> None:
+    if not any((folder / name).exists() for name in (METADATA, TRAIN_STATE, RUN_CONFIG)):
+        shutil.rmtree(folder)  # cut short while shards were written: nothing says what is where in them
+        return
     names = (folder.with_name(f"set_aside_{folder.name}{end}") for end in ("", *(f".{n}" for n in range(2, 10_000))))
     folder.rename(next(name for name in names if not name.exists()))
 
