@@ -1,7 +1,8 @@
 """Data prep from end to end, seen from outside: rows in, Parquet and counts out, whatever happens in between."""
 
-import fcntl
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from itertools import combinations, pairwise
@@ -477,12 +478,13 @@ def test_a_folder_in_use_says_who_holds_it(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
-    (tmp_path / "out").mkdir()
-    with open(tmp_path / "out" / ".lock", "w") as other:
-        other.write("process 7 on node1 since yesterday")
-        other.flush()
-        fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="is being written by process 7 on node1 since yesterday"):
+    holds = "import sys; from pathlib import Path; from nemotron.folder_lock import sole_writer\n"
+    holds += "with sole_writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holds, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match=f"process {other.pid} on .*output_dir"):
             prepare(make_config("chat.jsonl"))
 
 
