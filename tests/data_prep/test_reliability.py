@@ -83,7 +83,7 @@ def test_a_full_disk_is_reported_and_the_next_run_completes(
     process = start(config, largest_file=50_000)  # Python ignores SIGXFSZ, so writing fails as on a full disk
     _, error = process.communicate()
     assert process.returncode == 1
-    assert error.startswith("Cannot write")
+    assert error.startswith(f"Cannot write below {tmp_path / 'out'}")
     assert not list((tmp_path / "out").rglob("*.parquet"))
     assert not list((tmp_path / "out").rglob("*.tmp"))
     assert prepare(config).metadata.conversations == 300
@@ -101,3 +101,26 @@ def test_an_unreadable_file_stops_the_run_and_finished_work_is_kept(
     assert "Traceback" not in error
     assert not (tmp_path / "out" / "splits").exists()
     assert list((tmp_path / "out" / "tokens" / "a").rglob("part_000000.json"))
+
+
+@pytest.mark.slow
+def test_sigterm_stops_with_a_line_and_leaves_nothing_behind(
+    write_rows: Callable, chat: Callable, tmp_path: Path
+) -> None:
+    write_rows("chat.jsonl", [chat(f"{i}?", "word " * 200) for i in range(60_000)])
+    temporary, artifacts = tmp_path / "temporary", tmp_path / "artifacts"
+    temporary.mkdir()
+    settings = ["chat.jsonl", "workers=2", f"output_dir={tmp_path / 'out'}", f"run.artifacts={artifacts}"]
+    command = [sys.executable, "-m", "nemotron", "super3", "data", "prep", "sft", "-c", "tiny", *settings]
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "out").glob("tokens/*/*")):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "Terminated" in error
+    assert "Traceback" not in error
+    assert list(temporary.iterdir()) == []
+    assert not artifacts.exists()

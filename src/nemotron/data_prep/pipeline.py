@@ -77,7 +77,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
     preload.begin(config)
     with engine.start(config.engine, config.ray_address) as run:
         plan = make_plan(config)
-        with _write_errors(), sole_writer(plan.output_dir):
+        with _write_errors(plan.output_dir), sole_writer(plan.output_dir):
             finished = None if config.force else _finished(plan)
             if finished is not None:
                 return _publish(plan, finished, unchanged=True)
@@ -102,14 +102,14 @@ def _publish(
 
 
 @contextlib.contextmanager
-def _write_errors() -> Iterator[None]:
-    """A full disk, a folder that cannot be written and too little memory are the user's to mend."""
+def _write_errors(output_dir: Path) -> Iterator[None]:
+    """Report a full disk, a folder that cannot be written and too little memory as what the user can fix."""
     try:
         yield
     except OSError as error:
-        where = f" {error.filename}" if error.filename else ""
+        where = error.filename or f"below {output_dir}"  # a full disk names no file
         raise UserError(
-            f"Cannot write{where}: {error.strerror or error}.", "Mend that and run again: finished work is kept."
+            f"Cannot write {where}: {error.strerror or error}.", "Fix that and run again: finished work is kept."
         ) from error
     except MemoryError as error:
         detail = str(error).rstrip(".") or "an allocation failed"

@@ -1,5 +1,8 @@
 """Run `nemotron super3 data prep sft`: chat data in, packed Parquet out."""
 
+import contextlib
+import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -137,9 +140,28 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
     preload.begin(loaded.config)
     from nemotron.data_prep.pipeline import prepare
 
-    with console.Progress() as progress:
+    with _stops_at_sigterm(), console.Progress() as progress:
 
         def show(work: "WorkProgress") -> None:
             progress.update(work.name, work.done, work.total, work.unit, made=work.made)
 
         return prepare(loaded.config, on_progress=show)
+
+
+@contextlib.contextmanager
+def _stops_at_sigterm() -> Iterator[None]:
+    """Stop as at Ctrl-C, with exit code 143: dying at once would leave temporary files, and say nothing."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise SystemExit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == 128 + signal.SIGTERM:
+            console.note("Terminated. The same command continues where this one stopped.")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
