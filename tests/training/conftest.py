@@ -7,6 +7,20 @@ import pytest
 TINY_MODEL = Path(__file__).parents[2] / "config" / "tiny_model"
 
 
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine with or without a GPU and the packages of the production stack."""
+    import torch
+
+    from nemotron.training import backend
+
+    def has(*, gpu, packages=()):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
+
+    return has
+
+
 @pytest.fixture(scope="module")
 def backend():
     """The torch layers, on a GPU where there is one, and a process group of one.

@@ -191,7 +191,7 @@ def check(config: DataPrepConfig) -> None:
 
 
 SMALLEST_BUDGET = 8
-"""Tokens: the newlines beside the think tags count, too."""
+"""Tokens: the newlines next to the think tags count, too."""
 
 
 def check_reasoning(off: float, budget: BudgetConfig, section: str = "") -> None:

@@ -52,12 +52,6 @@ class Submission:
     tunnel: Any = field(default=None, repr=False)
     """NeMo-Run's connection to the cluster; None on this machine."""
 
-    @property
-    def cancel_command(self) -> str:
-        """What a user types to stop the jobs."""
-        cancel = " ".join(["scancel", *(job.id for job in self.jobs)])
-        return cancel if self.profile.tunnel == "local" else f"ssh {self.profile.user}@{self.profile.host} {cancel}"
-
 
 def submit(placements: Sequence[Placement]) -> Submission:
     """Submit the placed stages in order; each starts after the one before succeeds.

@@ -110,7 +110,7 @@ def test_nothing_of_the_submitting_environment_goes_along_by_itself(
 
 def test_a_cancelled_job_is_a_failure(profile):
     submission = submit(place([SFT], profile({"sft": "sleep 60"}), attached=True))
-    subprocess.run(submission.cancel_command.split(), check=True)
+    subprocess.run(["scancel", *(job.id for job in submission.jobs)], check=True)
     code, _, ends = wait(submission)
     assert code != 0
     assert ends == ["sft CANCELLED"]

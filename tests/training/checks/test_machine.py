@@ -9,17 +9,6 @@ from nemotron.training.checks.machine import check_backend
 from nemotron.training.config import SftConfig
 
 
-@pytest.fixture
-def machine(monkeypatch):
-    """A machine with or without a GPU and the packages of the production stack."""
-
-    def has(*, gpu, packages=()):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
-        monkeypatch.setattr(backend, "find_spec", lambda name: name if name in packages else None)
-
-    return has
-
-
 def config(chosen="auto"):
     return load_config("tiny", [f"run.backend={chosen}"], schema=SftConfig).config
 
