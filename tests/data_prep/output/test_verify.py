@@ -70,13 +70,13 @@ def test_dropped_rows_that_are_not_those_counted_are_found(result: PrepResult, l
 def test_a_target_after_eos_is_not_counted_as_trained(result: PrepResult) -> None:
     """The trainer's collator takes the loss away wherever the input is eos, whatever the mask says."""
     eos = result.metadata.tokenizer["eos_id"]
-    table = pa.table([[[7, eos, 8, 9]], [[1, 1, 1, 0]], [[0]]], schema=SCHEMA)
+    table = pa.table([[[7, eos, 8, 9]], [[1, 1, 1, 0]], [[0]], [[4]]], schema=SCHEMA)
     pq.write_table(table, result.plan.run_dir / "by_hand.parquet")
-    problems, [packs, sequences, tokens, supervised] = _check_shard(
+    problems, [packs, sequences, tokens, supervised], shares = _check_shard(
         result.plan.run_dir / "by_hand.parquet", result.metadata
     )
     assert problems == []
-    assert (packs, sequences, tokens, supervised) == (1, 1, 4, 2)
+    assert (packs, sequences, tokens, supervised, shares) == (1, 1, 4, 2, 0.5)
 
 
 def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:

@@ -42,7 +42,10 @@ def parts(tmp_path: Path) -> tuple[Path, Path]:
 def work(folder: Path, sequences: list[tuple[int, int, int]], pack_bounds: list[int]) -> ShardWork:
     """A shard of (part, start, length) sequences."""
     part, start, length = np.array(sequences, np.int64).T
-    return ShardWork(folder / "shard.parquet", folder / "shard.json", part, start, length, np.array(pack_bounds))
+    targets = 10 * np.arange(len(part), dtype=np.int32)  # told apart from anything else here
+    return ShardWork(
+        folder / "shard.parquet", folder / "shard.json", part, start, length, targets, np.array(pack_bounds)
+    )
 
 
 def test_packs_are_gathered_and_rolled(tmp_path: Path, parts: tuple[Path, Path]) -> None:
@@ -53,8 +56,11 @@ def test_packs_are_gathered_and_rolled(tmp_path: Path, parts: tuple[Path, Path])
         "input_ids": [200, 201, 202, 203, 105, 106, 107],
         "loss_mask": [1, 0, 0, 0, 0, 0, 0],  # 201 is a target; 105 is one, but nothing of its sequence precedes it
         "seq_start_id": [0, 4],
+        "conversation_targets": [0, 10],
     }
-    assert second == {"input_ids": [100, 101], "loss_mask": [0, 0], "seq_start_id": [0]}
+    assert second == {
+        "input_ids": [100, 101], "loss_mask": [0, 0], "seq_start_id": [0], "conversation_targets": [20],
+    }  # fmt: skip
     assert (receipt.packs, receipt.sequences, receipt.tokens) == (2, 3, 9)
 
 
@@ -62,7 +68,7 @@ def test_the_schema_is_the_trainers(tmp_path: Path, parts: tuple[Path, Path]) ->
     write_shard(Gathering(parts, PAD, 1, 10, "zstd"), work(tmp_path, [(0, 0, 4)], [0, 1]))
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "shard.parquet")}
     assert {name: type.split(": ")[1] for name, type in types.items()} == {
-        "input_ids": "int32>", "loss_mask": "uint8>", "seq_start_id": "int32>",
+        "input_ids": "int32>", "loss_mask": "uint8>", "seq_start_id": "int32>", "conversation_targets": "int32>",
     }  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[
     expected, found = {shard.file for shard in split.shards}, {path.name for path in folder.glob("*.parquet")}
     for name in sorted(found - expected):
         yield f"{folder / name} is not of this run."
-    totals = np.zeros(4, np.int64)
+    totals, conversations = np.zeros(4, np.int64), 0.0
     for shard in split.shards:
         path, receipt = folder / shard.file, run / "receipts" / split.name / f"{Path(shard.file).stem}.json"
         if not path.is_file():
@@ -149,42 +149,63 @@ def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[
         elif checksum(path) != shard.checksum:
             yield f"{path} has another checksum than in its receipt."
         else:
-            problems, counts = _check_shard(path, metadata)
+            problems, counts, shares = _check_shard(path, metadata)
             yield from (f"{path}: {problem}" for problem in problems)
             totals += counts
+            conversations += shares
             if counts[:3] != [shard.packs, shard.sequences, shard.tokens]:
                 yield f"{path} has {counts[0]} packs, {counts[1]} sequences and {counts[2]} tokens, not as its receipt."
     if totals.tolist() != [split.packs, split.sequences, split.tokens, split.supervised_tokens]:
         yield f"The shards of {split.name} do not add up to the counts of metadata.json."
+    elif abs(conversations - split.conversations) > 0.01:
+        yield f"By conversation_targets {split.name} has {conversations:.2f} conversations, not {split.conversations}."
 
 
-def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int]]:
-    """(what is wrong, [packs, sequences, tokens, supervised tokens]) of a shard, one row group in memory at a time."""
+def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int], float]:
+    """Check a shard, one row group in memory at a time.
+
+    Returns:
+        What is wrong; its packs, sequences, tokens and supervised tokens; and the shares that its sequences have of
+        their conversations, added up: over a split they make the number of conversations.
+    """
     problems: list[str] = []
-    counts = np.zeros(4, np.int64)
+    counts, shares = np.zeros(4, np.int64), 0.0
     first_pack = 0
     try:
         with pq.ParquetFile(path) as file:
             if file.schema_arrow != SCHEMA:
-                return [f"the columns are {file.schema_arrow.names}, of other types than data prep writes."], [0] * 4
+                problem = f"the columns are {file.schema_arrow.names}, or of other types than data prep writes."
+                return [problem], [0] * 4, 0.0
             for group in range(file.num_row_groups):
                 table = file.read_row_group(group)
-                for pack, (ids, mask, starts) in enumerate(_packs(table), start=first_pack):
-                    problems += [f"pack {pack}: {problem}" for problem in _check_pack(ids, mask, starts, metadata)]
+                for pack, (ids, mask, starts, whole) in enumerate(_packs(table), start=first_pack):
                     # The trainer's collator zeroes the loss wherever the input token is eos (see loss_mask.py).
                     trained = (mask == 1) & (ids[: len(mask)] != metadata.tokenizer["eos_id"])
                     counts += 1, len(starts), len(ids), int(trained.sum())
+                    found = [*_check_pack(ids, mask, starts, metadata)]
+                    if not found:
+                        targets = np.add.reduceat(trained, starts, dtype=np.int64)
+                        found = [*_check_conversations(targets, whole)]
+                        shares += 0.0 if found else float((targets / whole).sum())
+                    problems += [f"pack {pack}: {problem}" for problem in found]
                 first_pack += table.num_rows
     except (OSError, pa.ArrowException) as error:
         problems.append(f"cannot be read: {error}")
-    return problems[:10], counts.tolist()
+    return problems[:10], counts.tolist(), shares
 
 
-def _packs(table: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    columns = [table.column(name) for name in ("input_ids", "loss_mask", "seq_start_id")]
+def _packs(table: pa.Table) -> Iterator[tuple[np.ndarray, ...]]:
+    columns = [table.column(name) for name in SCHEMA.names]
     for values in zip(*columns, strict=True):
-        ids, mask, starts = (value.values.to_numpy(zero_copy_only=False) for value in values)
-        yield ids, mask, starts
+        yield tuple(value.values.to_numpy(zero_copy_only=False) for value in values)
+
+
+def _check_conversations(targets: np.ndarray, whole: np.ndarray) -> Iterator[str]:
+    """A sequence has at least one target, and no more than its whole conversation."""
+    if len(whole) != len(targets):
+        yield f"{len(whole)} values of conversation_targets for {len(targets)} sequences."
+    elif (targets < 1).any() or (whole < targets).any():
+        yield f"supervised tokens of sequences, {targets[:8].tolist()}, of conversations {whole[:8].tolist()}."
 
 
 def _check_pack(ids: np.ndarray, mask: np.ndarray, starts: np.ndarray, metadata: Metadata) -> Iterator[str]:

@@ -64,6 +64,7 @@ def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, mo
     """Deal the packs of a split out to its shards, in order. `run_dir` is the folder of the run."""
     name = SPLITS[packed.split]
     count = shard_count(packed.packs, most_shards)
+    targets = conversation_targets(corpus, cut)
     for number, shard in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
         bounds = packed.bounds[shard[0] : shard[-1] + 2]
         chosen = packed.sequences[bounds[0] : bounds[-1]]
@@ -74,8 +75,14 @@ def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, mo
             part=corpus.part[chosen],
             start=corpus.start[chosen],
             length=cut.length[chosen],
+            conversation_targets=targets[corpus.conversation[chosen]],
             pack_bounds=bounds - bounds[0],
         )
+
+
+def conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
+    """int32 [conversations]: tokens that the trainer learns to predict, over what is kept of a conversation."""
+    return np.bincount(corpus.conversation, cut.targets, len(corpus.line)).astype(np.int32)
 
 
 def dataset_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The second phase, for one output file: gather the tokens of packs from tokenized parts and write them as Parquet.
 
 One row is one pack, unpadded: `input_ids list<int32>`, `loss_mask list<uint8>` (rolled inside each sequence) and
-`seq_start_id list<int32>`, as Megatron-Bridge reads them (data/packing/parquet.py).
+`seq_start_id list<int32>`, as Megatron-Bridge reads them (data/packing/parquet.py); and `conversation_targets
+list<int32>`, which it leaves alone: for each sequence, the supervised tokens of its whole conversation.
 """
 
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ SCHEMA = pa.schema(
         ("input_ids", pa.list_(pa.int32())),
         ("loss_mask", pa.list_(pa.uint8())),
         ("seq_start_id", pa.list_(pa.int32())),
+        ("conversation_targets", pa.list_(pa.int32())),
     ]
 )
 WINDOW_TOKENS = 2**25
@@ -56,6 +58,8 @@ class ShardWork:
     """int64 [sequences]: first token in the part."""
     length: np.ndarray = field(repr=False)
     """int64 [sequences]: tokens taken, without padding."""
+    conversation_targets: np.ndarray = field(repr=False)
+    """int32 [sequences]: tokens that the trainer learns to predict in all sequences of the same conversation."""
     pack_bounds: np.ndarray = field(repr=False)
     """int64 [packs + 1]: pack `p` holds sequences `pack_bounds[p]:pack_bounds[p + 1]`."""
 
@@ -154,6 +158,7 @@ def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) 
         _lists(pack_offsets, ids),
         _lists(pack_offsets, roll(mask, offsets[:-1])),
         _lists(pack_sequences, starts_in_pack.astype(np.int32)),
+        _lists(pack_sequences, work.conversation_targets[members].astype(np.int32)),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
