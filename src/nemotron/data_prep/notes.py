@@ -29,6 +29,8 @@ class NoteKind(Described):
     THINK_TAG_IN_TEXT = "think_tag_in_text", "a think tag in the middle of an answer is left as it is"
     OTHER_THOUGHT_TAGS = "other_thought_tags", "a thought in the tags of another model trains as text"
     CALL_IN_TEXT = "call_in_text", "a tool call written out in the text, in another format, trains as text"
+    LANGUAGE = "language", "the language, where the blend checks a dataset's languages"
+    TOOL_USE = "tool_use", "whether tools are called, where the blend checks a dataset's tool_calls"
     REFUSAL_AS_CONTENT = "refusal_as_content", "a refusal beside an empty content is the answer"
 
 

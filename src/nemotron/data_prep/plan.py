@@ -242,4 +242,10 @@ def admission_of(dataset: Dataset, config: DataPrepConfig) -> Admission:
         dataset.tools_field or config.tools_field,
         dataset.format or config.format,
     )
-    return Admission(fields, config.used_in_field, dataset.filter or config.used_in_filter, config.strict_fields)
+    return Admission(
+        fields,
+        config.used_in_field,
+        dataset.filter or config.used_in_filter,
+        config.strict_fields,
+        tuple(dataset.checks or ()),
+    )

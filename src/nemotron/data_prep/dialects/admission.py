@@ -6,6 +6,7 @@ from typing import Any
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.dialects.row import parse_row
+from nemotron.data_prep.domain_checks.look import look
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.sources import Row
@@ -22,6 +23,8 @@ class Admission:
     used_in_filter: str | None = None
     strict_fields: bool = False
     """Refuse rows with fields that are not used."""
+    checks: tuple[str, ...] = ()
+    """What to look for, as the checks of the dataset's domain."""
 
     def conversation(self, row: Row) -> Conversation:
         """Parse a row that is not blank. Raises RowError saying why there is no conversation."""
@@ -30,6 +33,9 @@ class Admission:
         if not _is_used(row.value, self.used_in_field, self.used_in_filter):
             raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
         conversation = parse_row(row.value, *self.fields, exact=row.exact)
+        if self.checks:
+            found = look(self.checks, row.value, conversation)
+            conversation = replace(conversation, notes=(*conversation.notes, *found))
         if not conversation.notes:
             return conversation
         stage = Note(NoteKind.UNUSED_ROW_FIELD, self.used_in_field)  # used here, whatever its name

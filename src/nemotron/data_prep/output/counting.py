@@ -8,6 +8,7 @@ import numpy as np
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.drop_reasons import LeftOut, describe
+from nemotron.data_prep.output.counting_checks import count_checks, is_check
 from nemotron.data_prep.output.counting_modes import count_modes, low_effort_share
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
@@ -131,6 +132,7 @@ def _dataset_stats(
     for number, planned in enumerate(plan.datasets):
         dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
         rows = sum(receipt.rows for receipt in receipts[number])
+        noticed = _notes(planned, receipts[number])
         left_out = sum(dropped.values())
         if rows != kept[number] + left_out:
             name = planned.dataset.name
@@ -147,7 +149,7 @@ def _dataset_stats(
                 repeated=int(used[number] - kept[number]),
                 dropped=dropped,
                 duplicates=int(duplicates[number]),
-                notes=_notes(planned, receipts[number]),
+                notes=[note for note in noticed if not is_check(note)],
                 truncated=int(truncated[number]),
                 masked_sequences=int(masked[number]),
                 sequences=int(sequences[number]),
@@ -156,6 +158,7 @@ def _dataset_stats(
                 conversation_share=float(used[number] / used.sum()),
                 supervised_share=float(supervised[number] / supervised.sum()),
                 modes=count_modes(plan, number, corpus, cut, selection, copies),
+                checks=count_checks(planned.dataset.checks or (), noticed, number, corpus, plan.config.pack_size),
                 fill=None if np.isnan(fill[number]) else float(fill[number]),
             )
         )

@@ -16,6 +16,7 @@ def render_report(metadata: Metadata) -> str:
         _section("Splits", _split_table(metadata)),
         _section("Datasets", _dataset_table(metadata)),
         _section("Reasoning modes", _mode_table(metadata)),
+        _section("Checks of domains", _check_table(metadata)),
         _section("Rows that are not in the output", _dropped_table(metadata)),
         _section("Noticed in rows", _note_table(metadata)),
         _section("Sequence lengths", _length_plot(metadata)),
@@ -91,6 +92,16 @@ def _mode_table(metadata: Metadata) -> str:
         ),
         text_columns=(1,),
     )
+
+
+def _check_table(metadata: Metadata) -> str:
+    rows = [
+        (dataset.title, check.check, check.found, f"{check.conversations:,}", f"{check.share:.1%}")
+        for dataset in metadata.datasets
+        for check in dataset.checks
+    ]
+    header = ("dataset", "check", "found", "conversations", "share")
+    return _table(header, rows, text_columns=(1, 2)) if rows else "<p>The blend asks for none.</p>"
 
 
 def _dropped_table(metadata: Metadata) -> str:

@@ -27,6 +27,17 @@ class NoteStats:
 
 
 @dataclass(frozen=True)
+class CheckStats:
+    """One finding of a check of the dataset's domain, among the conversations that could be read."""
+
+    check: str
+    found: str
+    conversations: int
+    share: float
+    """Of all that the check looked at."""
+
+
+@dataclass(frozen=True)
 class ModeStats:
     """What a dataset has in one reasoning mode, as often as it is used."""
 
@@ -76,6 +87,9 @@ class DatasetStats:
     """How full the packs are in which its tokens lie, on average; None without a token in the output."""
     modes: list[ModeStats]
     """Its reasoning modes: those that are asked for, and those that it has."""
+
+    checks: list[CheckStats]
+    """What the checks that the blend asks for found."""
 
     @property
     def title(self) -> str:
@@ -173,6 +187,7 @@ def read_metadata(path: Path) -> Metadata | None:
                 **{
                     **dataset,
                     "notes": [NoteStats(**note) for note in dataset["notes"]],
+                    "checks": [CheckStats(**check) for check in dataset["checks"]],
                     "modes": [ModeStats(**mode) for mode in dataset["modes"]],
                 }
             )

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import orjson
 
 from nemotron.data_prep.config import SPLITS, RowFormat
+from nemotron.data_prep.domain_checks.look import CHECKS
 from nemotron.data_prep.sources.chat_data import is_chat_data
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
@@ -52,6 +53,8 @@ class Dataset:
     source: str | None = None
     reasoning: dict[str, Any] | None = None
     """Overrides keys of the config's `reasoning`; {"effort": "low"} marks short traces."""
+    checks: list[str] | None = None
+    """What to count of it in the report: see domain_checks/."""
     bring: str | None = None
     """What to bring, where there is no public data."""
 
@@ -201,6 +204,8 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
     elif key == "reasoning":
         if not isinstance(value, dict):
             raise UserError(f"{blend_path}: {where} has reasoning {value!r}.", 'Write an object: {"effort": "low"}.')
+    elif key == "checks":
+        _check_checks(blend_path, where, value)
     elif key in ("recursive", "repeat"):
         if not isinstance(value, bool):
             raise UserError(f"{blend_path}: {where} has {key} {value!r}.", "Write true or false.")
@@ -210,6 +215,17 @@ def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
         known = get_args(RowFormat)
         hint = did_you_mean(value, known) or f"Known formats: {', '.join(known)}."
         raise UserError(f'{blend_path}: {where} has the unknown format "{value}".', hint)
+
+
+def _check_checks(blend_path: Path, where: str, value: Any) -> None:
+    listed = f"List some of {', '.join(CHECKS)}."
+    if not isinstance(value, list):
+        raise UserError(f"{blend_path}: {where} has checks {value!r}.", listed)
+    for check in value:
+        if check not in CHECKS:
+            raise UserError(
+                f'{blend_path}: {where} has the unknown check "{check}".', did_you_mean(str(check), CHECKS) or listed
+            )
 
 
 def _absolute(blend_path: Path, path: str) -> str:

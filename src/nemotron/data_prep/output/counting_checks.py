@@ -1,0 +1,50 @@
+"""Counting the checks of a dataset's domain: languages, tool calls, lengths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nemotron.data_prep.domain_checks.look import FOUND_BY
+from nemotron.data_prep.notes import NoteKind
+from nemotron.data_prep.output.metadata import CheckStats, NoteStats
+from nemotron.data_prep.selection.corpus import Corpus
+
+FRACTIONS = (8, 4, 2, 1)
+"""Lengths are told apart at these fractions of the pack size."""
+
+
+def count_checks(
+    checks: Sequence[str], notes: Sequence[NoteStats], number: int, corpus: Corpus, pack_size: int
+) -> list[CheckStats]:
+    """Count what the checks of dataset `number` found, the most frequent first; lengths from short to long.
+
+    Args:
+        checks: Those that the blend asks for.
+        notes: What was noticed in the dataset's rows.
+        number: Its place in the plan.
+        corpus: Everything tokenized, uncut.
+        pack_size: In tokens.
+    """
+    stats: list[CheckStats] = []
+    for kind, check in FOUND_BY.items():
+        found = sorted((note for note in notes if note.kind == kind), key=lambda note: (-note.rows, note.name))
+        whole = sum(note.rows for note in found)
+        stats += [CheckStats(check, note.name, note.rows, note.rows / whole) for note in found]
+    return stats + (_lengths(number, corpus, pack_size) if "lengths" in checks else [])
+
+
+def is_check(note: NoteStats) -> bool:
+    """Whether a note answers a check, rather than being something to know about a row."""
+    return NoteKind(note.kind) in FOUND_BY
+
+
+def _lengths(number: int, corpus: Corpus, pack_size: int) -> list[CheckStats]:
+    """Count conversations by their longest sequence."""
+    longest = np.zeros(len(corpus.line), corpus.length.dtype)
+    np.maximum.at(longest, corpus.conversation, corpus.length)
+    longest = longest[corpus.dataset == number]
+    bounds = [pack_size // fraction for fraction in FRACTIONS]
+    counts = np.bincount(np.searchsorted(bounds, longest), minlength=len(bounds) + 1).tolist()
+    names = [f"at most {bound:,} tokens" for bound in bounds] + [f"more than the pack size of {pack_size:,}"]
+    whole = max(len(longest), 1)
+    return [CheckStats("lengths", name, count, count / whole) for name, count in zip(names, counts, strict=True)]

@@ -1,0 +1,52 @@
+"""The language of a conversation, as counted for multilingual domains."""
+
+import pytest
+
+from nemotron.data_prep.domain_checks.languages import language_of
+
+
+def answer(text: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": "?"}, {"role": "assistant", "content": text}]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("de", "Der Regen ist nicht kalt, und das Wasser steht auf der Straße."),
+        ("en", "The rain is not cold, and the water has been on the road for this day."),
+        ("es", "La lluvia no es fría, pero los caminos están llenos de agua por las noches."),
+        ("fr", "Les routes sont pleines d'eau, et la pluie est froide dans une ville."),
+        ("it", "Il treno che parte non è per la città, ma le strade della valle sono anche più belle."),
+        ("ja", "雨は冷たくないです。道に水があります。"),
+        ("zh", "雨不冷，路上有水。"),
+        ("ko", "비는 차갑지 않습니다."),
+        ("Cyrillic", "Дождь не холодный."),
+        ("Latin", "Ndege inaruka."),
+        ("none", "42 + 1 = 43"),
+    ],
+)
+def test_without_a_tag_the_text_tells(language: str, text: str) -> None:
+    assert language_of({}, answer(text)) == language
+
+
+@pytest.mark.parametrize(("tag", "language"), [("de-AT", "de"), ("DE", "de"), ("zh_Hans", "zh"), ("German", "german")])
+@pytest.mark.parametrize("field", ["language", "lang", "locale"])
+def test_a_tag_of_the_row_is_believed(field: str, tag: str, language: str) -> None:
+    assert language_of({field: tag}, answer("The answer that was given for you.")) == language
+
+
+@pytest.mark.parametrize("tag", [None, 7, "", " ", "42", ["de"]])
+def test_a_tag_that_names_no_language_is_no_tag(tag: object) -> None:
+    assert language_of({"language": tag}, answer("The answer that was given for you.")) == "en"
+
+
+def test_what_system_and_tools_say_is_no_sign_of_the_language() -> None:
+    english = {"role": "system", "content": "You are the helper that was asked for this. " * 90}
+    assert language_of({}, [english, *answer("Das ist nicht die Frage, und der Rest auch nicht.")]) == "de"
+
+
+def test_code_and_formulas_do_not_outweigh_words_of_another_script() -> None:
+    assert (
+        language_of({}, answer("答えは x = 3 です。print(x) と書きます。そのあと、もう一度やってみてください。"))
+        == "ja"
+    )
