@@ -11,7 +11,7 @@ import pytest
 
 from nemotron import folder_lock
 from nemotron.errors import UserError
-from nemotron.folder_lock import find_holder, sole_writer
+from nemotron.folder_lock import find_holder, sole_writer, wait_until_free
 
 
 def write_holder(folder: Path, **changed) -> None:
@@ -87,3 +87,36 @@ def test_a_lock_file_that_names_nobody_is_free(tmp_path, content):
     assert find_holder(tmp_path) is None
     with sole_writer(tmp_path):
         pass
+
+
+def test_others_wait_until_the_holder_lets_go(tmp_path):
+    done = tmp_path / "done"
+    first = (
+        "import time\nfrom nemotron.folder_lock import *\n"
+        f"with sole_writer(Path({str(tmp_path)!r})):\n    print(flush=True)\n    time.sleep(1)\n"
+        f"    Path({str(done)!r}).touch()"
+    )
+    with subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert str(wait_until_free(tmp_path, 0)).startswith(f"process {holder.pid} on ")  # out of patience
+        assert wait_until_free(tmp_path, 60) is None
+        assert done.exists()
+
+
+def test_nobody_waits_for_a_dead_holder(tmp_path, monkeypatch):
+    assert wait_until_free(tmp_path / "new", 60) is None
+    write_holder(tmp_path, birth="1")
+    assert wait_until_free(tmp_path, 60) is None
+    elsewhere(tmp_path, silent_for=60)
+    assert wait_until_free(tmp_path, 60) is None
+
+
+def test_one_failed_look_does_not_end_the_wait(tmp_path, monkeypatch):
+    elsewhere(tmp_path)
+    holder = find_holder(tmp_path)
+    looks = [holder, None, holder, None, None]
+    monkeypatch.setattr(folder_lock, "find_holder", lambda folder: looks.pop(0))
+    monkeypatch.setattr(folder_lock, "LOOK_FAR_SECONDS", 0)
+    assert wait_until_free(tmp_path, 60) is None
+    assert looks == []

@@ -21,6 +21,8 @@ LOCK = ".lock"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0
 """A holder on another machine that has not been heard of for so long is dead. Attributes of files on NFS may be old."""
+LOOK_NEAR_SECONDS, LOOK_FAR_SECONDS = 0.5, 10.0
+"""Between two looks at who holds a folder, from the same machine and from another: hundreds of ranks may look."""
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -88,6 +90,30 @@ def find_holder(folder: Path) -> Holder | None:
             return holder if _is_alive(folder, holder, 0) else None
     except OSError:
         return None
+
+
+def wait_until_free(folder: Path, seconds: float) -> Holder | None:
+    """Wait until no process holds a folder, or has died holding it.
+
+    Args:
+        seconds: how long to wait at most.
+
+    Returns:
+        The process that holds it still; None when it is free.
+    """
+    deadline = time.monotonic() + seconds
+    looked_free, pause = 0, LOOK_NEAR_SECONDS
+    while True:
+        holder = find_holder(folder)
+        if holder is None:
+            looked_free += 1
+            if looked_free == 2:  # one look may fail, or come while the holder writes who it is
+                return None
+        else:
+            looked_free, pause = 0, LOOK_NEAR_SECONDS if holder.machine == _machine() else LOOK_FAR_SECONDS
+            if time.monotonic() >= deadline:
+                return holder
+        time.sleep(pause)
 
 
 def _lock(file: IO[bytes]) -> bool:

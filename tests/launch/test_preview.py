@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from nemotron.config import load_config
 from nemotron.launch import Stage, place, preview
-from nemotron.launch.stages import TRAIN_SCRIPT
+from nemotron.launch.stages import TRAIN_SCRIPT, sft_stage
+from nemotron.training.config import SftConfig
 
 
 def options(script: str | None) -> dict[str, str]:
@@ -71,6 +73,16 @@ def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
     assert f"--container-mounts /lustre:/lustre,{work}:{work},{shown.placement.folder}:/nemo_run" in script
     assert script.rstrip().count("bash /nemo_run/code/launch.sh") == 1
     assert shown.command.startswith('python "$code/nemotron/recipes/torchrun.py" ')
+
+
+@pytest.mark.slow
+def test_srun_waits_for_the_node_that_exports_as_long_as_the_others_do(profile):
+    stage = sft_stage(load_config("tiny", ["convert_to_hf.timeout_minutes=90"], schema=SftConfig))
+    script = str(preview(place([stage], profile(), attached=True))[0].batch_script)
+    waits = [word for word in shlex.split(script, comments=True) if word.startswith("--wait=")]
+    assert waits == ["--wait=60", f"--wait={90 * 60 + 300}"]  # the last one counts
+    mine = str(preview(place([stage], profile('srun_args = ["--wait=7"]'), attached=True))[0].batch_script)
+    assert [word for word in shlex.split(mine, comments=True) if word.startswith("--wait=")][-1] == "--wait=7"
 
 
 @pytest.mark.slow

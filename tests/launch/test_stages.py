@@ -20,7 +20,13 @@ class Run:
 
 
 @dataclass
+class Export:
+    timeout_minutes: int = 240
+
+
+@dataclass
 class Config:
+    convert_to_hf: Export = field(default_factory=Export)
     run: Run = field(default_factory=Run)
     engine: str = "local"
     ray_address: str | None = None

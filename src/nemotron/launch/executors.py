@@ -84,7 +84,7 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
         # A job whose predecessor failed would otherwise stay in the queue. sbatch would hand the whole
         # environment to it, secrets included.
         additional_parameters={"kill_on_invalid_dep": "yes", "export": "NONE"} | profile.additional_parameters,
-        srun_args=list(profile.srun_args),
+        srun_args=[*_wait_option(placement), *profile.srun_args],
         setup_lines="\n".join(_setup_lines(placement.secrets_file if secret else None)),
         tunnel=tunnel(placement),
         packager=run.PatternPackager(include_pattern=str(package), relative_path=str(package)),
@@ -114,6 +114,12 @@ def slurm_options(placement: Placement) -> dict[str, Any]:
         "gres": profile.gres,
         "exclusive": profile.exclusive or None,
     }
+
+
+def _wait_option(placement: Placement) -> list[str]:
+    """Set how long srun waits for the other tasks when one has ended: NeMo-Run's 60 s would kill an export."""
+    seconds = placement.stage.ends_within
+    return [] if seconds is None else [f"--wait={seconds}"]
 
 
 def tunnel(placement: Placement) -> Any:

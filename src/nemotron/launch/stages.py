@@ -37,6 +37,8 @@ class Stage:
     """The image for a profile that names none."""
     ray: bool = False
     """Whether the stage's process runs on the first node of a Ray cluster that all nodes of the job form."""
+    ends_within: int | None = None
+    """Seconds that one node may go on after the others; None: all end together."""
 
 
 def prep_stage(loaded: Loaded[Any]) -> Stage:
@@ -58,7 +60,9 @@ def sft_stage(loaded: Loaded[Any]) -> Stage:
     run = loaded.tree["run"]
     processes = None if run["nproc_per_node"] == "auto" else run["nproc_per_node"]
     container = run["env"].get("container")
-    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), loaded.name, True, processes, container)
+    # The nodes wait for the export by themselves; Slurm is not to lose patience before them.
+    patience = 60 * max(loaded.tree["convert_to_hf"]["timeout_minutes"], 0) + 300
+    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), loaded.name, True, processes, container, ends_within=patience)
 
 
 def _portable(loaded: Loaded[Any]) -> dict[str, Any]:

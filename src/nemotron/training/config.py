@@ -101,6 +101,8 @@ class ConvertToHfConfig:
     enabled: bool = False
     output_dir: PathSetting | None = None
     """Where to; default `<run.output_dir>/hf`."""
+    timeout_minutes: int = 240
+    """How long the other ranks wait while the first exports; under Slurm, srun waits as long."""
 
 
 _PATHS = {

@@ -24,6 +24,7 @@ from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.html_report import render_report
 from nemotron.training.shards import ShardCheck, recorded_shards
+from nemotron.training.weights.export_run import export_run, wait_for_first_rank
 
 OnRecord = Callable[[str, dict[str, Any]], None]
 """Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
@@ -55,6 +56,8 @@ class TrainResult:
     """The model artifact, as `name:version`; empty when the run was stopped."""
     hf_folder: Path | None
     """The Hugging Face export, when one was asked for."""
+    hf_artifact: str
+    """Its artifact, as `name:version`; empty without one."""
 
 
 def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> TrainResult:
@@ -80,7 +83,10 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
     with hold(run) if _rank() == 0 else contextlib.nullcontext():
-        return _train(loaded, plan, data, run, notes, on_record)
+        result = _train(loaded, plan, data, run, notes, on_record)
+    if _rank() != 0:
+        wait_for_first_rank(run, config.convert_to_hf.timeout_minutes)
+    return result
 
 
 def _train(
@@ -100,23 +106,24 @@ def _train(
 
     resumed_from = min(run.finished, plan.train_iters)
     _report_start(on_record, plan, resumed_from, [*plan.notes, *notes])
-    hf_folder, artifact, stopped = None, "", False
+    stopped = False
     with _quiet(run.output / "train.log") if on_record is not None else contextlib.nullcontext():
         if resumed_from < plan.train_iters or _is_untested(config, data, run, plan):
             stopped = _finetune(loaded, plan, data, run, on_record, evaluate_only=resumed_from == plan.train_iters)
-        finished = min(run.refreshed().finished, plan.train_iters)
-        is_complete = finished == plan.train_iters and not stopped
-        if _rank() == 0 and is_complete and config.convert_to_hf.enabled:
-            hf_folder = _export(config, plan, run)
+    finished = min(run.refreshed().finished, plan.train_iters)
+    is_complete = finished == plan.train_iters and not stopped
 
     names = ("metrics", "validation", "test")
     records, validation, test = (read_records(run.output / f"{name}.jsonl") for name in names)
-    report = run.output / "report.html"
+    report, artifact, hf_folder, hf_artifact = run.output / "report.html", "", None, ""
     if _rank() == 0:
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
         write_text(report, render_report(title, records, validation, test))
         if is_complete:
             artifact = _log_model(config, data, run, records)
+        if is_complete and config.convert_to_hf.enabled:
+            # What is recorded by now is not lost, should this fail or be killed.
+            hf_folder, hf_artifact = export_run(config, plan, run, artifact)
     return TrainResult(
         plan=plan,
         output_dir=run.output,
@@ -131,6 +138,7 @@ def _train(
         stopped=stopped,
         artifact=artifact,
         hf_folder=hf_folder,
+        hf_artifact=hf_artifact,
     )
 
 
@@ -217,15 +225,6 @@ def _starting_checkpoint(config: SftConfig, start: StartingPoint, run: RunFolder
         return make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", config.recipe.random_start)
     # Adapters alone are continued on the model that they belong to.
     return None if run.newest is None else base_model_of(run.newest)
-
-
-def _export(config: SftConfig, plan: Plan, run: RunFolder) -> Path:
-    from nemotron.training.weights.export_hf import export_hf
-
-    folder = Path(config.convert_to_hf.output_dir or run.output / "hf")
-    assert plan.tokenizer is not None
-    export_hf(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
-    return folder
 
 
 def _log_model(config: SftConfig, data: PreparedData, run: RunFolder, records: list[dict[str, Any]]) -> str:

@@ -169,7 +169,7 @@ def show_result(result: "TrainResult") -> None:
         ("metrics", str(result.metrics)),
         ("report", str(result.report)),
         ("artifact", result.artifact),
-        *([("Hugging Face copy", str(result.hf_folder))] if result.hf_folder else []),
+        *([("Hugging Face copy", f"{result.hf_folder}, {result.hf_artifact}")] if result.hf_folder else []),
     ]
     console.table(rows)
     _show_next(result)
