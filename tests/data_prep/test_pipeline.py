@@ -218,6 +218,21 @@ def test_a_shard_of_the_same_size_with_other_bytes_is_made_again(
     assert output_bytes(again) == before
 
 
+def test_every_shard_is_looked_at_sooner_or_later(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command looks at one of three shards here, another one each time: the last one's damage is found."""
+    monkeypatch.setattr(pipeline, "SAMPLED_BYTES", 1)
+    write_rows("chat.jsonl", [chat(f"{i}?", "word " * 40) for i in range(900)])
+    config = make_config("chat.jsonl", num_shards=3, pack_size=256, train_ratio=1.0, valid_ratio=0.0, test_ratio=0.0)
+    first = prepare(config)
+    *_, last = sorted((first.plan.run_dir / "splits/train").glob("*.parquet"))
+    whole = last.read_bytes()
+    last.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
+    assert any(not prepare(config).unchanged for _ in range(100))
+    assert last.read_bytes() == whole
+
+
 @pytest.mark.parametrize("pattern", ["tokens/*/*/*.tokens", "runs/*/splits/train/*.parquet"])
 def test_damaged_work_of_an_earlier_run_is_done_again(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, pattern: str

@@ -47,6 +47,16 @@ def test_a_flipped_bit_is_found(result: PrepResult, pattern: str) -> None:
     assert Path(problem.split(" has another checksum")[0]).samefile(path)
 
 
+def test_a_page_that_changed_is_found_though_every_checksum_of_files_was_made_to_fit(result: PrepResult) -> None:
+    """As when a copy goes wrong before its checksum is taken."""
+    shard = the_shard(result)
+    content = bytearray(shard.read_bytes())
+    content[60] ^= 1  # in the first page
+    shard.write_bytes(content)
+    problems, *_ = _check_shard(shard, result.metadata)
+    assert problems
+
+
 def test_a_missing_a_foreign_and_an_unlinked_file_are_found(result: PrepResult) -> None:
     shard = the_shard(result)
     shard.rename(shard.with_name("shard_000009.parquet"))

@@ -117,6 +117,18 @@ def test_a_damaged_shard_is_not_taken_for_done(tmp_path: Path, parts: tuple[Path
     assert read_shard_receipt(job.path, job.receipt) is None
 
 
+def test_a_reader_that_verifies_pages_notices_a_changed_mask(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    """Without compression any bytes are packs: only a page's checksum tells."""
+    job = work(tmp_path, [(0, 0, 20)], [0, 1])
+    write_shard(Gathering(parts, PAD, 1, 10, "none"), job)
+    whole, mask = job.path.read_bytes(), np.array([1, 0, 0] * 6, np.int32).tobytes()
+    assert whole.count(mask) == 1
+    job.path.write_bytes(whole.replace(mask, bytes(len(mask))))
+    assert sum(pq.read_table(job.path).to_pylist()[0]["loss_mask"]) == 0
+    with pytest.raises(OSError, match="CRC"):
+        pq.read_table(job.path, page_checksum_verification=True)
+
+
 def test_few_packs_make_few_shards() -> None:
     assert [shard_count(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
 

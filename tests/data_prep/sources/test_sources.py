@@ -213,6 +213,19 @@ def test_a_file_that_ends_too_early_is_not_taken_for_a_short_one(tmp_path: Path,
         rows_of(path)
 
 
+def test_an_input_whose_pages_have_checksums_is_verified(tmp_path: Path) -> None:
+    """A letter that flips on a disk is another text; whoever wrote checksums wants to hear of it."""
+    path = tmp_path / "rows.parquet"
+    table = pa.Table.from_pylist([{"messages": [{"role": "assistant", "content": "It is nine."}]}])
+    pq.write_table(
+        table, path, compression="none", use_dictionary=False, write_page_checksum=True, write_statistics=False
+    )
+    assert len(rows_of(path)) == 1
+    path.write_bytes(path.read_bytes().replace(b"It is nine.", b"It is fine."))
+    with pytest.raises(UserError, match=str(path)):
+        rows_of(path)
+
+
 QUESTION, ANSWER = {"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}
 
 

@@ -119,3 +119,18 @@ def test_what_megatron_refuses_before_the_first_iteration_is_a_mistake_in_the_co
         raise AssertionError("lr must be positive")
     with pytest.raises(AssertionError), explain_failures(at(1), LOG, tmp_path):
         raise AssertionError("a bug")
+
+
+def test_what_a_process_of_the_data_loader_refuses_is_said_without_its_traceback(tmp_path):
+    import torch
+
+    class Damaged(torch.utils.data.Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise UserError("shard_000003.parquet is damaged.", "Prepare the data again.")
+
+    with pytest.raises(UserError) as error, explain_failures(at(4), LOG, tmp_path):
+        list(torch.utils.data.DataLoader(Damaged(), num_workers=1))
+    assert str(error.value) == "shard_000003.parquet is damaged. Prepare the data again."

@@ -172,7 +172,7 @@ def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int], 
     counts, shares = np.zeros(4, np.int64), 0.0
     first_pack = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow != SCHEMA:
                 problem = f"the columns are {file.schema_arrow.names}, or of other types than data prep writes."
                 return [problem], [0] * 4, 0.0

@@ -99,6 +99,7 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
         # write and read than as they stand. Nothing here repeats enough for a dictionary.
         with pq.ParquetWriter(
             temporary, SCHEMA, compression=gathering.compression, write_statistics=False, use_dictionary=False,
+            write_page_checksum=True,  # of every page, which a reader verifies as it trains
             column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT"},
         ) as writer:  # fmt: skip
             for first, last in _windows(work, gathering):

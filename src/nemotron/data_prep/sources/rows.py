@@ -124,7 +124,7 @@ def _value_rows(part: Part, read_values: Callable[[io.BufferedIOBase, str], Iter
 def _parquet_rows(part: Part) -> Iterator[Row]:
     assert part.span is not None
     number = 0
-    with open_raw(part.file) as raw, pq.ParquetFile(raw) as file:
+    with open_raw(part.file) as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
         for batch in file.iter_batches(batch_size=512, row_groups=list(range(*part.span))):
             columns = [_python_values(column) for column in batch.columns]
             for values in zip(*columns, strict=True):

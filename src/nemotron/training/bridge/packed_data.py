@@ -1,9 +1,12 @@
 """How packs reach Megatron-Bridge, as far as all its release lines agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from nemotron.errors import UserError
 from nemotron.training.bridge.versions import build
 
 
@@ -34,6 +37,63 @@ def dataset_fields(
     fields["do_validation"] = valid is not None and fields.get("do_validation", True)
     fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
     return specs, {**fields, "seq_length": pack_size, "dataset_root": str(train.parent), "do_test": False}
+
+
+def verify_pages(dataset_class: Any) -> None:
+    """Have Megatron-Bridge verify the checksums of the Parquet pages that it reads. Twice changes nothing.
+
+    Args:
+        dataset_class: the line's GPTSFTPackedParquetDataset, which opens a shard in `_ensure_reader`, in whichever
+            process reads it. A shard in an object store is left to it.
+    """
+    open_shard = dataset_class._ensure_reader
+    if hasattr(open_shard, "__wrapped__"):
+        return
+
+    @wraps(open_shard)
+    def open_verified(dataset: Any, file_idx: int) -> Any:
+        path = dataset._parquet_paths[file_idx]
+        if file_idx not in dataset._parquet_files and Path(path).is_file():
+            dataset._parquet_files[file_idx] = (_VerifiedShard(path), None)
+        return open_shard(dataset, file_idx)
+
+    dataset_class._ensure_reader = open_verified
+
+
+class _VerifiedShard:
+    """The part of pyarrow's ParquetFile that Megatron-Bridge uses.
+
+    Raises:
+        UserError: the shard is not what was written.
+    """
+
+    def __init__(self, path: str) -> None:
+        import pyarrow.parquet as pq
+
+        self._path = path
+        with self._named_when_damaged():
+            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+
+    def read_row_group(self, number: int, columns: list[str]) -> Any:
+        """Read packs."""
+        with self._named_when_damaged():
+            return self._file.read_row_group(number, columns=columns)
+
+    @contextmanager
+    def _named_when_damaged(self) -> Iterator[None]:
+        import pyarrow as pa
+
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(
+                f"{self._path} is damaged: {str(error).rstrip('.')}.",
+                "Prepare the data again, which writes what is damaged; the same command then continues.",
+            ) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def repeated_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int, **options: Any) -> Any:

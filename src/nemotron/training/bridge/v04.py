@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
 from nemotron.training.bridge.interface import HybridStack, MicroBatch
-from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches
+from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches, verify_pages
 from nemotron.training.bridge.versions import build, missing_api
 from nemotron.training.checkpoints.reader import latest_iteration
 
@@ -64,10 +64,12 @@ def dataset_config() -> type:
 def packed_dataset(
     train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
 ) -> Any:
+    from megatron.bridge.data.datasets.packed_parquet import GPTSFTPackedParquetDataset
     from megatron.bridge.data.datasets.packed_sequence import PackedSequenceSpecs
 
     from nemotron.training.bridge.v04_datasets import ShuffledPacks
 
+    verify_pages(GPTSFTPackedParquetDataset)
     specs, fields = dataset_fields(PackedSequenceSpecs, train, valid, pack_size, options)
     return build(ShuffledPacks, packed_sequence_specs=specs, global_batch_size=global_batch_size, **fields)
 

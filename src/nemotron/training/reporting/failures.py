@@ -23,6 +23,10 @@ _NOT_FINITE = re.compile(r"Rank (\d+), node \S+, .*iteration (\d+): Unexpected r
 _PEER_LOST = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe|aborted on rank", re.I)
 
 
+# torch/_utils.py, ExceptionWrapper: how a data loader's process hands its exception on, after a traceback.
+_IN_A_LOADER = re.compile(rf"Caught UserError in .*^{UserError.__module__}\.UserError: (.*)", re.DOTALL | re.MULTILINE)
+
+
 class Progress(Protocol):
     """What is read of MetricsWriter."""
 
@@ -99,6 +103,8 @@ def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> 
     """Put the error in the user's terms; None when it is not a known one."""
     if problem := explain_full_disk(error, checkpoints):
         return problem
+    if isinstance(error, UserError) and (found := _IN_A_LOADER.match(error.message)):
+        return UserError(found.group(1).strip())
     if not isinstance(error, RuntimeError):
         return None
     if found := _NOT_FINITE.search(str(error)):
