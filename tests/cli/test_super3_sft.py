@@ -235,7 +235,15 @@ def test_training_further_changes_what_sets_the_length(length, capsys):
 
 
 def test_a_run_stopped_after_its_last_iteration_is_not_called_done(capsys):
-    show_result(ended(stopped=True))
+    assert show_result(ended(stopped=True))
     assert "Stopped after iteration 2 of 2" in capsys.readouterr().out
-    show_result(ended(stopped=True, finished=0))
+    assert show_result(ended(stopped=True, finished=0))
     assert "before anything was saved" in capsys.readouterr().out
+
+
+def test_only_the_first_rank_shows_lines():
+    shown = []
+    for is_first in (True, False):
+        progress = SimpleNamespace(line=shown.append)
+        _Reporter(progress, says_start=is_first)("line", {"text": "   3 s  Building the config"})
+    assert shown == ["   3 s  Building the config"]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nemotron.exit_codes import STOPPED
 from nemotron.launch import local_processes, torchrun, visible_gpus
+from nemotron.launch.local import run_to_end
 from nemotron.launch.stages import PACKAGE, TORCHRUN
 
 
@@ -46,22 +48,34 @@ def test_torchrun_gets_the_script_and_the_arguments_as_typed(
     assert arguments.endswith("stage1_sft/train.py --config tiny train.train_iters=5")
 
 
-def test_sigterm_is_handed_to_what_runs_the_training_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    runs = tmp_path / "runs"
-    runs.write_text(
-        f"#!/bin/sh\ncd {tmp_path}\ntrap 'touch signalled; exit 0' TERM; touch ready; while :; do sleep 0.02; done\n"
-    )
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_are_handed_to_what_runs_the_training_processes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signum: int
+):
+    runs, name = tmp_path / "runs", signal.Signals(signum).name[3:]
+    trap = f"trap 'touch signalled; exit {STOPPED}' {name}"
+    runs.write_text(f"#!/bin/sh\ncd {tmp_path}\n{trap}; touch ready; while :; do sleep 0.02; done\n")
     runs.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(runs))
 
     def stop_once_it_trains():
         while not (tmp_path / "ready").exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signum)
 
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
-    assert torchrun([], 2) == 0
+    assert torchrun([], 2) == STOPPED
     assert (tmp_path / "signalled").exists()
+
+
+def test_a_terminals_ctrl_c_reaches_the_command_once_and_only_through_this_process(tmp_path: Path):
+    """It is in a process group of its own: the terminal's own signal does not count as a second one."""
+    assert run_to_end(["sh", "-c", f'test "$(ps -o pgid= -p $$ | tr -d " ")" = $$ && touch {tmp_path}/alone']) == 0
+    assert (tmp_path / "alone").exists()
+
+
+def test_a_command_that_a_signal_ended_has_a_shells_exit_code():
+    assert run_to_end(["sh", "-c", "kill -KILL $$"]) == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize(("visible", "gpus"), [("0,1", 2), ("", 0), ("-1", 0), ("GPU-8f4c", 1)])

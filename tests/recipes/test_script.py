@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
+from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
 from nemotron.launch.stages import PACKAGE, PREP_SCRIPT, TRAIN_SCRIPT
 from nemotron.recipes.script import run_script
 
@@ -103,3 +104,33 @@ def test_the_scripts_say_how_they_are_used(script: Path, monkeypatch, capsys):
         runpy.run_path(str(PACKAGE / script), run_name="__main__")
     assert caught.value.code == 0
     assert "[key=value ...]" in capsys.readouterr().out
+
+
+def test_a_run_that_was_stopped_has_an_exit_code_of_its_own(config, monkeypatch: pytest.MonkeyPatch):
+    config()
+    monkeypatch.delenv(STOPPED_MARK, raising=False)
+    with pytest.raises(SystemExit) as caught:
+        run_script(lambda loaded: None, lambda result: True, schema=Config)
+    assert caught.value.code == STOPPED
+
+
+@pytest.mark.parametrize(("rank", "marked"), [("0", True), ("1", False)])
+def test_under_torchrun_the_first_rank_leaves_a_mark_instead(
+    config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rank: str, marked: bool
+):
+    config()
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv(STOPPED_MARK, str(tmp_path / "mark"))
+    run_script(lambda loaded: None, lambda result: True, schema=Config)
+    assert (tmp_path / "mark").exists() is marked
+
+
+def test_ctrl_c_is_no_traceback(config, capsys: pytest.CaptureFixture[str]):
+    def interrupted(loaded):
+        raise KeyboardInterrupt
+
+    config()
+    with pytest.raises(SystemExit) as caught:
+        run_script(interrupted, print, schema=Config)
+    assert caught.value.code == INTERRUPTED
+    assert capsys.readouterr().err.startswith("Interrupted.")

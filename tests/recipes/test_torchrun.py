@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nemotron.exit_codes import INTERRUPTED, STOPPED
 from nemotron.launch.stages import PACKAGE, TORCHRUN
 
 pytestmark = pytest.mark.slow
@@ -17,6 +18,8 @@ TRAINS = """
 import os, pathlib, signal, sys, time
 
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    sys.exit("Ctrl-C would reach the ranks twice")
 me = os.environ["RANK"]
 pathlib.Path("starts-" + me).touch()
 if "--slow-start" in sys.argv:
@@ -25,6 +28,8 @@ if "--slow-start" in sys.argv:
 def save(signum, frame):
     time.sleep(1)
     pathlib.Path("saved-" + me).touch()
+    if me == "0" and "--finished" not in sys.argv:
+        pathlib.Path(os.environ["NEMOTRON_STOPPED_MARK"]).touch()
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, save)
@@ -60,11 +65,29 @@ def saved(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("saved-*"))
 
 
-def test_sigterm_to_this_process_alone_lets_the_ranks_save_and_is_success(ranks, tmp_path: Path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_this_process_alone_lets_the_ranks_save_and_has_a_code_of_its_own(ranks, tmp_path: Path, signum):
     process = ranks("trains")
+    process.send_signal(signum)
+    assert process.wait(60) == STOPPED, process.communicate()
+    assert saved(tmp_path) == ["saved-0", "saved-1"]
+
+
+def test_ranks_that_have_nothing_left_to_do_end_with_success(ranks):
+    process = ranks("trains", "--finished")
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0, process.communicate()
-    assert saved(tmp_path) == ["saved-0", "saved-1"]
+
+
+def test_a_second_interrupt_ends_them_at_once(ranks, tmp_path: Path):
+    process = ranks("trains")
+    process.send_signal(signal.SIGINT)
+    while "press again to quit now" not in process.stderr.readline():  # torchrun has something to say, too
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == INTERRUPTED
+    assert "Traceback" not in process.stderr.read()
+    assert saved(tmp_path) == []
 
 
 def test_sigterm_to_every_process_at_once_is_the_same(ranks, tmp_path: Path):
@@ -72,14 +95,15 @@ def test_sigterm_to_every_process_at_once_is_the_same(ranks, tmp_path: Path):
     [torchrun] = children(process.pid)
     for pid in (torchrun, process.pid, *children(torchrun)):
         os.kill(pid, signal.SIGTERM)
-    assert process.wait(60) == 0, process.communicate()
+    assert process.wait(60) == STOPPED, process.communicate()
     assert saved(tmp_path) == ["saved-0", "saved-1"]
 
 
-def test_before_there_is_anything_to_save_sigterm_ends_the_job(ranks, tmp_path: Path):
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_before_there_is_anything_to_save_a_signal_ends_the_job(ranks, tmp_path: Path, signum):
     process = ranks("starts", "--slow-start")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) != 0
+    process.send_signal(signum)
+    assert process.wait(60) not in (0, STOPPED)
     assert saved(tmp_path) == []
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch.distributed.checkpoint import FileSystemReader
 from torch.distributed.checkpoint.state_dict_loader import load
 
+from nemotron.exit_codes import STOPPED
 from nemotron.training import bridge
 
 pytestmark = pytest.mark.megatron
@@ -167,8 +168,9 @@ def adapters(workdir):
     return {"code": running.returncode, "said": said, "errors": errors, "finished": finished, "then": continued}
 
 
-def test_sigterm_saves_and_ends_with_success(adapters):
-    assert adapters["code"] == 0, adapters["errors"]
+def test_sigterm_saves_says_so_and_has_an_exit_code_of_its_own(adapters):
+    assert adapters["code"] == STOPPED, adapters["errors"]
+    assert "SIGTERM: stopping after this iteration, saving" in adapters["errors"]
     assert 2 <= adapters["finished"] < 6
     assert f"Stopped after iteration {adapters['finished']} of 6" in adapters["said"]
     assert "Fine-tuned" not in adapters["said"]

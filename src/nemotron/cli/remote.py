@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nemotron.cli import console, dry_run
+from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
     from nemotron.launch import Job, JobState, Placement, Stage, Submission
@@ -116,6 +117,8 @@ def follow_submission(submission: "Submission") -> None:
             raise typer.Exit(130) from None
         _interrupted(submission)
     else:
+        if code == STOPPED:
+            console.note("Training was asked to stop, and saved. The same command continues it.")
         if code:
             raise typer.Exit(code)
 

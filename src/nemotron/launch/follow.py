@@ -9,12 +9,13 @@ import base64
 import os
 import re
 import shlex
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from nemotron.exit_codes import INTERRUPTED, STOPPED
+from nemotron.launch.local import run_to_end
 from nemotron.launch.package import LAUNCH_SCRIPT
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.submit import Job, Submission
@@ -30,6 +31,8 @@ _FINAL = {
     "DEADLINE",
     "PREEMPTED",
 }
+_LOCAL_STATES = {0: "COMPLETED", STOPPED: "STOPPED", INTERRUPTED: "CANCELLED"}
+"""What a stage on this machine came to, by its exit code; any other failed. STOPPED is none of Slurm's words."""
 _COMPLAINT = re.compile(r"^(srun|slurmstepd|pyxis|enroot)\b.*:|: line \d+: |\berror:", re.IGNORECASE)
 _BYTES_PER_LOOK = 1 << 20
 _LOST_AFTER = 30
@@ -94,9 +97,8 @@ def _run_locally(submission: Submission, on_state: Callable[[Job, JobState], obj
     for job in submission.jobs:
         on_state(job, JobState("RUNNING"))
         command = ["bash", os.path.join(job.folder, "code", LAUNCH_SCRIPT)]
-        code = subprocess.run(command, env=os.environ | dict(job.secrets), check=False).returncode
-        code = 128 - code if code < 0 else code
-        on_state(job, JobState("FAILED" if code else "COMPLETED", exit_code=code))
+        code = run_to_end(command, os.environ | dict(job.secrets))
+        on_state(job, JobState(_LOCAL_STATES.get(code, "FAILED"), exit_code=code))
         if code:
             return code
     return 0

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -39,13 +39,26 @@ def torchrun_command(arguments: Sequence[str], processes: int) -> list[str]:
 
 
 def torchrun(arguments: Sequence[str], processes: int) -> int:
-    """Run the training script in so many processes, and return its exit code.
+    """Run the training script in so many processes, and return the exit code (see exit_codes.py)."""
+    return run_to_end(torchrun_command(arguments, processes))
 
-    A SIGTERM to this process reaches the training processes, which save a checkpoint and end with success.
+
+def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run a command that may have something to save when it is asked to stop, and wait however long that takes.
+
+    SIGTERM, SIGHUP and Ctrl-C are handed to it. It is in a process group of its own, so that each reaches it once, from
+    a terminal as from `kill`.
+
+    Returns:
+        The exit code; 128 + the signal's number when one ended it.
     """
-    running = subprocess.Popen(torchrun_command(arguments, processes))
-    before = signal.signal(signal.SIGTERM, lambda signum, frame: running.send_signal(signum))
+    running = subprocess.Popen(command, env=environment, process_group=0)
+    kept = {}
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        kept[signum] = signal.signal(signum, lambda signum, frame: running.send_signal(signum))
     try:
-        return running.wait()
+        code = running.wait()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+    return 128 - code if code < 0 else code

@@ -4,16 +4,17 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 from nemotron.cli import console
 from nemotron.config import Loaded, load_config
 from nemotron.errors import UserError
+from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
 
 
 def run_script[T, R](
     body: Callable[[Loaded[T]], R],
-    show: Callable[[R], Any],
+    show: Callable[[R], bool | None],
     *,
     schema: type[T],
     group: str = "",
@@ -21,7 +22,8 @@ def run_script[T, R](
 ) -> None:
     """Load the config named on the command line, run `body` and `show` its result.
 
-    Exits with 1 on a UserError. Of torchrun's processes the first shows the result, and reports a mistake in the
+    Exits with 1 on a UserError, with STOPPED where `show` returns that something is left to do (see exit_codes.py), and
+    with INTERRUPTED on Ctrl-C. Of torchrun's processes the first shows the result, and reports a mistake in the
     config, which all of them find. A later mistake may be one process's own, so each reports it.
     """
     parser = ArgumentParser(description=description)
@@ -42,5 +44,17 @@ def run_script[T, R](
             console.note(f"On rank {rank}:")
         console.error(error)
         sys.exit(1)
-    if rank == "0":
-        show(result)
+    except KeyboardInterrupt:
+        if rank == "0":
+            console.note("Interrupted. The same command continues where this one stopped.")
+        sys.exit(INTERRUPTED)
+    if rank == "0" and show(result):
+        _leave_stopped()
+
+
+def _leave_stopped() -> None:
+    """Exit with STOPPED; under recipes/torchrun.py leave the mark that makes it exit so."""
+    if mark := os.environ.get(STOPPED_MARK):
+        Path(mark).touch()
+    else:
+        sys.exit(STOPPED)

@@ -1,11 +1,13 @@
-"""Run torchrun, leaving SIGTERM to the ranks: python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
+"""Run torchrun, leaving SIGTERM and Ctrl-C to the ranks: python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
 
-Options, output and exit code are torchrun's. When torchrun itself gets a SIGTERM it passes it on, kills the ranks after
-30 seconds and reports a failure; but a rank that trains saves a checkpoint first, which may take longer, and then ends
-with success. So here torchrun ignores the signal, and this process hands it to the ranks. Slurm signals every process
-of a job step by itself, these three kinds among them: a rank that gets it twice saves once.
+Options and output are torchrun's, and so is the exit code, but for STOPPED where the first rank says that it stopped
+with work left, and INTERRUPTED (see exit_codes.py). When torchrun itself gets a signal it passes it on, kills the ranks
+after 30 seconds and reports a failure; but a rank that trains saves a checkpoint first, which may take longer, and then
+ends with success. So here torchrun ignores both, and this process hands them to the ranks, as SIGTERM. Slurm signals
+every process of a job step by itself, these three kinds among them: a rank that gets SIGTERM twice saves once. A second
+Ctrl-C kills the ranks.
 
-A rank begins with SIGTERM ignored, as torchrun is, and has to set its own handler: see train.py.
+A rank begins with both ignored, as torchrun is, and has to set its own handlers: see train.py.
 """
 
 import contextlib
@@ -13,36 +15,76 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
-HANDLED = "SIGINT,SIGHUP,SIGQUIT"
-"""What torchrun goes on to handle: all that it would, but for SIGTERM."""
+from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
+
+HANDLED = "SIGHUP,SIGQUIT"
+"""What torchrun goes on to handle: all that it would, but for SIGTERM and SIGINT."""
 POLL_SECONDS = 0.5
 
 
 def main(arguments: list[str]) -> int:
-    """Run torchrun, and return its exit code."""
-    # The default of its option --signals-to-handle, and what that option sets, for releases that have only this.
-    environment = {**os.environ, "PET_SIGNALS_TO_HANDLE": HANDLED, "TORCHELASTIC_SIGNALS_TO_HANDLE": HANDLED}
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # inherited
-    torchrun = subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *arguments], env=environment)
-    started = False
+    """Run torchrun, and return the exit code."""
+    with tempfile.TemporaryDirectory(prefix="nemotron-") as folder:
+        mark = Path(folder, "stopped")
+        environment = {
+            **os.environ,
+            STOPPED_MARK: str(mark),
+            # The default of its option --signals-to-handle, and what that sets, for releases that have only this.
+            "PET_SIGNALS_TO_HANDLE": HANDLED,
+            "TORCHELASTIC_SIGNALS_TO_HANDLE": HANDLED,
+        }
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)  # inherited
+        run = Run(subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *arguments], env=environment))
+        returned = run.wait()
+        return STOPPED if returned == 0 and mark.exists() else returned
 
-    def forward(signum: int, frame: object) -> None:
-        ranks = children(torchrun.pid)
+
+class Run:
+    """A torchrun, and the signals that reach this process while it runs."""
+
+    def __init__(self, torchrun: "subprocess.Popen[bytes]") -> None:
+        self._torchrun = torchrun
+        self._has_ranks = False
+        """Whether ranks have been seen: before, there is nothing to save."""
+        self._interrupts = 0
+        signal.signal(signal.SIGTERM, self._terminate)
+        signal.signal(signal.SIGINT, self._interrupt)
+
+    def wait(self) -> int:
+        """Wait for its end, and return the exit code."""
+        while True:
+            self._has_ranks = self._has_ranks or bool(children(self._torchrun.pid))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                returned = self._torchrun.wait(POLL_SECONDS)
+                if returned and self._interrupts:
+                    return INTERRUPTED
+                return returned if returned >= 0 else 128 - returned
+
+    def _terminate(self, signum: int, frame: object) -> None:
+        ranks = children(self._torchrun.pid)
         for rank in ranks:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(rank, signum)
-        if not ranks and not started:
-            torchrun.send_signal(signal.SIGINT)  # nothing has begun that could be saved
+                os.kill(rank, signal.SIGTERM)
+        if not ranks and not self._has_ranks:
+            self._torchrun.send_signal(signal.SIGHUP)
 
-    signal.signal(signal.SIGTERM, forward)
-    while True:
-        started = started or bool(children(torchrun.pid))
-        # Ctrl-C reaches torchrun by itself, which ends the ranks.
-        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
-            returned = torchrun.wait(POLL_SECONDS)
-            return returned if returned >= 0 else 128 - returned
+    def _interrupt(self, signum: int, frame: object) -> None:
+        self._interrupts += 1
+        ranks = children(self._torchrun.pid)
+        if self._interrupts == 1:
+            if ranks:
+                said = "Ctrl-C: asked the training processes to save and stop; press again to quit now."
+                print(said, file=sys.stderr, flush=True)
+            self._terminate(signum, frame)
+            return
+        self._torchrun.kill()  # first: it would report every rank as a failure
+        for rank in ranks:
+            with contextlib.suppress(OSError):
+                os.killpg(rank, signal.SIGKILL)  # torchrun starts each in a session of its own
 
 
 def children(process: int) -> list[int]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.html_report import render_report
+from nemotron.training.reporting.startup import Startup
 from nemotron.training.shards import ShardCheck, recorded_shards
+from nemotron.training.stop_signals import heed_signals
 from nemotron.training.weights.export_run import export_run, wait_for_first_rank
 
 OnRecord = Callable[[str, dict[str, Any]], None]
 """Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
-of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test")."""
+of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test"). On every rank also as
+`on_record("line", {"text": line})`, for a line to be shown at once: a step of the start, a signal."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +155,14 @@ def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, not
             print(f"note: {note}")
 
 
+def _say(on_record: OnRecord | None, text: str) -> None:
+    """Show a line at once: to whoever shows progress, else in the output."""
+    if on_record is not None:
+        on_record("line", {"text": text})
+    elif _rank() == 0:
+        print(text, flush=True)
+
+
 def _is_untested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
     """Tell whether the evaluation of the test split that ends the run has yet to be made."""
     tested = any(record["iteration"] == plan.train_iters for record in read_records(run.output / "test.jsonl"))
@@ -177,7 +189,10 @@ def _finetune(
     config = loaded.config
     bridge.check_release()
     check = _check_shards(config, data)
-    with bridge.named_when_missing(), backend(config) as apply_backend:
+    say = partial(_say, on_record)
+    startup = Startup(say)
+    startup.step("Importing torch and Megatron-Bridge")
+    with heed_signals(say) as signals, bridge.named_when_missing(), backend(config) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.objective.forward_step import TwoStageStep
@@ -186,6 +201,7 @@ def _finetune(
         from nemotron.training.reporting.metrics import MetricsWriter
         from nemotron.training.reporting.shard_check import ChecksShards
 
+        startup.step("Building the config")
         start = _starting_checkpoint(config, plan.start, run)
         recipe = build_recipe(config, plan, data, run, loaded.origins, start)
         apply_backend(recipe.container)
@@ -197,12 +213,14 @@ def _finetune(
                 print(change)
         step = TwoStageStep(plan.schedule, pads_conversations=data.pad_to_multiple > 1)
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
-        callbacks: list[Any] = [*bridge.installed().callbacks(), writer]
+        callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), writer]
         if check is not None:
             callbacks.append(ChecksShards(check))
         if config.test.enabled:
             callbacks += evaluate_test_split(data, step, writer)
-        with explain_failures(writer, run.output / "train.log", run.checkpoints) as ending:
+        startup.step("Starting Megatron")
+        explained = explain_failures(writer, run.output / "train.log", run.checkpoints)
+        with startup.follow_setup(), explained as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from nemotron.exit_codes import STOPPED
 from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, place, submit
 from nemotron.launch.follow import job_state
 from nemotron.launch.stages import PREP_SCRIPT, TORCHRUN, TRAIN_SCRIPT
@@ -122,6 +123,8 @@ import os, pathlib, signal, sys, time
 def save(signum, frame):
     time.sleep(2)  # a checkpoint
     pathlib.Path("saved-" + os.environ["RANK"]).touch()
+    if os.environ["RANK"] == "0":
+        pathlib.Path(os.environ["NEMOTRON_STOPPED_MARK"]).touch()
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, save)
@@ -130,7 +133,7 @@ time.sleep(120)
 """
 
 
-def test_sigterm_to_the_whole_job_saves_and_is_success(profile, work: Path):
+def test_sigterm_to_the_whole_job_saves_and_has_an_exit_code_of_its_own(profile, work: Path):
     """Slurm signals torchrun and what watches over it as well as the ranks; only the ranks may act on it."""
     (work / "trains.py").write_text(TRAINS)
     body = f'exec {sys.executable} "${{@/%*train.py/{work}/trains.py}}"'
@@ -141,7 +144,7 @@ def test_sigterm_to_the_whole_job_saves_and_is_success(profile, work: Path):
         time.sleep(0.2)
     subprocess.run(["scancel", "--signal=TERM", submission.jobs[0].id], check=True)
     code, output, ends = wait(submission)
-    assert (code, ends) == (0, ["sft COMPLETED"]), output
+    assert (code, ends) == (STOPPED, ["sft FAILED"]), output
     assert sorted(path.name for path in work.glob("saved-*")) == ["saved-0", "saved-1"]
 
 

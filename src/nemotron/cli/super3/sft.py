@@ -8,6 +8,7 @@ import typer
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.advice import report_advice
 from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_local_launch, report_on
+from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
@@ -85,7 +86,8 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)
         return
-    show_result(train_with_progress(loaded))
+    if show_result(train_with_progress(loaded)):
+        raise typer.Exit(STOPPED)
 
 
 def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
@@ -110,7 +112,7 @@ class _Reporter:
     def __init__(self, progress: console.Progress, *, says_start: bool = True) -> None:
         self._progress = progress
         self._says_start = says_start
-        """Whether this process says how the run starts. Every rank is asked; records come to one of them only."""
+        """Whether this process says how the run starts and stops. Every rank is asked; records come to one only."""
         self._total = 0
         self._stage = ""
 
@@ -123,6 +125,10 @@ class _Reporter:
                 self._progress.line(f"note: {note}")
             if 0 < record["finished"] < self._total:
                 self._progress.line(f"Continuing after iteration {record['finished']:,}.")
+            return
+        if kind == "line":
+            if self._says_start:
+                self._progress.line(record["text"])
             return
         if kind in ("valid", "test"):
             split = {"valid": "Validation", "test": "Test split"}[kind]
@@ -146,15 +152,19 @@ def _first_and_last(records: list[dict[str, Any]], name: str) -> str:
     return f"{_loss(known[0])} -> {_loss(known[-1])}" if known else _loss(None)
 
 
-def show_result(result: "TrainResult") -> None:
-    """Print what a training run made and what to try next; or that it was stopped."""
+def show_result(result: "TrainResult") -> bool:
+    """Print what a training run made and what to try next; or that it was stopped.
+
+    Returns:
+        Whether it was stopped, with something left to do.
+    """
     iterations = result.plan.train_iters
     if result.stopped or result.finished < iterations:
         saved = f"with a checkpoint in {result.checkpoint}" if result.finished else "before anything was saved"
         console.out(
             f"Stopped after iteration {result.finished:,} of {iterations:,}, {saved}. The same command continues it."
         )
-        return
+        return True
     console.heading("Fine-tuned" if result.resumed_from < iterations else "Already fine-tuned")
     rows = [("iterations", f"{iterations:,}"), ("loss averages over", result.plan.schedule.describe())]
     for name, label in (("token_loss", "token loss"), ("sample_loss", "sample loss")):
@@ -173,6 +183,7 @@ def show_result(result: "TrainResult") -> None:
     ]
     console.table(rows)
     _show_next(result)
+    return False
 
 
 def _further(result: "TrainResult") -> str:

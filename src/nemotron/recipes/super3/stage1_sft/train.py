@@ -5,10 +5,15 @@ script.
 """
 
 if __name__ == "__main__":
+    import os
     import signal
 
-    # recipes/torchrun.py starts ranks with SIGTERM ignored. It ends the job, until Megatron is ready to save first.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    from nemotron.exit_codes import STOPPED_MARK
+
+    if STOPPED_MARK in os.environ:
+        # recipes/torchrun.py starts ranks with both ignored. They end the job, until Megatron is ready to save first.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     from nemotron.cli.super3.sft import show_result, train_with_progress
     from nemotron.recipes.script import run_script

@@ -1,0 +1,108 @@
+"""Ctrl-C and SIGTERM: stop after the iteration under way, save, and say so at once.
+
+Megatron-Bridge heeds one signal, `train.exit_signal`: it saves after the iteration and leaves its training loop. Here
+the first Ctrl-C becomes that signal, and the second ends the run. Before the first iteration and after the last there
+is nothing to save, so that one is enough.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+Say = Callable[[str], object]
+
+
+class StopSignals:
+    """What the signals of a run do. Made by `heed_signals`."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._process = os.getpid()
+        self._exit_signal: int | None = None
+        """Megatron-Bridge's, while its training loop runs."""
+        self._megatrons: Any = None
+        """What Megatron-Bridge does on it."""
+        self._interrupted = False
+
+    def callback(self) -> Any:
+        """Make the Megatron-Bridge callback that tells when the training loop runs. It goes after the line's own."""
+        from megatron.bridge.training.callbacks import Callback, CallbackContext
+
+        stop_signals = self
+
+        class HeedSignals(Callback):
+            def on_train_start(self, context: CallbackContext) -> None:
+                train: Any = context.state.cfg.train  # pyright: ignore[reportOptionalMemberAccess]
+                if train.exit_signal_handler:
+                    stop_signals.begin(train.exit_signal)
+
+            def on_train_end(self, context: CallbackContext) -> None:
+                stop_signals.end()
+
+        return HeedSignals()
+
+    def begin(self, exit_signal: int) -> None:
+        """From now on, there is something to save."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._exit_signal = exit_signal
+        self._megatrons = signal.getsignal(exit_signal)
+        if exit_signal != signal.SIGINT:
+            signal.signal(exit_signal, self._stop)
+
+    def end(self) -> None:
+        """From now on, there is not."""
+        self._exit_signal = None
+
+    def interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """Handle Ctrl-C. A terminal sends it to forked children, too: workers of a loader, writers of a checkpoint."""
+        if os.getpid() != self._process:
+            return
+        if self._exit_signal is None or self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        self._say_at_once("Ctrl-C: stopping after this iteration, saving; press again to quit now.")
+        self._hand_on(self._exit_signal, frame)
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._process:
+            self._say_at_once(f"{signal.Signals(signum).name}: stopping after this iteration, saving.")
+        self._hand_on(signum, frame)
+
+    def _hand_on(self, signum: int, frame: FrameType | None) -> None:
+        if callable(self._megatrons):
+            self._megatrons(signum, frame)
+
+    def _say_at_once(self, text: str) -> None:
+        try:
+            self._say(text)
+        except RuntimeError:  # the signal came while the same stream was written to
+            with contextlib.suppress(OSError):
+                os.write(2, f"{text}\n".encode())
+
+
+@contextlib.contextmanager
+def heed_signals(say: Say) -> Iterator[StopSignals]:
+    """Heed Ctrl-C inside, and the signals of a training loop that runs there.
+
+    Args:
+        say: prints a line.
+    """
+    signals = StopSignals(say)
+    if threading.current_thread() is not threading.main_thread():
+        yield signals
+        return
+    kept = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    if kept[signal.SIGINT] is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signals.interrupt)
+    try:
+        yield signals
+    finally:
+        signals.end()
+        for signum, handler in kept.items():
+            if handler is not None:  # one that is not Python's
+                signal.signal(signum, handler)
