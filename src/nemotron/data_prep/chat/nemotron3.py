@@ -11,7 +11,14 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep.chat.conversation import Message, Tool
-from nemotron.data_prep.chat.reasoning import NO_THINKING, THINK, history_content, newest_content
+from nemotron.data_prep.chat.reasoning import (
+    END_THINK,
+    NO_THINKING,
+    THINK,
+    history_content,
+    may_have_think_tag,
+    newest_content,
+)
 
 ASSISTANT = "<|im_start|>assistant\n"
 END = "<|im_end|>\n"
@@ -88,12 +95,28 @@ def _tool_result(messages: list[Message], index: int) -> str:
 
 
 def _assistant_turn(message: Message, is_history: bool) -> tuple[str, str]:
-    content = newest_content(message)
+    opening, content = _content(message, is_history)
     calls = message.get("tool_calls")
-    content = history_content(content, bool(calls)) if is_history else content.strip()
-    opening = _opening(content)
     calls = "\n" + "".join(map(_tool_call, calls)) if calls else ""
-    return ASSISTANT + opening, f"{content[len(opening) :]}{calls}{END}"
+    return ASSISTANT + opening, f"{content}{calls}{END}"
+
+
+def _content(message: Message, is_history: bool) -> tuple[str, str]:
+    """What an assistant's turn shows besides its calls: what the generation prompt writes of it, and the rest."""
+    content, calls_tools = message["content"], bool(message.get("tool_calls"))
+    if not (is_history and calls_tools) and not may_have_think_tag(content):
+        # What the lines below give of most messages, without copying long texts at every step.
+        reasoning = message.get("reasoning_content")
+        if not reasoning:
+            return NO_THINKING, content.rstrip()
+        if not reasoning.isspace():
+            if is_history:
+                return NO_THINKING, f"\n{content}".rstrip()
+            return f"{THINK}\n", f"{reasoning}\n{END_THINK}\n{content}".rstrip()
+    content = newest_content(message)
+    content = history_content(content, calls_tools) if is_history else content.strip()
+    opening = _opening(content)
+    return opening, content[len(opening) :]
 
 
 def _opening(content: str) -> str:

@@ -32,6 +32,10 @@ class SpecialTokens:
         self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
 
     @cached_property
+    def _first_characters(self) -> list[str]:
+        return sorted({name[0] for name in self.names})
+
+    @cached_property
     def _in_text(self) -> list[re.Pattern[str]]:
         return [re.compile(pattern) for pattern in _patterns(self.names)]
 
@@ -40,11 +44,19 @@ class SpecialTokens:
         escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
+    def _may_be_in(self, texts: list[str]) -> bool:
+        """Whether a text has a character that a token begins with: most have none, and that is found fastest."""
+        for character in self._first_characters:
+            for text in texts:
+                if character in text:
+                    return True
+        return False
+
     def first_in(self, conversation: Conversation) -> str | None:
         """A control token written out in the conversation (in tool calls and tools, as JSON has it), or None."""
         messages = conversation.messages
         texts = [value for message in messages for value in message.values() if isinstance(value, str)]
-        if found := _first(self._in_text, "\0".join(texts)):
+        if self._may_be_in(texts) and (found := _first(self._in_text, "\0".join(texts))):
             return found
         calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
         if not calls and not conversation.tools:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.reasoning import may_have_think_tag
 from nemotron.data_prep.dialects.findings import Findings
 from nemotron.data_prep.dialects.thoughts import OTHER_TAGS
 from nemotron.data_prep.dialects.tool_calls import Call, read_arguments, read_calls
@@ -39,7 +40,7 @@ def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | No
     content = raw.get("content", raw)
     if content is None:
         content = ""
-    elif type(content) is not str or "think>" in content or "<tool_call>" in content or content.startswith(OTHER_TAGS):
+    elif type(content) is not str or _may_have_tag(content):
         return None
     elif len(raw) == 2:
         return raw
@@ -48,7 +49,7 @@ def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | No
     message: Message = {"role": "assistant", "content": content}
     reasoning = raw.get("reasoning_content")
     if reasoning is not None:
-        if type(reasoning) is not str or "think>" in reasoning:
+        if type(reasoning) is not str or may_have_think_tag(reasoning):
             return None
         if reasoning:
             message["reasoning_content"] = reasoning
@@ -62,15 +63,23 @@ def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | No
     return message
 
 
+def _may_have_tag(content: str) -> bool:
+    has_call = "<" in content and "<tool_call>" in content  # one character is found faster than a word
+    return has_call or may_have_think_tag(content) or content.startswith(OTHER_TAGS)
+
+
 def _call(raw: Any, position: int, found: Findings) -> Call:
     if type(raw) is dict and raw.keys() <= _CALL_KEYS and not found.is_table:
-        function, call_id = raw.get("function"), raw.get("id")
-        if type(function) is dict and function.keys() == _FUNCTION_KEYS and type(call_id) is str:
+        function = raw.get("function")
+        if type(function) is dict and function.keys() == _FUNCTION_KEYS:
             name, arguments = function["name"], function["arguments"]
             if type(name) is str and name:
                 if type(arguments) is not dict:
                     where = f"message {position} (assistant): the arguments of {name}"
                     arguments = read_arguments(arguments, where, found) or {}
-                return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+                call: Call = {"id": raw["id"]} if type(raw.get("id")) is str else {}
+                call["type"] = "function"
+                call["function"] = {"name": name, "arguments": arguments}
+                return call
     [call] = read_calls([raw], "tool_calls", f"message {position} (assistant)", found)
     return call

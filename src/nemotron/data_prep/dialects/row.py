@@ -5,10 +5,9 @@ Every part of a row that carries meaning is used, or the row is refused by name,
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
-from nemotron.data_prep.chat.conversation import Conversation, Message, Tool, is_trained
+from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
 from nemotron.data_prep.config import RowFormat
 from nemotron.data_prep.dialects.findings import Findings, is_table
 from nemotron.data_prep.dialects.forms import find_messages
@@ -57,7 +56,8 @@ def _parse(
         refuse_unusable(row)
     form = find_messages(row, format, messages_field)
     raw = form.messages if plain else flag_messages(row, form.messages)
-    tools, scan = _scanned(read_tools(row, tools_field))
+    tools = read_tools(row, tools_field)
+    scan = _scan(tools, DropReason.BAD_TOOLS) if tools else _NOTHING
     if tools and scan.has_null and (filled := without_fill(tools)) is not tools:
         tools, found.is_table = filled, True
         found.note(NoteKind.FILLED_NULLS, "tools")
@@ -67,12 +67,12 @@ def _parse(
         messages = with_system(row, messages)
         note_unused(row, form, tools_field, found)
     if found.tools:
-        tools, scan = _scanned(merge_tools(tools, found, tools_field))
-    _ensure_trained(messages)
-    if any(one["role"] == "assistant" == other["role"] for one, other in pairwise(messages)):
-        found.note(NoteKind.CONSECUTIVE_ANSWERS)
+        tools = merge_tools(tools, found, tools_field)
+        scan = _scan(tools, DropReason.BAD_TOOLS) if tools else _NOTHING
+    _look_at_answers(messages, found)
     calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
-    if (scan.may_be_rounded or _scan(calls, DropReason.BAD_TOOL_ARGUMENTS).may_be_rounded) and exact is not None:
+    of_calls = _scan(calls, DropReason.BAD_TOOL_ARGUMENTS) if calls else _NOTHING
+    if (scan.may_be_rounded or of_calls.may_be_rounded) and exact is not None:
         try:
             row = exact()
         except (ValueError, RecursionError) as error:
@@ -81,14 +81,21 @@ def _parse(
     return Conversation(messages, tools, found.notes)
 
 
-def _ensure_trained(messages: list[Message]) -> None:
-    """Raise RowError where no assistant turn trains."""
-    assistants = [message for message in messages if message["role"] == "assistant"]
-    if not assistants:
+def _look_at_answers(messages: list[Message], found: Findings) -> None:
+    """Note assistant messages that follow each other. Raises RowError where none trains."""
+    answers, previous = [], ""
+    for message in messages:
+        role = message["role"]
+        if role == "assistant":
+            answers.append(message)
+            if previous == role:
+                found.note(NoteKind.CONSECUTIVE_ANSWERS)
+        previous = role
+    if not answers:
         roles = dict.fromkeys(message["role"] for message in messages)
         raise RowError(DropReason.NO_ASSISTANT_TURN, f"the roles are {quote(roles)}")
-    if not any(map(is_trained, assistants)):
-        raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(assistants)} assistant messages are context only")
+    if not any(map(is_trained, answers)):
+        raise RowError(DropReason.NO_TRAINED_TURN, f"all {len(answers)} assistant messages are context only")
 
 
 class _Scan:
@@ -102,8 +109,8 @@ class _Scan:
         self.has_null = False
 
 
-def _scanned(tools: list[Tool] | None) -> tuple[list[Tool] | None, _Scan]:
-    return tools, _scan(tools or [], DropReason.BAD_TOOLS)
+_NOTHING = _Scan()
+"""Of rows without tools or calls: most."""
 
 
 def _scan(values: list[Any], reason: DropReason) -> _Scan:
@@ -112,10 +119,13 @@ def _scan(values: list[Any], reason: DropReason) -> _Scan:
     left: list[Any] = [*values]
     while left:
         value = left.pop()
-        if isinstance(value, str):
+        kind = type(value)  # of decoded JSON no value is of a subclass, and this is faster than isinstance
+        if kind is str:
             continue
-        if isinstance(value, dict | list):
-            left.extend(value.values() if isinstance(value, dict) else value)
+        if kind is dict:
+            left.extend(value.values())
+        elif kind is list:
+            left.extend(value)
         elif value is None:
             scan.has_null = True
         elif isinstance(value, float) and math.isfinite(value):

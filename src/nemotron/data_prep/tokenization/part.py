@@ -33,6 +33,8 @@ from nemotron.data_prep.tokenization.text_batches import Candidate, check_batche
 from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
+NOTHING_TO_GUARD = contextlib.nullcontext()
+
 
 @dataclass(frozen=True)
 class Tokenization:
@@ -154,7 +156,8 @@ def choose_modes(
     """Bring every conversation into its reasoning mode."""
     for candidate in candidates:
         try:
-            with failures_cost_their_row():  # a thought is encoded to be cut
+            # Nothing is encoded without a budget, and entering a context for each row takes time.
+            with NOTHING_TO_GUARD if borders is None else failures_cost_their_row():
                 steered = steer(candidate.conversation, candidate.hash, candidate.own, control, borders)
         except RowError as error:
             yield Dropped.because(candidate.line, error)
@@ -163,4 +166,4 @@ def choose_modes(
             keep_history = not steered.options.get("truncate_history_thinking", True)
             turns = turns_to_train(steered.conversation.messages, keep_history)
             candidate = candidate._replace(conversation=steered.conversation, turns=turns, options=steered.options)
-        yield candidate._replace(mode=steered.mode)
+        yield candidate if steered.mode is candidate.mode else candidate._replace(mode=steered.mode)

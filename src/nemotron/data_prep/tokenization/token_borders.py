@@ -1,12 +1,13 @@
 """Where a text may be cut so that it is a given number of tokens: at the end of a token, or at a newline nearby."""
 
 import functools
-from typing import Literal
-
-from tokenizers import Tokenizer as Backend
+from typing import TYPE_CHECKING, Literal
 
 from nemotron.data_prep.chat.special_tokens import pieces
 from nemotron.data_prep.tokenization.encoders import hugging_face
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 NEAR = 0.1
 """How much of the budget may be left unused to end at a newline."""
@@ -54,5 +55,5 @@ class DefinedBorders:
 
 
 @functools.lru_cache(maxsize=2)  # a worker builds it once, and only when there is something to cut
-def _backend(definition: str) -> Backend:
+def _backend(definition: str) -> "Backend":
     return hugging_face(definition)
