@@ -5,16 +5,16 @@
 """
 
 import re
-from typing import Any
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING, Any
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir
 from nemotron.config.located import Located, leaves, located, plain
 from nemotron.config.renamed_keys import ARTIFACTS, find_new_name
 from nemotron.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from omegaconf.errors import OmegaConfBaseException
 
 # OmegaConf's messages for the common cases, which carry the name only as text.
 _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
@@ -30,6 +30,9 @@ def resolve(tree: Located, config_name: str) -> Located:
     Raises ConfigError naming the key and its origin for a missing key, an unset environment variable or an unknown
     resolver.
     """
+    from omegaconf import OmegaConf  # here: it takes 0.1 s, and what only expands paths or dumps YAML needs none of it
+    from omegaconf.errors import OmegaConfBaseException
+
     OmegaConf.register_new_resolver("config_dir", lambda path="": str(config_dir() / path), replace=True)
     OmegaConf.register_new_resolver("config_name", lambda: config_name, replace=True)
     try:
@@ -47,7 +50,7 @@ def _relocate(node: Located, value: Any) -> Located:
     return node if value == node.value else located(value, node.origin)
 
 
-def _explained(tree: Located, error: OmegaConfBaseException) -> ConfigError:
+def _explained(tree: Located, error: "OmegaConfBaseException") -> ConfigError:
     known = leaves(tree)
     key = (error.full_key or "").replace("[", ".").replace("]", "")
     while key and key not in known:  # an element of a list of scalars: the list is the leaf

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from omegaconf import OmegaConf
 
-from nemotron.atomic_files import checksum, remove_unfinished, write_bytes, write_checksums, write_json
+from nemotron.atomic_files import checksum, remove_unfinished, write_checksums, write_json, write_text
 from nemotron.config.path_settings import expand_paths
+from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
 from nemotron.data_prep.drop_reasons import LeftOut
@@ -164,7 +164,7 @@ def _begin(plan: PrepPlan) -> None:
             for file in planned.files:
                 shutil.rmtree(file.folder, ignore_errors=True)
     remove_unfinished(plan.output_dir)
-    write_bytes(plan.run_dir / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(asdict(plan.config))).encode())
+    write_text(plan.run_dir / "config.yaml", dump_yaml(asdict(plan.config)))
     write_json(plan.run_dir / "plan.json", plan.to_dict())
 
 
