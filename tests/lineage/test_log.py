@@ -1,4 +1,7 @@
 import json
+import re
+import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -85,3 +88,74 @@ def test_a_root_must_be_a_folder_or_become_one(tmp_path):
         with pytest.raises(ArtifactError) as caught:
             check_root(root)
         assert str(caught.value) == f"Cannot write {tmp_path}/file: Not a directory. Set run.artifacts to a folder."
+
+
+def test_a_record_says_what_made_it(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/venv/bin/nemotron", "super3", "sft", "-c", "tiny", "env_vars.HF_TOKEN=planted"])
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    (data / "shard").write_text("packs")
+    log(tmp_path, data, config={"pack_size": 4096, "env_vars": {"HF_TOKEN": "planted"}})
+    text = (tmp_path / "artifacts/Data-sft/v1.json").read_text()
+    assert "planted" not in text
+    record = json.loads(text)
+    assert record["command"] == "nemotron super3 sft -c tiny 'env_vars.HF_TOKEN=***'"
+    assert (record["job"]["kind"], record["job"]["id"]) == ("slurm", "4711")
+    assert record["config"]["pack_size"] == 4096
+    assert record["digest"].startswith("sha256:")
+    assert record["code"]["package"].startswith("nemotron")
+
+
+def test_another_content_is_another_version(tmp_path, data):
+    for content in ("one", "two", "one"):
+        (data / "shard").write_text(content)
+        log(tmp_path, data)
+    assert sorted(path.name for path in (tmp_path / "artifacts/Data-sft").glob("v*.json")) == ["v1.json", "v2.json"]
+
+
+def test_the_same_run_hash_is_one_version_wherever_it_was_made(tmp_path, data):
+    first = log(tmp_path, data, metadata={"run_hash": "abc", "tokens": 1})
+    shutil.copytree(data, tmp_path / "again")
+    again = log(tmp_path, tmp_path / "again", metadata={"run_hash": "abc", "tokens": 1, "metadata": "elsewhere"})
+    assert (first.reference, again.reference) == ("Data-sft:v1", "Data-sft:v1")
+    # It is found where it was made last, and where it was made first when that is gone.
+    assert resolve("Data-sft", tmp_path / "artifacts").path == str(tmp_path / "again")
+    shutil.rmtree(tmp_path / "again")
+    assert resolve("Data-sft", tmp_path / "artifacts").path == str(data)
+
+
+def test_the_same_run_hash_at_the_same_time_is_one_version(tmp_path, data):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: log(tmp_path, data, metadata={"run_hash": "abc", "n": number}), range(16)))
+    assert {artifact.reference for artifact in made} == {f"Data-sft:v{made[0].version}"}
+    assert len(list((tmp_path / "artifacts/Data-sft").glob("v*.json"))) == 1
+
+
+def test_a_shipped_file_is_recorded_by_its_content(tmp_path, data, monkeypatch):
+    """A job has the shipped configs in a folder of its own, which says nothing."""
+    made = []
+    for job in ("job_1", "job_2"):
+        shipped = tmp_path / job / "_config"
+        shipped.mkdir(parents=True)
+        (shipped / "chat.jsonl").write_text('{"messages": []}')
+        monkeypatch.setattr("nemotron.lineage.inputs.config_dir", lambda shipped=shipped: shipped)
+        made.append(log(tmp_path, data, inputs=[str(shipped / "chat.jsonl")], metadata={"blend": f"{shipped}/b.json"}))
+    assert made[0].reference == made[1].reference
+    (source,) = made[0].inputs
+    assert re.fullmatch(r"bundled:chat\.jsonl@[0-9a-f]{12}", source)
+    assert made[0].input_digests[source].startswith("sha256:")
+    # What a consumer opens is a path again: that of the machine that reads.
+    assert resolve("Data-sft", tmp_path / "artifacts").metadata["blend"] == f"{tmp_path}/job_2/_config/b.json"
+
+
+def test_a_path_inside_an_artifact_is_that_artifact(tmp_path, data):
+    log(tmp_path, data)
+    model = log_artifact(
+        name="Model", type="model", path=data, root=tmp_path / "artifacts", inputs=[f"{data}/rows.jsonl", str(data)]
+    )
+    assert model.inputs == [f"{data}/rows.jsonl", "Data-sft:v1"]  # a file that is not there stays a path
+    (data / "rows.jsonl").touch()
+    rows = log_artifact(
+        name="Rows", type="dataset", path=tmp_path, root=tmp_path / "artifacts", inputs=[f"{data}/rows.jsonl"]
+    )
+    assert rows.inputs == ["Model:v1"]  # what was recorded there last
+    assert "k:s" not in log(tmp_path, data, inputs=["s3://k:s@bucket/x"]).inputs[0]

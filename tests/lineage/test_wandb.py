@@ -1,93 +1,187 @@
+import http.server
+import json
 import logging
 import sys
+import threading
+from pathlib import Path
+from typing import Any
 
 import pytest
 import wandb
+from wandb.proto import wandb_internal_pb2
+from wandb.sdk.internal.datastore import DataStore
 
-from nemotron.lineage import log_artifact, resolve
+from nemotron.lineage import log_artifact, resolve, tracking
+from nemotron.lineage.access import Target
+
+KEY = "0123456789" * 4
 
 
-class RecordingRun:
-    """Stands in for an online W&B run, which needs an account."""
+@pytest.fixture(autouse=True)
+def wandb_elsewhere(tmp_path, monkeypatch):
+    """No account, no settings and no project of whoever runs the tests."""
+    for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_RUN_ID", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb.teardown()  # it reads the environment once per process
+    yield
+    wandb.teardown()
 
-    offline = False
 
-    def __init__(self):
-        self.used, self.logged, self.finished = [], [], False
+def read_run(path):
+    """Everything that an offline run holds, as the client's own reader decodes it."""
+    wandb.teardown()  # its writer process ends, so everything is in the file
+    store = DataStore()
+    store.open_for_scan(str(path))
+    records = []
+    while (data := store.scan_data()) is not None:
+        record: Any = vars(wandb_internal_pb2)["Record"]()  # made when it is imported
+        record.ParseFromString(data)
+        records.append((record.WhichOneof("record_type"), record))
+    return records
 
-    def use_artifact(self, artifact):
-        self.used.append(artifact.name)
 
-    def log_artifact(self, artifact, aliases):
-        self.logged.append((artifact.name, artifact.type, artifact.metadata, aliases))
+def artifacts_of(records):
+    """(how, name, metadata) of the artifacts that a run used or logged."""
+    found = [record.artifact for kind, record in records if kind == "artifact"]
+    return [("used" if each.use_after_commit else "logged", each.name, json.loads(each.metadata)) for each in found]
 
-    def finish(self):
-        self.finished = True
+
+def config_of(records):
+    runs = [record.run for kind, record in records if kind == "run"]
+    return {item.key: json.loads(item.value_json) for item in runs[0].config.update}
 
 
 @pytest.fixture
-def made(tmp_path):
+def root(tmp_path):
+    return tmp_path / "artifacts"
+
+
+@pytest.fixture
+def made(tmp_path, root):
     """Logs a data artifact and a model made from it."""
 
     def make(**options):
         for name in ("data", "model"):
             (tmp_path / name).mkdir(exist_ok=True)
-        root = tmp_path / "artifacts"
-        data = log_artifact(name="Data", type="dataset", path=tmp_path / "data", root=root)
-        return log_artifact(
-            name="Model", type="model", path=tmp_path / "model", root=root, inputs=[data, "/raw"], **options
-        )
+        data = log_artifact(name="Data", type="dataset", path=tmp_path / "data", root=root, inputs=["/raw/chat.jsonl"])
+        return log_artifact(name="Model", type="model", path=tmp_path / "model", root=root, inputs=[data], **options)
 
     return make
 
 
 def test_without_a_project_wandb_is_not_even_imported(made, monkeypatch):
-    monkeypatch.delenv("WANDB_PROJECT", raising=False)
     monkeypatch.setitem(sys.modules, "nemotron.lineage.wandb", None)  # importing it would fail
     assert made().version == 1
 
 
-def test_the_same_record_and_its_inputs_go_to_the_active_run(made, monkeypatch):
-    run = RecordingRun()
-    monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    monkeypatch.setattr(wandb, "run", run)
-    artifact = made(wandb_project="sft", aliases=["tiny"], metadata={"tokens": 5})
-    assert run.used == ["Data"]
-    metadata = {"tokens": 5, "inputs": ["Data:v1", "/raw"], "path": artifact.path}
-    assert run.logged == [("Model", "model", metadata, ["latest", "tiny"])]
-    assert not run.finished  # it is the trainer's
+@pytest.mark.slow
+def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(made, tmp_path, root, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["nemotron", "super3", "sft", "env_vars.HF_TOKEN=planted-1", "optimizer.lr=1e-5"])
+    config = {"optimizer": {"lr": 1e-5}, "env_vars": {"HF_TOKEN": "planted-2"}}
+    with tracking.wandb_run(
+        Target("sft", mode="offline"), state=tmp_path / "wandb.json", folder=tmp_path, name="tiny", job_type="sft",
+        config=config,
+    ) as run:  # fmt: skip
+        assert run is not None
+        curves = run.curves()
+        curves.log({"lm loss": 1.5}, 1)
+        curves.finish()  # the trainer's, which must not end the run
+        made(metadata={"token_loss": 1.5})
+    (path,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    records = read_run(path)
+    assert config_of(records)["optimizer"] == {"lr": 1e-5}
+    data, model = (resolve(name, root) for name in ("Data", "Model"))
+    how = [(how, name) for how, name, _ in artifacts_of(records)]
+    assert how == [("used", "raw-chat.jsonl"), ("logged", "Data"), ("used", "Data"), ("logged", "Model")]
+    metadata = artifacts_of(records)[-1][2]
+    assert (metadata["token_loss"], metadata["inputs"], metadata["digest"]) == (1.5, ["Data:v1"], model.digest)
+    digests = {
+        record.artifact.digest for kind, record in records if kind == "artifact" and record.artifact.name == "Data"
+    }
+    assert len(digests) == 1  # what was logged is what is used
+    assert any(kind == "history" for kind, _ in records)
+    assert b"planted" not in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert tracking.wandb_run_of(data, root) == f"sft/{json.loads((tmp_path / 'wandb.json').read_text())['id']}"
 
 
-def test_without_an_active_run_it_opens_and_ends_one(made, monkeypatch):
-    run, opened = RecordingRun(), []
-    monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    monkeypatch.setattr(wandb, "run", None)
-    monkeypatch.setattr(wandb, "init", lambda **options: opened.append(options) or run)
-    made(wandb_project="sft", wandb_entity="team")
-    assert [(options["project"], options["entity"]) for options in opened] == [("sft", "team")]
-    assert run.finished
+@pytest.mark.slow
+def test_a_resumed_job_continues_its_run(tmp_path):
+    for _ in range(2):
+        with tracking.wandb_run(
+            Target("sft", mode="offline"), state=tmp_path / "wandb.json", folder=tmp_path, name="x", job_type="sft",
+            config={},
+        ):  # fmt: skip
+            pass
+        wandb.teardown()
+    ids = {path.stem for path in tmp_path.glob("wandb/offline-run-*/*.wandb")}
+    assert ids == {f"run-{json.loads((tmp_path / 'wandb.json').read_text())['id']}"}
 
 
-def test_a_failing_service_costs_a_warning_not_the_artifact(made, monkeypatch, caplog, tmp_path):
-    def refuse(**options):
-        raise ConnectionError("no route to host")
+@pytest.mark.slow
+def test_what_is_made_outside_a_run_gets_a_run_of_its_own_once(made, root, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "sft")
+    made()
+    made()
+    runs = sorted(root.glob("wandb/offline-run-*/*.wandb"))
+    assert len(runs) == 2  # the data's and the model's, not four
+    assert artifacts_of(read_run(runs[1]))[0][:2] in (("used", "Data"), ("used", "raw-chat.jsonl"))
 
-    monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    monkeypatch.setattr(wandb, "run", None)
-    monkeypatch.setattr(wandb, "init", refuse)
+
+class Stalling(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        threading.Event().wait(3)
+
+
+@pytest.fixture
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stalling) as running:
+        running.daemon_threads = True
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trouble", ["no key", "refuses", "stalls"])
+def test_a_server_that_cannot_be_used_costs_a_line_and_the_run_is_kept(
+    made, trouble, server, monkeypatch, caplog, root, tmp_path
+):
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_PROJECT", "sft")
+    monkeypatch.setenv("WANDB_BASE_URL", server if trouble == "stalls" else "http://127.0.0.1:9")
+    monkeypatch.setattr("nemotron.lineage.access.ANSWER_SECONDS", 0.3)
+    if trouble != "no key":
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
     with caplog.at_level(logging.WARNING):
-        artifact = made(wandb_project="sft")
-    assert "not in W&B: no route to host" in caplog.text
-    assert resolve("Model", tmp_path / "artifacts") == artifact
+        artifact = made()
+    assert ("WANDB_API_KEY" if trouble == "no key" else "does not answer") in caplog.text
+    assert KEY not in caplog.text
+    assert resolve("Model", root) == artifact
+    assert len(list(root.glob("wandb/offline-run-*/*.wandb"))) == 2
+    assert KEY.encode() not in b"".join(path.read_bytes() for path in Path(root).rglob("*") if path.is_file())
 
 
-def test_offline_the_real_client_writes_the_artifact_to_its_file(made, monkeypatch, tmp_path, caplog):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    wandb.teardown()  # it reads the environment once per process
-    made(wandb_project="sft", metadata={"a_number_to_find": 7})
-    assert not [record for record in caplog.records if record.name.startswith("nemotron")]
-    wandb.teardown()  # its writer process ends, so everything is in the file
-    written = b"".join(path.read_bytes() for path in tmp_path.glob("artifacts/wandb/offline-run-*/*.wandb"))
-    assert b"a_number_to_find" in written
+def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "sft")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    made()
+    assert not (root / "wandb").exists()
+    tracking.hand_over(tmp_path)
+    taken = []
+
+    class OpenRun:
+        id, target = "abc", Target("sft")
+
+        def use(self, references, root, digests=None):
+            taken.append(("used", references))
+
+        def log(self, artifact, root, aliases):
+            taken.append(("logged", artifact.reference))
+
+    monkeypatch.setattr(tracking, "_open", OpenRun())
+    tracking.take_over(tmp_path)
+    assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]

@@ -1,5 +1,6 @@
 """Write the files of a job: the code, the resolved config, each node's script."""
 
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from nemotron.config import config_dir
 from nemotron.errors import UserError
 from nemotron.launch.placement import Placement
 from nemotron.launch.stages import PACKAGE, RAY_NODE, STARTUP, TORCHRUN, Stage
+from nemotron.lineage.origin import CODE_RECORD, code_version
 from nemotron.paths import expand_home
 
 LAUNCH_SCRIPT = "launch.sh"
@@ -23,6 +25,8 @@ def write_package(folder: Path, placement: Placement) -> None:
     """
     shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
     shutil.copytree(config_dir(), folder / "nemotron" / "_config")
+    # The copy is in no git checkout, and artifacts name the commit that made them.
+    (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(code_version()))
     _copy_wheels(folder, placement)
     config = dict(placement.stage.config)
     (folder / _config_file(placement.stage)).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))

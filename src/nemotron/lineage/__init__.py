@@ -4,7 +4,8 @@
     resolve("SFTDataArtifact-sft:tiny", root).path  # the splits folder
 
 Records are JSON files below a root folder (`run.artifacts`, default `$NEMOTRON_ARTIFACTS` or `output/artifacts`) and a
-manifest in the artifact's own folder. No account or service is needed.
+manifest in the artifact's own folder. No account or service is needed. With a W&B project `tracking` keeps one run
+open, in which the same is recorded.
 """
 
 from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError

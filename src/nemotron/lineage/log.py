@@ -1,28 +1,34 @@
 """Recording a new artifact."""
 
+import contextlib
 import dataclasses
-import logging
-import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
+from nemotron.config.secrets import masked
+from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,
     Artifact,
     ArtifactError,
     alias_file,
+    place_file,
     read,
     version_file,
     versions,
     write,
 )
+from nemotron.lineage.digest import digest_of
+from nemotron.lineage.inputs import describe_inputs, localized, portable
 from nemotron.paths import expand_home
 
-_log = logging.getLogger(__name__)
+_MADE_BY = ("version", "created", "code", "command", "job", "config")
+"""Fields in which two records of the same thing may differ."""
 
 
 def check_root(root: Path | str) -> None:
@@ -46,37 +52,60 @@ def log_artifact(
     root: Path | str,
     metadata: Mapping[str, Any] | None = None,
     inputs: Sequence[Artifact | str] = (),
+    input_digests: Mapping[str, str] | None = None,
     aliases: Sequence[str] = (),
+    digest: str | None = None,
+    config: Mapping[str, Any] | None = None,
     wandb_project: str | None = None,
     wandb_entity: str | None = None,
 ) -> Artifact:
     """Record the folder `path` as the next version of `name`, and as its `latest`.
 
-    Writes `<root>/<name>/v<N>.json`, the aliases, and a manifest `artifact.json` in the folder itself. Recording
-    exactly the same again gives the version that exists and only moves the aliases. Safe against other writers.
-    With a W&B project (given, or `$WANDB_PROJECT`) the same is recorded there; if that fails, a warning says so and
-    the files stand. Raises ArtifactError for a name or alias that cannot be part of a reference.
+    Writes `<root>/<name>/v<N>.json`, the aliases, and a manifest `artifact.json` in the folder itself. Recording the
+    same again gives the version that exists and only moves the aliases: the same folder, facts, inputs and content, or
+    the same `run_hash` in the metadata, wherever it was made. Safe against other writers.
+
+    With a W&B project the same is recorded there: in the run that `tracking.wandb_run` has open, else in one of its
+    own. If that fails, a warning says so and the files stand.
+
+    Args:
+        name, type, path, metadata: as `Artifact` has them.
+        root: folder of the artifact records.
+        inputs: artifacts, references, paths and URLs that it was made from.
+        input_digests: content of inputs that are no artifacts, by the input.
+        aliases: further names of this version, besides `latest`.
+        digest: names the content; None reads it off the folder.
+        config: the resolved config; secrets in it are masked here.
+        wandb_project, wandb_entity: of a run of its own; without them the variables say.
+
+    Raises:
+        ArtifactError: a name or alias cannot be part of a reference.
     """
     for word in (name, *aliases):
         _check(word)
     root, folder = expand_home(root), Path(path).resolve()
+    references, digests = describe_inputs(inputs, input_digests or {}, root)
     artifact = Artifact(
         name=name,
         type=type,
         version=0,
         path=str(folder),
-        metadata=dict(metadata or {}),
-        inputs=[source if isinstance(source, str) else source.reference for source in inputs],
+        metadata=portable(metadata or {}),
+        inputs=references,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        digest=digest_of(folder) if digest is None else digest,
+        input_digests=digests,
+        code=origin.code_version(),
+        command=origin.command_line(),
+        job=origin.job(),
+        config=portable(masked(dict(config or {}))),
     )
     artifact = _same(artifact, root) or _next_version(artifact, root)
     write(artifact, folder / MANIFEST)
     for alias in dict.fromkeys(["latest", *aliases]):
         write_text(alias_file(root, name, alias), f"v{artifact.version}\n")
-    project = wandb_project or os.environ.get("WANDB_PROJECT")
-    if project:
-        _record_in_wandb(artifact, root, aliases, project, wandb_entity)
-    return artifact
+    tracking.record(artifact, root, aliases, wandb_project, wandb_entity)
+    return dataclasses.replace(artifact, metadata=localized(artifact.metadata))
 
 
 def _check(word: str) -> None:
@@ -88,12 +117,28 @@ def _check(word: str) -> None:
 
 
 def _same(artifact: Artifact, root: Path) -> Artifact | None:
-    """Find the newest recorded version that differs from `artifact` in version and time only."""
+    """Find the newest recorded version of the same thing, and note where it is now."""
     for version in reversed(versions(root, artifact.name)):
         known = read(version_file(root, artifact.name, version))
-        if dataclasses.replace(artifact, version=known.version, created=known.created) == known:
-            return known
+        if _is_same(known, artifact):
+            return _placed(known, artifact.path, root)
     return None
+
+
+def _is_same(known: Artifact, new: Artifact) -> bool:
+    if (run_hash := new.metadata.get("run_hash")) is not None and known.digest in ("", new.digest):
+        return known.metadata.get("run_hash") == run_hash
+    if not known.digest:  # of an earlier release
+        new = dataclasses.replace(new, digest="", input_digests={})
+    return known == dataclasses.replace(new, **{field: getattr(known, field) for field in _MADE_BY})
+
+
+def _placed(known: Artifact, path: str, root: Path) -> Artifact:
+    """Return `known` at `path`, which is where it will be found from now on."""
+    place = place_file(root, known.name, known.version)
+    if path != known.path or place.is_file():
+        write_text(place, f"{path}\n")
+    return dataclasses.replace(known, path=path)
 
 
 def _next_version(artifact: Artifact, root: Path) -> Artifact:
@@ -108,14 +153,30 @@ def _next_version(artifact: Artifact, root: Path) -> Artifact:
         except FileExistsError:
             continue
         numbered = dataclasses.replace(artifact, version=version)
+        if (first := _claim_run_hash(numbered, root)) is not None:
+            target.unlink()
+            return first
         write(numbered, target)
         return numbered
 
 
-def _record_in_wandb(artifact: Artifact, root: Path, aliases: Sequence[str], project: str, entity: str | None) -> None:
-    from nemotron.lineage import wandb
-
-    try:
-        wandb.record(artifact, root=root, aliases=aliases, project=project, entity=entity)
-    except Exception as error:  # any failure of an outside service; the files are what counts
-        _log.warning("%s is recorded in %s, but not in W&B: %s", artifact.reference, root, error)
+def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
+    """Claim a run hash for a version; return the version of a process that records the same at the same time."""
+    run_hash = artifact.metadata.get("run_hash")
+    if not isinstance(run_hash, str) or not run_hash.isalnum():
+        return None
+    claim = root / artifact.name / "run_hashes" / run_hash
+    claim.parent.mkdir(exist_ok=True)
+    with contextlib.suppress(FileExistsError), claim.open("x") as file:
+        file.write(f"v{artifact.version}\n")
+        return None
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        number = claim.read_text(encoding="utf-8").strip().removeprefix("v")
+        if number.isdigit() and int(number) in versions(root, artifact.name):
+            known = read(version_file(root, artifact.name, int(number)))
+            return _placed(known, artifact.path, root) if _is_same(known, artifact) else None
+        time.sleep(0.05)
+    # Its process died before it wrote the record, or the record was removed since.
+    write_text(claim, f"v{artifact.version}\n")
+    return None

@@ -128,6 +128,7 @@ async def _roll_out(plan: RolloutsPlan, on_progress: OnState) -> RolloutsResult:
         metadata={key: value for key, value in facts.items() if key != "retried"},
         inputs=[*([plan.model_artifact] if plan.model_artifact else []), *plan.prompts.inputs],
         aliases=[config.config_name],
+        config=asdict(config),
     )
     return RolloutsResult(plan.output_dir / ROWS, plan.output_dir / BLEND, counts, identity["model"], artifact)
 

@@ -1,6 +1,10 @@
 """Making a finished run the one that the output folder shows, and recording it."""
 
+import hashlib
 import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +43,21 @@ def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
         root=plan.config.run.artifacts,
         metadata=_facts(plan, metadata),
         inputs=[planned.dataset.path for planned in plan.datasets],
+        input_digests={
+            planned.dataset.path: _digest(f"{Path(file.file.path).name} {file.file.digest}" for file in planned.files)
+            for planned in plan.datasets
+        },
         aliases=[plan.config.config_name],
+        digest=_digest(
+            f"{split.path}/{shard.file} {shard.checksum}" for split in metadata.splits for shard in split.shards
+        ),
+        config=orjson.loads(orjson.dumps(asdict(plan.config))),
     )
+
+
+def _digest(lines: Iterable[str]) -> str:
+    """Name content by the names and digests of its files."""
+    return f"sha256:{hashlib.sha256(''.join(f'{line}\n' for line in lines).encode()).hexdigest()}"
 
 
 def _link_tokens(plan: PrepPlan) -> None:
@@ -86,6 +103,9 @@ def _facts(plan: PrepPlan, metadata: Metadata) -> dict[str, Any]:
         "tokens": metadata.tokens,
         "supervised_tokens": metadata.supervised_tokens,
         "conversations": metadata.conversations,
+        "rows": sum(dataset.rows for dataset in metadata.datasets),
+        "dropped": dict(sum((Counter(dataset.dropped) for dataset in metadata.datasets), Counter[str]())),
+        "truncated": sum(dataset.truncated for dataset in metadata.datasets),
         "packs": {split.name: split.packs for split in metadata.splits},
         "tokenizer": metadata.tokenizer,
         "vocab_size": metadata.tokenizer["vocab_size"],

@@ -1,0 +1,87 @@
+"""What something was made from, as references that mean the same tomorrow and on another machine."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nemotron.config.files import config_dir
+from nemotron.config.secrets import mask_text
+from nemotron.lineage.artifact import MANIFEST, Artifact, read, version_file
+from nemotron.lineage.digest import digest_of
+
+BUNDLED = "bundled:"
+
+
+def describe_inputs(
+    inputs: Iterable[Artifact | str], digests: Mapping[str, str], root: Path
+) -> tuple[list[str], dict[str, str]]:
+    """Write inputs as references, each once.
+
+    A path inside an artifact recorded in `root` becomes that artifact; one of the shipped configs, which a job has in a
+    folder of its own, becomes `bundled:FILE@DIGEST`. Credentials in URLs are masked.
+
+    Args:
+        inputs: artifacts, references, paths and URLs.
+        digests: content of inputs, by the input as it stands there.
+        root: of the artifact records.
+
+    Returns:
+        The references, and the digests that are known of those that are no artifacts.
+    """
+    references: dict[str, str] = {}
+    for source in inputs:
+        if isinstance(source, Artifact):
+            references[source.reference] = ""
+            continue
+        artifact = _artifact_at(source, root)
+        reference, digest = (artifact, "") if artifact else describe_source(source)
+        references[reference] = digest or digests.get(source, "")
+    return list(references), {reference: digest for reference, digest in references.items() if digest}
+
+
+def describe_source(source: str) -> tuple[str, str]:
+    """Name a path or a URL, and a shipped file by its content.
+
+    Returns:
+        The reference, and the digest where the file is a shipped one, else "".
+    """
+    path, shipped = Path(source), config_dir()
+    if path.is_absolute() and path.is_relative_to(shipped) and path.exists():
+        digest = digest_of(path)
+        return f"{BUNDLED}{path.relative_to(shipped).as_posix()}@{digest.partition(':')[2][:12]}", digest
+    return mask_text(source), ""
+
+
+def portable(value: Any) -> Any:
+    """Write paths into the shipped configs as `bundled:FILE`, anywhere in nested values: a job has a copy of them."""
+    shipped = f"{config_dir()}/"
+    return _map(value, lambda text: f"{BUNDLED}{text[len(shipped) :]}" if text.startswith(shipped) else text)
+
+
+def localized(value: Any) -> Any:
+    """Write `bundled:FILE` as the path that it has here: the reverse of `portable`."""
+    return _map(value, lambda text: str(config_dir() / text[len(BUNDLED) :]) if text.startswith(BUNDLED) else text)
+
+
+def _map(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _map(child, change) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map(child, change) for child in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _artifact_at(source: str, root: Path) -> str | None:
+    """Find the artifact that a path belongs to: the folder itself, or a file or folder right inside it."""
+    try:
+        path = Path(source).resolve()
+        if "/" not in source or not path.exists():
+            return None
+        for folder in (path, path.parent):
+            if (folder / MANIFEST).is_file():
+                artifact = read(folder / MANIFEST)
+                recorded = version_file(root, artifact.name, artifact.version)
+                return artifact.reference if recorded.is_file() else None
+    except (OSError, ValueError):
+        pass
+    return None

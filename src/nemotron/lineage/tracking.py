@@ -1,0 +1,192 @@
+"""The run in Weights & Biases that a process has open, and what it records there. Imports wandb only when it is on."""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nemotron.atomic_files import write_text
+from nemotron.config.secrets import mask_text, masked
+from nemotron.lineage.access import Target, explain_unreachable, find_target
+from nemotron.lineage.artifact import Artifact, read_version
+
+if TYPE_CHECKING:
+    from nemotron.lineage.wandb import Run
+
+RUN_FILE = "wandb.json"
+"""In a run's folder: project, entity and id of its W&B run."""
+_HANDED_OVER = ".recorded.json"
+_WAIT_SECONDS = 6 * 3600.0
+"""How long another rank may take to export and record what this one sends to W&B."""
+_log = logging.getLogger(__name__)
+_open: "Run | None" = None
+_to_hand_over: list[list[Any]] = []
+"""What this rank recorded, which another one sends to W&B: root, name, version, aliases."""
+
+
+@contextlib.contextmanager
+def wandb_run(
+    target: Target | None,
+    *,
+    state: Path,
+    folder: Path,
+    name: str,
+    job_type: str,
+    config: Mapping[str, Any],
+) -> Iterator["Run | None"]:
+    """Keep a W&B run open; what is recorded inside goes there. Yields None where W&B is off or fails.
+
+    The run that `state` names is continued, so that a resumed job has one curve. Where the server cannot be used, the
+    run is recorded offline, for `wandb sync`.
+
+    Args:
+        target: where to; None: W&B is off.
+        state: JSON file that keeps project, entity and id.
+        folder: holds `wandb/`, with the client's own files.
+        name: of the W&B run, for people.
+        job_type: what it does: "sft", "export".
+        config: the resolved config; secrets in it are masked here.
+    """
+    global _open
+    opened = None if target is None else _begin(target, state, folder, name, job_type, masked(dict(config)))
+    _open, before = opened, _open
+    code = 1
+    try:
+        yield opened
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
+    finally:
+        _open = before
+        if opened is not None:
+            _attempt("The end of the run is not recorded in W&B", lambda: opened.finish(code))
+
+
+def record(
+    artifact: Artifact, root: Path, aliases: Sequence[str], project: str | None = None, entity: str | None = None
+) -> None:
+    """Record an artifact and the use of its inputs in W&B: in the open run, else in one of its own.
+
+    Of several ranks, the one that has the run open records what the first one hands over.
+    """
+    if _open is not None:
+        _record(_open, artifact, root, aliases)
+        return
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _to_hand_over.append([str(root), artifact.name, artifact.version, [*aliases]])
+        return
+    target = find_target(project, entity)
+    if target is None or is_recorded(artifact, root, target):
+        return
+    if reason := explain_unreachable(target):
+        _log.warning("W&B: %s. %s is recorded below %s, for `wandb sync`.", reason, artifact.reference, root / "wandb")
+    state, name = _state_file(artifact, root), artifact.reference.replace(":", "-")
+    with wandb_run(
+        target, state=state, folder=root, name=name, job_type=f"make-{artifact.type}", config=artifact.config
+    ) as run:
+        if run is not None:
+            _record(run, artifact, root, aliases)
+
+
+def use(references: Sequence[str], root: Path) -> None:
+    """Record in the open run, if there is one, that it uses artifacts."""
+    if (run := _open) is not None:
+        _attempt("Its inputs are not recorded in W&B", lambda: run.use(references, root))
+
+
+def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
+    """Tell whether a version is in a W&B project already."""
+    known = read_state(_state_file(artifact, root))
+    return bool(known.get("recorded")) and (known["project"], known["entity"]) == (target.project, target.entity)
+
+
+def wandb_run_of(artifact: Artifact, root: Path) -> str:
+    """Name the W&B run that has an artifact, as `entity/project/id`; "" where there is none."""
+    known = read_state(_state_file(artifact, root))
+    return "/".join(filter(None, [known["entity"], known["project"], known["id"]])) if known.get("recorded") else ""
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read which W&B run a folder or an artifact has; {} when there is none."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) and {"project", "entity", "id"} <= known.keys() else {}
+
+
+def hand_over(folder: Path) -> None:
+    """Leave what this rank recorded to the rank that has the W&B run open."""
+    write_text(folder / _HANDED_OVER, json.dumps({"launch": _launch(), "recorded": _to_hand_over}))
+    _to_hand_over.clear()
+
+
+def take_over(folder: Path) -> None:
+    """Wait for what the first rank recorded, and record it in the run that this one has open."""
+    if _open is None:
+        return
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, ValueError):
+            left = json.loads((folder / _HANDED_OVER).read_text(encoding="utf-8"))
+            if left["launch"] == _launch():
+                for root, name, version, aliases in left["recorded"]:
+                    record(read_version(Path(root), name, version), Path(root), aliases)
+                return
+        time.sleep(0.5)
+
+
+def _launch() -> list[str | None]:
+    """Name this start of the processes, so that what an earlier one left is not taken for it."""
+    names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
+    return [os.environ.get(name) for name in names]
+
+
+def _begin(target: Target, state: Path, folder: Path, name: str, job_type: str, config: dict[str, Any]) -> "Run | None":
+    known = read_state(state)
+    is_known = known and (known["project"], known["entity"]) == (target.project, target.entity)
+    number = os.environ.get("WANDB_RUN_ID") or (known["id"] if is_known else secrets.token_hex(4))
+
+    def begin() -> "Run":
+        from nemotron.lineage import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        mode = "offline" if target.mode == "offline" or explain_unreachable(target) else "online"
+        run = wandb.begin(target, number, mode, folder=folder, name=name, job_type=job_type, config=config)
+        _keep(state, target, number)
+        return run
+
+    return _attempt("This run is not recorded in W&B", begin)
+
+
+def _record(run: "Run", artifact: Artifact, root: Path, aliases: Sequence[str]) -> None:
+    def send() -> None:
+        run.use(artifact.inputs, root, artifact.input_digests)
+        run.log(artifact, root, aliases)
+        _keep(_state_file(artifact, root), run.target, run.id, recorded=True)
+
+    _attempt(f"{artifact.reference} is recorded in {root}, but not in W&B", send)
+
+
+def _state_file(artifact: Artifact, root: Path) -> Path:
+    return root / artifact.name / "wandb" / f"v{artifact.version}.json"
+
+
+def _keep(state: Path, target: Target, number: str, **more: Any) -> None:
+    known = {"project": target.project, "entity": target.entity, "id": number, **more}
+    write_text(state, json.dumps(known) + "\n")
+
+
+def _attempt[T](what: str, action: Callable[[], T]) -> T | None:
+    """Do something with an outside service; a failure costs a warning, never the work itself."""
+    try:
+        return action()
+    except Exception as error:
+        _log.warning("%s: %s", what, mask_text(str(error) or type(error).__name__))
+        return None
