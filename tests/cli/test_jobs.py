@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from nemotron.cli.app import run
-from nemotron.launch import Job, Profile, Submission, job_records
-from nemotron.launch.follow import JobState
+from nemotron.launch import Job, Profile, Submission
+from nemotron.launch.jobs import records
+from nemotron.launch.jobs.follow import JobState
 
 
 @pytest.fixture
@@ -14,8 +15,8 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A running job 41 of the submission sft_1, in a folder that has its log."""
     (tmp_path / "log-a.sft_41_0.out").write_text("iteration 1\n")
     state = JobState("RUNNING", node="node3", elapsed="00:00:07")
-    monkeypatch.setattr(job_records, "job_state", lambda shell, job: state)
-    job_records.keep(Submission("sft_1", Profile("slurm", name="here"), (Job("sft", "41", str(tmp_path)),), object()))
+    monkeypatch.setattr(records, "job_state", lambda shell, job: state)
+    records.keep(Submission("sft_1", Profile("slurm", name="here"), (Job("sft", "41", str(tmp_path)),), object()))
     return tmp_path
 
 

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 
 import nemotron.launch
-import nemotron.launch.job_records
+import nemotron.launch.jobs.records
 from nemotron.cli.app import run
-from nemotron.launch import Job, JobState, Submission
+from nemotron.errors import UserError
+from nemotron.launch import Job, JobState, Profile, Submission
 
 
 @pytest.fixture(autouse=True)
@@ -73,12 +74,12 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(cluster, capsys):
 
 def test_ctrl_c_at_a_terminal_asks_and_cancels(cluster, capsys, monkeypatch):
     cancelled = []
-    monkeypatch.setattr(nemotron.launch.job_records, "cancel", lambda record, jobs: cancelled.append(jobs[0].id))
+    monkeypatch.setattr(nemotron.launch.jobs.records, "cancel", lambda record, jobs: (cancelled.extend(jobs), []))
     monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr("builtins.input", lambda question: "c")
     cluster.error = KeyboardInterrupt()
     assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 130
-    assert cancelled == ["100"]
+    assert [job.id for job in cancelled] == ["100"]
 
 
 def test_a_job_that_waits_for_ever_is_said_with_what_to_change(cluster, capsys):
@@ -185,3 +186,40 @@ def test_pipe_is_not_submitted_with_data_that_could_not_be_trained_on(cluster, t
     assert "pad_to_multiple=4" in capsys.readouterr().err
     assert not cluster.stages
     assert run([*line, "pad_to_multiple=4"]) == 0
+
+
+@pytest.mark.parametrize(("stage", "submitted"), [("prep", ["prep"]), ("sft", ["sft"])])
+def test_pipe_may_run_one_stage_with_the_keys_of_both(cluster, stage, submitted):
+    line = ["super3", "pipe", "-c", "tiny", "-b", "cluster", "--stage", stage, "pack_size=2048", "train.train_iters=3"]
+    assert run(line) == 0
+    assert cluster.stages == submitted
+
+
+def test_a_stage_that_is_none_is_refused(cluster, capsys):
+    assert run(["super3", "pipe", "-c", "tiny", "-b", "cluster", "--stage", "pret"]) == 2
+    assert 'Did you mean "prep"?' in capsys.readouterr().err
+
+
+def test_a_folder_in_which_a_job_works_takes_no_second_run(cluster, monkeypatch, tmp_path, capsys):
+    """The first submission is recorded and still runs: the second is refused, on the cluster and here."""
+    monkeypatch.setattr(nemotron.launch.jobs.records, "job_state", lambda shell, job: JobState("RUNNING"))
+    folder = str(tmp_path / "output/tiny/sft")
+    submission = Submission("sft_0", Profile("slurm"), (Job("sft", "99", "/jobs", writes=(folder,)),), object())
+    nemotron.launch.jobs.records.keep(submission)
+    for line in (["--run", "cluster"], ["--batch", "cluster"], [], ["--dry-run"], ["--run", "cluster", "--dry-run"]):
+        assert run(["super3", "sft", "-c", "tiny", *line]) == 1
+        assert "Job 99 (sft, running)" in capsys.readouterr().err
+    assert not cluster.stages
+    assert run(["super3", "sft", "-c", "tiny", "--batch", "cluster", "run.output_dir=elsewhere"]) == 0
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("refused")])
+def test_a_submission_that_comes_to_nothing_leaves_no_record(cluster, monkeypatch, capsys, error):
+    def submit(placements):
+        assert [record.jobs[0].state for record in nemotron.launch.jobs.records.read_records()] == ["SUBMITTING"]
+        raise error
+
+    monkeypatch.setattr(nemotron.launch, "submit", submit)
+    assert run(["super3", "sft", "-c", "tiny", "--batch", "cluster"]) == (130 if error.args == () else 1)
+    assert nemotron.launch.jobs.records.read_records() == []
+    assert "continues where" not in capsys.readouterr().err

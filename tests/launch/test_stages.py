@@ -16,6 +16,7 @@ from nemotron.training.config import SftConfig
 @dataclass
 class Run:
     nproc_per_node: Any = "auto"
+    output_dir: str = "output/sft"
     env: dict[str, Any] = field(default_factory=dict)
 
 
@@ -30,6 +31,9 @@ class Config:
     run: Run = field(default_factory=Run)
     engine: str = "local"
     ray_address: str | None = None
+    output_dir: str = "output/data"
+    sample: int | None = None
+    checkpoint: dict[str, Any] = field(default_factory=dict)
     blend_path: str = ""
     text: str = ""
     paths: list[str] = field(default_factory=list)
@@ -87,3 +91,11 @@ def test_the_home_in_a_jobs_path_is_the_one_where_it_runs(work: Path, monkeypatc
     (work / "job.yaml").write_text(yaml.safe_dump(sft_stage(loaded).config))
     monkeypatch.setenv("HOME", "/home/cluster")
     assert load_config("job.yaml", schema=SftConfig).config.run.output_dir == "/home/cluster/run"
+
+
+def test_a_stage_says_which_folders_it_writes_to(work: Path):
+    assert prep_stage(load(work, "sample: 5")).writes == {"output_dir": "output/data/sample-5"}
+    assert sft_stage(load(work, "checkpoint: {save: /ckpt}")).writes == {
+        "run.output_dir": "output/sft",
+        "checkpoint.save": "/ckpt",
+    }

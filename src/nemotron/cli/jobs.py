@@ -7,7 +7,7 @@ import typer
 from nemotron.cli import console
 
 if TYPE_CHECKING:
-    from nemotron.launch.job_records import Record, RecordedJob
+    from nemotron.launch.jobs.records import Record, RecordedJob
 
 Wanted = Annotated[str, typer.Argument(metavar="ID", help="Slurm's job id, or the submission's name.")]
 
@@ -21,7 +21,7 @@ def jobs(
 
     They stay in the list when Slurm has forgotten them. --clean leaves their folders and logs in place.
     """
-    from nemotron.launch.job_records import forget_finished, read_records, refresh
+    from nemotron.launch.jobs.records import forget_finished, read_records, refresh
 
     if clean:
         forgotten = forget_finished()
@@ -50,8 +50,8 @@ def logs(
       nemotron logs 1234
       nemotron logs super3-sft_20260131-120000-1f2e --follow
     """
-    from nemotron.launch.follow import read_log
-    from nemotron.launch.job_records import find
+    from nemotron.launch.jobs.follow import read_log
+    from nemotron.launch.jobs.records import find
 
     record, chosen = find(wanted)
     submission = record.submission(chosen)
@@ -71,21 +71,19 @@ def logs(
 
 def cancel(wanted: Wanted) -> None:
     """Cancel a job, or all jobs of a submission, and remove its secrets."""
-    from nemotron.launch.job_records import cancel as cancel_jobs
-    from nemotron.launch.job_records import find, refresh
+    from nemotron.launch.jobs.records import cancel as cancel_jobs
+    from nemotron.launch.jobs.records import find
 
-    refresh(find(wanted)[0])
-    record, chosen = find(wanted)
-    cancel_jobs(record, chosen)
-    if ended := [job for job in chosen if job.is_final]:
-        console.note(f"Ended before: {', '.join(f'{job.stage} {job.id} ({job.state.lower()})' for job in ended)}.")
-        chosen = tuple(job for job in chosen if not job.is_final)
-    if not chosen:
-        return
-    console.out(f"Cancelled {', '.join(f'{job.stage} {job.id}' for job in chosen)}.")
+    cancelled, ended = cancel_jobs(*find(wanted))
+    for job in ended:
+        console.note(f"{job.stage} {job.id} had ended before: {job.state.lower()}.")
+    if cancelled:
+        console.out(f"Cancelled {', '.join(f'{job.stage} {job.id}' for job in cancelled)}.")
 
 
 def _row(record: "Record", job: "RecordedJob") -> tuple[str, ...]:
+    from nemotron.launch.jobs.state import FORGOTTEN
+
     state = job.state.lower() + (f" ({job.reason})" if job.reason and not job.is_final else "")
-    code = str(job.exit_code) if job.is_final else ""
+    code = str(job.exit_code) if job.is_final and job.state != FORGOTTEN else ""
     return (job.id, job.stage, state, code, job.node, job.elapsed, record.profile, record.submitted, record.name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nemotron.cli import console, dry_run
+from nemotron.errors import UserError, refuse
 from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Detached(Exception):
-    """Ctrl-C while jobs run elsewhere, after the next steps were printed."""
+    """Ctrl-C around a submission, after what holds now was printed."""
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
@@ -28,9 +29,20 @@ def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tu
 def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
     """Submit the stages; attached, wait for them and leave with their exit code."""
     from nemotron.launch import submit
-    from nemotron.launch.job_records import keep
+    from nemotron.launch.jobs.in_use import check_folders
+    from nemotron.launch.jobs.records import announce, forget, keep
 
-    submission = submit(placements)
+    refuse(check_folders(placements))
+    if placements[0].profile.executor == "slurm":
+        announce(placements)
+    try:
+        submission = submit(placements)
+    except (UserError, KeyboardInterrupt) as error:
+        forget(placements[0].experiment)
+        if isinstance(error, UserError):
+            raise
+        console.note("Interrupted; nothing was submitted.")
+        raise Detached from None
     if submission.tunnel is not None:
         keep(submission)
     _report(submission)
@@ -47,7 +59,10 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         script: Whether to show the sbatch script, which imports NeMo-Run.
     """
     from nemotron.launch import preview
+    from nemotron.launch.jobs.in_use import check_folders
 
+    for problem in check_folders(placements):
+        report.refuse(UserError(problem.message, problem.hint))
     for shown in preview(placements, script=script):
         placement = shown.placement
         rows = [
@@ -84,31 +99,22 @@ def _watch(submission: "Submission") -> str:
     return f"nemotron logs {submission.name} --follow"
 
 
-# Reasons that keep a job pending until something is changed, and what to change.
-_STUCK = {
-    "PartitionConfig": "the partition does not allow it: fewer nodes, less time, or another partition",
-    "PartitionNodeLimit": "it asks for more nodes than the partition has: nodes",
-    "PartitionTimeLimit": "it asks for more time than the partition allows: time",
-    "PartitionDown": "the partition is down: partition",
-    "PartitionInactive": "the partition takes no jobs: partition",
-    "InvalidAccount": "the account is not valid there: account",
-    "InvalidQOS": "the QOS is not valid there: qos",
-    "BadConstraints": "no node has what it asks for: constraint, gres, gpus_per_node, mem",
-    "ReqNodeNotAvail": "a node it needs is down or reserved: exclude, reservation",
-    "AssocMaxJobsLimit": "the account may run no more jobs at a time",
-    "DependencyNeverSatisfied": "the stage before it failed",
-}
-
-
 def follow_submission(submission: "Submission") -> None:
     """Stream a submission's output and exit with its code; Ctrl-C asks what to do."""
     from nemotron.launch import follow
+    from nemotron.launch.jobs.pending import explain_pending
+    from nemotron.launch.jobs.records import find, refresh
+
+    profile = submission.profile
 
     def on_state(job: "Job", state: "JobState") -> None:
         reason = f" ({state.reason})" if state.reason else ""
         console.note(f"{job.stage} {job.id}: {state.name.lower()}{reason}")
-        if state.name == "PENDING" and (advice := _STUCK.get(state.reason.split(",")[0])):
-            console.note(f"  It will stay pending: {advice}. To cancel it: nemotron cancel {submission.name}")
+        if state.name == "PENDING" and (advice := explain_pending(state.reason)):
+            console.note(f"  It will stay pending: {advice.replace('JOB', job.id)}.")
+            console.note(f"  To cancel it: nemotron cancel {submission.name}, and correct [{profile.name}].")
+        if state.is_final and submission.tunnel is not None:
+            refresh(find(submission.name)[0])  # while Slurm still knows where and how long it ran
 
     try:
         code = follow(submission, on_output=lambda text: typer.echo(text, nl=False), on_state=on_state)
@@ -130,10 +136,9 @@ def _interrupted(submission: "Submission") -> None:
     except (EOFError, KeyboardInterrupt):
         answer = ""
     if answer.strip().lower() in ("c", "cancel"):
-        from nemotron.launch.job_records import cancel, find
+        from nemotron.cli.jobs import cancel
 
-        cancel(*find(submission.name))
-        console.note("Cancelled.")
+        cancel(submission.name)
     else:
         console.note("Detached; the jobs continue.")
         console.note(f"To come back: {_watch(submission)}")

@@ -134,7 +134,8 @@ def _subcommand(group: Any, path: list[str], commands: dict[str, Any]) -> Any:
 
 
 def _nearest_option(token: str, name: str, known: dict[str, bool]) -> str:
-    if "." in name or ("=" in token and not did_you_mean(name, known)):
+    bare = [option.lstrip("-") for option in known]  # their dashes alone make short names alike
+    if "." in name or ("=" in token and not did_you_mean(name.lstrip("-"), bare)):
         return f"Config values are written without dashes: {token.lstrip('-')}"
     return did_you_mean(name, known) or "--help lists the options of a command."
 

@@ -11,7 +11,8 @@ NeMo-Run is imported by `preview` and `submit`, not here.
 """
 
 from nemotron.launch.env_file import ProfileError, find_env_file
-from nemotron.launch.follow import JobState, follow
+from nemotron.launch.jobs.follow import follow
+from nemotron.launch.jobs.state import JobState
 from nemotron.launch.local import local_processes, torchrun, torchrun_command, visible_gpus
 from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview

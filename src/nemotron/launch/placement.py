@@ -74,6 +74,13 @@ class Placement:
         return self.stage.ray and self.profile.executor == "slurm"
 
     @property
+    def writes(self) -> dict[str, str]:
+        """The folders it writes to, absolute, by the keys that name them."""
+        if self.profile.tunnel == "ssh":  # where ~ and links lead is not known here
+            return {key: os.path.normpath(os.path.join(self.workdir, path)) for key, path in self.stage.writes.items()}
+        return {key: os.path.realpath(Path(self.workdir, expand_home(path))) for key, path in self.stage.writes.items()}
+
+    @property
     def folder(self) -> str:
         """Where code, config and logs of the job go; NeMo-Run groups experiments by title."""
         title = "" if self.profile.executor == "local" else self.experiment.partition("_")[0]

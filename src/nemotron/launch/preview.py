@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nemotron.launch.executors import slurm_options
+from nemotron.launch.executors.slurm import slurm_options
 from nemotron.launch.package import launch_line, launch_script
 from nemotron.launch.placement import Placement
 from nemotron.launch.submit import batch_scripts

@@ -1,7 +1,7 @@
 """Describe what is launched: one of the two scripts with its resolved config."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class Stage:
     """Overrides the profile's number."""
     container: str | None = None
     """The image for a profile that names none."""
+    writes: Mapping[str, str] = field(default_factory=dict)
+    """The folders it writes to, as the config has them, by the keys that name them."""
     ray: bool = False
     """Whether the stage's process runs on the first node of a Ray cluster that all nodes of the job form."""
     ends_within: int | None = None
@@ -48,7 +50,8 @@ def prep_stage(loaded: Loaded[Any]) -> Stage:
         UserError: A value in it is a secret.
     """
     own_cluster = loaded.tree["engine"] == "ray" and not loaded.tree["ray_address"]
-    return Stage("prep", PREP_SCRIPT, _portable(loaded), loaded.name, distributed=False, ray=own_cluster)
+    config, writes = _portable(loaded), prep_writes(loaded)
+    return Stage("prep", PREP_SCRIPT, config, loaded.name, distributed=False, writes=writes, ray=own_cluster)
 
 
 def sft_stage(loaded: Loaded[Any]) -> Stage:
@@ -62,7 +65,21 @@ def sft_stage(loaded: Loaded[Any]) -> Stage:
     container = run["env"].get("container")
     # The nodes wait for the export by themselves; Slurm is not to lose patience before them.
     patience = 60 * max(loaded.tree["convert_to_hf"]["timeout_minutes"], 0) + 300
-    return Stage("sft", TRAIN_SCRIPT, _portable(loaded), loaded.name, True, processes, container, ends_within=patience)
+    config, writes = _portable(loaded), sft_writes(loaded)
+    return Stage("sft", TRAIN_SCRIPT, config, loaded.name, True, processes, container, writes, ends_within=patience)
+
+
+def prep_writes(loaded: Loaded[Any]) -> dict[str, str]:
+    """List the folder that data prep writes to, by its key."""
+    sample = loaded.tree["sample"]
+    return {"output_dir": loaded.tree["output_dir"] + (f"/sample-{sample}" if sample is not None else "")}
+
+
+def sft_writes(loaded: Loaded[Any]) -> dict[str, str]:
+    """List the folders that training writes to, by their keys."""
+    output = loaded.tree["run"]["output_dir"]
+    save = loaded.tree.get("checkpoint", {}).get("save")
+    return {"run.output_dir": output, "checkpoint.save": save or f"{output}/checkpoints"}
 
 
 def _portable(loaded: Loaded[Any]) -> dict[str, Any]:

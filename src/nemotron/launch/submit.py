@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.launch.executors import experiment
+from nemotron.launch.executors.slurm import experiment
+from nemotron.launch.jobs.state import job_id
 from nemotron.launch.package import write_package
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
@@ -28,6 +29,8 @@ class Job:
     """Where its code, config and logs are, on the cluster."""
     secrets_file: str = ""
     """Where its secrets are, on the cluster; "" when it has none."""
+    writes: tuple[str, ...] = ()
+    """The folders it writes to, on the cluster."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     """What it gets from this process, which runs it; on a cluster a file has them."""
 
@@ -79,9 +82,12 @@ def submit(placements: Sequence[Placement]) -> Submission:
             tunnel.run(f"chmod 700 {shlex.quote(tunnel.job_dir)}/*_sbatch.sh", hide=True, warn=True, in_stream=False)
         except UserError:
             raise
+        except KeyboardInterrupt:
+            _take_back(opened, tunnel, placements)
+            raise
         except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
             if hasattr(error, "result"):  # a command ran there and failed, so others can
-                _take_back(opened, tunnel, [placement.secrets_file for placement in placements])
+                _take_back(opened, tunnel, placements)
             raise _refused(error, profile) from error
         opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
         jobs = [
@@ -90,6 +96,7 @@ def submit(placements: Sequence[Placement]) -> Submission:
                 _slurm_id(job.handle),
                 f"{tunnel.job_dir}/{placement.stage.name}",
                 placement.secrets_file if any_secret else "",
+                tuple(placement.writes.values()),
             )
             for placement, job in zip(placements, opened.jobs, strict=True)
         ]
@@ -152,11 +159,13 @@ def _slurm_id(handle: str) -> str:
     return handle.partition("://")[2].split("/")[1].partition(";")[0]
 
 
-def _take_back(opened: Any, tunnel: Any, secrets_files: Sequence[str]) -> None:
-    """Cancel jobs accepted before a later one was refused, and remove their secrets."""
-    commands = [f"rm -f {shlex.join(secrets_files)}"]
-    if accepted := [_slurm_id(job.handle) for job in opened.jobs if job.handle]:
-        commands.append(f"scancel {shlex.join(accepted)}")
+def _take_back(opened: Any, tunnel: Any, placements: Sequence[Placement]) -> None:
+    """Cancel what was accepted of a submission that is given up, and remove its secrets."""
+    accepted = [_slurm_id(job.handle) if job.handle else "" for job in opened.jobs]
+    ids = [known or job_id(tunnel, placed.folder) for known, placed in zip(accepted, placements, strict=True)]
+    commands = [f"rm -f {shlex.join(placement.secrets_file for placement in placements)}"]
+    if any(ids):
+        commands.append(f"scancel {shlex.join(filter(None, ids))}")
     tunnel.run("; ".join(commands), hide=True, warn=True, in_stream=False)
 
 

@@ -35,6 +35,7 @@ def _slurm_answers() -> bool:
 def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, empty, which the job shares."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path.parent / f"{tmp_path.name}-state"))
     monkeypatch.delenv("NEMOTRON_ENV_FILE", raising=False)
     return tmp_path
 

@@ -9,7 +9,7 @@ import pytest
 
 from nemotron.exit_codes import STOPPED
 from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, place, submit
-from nemotron.launch.follow import job_state
+from nemotron.launch.jobs.state import job_state
 from nemotron.launch.stages import PREP_SCRIPT, TORCHRUN, TRAIN_SCRIPT
 
 PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, "tiny", distributed=False)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
-from nemotron.cli.super3.data.prep import prepare_here, report_prep
+from nemotron.cli.super3.data.prep import find_jobs, prep_sft, prepare_here, report_prep
 from nemotron.cli.super3.data.prepared import show_prepared
-from nemotron.cli.super3.sft import train_here
+from nemotron.cli.super3.sft import sft, train_here
 from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_on
 from nemotron.cli.usage import UsageError
-from nemotron.errors import UserError
+from nemotron.errors import UserError, did_you_mean, refuse
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
@@ -30,6 +30,10 @@ PrepConfig = Annotated[
         help="The data-prep config. Without it: the one named like --config, else default.",
     ),
 ]
+Stage = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="prep|sft", help="Only data prep, or only training on the data it has made."),
+]
 
 
 def pipe(
@@ -38,6 +42,7 @@ def pipe(
     prep_config: PrepConfig = None,
     run: options.Run = None,
     batch: options.Batch = None,
+    stage: Stage = None,
     dry: options.DryRun = False,
     verbose: options.Verbose = False,
     script: options.Script = False,
@@ -55,10 +60,19 @@ def pipe(
       nemotron super3 pipe -c tiny
       nemotron super3 pipe -c tiny pack_size=2048 train.train_iters=30
       nemotron super3 pipe --run YOUR-CLUSTER
+      nemotron super3 pipe --batch YOUR-CLUSTER --stage sft
     """
     profile = options.check_profile(run, batch)
     dry_run.check_options(dry, script=script, compare=compare, json=as_json)
     arguments = [*(overrides or [])]
+    if _check_stage(stage) == "prep":
+        for_prep, name = _route(arguments)[0], prep_config or _prep_name(config)
+        prep_sft(for_prep, name, run, batch, dry, script, as_json, sample, force)
+        return
+    if stage == "sft":
+        _, _, for_sft = _load(arguments, config, prep_config, sample, force)
+        sft(for_sft, config, run, batch, dry, script=script, compare=compare, as_json=as_json)
+        return
     if dry:
         with dry_run.Report("super3 pipe", as_json=as_json) as report:
             prepared, training, for_sft = _load(arguments, config, prep_config, sample, force)
@@ -72,10 +86,22 @@ def pipe(
         refuse_on(training, placements[1], _expect(prepared))
         remote.launch(placements, attached=run is not None)
     else:
+        refuse(find_jobs(prepared))
         refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
         train_here(training, ["--config", config, *for_sft])
+
+
+def _check_stage(stage: str | None) -> str | None:
+    """Refuse a --stage that is none.
+
+    Raises:
+        UsageError: It is neither prep nor sft.
+    """
+    if stage not in (None, "prep", "sft"):
+        raise UsageError(f"There is no stage {stage}.", did_you_mean(stage, ("prep", "sft")) or "Stages: prep, sft.")
+    return stage
 
 
 def _load(

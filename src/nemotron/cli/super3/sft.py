@@ -7,7 +7,15 @@ import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.advice import report_advice
-from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_local_launch, report_on
+from nemotron.cli.super3.training_plan import (
+    find_jobs,
+    refuse_here,
+    refuse_on,
+    report_here,
+    report_local_launch,
+    report_on,
+)
+from nemotron.errors import refuse
 from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
@@ -62,6 +70,7 @@ def sft(
         refuse_on(loaded, placements[0])
         remote.launch(placements, attached=run is not None)
     else:
+        refuse(find_jobs(loaded))
         train_here(loaded, ["--config", config, *(overrides or [])])
 
 

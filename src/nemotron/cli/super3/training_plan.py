@@ -43,7 +43,15 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     processes = local_processes(config.run.nproc_per_node)
     plan, problems = check_inputs(config, data or expected, start, processes, run)
-    refuse([*missing, *problems, *check_machine(config, data, start, run, plan, sees_gpu())])
+    refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, sees_gpu())])
+
+
+def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
+    """Find the submitted job that works in the folders of a run on this machine."""
+    from nemotron.launch.jobs.in_use import check_folders_here
+    from nemotron.launch.stages import sft_writes
+
+    return [*check_folders_here(sft_writes(loaded))]
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
@@ -103,7 +111,7 @@ def report_here(
     # With `auto`, plans are also made where nothing will be trained.
     gpu = None if config.run.backend == "auto" else visible_gpus() > 0
     machine = check_machine(config, data, start, run, plan, gpu)
-    _report_checks(report, [*missing, *problems, *machine])
+    _report_checks(report, [*find_jobs(loaded), *missing, *problems, *machine])
     if compare and plan is not None and data is not None:
         from nemotron.training.backend import chosen_backend
 

@@ -9,7 +9,7 @@ import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prepared import show_prepared
-from nemotron.errors import UserError
+from nemotron.errors import Problem, UserError, refuse
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
@@ -71,6 +71,7 @@ def prep_sft(
 
         remote.launch(remote.place([prep_stage(loaded)], profile, attached=run is not None), attached=run is not None)
     else:
+        refuse(find_jobs(loaded))
         result = prepare_here(loaded)
         show_prepared(result)
         if result.has_training_split:
@@ -121,6 +122,8 @@ def report_prep(
     """
     from nemotron.data_prep.plan import make_plan
 
+    for problem in find_jobs(loaded) if placement is None else ():
+        report.refuse(UserError(problem.message, problem.hint))
     try:
         plan = make_plan(loaded.config)
     except UserError as error:
@@ -130,6 +133,14 @@ def report_prep(
         return None
     report.rows("Data prep plan", plan.rows(), plan.to_dict())
     return plan
+
+
+def find_jobs(loaded: "Loaded[DataPrepConfig]") -> list[Problem]:
+    """Find the submitted job that works in the folder of a run on this machine."""
+    from nemotron.launch.jobs.in_use import check_folders_here
+    from nemotron.launch.stages import prep_writes
+
+    return [*check_folders_here(prep_writes(loaded))]
 
 
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":

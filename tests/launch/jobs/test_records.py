@@ -6,8 +6,17 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.launch import Job, Profile, Submission
-from nemotron.launch.job_records import cancel, find, forget_finished, keep, read_records, records_folder, refresh
+from nemotron.launch import Job, Profile, Submission, place
+from nemotron.launch.jobs.records import (
+    announce,
+    cancel,
+    find,
+    forget_finished,
+    keep,
+    read_records,
+    records_folder,
+    refresh,
+)
 
 
 @pytest.fixture
@@ -48,11 +57,37 @@ def test_an_end_is_kept_after_slurm_has_forgotten_it(slurm: Path):
 def test_cancelling_removes_the_secrets(slurm: Path):
     secrets = slurm / "x.secrets"
     secrets.touch()
+    record = keep(submitted("a", "7", secrets_file=str(secrets)))
+    (slurm / "answer").write_text("JobId=7 JobState=RUNNING\n")
+    cancel(record, record.jobs)
     (slurm / "answer").write_text("JobId=7 JobState=CANCELLED ExitCode=0:15\n")
-    cancel(keep(submitted("a", "7", secrets_file=str(secrets))), read_records()[0].jobs)
     assert (slurm / "calls").read_text() == "7\n"
     assert not secrets.exists()
-    assert read_records()[0].jobs[0].state == "CANCELLED"
+    assert refresh(read_records()[0]).jobs[0].state == "CANCELLED"
+
+
+def test_a_job_that_has_ended_is_not_cancelled_but_loses_its_secrets(slurm: Path):
+    secrets = slurm / "x.secrets"
+    secrets.touch()
+    record = keep(submitted("a", "7", secrets_file=str(secrets)))
+    (slurm / "answer").write_text("JobId=7 JobState=COMPLETED ExitCode=0:0\n")
+    cancelled, ended = cancel(record, record.jobs)
+    assert (cancelled, [job.state for job in ended]) == ([], ["COMPLETED"])
+    assert not (slurm / "calls").exists()
+    assert not secrets.exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "state", "code"),
+    [('echo "job exited with code $exitcode"\njob exited with code 3\n', "FAILED", 3), ("+ srun\n", "FORGOTTEN", 0)],
+)
+def test_the_end_of_a_job_that_slurm_has_forgotten_is_in_its_log(slurm: Path, log: str, state: str, code: int):
+    (slurm / "answer").write_text("slurm_load_jobs error: Invalid job id specified\n")
+    (slurm / "sbatch_a.sft_7.out").write_text(log)
+    job = Job("sft", "7", str(slurm))
+    keep(Submission("a", Profile("slurm", name="here"), (job,), object()))
+    [job] = refresh(read_records()[0]).jobs
+    assert (job.state, job.exit_code, job.is_final) == (state, code, True)
 
 
 def test_clean_forgets_what_has_ended_only(slurm: Path):
@@ -71,3 +106,17 @@ def test_a_file_that_is_no_record_is_left_alone():
     keep(submitted("a", "7"))
     (records_folder() / "b.json").write_text('{"broken"')
     assert [record.name for record in read_records()] == ["a"]
+
+
+def test_a_submission_that_was_killed_is_found_by_its_folder(slurm: Path, profile, sft):
+    """A process that dies between sbatch and the record leaves a job, whose script's path names it."""
+    placements = place([sft], profile(f'remote_job_dir = "{slurm}"'), attached=False)
+    announce(placements)
+    [before] = refresh(read_records()[0]).jobs
+    assert (before.id, before.state, before.secrets_file) == ("", "SUBMITTING", placements[0].secrets_file)
+    squeue = slurm / "bin" / "squeue"
+    squeue.write_text(f"#!/bin/bash\necho '40 /other/sft_sbatch.sh'; echo '41 {placements[0].folder}_sbatch.sh'\n")
+    squeue.chmod(0o755)
+    (slurm / "answer").write_text("JobId=41 JobState=PENDING Reason=Priority\n")
+    [after] = refresh(read_records()[0]).jobs
+    assert (after.id, after.state) == ("41", "PENDING")

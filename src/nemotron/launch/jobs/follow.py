@@ -11,53 +11,21 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron.exit_codes import INTERRUPTED, STOPPED
+from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, job_state, logged_end
 from nemotron.launch.local import run_to_end
 from nemotron.launch.package import LAUNCH_SCRIPT
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.submit import Job, Submission
 
-_FINAL = {
-    "COMPLETED",
-    "FAILED",
-    "CANCELLED",
-    "TIMEOUT",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "BOOT_FAIL",
-    "DEADLINE",
-    "PREEMPTED",
-}
 _LOCAL_STATES = {0: "COMPLETED", STOPPED: "STOPPED", INTERRUPTED: "CANCELLED"}
 """What a stage on this machine came to, by its exit code; any other failed. STOPPED is none of Slurm's words."""
 _COMPLAINT = re.compile(r"^(srun|slurmstepd|pyxis|enroot)\b.*:|: line \d+: |\berror:", re.IGNORECASE)
 _BYTES_PER_LOOK = 1 << 20
 _LOST_AFTER = 30
 """Looks without an answer before a job counts as lost: a busy controller and a dropped connection are routine."""
-
-
-@dataclass(frozen=True)
-class JobState:
-    """What Slurm says of a job."""
-
-    name: str
-    """Slurm's word: PENDING, RUNNING, COMPLETED, FAILED, ..."""
-    reason: str = ""
-    """Why it waits or failed, Slurm's word; "" when there is nothing to say."""
-    exit_code: int = 0
-    """Of the batch script; 128 + the signal's number when one ended it. Never 0 for a job that failed."""
-
-    node: str = ""
-    """Where it runs or ran, as Slurm writes a list of nodes."""
-    elapsed: str = ""
-    """How long, as Slurm writes it."""
-
-    @property
-    def is_final(self) -> bool:
-        return self.name in _FINAL
 
 
 def follow(
@@ -136,7 +104,12 @@ def _complaints(batch_log: str) -> str:
 
 def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
     for _ in range(_LOST_AFTER):
-        if state := job_state(tunnel, job.id):
+        state = job_state(tunnel, job.id)
+        if state is not None and state.name == FORGOTTEN:
+            if ended := logged_end(tunnel, job.batch_log):
+                return ended
+            break
+        if state is not None:
             return state
         time.sleep(interval)
     raise LaunchError(
@@ -144,37 +117,10 @@ def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
     )
 
 
-def job_state(tunnel: Any, job_id: str) -> JobState | None:
-    """Ask Slurm for the state of a job; None when it does not answer.
-
-    The controller forgets a job minutes after its end; from then on only the accounting knows it.
-    """
-    answer = _ask(tunnel, f"scontrol show job -o {job_id}")
-    if name := re.search(r"\bJobState=(\w+)", answer):
-        reason, code = re.search(r"\bReason=(\S+)", answer), re.search(r"\bExitCode=(\d+):(\d+)", answer)
-        node, elapsed = re.search(r"\bNodeList=(\S+)", answer), re.search(r"\bRunTime=(\S+)", answer)
-        seen = _state(name[1], reason[1] if reason else "", code)
-        place = "" if node is None or node[1] == "(null)" else node[1]
-        return replace(seen, node=place, elapsed=elapsed[1] if elapsed else "")
-    answer = _ask(tunnel, f"sacct -X -n -P -o State,ExitCode,NodeList,Elapsed -j {job_id}")
-    if name := re.match(r"(\w+)[^|]*\|(\d+):(\d+)", answer):
-        node, elapsed = [*answer.splitlines()[0].split("|")[2:], "", ""][:2]
-        return replace(_state(name[1], "", re.search(r"(\d+):(\d+)", answer)), node=node, elapsed=elapsed)
-    return None
-
-
 def read_log(tunnel: Any, job: Job) -> str:
     """Read a job's log so far; before the stage begins, the batch script's errors."""
     text = "".join(_Log(tunnel, job.log).read(to_the_end=True))
     return text or _complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True)))
-
-
-def _state(name: str, reason: str, code: re.Match[str] | None) -> JobState:
-    status, signal = (int(code[1]), int(code[2])) if code else (0, 0)
-    exit_code = status or (128 + signal if signal else 0)
-    if name in _FINAL - {"COMPLETED"}:
-        exit_code = exit_code or 1
-    return JobState(name, "" if reason == "None" else reason, exit_code)
 
 
 class _Log:
@@ -205,12 +151,4 @@ class _Log:
     def _next_bytes(self) -> bytes:
         """Read the next bytes, as base64: a block may end within a character."""
         part = f"tail -c +{self.offset + 1} | head -c {_BYTES_PER_LOOK} | base64 -w 0"
-        return base64.b64decode(_ask(self._tunnel, f"cat {self._files} 2>/dev/null | {part}"))
-
-
-def _ask(tunnel: Any, command: str) -> str:
-    """Run a command on the cluster; "" when it or the connection fails."""
-    try:
-        return tunnel.run(command, hide=True, warn=True, in_stream=False).stdout
-    except (OSError, EOFError):
-        return ""
+        return base64.b64decode(ask(self._tunnel, f"cat {self._files} 2>/dev/null | {part}"))

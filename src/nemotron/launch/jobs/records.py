@@ -8,17 +8,24 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError, did_you_mean
-from nemotron.launch.follow import JobState, job_state
+from nemotron.launch.jobs.state import FORGOTTEN, JobState, job_id, job_state, logged_end
+from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
 from nemotron.launch.shell import LaunchError, Shell
 from nemotron.launch.submit import Job, Submission
 
+NO_ANSWER = "Slurm does not answer"
+"""The reason of a job whose state could not be asked for."""
+SUBMITTING = "SUBMITTING"
+"""Our word, for a job that Slurm is about to be given."""
+_SUBMITS_WITHIN = timedelta(minutes=10)
+_CLOCK = "%Y-%m-%dT%H:%M:%SZ"
 _ADDRESS = ("tunnel", "host", "user", "port", "identity")
 
 
@@ -30,6 +37,8 @@ class RecordedJob:
     id: str
     folder: str
     secrets_file: str = ""
+    writes: Sequence[str] = ()
+    """The folders that it writes to, on the cluster."""
     state: str = "SUBMITTED"
     reason: str = ""
     exit_code: int = 0
@@ -40,6 +49,11 @@ class RecordedJob:
     def is_final(self) -> bool:
         """Whether Slurm is done with it."""
         return JobState(self.state).is_final
+
+    @property
+    def as_job(self) -> Job:
+        """What `follow` takes."""
+        return Job(self.stage, self.id, self.folder)
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class Record:
 
     def submission(self, jobs: Sequence[RecordedJob]) -> Submission:
         """Make what `follow` takes, of some of its jobs."""
-        listed = tuple(Job(job.stage, job.id, job.folder) for job in jobs)
+        listed = tuple(job.as_job for job in jobs)
         return Submission(self.name, self.cluster(), listed, Shell(self.cluster()))
 
 
@@ -70,15 +84,39 @@ def records_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "nemotron", "jobs")
 
 
+def announce(placements: Sequence[Placement]) -> None:
+    """Record a submission that is about to be made: a process that is killed meanwhile may leave jobs and secrets."""
+    jobs = [
+        RecordedJob(
+            placement.stage.name,
+            "",
+            placement.folder,
+            placement.secrets_file,
+            tuple(placement.writes.values()),
+            state=SUBMITTING,
+        )
+        for placement in placements
+    ]
+    _write(_make_record(placements[0].experiment, placements[0].profile, jobs))
+
+
 def keep(submission: Submission) -> Record:
     """Record a submission that was just accepted."""
-    profile = submission.profile
-    jobs = tuple(RecordedJob(job.stage, job.id, job.folder, job.secrets_file) for job in submission.jobs)
-    address = {key: getattr(profile, key) for key in _ADDRESS if getattr(profile, key) is not None}
-    now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    record = Record(submission.name, profile.name, now, str(Path.cwd()), address, jobs)
+    jobs = [RecordedJob(job.stage, job.id, job.folder, job.secrets_file, job.writes) for job in submission.jobs]
+    record = _make_record(submission.name, submission.profile, jobs)
     _write(record)
     return record
+
+
+def forget(name: str) -> None:
+    """Remove the record of a submission."""
+    (records_folder() / f"{name}.json").unlink(missing_ok=True)
+
+
+def _make_record(name: str, profile: Profile, jobs: Sequence[RecordedJob]) -> Record:
+    address = {key: getattr(profile, key) for key in _ADDRESS if getattr(profile, key) is not None}
+    now = f"{datetime.now(UTC):{_CLOCK}}"
+    return Record(name, profile.name, now, str(Path.cwd()), address, tuple(jobs))
 
 
 def read_records() -> list[Record]:
@@ -115,16 +153,23 @@ def refresh(record: Record) -> Record:
     if all(job.is_final for job in record.jobs):
         return record
     shell = Shell(record.cluster())
-    updated = replace(record, jobs=tuple(job if job.is_final else _seen(shell, job) for job in record.jobs))
+    updated = replace(record, jobs=tuple(job if job.is_final else _seen(shell, job, record) for job in record.jobs))
     if updated != record:
         _write(updated)
     return updated
 
 
-def _seen(shell: Shell, job: RecordedJob) -> RecordedJob:
+def _seen(shell: Shell, job: RecordedJob, record: Record) -> RecordedJob:
+    if not job.id:
+        if not (found := job_id(shell, job.folder)):
+            age = datetime.now(UTC) - datetime.strptime(record.submitted, _CLOCK).replace(tzinfo=UTC)
+            return replace(job, state=FORGOTTEN) if age > _SUBMITS_WITHIN else job
+        job = replace(job, id=found)
     state = job_state(shell, job.id)
     if state is None:
-        return replace(job, reason="Slurm does not answer, or has forgotten it")
+        return replace(job, reason=NO_ANSWER)
+    if state.name == FORGOTTEN:
+        state = logged_end(shell, job.as_job.batch_log) or state
     return replace(
         job,
         state=state.name,
@@ -135,19 +180,27 @@ def _seen(shell: Shell, job: RecordedJob) -> RecordedJob:
     )
 
 
-def cancel(record: Record, jobs: Sequence[RecordedJob]) -> None:
-    """Cancel jobs, and remove their secrets.
+def cancel(record: Record, jobs: Sequence[RecordedJob]) -> tuple[list[RecordedJob], list[RecordedJob]]:
+    """Cancel those jobs that have not ended, and remove the secrets of all.
+
+    Returns:
+        The cancelled jobs; and those that had ended before, as they are known now.
 
     Raises:
         LaunchError: The cluster did not take the command.
     """
-    files = [job.secrets_file for job in jobs if job.secrets_file]
-    commands = [f"scancel {shlex.join(job.id for job in jobs)}", *([f"rm -f {shlex.join(files)}"] if files else [])]
-    answer = Shell(record.cluster()).run(" && ".join(commands))
+    wanted = {job.stage for job in jobs}
+    current = [job for job in refresh(record).jobs if job.stage in wanted]
+    working, ended = [job for job in current if not job.is_final], [job for job in current if job.is_final]
+    files = [job.secrets_file for job in current if job.secrets_file]
+    commands = [f"scancel {shlex.join(ids)}"] if (ids := [job.id for job in working if job.id]) else []
+    commands += [f"rm -f {shlex.join(files)}"] if files else []
+    answer = Shell(record.cluster()).run(" && ".join(commands) or "true")
     if not answer.ok:
         words = answer.stderr.strip() or f"exit code {answer.code}"
         raise LaunchError(f"The jobs of {record.name} were not cancelled: {words}", "Try scancel on the cluster.")
     refresh(record)
+    return working, ended
 
 
 def forget_finished() -> list[Record]:
@@ -160,7 +213,7 @@ def forget_finished() -> list[Record]:
     for record in finished:
         if files := [job.secrets_file for job in record.jobs if job.secrets_file]:
             Shell(record.cluster()).run(f"rm -f {shlex.join(files)}")
-        (records_folder() / f"{record.name}.json").unlink(missing_ok=True)
+        forget(record.name)
     return finished
 
 

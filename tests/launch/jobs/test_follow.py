@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.launch import Job, JobState, LaunchError, Profile, Submission, follow
-from nemotron.launch.follow import job_state
+from nemotron.launch.jobs.state import job_state
 
 SCONTROL = "JobId={id} JobState={state} Reason={reason} Restarts=0 ExitCode={code} DerivedExitCode=0:0"
 
@@ -28,7 +28,7 @@ class Cluster:
                 name, content = self.writes[self.looks]
                 with open(self.folder / name, "ab") as file:
                     file.write(content)
-            states = self.states.get(command.split()[-1], [""])
+            states = self.states.get(command.split()[4], [""])
             return subprocess.CompletedProcess(command, 0, states.pop(0) if len(states) > 1 else states[0])
         if command.startswith("sacct"):
             return subprocess.CompletedProcess(command, 0, self.accounting)

@@ -1,0 +1,1 @@
+"""Follow submitted jobs, and remember them."""
