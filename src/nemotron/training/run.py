@@ -14,6 +14,7 @@ from nemotron.config import Loaded
 from nemotron.errors import refuse
 from nemotron.training import bridge
 from nemotron.training.backend import backend, describe_backend, sees_gpu
+from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.reader import base_model_of
 from nemotron.training.checkpoints.run_folder import RunFolder, claim_run, find_run_folder, hold, read_records
@@ -82,7 +83,8 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     plan, problems = check_inputs(config, data, start, int(os.environ.get("WORLD_SIZE", "1")), run)
     machine = check_machine(config, data, start, run, plan, sees_gpu())
     notes = [*describe_resume(run), *describe_changes(config, run), *describe_backend(config)]
-    refuse([*missing, *problems, *machine])
+    loaded_files = find_code_to_load(start.checkpoint, run.newest) if os.environ.get("LOCAL_RANK", "0") == "0" else ()
+    refuse([*missing, *problems, *machine, *loaded_files])
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)

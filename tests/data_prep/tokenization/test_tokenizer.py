@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import AddedToken, models
 from tokenizers import Tokenizer as HfTokenizer
 
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.data_prep.tokenization.tokenizer import END_OF_TURN, Tokenizer, load_tokenizer
 from nemotron.errors import UserError
 
 
@@ -83,3 +84,22 @@ def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
     HfTokenizer(models.BPE(vocab={"a": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UserError, match=r"neither <\|im_end\|> nor an eos token"):
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_python_in_a_tokenizer_folder_runs_only_where_it_is_trusted(
+    byte_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "planted"
+    shutil.copytree(byte_tokenizer, folder)
+    (folder / "planted.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'was-here')!r}).touch()\n"
+        "from transformers import PreTrainedTokenizerFast\nclass Planted(PreTrainedTokenizerFast): ...\n"
+    )
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["eos_token"] = END_OF_TURN  # a class of one's own takes text only
+    settings["auto_map"] = {"AutoTokenizer": [None, "planted.Planted"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "Planted"}))
+    load_tokenizer(TokenizerConfig(model=str(folder), trust_remote_code=trusted))
+    assert (tmp_path / "was-here").exists() == trusted

@@ -95,7 +95,9 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
         special_tokens, chat_template = read_settings(path)
-    elif path.exists() or config.model.startswith(("/", "./", "../", "~")):
+    elif not (path.is_dir() and config.trust_remote_code) and (
+        path.exists() or config.model.startswith(("/", "./", "../", "~"))
+    ):
         problem = "has no tokenizer.json" if path.exists() else "does not exist"
         raise UserError(
             f"The tokenizer folder {path} {problem}.",

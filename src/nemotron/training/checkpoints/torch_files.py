@@ -34,10 +34,10 @@ class _Anything:
     def append(self, value: Any) -> None:
         """Take an element of a list of another class."""
 
-    extend = append
+    extend = add = append
 
 
-class _Reader(pickle.Unpickler):
+class PickleReader(pickle.Unpickler):
     """Reads a pickle without importing or calling anything that it names."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -45,7 +45,8 @@ class _Reader(pickle.Unpickler):
         self._classes: dict[str, type] = {}
 
     def find_class(self, module: str, name: str) -> type:
-        return self._classes.setdefault(f"{module}.{name}", type(name, (_Anything,), {}))
+        full = f"{module}.{name}"
+        return self._classes.setdefault(full, type(name, (_Anything,), {"pickled_name": full}))
 
     def persistent_load(self, pid: Any) -> Any:
         return pid
@@ -63,7 +64,7 @@ def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
     parts: dict[str, list[tuple[int, int]]] = {}
     try:
         with metadata.open("rb") as file:
-            stored = _Reader(file).load().state["storage_data"]
+            stored = PickleReader(file).load().state["storage_data"]
         for where in stored.values():
             place = where.state
             parts.setdefault(place["relative_path"], []).append((int(place["offset"]), int(place["length"])))
@@ -115,7 +116,7 @@ def read_numbers(file: Path) -> dict[str, float]:
             [pickled] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             folder = pickled.removesuffix("data.pkl")
             with archive.open(pickled) as opened:
-                content = _Reader(opened).load()  # pyright: ignore[reportArgumentType]
+                content = PickleReader(opened).load()  # pyright: ignore[reportArgumentType]
             found = {}
             for name, value in content.items():
                 if (number := _number(archive, folder, value)) is not None:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import folder_replaced_when_complete
-from nemotron.errors import UserError
+from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
-from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.checkpoints.foreign_code import find_code_to_load
+from nemotron.training.checkpoints.reader import latest_iteration
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES, write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
 from nemotron.training.weights.separate_process import run_module
@@ -46,7 +47,7 @@ def export_hf(
             message.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
-    base_model_of(iteration_dir)
+    refuse(find_code_to_load(iteration_dir))
     target = Path(hf_out_dir).absolute()
     _check_replaceable(target)
     arguments = [str(iteration_dir), str(target), str(hf_config_dir), str(tokenizer_dir)]
@@ -83,7 +84,7 @@ def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig
 
-    auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir))
+    auto_bridge = AutoBridge.from_hf_config(AutoConfig.from_pretrained(hf_config_dir, trust_remote_code=False))
     bridge.installed().save_hf_weights(auto_bridge, model, folder)
     write_model_files(folder, hf_config_dir, end_ids=write_tokenizer(folder, tokenizer_dir))
     for weights in folder.glob("*.safetensors"):

@@ -34,7 +34,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
     source, target = Path(hf_dir), Path(out_dir)
     if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
         raise UserError(
-            f"{source} is not a Hugging Face model: it needs config.json and *.safetensors.",
+            f"{source} is not a Hugging Face model: it needs config.json and *.safetensors; pickles are not read.",
             "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):

@@ -20,7 +20,7 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(hf_dir)
+    config = AutoConfig.from_pretrained(hf_dir, trust_remote_code=False)
     auto_bridge = AutoBridge.from_hf_pretrained(str(hf_dir)) if load_weights else AutoBridge.from_hf_config(config)
     provider = auto_bridge.to_megatron_provider(load_weights=load_weights)
     bridge.installed().complete_provider(provider, config)

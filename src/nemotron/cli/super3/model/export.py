@@ -28,7 +28,8 @@ def export(
 ) -> None:
     """Export a checkpoint for transformers, tokenizer and chat template included.
 
-    The newest iteration is taken. LoRA adapters are merged into the model they were trained on.
+    The newest iteration is taken. LoRA adapters are merged into the model they were trained on. A checkpoint whose
+    files hold anything but data is refused: loading it would run its author's code.
 
     \b
     Examples:

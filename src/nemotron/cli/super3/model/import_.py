@@ -19,6 +19,8 @@ def import_(
 ) -> None:
     """Make the checkpoint that fine-tuning starts from, out of a Hugging Face model.
 
+    Only its config.json and safetensors are read: pickles (pytorch_model.bin) and Python in the folder are not.
+
     \b
     Examples:
       nemotron super3 model import /models/super-hf -o /models/super-megatron

@@ -1,0 +1,253 @@
+"""Code in a checkpoint: what its pickles and its config would have Megatron call, found without calling any of it.
+
+torch reads `.metadata` with plain pickle and the parts that are no tensors with `weights_only=False`
+(torch/distributed/checkpoint/filesystem.py, default_planner.py), and Megatron-Bridge calls what `_target_` in
+run_config.yaml names. Only names that checkpoints are made of pass.
+"""
+
+import io
+import os
+import re
+import sys
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nemotron.errors import Problem, UserError, as_problem
+from nemotron.training.checkpoints.damage import METADATA, RUN_CONFIG, read_yaml
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.checkpoints.torch_files import PickleReader
+
+TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
+"""The environment variable that turns this off, for whoever knows where a checkpoint comes from."""
+_READERS = 16
+_TENSOR = "torch.distributed.checkpoint.metadata.TensorStorageMetadata"
+_NESTED = ("torch.storage._load_from_bytes", "megatron.core.safe_globals.safe_load_from_bytes")
+_NO_ARCHIVE = "something else than torch.save writes"
+_ARCHIVES = (".pt", ".pth", ".bin", ".pkl", ".ckpt")
+_DATA = re.compile(
+    r"builtins\.(dict|list|tuple|set|frozenset|int|float|complex|bool|bytes|bytearray|str|slice)"
+    r"|collections\.(OrderedDict|defaultdict|deque)|_?io\.BytesIO|_codecs\.encode|copyreg\._reconstructor"
+    r"|argparse\.Namespace|types\.SimpleNamespace|pathlib(\._local)?\.(Pure)?(Posix)?Path|signal\.Signals"
+    r"|datetime\.(datetime|date|timedelta|timezone)"
+    r"|torch\.(Size|Tensor|Generator|device|strided|bool|half|double|long|[a-z]*(int|float)\d\w*|\w+Storage)"
+    r"|torch\._C\.Generator|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2"
+    r"|torch\.nn\.parameter\.Parameter|torch\.storage\.(Unt|T)ypedStorage|torch\.serialization\._get_layout"
+    r"|torch\.distributed\.checkpoint\.(metadata\.\w+|filesystem\._Storage(Info|Prefix))"
+    r"|torch\.distributed\._shard\.sharded_tensor\.metadata\.\w+"
+    r"|numpy\.(ndarray|dtype|dtypes\.\w+DType|_?core\.multiarray\.(_reconstruct|scalar))"
+    r"|numpy\.random\.(_pickle\.__\w+_ctor|_mt19937\.MT19937|_pcg64\.PCG64)"
+    r"|megatron\.core\.(\w+\.)*(enums|rerun_state_machine)\.[A-Z]\w*"
+    r"|megatron\.core\.optimizer\.(optimizer_config\.)?\w*OptimizerConfig"
+    r"|megatron\.core\.extensions\.transformer_engine\.TEDelayedScaling|transformer_engine\.common\.recipe\.\w+"
+)
+"""What a pickle of a checkpoint may name: data, and what rebuilds it."""
+_TARGETS = re.compile(
+    r"torch\.(nn\.[\w.]+|[a-z]*(int|float)\d\w*|bool|half|double|long|Size|device)|torch\._C\._nn\.gelu"
+    r"|numpy\.(ndarray|dtype|[a-z]*(int|float)\d\w*)|signal\.Signals|transformers\.([\w.]+\.)?[A-Z]\w*Config"
+    r"|(megatron|nemotron|nemo|nvidia|transformer_engine)\.[\w.]+"
+)
+"""What run_config.yaml may name."""
+_LOADERS = re.compile(
+    r"from_\w*pretrained|from_auto_config|(safe_)?import_\w+|safe_import|instantiate|\w*load\w*|run_\w+"
+)
+
+
+@dataclass(frozen=True)
+class ForeignCode:
+    """Something that no checkpoint needs, and that loading one would call."""
+
+    file: Path
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.file} holds {self.name}, which is no data: loading it could run its author's code"
+
+
+class _Refused(Exception):
+    """A pickle names something else than data."""
+
+
+class _StrictReader(PickleReader):
+    """Stops at the first name that is no data, before anything is made of it."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        full = f"{module}.{name}"
+        if full in _NESTED:
+            return _check_nested
+        if full == "_codecs.encode":  # how protocol 2, which torch.save uses, writes bytes
+            return str.encode
+        if "." in name or not _DATA.fullmatch(full):
+            raise _Refused(full)
+        return super().find_class(module, name)
+
+
+def refuse_foreign_code(iteration_dir: Path) -> None:
+    """Refuse a checkpoint whose files would run code of their own when they are loaded.
+
+    Raises:
+        UserError: it has such a file, which is named with what it would call.
+    """
+    if os.environ.get(TRUST, "") not in ("", "0"):
+        return
+    if found := find_foreign_code(iteration_dir):
+        raise UserError(
+            f"{found}.",
+            f"Get the checkpoint again from a source you trust. If that is one, {TRUST}=1 loads it as it is.",
+        )
+
+
+def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
+    """Yield a problem for each checkpoint that training would load, and the models under adapters, with such a file.
+
+    Args:
+        checkpoints: folders of checkpoints or `iter_*` folders, here or not; None and Hugging Face folders are passed.
+    """
+    for checkpoint in checkpoints:
+        if checkpoint is None or not checkpoint.exists() or is_hf_folder(checkpoint):
+            continue
+        try:
+            iteration_dir = latest_iteration(checkpoint)
+            for loaded in dict.fromkeys((base_model_of(iteration_dir) or iteration_dir, iteration_dir)):
+                refuse_foreign_code(loaded)
+        except UserError as error:
+            yield as_problem(error)
+
+
+def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:
+    """Find the first thing in a checkpoint that is no data; None when there is nothing.
+
+    Reads every index, every small file, and the parts of shards that are no tensors: torch itself reads tensors with
+    `weights_only=True`.
+    """
+    for file, name in _foreign_targets(iteration_dir / RUN_CONFIG):
+        return ForeignCode(file, name)
+    for index in sorted(iteration_dir.rglob(METADATA)):
+        if name := _check_index(index):
+            return ForeignCode(index, name)
+        with ThreadPoolExecutor(_READERS) as readers:
+            parts = sorted(_object_parts(index).items())
+            for shard, name in readers.map(_check_parts, parts):
+                if name is not None:
+                    return ForeignCode(shard, name)
+    for file in sorted(iteration_dir.rglob("*")):
+        if file.suffix in _ARCHIVES and file.is_file() and (name := _check_archive(file)):
+            return ForeignCode(file, name)
+    return None
+
+
+def _check_index(index: Path) -> str | None:
+    with index.open("rb") as file:
+        return _check(file)
+
+
+def _check(pickled: BinaryIO) -> str | None:
+    """The name that a pickle is refused for; None when it is data."""
+    try:
+        _StrictReader(pickled).load()
+    except _Refused as refused:
+        return str(refused)
+    except Exception as error:  # what we cannot follow, torch perhaps can
+        return f"what cannot be followed ({type(error).__name__})"
+    return None
+
+
+def _object_parts(index: Path) -> dict[Path, list[tuple[int, int]]]:
+    """Offset and length of the parts of each shard that are not known to be tensors."""
+    try:
+        with index.open("rb") as file:
+            state = PickleReader(file).load().state
+        tensors = {name for name, entry in state["state_dict_metadata"].items() if _class_of(entry) == _TENSOR}
+        parts: dict[Path, list[tuple[int, int]]] = {}
+        for key, where in state["storage_data"].items():
+            if key.state["fqn"] not in tensors:
+                place = where.state
+                spot = int(place["offset"]), int(place["length"])
+                parts.setdefault(index.parent / place["relative_path"], []).append(spot)
+        return parts
+    except Exception:  # damage.py says what is wrong with it
+        return {}
+
+
+def _class_of(entry: Any) -> str:
+    return str(getattr(type(entry), "pickled_name", ""))
+
+
+def _check_parts(shard_and_parts: tuple[Path, list[tuple[int, int]]]) -> tuple[Path, str | None]:
+    shard, parts = shard_and_parts
+    try:
+        with shard.open("rb") as file:
+            for offset, length in sorted(parts):
+                file.seek(offset)
+                if name := _check_archive(io.BytesIO(file.read(length))):
+                    return shard, name
+    except OSError:
+        return shard, None  # damage.py says so
+    return shard, None
+
+
+def _check_archive(file: Path | io.BytesIO) -> str | None:
+    """Check every pickle in what torch.save wrote: its index, and pickles that it stores as bytes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = archive.namelist()
+            compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
+            if compressed or len(set(names)) < len(names) or any("constants.pkl" in name for name in names):
+                return _NO_ARCHIVE  # a program of TorchScript, or what two readers may read differently
+            for name in names:
+                with archive.open(name) as opened:
+                    start = opened.read(2)
+                    is_pickle = name.endswith(".pkl") or (start[:1] == b"\x80" and start[1:] in b"\2\3\4\5")
+                    if is_pickle and (found := _check(io.BytesIO(start + opened.read()))):
+                        return found
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
+        return _NO_ARCHIVE  # torch takes it for its old format, of several pickles
+    return None
+
+
+def _check_nested(content: Any) -> None:
+    """Stand in for what loads bytes in a pickle as a pickle."""
+    if not isinstance(content, bytes):
+        raise _Refused(_NESTED[0])
+    if name := _check_archive(io.BytesIO(content)):
+        raise _Refused(name)
+
+
+def _foreign_targets(run_config: Path) -> Iterator[tuple[Path, str]]:
+    for target in _targets(read_yaml(run_config)):
+        if not _TARGETS.fullmatch(target) or _LOADERS.fullmatch(target.rsplit(".", 1)[-1]) or _leaves_package(target):
+            yield run_config, target
+
+
+def _targets(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "_target_" in value:
+            yield str(value["_target_"])
+        for inner in value.values():
+            yield from _targets(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _targets(inner)
+
+
+def _leaves_package(target: str) -> bool:
+    """Tell whether a dotted name goes through a module to one that it imports: `torch.nn.modules.module.os.system`."""
+    package, *path = target.split(".")
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    places = [Path(place) for place in (spec and spec.submodule_search_locations) or []]
+    while path and (below := [place / path[0] for place in places if _is_module(place / path[0])]):
+        places, path = below, path[1:]
+    private = target != "torch._C._nn.gelu" and any(name.startswith("_") for name in path)
+    return private or any(name in sys.stdlib_module_names for name in path)
+
+
+def _is_module(place: Path) -> bool:
+    return place.is_dir() or place.with_suffix(".py").is_file()

@@ -1,0 +1,210 @@
+"""A checkpoint is loaded only when its files hold data: nothing in them may have torch or Megatron call something."""
+
+import io
+import os
+import pickle
+import subprocess
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from tests.training.checkpoints.made_up import write_checkpoint
+from torch.distributed.checkpoint import FileSystemWriter, load, save
+
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code, refuse_foreign_code
+
+
+class Planted:
+    """Leaves a file when somebody unpickles it."""
+
+    def __init__(self, trace, call=os.mkdir):
+        self.trace, self.call = trace, call
+
+    def __reduce__(self):
+        return self.call, (str(self.trace),)
+
+
+@pytest.fixture
+def trace(tmp_path):
+    return tmp_path / "was-here"
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A checkpoint that torch itself wrote: tensors, and objects of the kinds that Megatron-Bridge keeps."""
+    folder = write_checkpoint(tmp_path / "run", 4)
+    write(folder, {"weight": torch.zeros(4), "rng": {"numpy": np.random.RandomState(1).get_state(), "step": 3}})
+    return folder
+
+
+def write(folder, state):
+    save(state, storage_writer=FileSystemWriter(folder, overwrite=True), no_dist=True)
+
+
+def archive_of(thing):
+    content = io.BytesIO()
+    torch.save(thing, content)
+    return content.getvalue()
+
+
+def test_what_torch_writes_is_data(saved):
+    torch.save({"args": None, "seed": torch.tensor(1), "dtype": torch.bfloat16}, saved / "common.pt")
+    assert find_foreign_code(saved) is None
+    refuse_foreign_code(saved)
+
+
+def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trace):
+    write(saved, {"weight": torch.zeros(4), "state": Planted(trace)})
+    target = {"weight": torch.zeros(4), "state": None}
+    load(target, checkpoint_id=saved, no_dist=True)
+    assert trace.is_dir(), "torch no longer runs it: this check can go"
+    trace.rmdir()
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert (found.file.suffix, found.name) == (".distcp", "posix.mkdir")
+    with pytest.raises(UserError, match=str(found.file)):
+        refuse_foreign_code(saved)
+    assert not trace.exists()
+
+
+def test_the_index_is_a_pickle_too(saved, trace):
+    (saved / ".metadata").write_bytes(pickle.dumps(Planted(trace)))
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert (found.file.name, found.name) == (".metadata", "posix.mkdir")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("name", ["common.pt", "train_state.pt", "modelopt_state/common.pt", "pytorch_model.bin"])
+def test_any_file_of_torch_is_looked_into(saved, trace, name):
+    (saved / name).parent.mkdir(exist_ok=True)
+    torch.save({"step": torch.tensor(4), "more": Planted(trace)}, saved / name)
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert (found.file, found.name) == (saved / name, "posix.mkdir")
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("call", [os.system, subprocess.check_call, eval, getattr, print])
+def test_whatever_is_called_is_named(saved, trace, call):
+    torch.save(Planted(trace, call), saved / "common.pt")
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert found.name.endswith(call.__name__)
+
+
+def torch_os_system():
+    """Name os.system as an attribute of torch, which protocol 4 allows."""
+    return b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93\x8c\x04true\x85R."
+
+
+def after_a_set():
+    """Call os.system after something that a reader of stand-ins could stumble over."""
+    return b"\x80\x04cbuiltins\nset\n)R(K\x01\x90cos\nsystem\n\x8c\x04true\x85R."
+
+
+@pytest.mark.parametrize("pickled", [torch_os_system(), after_a_set(), b"\x80\x04cos\nsystem\n", b"no pickle"])
+def test_no_pickle_gets_past_by_being_odd(saved, pickled):
+    (saved / ".metadata").write_bytes(pickled)
+    assert find_foreign_code(saved) is not None
+
+
+def test_a_pickle_in_the_bytes_of_a_tensor_counts(saved, trace):
+    """Transformer Engine keeps the state of its layers so, and unpickles it."""
+    hidden = torch.frombuffer(bytearray(pickle.dumps(Planted(trace))), dtype=torch.uint8)
+    write(saved, {"weight": torch.zeros(4), "_extra_state": SimpleNamespace(state=hidden)})
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert found.name == "posix.mkdir"
+
+
+def test_a_pickle_of_bytes_that_torch_would_load_counts(saved, trace):
+    class Nested:
+        def __reduce__(self):
+            return torch.storage._load_from_bytes, (archive_of(Planted(trace)),)
+
+    write(saved, {"weight": torch.zeros(4), "state": Nested()})
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert found.name == "posix.mkdir"
+
+
+def old_format(thing, file):
+    torch.save(thing, file, _use_new_zipfile_serialization=False)
+
+
+def program(thing, file):
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(file))
+
+
+def compressed(thing, file):
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(1))
+
+
+@pytest.mark.parametrize("written_by", [old_format, program, compressed])
+def test_other_formats_that_torch_reads_are_refused(saved, written_by):
+    written_by({"step": 1}, saved / "common.pt")
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert found.file.name == "common.pt"
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system", "torch.os.system", "torch.nn.modules.module.os.system", "torch.hub.load", "torch.load",
+        "megatron.bridge.models.conversion.auto_bridge.AutoBridge.from_hf_pretrained", "numpy.f2py.os.system",
+        "megatron.core.utils.subprocess.run", "torch.utils.cpp_extension.load_inline", "builtins.eval",
+    ],
+)  # fmt: skip
+def test_what_the_config_of_a_checkpoint_would_call_counts(saved, target):
+    config = yaml.safe_load((saved / "run_config.yaml").read_text())
+    config["model"] = {"layers": [{"_target_": target, "_args_": ["true"]}]}
+    (saved / "run_config.yaml").write_text(yaml.safe_dump(config))
+    found = find_foreign_code(saved)
+    assert found is not None
+    assert (found.file.name, found.name) == ("run_config.yaml", target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "megatron.bridge.training.config.ConfigContainer", "torch.float32", "torch.nn.init.normal_", "signal.Signals",
+        "megatron.core.activations.squared_relu", "nemotron.training.torch_layers.spec.torch_hybrid_stack_spec",
+        "torch._C._nn.gelu", "torch.bfloat16", "megatron.core.optimizer.optimizer.MegatronOptimizer.scale_loss",
+        "transformers.generation.configuration_utils.GenerationConfig", "torch.nn.functional.silu",
+    ],
+)  # fmt: skip
+def test_what_megatron_bridge_writes_there_passes(saved, target):
+    config = yaml.safe_load((saved / "run_config.yaml").read_text())
+    (saved / "run_config.yaml").write_text(yaml.safe_dump({**config, "model": {"_target_": target}}))
+    assert find_foreign_code(saved) is None
+
+
+def test_who_knows_better_may_say_so(saved, trace, monkeypatch):
+    torch.save(Planted(trace), saved / "common.pt")
+    monkeypatch.setenv(TRUST, "1")
+    refuse_foreign_code(saved)
+
+
+def test_training_looks_at_what_it_starts_from_and_at_what_it_continues(tmp_path, saved, trace):
+    other = write_checkpoint(tmp_path / "other", 2)
+    assert list(find_code_to_load(None, saved.parent, other, tmp_path / "absent")) == []
+    for folder in (saved, other):
+        torch.save(Planted(trace), folder / "common.pt")
+    first, second = find_code_to_load(saved.parent, other)
+    assert str(saved / "common.pt") in first.message
+    assert str(other / "common.pt") in second.message
+
+
+def test_the_model_that_adapters_belong_to_is_looked_at(tmp_path, saved, trace):
+    torch.save(Planted(trace), saved / "common.pt")
+    settings = {"peft": {"dim": 8}, "checkpoint": {"pretrained_checkpoint": str(saved.parent)}}
+    adapters = write_checkpoint(tmp_path / "adapters", 2, settings)
+    [problem] = find_code_to_load(adapters)
+    assert str(saved / "common.pt") in problem.message
