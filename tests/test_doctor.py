@@ -57,3 +57,21 @@ def test_nothing_heavy_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["super3", "sft", "-c", "tiny"],
+        ["super3", "model", "export", "run"],
+        ["super3", "model", "import", "folder", "-o", "to"],
+    ],
+)
+def test_where_training_is_not_installed_its_commands_say_what_to_install(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(doctor, "is_there", lambda module: not module.startswith(("torch", "megatron")))
+    assert run(command) == 1
+    said = capsys.readouterr().err
+    assert "torch, megatron-core, megatron-bridge" in said
+    assert "nemotron[train]" in said

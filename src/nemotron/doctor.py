@@ -1,6 +1,6 @@
 """Find what this machine has and lacks, by the standard library alone.
 
-Nothing is imported: versions come from the packages' metadata. The first step of a job uses this, too.
+No package is imported: versions come from the packages' metadata. The first step of a job uses this, too.
 """
 
 import importlib.metadata
@@ -12,6 +12,8 @@ import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from nemotron.errors import UserError
 
 _SHARED = {"typer": "typer", "omegaconf": "omegaconf", "yaml": "PyYAML"}
 NEEDED = {
@@ -37,6 +39,8 @@ OPTIONAL = {
     "nemo_run": ("launch", "--run and --batch do not reach a cluster", "nemo-run"),
 }
 """Modules that add something: the stage, what is lost without, and the package."""
+_INSTALLED_BY = {"torch": "train", "megatron-core": "train", "megatron-bridge": "train", "nemo-run": "launch", "ray": "ray"}
+"""The extra of this package that brings each."""
 _IN_CONTAINER = ("transformer-engine", "mamba-ssm")
 HUB = "https://huggingface.co"
 HUB_SECONDS = 1.0
@@ -67,7 +71,7 @@ def examine(*, hub: bool = True) -> list[Finding]:
     """
     needed = {module: package for modules in NEEDED.values() for module, package in modules.items()}
     return [
-        Finding("Python", f"{sys.version.split()[0]} ({sys.executable})"),
+        Finding("Python", f"{_python()} ({sys.executable})"),
         *[_needed(module, package) for module, package in needed.items()],
         *[_optional(module) for module in OPTIONAL],
         _gpu(),
@@ -112,20 +116,45 @@ def missing_extras(stage: str) -> dict[str, str]:
     }
 
 
+def refuse_without_training() -> None:
+    """Refuse what trains or reads checkpoints where the packages for it are not installed.
+
+    Raises:
+        UserError: It names them.
+    """
+    if not (missing := missing_packages("sft")):
+        return
+    python = "" if sys.version_info[:2] == (3, 12) else f" Megatron-Bridge needs Python 3.12; this is {_python()}."
+    raise UserError(
+        f"Training needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed here.",
+        f"In the repository: uv sync. Elsewhere the README says how the extra nemotron[train] is installed.{python}",
+    )
+
+
+def _python() -> str:
+    return sys.version.split()[0]
+
+
+def _install(package: str) -> str:
+    if extra := _INSTALLED_BY.get(package):
+        return f"Run uv sync{' --extra ray' if extra == 'ray' else ''}, or install nemotron[{extra}]."
+    return f"Install {package}."
+
+
 def _needed(module: str, package: str) -> Finding:
     if is_there(module):
         found = version(package) or "found"
         line = f" (the {'.'.join(found.split('.')[:2])} line)" if package == "megatron-bridge" else ""
         return Finding(package, found + line, needed=True)
     stages = [{"prep": "data prep", "sft": "training"}[stage] for stage, modules in NEEDED.items() if module in modules]
-    return Finding(package, "", f"{' and '.join(stages)} cannot start", f"Install {package}, or run uv sync.", True)
+    return Finding(package, "", f"{' and '.join(stages)} cannot start", _install(package), True)
 
 
 def _optional(module: str) -> Finding:
     _, cost, package = OPTIONAL[module]
     if is_there(module):
         return Finding(package, version(package) or "found")
-    advice = "Use the NeMo container, which has it." if package in _IN_CONTAINER else f"Install {package}."
+    advice = "Use the NeMo container, which has it." if package in _IN_CONTAINER else _install(package)
     return Finding(package, "", cost, advice)
 
 

@@ -4,6 +4,7 @@
 (`my` for my.yaml, whatever it inherits from).
 """
 
+import inspect
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,11 @@ def resolve(tree: Located, config_name: str) -> Located:
     from omegaconf import OmegaConf  # here: it takes 0.1 s, and what only expands paths or dumps YAML needs none of it
     from omegaconf.errors import OmegaConfBaseException
 
-    OmegaConf.register_new_resolver("config_dir", lambda path="": str(config_dir() / path), replace=True)
-    OmegaConf.register_new_resolver("config_name", lambda: config_name, replace=True)
+    # Before 2.4 the name without `new` is that of an older form, told by the newer one's arguments.
+    is_new_name = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
+    register = OmegaConf.register_resolver if is_new_name else OmegaConf.register_new_resolver
+    register("config_dir", lambda path="": str(config_dir() / path), replace=True)
+    register("config_name", lambda: config_name, replace=True)
     try:
         values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
     except OmegaConfBaseException as error:

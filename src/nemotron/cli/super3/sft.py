@@ -85,8 +85,10 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
 
     `arguments` are what `loaded` was loaded from; the processes load it again.
     """
+    from nemotron.doctor import refuse_without_training
     from nemotron.launch import local_processes, torchrun
 
+    refuse_without_training()
     processes = local_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process checks, too; but what one of them refuses, torchrun buries under a traceback of its own.

@@ -27,7 +27,7 @@ def nemo_run() -> ModuleType:
     except ImportError as error:
         raise UserError(
             f"NeMo-Run, which submits jobs, cannot be imported: {error}.",
-            "Install the locked versions with uv sync; NeMo-Run 0.11.1 needs leptonai below 0.47.",
+            "Run uv sync, or install nemotron[launch]; NeMo-Run 0.11.1 needs leptonai below 0.47.",
         ) from error
 
 

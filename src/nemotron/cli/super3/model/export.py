@@ -36,9 +36,11 @@ def export(
       nemotron super3 model export output/super3/sft
       nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
     """
+    from nemotron.doctor import refuse_without_training
     from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of, tokenizer_of_checkpoint
     from nemotron.training.weights.export_hf import export_hf
 
+    refuse_without_training()
     iteration = find_checkpoint(checkpoint)
     run = run_of(iteration)
     if output is None and run is None:

@@ -26,8 +26,10 @@ def import_(
       nemotron super3 model import /models/super-hf -o /models/super-megatron
       nemotron super3 sft checkpoint.pretrained_checkpoint=/models/super-megatron
     """
+    from nemotron.doctor import refuse_without_training
     from nemotron.training.weights.import_hf import import_hf
 
+    refuse_without_training()
     console.note(f"Importing {folder}.")
     checkpoint = import_hf(folder, output, mtp=not no_mtp).absolute()
     console.heading("Imported")
