@@ -60,7 +60,8 @@ def test_data_prep_needs_no_torch_and_gives_the_same_bytes(environment: Path, tm
     alone = run(environment / "bin/nemotron", *prepare, f"output_dir={tmp_path / 'alone'}")
     assert alone.returncode == 0, alone.stderr
     assert "Warning" not in alone.stderr
-    here = run(sys.executable, "-m", "nemotron", *prepare, f"output_dir={tmp_path / 'here'}")
+    path = {"PYTHONPATH": str(ROOT / "src")}
+    here = run(sys.executable, "-m", "nemotron", *prepare, f"output_dir={tmp_path / 'here'}", **path)
     assert here.returncode == 0, here.stderr
     assert shards(tmp_path / "alone/splits") == shards(tmp_path / "here/splits") != {}
     assert not list(environment.glob("lib/python*/site-packages/torch"))
