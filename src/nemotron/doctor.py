@@ -39,7 +39,9 @@ OPTIONAL = {
     "nemo_run": ("launch", "--run and --batch do not reach a cluster", "nemo-run"),
 }
 """Modules that add something: the stage, what is lost without, and the package."""
-_INSTALLED_BY = {"torch": "train", "megatron-core": "train", "megatron-bridge": "train", "nemo-run": "launch", "ray": "ray"}
+_INSTALLED_BY = {
+    "torch": "train", "megatron-core": "train", "megatron-bridge": "train", "nemo-run": "launch", "ray": "ray",
+}  # fmt: skip
 """The extra of this package that brings each."""
 _IN_CONTAINER = ("transformer-engine", "mamba-ssm")
 HUB = "https://huggingface.co"
