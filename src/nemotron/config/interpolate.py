@@ -36,7 +36,7 @@ def resolve(tree: Located, config_name: str) -> Located:
 
     # Before 2.4 the name without `new` is that of an older form, told by the newer one's arguments.
     is_new_name = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
-    register = OmegaConf.register_resolver if is_new_name else OmegaConf.register_new_resolver
+    register: Any = OmegaConf.register_resolver if is_new_name else OmegaConf.register_new_resolver
     register("config_dir", lambda path="": str(config_dir() / path), replace=True)
     register("config_name", lambda: config_name, replace=True)
     try:
