@@ -1,6 +1,14 @@
 """What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
 
+import secrets
+
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test find what another one, or whoever runs them, has remembered."""
+    monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / secrets.token_hex(8)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

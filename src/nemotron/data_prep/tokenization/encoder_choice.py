@@ -1,15 +1,22 @@
-"""The choice of the encoder for a run, on a sample of its own text: made when tokenizing starts."""
+"""The choice of the encoder for a run, on a sample of its own text: made when tokenizing starts.
+
+That the fast encoder gives the true ids is remembered for a tokenizer and both libraries' versions, with the writing
+systems that were compared: text in another one is compared again.
+"""
 
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from nemotron.data_prep.config import EncoderSetting
 from nemotron.data_prep.sources import Part, read_rows
-from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, take_pieces
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer, digest_of
 from nemotron.errors import UserError
+from nemotron.user_cache import recall, remember, version_of
 
 SAMPLED_ROWS = 200
 """Rows of every dataset that may be encoded twice, to choose the encoder."""
@@ -29,7 +36,24 @@ def choose_for_run(
         first_parts: The first part of every dataset.
         ids_by: `fast_ids`, or several processes that do it together.
     """
-    return choose_encoder(wanted, tokenizer.definition, _sample_texts(first_parts), ids_by)
+    if wanted == "tokenizers":
+        return EncoderChoice("tokenizers")
+    sample = list(take_pieces(_sample_texts(first_parts)))
+    scripts = _scripts(sample)
+    key = f"1 {version_of('gigatoken')} {version_of('tokenizers')} {digest_of(tokenizer.definition)}"
+    compared = set(recall("encoders", key) or ())
+    if compared and scripts <= compared:
+        return EncoderChoice("gigatoken")
+    choice = choose_encoder(wanted, tokenizer.definition, sample, ids_by)
+    if choice.name == "gigatoken":
+        remember("encoders", key, sorted(scripts | compared))
+    return choice
+
+
+def _scripts(texts: Sequence[str]) -> set[int]:
+    """The writing systems of texts, roughly: stretches of 256 code points, of 4,096 beyond those of small alphabets."""
+    points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
+    return set(np.unique(np.where(points < 0x2000, points >> 8, 0x1000 + (points >> 12))).tolist())
 
 
 def _sample_texts(first_parts: Sequence[Part]) -> Iterator[str]:

@@ -1,12 +1,13 @@
 """The libraries that turn text into token ids, and the choice between them.
 
 Hugging Face's `tokenizers` is the truth. `gigatoken` gives the same ids some thirty times faster for the byte-level
-BPE tokenizers it knows. It is used only when both agree on this tokenizer and on a sample of this run's text.
+BPE tokenizers it knows. It is used only when both agree on this tokenizer and on a sample of text like this run's.
 """
 
 import functools
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,8 @@ EncoderName = Literal["gigatoken", "tokenizers"]
 SAMPLE_CHARACTERS = 200_000
 """Text of the run's own that both libraries encode before the fast one is trusted; about 0.1 s."""
 PIECE_CHARACTERS = 2_000
+TEXTS_ALONE = 20_000
+"""Texts that gigatoken is given one by one: it hands on a batch with awkward, which takes 0.2 s to import."""
 
 # What tokenizers disagree about when they do: runs of spaces, digits, contractions, marks, scripts without spaces,
 # emoji made of several characters, control characters, and text that almost is a special token.
@@ -81,7 +84,15 @@ def _gigatoken(definition: str) -> Encode:
 
     backend = gigatoken.Tokenizer.from_json(definition)
 
+    texts_so_far = 0
+
     def encode(texts: Sequence[str]) -> Encoded:
+        nonlocal texts_so_far
+        texts_so_far += len(texts)
+        if texts and texts_so_far < TEXTS_ALONE and "awkward" not in sys.modules:
+            rows = [backend.encode(text) for text in texts]
+            lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+            return Encoded(np.concatenate(rows).view(np.int32), lengths)
         # An awkward array: flat ids and where each text begins, which is all we want of it.
         layout: Any = backend.encode_batch(list(texts), parallel=False).layout
         offsets = np.asarray(layout.offsets.data)
@@ -118,13 +129,13 @@ def choose_encoder(
 ) -> EncoderChoice:
     """The fastest encoder that gives the true ids; `wanted` is `auto` or a name.
 
-    `gigatoken` is compared with `tokenizers` on PROBES and on up to SAMPLE_CHARACTERS of `sample`. At any difference,
-    or when it does not know the tokenizer or fails, `tokenizers` is chosen, with the reason. `fast_ids` is how its ids
-    are had: in this process, or from workers.
+    `gigatoken` is compared with `tokenizers` on PROBES and on `sample` (see `take_pieces`). At any difference, or when
+    it does not know the tokenizer or fails, `tokenizers` is chosen, with the reason. `fast_ids` is how its ids are had:
+    in this process, or from workers.
     """
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
-    texts = [*PROBES, *_pieces(sample)]
+    texts = [*PROBES, *sample]
     true = make_encoder("tokenizers", definition)(texts)  # first: workers that are asked below may still be starting
     found = fast_ids(definition, texts)
     if isinstance(found, str):
@@ -156,8 +167,8 @@ def _rows(encoded: Encoded) -> list[np.ndarray]:
     return np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
 
 
-def _pieces(sample: Iterable[str]) -> Iterator[str]:
-    """`sample` up to SAMPLE_CHARACTERS, cut into pieces: one long text must not be all that is compared."""
+def take_pieces(sample: Iterable[str]) -> Iterator[str]:
+    """Take up to SAMPLE_CHARACTERS of text, cut into pieces: one long text must not be all that is compared."""
     left = SAMPLE_CHARACTERS
     for text in sample:
         yield text[:PIECE_CHARACTERS]

@@ -25,8 +25,11 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     read_settings,
 )
 from nemotron.errors import UserError
+from nemotron.user_cache import recall, remember, version_of
 
 END_OF_TURN = "<|im_end|>"
+CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
+"""Of the bundled format."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Tokenizer:
     """The template the tokenizer brings along, or several by name."""
     special: tuple[str, ...] = ()
     """The tokens that tokenizer.json calls special."""
+    single_ids: Mapping[str, int | None] = field(default_factory=dict, repr=False)
+    """What each special token is encoded as; None: as several ids."""
     marks_word_starts: bool = False
     """Whether a mark is written at the beginning of a text that is not in the middle of one (see chunk_ids.py)."""
     encoder: EncoderName = "tokenizers"
@@ -89,6 +94,8 @@ class Tokenizer:
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """Load a tokenizer from a folder, or by its Hugging Face id.
 
+    What is found out about it is remembered: the library takes half a second to load a large vocabulary.
+
     Raises UserError when there is none, or when it has no token that could end a turn.
     """
     path = Path(config.model)
@@ -109,6 +116,25 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 
 def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
+    settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
+    key = f"1 {version_of('tokenizers')} {digest_of(definition)} {settings}"
+    facts = recall("tokenizers", key)
+    if facts is None:
+        facts = _find_facts(name, definition, special_tokens)
+        remember("tokenizers", key, facts)
+    return Tokenizer(
+        name, definition, special_tokens_map=special_tokens, chat_template=chat_template,
+        **{**facts, "special": tuple(facts["special"])},
+    )  # fmt: skip
+
+
+def digest_of(definition: str) -> str:
+    """Name the contents of a tokenizer.json."""
+    return hashlib.sha256(definition.encode()).hexdigest()
+
+
+def _find_facts(name: str, definition: str, special_tokens: dict[str, str]) -> dict[str, Any]:
+    """Load a tokenizer, and find what Tokenizer has fields for."""
     try:
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
@@ -130,11 +156,16 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
     pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
     vocab_size = max(vocab.values()) + 1
     special = tuple(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
-    newline, letter, both = (backend.encode(text, add_special_tokens=False).ids for text in ("\n", "a", "\na"))
-    return Tokenizer(
-        name, definition, end_id, eos_id, pad_id, vocab_size, special_tokens, chat_template, special,
-        marks_word_starts=both != newline + letter,
-    )  # fmt: skip
+
+    def encode(text: str) -> list[int]:
+        return backend.encode(text, add_special_tokens=False).ids
+
+    encoded = {token: encode(token) for token in (*special, *CONTROL_TOKENS, *filter(None, [eos]))}
+    return {
+        "end_id": end_id, "eos_id": eos_id, "pad_id": pad_id, "vocab_size": vocab_size, "special": special,
+        "single_ids": {token: ids[0] if len(ids) == 1 else None for token, ids in encoded.items()},
+        "marks_word_starts": encode("\na") != encode("\n") + encode("a"),
+    }  # fmt: skip
 
 
 def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:

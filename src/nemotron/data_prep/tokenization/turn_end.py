@@ -9,11 +9,8 @@ from dataclasses import replace
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.chat.template_probes import find_frame
 from nemotron.data_prep.drop_reasons import RowError
-from nemotron.data_prep.tokenization.tokenizer import END_OF_TURN, Tokenizer
+from nemotron.data_prep.tokenization.tokenizer import CONTROL_TOKENS, Tokenizer
 from nemotron.errors import UserError
-
-CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
-"""Of the bundled format."""
 
 
 def with_turn_end(tokenizer: Tokenizer, template: Template) -> Tokenizer:
@@ -63,5 +60,7 @@ def _ensure_control_tokens(tokenizer: Tokenizer, template: str) -> None:
 
 def _single_id(tokenizer: Tokenizer, token: str) -> int | None:
     """The id of a token, None where it is none or several."""
+    if token in tokenizer.single_ids:
+        return tokenizer.single_ids[token]
     (ids,) = tokenizer.encode_chunks([token])
     return ids[0] if len(ids) == 1 else None

@@ -1,0 +1,91 @@
+"""The encoders are compared once for a tokenizer, and again for text in a writing system that was not compared."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.sources import Part, cut, find_files
+from nemotron.data_prep.sources.blend import read_blend
+from nemotron.data_prep.tokenization import encoder_choice, tokenizer
+from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
+from nemotron.data_prep.tokenization.encoders import Encoded, fast_ids
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+
+
+class Counted:
+    """The fast encoder, counting how often it is compared."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, definition: str, texts: Sequence[str]) -> Encoded | str:
+        self.times += 1
+        return fast_ids(definition, texts)
+
+
+def parts(folder: Path, text: str) -> list[Part]:
+    file = folder / "rows.jsonl"
+    file.write_text(json.dumps({"messages": [{"role": "user", "content": text}]}))
+    (dataset,) = read_blend(str(file)).datasets
+    return cut(find_files(dataset)[0])
+
+
+@pytest.fixture
+def loaded(byte_tokenizer: Path) -> Tokenizer:
+    return load_tokenizer(TokenizerConfig(model=str(byte_tokenizer)))
+
+
+def test_the_same_writing_systems_are_compared_once(loaded: Tokenizer, tmp_path: Path) -> None:
+    compared = Counted()
+    for text in ("Hello", "Bye", "hi there"):
+        assert choose_for_run("auto", loaded, parts(tmp_path, text), compared).name == "gigatoken"
+    assert compared.times == 1
+    assert choose_for_run("auto", loaded, parts(tmp_path, "Hello, 世界"), compared).name == "gigatoken"
+    assert compared.times == 2
+    choose_for_run("auto", loaded, parts(tmp_path, "世界"), compared)
+    choose_for_run("auto", loaded, parts(tmp_path, "Hello"), compared)
+    assert compared.times == 2
+
+
+def test_another_version_of_a_library_is_compared(
+    loaded: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = Counted()
+    choose_for_run("auto", loaded, parts(tmp_path, "Hello"), compared)
+    monkeypatch.setattr(encoder_choice, "version_of", lambda package: f"{package}-99")
+    choose_for_run("auto", loaded, parts(tmp_path, "Hello"), compared)
+    assert compared.times == 2
+
+
+def test_a_difference_is_never_remembered(loaded: Tokenizer, tmp_path: Path) -> None:
+    for _ in range(2):
+        choice = choose_for_run("auto", loaded, parts(tmp_path, "Hello"), lambda *_: "it fails")
+        assert choice == ("tokenizers", "it fails")
+
+
+def test_a_known_tokenizer_is_not_loaded_to_describe_it(byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_tokenizer(TokenizerConfig(model=str(byte_tokenizer)))
+
+    def refuse(_: str) -> None:
+        raise AssertionError("the library loads it")
+
+    monkeypatch.setattr(tokenizer, "hugging_face", refuse)
+    assert load_tokenizer(TokenizerConfig(model=str(byte_tokenizer))) == first
+
+
+def test_text_by_text_and_as_a_batch_the_ids_are_the_same(
+    byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nemotron.data_prep.tokenization import encoders
+
+    definition = (byte_tokenizer / "tokenizer.json").read_text()
+    texts = ["Hello<|im_end|>\n", "", "世界 🙂", "a  b"]
+    alone = encoders._gigatoken.__wrapped__(definition)(texts)
+    monkeypatch.setattr(encoders, "TEXTS_ALONE", 0)
+    together = encoders._gigatoken.__wrapped__(definition)(texts)
+    assert alone.ids.tolist() == together.ids.tolist()
+    assert alone.lengths.tolist() == together.lengths.tolist()
+    assert alone.ids.dtype == together.ids.dtype

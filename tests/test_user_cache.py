@@ -1,0 +1,47 @@
+"""What is remembered from run to run saves time, and nothing depends on it."""
+
+from pathlib import Path
+
+import numpy
+import orjson
+import pytest
+
+from nemotron.user_cache import recall, remember, version_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path / "kept"))
+    return tmp_path / "kept"
+
+
+def test_what_was_remembered_is_recalled_under_its_key_alone(folder: Path) -> None:
+    remember("facts", "a 1", {"ids": [1, 2]})
+    assert recall("facts", "a 1") == {"ids": [1, 2]}
+    assert recall("facts", "a 2") is None
+    assert recall("others", "a 1") is None
+
+
+def test_a_broken_file_is_as_good_as_none(folder: Path) -> None:
+    remember("facts", "a", [1])
+    (file,) = folder.rglob("*.json")
+    file.write_bytes(b"[1,")
+    assert recall("facts", "a") is None
+
+
+def test_a_folder_that_cannot_be_made_costs_nothing_but_time(folder: Path) -> None:
+    folder.write_text("in the way")
+    remember("facts", "a", [1])
+    assert recall("facts", "a") is None
+
+
+def test_without_a_variable_it_lies_below_the_users_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NEMOTRON_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    remember("facts", "a", [1])
+    (file,) = (tmp_path / "nemotron/facts").iterdir()
+    assert orjson.loads(file.read_bytes()) == [1]
+
+
+def test_the_version_of_a_package_is_told_without_importing_it() -> None:
+    assert numpy.__version__ in version_of("numpy")
