@@ -4,13 +4,14 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Literal
 
 from nemotron.training.bridge.dataset_helpers import use_built_helpers
-from nemotron.training.config import SftConfig
 
-Backend = Literal["production", "torch", "cpu"]
+BackendName = Literal["production", "torch", "cpu"]
 
 PRODUCTION_PACKAGES = ("transformer_engine", "mamba_ssm")
 """Packages whose kernels the production stack is made of: compiled for a GPU, and part of the NeMo container."""
@@ -20,22 +21,40 @@ WEIGHT_GRADIENT_KERNELS = "fused_weight_gradient_mlp_cuda"
 (ColumnParallelLinear, core/tensor_parallel/layers.py). Megatron-Bridge takes Transformer Engine for enough."""
 
 
-def chosen_backend(config: SftConfig, gpu: bool | None = None) -> Backend:
-    """Choose what a run in this process computes on: `run.backend`, and for `auto` what this machine has.
+@dataclass(frozen=True)
+class Backend:
+    """What a run in this process computes on, chosen once."""
+
+    name: BackendName
+    gpu: bool
+    """Whether this machine has a GPU."""
+    missing: tuple[str, ...]
+    """Packages of the production stack that are not installed here."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of a choice that `auto` made, a line each."""
+
+
+def choose_backend(asked: Literal["auto"] | BackendName, gpu: bool | None = None) -> Backend:
+    """Choose what a run in this process computes on.
 
     Args:
-        config: the training config.
+        asked: `run.backend`; for `auto`, what this machine has.
         gpu: whether this machine has a GPU; None asks torch.
     """
-    if config.run.backend != "auto":
-        return config.run.backend
-    if not (sees_gpu() if gpu is None else gpu):
-        return "cpu"
-    return "torch" if missing_packages() else "production"
+    has_gpu = _sees_gpu() if gpu is None else gpu
+    missing = tuple(missing_packages())
+    if asked != "auto":
+        return Backend(asked, has_gpu, missing)
+    if not has_gpu:
+        return Backend("cpu", has_gpu, missing)
+    if not missing:
+        return Backend("production", has_gpu, missing)
+    absent = " and ".join(missing)
+    note = f"Training uses torch layers, slower than the production stack: {absent} not installed here."
+    return Backend("torch", has_gpu, missing, (note,))
 
 
-def sees_gpu() -> bool:
-    """Tell whether torch sees a CUDA device on this machine."""
+def _sees_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
@@ -46,26 +65,17 @@ def missing_packages() -> list[str]:
     return [name for name in PRODUCTION_PACKAGES if find_spec(name) is None]
 
 
-def describe_backend(config: SftConfig) -> list[str]:
-    """Say what a user should know of a backend that `auto` chose, a line each."""
-    if config.run.backend == "auto" and chosen_backend(config) == "torch":
-        missing = " and ".join(missing_packages())
-        return [f"Training uses torch layers, slower than the production stack: {missing} not installed here."]
-    return []
-
-
 @contextlib.contextmanager
-def backend(config: SftConfig) -> Iterator[Callable[[Any], None]]:
+def use_backend(backend: BackendName) -> Iterator[Callable[[Any], None]]:
     """Make Megatron importable and runnable here; yields what adapts a ConfigContainer to the backend."""
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", _free_port())
-    chosen = chosen_backend(config)
-    with importable(chosen):
-        yield lambda container: adapt(container, chosen)
+    with importable(backend):
+        yield partial(adapt, backend=backend)
 
 
-def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
+def importable(backend: BackendName) -> contextlib.AbstractContextManager[None]:
     """Let Megatron be imported inside, and run as `backend` has it."""
     if backend == "production":
         use_built_helpers()
@@ -78,7 +88,7 @@ def importable(backend: Backend) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext()
 
 
-def adapt(container: Any, backend: Backend) -> None:
+def adapt(container: Any, backend: BackendName) -> None:
     """Make a ConfigContainer train on `backend`, with the packages of this machine."""
     if backend == "production":
         if find_spec(WEIGHT_GRADIENT_KERNELS) is None:

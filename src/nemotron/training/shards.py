@@ -52,6 +52,12 @@ def check_shard(shard: Shard) -> str | None:
     return None
 
 
+def begin_check(data: PreparedData) -> "ShardCheck | None":
+    """Begin to read the shards in the background; None where data prep recorded nothing to compare them with."""
+    shards = recorded_shards(data)
+    return ShardCheck(shards) if shards else None
+
+
 class ShardCheck:
     """Reads the shards once, in the background of start-up; then looks whether a file changes under the run."""
 

@@ -51,7 +51,7 @@ if __name__ == "__main__":
     # Megatron is imported late, by the command; the hook waits for it there.
     import nemotron.training.run as training_run
 
-    finetune: Any = training_run._finetune
+    finetune: Any = training_run.run_finetune
 
     def hooked(*given: Any, **options: Any) -> Any:
         """Set the hook once Megatron can be imported: the backend is up, the recipe is about to be built."""
@@ -66,7 +66,7 @@ if __name__ == "__main__":
         build.build_recipe = build_with_hook
         return finetune(*given, **options)
 
-    training_run._finetune = hooked
+    training_run.run_finetune = hooked
     from nemotron.cli.app import run
 
     sys.exit(run(arguments))

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
-from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_newest, repair
+from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_iteration, find_newest, repair
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
@@ -100,9 +100,9 @@ def test_trackers_that_were_set_back_are_followed(saved):
 
 
 def test_one_iteration_may_be_asked_for(saved):
-    assert find_newest(saved, step=4).folder == saved / "iter_0000004"
+    assert find_iteration(saved, 4).folder == saved / "iter_0000004"
     (saved / "iter_0000004/__0_0.distcp").unlink()
-    assert find_newest(saved, step=4).folder is None
+    assert find_iteration(saved, 4).folder is None
 
 
 def test_a_checkpoint_itself_may_be_named(saved):

@@ -8,8 +8,8 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of
-from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder, finished_iterations, hold, read_records
+from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, read_records, run_of
+from nemotron.training.checkpoints.run_folder import find_run_folder, finished_iterations, hold
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -20,6 +20,11 @@ def data(run_hash="a1"):
 
 def config(output, **checkpoint):
     return SftConfig(run=RunConfig(output_dir=str(output)), recipe=RecipeConfig("tiny"), checkpoint=checkpoint)
+
+
+def claim(settings, prepared):
+    with hold(find_run_folder(settings, prepared)):
+        pass
 
 
 def test_a_new_run_has_nothing_to_resume(tmp_path, monkeypatch):
@@ -34,9 +39,9 @@ def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
     before = find_run_folder(config(tmp_path))
     newest = write_checkpoint(tmp_path / "checkpoints", 40)
     assert finished_iterations(tmp_path / "checkpoints") == 40
-    after = before.refreshed()
+    after = find_run_folder(config(tmp_path))
     assert (after.finished, after.newest) == (40, newest)
-    assert before.finished == 0
+    assert (before.finished, before.count_finished()) == (0, 40)
 
 
 def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_path):
@@ -45,17 +50,18 @@ def test_a_run_is_continued_elsewhere_until_it_has_a_checkpoint_of_its_own(tmp_p
     run = find_run_folder(settings)
     assert (run.resume_from, run.finished, run.is_own) == (tmp_path / "one/checkpoints", 20, False)
     write_checkpoint(tmp_path / "two/checkpoints", 30)
-    run = run.refreshed()
+    assert run.count_finished() == 30
+    run = find_run_folder(settings)
     assert (run.resume_from, run.finished, run.is_own) == (tmp_path / "two/checkpoints", 30, True)
 
 
 def test_a_folder_is_claimed_until_it_has_a_checkpoint(tmp_path):
     settings = config(tmp_path)
     for run_hash in ("a1", "b2"):
-        claim_run(find_run_folder(settings), settings, data(run_hash))
+        claim(settings, data(run_hash))
         assert json.loads((tmp_path / "run.json").read_text())["data"] == run_hash
     write_checkpoint(tmp_path / "checkpoints", 40)
-    claim_run(find_run_folder(settings), settings, data("c3"))
+    claim(settings, data("c3"))
     assert find_run_folder(settings).record["data"] == "b2"
 
 
@@ -67,7 +73,7 @@ def test_a_checkpoint_that_is_not_ours_says_at_least_whether_it_holds_adapters(t
 
 def test_checkpoints_elsewhere_know_their_run(tmp_path):
     settings = config(tmp_path / "one", save=str(tmp_path / "elsewhere/checkpoints"))
-    claim_run(find_run_folder(settings), settings, data())
+    claim(settings, data())
     newest = write_checkpoint(tmp_path / "elsewhere/checkpoints", 20)
     assert find_checkpoint(tmp_path / "one") == newest
     assert run_of(newest) == tmp_path / "one"
@@ -96,12 +102,12 @@ def test_a_run_that_went_on_while_this_one_started_is_not_written_over(tmp_path)
 
 def test_an_empty_record_is_restored_from_its_copy(tmp_path):
     settings = config(tmp_path)
-    claim_run(find_run_folder(settings), settings, data())
+    claim(settings, data())
     write_checkpoint(tmp_path / "checkpoints", 20)
     for damaged in (tmp_path / "run.json", tmp_path / "checkpoints/run.json"):
         damaged.write_bytes(b"")
         assert find_run_folder(settings).record["data"] == "a1"
-        claim_run(find_run_folder(settings), settings, data("b2"))
+        claim(settings, data("b2"))
         assert json.loads(damaged.read_text())["data"] == "a1"
 
 

@@ -7,6 +7,7 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import Problem, UserError, refuse
+from nemotron.training.backend import choose_backend
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checks.before_start import check_inputs, check_machine
@@ -113,7 +114,7 @@ def test_everything_that_is_wrong_is_said_at_once_each_with_its_fix(tmp_path):
     start, run = find_start(settings), find_run_folder(settings)
     problems = [
         *check_plan(settings, prepared(), ranks=6),
-        *check_machine(settings, prepared(), start, run, None, gpu=False),
+        *check_machine(settings, prepared(), start, run, None, choose_backend("cpu", gpu=False)),
     ]
     with pytest.raises(UserError) as error:
         refuse(problems)
@@ -183,7 +184,7 @@ def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_
     )
     start = find_start(settings)
     assert check_plan(settings, prepared()) == []
-    machine = check_machine(settings, prepared(), start, find_run_folder(settings), None, gpu=None)
+    machine = check_machine(settings, prepared(), start, find_run_folder(settings), None, None)
     said = " ".join(problem.message for problem in machine)
     assert [path for path in ("/lustre/model", "/lustre/hf", "/lustre/run") if path in said] == (
         [] if named == "backend" else ["/lustre/model", "/lustre/hf", "/lustre/run"]
@@ -202,9 +203,9 @@ def test_each_check_of_inputs_and_of_the_machine_is_asked(tmp_path):
         train={"global_batch_size": 8},
         tokenizer={"tokenizer_model": "/gone/tokenizer"},
     )
-    start, run = find_start(settings), find_run_folder(settings)
+    start, run = find_start(settings), find_run_folder(settings, prepared())
     plan, inputs = check_inputs(settings, prepared(), start, 1, run)
-    machine = check_machine(settings, prepared(), start, run, plan, gpu=False)
+    machine = check_machine(settings, prepared(), start, run, plan, choose_backend("cpu"))
     found = [" ".join(problem.message.split()[:3]) for problem in inputs]
     assert found == [f"recipe.hf_model is {tmp_path}/hf,", "tokenizer.tokenizer_model is /gone/tokenizer,"]
     for named in (str(base), "tokenizer.tokenizer_model is /gone/tokenizer", "with model another"):

@@ -7,7 +7,7 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.run_folder import claim_run, find_run_folder
+from nemotron.training.checkpoints.run_folder import find_run_folder, hold
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_fixed_settings,
@@ -37,11 +37,12 @@ def config(output, model="tiny", peft=None, **checkpoint):
 
 
 def claim(settings, prepared=None):
-    claim_run(find_run_folder(settings), settings, prepared or data())
+    with hold(find_run_folder(settings, prepared or data())):
+        pass
 
 
 def same_run(settings, prepared=None):
-    return [*check_same_run(settings, prepared or data(), find_run_folder(settings))]
+    return [*check_same_run(find_run_folder(settings, prepared or data()))]
 
 
 def test_the_same_run_may_continue(tmp_path):

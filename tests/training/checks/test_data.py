@@ -10,7 +10,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checks.data import check_padding, check_tokenizer, check_vocabulary
 from nemotron.training.checks.machine import check_tokenizer_is_here
 from nemotron.training.config import RecipeConfig, SftConfig
@@ -83,17 +83,21 @@ def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
     assert f"tokenizer.model={other}" in problem.hint
 
 
+def start_at(folder):
+    return find_start(SftConfig(checkpoint={"pretrained_checkpoint": str(folder)}))
+
+
 def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
     same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
     for folder in (same, other):
         (folder / "config.json").write_text("{}")
         (folder / "model.safetensors").touch()
-    assert [*check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(same, ""))] == []
-    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(other, ""))
+    assert [*check_tokenizer(SftConfig(), made_with(TINY), start_at(same))] == []
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), start_at(other))
     assert str(other) in problem.message
 
     saved = write_checkpoint(tmp_path / "checkpoints", 4, {"tokenizer": {"tokenizer_model": str(other)}})
-    [problem] = check_tokenizer(SftConfig(), made_with(TINY), StartingPoint(saved.parent, ""))
+    [problem] = check_tokenizer(SftConfig(), made_with(TINY), start_at(saved.parent))
     assert str(other) in problem.message
 
 

@@ -44,7 +44,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         folder: of the layout; this rank's records go to rank<n>.pt.
     """
     from nemotron.config import load_config
-    from nemotron.training.backend import backend
+    from nemotron.training.backend import choose_backend, use_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
@@ -69,7 +69,7 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     )
     run, start = find_run_folder(loaded.config), find_start(loaded.config)
     plan = make_plan(loaded.config, count_run(loaded.config, data), data, start, run)
-    with backend(loaded.config) as adapt:
+    with use_backend(choose_backend(loaded.config.run.backend).name) as adapt:
         from megatron.bridge.training.finetune import finetune
         from megatron.bridge.training.gpt_step import forward_step
 

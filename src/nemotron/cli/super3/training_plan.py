@@ -14,7 +14,7 @@ from nemotron.errors import Problem, UserError, refuse
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.launch import Placement
-    from nemotron.training.backend import Backend
+    from nemotron.training.backend import BackendName
     from nemotron.training.checkpoints.run_folder import RunFolder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import Plan
@@ -32,18 +32,19 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
         UserError: Something is wrong.
     """
     from nemotron.launch import local_processes
-    from nemotron.training.backend import sees_gpu
+    from nemotron.training.backend import choose_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.prepared_data import find_data
 
     config = loaded.config
-    run, start = find_run_folder(config), find_start(config)
+    start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+    run, backend = find_run_folder(config, data), choose_backend(config.run.backend)
     processes = local_processes(config.run.nproc_per_node)
     plan, problems = check_inputs(config, data or expected, start, processes, run)
-    refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, sees_gpu())])
+    refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)])
 
 
 def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
@@ -94,6 +95,7 @@ def report_here(
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
     """
     from nemotron.launch import visible_gpus
+    from nemotron.training.backend import choose_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.before_start import check_inputs, check_machine
@@ -102,20 +104,20 @@ def report_here(
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
-    run, start = find_run_folder(config), find_start(config)
+    start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
+    run = find_run_folder(config, data)
     too_few = _too_few_processes(config) if ranks is None else []
     notes = [*describe_resume(run), *describe_changes(config, run), *too_few]
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.
-    gpu = None if config.run.backend == "auto" else visible_gpus() > 0
-    machine = check_machine(config, data, start, run, plan, gpu)
+    asked = config.run.backend
+    backend = None if asked == "auto" else choose_backend(asked, visible_gpus() > 0)
+    machine = check_machine(config, data, start, run, plan, backend)
     _report_checks(report, [*find_jobs(loaded), *missing, *problems, *machine])
     if compare and plan is not None and data is not None:
-        from nemotron.training.backend import chosen_backend
-
-        _report_changes(report, loaded, plan, data, run, ranks, chosen_backend(config))
+        _report_changes(report, loaded, plan, data, run, ranks, choose_backend(asked).name)
 
 
 def report_on(
@@ -202,7 +204,8 @@ def _report_plan(
         return
     layout = explain_layout(config, plan.pack_size, ranks)
     rows = [*plan.rows(layout), *(("note", line) for line in notes)]
-    facts = {**asdict(plan), "epochs": plan.epochs, "layout": layout, "notes": [*plan.notes, *notes]}
+    start = {name: getattr(plan.start, name) for name in ("checkpoint", "description", "setting", "unresolved")}
+    facts = {**asdict(plan), "start": start, "epochs": plan.epochs, "layout": layout, "notes": [*plan.notes, *notes]}
     report.rows("Training plan", rows, facts)
 
 
@@ -235,7 +238,7 @@ def _report_changes(
     data: "PreparedData",
     run: "RunFolder",
     ranks: int | None,
-    backend: "Backend | None",
+    backend: "BackendName | None",
 ) -> None:
     """Add what differs from Megatron-Bridge's recipe."""
     from nemotron.training.recipe.preview import recipe_changes

@@ -44,6 +44,15 @@ def read_definition(folder: Path) -> str:
     return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 
+def read_ids(folder: Path) -> dict[str, int]:
+    """Read the id of each token from a tokenizer's tokenizer.json, added tokens included."""
+    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    vocabulary = described["model"]["vocab"]
+    if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
+        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
+    return {**vocabulary, **{token["content"]: token["id"] for token in described.get("added_tokens", ())}}
+
+
 def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
     """The named special tokens and the chat templates, as the files beside tokenizer.json give them.
 

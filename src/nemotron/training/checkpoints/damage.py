@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from nemotron.training.checkpoints.torch_files import check_archive, check_parts, mentions, stored_parts
+from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
 METADATA = ".metadata"
 FORMAT = "metadata.json"
@@ -22,7 +22,7 @@ RUN_CONFIG = "run_config.yaml"
 _COMMON = "common.pt"
 _SECTIONS = ("checkpoint", "train")
 """Of run_config.yaml, which has its sections in alphabetical order: the first that Megatron-Bridge reads when it loads
-a checkpoint, and one behind the last."""
+a checkpoint, and one after the last."""
 
 
 @dataclass(frozen=True)
@@ -41,55 +41,43 @@ class Damage:
 
 
 def find_damage(iteration_dir: Path) -> Damage | None:
-    """Find the first thing that keeps a checkpoint (an `iter_*` folder) from being loaded; None when it is whole."""
-    return (
-        _check_format(iteration_dir)
-        or _check_shards(iteration_dir)
-        or (None if _is_of_megatron_lm(iteration_dir) else _check_last_files(iteration_dir))
-    )
+    """Find the first thing that keeps a checkpoint (an `iter_*` folder) from being loaded; None when it is whole.
+
+    Files are looked at in the order in which a save writes them.
+    """
+    saved = read_config(iteration_dir / RUN_CONFIG)
+    if damage := _check_format(iteration_dir, saved):
+        return damage
+    try:
+        if damaged := find_damaged_shard(iteration_dir / METADATA):
+            return Damage(*damaged, unfinished=False)
+    except ValueError as error:
+        return Damage(METADATA, f"is {error}", unfinished=False)
+    common, state = iteration_dir / _COMMON, iteration_dir / TRAIN_STATE
+    if common.is_file() and (what := check_archive(common)):
+        return Damage(_COMMON, what, unfinished=False)
+    missing = [name for name in (TRAIN_STATE, RUN_CONFIG) if not (iteration_dir / name).is_file()]
+    if len(missing) == 2 and mentions(common, "args"):
+        return None  # of Megatron-LM, which writes neither: its settings are in common.pt
+    if missing:
+        return Damage(missing[0], "is missing", unfinished=True)
+    if what := check_archive(state):
+        return Damage(TRAIN_STATE, what, unfinished=True)
+    return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True) if saved is None else None
 
 
-def _check_format(iteration_dir: Path) -> Damage | None:
+def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | None:
     file = iteration_dir / FORMAT
     if not (iteration_dir / METADATA).is_file():
         return Damage(METADATA, "is missing", unfinished=True)
     if not file.is_file():  # which is how Megatron-Bridge tells its other format, fsdp_dtensor
-        settings = read_config(iteration_dir / RUN_CONFIG) or {}
-        is_other = (settings.get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
+        is_other = ((saved or {}).get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
         return None if is_other else Damage(FORMAT, "is missing", unfinished=True)
     try:
         is_whole = isinstance(json.loads(file.read_bytes()), dict)
     except ValueError:
         is_whole = False
     return None if is_whole else Damage(file.name, "is not readable", unfinished=True)
-
-
-def _check_shards(iteration_dir: Path) -> Damage | None:
-    try:
-        parts = stored_parts(iteration_dir / METADATA)
-    except ValueError as error:
-        return Damage(METADATA, f"is {error}", unfinished=False)
-    for name, places in parts.items():
-        file = iteration_dir / name
-        if not file.is_file():
-            return Damage(name, "is missing", unfinished=False)
-        if what := check_parts(file, places):
-            return Damage(name, what, unfinished=False)
-    common = iteration_dir / _COMMON
-    if common.is_file() and (what := check_archive(common)):
-        return Damage(_COMMON, what, unfinished=False)
-    return None
-
-
-def _check_last_files(iteration_dir: Path) -> Damage | None:
-    for name in (TRAIN_STATE, RUN_CONFIG):
-        if not (iteration_dir / name).is_file():
-            return Damage(name, "is missing", unfinished=True)
-    if what := check_archive(iteration_dir / TRAIN_STATE):
-        return Damage(TRAIN_STATE, what, unfinished=True)
-    if read_config(iteration_dir / RUN_CONFIG) is None:
-        return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
-    return None
 
 
 def read_config(file: Path) -> dict[str, Any] | None:
@@ -107,9 +95,3 @@ def read_yaml(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) else None
-
-
-def _is_of_megatron_lm(iteration_dir: Path) -> bool:
-    """Megatron-LM writes neither of the last two files; its settings are in common.pt, as `args`."""
-    absent = not any((iteration_dir / name).exists() for name in (TRAIN_STATE, RUN_CONFIG))
-    return absent and mentions(iteration_dir / _COMMON, "args")

@@ -1,12 +1,13 @@
 """What a run starts from: a checkpoint, a Hugging Face folder, a seed. Found here, refused in checks/."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from nemotron import lineage
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.reader import latest_iteration
+from nemotron.training.checkpoints.reader import latest_iteration, run_config
 from nemotron.training.config import SftConfig
 
 
@@ -21,39 +22,51 @@ class StartingPoint:
     """For the plan."""
     setting: str = ""
     """What names the checkpoint, for messages: `run.model is ModelArtifact-sft:v3, at /models/3`."""
+    reference: str | None = None
+    """What names it in the lineage: its path, or the artifact's exact version."""
+    is_hf: bool = False
+    """Whether it is a Hugging Face folder."""
+    iteration_dir: Path | None = None
+    """The `iter_*` folder of a Megatron checkpoint."""
+    saved: dict[str, Any] = field(default_factory=dict)
+    """The config that the checkpoint was saved with."""
+    tokenizer: str | None = None
+    """Where its tokenizer is, if that is known."""
+    unreadable: UserError | None = None
+    """Why there is no whole Megatron checkpoint in the folder."""
     unresolved: UserError | None = None
     """Why the artifact of run.model could not be looked up on this machine."""
 
 
 def find_start(config: SftConfig) -> StartingPoint:
     """Find out what a run starts from. Nothing is refused: what is named may be on another machine."""
-    given = config.checkpoint.get("pretrained_checkpoint")
+    given, model = config.checkpoint.get("pretrained_checkpoint"), config.run.model
     if given is not None:
-        return _of_path(Path(given), f"checkpoint.pretrained_checkpoint is {given}")
-    if config.run.model is not None:
-        return _of_artifact(config.run.model, Path(config.run.artifacts))
+        return _look_at(Path(given), f"checkpoint.pretrained_checkpoint is {given}", str(given))
+    if model is not None:
+        try:
+            artifact = lineage.resolve(model, Path(config.run.artifacts), hint="Set run.model to a model artifact.")
+        except UserError as error:
+            return StartingPoint(None, f"{model} (not on this machine)", f"run.model is {model}", unresolved=error)
+        name, path = artifact.reference, Path(artifact.path)
+        return _look_at(path, f"run.model is {name}, at {path}", name, f"{name}: ")
     if config.recipe.random_start is not None:
         return StartingPoint(None, f"random weights, seed {config.recipe.random_start}")
     other = config.checkpoint.get("load")
     return StartingPoint(None, "nothing: no model is named" if other is None else f"the run saved in {other}")
 
 
-def _of_artifact(model: str, artifacts: Path) -> StartingPoint:
-    try:
-        artifact = lineage.resolve(model, artifacts, hint="Set run.model to a model artifact.")
-    except UserError as error:
-        return StartingPoint(None, f"{model} (not on this machine)", f"run.model is {model}", error)
-    path = Path(artifact.path)
-    return _of_path(path, f"run.model is {artifact.reference}, at {path}", f"{artifact.reference}: ")
-
-
-def _of_path(path: Path, setting: str, prefix: str = "") -> StartingPoint:
+def _look_at(path: Path, setting: str, reference: str, prefix: str = "") -> StartingPoint:
+    start = StartingPoint(path, f"{prefix}{path}", setting, reference)
     if not path.exists():
-        return StartingPoint(path, f"{prefix}{path} (not on this machine)", setting)
+        return replace(start, description=f"{start.description} (not on this machine)")
     if is_hf_folder(path):
-        return StartingPoint(path, f"{prefix}{path} (Hugging Face folder)", setting)
+        return replace(start, description=f"{start.description} (Hugging Face folder)", is_hf=True, tokenizer=str(path))
     try:
         iteration = latest_iteration(path)
-    except UserError:  # refused in checks/model.py
-        return StartingPoint(path, f"{prefix}{path}", setting)
-    return StartingPoint(path, f"{prefix}{iteration} (Megatron checkpoint)", setting)
+    except UserError as error:
+        return replace(start, unreadable=error)
+    saved = run_config(iteration)
+    tokenizer = (saved.get("tokenizer") or {}).get("tokenizer_model")
+    described = f"{prefix}{iteration} (Megatron checkpoint)"
+    return replace(start, description=described, iteration_dir=iteration, saved=saved, tokenizer=tokenizer)

@@ -18,6 +18,7 @@ from nemotron.training.checkpoints.torch_files import read_numbers
 STATE_TRACKER = "latest_train_state.pt"
 TRACKER = "latest_checkpointed_iteration.txt"
 _FOLDER = re.compile(r"iter_(\d+)")
+_GONE = Damage("it", "is gone", unfinished=False)
 _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unfinished=False)
 
 
@@ -50,7 +51,7 @@ class Newest:
     """Checkpoints that are not whole, or later than the one to continue from, newest first."""
 
 
-def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
+def find_newest(checkpoints: Path) -> Newest:
     """Find the newest whole checkpoint of a folder that a run saves to.
 
     What the trackers name comes first, then what is older: they may have been set back on purpose. A checkpoint that is
@@ -58,27 +59,38 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
 
     Args:
         checkpoints: the folder, or an `iter_*` folder itself.
-        step: the iteration to continue from, where it is given (checkpoint.ckpt_step).
+    """
+    tracker, named = _read_trackers(checkpoints)
+    candidates, left = _list_folders(checkpoints), {}
+    if tracker is not None:
+        later = {iteration: folder for iteration, folder in candidates.items() if iteration > named}
+        since = {iteration: folder for iteration, folder in later.items() if _is_completed_since(folder, tracker)}
+        left = {iteration: folder for iteration, folder in later.items() if iteration not in since}
+        older = {iteration: folder for iteration, folder in candidates.items() if iteration < named}
+        candidates = {**since, named: checkpoints / f"iter_{named:07d}", **older}
+    elif _read_text_tracker(checkpoints) == "release" and (checkpoints / "release").is_dir():
+        return Newest(checkpoints / "release", 0)
+    skipped: list[Skipped] = []
+    for iteration, folder in [*left.items(), *candidates.items()]:
+        damage = find_damage(folder) if folder.is_dir() else _GONE
+        if damage is None and iteration not in left:
+            return Newest(folder, iteration, tuple(skipped))
+        skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED))
+    return Newest(None, 0, tuple(skipped))
+
+
+def find_iteration(checkpoints: Path, step: int) -> Newest:
+    """Find the checkpoint of one iteration (checkpoint.ckpt_step), whatever the trackers name.
+
+    Args:
+        checkpoints: the folder that a run saves to, or an `iter_*` folder itself.
+        step: its iterations.
     """
     if is_iteration_dir(checkpoints):
-        return _find_in([(_iteration_of(checkpoints), checkpoints)], ())
-    folders = dict(sorted(_folders(checkpoints).items(), reverse=True))
-    tracker, named = _read_trackers(checkpoints)
-    if step is not None:
-        named, tracker = step, None
-        folders = {iteration: folder for iteration, folder in folders.items() if iteration <= step}
-    if named is None:
-        if _read_text_tracker(checkpoints) == "release" and (checkpoints / "release").is_dir():
-            return Newest(checkpoints / "release", 0)
-        return _find_in([*folders.items()], ())
-    later = {iteration: folder for iteration, folder in folders.items() if iteration > named}
-    since = () if tracker is None else tuple(i for i, folder in later.items() if _is_completed_since(folder, tracker))
-    left = tuple(
-        Skipped(folder, i, find_damage(folder) or _SUPERSEDED) for i, folder in later.items() if i not in since
-    )
-    at = {named: checkpoints / f"iter_{named:07d}", **{i: folder for i, folder in folders.items() if i <= named}}
-    candidates = [*((i, later[i]) for i in since), *sorted(at.items(), reverse=True)]
-    return _find_in(candidates[:1] if step is not None else candidates, left)
+        return find_newest(checkpoints)
+    folder = checkpoints / f"iter_{step:07d}"
+    damage = find_damage(folder) if folder.is_dir() else _GONE
+    return Newest(folder, step) if damage is None else Newest(None, 0, (Skipped(folder, step, damage),))
 
 
 def is_iteration_dir(folder: Path) -> bool:
@@ -98,43 +110,33 @@ def repair(checkpoints: Path, newest: Newest) -> None:
     _set_trackers(checkpoints, newest)
 
 
-def _find_in(candidates: list[tuple[int, Path]], left: tuple[Skipped, ...]) -> Newest:
-    skipped = list(left)
-    for iteration, folder in candidates:
-        damage = find_damage(folder) if folder.is_dir() else Damage("it", "is gone", unfinished=False)
-        if damage is None:
-            return Newest(folder, iteration, tuple(skipped))
-        skipped.append(Skipped(folder, iteration, damage))
-    return Newest(None, 0, tuple(skipped))
-
-
-def _folders(checkpoints: Path) -> dict[int, Path]:
+def _list_folders(checkpoints: Path) -> dict[int, Path]:
+    """Map iterations to `iter_*` folders, newest first; a folder that is a checkpoint itself is the only one."""
+    if is_iteration_dir(checkpoints):
+        match = _FOLDER.fullmatch(checkpoints.name)
+        return {int(match[1]) if match else _read_step(checkpoints / TRAIN_STATE) or 0: checkpoints}
     try:
         found = {_FOLDER.fullmatch(path.name): path for path in checkpoints.iterdir() if path.is_dir()}
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    return {int(match[1]): path for match, path in found.items() if match}
+    return dict(sorted(((int(match[1]), path) for match, path in found.items() if match), reverse=True))
 
 
-def _iteration_of(folder: Path) -> int:
-    if match := _FOLDER.fullmatch(folder.name):
-        return int(match[1])
-    try:
-        return int(read_numbers(folder / TRAIN_STATE).get("step", 0))
-    except (OSError, ValueError):
-        return 0
-
-
-def _read_trackers(checkpoints: Path) -> tuple[Path | None, int | None]:
-    """The tracker that Megatron-Bridge goes by, and the iteration it names; None and None when it says nothing."""
+def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
+    """Return the tracker that Megatron-Bridge goes by and the iteration it names; None and 0 when it says nothing."""
     tracker = checkpoints / STATE_TRACKER
     if tracker.is_file():
-        try:
-            return tracker, int(read_numbers(tracker)["step"])
-        except (OSError, ValueError, KeyError):
-            return None, None
+        step = _read_step(tracker)
+        return (None, 0) if step is None else (tracker, step)
     named = _read_text_tracker(checkpoints)
-    return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, None)
+    return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, 0)
+
+
+def _read_step(state: Path) -> int | None:
+    try:
+        return int(read_numbers(state)["step"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _read_text_tracker(checkpoints: Path) -> str:
@@ -167,11 +169,11 @@ def _set_trackers(checkpoints: Path, newest: Newest) -> None:
         return
     if newest.folder.name == "release":
         return
-    saved = newest.folder / TRAIN_STATE
+    saved, named = newest.folder / TRAIN_STATE, _read_text_tracker(checkpoints)
     if not saved.is_file():  # of Megatron-LM
         state.unlink(missing_ok=True)
     elif not state.is_file() or state.read_bytes() != saved.read_bytes():
         with replaced_when_complete(state) as temporary:
             shutil.copyfile(saved, temporary)
-    if _read_text_tracker(checkpoints) != str(newest.iteration):
+    if named != str(newest.iteration):
         write_text(text, str(newest.iteration))

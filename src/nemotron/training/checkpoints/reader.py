@@ -1,4 +1,4 @@
-"""What a Megatron checkpoint says of itself, read without Megatron."""
+"""What a Megatron checkpoint says of itself and its run of its iterations, read without Megatron."""
 
 import json
 from pathlib import Path
@@ -99,7 +99,7 @@ def base_model_of(iteration_dir: Path) -> Path | None:
     config = run_config(iteration_dir)
     if config.get("peft") is None:
         return None
-    base: str = config["checkpoint"]["pretrained_checkpoint"]
+    base = str((config.get("checkpoint") or {}).get("pretrained_checkpoint"))
     try:
         return latest_iteration(Path(base))
     except UserError:
@@ -107,3 +107,31 @@ def base_model_of(iteration_dir: Path) -> Path | None:
             f"{iteration_dir} holds adapters, and the model that they were trained on is not at {base}.",
             "Put that checkpoint back, or correct checkpoint.pretrained_checkpoint in run_config.yaml there.",
         ) from None
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the objects of a JSON-lines file of records; none when it is absent.
+
+    A line that is not a record is left out: a machine that loses its power leaves NULs, a full disk half a line.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    # Without its newline the last line is still being written.
+    return [record for record in map(_as_record, lines[:-1]) if record is not None]
+
+
+def count_unreadable(path: Path) -> int:
+    """Count the lines of a JSON-lines file that are no records, the last one left out."""
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return sum(_as_record(line) is None for line in lines)
+
+
+def _as_record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None

@@ -3,15 +3,26 @@
 import contextlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 from nemotron.folder_lock import Holder, find_holder, sole_writer
-from nemotron.training.checkpoints.newest import Newest, Skipped, find_newest, is_iteration_dir, repair
-from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
-from nemotron.training.checkpoints.run_record import identify_run, read_record, write_record
+from nemotron.training.checkpoints.newest import Newest, Skipped, find_iteration, find_newest, is_iteration_dir, repair
+from nemotron.training.checkpoints.reader import (
+    RUN_RECORD,
+    base_model_of,
+    count_unreadable,
+    read_json,
+    read_records,
+    record_of,
+    run_config,
+    run_of,
+)
+from nemotron.training.checkpoints.run_record import identify_run, restore_record
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -34,6 +45,20 @@ class RunFolder:
     """Its `iter_*` folder; None when there is none."""
     record: dict[str, Any]
     """What identifies the run that saved it (run_record.py); empty when there is none, or it is not one of ours."""
+    identity: dict[str, Any] = field(default_factory=dict)
+    """What identifies this run; empty where its data is not known."""
+    saved: dict[str, Any] = field(default_factory=dict)
+    """The config that the newest checkpoint was saved with; empty when there is none."""
+    base: Path | None = None
+    """The `iter_*` folder of the model whose adapters the newest checkpoint holds; None when it holds a whole model."""
+    lost_base: UserError | None = None
+    """Why that model is not there."""
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    """The records of metrics.jsonl of the run that saved the newest checkpoint."""
+    unreadable: int = 0
+    """Lines of that file that are no records."""
+    tested: frozenset[int] = frozenset()
+    """Iterations after which this run has evaluated the test split."""
     skipped: tuple[Skipped, ...] = ()
     """Checkpoints there that are passed over, newest first."""
     own: Newest = Newest(None, 0)  # noqa: RUF009
@@ -55,29 +80,77 @@ class RunFolder:
             return self.resume_from
         return self.newest
 
-    def refreshed(self) -> "RunFolder":
-        """Look again, after training: at what is the newest then."""
-        return _look_at(self.output, self.checkpoints, self.load, None)
-
-    def repaired(self) -> "RunFolder":
-        """Make the run's own folder of checkpoints hold what was found, for Megatron to load just that."""
-        if self.own.folder is not None or self.own.skipped:
-            repair(self.checkpoints, self.own)
-        return replace(self, skipped=(), own=replace(self.own, skipped=()))
+    def count_finished(self) -> int:
+        """Count the iterations in the newest checkpoint once more, after training."""
+        own = find_newest(self.checkpoints)
+        return self.finished if own.folder is None else own.iteration
 
 
-def find_run_folder(config: SftConfig) -> RunFolder:
-    """Find out where a run writes and what it resumes from."""
+def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunFolder:
+    """Find out where a run writes, what it resumes from, and what identifies it and the run that is resumed.
+
+    Args:
+        config: the training config.
+        data: the packs; None where they are not known, which leaves `identity` empty.
+    """
     output = Path(config.run.output_dir).absolute()
     checkpoints = Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
-    load = config.checkpoint.get("load")
-    step = config.checkpoint.get("ckpt_step")
-    return _look_at(output, checkpoints, None if load is None else Path(load).absolute(), step)
+    load, step = config.checkpoint.get("load"), config.checkpoint.get("ckpt_step")
+    resume_from = checkpoints
+    look = find_newest if step is None else partial(find_iteration, step=step)
+    newest = own = look(checkpoints) if load is None else find_newest(checkpoints)
+    if load is not None and own.folder is None:
+        resume_from = Path(load).absolute()
+        newest = look(resume_from)
+        if is_iteration_dir(resume_from):
+            resume_from = resume_from.parent
+    run = RunFolder(
+        output=output,
+        checkpoints=checkpoints,
+        load=None if load is None else Path(load).absolute(),
+        resume_from=resume_from,
+        finished=newest.iteration,
+        # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
+        newest=newest.folder if newest.iteration else None,
+        record={},
+        identity={} if data is None else identify_run(config, data),
+        tested=frozenset(record["iteration"] for record in read_records(output / "test.jsonl")),
+        skipped=newest.skipped,
+        own=own,
+        holder=find_holder(output) or find_holder(checkpoints),
+        step=step,
+    )
+    return run if run.newest is None else _with_saved(run, run.newest)
+
+
+def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
+    """Add what the checkpoint to continue from says of itself and of the run that saved it."""
+    saved, base, lost_base = run_config(newest), None, None
+    try:
+        base = base_model_of(newest)
+    except UserError as error:
+        lost_base = error
+    metrics = ((run.output if run.is_own else run_of(newest)) or run.output) / "metrics.jsonl"
+    return replace(
+        run,
+        saved=saved,
+        base=base,
+        lost_base=lost_base,
+        metrics=read_records(metrics),
+        unreadable=count_unreadable(metrics),
+        record=restore_record(record_of(newest) or read_json(run.output / RUN_RECORD), saved),
+    )
 
 
 @contextlib.contextmanager
-def hold(run: RunFolder) -> Iterator[None]:
-    """Keep other runs out of a run's folders, on every node, for the length of the `with` block.
+def hold(run: RunFolder) -> Iterator[RunFolder]:
+    """Keep a run's folders for it, on every node, for the length of the `with` block.
+
+    Its folder of checkpoints then holds what was found, for Megatron to load just that, and run.json says whose they
+    are.
+
+    Yields:
+        The run, with nothing left that is passed over.
 
     Raises:
         UserError: another run has one of them, or had it since `run` was looked at.
@@ -86,73 +159,23 @@ def hold(run: RunFolder) -> Iterator[None]:
         held.enter_context(sole_writer(run.output, "run.output_dir"))
         if run.checkpoints != run.output:
             held.enter_context(sole_writer(run.checkpoints, "checkpoint.save"))
-        if run.step is None and run.refreshed().own != run.own:
+        if run.step is None and find_newest(run.checkpoints) != run.own:
             raise UserError(f"Another run has just ended in {run.output}.", "Run the same command again.")
-        yield
-
-
-def claim_run(run: RunFolder, config: SftConfig, data: PreparedData) -> None:
-    """Write run.json into the output folder and next to the checkpoints.
-
-    A folder without a checkpoint is anybody's; one with a checkpoint keeps its record. It is kept twice: one of the two
-    may be damaged, or left behind when the checkpoints are copied.
-    """
-    copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
-    known = [read_json(copy) for copy in copies]
-    # The export reads where the model's config and the checkpoints are; a refusal to continue says where the data was.
-    where = {"hf_model": config.recipe.hf_model, "checkpoints": str(run.checkpoints), "output_dir": str(run.output)}
-    record = {**where, "data_from": data.whence, **identify_run(config, data)}
-    if run.is_own and run.finished:
-        record = known[0] or known[1] or record
-    for copy, there in zip(copies, known, strict=True):
-        if there != record:
-            write_record(copy, record)
+        if run.own.folder is not None or run.own.skipped:
+            repair(run.checkpoints, run.own)
+        # A folder without a checkpoint is anybody's; one with a checkpoint keeps its record. It is kept twice: one of
+        # the two may be damaged, or left out when the checkpoints are copied.
+        copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
+        known = [read_json(copy) for copy in copies]
+        record = {"checkpoints": str(run.checkpoints), "output_dir": str(run.output), **run.identity}
+        if run.is_own and run.finished:
+            record = known[0] or known[1] or record
+        for copy, there in zip(copies, known, strict=True):
+            if there != record:
+                write_text(copy, json.dumps(record, indent=2) + "\n")
+        yield replace(run, skipped=(), own=replace(run.own, skipped=()))
 
 
 def finished_iterations(checkpoints: Path) -> int:
     """Count the iterations in the newest whole checkpoint, 0 when there is none."""
     return find_newest(checkpoints).iteration
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the objects of a JSON-lines file of records; none when it is absent.
-
-    A line that is not a record is left out: a machine that loses its power leaves NULs, a full disk half a line.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    # Without its newline the last line is still being written.
-    return [record for record in map(_as_record, lines[:-1]) if record is not None]
-
-
-def count_unreadable(path: Path) -> int:
-    """Count the lines of a JSON-lines file that are no records, the last one left out."""
-    if not path.exists():
-        return 0
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    return sum(_as_record(line) is None for line in lines)
-
-
-def _as_record(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None
-
-
-def _look_at(output: Path, checkpoints: Path, load: Path | None, step: int | None) -> RunFolder:
-    own = find_newest(checkpoints, None if load is not None else step)
-    resume_from, newest = checkpoints, own
-    if load is not None and own.folder is None:
-        resume_from, newest = load, find_newest(load, step)
-        if is_iteration_dir(load):
-            resume_from = load.parent
-    # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
-    folder = newest.folder if newest.iteration else None
-    record = {} if folder is None else read_record(folder, output)
-    holder = find_holder(output) or find_holder(checkpoints)
-    return RunFolder(
-        output, checkpoints, load, resume_from, newest.iteration, folder, record, newest.skipped, own, holder, step
-    )

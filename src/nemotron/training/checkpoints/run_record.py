@@ -1,49 +1,47 @@
 """What identifies a run: kept in run.json, so that a checkpoint is not continued as another run."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
 from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.reader import RUN_RECORD, read_json, record_of, run_config
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
+IDENTITY = ("model", "data", "pack_size", "adapters", "start")
+"""What must not change when a run is continued."""
+
 
 def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
-    """Collect what must not change when a run is continued: model, start, data, pack size, adapters."""
+    """Collect what identifies a run (`IDENTITY`), and where its model's config and its data are.
+
+    The export reads where the config is; a refusal to continue names the data.
+    """
     start = config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start
     return {
+        "hf_model": config.recipe.hf_model,
+        "data_from": data.whence,
         "model": _identify_model(config.recipe.hf_model),
-        "start": _identify_start(start),
         "data": data.run_hash or data.reference,
         "pack_size": data.pack_size,
         "adapters": _describe_adapters(config.peft),
+        "start": _identify_start(start),
     }
 
 
-def read_record(iteration_dir: Path, output: Path) -> dict[str, Any]:
-    """Read what identifies the run that saved a checkpoint; empty when it is not known.
+def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete what run.json says of the run that saved a checkpoint; empty when it is not known.
 
     Args:
-        iteration_dir: the checkpoint's `iter_*` folder.
-        output: the output folder of the run that continues it, for checkpoints without a record of their own.
+        recorded: run.json; empty when there is none.
+        saved: the config that Megatron-Bridge saved with the checkpoint.
     """
-    record = record_of(iteration_dir) or read_json(output / RUN_RECORD)
-    if not record:  # Megatron-Bridge's own config of the checkpoint says at least whether it holds adapters
-        saved = run_config(iteration_dir)
+    if not recorded:  # the saved config tells at least whether the checkpoint holds adapters
         return {"adapters": None} if saved and saved.get("peft") is None else {}
-    if "start" in record:
-        record["start"] = _identify_start(record["start"])  # earlier releases recorded the path as it was typed
-    return record
-
-
-def write_record(record: Path, content: Mapping[str, Any]) -> None:
-    """Write run.json, whole or not at all."""
-    write_text(record, json.dumps(content, indent=2) + "\n")
+    if "start" in recorded:  # earlier releases recorded the path as it was typed
+        return {**recorded, "start": _identify_start(recorded["start"])}
+    return dict(recorded)
 
 
 def _identify_start(named: Any) -> Any:

@@ -75,6 +75,26 @@ def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
     return {name: sorted(places) for name, places in parts.items()}
 
 
+def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
+    """Find the first file of a distributed checkpoint that is missing or damaged, and what is wrong with it.
+
+    Args:
+        metadata: the checkpoint's `.metadata`, next to the files that it names.
+
+    Returns:
+        The file's name and `is missing`, `has 100 of its 200 bytes`; None when all files are whole.
+
+    Raises:
+        ValueError: `.metadata` itself is not readable.
+    """
+    for name, places in stored_parts(metadata).items():
+        file = metadata.parent / name
+        what = check_parts(file, places) if file.is_file() else "is missing"
+        if what is not None:
+            return name, what
+    return None
+
+
 def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
     """Say what is wrong with a file of a distributed checkpoint: its length, or the end of its first or last part.
 

@@ -7,6 +7,7 @@ asks what needs the machine that trains.
 import os
 
 from nemotron.errors import Problem
+from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.continuation import check_free, check_load, check_progress, check_same_run
@@ -23,7 +24,7 @@ from nemotron.training.checks.machine import (
 from nemotron.training.checks.model import check_model_folder, check_start
 from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import find_model
+from nemotron.training.parallelism.configured import find_model, parallel_sizes
 from nemotron.training.plan import Plan, count_run, make_plan
 from nemotron.training.prepared_data import PreparedData
 
@@ -50,7 +51,7 @@ def check_inputs(
         The plan and the problems. The plan is None where the run cannot be counted: a number is wrong, a length or a
         size does not fit, or the packs are not known.
     """
-    hf_model, model, plan = config.recipe.hf_model, find_model(config), None
+    hf_model, sizes, model, plan = config.recipe.hf_model, parallel_sizes(config), find_model(config), None
     numbers = [*check_numbers(config)]
     problems = [*numbers, *check_settings(config), *check_adapters(config)]
     if not numbers:
@@ -58,7 +59,7 @@ def check_inputs(
         uncounted = [
             *check_length(config, counts, data),
             *(() if data is None else check_pack_size(config, data)),
-            *check_parallel_sizes(config, model.shape, counts.pack_size, ranks),
+            *check_parallel_sizes(config, sizes, model.shape, counts.pack_size, ranks),
         ]
         problems += uncounted
         if data is not None and counts.train_packs is not None and not uncounted:
@@ -79,7 +80,7 @@ def check_machine(
     start: StartingPoint,
     run: RunFolder,
     plan: Plan | None,
-    gpu: bool | None,
+    backend: Backend | None,
 ) -> list[Problem]:
     """List what is wrong on this machine: folders, the backend, and what the run continues.
 
@@ -89,7 +90,7 @@ def check_machine(
         start: what the run starts from.
         run: where it writes, and what it continues.
         plan: None where the run could not be counted.
-        gpu: whether there is a GPU; None leaves the backend out, in a plan made where nothing will be trained.
+        backend: what it computes on; None leaves that out, in a plan made where nothing will be trained.
     """
     return [
         *check_start_is_here(start),
@@ -97,10 +98,10 @@ def check_machine(
         *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_artifacts(config.run.artifacts),
         *check_base_model(run),
-        *(() if gpu is None else check_backend(config, gpu)),
+        *(() if backend is None else check_backend(config, backend)),
         # Only the first rank: it alone takes the folder, so that the others may find it taken.
         *(check_free(run) if os.environ.get("RANK", "0") == "0" else ()),
         *check_load(config, run),
-        *(() if data is None else check_same_run(config, data, run)),
+        *check_same_run(run),
         *(() if data is None or plan is None else check_progress(config, data, run, plan)),
     ]

@@ -1,18 +1,16 @@
-"""Refuse what only Megatron-Bridge's own config of the model can tell: its vocabulary, and shapes of weights.
+"""Refuse a checkpoint of another architecture, which only Megatron-Bridge's own config of the model can tell.
 
-These come last, when recipe/build.py has built that config, since what a YAML and a Hugging Face id leave open is known
+This comes last, when recipe/build.py has built that config, since what a YAML and a Hugging Face id leave open is known
 only there: the recipe fills it in, from the hub if need be.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
-from nemotron.training.checks.data import check_vocabulary
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.run_folder import RunFolder
 
 _ARCHITECTURE = (
     *("hidden_size", "num_layers", "hybrid_layer_pattern", "num_attention_heads", "num_query_groups", "vocab_size"),
@@ -22,35 +20,27 @@ _ARCHITECTURE = (
 """Fields of Megatron-Bridge's model config that decide the shapes of the weights and their number."""
 
 
-def check_built_model(
-    model: Any, data: PreparedData, hf_model: str, pretrained_checkpoint: Path | None, newest: Path | None
-) -> Iterator[Problem]:
-    """Yield a problem when the model does not fit the data or a checkpoint.
+def check_built_model(model: Any, start: StartingPoint, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when the model does not fit a checkpoint.
 
     Args:
         model: Megatron-Bridge's config of the model.
-        data: the packs.
-        hf_model: for the message.
-        pretrained_checkpoint: to start from; None: nothing, or what `newest` was trained from.
-        newest: the `iter_*` folder that the run continues; None in a new run.
+        start: what the run starts from. Of a Hugging Face folder, Megatron-Bridge compares the model itself.
+        run: what it continues.
     """
-    yield from check_vocabulary(data, model.vocab_size, hf_model)
-    checkpoints = [] if newest is None else [newest]
-    # Where Megatron-Bridge starts from a Hugging Face folder, it compares the models itself.
-    if pretrained_checkpoint is not None and not is_hf_folder(pretrained_checkpoint):
-        checkpoints = [latest_iteration(pretrained_checkpoint), *checkpoints]
-    for checkpoint in checkpoints:
-        yield from check_same_model(model, checkpoint)
+    yield from check_same_model(model, start.iteration_dir, start.saved)
+    yield from check_same_model(model, run.newest, run.saved)
 
 
-def check_same_model(model: Any, iteration_dir: Path) -> Iterator[Problem]:
+def check_same_model(model: Any, iteration_dir: Path | None, config: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem for the first shape that a checkpoint has otherwise than the model.
 
     Args:
         model: Megatron-Bridge's config of the model that is going to be built.
-        iteration_dir: the checkpoint's `iter_*` folder.
+        iteration_dir: the checkpoint's `iter_*` folder, for the message.
+        config: that the checkpoint was saved with; empty when there is no checkpoint.
     """
-    saved = run_config(iteration_dir).get("model") or {}
+    saved = config.get("model") or {}
     for name in _ARCHITECTURE:
         if name not in saved or not hasattr(model, name):
             continue

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemotron.errors import Problem
-from nemotron.training.checkpoints.reader import RUN_RECORD, run_config, run_of
-from nemotron.training.checkpoints.run_folder import RunFolder, count_unreadable, read_records
-from nemotron.training.checkpoints.run_record import identify_run
+from nemotron.training.checkpoints.reader import RUN_RECORD
+from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checkpoints.run_record import IDENTITY
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.plan import Plan
@@ -66,24 +66,25 @@ def describe_resume(run: RunFolder) -> list[str]:
     goes_on = f"Continuing from iteration {run.finished:,}." if run.finished else "Starting from the beginning."
     lines = [f"{skipped}. {goes_on}" for skipped in dict.fromkeys([*run.skipped, *run.own.skipped])]
     if run.is_own and run.finished:
-        metrics = run.output / "metrics.jsonl"
-        if torn := count_unreadable(metrics):
-            lines.append(f"{metrics} has {torn:,} unreadable lines, which are left out.")
+        if run.unreadable:
+            lines.append(f"{run.output}/metrics.jsonl has {run.unreadable:,} unreadable lines, which are left out.")
         if not run.record:
             lines.append(f"{run.output / RUN_RECORD} is not readable: nothing shows that this is the run saved there.")
     return lines
 
 
-def check_same_run(config: SftConfig, data: PreparedData, run: RunFolder) -> Iterator[Problem]:
+def check_same_run(run: RunFolder) -> Iterator[Problem]:
     """Yield a problem for each of model, start, data, pack size and adapters that the checkpoint has otherwise."""
-    for name, value in identify_run(config, data).items():
-        # Continued elsewhere, a run need not say again what it started from.
-        if name not in run.record or run.record[name] == value or (name == "start" and not run.is_own):
+    for name in run.identity:
+        if name not in IDENTITY or name not in run.record:
             continue
-        theirs, ours = run.record[name], value
+        theirs, ours = run.record[name], run.identity[name]
+        # Continued elsewhere, a run need not say again what it started from.
+        if theirs == ours or (name == "start" and not run.is_own):
+            continue
         if name == "data":  # digests say only that they differ
             theirs = f"{theirs} ({run.record['data_from']})" if "data_from" in run.record else theirs
-            ours = f"{ours} ({data.whence})"
+            ours = f"{ours} ({run.identity['data_from']})"
         yield Problem(
             f"{run.output if run.is_own else run.resume_from} holds a run with {name} {theirs}, but this one has "
             f"{name} {ours}.",
@@ -104,11 +105,9 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
             f"{train_iters:,}.",
             "Raise train.train_iters, or leave checkpoint.load out.",
         )
-    trained_in = run.output if run.is_own else run_of(run.newest) or run.output
-    records = read_records(trained_in / "metrics.jsonl")
-    yield from check_same_stages(records, plan.schedule, min(run.finished, train_iters))
+    yield from check_same_stages(run.metrics, plan.schedule, min(run.finished, train_iters))
     yield from check_batch_size(
-        records, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
+        run.metrics, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
     )
     yield from check_fixed_settings(config, run)
     yield from check_layout(config, run)
@@ -116,9 +115,8 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
 
 def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
     """Yield a problem when the optimizer's state was saved in a layout from which it does not load in this one."""
-    saved = {} if run.newest is None else run_config(run.newest)
-    is_divided = (saved.get("ddp") or {}).get("use_distributed_optimizer")
-    if is_divided and (saved.get("checkpoint") or {}).get("dist_ckpt_optim_fully_reshardable"):
+    is_divided = (run.saved.get("ddp") or {}).get("use_distributed_optimizer")
+    if is_divided and (run.saved.get("checkpoint") or {}).get("dist_ckpt_optim_fully_reshardable"):
         return
     changes = [*_changes(config, run, _LAYOUT)] if config.checkpoint.get("load_optim") is not False else []
     if not changes:
@@ -219,9 +217,8 @@ def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | No
 
 def _changes(config: SftConfig, run: RunFolder, keys: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
     """Key, value now and value in the checkpoint, of settings that both name and that differ."""
-    saved = {} if run.newest is None else run_config(run.newest)
     for key in keys:
         section, name = key.split(".")
-        ours, theirs = getattr(config, section), saved.get(section) or {}
+        ours, theirs = getattr(config, section), run.saved.get(section) or {}
         if name in ours and name in theirs and (ours[name] or None) != (theirs[name] or None):
             yield key, ours[name], theirs[name]

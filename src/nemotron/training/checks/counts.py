@@ -1,12 +1,11 @@
 """Refuse what a run cannot be counted from: length, warm-up, batch, stages of the loss, pack size, parallel sizes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from nemotron.errors import Problem
 from nemotron.training.config import SftConfig, StageConfig
 from nemotron.training.objective.loss import Schedule
-from nemotron.training.parallelism.configured import parallel_sizes
 from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults
 from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.plan import Counts
@@ -93,7 +92,7 @@ def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
 
 
 def check_parallel_sizes(
-    config: SftConfig, shape: ModelShape | None, pack_size: int | None, ranks: int | None
+    config: SftConfig, sizes: Mapping[str, int], shape: ModelShape | None, pack_size: int | None, ranks: int | None
 ) -> Iterator[Problem]:
     """Yield a problem for each size that does not divide what it has to.
 
@@ -101,11 +100,11 @@ def check_parallel_sizes(
 
     Args:
         config: the training config.
+        sizes: tensor, pipeline, context, expert, expert_tensor.
         shape: of the model; None where it is not known.
         pack_size: of the data, in tokens; None where it is not known.
         ranks: number of processes; None where it is not known.
     """
-    sizes = parallel_sizes(config)
     if shape is not None:
         yield from find_faults(config.model, shape, sizes, pack_size)
     if pack_size is not None:

@@ -1,13 +1,10 @@
 """Refuse data that does not fit: padding, a tokenizer or a vocabulary other than the model's."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from nemotron.errors import Problem, UserError
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.errors import Problem
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import latest_iteration, tokenizer_of_checkpoint
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
@@ -76,25 +73,13 @@ def check_tokenizer(config: SftConfig, data: PreparedData, start: StartingPoint)
             f"tokenizer.tokenizer_model is {asked}, but {data.reference} was made with {made_with.model}.",
             "Leave tokenizer.tokenizer_model out, or prepare the data with it.",
         )
-    for own in (config.recipe.hf_model, _tokenizer_of_start(start.checkpoint)):
+    for own in (config.recipe.hf_model, start.tokenizer):
         if own and not _is_same_place(own, made_with.model) and not _is_same(own, made_with, sure=False):
             yield Problem(
                 f"{data.reference} was made with the tokenizer {made_with.model}, which is not that of the model "
                 f"{own}: its tokens have other ids there.",
                 f"Prepare the data with the model's tokenizer: tokenizer.model={own}",
             )
-
-
-def _tokenizer_of_start(start: Path | None) -> str | None:
-    """Find the tokenizer of the checkpoint or Hugging Face folder to start from; None if not known."""
-    if start is None or not start.exists():
-        return None
-    if is_hf_folder(start):
-        return str(start)
-    try:
-        return tokenizer_of_checkpoint(latest_iteration(start))
-    except UserError:  # no checkpoint: check_start refuses it
-        return None
 
 
 def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
@@ -108,24 +93,16 @@ def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
         return not sure
     from nemotron.data_prep.config import TokenizerConfig
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+    from nemotron.data_prep.tokenization.tokenizer_files import read_ids
 
     ours = load_tokenizer(TokenizerConfig(model=folder))
     if ours.digest == recorded.digest:
         return True
     if (ours.vocab_size, ours.eos_id) != (recorded.vocab_size, recorded.eos_id):
         return False
-    theirs = Path(recorded.model) / "tokenizer.json"
     # A file that was written again differs though its tokens do not. Without the other file, sizes have to do.
-    return not sure if not theirs.is_file() else _ids(Path(folder) / "tokenizer.json") == _ids(theirs)
-
-
-def _ids(file: Path) -> dict[str, int]:
-    """Map each token to its id, added tokens included."""
-    described = json.loads(file.read_text(encoding="utf-8"))
-    vocabulary = described["model"]["vocab"]
-    if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
-        vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
-    return {**vocabulary, **{token["content"]: token["id"] for token in described.get("added_tokens", ())}}
+    theirs = Path(recorded.model)
+    return read_ids(theirs) == read_ids(Path(folder)) if (theirs / "tokenizer.json").is_file() else not sure
 
 
 def _is_same_place(one: str, other: str) -> bool:

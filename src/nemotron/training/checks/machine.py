@@ -5,10 +5,9 @@ from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.lineage import check_root
-from nemotron.training.backend import chosen_backend, missing_packages
+from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.hf_folder import is_path
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import base_model_of
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.model import NAME_ONE
 from nemotron.training.config import SftConfig
@@ -51,36 +50,33 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 def check_base_model(run: RunFolder) -> Iterator[Problem]:
     """Yield a problem when adapters are continued, and the model that they were trained on is gone."""
-    if run.newest is None:
-        return
-    try:
-        base_model_of(run.newest)
-    except UserError as error:
-        yield as_problem(error)
+    if run.lost_base is not None:
+        yield as_problem(run.lost_base)
 
 
-def check_backend(config: SftConfig, gpu: bool) -> Iterator[Problem]:
+def check_backend(config: SftConfig, backend: Backend) -> Iterator[Problem]:
     """Yield a problem when `run.backend` or context parallelism lacks a GPU or kernels.
 
     Args:
-        gpu: whether this machine has a GPU.
+        config: the training config.
+        backend: as it was chosen for this machine.
     """
-    backend = config.run.backend
-    if (config.model.get("context_parallel_size") or 1) > 1 and (layers := chosen_backend(config, gpu)) != "production":
+    asked, ranks = config.run.backend, config.model.get("context_parallel_size") or 1
+    if ranks > 1 and backend.name != "production":
         yield Problem(
-            f"model.context_parallel_size={config.model['context_parallel_size']} takes Transformer Engine's "
-            f"attention, which run.backend={layers} does not have.",
+            f"model.context_parallel_size={ranks} takes Transformer Engine's attention, which "
+            f"run.backend={backend.name} does not have.",
             "Leave it at 1, or train in the NeMo container.",
         )
-    if backend in ("auto", "cpu"):
+    if asked in ("auto", "cpu"):
         return
-    if not gpu:
+    if not backend.gpu:
         yield Problem(
-            f"run.backend={backend} computes on a GPU, and there is none here.",
+            f"run.backend={asked} computes on a GPU, and there is none here.",
             "Use run.backend=cpu, or run.backend=auto, which takes what there is.",
         )
-    elif backend == "production" and (missing := missing_packages()):
+    elif asked == "production" and backend.missing:
         yield Problem(
-            f"run.backend=production needs {' and '.join(missing)}, not installed here.",
+            f"run.backend=production needs {' and '.join(backend.missing)}, not installed here.",
             "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
         )

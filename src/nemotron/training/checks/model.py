@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
-from nemotron.training.checkpoints.hf_folder import is_hf_folder, list_few, weight_names
+from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
 from nemotron.training.config import SftConfig
 
 NAME_ONE = "Name a folder with the model's config.json, or a Hugging Face id."
@@ -43,10 +42,21 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
     if start.checkpoint is None or not start.checkpoint.exists():
         return
     mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's, where a YAML leaves it open
-    if is_hf_folder(start.checkpoint):
+    if start.is_hf:
         yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
-    else:
-        yield from _check_megatron_checkpoint(start.checkpoint, start.setting, mtp)
+    elif start.unreadable is not None:
+        yield as_problem(start.unreadable)
+    elif start.saved.get("peft") is not None:
+        yield Problem(
+            f"{start.setting}, which holds adapters and not a whole model.",
+            f"Merge them first: nemotron super3 model export {start.checkpoint} -o FOLDER; FOLDER can be started from.",
+        )
+    elif mtp and start.saved.get("model") and not start.saved["model"].get("mtp_num_layers"):
+        yield Problem(
+            f"{start.setting}, which was saved without multi-token prediction: its layers would start from random "
+            "numbers.",
+            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
+        )
 
 
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
@@ -87,24 +97,6 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         yield Problem(
             f"{folder} has no weights {list_few(missing)}: multi-token prediction would start from random numbers.",
             f"Use a folder that holds them (transformers leaves them out when it saves a model), or {way_out}",
-        )
-
-
-def _check_megatron_checkpoint(folder: Path, setting: str, mtp: bool) -> Iterator[Problem]:
-    try:
-        saved = run_config(latest_iteration(folder))
-    except UserError as error:
-        yield as_problem(error)
-        return
-    if saved.get("peft") is not None:
-        yield Problem(
-            f"{setting}, which holds adapters and not a whole model.",
-            f"Merge them first: nemotron super3 model export {folder} -o FOLDER; FOLDER can be started from.",
-        )
-    elif mtp and saved.get("model") and not saved["model"].get("mtp_num_layers"):
-        yield Problem(
-            f"{setting}, which was saved without multi-token prediction: its layers would start from random numbers.",
-            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
         )
 
 

@@ -16,6 +16,7 @@ from nemotron.training import bridge
 from nemotron.training.bridge.precision import train_in_float32
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.built_model import check_built_model
+from nemotron.training.checks.data import check_vocabulary
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -82,7 +83,8 @@ def build_recipe(
     for checkpoint in (pretrained_checkpoint, run.newest and run.resume_from):
         if checkpoint is not None:
             bridge.installed().check_loadable(checkpoint)
-    refuse(check_built_model(model, data, config.recipe.hf_model, pretrained_checkpoint, run.newest))
+    fits_data = check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
+    refuse([*fits_data, *check_built_model(model, plan.start, run)])
     if not model.mtp_num_layers:
         leave_out_mtp(model)
     container.dataset = _dataset(config, plan, data, model.context_parallel_size)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 
 from nemotron.config import Loaded
 from nemotron.errors import UserError
-from nemotron.training.backend import Backend, adapt, importable, missing_packages
+from nemotron.training.backend import BackendName, adapt, importable, missing_packages
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.configured import fewest_ranks
@@ -22,7 +22,7 @@ def recipe_changes(
     data: PreparedData,
     run: RunFolder,
     ranks: int | None,
-    backend: Backend | None,
+    backend: BackendName | None,
 ) -> list[Change]:
     """List how the run differs from Megatron-Bridge's recipe. Importing Megatron takes 20 to 50 seconds.
 
@@ -52,7 +52,7 @@ def recipe_changes(
         return recipe.changes()
 
 
-def _importable_here(backend: Backend) -> Backend:
+def _importable_here(backend: BackendName) -> BackendName:
     """Choose what lets Megatron be imported on this machine, whatever the one that trains has."""
     from nemotron.training import cpu
 

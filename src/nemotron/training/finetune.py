@@ -1,0 +1,100 @@
+"""One call of Megatron-Bridge's `finetune()`: its config, our step, the callbacks, and how it ends."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from nemotron.config import Loaded
+from nemotron.training import bridge
+from nemotron.training.backend import BackendName, use_backend
+from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData
+from nemotron.training.reporting.failures import explain_failures
+from nemotron.training.reporting.startup import Startup
+from nemotron.training.shards import begin_check
+from nemotron.training.stop_signals import heed_signals
+
+OnRecord = Callable[[str, dict[str, Any]], None]
+"""Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
+of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test"). On every rank also as
+`on_record("line", {"text": line})`, for a line to be shown at once: a step of the start, a signal."""
+
+
+def run_finetune(
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    backend: BackendName,
+    on_record: OnRecord | None,
+    *,
+    evaluate_only: bool,
+) -> bool:
+    """Build the Megatron-Bridge config and hand it to `finetune()` with our step.
+
+    Args:
+        loaded: the config, with where each value came from.
+        plan: what the run will do.
+        data: the packs.
+        run: its folders.
+        backend: what it computes on.
+        on_record: progress.
+        evaluate_only: every iteration is trained and saved; the evaluations that end a run are made, nothing else.
+
+    Returns:
+        Whether a signal or a time limit stopped it.
+    """
+    config = loaded.config
+    bridge.check_release()
+    # On one rank of each node; it reads in the background while Megatron is imported.
+    is_reader = config.run.verify_data and os.environ.get("LOCAL_RANK", "0") == "0"
+    check = begin_check(data) if is_reader else None
+    say = partial(_say, on_record)
+    startup = Startup(say)
+    startup.step("Importing torch and Megatron-Bridge")
+    with heed_signals(say) as signals, bridge.named_when_missing(), use_backend(backend) as apply_backend:
+        from megatron.bridge.training.finetune import finetune
+
+        from nemotron.training.objective.forward_step import TwoStageStep
+        from nemotron.training.recipe.build import build_recipe
+        from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
+        from nemotron.training.reporting.metrics import MetricsWriter
+        from nemotron.training.reporting.shard_check import ChecksShards
+        from nemotron.training.weights.random_init import make_starting_checkpoint
+
+        startup.step("Building the config")
+        start, seed = plan.start.checkpoint, config.recipe.random_start
+        if start is None and seed is not None:
+            start = make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", seed)
+        # Adapters alone are continued on the model that they belong to. None leaves it to `checkpoint.load`.
+        recipe = build_recipe(config, plan, data, run, loaded.origins, start or run.base)
+        apply_backend(recipe.container)
+        if evaluate_only:
+            # Or it would write the last checkpoint a second time. Without a folder, Megatron-Bridge refuses async_save.
+            recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False
+        if os.environ["RANK"] == "0":
+            for change in recipe.changes():
+                print(change)
+        step = TwoStageStep(plan.schedule, pads_conversations=data.pad_to_multiple > 1)
+        writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
+        callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), writer]
+        if check is not None:
+            callbacks.append(ChecksShards(check))
+        if config.test.enabled:
+            callbacks += evaluate_test_split(data, step, writer)
+        startup.step("Starting Megatron")
+        explained = explain_failures(writer, run.output / "train.log", run.checkpoints)
+        with startup.follow_setup(), explained as ending:
+            finetune(recipe.container, step, callbacks=callbacks)
+    return ending.stopped
+
+
+def _say(on_record: OnRecord | None, text: str) -> None:
+    """Show a line at once: to whoever shows progress, else in the output."""
+    if on_record is not None:
+        on_record("line", {"text": text})
+    elif os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
