@@ -1,8 +1,9 @@
-"""Checkpoints as Megatron-Bridge lays them out on disk, with hardly any content."""
+"""Checkpoints as Megatron-Bridge and transformers lay them out on disk, with hardly any content."""
 
 import io
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 import yaml
 
 PARTS = 3
+
+MAIN = ["backbone.layers.0.norm.weight", "backbone.layers.1.norm.weight", "lm_head.weight"]
+MTP = ["mtp.layers.0.eh_proj.weight", "mtp.layers.1.norm.weight"]
+"""The weights of a Hugging Face model of two layers and two depths of MTP."""
+HF_CONFIG = {"hybrid_override_pattern": "ME", "num_nextn_predict_layers": 2, "mtp_hybrid_override_pattern": "*E"}
 
 
 def write_checkpoint(
@@ -46,4 +52,14 @@ def write_checkpoint(
         (checkpoints / "latest_checkpointed_iteration.txt").write_text(str(iteration))
     sections = {"checkpoint": {"ckpt_format": "torch_dist"}, "model": {}, "train": {"train_iters": 100}}
     (folder / "run_config.yaml").write_text(yaml.safe_dump({**sections, **(run_config or {})}))
+    return folder
+
+
+def write_hf_folder(folder: Path, weights: Sequence[str]) -> Path:
+    """Write a Hugging Face model with a config.json and weights of these names."""
+    import torch
+    from safetensors.torch import save_file
+
+    (folder / "config.json").write_text(json.dumps(HF_CONFIG))
+    save_file({name: torch.zeros(2) for name in weights}, folder / "model.safetensors")
     return folder

@@ -6,26 +6,11 @@ import logging
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.training.checkpoints.made_up import HF_CONFIG, MAIN, MTP, write_hf_folder
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.hf_folder import weight_names
 from nemotron.training.weights.import_hf import all_found, import_hf
-
-MAIN = ["backbone.layers.0.norm.weight", "backbone.layers.1.norm.weight", "lm_head.weight"]
-MTP = ["mtp.layers.0.eh_proj.weight", "mtp.layers.1.norm.weight"]
-CONFIG = {"hybrid_override_pattern": "ME", "num_nextn_predict_layers": 2, "mtp_hybrid_override_pattern": "*E"}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """folder(names) is a model with tensors of these names."""
-
-    def make(names):
-        (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-        save_file({name: torch.zeros(2) for name in names}, tmp_path / "model.safetensors")
-        return tmp_path
-
-    return make
 
 
 def sharded(folder, names, files):
@@ -33,11 +18,11 @@ def sharded(folder, names, files):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     for file in files:
         save_file({"any": torch.zeros(1)}, folder / file)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(HF_CONFIG))
 
 
-def test_names_are_read_from_the_file_and_from_an_index(folder, tmp_path):
-    assert weight_names(folder(MAIN)) == set(MAIN)
+def test_names_are_read_from_the_file_and_from_an_index(tmp_path):
+    assert weight_names(write_hf_folder(tmp_path, MAIN)) == set(MAIN)
     sharded(tmp_path, [*MAIN, *MTP], ["model-00001-of-00001.safetensors"])
     assert weight_names(tmp_path) == {*MAIN, *MTP}
 
@@ -48,9 +33,9 @@ def test_a_file_that_the_index_names_must_be_there(tmp_path):
         weight_names(tmp_path)
 
 
-def test_import_refuses_it_too(folder, tmp_path):
+def test_import_refuses_it_too(tmp_path):
     with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*") as error:
-        import_hf(folder(MAIN), tmp_path / "out")
+        import_hf(write_hf_folder(tmp_path, MAIN), tmp_path / "out")
     assert "--no-mtp" in error.value.hint
     assert not (tmp_path / "out").exists()
 

@@ -1,31 +1,12 @@
 """A model that cannot be described or started from is refused by name."""
 
-import json
-
 import pytest
-import torch
-from safetensors.torch import save_file
+from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
 
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checks.machine import check_model_is_here, check_start_is_here
 from nemotron.training.checks.model import check_model_folder, check_start, check_weights
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
-
-MAIN = ["backbone.layers.0.norm.weight", "backbone.layers.1.norm.weight", "lm_head.weight"]
-MTP = ["mtp.layers.0.eh_proj.weight", "mtp.layers.1.norm.weight"]
-CONFIG = {"hybrid_override_pattern": "ME", "num_nextn_predict_layers": 2, "mtp_hybrid_override_pattern": "*E"}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """folder(names) is a model with tensors of these names."""
-
-    def make(names):
-        (tmp_path / "config.json").write_text(json.dumps(CONFIG))
-        save_file({name: torch.zeros(2) for name in names}, tmp_path / "model.safetensors")
-        return tmp_path
-
-    return make
 
 
 def start(path, mtp: int | None = 2, **run):
@@ -39,23 +20,23 @@ def check(settings):
     return [*check_start(settings, find_start(settings))]
 
 
-def test_a_whole_model_passes_and_one_without_mtp_where_it_is_not_wanted(folder):
-    assert [*check_weights(folder([*MAIN, *MTP]), mtp=True, way_out="")] == []
-    assert [*check_weights(folder(MAIN), mtp=False, way_out="")] == []
+def test_a_whole_model_passes_and_one_without_mtp_where_it_is_not_wanted(tmp_path):
+    assert [*check_weights(write_hf_folder(tmp_path, [*MAIN, *MTP]), mtp=True, way_out="")] == []
+    assert [*check_weights(write_hf_folder(tmp_path, MAIN), mtp=False, way_out="")] == []
 
 
-def test_missing_layers_are_named(folder):
-    [problem] = check_weights(folder([*MAIN[:1], *MTP]), mtp=True, way_out="")
+def test_missing_layers_are_named(tmp_path):
+    [problem] = check_weights(write_hf_folder(tmp_path, [*MAIN[:1], *MTP]), mtp=True, way_out="")
     assert "layers.1.*" in problem.message
-    [problem] = check_weights(folder([*MAIN, MTP[0]]), mtp=True, way_out="")
+    [problem] = check_weights(write_hf_folder(tmp_path, [*MAIN, MTP[0]]), mtp=True, way_out="")
     assert "mtp.layers.1.*" in problem.message
-    main, mtp = check_weights(folder(MAIN[:1]), mtp=True, way_out="")
+    main, mtp = check_weights(write_hf_folder(tmp_path, MAIN[:1]), mtp=True, way_out="")
     assert "layers.1.*" in main.message
     assert "mtp.layers.0.*, mtp.layers.1.*" in mtp.message
 
 
-def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(folder):
-    path = folder(MAIN)
+def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(tmp_path):
+    path = write_hf_folder(tmp_path, MAIN)
     [problem] = check(start(path))
     assert "mtp.layers.0.*, mtp.layers.1.*" in problem.message
     assert "model.mtp_num_layers=null" in problem.hint
