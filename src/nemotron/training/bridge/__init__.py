@@ -22,7 +22,7 @@ Nothing here imports Megatron before a function is called.
 """
 
 from nemotron.training.bridge.installed_line import installed
-from nemotron.training.bridge.interface import HybridStack, Line, MicroBatch
+from nemotron.training.bridge.interface import HybridStack, Line, MicroBatch, Packs
 from nemotron.training.bridge.versions import TESTED_RELEASES, check_release, missing_api, named_when_missing
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "HybridStack",
     "Line",
     "MicroBatch",
+    "Packs",
     "check_release",
     "installed",
     "missing_api",

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Packs:
+    """The packs that a run reads."""
+
+    train: Path
+    """A folder of Parquet shards, one pack per row."""
+    valid: Path | None
+    pack_size: int
+    """Tokens of a padded pack; also the model's sequence length."""
+    options: Mapping[str, Any]
+    """`dataset.*` of the YAML: further fields of `Line.dataset_config()`, and `pad_seq_to_mult` of
+    PackedSequenceSpecs."""
+
+
+@dataclass(frozen=True)
 class MicroBatch:
     """One pack, ready for the model."""
 
@@ -72,16 +86,12 @@ class Line(Protocol):
         """Return the class whose fields are the settings of `dataset`."""
         ...
 
-    def packed_dataset(
-        self, train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
-    ) -> Any:
+    def packed_dataset(self, packs: Packs, global_batch_size: int) -> Any:
         """Make the dataset config that reads packed Parquet folders.
 
         Args:
-            train, valid: folders of Parquet shards, one pack per row.
-            pack_size: tokens of a padded pack; also the model's sequence length.
+            packs: what it reads.
             global_batch_size: packs of a training step.
-            options: further fields of `dataset_config()`, and `pad_seq_to_mult` of PackedSequenceSpecs.
         """
         ...
 

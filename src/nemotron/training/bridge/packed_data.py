@@ -1,42 +1,41 @@
 """How packs reach Megatron-Bridge, as far as all its release lines agree."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
 
 
-def dataset_fields(
-    specs_class: type, train: Path, valid: Path | None, pack_size: int, options: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any]]:
-    """Describe folders of packs to Megatron-Bridge.
+def describe_packs(packs: Packs, specs_class: type, dataset_class: type) -> tuple[Any, dict[str, Any]]:
+    """Describe folders of packs to Megatron-Bridge, which will verify the pages that it reads.
 
     Args:
+        packs: what is read.
         specs_class: the line's PackedSequenceSpecs.
-        train, valid: folders of Parquet shards, one pack per row.
-        pack_size: tokens of a padded pack.
-        options: `dataset.*` of the YAML.
+        dataset_class: the line's GPTSFTPackedParquetDataset.
 
     Returns:
         The specs, and the dataset config's fields that do not depend on the line.
     """
-    fields = dict(options)
+    verify_pages(dataset_class)
+    fields = dict(packs.options)
     specs = build(
         specs_class,
-        packed_sequence_size=pack_size,
-        packed_train_data_path=str(train),
-        packed_val_data_path=None if valid is None else str(valid),
+        packed_sequence_size=packs.pack_size,
+        packed_train_data_path=str(packs.train),
+        packed_val_data_path=None if packs.valid is None else str(packs.valid),
         # Read only for padded cu_seqlens; without a value Megatron-Bridge creates a folder below dataset_root.
-        packed_metadata_path=str(train.parent / "metadata.json"),
+        packed_metadata_path=str(packs.train.parent / "metadata.json"),
         pad_seq_to_mult=fields.pop("pad_seq_to_mult", 1),
     )
-    fields["do_validation"] = valid is not None and fields.get("do_validation", True)
+    fields["do_validation"] = packs.valid is not None and fields.get("do_validation", True)
     fields["dataset_kwargs"] = {"pad_to_max_length": True, **(fields.get("dataset_kwargs") or {})}
-    return specs, {**fields, "seq_length": pack_size, "dataset_root": str(train.parent), "do_test": False}
+    return specs, {**fields, "seq_length": packs.pack_size, "dataset_root": str(packs.train.parent), "do_test": False}
 
 
 def verify_pages(dataset_class: Any) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
-from nemotron.training.bridge.interface import HybridStack, MicroBatch
-from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches, verify_pages
+from nemotron.training.bridge.interface import HybridStack, MicroBatch, Packs
+from nemotron.training.bridge.packed_data import describe_packs, repeated_batches
 from nemotron.training.bridge.versions import build, missing_api
 from nemotron.training.checkpoints.reader import latest_iteration
 
@@ -61,16 +61,13 @@ def dataset_config() -> type:
     return FinetuningDatasetConfig
 
 
-def packed_dataset(
-    train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
-) -> Any:
+def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
     from megatron.bridge.data.datasets.packed_parquet import GPTSFTPackedParquetDataset
     from megatron.bridge.data.datasets.packed_sequence import PackedSequenceSpecs
 
     from nemotron.training.bridge.v04_datasets import ShuffledPacks
 
-    verify_pages(GPTSFTPackedParquetDataset)
-    specs, fields = dataset_fields(PackedSequenceSpecs, train, valid, pack_size, options)
+    specs, fields = describe_packs(packs, PackedSequenceSpecs, GPTSFTPackedParquetDataset)
     return build(ShuffledPacks, packed_sequence_specs=specs, global_batch_size=global_batch_size, **fields)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.training.bridge.evaluation_batches import evaluation_batches
-from nemotron.training.bridge.interface import HybridStack, MicroBatch
-from nemotron.training.bridge.packed_data import dataset_fields, repeated_batches, verify_pages
+from nemotron.training.bridge.interface import HybridStack, MicroBatch, Packs
+from nemotron.training.bridge.packed_data import describe_packs, repeated_batches
 from nemotron.training.bridge.v06_evaluation import evaluated_whole, filled_up, rows_of_an_evaluation
 from nemotron.training.bridge.v06_padding import Remembering, padding_mask
 from nemotron.training.bridge.versions import build
@@ -49,14 +49,11 @@ def dataset_config() -> type:
     return GPTSFTDatasetConfig
 
 
-def packed_dataset(
-    train: Path, valid: Path | None, pack_size: int, global_batch_size: int, options: Mapping[str, Any]
-) -> Any:
+def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
     from megatron.bridge.data.packing.config import PackedSequenceSpecs
     from megatron.bridge.data.packing.parquet import GPTSFTPackedParquetDataset
 
-    verify_pages(GPTSFTPackedParquetDataset)
-    specs, fields = dataset_fields(PackedSequenceSpecs, train, valid, pack_size, options)
+    specs, fields = describe_packs(packs, PackedSequenceSpecs, GPTSFTPackedParquetDataset)
     return build(dataset_config(), enable_offline_packing=True, offline_packing_specs=specs, **fields)
 
 

@@ -170,9 +170,8 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
         options.setdefault("pad_seq_to_mult", data.pad_to_multiple)  # checks/data.py compares the two
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
-    return bridge.installed().packed_dataset(
-        train, data.folder("valid"), plan.pack_size, plan.global_batch_size, options
-    )
+    packs = bridge.Packs(train, data.folder("valid"), plan.pack_size, options)
+    return bridge.installed().packed_dataset(packs, plan.global_batch_size)
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
