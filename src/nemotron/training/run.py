@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemotron import lineage
 from nemotron.atomic_files import write_text
 from nemotron.config import Loaded
 from nemotron.errors import refuse
@@ -23,7 +22,7 @@ from nemotron.training.finetune import OnRecord, run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.html_report import render_report
-from nemotron.training.weights.export_run import export_run, wait_for_first_rank
+from nemotron.training.weights.export_run import export_run, log_model, wait_for_first_rank
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _train(
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
         write_text(report, render_report(title, records, validation, test))
         if is_complete:
-            artifact = _log_model(config, plan, data, run, records)
+            artifact = log_model(config, plan, run, records)
         if is_complete and config.convert_to_hf.enabled:
             # What is recorded by now is not lost, should this fail or be killed.
             hf_folder, hf_artifact = export_run(config, plan, run, artifact)
@@ -148,22 +147,6 @@ def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, not
     elif _is_first():
         for note in notes:
             print(f"note: {note}")
-
-
-def _log_model(config: SftConfig, plan: Plan, data: PreparedData, run: RunFolder, records: list[dict[str, Any]]) -> str:
-    last = records[-1] if records else {}
-    artifact = lineage.log_artifact(
-        name="ModelArtifact-sft",
-        type="model",
-        path=run.checkpoints,
-        metadata={key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")},
-        inputs=[data.reference, *([plan.start.reference] if plan.start.reference else [])],
-        aliases=["latest"],
-        root=Path(config.run.artifacts),
-        wandb_project=config.logger.get("wandb_project"),
-        wandb_entity=config.logger.get("wandb_entity"),
-    )
-    return artifact.reference
 
 
 @contextlib.contextmanager
