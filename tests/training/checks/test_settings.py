@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from nemotron.training.checks.settings import check_numbers, check_settings
-from nemotron.training.config import SftConfig
+from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
+from nemotron.training.config import PeftConfig, SftConfig
 
 
 def numbers(key, value):
@@ -67,3 +67,27 @@ def test_each_has_one_value_that_works(key, right, wrong):
     [problem] = problems(key, wrong)
     assert key in problem
     assert repr(wrong) in problem
+
+
+def adapters(targets, **model):
+    """What is said of adapters on these layers in a layout."""
+    return [str(each) for each in check_adapters(SftConfig(peft=PeftConfig(target_modules=targets), model=model))]
+
+
+def test_adapters_on_routed_experts_that_tensor_parallelism_divides_are_refused():
+    """Measured: gradients off by their own size (tests/training/exactness has the layouts that are right)."""
+    divided = {"tensor_model_parallel_size": 2, "expert_tensor_parallel_size": 2}
+    for targets in (["linear_fc1"], ["linear_fc2"], ["*.layers.0.*.linear_fc*"], ["*"]):
+        [problem] = adapters(targets, **divided)
+        assert "model.expert_tensor_parallel_size is 2" in problem
+        assert not adapters(targets, **divided | {"expert_tensor_parallel_size": 1})
+    # Left open, experts are divided as the rest is.
+    assert adapters(["linear_fc1"], tensor_model_parallel_size=2, expert_tensor_parallel_size=None)
+    assert not adapters(["linear_qkv", "in_proj", "*.shared_experts.linear_fc*"], **divided)
+
+
+def test_adapters_on_shared_experts_that_compute_beside_the_routed_ones_are_refused():
+    [problem] = adapters(["linear_qkv"], tensor_model_parallel_size=2, expert_tensor_parallel_size=1,
+                         moe_shared_expert_overlap=True)  # fmt: skip
+    assert "model.moe_shared_expert_overlap" in problem
+    assert not adapters(["linear_qkv"], moe_shared_expert_overlap=True)

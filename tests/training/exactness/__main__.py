@@ -13,7 +13,14 @@ from pathlib import Path
 import torch
 from tests.training.exactness.compare import Reference, float32_floor, measure, read, table
 from tests.training.exactness.launch import run_in_new_process
-from tests.training.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS, Layout
+from tests.training.exactness.layouts import (
+    ADAPTER_LAYOUTS,
+    CONTROL,
+    LAYOUTS,
+    MORE_ADAPTER_LAYOUTS,
+    MORE_LAYOUTS,
+    Layout,
+)
 from tests.training.exactness.rank import BACKEND, ON
 
 
@@ -26,8 +33,9 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ[BACKEND] = arguments.backend
     layouts = [*LAYOUTS, *(MORE_LAYOUTS if arguments.all else [])]
+    layouts += [*ADAPTER_LAYOUTS, *(MORE_ADAPTER_LAYOUTS if arguments.all else [])]
     if arguments.backend != "cpu":
-        layouts = [layout for layout in layouts if layout.ranks == 1]
+        layouts = [layout for layout in layouts if layout.ranks == 1 and not layout.adapters]
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as directory:
         folders = run(arguments.backend, [*layouts, CONTROL], Path(directory))

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
+from tests.training.exactness.adapters import adapted
 from tests.training.exactness.batches import make_batches
 from tests.training.exactness.layouts import Layout
 from tests.training.exactness.objective import Truth, solve
@@ -44,30 +46,32 @@ class Reference:
 
     def __init__(self) -> None:
         self._batches = make_batches()
-        self._truths: dict[str, Truth] = {}
+        self._truths: dict[tuple[str, frozenset[str]], Truth] = {}
 
-    def truth(self, batch: str, shapes: Shapes) -> Truth:
+    def truth(self, batch: str, shapes: Shapes, frozen: Shapes | None = None) -> Truth:
         """Float64 losses and gradients of a batch; `shapes` are those of all trained parameters."""
-        if batch not in self._truths:
-            self._truths[batch] = self.solve(batch, shapes)
-        return self._truths[batch]
+        key = batch, frozenset(shapes)
+        if key not in self._truths:
+            self._truths[key] = self.solve(batch, shapes, frozen)
+        return self._truths[key]
 
     def solve(
         self,
         batch: str,
         shapes: Shapes,
+        frozen: Shapes | None = None,
         dtype: torch.dtype = torch.float64,
         mtp_scale: float = MTP_SCALE,
         aux_coefficient: float = AUX_COEFFICIENT,
     ) -> Truth:
         """The same in another precision, or for other objectives."""
-        weights = {name: make_weight(name, shape).to(dtype).requires_grad_() for name, shape in shapes.items()}
-        for name, shape in shapes.items():
-            if name.endswith("router.weight"):  # beside each, a bias that is not trained by gradients
-                bias = name.replace("router.weight", "router.expert_bias")
-                weights[bias] = make_weight(bias, shape[:1]).to(dtype)
-        model = ReferenceModel(MODEL / "config.json", weights)
-        return solve(model, self._batches[batch], mtp_scale, aux_coefficient)
+        trained = {name: make_weight(name, shape).to(dtype).requires_grad_() for name, shape in shapes.items()}
+        weights = trained | {name: make_weight(name, shape).to(dtype) for name, shape in (frozen or {}).items()}
+        for name in [name for name in weights if name.endswith("router.weight")]:
+            bias = name.replace("router.weight", "router.expert_bias")  # it is not trained by gradients
+            weights[bias] = make_weight(bias, tuple(weights[name].shape[:1])).to(dtype)
+        model = ReferenceModel(MODEL / "config.json", adapted(weights))
+        return solve(model, trained, self._batches[batch], mtp_scale, aux_coefficient)
 
 
 @dataclass(frozen=True)
@@ -78,30 +82,38 @@ class Recorded:
     losses: dict[str, float]
     norms: list[float]
     replicas: float
+    frozen: Shapes
+    """Of the weights that are not trained: with adapters, of all that they are added to."""
 
     @property
     def shapes(self) -> Shapes:
-        """Of every parameter, unsharded."""
+        """Of every trained parameter, unsharded."""
         return {name: tuple(gradient.shape) for name, gradient in self.gradients.items()}
 
 
 def read(layout: Layout, folder: Path) -> dict[str, Recorded]:
     """Put the records in `folder/<name>` together, stage by stage."""
-    ranks = [torch.load(folder / layout.name / f"rank{rank}.pt") for rank in range(layout.ranks)]
+    ranks = read_ranks(layout, folder)
+    frozen = {name: shape for rank in ranks for name, shape in rank["frozen"].items()} if layout.adapters else {}
     recorded = {}
     for index, stage in enumerate(STAGES):
-        steps = [rank[index] for rank in ranks]
+        steps = [rank["steps"][index] for rank in ranks]
         gradients, replicas = assemble([Shard(*part) for step in steps for part in step["gradients"]])
         # Losses are reported on the last pipeline stage, by each of its ranks alike.
         losses = next(step["losses"] for step in reversed(steps) if step["losses"])
-        recorded[stage] = Recorded(gradients, losses, [step["norm"] for step in steps], replicas)
+        recorded[stage] = Recorded(gradients, losses, [step["norm"] for step in steps], replicas, frozen)
     return recorded
+
+
+def read_ranks(layout: Layout, folder: Path) -> list[dict[str, Any]]:
+    """What each rank of a layout recorded (rank.py)."""
+    return [torch.load(folder / layout.name / f"rank{rank}.pt") for rank in range(layout.ranks)]
 
 
 def measure(layout: Layout, folder: Path, reference: Reference) -> Difference:
     """Compare what a layout recorded with the truth about its batch."""
     recorded = read(layout, folder)
-    truth = reference.truth(layout.batch, recorded["token"].shapes)
+    truth = reference.truth(layout.batch, recorded["token"].shapes, recorded["token"].frozen)
     losses, norms = [], []
     for stage, step in recorded.items():
         names = {**REPORTED, "lm loss": stage}
@@ -135,7 +147,7 @@ def _apart(found: float, true: float) -> float:
 
 def float32_floor(reference: Reference, shapes: Shapes, batch: str = "8") -> Difference:
     """What float32 alone does: the plain-torch model and formulas in float32 against themselves in float64."""
-    truth, rounded = reference.truth(batch, shapes), reference.solve(batch, shapes, torch.float32)
+    truth, rounded = reference.truth(batch, shapes), reference.solve(batch, shapes, dtype=torch.float32)
     return Difference(
         losses=max(_apart(rounded.losses[name], value) for name, value in truth.losses.items()),
         gradients={stage: apart(rounded.gradients[stage], truth.gradients[stage]) for stage in STAGES},

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.training.exactness.batches import make_batches, write_parquet
-from tests.training.exactness.layouts import CONTROL, LAYOUTS, MORE_LAYOUTS, Layout
+from tests.training.exactness.layouts import ALL_LAYOUTS, Layout
 from tests.training.exactness.rank import BACKEND, REPOSITORY, train
 
 
@@ -119,7 +119,7 @@ if __name__ == "__main__":
 
     logging.disable(logging.INFO)
     torch_layers.activate()
-    chosen = [layout for layout in [*LAYOUTS, *MORE_LAYOUTS, CONTROL] if layout.name in sys.argv[2:]]
+    chosen = [layout for layout in ALL_LAYOUTS if layout.name in sys.argv[2:]]
     if os.environ.get(BACKEND, "cpu") == "cpu":
         run_layouts(chosen, Path(sys.argv[1]))
     else:

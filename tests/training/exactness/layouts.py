@@ -23,6 +23,8 @@ class Layout:
     """Release lines of Megatron-Bridge that train it right; our recipe refuses it in the others."""
     stock_step: bool = False
     """Train with Megatron-Bridge's own step instead of ours: what the comparison finds when something is wrong."""
+    adapters: bool = False
+    """Train LoRA adapters on every projection, `config/tiny_lora.yaml`; everything else is frozen."""
 
 
 def _parallel(**sizes: int) -> tuple[str, ...]:
@@ -33,6 +35,9 @@ TENSOR = (*_parallel(tensor=2), "model.sequence_parallel=true")
 PIPELINE = (*_parallel(pipeline=2), TWO_STAGES)
 EXPERT = _parallel(expert=2)
 ONLY_0_6 = ("0.6",)  # megatron-core 0.17 does not sum the gradients of experts over tensor-parallel ranks
+
+NOT_ROUTED = "peft.target_modules=[linear_qkv, linear_proj, in_proj, out_proj, '*.shared_experts.linear_fc*']"
+"""Adapters on all but the routed experts."""
 
 _LAYOUTS = [
     Layout("1 rank, 1 micro-batch", 1, "1"),
@@ -60,8 +65,26 @@ _MORE_LAYOUTS = [
     Layout("EP 4", 4, "8", _parallel(expert=4)),
 ]
 
-LAYOUTS, MORE_LAYOUTS = (
-    [layout for layout in layouts if bridge.installed().NAME in layout.lines] for layouts in (_LAYOUTS, _MORE_LAYOUTS)
+_ADAPTER_LAYOUTS = [
+    Layout("LoRA, 1 rank", 1, "8", adapters=True),
+    Layout("LoRA, DP 2", 2, "8", adapters=True),
+    Layout("LoRA, TP 2 + sequence parallel", 2, "8", TENSOR, ONLY_0_6, adapters=True),
+    Layout("LoRA, TP 2 + sequence parallel, EP 2", 2, "8", (*TENSOR, *EXPERT), ONLY_0_6, adapters=True),
+    Layout("LoRA without routed experts, TP 2, EP 2", 2, "8", (*TENSOR, *EXPERT, NOT_ROUTED), adapters=True),
+    Layout("LoRA, PP 2", 2, "8", PIPELINE, adapters=True),
+    Layout("LoRA, EP 2", 2, "8", EXPERT, ONLY_0_6, adapters=True),
+]
+
+_MORE_ADAPTER_LAYOUTS = [
+    Layout("LoRA, EP 2 x DP 2", 4, "8", EXPERT, ONLY_0_6, adapters=True),
+    Layout("LoRA, EP 2 x TP 2 + sequence parallel", 4, "8", (*EXPERT, *TENSOR), ONLY_0_6, adapters=True),
+]
+
+LAYOUTS, MORE_LAYOUTS, ADAPTER_LAYOUTS, MORE_ADAPTER_LAYOUTS = (
+    [layout for layout in layouts if bridge.installed().NAME in layout.lines]
+    for layouts in (_LAYOUTS, _MORE_LAYOUTS, _ADAPTER_LAYOUTS, _MORE_ADAPTER_LAYOUTS)
 )
 
 CONTROL = Layout("Megatron-Bridge's own step", 1, "8", stock_step=True)
+
+ALL_LAYOUTS = [*LAYOUTS, *MORE_LAYOUTS, *ADAPTER_LAYOUTS, *MORE_ADAPTER_LAYOUTS, CONTROL]

@@ -52,11 +52,12 @@ def targets(conversation: Conversation) -> list[bool]:
     ]
 
 
-def solve(model: ReferenceModel, batch: Batch, mtp_scale: float, aux_coefficient: float) -> Truth:
-    """Losses and gradients of `batch`; the graph is released pack by pack."""
+def solve(
+    model: ReferenceModel, parameters: dict[str, Tensor], batch: Batch, mtp_scale: float, aux_coefficient: float
+) -> Truth:
+    """Losses of `batch`, and their gradients with respect to `parameters`, of which the model's weights are made."""
     counts = [sum(targets(conversation)) for pack in batch.packs for conversation in pack]
     tokens, conversations = sum(counts), sum(count > 0 for count in counts)
-    parameters = {name: w for name, w in model.weights.items() if w.requires_grad}
     gradients = {stage: {n: torch.zeros_like(w) for n, w in parameters.items()} for stage in ("token", "sample")}
     sums: dict[str, float] = {}
     margin = float("inf")

@@ -4,7 +4,7 @@ from statistics import median
 
 import pytest
 import torch
-from tests.training.exactness.compare import Reference, apart, measure, read
+from tests.training.exactness.compare import Reference, apart, measure, read, read_ranks
 from tests.training.exactness.launch import run_in_new_process
 from tests.training.exactness.layouts import CONTROL, LAYOUTS
 from tests.training.exactness.rank import AUX_COEFFICIENT
@@ -63,7 +63,7 @@ def test_each_rank_holds_the_parameters_that_the_plan_counts(layout, folder):
         stage = rank // (layout.ranks // divided.pipeline)
         is_last = stage == len(stages) - 1
         counted = rank_parameters(shape, divided, stages[stage], first=stage == 0, last=is_last)
-        held = torch.load(folder / layout.name / f"rank{rank}.pt")[0]["parameters"]
+        held = read_ranks(layout, folder)[rank]["parameters"]
         assert counted.dense + counted.experts == held["dense"] + held["experts"], (rank, stage)
         if divided.expert > 1:  # with all experts on every rank Megatron marks none of them
             assert counted.experts == held["experts"], (rank, stage)

@@ -114,6 +114,18 @@ class Line(Protocol):
         """
         ...
 
+    def fit_adapters(self, model: Any, routed_experts: bool) -> None:
+        """Correct what Megatron-Bridge does wrongly with adapters in some layouts; refuse the rest.
+
+        Args:
+            model: the model provider.
+            routed_experts: whether there are adapters on these.
+
+        Raises:
+            UserError: the installed release cannot train these adapters in this layout.
+        """
+        ...
+
     def evaluation(
         self, packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
     ) -> tuple[int, int]:

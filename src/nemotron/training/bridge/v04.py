@@ -120,6 +120,12 @@ def fit_layout(model: Any) -> None:
         model.moe_aux_loss_coeff = sharing * coefficients
 
 
+def fit_adapters(model: Any, routed_experts: bool) -> None:
+    from nemotron.training.bridge.v04_weights import fit_adapters
+
+    fit_adapters(model, routed_experts)
+
+
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:

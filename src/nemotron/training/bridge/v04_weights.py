@@ -5,14 +5,36 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from huggingface_hub import save_torch_state_dict
-from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
-from megatron.bridge.training.checkpointing import apply_peft_adapter_filter_to_state_dict
-from megatron.core import dist_checkpointing
+from nemotron.errors import UserError
+
+
+def fit_adapters(model: Any, routed_experts: bool) -> None:
+    """Have adapters saved row by row; refuse those on routed experts where experts are divided among ranks.
+
+    There Transformer Engine's experts share one adapter on each rank, which nothing keeps equal between ranks, and of
+    which one is saved; experts of their own are not saved at all (`sharded_state_dict` of ParallelLinearAdapter in
+    peft/utils.py, "in question and needs further verification").
+
+    It also takes every `linear_fc1` for a gate and a projection, and orders the rows of tensor-parallel ranks by that.
+    Nemotron has no gates.
+    """
+    from megatron.bridge.peft import utils
+
+    if model.expert_model_parallel_size > 1 and routed_experts:
+        raise UserError(
+            f"model.expert_model_parallel_size is {model.expert_model_parallel_size}, at which the 0.4 line of "
+            "Megatron-Bridge neither keeps adapters on routed experts equal between ranks nor saves all of them.",
+            "Name '*.shared_experts.linear_fc*' in peft.target_modules instead of linear_fc1 and linear_fc2; or use "
+            "model.expert_model_parallel_size=1 and pipelines; or train with Megatron-Bridge 0.6.",
+        )
+    utils.apply_swiglu_sharded_factory = lambda tensor, *_, **__: tensor
 
 
 def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
     """Do what `load_peft_adapter_checkpoint` of later lines does for one chunk on one rank."""
+    from megatron.bridge.training.checkpointing import apply_peft_adapter_filter_to_state_dict
+    from megatron.core import dist_checkpointing
+
     [chunk] = model
     wanted = apply_peft_adapter_filter_to_state_dict({"model": chunk.sharded_state_dict()}, peft)
     loaded: Any = dist_checkpointing.load(wanted, str(iteration_dir))
@@ -24,6 +46,9 @@ def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
 
     Names are those of the conversion table; files are divided as huggingface_hub does.
     """
+    from huggingface_hub import save_torch_state_dict
+    from megatron.bridge.models.conversion.model_bridge import stream_weights_megatron_to_hf
+
     source = SimpleNamespace(config=auto_bridge.hf_pretrained, state=_EveryName())
     kind = (auto_bridge._causal_lm_architecture, auto_bridge._get_model_instance(model))
     weights = stream_weights_megatron_to_hf(kind, model, source, cpu=True, show_progress=False)  # pyright: ignore

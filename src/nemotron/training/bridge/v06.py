@@ -69,6 +69,10 @@ def fit_layout(model: Any) -> None:
     """Nothing is known to do."""
 
 
+def fit_adapters(model: Any, routed_experts: bool) -> None:
+    """Nothing is known to do."""
+
+
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:

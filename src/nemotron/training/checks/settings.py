@@ -4,7 +4,7 @@ Read before Megatron-Bridge's own classes have seen them.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -98,11 +98,42 @@ def check_adapters(config: SftConfig) -> Iterator[Problem]:
         yield Problem("peft.target_modules is empty: nothing would be trained.", f"Name some of {_list_projections()}.")
     for target in peft.target_modules:
         yield from _check_target(peft, target)
+    yield from _check_adapted_experts(config, peft)
     if config.model.get("moe_router_bias_update_rate"):
         yield Problem(
             f"model.moe_router_bias_update_rate is {config.model['moe_router_bias_update_rate']}, but adapters "
             "leave the router as it is: its biases are not saved with them.",
             "Leave it out.",
+        )
+
+
+def adapts_routed_experts(targets: Sequence[str]) -> bool:
+    """Tell whether `peft.target_modules` names layers of the routed experts."""
+    lasts = [target.rsplit(".", 1)[-1] for target in targets if "shared_experts" not in target]
+    return any(fnmatchcase(name, last) for name in ("linear_fc1", "linear_fc2") for last in lasts)
+
+
+def _check_adapted_experts(config: SftConfig, peft: PeftConfig) -> Iterator[Problem]:
+    """Yield a problem where adapters on experts train on wrong sums, without an error (Megatron-Bridge#5634).
+
+    Megatron-Core then leaves the sum over tensor-parallel ranks to the dispatcher of tokens, which does not know of
+    adapters. At expert_tensor_parallel_size 2 every gradient is off by about its own size.
+    """
+    model = config.model
+    tensor = model.get("tensor_model_parallel_size") or 1
+    divided = model.get("expert_tensor_parallel_size") or tensor
+    if divided > 1 and adapts_routed_experts(peft.target_modules):
+        yield Problem(
+            f"model.expert_tensor_parallel_size is {divided}, at which Megatron-Bridge trains adapters on routed "
+            "experts wrongly.",
+            "Use model.expert_tensor_parallel_size=1 with a larger model.expert_model_parallel_size, or name "
+            "'*.shared_experts.linear_fc*' in peft.target_modules instead of linear_fc1 and linear_fc2.",
+        )
+    if tensor > 1 and model.get("moe_shared_expert_overlap"):
+        yield Problem(
+            f"model.moe_shared_expert_overlap is true with model.tensor_model_parallel_size={tensor}, at which "
+            "Megatron-Bridge trains adapters on shared experts wrongly.",
+            "Leave model.moe_shared_expert_overlap out.",
         )
 
 

@@ -143,7 +143,9 @@ def _layouts(config: SftConfig, shape: ModelShape, pack_size: int, ranks: int) -
     for tensor, pipeline, context in itertools.product(_divisors(ranks, 16), stages, contexts):
         if ranks % (tensor * pipeline * context) or batch % (ranks // (tensor * pipeline * context)):
             continue
-        for expert, expert_tensor in itertools.product(_divisors(ranks), sorted({1, tensor})):
+        # Adapters on divided experts are refused (checks/settings.py).
+        experts_divided = sorted({1, tensor} if config.peft is None else {1})
+        for expert, expert_tensor in itertools.product(_divisors(ranks), experts_divided):
             if ranks % (expert * expert_tensor * pipeline):
                 continue
             sizes = {"tensor": tensor, "pipeline": pipeline, "context": context, "expert": expert,

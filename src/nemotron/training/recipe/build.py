@@ -17,6 +17,7 @@ from nemotron.training.bridge.precision import train_in_float32
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.built_model import check_built_model
 from nemotron.training.checks.data import check_vocabulary
+from nemotron.training.checks.settings import adapts_routed_experts
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -80,6 +81,8 @@ def build_recipe(
     _apply_sections(container, config, origins)
     model: Any = container.model  # a HybridModelProvider; the container declares every family of models
     bridge.installed().fit_layout(model)
+    if config.peft is not None:
+        bridge.installed().fit_adapters(model, adapts_routed_experts(config.peft.target_modules))
     for checkpoint in (pretrained_checkpoint, run.newest and run.resume_from):
         if checkpoint is not None:
             bridge.installed().check_loadable(checkpoint)

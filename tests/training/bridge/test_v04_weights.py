@@ -1,0 +1,31 @@
+"""Adapters on the 0.4 line, without it: what is refused there by layout."""
+
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.training.bridge.v04_weights import fit_adapters
+
+
+@pytest.fixture(autouse=True)
+def peft(monkeypatch):
+    """Stands for megatron.bridge.peft."""
+    package = ModuleType("megatron.bridge.peft")
+    vars(package)["utils"] = SimpleNamespace(apply_swiglu_sharded_factory=None)
+    for name in ("megatron", "megatron.bridge"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "megatron.bridge.peft", package)
+    return vars(package)["utils"]
+
+
+def test_adapters_on_routed_experts_that_are_divided_among_ranks_are_refused():
+    with pytest.raises(UserError, match=r"model\.expert_model_parallel_size is 2"):
+        fit_adapters(SimpleNamespace(expert_model_parallel_size=2), routed_experts=True)
+
+
+@pytest.mark.parametrize(("size", "routed"), [(1, True), (8, False)])
+def test_adapters_without_gates_are_saved_row_by_row(peft, size, routed):
+    fit_adapters(SimpleNamespace(expert_model_parallel_size=size), routed_experts=routed)
+    assert peft.apply_swiglu_sharded_factory("rows", (), singleton_local_shards=False) == "rows"
