@@ -247,3 +247,17 @@ def test_only_the_first_rank_shows_lines():
         progress = SimpleNamespace(line=shown.append)
         _Reporter(progress, says_start=is_first)("line", {"text": "   3 s  Building the config"})
     assert shown == ["   3 s  Building the config"]
+
+
+def test_peft_is_an_option_and_a_key(trained, capsys):
+    for typed in (["--peft", "lora"], ["--peft=lora"], ["peft=lora"]):
+        assert run(["super3", "sft", "-c", "tiny", *typed]) == 0
+        assert trained[-1].config.peft.scheme == "lora"
+    assert run(["super3", "sft", "-c", "tiny_lora", "--peft", "none"]) == 0
+    assert trained[-1].config.peft is None
+    capsys.readouterr()
+    for typed in (["--peft", "lora", "peft=dora"], ["--peft", "lara"]):
+        assert run(["super3", "sft", "-c", "tiny", *typed]) == 1
+    shown = capsys.readouterr().err
+    assert "--peft lora and peft=dora" in shown
+    assert 'Did you mean "lora"?' in shown

@@ -26,6 +26,16 @@ def test_a_name_is_a_shipped_config_of_the_group_from_any_folder(tmp_path, monke
     assert find_config("tiny", "data_prep") == config_dir() / "data_prep" / "tiny.yaml"
 
 
+def test_a_path_below_config_is_a_shipped_one_from_any_folder(tmp_path, monkeypatch):
+    """As the scripts are documented: python train.py --config config/tiny.yaml."""
+    monkeypatch.chdir(tmp_path)
+    assert find_config("config/tiny.yaml") == config_dir() / "tiny.yaml"
+    assert find_config("config/data_prep/tiny.yaml", "data_prep") == config_dir() / "data_prep/tiny.yaml"
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/tiny.yaml").touch()
+    assert find_config("config/tiny.yaml") == tmp_path / "config/tiny.yaml"
+
+
 def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tiny.yaml").touch()

@@ -50,6 +50,13 @@ def test_options_may_stand_among_overrides(config, monkeypatch: pytest.MonkeyPat
     assert seen == [Config(seed=3, name="x")]
 
 
+def test_a_section_may_be_given_as_an_option(config):
+    seen = []
+    config("--name", "x", "seed=3")
+    run_script(lambda loaded: loaded.config, seen.append, schema=Config, words=("name",))
+    assert seen == [Config(seed=3, name="x")]
+
+
 def test_a_mistake_is_two_lines_and_exit_code_1(config, capsys: pytest.CaptureFixture[str]):
     config("sed=3")
     with pytest.raises(SystemExit) as caught:

@@ -49,6 +49,20 @@ def test_warm_up_in_samples_is_rounded_up_to_iterations():
     assert plan.warmup_iters == 469
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "iterations"),
+    [
+        ({"lr_warmup_fraction": 0.05}, 50),
+        ({"lr_warmup_fraction": 0.05, "lr_decay_iters": 500}, 25),
+        ({"lr_warmup_fraction": 0.05, "lr_decay_samples": 801}, 6),  # of 101 iterations
+        ({"lr_warmup_fraction": 0.05, "max_steps": 2000}, 100),
+        ({"lr_warmup_iters": 7, "lr_warmup_samples": None}, 7),
+    ],
+)
+def test_warm_up_as_a_fraction_is_of_the_decay(scheduler, iterations):
+    assert planned(config({"train_iters": 1000}, scheduler=scheduler), prepared()).warmup_iters == iterations
+
+
 def test_the_preview_names_the_switch_and_the_tokens():
     stages = LossConfig([StageConfig("token"), StageConfig("sample", 0.5)])
     rows = dict(planned(config({"train_iters": 24}, loss=stages), prepared()).rows())

@@ -48,6 +48,10 @@ Advise = Annotated[
     bool, typer.Option("--advise", help="With --dry-run: list the best layouts that fit the GPUs, and their cost.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object, for programs.")]
+Peft = Annotated[
+    str | None,
+    typer.Option("--peft", metavar="lora|dora|none", help="Train adapters, or every weight; short for peft=..."),
+]
 Sample = Annotated[
     str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
@@ -124,6 +128,17 @@ def check_profile(run: str | None, batch: str | None) -> str | None:
             "--run waits and streams the logs; --batch submits and returns. Choose one.",
         )
     return run if run is not None else batch
+
+
+def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
+    """Return the config values to change, with what `--peft` sets first.
+
+    Raises:
+        UsageError: Both --peft and peft= are given.
+    """
+    from nemotron.config import add_word
+
+    return add_word("peft", peft, overrides or [])
 
 
 def sample_overrides(sample: str | None, force: bool) -> list[str]:

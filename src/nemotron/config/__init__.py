@@ -7,15 +7,19 @@ loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "comma
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir, config_names, find_config
 from nemotron.config.loader import Loaded, load_config
+from nemotron.config.overrides import add_word, route_overrides
 from nemotron.config.path_settings import PathKeys, PathSetting
-from nemotron.config.routing import route_overrides
 from nemotron.config.secrets import holds_secret, is_secret
+from nemotron.config.spellings import Alternatives, Word
 
 __all__ = [
+    "Alternatives",
     "ConfigError",
     "Loaded",
     "PathKeys",
     "PathSetting",
+    "Word",
+    "add_word",
     "config_dir",
     "config_names",
     "find_config",

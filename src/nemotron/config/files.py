@@ -20,13 +20,16 @@ def config_dir() -> Path:
 def find_config(name_or_path: str, group: str = "") -> Path:
     """The file of `tiny` (the shipped `config/<group>/tiny.yaml`) or of `my/run.yaml` (from the working directory).
 
+    A path below `config/` that is not there is the shipped one, as messages show it.
+
     Raises ConfigError naming the nearest known config when there is no such file.
     """
     known = config_names(group)
     shipped = config_dir() / group / f"{name_or_path}.yaml"
     path = expand_home(name_or_path)
     is_path = name_or_path.endswith(_SUFFIXES) or path.parent != Path()
-    for candidate in (path, shipped) if is_path else (shipped,):
+    below = config_dir() / path.relative_to("config") if path.parts[:1] == ("config",) else shipped
+    for candidate in (path, below, shipped) if is_path else (shipped,):
         if candidate.is_file():
             return candidate.resolve()
     if is_path:

@@ -1,20 +1,37 @@
 """`defaults:` inheritance: a config is its parents, in order, with its own values on top."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import find_parent, shown
-from nemotron.config.located import Located, merge
+from nemotron.config.located import Located
+from nemotron.config.spellings import put_on_top, spell_out
 from nemotron.config.yaml_file import read_yaml
 
 
-def read_layers(path: Path, group: str = "", children: tuple[Path, ...] = ()) -> Located:
-    """The file and everything it inherits from, merged: the later default wins, the file itself wins over all.
+def read_layers(
+    path: Path,
+    group: str = "",
+    children: tuple[Path, ...] = (),
+    *,
+    schema: Any = None,
+    above: Mapping[Path, Located] | None = None,
+) -> Located:
+    """Merge a file with everything it inherits from: the later default wins, the file itself wins over all.
 
-    `defaults` is a name or a list of names. `children` are the files on the way here; meeting one of them again
-    is a circle and raises ConfigError.
+    Args:
+        path: the file; its `defaults` is a name or a list of names.
+        group: the folder of shipped configs to inherit from.
+        children: the files on the way here; meeting one of them again is a circle.
+        schema: the dataclass that lists settings of several spellings (spellings.py); None has none.
+        above: file -> a layer to put right on top of it, wherever it is inherited.
+
+    Raises:
+        ConfigError: a circle, a parent that is not there, or a file that is not valid.
     """
-    own = read_yaml(path, shown(path))
+    own = read_own(path, schema)
     sections = dict(own.value)
     defaults = sections.pop("defaults", None)
     merged = Located({}, own.origin)
@@ -25,8 +42,15 @@ def read_layers(path: Path, group: str = "", children: tuple[Path, ...] = ()) ->
                 f'{parent.origin}: inherits from "{parent.value}", which itself inherits from this file.',
                 "Remove one of the two `defaults:` lines.",
             )
-        merged = merge(merged, read_layers(parent_path, group, (*children, path)))
-    return merge(merged, Located(sections, own.origin))
+        parents = read_layers(parent_path, group, (*children, path), schema=schema, above=above)
+        merged = put_on_top(merged, parents, schema)
+    merged = put_on_top(merged, Located(sections, own.origin), schema)
+    return put_on_top(merged, above[path], schema) if above and path in above else merged
+
+
+def read_own(path: Path, schema: Any = None) -> Located:
+    """Return what a file says itself, `defaults` included, each setting in its first spelling."""
+    return spell_out(read_yaml(path, shown(path)), schema)
 
 
 def _names(defaults: Located | None) -> list[Located]:

@@ -8,12 +8,13 @@ from typing import Any
 from nemotron.config.convert import convert
 from nemotron.config.files import find_config
 from nemotron.config.interpolate import resolve
-from nemotron.config.layers import read_layers
-from nemotron.config.located import DEFAULT, leaves, located, merge, plain
-from nemotron.config.overrides import apply_overrides
+from nemotron.config.layers import read_layers, read_own
+from nemotron.config.located import DEFAULT, Located, leaves, located, merge, plain
+from nemotron.config.overrides import apply_overrides, parse_overrides
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
 from nemotron.config.secrets import masked
+from nemotron.config.spellings import typed_words
 from nemotron.config.yaml_file import as_argument, dump_yaml
 
 
@@ -50,13 +51,14 @@ class Loaded[T]:
 def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: str = "", schema: type[T]) -> Loaded[T]:
     """Load `config/<group>/<name>.yaml` (or a path to a YAML file) with `key=value` overrides on top.
 
-    The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides. Then
-    interpolations are resolved, every value is checked against `schema`, a dataclass (see `convert` for the types it
-    may use), and `~` is expanded in its path settings. Raises ConfigError, a UserError, for whatever the user got
-    wrong.
+    The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides; also
+    between several spellings of one setting (spellings.py). Then interpolations are resolved, every value is checked
+    against `schema`, a dataclass (see `convert` for the types it may use), and `~` is expanded in its path settings.
+    Raises ConfigError, a UserError, for whatever the user got wrong.
     """
     path = find_config(name_or_path, group)
-    written = apply_overrides(read_layers(path, group), overrides)
+    above = _brought(overrides, group, schema)
+    written = apply_overrides(read_layers(path, group, schema=schema, above=above), overrides, schema)
     refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
     resolved = resolve(merge(default_tree(schema), written), path.stem)
     config = convert(schema, resolved)
@@ -64,6 +66,16 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     where = {key: node.origin for key, node in leaves(resolved).items()}
     origins = {key: where.get(key, DEFAULT) for key in leaves(located(tree, DEFAULT))}
     return Loaded(expand_paths(config, origins), tree, origins, path.stem, path)
+
+
+def _brought(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Located]:
+    """Find what comes with a typed word such as `peft=lora`: values of a shipped config, on top of `default` only."""
+    above = {}
+    for word in typed_words(parse_overrides(overrides), schema):
+        own = read_own(find_config(word.brings, group), schema)
+        rest = {key: child for key, child in own.value.items() if key not in ("defaults", word.section)}
+        above[find_config("default", group)] = Located(rest, own.origin)
+    return above
 
 
 def _escaped(value: Any) -> Any:

@@ -1,12 +1,16 @@
-"""`key=value` arguments: dotted keys, typed values."""
+"""`key=value` arguments: dotted keys, typed values; and of one list of them, which belong to which config."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import COMMAND_LINE, Located
+from nemotron.config.renamed_keys import find_new_name
+from nemotron.config.schema import known_keys
+from nemotron.config.spellings import is_spelled_otherwise, put_on_top, spell_out, spell_out_override
 from nemotron.config.yaml_file import parse_value
+from nemotron.errors import did_you_mean
 
 _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*")
 
@@ -23,15 +27,47 @@ def split_override(argument: str) -> tuple[str, str]:
     return re.sub(r"\[(\d+)\]", r".\1", key), text
 
 
-def apply_overrides(tree: Located, overrides: Sequence[str]) -> Located:
-    """The tree with every `key=value` set, in order; sections that do not exist yet are made.
+def add_word(section: str, word: str | None, overrides: Sequence[str]) -> list[str]:
+    """Put `section=word` before overrides, for an option of that name; `none` is null.
+
+    Raises:
+        ConfigError: the overrides set the section, too.
+    """
+    if word is None:
+        return [*overrides]
+    for argument in overrides:
+        if split_override(argument)[0] == section:
+            raise ConfigError(f"{COMMAND_LINE}: --{section} {word} and {argument} set {section} twice.", "Keep one.")
+    return [f"{section}={'null' if word == 'none' else word}", *overrides]
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Located]]:
+    """Parse every `key=value`: the dotted key, and the value as YAML reads it."""
+    split = [split_override(argument) for argument in overrides]
+    return [(key, parse_value(text, COMMAND_LINE)) for key, text in split]
+
+
+def apply_overrides(tree: Located, overrides: Sequence[str], schema: Any = None) -> Located:
+    """Set every `key=value`, in order; sections that do not exist yet are made.
 
     Values are YAML scalars (`1e-5`, `true`, `null`), lists `[a, b]`, or quoted text. A section given as `{a: 1}`
     replaces the section. Elements of a list are set by index: `loss.stages.1.start=100`.
+
+    Args:
+        tree: the config's files, merged.
+        overrides: as typed.
+        schema: the dataclass that lists settings of several spellings (spellings.py); None has none.
     """
-    for argument in overrides:
-        key, text = split_override(argument)
-        tree = _set(tree, key.split("."), parse_value(text, COMMAND_LINE), key)
+    parsed = parse_overrides(overrides)
+    typed = _apply(Located({}, COMMAND_LINE), [one for one in parsed if is_spelled_otherwise(one[0], schema)])
+    # Only to clear what these are other spellings of: the values are set below, list elements among them.
+    tree = put_on_top(tree, spell_out(typed, schema), schema)
+    return _apply(tree, [spell_out_override(key, value, schema) for key, value in parsed])
+
+
+def _apply(tree: Located, parsed: Sequence[tuple[str, Located]]) -> Located:
+    for key, value in parsed:
+        tree = _set(tree, key.split("."), value, key)
     return tree
 
 
@@ -56,3 +92,32 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
     section = node if isinstance(node.value, dict) else Located({}, COMMAND_LINE)
     child = section.value.get(name, Located({}, COMMAND_LINE))
     return Located({**section.value, name: _set(child, rest, value, key)}, section.origin)
+
+
+def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> dict[str, list[str]]:
+    """The overrides for each schema, by the names of `schemas`.
+
+    A key that several schemas spell out goes to all of them (`run.artifacts`). A key that none spells out belongs to
+    those with an open section above it (`train.train_iters`). Raises ConfigError, with the nearest key of any schema,
+    for a key that none can have.
+    """
+    known = {name: known_keys(schema) for name, schema in schemas.items()}
+    routed: dict[str, list[str]] = {name: [] for name in schemas}
+    for argument in overrides:
+        key = re.sub(r"\.\d+(?=\.|$)", "", split_override(argument)[0])
+        takers = [name for name in schemas if key in known[name]]
+        takers = takers or [name for name in schemas if _in_open_section(key, known[name])]
+        if not takers:
+            every = [known_key for keys in known.values() for known_key in keys]
+            hint = find_new_name(key) or did_you_mean(key, every)
+            raise ConfigError(f'{COMMAND_LINE}: unknown key "{key}".', hint)
+        for name in takers:
+            routed[name].append(argument)
+    return routed
+
+
+def _in_open_section(key: str, known: list[str]) -> bool:
+    """Whether a section above `key` is known and spells out no keys of its own."""
+    parts = key.split(".")
+    sections = [".".join(parts[:length]) for length in range(1, len(parts))]
+    return any(section in known and not any(other.startswith(f"{section}.") for other in known) for section in sections)

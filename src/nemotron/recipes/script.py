@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nemotron.cli import console
-from nemotron.config import Loaded, load_config
+from nemotron.config import Loaded, add_word, load_config
 from nemotron.errors import UserError
 from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
 
@@ -19,8 +19,11 @@ def run_script[T, R](
     schema: type[T],
     group: str = "",
     description: str | None = None,
+    words: tuple[str, ...] = (),
 ) -> None:
     """Load the config named on the command line, run `body` and `show` its result.
+
+    Sections in `words` may be given as options, too: `--peft lora` for `peft=lora`.
 
     Exits with 1 on a UserError, with STOPPED where `show` returns that something is left to do (see exit_codes.py), and
     with INTERRUPTED on Ctrl-C. Of torchrun's processes the first shows the result, and reports a mistake in the
@@ -28,11 +31,16 @@ def run_script[T, R](
     """
     parser = ArgumentParser(description=description)
     parser.add_argument("--config", "-c", default="default", metavar="NAME|FILE", help="a shipped config, or a file")
+    for word in words:
+        parser.add_argument(f"--{word}", metavar="NAME", help=f"short for {word}=NAME")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the config")
     arguments = parser.parse_intermixed_args()
     rank = os.environ.get("RANK", "0")
     try:
-        loaded = load_config(arguments.config, arguments.overrides, group=group, schema=schema)
+        overrides = arguments.overrides
+        for word in words:
+            overrides = add_word(word, getattr(arguments, word), overrides)
+        loaded = load_config(arguments.config, overrides, group=group, schema=schema)
     except UserError as error:
         if rank == "0":
             console.error(error)

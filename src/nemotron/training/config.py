@@ -8,7 +8,7 @@ Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked agains
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from nemotron.config import PathKeys, PathSetting
+from nemotron.config import Alternatives, PathKeys, PathSetting, Word
 
 
 @dataclass
@@ -69,19 +69,30 @@ class LossConfig:
     """Stages in order; the first starts at 0."""
 
 
+_ADAPTED = {
+    "lora": ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2", "in_proj", "out_proj"),
+    # Of the experts the shared ones, and no Mamba input projection: see checks/settings.py.
+    "dora": ("linear_qkv", "linear_proj", "out_proj", "*.shared_experts.linear_fc1", "*.shared_experts.linear_fc2"),
+}
+
+
 @dataclass
 class PeftConfig:
     """Parameter-efficient fine-tuning. Absent: every weight is trained."""
 
     scheme: Literal["lora", "dora"] = "lora"
-    target_modules: list[str] = field(
-        default_factory=lambda: ["linear_qkv", "linear_proj", "linear_fc1", "linear_fc2", "in_proj", "out_proj"]
-    )
+    target_modules: list[str] = None  # pyright: ignore[reportAssignmentType] - never None after __post_init__
+    """Linear layers by name or pattern. Default: all that the scheme can adapt."""
     dim: int = 32
     """Rank of the update."""
     alpha: int = 32
     """The update is scaled by alpha / dim."""
     dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Fill in the target modules."""
+        if self.target_modules is None:
+            self.target_modules = [*_ADAPTED[self.scheme]]
 
 
 @dataclass
@@ -126,9 +137,30 @@ _PATHS = {
 """The paths among Megatron-Bridge's settings."""
 
 
+_ALTERNATIVES = (
+    Alternatives("what a run starts from", ("checkpoint.pretrained_checkpoint", "run.model", "recipe.random_start")),
+    Alternatives("the length of the run", ("train.train_iters", "train.train_samples", "train.num_epochs")),
+    Alternatives(
+        "the warm-up",
+        ("scheduler.lr_warmup_iters", "scheduler.lr_warmup_samples", "scheduler.lr_warmup_fraction"),
+        zero_is_off=True,
+    ),
+    Alternatives(
+        "the length of the decay", ("scheduler.lr_decay_iters", "scheduler.lr_decay_samples", "scheduler.max_steps")
+    ),
+    Alternatives("the final decay", ("scheduler.lr_wsd_decay_iters", "scheduler.lr_wsd_decay_samples")),
+)
+"""One setting, several keys: of these one is in effect, the one that was written last."""
+
+
 @dataclass
 class SftConfig:
     """The whole training config."""
+
+    ALTERNATIVES = _ALTERNATIVES
+    # Of the 0.4 line and of Megatron-LM, where they are training's.
+    SYNONYMS = (("train.eval_iters", "validation.eval_iters"), ("train.eval_interval", "validation.eval_interval"))
+    WORDS = (Word("peft", "scheme", brings="lora"),)
 
     run: RunConfig = field(default_factory=RunConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

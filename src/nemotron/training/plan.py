@@ -74,7 +74,7 @@ class Counts:
     train_iters: int | None
     """One epoch when no length is given."""
     warmup_iters: int
-    """A warm-up in samples is rounded up to whole iterations."""
+    """A warm-up in samples, or as a fraction of the decay, is rounded up to whole iterations."""
     schedule: Schedule | None
     """The stages of the loss as they are configured, in order or not."""
 
@@ -93,14 +93,13 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
     lengths = {f"train.{name}": config.train[name] for name in names if config.train.get(name) is not None}
     train_iters = _count_iterations(config, packs)
     starts_are_finite = all(math.isfinite(stage.start) for stage in config.loss.stages)
-    warmup_samples = config.scheduler.get("lr_warmup_samples") or 0
     return Counts(
         lengths=lengths,
         global_batch_size=batch,
         pack_size=find_pack_size(config, data),
         train_packs=packs,
         train_iters=train_iters,
-        warmup_iters=math.ceil(warmup_samples / batch) or config.scheduler.get("lr_warmup_iters") or 0,
+        warmup_iters=_count_warmup(config, train_iters),
         schedule=resolve_schedule(config.loss.stages, train_iters) if train_iters and starts_are_finite else None,
     )
 
@@ -147,6 +146,22 @@ def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
     return config.dataset.get("seq_length") if recorded is None else recorded
 
 
+def decay_iterations(config: SftConfig) -> int | None:
+    """Return after how many iterations the learning rate has decayed, where the config says so."""
+    scheduler, batch = config.scheduler, config.train["global_batch_size"]
+    samples = scheduler.get("lr_decay_samples")
+    in_iterations = scheduler.get("lr_decay_iters") or scheduler.get("max_steps")
+    return in_iterations if samples is None else math.ceil(samples / batch)
+
+
+def _count_warmup(config: SftConfig, train_iters: int | None) -> int:
+    scheduler = config.scheduler
+    if samples := scheduler.get("lr_warmup_samples"):
+        return math.ceil(samples / config.train["global_batch_size"])
+    fraction = scheduler.get("lr_warmup_fraction") or 0
+    return scheduler.get("lr_warmup_iters") or math.ceil(fraction * (decay_iterations(config) or train_iters or 0))
+
+
 def _count_iterations(config: SftConfig, train_packs: int | None) -> int | None:
     batch = config.train["global_batch_size"]
     if (iterations := config.train.get("train_iters")) is not None:
@@ -164,7 +179,7 @@ def _notes(warmup_iters: int, train_iters: int, valid_packs: int) -> list[str]:
     if warmup_iters >= train_iters:
         notes.append(
             f"The learning rate is still warming up when the run ends: {warmup_iters:,} iterations of warm-up, "
-            f"{train_iters:,} in the run (scheduler.lr_warmup_samples, scheduler.lr_warmup_iters)."
+            f"{train_iters:,} in the run (scheduler.lr_warmup_samples, lr_warmup_iters, lr_warmup_fraction)."
         )
     if not valid_packs:
         notes.append("The valid split is empty: no validation.")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nemotron.config import config_names
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.paths import expand_home
 from nemotron.training.config import SftConfig
 
-MAKE_DATA = "Make it with: nemotron super3 data prep sft -c {config}"
 _AGAIN = "Prepare the data again with --force."
 
 
@@ -80,7 +80,7 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
     """
     from nemotron import lineage
 
-    hint = MAKE_DATA.format(config=config_name)
+    hint = _how_to_make(config_name)
     artifact = lineage.resolve(_splits_in(reference), artifacts, hint=hint)
     splits = Path(artifact.path)
     packs = {split: _count_rows(splits / split) for split in ("train", "valid", "test")}
@@ -96,6 +96,12 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
         run_hash=record.text("run_hash"),
         tokenizer=_tokenizer(record),
     )
+
+
+def _how_to_make(config_name: str) -> str:
+    """Name the command that makes the data for a training config; `default` where data prep has none of that name."""
+    has_own = config_name != "default" and config_name in config_names("data_prep")
+    return f"Make it with: nemotron super3 data prep sft{f' -c {config_name}' if has_own else ''}"
 
 
 def _splits_in(reference: str) -> str:

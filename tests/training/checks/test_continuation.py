@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.lineage import log_artifact
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.run_folder import find_run_folder, hold
+from nemotron.training.checkpoints.run_folder import find_run_folder, hold, other_run
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_fixed_settings,
@@ -19,6 +20,7 @@ from nemotron.training.checks.continuation import (
     describe_changes,
     describe_resume,
 )
+from nemotron.training.checks.machine import check_start_is_here
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
 from nemotron.training.plan import count_run, make_plan
@@ -43,6 +45,36 @@ def claim(settings, prepared=None):
 
 def same_run(settings, prepared=None):
     return [*check_same_run(find_run_folder(settings, prepared or data()))]
+
+
+def test_a_run_is_of_the_artifact_it_started_from_whatever_latest_means_by_now(tmp_path):
+    def log(folder):
+        (tmp_path / folder).mkdir()
+        log_artifact(name="Model", type="model", path=tmp_path / folder, root=tmp_path / "artifacts")
+
+    def of(model):
+        settings = config(tmp_path / "run")
+        settings.run.model, settings.run.artifacts = model, str(tmp_path / "artifacts")
+        return settings
+
+    log("one")
+    claim(of("Model:latest"))
+    write_checkpoint(tmp_path / "run/checkpoints", 40)
+    assert same_run(of("Model:latest")) == []
+    log("two")
+    [problem] = same_run(of("Model:latest"))
+    assert f"start {tmp_path}/one" in problem.message
+    assert f"checkpoint.pretrained_checkpoint={tmp_path}/one" in problem.hint
+    assert same_run(of("Model:v1")) == []
+    assert same_run(config(tmp_path / "run", pretrained_checkpoint=f"{tmp_path}/one")) == []
+    # Where the artifact is gone, the checkpoint is enough.
+    assert same_run(of("Gone")) == []
+    start, run = find_start(of("Gone")), find_run_folder(of("Gone"))
+    assert [*check_start_is_here(start, run)] == []
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    for folder in ("run", "run/checkpoints"):  # as earlier releases wrote it
+        (tmp_path / folder / "run.json").write_text(json.dumps({**record, "start": "Model:latest"}))
+    assert same_run(of("Model:latest")) == []
 
 
 def test_the_same_run_may_continue(tmp_path):
@@ -154,6 +186,22 @@ def test_a_folder_without_a_checkpoint_cannot_be_continued(tmp_path):
     settings = config(tmp_path, load="/nowhere")
     [problem] = check_load(settings, find_run_folder(settings))
     assert "checkpoint.load is /nowhere" in problem.message
+
+
+@pytest.mark.parametrize("saved", [0, 20])
+def test_loading_from_where_a_run_saves_starts_it_and_resumes_it(tmp_path, monkeypatch, saved):
+    """Megatron's own way to say it: --load and --save with the same folder."""
+    monkeypatch.chdir(tmp_path)
+    if saved:
+        write_checkpoint(tmp_path / "kept", saved)
+    for load, save in (("kept", str(tmp_path / "kept")), ("./kept/", "kept")):
+        settings = config(tmp_path / "run", load=load, save=save)
+        run = find_run_folder(settings)
+        assert (run.load, run.finished, run.is_own) == (None, saved, True)
+        assert [*check_load(settings, run)] == []
+    # Without `save`, the default place.
+    assert other_run(config(tmp_path / "run", load=f"{tmp_path}/run/checkpoints")) is None
+    assert other_run(config(tmp_path / "run", load="kept")) == tmp_path / "kept"
 
 
 def test_a_checkpoint_whose_folder_is_gone_is_refused_without_a_traceback(tmp_path):

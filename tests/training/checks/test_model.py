@@ -4,6 +4,7 @@ import pytest
 from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
 
 from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checks.machine import check_model_is_here, check_start_is_here
 from nemotron.training.checks.model import check_model_folder, check_start, check_weights
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
@@ -77,7 +78,7 @@ def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_
         found = find_start(settings)
         assert "not on this machine" in found.description
         assert check(settings) == []
-        [problem] = check_start_is_here(found)
+        [problem] = check_start_is_here(found, find_run_folder(settings))
         assert named in problem.message
         assert problem.hint
 

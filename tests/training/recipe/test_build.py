@@ -69,6 +69,25 @@ def test_the_default_is_what_is_documented(build, eight_ranks):
     assert container.peft is None
 
 
+def test_a_schedule_is_in_the_unit_of_the_runs_length(build):
+    decay = ["scheduler.lr_decay_style=WSD", "scheduler.lr_warmup_fraction=0.25"]
+    for length, unit, other in (("train_iters=8", 64, "samples"), ("train_samples=512", 1, "iters")):
+        for given in (
+            ["lr_decay_iters=4", "lr_wsd_decay_iters=2"],
+            ["lr_decay_samples=256", "lr_wsd_decay_samples=128"],
+        ):
+            scheduler = build("default", f"train.{length}", *decay, *(f"scheduler.{each}" for each in given)).scheduler
+            mine = "iters" if other == "samples" else "samples"
+            got = [getattr(scheduler, f"lr_{name}_{mine}") * unit for name in ("warmup", "decay", "wsd_decay")]
+            assert got == [64, 256, 128]
+            assert [getattr(scheduler, f"lr_{name}_{other}") for name in ("warmup", "decay", "wsd_decay")] == [
+                0,
+                None,
+                None,
+            ]
+            assert scheduler.lr_warmup_fraction is None
+
+
 def test_lora_trains_adapters_of_every_kind_of_layer(build, eight_ranks):
     container = build("lora")
     assert (container.optimizer.lr, container.peft.dim, container.peft.alpha) == (1e-4, 32, 32)

@@ -43,6 +43,7 @@ def pipe(
     run: options.Run = None,
     batch: options.Batch = None,
     stage: Stage = None,
+    peft: options.Peft = None,
     dry: options.DryRun = False,
     verbose: options.Verbose = False,
     script: options.Script = False,
@@ -64,7 +65,7 @@ def pipe(
     """
     profile = options.check_profile(run, batch)
     dry_run.check_options(dry, script=script, compare=compare, json=as_json)
-    arguments = [*(overrides or [])]
+    arguments = options.peft_overrides(peft, overrides)
     if _check_stage(stage) == "prep":
         for_prep, name = _route(arguments)[0], prep_config or _prep_name(config)
         prep_sft(for_prep, name, run, batch, dry, script, as_json, sample, force)

@@ -36,6 +36,7 @@ def sft(
     compare: options.Compare = False,
     advise: options.Advise = False,
     as_json: options.AsJson = False,
+    peft: options.Peft = None,
 ) -> None:
     """Fine-tune on prepared data. A run found in run.output_dir is continued.
 
@@ -43,6 +44,7 @@ def sft(
     Examples:
       nemotron super3 sft -c tiny
       nemotron super3 sft -c lora optimizer.lr=2e-4 train.train_iters=500
+      nemotron super3 sft -c my_run.yaml --peft lora
       nemotron super3 sft --dry-run --advise run.nproc_per_node=32
       nemotron super3 sft --run YOUR-CLUSTER
     """
@@ -50,7 +52,8 @@ def sft(
     dry_run.check_options(dry, script=script, compare=compare, advise=advise, json=as_json)
     if dry:
         with dry_run.Report("super3 sft", as_json=as_json) as report:
-            loaded = configs.load_sft(config, overrides or [])
+            arguments = options.peft_overrides(peft, overrides)
+            loaded = configs.load_sft(config, arguments)
             report.config(loaded, "Training config")
             if profile is not None:
                 placements = _place(loaded, profile, attached=run is not None)
@@ -62,16 +65,17 @@ def sft(
                 report_here(report, loaded, compare=compare)
                 if advise:
                     report_advice(report, loaded, None)
-                report_local_launch(report, loaded.config, ["--config", config, *(overrides or [])])
+                report_local_launch(report, loaded.config, ["--config", config, *arguments])
         return
-    loaded = configs.load_sft(config, overrides or [])
+    arguments = options.peft_overrides(peft, overrides)
+    loaded = configs.load_sft(config, arguments)
     if profile is not None:
         placements = _place(loaded, profile, attached=run is not None)
         refuse_on(loaded, placements[0])
         remote.launch(placements, attached=run is not None)
     else:
         refuse(find_jobs(loaded))
-        train_here(loaded, ["--config", config, *(overrides or [])])
+        train_here(loaded, ["--config", config, *arguments])
 
 
 def _place(loaded: "Loaded[SftConfig]", profile: str, *, attached: bool) -> "tuple[Placement, ...]":

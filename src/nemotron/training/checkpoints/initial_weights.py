@@ -10,6 +10,9 @@ from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.reader import latest_iteration, run_config
 from nemotron.training.config import SftConfig
 
+PRETRAINED = "ModelArtifact-pretrain"
+"""The artifact that a run starts from where nothing else is said."""
+
 
 @dataclass(frozen=True)
 class StartingPoint:

@@ -93,21 +93,20 @@ def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunF
         config: the training config.
         data: the packs; None where they are not known, which leaves `identity` empty.
     """
-    output = Path(config.run.output_dir).absolute()
-    checkpoints = Path(config.checkpoint.get("save") or output / "checkpoints").absolute()
-    load, step = config.checkpoint.get("load"), config.checkpoint.get("ckpt_step")
+    output, checkpoints = Path(config.run.output_dir).absolute(), _saves_to(config)
+    load, step = other_run(config), config.checkpoint.get("ckpt_step")
     resume_from = checkpoints
     look = find_newest if step is None else partial(find_iteration, step=step)
     newest = own = look(checkpoints) if load is None else find_newest(checkpoints)
     if load is not None and own.folder is None:
-        resume_from = Path(load).absolute()
+        resume_from = load
         newest = look(resume_from)
         if is_iteration_dir(resume_from):
             resume_from = resume_from.parent
     run = RunFolder(
         output=output,
         checkpoints=checkpoints,
-        load=None if load is None else Path(load).absolute(),
+        load=load,
         resume_from=resume_from,
         finished=newest.iteration,
         # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
@@ -140,6 +139,21 @@ def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
         unreadable=count_unreadable(metrics),
         record=restore_record(record_of(newest) or read_json(run.output / RUN_RECORD), saved),
     )
+
+
+def other_run(config: SftConfig) -> Path | None:
+    """Return the absolute path of checkpoint.load, unless it is where this run saves.
+
+    That is how Megatron is told to resume: a new run starts where there is no checkpoint yet.
+    """
+    load = config.checkpoint.get("load")
+    if load is None or Path(load).resolve() == _saves_to(config).resolve():
+        return None
+    return Path(load).absolute()
+
+
+def _saves_to(config: SftConfig) -> Path:
+    return Path(config.checkpoint.get("save") or Path(config.run.output_dir) / "checkpoints").absolute()
 
 
 @contextlib.contextmanager

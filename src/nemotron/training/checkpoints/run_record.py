@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.training.checkpoints.hf_folder import is_path
+from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -16,9 +17,11 @@ IDENTITY = ("model", "data", "pack_size", "adapters", "start")
 def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     """Collect what identifies a run (`IDENTITY`), and where its model's config and its data are.
 
-    The export reads where the config is; a refusal to continue names the data.
+    The export reads where the config is; a refusal to continue names the data. A start that is an artifact is
+    identified by its folder: a label such as `latest` moves on. Where it is not to be found here, the start is left out.
     """
-    start = config.checkpoint.get("pretrained_checkpoint") or config.run.model or config.recipe.random_start
+    start = find_start(config)
+    named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)
     return {
         "hf_model": config.recipe.hf_model,
         "data_from": data.whence,
@@ -26,7 +29,8 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
         "data": data.run_hash or data.reference,
         "pack_size": data.pack_size,
         "adapters": _describe_adapters(config.peft),
-        "start": _identify_start(start),
+        **({} if start.unresolved else {"start": _identify_start(named)}),
+        "start_named": config.run.model,
     }
 
 

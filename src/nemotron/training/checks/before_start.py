@@ -93,7 +93,7 @@ def check_machine(
         backend: what it computes on; None leaves that out, in a plan made where nothing will be trained.
     """
     return [
-        *check_start_is_here(start),
+        *check_start_is_here(start, run),
         *check_model_is_here(config.recipe.hf_model),
         *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_artifacts(config.run.artifacts),

@@ -82,6 +82,9 @@ def check_same_run(run: RunFolder) -> Iterator[Problem]:
         # Continued elsewhere, a run need not say again what it started from.
         if theirs == ours or (name == "start" and not run.is_own):
             continue
+        # Earlier releases recorded an artifact's reference as it was typed.
+        if name == "start" and theirs is not None and theirs == run.identity["start_named"]:
+            continue
         if name == "data":  # digests say only that they differ
             theirs = f"{theirs} ({run.record['data_from']})" if "data_from" in run.record else theirs
             ours = f"{ours} ({run.identity['data_from']})"
@@ -89,6 +92,7 @@ def check_same_run(run: RunFolder) -> Iterator[Problem]:
             f"{run.output if run.is_own else run.resume_from} holds a run with {name} {theirs}, but this one has "
             f"{name} {ours}.",
             "Choose another folder with run.output_dir=..., or delete that one to start again."
+            + (f" To continue it: checkpoint.pretrained_checkpoint={theirs}" if name == "start" else "")
             if run.is_own
             else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
         )

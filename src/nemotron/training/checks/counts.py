@@ -114,12 +114,10 @@ def check_parallel_sizes(
 
 
 def _check_warm_up(config: SftConfig, counts: Counts) -> Iterator[Problem]:
-    samples, iters = (config.scheduler.get(f"lr_warmup_{unit}") or 0 for unit in ("samples", "iters"))
-    if samples and iters:
-        yield Problem(
-            f"The warm-up is given twice: scheduler.lr_warmup_samples={samples} and scheduler.lr_warmup_iters={iters}.",
-            "Keep one and set the other to 0.",
-        )
+    keys = [f"scheduler.lr_warmup_{unit}" for unit in ("samples", "iters", "fraction")]
+    given = [f"{key}={value}" for key in keys if (value := config.scheduler.get(key.removeprefix("scheduler.")))]
+    if len(given) > 1:
+        yield Problem(f"The warm-up is given twice: {' and '.join(given)}.", "Keep one and set the others to 0.")
     # Where a config leaves the decay open, it is the cosine of Megatron-Bridge's recipe.
     decays = config.scheduler.get("lr_decay_style", "cosine") != "constant"
     if decays and counts.train_iters and counts.warmup_iters >= counts.train_iters:

@@ -14,9 +14,12 @@ from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
 
 
-def check_start_is_here(start: StartingPoint) -> Iterator[Problem]:
-    """Yield a problem when what is named to start from is not on this machine."""
-    if start.unresolved is not None:
+def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Problem]:
+    """Yield a problem when what is named to start from is not on this machine.
+
+    A run that continues from a checkpoint needs the artifact that it started from no more.
+    """
+    if start.unresolved is not None and run.newest is None:
         yield as_problem(start.unresolved)
     if start.checkpoint is not None and not start.checkpoint.exists():
         yield Problem(f"{start.setting}, which does not exist.", "Give the folder of a checkpoint.")

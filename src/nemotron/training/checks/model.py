@@ -6,7 +6,8 @@ from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
-from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint
+from nemotron.training.checkpoints.run_folder import other_run
 from nemotron.training.config import SftConfig
 
 NAME_ONE = "Name a folder with the model's config.json, or a Hugging Face id."
@@ -33,11 +34,12 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
 
 def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
     """Yield a problem when nothing is named to start from, or what is named is not a whole model."""
-    named = (*(config.checkpoint.get(key) for key in ("pretrained_checkpoint", "load")), config.run.model)
-    if config.recipe.random_start is None and all(value is None for value in named):
+    named = (config.checkpoint.get("pretrained_checkpoint"), config.run.model, config.recipe.random_start)
+    if all(value is None for value in (*named, other_run(config))):
         yield Problem(
             "There is no model to start from.",
-            "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact.",
+            "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact: "
+            f"run.model={PRETRAINED}",
         )
     if start.checkpoint is None or not start.checkpoint.exists():
         return

@@ -17,6 +17,8 @@ _LEAST = {
     "train.train_samples": 1,
     "scheduler.lr_warmup_samples": 0,
     "scheduler.lr_warmup_iters": 0,
+    **{f"scheduler.lr_{kind}_{unit}": 1 for kind in ("decay", "wsd_decay") for unit in ("iters", "samples")},
+    "scheduler.max_steps": 1,
     "validation.eval_iters": 0,
     "validation.eval_global_batch_size": 1,
     "validation.eval_interval": 0,
@@ -41,6 +43,13 @@ _REQUIRED: dict[str, tuple[Any, str]] = {
     "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
 }
 """Key -> the one value it may have, and why."""
+_COMPUTED = {
+    "scheduler.lr_warmup_steps": "scheduler.lr_warmup_samples",
+    "scheduler.lr_decay_steps": "scheduler.lr_decay_samples",
+    "scheduler.wsd_decay_steps": "scheduler.lr_wsd_decay_samples",
+    "scheduler.wd_incr_steps": "what sets the length of the run",
+}
+"""Key that Megatron-Bridge computes, whatever it was set to -> what it follows from."""
 PROJECTIONS = (
     *("linear_qkv", "linear_proj", "in_proj", "out_proj"),
     *("linear_fc1", "linear_fc2", "fc1_latent_proj", "fc2_latent_proj"),
@@ -70,6 +79,12 @@ def check_numbers(config: SftConfig) -> Iterator[Problem]:
     epochs = config.train.get("num_epochs")
     if epochs is not None and not (_is_number(epochs) and 0 < epochs < math.inf):  # nor nan
         yield Problem(f"train.num_epochs is {epochs!r}.", "Use a positive number; 0.5 is half an epoch.")
+    fraction = config.scheduler.get("lr_warmup_fraction")
+    if fraction is not None and not (_is_number(fraction) and 0 <= fraction < 1):  # nor nan
+        yield Problem(
+            f"scheduler.lr_warmup_fraction is {fraction!r}: it is a part of the run.",
+            "Use a number of at least 0 and below 1.",
+        )
     weight = config.model.get("mtp_loss_scaling_factor")
     if weight is not None and not (_is_number(weight) and 0 <= weight < math.inf):  # nor nan
         yield Problem(
@@ -86,6 +101,10 @@ def check_settings(config: SftConfig) -> Iterator[Problem]:
         if given is not None and given != value:
             wanted = "null" if value is None else repr(value)
             yield Problem(f"{key} is {given!r}, but it has to be {wanted} here: {why}.", f"Leave {key} out.")
+    for key, source in _COMPUTED.items():
+        section, name = key.split(".")
+        if getattr(config, section).get(name) is not None:
+            yield Problem(f"{key} is set, but Megatron-Bridge computes it.", f"Set {source} instead.")
 
 
 def check_adapters(config: SftConfig) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ over a documented value. The few values that depend on the data or on the number
 """
 
 import logging
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from nemotron.training.checks.built_model import check_built_model
 from nemotron.training.checks.data import check_vocabulary
 from nemotron.training.checks.settings import adapts_routed_experts
 from nemotron.training.config import SftConfig
-from nemotron.training.plan import Plan
+from nemotron.training.plan import Plan, decay_iterations
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.recipe.assign import assign, check_keys, field_types
 from nemotron.training.recipe.diff import Change, differences, what_runs
@@ -33,7 +34,10 @@ logger = logging.getLogger(__name__)
 # Handled here rather than copied: they depend on the data, on the number of ranks or on each other.
 _OWN_KEYS = {
     "train": {"train_iters", "train_samples", "num_epochs"},
-    "scheduler": {"lr_warmup_iters", "lr_warmup_samples"},
+    "scheduler": {
+        *("lr_warmup_iters", "lr_warmup_samples", "lr_warmup_fraction", "lr_decay_iters", "lr_decay_samples"),
+        *("lr_wsd_decay_iters", "lr_wsd_decay_samples"),
+    },
     "validation": {"eval_iters", "eval_global_batch_size"},
     "checkpoint": {"pretrained_checkpoint", "save", "load"},
     "logger": {"tensorboard_dir", "wandb_project", "wandb_entity", "wandb_exp_name", "wandb_save_dir"},
@@ -178,22 +182,27 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Set iterations and warm-up, in samples or in iterations: Megatron-Bridge does not allow a mix of the two."""
-    samples = config.train.get("train_samples")
-    scheduler = container.scheduler
+    """Set iterations, warm-up and decay, in samples or in iterations: Megatron-Bridge does not allow a mix of the two.
+
+    It counts a schedule in samples itself, as iterations times the batch.
+    """
+    samples, batch, given = config.train.get("train_samples"), plan.global_batch_size, config.scheduler
+    scheduler: Any = container.scheduler
     container.train.train_samples = samples
     container.train.num_epochs = None
     container.train.train_iters = None if samples else plan.train_iters
-    warmup_samples = config.scheduler.get("lr_warmup_samples") or plan.warmup_iters * plan.global_batch_size
-    scheduler.lr_warmup_samples = warmup_samples if samples else 0
-    scheduler.lr_warmup_iters = 0 if samples else plan.warmup_iters
-    if plan.warmup_iters < plan.train_iters:
-        return
-    # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
-    if samples:
-        scheduler.lr_decay_samples = scheduler.lr_decay_samples or warmup_samples + 1
-    else:
-        scheduler.lr_decay_iters = scheduler.lr_decay_iters or plan.warmup_iters + 1
+    decay = given.get("max_steps") is None and decay_iterations(config)
+    if not decay and plan.warmup_iters >= plan.train_iters:
+        # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
+        decay = plan.warmup_iters + 1
+    final = given.get("lr_wsd_decay_iters") or math.ceil((given.get("lr_wsd_decay_samples") or 0) / batch) or None
+    counted = {"lr_warmup": plan.warmup_iters, "lr_decay": decay or None, "lr_wsd_decay": final}
+    for name, iterations in counted.items():
+        unused = 0 if name == "lr_warmup" else None
+        in_samples = given.get(f"{name}_samples") or (iterations and iterations * batch)
+        setattr(scheduler, f"{name}_samples", in_samples if samples else unused)
+        setattr(scheduler, f"{name}_iters", unused if samples else iterations)
+    scheduler.lr_warmup_fraction = None
 
 
 def _fill_in_paths(

@@ -1,4 +1,4 @@
-"""Train: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [key=value ...]
+"""Train: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [--peft lora|dora|none] [key=value ...]
 
 Helper processes that training spawns import this file again, so everything else is imported only when it runs as a
 script.
@@ -19,4 +19,4 @@ if __name__ == "__main__":
     from nemotron.recipes.script import run_script
     from nemotron.training.config import SftConfig
 
-    run_script(train_with_progress, show_result, schema=SftConfig, description=__doc__)
+    run_script(train_with_progress, show_result, schema=SftConfig, description=__doc__, words=("peft",))
