@@ -37,6 +37,7 @@ DATA_FLOW = (
         "selection",
         "packing",
         "output",
+        "imports",
         "preload",
         "pipeline",
         "inspect",

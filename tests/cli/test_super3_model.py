@@ -1,12 +1,13 @@
 """`model export` and `model import`, with the conversions replaced: they need Megatron, and have their own tests."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 import nemotron.training.weights.export_hf
-import nemotron.training.weights.import_hf
+import nemotron.training.weights.pretrained
 from nemotron.cli.app import run
 
 
@@ -56,16 +57,54 @@ def test_a_folder_without_checkpoint_is_named(exported, tmp_path, capsys):
     assert f"{tmp_path} holds no finished Megatron checkpoint" in capsys.readouterr().err
 
 
-def test_import_says_how_to_fine_tune_what_it_made(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(nemotron.training.weights.import_hf, "import_hf", lambda folder, out, mtp: tmp_path / "start")
-    assert run(["super3", "model", "import", "hf", "-o", "start"]) == 0
-    assert f"nemotron super3 sft checkpoint.pretrained_checkpoint={tmp_path / 'start'}" in capsys.readouterr().out
+@pytest.fixture
+def imported(monkeypatch):
+    """The conversions that were asked for."""
+    calls = []
+
+    def import_hf(folder, out, *, mtp):
+        write_checkpoint(Path(out), 0)
+        calls.append((str(folder), str(out), mtp))
+
+    monkeypatch.setattr(nemotron.training.weights.pretrained, "import_hf", import_hf)
+    return calls
+
+
+@pytest.fixture
+def hf_folder(tmp_path):
+    folder = tmp_path / "hf"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def test_import_records_what_it_made_and_says_how_to_fine_tune_it(imported, hf_folder, tmp_path, capsys):
+    assert run(["super3", "model", "import", "hf"]) == 0
+    assert imported == [(str(hf_folder), "output/models/hf", True)]
+    shown = capsys.readouterr().out
+    assert "ModelArtifact-pretrain:v1" in shown
+    assert f"nemotron super3 sft recipe.hf_model={hf_folder}" in shown
+    assert (
+        run(["super3", "model", "import", "hf", "-o", "other", "--name", "Mine", "--no-mtp", "--artifacts", "a"]) == 0
+    )
+    words = f"run.model=Mine recipe.hf_model={hf_folder} model.mtp_num_layers=null run.artifacts=a"
+    assert f"nemotron super3 sft {words}" in capsys.readouterr().out
+    assert (tmp_path / "a/Mine/v1.json").is_file()
+
+
+def test_import_registers_a_checkpoint_without_copying_it(imported, finished_run, capsys):
+    assert run(["super3", "model", "import", "run"]) == 0
+    shown = capsys.readouterr().out
+    assert "Registered" in shown
+    assert str(finished_run / "checkpoints/iter_0000040") in shown
+    assert not imported
 
 
 @pytest.mark.parametrize(
     ("files", "output", "message"),
     [
-        (["config.json"], "new", "is not a Hugging Face model"),
+        (["config.json"], "new", "is no model"),
         (["config.json", "model.safetensors"], ".", "is not empty"),
     ],
 )
@@ -76,3 +115,4 @@ def test_import_refuses_what_is_no_model_and_what_it_would_overwrite(tmp_path, c
         (folder / name).write_text("{}")
     assert run(["super3", "model", "import", "hf", "-o", output]) == 1
     assert message in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()

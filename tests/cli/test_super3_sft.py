@@ -98,7 +98,8 @@ def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):
     assert run(["super3", "sft", "-c", "tiny", "--dry-run"]) == 1
     shown = capsys.readouterr()
     assert "run.data" in shown.out
-    assert shown.err.endswith("hint: Make it with: nemotron super3 data prep sft -c tiny\n")
+    assert "hint: Make it with: nemotron super3 data prep sft -c tiny; " in shown.err
+    assert "nemotron super3 data import DIR" in shown.err
     assert not trained
 
 
@@ -180,9 +181,8 @@ def test_what_env_toml_sets_for_everybody_holds_here_too(trained, tmp_path, monk
 
 @pytest.mark.parametrize("command", ["sft", "pipe"])
 def test_a_run_without_a_starting_model_is_refused_before_anything_is_done(command, tmp_path, capsys):
-    # The default config names none: production starts from a checkpoint of one's own.
     assert run(["super3", command, "run.nproc_per_node=8"]) == 1
-    assert "checkpoint.pretrained_checkpoint=" in capsys.readouterr().err
+    assert "nemotron super3 model import nvidia/" in capsys.readouterr().err
     assert not (tmp_path / "output").exists()
 
 

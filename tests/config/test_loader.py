@@ -116,3 +116,20 @@ def test_the_shipped_data_prep_configs_load(name, monkeypatch):
     monkeypatch.delenv("NEMO_RUN_DIR", raising=False)
     loaded = load_config(name, group="data_prep", schema=DataPrepConfig)
     assert loaded.config.config_name == name
+
+
+def test_data_prep_writes_to_the_documented_folder_and_another_config_beside_it(tmp_path, monkeypatch):
+    from nemotron.data_prep.config import DataPrepConfig
+
+    monkeypatch.delenv("NEMO_RUN_DIR", raising=False)
+
+    def output_dir(name, *overrides):
+        return load_config(name, overrides, group="data_prep", schema=DataPrepConfig).config.output_dir
+
+    assert output_dir("default") == "output/stage1_sft"
+    assert output_dir("default", "config_name=mine") == "output/stage1_sft-mine"
+    (tmp_path / "my.yaml").write_text("defaults: default\n")
+    assert output_dir(str(tmp_path / "my.yaml")) == "output/stage1_sft-my"
+    assert output_dir("tiny") == "output/tiny/data"
+    monkeypatch.setenv("NEMO_RUN_DIR", "/runs")
+    assert output_dir("default") == "/runs/stage1_sft"

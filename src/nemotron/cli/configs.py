@@ -20,7 +20,7 @@ def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
     from nemotron.training.config import SftConfig
     from nemotron.training.recipe.known_settings import check_known_settings
 
-    _use_env_file()
+    use_env_file()
     loaded = load_config(name, overrides, schema=SftConfig)
     check_known_settings(loaded.config, loaded.origins)
     return loaded
@@ -31,7 +31,7 @@ def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
     from nemotron.config import load_config
     from nemotron.data_prep.config import DataPrepConfig
 
-    _use_env_file()
+    use_env_file()
     return load_config(name, overrides, group=PREP_GROUP, schema=DataPrepConfig)
 
 
@@ -40,11 +40,11 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
     from nemotron.config import load_config
     from nemotron.rollouts.config import RolloutsConfig
 
-    _use_env_file()
+    use_env_file()
     return load_config(name, overrides, group=ROLLOUTS_GROUP, schema=RolloutsConfig)
 
 
-def _use_env_file() -> None:
+def use_env_file() -> None:
     """Apply `[wandb]` and `[artifacts]` of env.toml here; the environment wins."""
     from nemotron.launch import shared_environment
 

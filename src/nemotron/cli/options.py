@@ -52,6 +52,10 @@ Peft = Annotated[
     str | None,
     typer.Option("--peft", metavar="lora|dora|none", help="Train adapters, or every weight; short for peft=..."),
 ]
+Artifacts = Annotated[
+    Path | None,
+    typer.Option("--artifacts", metavar="DIR", help="Where to record it; without it, $NEMOTRON_ARTIFACTS."),
+]
 Sample = Annotated[
     str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
@@ -139,6 +143,13 @@ def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
     from nemotron.config import add_word
 
     return add_word("peft", peft, overrides or [])
+
+
+def artifacts_root(given: Path | None) -> Path:
+    """Return the folder of the artifact records, as the shipped configs have it in run.artifacts."""
+    import os
+
+    return given or Path(os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts"))
 
 
 def sample_overrides(sample: str | None, force: bool) -> list[str]:

@@ -1,7 +1,7 @@
-"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, and two resolvers of our own.
+"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, and three resolvers of our own.
 
 `${config_dir:data_prep/tiny}` is a path in the shipped config folder, `${config_name:}` the name of the loaded config
-(`my` for my.yaml, whatever it inherits from).
+(`my` for my.yaml, whatever it inherits from), and `${unless_default:NAME}` is `-NAME`, or nothing for `default`.
 """
 
 import inspect
@@ -22,7 +22,7 @@ _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
 _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
 _CIRCLE = re.compile("Recursive interpolation|Interpolation to parent node")
 
-_KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH} and ${config_name:}"
+_KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:} and ${unless_default:NAME}"
 
 
 def resolve(tree: Located, config_name: str) -> Located:
@@ -39,6 +39,7 @@ def resolve(tree: Located, config_name: str) -> Located:
     register: Any = OmegaConf.register_resolver if is_new_name else OmegaConf.register_new_resolver
     register("config_dir", lambda path="": str(config_dir() / path), replace=True)
     register("config_name", lambda: config_name, replace=True)
+    register("unless_default", lambda name: "" if name == "default" else f"-{name}", replace=True)
     try:
         values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
     except OmegaConfBaseException as error:

@@ -1,6 +1,6 @@
 """Path settings: which fields of a schema hold paths, and `~` in them expanded once, when a config is loaded.
 
-    output_dir: PathSetting = "output/data"
+    output_dir: PathSetting = "output/stage1_sft"
     export_dir: PathSetting | None = None
     checkpoint: Annotated[dict[str, Any], PathKeys("save", "load")] = field(default_factory=dict)
 

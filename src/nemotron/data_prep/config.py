@@ -97,7 +97,7 @@ class DataPrepConfig:
     blend: BlendConfig = field(default_factory=BlendConfig)
     strict: bool = False
     """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
-    output_dir: PathSetting = "output/data"
+    output_dir: PathSetting = "output/stage1_sft"
     config_name: str = "default"
     """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""
     run: PrepRunConfig = field(default_factory=PrepRunConfig)

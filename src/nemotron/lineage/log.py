@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -101,11 +102,20 @@ def log_artifact(
         config=portable(masked(dict(config or {}))),
     )
     artifact = _same(artifact, root) or _next_version(artifact, root)
-    write(artifact, folder / MANIFEST)
+    _write_manifest(artifact, folder)
     for alias in dict.fromkeys(["latest", *aliases]):
         write_text(alias_file(root, name, alias), f"v{artifact.version}\n")
     tracking.record(artifact, root, aliases, wandb_project, wandb_entity)
     return dataclasses.replace(artifact, metadata=localized(artifact.metadata))
+
+
+def _write_manifest(artifact: Artifact, folder: Path) -> None:
+    """Write the record into the folder itself; one that is registered in place may be somebody else's."""
+    try:
+        write(artifact, folder / MANIFEST)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
 
 
 def _check(word: str) -> None:

@@ -18,7 +18,7 @@ class RunConfig:
     data: PathSetting = "SFTDataArtifact-sft:latest"
     """Prepared data: an artifact reference (`name`, `name:alias`, `name:v3`) or the folder data prep wrote."""
     model: PathSetting | None = None
-    """Starting model: an artifact reference. `checkpoint.pretrained_checkpoint` (a path) wins over it."""
+    """Starting model: an artifact reference. Instead of it: a path as `checkpoint.pretrained_checkpoint`."""
     output_dir: PathSetting = "output/sft"
     """Checkpoints, metrics.jsonl, logs and the resolved config are written below this folder."""
     artifacts: PathSetting = "output/artifacts"

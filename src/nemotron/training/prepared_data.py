@@ -101,7 +101,8 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
 def _how_to_make(config_name: str) -> str:
     """Name the command that makes the data for a training config; `default` where data prep has none of that name."""
     has_own = config_name != "default" and config_name in config_names("data_prep")
-    return f"Make it with: nemotron super3 data prep sft{f' -c {config_name}' if has_own else ''}"
+    command = f"nemotron super3 data prep sft{f' -c {config_name}' if has_own else ''}"
+    return f"Make it with: {command}; packs made elsewhere are registered with: nemotron super3 data import DIR"
 
 
 def _splits_in(reference: str) -> str:

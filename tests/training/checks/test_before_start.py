@@ -169,7 +169,8 @@ def test_data_that_is_not_there_is_a_problem_among_others(tmp_path):
     settings = config(run=RunConfig(data="nowhere", artifacts=str(tmp_path)))
     data, [problem] = find_data(settings, "mine")
     assert data is None
-    assert problem.hint.endswith("nemotron super3 data prep sft")  # which has no config called `mine`
+    assert "nemotron super3 data prep sft; " in problem.hint  # which has no config called `mine`
+    assert "nemotron super3 data import DIR" in problem.hint
 
 
 @pytest.mark.parametrize("named", ["backend", "folders"])

@@ -73,10 +73,13 @@ def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "Pr
     config = _config_there(loaded, placement)
     with _folder_of(placement):
         data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        _, problems = check_inputs(config, data or expected, find_start(config), placement.ranks)
+        start = find_start(config)
+        _, problems = check_inputs(config, data or expected, start, placement.ranks)
         refuse(problems)
-    for problem in missing:
-        console.note(f"The data cannot be read from here; the job checks it when it starts. {problem.message}")
+    absent = [("data", problem.message) for problem in missing]
+    absent += [("model", start.unresolved.message)] if start.unresolved else []
+    for what, message in absent:
+        console.note(f"The {what} cannot be read from here; the job checks it when it starts. {message}")
 
 
 def report_here(

@@ -6,7 +6,7 @@ from typing import Any
 
 from nemotron import lineage
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.hf_folder import is_hf_folder, is_path
 from nemotron.training.checkpoints.reader import latest_iteration, run_config
 from nemotron.training.config import SftConfig
 
@@ -48,7 +48,7 @@ def find_start(config: SftConfig) -> StartingPoint:
         return _look_at(Path(given), f"checkpoint.pretrained_checkpoint is {given}", str(given))
     if model is not None:
         try:
-            artifact = lineage.resolve(model, Path(config.run.artifacts), hint="Set run.model to a model artifact.")
+            artifact = lineage.resolve(model, Path(config.run.artifacts), hint=_how_to_make(config))
         except UserError as error:
             return StartingPoint(None, f"{model} (not on this machine)", f"run.model is {model}", unresolved=error)
         name, path = artifact.reference, Path(artifact.path)
@@ -57,6 +57,17 @@ def find_start(config: SftConfig) -> StartingPoint:
         return StartingPoint(None, f"random weights, seed {config.recipe.random_start}")
     other = config.checkpoint.get("load")
     return StartingPoint(None, "nothing: no model is named" if other is None else f"the run saved in {other}")
+
+
+def _how_to_make(config: SftConfig) -> str:
+    """Say how to get the artifact of run.model."""
+    if str(config.run.model).split(":")[0] != PRETRAINED:
+        return "Set run.model to a model artifact."
+    source = "HF_FOLDER" if is_path(config.recipe.hf_model) else config.recipe.hf_model
+    return (
+        f"Make it with: nemotron super3 model import {source}; a Megatron checkpoint made elsewhere is registered "
+        "with: nemotron super3 model import FOLDER"
+    )
 
 
 def _look_at(path: Path, setting: str, reference: str, prefix: str = "") -> StartingPoint:

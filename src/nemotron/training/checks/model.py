@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
@@ -48,17 +49,8 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
         yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
     elif start.unreadable is not None:
         yield as_problem(start.unreadable)
-    elif start.saved.get("peft") is not None:
-        yield Problem(
-            f"{start.setting}, which holds adapters and not a whole model.",
-            f"Merge them first: nemotron super3 model export {start.checkpoint} -o FOLDER; FOLDER can be started from.",
-        )
-    elif mtp and start.saved.get("model") and not start.saved["model"].get("mtp_num_layers"):
-        yield Problem(
-            f"{start.setting}, which was saved without multi-token prediction: its layers would start from random "
-            "numbers.",
-            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
-        )
+    else:
+        yield from check_megatron_checkpoint(start.saved, start.checkpoint, start.setting, mtp)
 
 
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
@@ -99,6 +91,27 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         yield Problem(
             f"{folder} has no weights {list_few(missing)}: multi-token prediction would start from random numbers.",
             f"Use a folder that holds them (transformers leaves them out when it saves a model), or {way_out}",
+        )
+
+
+def check_megatron_checkpoint(saved: dict[str, Any], folder: Path, setting: str, mtp: bool) -> Iterator[Problem]:
+    """Yield a problem when a Megatron checkpoint holds adapters alone, or lacks MTP.
+
+    Args:
+        saved: the config that it was saved with.
+        folder: where it is.
+        setting: what names it, to begin the message with.
+        mtp: whether multi-token prediction is wanted.
+    """
+    if saved.get("peft") is not None:
+        yield Problem(
+            f"{setting}, which holds adapters and not a whole model.",
+            f"Merge them first: nemotron super3 model export {folder} -o FOLDER; FOLDER can be started from.",
+        )
+    elif mtp and saved.get("model") and not saved["model"].get("mtp_num_layers"):
+        yield Problem(
+            f"{setting}, which was saved without multi-token prediction: its layers would start from random numbers.",
+            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
         )
 
 

@@ -1,7 +1,6 @@
 """A Hugging Face folder as a Megatron checkpoint to fine-tune from."""
 
 import argparse
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from typing import Any
 
 from nemotron.atomic_files import folder_replaced_when_complete
 from nemotron.errors import UserError, refuse
-from nemotron.training.checkpoints.hf_folder import list_few
+from nemotron.training.checkpoints.hf_folder import list_few, model_config
 from nemotron.training.checks.model import check_weights
 from nemotron.training.weights.separate_process import run_module
 
@@ -39,8 +38,8 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
-    described = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    has_mtp = bool(described.get("num_nextn_predict_layers"))
+    described = model_config(str(source))
+    has_mtp = described is None or bool(described.get("num_nextn_predict_layers"))
     refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
     arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
     run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}")

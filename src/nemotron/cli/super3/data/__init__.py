@@ -3,6 +3,7 @@
 import typer
 
 from nemotron.cli.super3.data.blend import blend
+from nemotron.cli.super3.data.import_ import import_
 from nemotron.cli.super3.data.inspect import inspect
 from nemotron.cli.super3.data.prep import prep
 from nemotron.cli.super3.data.rollouts import rollouts
@@ -15,6 +16,7 @@ data = typer.Typer(
 )
 data.add_typer(prep, name="prep")
 data.add_typer(blend, name="blend")
+data.command("import")(import_)
 data.command("inspect")(inspect)
 data.command("verify")(verify)
 data.command("rollouts")(rollouts)

@@ -41,7 +41,7 @@ def show(
     \b
     Examples:
       nemotron super3 data blend show
-      nemotron super3 data blend show my_blend.json --data output/data/default
+      nemotron super3 data blend show my_blend.json --data output/stage1_sft
       nemotron super3 data blend show --json | jq '.domains[] | select(.available | not) | .bring'
     """
     from nemotron.data_prep.sources.blend_table import coverage, domain_rows

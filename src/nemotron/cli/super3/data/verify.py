@@ -17,7 +17,7 @@ def verify(
 
     \b
     Examples:
-      nemotron super3 data verify output/data/default
+      nemotron super3 data verify output/stage1_sft
     """
     from nemotron.data_prep.output.verify import verify as problems_of
 

@@ -1,39 +1,86 @@
-"""Run `nemotron super3 model import`: a Hugging Face folder as a checkpoint."""
+"""Run `nemotron super3 model import`: a model to start from, as an artifact."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nemotron.cli import console
+from nemotron.cli import configs, console, options
+from nemotron.errors import UserError
+
+if TYPE_CHECKING:
+    from nemotron.training.weights.pretrained import Imported
+    from nemotron.training.weights.source import Source
+
+PRETRAINED = "ModelArtifact-pretrain"
+"""Where `sft` looks, unless it is told otherwise (run.model in config/default.yaml)."""
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="HF_FOLDER", help="Holds config.json and *.safetensors.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; a new folder.")
+    model: Annotated[
+        str,
+        typer.Argument(metavar="HF_ID|FOLDER", help="A Hugging Face id or folder, or a Megatron checkpoint."),
     ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; without it, in output/models."),
+    ] = None,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the artifact.")] = PRETRAINED,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="REV", help="Of an id: a branch, a tag or a commit.")
+    ] = None,
     no_mtp: Annotated[
-        bool, typer.Option("--no-mtp", help="Leave the multi-token-prediction layers out, for a folder without them.")
+        bool, typer.Option("--no-mtp", help="Leave the multi-token-prediction layers out, for a model without them.")
     ] = False,
+    artifacts: options.Artifacts = None,
 ) -> None:
-    """Make the checkpoint that fine-tuning starts from, out of a Hugging Face model.
+    """Make the model that fine-tuning starts from, and record it as an artifact.
+
+    A Hugging Face model is converted to a Megatron checkpoint. A Megatron checkpoint is registered where it is, without
+    copying.
 
     Only its config.json and safetensors are read: pickles (pytorch_model.bin) and Python in the folder are not.
 
     \b
     Examples:
+      nemotron super3 model import nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16
       nemotron super3 model import /models/super-hf -o /models/super-megatron
-      nemotron super3 sft checkpoint.pretrained_checkpoint=/models/super-megatron
+      nemotron super3 model import /checkpoints/iter_0010000 --name ModelArtifact-mine
     """
     from nemotron.doctor import refuse_without_training
-    from nemotron.training.weights.import_hf import import_hf
+    from nemotron.training.weights.pretrained import import_model
+    from nemotron.training.weights.source import find_source
 
-    refuse_without_training()
-    console.note(f"Importing {folder}.")
-    checkpoint = import_hf(folder, output, mtp=not no_mtp).absolute()
-    console.heading("Imported")
-    console.table([("checkpoint", str(checkpoint))])
+    configs.use_env_file()
+    root = options.artifacts_root(artifacts)
+    source = find_source(model, revision, mtp=not no_mtp)
+    if not source.is_megatron:
+        refuse_without_training()
+    console.note(f"Registering {source.folder}." if source.is_megatron else f"Importing {source.name}.")
+    imported = import_model(source, output, name=name, artifacts=root, mtp=not no_mtp)
+    _show(source, imported, without_mtp=no_mtp, artifacts=artifacts)
+
+
+def _show(source: "Source", imported: "Imported", *, without_mtp: bool, artifacts: Path | None) -> None:
+    done = "Registered" if source.is_megatron else "Imported already" if imported.was_there else "Imported"
+    console.heading(done)
+    artifact = imported.artifact
+    rows = [("checkpoint", str(imported.checkpoint)), ("from", source.name), ("artifact", artifact.reference)]
+    console.table(rows)
     console.heading("Next")
-    without = " model.mtp_num_layers=null" if no_mtp else ""
-    console.table([("fine-tune it", f"nemotron super3 sft checkpoint.pretrained_checkpoint={checkpoint}{without}")])
+    words = [
+        *([] if artifact.name == PRETRAINED else [f"run.model={artifact.name}"]),
+        *([] if source.is_megatron or source.model == _documented_model() else [f"recipe.hf_model={source.model}"]),
+        *(["model.mtp_num_layers=null"] if without_mtp else []),
+        *([] if artifacts is None else [f"run.artifacts={artifacts}"]),
+    ]
+    console.table([("fine-tune it", shlex.join(["nemotron", "super3", "sft", *words]))])
+
+
+def _documented_model() -> str | None:
+    """Return recipe.hf_model of config/default.yaml."""
+    try:
+        return configs.load_sft("default", []).config.recipe.hf_model
+    except UserError:
+        return None

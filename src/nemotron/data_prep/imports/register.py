@@ -1,0 +1,159 @@
+"""Check packed Parquet made elsewhere and record it as data to train on, where it is."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from nemotron.atomic_files import checksum
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.imports.packs import Counts, Limits, check_file
+from nemotron.data_prep.imports.splits import Found, check_files, find_splits
+from nemotron.errors import Problem, UserError, refuse
+from nemotron.lineage import Artifact, check_root, log_artifact
+
+MOST_PROBLEMS = 20
+"""So many are shown; a file made wrongly is rarely alone."""
+OnProgress = Callable[[int, int], None]
+"""Called with the bytes that were read, and those there are."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Data that is recorded."""
+
+    artifact: Artifact
+    folder: Path
+    splits: dict[str, Counts]
+    pack_size: int
+    is_guessed: bool
+    """Whether the pack size follows from the longest pack, as nothing says it."""
+    tokenizer: str | None
+    notes: list[str]
+
+
+def register_data(
+    given: Path,
+    *,
+    name: str,
+    artifacts: Path,
+    tokenizer: str | None = None,
+    pack_size: int | None = None,
+    pad_to_multiple: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
+) -> Registered:
+    """Check every row of packed Parquet, and record the folder as the artifact `name`. Nothing is copied.
+
+    Args:
+        given: folder with train/, valid/ and test/, or the one around it with splits/.
+        name: of the artifact.
+        artifacts: folder of the artifact records.
+        tokenizer: id or folder of the tokenizer that it was made with; None takes what its maker recorded.
+        pack_size: that it was packed to, in tokens; None takes what is recorded, else a guess by the longest pack.
+        pad_to_multiple: of each sequence; None takes what is recorded, else 1.
+        on_progress: told how much is read.
+
+    Raises:
+        UserError: it is not there, or not what a trainer reads; each fault is named with file and row.
+    """
+    check_root(artifacts)
+    found = find_splits(given)
+    refuse(check_files(found))
+    notes: list[str] = []
+    made_with = _describe_tokenizer(tokenizer, found.record, notes)
+    limits = Limits(
+        pack_size=pack_size or _whole(found.record.get("pack_size")),
+        vocab_size=made_with.get("vocab_size"),
+        eos_id=made_with.get("eos_id"),
+        pad_to_multiple=pad_to_multiple or _whole(found.record.get("pad_to_multiple")) or 1,
+    )
+    counts = _check_packs(found, limits, on_progress)
+    size = limits.pack_size or _round_up(max(each.longest for each in counts.values()))
+    if "valid" not in counts:
+        notes.append("There is no valid split: training will not be validated.")
+    facts = {
+        "run_hash": _identify(found, size, limits, made_with),
+        "pack_size": size,
+        "pad_to_multiple": limits.pad_to_multiple,
+        "tokens": sum(each.tokens for each in counts.values()),
+        "supervised_tokens": sum(each.supervised_tokens for each in counts.values()),
+        "sequences": sum(each.sequences for each in counts.values()),
+        "packs": {split: each.packs for split, each in counts.items()},
+        "splits": {split: asdict(each) for split, each in counts.items()},
+        "source": str(found.folder),
+        **({"tokenizer": made_with, "vocab_size": made_with.get("vocab_size")} if made_with else {}),
+    }
+    artifact = log_artifact(
+        name=name,
+        type="dataset",
+        path=found.folder,
+        root=artifacts,
+        metadata={**found.record, **facts},
+    )
+    is_guessed = limits.pack_size is None
+    return Registered(artifact, found.folder, counts, size, is_guessed, made_with.get("model"), notes)
+
+
+def _check_packs(found: Found, limits: Limits, on_progress: OnProgress) -> dict[str, Counts]:
+    """Read everything. Raises UserError with all faults, or where nothing would train."""
+    total = sum(path.stat().st_size for files in found.files.values() for path in files)
+    done, problems, counts = 0, list[Problem](), dict[str, Counts]()
+    for split, files in found.files.items():
+        for path in files:
+            checked = check_file(path, limits)
+            problems += checked.problems
+            counts.setdefault(split, Counts()).add(checked.counts)
+            done += path.stat().st_size
+            on_progress(done, total)
+            if len(problems) >= MOST_PROBLEMS:
+                refuse(problems[:MOST_PROBLEMS])
+    refuse(problems)
+    if not counts["train"].packs:
+        raise UserError(f"{found.folder / 'train'} has no packs: its files have no rows.", "Make the data again.")
+    if not counts["train"].supervised_tokens:
+        raise UserError(
+            f"{found.folder / 'train'} has no position to train: loss_mask is 0 everywhere.",
+            "Make the data again, with 1 where the next token is the assistant's.",
+        )
+    return {split: each for split, each in counts.items() if each.packs}
+
+
+def _describe_tokenizer(given: str | None, record: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """Describe the tokenizer as data prep records it; empty where none is known."""
+    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+
+    recorded = record.get("tokenizer")
+    model = given or (recorded.get("model") if isinstance(recorded, dict) else None)
+    if not isinstance(model, str):
+        notes.append("No tokenizer is recorded, so ids are not checked: name it with --tokenizer ID|DIR.")
+        return {}
+    try:
+        loaded = load_tokenizer(TokenizerConfig(model=model))
+    except UserError as error:
+        if given:
+            raise
+        notes.append(f"The recorded tokenizer cannot be read, so ids are not checked. {error.message}")
+        return recorded if isinstance(recorded, dict) else {}
+    described = {"model": model, "digest": loaded.digest, "vocab_size": loaded.vocab_size, "eos_id": loaded.eos_id}
+    return {**(recorded if isinstance(recorded, dict) and not given else {}), **described}
+
+
+def _identify(found: Found, pack_size: int, limits: Limits, tokenizer: dict[str, Any]) -> str:
+    """Name the content and what it was read with, wherever it lies; data prep's own name where it has one."""
+    if isinstance(own := found.record.get("run_hash"), str):
+        return own
+    digest = hashlib.sha256(f"{pack_size} {limits.pad_to_multiple} {tokenizer.get('digest')}".encode())
+    for split, files in found.files.items():
+        for path in files:
+            digest.update(f"{split}/{path.name} {checksum(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _round_up(tokens: int) -> int:
+    """Return the next power of two: packs are rarely full to the last token."""
+    return 1 << (tokens - 1).bit_length()

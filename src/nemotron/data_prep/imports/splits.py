@@ -1,0 +1,125 @@
+"""Find the splits of packed Parquet made elsewhere, and what its maker recorded of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import Problem, UserError, did_you_mean
+from nemotron.lineage import MANIFEST
+from nemotron.paths import expand_home
+
+SPLITS = ("train", "valid", "test")
+_OTHER_NAMES = {"validation": "valid", "val": "valid", "dev": "valid", "training": "train"}
+_PARQUET = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Found:
+    """Packed Parquet on disk."""
+
+    folder: Path
+    """Holds train/, valid/ and test/; absolute."""
+    files: dict[str, list[Path]]
+    """The files of each split that has any, sorted."""
+    record: dict[str, Any]
+    """What its maker recorded: pack_size, pad_to_multiple, tokenizer, run_hash; empty where nothing is known."""
+
+
+def find_splits(given: Path) -> Found:
+    """Find the splits in a folder, or in `splits` below it: the layout of the public recipe, and ours.
+
+    Raises:
+        UserError: there is no such folder, or it holds no training split.
+    """
+    folder = expand_home(given).absolute()
+    if not folder.is_dir():
+        raise UserError(
+            f"{given} is {'a file' if folder.exists() else 'not there'}.",
+            "Give the folder that holds train/, valid/ and test/, or the one around it with splits/.",
+        )
+    splits = folder / "splits" if (folder / "splits").is_dir() else folder
+    files = {split: found for split in SPLITS if (found := _parquet_in(splits / split))}
+    if "train" not in files:
+        raise _no_train(splits)
+    return Found(splits, files, _read_record(splits, files))
+
+
+def check_files(found: Found) -> Iterator[Problem]:
+    """Yield a problem for each file that is not readable by a trainer as it lies, or is in two splits.
+
+    A split that was made again may have kept links of the run before.
+    """
+    seen: dict[Path, Path] = {}
+    for path in (path for files in found.files.values() for path in files):
+        real = path.resolve()
+        if path.is_symlink() and not real.exists():
+            yield Problem(f"{path} is a link to {real}, which is not there.", "Put that file back, or remove the link.")
+        elif path.suffix != ".parquet":
+            yield Problem(f"{path} is not called *.parquet, and would not be read.", "Rename it.")
+        elif real in seen:
+            yield Problem(
+                f"{path} and {seen[real]} are the same file: what is trained would be evaluated, or be trained twice.",
+                "Remove one of the two links.",
+            )
+        seen.setdefault(real, path)
+    runs = {run: path for path in seen.values() if (run := _run_of(path)) is not None}
+    if len(runs) > 1:
+        (one, first), (other, second), *_ = runs.items()
+        yield Problem(
+            f"{first} is of the run {one}, and {second} of the run {other}: links of an earlier run were left.",
+            "Remove those, or split the data again into an empty folder.",
+        )
+
+
+def _parquet_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in _PARQUET and not path.name.startswith("."))
+
+
+def _no_train(splits: Path) -> UserError:
+    named = {path.name: path for path in splits.iterdir() if path.is_dir() and _parquet_in(path)}
+    if other := next((name for name in named if name in _OTHER_NAMES), None):
+        hint = f"Rename {other} to {_OTHER_NAMES[other]}; the splits are called {', '.join(SPLITS)}."
+    elif _parquet_in(splits):
+        hint = f"Its Parquet files are of no split. To train on all of them: mkdir DIR && ln -s {splits} DIR/train"
+    else:
+        near = did_you_mean("train", named)
+        hint = " ".join(filter(None, [near, "It needs packed Parquet in train/, and in valid/ to evaluate on."]))
+    return UserError(f"{splits} has no Parquet in train/.", hint)
+
+
+def _run_of(path: Path) -> str | None:
+    """Read the run hash off the path that a link of the public recipe leads to: .../runs/HASH/datasets/..."""
+    found = re.search(r"/runs/([^/]+)/", str(path.resolve())) if path.is_symlink() else None
+    return found[1] if found else None
+
+
+def _read_record(splits: Path, files: dict[str, list[Path]]) -> dict[str, Any]:
+    """Read our manifest, or config.json of a run of the public recipe."""
+    manifest = _object(splits / MANIFEST).get("metadata")
+    if isinstance(manifest, dict):
+        return manifest
+    run = next((run for path in files["train"] if (run := _run_of(path)) is not None), None)
+    if run is None:
+        return {}
+    real = str(files["train"][0].resolve())
+    config = _object(Path(real[: real.index(f"/runs/{run}/")], "runs", run, "config.json"))
+    output, tokenizer = config.get("output"), config.get("tokenizer")
+    record: dict[str, Any] = {}
+    if isinstance(output, dict) and isinstance(output.get("pack_size"), int):
+        record["pack_size"] = output["pack_size"]
+    if isinstance(tokenizer, dict) and isinstance(tokenizer.get("model"), str):
+        record["tokenizer"] = {"model": tokenizer["model"]}
+    return record
+
+
+def _object(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,86 @@
+"""A model to start from, as an artifact: converted from Hugging Face, or a Megatron checkpoint where it is."""
+
+import json
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from nemotron import lineage
+from nemotron.errors import UserError
+from nemotron.lineage import MANIFEST, Artifact
+from nemotron.lineage.digest import digest_of
+from nemotron.training.weights.import_hf import import_hf
+from nemotron.training.weights.source import Source
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that is recorded."""
+
+    artifact: Artifact
+    checkpoint: Path
+    was_there: bool
+    """Whether the same had been converted before."""
+
+
+def import_model(source: Source, output: Path | None, *, name: str, artifacts: Path, mtp: bool = True) -> Imported:
+    """Convert a model unless it is a Megatron checkpoint, and record it as the artifact `name`.
+
+    Args:
+        source: what it is imported from.
+        output: the folder of the checkpoint; None: `models/NAME` in the output folder. A Megatron checkpoint stays
+            where it is.
+        name: of the artifact.
+        artifacts: folder of the artifact records.
+        mtp: False leaves the multi-token-prediction layers out.
+
+    Raises:
+        UserError: the output folder holds something else, weights are missing, or the conversion failed.
+    """
+    lineage.check_root(artifacts)
+    if source.is_megatron and output is not None:
+        raise UserError(
+            f"{source.folder} is a Megatron checkpoint, registered where it is: nothing is written to {output}.",
+            "Leave --output out.",
+        )
+    facts = {"source": source.name, "hf_model": None if source.is_megatron else source.model, "mtp": mtp}
+    facts |= {"revision": source.revision, "source_digest": digest_of(source.folder)}
+    if not source.is_megatron:
+        facts["converted_with"] = f"megatron-bridge {version('megatron-bridge')}"
+    target = source.folder if source.is_megatron else output or _default_folder(source)
+    was_there = not source.is_megatron and _is_made_from(target, facts)
+    if not source.is_megatron and not was_there:
+        import_hf(source.folder, target, mtp=mtp)
+    artifact = lineage.log_artifact(
+        name=name,
+        type="model",
+        path=target,
+        root=artifacts,
+        metadata=facts,
+        inputs=_inputs(source),
+        input_digests={source.name: facts["source_digest"]},
+    )
+    return Imported(artifact, target.absolute(), was_there)
+
+
+def _inputs(source: Source) -> list[str]:
+    """Return what the artifact was made from: of a checkpoint that is registered in place, the run it is of."""
+    if not source.is_megatron:
+        return [source.name]
+    run = source.folder.parent
+    return [str(run)] if (run / MANIFEST).is_file() else []
+
+
+def _default_folder(source: Source) -> Path:
+    return Path(os.environ.get("NEMO_RUN_DIR", "output"), "models", source.model.rstrip("/").rsplit("/", 1)[-1])
+
+
+def _is_made_from(target: Path, facts: dict[str, Any]) -> bool:
+    """Tell whether a folder is what the same import has made."""
+    try:
+        made = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return isinstance(made, dict) and all(made.get(key) == facts[key] for key in ("source", "source_digest", "mtp"))

@@ -1,0 +1,113 @@
+"""What a model is imported from: a Hugging Face folder, an id of the hub, or a Megatron checkpoint made elsewhere."""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nemotron.errors import UserError, refuse
+from nemotron.paths import expand_home
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.newest import is_iteration_dir
+from nemotron.training.checkpoints.reader import find_checkpoint, run_config
+from nemotron.training.checks.model import check_megatron_checkpoint
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.py", "*.txt")
+"""What is downloaded of a model: weights, configs, tokenizer, code."""
+_SAVED = ("iter_*", "latest_checkpointed_iteration.txt", "latest_train_state.pt", "checkpoints/iter_*", "release")
+"""Any of these in a folder that a Megatron run saved to, or in the folder around it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is here."""
+
+    name: str
+    """As it is recorded: `hf://org/name@COMMIT`, or an absolute path."""
+    model: str
+    """What describes it, for recipe.hf_model: the id, or the folder; of a Megatron checkpoint its folder."""
+    folder: Path
+    """With config.json and *.safetensors, or a checkpoint's `iter_*` folder."""
+    revision: str | None
+    """The commit, of a model of the hub."""
+    is_megatron: bool
+
+
+def find_source(given: str, revision: str | None = None, *, mtp: bool = True) -> Source:
+    """Find out what a model is to be imported from; a model of the hub is downloaded, into the cache of the hub.
+
+    Args:
+        given: a folder, or an id such as `org/name`.
+        revision: of an id: a branch, tag or commit.
+        mtp: whether the layers of multi-token prediction are wanted.
+
+    Raises:
+        UserError: there is no whole model, it is not there, or it cannot be downloaded.
+    """
+    folder = expand_home(given)
+    if not folder.exists():
+        if given.startswith((".", "/", "~")) or not _ID.fullmatch(given):
+            raise UserError(
+                f"{given} does not exist.", "Give a folder, or an id of the Hugging Face hub such as org/name."
+            )
+        return _download(given, revision)
+    if revision is not None:
+        raise UserError(f"--revision {revision} is of the hub, and {given} is a folder here.", "Leave it out.")
+    folder = folder.resolve()
+    if is_hf_folder(folder) and any(folder.glob("*.safetensors")):
+        return Source(str(folder), str(folder), folder, None, is_megatron=False)
+    if folder.is_dir() and (is_iteration_dir(folder) or any(any(folder.glob(name)) for name in _SAVED)):
+        iteration = find_checkpoint(folder)
+        refuse(check_megatron_checkpoint(run_config(iteration), iteration, f"The checkpoint is {iteration}", mtp))
+        return Source(str(iteration), str(iteration), iteration, None, is_megatron=True)
+    raise UserError(
+        f"{given} is no model: a Hugging Face folder has config.json and *.safetensors, and a folder that Megatron "
+        "saved to has iter_* folders.",
+        "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
+    )
+
+
+def _download(model: str, revision: str | None) -> Source:
+    from huggingface_hub import snapshot_download
+
+    with _hub_errors(model, revision):
+        folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(_FILES)))
+    commit = folder.name
+    return Source(f"hf://{model}@{commit}", model, folder, commit, is_megatron=False)
+
+
+@contextlib.contextmanager
+def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
+    """Explain why a model could not be downloaded."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise UserError(
+            f"The model {model} is gated, and this account may not read it.",
+            f"Ask for access at https://huggingface.co/{model}, then set HF_TOKEN or run: hf auth login",
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"The model {model} has no revision {revision}.", "Give a branch, a tag or a commit.") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"There is no folder {model} here, and no model of that name on the hub, or it is private.",
+            "Check the name; for a private model set HF_TOKEN or run: hf auth login",
+        ) from None
+    except OSError as error:
+        if error.filename is not None:  # the disk of this machine
+            raise
+        raise _unreachable(model, error) from None
+    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
+        raise _unreachable(model, error) from None
+
+
+def _unreachable(model: str, error: Exception) -> UserError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return UserError(
+        f"There is no folder {model} here, and the model cannot be read from the hub: {reason}.",
+        "Check the network and HF_ENDPOINT, or download it elsewhere and give its folder.",
+    )

@@ -1,0 +1,131 @@
+"""`register_data`: a folder of packed Parquet becomes data that training finds, where it lies."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from nemotron.config import config_dir
+from nemotron.data_prep.imports.register import register_data
+from nemotron.errors import UserError
+from nemotron.training.prepared_data import find_prepared_data
+
+ROW = {"input_ids": [5, 6, 7], "loss_mask": [0, 1, 0], "seq_start_id": [0]}
+TOKENIZER = str(config_dir() / "data_prep/tiny/tokenizer")
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kinds = {"input_ids": pa.int32(), "loss_mask": pa.uint8(), "seq_start_id": pa.int32()}
+    columns = {name: pa.array([row[name] for row in rows], pa.list_(kind)) for name, kind in kinds.items()}
+    pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture
+def public(tmp_path):
+    """The output folder of NVIDIA's public recipe: links in splits/, files in the run."""
+    output = tmp_path / "stage1_sft"
+    run = output / "runs/0a1b2c"
+    for split, shard in (("train", 0), ("train", 1), ("valid", 2)):
+        name = f"shard_{shard:06d}.parquet"
+        write(run / "datasets/chat/f00d" / name, [{**ROW, "input_ids": [5, 6, 7 + shard]}] * (2 + shard))
+        (output / "splits" / split).mkdir(parents=True, exist_ok=True)
+        (output / "splits" / split / name).symlink_to(f"../../runs/0a1b2c/datasets/chat/f00d/{name}")
+    (run / "config.json").write_text(
+        json.dumps({"output": {"pack_size": 64}, "tokenizer": {"model": TOKENIZER, "add_eos": True}})
+    )
+    (output / "splits/metadata.json").write_text('{"total_tokens": 1}')
+    return output
+
+
+def register(folder, tmp_path, **options):
+    return register_data(folder, name="SFTDataArtifact-sft", artifacts=tmp_path / "artifacts", **options)
+
+
+def test_the_output_of_the_public_recipe_is_found_with_its_pack_size_and_tokenizer(public, tmp_path):
+    registered = register(public, tmp_path)
+    assert (registered.pack_size, registered.is_guessed, registered.tokenizer) == (64, False, TOKENIZER)
+    assert {split: counts.packs for split, counts in registered.splits.items()} == {"train": 5, "valid": 4}
+    data = find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="default")
+    assert (data.reference, data.pack_size, data.packs) == ("SFTDataArtifact-sft:v1", 64, {"train": 5, "valid": 4})
+    assert data.splits == public / "splits"
+    assert data.tokenizer is not None
+    assert (data.tokenizer.model, data.tokenizer.vocab_size) == (TOKENIZER, 2048)
+    assert data.run_hash
+    # Again: the same. With one value changed: another.
+    assert register(public, tmp_path).artifact.reference == "SFTDataArtifact-sft:v1"
+    write(public / "runs/0a1b2c/datasets/chat/f00d/shard_000000.parquet", [ROW] * 3)
+    assert register(public, tmp_path).artifact.reference == "SFTDataArtifact-sft:v2"
+
+
+def test_what_nobody_recorded_is_given_or_guessed(tmp_path):
+    write(tmp_path / "packs/train/a.parquet", [{**ROW, "input_ids": [1] * 60, "loss_mask": [1] * 59 + [0]}])
+    registered = register(tmp_path / "packs", tmp_path)
+    assert (registered.pack_size, registered.is_guessed, registered.tokenizer) == (64, True, None)
+    assert len(registered.notes) == 2  # no tokenizer, no valid split
+    registered = register(tmp_path / "packs", tmp_path, pack_size=4096, tokenizer=TOKENIZER)
+    assert (registered.pack_size, registered.is_guessed, registered.tokenizer) == (4096, False, TOKENIZER)
+    with pytest.raises(UserError, match=r"row 0: 60 tokens, more than the pack size of 32"):
+        register(tmp_path / "packs", tmp_path, pack_size=32)
+
+
+def test_a_folder_that_may_not_be_written_is_registered_all_the_same(tmp_path, monkeypatch):
+    import nemotron.lineage.log
+
+    def refuse(artifact, path):
+        if path.name == "artifact.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        write_record(artifact, path)
+
+    write_record = nemotron.lineage.log.write
+    monkeypatch.setattr(nemotron.lineage.log, "write", refuse)
+    write(tmp_path / "packs/train/a.parquet", [ROW])
+    assert register(tmp_path / "packs", tmp_path).artifact.version == 1
+    assert find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="x").packs == {"train": 1}
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({}, "is not there"),
+        ({"packs/train/a.txt": None}, "no Parquet in train/"),
+        ({"packs/a.parquet": [ROW]}, "ln -s"),
+        ({"packs/training/a.parquet": [ROW]}, "Rename training to train"),
+        ({"packs/train/a.pq": [ROW]}, "not called *.parquet"),
+        ({"packs/train/a.parquet": []}, "has no packs"),
+        ({"packs/train/a.parquet": [{**ROW, "loss_mask": [0, 0, 0]}]}, "no position to train"),
+        (
+            {"packs/train/a.parquet": [ROW], "packs/valid/b.parquet": [{**ROW, "loss_mask": [0, 3, 0]}]},
+            "b.parquet, row 0",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_and_not_recorded(tmp_path, files, named):
+    for name, rows in files.items():
+        if rows is None:
+            (tmp_path / name).parent.mkdir(parents=True)
+            (tmp_path / name).touch()
+        else:
+            write(tmp_path / name, rows)
+    with pytest.raises(UserError) as error:
+        register(tmp_path / "packs", tmp_path)
+    assert named in str(error.value)
+    assert error.value.hint
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_a_file_in_two_splits_links_of_another_run_and_broken_links_are_refused(public, tmp_path):
+    valid = public / "splits/valid"
+    (valid / "again.parquet").symlink_to(public / "runs/0a1b2c/datasets/chat/f00d/shard_000000.parquet")
+    with pytest.raises(UserError, match=r"shard_000000\.parquet are the same file"):
+        register(public, tmp_path)
+    (valid / "again.parquet").unlink()
+    write(public / "runs/ffff/datasets/chat/f00d/shard_000009.parquet", [ROW])
+    (valid / "old.parquet").symlink_to(public / "runs/ffff/datasets/chat/f00d/shard_000009.parquet")
+    with pytest.raises(UserError, match=r"of the run 0a1b2c, and .* of the run ffff"):
+        register(public, tmp_path)
+    (valid / "old.parquet").unlink()
+    (valid / "gone.parquet").symlink_to("nowhere.parquet")
+    with pytest.raises(UserError, match=r"gone\.parquet is a link to"):
+        register(public, tmp_path)

@@ -1,0 +1,174 @@
+"""A model to start from: what may be imported, and what is recorded of it. The conversion itself is replaced."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
+
+import nemotron.training.weights.pretrained
+from nemotron.errors import UserError
+from nemotron.lineage import resolve
+from nemotron.training.weights.pretrained import import_model
+from nemotron.training.weights.source import find_source
+
+
+@pytest.fixture
+def converted(monkeypatch):
+    """What was converted, as (source, checkpoint, mtp)."""
+    calls = []
+
+    def import_hf(folder, out, *, mtp):
+        write_checkpoint(Path(out), 0)
+        calls.append((folder, out, mtp))
+
+    monkeypatch.setattr(nemotron.training.weights.pretrained, "import_hf", import_hf)
+    return calls
+
+
+@pytest.fixture
+def hf_folder(tmp_path):
+    folder = tmp_path / "super-hf"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def pretrained(source, output, tmp_path, **options):
+    return import_model(source, output, name="ModelArtifact-pretrain", artifacts=tmp_path / "artifacts", **options)
+
+
+def test_a_hugging_face_folder_becomes_a_checkpoint_and_an_artifact(converted, hf_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    imported = pretrained(find_source("super-hf"), None, tmp_path)
+    assert imported.checkpoint == tmp_path / "output/models/super-hf"
+    artifact = resolve("ModelArtifact-pretrain", tmp_path / "artifacts")
+    assert (artifact.version, artifact.path, artifact.inputs) == (1, str(imported.checkpoint), [str(hf_folder)])
+    assert artifact.metadata["source"] == artifact.metadata["hf_model"] == str(hf_folder)
+    assert artifact.metadata["source_digest"].startswith("sha256:")
+    assert artifact.input_digests == {str(hf_folder): artifact.metadata["source_digest"]}
+    assert (artifact.metadata["revision"], artifact.metadata["mtp"]) == (None, True)
+    assert "megatron-bridge" in artifact.metadata["converted_with"]
+    assert artifact.code["package"].startswith("nemotron")
+    assert artifact.digest.startswith("sha256:")
+
+
+def test_the_same_import_again_converts_nothing_and_another_overwrites_nothing(converted, hf_folder, tmp_path):
+    first = pretrained(find_source(str(hf_folder)), tmp_path / "out", tmp_path)
+    again = pretrained(find_source(str(hf_folder)), tmp_path / "out", tmp_path)
+    assert (first.was_there, again.was_there, len(converted)) == (False, True, 1)
+    assert again.artifact.reference == "ModelArtifact-pretrain:v1"
+    (hf_folder / "model.safetensors").write_bytes(b"others!")
+    assert not pretrained(find_source(str(hf_folder)), tmp_path / "new", tmp_path).was_there
+    assert len(converted) == 2
+
+
+@pytest.mark.parametrize("named", ["run", "run/checkpoints", "run/checkpoints/iter_0000040"])
+def test_a_megatron_checkpoint_is_registered_where_it_is(converted, tmp_path, named):
+    iteration = write_checkpoint(tmp_path / "run/checkpoints", 40, {"model": {"mtp_num_layers": 2}})
+    source = find_source(str(tmp_path / named))
+    assert (source.is_megatron, source.folder) == (True, iteration)
+    imported = pretrained(source, None, tmp_path)
+    assert imported.checkpoint == iteration
+    assert imported.artifact.metadata["source"] == str(iteration)
+    assert pretrained(find_source(str(tmp_path / named)), None, tmp_path).artifact.version == 1
+    assert not converted
+    with pytest.raises(UserError, match=r"registered where it is"):
+        pretrained(source, tmp_path / "out", tmp_path)
+
+
+def test_adapters_and_checkpoints_without_mtp_are_no_start(tmp_path):
+    write_checkpoint(tmp_path / "adapters", 40, {"peft": {"dim": 8}})
+    with pytest.raises(UserError, match="adapters"):
+        find_source(str(tmp_path / "adapters"))
+    write_checkpoint(tmp_path / "main", 40, {"model": {"mtp_num_layers": None, "hidden_size": 8}})
+    with pytest.raises(UserError, match="multi-token prediction"):
+        find_source(str(tmp_path / "main"))
+    assert find_source(str(tmp_path / "main"), mtp=False).is_megatron
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("/nowhere/model", "does not exist"),
+        ("model", "does not exist"),
+        ("empty", "is no model"),
+        ("config_only", "is no model"),
+        ("cut_off", "was cut short"),
+        ("file", "is no model"),
+    ],
+)
+def test_what_is_no_model_is_refused_by_name(tmp_path, monkeypatch, given, said):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "config_only", "cut_off"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "config_only/config.json").write_text("{}")
+    (tmp_path / "cut_off/iter_0000040").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=said) as error:
+        find_source(given)
+    assert given in error.value.message
+    assert error.value.hint
+
+
+def test_a_revision_is_of_the_hub(hf_folder):
+    with pytest.raises(UserError, match="--revision main"):
+        find_source(str(hf_folder), "main")
+
+
+def test_a_model_of_the_hub_is_downloaded_and_recorded_with_its_commit(converted, tmp_path, monkeypatch):
+    import huggingface_hub
+
+    monkeypatch.chdir(tmp_path)
+    snapshot = tmp_path / "cache/snapshots/0123abcd"
+    snapshot.mkdir(parents=True)
+    asked = []
+
+    def download(model, *, revision, allow_patterns):
+        asked.append((model, revision))
+        return str(snapshot)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    imported = pretrained(find_source("someone/super", "v1"), None, tmp_path)
+    assert asked == [("someone/super", "v1")]
+    assert imported.checkpoint == tmp_path / "output/models/super"
+    metadata = imported.artifact.metadata
+    assert metadata["source"] == imported.artifact.inputs[0] == "hf://someone/super@0123abcd"
+    assert (metadata["revision"], metadata["hf_model"]) == ("0123abcd", "someone/super")
+
+
+def test_why_the_hub_has_no_such_model_is_said(monkeypatch):
+    import httpx
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    answer = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
+    for error, said in (
+        (errors.RepositoryNotFoundError("no", response=answer), "no model of that name"),
+        (errors.RevisionNotFoundError("no", response=answer), "no revision v9"),
+        (errors.GatedRepoError("no", response=answer), "is gated"),
+        (errors.LocalEntryNotFoundError("offline"), "cannot be read from the hub: offline"),
+        (ConnectionError("refused"), "cannot be read from the hub: refused"),
+    ):
+
+        def fail(*args, error=error, **options):
+            raise error
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+        with pytest.raises(UserError, match=said) as caught:
+            find_source("someone/super", "v9")
+        assert caught.value.hint
+
+
+def test_the_default_config_names_the_artifacts_that_imports_make():
+    from nemotron.cli.super3.data.import_ import PREPARED
+    from nemotron.cli.super3.model.import_ import import_
+    from nemotron.config import load_config
+    from nemotron.training.checkpoints.initial_weights import PRETRAINED
+    from nemotron.training.config import SftConfig
+
+    config = load_config("default", schema=SftConfig).config
+    assert config.run.model == f"{PRETRAINED}:latest"
+    assert config.run.data == f"{PREPARED}:latest"
+    assert inspect.signature(import_).parameters["name"].default == PRETRAINED
