@@ -1,5 +1,7 @@
 """A model that cannot be described or started from is refused by name."""
 
+import json
+
 import pytest
 from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
 
@@ -34,6 +36,15 @@ def test_missing_layers_are_named(tmp_path):
     main, mtp = check_weights(write_hf_folder(tmp_path, MAIN[:1]), mtp=True, way_out="")
     assert "layers.1.*" in main.message
     assert "mtp.layers.0.*, mtp.layers.1.*" in mtp.message
+
+
+def test_layers_are_counted_where_a_released_config_lists_them_as_words(tmp_path):
+    path = write_hf_folder(tmp_path, [*MAIN, *MTP])
+    released = {"layers_block_type": ["mamba", "moe", "moe"], "mtp_layers_block_type": ["attention", "moe", "moe"]}
+    (path / "config.json").write_text(json.dumps({**released, "num_nextn_predict_layers": 1}))
+    main, mtp = check_weights(path, mtp=True, way_out="")
+    assert "weights layers.2.*, " in main.message
+    assert "weights mtp.layers.2.*: " in mtp.message
 
 
 def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(tmp_path):

@@ -8,11 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nemotron.config import load_config
+from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.configured import shape_in
 from nemotron.training.parallelism.memory import StateBytes, estimate
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_of
 from nemotron.training.parallelism.rank_parameters import Layout, rank_parameters, stage_layers
 
-TINY = json.loads((Path(__file__).parents[3] / "config/tiny_model/config.json").read_text())
+TINY_MODEL = Path(__file__).parents[3] / "config/tiny_model"
+TINY = json.loads((TINY_MODEL / "config.json").read_text())
+RELEASED_MODEL = Path(__file__).parents[2] / "data/released_model"
+RELEASED = json.loads((RELEASED_MODEL / "config.json").read_text())
 GB = 1e9
 TINY_TRAINED = 1_689_988 - 4 * 8
 """Numbers in the exported safetensors, less the corrections of 8 experts' scores in 4 MoE layers: buffers."""
@@ -65,11 +71,20 @@ def test_stages_are_those_that_the_pattern_marks_else_of_equal_length():
 
 def test_layers_may_be_words_and_one_shared_mtp_block_is_trained_to_two_depths():
     """As released configs have it: layers_block_type alone; num_nextn_predict_layers counts the blocks in the file."""
-    words = {"M": "mamba", "E": "moe", "*": "attention"}
-    released = {name: value for name, value in TINY.items() if name != "hybrid_override_pattern"}
-    released |= {"layers_block_type": [words[letter] for letter in "MEM*EME"], "num_nextn_predict_layers": 1}
-    assert shape_of(released, mtp_depths=2) == shape_of(TINY)
-    assert shape_of(released).mtp_depths == 1
+    assert "hybrid_override_pattern" not in RELEASED
+    assert shape_of(RELEASED, mtp_depths=2) == shape_of(TINY)
+    assert shape_of(RELEASED).mtp_depths == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "depths"), [([], 2), (["model.mtp_num_layers=null"], 0), (["model.mtp_num_layers=1"], 1)]
+)
+def test_the_estimate_follows_the_depths_that_are_trained(overrides, depths):
+    for hf_model in (RELEASED_MODEL, TINY_MODEL, "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"):
+        config = load_config("default", [f"recipe.hf_model={hf_model}", *overrides], schema=SftConfig).config
+        shape = shape_in(config)
+        assert shape is not None
+        assert shape.mtp_depths == depths
 
 
 def test_the_tiny_models_count_is_that_of_its_exported_tensors():

@@ -18,7 +18,7 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     """Collect what identifies a run (`IDENTITY`), and where its model's config and its data are.
 
     The export reads where the config is; a refusal to continue names the data. A start that is an artifact is
-    identified by its folder: a label such as `latest` moves on. Where it is not to be found here, the start is left out.
+    identified by its folder: a label such as `latest` moves on. Where it is not found here, the start is left out.
     """
     start = find_start(config)
     named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)

@@ -75,7 +75,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         yield Problem(f"{folder / 'config.json'} cannot be read: {error}.", _AGAIN)
         return
     main = {name.split("layers.", 1)[1].split(".")[0] for name in names if ".layers." in name and not _is_mtp(name)}
-    layers = len(config.get("hybrid_override_pattern") or "") or config.get("num_hidden_layers") or 0
+    layers = _count(config, "hybrid_override_pattern", "layers_block_type") or config.get("num_hidden_layers") or 0
     missing = [f"layers.{layer}.*" for layer in range(layers) if str(layer) not in main]
     if missing:
         yield Problem(
@@ -84,7 +84,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
     if not mtp:
         return
     # Each letter of the pattern is a layer; all depths of multi-token prediction share them.
-    wanted = range(len(config.get("mtp_hybrid_override_pattern") or "*E"))
+    wanted = range(_count(config, "mtp_hybrid_override_pattern", "mtp_layers_block_type") or len("*E"))
     there = {name.split(".")[2] for name in names if name.startswith("mtp.layers.")}
     missing = [f"mtp.layers.{layer}.*" for layer in wanted if str(layer) not in there]
     if missing:
@@ -113,6 +113,16 @@ def check_megatron_checkpoint(saved: dict[str, Any], folder: Path, setting: str,
             f"{setting}, which was saved without multi-token prediction: its layers would start from random numbers.",
             f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
         )
+
+
+def _count(config: dict[str, Any], pattern: str, words: str) -> int:
+    """Count the layers that a config lists as letters, or as words; 0 where it lists none.
+
+    Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
+    """
+    letters = str(config.get(pattern) or "").split("/")[0].replace("|", "")
+    listed = config.get(words)
+    return len(letters) or (len(listed) if isinstance(listed, list) else 0)
 
 
 def _is_mtp(name: str) -> bool:

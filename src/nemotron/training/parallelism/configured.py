@@ -44,7 +44,9 @@ class KnownModel:
 
 def find_model(config: SftConfig) -> KnownModel:
     """Read the model's shape and vocabulary off its config.json, or recall them of a model that is known by name."""
-    hf_model, depths = config.recipe.hf_model, config.model.get("mtp_num_layers")
+    hf_model = config.recipe.hf_model
+    # null turns multi-token prediction off; a YAML that leaves it open keeps what the model says.
+    depths = (config.model["mtp_num_layers"] or 0) if "mtp_num_layers" in config.model else None
     described = model_config(hf_model)
     if described is None:
         known = KNOWN_SHAPES.get(hf_model)

@@ -165,4 +165,6 @@ def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelS
     depths = config.get("num_nextn_predict_layers") or 0 if mtp_depths is None else mtp_depths
     # Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
     layers = pattern.replace("|", "").split("/")[0]
+    if other := set(layers) - set(_LETTERS.values()):
+        raise KeyError(f"layers of the kinds {sorted(other)}")
     return ModelShape(layers=layers, **{name: config[name] for name in copied}, mtp_depths=depths)

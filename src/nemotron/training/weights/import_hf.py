@@ -3,6 +3,7 @@
 import argparse
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,11 +78,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     parser.add_argument("--no-mtp", action="store_true", help="leave the multi-token-prediction layers out")
     arguments = parser.parse_args()
-    convert(arguments.folder, arguments.out, mtp=not arguments.no_mtp)
-
-
-if __name__ == "__main__":
-    main()
+    try:
+        convert(arguments.folder, arguments.out, mtp=not arguments.no_mtp)
+    except UserError as error:
+        sys.exit(str(error))
 
 
 _NOT_FOUND = re.compile(r"Can't find (?:the following HF parameters in hf_keys: )?(.+?)(?: in hf_keys)?$")
@@ -121,3 +121,7 @@ class _Warnings(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if found := _NOT_FOUND.search(record.getMessage()):
             self.missing.append(found[1])
+
+
+if __name__ == "__main__":
+    main()
