@@ -29,7 +29,7 @@ def test_what_data_prep_records_has_types(find, tmp_path):
     tokenizer = {"model": "words", "digest": "d", "vocab_size": 2048, "eos_id": 0}
     data = find(pack_size=512, pad_to_multiple=4, run_hash="a1", tokenizer=tokenizer, blend="not our business")
     assert data == PreparedData(
-        "mine:v1", tmp_path, {"train": 3}, 512, 4, "a1", DataTokenizer("words", "d", vocab_size=2048, eos_id=0)
+        "mine:v1", tmp_path, {"train": 3}, 512, 4, "a1", DataTokenizer("words", "d", vocab_size=2048, eos_id=0), False
     )
     assert (data.folder("train"), data.folder("valid")) == (tmp_path / "train", None)
 
@@ -75,3 +75,14 @@ def test_the_folder_around_the_splits_will_do(find, tmp_path):
     data = find_prepared_data(str(tmp_path / "output"), tmp_path, config_name="tiny")
     assert data.pack_size == 512
     assert data.packs == {"train": 3}
+
+
+@pytest.mark.parametrize("shards", [{"train/b": False}, {"valid/a": False}, {"valid/a": True}])
+def test_conversations_can_be_counted_where_every_shard_has_the_column(find, tmp_path, shards):
+    column = pa.array([[3, 4]], pa.list_(pa.int32()))
+    assert not find(packs=1).has_conversation_targets
+    for name, has_column in {"train/shard": True, **shards}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        table = pa.table({"conversation_targets": column} if has_column else {"seq_start_id": column})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    assert find(packs=0).has_conversation_targets is all(shards.values())

@@ -50,13 +50,16 @@ class RecipeConfig:
     """A seed: start from random weights made on first use, instead of a checkpoint. For tests and the tiny model."""
 
 
+SampleUnit = Literal["sequence", "conversation"]
+
+
 @dataclass
 class StageConfig:
     """One stage of the loss."""
 
     average: Literal["token", "sample"] = "token"
-    """`token`: the average over all supervised tokens of the global batch. `sample`: the average over
-    conversations of each conversation's own average."""
+    """`token`: the average over all supervised tokens of the global batch. `sample`: the average over samples (see
+    `sample_unit`) of each one's own average."""
     start: int | float = 0
     """When the stage begins: an int counts finished iterations, a float is a fraction of train_iters."""
 
@@ -67,6 +70,9 @@ class LossConfig:
 
     stages: list[StageConfig] = field(default_factory=lambda: [StageConfig()])
     """Stages in order; the first starts at 0."""
+    sample_unit: SampleUnit = "sequence"
+    """What a sample is. `sequence`: a training sequence. `conversation`: all sequences of a conversation together; each
+    is weighted by its share of the conversation's supervised tokens."""
 
 
 _ADAPTED = {

@@ -78,7 +78,9 @@ def run_finetune(
         if os.environ["RANK"] == "0":
             for change in recipe.changes():
                 print(change)
-        step = TwoStageStep(plan.schedule, pads_conversations=data.pad_to_multiple > 1)
+        step = TwoStageStep(
+            plan.schedule, pads_conversations=data.pad_to_multiple > 1, sample_unit=config.loss.sample_unit
+        )
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), writer]
         if check is not None:

@@ -30,6 +30,8 @@ class Plan:
     """The key that sets the length of the run, and its value: train.train_iters, train_samples or num_epochs."""
     warmup_iters: int
     schedule: Schedule
+    by_conversation: bool
+    """Whether a sample is a conversation (`loss.sample_unit`)."""
     start: StartingPoint
     validation: str
     """How the valid split is evaluated, in words."""
@@ -54,6 +56,7 @@ class Plan:
             ("tokens", f"up to {self.train_iters * self.global_batch_size * self.pack_size:,}"),
             ("learning-rate warm-up", f"{self.warmup_iters:,} iterations"),
             ("loss averages over", self.schedule.describe()),
+            *([("a sample is", "a conversation, all its sequences together")] if self.by_conversation else []),
             ("validation", self.validation),
             ("starts from", self.start.description),
             *layout,
@@ -134,6 +137,7 @@ def make_plan(
         length=next(iter(counts.lengths.items()), ("train.num_epochs", 1)),
         warmup_iters=counts.warmup_iters,
         schedule=counts.schedule,
+        by_conversation=config.loss.sample_unit == "conversation",
         start=start,
         validation=_describe_validation(config, valid_packs, batch),
         notes=_notes(counts.warmup_iters, counts.train_iters, valid_packs),

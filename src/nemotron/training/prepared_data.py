@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemotron.config import config_names
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.paths import expand_home
 from nemotron.training.config import SftConfig
+from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import FileMetaData
 
 _AGAIN = "Prepare the data again with --force."
 
@@ -42,6 +46,8 @@ class PreparedData:
     run_hash: str | None = None
     """Names the settings and the inputs that the data was made from."""
     tokenizer: DataTokenizer | None = None
+    has_conversation_targets: bool | None = None
+    """Whether every shard says how many supervised tokens a sequence's whole conversation has."""
 
     def folder(self, split: str) -> Path | None:
         """Return the folder of a split, or None when it has no packs."""
@@ -83,7 +89,8 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
     hint = _how_to_make(config_name)
     artifact = lineage.resolve(_splits_in(reference), artifacts, hint=hint)
     splits = Path(artifact.path)
-    packs = {split: _count_rows(splits / split) for split in ("train", "valid", "test")}
+    shards = {split: _read_footers(splits / split) for split in ("train", "valid", "test")}
+    packs = {split: sum(shard.num_rows for shard in of_split) for split, of_split in shards.items()}
     if not packs["train"]:
         raise UserError(f"The data of {reference!r} has no training packs: {splits / 'train'} is empty.", hint)
     record = _Record(artifact.reference, artifact.metadata)
@@ -95,6 +102,11 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
         pad_to_multiple=record.count("pad_to_multiple") or 1,
         run_hash=record.text("run_hash"),
         tokenizer=_tokenizer(record),
+        has_conversation_targets=all(
+            CONVERSATION_TARGETS in shard.schema.to_arrow_schema().names
+            for of_split in shards.values()
+            for shard in of_split
+        ),
     )
 
 
@@ -151,13 +163,13 @@ def _tokenizer(record: _Record) -> DataTokenizer | None:
     )
 
 
-def _count_rows(folder: Path) -> int:
+def _read_footers(folder: Path) -> "list[FileMetaData]":
     import pyarrow.parquet as pq
 
-    rows = 0
+    footers = []
     for path in sorted(folder.glob("*.parquet")):
         try:
-            rows += pq.read_metadata(path).num_rows
+            footers.append(pq.read_metadata(path))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is not readable as Parquet: {error}", _AGAIN) from None
-    return rows
+    return footers

@@ -17,6 +17,7 @@ from nemotron.training.checks.continuation import (
     check_progress,
     check_same_run,
     check_same_stages,
+    check_same_unit,
     describe_changes,
     describe_resume,
 )
@@ -143,6 +144,17 @@ def test_a_stage_that_would_have_been_another_is_refused():
     assert "loss.stages" in problem.message
     # What a killed run wrote after its checkpoint is going to be repeated.
     assert [*check_same_stages(TRAINED, moved, finished=1)] == []
+
+
+@pytest.mark.parametrize(("trained", "now", "refused"), [
+    ({}, "sequence", False), ({}, "conversation", True),  # earlier releases had no choice
+    ({"sample_unit": "conversation"}, "conversation", False), ({"sample_unit": "conversation"}, "sequence", True),
+])  # fmt: skip
+def test_another_unit_of_the_sample_average_is_refused(trained, now, refused):
+    problems = [*check_same_unit([{**record, **trained} for record in TRAINED], now)]
+    assert bool(problems) is refused
+    assert all(f"loss.sample_unit is {now}" in problem.message for problem in problems)
+    assert [*check_same_unit([], now)] == []
 
 
 def test_a_batch_size_that_would_wait_forever_is_refused():

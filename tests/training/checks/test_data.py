@@ -11,9 +11,9 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
-from nemotron.training.checks.data import check_padding, check_tokenizer, check_vocabulary
+from nemotron.training.checks.data import check_padding, check_sample_unit, check_tokenizer, check_vocabulary
 from nemotron.training.checks.machine import check_tokenizer_is_here
-from nemotron.training.config import RecipeConfig, SftConfig
+from nemotron.training.config import LossConfig, RecipeConfig, SftConfig
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 NOWHERE = StartingPoint(None, "random weights")
@@ -21,6 +21,22 @@ NOWHERE = StartingPoint(None, "random weights")
 
 def data(tokenizer=None):
     return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize(("sample_unit", "has_column", "refused"), [
+    ("conversation", False, True), ("conversation", True, False), ("sequence", False, False),
+    ("conversation", None, False),  # data that is still to be made
+])  # fmt: skip
+def test_conversations_are_counted_only_where_the_data_says_which_sequences_are_of_one(
+    sample_unit, has_column, refused
+):
+    config = SftConfig(loss=LossConfig(sample_unit=sample_unit))
+    problems = [*check_sample_unit(config, replace(data(), has_conversation_targets=has_column))]
+    assert bool(problems) is refused
+    for problem in problems:
+        assert "loss.sample_unit" in problem.message
+        assert "conversation_targets" in problem.message
+        assert "nemotron super3 data prep sft" in problem.hint
 
 
 @pytest.mark.parametrize("model_vocab_size", [131072, 131584])

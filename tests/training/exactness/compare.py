@@ -116,13 +116,15 @@ def measure(layout: Layout, folder: Path, reference: Reference) -> Difference:
     truth = reference.truth(layout.batch, recorded["token"].shapes, recorded["token"].frozen)
     losses, norms = [], []
     for stage, step in recorded.items():
-        names = {**REPORTED, "lm loss": stage}
+        average = layout.sample if stage == "sample" else stage
+        names = {**REPORTED, "sample loss": layout.sample, "lm loss": average}
         losses += [_apart(step.losses[name], truth.losses[true]) for name, true in names.items() if name in step.losses]
-        norm = torch.cat([gradient.flatten() for gradient in truth.gradients[stage].values()]).norm().item()
+        norm = torch.cat([gradient.flatten() for gradient in truth.gradients[average].values()]).norm().item()
         norms += [_apart(reported, norm) for reported in step.norms]
+    averages = {"token": "token", "sample": layout.sample}
     return Difference(
         losses=max(losses),
-        gradients={stage: apart(step.gradients, truth.gradients[stage]) for stage, step in recorded.items()},
+        gradients={stage: apart(step.gradients, truth.gradients[averages[stage]]) for stage, step in recorded.items()},
         norm=max(norms),
         replicas=max(step.replicas for step in recorded.values()),
     )

@@ -9,6 +9,9 @@ TWO_STAGES = "model.hybrid_layer_pattern=MEM*|EME/*E/*E"
 THREE_STAGES = "model.hybrid_layer_pattern=ME|M*E|ME/*E/*E"
 
 
+BY_CONVERSATION = "loss.sample_unit=conversation"
+
+
 @dataclass(frozen=True)
 class Layout:
     """One way to divide one global batch and one model among processes."""
@@ -25,6 +28,11 @@ class Layout:
     """Train with Megatron-Bridge's own step instead of ours: what the comparison finds when something is wrong."""
     adapters: bool = False
     """Train LoRA adapters on every projection, `config/tiny_lora.yaml`; everything else is frozen."""
+
+    @property
+    def sample(self) -> str:
+        """The average of the second stage, as objective.py calls it."""
+        return "conversation" if BY_CONVERSATION in self.overrides else "sample"
 
 
 def _parallel(**sizes: int) -> tuple[str, ...]:
@@ -54,6 +62,10 @@ _LAYOUTS = [
     Layout("PP 2", 2, "8", PIPELINE),
     Layout("PP 3", 3, "8", (*_parallel(pipeline=3), THREE_STAGES)),
     Layout("EP 2", 2, "8", EXPERT),
+    Layout("by conversation: 1 rank, 4 micro-batches", 1, "4", (BY_CONVERSATION,)),
+    Layout("by conversation: DP 4, 2 micro-batches each", 4, "8", (BY_CONVERSATION,)),
+    Layout("by conversation: DP 2, one rank without targets", 2, "half", (BY_CONVERSATION,)),
+    Layout("by conversation: 1 rank, padded", 1, "padded", (BY_CONVERSATION,)),
 ]
 
 _MORE_LAYOUTS = [
@@ -63,6 +75,7 @@ _MORE_LAYOUTS = [
     Layout("EP 2 x PP 2", 4, "8", (*EXPERT, *PIPELINE)),
     Layout("EP 2 x TP 2 + sequence parallel", 4, "8", (*EXPERT, *TENSOR)),
     Layout("EP 4", 4, "8", _parallel(expert=4)),
+    Layout("by conversation: EP 2 x PP 2", 4, "8", (BY_CONVERSATION, *EXPERT, *PIPELINE)),
 ]
 
 _ADAPTER_LAYOUTS = [

@@ -4,6 +4,10 @@ With N supervised tokens and |B| conversations that have any, over the whole glo
 
     token average    L = 1/N   sum over supervised tokens of their loss
     sample average   L = 1/|B| sum over conversations of the mean loss of their supervised tokens
+    by conversation  L = 1/W   sum over sequences of  share * (mean loss of its supervised tokens)
+
+where the share of a sequence is its supervised tokens over those of all sequences of its conversation, in this batch or
+not, and W is the sum of shares over the global batch. ("Conversation" is said here of a sequence, but in this line.)
 
 and in both, added to it,
 
@@ -22,11 +26,13 @@ experts are counted once per depth.
 from dataclasses import dataclass
 
 import torch
-from tests.training.exactness.batches import EOS, Batch, Conversation
+from tests.training.exactness.batches import EOS, Batch, Conversation, targets
 from tests.training.exactness.reference_model import Output, ReferenceModel
 from torch import Tensor
 
 from nemotron.training import bridge
+
+AVERAGES = ("token", "sample", "conversation")
 
 
 @dataclass(frozen=True)
@@ -34,22 +40,11 @@ class Truth:
     """Losses and gradients of one global batch."""
 
     losses: dict[str, float]
-    """token, sample, mtp_1, mtp_2."""
+    """token, sample, conversation, mtp_1, mtp_2."""
     gradients: dict[str, dict[str, Tensor]]
-    """Stage ("token" or "sample") -> parameter -> gradient of what that stage trains, float64."""
+    """Average ("token", "sample" or "conversation") -> parameter -> gradient of what that stage trains, float64."""
     margin: float
     """The smallest gap in any expert choice."""
-
-
-def targets(conversation: Conversation) -> list[bool]:
-    """For each input position, whether the token after it is trained on.
-
-    Megatron-Bridge's collator leaves out those that follow an end-of-turn token.
-    """
-    return [
-        supervised and token != EOS
-        for token, supervised in zip(conversation.ids[:-1], conversation.supervised[1:], strict=True)
-    ]
 
 
 def solve(
@@ -58,14 +53,15 @@ def solve(
     """Losses of `batch`, and their gradients with respect to `parameters`, of which the model's weights are made."""
     counts = [sum(targets(conversation)) for pack in batch.packs for conversation in pack]
     tokens, conversations = sum(counts), sum(count > 0 for count in counts)
-    gradients = {stage: {n: torch.zeros_like(w) for n, w in parameters.items()} for stage in ("token", "sample")}
+    shares = sum(sum(targets(c)) / c.whole for pack in batch.packs for c in pack if c.whole)
+    gradients = {stage: {n: torch.zeros_like(w) for n, w in parameters.items()} for stage in AVERAGES}
     sums: dict[str, float] = {}
     margin = float("inf")
     for pack in batch.packs:
         outputs = [model(conversation.ids) for conversation in pack]
         padding = batch.pack_size - sum(len(conversation.ids) - 1 for conversation in pack)
         fillers = [model([EOS] * (padding + 1))] if padding else []
-        main = _averages(pack, outputs, tokens, conversations)
+        main = _averages(pack, outputs, tokens, conversations, shares)
         mtp = _mtp_means(pack, outputs)
         here = sum(sum(targets(conversation)) for conversation in pack)
         if bridge.installed().MASKS_PADDING:
@@ -85,15 +81,20 @@ def solve(
     return Truth(sums, gradients, margin)
 
 
-def _averages(pack: list[Conversation], outputs: list[Output], tokens: int, conversations: int) -> dict[str, Tensor]:
-    """This pack's part of the two averages."""
-    by_token = by_sample = torch.zeros(())
+def _averages(
+    pack: list[Conversation], outputs: list[Output], tokens: int, conversations: int, shares: float
+) -> dict[str, Tensor]:
+    """This pack's part of the averages."""
+    by_token = by_sample = by_conversation = torch.zeros(())
     for conversation, output in zip(pack, outputs, strict=True):
         losses = [loss for loss, trained in zip(output.losses[0], targets(conversation), strict=True) if trained]
         for loss in losses:
             by_token = by_token + loss / tokens
             by_sample = by_sample + loss / (conversations * len(losses))
-    return {"token": by_token, "sample": by_sample}
+        if losses:
+            share = len(losses) / conversation.whole
+            by_conversation = by_conversation + share / shares * (sum(losses) / len(losses))
+    return {"token": by_token, "sample": by_sample, "conversation": by_conversation}
 
 
 def _mtp_means(pack: list[Conversation], outputs: list[Output]) -> list[Tensor]:

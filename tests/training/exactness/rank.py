@@ -90,7 +90,8 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
         if not layout.adapters:
             container.checkpoint.save = None
         recorder = make_recorder(layout.adapters)
-        ours = TwoStageStep(plan.schedule, pads_conversations=batch.pad_to_multiple > 1)
+        unit = loaded.config.loss.sample_unit
+        ours = TwoStageStep(plan.schedule, pads_conversations=batch.pad_to_multiple > 1, sample_unit=unit)
         step = forward_step if layout.stock_step else ours
         finetune(container, step, callbacks=[recorder])
     torch.save(vars(recorder), folder / f"rank{os.environ['RANK']}.pt")

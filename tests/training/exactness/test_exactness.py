@@ -78,6 +78,13 @@ def test_the_two_stages_train_different_objectives_with_one_mtp_and_auxiliary_lo
     assert max(difference for name, difference in between.items() if name.startswith("mtp.")) < 1e-12
 
 
+def test_sequences_and_conversations_are_different_samples(folder, reference):
+    shapes = read(CONTROL, folder)["token"].shapes
+    for batch in ("8", "half"):
+        truth = reference.truth(batch, shapes)
+        assert max(apart(truth.gradients["sample"], truth.gradients["conversation"]).values()) > 100 * ANY_GRADIENT
+
+
 def test_a_hundredth_more_of_mtp_or_of_the_auxiliary_loss_would_be_noticed(folder, reference):
     shapes = read(CONTROL, folder)["token"].shapes
     true = reference.truth("half", shapes).gradients["token"]

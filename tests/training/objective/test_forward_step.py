@@ -30,6 +30,11 @@ def pack(conversations):
     }
 
 
+def pack_of_parts(conversations, wholes):
+    """The same, with the supervised tokens of the whole conversation of each; zeros fill up."""
+    return {**pack(conversations), "conversation_targets": torch.tensor([[*wholes, 0]], dtype=torch.int32)}
+
+
 def supervised(*packs):
     """The supervised losses of each conversation that has any."""
     conversations = [
@@ -193,3 +198,28 @@ def test_the_positions_that_only_fill_up_are_named_for_the_experts(make_model, l
 def test_a_schedule_plan_is_refused(make_model):
     with pytest.raises(NotImplementedError, match=r"model\.overlap_moe_expert_parallel_comm"):
         TwoStageStep(BOTH_STAGES)(state_at(0), iter([pack(FIRST)]), make_model(), return_schedule_plan=True)
+
+
+def test_by_conversation_each_sequence_counts_by_its_share_of_the_conversation(make_model, monkeypatch):
+    """FIRST: 2 tokens of 6, and a conversation of one; SECOND: none, and 4 of 8."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts, group: None)
+    step, model = TwoStageStep(BOTH_STAGES, sample_unit="conversation"), make_model()
+    iterator, losses = iter([pack_of_parts(FIRST, [6, 1]), pack_of_parts(SECOND, [9, 8])]), []
+    for _ in range(2):
+        output, loss_function = step(state_at(10), iterator, model)
+        loss, tokens, report = loss_function(output)
+        losses.append(loss.item())
+    n, w = 7, 1 / 3 + 1 + 1 / 2
+    assert step.totals.supervised_tokens == n
+    assert float(step.totals.conversations) == pytest.approx(w, rel=1e-6)
+    expected = [(1 / 3 * (2 + 4) / 2 + 3) / w, 1 / 2 * (0.5 + 1.5 + 2.5 + 7) / 4 / w]
+    assert [loss / n for loss in losses] == pytest.approx(expected, rel=1e-6)
+    assert report["sample loss"].tolist() == pytest.approx([11.5 / 8, 1 / 2])
+    # MTP still gets 0 or 1, and gradients are divided by tokens.
+    assert [mask.tolist() for mask in model.masks] == [[[0, 1, 1, 1]], [[0, 1, 0, 1, 1, 1]]]
+    assert tokens == 4
+
+
+def test_by_conversation_data_without_the_column_is_an_error(make_model):
+    with pytest.raises(KeyError, match="conversation_targets"):
+        run(TwoStageStep(BOTH_STAGES, sample_unit="conversation"), make_model(), [FIRST])

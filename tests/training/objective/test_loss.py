@@ -11,6 +11,7 @@ from nemotron.training.objective.loss import (
     Schedule,
     Stage,
     conversation_index,
+    conversation_weights,
     resolve_schedule,
     sample_weights,
     token_weights,
@@ -133,3 +134,37 @@ def test_a_fraction_leaves_the_stage_before_an_iteration_and_may_come_too_late(t
 def test_stage_starts_after_a_number_of_iterations():
     schedule = resolve_schedule([StageConfig("sample"), StageConfig("token", 7)], train_iters=10)
     assert [schedule.average_at(done) for done in (6, 7)] == ["sample", "token"]
+
+
+# --- conversations of several sequences -------------------------------------------------------------------------------
+
+
+def test_a_position_counts_by_its_whole_conversations_tokens_wherever_they_lie():
+    """Two sequences; the first is a part of a conversation with 4 supervised tokens, 2 of them elsewhere."""
+    mask = torch.tensor([0, 1, 1, 0, 1, 0])
+    weights = conversation_weights(mask, torch.tensor([0, 3, 5, 6]), torch.tensor([4, 1]))
+    assert weights.tolist() == [0, 0.25, 0.25, 0, 1, 0]
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=5), st.randoms())
+def test_over_all_its_sequences_a_conversation_counts_once_in_whatever_packs(conversations, random):
+    """Each conversation is a list of sequences, given by their supervised tokens; each ends in a prompt's token."""
+    sequences = [(n, sum(c)) for c in conversations if sum(c) for n in c if n]
+    random.shuffle(sequences)
+    total = 0.0
+    for start in range(0, len(sequences), 3):
+        pack = sequences[start : start + 3]
+        mask = torch.tensor([bit for n, _ in pack for bit in [1] * n + [0]] + [0, 0])  # padding behind
+        ends = torch.tensor([0, *(n + 1 for n, _ in pack)]).cumsum(0)
+        boundaries = torch.cat([ends, torch.tensor([len(mask)] * 2)])
+        targets = torch.tensor([whole for _, whole in pack] + [0])  # zeros fill up in a batch
+        weights = conversation_weights(mask, boundaries, targets)
+        assert ((weights > 0) == (mask > 0)).all()
+        total += weights.double().sum().item()
+    assert total == pytest.approx(sum(sum(c) > 0 for c in conversations))
+
+
+def test_a_conversation_of_one_sequence_weighs_as_the_sequence():
+    mask, boundaries = torch.tensor([0, 1, 1, 0, 1]), torch.tensor([0, 3, 5])
+    whole = conversation_weights(mask, boundaries, torch.tensor([2, 1]))
+    assert torch.equal(whole, sample_weights(mask, boundaries))

@@ -35,7 +35,8 @@ def metrics(monkeypatch):
 @pytest.fixture
 def writer(metrics, tmp_path):
     """A MetricsWriter into tmp_path; `writer.told` has what it reported."""
-    step = SimpleNamespace(average="sample", totals=BatchTotals(torch.tensor(30.0), torch.tensor(4.0)))
+    totals = BatchTotals(torch.tensor(30.0), torch.tensor(4.0))
+    step = SimpleNamespace(average="sample", sample_unit="sequence", totals=totals)
     told = []
     made = metrics.MetricsWriter(tmp_path, 8, step, lambda kind, record: told.append((kind, record)))
     made.told = told
@@ -80,6 +81,7 @@ def test_a_record_says_what_an_iteration_did(writer, tmp_path):
         "iteration": 7,
         "consumed_samples": 28,
         "loss_stage": "sample",
+        "sample_unit": "sequence",
         "lm_loss": 1.5,
         "mtp_1_loss": 2.5,
         "token_loss": 3.5,

@@ -23,6 +23,9 @@ class Packs:
     options: Mapping[str, Any]
     """`dataset.*` of the YAML: further fields of `Line.dataset_config()`, and `pad_seq_to_mult` of
     PackedSequenceSpecs."""
+    conversation_targets: bool = False
+    """Whether batches get that column (objective/conversation_targets.py); so do those of the valid split and of
+    `Line.split_iterator`."""
 
 
 @dataclass(frozen=True)

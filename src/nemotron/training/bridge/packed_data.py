@@ -4,25 +4,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
+from nemotron.training.objective.conversation_targets import read_conversation_targets
 
 
-def describe_packs(packs: Packs, specs_class: type, dataset_class: type) -> tuple[Any, dict[str, Any]]:
+def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tuple[Any, dict[str, Any]]:
     """Describe folders of packs to Megatron-Bridge, which will verify the pages that it reads.
 
     Args:
         packs: what is read.
         specs_class: the line's PackedSequenceSpecs.
-        dataset_class: the line's GPTSFTPackedParquetDataset.
+        datasets: the module in which the line looks up its GPTSFTPackedParquetDataset when it builds one.
 
     Returns:
         The specs, and the dataset config's fields that do not depend on the line.
     """
-    verify_pages(dataset_class)
+    read_conversation_targets(datasets, packs.conversation_targets)
+    verify_pages(datasets.GPTSFTPackedParquetDataset)
     fields = dict(packs.options)
     specs = build(
         specs_class,

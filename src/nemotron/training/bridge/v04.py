@@ -62,12 +62,12 @@ def dataset_config() -> type:
 
 
 def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
-    from megatron.bridge.data.datasets.packed_parquet import GPTSFTPackedParquetDataset
+    import megatron.bridge.data.datasets.packed_parquet as packed_parquet
     from megatron.bridge.data.datasets.packed_sequence import PackedSequenceSpecs
 
     from nemotron.training.bridge.v04_datasets import ShuffledPacks
 
-    specs, fields = describe_packs(packs, PackedSequenceSpecs, GPTSFTPackedParquetDataset)
+    specs, fields = describe_packs(packs, PackedSequenceSpecs, packed_parquet)
     return build(ShuffledPacks, packed_sequence_specs=specs, global_batch_size=global_batch_size, **fields)
 
 

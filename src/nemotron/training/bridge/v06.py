@@ -50,10 +50,10 @@ def dataset_config() -> type:
 
 
 def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
+    from megatron.bridge.data.packing import parquet
     from megatron.bridge.data.packing.config import PackedSequenceSpecs
-    from megatron.bridge.data.packing.parquet import GPTSFTPackedParquetDataset
 
-    specs, fields = describe_packs(packs, PackedSequenceSpecs, GPTSFTPackedParquetDataset)
+    specs, fields = describe_packs(packs, PackedSequenceSpecs, parquet)
     return build(dataset_config(), enable_offline_packing=True, offline_packing_specs=specs, **fields)
 
 

@@ -12,7 +12,7 @@ from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.continuation import check_free, check_load, check_progress, check_same_run
 from nemotron.training.checks.counts import check_length, check_pack_size, check_parallel_sizes
-from nemotron.training.checks.data import check_padding, check_tokenizer, check_vocabulary
+from nemotron.training.checks.data import check_padding, check_sample_unit, check_tokenizer, check_vocabulary
 from nemotron.training.checks.machine import (
     check_artifacts,
     check_backend,
@@ -68,6 +68,7 @@ def check_inputs(
     if data is not None:
         problems += [
             *check_padding(config, data),
+            *check_sample_unit(config, data),
             *check_vocabulary(data, model.vocab_size, hf_model),
             *check_tokenizer(config, data, start),
         ]

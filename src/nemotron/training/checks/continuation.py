@@ -7,7 +7,7 @@ from nemotron.errors import Problem
 from nemotron.training.checkpoints.reader import RUN_RECORD
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checkpoints.run_record import IDENTITY
-from nemotron.training.config import SftConfig
+from nemotron.training.config import SampleUnit, SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -110,6 +110,7 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
             "Raise train.train_iters, or leave checkpoint.load out.",
         )
     yield from check_same_stages(run.metrics, plan.schedule, min(run.finished, train_iters))
+    yield from check_same_unit(run.metrics, config.loss.sample_unit)
     yield from check_batch_size(
         run.metrics, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
     )
@@ -194,6 +195,21 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
                 "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
             )
             return
+
+
+def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUnit) -> Iterator[Problem]:
+    """Yield a problem when iterations so far counted other samples: curves would mix two losses under one name.
+
+    Args:
+        records: of metrics.jsonl; those of earlier releases counted sequences.
+        sample_unit: of the run that is going to continue.
+    """
+    trained = records[-1].get("sample_unit", "sequence") if records else sample_unit
+    if trained != sample_unit:
+        yield Problem(
+            f"loss.sample_unit is {sample_unit}, but the run so far was trained with {trained}.",
+            f"Leave it at {trained}, or start a new run (run.output_dir=...).",
+        )
 
 
 def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | None:

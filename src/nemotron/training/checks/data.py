@@ -6,6 +6,7 @@ from pathlib import Path
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.config import SftConfig
+from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 LARGEST_PADDING = 1024
@@ -30,6 +31,15 @@ def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
         yield Problem(
             f"dataset.pad_seq_to_mult is {asked}, but {data.reference} has pad_to_multiple={padded_to}.",
             "Leave dataset.pad_seq_to_mult out: it follows from the data.",
+        )
+
+
+def check_sample_unit(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
+    """Yield a problem when conversations are to be counted in data that does not say which sequences are of one."""
+    if config.loss.sample_unit == "conversation" and data.has_conversation_targets is False:
+        yield Problem(
+            f"loss.sample_unit is conversation, but {data.whence} lacks the column {CONVERSATION_TARGETS}.",
+            "Prepare the data again (nemotron super3 data prep sft), or leave loss.sample_unit at sequence.",
         )
 
 

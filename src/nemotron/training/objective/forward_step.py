@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nemotron.training import bridge
-from nemotron.training.objective.loss import Average, BatchTotals, Schedule, sample_weights, token_weights
+from nemotron.training.config import SampleUnit
+from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
+from nemotron.training.objective.loss import (
+    Average,
+    BatchTotals,
+    Schedule,
+    conversation_weights,
+    sample_weights,
+    token_weights,
+)
 from nemotron.training.objective.mtp import MtpMeasure, measured_mtp
 from nemotron.training.objective.padding import padding_positions
 
@@ -45,15 +54,19 @@ class TwoStageStep:
         average: the stage that trains, or trained, it.
     """
 
-    def __init__(self, schedule: Schedule, *, pads_conversations: bool = False) -> None:
+    def __init__(
+        self, schedule: Schedule, *, pads_conversations: bool = False, sample_unit: SampleUnit = "sequence"
+    ) -> None:
         """Make the step of a run.
 
         Args:
             schedule: which average trains which iteration.
             pads_conversations: whether the data has `pad_to_multiple` above 1: then conversations end in padding.
+            sample_unit: what the sample average counts; "conversation" needs CONVERSATION_TARGETS in every batch.
         """
         self._schedule = schedule
         self._pads_conversations = pads_conversations
+        self.sample_unit: SampleUnit = sample_unit
         # One entry per model chunk (virtual pipeline stage): the iterator last seen, and its weighted micro-batches.
         # Megatron makes new iterators for every step, in training and in evaluation; a new one means a new step.
         self._source: dict[int, Any] = {}
@@ -117,11 +130,13 @@ class TwoStageStep:
         counts = torch.zeros(2, dtype=torch.float64)
         for batch in micro_batches:
             counts[0] += (batch["loss_mask"] > 0).sum()
-            # Sample weights sum to 1 over each conversation.
+            # Sample weights sum to 1 over each sample.
             counts[1] += batch["loss_mask"].double().sum()
         counts = counts.cuda(non_blocking=True)  # otherwise it waits for all that the GPU still has to do
         torch.distributed.all_reduce(counts, group=data_parallel)
-        self.totals = BatchTotals(*counts.round())
+        # Sequences are whole numbers; of conversations a batch may have parts.
+        samples = counts[1].round() if self.sample_unit == "sequence" else counts[1]
+        self.totals = BatchTotals(counts[0], samples)
         self.average = self._schedule.average_at(state.train_state.step)
         self._source[chunk] = data_iterator
         self._weighted[chunk] = iter(micro_batches)
@@ -159,7 +174,7 @@ class TwoStageStep:
             report = {
                 "lm loss": torch.stack([trained.detach(), tokens]),
                 "token loss": torch.stack([(losses * mask).sum(), tokens]),
-                # Sample weights sum to 1 over each conversation, so this is (sum of averages, conversations).
+                # Sample weights sum to 1 over each sample, so this is (sum of averages, samples).
                 "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
             }
             for depth, loss in enumerate(() if mtp.losses is None else mtp.losses, 1):
@@ -187,7 +202,13 @@ class TwoStageStep:
             pad_ids,
             pads_conversations=self._pads_conversations,
         )
-        return {**batch, "loss_mask": sample_weights(batch["loss_mask"][0], boundaries)[None], "padding": padding[None]}
+        mask = batch["loss_mask"][0]
+        if self.sample_unit == "sequence":
+            weights = sample_weights(mask, boundaries)
+        else:
+            weights = conversation_weights(mask, boundaries, batch[CONVERSATION_TARGETS][0])
+        copied = {name: value for name, value in batch.items() if name != CONVERSATION_TARGETS}
+        return {**copied, "loss_mask": weights[None], "padding": padding[None]}
 
 
 def _pad_ids(state: "GlobalState") -> set[int]:

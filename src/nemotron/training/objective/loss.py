@@ -7,6 +7,8 @@ The two objectives are
     L_token  = 1/N * sum_t m_t l_t
     L_sample = 1/|B| * sum_{c in B} 1/|O_c| * sum_{t in O_c} l_t
 
+("Conversation" is said here of a training sequence, see `loss.sample_unit`.)
+
 Megatron divides every gradient of the step by N (`calculate_per_token_loss`, core/distributed/finalize_model_grads.py).
 So both stages return `sum_t w_t l_t` with the same denominator N, and only the weights differ:
 
@@ -19,6 +21,14 @@ stages. Returning |B| as the denominator instead would multiply those gradients 
 All that a position needs to know of its conversation is 1/|O_c|, its *sample weight*. Summed over a conversation it is
 1, so summed over a batch it is |B|: however the positions of a conversation are spread over context-parallel ranks, no
 conversation is counted twice.
+
+A conversation may be trained as several sequences s, which may lie in other packs and other batches. By
+`loss.sample_unit=conversation` each counts by its share of the conversation's supervised tokens, T_c over all of them:
+
+    L_sample = 1/W * sum_s |O_s|/T_c(s) * 1/|O_s| * sum_{t in O_s} l_t,    W = sum_s |O_s|/T_c(s)
+
+so that over an epoch each conversation counts once. The sample weight of a position is then 1/T_c, its sum over a batch
+is W, and all else is as above with W for |B|.
 """
 
 from collections.abc import Sequence
@@ -120,6 +130,28 @@ def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "to
     return torch.where(mask, 1.0 / supervised[index].clamp(min=1), 0.0).float()
 
 
+def conversation_weights(
+    loss_mask: "torch.Tensor", boundaries: "torch.Tensor", targets: "torch.Tensor"
+) -> "torch.Tensor":
+    """Compute 1/T_c at each supervised position of a sequence of conversation c, 0 elsewhere.
+
+    Args:
+        loss_mask: [length], 0 or 1, of any dtype.
+        boundaries: int [n + 1], see `conversation_index`.
+        targets: int [at most n], T_c of each sequence of the pack. Those that are missing are of padding.
+
+    Returns:
+        float32 [length]; positive exactly where `loss_mask` is. Sums to 1 over all sequences of a conversation,
+        wherever they lie.
+    """
+    import torch
+
+    mask = loss_mask != 0
+    whole = torch.ones(boundaries.numel() + 1, dtype=torch.int64, device=mask.device)
+    whole[: targets.numel()] = targets.long().clamp(min=1)
+    return torch.where(mask, 1.0 / whole[conversation_index(boundaries, loss_mask.numel())], 0.0).float()
+
+
 @dataclass(frozen=True)
 class BatchTotals:
     """What the weights need to know of the whole global batch: every micro-batch of every data-parallel rank.
@@ -129,8 +161,8 @@ class BatchTotals:
 
     supervised_tokens: "int | torch.Tensor"
     """N."""
-    conversations: "int | torch.Tensor"
-    """|B|: conversations with at least one supervised token."""
+    conversations: "float | torch.Tensor"
+    """|B|: conversations with at least one supervised token; or W, their shares in this batch added up."""
 
 
 def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: Average) -> "torch.Tensor":

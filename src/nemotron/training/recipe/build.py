@@ -177,7 +177,8 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
         options.setdefault("pad_seq_to_mult", data.pad_to_multiple)  # checks/data.py compares the two
     train = data.folder("train")
     assert train is not None  # find_prepared_data refuses data without training packs
-    packs = bridge.Packs(train, data.folder("valid"), plan.pack_size, options)
+    by_conversation = config.loss.sample_unit == "conversation"
+    packs = bridge.Packs(train, data.folder("valid"), plan.pack_size, options, conversation_targets=by_conversation)
     return bridge.installed().packed_dataset(packs, plan.global_batch_size)
 
 

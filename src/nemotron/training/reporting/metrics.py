@@ -27,10 +27,11 @@ class MetricsWriter(Callback):
     flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
 
     metrics.jsonl fields: iteration (from 1), consumed_samples (packs, this iteration included), loss_stage ("token" or
-    "sample"), lm_loss (the objective trained on), token_loss, sample_loss, mtp_1_loss, mtp_2_loss (each micro-batch's
-    mean over its supervised targets, weighted by its supervised tokens), mtp_1_acceptance, mtp_2_acceptance (the share
-    of supervised targets that a depth's most likely token is), lr, grad_norm, supervised_tokens (N), conversations
-    (|B|), seconds (of this iteration).
+    "sample"), sample_unit (what sample_loss counts), lm_loss (the objective trained on), token_loss, sample_loss,
+    mtp_1_loss, mtp_2_loss (each micro-batch's mean over its supervised targets, weighted by its supervised tokens),
+    mtp_1_acceptance, mtp_2_acceptance (the share of supervised targets that a depth's most likely token is), lr,
+    grad_norm, supervised_tokens (N), conversations
+    (|B|; a fraction where sample_unit is "conversation" and the batch has parts of some), seconds (of this iteration).
 
     validation.jsonl and test.jsonl fields: iteration (finished when the split was evaluated), packs (evaluated),
     token_loss, sample_loss and the MTP fields as above, all over these packs.
@@ -80,11 +81,12 @@ class MetricsWriter(Callback):
             "iteration": iteration,
             "consumed_samples": state.train_state.consumed_train_samples + state.cfg.train.global_batch_size,
             "loss_stage": self._step.average,
+            "sample_unit": self._step.sample_unit,
             **losses,
             "lr": float(self._lr),
             "grad_norm": None if context.grad_norm is None else float(context.grad_norm),
             "supervised_tokens": int(self._step.totals.supervised_tokens),
-            "conversations": int(self._step.totals.conversations),
+            "conversations": _count(float(self._step.totals.conversations)),
             "seconds": round(time.perf_counter() - self._step_started, 4),
         }
         self._write(self._metrics, "train", record)
@@ -143,6 +145,11 @@ def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
     """
     numbers = {name.replace("mtp depth ", "mtp_").replace(" ", "_"): float(value) for name, value in losses.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _count(samples: float) -> float:
+    """A whole number as an int; with six digits otherwise."""
+    return int(samples) if samples.is_integer() else round(samples, 6)
 
 
 def _is_writer() -> bool:

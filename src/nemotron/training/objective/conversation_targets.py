@@ -1,0 +1,82 @@
+"""Read the column of the packs by which conversations are counted: Megatron-Bridge leaves it alone.
+
+The datasets of both lines are alike in what is used here (data/packing/parquet.py in the 0.6 line,
+data/datasets/packed_parquet.py in the 0.4 line). Nothing here imports Megatron.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CONVERSATION_TARGETS = "conversation_targets"
+"""The column of the Parquet, the field of a sample and of a batch: of each sequence of a pack, the supervised tokens of
+its whole conversation."""
+
+
+def read_conversation_targets(module: Any, wanted: bool) -> None:
+    """Have Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or not any more.
+
+    Args:
+        module: where the line's GPTSFTPackedParquetDataset is looked up when one is built.
+    """
+    found: Any = module.GPTSFTPackedParquetDataset
+    stock = getattr(found, "stock", found)
+    targeted = type("PacksWithTargets", (ReadsConversationTargets, stock), {"stock": stock})
+    module.GPTSFTPackedParquetDataset = targeted if wanted else stock
+
+
+class ConversationTargets:
+    """The column of all packs, in the order of their rows."""
+
+    def __init__(self, paths: list[str]) -> None:
+        import pyarrow.parquet as pq
+
+        shards = [pq.ParquetFile(path, page_checksum_verification=True) for path in paths]
+        chunks = [chunk for shard in shards for chunk in shard.read([CONVERSATION_TARGETS]).column(0).chunks]
+        lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
+        self._values = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks])
+        self._bounds = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """Return those of one pack, int32 [sequences]; a negative row counts from the end."""
+        row %= len(self._bounds) - 1
+        return self._values[self._bounds[row] : self._bounds[row + 1]]
+
+
+class ReadsConversationTargets:
+    """What a dataset of packs needs besides: a mix-in, to be named before Megatron-Bridge's class."""
+
+    _parquet_paths: list[str]
+    samples_mapping: Any
+
+    def _load_dataset(self) -> None:
+        super()._load_dataset()  # pyright: ignore[reportAttributeAccessIssue]
+        self._conversation_targets = ConversationTargets(self._parquet_paths)
+
+    def __getitem__(self, idx: int) -> dict[str, Any]:
+        sample = super().__getitem__(idx)  # pyright: ignore[reportAttributeAccessIssue]
+        row = idx if self.samples_mapping is None else self.samples_mapping[idx]
+        targets = self._conversation_targets[int(row)]
+        if len(targets) != len(sample["seq_boundaries"]) - 1:
+            raise ValueError(
+                f"Pack {row} has {len(sample['seq_boundaries']) - 1} sequences, but {len(targets)} values of "
+                f"{CONVERSATION_TARGETS}."
+            )
+        return {**sample, CONVERSATION_TARGETS: targets}
+
+    def collate_fn(self, batch: list[dict[str, Any]]) -> dict[str, Any]:
+        collated = super().collate_fn(batch)  # pyright: ignore[reportAttributeAccessIssue]
+        return {**collated, CONVERSATION_TARGETS: join_targets([sample[CONVERSATION_TARGETS] for sample in batch])}
+
+
+def join_targets(rows: list[np.ndarray]) -> "Tensor":
+    """Join those of several packs, int32 [packs, most sequences of one]; zeros fill up."""
+    import torch
+
+    joined = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int32)
+    for number, row in enumerate(rows):
+        joined[number, : len(row)] = torch.from_numpy(row.astype(np.int32))
+    return joined
