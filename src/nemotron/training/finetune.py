@@ -58,6 +58,7 @@ def run_finetune(
     with heed_signals(say) as signals, bridge.named_when_missing(), use_backend(backend) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
+        from nemotron.training.objective.empty_batches import skip_empty_batches
         from nemotron.training.objective.forward_step import TwoStageStep
         from nemotron.training.recipe.build import build_recipe
         from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
@@ -82,7 +83,7 @@ def run_finetune(
             plan.schedule, pads_conversations=data.pad_to_multiple > 1, sample_unit=config.loss.sample_unit
         )
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
-        callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), writer]
+        callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), skip_empty_batches(step), writer]
         if check is not None:
             callbacks.append(ChecksShards(check))
         if config.test.enabled:

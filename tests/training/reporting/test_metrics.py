@@ -36,7 +36,7 @@ def metrics(monkeypatch):
 def writer(metrics, tmp_path):
     """A MetricsWriter into tmp_path; `writer.told` has what it reported."""
     totals = BatchTotals(torch.tensor(30.0), torch.tensor(4.0))
-    step = SimpleNamespace(average="sample", sample_unit="sequence", totals=totals)
+    step = SimpleNamespace(average="sample", sample_unit="sequence", totals=totals, skipped=0)
     told = []
     made = metrics.MetricsWriter(tmp_path, 8, step, lambda kind, record: told.append((kind, record)))
     made.told = told
@@ -89,6 +89,7 @@ def test_a_record_says_what_an_iteration_did(writer, tmp_path):
         "grad_norm": 0.25,
         "supervised_tokens": 30,
         "conversations": 4,
+        "skipped_batches": 0,
     }
     assert [(kind, told["iteration"]) for kind, told in writer.told] == [("train", 7)]
 

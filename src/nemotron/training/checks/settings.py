@@ -31,6 +31,8 @@ _LEAST = {
     "model.mtp_num_layers": 0,
 }
 """Key -> the least whole number it may be; null leaves it to the default."""
+BIAS_UPDATE_RATE = 1e-3
+"""`model.moe_router_bias_update_rate` of config/default.yaml, and of Megatron-Core."""
 _DIVIDED_ONCE = "both stages of the loss and MTP need gradients divided once, by the supervised tokens of a whole batch"
 _REQUIRED: dict[str, tuple[Any, str]] = {
     "train.micro_batch_size": (1, "a micro-batch is one pack, which holds many conversations"),
@@ -118,7 +120,8 @@ def check_adapters(config: SftConfig) -> Iterator[Problem]:
     for target in peft.target_modules:
         yield from _check_target(peft, target)
     yield from _check_adapted_experts(config, peft)
-    if config.model.get("moe_router_bias_update_rate"):
+    # What full fine-tuning has by default was not asked for here; recipe/build.py makes it 0.
+    if config.model.get("moe_router_bias_update_rate") not in (None, 0, BIAS_UPDATE_RATE):
         yield Problem(
             f"model.moe_router_bias_update_rate is {config.model['moe_router_bias_update_rate']}, but adapters "
             "leave the router as it is: its biases are not saved with them.",

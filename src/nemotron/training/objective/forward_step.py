@@ -52,6 +52,8 @@ class TwoStageStep:
     Attributes:
         totals: of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
         average: the stage that trains, or trained, it.
+        own_tokens: supervised tokens of this rank's share of it; 0 on pipeline stages without data.
+        skipped: global batches that trained nothing, since this process began (empty_batches.py).
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class TwoStageStep:
         self._weighted: dict[int, Iterator[Batch]] = {}
         self.totals = BatchTotals(0, 0)
         self.average: Average = "token"
+        self.own_tokens = 0
+        self.skipped = 0
 
     def __call__(self, state: "GlobalState", data_iterator: Any, model: Any, return_schedule_plan: bool = False):
         """Run one micro-batch forward.
@@ -132,6 +136,7 @@ class TwoStageStep:
             counts[0] += (batch["loss_mask"] > 0).sum()
             # Sample weights sum to 1 over each sample.
             counts[1] += batch["loss_mask"].double().sum()
+        self.own_tokens = int(counts[0])
         counts = counts.cuda(non_blocking=True)  # otherwise it waits for all that the GPU still has to do
         torch.distributed.all_reduce(counts, group=data_parallel)
         # Sequences are whole numbers; of conversations a batch may have parts.

@@ -31,7 +31,8 @@ class MetricsWriter(Callback):
     mtp_1_loss, mtp_2_loss (each micro-batch's mean over its supervised targets, weighted by its supervised tokens),
     mtp_1_acceptance, mtp_2_acceptance (the share of supervised targets that a depth's most likely token is), lr,
     grad_norm, supervised_tokens (N), conversations
-    (|B|; a fraction where sample_unit is "conversation" and the batch has parts of some), seconds (of this iteration).
+    (|B|; a fraction where sample_unit is "conversation" and the batch has parts of some), skipped_batches
+    (so far, those in which nothing was supervised), seconds (of this iteration).
 
     validation.jsonl and test.jsonl fields: iteration (finished when the split was evaluated), packs (evaluated),
     token_loss, sample_loss and the MTP fields as above, all over these packs.
@@ -52,6 +53,7 @@ class MetricsWriter(Callback):
         self._step_started = 0.0
         self._lr = 0.0
         self._evaluated: int | None = None
+        self._skipped_before = 0
 
     def on_train_start(self, context: CallbackContext) -> None:
         """Drop what a killed run wrote after its last checkpoint."""
@@ -59,6 +61,8 @@ class MetricsWriter(Callback):
         if _is_writer():
             for path in (self._metrics, *self._evaluations.values()):
                 keep_until(path, finished)
+            earlier = read_records(self._metrics)
+            self._skipped_before = earlier[-1].get("skipped_batches", 0) if earlier else 0
             # A run that is continued only to be tested evaluates the valid split again as it ends.
             self._evaluated = last_iteration(self._evaluations["valid"])
 
@@ -87,6 +91,7 @@ class MetricsWriter(Callback):
             "grad_norm": None if context.grad_norm is None else float(context.grad_norm),
             "supervised_tokens": int(self._step.totals.supervised_tokens),
             "conversations": _count(float(self._step.totals.conversations)),
+            "skipped_batches": self._skipped_before + self._step.skipped,
             "seconds": round(time.perf_counter() - self._step_started, 4),
         }
         self._write(self._metrics, "train", record)

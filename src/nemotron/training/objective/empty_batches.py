@@ -1,0 +1,93 @@
+"""Skip a global batch in which nothing is supervised: no weight changes, whatever its packs hold.
+
+Its main loss and MTP have no gradient, but the auxiliary loss of the experts has one, which nothing divides (there are
+no supervised tokens), and the routers' biases count its text. Megatron-Bridge would train on that alone. Here its
+optimizer reports a step that was not taken, as after an overflow, and the biases are put back: the learning rate's
+schedule and Adam do not see the batch, which counts as an iteration all the same.
+
+Every rank decides alike: by the number of supervised tokens of the whole batch (`TwoStageStep.totals`), handed to
+pipeline stages that read no data.
+"""
+
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from nemotron.training.objective.forward_step import TwoStageStep
+
+logger = logging.getLogger(__name__)
+
+
+class EmptyBatches:
+    """Skips empty batches of a run, and counts them in `TwoStageStep.skipped`."""
+
+    def __init__(self, step: "TwoStageStep") -> None:
+        self._step = step
+        self._pipeline: Any = None
+        self._biases: list[torch.Tensor] = []
+        self._kept: list[torch.Tensor] = []
+
+    def begin(self, optimizer: Any, model: list[Any], pipeline: Any) -> None:
+        """Watch the steps of an optimizer.
+
+        Args:
+            optimizer: Megatron's; its `step` returns (was taken, gradient norm, zeros in the gradient).
+            model: the rank's chunks.
+            pipeline: the process group of the pipeline's stages.
+        """
+        self._pipeline = pipeline
+        routers = [module for chunk in model for module in chunk.modules() if hasattr(module, "expert_bias")]
+        self._biases = [router.expert_bias for router in routers if router.expert_bias is not None]
+        self._kept = [torch.empty_like(bias) for bias in self._biases]
+        take_step = optimizer.step
+
+        def step() -> tuple[bool, Any, Any]:
+            return self._skip() if self.is_empty() else take_step()
+
+        optimizer.step = step
+
+    @torch.no_grad()
+    def keep_biases(self) -> None:
+        """Copy the routers' biases, which are updated before the optimizer is asked."""
+        for kept, bias in zip(self._kept, self._biases, strict=True):
+            kept.copy_(bias)
+
+    def is_empty(self) -> bool:
+        """Tell whether the global batch just read has no supervised token. Every rank calls it, and gets one answer."""
+        stages = 1 if self._pipeline is None else self._pipeline.size()
+        if stages == 1 and self._step.own_tokens:
+            return False  # without looking at a number that the GPU has yet to add up
+        tokens = torch.as_tensor(self._step.totals.supervised_tokens, dtype=torch.float64).cuda()
+        if stages > 1:
+            tokens = tokens.clone()
+            torch.distributed.all_reduce(tokens, op=torch.distributed.ReduceOp.MAX, group=self._pipeline)
+        return not bool(tokens)
+
+    @torch.no_grad()
+    def _skip(self) -> tuple[bool, None, None]:
+        for kept, bias in zip(self._kept, self._biases, strict=True):
+            bias.copy_(kept)
+        self._step.skipped += 1
+        if os.environ.get("RANK", "0") == "0":
+            logger.warning("No token of this global batch is supervised: it is skipped, and no weight changes.")
+        return False, None, None
+
+
+def skip_empty_batches(step: "TwoStageStep") -> Any:
+    """Make the Megatron-Bridge callback that skips the empty batches of `step`."""
+    from megatron.bridge.training.callbacks import Callback, CallbackContext
+    from megatron.bridge.training.utils.pg_utils import get_pg_collection
+
+    empty = EmptyBatches(step)
+
+    class SkipEmptyBatches(Callback):
+        def on_train_start(self, context: CallbackContext) -> None:
+            empty.begin(context.optimizer, context.model, get_pg_collection(context.model).pp)
+
+        def on_train_step_start(self, context: CallbackContext) -> None:
+            empty.keep_biases()
+
+    return SkipEmptyBatches()
