@@ -9,7 +9,6 @@ Every rank decides alike: by the number of supervised tokens of the whole batch 
 pipeline stages that read no data.
 """
 
-import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ import torch
 if TYPE_CHECKING:
     from nemotron.training.objective.forward_step import TwoStageStep
 
-logger = logging.getLogger(__name__)
-
 
 class EmptyBatches:
     """Skips empty batches of a run, and counts them in `TwoStageStep.skipped`."""
@@ -27,6 +24,7 @@ class EmptyBatches:
     def __init__(self, step: "TwoStageStep") -> None:
         self._step = step
         self._pipeline: Any = None
+        self._iteration = 0
         self._biases: list[torch.Tensor] = []
         self._kept: list[torch.Tensor] = []
 
@@ -50,8 +48,9 @@ class EmptyBatches:
         optimizer.step = step
 
     @torch.no_grad()
-    def keep_biases(self) -> None:
-        """Copy the routers' biases, which are updated before the optimizer is asked."""
+    def begin_iteration(self, iteration: int) -> None:
+        """Copy the routers' biases, which are updated before the optimizer is asked. Iterations count from 1."""
+        self._iteration = iteration
         for kept, bias in zip(self._kept, self._biases, strict=True):
             kept.copy_(bias)
 
@@ -72,7 +71,12 @@ class EmptyBatches:
             bias.copy_(kept)
         self._step.skipped += 1
         if os.environ.get("RANK", "0") == "0":
-            logger.warning("No token of this global batch is supervised: it is skipped, and no weight changes.")
+            # Not through logging: Megatron-Bridge filters warnings out.
+            print(
+                f"Iteration {self._iteration}: no token of its global batch is supervised; it is skipped, and no weight "
+                "changes.",
+                flush=True,
+            )
         return False, None, None
 
 
@@ -88,6 +92,6 @@ def skip_empty_batches(step: "TwoStageStep") -> Any:
             empty.begin(context.optimizer, context.model, get_pg_collection(context.model).pp)
 
         def on_train_step_start(self, context: CallbackContext) -> None:
-            empty.keep_biases()
+            empty.begin_iteration(context.state.train_state.step + 1)
 
     return SkipEmptyBatches()
