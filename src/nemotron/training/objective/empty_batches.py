@@ -73,9 +73,7 @@ class EmptyBatches:
         if os.environ.get("RANK", "0") == "0":
             # Not through logging: Megatron-Bridge filters warnings out.
             print(
-                f"Iteration {self._iteration}: no token of its global batch is supervised; it is skipped, and no weight "
-                "changes.",
-                flush=True,
+                f"Iteration {self._iteration}: no token of its global batch is supervised; skipped, no weight changes."
             )
         return False, None, None
 
