@@ -103,6 +103,9 @@ def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(made, tmp_path, 
         record.artifact.digest for kind, record in records if kind == "artifact" and record.artifact.name == "Data"
     }
     assert len(digests) == 1  # what was logged is what is used
+    kept = [record.artifact for kind, record in records if kind == "artifact"]
+    assert all(Path(file.local_path).is_file() for each in kept for file in each.manifest.contents)  # for a later sync
+    assert [list(each.aliases) for each in kept] == [[], ["latest"], [], ["latest"]]  # to be used makes nothing latest
     assert any(kind == "history" for kind, _ in records)
     assert b"planted" not in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert tracking.wandb_run_of(data, root) == f"sft/{json.loads((tmp_path / 'wandb.json').read_text())['id']}"

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 RUN_FILE = "wandb.json"
 """In a run's folder: project, entity and id of its W&B run."""
 _HANDED_OVER = ".recorded.json"
-_WAIT_SECONDS = 6 * 3600.0
-"""How long another rank may take to export and record what this one sends to W&B."""
+_WAIT_SECONDS = 120.0
+"""How long it may take until a file of the first rank is seen on another node."""
 _log = logging.getLogger(__name__)
 _open: "Run | None" = None
 _to_hand_over: list[list[Any]] = []
@@ -94,10 +95,15 @@ def record(
             _record(run, artifact, root, aliases)
 
 
-def use(references: Sequence[str], root: Path) -> None:
-    """Record in the open run, if there is one, that it uses artifacts."""
+def summarize(values: Mapping[str, Any], *, stopped: bool = False) -> None:
+    """Set what the table of runs shows of the open run, if there is one.
+
+    Args:
+        values: its last numbers.
+        stopped: a signal or a time limit ended the work, which will be continued.
+    """
     if (run := _open) is not None:
-        _attempt("Its inputs are not recorded in W&B", lambda: run.use(references, root))
+        _attempt("The end of the run is not recorded in W&B", lambda: run.summarize(values, stopped=stopped))
 
 
 def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
@@ -122,13 +128,15 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def hand_over(folder: Path) -> None:
-    """Leave what this rank recorded to the rank that has the W&B run open."""
+    """Leave what this rank recorded, of several, to the one that has the W&B run open."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return
     write_text(folder / _HANDED_OVER, json.dumps({"launch": _launch(), "recorded": _to_hand_over}))
     _to_hand_over.clear()
 
 
 def take_over(folder: Path) -> None:
-    """Wait for what the first rank recorded, and record it in the run that this one has open."""
+    """Record what the first rank recorded, which has ended, in the run that this one has open."""
     if _open is None:
         return
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -160,6 +168,7 @@ def _begin(target: Target, state: Path, folder: Path, name: str, job_type: str, 
         mode = "offline" if target.mode == "offline" or explain_unreachable(target) else "online"
         run = wandb.begin(target, number, mode, folder=folder, name=name, job_type=job_type, config=config)
         _keep(state, target, number)
+        print(f"W&B: {run.where()}", file=sys.stderr)
         return run
 
     return _attempt("This run is not recorded in W&B", begin)

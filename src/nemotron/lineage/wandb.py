@@ -1,5 +1,6 @@
 """Runs and artifacts in Weights & Biases. The only module that imports wandb; imported only when W&B is on."""
 
+import hashlib
 import json
 import os
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import wandb
 
+from nemotron.atomic_files import write_text
 from nemotron.lineage.access import Target
 from nemotron.lineage.artifact import MANIFEST, Artifact, read_version, version_file
 from nemotron.lineage.origin import mask_arguments
@@ -41,35 +43,42 @@ class Run:
         for reference in references:
             if reference not in self._used:
                 self._used.add(reference)
-                self._send(_input(reference, root, (digests or {}).get(reference, "")), ["latest"], is_used=True)
+                self._use(_input(reference, root, (digests or {}).get(reference, "")))
 
     def log(self, artifact: Artifact, root: Path, aliases: Sequence[str]) -> None:
         """Record that the run made an artifact."""
-        self._send(_described(artifact, root), list(dict.fromkeys(["latest", *aliases])), is_used=False)
+        self._run.log_artifact(_described(artifact, root), aliases=list(dict.fromkeys(["latest", *aliases])))
 
-    def summarize(self, values: Mapping[str, Any]) -> None:
-        """Set what the run's table shows of it."""
+    def summarize(self, values: Mapping[str, Any], *, stopped: bool = False) -> None:
+        """Set the run's last numbers; one that was stopped counts as preempted, not as finished."""
         self._run.summary.update(dict(values))
+        if stopped:
+            self._run.mark_preempting()
+            self._is_stopped = True
 
     def curves(self) -> "Curves":
         """Return what a trainer logs curves to, as if it were the wandb module."""
         return Curves(self._run)
 
-    def stop(self) -> None:
-        """Note that a signal or a time limit stopped the work: the run will count as preempted, not as finished."""
-        self._run.mark_preempting()
-        self._is_stopped = True
+    def where(self) -> str:
+        """Name the page of the run, or the folder to sync."""
+        return (
+            f"recorded in {Path(self._run.dir).parent}; wandb sync uploads it" if self._run.offline else self._run.url
+        )
 
     def finish(self, code: int = 0) -> None:
         """End the run with the exit code of its work."""
         self._run.finish(exit_code=code or int(self._is_stopped))
 
-    def _send(self, artifact: wandb.Artifact, aliases: list[str], *, is_used: bool) -> None:
-        if is_used:
-            # What `use_artifact` does with an artifact that is not in W&B yet, but also offline, and without waiting.
-            self._run._log_artifact(artifact, aliases=aliases, is_user_created=True, use_after_commit=True)
-        else:
-            self._run.log_artifact(artifact, aliases=aliases)
+    def _use(self, artifact: wandb.Artifact) -> None:
+        """Do what `use_artifact` does with an artifact that may not be in W&B yet, but also offline, and at once.
+
+        The client's public functions refuse that offline, wait for the server, and call what is used the latest.
+        """
+        artifact.finalize()
+        self._run._interface.publish_artifact(
+            self._run, artifact, [], None, is_user_created=True, use_after_commit=True
+        )
 
 
 class Curves:
@@ -101,7 +110,7 @@ def begin(
         key: seconds for key, seconds in _SECONDS.items() if f"WANDB_{key.upper()}" not in os.environ
     }
     # Our own log files have the output; what others print into it is not ours to mask.
-    settings = wandb.Settings(console="off", **limits)
+    settings = wandb.Settings(console="off", silent=True, **limits)
     with _masked_command_line():
         if mode == "online":
             try:
@@ -130,8 +139,10 @@ def _input(reference: str, root: Path, digest: str) -> wandb.Artifact:
         return _described(read_version(root, name, int(label)), root)
     facts = {"source": reference, **({"digest": digest} if digest else {})}
     source = wandb.Artifact(_outside_name(reference), "source", metadata=facts)
-    with source.new_file("source.json") as file:
-        file.write(json.dumps(facts))
+    text = json.dumps(facts, sort_keys=True)
+    kept = root / "wandb" / "sources" / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    write_text(kept, text)
+    _add(source, kept, "source.json")
     return source
 
 
@@ -145,7 +156,10 @@ def _described(artifact: Artifact, root: Path) -> wandb.Artifact:
     made = {"code": artifact.code, "command": artifact.command, "job": artifact.job}
     facts = {"path": artifact.path, "digest": artifact.digest, "inputs": artifact.inputs, **made}
     described = wandb.Artifact(artifact.name, artifact.type, metadata={**artifact.metadata, **facts})
-    # Not a copy, which a later sync would look for in this user's home.
-    record = version_file(root, artifact.name, artifact.version).absolute()
-    described.add_file(str(record), name=MANIFEST, policy="immutable", skip_cache=True)
+    _add(described, version_file(root, artifact.name, artifact.version), MANIFEST)
     return described
+
+
+def _add(artifact: wandb.Artifact, file: Path, name: str) -> None:
+    """Add a file where it is: a later sync would look for a copy in this user's home."""
+    artifact.add_file(str(file.absolute()), name=name, policy="immutable", skip_cache=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemotron.config import Loaded
 from nemotron.training import bridge
@@ -16,6 +16,9 @@ from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.startup import Startup
 from nemotron.training.shards import begin_check
 from nemotron.training.stop_signals import heed_signals
+
+if TYPE_CHECKING:
+    from nemotron.lineage.wandb import Run
 
 OnRecord = Callable[[str, dict[str, Any]], None]
 """Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
@@ -30,6 +33,7 @@ def run_finetune(
     run: RunFolder,
     backend: BackendName,
     on_record: OnRecord | None,
+    opened: "Run | None",
     *,
     evaluate_only: bool,
 ) -> bool:
@@ -42,6 +46,7 @@ def run_finetune(
         run: its folders.
         backend: what it computes on.
         on_record: progress.
+        opened: the W&B run that gets the curves, if there is one.
         evaluate_only: every iteration is trained and saved; the evaluations that end a run are made, nothing else.
 
     Returns:
@@ -64,6 +69,7 @@ def run_finetune(
         from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
         from nemotron.training.reporting.metrics import MetricsWriter
         from nemotron.training.reporting.shard_check import ChecksShards
+        from nemotron.training.reporting.wandb_curves import log_curves_to
         from nemotron.training.weights.random_init import make_starting_checkpoint
 
         startup.step("Building the config")
@@ -90,7 +96,7 @@ def run_finetune(
             callbacks += evaluate_test_split(data, step, writer)
         startup.step("Starting Megatron")
         explained = explain_failures(writer, run.output / "train.log", run.checkpoints)
-        with startup.follow_setup(), explained as ending:
+        with log_curves_to(opened), startup.follow_setup(), explained as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
 

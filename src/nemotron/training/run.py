@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemotron.atomic_files import write_text
 from nemotron.config import Loaded
 from nemotron.errors import refuse
+from nemotron.lineage.tracking import hand_over
 from nemotron.training.backend import Backend, choose_backend
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import find_start
@@ -22,7 +23,11 @@ from nemotron.training.finetune import OnRecord, run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.html_report import render_report
+from nemotron.training.reporting.wandb_run import describe_wandb, finish_wandb, wandb_run
 from nemotron.training.weights.export_run import export_run, log_model, wait_for_first_rank
+
+if TYPE_CHECKING:
+    from nemotron.lineage.wandb import Run
 
 
 @dataclass(frozen=True)
@@ -79,10 +84,17 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
-    with hold(run) if _is_first() else contextlib.nullcontext(run) as held:
-        result = _train(loaded, plan, data, held, backend, notes, on_record)
-    if not _is_first():
-        wait_for_first_rank(run, config.convert_to_hf.timeout_minutes)
+    has_work = run.finished < plan.train_iters or not _is_tested(config, data, run, plan)
+    if has_work:
+        notes += describe_wandb(config, run)
+    with wandb_run(loaded, run, has_work=has_work) as opened:
+        with hold(run) if _is_first() else contextlib.nullcontext(run) as held:
+            result = _train(loaded, plan, data, held, backend, notes, on_record, opened)
+            if _is_first():
+                hand_over(run.output)
+        if not _is_first():
+            wait_for_first_rank(run, config.convert_to_hf.timeout_minutes)
+        finish_wandb(opened, run, stopped=result.stopped)
     return result
 
 
@@ -94,11 +106,12 @@ def _train(
     backend: Backend,
     notes: list[str],
     on_record: OnRecord | None,
+    opened: "Run | None",
 ) -> TrainResult:
     """Train in a folder that nobody else writes, as everything was found to be."""
     config = loaded.config
     resumed_from = min(run.finished, plan.train_iters)
-    is_tested = not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
+    is_tested = _is_tested(config, data, run, plan)
     _report_start(on_record, plan, resumed_from, [*plan.notes, *notes])
     if _is_first():
         write_text(run.output / "config.yaml", loaded.to_yaml())
@@ -107,7 +120,9 @@ def _train(
     with _quiet(run.output / "train.log") if on_record is not None else contextlib.nullcontext():
         if resumed_from < plan.train_iters or not is_tested:
             evaluate_only = resumed_from == plan.train_iters
-            stopped = run_finetune(loaded, plan, data, run, backend.name, on_record, evaluate_only=evaluate_only)
+            stopped = run_finetune(
+                loaded, plan, data, run, backend.name, on_record, opened, evaluate_only=evaluate_only
+            )
     finished = min(run.count_finished(), plan.train_iters)
     is_complete = finished == plan.train_iters and not stopped
 
@@ -118,10 +133,10 @@ def _train(
         title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
         write_text(report, render_report(title, records, validation, test))
         if is_complete:
-            artifact = log_model(config, plan, run, records)
+            artifact = log_model(loaded, plan, data, run)
         if is_complete and config.convert_to_hf.enabled:
             # What is recorded by now is not lost, should this fail or be killed.
-            hf_folder, hf_artifact = export_run(config, plan, run, artifact)
+            hf_folder, hf_artifact = export_run(loaded, plan, run, artifact)
     return TrainResult(
         plan=plan,
         output_dir=run.output,
@@ -138,6 +153,11 @@ def _train(
         hf_folder=hf_folder,
         hf_artifact=hf_artifact,
     )
+
+
+def _is_tested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
+    """Tell whether the evaluation of the test split that ends the run is made, or none is due."""
+    return not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
 
 
 def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:

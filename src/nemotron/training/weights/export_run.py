@@ -5,37 +5,62 @@ from pathlib import Path
 from typing import Any
 
 from nemotron import lineage
+from nemotron.config import Loaded
 from nemotron.folder_lock import wait_until_free
+from nemotron.lineage.digest import digest_of
+from nemotron.lineage.inputs import describe_source
+from nemotron.training.checkpoints.reader import latest_iteration, read_records
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData
 from nemotron.training.weights.export_hf import export_hf
 
 MODEL_ARTIFACT = "ModelArtifact-sft"
 """The last checkpoint of a run."""
 EXPORT_ARTIFACT = "ModelArtifact-sft-hf"
 """The Hugging Face folder, made from the checkpoint that ModelArtifact-sft is."""
+_LOSSES = ("token_loss", "sample_loss")
+_COUNTS = ("run_hash", "rows", "conversations", "dropped", "truncated")
 
 
-def log_model(config: SftConfig, plan: Plan, run: RunFolder, records: list[dict[str, Any]]) -> str:
+def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: RunFolder) -> str:
     """Record the run's last checkpoint, made from its data and from what it started from.
 
+    Its metadata has the last losses on each split, and what became of the rows of its data.
+
     Args:
-        config: the training config.
+        loaded: the training config.
         plan: what the run did.
+        data: the packs.
         run: its folders.
-        records: of metrics.jsonl; the last one describes the model.
 
     Returns:
         The artifact, as `name:version`.
     """
-    last = records[-1] if records else {}
-    metadata = {key: last.get(key) for key in ("iteration", "loss_stage", "token_loss", "sample_loss")}
-    inputs = [plan.data] if plan.start.reference is None else [plan.data, plan.start.reference]
-    return _log(config, MODEL_ARTIFACT, run.checkpoints, inputs, metadata)
+    last = {name: (read_records(run.output / f"{name}.jsonl") or [{}])[-1] for name in ("metrics", "validation", "test")}
+    counted = lineage.resolve(str(data.splits), loaded.config.run.artifacts).metadata
+    metadata: dict[str, Any] = {key: last["metrics"].get(key) for key in ("iteration", "loss_stage", *_LOSSES)}
+    metadata |= {
+        split: {key: last[split].get(key) for key in ("iteration", *_LOSSES)}
+        for split in ("validation", "test")
+        if last[split]
+    }
+    metadata["data"] = {key: counted[key] for key in _COUNTS if key in counted}
+    start, digest = _start(loaded.config, plan), digest_of(latest_iteration(run.checkpoints))
+    return _log(loaded, MODEL_ARTIFACT, run.checkpoints, [plan.data, *start], metadata, digest)
 
 
-def export_run(config: SftConfig, plan: Plan, run: RunFolder, model: str) -> tuple[Path, str]:
+def _start(config: SftConfig, plan: Plan) -> list[str]:
+    """Name what a run started from; nothing where only `checkpoint.load` says."""
+    if plan.start.reference is not None:
+        return [plan.start.reference]
+    if config.recipe.random_start is not None:
+        return [f"random weights, seed {config.recipe.random_start}: {describe_source(config.recipe.hf_model)[0]}"]
+    return []
+
+
+def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str) -> tuple[Path, str]:
     """Export the run's last checkpoint to Hugging Face format, and record it.
 
     Args:
@@ -44,10 +69,11 @@ def export_run(config: SftConfig, plan: Plan, run: RunFolder, model: str) -> tup
     Returns:
         The folder, and its artifact.
     """
+    config = loaded.config
     folder = Path(config.convert_to_hf.output_dir or run.output / "hf")
     assert plan.tokenizer is not None
     export_hf(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
-    return folder, _log(config, EXPORT_ARTIFACT, folder, [model])
+    return folder, _log(loaded, EXPORT_ARTIFACT, folder, [model])
 
 
 def wait_for_first_rank(run: RunFolder, minutes: int) -> None:
@@ -60,7 +86,14 @@ def wait_for_first_rank(run: RunFolder, minutes: int) -> None:
         print(f"After convert_to_hf.timeout_minutes={minutes} this node no longer waits for the export by {holder}.")
 
 
-def _log(config: SftConfig, name: str, path: Path, inputs: list[str], metadata: dict[str, Any] | None = None) -> str:
+def _log(
+    loaded: Loaded[SftConfig],
+    name: str,
+    path: Path,
+    inputs: list[str],
+    metadata: dict[str, Any] | None = None,
+    digest: str | None = None,
+) -> str:
     artifact = lineage.log_artifact(
         name=name,
         type="model",
@@ -68,8 +101,10 @@ def _log(config: SftConfig, name: str, path: Path, inputs: list[str], metadata: 
         metadata=metadata,
         inputs=inputs,
         aliases=["latest"],
-        root=Path(config.run.artifacts),
-        wandb_project=config.logger.get("wandb_project"),
-        wandb_entity=config.logger.get("wandb_entity"),
+        digest=digest,
+        config=loaded.tree,
+        root=Path(loaded.config.run.artifacts),
+        wandb_project=loaded.config.logger.get("wandb_project"),
+        wandb_entity=loaded.config.logger.get("wandb_entity"),
     )
     return artifact.reference
