@@ -5,7 +5,6 @@ No package is imported: versions come from the packages' metadata. The first ste
 
 import importlib.metadata
 import importlib.util
-import netrc
 import os
 import shutil
 import socket
@@ -177,15 +176,16 @@ def _tool(command: str, part: str, cost: str) -> Finding:
 
 def _wandb_key() -> Finding:
     """Report whether there is a key, never the key."""
-    if os.environ.get("WANDB_API_KEY"):
-        return Finding("W&B key", "in WANDB_API_KEY")
-    try:
-        entry = netrc.netrc(os.environ.get("NETRC")).authenticators("api.wandb.ai")
-    except (OSError, netrc.NetrcParseError):
-        entry = None
-    if entry:
-        return Finding("W&B key", "in the netrc file")
-    return Finding("W&B key", "", "runs are not logged to Weights & Biases", "Set WANDB_API_KEY, or run wandb login.")
+    from nemotron.lineage.access import find_key
+
+    if found := find_key():
+        return Finding("W&B key", f"in {found}")
+    return Finding(
+        "W&B key",
+        "",
+        "runs are recorded offline, not sent to Weights & Biases",
+        "Set WANDB_API_KEY, or run wandb login.",
+    )
 
 
 def _hub() -> Finding:

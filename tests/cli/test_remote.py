@@ -63,6 +63,21 @@ def test_batch_submits_names_the_jobs_and_returns(cluster, capsys):
         assert word in shown
 
 
+def test_a_missing_key_for_wandb_is_said_before_the_job_is_queued(cluster, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("WANDB_PROJECT", "mine")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    for name in ("WANDB_API_KEY", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for options in ([], ["--dry-run"]):
+        assert run(["super3", "sft", "-c", "tiny", "--batch", "cluster", *options]) == 0
+        shown = capsys.readouterr()
+        assert "WANDB_API_KEY" in shown.err + shown.out
+    assert cluster.stages == ["sft"]
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    assert run(["super3", "sft", "-c", "tiny", "--batch", "cluster", "--dry-run"]) == 0
+    assert "W&B" not in capsys.readouterr().err
+
+
 def test_ctrl_c_detaches_and_says_how_to_come_back(cluster, capsys):
     cluster.error = KeyboardInterrupt()
     assert run(["super3", "sft", "-c", "tiny", "--run", "cluster"]) == 130

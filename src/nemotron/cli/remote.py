@@ -1,5 +1,6 @@
 """Run `--run` and `--batch`: a command's stages on a profile of env.toml."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
     from nemotron.launch.jobs.records import announce, forget, keep
 
     refuse(check_folders(placements))
+    for line in _describe_wandb(placements):
+        console.note(line)
     if placements[0].profile.executor == "slurm":
         announce(placements)
     try:
@@ -81,6 +84,23 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         if shown.batch_script is not None:
             scripts["Script for sbatch"] = shown.batch_script
         report.stage(placement.stage.name, rows, scripts)
+    if lines := _describe_wandb(placements):
+        report.rows("Weights & Biases", [("note", line) for line in lines])
+
+
+def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
+    """Say what keeps the stages from being recorded in W&B: each reason once."""
+    from nemotron.lineage.access import describe_access_of_job
+
+    lines = []
+    for placement in placements:
+        logger = placement.stage.config.get("logger") or {}
+        environ = {**placement.variables, **placement.secrets}
+        if placement.profile.executor == "local":
+            environ = {**os.environ, **environ}
+        project, entity = logger.get("wandb_project"), logger.get("wandb_entity")
+        lines += describe_access_of_job(environ, project, entity, here=placement.profile.tunnel == "local")
+    return list(dict.fromkeys(lines))
 
 
 def _report(submission: "Submission") -> None:

@@ -93,6 +93,28 @@ def describe_access(target: Target | None, *, folder: Path | str) -> list[str]:
     return [f"W&B: {reason}. The run goes on; it is recorded below {folder}/wandb, and `wandb sync` uploads it later."]
 
 
+def describe_access_of_job(
+    environ: Mapping[str, str], project: str | None, entity: str | None, *, here: bool
+) -> list[str]:
+    """Say in a line, before a job is queued, why its record could not be sent to W&B; nothing when it could.
+
+    Args:
+        environ: the job's variables, secret ones included.
+        project, entity: of its config.
+        here: whether it sees this machine's home, where `wandb login` keeps a key.
+    """
+    target = find_target(project, entity, environ)
+    if target is None or target.mode == "offline":
+        return []
+    if not here and not environ.get("WANDB_API_KEY"):
+        reason, otherwise = "no API key goes with the job (set WANDB_API_KEY)", "Unless it finds one there, it"
+    else:
+        reason, otherwise = explain_unreachable(target, environ), "Unless that changes, the job"
+    if reason is None:
+        return []
+    return [f"W&B: {reason}. {otherwise} is recorded offline in its output folder, for `wandb sync`."]
+
+
 def _explain_silence(address: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{address}/healthz", timeout=ANSWER_SECONDS):

@@ -104,6 +104,7 @@ def report_here(
     from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.checks.continuation import describe_changes, describe_resume
     from nemotron.training.prepared_data import find_data
+    from nemotron.training.reporting.recording import describe_wandb
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
@@ -111,7 +112,7 @@ def report_here(
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     run = find_run_folder(config, data)
     too_few = _too_few_processes(config) if ranks is None else []
-    notes = [*describe_resume(run), *describe_changes(config, run), *too_few]
+    notes = [*describe_resume(run), *describe_changes(config, run), *too_few, *describe_wandb(config, run)]
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.
