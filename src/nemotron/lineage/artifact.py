@@ -75,8 +75,15 @@ def names(root: Path) -> list[str]:
 
 def versions(root: Path, name: str) -> list[int]:
     """List the complete versions of a name, oldest first; one that is still being written is left out."""
-    found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and path.stat().st_size]
+    found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and _is_written(path)]
     return sorted(int(path.stem[1:]) for path in found)
+
+
+def _is_written(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:  # claimed for what another process has recorded meanwhile, and given up again
+        return False
 
 
 def aliases(root: Path, name: str) -> dict[str, int]:
