@@ -104,7 +104,7 @@ def report_here(
     from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.checks.continuation import describe_changes, describe_resume
     from nemotron.training.prepared_data import find_data
-    from nemotron.training.reporting.recording import describe_wandb
+    from nemotron.training.reporting.wandb_run import describe_wandb
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node

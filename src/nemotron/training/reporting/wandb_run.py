@@ -17,6 +17,7 @@ from nemotron.training.config import SftConfig
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
 
+
 def find_wandb(config: SftConfig) -> access.Target | None:
     """Find where a run is recorded in W&B; None: nowhere."""
     return access.find_target(config.logger.get("wandb_project"), config.logger.get("wandb_entity"))

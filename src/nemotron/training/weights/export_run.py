@@ -38,7 +38,9 @@ def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: Ru
     Returns:
         The artifact, as `name:version`.
     """
-    last = {name: (read_records(run.output / f"{name}.jsonl") or [{}])[-1] for name in ("metrics", "validation", "test")}
+    last = {
+        name: (read_records(run.output / f"{name}.jsonl") or [{}])[-1] for name in ("metrics", "validation", "test")
+    }
     counted = lineage.resolve(str(data.splits), loaded.config.run.artifacts).metadata
     metadata: dict[str, Any] = {key: last["metrics"].get(key) for key in ("iteration", "loss_stage", *_LOSSES)}
     metadata |= {
