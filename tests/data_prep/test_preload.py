@@ -10,6 +10,7 @@ import pytest
 
 from nemotron.data_prep import preload
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
+from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
 
 TINY = Path(__file__).parents[2] / "config/data_prep/tiny/tokenizer"
 ASKED = """
@@ -46,3 +47,34 @@ def test_importing_it_elsewhere_loads_nothing() -> None:
     code = "import sys, nemotron.data_prep.preload; print('awkward' in sys.modules, 'gigatoken' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert printed.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("blend", "finished", "force", "begun"),
+    [
+        ({"datasets": [{"path": "small.jsonl"}]}, False, False, False),
+        ({"datasets": [{"path": "small.jsonl"}, {"path": "large.jsonl"}]}, False, False, True),
+        ({"datasets": [{"path": "large.jsonl"}]}, True, False, False),
+        ({"datasets": [{"path": "large.jsonl"}]}, True, True, True),
+        ({"datasets": [{"path": "hf://someone/something"}]}, False, False, True),
+        ({"datasets": [{"path": "."}]}, False, False, True),
+        ([{"messages": []}], False, False, True),
+        ("small.jsonl", False, False, False),
+    ],
+)
+def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
+    blend: object, finished: bool, force: bool, begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "small.jsonl").write_bytes(b"{}\n")
+    with open(tmp_path / "large.jsonl", "wb") as file:
+        file.truncate(BYTES_FOR_A_WORKER + 1)
+    (tmp_path / "blend.json").write_text(json.dumps(blend))
+    if finished:
+        (tmp_path / "output").mkdir()
+        (tmp_path / "output/metadata.json").touch()
+    path = tmp_path / (blend if isinstance(blend, str) else "blend.json")
+    config = DataPrepConfig(blend_path=str(path), output_dir=str(tmp_path / "output"), workers=2, force=force)
+    started: list[DataPrepConfig] = []
+    monkeypatch.setattr(preload, "begin", started.append)
+    preload.begin_early(config)
+    assert bool(started) is begun

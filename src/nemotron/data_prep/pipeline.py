@@ -75,7 +75,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
     """
     config = expand_paths(config, {})  # whoever loaded it from YAML has done so
     check(config)
-    preload.begin(config)
+    preload.begin_early(config)
     with engine.start(config.engine, config.ray_address) as run:
         plan = make_plan(config)
         with _write_errors(plan.output_dir), sole_writer(plan.output_dir):
@@ -83,6 +83,8 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
             if finished is not None:
                 return _publish(plan, finished, unchanged=True)
             _begin(plan)
+            if engine.worthwhile(plan.workers, sum(planned.bytes for planned in plan.datasets)) > 1:
+                preload.begin(config)
             tokenizer = InputTokenizer(run, on_progress)
             plan, receipts, corpus, cut, selection = _tokenize_and_select(plan, tokenizer)
             write_dropped(plan, receipts, corpus, selection)

@@ -6,23 +6,45 @@ start no thread, as a fork would not copy it: neither reading a vocabulary nor c
 
 import contextlib
 import gc
+import json
 import os
 import signal
 from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
 from nemotron.data_prep.engine.local import default_workers, get_ready
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
 
-def begin(config: DataPrepConfig) -> None:
-    """Start that process, if the run will have workers on this machine. It loads what they need while this one goes on.
+def begin_early(config: DataPrepConfig) -> None:
+    """Start that process before there is a plan, if the run will likely have workers on this machine.
 
-    `prepare` does; who begins before importing the pipeline has both import at once. Beginning twice changes nothing.
+    It loads what they need while this process imports the pipeline and plans.
     """
-    if config.engine == "local" and (config.workers or default_workers()) > 1:
+    if (config.workers or default_workers()) > 1 and _may_be_much_work(config):
+        begin(config)
+
+
+def begin(config: DataPrepConfig) -> None:
+    """Start that process, if workers are of this machine. Beginning twice changes nothing."""
+    if config.engine == "local":
         get_ready([__name__], environment(config))
+
+
+def _may_be_much_work(config: DataPrepConfig) -> bool:
+    """Whether several workers may be worth it: not where a finished run stands, nor for a few local megabytes."""
+    if not config.force and (Path(config.output_dir) / "metadata.json").exists():
+        return False
+    path = Path(config.blend_path)
+    try:
+        files = [path]
+        if path.suffix == ".json":
+            files = [path.parent / entry["path"] for entry in json.loads(path.read_bytes())["datasets"]]
+        return not all(map(Path.is_file, files)) or sum(file.stat().st_size for file in files) > BYTES_FOR_A_WORKER
+    except (OSError, ValueError, LookupError, TypeError):
+        return True  # no blend of local files
 
 
 def environment(config: DataPrepConfig) -> dict[str, str]:
