@@ -2,18 +2,26 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.notes import OTHERS, Note, NoteKind
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import (
+    MASK,
     MOST_NAMES,
+    TOKENS,
     NoteCount,
     PartWriter,
+    file_of,
     read_dropped,
     read_receipt,
+    read_tokens,
     write_part,
 )
+from nemotron.errors import UserError
 
 
 def test_blank_lines_are_lines_but_no_rows(tmp_path: Path) -> None:
@@ -54,3 +62,19 @@ def test_names_from_the_data_cannot_fill_the_memory(tmp_path: Path) -> None:
     assert len(counts) == MOST_NAMES + 1
     assert counts["token 0"] == 1
     assert counts[OTHERS] == 2 * MOST_NAMES
+
+
+def test_stretches_are_read_to_where_they_are_wanted_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    file_of(tmp_path / "part", TOKENS).write_bytes(np.arange(10, 20, dtype="<i4").tobytes())
+    file_of(tmp_path / "part", MASK).write_bytes(bytes(range(10)))
+    ids, mask = np.full(8, -1, np.int32), np.full(8, 99, np.uint8)
+    read_tokens(tmp_path / "part", [(7, 3, 0), (2, 2, 5), (0, 0, 4)], ids, mask)
+    assert ids.tolist() == [17, 18, 19, -1, -1, 12, 13, -1]
+    assert mask.tolist() == [7, 8, 9, 99, 99, 2, 3, 99]
+
+
+def test_a_part_that_was_cut_short_meanwhile_is_named(tmp_path: Path) -> None:
+    file_of(tmp_path / "part", TOKENS).write_bytes(bytes(12))
+    file_of(tmp_path / "part", MASK).write_bytes(bytes(3))
+    with pytest.raises(UserError, match=r"part\.tokens"):
+        read_tokens(tmp_path / "part", [(1, 3, 0)], np.zeros(3, np.int32), np.zeros(3, np.uint8))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from nemotron.atomic_files import checksum, replaced_when_complete, write_json
 from nemotron.data_prep.packing.lengths import padded_length
 from nemotron.data_prep.tokenization.loss_mask import roll
-from nemotron.data_prep.tokenization.part_files import map_tokens
+from nemotron.data_prep.tokenization.part_files import read_tokens
 
 SCHEMA = pa.schema(
     [
@@ -177,11 +177,8 @@ def _copy(
     order = np.argsort(part, kind="stable")
     numbers, firsts = np.unique(part[order], return_index=True)
     for number, members in zip(numbers, np.split(order, firsts[1:]), strict=True):
-        part_ids, part_mask = map_tokens(parts[number])
         stretches = zip(start[members].tolist(), length[members].tolist(), offsets[members].tolist(), strict=True)
-        for begin, count, to in stretches:
-            ids[to : to + count] = part_ids[begin : begin + count]
-            mask[to : to + count] = part_mask[begin : begin + count]
+        read_tokens(parts[number], stretches, ids, mask)
 
 
 def _lists(offsets: np.ndarray, values: np.ndarray) -> pa.ListArray:
