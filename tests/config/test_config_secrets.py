@@ -1,6 +1,22 @@
+import io
+
 import pytest
 
-from nemotron.config.secrets import holds_secret, is_secret, mask_text, masked
+from nemotron.config.secrets import (
+    MaskedStream,
+    holds_secret,
+    is_secret,
+    mask_text,
+    mask_values,
+    masked,
+    remember_secrets,
+)
+
+
+@pytest.fixture(autouse=True)
+def forget(monkeypatch: pytest.MonkeyPatch):
+    """No test knows the secrets of another."""
+    monkeypatch.setattr("nemotron.config.secrets._remembered", set())
 
 
 @pytest.mark.parametrize(
@@ -62,6 +78,40 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
 def test_credentials_are_found_in_any_text(text: str, shown: str):
     assert mask_text(text) == shown
     assert masked({"revision": [text]}) == {"revision": [shown]}
+
+
+@pytest.mark.parametrize("name", ["MY_LOGIN", "PGUSER", "SERVICE_URL", "A"])
+def test_a_variable_that_nobody_knows_may_be_a_secret(name: str):
+    assert is_secret(f"env_vars.{name}")
+    assert masked({"env_vars": {name: "x"}}) == {"env_vars": {name: "***"}}
+
+
+@pytest.mark.parametrize("name", ["NCCL_DEBUG", "CUDA_VISIBLE_DEVICES", "HF_HOME", "OMP_NUM_THREADS", "WANDB_MODE"])
+def test_variables_known_to_be_public_are_shown(name: str):
+    assert not is_secret(f"env_vars.{name}")
+
+
+def test_what_a_secret_variable_holds_is_a_secret_under_any_key(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
+    assert masked({"name": "run-correct-horse-7"}) == {"name": "run-***-7"}
+    monkeypatch.setenv("SOME_API_TOKEN", "/home/me/token")  # where it is, not what it is
+    assert mask_text("/home/me/token") == "/home/me/token"
+
+
+def test_what_a_config_holds_as_a_secret_is_found_in_other_texts():
+    remember_secrets({"db": {"password": "battery-staple"}, "source": "postgres://me:gulf-stream@host/db"})
+    assert mask_text("cannot log in with battery-staple") == "cannot log in with ***"
+    assert mask_text("gulf-stream") == "***"
+    assert mask_values({"a": ["battery-staple", 3]}) == {"a": ["***", 3]}
+
+
+def test_a_stream_masks_what_others_print(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
+    written = io.StringIO()
+    print("with correct-horse", file=MaskedStream(written))
+    MaskedStream(written).writelines(["a correct-horse", "\n"])
+    assert written.getvalue() == "with ***\na ***\n"
+    assert MaskedStream(written).getvalue() == written.getvalue()
 
 
 @pytest.mark.parametrize("text", ["ssh://me@host/x", "http://host:80/a@b", "hf_home", "a:b@c", "/data/x@y:z", ""])

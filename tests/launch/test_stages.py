@@ -65,9 +65,17 @@ def test_a_secret_in_the_config_is_refused_without_telling_it(work: Path):
     with pytest.raises(UserError, match=r"mine\.yaml:2: logger\.wandb_api_key") as caught:
         prep_stage(load(work, "logger:\n  wandb_api_key: s3cret"))
     assert "s3cret" not in str(caught.value)
-    with pytest.raises(UserError, match=r"text") as caught:
-        prep_stage(load(work, "text: s3://KEY:s3cret@bucket"))
-    assert "s3cret" not in str(caught.value)
+    for text in ("text: s3://KEY:s3cret@bucket", "paths: [a, 's3://KEY:s3cret@bucket']"):
+        with pytest.raises(UserError, match=text.partition(":")[0]) as caught:
+            prep_stage(load(work, text))
+        assert "s3cret" not in str(caught.value)
+
+
+def test_what_was_read_from_a_variable_that_names_a_secret_is_one(work: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MY_TOKEN", "correct-horse")
+    with pytest.raises(UserError, match="text") as caught:
+        prep_stage(load(work, "text: user-${oc.env:MY_TOKEN}"))
+    assert "correct-horse" not in str(caught.value)
 
 
 def test_training_takes_processes_and_container_from_the_config(work: Path):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON.
+    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON, and mask secrets.
 
     Everything printed goes through here, as it may hold text out of data and file names.
 
@@ -33,7 +34,7 @@ def printable(text: str, *, one_line: bool = False) -> str:
         text: anything, lone surrogates included.
         one_line: escape newlines and tabs, too.
     """
-    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", mask_text(text))
     return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
 
 

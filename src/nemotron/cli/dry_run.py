@@ -54,9 +54,7 @@ class Report:
     def config(self, loaded: Any, title: str) -> None:
         """Add every value of a `Loaded` config and where it was written, secrets masked."""
         if self._as_json:
-            import yaml
-
-            values = {key: {"value": yaml.safe_load(text), "from": origin} for key, text, origin in loaded.rows()}
+            values = {key: {"value": _value(text), "from": origin} for key, text, origin in loaded.rows()}
             self._found[_key(title)] = {"path": str(loaded.path), "values": values}
             return
         console.heading(f"{title}: {loaded.path}")
@@ -114,6 +112,18 @@ def local_variables() -> list[tuple[str, str]]:
         *(("environment", f"{name}={value}") for name, value in shown),
         *(("environment", f"{name}=***") for name in HANDED_ON if name in os.environ),
     ]
+
+
+def _value(text: str) -> Any:
+    """Read a value as it would stand after `key=`; what cannot stand there is text."""
+    from nemotron.config.errors import ConfigError
+    from nemotron.config.located import plain
+    from nemotron.config.yaml_file import parse_value
+
+    try:
+        return plain(parse_value(text, ""))
+    except ConfigError:
+        return text
 
 
 def _key(title: str) -> str:

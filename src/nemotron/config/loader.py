@@ -13,7 +13,7 @@ from nemotron.config.located import DEFAULT, Located, leaves, located, merge, pl
 from nemotron.config.overrides import apply_overrides, parse_overrides
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
-from nemotron.config.secrets import masked
+from nemotron.config.secrets import masked, remember_secrets
 from nemotron.config.spellings import typed_words
 from nemotron.config.yaml_file import as_argument, dump_yaml
 
@@ -57,10 +57,15 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     Raises ConfigError, a UserError, for whatever the user got wrong.
     """
     path = find_config(name_or_path, group)
+    for argument in overrides:
+        key, _, text = argument.partition("=")
+        remember_secrets(text, key)
     above = _brought(overrides, group, schema)
     written = apply_overrides(read_layers(path, group, schema=schema, above=above), overrides, schema)
     refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
+    remember_secrets(plain(written))
     resolved = resolve(merge(default_tree(schema), written), path.stem)
+    remember_secrets(plain(resolved))
     config = convert(schema, resolved)
     tree = as_plain(config)
     where = {key: node.origin for key, node in leaves(resolved).items()}

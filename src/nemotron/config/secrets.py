@@ -1,6 +1,13 @@
-"""Secrets stay out of everything that is printed or written to disk."""
+"""Secrets stay out of everything that is printed or written to disk.
 
+A value is one by its key, by its form, or by where it came from: what a variable such as HF_TOKEN holds, or a key such
+as `api_key`, is a secret wherever it turns up.
+"""
+
+import os
 import re
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 MASK = "***"
@@ -9,15 +16,28 @@ _SECRET = {"secret", "secrets", "password", "passwd", "passphrase", "credential"
 _SECRET_LAST = {"token", "key"}
 # A user with a password in any URL, a user alone where that is a token; and tokens by the prefixes of their issuers.
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@|(\bhttps?://)[^\s/@:]+@", re.IGNORECASE)
+_PASSWORDS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:([^\s/@]+)@", re.IGNORECASE)
 _TOKENS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}|AKIA[0-9A-Z]{16})\b")
+_PUBLIC_VARIABLE = re.compile(
+    r"(NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|NVTE|NVIDIA|NVSHMEM|OMP|MKL|TRITON|UB|GLOO|UCX|FI|OMPI|PMIX|SLURM|TOKENIZERS)_\w+"
+    r"|\w+_(HOME|DIR|PATH|CACHE|OFFLINE|MODE|LEVEL|DEBUG|PROJECT|ENTITY)|PATH|PYTHON\w+|LD_\w+|NEMOTRON_\w+"
+)
+"""Variables that are no secret, whatever they hold. Others of `env_vars` may be: nobody knows them all."""
+_SHORTEST = 8
+"""Shorter values are not looked for in other texts: `1` and `true` are everywhere."""
+_remembered: set[str] = set()
 _HARMLESS_BEFORE = {"pad", "eos", "bos", "unk", "mask", "stop", "text", "prompt", "label", "messages"}
 
 
 def is_secret(key: str) -> bool:
     """Whether the last part of a dotted key names a secret: `hf_token`, `WANDB_API_KEY`, `db.password`.
 
-    `tokenizer`, `max_tokens` and `eos_token` are not.
+    So does every key of `env_vars`, but for variables known to be public. `tokenizer`, `max_tokens` and `eos_token`
+    do not.
     """
+    section, _, name = key.rpartition(".")
+    if section.rpartition(".")[2] == "env_vars" and not _PUBLIC_VARIABLE.fullmatch(name):
+        return True
     words = [word for word in _WORDS.split(key.rsplit(".", 1)[-1].lower()) if word]
     if not words:
         return False
@@ -27,13 +47,80 @@ def is_secret(key: str) -> bool:
 
 
 def holds_secret(value: str) -> bool:
-    """Tell whether a text has a URL with credentials or a well-known kind of token in it, whatever its key."""
+    """Tell whether a text has a known secret, a URL with credentials or a well-known kind of token in it."""
     return mask_text(value) != value
+
+
+def holds_credentials(url: str) -> bool:
+    """Tell whether a URL has a user with a password, or a token, before its host."""
+    return _CREDENTIALS.search(url) is not None
 
 
 def mask_text(value: str) -> str:
     """Replace what `holds_secret` finds in a text: `s3://KEY:SECRET@bucket` -> `s3://***@bucket`."""
+    for secret in _known():
+        if secret in value:
+            value = value.replace(secret, MASK)
     return _TOKENS.sub(MASK, _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}{MASK}@", value))
+
+
+def remember_secrets(tree: Any, key: str = "") -> None:
+    """Remember the secrets in nested values, to find them in other texts: under a secret's key, and in URLs."""
+    if isinstance(tree, dict):
+        for name, child in tree.items():
+            remember_secrets(child, f"{key}.{name}")
+    elif isinstance(tree, list):
+        for child in tree:
+            remember_secrets(child, key)
+    elif isinstance(tree, str):
+        found = [tree] if is_secret(key) else [match[1] for match in _PASSWORDS.finditer(tree)]
+        _remembered.update(secret for secret in found if _is_findable(secret))
+
+
+class MaskedStream:
+    """A text stream that masks secrets in what is written to it, and is otherwise the one it stands for."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, masked."""
+        self._stream.write(mask_text(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write texts, masked."""
+        for line in lines:
+            self.write(line)
+
+
+def _known() -> Iterator[str]:
+    """The secrets that are known by their values."""
+    yield from _remembered
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST and _names_secret(name) and _is_findable(value):
+            yield value
+
+
+def _is_findable(secret: str) -> bool:
+    return len(secret) >= _SHORTEST and not secret.startswith(("/", "~/", "./", "${"))
+
+
+@cache
+def _names_secret(variable: str) -> bool:
+    return is_secret(variable)
+
+
+def mask_values(tree: Any) -> Any:
+    """Copy plain nested values with secrets masked that are known by value or form, whatever their keys."""
+    if isinstance(tree, dict):
+        return {name: mask_values(child) for name, child in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [mask_values(child) for child in tree]
+    return mask_text(tree) if isinstance(tree, str) else tree
 
 
 def masked(tree: Any, key: str = "") -> Any:

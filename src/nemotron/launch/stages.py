@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import nemotron
-from nemotron.config import Loaded, config_dir, holds_secret, is_secret
+from nemotron.config import Loaded, config_dir
+from nemotron.config.secrets import masked
 from nemotron.errors import UserError
 
 PACKAGE = Path(nemotron.__file__).resolve().parent
@@ -89,7 +90,7 @@ def _portable(loaded: Loaded[Any]) -> dict[str, Any]:
     """
     for key, origin in loaded.origins.items():
         value = _lookup(loaded.tree, key)
-        if isinstance(value, str) and value and (is_secret(key) or holds_secret(value)):
+        if masked(value, key) != value:
             raise UserError(
                 f"{origin}: {key} holds a secret, and a job's config is written to disk.",
                 "Put it in an environment variable, and name the variable under secrets in the profile.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
-from nemotron.config.secrets import masked
+from nemotron.config.secrets import mask_text, mask_values, masked
 from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,
@@ -91,11 +91,11 @@ def log_artifact(
         type=type,
         version=0,
         path=str(folder),
-        metadata=portable(metadata or {}),
-        inputs=references,
+        metadata=mask_values(portable(metadata or {})),
+        inputs=mask_values(references),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=digest_of(folder) if digest is None else digest,
-        input_digests=digests,
+        input_digests={mask_text(source): found for source, found in digests.items()},
         code=origin.code_version(),
         command=origin.command_line(),
         job=origin.job(),

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from nemotron.training.finetune import OnRecord, run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.reporting.html_report import render_report
+from nemotron.training.reporting.masked_output import masked_output
 from nemotron.training.reporting.wandb_run import describe_wandb, finish_wandb, wandb_run
 from nemotron.training.weights.export_run import export_run, log_model, wait_for_first_rank
 
@@ -117,7 +117,7 @@ def _train(
         write_text(run.output / "config.yaml", loaded.to_yaml())
 
     stopped = False
-    with _quiet(run.output / "train.log") if on_record is not None else contextlib.nullcontext():
+    with masked_output(None if on_record is None else run.output / "train.log"):
         if resumed_from < plan.train_iters or not is_tested:
             evaluate_only = resumed_from == plan.train_iters
             stopped = run_finetune(
@@ -167,17 +167,6 @@ def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, not
     elif _is_first():
         for note in notes:
             print(f"note: {note}")
-
-
-@contextlib.contextmanager
-def _quiet(log: Path) -> Iterator[None]:
-    """Send what Python code prints to a log file while somebody else shows progress."""
-    with (
-        log.open("a", encoding="utf-8", buffering=1) as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        yield
 
 
 def _is_first() -> bool:

@@ -159,12 +159,13 @@ def report_on(
 def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: list[str]) -> None:
     """Add how training starts on this machine."""
     from nemotron.launch import torchrun_command, visible_gpus
+    from nemotron.lineage.origin import mask_arguments
 
     gpus = visible_gpus()
     processes = (gpus or 1) if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     line = torchrun_command(arguments, processes) if processes > 1 else ["nemotron", "super3", "sft", *arguments]
     rows = [("GPUs here", str(gpus)), ("processes", str(processes)), *dry_run.local_variables()]
-    report.stage("sft", [*rows, ("runs", shlex.join(line))], {})
+    report.stage("sft", [*rows, ("runs", shlex.join(mask_arguments(line)))], {})
 
 
 def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":

@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from nemotron.config.secrets import mask_values
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
 
@@ -166,9 +167,9 @@ class Metadata:
         return sum(dataset.kept + dataset.repeated for dataset in self.datasets)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, with the totals."""
+        """As JSON values, with the totals, secrets masked."""
         totals = {name: getattr(self, name) for name in ("conversations", "tokens", "supervised_tokens")}
-        return {**asdict(self), "totals": totals}
+        return mask_values({**asdict(self), "totals": totals})
 
 
 def read_metadata(path: Path) -> Metadata | None:

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import point_link, write_bytes, write_json
+from nemotron.config.secrets import mask_text
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import Metadata
@@ -35,7 +36,7 @@ def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
     point_link(plan.output_dir / "splits", plan.run_dir / "splits")
     write_json(plan.output_dir / "blend.json", megatron_blend(plan.run_dir, metadata))
     write_json(plan.output_dir / "metadata.json", metadata.to_dict())
-    write_bytes(plan.output_dir / "report.html", render_report(metadata).encode())
+    write_bytes(plan.output_dir / "report.html", mask_text(render_report(metadata)).encode())
     return log_artifact(
         name=artifact_name(plan.config),
         type="dataset",

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
+from nemotron.config.secrets import holds_credentials
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.input_file import Found, InputFile, compression_of, format_of
@@ -13,6 +14,11 @@ from nemotron.errors import UserError, did_you_mean
 
 def find_files(dataset: Dataset) -> list[InputFile]:
     """The files of a dataset, sorted by path. Raises UserError when there are none, or one cannot be read."""
+    if holds_credentials(dataset.path):
+        raise UserError(
+            f'Dataset "{dataset.name}": {dataset.path} holds credentials, and paths are recorded.',
+            "Take them out of the path and set them as variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        )
     find = _finder(dataset)
     try:
         return [_described(found) for found in find(dataset)]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemotron.config.secrets import mask_values
 from nemotron.training.checkpoints.hf_folder import is_path
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.config import PeftConfig, SftConfig
@@ -22,7 +23,7 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     """
     start = find_start(config)
     named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)
-    return {
+    record = {
         "hf_model": config.recipe.hf_model,
         "data_from": data.whence,
         "model": _identify_model(config.recipe.hf_model),
@@ -32,6 +33,7 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
         **({} if start.unresolved else {"start": _identify_start(named)}),
         "start_named": config.run.model,
     }
+    return mask_values(record)  # as it is written, and compared
 
 
 def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:

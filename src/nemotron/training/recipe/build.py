@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nemotron.config import holds_secret, is_secret
+from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
 from nemotron.training.bridge.precision import train_in_float32
@@ -24,6 +26,7 @@ from nemotron.training.plan import Plan, decay_iterations
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.recipe.assign import assign, check_keys, field_types
 from nemotron.training.recipe.diff import Change, differences, what_runs
+from nemotron.training.recipe.masked_config import mask_what_is_written
 from nemotron.training.weights.megatron_model import leave_out_mtp
 
 if TYPE_CHECKING:
@@ -106,8 +109,21 @@ def build_recipe(
         # Megatron refuses the combination, though there is then nothing to divide.
         logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
         model.sequence_parallel = False
-    bridge.installed().set_environment(container, config.env_vars)
+    _set_environment(container, config.env_vars)
+    mask_what_is_written(type(container))
     return Recipe(container, original)
+
+
+def _set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
+    """Set the variables of `env_vars`: secret ones here, as Megatron-Bridge writes its config into checkpoints."""
+    secret = {name: value for name, value in variables.items() if isinstance(value, str) and _is_secret(name, value)}
+    for name, value in secret.items():
+        os.environ.setdefault(name, value)
+    bridge.installed().set_environment(container, {k: v for k, v in variables.items() if k not in secret})
+
+
+def _is_secret(variable: str, value: str) -> bool:
+    return is_secret(f"env_vars.{variable}") or holds_secret(value)
 
 
 def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
@@ -225,6 +241,8 @@ def _fill_in_paths(
     logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
     logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
     logs.wandb_save_dir = config.logger.get("wandb_save_dir") or str(output)
+    for name in ("wandb_project", "wandb_entity", "wandb_exp_name"):  # which W&B shows
+        setattr(logs, name, (value := getattr(logs, name)) and mask_text(value))
     assert plan.tokenizer is not None  # checks/data.py
     container.tokenizer.tokenizer_model = plan.tokenizer
 

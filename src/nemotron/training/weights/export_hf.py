@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import folder_replaced_when_complete
+from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
@@ -76,7 +77,7 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
     with folder_replaced_when_complete(hf_out_dir) as unfinished, cpu.backend(), single_process_group():
         model = load_whole_model(iteration_dir)
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
-        (unfinished / "README.md").write_text(model_card(iteration_dir, hf_config_dir), encoding="utf-8")
+        (unfinished / "README.md").write_text(mask_text(model_card(iteration_dir, hf_config_dir)), encoding="utf-8")
 
 
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:

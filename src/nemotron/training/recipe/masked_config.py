@@ -1,0 +1,19 @@
+"""Megatron-Bridge's config without secrets, where it writes one: run_config.yaml of checkpoints, W&B, MLflow."""
+
+from functools import wraps
+from typing import Any
+
+from nemotron.config.secrets import mask_values
+
+
+def mask_what_is_written(container_class: Any) -> None:
+    """Have `ConfigContainer.to_dict`, by which both lines write their config, mask secrets. Twice changes nothing."""
+    to_dict = container_class.to_dict
+    if hasattr(to_dict, "__wrapped__"):
+        return
+
+    @wraps(to_dict)
+    def without_secrets(container: Any) -> dict[str, Any]:
+        return mask_values(to_dict(container))
+
+    container_class.to_dict = without_secrets

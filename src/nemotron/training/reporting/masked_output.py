@@ -1,0 +1,29 @@
+"""What training prints, without secrets: Megatron, W&B and others print what they are given."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from nemotron.config.secrets import MaskedStream
+from nemotron.lineage.origin import mask_arguments
+
+
+@contextlib.contextmanager
+def masked_output(log: Path | None) -> Iterator[None]:
+    """Mask secrets in what Python code prints inside, and in the command line that W&B records.
+
+    Args:
+        log: a file that gets the output while somebody else shows progress; None leaves it where it goes.
+    """
+    with contextlib.ExitStack() as inside:
+        file = None if log is None else inside.enter_context(log.open("a", encoding="utf-8", buffering=1))
+        out, err = (MaskedStream(file or stream) for stream in (sys.stdout, sys.stderr))
+        inside.enter_context(contextlib.redirect_stdout(out))  # pyright: ignore[reportArgumentType]
+        inside.enter_context(contextlib.redirect_stderr(err))  # pyright: ignore[reportArgumentType]
+        before = sys.argv
+        sys.argv = [*before[:1], *mask_arguments(before[1:])]
+        try:
+            yield
+        finally:
+            sys.argv = before
