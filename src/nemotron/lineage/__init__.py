@@ -9,7 +9,7 @@ open, in which the same is recorded.
 """
 
 from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError
-from nemotron.lineage.log import check_root, log_artifact
+from nemotron.lineage.log import check_name, check_root, log_artifact
 from nemotron.lineage.resolve import resolve
 
-__all__ = ["MANIFEST", "Artifact", "ArtifactError", "check_root", "log_artifact", "resolve"]
+__all__ = ["MANIFEST", "Artifact", "ArtifactError", "check_name", "check_root", "log_artifact", "resolve"]

@@ -83,7 +83,7 @@ def log_artifact(
         ArtifactError: a name or alias cannot be part of a reference.
     """
     for word in (name, *aliases):
-        _check(word)
+        check_name(word)
     root, folder = expand_home(root), Path(path).resolve()
     references, digests = describe_inputs(inputs, input_digests or {}, root)
     artifact = Artifact(
@@ -118,7 +118,8 @@ def _write_manifest(artifact: Artifact, folder: Path) -> None:
             raise
 
 
-def _check(word: str) -> None:
+def check_name(word: str) -> None:
+    """Refuse a name or an alias that could not be part of a reference, before any work is done that it would record."""
     if not re.fullmatch(r"[\w.-]+", word) or re.fullmatch(r"v\d+", word):
         raise ArtifactError(
             f'"{word}" cannot name an artifact or an alias.',

@@ -1,6 +1,7 @@
 """`register_data`: a folder of packed Parquet becomes data that training finds, where it lies."""
 
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -66,6 +67,10 @@ def test_what_nobody_recorded_is_given_or_guessed(tmp_path):
     assert len(registered.notes) == 2  # no tokenizer, no valid split
     registered = register(tmp_path / "packs", tmp_path, pack_size=4096, tokenizer=TOKENIZER)
     assert (registered.pack_size, registered.is_guessed, registered.tokenizer) == (4096, False, TOKENIZER)
+    # The second is other data: training reads its tokenizer and pack size.
+    data = find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="default")
+    assert (data.reference, data.pack_size) == ("SFTDataArtifact-sft:v2", 4096)
+    assert data.tokenizer is not None
     with pytest.raises(UserError, match=r"row 0: 60 tokens, more than the pack size of 32"):
         register(tmp_path / "packs", tmp_path, pack_size=32)
 
@@ -83,6 +88,11 @@ def test_a_folder_that_may_not_be_written_is_registered_all_the_same(tmp_path, m
     write(tmp_path / "packs/train/a.parquet", [ROW])
     assert register(tmp_path / "packs", tmp_path).artifact.version == 1
     assert find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="x").packs == {"train": 1}
+
+
+def test_a_name_that_cannot_be_is_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(UserError, match='"a/b" cannot name'):
+        register_data(tmp_path / "nowhere", name="a/b", artifacts=tmp_path / "artifacts")
 
 
 @pytest.mark.parametrize(
@@ -129,3 +139,23 @@ def test_a_file_in_two_splits_links_of_another_run_and_broken_links_are_refused(
     (valid / "gone.parquet").symlink_to("nowhere.parquet")
     with pytest.raises(UserError, match=r"gone\.parquet is a link to"):
         register(public, tmp_path)
+
+
+def test_data_of_our_own_that_was_copied_is_the_same_data(tmp_path):
+    from nemotron.config import load_config
+    from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.data_prep.pipeline import prepare
+
+    there = [f"output_dir={tmp_path}/there", f"run.artifacts={tmp_path}/artifacts", "sample=8", "workers=1"]
+    prepared = prepare(load_config("tiny", there, group="data_prep", schema=DataPrepConfig).config)
+    copied = shutil.copytree(prepared.splits_dir.resolve().parent / "splits", tmp_path / "here")
+    name, manifest = prepared.artifact.name, (copied / "artifact.json").read_text()
+    again = register_data(copied, name=name, artifacts=tmp_path / "artifacts").artifact
+    assert (again.reference, again.metadata["run_hash"]) == (f"{name}:v1", prepared.artifact.metadata["run_hash"])
+    assert find_prepared_data(name, tmp_path / "artifacts", config_name="tiny").splits == copied
+    # What was read otherwise, or changed, is other data.
+    other = register_data(copied, name=name, artifacts=tmp_path / "artifacts", pack_size=4096).artifact
+    assert (other.reference, other.metadata["pack_size"]) == (f"{name}:v2", 4096)
+    write(next((copied / "train").glob("*.parquet")), [ROW])
+    (copied / "artifact.json").write_text(manifest)
+    assert register_data(copied, name=name, artifacts=tmp_path / "artifacts").artifact.version == 3

@@ -1,6 +1,7 @@
 """Check packed Parquet made elsewhere and record it as data to train on, where it is."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 from nemotron.atomic_files import checksum
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.imports.packs import Counts, Limits, check_file
-from nemotron.data_prep.imports.splits import Found, check_files, find_splits
+from nemotron.data_prep.imports.splits import IMPORTED, Found, check_files, find_splits
+from nemotron.data_prep.output.publish import name_content
 from nemotron.errors import Problem, UserError, refuse
-from nemotron.lineage import Artifact, check_root, log_artifact
+from nemotron.lineage import Artifact, check_name, check_root, log_artifact
 
 MOST_PROBLEMS = 20
 """So many are shown; a file made wrongly is rarely alone."""
@@ -57,6 +59,7 @@ def register_data(
     Raises:
         UserError: it is not there, or not what a trainer reads; each fault is named with file and row.
     """
+    check_name(name)
     check_root(artifacts)
     found = find_splits(given)
     refuse(check_files(found))
@@ -72,8 +75,11 @@ def register_data(
     size = limits.pack_size or _round_up(max(each.longest for each in counts.values()))
     if "valid" not in counts:
         notes.append("There is no valid split: training will not be validated.")
+    read_as = {"pack_size": size, "pad_to_multiple": limits.pad_to_multiple, "tokenizer": made_with}
+    digest = _name_content(found)
+    run_hash = _run_hash(found, digest, read_as)
     facts = {
-        "run_hash": _identify(found, size, limits, made_with),
+        "run_hash": run_hash,
         "pack_size": size,
         "pad_to_multiple": limits.pad_to_multiple,
         "tokens": sum(each.tokens for each in counts.values()),
@@ -81,7 +87,7 @@ def register_data(
         "sequences": sum(each.sequences for each in counts.values()),
         "packs": {split: each.packs for split, each in counts.items()},
         "splits": {split: asdict(each) for split, each in counts.items()},
-        "source": str(found.folder),
+        IMPORTED: str(found.folder),
         **({"tokenizer": made_with, "vocab_size": made_with.get("vocab_size")} if made_with else {}),
     }
     artifact = log_artifact(
@@ -89,7 +95,8 @@ def register_data(
         type="dataset",
         path=found.folder,
         root=artifacts,
-        metadata={**found.record, **facts},
+        metadata=found.record if run_hash == found.record.get("run_hash") else facts,
+        digest=digest,
     )
     is_guessed = limits.pack_size is None
     return Registered(artifact, found.folder, counts, size, is_guessed, made_with.get("model"), notes)
@@ -139,15 +146,29 @@ def _describe_tokenizer(given: str | None, record: dict[str, Any], notes: list[s
     return {**(recorded if isinstance(recorded, dict) and not given else {}), **described}
 
 
-def _identify(found: Found, pack_size: int, limits: Limits, tokenizer: dict[str, Any]) -> str:
-    """Name the content and what it was read with, wherever it lies; data prep's own name where it has one."""
-    if isinstance(own := found.record.get("run_hash"), str):
+def _name_content(found: Found) -> str:
+    """Name the content as data prep names what it wrote."""
+    return name_content(
+        f"splits/{split}/{path.name} {checksum(path)}" for split, files in found.files.items() for path in files
+    )
+
+
+def _run_hash(found: Found, digest: str, read_as: dict[str, Any]) -> str:
+    """Name the content and what it is read as, wherever it lies; as data prep did where nothing has changed since.
+
+    Args:
+        found: the files.
+        digest: of their content.
+        read_as: pack size, padding and tokenizer.
+    """
+    own = found.record.get("run_hash")
+    if (
+        isinstance(own, str)
+        and digest == found.digest
+        and all(found.record.get(key) == read_as[key] for key in read_as)
+    ):
         return own
-    digest = hashlib.sha256(f"{pack_size} {limits.pad_to_multiple} {tokenizer.get('digest')}".encode())
-    for split, files in found.files.items():
-        for path in files:
-            digest.update(f"{split}/{path.name} {checksum(path)}\n".encode())
-    return digest.hexdigest()[:16]
+    return hashlib.sha256(f"{digest} {json.dumps(read_as, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
 def _whole(value: Any) -> int | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, did_you_mean
-from nemotron.lineage import MANIFEST
+from nemotron.lineage import ArtifactError, resolve
 from nemotron.paths import expand_home
 
 SPLITS = ("train", "valid", "test")
+IMPORTED = "imported_from"
+"""A fact of data that was registered, which its maker did not record."""
 _OTHER_NAMES = {"validation": "valid", "val": "valid", "dev": "valid", "training": "train"}
 _PARQUET = (".parquet", ".pq")
 
@@ -26,6 +28,8 @@ class Found:
     """The files of each split that has any, sorted."""
     record: dict[str, Any]
     """What its maker recorded: pack_size, pad_to_multiple, tokenizer, run_hash; empty where nothing is known."""
+    digest: str | None = None
+    """Of the content, as data prep recorded it."""
 
 
 def find_splits(given: Path) -> Found:
@@ -44,7 +48,13 @@ def find_splits(given: Path) -> Found:
     files = {split: found for split in SPLITS if (found := _parquet_in(splits / split))}
     if "train" not in files:
         raise _no_train(splits)
-    return Found(splits, files, _read_record(splits, files))
+    try:
+        artifact = resolve(str(splits), "")
+    except ArtifactError:  # none of ours, or a damaged record
+        return Found(splits, files, _read_public_record(files["train"]))
+    if IMPORTED in artifact.metadata:
+        return Found(splits, files, _read_public_record(files["train"]))
+    return Found(splits, files, artifact.metadata, artifact.digest)
 
 
 def check_files(found: Found) -> Iterator[Problem]:
@@ -69,7 +79,7 @@ def check_files(found: Found) -> Iterator[Problem]:
     if len(runs) > 1:
         (one, first), (other, second), *_ = runs.items()
         yield Problem(
-            f"{first} is of the run {one}, and {second} of the run {other}: links of an earlier run were left.",
+            f"{first} is of the run {one.name}, and {second} of the run {other.name}: an earlier one was left.",
             "Remove those, or split the data again into an empty folder.",
         )
 
@@ -92,22 +102,18 @@ def _no_train(splits: Path) -> UserError:
     return UserError(f"{splits} has no Parquet in train/.", hint)
 
 
-def _run_of(path: Path) -> str | None:
-    """Read the run hash off the path that a link of the public recipe leads to: .../runs/HASH/datasets/..."""
-    found = re.search(r"/runs/([^/]+)/", str(path.resolve())) if path.is_symlink() else None
-    return found[1] if found else None
+def _run_of(path: Path) -> Path | None:
+    """Find the run that a link of the public recipe leads to: .../runs/HASH of .../runs/HASH/datasets/..."""
+    found = re.match(r".*/runs/[^/]+(?=/)", str(path.resolve())) if path.is_symlink() else None
+    return Path(found[0]) if found else None
 
 
-def _read_record(splits: Path, files: dict[str, list[Path]]) -> dict[str, Any]:
-    """Read our manifest, or config.json of a run of the public recipe."""
-    manifest = _object(splits / MANIFEST).get("metadata")
-    if isinstance(manifest, dict):
-        return manifest
-    run = next((run for path in files["train"] if (run := _run_of(path)) is not None), None)
+def _read_public_record(files: list[Path]) -> dict[str, Any]:
+    """Read pack size and tokenizer off the config.json of the public recipe's run that links of a split lead to."""
+    run = next((run for path in files if (run := _run_of(path)) is not None), None)
     if run is None:
         return {}
-    real = str(files["train"][0].resolve())
-    config = _object(Path(real[: real.index(f"/runs/{run}/")], "runs", run, "config.json"))
+    config = _object(run / "config.json")
     output, tokenizer = config.get("output"), config.get("tokenizer")
     record: dict[str, Any] = {}
     if isinstance(output, dict) and isinstance(output.get("pack_size"), int):

@@ -45,18 +45,20 @@ def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
         metadata=_facts(plan, metadata),
         inputs=[planned.dataset.path for planned in plan.datasets],
         input_digests={
-            planned.dataset.path: _digest(f"{Path(file.file.path).name} {file.file.digest}" for file in planned.files)
+            planned.dataset.path: name_content(
+                f"{Path(file.file.path).name} {file.file.digest}" for file in planned.files
+            )
             for planned in plan.datasets
         },
         aliases=[plan.config.config_name],
-        digest=_digest(
+        digest=name_content(
             f"{split.path}/{shard.file} {shard.checksum}" for split in metadata.splits for shard in split.shards
         ),
         config=orjson.loads(orjson.dumps(asdict(plan.config))),
     )
 
 
-def _digest(lines: Iterable[str]) -> str:
+def name_content(lines: Iterable[str]) -> str:
     """Name content by the names and digests of its files."""
     return f"sha256:{hashlib.sha256(''.join(f'{line}\n' for line in lines).encode()).hexdigest()}"
 

@@ -39,6 +39,7 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
     Raises:
         UserError: the output folder holds something else, weights are missing, or the conversion failed.
     """
+    lineage.check_name(name)
     lineage.check_root(artifacts)
     if source.is_megatron and output is not None:
         raise UserError(
