@@ -93,7 +93,7 @@ def test_a_shared_table_is_no_profile(work: Path):
 MISTAKES = {
     'executor = "slurm"\npartitoin = "a"': ('env.toml:3: [here] has no key partitoin. Did you mean "partition"?'),
     'executor = "slrm"': "env.toml:2: executor = 'slrm'",
-    'account = "a"': 'env.toml:1: [here] does not say its executor. Add executor = "slurm", or "local".',
+    'account = "a"': 'env.toml:1: [here] does not say its executor. Add executor = "slurm", "local" or "docker".',
     'executor = "slurm"\nnodes = "2"': "env.toml:3: nodes = '2'",
     'executor = "slurm"\nnodes = true': "env.toml:3: nodes = True",
     'executor = "slurm"\nnodes = 0': "env.toml:3: nodes = 0",

@@ -30,10 +30,14 @@ def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tu
 def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
     """Submit the stages; attached, wait for them and leave with their exit code."""
     from nemotron.launch import submit
+    from nemotron.launch.executors.passed_on import check_packages
     from nemotron.launch.jobs.in_use import check_folders
     from nemotron.launch.jobs.records import announce, forget, keep
 
-    refuse(check_folders(placements))
+    refuse([*check_packages(placements), *check_folders(placements)])
+    if placements[0].profile.is_passed_on:
+        _pass_on(placements, attached=attached)
+        return
     for line in _describe_wandb(placements):
         console.note(line)
     if placements[0].profile.executor == "slurm":
@@ -62,11 +66,13 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         script: Whether to show the sbatch script, which imports NeMo-Run.
     """
     from nemotron.launch import preview
+    from nemotron.launch.executors.passed_on import check_packages, unsent_secrets
     from nemotron.launch.jobs.in_use import check_folders
 
-    for problem in check_folders(placements):
+    lacking = [*check_packages(placements)]
+    for problem in [*lacking, *check_folders(placements)]:
         report.refuse(UserError(problem.message, problem.hint))
-    for shown in preview(placements, script=script):
+    for shown in preview(placements, script=script and not lacking):
         placement = shown.placement
         rows = [
             ("profile", f"{placement.profile.name} ({placement.profile.source})"),
@@ -76,6 +82,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
             ("container", placement.image or "none"),
             *[("mount", mount) for mount in placement.mounts],
             *[("environment", f"{name}={value}") for name, value in shown.variables.items()],
+            *[("not handed on", name) for name in unsent_secrets(placement)],
             ("works in", placement.workdir),
             ("job folder", placement.folder),
             ("runs", shown.command),
@@ -84,7 +91,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         if shown.batch_script is not None:
             scripts["Script for sbatch"] = shown.batch_script
         report.stage(placement.stage.name, rows, scripts)
-    if lines := _describe_wandb(placements):
+    if not placements[0].profile.is_passed_on and (lines := _describe_wandb(placements)):
         report.rows("Weights & Biases", [("note", line) for line in lines])
 
 
@@ -101,6 +108,24 @@ def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
         project, entity = logger.get("wandb_project"), logger.get("wandb_entity")
         lines += describe_access_of_job(environ, project, entity, here=placement.profile.tunnel == "local")
     return list(dict.fromkeys(lines))
+
+
+def _pass_on(placements: Sequence["Placement"], *, attached: bool) -> None:
+    """Submit through an executor that NeMo-Run follows by itself."""
+    from nemotron.launch.executors.passed_on import FOLLOWED_WITH, run_passed_on, unsent_secrets
+
+    profile = placements[0].profile
+
+    for name in unsent_secrets(placements[0]):
+        console.note(f"{name} is set here, and not handed on: {profile.executor} has its own way for secrets.")
+
+    def on_submitted(placement: "Placement", handle: str) -> None:
+        console.heading(f"Submitted {placement.experiment} with profile {profile.name}")
+        rows = [("stage", placement.stage.name), ("job", handle), ("followed with", FOLLOWED_WITH[profile.executor])]
+        console.table(rows)
+
+    if code := run_passed_on(placements, attached=attached, on_submitted=on_submitted):
+        raise typer.Exit(code)
 
 
 def _report(submission: "Submission") -> None:

@@ -1,5 +1,6 @@
 """Launch on this machine: in this process, or through torchrun."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -43,20 +44,29 @@ def torchrun(arguments: Sequence[str], processes: int) -> int:
     return run_to_end(torchrun_command(arguments, processes))
 
 
-def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> int:
     """Run a command that may have something to save when it is asked to stop, and wait however long that takes.
 
     SIGTERM, SIGHUP and Ctrl-C are handed to it. It is in a process group of its own, so that each reaches it once, from
     a terminal as from `kill`.
 
+    Args:
+        command: What to run.
+        environment: Its variables; None: this process's.
+        given: Its standard input; None: this process's.
+
     Returns:
         The exit code; 128 + the signal's number when one ended it.
     """
-    running = subprocess.Popen(command, env=environment, process_group=0)
+    stdin = None if given is None else subprocess.PIPE
+    running = subprocess.Popen(command, env=environment, process_group=0, stdin=stdin)
     kept = {}
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         kept[signum] = signal.signal(signum, lambda signum, frame: running.send_signal(signum))
     try:
+        if running.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), running.stdin:
+                running.stdin.write(str(given).encode())
         code = running.wait()
     finally:
         for signum, handler in kept.items():

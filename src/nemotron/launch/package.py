@@ -23,10 +23,13 @@ def write_package(folder: Path, placement: Placement) -> None:
     The code is copied, not referred to: a job that waits a day in the queue runs what was submitted, and the cluster
     need not see this checkout. The shipped configs go where an installed package has them.
     """
-    shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
-    shutil.copytree(config_dir(), folder / "nemotron" / "_config")
-    # The copy is in no git checkout, and artifacts name the commit that made them.
-    (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(code_version()))
+    if placement.carries_code:
+        shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
+        shutil.copytree(config_dir(), folder / "nemotron" / "_config")
+        # The copy is in no git checkout, and artifacts name the commit that made them.
+        (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(code_version()))
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
     _copy_wheels(folder, placement)
     config = dict(placement.stage.config)
     (folder / _config_file(placement.stage)).write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -49,6 +52,7 @@ def launch_script(placement: Placement) -> str:
         *(f"export {name}={shell_word(value)}" for name, value in placement.variables.items()),
         f"mkdir -p -- {shell_word(placement.workdir)}",
         f"cd -- {shell_word(placement.workdir)}",
+        *_rendezvous_lines(placement),
         *placement.profile.startup_commands,
         # After all that may set it: this code comes before whatever else is called nemotron.
         'export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}"',
@@ -60,9 +64,35 @@ def launch_script(placement: Placement) -> str:
     return "\n".join(lines) + "\n"
 
 
+_NODES = {
+    "skypilot": [
+        "export NODE_RANK=${SKYPILOT_NODE_RANK:-0} MASTER_PORT=29500",
+        'export MASTER_ADDR=$(head -n 1 <<< "${SKYPILOT_NODE_IPS:-localhost}")',
+    ],
+    "lepton": ["export NODE_RANK=${NODE_RANK:-0}"],  # the script that NeMo-Run sources sets all three
+    "dgxcloud": [
+        "export NODE_RANK=${PET_NODE_RANK:-${RANK:-0}}",
+        "export MASTER_ADDR=${PET_MASTER_ADDR:-${MASTER_ADDR:-localhost}}",
+        "export MASTER_PORT=${PET_MASTER_PORT:-${MASTER_PORT:-29500}}",
+    ],
+}
+_NODES |= {"skypilot_jobs": _NODES["skypilot"], "kubeflow": _NODES["dgxcloud"]}
+"""How a node learns its number and the first node's address; on Slurm, the batch script exports it."""
+
+
+def _rendezvous_lines(placement: Placement) -> list[str]:
+    return _NODES.get(placement.profile.executor, [])
+
+
+def _node(placement: Placement) -> str:
+    """Name the variable that has the node's number."""
+    return "NODE_RANK" if placement.profile.is_passed_on else "SLURM_NODEID"
+
+
 def _startup_lines(placement: Placement) -> list[str]:
     """Write lines that find the interpreter, install packages and report what is there."""
     python, stage = shell_word(placement.python), placement.stage
+    is_first = f'[ "${{{_node(placement)}:-0}}" = 0 ]'
     advice = f"set python of profile {placement.profile.name}, or a container_image"
     missing = f"The interpreter {placement.python} is not on this node: {advice}."
     lines = [f"command -v {python} > /dev/null || {{ echo {shell_word(f'error: {missing}')} >&2; exit 127; }}"]
@@ -70,16 +100,24 @@ def _startup_lines(placement: Placement) -> list[str]:
         wanted = " ".join(_to_install(text) for text in placement.profile.install)
         lines += [
             # The first node installs into the job's folder, which all see; a job that Slurm restarts has it already.
-            'if [ "${SLURM_NODEID:-0}" = 0 ] && [ ! -e "$code/../installed" ]; then',
+            f'if {is_first} && [ ! -e "$code/../installed" ]; then',
             f'    {python} -m pip install --quiet --target "$code/../site" {wanted}',
             '    touch "$code/../installed"',
             "fi",
             'until [ -e "$code/../installed" ]; do sleep 1; done',
             'export PYTHONPATH="$code:$code/../site:${PYTHONPATH#*:}"',
         ]
+    if not placement.carries_code:
+        found = f"{python} -c 'import nemotron; print(*nemotron.__path__)' 2> /dev/null"
+        absent = f"{placement.python} has no nemotron, and {placement.profile.executor} sends none: use install."
+        lines += [
+            "# The code is the image's: this executor sends the job's folder on a command line.",
+            f'[ -e "$code/nemotron" ] || ln -sn "$({found})" "$code/nemotron" || [ -e "$code/nemotron" ] ||',
+            f"    {{ echo {shell_word(f'error: {absent}')} >&2; exit 1; }}",
+        ]
     ray = " ray" if placement.with_ray else ""
     check = f'{python} "$code/nemotron/{STARTUP}" {stage.name}{ray}'
-    return [*lines, f'if [ "${{SLURM_NODEID:-0}}" = 0 ]; then {check}; fi']
+    return [*lines, f"if {is_first}; then {check}; fi"]
 
 
 def _to_install(text: str) -> str:
@@ -120,7 +158,7 @@ def launch_line(placement: Placement) -> str:
         if placement.nodes == 1:
             command += " --standalone"
         else:
-            command += f" --nnodes={placement.nodes} --node-rank=$SLURM_NODEID"
+            command += f" --nnodes={placement.nodes} --node-rank=${_node(placement)}"
             command += " --master-addr=$MASTER_ADDR --master-port=$MASTER_PORT"
     return f'{command} "$code/nemotron/{stage.script}" --config "$code"/{shell_word(_config_file(stage))}'
 

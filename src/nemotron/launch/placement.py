@@ -66,7 +66,12 @@ class Placement:
     @property
     def shares_files(self) -> bool:
         """Whether the job sees the files that this machine sees, under the same names."""
-        return self.profile.tunnel == "local" and not self.image
+        return not self.profile.is_elsewhere and not self.image
+
+    @property
+    def carries_code(self) -> bool:
+        """Whether the job's folder has this code. Two of NeMo-Run's executors send the folder on a command line."""
+        return self.profile.executor not in ("lepton", "dgxcloud")
 
     @property
     def with_ray(self) -> bool:
@@ -76,14 +81,16 @@ class Placement:
     @property
     def writes(self) -> dict[str, str]:
         """The folders it writes to, absolute, by the keys that name them."""
-        if self.profile.tunnel == "ssh":  # where ~ and links lead is not known here
+        if self.profile.is_elsewhere:  # where ~ and links lead is not known here
             return {key: os.path.normpath(os.path.join(self.workdir, path)) for key, path in self.stage.writes.items()}
         return {key: os.path.realpath(Path(self.workdir, expand_home(path))) for key, path in self.stage.writes.items()}
 
     @property
     def folder(self) -> str:
         """Where code, config and logs of the job go; NeMo-Run groups experiments by title."""
-        title = "" if self.profile.executor == "local" else self.experiment.partition("_")[0]
+        if self.profile.is_passed_on:
+            return JOB_MOUNT
+        title = "" if self.profile.is_here else self.experiment.partition("_")[0]
         return "/".join(filter(None, [self.root, title, self.experiment, self.stage.name]))
 
     @property
@@ -104,18 +111,20 @@ def place(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> tuple
     Raises:
         UserError: The profile cannot take these stages, or names a secret that is not set.
     """
-    if profile.executor == "local" and not attached:
+    if profile.is_here and not attached:
         raise UserError(
             f"Profile {profile.name} runs on this machine, which cannot take a detached job.",
             f'Use --run {profile.name}, or a profile with executor = "slurm".',
         )
+    if profile.is_passed_on and len(stages) > 1:
+        _check_pipe(profile, attached)
     name, root = experiment_name(stages), jobs_root(profile)
     return tuple(_place(stage, profile.for_stage(stage.name), name, root, attached) for stage in stages)
 
 
 def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool) -> Placement:
     image, folder = container_image(stage, profile), workdir(profile)
-    several = (stage.distributed or stage.ray) and profile.executor == "slurm"
+    several = (stage.distributed and not profile.is_here) or (stage.ray and profile.executor == "slurm")
     return Placement(
         stage=stage,
         profile=profile,
@@ -125,7 +134,7 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
         nodes=profile.nodes if several else 1,
         processes=(stage.processes_per_node or profile.processes_per_node) if stage.distributed else 1,
         image=image,
-        mounts=mounts(profile, folder) if image else (),
+        mounts=mounts(profile, folder) if image and not profile.is_passed_on else (),
         workdir=folder,
         python=interpreter(profile, image),
         variables=_handed_on(profile) | profile.env_vars | _verbosity(),
@@ -133,9 +142,24 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
     )
 
 
+def _check_pipe(profile: Profile, attached: bool) -> None:
+    """Refuse two stages where the second could not start by itself, or would not find what the first has made."""
+    by_stage = "Submit --stage prep first, and --stage sft when it has succeeded"
+    if not attached:
+        raise UserError(
+            f"{profile.executor}, of profile {profile.name}, cannot start training when data prep has succeeded.",
+            f"{by_stage}; or wait with --run.",
+        )
+    if not profile.workdir:
+        raise UserError(
+            f"Profile {profile.name} has no workdir, so training would not see what data prep has made.",
+            "Set it to a folder on storage that both jobs mount.",
+        )
+
+
 def _handed_on(profile: Profile) -> dict[str, str]:
     """List variables of this environment that a job needs: sbatch passes none."""
-    if profile.executor == "local" or profile.tunnel == "ssh":
+    if profile.executor == "local" or profile.is_elsewhere:
         return {}
     return {name: os.environ[name] for name in HANDED_ON_VARIABLES if name in os.environ}
 
@@ -154,6 +178,8 @@ def workdir(profile: Profile) -> str:
     """Choose the folder in which stages start, so that relative paths mean the same."""
     if profile.workdir:
         return profile.workdir
+    if profile.is_passed_on:
+        return JOB_MOUNT
     return profile.remote_job_dir or "" if profile.tunnel == "ssh" else str(Path.cwd())
 
 
@@ -163,6 +189,8 @@ def jobs_root(profile: Profile) -> str:
     Raises:
         UserError: NeMo-Run's unquoted commands could not use the folder.
     """
+    if profile.is_passed_on:
+        return JOB_MOUNT
     if profile.tunnel == "ssh":
         root = str(profile.remote_job_dir)
     else:
@@ -178,11 +206,18 @@ def jobs_root(profile: Profile) -> str:
 
 def mounts(profile: Profile, folder: str) -> tuple[str, ...]:
     """List the profile's mounts, and the working folder unless one of them has it."""
-    for mount in profile.mounts:
+    listed = profile.mounts
+    if profile.is_here:
+        listed = tuple(f"{expand_home(source).absolute()}:{rest}" for source, _, rest in map(_partition, listed))
+    for mount in listed:
         source, target = mount.split(":")[:2]
         if source == target and Path(folder).is_relative_to(source):
-            return profile.mounts
-    return (*profile.mounts, f"{folder}:{folder}")
+            return listed
+    return (*listed, f"{folder}:{folder}")
+
+
+def _partition(mount: str) -> tuple[str, str, str]:
+    return mount.partition(":")
 
 
 def container_image(stage: Stage, profile: Profile) -> str | None:
@@ -190,7 +225,16 @@ def container_image(stage: Stage, profile: Profile) -> str | None:
     if profile.executor == "local":
         return None
     image = profile.container_image or stage.container
-    return None if image in (None, "none") else pyxis_image(image, profile)
+    if image in (None, "none"):
+        if profile.executor == "docker":
+            raise UserError(
+                f"Profile {profile.name} runs stages with docker, and names no image.",
+                "Set container_image, such as nvcr.io/nvidia/nemo:TAG.",
+            )
+        return None
+    if profile.executor == "docker" or profile.is_passed_on:
+        return str(image).removeprefix("docker://")
+    return pyxis_image(str(image), profile)
 
 
 def pyxis_image(image: str, profile: Profile) -> str:
@@ -222,4 +266,4 @@ def interpreter(profile: Profile, image: str | None) -> str:
     """Choose the Python that runs the stage: this one where the job sees the same files."""
     if profile.python:
         return profile.python
-    return "python" if profile.tunnel == "ssh" or image else sys.executable
+    return "python" if profile.is_elsewhere or image else sys.executable

@@ -1,8 +1,11 @@
 """Show what a submission would launch, stage by stage, without submitting."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from nemotron.launch.executors.docker import docker_command
+from nemotron.launch.executors.passed_on import describe_request, shown_options
 from nemotron.launch.executors.slurm import slurm_options
 from nemotron.launch.package import launch_line, launch_script
 from nemotron.launch.placement import Placement
@@ -23,8 +26,12 @@ class Preview:
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """What Slurm is asked for; [] on this machine."""
+        """What Slurm, docker or another executor is asked for; [] on this machine."""
         placement = self.placement
+        if placement.profile.executor == "docker":
+            return [("docker", shlex.join(docker_command(placement)))]
+        if placement.profile.is_passed_on:
+            return [(placement.profile.executor, f"{key} = {value}") for key, value in shown_options(placement).items()]
         if placement.profile.executor == "local":
             return []
         asked = slurm_options(placement)
@@ -44,6 +51,8 @@ def preview(placements: Sequence[Placement], *, script: bool = True) -> list[Pre
         script: Whether to have NeMo-Run write the sbatch script, which takes seconds to import.
     """
     scripts = batch_scripts(placements) if script else {}
+    if script and placements[0].profile.is_passed_on:
+        scripts = {placement.stage.name: describe_request(placement) for placement in placements}
     return [
         Preview(placement, launch_line(placement), launch_script(placement), scripts.get(placement.stage.name))
         for placement in placements

@@ -13,7 +13,14 @@ _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.I
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.:@+%~/][\w.:@+%~/-]*")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
-_FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source", "stage_overrides")
+_FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source", "stage_overrides", "options")
+_SECRETS_GO_BY = {
+    "skypilot": 'file_mounts = { "~/.cache/huggingface/token" = "~/.cache/huggingface/token" }',
+    "lepton": 'secret_vars = { HF_TOKEN = "NAME-OF-THE-SECRET" }',
+    "dgxcloud": "a secret of the project, in custom_spec",
+    "kubeflow": 'env_list = [{ name = "HF_TOKEN", valueFrom = { secretKeyRef = { name = "hf", key = "token" } } }]',
+}
+"""NeMo-Run would write a variable of these executors into requests and files as it is."""
 
 
 def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
@@ -26,6 +33,13 @@ def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
         count = getattr(profile, key)
         if count is not None and count < 1:
             raise ProfileError(f"{file.place(key, table)}: {key} = {count} should be at least 1.")
+    if profile.is_passed_on and (profile.secrets or profile.secret_env_vars):
+        key = "secrets" if profile.secrets else "env_vars"
+        way = _SECRETS_GO_BY[profile.executor.removesuffix("_jobs")]
+        raise ProfileError(
+            f"{file.place(key, table)}: {key} would hand on secrets, which NeMo-Run's {profile.executor} cannot keep.",
+            f"Use what the service has for them: {way}.",
+        )
     _check_texts(file, profile, table)
     _check_forms(file, profile, table)
     _check_paths(file, profile, table)
@@ -80,7 +94,7 @@ def _check_paths(file: EnvFile, profile: "Profile", table: str) -> None:
         if not source or not target or re.search(r"[\s,]", mount):
             place = file.place("mounts", table)
             raise ProfileError(f'{place}: the mount "{mount}" cannot be used.', "Write it as source:target.")
-        if not (source.startswith("/") and target.startswith("/")):
+        if not (source.startswith("/") or profile.is_here) or not target.startswith("/"):
             place = file.place("mounts", table)
             raise ProfileError(
                 f'{place}: the mount "{mount}" is relative.', "Write absolute paths: the job starts elsewhere."

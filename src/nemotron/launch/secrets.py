@@ -31,6 +31,8 @@ def collect_secrets(profile: Profile, environ: Mapping[str, str] = os.environ) -
     Raises:
         UserError: The profile names one that is not set.
     """
+    if profile.is_passed_on:
+        return {}
     for name in profile.secrets:
         if name not in environ:
             raise UserError(
@@ -50,9 +52,14 @@ def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
     folder, quoted = shlex.quote(os.path.dirname(path)), shlex.quote(path)
     tunnel.run(f"mkdir -p {folder} && ( umask 077 && : > {quoted} )", hide=True, in_stream=False)
     with tempfile.NamedTemporaryFile("w", encoding="utf-8") as private:  # 0600 by itself
-        private.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in secrets.items())
+        private.writelines(write_exports(secrets))
         private.flush()
         tunnel.put(private.name, path)
+
+
+def write_exports(secrets: Mapping[str, str]) -> list[str]:
+    """Write the lines with which a shell exports secrets."""
+    return [f"export {name}={shlex.quote(value)}\n" for name, value in secrets.items()]
 
 
 def source_secrets(path: str) -> list[str]:

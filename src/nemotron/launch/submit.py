@@ -9,9 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.launch.executors.docker import check_docker, docker_command, docker_input
 from nemotron.launch.executors.slurm import experiment
 from nemotron.launch.jobs.state import job_id
-from nemotron.launch.package import write_package
+from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
 from nemotron.launch.secrets import put_secrets
@@ -31,8 +32,12 @@ class Job:
     """Where its secrets are, on the cluster; "" when it has none."""
     writes: tuple[str, ...] = ()
     """The folders it writes to, on the cluster."""
+    command: tuple[str, ...] = ()
+    """What runs it on this machine."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """What it gets from this process, which runs it; on a cluster a file has them."""
+    """Variables that the command gets besides this process's; on a cluster a file has them."""
+    given: str | None = field(default=None, repr=False)
+    """The command's standard input."""
 
     @property
     def log(self) -> str:
@@ -66,8 +71,8 @@ def submit(placements: Sequence[Placement]) -> Submission:
         LaunchError: The cluster refused one, in Slurm's own words, or cannot be reached.
     """
     name, profile = placements[0].experiment, placements[0].profile
-    if profile.executor == "local":
-        return Submission(name, profile, tuple(_place_locally(placement) for placement in placements))
+    if profile.is_here:
+        return Submission(name, profile, tuple(_place_here(placement) for placement in placements))
     if profile.tunnel == "ssh":
         check_host(profile, [placement.python for placement in placements if not placement.image])
     any_secret = any(placement.secrets for placement in placements)
@@ -109,7 +114,7 @@ def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
     Returns:
         Scripts by the stage's name; {} without Slurm.
     """
-    if placements[0].profile.executor == "local":
+    if placements[0].profile.executor != "slurm":
         return {}
     with opened_experiment(placements, dry=True) as opened:
         opened.dryrun(log=False, delete_exp_dir=False)
@@ -136,9 +141,16 @@ def opened_experiment(placements: Sequence[Placement], *, dry: bool = False) -> 
             yield opened
 
 
-def _place_locally(placement: Placement) -> Job:
-    write_package(Path(placement.folder, "code"), placement)
-    return Job(placement.stage.name, "", placement.folder, secrets=placement.secrets)
+def _place_here(placement: Placement) -> Job:
+    in_docker = placement.profile.executor == "docker"
+    if in_docker:
+        check_docker(placement)
+    code = Path(placement.folder, "code")
+    write_package(code, placement)
+    name, folder, secrets = placement.stage.name, placement.folder, placement.secrets
+    if in_docker:
+        return Job(name, "", folder, command=tuple(docker_command(placement)), given=docker_input(secrets))
+    return Job(name, "", folder, command=("bash", str(code / LAUNCH_SCRIPT)), secrets=secrets)
 
 
 def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:

@@ -106,6 +106,13 @@ def test_a_job_that_failed_before_its_stage_shows_what_slurm_complained_of(clust
     assert wait(cluster, "7")[:2] == (1, "slurmstepd: error: no such image\n")
 
 
+def test_the_exit_code_is_that_of_the_node_that_failed_first(cluster: Cluster):
+    said = "srun: error: node2: task 1: Exited with exit code 7\nsrun: error: node1: task 0: Terminated\n"
+    cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "143:0")]
+    cluster.writes = {1: ("sbatch_x.sft_7.out", said.encode())}
+    assert wait(cluster, "7")[0] == 7
+
+
 def test_without_a_complaint_the_batch_log_is_shown_whole(cluster: Cluster):
     cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "1:0")]
     cluster.writes = {1: ("sbatch_x.sft_7.out", b"+ false\n+ exit 1\n")}

@@ -170,7 +170,7 @@ def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: 
 
 def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
     """Load the config as the job will; over ssh, ~ is another home."""
-    return loaded.unexpanded() if placement.profile.tunnel == "ssh" else loaded.config
+    return loaded.unexpanded() if placement.profile.is_elsewhere else loaded.config
 
 
 @contextlib.contextmanager
@@ -181,7 +181,7 @@ def _folder_of(placement: "Placement") -> Iterator[None]:
     """
     there = Path(placement.workdir)
     with contextlib.ExitStack() as stack:
-        if placement.profile.tunnel == "ssh" or not there.is_dir():
+        if placement.profile.is_elsewhere or not there.is_dir():
             there = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         stack.enter_context(contextlib.chdir(there))
         yield

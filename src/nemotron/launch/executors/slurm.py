@@ -52,7 +52,7 @@ def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -
         serialize_metadata_for_scripts=False,
     )
     secret = any(placement.secrets for placement in placements)
-    with _no_input(), manager as opened:
+    with no_input(), manager as opened:
         earlier: list[str] = []
         for placement in placements:
             name = placement.stage.name
@@ -63,7 +63,7 @@ def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -
 
 
 @contextmanager
-def _no_input() -> Iterator[None]:
+def no_input() -> Iterator[None]:
     """Empty the standard input, which NeMo-Run's shell commands would read."""
     kept = sys.stdin
     with open(os.devnull, encoding="utf-8") as sys.stdin:

@@ -11,12 +11,12 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from nemotron.exit_codes import INTERRUPTED, STOPPED
-from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, job_state, logged_end
+from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, first_failure, job_state, logged_end
 from nemotron.launch.local import run_to_end
-from nemotron.launch.package import LAUNCH_SCRIPT
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.submit import Job, Submission
 
@@ -64,8 +64,7 @@ def follow(
 def _run_locally(submission: Submission, on_state: Callable[[Job, JobState], object]) -> int:
     for job in submission.jobs:
         on_state(job, JobState("RUNNING"))
-        command = ["bash", os.path.join(job.folder, "code", LAUNCH_SCRIPT)]
-        code = run_to_end(command, os.environ | dict(job.secrets))
+        code = run_to_end(job.command, os.environ | dict(job.secrets), job.given)
         on_state(job, JobState(_LOCAL_STATES.get(code, "FAILED"), exit_code=code))
         if code:
             return code
@@ -93,6 +92,8 @@ def _follow_job(
         time.sleep(interval)
     if state.exit_code and not log.offset:  # it failed before the stage began
         on_output(_complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True))))
+    if state.exit_code > 128 and (own := first_failure(tunnel, job.batch_log)):
+        return replace(state, exit_code=own)
     return state
 
 

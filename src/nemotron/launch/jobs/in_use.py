@@ -14,6 +14,8 @@ def check_folders(placements: Sequence[Placement]) -> Iterator[Problem]:
     """Yield the job, or the process, that works in a folder which the stages write to."""
     for placement in placements:
         profile = placement.profile
+        if profile.is_passed_on:  # its folders are not known here
+            continue
         host = profile.host if profile.tunnel == "ssh" else None
         if found := [*_check_jobs(placement.writes, host)]:
             yield from found

@@ -77,6 +77,18 @@ def logged_end(tunnel: Any, batch_log: str) -> JobState | None:
     return JobState("FAILED" if int(code[0]) else "COMPLETED", exit_code=int(code[0]))
 
 
+def first_failure(tunnel: Any, batch_log: str) -> int | None:
+    """Read the exit code of the node that failed first from what srun said.
+
+    srun ends the other nodes with a signal, and its own exit code is the highest of all.
+    """
+    said = ask(
+        tunnel, f"cat {batch_log} 2>/dev/null | grep -o '^srun: error: .*: Exited with exit code [0-9]*$' | head -1"
+    )
+    code = re.search(r"\d+$", said.strip())
+    return int(code[0]) if code else None
+
+
 def job_id(tunnel: Any, folder: str) -> str:
     """Find the id of the job that was submitted with this folder; "" when there is none.
 

@@ -1,0 +1,199 @@
+"""Submit stages through NeMo-Run's executors for clouds, each with its own fields from the profile."""
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nemotron.config import is_secret
+from nemotron.config.secrets import masked
+from nemotron.errors import Problem, UserError
+from nemotron.launch.executors.fields import CLASSES, executor_fields
+from nemotron.launch.executors.slurm import nemo_run, no_input
+from nemotron.launch.package import LAUNCH_SCRIPT, write_package
+from nemotron.launch.placement import JOB_MOUNT, Placement
+from nemotron.launch.secrets import HANDED_ON
+from nemotron.launch.shell import LaunchError
+
+_PACKAGES = {
+    "skypilot": ("sky", "nemo_run[skypilot]"),
+    "skypilot_jobs": ("sky", "nemo_run[skypilot]"),
+    "lepton": ("leptonai", "leptonai<0.47"),
+    "dgxcloud": ("requests", "requests"),
+    "kubeflow": ("kubernetes", "nemo_run[kubeflow]"),
+}
+"""What an executor imports, and what to install for it."""
+FOLLOWED_WITH = {
+    "skypilot": "sky queue, sky logs, sky cancel",
+    "skypilot_jobs": "sky jobs queue, sky jobs logs, sky jobs cancel",
+    "lepton": "lep job list, lep job log, lep job remove",
+    "dgxcloud": "the DGX Cloud console",
+    "kubeflow": "kubectl get trainjobs, kubectl logs",
+}
+"""What shows and cancels an executor's jobs."""
+
+
+def check_packages(placements: Sequence[Placement]) -> Iterator[Problem]:
+    """Yield the package that the placements' executor lacks here."""
+    executor = placements[0].profile.executor
+    if executor in _PACKAGES and importlib.util.find_spec(_PACKAGES[executor][0]) is None:
+        package, install = _PACKAGES[executor]
+        yield Problem(
+            f'executor = "{executor}" needs the package {package}, which is not installed.',
+            f"Install it next to this package: uv pip install '{install}'",
+        )
+
+
+def shown_options(placement: Placement) -> dict[str, Any]:
+    """List the executor's fields as a plan shows them: secrets as `***`."""
+    options = placement.profile.options
+    return {
+        name: "***" if is_secret(name) and isinstance(value, str) else masked(value) for name, value in options.items()
+    }
+
+
+def unsent_secrets(placement: Placement) -> list[str]:
+    """List the secrets of this environment that other executors would hand on."""
+    return [name for name in HANDED_ON if name in os.environ] if placement.profile.is_passed_on else []
+
+
+def run_passed_on(
+    placements: Sequence[Placement], *, attached: bool, on_submitted: Callable[[Placement, str], object]
+) -> int:
+    """Submit placed stages through NeMo-Run; attached, one after the other, each until it has ended.
+
+    Args:
+        placements: The stages, in order; detached, only one.
+        attached: Whether to wait, and print what the executor streams.
+        on_submitted: Takes a stage and NeMo-Run's handle of its job.
+
+    Returns:
+        1 when a stage failed, which is the last one then; else 0.
+
+    Raises:
+        LaunchError: The executor did not take a job, in its own words.
+    """
+    for placement in placements:
+        with _experiment(placement) as experiment:
+            try:
+                experiment.run(detach=not attached, tail_logs=attached)
+            except Exception as error:
+                words = str(error).strip() or type(error).__name__
+                raise LaunchError(
+                    f"{placement.profile.executor} did not take the job of profile {placement.profile.name}: {words}",
+                    f"Correct [{placement.profile.name}] in {placement.profile.source}.",
+                ) from error
+            [job] = experiment.jobs
+            on_submitted(placement, str(job.handle))
+        if attached and str(getattr(job.state, "name", job.state)) != "SUCCEEDED":
+            return 1
+    return 0
+
+
+def describe_request(placement: Placement) -> str:
+    """Write what NeMo-Run would submit, as far as it can be told without the service."""
+    with _experiment(placement) as experiment:
+        experiment.dryrun(log=False, delete_exp_dir=False)
+        [job] = experiment.jobs
+        if placement.profile.executor == "kubeflow":
+            import yaml
+
+            return yaml.safe_dump(job.executor.get_job_body(job.id, job._dryrun_info.request.cmd), sort_keys=False)
+        if placement.profile.executor.startswith("skypilot"):
+            return str(job._dryrun_info)
+        return " ".join(job._dryrun_info.request.cmd)
+
+
+@contextmanager
+def _experiment(placement: Placement) -> Iterator[Any]:
+    """Enter a NeMo-Run Experiment of one stage, in a home of its own.
+
+    NeMo-Run writes the executor's fields, credentials included, to its home, and never removes them; here both live in
+    a private temporary folder.
+    """
+    run = nemo_run()
+    from nemo_run.config import get_nemorun_home, set_nemorun_home
+
+    before = get_nemorun_home()
+    with tempfile.TemporaryDirectory(prefix="nemotron-") as home, no_input():
+        set_nemorun_home(home)
+        _move_records(placement.profile.executor, home)
+        manager = run.Experiment(
+            placement.experiment.partition("_")[0],
+            id=f"{placement.experiment}-{placement.stage.name}",
+            base_dir=home,
+            log_level="ERROR",
+            clean_mode=True,
+            enable_goodbye_message=False,
+            skip_status_at_exit=True,
+            serialize_metadata_for_scripts=False,
+        )
+        try:
+            with manager as opened:
+                executor = _add_stage(opened, placement)
+                # The folder is filled here; NeMo-Run's packagers would add the repository, or want one.
+                executor.packager = run.Packager()
+                executor.create_job_dir = lambda: _fill(Path(executor.job_dir, "code"), placement)
+                yield opened
+        finally:
+            set_nemorun_home(before)
+
+
+def _fill(code: Path, placement: Placement) -> None:
+    if not code.exists():  # NeMo-Run prepares an experiment twice
+        code.parent.mkdir(parents=True, exist_ok=True)
+        write_package(code, placement)
+
+
+def _add_stage(experiment: Any, placement: Placement) -> Any:
+    """Add the stage, and return its executor.
+
+    Raises:
+        UserError: A variable is not set, or the executor refuses its fields.
+    """
+    profile = placement.profile
+    options = make_options(placement)
+    run, name = nemo_run(), placement.stage.name
+    try:
+        executor = getattr(run, CLASSES[profile.executor])(**options)
+        experiment.add(run.Script(path=f"{JOB_MOUNT}/code/{LAUNCH_SCRIPT}"), executor=executor, name=name)
+        return experiment.jobs[0].executor
+    except (AssertionError, ImportError, ValueError, TypeError) as error:
+        raise UserError(
+            f"{profile.executor} refuses the fields of profile {profile.name}: {error}",
+            f"Correct [{profile.name}] in {profile.source}.",
+        ) from error
+
+
+def make_options(placement: Placement) -> dict[str, Any]:
+    """Take the executor's fields from the profile, `$NAME` from the environment, and the nodes of this stage.
+
+    Raises:
+        UserError: A variable is not set.
+    """
+    profile = placement.profile
+    options = {name: _from_environment(name, value, placement) for name, value in profile.options.items()}
+    sizes = [name for name in ("nodes", "num_nodes") if name in executor_fields(profile.executor)]
+    return options | dict.fromkeys(sizes, placement.nodes)
+
+
+def _from_environment(name: str, value: Any, placement: Placement) -> Any:
+    if not (isinstance(value, str) and value.startswith("$") and value[1:].isidentifier()):
+        return value
+    if value[1:] not in os.environ:
+        raise UserError(
+            f"{placement.profile.source}: {name} of profile {placement.profile.name} is read from {value}, "
+            "which is not set.",
+            f"Set it: export {value[1:]}=...",
+        )
+    return os.environ[value[1:]]
+
+
+def _move_records(executor: str, home: str) -> None:
+    """Have NeMo-Run's scheduler keep its record of jobs in `home`: it takes the path when it is imported."""
+    module = importlib.import_module(f"nemo_run.run.torchx_backend.schedulers.{executor}")
+    for name in [name for name in vars(module) if name.endswith("_JOB_DIRS")]:
+        setattr(module, name, os.path.join(home, ".jobs.json"))

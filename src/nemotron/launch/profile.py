@@ -1,0 +1,141 @@
+"""A profile: where jobs run, and what they ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from nemotron.launch.env_file import FILE_NAME
+
+STAGES = ("prep", "sft")
+"""Stages that a profile may treat differently, each in a table of its own: `[NAME.prep]`, `[NAME.sft]`."""
+PASSED_ON = ("skypilot", "skypilot_jobs", "lepton", "dgxcloud", "kubeflow")
+"""NeMo-Run's executors that take their own fields from a profile."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One table of env.toml; its fields are the file's keys, up to the last five."""
+
+    executor: Literal["slurm", "local", "docker", "skypilot", "skypilot_jobs", "lepton", "dgxcloud", "kubeflow"]
+
+    # What to ask Slurm for. None leaves the choice to the cluster.
+    account: str | None = None
+    partition: str | None = None
+    run_partition: str | None = None
+    """Partition of attached jobs (--run), where it is not `partition`."""
+    batch_partition: str | None = None
+    """Partition of detached jobs (--batch), where it is not `partition`."""
+    nodes: int = 1
+    ntasks_per_node: int | None = None
+    """Training processes per node. Default: `gpus_per_node`, or 1."""
+    gpus_per_node: int | None = None
+    cpus_per_task: int | None = None
+    mem: str | None = None
+    time: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclude: str | None = None
+    gres: str | None = None
+    exclusive: bool | None = None
+    """Whole nodes. Default: the partition's; for data prep that names no cores, true."""
+    additional_parameters: dict[str, str] = field(default_factory=dict)
+    """Any other option of sbatch, its name with underscores: `{ reservation = "sft" }`."""
+    srun_args: tuple[str, ...] = ()
+    """Further options of the srun that starts the stage, each complete: `["--cpu-bind=none"]`."""
+
+    # What the job finds.
+    container_image: str | None = None
+    """Image, as `registry/name:tag` or a .sqsh file. None: the config's (`run.env.container`). "none": no container."""
+    mounts: tuple[str, ...] = ()
+    """`source:target[:options]` for the container."""
+    workdir: str | None = None
+    """Folder that relative paths of a config start from. Default: the current one, or `remote_job_dir` over ssh."""
+    python: str | None = None
+    """Interpreter. Default: `python`; without container and ssh, the one that is running now."""
+    startup_commands: tuple[str, ...] = ()
+    """Shell lines run once per node before the stage."""
+    install: tuple[str, ...] = ()
+    """Packages that pip installs into the job's own folder, or wheels (.whl) of the submitting side."""
+    env_vars: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Names of further variables of the submitting environment that the job gets as secrets."""
+
+    # What docker is asked for, with executor = "docker".
+    runtime: str | None = None
+    ipc_mode: str | None = None
+    """Default: "host", unless `shm_size` is given."""
+    shm_size: str | None = None
+    docker_args: tuple[str, ...] = ()
+    """Further options of `docker run`, each complete: `["--user=1000:1000"]`."""
+
+    # How to reach the cluster.
+    tunnel: Literal["local", "ssh"] = "local"
+    """`local`: sbatch runs on this machine. `ssh`: on `host`."""
+    host: str | None = None
+    user: str | None = None
+    port: int | None = None
+    identity: str | None = None
+    """Private key file."""
+    remote_job_dir: str | None = None
+    """Folder for the scripts, code and logs of jobs. Default, without ssh: `output` in the current folder."""
+
+    # Not keys of the file.
+    name: str = ""
+    """The table's name."""
+    source: Path = Path(FILE_NAME)
+    """The file."""
+    secret_env_vars: dict[str, str] = field(default_factory=dict, repr=False)
+    """Those of `env_vars` whose names say that they are secret."""
+    stage_overrides: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
+    """What `[NAME.prep]` and `[NAME.sft]` change."""
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    """Fields of NeMo-Run's executor, for those that are only passed on."""
+
+    def for_stage(self, stage: str) -> "Profile":
+        """Apply the table's changes for `stage`; its env_vars are added to the profile's.
+
+        Data prep computes on cores: unless its table says otherwise it gets no GPUs, and a node's cores.
+        """
+        changes = dict(self.stage_overrides.get(stage, {}))
+        if stage == "prep":
+            of_gpus = {"gpus_per_node": None} | ({"gres": None} if "gpu" in (self.gres or "") else {})
+            changes = of_gpus | changes
+            cores = changes.get("cpus_per_task", self.cpus_per_task)
+            if cores is None and changes.get("exclusive", self.exclusive) is None:
+                changes["exclusive"] = True
+        for key in ("env_vars", "secret_env_vars", "options"):
+            changes[key] = getattr(self, key) | changes.get(key, {})
+        return replace(self, **changes | _shape(self.options | changes["options"]))
+
+    @property
+    def is_passed_on(self) -> bool:
+        """Whether NeMo-Run's executor is only handed its own fields, and follows its jobs itself."""
+        return self.executor in PASSED_ON
+
+    @property
+    def is_here(self) -> bool:
+        """Whether stages run on this machine, while the command waits."""
+        return self.executor in ("local", "docker")
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this machine's files and home are not those of jobs."""
+        return self.is_passed_on or self.tunnel == "ssh"
+
+    @property
+    def processes_per_node(self) -> int:
+        """Training processes on each node."""
+        return self.ntasks_per_node or self.gpus_per_node or 1
+
+
+def _shape(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Translate the executors' own words for the size of a job."""
+    words = {
+        "nodes": ("nodes", "num_nodes"),
+        "ntasks_per_node": ("torchrun_nproc_per_node", "nprocs_per_node"),
+        "gpus_per_node": ("gpus_per_node",),
+        "container_image": ("container_image", "image"),
+    }
+    found = {key: next((options[name] for name in names if options.get(name)), None) for key, names in words.items()}
+    return {key: value for key, value in found.items() if value is not None}

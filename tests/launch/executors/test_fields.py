@@ -1,0 +1,62 @@
+"""NeMo-Run's executors in a profile: their own fields, as the installed release has them."""
+
+from dataclasses import MISSING, fields
+
+import pytest
+
+from nemotron.launch import ProfileError, place
+from nemotron.launch.executors.fields import CLASSES, executor_fields
+
+LEPTON = ['container_image = "img"', 'nemo_run_dir = "/ws"']
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", CLASSES)
+def test_the_fields_are_those_of_the_dataclass(executor: str):
+    import nemo_run
+
+    known = {field.name: field for field in fields(getattr(nemo_run, CLASSES[executor])) if field.init}
+    read = executor_fields(executor)
+    ours = {"packager", "launcher", "env_vars", "experiment_id", "job_dir"}
+    assert set(read) == set(known) - ours
+    needed = {name for name, field in known.items() if field.default is field.default_factory is MISSING}
+    assert {name for name, field in read.items() if field.required} >= needed
+
+
+@pytest.mark.parametrize(
+    ("executor", "lines", "said"),
+    [
+        ("skypilot", ["num_node = 2"], 'Did you mean "num_nodes"?'),
+        ("skypilot", ['num_nodes = "2"'], "num_nodes should be a whole number"),
+        ("skypilot", ["cpus = [1, 'x']"], "cpus should be"),
+        ("lepton", ['container_image = "img"'], "nemo_run_dir"),
+        ("lepton", [*LEPTON, 'mounts = ["/a:/a"]'], "mounts should be a list"),
+        ("lepton", [*LEPTON, 'secrets = ["MINE"]'], "secret_vars"),
+        ("kubeflow", ['workdir_pvc = "c"'], "image"),
+        ("kubeflow", ['image = "i"', 'workdir_pvc = "c"', 'env_vars = { HF_TOKEN = "x" }'], "secretKeyRef"),
+        ("kubeflow", ['image = "i"', 'workdir_pvc = "c"', 'partition = "batch"'], "partition"),
+        ("slurm", ['shm_size = "1g"'], "shm_size"),
+        ("skypylot", [], 'Did you mean "skypilot"?'),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(profile, executor: str, lines: list[str], said: str):
+    with pytest.raises(ProfileError) as caught:
+        profile(*lines, executor=executor)
+    assert said in str(caught.value)
+    assert "env.toml" in str(caught.value)
+
+
+def test_nodes_and_processes_are_the_executors(profile, sft, prep):
+    lines = ["num_nodes = 2", "gpus_per_node = 8", 'workdir = "/shared"', "[here.prep]", 'gpus = "L4"']
+    on_prep, on_sft = place([prep, sft], profile(*lines, executor="skypilot"), attached=True)
+    assert (on_sft.nodes, on_sft.processes, on_sft.ranks, on_sft.workdir) == (2, 8, 16, "/shared")
+    assert (on_prep.nodes, on_prep.profile.options["gpus"]) == (1, "L4")
+
+
+def test_a_profile_may_extend_one_of_another_executors_fields(profile, sft):
+    child = "\n".join(["[far]", 'extends = "here"', "nodes = 3", "[far.sft]", "gpus_per_node = 4"])
+    profile(*LEPTON, child, executor="lepton")
+    from nemotron.launch import load_profile
+
+    [placed] = place([sft], load_profile("far"), attached=True)
+    assert (placed.nodes, placed.processes, placed.image) == (3, 4, "img")
