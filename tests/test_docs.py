@@ -132,5 +132,5 @@ def test_drop_reasons_are_all_documented() -> None:
 
 
 def test_profile_keys_are_all_documented() -> None:
-    not_keys = {"name", "source", "secret_env_vars", "stage_overrides"}
+    not_keys = {"name", "source", "secret_env_vars", "stage_overrides", "options"}
     assert first_column(section("launching.md", "Profiles")) == {field.name for field in fields(Profile)} - not_keys
