@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from nemotron.cli import console
+from nemotron.cli.artifacts import artifacts
 from nemotron.cli.doctor import doctor
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
@@ -28,6 +29,7 @@ app = typer.Typer(
     epilog="Try it: nemotron super3 pipe -c tiny",
 )
 app.add_typer(super3, name="super3")
+app.add_typer(artifacts, name="artifacts")
 app.command("doctor")(doctor)
 app.command("profiles")(profiles)
 app.command("jobs")(jobs)

@@ -49,7 +49,9 @@ def _from_folder(folder: Path, hint: str | None) -> Artifact:
 def _recorded(name: str, label: str, root: Path, hint: str | None) -> Artifact:
     numbers = versions(root, name)
     if not numbers:
-        raise ArtifactError(f'There is no artifact "{name}" in {root}.', _advice(did_you_mean(name, names(root)), hint))
+        known = names(root)
+        near = did_you_mean(name, known) or (f"It has: {', '.join(known)}." if known else None)
+        raise ArtifactError(f'There is no artifact "{name}" in {root}.', _advice(near, hint))
     is_version = label.startswith("v") and label[1:].isdigit()
     named = aliases(root, name)
     version = int(label[1:]) if is_version else named.get(label)

@@ -1,0 +1,216 @@
+"""Run `nemotron artifacts`: what was made here, by what, from what."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nemotron.cli import console
+
+if TYPE_CHECKING:
+    from nemotron.lineage import Artifact
+    from nemotron.lineage.graph import Node
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME, NAME:latest, NAME:v3, NAME:ALIAS or its folder.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--artifacts", metavar="DIR", help="Their records: run.artifacts. Or $NEMOTRON_ARTIFACTS."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+
+artifacts = typer.Typer(
+    rich_markup_mode=None,
+    help="Look at recorded data and models.",
+    epilog="Try it: nemotron artifacts list",
+)
+
+
+@artifacts.command("list")
+def list_(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Every version of this one.")] = None,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what is recorded.
+
+    Of each name the latest version and those that have an alias; NAME: all of its versions.
+
+    \b
+    Examples:
+      nemotron artifacts list
+      nemotron artifacts list ModelArtifact-sft
+    """
+    from nemotron.lineage.artifact import aliases, names, read_version, versions
+    from nemotron.lineage.resolve import find_record
+
+    folder = _root(root)
+    if name is not None:
+        find_record(name.partition(":")[0], folder)  # refuses a name that is not there, with the nearest
+    chosen = [name.partition(":")[0]] if name is not None else names(folder)
+    found, left_out = [], 0
+    for each in chosen:
+        named = aliases(folder, each)
+        for version in versions(folder, each):
+            if name is None and not as_json and version not in (versions(folder, each)[-1], *named.values()):
+                left_out += 1
+                continue
+            try:
+                artifact = read_version(folder, each, version)
+            except ValueError as error:
+                console.note(f"{error}.")
+                continue
+            found.append((artifact, sorted(alias for alias, number in named.items() if number == version)))
+    if as_json:
+        listed = [{"reference": artifact.reference, **asdict(artifact), "aliases": also} for artifact, also in found]
+        console.out(json.dumps(listed, indent=2, ensure_ascii=False))
+        return
+    if not found:
+        console.out(f"There are no artifacts in {folder}. Data prep and training record what they make.")
+        return
+    rows = [(artifact.reference, artifact.type, _time(artifact), ", ".join(also)) for artifact, also in found]
+    console.table(rows, header=("artifact", "type", "made (UTC)", "aliases"))
+    if left_out:
+        console.note(f"{left_out} older versions: nemotron artifacts list NAME")
+
+
+@artifacts.command("show")
+def show(name: Name, root: Root = None, as_json: AsJson = False) -> None:
+    """Show where an artifact is, its content, and what made it.
+
+    \b
+    Examples:
+      nemotron artifacts show ModelArtifact-sft
+      nemotron artifacts show SFTDataArtifact-sft:v3 --json | jq .config
+    """
+    from nemotron.lineage.artifact import aliases
+    from nemotron.lineage.tracking import wandb_run_of
+
+    folder = _root(root)
+    artifact = _find(name, folder)
+    also = sorted(alias for alias, version in aliases(folder, artifact.name).items() if version == artifact.version)
+    run = wandb_run_of(artifact, folder)
+    if as_json:
+        found = {"reference": artifact.reference, **asdict(artifact), "aliases": also, "wandb": run or None}
+        console.out(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    gone = "" if Path(artifact.path).exists() else " (no longer there)"
+    facts = [
+        ("artifact", artifact.reference),
+        ("type", artifact.type),
+        ("path", f"{artifact.path}{gone}"),
+        ("content", artifact.digest),
+        ("aliases", ", ".join(also)),
+        ("made", f"{_time(artifact)} UTC" if artifact.created else ""),
+        ("by", artifact.command),
+        ("code", _code(artifact)),
+        ("job", _job(artifact)),
+        ("config", f"{_count(artifact.config)} values; --json shows them" if artifact.config else ""),
+        ("W&B run", run),
+        *[("made from", source) for source in artifact.inputs],
+        *[(key, value) for key, value in _flat(artifact.metadata)],
+    ]
+    console.table([fact for fact in facts if fact[1] != ""])
+
+
+@artifacts.command("lineage")
+def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
+    """Show what an artifact was made from, and what from it.
+
+    Down to the datasets, and up to the Hugging Face export.
+
+    \b
+    Examples:
+      nemotron artifacts lineage ModelArtifact-sft-hf
+      nemotron artifacts lineage SFTDataArtifact-sft:tiny
+    """
+    from nemotron.lineage.graph import Records
+
+    folder = _root(root)
+    artifact, records = _find(name, folder), Records(folder)
+    if artifact.reference not in records:
+        from nemotron.lineage import ArtifactError
+
+        raise ArtifactError(f"{artifact.reference} is not recorded in {folder}.", "Name that folder: --artifacts DIR")
+    above, below = records.made_from(artifact), records.used_by(artifact)
+    if as_json:
+        found = above.to_dict("made_from") | {"used_by": below.to_dict("used_by")["used_by"]}
+        console.out(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    _print_tree(above, "made from")
+    if below.children:
+        console.out()
+        _print_tree(below, "used by")
+
+
+def _root(given: Path | None) -> Path:
+    from nemotron.cli.configs import use_env_file
+    from nemotron.paths import expand_home
+
+    use_env_file()
+    return expand_home(given or os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
+
+
+def _find(name: str, root: Path) -> "Artifact":
+    from nemotron.lineage import resolve
+    from nemotron.lineage.resolve import find_record
+
+    is_folder = "/" in name or (Path(name).is_dir() and not (root / name.partition(":")[0]).is_dir())
+    return resolve(name, root) if is_folder else find_record(name, root)
+
+
+def _print_tree(node: "Node", how: str) -> None:
+    console.out(f"{node.reference}{_about(node)}, {how}")
+    _print_children(node, "")
+
+
+def _print_children(node: "Node", indent: str) -> None:
+    for child in node.children:
+        is_last = child is node.children[-1]
+        console.out(f"{indent}{'└─' if is_last else '├─'} {child.reference}{_about(child)}")
+        deeper = indent + ("   " if is_last else "│  ")
+        if child.seen:
+            console.out(f"{deeper}└─ as above")
+        _print_children(child, deeper)
+
+
+def _about(node: "Node") -> str:
+    """When it was made, and that it is gone; for a source outside, a part of what names its content."""
+    if node.artifact is not None:
+        gone = "" if Path(node.artifact.path).exists() else ", no longer there"
+        return f" ({_time(node.artifact)}{gone})"
+    return f" ({node.digest[:19]})" if node.digest and "@" not in node.reference else ""
+
+
+def _time(artifact: "Artifact") -> str:
+    return artifact.created[:16].replace("T", " ")
+
+
+def _code(artifact: "Artifact") -> str:
+    known = artifact.code
+    commit = f", commit {known['commit'][:12]}" if known.get("commit") else ""
+    return f"{known.get('package', '')}{commit}{' with changes' if known.get('modified') else ''}"
+
+
+def _job(artifact: "Artifact") -> str:
+    if not artifact.job:
+        return ""
+    what = f"Slurm job {artifact.job['id']}" if artifact.job["kind"] == "slurm" else "local"
+    return f"{what} on {artifact.job.get('host', 'an unknown host')}"
+
+
+def _flat(value: Any, key: str = "") -> list[tuple[str, str]]:
+    """Write nested values as dotted keys."""
+    if isinstance(value, dict):
+        return [row for name, child in value.items() for row in _flat(child, f"{key}.{name}" if key else name)]
+    if isinstance(value, float):
+        return [(key, f"{value:.6g}")]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [(key, f"{value:,}")]
+    return [(key, "none" if value is None else str(value))]
+
+
+def _count(value: Any) -> int:
+    return sum(map(_count, value.values())) if isinstance(value, dict) else 1
