@@ -55,3 +55,21 @@ def test_what_cannot_be_resolved_is_named_with_key_and_origin(monkeypatch, wrap,
     assert f"cannot be resolved: {message}" in caught.value.message
     assert str(wrap(value)) in caught.value.message
     assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("reference", ["{a.v%d}", "{.v%d}"])
+def test_values_that_multiply_are_refused(reference):
+    """Ten lines, each of which names the one before ten times."""
+    named = {f"v{n}": ("$" + reference % (n - 1)) * 10 for n in range(1, 11)}
+    with pytest.raises(ConfigError, match=r"a\.v\d+"):
+        resolved({"a": {"v0": "x", **named}})
+
+
+def test_a_section_that_multiplies_is_refused():
+    with pytest.raises(ConfigError, match="copies"):
+        resolved({"long": {"text": "x" * 10_000}, "copies": "${long}" * 200})
+
+
+def test_long_texts_and_many_names_are_fine():
+    tree = {"root": "/a/" + "b" * 1000, **{f"key{n}": "${root}/x" for n in range(500)}}
+    assert len(resolved(tree)["key7"]) == 1005

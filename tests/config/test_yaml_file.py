@@ -110,3 +110,33 @@ def test_what_is_dumped_is_read_back(tmp_path_factory, tree):
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"
     path.write_text(dump_yaml(tree), encoding="utf-8")
     assert plain(read_yaml(path, "dumped.yaml")) == tree
+
+
+ALIASES = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (ALIASES, "100,000"),  # 9**11 values in twelve lines
+        ("a: &a\n  b: *a", "100"),
+        ("a: &a [*a]", "100"),
+        (f"a: {'[' * 5000}{']' * 5000}", "too deeply"),
+        (f"a: {'9' * 5000}", "5,000 digits"),
+        ("#" + "x" * 5_000_000, "4,194,304"),
+    ],
+)
+def test_a_config_that_would_fill_the_memory_is_refused(tmp_path, text, said):
+    with pytest.raises(ConfigError, match=said) as error:
+        read(tmp_path, text)
+    assert str(error.value).startswith("run.yaml")
+
+
+def test_aliases_as_people_use_them_are_fine(tmp_path):
+    root = read(tmp_path, "base: &base {lr: 1, wd: 2}\none: *base\ntwo: {<<: *base, lr: 3}\n")
+    assert plain(root) == {"base": {"lr": 1, "wd": 2}, "one": {"lr": 1, "wd": 2}, "two": {"wd": 2, "lr": 3}}
+
+
+def test_a_number_of_thousands_of_digits_is_refused_on_the_command_line():
+    with pytest.raises(ConfigError, match="5,000 digits"):
+        parse_value("9" * 5000, "command line")

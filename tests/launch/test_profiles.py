@@ -233,3 +233,10 @@ def test_mistakes_in_extending_are_named(work: Path, lines: str, words: str):
         load_profile("big")
     assert words in str(caught.value)
     assert "env.toml:" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [f"a = {'[' * 5000}{']' * 5000}", "#" * 5_000_000])
+def test_a_file_that_would_fill_the_memory_is_refused(work: Path, text: str):
+    write(work, text)
+    with pytest.raises(ProfileError, match=r"env\.toml"):
+        load_profile("here")

@@ -22,6 +22,10 @@ _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
 _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
 _CIRCLE = re.compile("Recursive interpolation|Interpolation to parent node")
 
+_NAMED = re.compile(r"\$\{([\w.\[\]-]+)\}")
+LARGEST_TEXT = 1_000_000
+"""Characters of a value, with everything that it names."""
+
 _KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:} and ${unless_default:NAME}"
 
 
@@ -31,6 +35,7 @@ def resolve(tree: Located, config_name: str) -> Located:
     Raises ConfigError naming the key and its origin for a missing key, an unset environment variable or an unknown
     resolver.
     """
+    _refuse_explosion(tree)
     from omegaconf import OmegaConf  # here: it takes 0.1 s, and what only expands paths or dumps YAML needs none of it
     from omegaconf.errors import OmegaConfBaseException
 
@@ -45,6 +50,39 @@ def resolve(tree: Located, config_name: str) -> Located:
     except OmegaConfBaseException as error:
         raise _explained(tree, error) from error
     return _relocate(tree, values)
+
+
+def _refuse_explosion(tree: Located) -> None:
+    """Refuse values that grow beyond all use: each of ten lines that names the one before ten times is 10**10 texts."""
+    nodes = leaves(tree)
+    sizes: dict[str, int] = {}
+
+    def size(key: str) -> int:
+        if key in sizes:
+            return sizes[key]
+        sizes[key] = 0  # a circle, which is reported when it is resolved
+        text = str(plain(nodes[key]))
+        total = len(text)
+        for named in _NAMED.finditer(text):
+            total += sum(size(other) for other in _meant(key, named[1], nodes))
+            if total > LARGEST_TEXT:
+                raise ConfigError(
+                    f"{nodes[key].origin}: {key} becomes a text of more than {LARGEST_TEXT:,} characters.",
+                    "Name other keys fewer times in it.",
+                )
+        sizes[key] = total
+        return total
+
+    for key in nodes:
+        size(key)
+
+
+def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
+    """The keys that `${name}` in the value of a key stands for: one, or all of a section."""
+    dots = len(name) - len(name.lstrip("."))
+    section = key.split(".")[:-dots] if dots else []
+    whole = ".".join([*section, name[dots:].replace("[", ".").replace("]", "")])
+    return [whole] if whole in nodes else [other for other in nodes if other.startswith(f"{whole}.")]
 
 
 def _relocate(node: Located, value: Any) -> Located:

@@ -6,6 +6,7 @@ The core schema of YAML 1.2 has none of these surprises. https://yaml.org/spec/1
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ _FIX = {
 }
 """What to do about broken YAML: in a file, on the command line."""
 _TWICE = "is already set"
+LARGEST_FILE = 4 * 2**20
+"""Bytes of a config; the largest shipped one has 10,000."""
+MOST_VALUES = 100_000
+"""Values in a file: aliases of aliases make billions of a few lines."""
+DEEPEST = 100
+"""Sections and lists within each other; an alias of what it stands in has no end."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -51,7 +58,7 @@ for _name, _pattern, _first in _CORE_SCHEMA:
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, _first)
     _Dumper.add_implicit_resolver(_TAG + _name, _pattern, _first)
 # PyYAML's constructor of integers reads a leading zero as octal.
-_Loader.add_constructor(_TAG + "int", lambda _, node: int(node.value))
+_Loader.add_constructor(_TAG + "int", lambda _, node: _to_int(node))
 
 
 def read_yaml(path: Path, shown: str) -> Located:
@@ -60,6 +67,10 @@ def read_yaml(path: Path, shown: str) -> Located:
     Raises ConfigError for a file that is unreadable, no YAML, not a section at its top, or names a key twice.
     """
     try:
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise ConfigError(
+                f"{shown} has {size:,} bytes, and a config at most {LARGEST_FILE:,}.", "Name the config, not data."
+            )
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -107,7 +118,7 @@ def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
-        return None if root is None else _locate(loader, root, shown, one_line)
+        return None if root is None else _Reading(loader, shown, one_line).locate(root)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = shown if one_line or mark is None else f"{shown}:{mark.line + 1}"
@@ -115,6 +126,8 @@ def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
             f"{where}: {subject} not valid YAML: {error.problem or error.context}.",
             "Remove one of the two." if _TWICE in (error.problem or "") else _FIX[one_line],
         ) from error
+    except RecursionError as error:
+        raise ConfigError(f"{shown}: {subject} nested too deeply.", _FIX[one_line]) from error
     except ReaderError as error:  # an unprintable character
         where = shown if one_line else f"{shown}:{text.count(chr(10), 0, error.position) + 1}"
         raise ConfigError(
@@ -126,15 +139,44 @@ def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
             loader.dispose()
 
 
-def _locate(loader: _Loader, node: yaml.Node, shown: str, one_line: bool) -> Located:
-    origin = shown if one_line else f"{shown}:{node.start_mark.line + 1}"
-    if isinstance(node, yaml.MappingNode):
-        _refuse_twice(node)
-        loader.flatten_mapping(node)  # `<<: *anchor`
-        return Located({str(key.value): _locate(loader, child, shown, one_line) for key, child in node.value}, origin)
-    if isinstance(node, yaml.SequenceNode):
-        return Located([_locate(loader, child, shown, one_line) for child in node.value], origin)
-    return Located(loader.construct_object(node), origin, str(node.value))
+@dataclass
+class _Reading:
+    """One text, on its way from YAML's nodes to a located tree."""
+
+    loader: _Loader
+    shown: str
+    one_line: bool
+    values: int = 0
+
+    def locate(self, node: yaml.Node, depth: int = 0) -> Located:
+        """Make a located tree of a node."""
+        self._count(node, depth)
+        origin = self.shown if self.one_line else f"{self.shown}:{node.start_mark.line + 1}"
+        if isinstance(node, yaml.MappingNode):
+            _refuse_twice(node)
+            self.loader.flatten_mapping(node)  # `<<: *anchor`
+            return Located({str(key.value): self.locate(child, depth + 1) for key, child in node.value}, origin)
+        if isinstance(node, yaml.SequenceNode):
+            return Located([self.locate(child, depth + 1) for child in node.value], origin)
+        return Located(self.loader.construct_object(node), origin, str(node.value))
+
+    def _count(self, node: yaml.Node, depth: int) -> None:
+        self.values += 1
+        if self.values > MOST_VALUES:
+            problem = f"its aliases make more than {MOST_VALUES:,} values of it"
+        elif depth > DEEPEST:
+            problem = f"more than {DEEPEST} sections or lists are within each other"
+        else:
+            return
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+
+
+def _to_int(node: yaml.ScalarNode) -> int:
+    try:
+        return int(node.value)
+    except ValueError:
+        problem = f"a number has {len(node.value):,} digits"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:
@@ -149,4 +191,7 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
 def _scalar(text: str) -> Any:
     loader = _Loader("")
     tag = loader.resolve(yaml.ScalarNode, text, (True, False))
-    return loader.construct_object(yaml.ScalarNode(tag, text))
+    try:
+        return loader.construct_object(yaml.ScalarNode(tag, text))
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(f"A value cannot be read: {error.problem}.", _FIX[True]) from error

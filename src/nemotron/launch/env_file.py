@@ -37,6 +37,10 @@ def find_env_file(start: Path | None = None) -> Path | None:
     return next((path for folder in (start, *start.parents) if (path := folder / FILE_NAME).is_file()), None)
 
 
+LARGEST_FILE = 4 * 2**20
+"""Bytes of an env.toml."""
+
+
 def read_env_file(path: Path) -> "EnvFile":
     """Parse an env.toml, once until the file changes."""
     status = path.stat()
@@ -53,9 +57,13 @@ class EnvFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise ProfileError(f"{path} has {size:,} bytes, and profiles at most {LARGEST_FILE:,}.", "Move data away.")
         self._lines = path.read_text(encoding="utf-8").splitlines()
         try:
             self.tables: dict[str, Any] = tomllib.loads("\n".join(self._lines))
+        except RecursionError as error:
+            raise ProfileError(f"{path} is nested too deeply.", "Lists need closing brackets.") from error
         except tomllib.TOMLDecodeError as error:
             raise ProfileError(f"{path} is not TOML: {error}.", "Texts need quotes, lists need brackets.") from error
         for key, value in self.tables.items():

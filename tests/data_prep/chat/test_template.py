@@ -236,3 +236,10 @@ def test_jinja_as_transformers_runs_it():
     messages = [MESSAGES[0], {"role": "assistant", "content": "<b>東京</b>"}]
 
     assert Template("mine", source).render(messages, None) == '{"role": "assistant", "content": "<b>東京</b>"}'
+
+
+def test_a_template_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jinja"
+    path.write_text("{% if x %}" * 3000 + "{% endif %}" * 3000)
+    with pytest.raises(UserError, match="deep"):
+        load_template(str(path), None)

@@ -112,6 +112,8 @@ class Template:
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
+        except RecursionError as error:
+            raise UserError(f"The chat template {name} is nested too deeply.", "Use another template.") from error
         except RowError as error:  # constants are computed here
             raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
 

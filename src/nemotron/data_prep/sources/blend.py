@@ -85,6 +85,8 @@ class Blend:
     """Keys that say nothing about the mix and were left alone: `text_field of datasets[0]`."""
 
 
+LARGEST_BLEND = 64 * 2**20
+"""Bytes of a blend file; one that lists 100,000 files has 10 million."""
 LISTS_DATASETS = "Give a JSON file that lists the datasets, or chat data: a file, a folder, a glob or a URL."
 KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
 DESCRIPTIVE_KEYS = frozenset({
@@ -110,6 +112,8 @@ def read_blend(path: str | Path) -> Blend:
         return _blend_of_one(str(path))
     if not path.is_file():
         raise _no_blend(path)
+    if (size := path.stat().st_size) > LARGEST_BLEND:
+        raise UserError(f"{path} has {size:,} bytes, and a blend at most {LARGEST_BLEND:,}.", LISTS_DATASETS)
     try:
         content = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:

@@ -66,7 +66,7 @@ def model_config(hf_model: str) -> dict[str, Any] | None:
     """
     try:
         described = json.loads((Path(hf_model) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return described if isinstance(described, dict) else None
 

@@ -50,7 +50,7 @@ def read_json(record: Path) -> dict[str, Any]:
     """What a run.json says; nothing when it is absent, empty or not readable."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -26,7 +26,7 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
         return
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
         yield Problem(f"recipe.hf_model is {hf_model}, whose config.json cannot be read: {error}.", NAME_ONE)
         return
     if not isinstance(described, dict):
@@ -71,7 +71,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
     except UserError as error:
         yield as_problem(error)
         return
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         yield Problem(f"{folder / 'config.json'} cannot be read: {error}.", _AGAIN)
         return
     main = {name.split("layers.", 1)[1].split(".")[0] for name in names if ".layers." in name and not _is_mtp(name)}
