@@ -1,5 +1,6 @@
 """`data prep sft` and `data inspect`, on the bundled data and on rows written here."""
 
+import io
 import json
 
 import pytest
@@ -35,7 +36,7 @@ def test_inspect_marks_the_lines_that_train_and_counts_outcomes(chat, capsys):
     assert "+ 4<|im_end|>" in shown
     assert "  2+2?<|im_end|>" in shown
     assert any(line.startswith("line 2: dropped, ") and line.endswith("(bad_json)") for line in shown)
-    assert "3 rows, tokens of " in "\n".join(shown)
+    assert "3 rows" in shown
 
 
 def test_inspect_of_a_missing_file(capsys):
@@ -207,3 +208,36 @@ def test_prep_tells_what_should_be_known_before_training_on_it(tmp_path, capsys)
     shown = capsys.readouterr()
     assert "training split" in shown.err
     assert "Next:" not in shown.out
+
+
+def test_inspect_shows_rows_before_and_packs_after_packing_alike(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}]
+    (tmp_path / "mine.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    assert run(["super3", "data", "inspect", "mine.jsonl", "-c", "tiny"]) == 0
+    before = capsys.readouterr().out.splitlines()
+    assert run(["super3", "data", "prep", "sft", "mine.jsonl", "-c", "tiny", "output_dir=out"]) == 0
+    capsys.readouterr()
+    for named in ("out", "SFTDataArtifact-sft"):
+        assert run(["super3", "data", "inspect", named]) == 0
+        after = capsys.readouterr().out.splitlines()
+        assert after[3].startswith("mine mine.jsonl:1, at 0 to 21: 22 tokens, 2 train")
+        assert after[4:] == before[2:-3]
+    assert run(["super3", "data", "inspect", "out", "--only", "kept"]) == 1
+    assert "--only" in capsys.readouterr().err
+
+
+def test_inspect_reads_stdin_and_blends(chat, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(chat.read_bytes())))
+    assert run(["super3", "data", "inspect", "-", "-n", "1", "-c", "tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["line"] == 1
+    blend = chat.with_name("blend.json")
+    blend.write_text(json.dumps({"datasets": [{"name": "mine", "path": chat.name}]}))
+    assert run(["super3", "data", "inspect", str(blend), "--only", "dropped", "-c", "tiny", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(row["dataset"], row["outcome"]) for row in shown} == {("mine", "dropped")}
+
+
+def test_inspect_shows_tokens_with_their_ids(chat, capsys):
+    assert run(["super3", "data", "inspect", str(chat), "-n", "1", "-c", "tiny", "--tokens"]) == 0
+    assert "<|im_end|>\u20395\u203a" in capsys.readouterr().out

@@ -16,7 +16,7 @@ import zstandard
 from moto.server import ThreadedMotoServer
 
 from nemotron.data_prep.chat.template import load_template
-from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources import cut, find_files, object_store, read_rows, sniffing
 from nemotron.data_prep.sources import opening as source_opening

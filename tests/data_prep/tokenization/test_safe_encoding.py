@@ -8,7 +8,7 @@ import pytest
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
-from nemotron.data_prep.inspect import inspect_file
+from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenization import encoders, safe_encoding
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer

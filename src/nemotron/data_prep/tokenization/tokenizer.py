@@ -75,7 +75,7 @@ class Tokenizer:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_encode"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_encode", "decoder")}
 
     @cached_property
     def _encode(self) -> Encode:
@@ -84,6 +84,15 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The ids of each text on its own, with special tokens recognised and none added."""
         return self._encode(texts)
+
+    @cached_property
+    def decoder(self) -> Any:
+        """The library's own tokenizer, whose `decode` turns ids into text."""
+        return hugging_face(self.definition)
+
+    def piece(self, token: int) -> str:
+        """The text of one token; of a part of a character, the library's mark for it."""
+        return self.decoder.decode([token], skip_special_tokens=False)
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         """The same as one list per text."""

@@ -1,16 +1,25 @@
 """Run `nemotron super3 data inspect`: show which text trains."""
 
 import contextlib
+import json
+import shutil
+import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.super3.data.inspect_show import show_pack, show_row, summarise
 
 if TYPE_CHECKING:
     from nemotron.data_prep.config import DataPrepConfig
+    from nemotron.data_prep.inspection.packs import Packed
+    from nemotron.data_prep.inspection.wanted import Wanted
+    from nemotron.data_prep.sources.blend import Dataset
 
 
 Config = Annotated[
@@ -23,66 +32,160 @@ Config = Annotated[
 
 
 def inspect(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Chat data: a file that data prep reads, here or remote.")
+    path: Annotated[
+        str,
+        typer.Argument(
+            metavar="PATH",
+            help="Chat data, a blend, prepared data, one shard, an artifact, or - for lines from stdin.",
+        ),
     ],
     overrides: options.Overrides = None,
     config: Config = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row, for programs.")] = False,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", help="Show at most so many rows or packs.")] = None,
+    line: Annotated[int | None, typer.Option("--line", help="Only the row of this line, from 1.")] = None,
+    row_id: Annotated[
+        str | None, typer.Option("--id", help="Only rows whose id, uuid or conversation_id this is.")
+    ] = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="kept|dropped|REASON", help="Only such rows.")] = None,
+    grep: Annotated[str | None, typer.Option("--grep", metavar="TEXT", help="Only what holds this text.")] = None,
+    sample: Annotated[int | None, typer.Option("--sample", help="So many rows or packs, by chance.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of --sample.")] = 42,
+    tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens end, and their ids.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row or pack, for programs.")] = False,
 ) -> None:
-    """Show which text of each conversation trains.
+    """Show which text of each conversation trains, before or after packing.
 
-    Every row appears as data prep sees it: its text, what of it trains, or why it is dropped. What depends on other
-    rows is left out: duplicates, samples, shares of a blend.
+    Every row of chat data appears as data prep sees it: its text, what of it trains, or why it is dropped. What depends
+    on other rows is left out: duplicates, samples, shares of a blend. Of prepared data the packs appear as a trainer
+    reads them, each sequence with the row it came from.
 
     Lines that train are green and begin with a plus sign. With --json each row is one object: line, outcome ("kept"
     or "dropped"), reason, detail, special_token (a control token in the text), and sequences of chunks with role, text,
-    supervised, tokens and supervised_tokens.
+    supervised, tokens and supervised_tokens; each pack is split, shard, pack and sequences, these with dataset, file,
+    line and chunks.
 
-    Settings are those of -c, else of the last data prep in this folder. Where there was none, tokens are counted with
-    the bundled tokenizer, and nothing is said of length unless pack_size or max_doc_tokens is given.
+    Settings are those of -c, else of the data, else of the last data prep in this folder. Where there was none, tokens
+    are counted with the bundled tokenizer, and nothing is said of length unless pack_size or max_doc_tokens is given.
 
     \b
     Examples:
-      nemotron super3 data inspect chat.jsonl
-      nemotron super3 data inspect chat.jsonl --json | jq 'select(.outcome == "dropped")'
+      nemotron super3 data inspect chat.jsonl -n 5
+      nemotron super3 data inspect chat.jsonl --only dropped --json
       nemotron super3 data inspect chat.jsonl -c default pack_size=8192 overlong=drop
+      nemotron super3 data inspect output/tiny/data --sample 3 --tokens
     """
-    import json
+    from nemotron.data_prep.inspection.packs import find_packed
+    from nemotron.data_prep.inspection.wanted import Wanted
 
+    wanted = Wanted(line, row_id, only, grep, limit, sample, seed)
+    local = _locate(path, overrides or [])
+    packed = find_packed(local) if local is not None else None
+    if packed is not None:
+        shown = _packs(packed, wanted, config, overrides or [], tokens)
+    else:
+        shown = _rows(path, wanted, config, overrides or [], tokens)
+    outcomes: Counter[str] = Counter()
+    for row in wanted.choose(shown):
+        outcomes["pack" if packed else row["reason"] or row["outcome"]] += 1
+        if as_json:
+            console.out(json.dumps(row, ensure_ascii=False))
+        elif packed is None:
+            show_row(row)
+        else:
+            show_pack(row)
+    if not outcomes:
+        console.note(f"Nothing of {path} is as asked.")
+    elif packed is None and not as_json:
+        summarise(outcomes)
+
+
+def _locate(path: str, overrides: list[str]) -> Path | None:
+    """Find what is named: a path, or the folder of an artifact; None: it is remote, or comes from stdin."""
+    from nemotron.errors import UserError
+    from nemotron.lineage import resolve
+    from nemotron.paths import expand_home
+
+    if path == "-" or "://" in path:
+        return None
+    if not (found := expand_home(path)).exists() and "/" not in path:
+        with contextlib.suppress(UserError):
+            return Path(resolve(path, configs.load_prep("tiny", overrides).config.run.artifacts).path)
+    return found
+
+
+def _packs(
+    packed: "Packed", wanted: "Wanted", config: str | None, overrides: list[str], tokens: bool
+) -> Iterator[dict[str, Any]]:
+    from nemotron.data_prep.inspection.packs import inspect_packs
+    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+    from nemotron.errors import UserError
+
+    if wanted.only is not None or wanted.id is not None:
+        name = "--id" if wanted.only is None else "--only"
+        raise UserError(f"{name} is for rows, and packs hold no such thing.", "Use --line or --grep.")
+    if config is None and packed.run is not None:
+        config = str(packed.run / "config.yaml")
+    settings, _ = _settings(config, overrides)
+    return inspect_packs(packed, load_tokenizer(settings.tokenizer), wanted, pieces=tokens)
+
+
+def _rows(
+    path: str, wanted: "Wanted", config: str | None, overrides: list[str], tokens: bool
+) -> Iterator[dict[str, Any]]:
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.config import check
-    from nemotron.data_prep.dialects.admission import Admission
-    from nemotron.data_prep.dialects.forms import Fields
-    from nemotron.data_prep.inspect import Rules, inspect_file
+    from nemotron.data_prep.inspection.rows import Rules, inspect_dataset, inspect_file
     from nemotron.data_prep.packing.lengths import limit
+    from nemotron.data_prep.plan import admission_of
     from nemotron.data_prep.reasoning_modes.settings import control_of
+    from nemotron.data_prep.sources.blend import Dataset
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
     from nemotron.data_prep.tokenization.turn_end import with_turn_end
 
-    settings, judges_length = _settings(config, overrides or [])
+    settings, judges_length = _settings(config, overrides)
     check(settings)
     tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
     tokenizer = with_turn_end(tokenizer, template)
-    fields = Fields(settings.messages_field, settings.tools_field, settings.format)
-    rules = Rules(
-        Admission(fields, settings.used_in_field, settings.used_in_filter, settings.strict_fields),
-        settings.special_tokens_in_content,
-        limit(settings) if judges_length else None,
-        settings.overlong,
-        control_of(settings.reasoning, None, file),
-    )
-    rows = inspect_file(file, template, tokenizer, rules)
-    outcomes: Counter[str] = Counter()
-    for row in rows:
-        outcomes[row["reason"] or row["outcome"]] += 1
-        if as_json:
-            console.out(json.dumps(row, ensure_ascii=False))
-        else:
-            _show(row)
-    if not as_json:
-        _summarise(outcomes, tokenizer.name)
+    console.note(f"Tokens are those of {tokenizer.name}.")
+
+    def rules(dataset: Dataset) -> Rules:
+        return Rules(
+            admission_of(dataset, settings),
+            settings.special_tokens_in_content,
+            limit(settings) if judges_length else None,
+            settings.overlong,
+            control_of(settings.reasoning, dataset.reasoning, dataset.name),
+        )
+
+    if (listed := _blend(path)) is not None:
+        for dataset in listed:
+            for row in inspect_dataset(dataset, template, tokenizer, rules(dataset), wanted, pieces=tokens):
+                yield {"dataset": dataset.name, **row}
+        return
+    with _lines_of_stdin() if path == "-" else contextlib.nullcontext(path) as file:
+        yield from inspect_file(file, template, tokenizer, rules(Dataset(path, path)), wanted, pieces=tokens)
+
+
+def _blend(path: str) -> "tuple[Dataset, ...] | None":
+    """List the datasets of a blend; None: the path is chat data, or nothing."""
+    from nemotron.data_prep.sources.blend import read_blend
+    from nemotron.data_prep.sources.chat_data import is_chat_data
+    from nemotron.paths import expand_home
+
+    if not path.endswith(".json") or "://" in path:
+        return None
+    file = expand_home(path)
+    return read_blend(file).datasets if file.is_file() and not is_chat_data(file) else None
+
+
+@contextlib.contextmanager
+def _lines_of_stdin() -> Iterator[str]:
+    """Keep what stands on stdin in a file, as data prep reads files."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield file.name
 
 
 def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig, bool]":
@@ -115,51 +218,3 @@ def _last_config(overrides: list[str]) -> Path | None:
         with contextlib.suppress(UserError):
             found.append(Path(resolve(name, artifacts).path).parent / "config.yaml")
     return max((path for path in found if path.is_file()), key=lambda path: path.stat().st_mtime_ns, default=None)
-
-
-def _show(row: dict[str, Any]) -> None:
-    if row["outcome"] == "dropped":
-        from nemotron.data_prep.drop_reasons import describe
-
-        console.heading(f"line {row['line']}: dropped, {describe(row['reason'])} ({row['reason']})")
-        console.out(f"  {row['detail']}")
-        return
-    for number, sequence in enumerate(row["sequences"], start=1):
-        which = f", sequence {number} of {len(row['sequences'])}" if len(row["sequences"]) > 1 else ""
-        console.heading(f"line {row['line']}{which}{_counts(sequence)}")
-        for note in _notes(row) if number == 1 else []:
-            console.out(f"! {note}", fg="yellow")
-        for chunk in sequence:
-            _show_chunk(chunk)
-
-
-def _notes(row: dict[str, Any]) -> list[str]:
-    from nemotron.data_prep.notes import describe_kind
-
-    token = row["special_token"]
-    noticed = [f"{note['name'] or note['kind']}: {describe_kind(note['kind'])}" for note in row["notes"]]
-    mode = row["mode"] if row["mode"] not in (None, "on", "no_reasoning") else None
-    return [
-        *([f"mode {mode}: {row['mode_reason']}"] if mode else []),
-        *([f"{token} stands in the text"] if token else []),
-        *([row["detail"]] if row["detail"] else []),
-        *noticed,
-    ]
-
-
-def _counts(sequence: list[dict[str, Any]]) -> str:
-    tokens = sum(chunk["tokens"] for chunk in sequence)
-    trained = sum(chunk["supervised_tokens"] for chunk in sequence)
-    return f": {tokens:,} tokens, {trained:,} train"
-
-
-def _show_chunk(chunk: dict[str, Any]) -> None:
-    """Print the chunk's lines after a margin: `+`, and green, where they train."""
-    trains = chunk["supervised"]
-    for line in chunk["text"].removesuffix("\n").split("\n"):
-        console.out(f"{'+' if trains else ' '} {line}", **({"fg": "green"} if trains else {"dim": True}))
-
-
-def _summarise(outcomes: Counter[str], tokenizer: str) -> None:
-    console.heading(f"{outcomes.total():,} rows, tokens of {tokenizer}")
-    console.table([(name, f"{count:,}") for name, count in outcomes.most_common()], right=[1])

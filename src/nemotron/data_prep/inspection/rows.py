@@ -19,6 +19,7 @@ from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
+from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, Steered, steer
 from nemotron.data_prep.reasoning_modes.row import own_mode
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
@@ -49,9 +50,14 @@ def inspect_file(
     template: Template,
     tokenizer: Tokenizer | None = None,
     rules: Rules = Rules(),
+    wanted: Wanted = ALL,
+    *,
+    pieces: bool = False,
     **options: Unpack[RenderOptions],
 ) -> Iterator[dict[str, Any]]:
-    """One object per row of an input, in order; blank lines are none. It may be whatever a blend takes, remote too.
+    """Yield one object per row of an input, in order; blank lines are none.
+
+    The input may be whatever a blend takes, remote too.
 
         {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "detail": None | "message 0: ...",
          "special_token": None | "<|im_end|>", "notes": [{"kind", "name"}, ...], "sequences": [[chunk, ...], ...]}
@@ -61,16 +67,42 @@ def inspect_file(
     too. `line` counts from 1. `detail` names the value at fault; of a kept row, what over-long sequences lose.
     `notes` are what parsing noticed without dropping the row; `mode` is its reasoning mode, and `mode_reason` why.
 
-    Raises UserError when there is no such file or it cannot be read.
+    Args:
+        path: Chat data.
+        template: Renders it.
+        tokenizer: Counts tokens.
+        rules: What decides the fate of a row.
+        wanted: Which rows to look into.
+        pieces: Whether chunks also list their tokens, as `pieces`: [id, text] each.
+        options: How to render.
+
+    Raises:
+        UserError: There is no such file, or it cannot be read.
     """
     if "://" not in str(path):
         path = expand_home(path)
         _ensure_file(path)
-    return (_inspect_row(line, row, template, tokenizer, rules, options) for line, row in _rows(str(path)))
+    return inspect_dataset(Dataset(str(path), str(path)), template, tokenizer, rules, wanted, pieces=pieces, **options)
+
+
+def inspect_dataset(
+    dataset: Dataset,
+    template: Template,
+    tokenizer: Tokenizer | None,
+    rules: Rules,
+    wanted: Wanted = ALL,
+    *,
+    pieces: bool = False,
+    **options: Unpack[RenderOptions],
+) -> Iterator[dict[str, Any]]:
+    """Yield the same for a dataset of a blend."""
+    for line, row in _rows(dataset):
+        if wanted.wants_row(line, row):
+            yield _inspect_row(line, row, template, tokenizer, rules, options, pieces)
 
 
 def _ensure_file(path: Path) -> None:
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         siblings = [str(other) for other in path.parent.glob("*") if other.is_file()]
         problem = "is not a file" if path.exists() else "does not exist"
         raise UserError(
@@ -78,10 +110,10 @@ def _ensure_file(path: Path) -> None:
         )
 
 
-def _rows(path: str) -> Iterator[tuple[int, Row]]:
+def _rows(dataset: Dataset) -> Iterator[tuple[int, Row]]:
     """The rows with their line numbers, from 1; in a folder or dataset, from one file to the next."""
     line = 0
-    for file in find_files(Dataset(path, path)):
+    for file in find_files(dataset):
         for part in cut(file):
             for row in read_rows(part):
                 line += 1
@@ -96,6 +128,7 @@ def _inspect_row(
     tokenizer: Tokenizer | None,
     rules: Rules,
     options: RenderOptions,
+    pieces: bool,
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {"line": line, "outcome": "kept", "reason": None, "detail": None, "special_token": None}
     shown |= {"notes": [], "mode": None, "mode_reason": None}
@@ -111,7 +144,7 @@ def _inspect_row(
             options = options.copy()
             options.update(steered.options)
             shown |= {"mode": steered.mode.value, "mode_reason": steered.why}
-        described = [_describe(chunks, tokenizer) for chunks in sequences(conversation, template, **options)]
+        described = [_describe(chunks, tokenizer, pieces) for chunks in sequences(conversation, template, **options)]
         if tokenizer is not None:
             shown["detail"] = _ensure_trained_and_fitting(described, rules)
     except RowError as error:
@@ -155,7 +188,8 @@ def _first_answer_ends(chunks: list[dict[str, Any]]) -> float:
     return float("inf")
 
 
-def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None) -> list[dict[str, Any]]:
+def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None, pieces: bool) -> list[dict[str, Any]]:
+    ids, ends = np.zeros(0, np.int32), np.zeros(0, np.int64)
     tokens: list[int | None] = [None] * len(chunks)
     trained: list[int | None] = [None] * len(chunks)
     if tokenizer is not None:
@@ -166,7 +200,11 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None) -> list[dict[str
         ends = np.cumsum(lengths)
         tokens = lengths.tolist()
         trained = [int(mask[end - length : end].sum()) for length, end in zip(lengths, ends, strict=True)]
-    return [
+    described = [
         {**chunk._asdict(), "text": joined(chunk.text), "tokens": count, "supervised_tokens": trained_count}
         for chunk, count, trained_count in zip(chunks, tokens, trained, strict=True)
     ]
+    if tokenizer is not None and pieces:
+        for chunk, own in zip(described, np.split(ids, ends[:-1]), strict=True):
+            chunk["pieces"] = [[token, tokenizer.piece(token)] for token in own.tolist()]
+    return described

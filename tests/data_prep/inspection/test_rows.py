@@ -11,7 +11,7 @@ from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
-from nemotron.data_prep.inspect import Rules, inspect_file
+from nemotron.data_prep.inspection.rows import Rules, inspect_file
 from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.errors import UserError
 

@@ -1,0 +1,1 @@
+"""Looking at data: what becomes of each row before packing, and what stands in packs after."""
