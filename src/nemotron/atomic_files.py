@@ -19,7 +19,9 @@ PRIVATE = 0o600
 
 @contextlib.contextmanager
 def replaced_when_complete(path: Path, mode: int = 0o666) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; on success it is synced and renamed to `path`, on failure removed.
+    """Yield a temporary path next to `path`.
+
+    On success it is synced and renamed to `path`, on failure removed.
 
     A rename is atomic, so readers and later runs see the old file, the whole new file, or none.
 
@@ -42,7 +44,9 @@ def replaced_when_complete(path: Path, mode: int = 0o666) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder next to `folder`; on success it takes its place and name, on failure it is removed.
+    """Yield an empty folder next to `folder`.
+
+    On success it takes its place and name, on failure it is removed.
 
     An older `folder` is removed once the new one is complete: the caller decides beforehand whether it may be. What a
     killed process left under the temporary names is cleared first, so only one process may write at a time.
@@ -65,7 +69,10 @@ def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a killed process had begun to write anywhere below a folder that nobody else is writing."""
+    """Remove the temporary files that a killed process left anywhere below a folder.
+
+    Nobody else may be writing in it.
+    """
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
@@ -82,13 +89,18 @@ def write_text(path: Path, text: str, mode: int = 0o666) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` as indented JSON, atomically. Dataclasses and numpy scalars are understood."""
+    """Write `value` as indented JSON, atomically.
+
+    Dataclasses and numpy scalars are understood.
+    """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
     write_bytes(path, orjson.dumps(value, option=options, default=str))
 
 
 def point_link(link: Path, target: Path) -> None:
-    """Make `link` a relative symbolic link to `target`, replacing an older link in one step.
+    """Make `link` a relative symbolic link to `target`, in one step.
+
+    An older link is replaced.
 
     Raises:
         UserError: something that is not a link has its name.
@@ -111,14 +123,20 @@ CHECKSUMS = "checksums.json"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write the checksums of a folder's files to checksums.json; its subfolders are left out."""
+    """Write the checksums of a folder's files to checksums.json.
+
+    Its subfolders are left out.
+    """
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     write_json(folder / CHECKSUMS, {path.name: checksum(path) for path in files})
 
 
 @contextlib.contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait for the lock file and hold it for the length of the `with` block; it is released when the process dies."""
+    """Wait for the lock file and hold it for the length of the `with` block.
+
+    It is released when the process dies.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

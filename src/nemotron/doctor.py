@@ -109,7 +109,7 @@ def missing_packages(stage: str, *, ray: bool = False) -> list[str]:
 
 
 def missing_extras(stage: str) -> dict[str, str]:
-    """Map packages that `stage` would profit from, and that are missing, to what is lost."""
+    """Map missing packages that `stage` would profit from to what is lost."""
     return {
         package: cost
         for module, (where, cost, package) in OPTIONAL.items()
@@ -118,7 +118,7 @@ def missing_extras(stage: str) -> dict[str, str]:
 
 
 def refuse_without_training() -> None:
-    """Refuse what trains or reads checkpoints where the packages for it are not installed.
+    """Refuse what trains or reads checkpoints where its packages are not installed.
 
     Raises:
         UserError: It names them.

@@ -1,4 +1,4 @@
-"""Errors a user can cause, and the one way they are worded: what is wrong, then what to do."""
+"""Errors a user can cause: what is wrong, then what to do."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """A mistake the user can fix. `message` says what is wrong (value, file, line), `hint` what to do about it.
+    """A mistake the user can fix.
+
+    `message` says what is wrong (value, file, line), `hint` what to do about it.
 
     The command line prints both and exits with code 1; no traceback is shown.
     """
@@ -22,7 +24,7 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a check found wrong: the message and the hint of a UserError, not raised yet."""
+    """What a check found wrong: message and hint of a UserError not raised yet."""
 
     message: str
     hint: str
@@ -34,7 +36,9 @@ def as_problem(error: UserError) -> Problem:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise one UserError that lists every problem with its fix; do nothing when there is none.
+    """Raise one UserError that lists every problem with its fix.
+
+    Do nothing when there is none.
 
     Raises:
         UserError: there is a problem. A single one reads as if it had been raised itself.
@@ -48,7 +52,9 @@ def refuse(problems: Iterable[Problem]) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The sentence `Did you mean "x"?` for the nearest of `known`, or None when nothing is near.
+    """Write `Did you mean "x"?` for the nearest of `known`.
+
+    None when nothing is near.
 
     A dotted key is compared whole first, then by its last part, so `trian.train_iters` and `train.train_itres`
     both find `train.train_iters`.

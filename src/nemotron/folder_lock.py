@@ -1,4 +1,4 @@
-"""One writer of a folder, on one machine and across the nodes of a shared file system."""
+"""One writer of a folder, also across the nodes of a shared file system."""
 
 import contextlib
 import errno
@@ -28,7 +28,10 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a folder: written into the lock file, so that another one can tell whether it lives."""
+    """The process that holds a folder.
+
+    It is written into the lock file, so that another process can tell whether it lives.
+    """
 
     token: str
     host: str
@@ -48,7 +51,9 @@ class Holder:
 
 @contextlib.contextmanager
 def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
-    """Hold the folder for the length of the `with` block; another process that asks is refused.
+    """Hold the folder for the length of the `with` block.
+
+    Another process that asks is refused.
 
     A lock of the operating system refuses at once where the file system has such locks for all its machines. Not all
     have: so the lock file also names its holder, and is touched every few seconds while that lives. A dead holder does
@@ -81,7 +86,10 @@ def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
 
 
 def find_holder(folder: Path) -> Holder | None:
-    """Find the process that holds a folder now; None when there is none. Changes nothing, and waits for nobody."""
+    """Find the process that holds a folder now; None when there is none.
+
+    Changes nothing, and waits for nobody.
+    """
     try:
         with open(folder / LOCK, "rb") as file:
             holder = _read(file)
@@ -128,7 +136,10 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
-    """The living holder of the lock file; None when we may have it, and have its lock where there are locks."""
+    """Return the living holder of the lock file.
+
+    None when we may have it, and have its lock where there are locks.
+    """
     is_locked, holder = _lock(file), _read(file)
     if holder is None:
         return None if is_locked else "another process"
@@ -164,7 +175,10 @@ def _beat(file: IO[bytes], stop: threading.Event) -> None:
 
 
 def _is_alive(folder: Path, holder: Holder, patience: float) -> bool:
-    """Whether the holder lives: looked up here, or listened for over `patience` seconds after it was last heard."""
+    """Tell whether the holder lives.
+
+    Its process is looked up here, or listened for over `patience` seconds after it was last heard.
+    """
     if holder.machine and holder.machine == _machine():
         return _birth(holder.pid) == holder.birth
     heard = _heard(folder)
@@ -185,7 +199,7 @@ def _heard(folder: Path) -> float:
 
 
 def _clock_of(folder: Path) -> float:
-    """The time by the clock that stamps the folder's files."""
+    """Return the time by the clock that stamps the folder's files."""
     probe = folder / f".clock.{secrets.token_hex(4)}.tmp"
     try:
         probe.touch()
@@ -217,7 +231,10 @@ def _machine() -> str:
 
 
 def _birth(pid: int) -> str:
-    """Field 22 of /proc/PID/stat; empty when there is no such process, or it is dead and not waited for."""
+    """Field 22 of /proc/PID/stat.
+
+    Empty when there is no such process, or it is dead and not waited for.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The page around a report: one HTML file, no scripts, nothing loaded from elsewhere."""
+"""The page around a report: one HTML file that loads and runs nothing."""
 
 from html import escape
 from pathlib import Path

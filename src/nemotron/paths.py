@@ -8,7 +8,8 @@ from nemotron.errors import UserError
 def expand_home(path: str | Path) -> Path:
     """`path` with `~` or `~user` at its start replaced by that home.
 
-    Raises UserError when this machine has no such user, for which `Path.expanduser` raises RuntimeError.
+    Raises:
+        UserError: this machine has no such user, for which `Path.expanduser` raises RuntimeError.
     """
     try:
         return Path(path).expanduser()

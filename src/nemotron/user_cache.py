@@ -1,4 +1,6 @@
-"""What was found out once and takes long to find out again: small JSON files in the user's cache folder.
+"""What was found out once and takes long to find out again.
+
+Small JSON files in the user's cache folder.
 
 The folder is $NEMOTRON_CACHE, or `nemotron` below $XDG_CACHE_HOME or ~/.cache. Nothing depends on the files but time:
 one that is missing, broken or cannot be written is as good as none.
@@ -24,7 +26,10 @@ def recall(kind: str, key: str) -> Any:
 
 
 def remember(kind: str, key: str, value: Any) -> None:
-    """Remember JSON values under a key, which should name everything that decides them."""
+    """Remember JSON values under a key.
+
+    The key should name everything that decides them.
+    """
     with contextlib.suppress(OSError, RuntimeError, TypeError):
         write_json(_path(kind, key), value)
 

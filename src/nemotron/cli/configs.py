@@ -15,7 +15,10 @@ ROLLOUTS_GROUP = "rollouts"
 
 
 def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
-    """Load `config/<name>.yaml`, or a path; refuse what Megatron-Bridge would not take."""
+    """Load `config/<name>.yaml`, or a path.
+
+    Refuse what Megatron-Bridge would not take.
+    """
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
     from nemotron.training.recipe.known_settings import check_known_settings

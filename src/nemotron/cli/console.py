@@ -26,7 +26,9 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON, and mask secrets.
+    r"""Escape what would act on a terminal, and mask secrets.
+
+    Escaped as `\u001b`, so that JSON stays JSON.
 
     Everything printed goes through here, as it may hold text out of data and file names.
 

@@ -28,7 +28,9 @@ def check_options(dry: bool, **asked: bool) -> None:
 
 
 class Report:
-    """A dry run's findings; a context manager: a UserError inside is one of the problems.
+    """A dry run's findings.
+
+    A context manager: a UserError inside is one of the problems.
 
     A report with problems ends in exit code 1.
     """

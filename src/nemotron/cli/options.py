@@ -27,7 +27,7 @@ DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would b
 
 
 def _set_verbose(asked: bool) -> None:
-    """Set the variable that passes --verbose on to the processes of torchrun and of jobs."""
+    """Set the variable that passes --verbose on to torchrun's processes and to jobs."""
     import os
 
     if asked:
@@ -146,7 +146,10 @@ def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
 
 
 def artifacts_root(given: Path | None) -> Path:
-    """Return the folder of the artifact records, as the shipped configs have it in run.artifacts."""
+    """Return the folder of the artifact records.
+
+    As the shipped configs have it in run.artifacts.
+    """
     import os
 
     return given or Path(os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts"))

@@ -60,7 +60,7 @@ def arrange(root: Any, arguments: list[str]) -> Arranged:
 
 
 def is_group(command: Any) -> bool:
-    """Whether a Typer command has subcommands."""
+    """Tell whether a Typer command has subcommands."""
     return hasattr(command, "commands")
 
 

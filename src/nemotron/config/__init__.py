@@ -1,4 +1,6 @@
-"""From YAML files and `key=value` overrides to a typed config that knows where each of its values was written.
+"""A typed config from YAML files and `key=value` overrides.
+
+It knows where each of its values was written.
 
 loaded = load_config("tiny", ["train.train_iters=20"], schema=SftConfig)
 loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "command line"

@@ -1,4 +1,6 @@
-"""Typed values out of a located tree: text from the command line or the environment becomes what the field wants.
+"""Typed values out of a located tree.
+
+Text from the command line or the environment becomes what the field wants.
 
 A field may have the type str, int, float, bool, `Literal[...]`, `X | None` or another union, `list[X]`,
 `dict[str, X]`, `Any`, or a dataclass of such fields.
@@ -25,8 +27,10 @@ def convert(hint: Any, node: Located, key: str = "") -> Any:
     """`node` as a value of type `hint` (a dataclass gives an instance of it).
 
     Whole numbers are accepted for float fields, `"1e-5"` and `"true"` as text (environment variables are always
-    text), and numbers for text fields, as they were written. Raises ConfigError naming the key, its value, what was
-    expected and where it was written.
+    text), and numbers for text fields, as they were written.
+
+    Raises:
+        ConfigError: naming the key, its value, what was expected and where it was written.
     """
     if node.value == REQUIRED:
         raise ConfigError(f"{node.origin}: {key} has no value.", f"Set it: {key}=VALUE.")
@@ -162,7 +166,7 @@ _EXAMPLES = {int: "a whole number, such as 8", float: "a number, such as 0.5"}
 
 
 def _example(hint: Any, key: str) -> str:
-    """What may be written for a type, as the end of `Write ...`."""
+    """Return what may be written for a type, as the end of `Write ...`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return ", or ".join(dict.fromkeys(_example(member, key) for member in args))

@@ -4,4 +4,7 @@ from nemotron.errors import UserError
 
 
 class ConfigError(UserError):
-    """A config file, an override or an interpolation that cannot be used. The message names the key and its origin."""
+    """A config file, an override or an interpolation that cannot be used.
+
+    The message names the key and its origin.
+    """

@@ -11,18 +11,24 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def config_dir() -> Path:
-    """The folder of the shipped configs: `config/` of a source checkout, `nemotron/_config` of an installed wheel."""
+    """Return the folder of the shipped configs.
+
+    That is `config/` of a source checkout, `nemotron/_config` of an installed wheel.
+    """
     package = Path(nemotron.__file__).resolve().parent
     installed = package / "_config"
     return installed if installed.is_dir() else package.parents[1] / "config"
 
 
 def find_config(name_or_path: str, group: str = "") -> Path:
-    """The file of `tiny` (the shipped `config/<group>/tiny.yaml`) or of `my/run.yaml` (from the working directory).
+    """Return the file that the name or the path of a config means.
+
+    `tiny` is the shipped `config/<group>/tiny.yaml`; `my/run.yaml` is relative to the working directory.
 
     A path below `config/` that is not there is the shipped one, as messages show it.
 
-    Raises ConfigError naming the nearest known config when there is no such file.
+    Raises:
+        ConfigError: naming the nearest known config when there is no such file.
     """
     known = config_names(group)
     shipped = config_dir() / group / f"{name_or_path}.yaml"
@@ -39,7 +45,9 @@ def find_config(name_or_path: str, group: str = "") -> Path:
 
 
 def find_parent(name: str, child: Path, group: str, origin: str) -> Path:
-    """The file that `defaults: [name]` in `child` means: next to `child`, else the shipped one of the same group.
+    """Return the file that `defaults: [name]` in `child` means.
+
+    It lies next to `child`, else among the shipped ones of the same group.
 
     A file is never its own parent, so a user's `default.yaml` may extend the shipped `default`.
     """
@@ -59,7 +67,10 @@ def config_names(group: str = "") -> list[str]:
 
 
 def shown(path: Path) -> str:
-    """`path` as messages show it: `config/tiny.yaml` for a shipped config, else from the working directory if below."""
+    """Return `path` as messages show it.
+
+    That is `config/tiny.yaml` for a shipped config, else relative to the working directory if below it.
+    """
     for base, prefix in ((config_dir(), "config"), (Path.cwd(), "")):
         if path.is_relative_to(base):
             return str(Path(prefix, path.relative_to(base)))

@@ -1,4 +1,6 @@
-"""`${...}` in values, by OmegaConf: other keys, `${oc.env:NAME,default}`, and three resolvers of our own.
+"""`${...}` in values, resolved by OmegaConf.
+
+Other keys, `${oc.env:NAME,default}`, and two resolvers of our own.
 
 `${config_dir:data_prep/tiny}` is a path in the shipped config folder, `${config_name:}` the name of the loaded config
 (`my` for my.yaml, whatever it inherits from), and `${unless_default:NAME}` is `-NAME`, or nothing for `default`.
@@ -30,10 +32,13 @@ _KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:} an
 
 
 def resolve(tree: Located, config_name: str) -> Located:
-    """The tree with every interpolation replaced by its value; origins stay those of the line that was written.
+    """Return the tree with every interpolation replaced by its value.
 
-    Raises ConfigError naming the key and its origin for a missing key, an unset environment variable or an unknown
-    resolver.
+    Origins stay those of the line that was written.
+
+    Raises:
+        ConfigError: naming the key and its origin for a missing key, an unset environment variable or an unknown
+            resolver.
     """
     _refuse_explosion(tree)
     from omegaconf import OmegaConf  # here: it takes 0.1 s, and what only expands paths or dumps YAML needs none of it

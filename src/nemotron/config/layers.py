@@ -1,4 +1,7 @@
-"""`defaults:` inheritance: a config is its parents, in order, with its own values on top."""
+"""Inheritance by `defaults:`.
+
+A config is its parents, in order, with its own values on top.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +22,9 @@ def read_layers(
     schema: Any = None,
     above: Mapping[Path, Located] | None = None,
 ) -> Located:
-    """Merge a file with everything it inherits from: the later default wins, the file itself wins over all.
+    """Merge a file with everything it inherits from.
+
+    The later default wins, the file itself wins over all.
 
     Args:
         path: the file; its `defaults` is a name or a list of names.
@@ -49,7 +54,10 @@ def read_layers(
 
 
 def read_own(path: Path, schema: Any = None) -> Located:
-    """Return what a file says itself, `defaults` included, each setting in its first spelling."""
+    """Return what a file says itself, `defaults` included.
+
+    Each setting is in its first spelling.
+    """
     return spell_out(read_yaml(path, shown(path)), schema)
 
 

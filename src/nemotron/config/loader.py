@@ -1,4 +1,4 @@
-"""From a config's name and the command line's `key=value` to a typed, resolved, explained config."""
+"""A typed, resolved, explained config from a name and `key=value` arguments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,17 +39,25 @@ class Loaded[T]:
         return convert(type(self.config), located(self.tree, DEFAULT))
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(key, value as YAML, origin) of every value, secrets shown as `***`; empty sections are left out."""
+        """(key, value as YAML, origin) of every value, secrets shown as `***`.
+
+        Empty sections are left out.
+        """
         shown = leaves(located(masked(self.tree), DEFAULT))
         return [(key, as_argument(plain(node)), self.origins[key]) for key, node in shown.items() if node.value != {}]
 
     def to_yaml(self) -> str:
-        """The resolved config as YAML that `load_config` reads back, secrets shown as `***`."""
+        """Write the resolved config as YAML that `load_config` reads back.
+
+        Secrets are shown as `***`.
+        """
         return dump_yaml(_escaped(masked(self.tree)))
 
 
 def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: str = "", schema: type[T]) -> Loaded[T]:
-    """Load `config/<group>/<name>.yaml` (or a path to a YAML file) with `key=value` overrides on top.
+    """Load a config by name or path, with `key=value` overrides on top.
+
+    A name means `config/<group>/<name>.yaml`.
 
     The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides; also
     between several spellings of one setting (spellings.py). Then interpolations are resolved, every value is checked
@@ -74,7 +82,10 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
 
 
 def _brought(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Located]:
-    """Find what comes with a typed word such as `peft=lora`: values of a shipped config, on top of `default` only."""
+    """Find what comes with a typed word such as `peft=lora`.
+
+    Values of a shipped config, on top of `default` only.
+    """
     above = {}
     for word in typed_words(parse_overrides(overrides), schema):
         own = read_own(find_config(word.brings, group), schema)
@@ -84,7 +95,7 @@ def _brought(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Lo
 
 
 def _escaped(value: Any) -> Any:
-    """Resolved values that happen to contain `${` must not be resolved again when the YAML is loaded."""
+    """Escape `${` in resolved values, so that loading the YAML keeps them as they are."""
     if isinstance(value, dict):
         return {key: _escaped(child) for key, child in value.items()}
     if isinstance(value, list):

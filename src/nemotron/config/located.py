@@ -1,4 +1,4 @@
-"""Config values that remember where they were written, so that every message can say so."""
+"""Config values that remember where they were written, for messages."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ def located(value: Any, origin: str) -> Located:
 
 
 def plain(node: Located) -> Any:
-    """The nested dicts, lists and scalars of a tree, without their origins."""
+    """Return the nested dicts, lists and scalars of a tree, without their origins."""
     if isinstance(node.value, dict):
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -40,7 +40,10 @@ def plain(node: Located) -> Any:
 
 
 def merge(base: Located, over: Located) -> Located:
-    """`over` on top of `base`: sections merge key by key; scalars, lists and null replace what was there."""
+    """`over` on top of `base`: sections merge key by key.
+
+    Scalars, lists and null replace what was there.
+    """
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
     merged = dict(base.value)
@@ -50,7 +53,9 @@ def merge(base: Located, over: Located) -> Located:
 
 
 def leaves(node: Located, key: str = "") -> dict[str, Located]:
-    """Dotted key -> node for every value a user can set: scalars, and lists of scalars as a whole.
+    """Map dotted keys to nodes, for every value a user can set.
+
+    Those are scalars, and lists of scalars as a whole.
 
     A list of sections is entered by index (`loss.stages.1.start`), as in an override.
     """
@@ -64,7 +69,10 @@ def leaves(node: Located, key: str = "") -> dict[str, Located]:
 
 
 def children_of(node: Located) -> list[tuple[str, Located]] | None:
-    """The named children of a section or of a list of sections; None for a leaf (an empty section is one)."""
+    """Return the named children of a section or of a list of sections.
+
+    None for a leaf (an empty section is one).
+    """
     if isinstance(node.value, dict) and node.value:
         return list(node.value.items())
     if isinstance(node.value, list) and any(isinstance(child.value, dict) for child in node.value):

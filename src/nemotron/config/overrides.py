@@ -1,4 +1,7 @@
-"""`key=value` arguments: dotted keys, typed values; and of one list of them, which belong to which config."""
+"""`key=value` arguments: dotted keys, typed values.
+
+And of one list of them, which belong to which config.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +19,11 @@ _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*")
 
 
 def split_override(argument: str) -> tuple[str, str]:
-    """`a.b[0].c=1` as ("a.b.0.c", "1"). Raises ConfigError for anything that is not `key=value`."""
+    """`a.b[0].c=1` as ("a.b.0.c", "1").
+
+    Raises:
+        ConfigError: anything that is not `key=value`.
+    """
     key, equals, text = argument.partition("=")
     if not equals:
         raise ConfigError(f'"{argument}" is not key=value.', f"To set it, write {key}=VALUE.")
@@ -95,7 +102,7 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
 
 
 def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> dict[str, list[str]]:
-    """The overrides for each schema, by the names of `schemas`.
+    """Return the overrides for each schema, by the names of `schemas`.
 
     A key that several schemas spell out goes to all of them (`run.artifacts`). A key that none spells out belongs to
     those with an open section above it (`train.train_iters`). Raises ConfigError, with the nearest key of any schema,
@@ -117,7 +124,7 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
 
 
 def _in_open_section(key: str, known: list[str]) -> bool:
-    """Whether a section above `key` is known and spells out no keys of its own."""
+    """Tell whether a section above `key` is known and spells out no keys of its own."""
     parts = key.split(".")
     sections = [".".join(parts[:length]) for length in range(1, len(parts))]
     return any(section in known and not any(other.startswith(f"{section}.") for other in known) for section in sections)

@@ -1,4 +1,6 @@
-"""Path settings: which fields of a schema hold paths, and `~` in them expanded once, when a config is loaded.
+"""Path settings: which fields hold paths, and how `~` in them is expanded.
+
+That is done once, when a config is loaded.
 
     output_dir: PathSetting = "output/stage1_sft"
     export_dir: PathSetting | None = None
@@ -72,7 +74,7 @@ def _expand(value: Any, key: str, origins: Mapping[str, str]) -> Any:
 
 
 def _markers(hint: Any) -> tuple[Any, ...]:
-    """What is annotated on a type, or on a member of a union."""
+    """Return what is annotated on a type, or on a member of a union."""
     if typing.get_origin(hint) is Annotated:
         return hint.__metadata__
     return tuple(marker for member in typing.get_args(hint) for marker in getattr(member, "__metadata__", ()))

@@ -1,4 +1,7 @@
-"""Keys of NVIDIA's public recipe that are called otherwise here: each is refused with its name or place here."""
+"""Keys of NVIDIA's public recipe that have another name here.
+
+Each is refused with its name or place here.
+"""
 
 RENAMED_KEYS = {
     # training
@@ -30,7 +33,10 @@ ARTIFACTS = "Here run.data and run.model name artifacts or folders; their paths 
 
 
 def find_new_name(key: str) -> str | None:
-    """Return what to write instead of `key`, or of the section it is in; None for a key that was never another."""
+    """Return what to write instead of `key`, or of the section it is in.
+
+    None for a key that was never another.
+    """
     parts = key.split(".")
     above = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
     return next((RENAMED_KEYS[name] for name in above if name in RENAMED_KEYS), None)

@@ -1,4 +1,4 @@
-"""Dataclass trees as the schema of a config: which keys there are, and their defaults.
+"""Dataclass trees as the schema of a config: its keys and their defaults.
 
 OmegaConf's structured configs know neither `Literal` nor unions, so this check is our own: small, and with messages
 that say where a key was written. A field typed `dict[str, Any]` is an open section: its keys belong to somebody else
@@ -28,12 +28,15 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
 
 
 def refuse_unknown(schema: type, tree: Located) -> None:
-    """Raise ConfigError for the first key of `tree` that the schema does not have, naming the nearest that it has."""
+    """Raise ConfigError for the first key that the schema does not have.
+
+    It names the nearest key that the schema has.
+    """
     _refuse_unknown(schema, tree, "", known_keys(schema))
 
 
 def default_tree(schema: type) -> Located:
-    """The schema's own defaults as a tree; fields without a default are absent."""
+    """Return the schema's own defaults as a tree; fields without a default are absent."""
     values = {}
     for field in dataclasses.fields(schema):
         if field.default is not MISSING:
@@ -44,7 +47,10 @@ def default_tree(schema: type) -> Located:
 
 
 def sections_of(hint: Any) -> list[Any]:
-    """The dataclasses a field of type `hint` may hold: itself, a member of its union, or the element of its list."""
+    """List the dataclasses that a field of type `hint` may hold.
+
+    That is itself, a member of its union, or the element of its list.
+    """
     if is_dataclass(hint):
         return [hint]
     return [section for part in typing.get_args(hint) for section in sections_of(part)]
@@ -60,7 +66,7 @@ def as_plain(value: Any) -> Any:
 
 
 def join(section: str, name: str) -> str:
-    """The dotted key of `name` in `section` ("" is the top)."""
+    """Return the dotted key of `name` in `section` ("" is the top)."""
     return f"{section}.{name}" if section else name
 
 
@@ -84,7 +90,7 @@ def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> Non
 
 
 def _refuse_renamed(section: Located, key: str) -> None:
-    """Look for keys of other recipes in an open section, whose own keys are somebody else's."""
+    """Refuse keys of other recipes in an open section, whose own keys are not ours."""
     for name, child in section.value.items():
         if hint := RENAMED_KEYS.get(join(key, name)):
             where = next(iter(leaves(child).values())).origin

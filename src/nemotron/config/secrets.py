@@ -30,7 +30,9 @@ _HARMLESS_BEFORE = {"pad", "eos", "bos", "unk", "mask", "stop", "text", "prompt"
 
 
 def is_secret(key: str) -> bool:
-    """Whether the last part of a dotted key names a secret: `hf_token`, `WANDB_API_KEY`, `db.password`.
+    """Tell whether the last part of a dotted key names a secret.
+
+    `hf_token`, `WANDB_API_KEY` and `db.password` do.
 
     So does every key of `env_vars`, but for variables known to be public. `tokenizer`, `max_tokens` and `eos_token`
     do not.
@@ -47,7 +49,10 @@ def is_secret(key: str) -> bool:
 
 
 def holds_secret(value: str) -> bool:
-    """Tell whether a text has a known secret, a URL with credentials or a well-known kind of token in it."""
+    """Tell whether a text has a secret.
+
+    A known one, a URL with credentials, or a well-known kind of token.
+    """
     return mask_text(value) != value
 
 
@@ -57,7 +62,10 @@ def holds_credentials(url: str) -> bool:
 
 
 def mask_text(value: str) -> str:
-    """Replace what `holds_secret` finds in a text: `s3://KEY:SECRET@bucket` -> `s3://***@bucket`."""
+    """Replace what `holds_secret` finds in a text.
+
+    `s3://KEY:SECRET@bucket` becomes `s3://***@bucket`.
+    """
     for secret in _known():
         if secret in value:
             value = value.replace(secret, MASK)
@@ -65,7 +73,10 @@ def mask_text(value: str) -> str:
 
 
 def remember_secrets(tree: Any, key: str = "") -> None:
-    """Remember the secrets in nested values, to find them in other texts: under a secret's key, and in URLs."""
+    """Remember the secrets in nested values, to find them in other texts.
+
+    Those under a secret's key, and in URLs.
+    """
     if isinstance(tree, dict):
         for name, child in tree.items():
             remember_secrets(child, f"{key}.{name}")
@@ -78,7 +89,10 @@ def remember_secrets(tree: Any, key: str = "") -> None:
 
 
 class MaskedStream:
-    """A text stream that masks secrets in what is written to it, and is otherwise the one it stands for."""
+    """A text stream that masks secrets in what is written to it.
+
+    It is otherwise the one it stands for.
+    """
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -98,7 +112,7 @@ class MaskedStream:
 
 
 def _known() -> Iterator[str]:
-    """The secrets that are known by their values."""
+    """Yield the secrets that are known by their values."""
     yield from _remembered
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and _names_secret(name) and _is_findable(value):
@@ -115,7 +129,10 @@ def _names_secret(variable: str) -> bool:
 
 
 def mask_values(tree: Any) -> Any:
-    """Copy plain nested values with secrets masked that are known by value or form, whatever their keys."""
+    """Copy plain nested values with their secrets masked.
+
+    Known by value or form, whatever their keys.
+    """
     if isinstance(tree, dict):
         return {name: mask_values(child) for name, child in tree.items()}
     if isinstance(tree, list | tuple):
@@ -124,7 +141,10 @@ def mask_values(tree: Any) -> Any:
 
 
 def masked(tree: Any, key: str = "") -> Any:
-    """A copy of plain nested values in which every text under a secret's key is `***`, and credentials in any other."""
+    """Copy plain nested values with every secret replaced by `***`.
+
+    That is every text under a secret's key, and credentials in any other.
+    """
     if isinstance(tree, dict):
         return {name: masked(child, f"{key}.{name}") for name, child in tree.items()}
     if isinstance(tree, list):

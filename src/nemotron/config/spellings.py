@@ -1,4 +1,6 @@
-"""Settings that can be written in several ways: of these, what was written last is in effect.
+"""Settings that can be written in several ways.
+
+What was written last is in effect.
 
 A schema lists them as class attributes (no annotation, so they are no fields):
 
@@ -36,7 +38,10 @@ class Alternatives:
 
 @dataclass(frozen=True)
 class Word:
-    """A section that may be given as one word: `peft: lora` for `peft: {scheme: lora}`."""
+    """A section that may be given as one word.
+
+    `peft: lora` stands for `peft: {scheme: lora}`.
+    """
 
     section: str
     key: str
@@ -46,7 +51,9 @@ class Word:
 
 
 def put_on_top(base: Located, layer: Located, schema: Any = None) -> Located:
-    """Merge a layer over others, with every other spelling of what it sets cleared there.
+    """Merge a layer over others.
+
+    Every other spelling of what it sets is cleared there.
 
     Args:
         base: the layers below.
@@ -65,7 +72,9 @@ def put_on_top(base: Located, layer: Located, schema: Any = None) -> Located:
 
 
 def spell_out(layer: Located, schema: Any) -> Located:
-    """Return one file's own values in the first spelling of each, and refuse two spellings of one setting.
+    """Return one file's own values, each in its first spelling.
+
+    Two spellings of one setting are refused.
 
     Raises:
         ConfigError: two alternatives are given, or a key and its synonym.
@@ -85,7 +94,10 @@ def spell_out(layer: Located, schema: Any) -> Located:
 
 
 def spell_out_override(key: str, value: Located, schema: Any) -> tuple[str, Located]:
-    """Return a `key=value` in the first spelling: `peft=lora` as the section, a synonym as the key it stands for."""
+    """Return a `key=value` in the first spelling.
+
+    `peft=lora` as the section, a synonym as the key it stands for.
+    """
     for word in _words(schema):
         if key == word.section and isinstance(value.value, str):
             return key, Located({word.key: value}, value.origin)
@@ -93,7 +105,10 @@ def spell_out_override(key: str, value: Located, schema: Any) -> tuple[str, Loca
 
 
 def typed_words(keys_and_values: Iterable[tuple[str, Located]], schema: Any) -> list[Word]:
-    """List the words among typed `key=value`, unless their section is given otherwise later."""
+    """List the words among typed `key=value`.
+
+    Unless their section is given otherwise later.
+    """
     last = dict(keys_and_values)
     return [word for word in _words(schema) if word.section in last and isinstance(last[word.section].value, str)]
 

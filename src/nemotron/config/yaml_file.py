@@ -1,4 +1,6 @@
-"""YAML as this project reads and writes it: YAML 1.2 scalars, with the line of every value.
+"""YAML as this project reads and writes it.
+
+YAML 1.2 scalars, with the line of every value.
 
 PyYAML follows YAML 1.1, where `1e-5` is text, `no` is false, `010` is eight and the Slurm time `04:00:00` is 14400.
 The core schema of YAML 1.2 has none of these surprises. https://yaml.org/spec/1.2.2/#103-core-schema
@@ -62,9 +64,12 @@ _Loader.add_constructor(_TAG + "int", lambda _, node: _to_int(node))
 
 
 def read_yaml(path: Path, shown: str) -> Located:
-    """The file's content as a located tree (an empty file is an empty section). `shown` is the path in messages.
+    """Return the file's content as a located tree (an empty file is an empty section).
 
-    Raises ConfigError for a file that is unreadable, no YAML, not a section at its top, or names a key twice.
+    `shown` is the path in messages.
+
+    Raises:
+        ConfigError: a file that is unreadable, no YAML, not a section at its top, or names a key twice.
     """
     try:
         if (size := path.stat().st_size) > LARGEST_FILE:
@@ -87,7 +92,7 @@ def read_yaml(path: Path, shown: str) -> Located:
 
 
 def parse_value(text: str, origin: str) -> Located:
-    """The typed value of `text` in `key=text`.
+    """Return the typed value of `text` in `key=text`.
 
     `[a, b]`, `{a: 1}` and quoted text are YAML; anything else is one scalar, so that `*.jsonl`, `a: b` and `#1` are
     text here. Nothing after the `=` is empty text; null is written out.
@@ -108,7 +113,7 @@ def dump_yaml(tree: Any) -> str:
 
 
 def as_argument(value: Any) -> str:
-    """A value on one line, as it would stand after `key=`."""
+    """Return a value on one line, as it would stand after `key=`."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 

@@ -1,4 +1,7 @@
-"""Whether every dataset of a blend can be read, before a night's work: its files, and its first row."""
+"""Whether every dataset of a blend can be read: its files and its first row.
+
+Asked before a night's work.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,7 +33,10 @@ class DatasetCheck:
 
 
 def check_datasets(blend: Blend, admission_of: Callable[[Dataset], Admission]) -> Iterator[DatasetCheck]:
-    """Check the datasets of a blend one after the other; those without a path are left out."""
+    """Check the datasets of a blend one after the other.
+
+    Those without a path are left out.
+    """
     for dataset in blend.datasets:
         files: list[InputFile] = []
         try:
@@ -49,7 +55,11 @@ def _result(
 
 
 def _first_row(dataset: Dataset, files: list[InputFile], admission: Admission) -> str:
-    """The roles of the first row that is meant. Raises UserError where there is none, or it cannot be trained on."""
+    """Return the roles of the first row that is meant.
+
+    Raises:
+        UserError: there is none, or it cannot be trained on.
+    """
     rows = (row for file in files for part in cut(file) for row in read_rows(part) if not row.is_blank)
     filtered = 0
     for row in islice(rows, FILTERED_ROWS):

@@ -195,7 +195,10 @@ SMALLEST_BUDGET = 8
 
 
 def check_reasoning(off: float, budget: BudgetConfig, section: str = "") -> None:
-    """Refuse shares that are none, and budgets out of order. `section` names where they are."""
+    """Refuse shares that are none, and budgets out of order.
+
+    `section` names where they are.
+    """
     for key, share in (("off", off), ("budget.share", budget.share)):
         if not 0 <= share <= 1:
             raise UserError(f"{section}{key} is {share:g}.", "It is a share from 0 to 1.")

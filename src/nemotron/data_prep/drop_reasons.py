@@ -18,7 +18,10 @@ class Described(StrEnum):
 
 
 class DropReason(Described):
-    """Why a row yields no training data. The value is what reports and `dropped.jsonl.zst` show."""
+    """Why a row yields no training data.
+
+    The value is what reports and `dropped.jsonl.zst` show.
+    """
 
     BAD_JSON = "bad_json", "the line is not valid JSON"
     NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
@@ -51,7 +54,7 @@ class DropReason(Described):
 
 
 class LeftOut(Described):
-    """Reasons that depend on the config, or on the other conversations, rather than on the row alone."""
+    """Reasons that depend on more than the row: the config, other conversations."""
 
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
     UNUSED_FIELDS = "unused_fields", "the row has fields that are not used (strict_fields)"
@@ -66,13 +69,19 @@ class LeftOut(Described):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in a row for a value that its file holds but cannot be read: that costs the rows that need it."""
+    """Stands in a row for a value that its file holds but cannot be read.
+
+    It costs the rows that need it.
+    """
 
     reason: str
 
 
 class RowError(Exception):
-    """A row that cannot be trained on: dropped and counted under `reason`; `detail` names the offending value."""
+    """A row that cannot be trained on: dropped and counted under `reason`.
+
+    `detail` names the offending value.
+    """
 
     def __init__(self, reason: DropReason | LeftOut, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

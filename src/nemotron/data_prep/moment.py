@@ -1,4 +1,6 @@
-"""What time it is for a chat template: one moment for a run, the same in every worker and after resuming.
+"""What time it is for a chat template.
+
+One moment for a run, the same in every worker and after resuming.
 
 Llama 3.1's template, for one, shows the date. The first run with some inputs and settings decides the moment, and
 records it in its plan.json; the same command later finds it there, and so finds its run.

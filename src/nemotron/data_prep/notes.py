@@ -1,4 +1,6 @@
-"""What is worth knowing about a row that does not drop it: counted, never lost silently.
+"""What is worth knowing about a row that does not drop it.
+
+It is counted, never lost silently.
 
 Whoever finds such a thing makes a Note of it. Of every kind and name the rows are counted, and the first are located:
 in the receipt of a part, then per dataset in metadata.json, the report and the summary.

@@ -68,7 +68,9 @@ class PrepResult:
 
 
 def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress) -> PrepResult:
-    """Prepare the data that `config` names. A run that was killed is completed; a finished one is left as it is.
+    """Prepare the data that `config` names.
+
+    A run that was killed is completed; a finished one is left as it is.
 
     Raises:
         UserError: What the user can fix: wrong settings, missing or unreadable inputs, nothing to train on, an output
@@ -107,7 +109,7 @@ def _publish(
 
 @contextlib.contextmanager
 def _write_errors(output_dir: Path) -> Iterator[None]:
-    """Report a full disk, a folder that cannot be written and too little memory as what the user can fix."""
+    """Report a full disk, a read-only folder or too little memory as a UserError."""
     try:
         yield
     except OSError as error:
@@ -124,7 +126,10 @@ def _write_errors(output_dir: Path) -> Iterator[None]:
 
 
 def _finished(plan: PrepPlan) -> Metadata | None:
-    """The metadata of an earlier run with the same hash, if it finished and its files are still there."""
+    """Read the metadata of an earlier run with the same hash.
+
+    None unless it finished and its files are still there.
+    """
     metadata = read_metadata(plan.run_dir / "metadata.json")
     if metadata is None:
         return None
@@ -137,7 +142,7 @@ def _finished(plan: PrepPlan) -> Metadata | None:
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
-    """Whether one of a sample of the shards of each split has another content."""
+    """Tell whether one of a sample of the shards of each split has another content."""
     return any(
         checksum(plan.run_dir / split.path / shard.file) != shard.checksum
         for split in metadata.splits
@@ -146,7 +151,10 @@ def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
 
 
 def _sample(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
-    """Choose at random one shard, and others up to SAMPLED_BYTES in all: other ones each time, so in time all."""
+    """Choose shards at random, one at least and up to SAMPLED_BYTES.
+
+    They are other ones each time, so in time all are chosen.
+    """
     read = 0
     for number, shard in enumerate(random.SystemRandom().sample(shards, len(shards))):
         read += shard.bytes
@@ -174,7 +182,9 @@ def _begin(plan: PrepPlan) -> None:
 def _tokenize_and_select(
     plan: PrepPlan, tokenizer: InputTokenizer
 ) -> tuple[PrepPlan, list[list[PartReceipt]], Corpus, Cut, Selection]:
-    """Tokenize, and choose what is used; again with more candidates while these are too few for the sample.
+    """Tokenize, and choose what is used.
+
+    Again with more candidates while these are too few for the sample.
 
     Returns:
         The plan with as many candidates as it took, the receipts per dataset, and what was chosen of which corpus.
@@ -190,14 +200,14 @@ def _tokenize_and_select(
 
 
 def _load(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
-    """The tokenized conversations."""
+    """Return the tokenized conversations."""
     outputs = [file.output(part) for planned in plan.datasets for file, part in planned.parts()]
     datasets = [number for number, of_dataset in enumerate(receipts) for _ in of_dataset]
     return load_corpus(outputs, list(itertools.chain.from_iterable(receipts)), datasets)
 
 
 def _select(plan: PrepPlan, corpus: Corpus) -> tuple[Cut, Selection]:
-    """Which conversations are used, how much of each, and in which split."""
+    """Return which conversations are used, how much of each, and in which split."""
     config = plan.config
     cut = cut_overlong(corpus, plan.limit, config.overlong, plan.tokenizer.eos_id)
     selection = select(
@@ -218,7 +228,10 @@ def _select(plan: PrepPlan, corpus: Corpus) -> tuple[Cut, Selection]:
 def _short_of_sample(
     plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
 ) -> list[int]:
-    """The datasets that have fewer conversations than the sample asks for, though not all of theirs were tokenized."""
+    """List the datasets with fewer conversations than the sample asks for.
+
+    Only those of which not all were tokenized.
+    """
     if plan.config.sample is None:
         return []
     kept = np.bincount(corpus.dataset[selection.kept], minlength=len(plan.datasets))

@@ -1,4 +1,4 @@
-"""What a run will do: its inputs, its settings, its work, and the hash that names its output.
+"""What a run will do: inputs, settings, work, and the hash of its output.
 
 Making a plan reads the inputs' bytes to identify them, but writes nothing: it is what `--dry-run` shows.
 """
@@ -35,7 +35,10 @@ MORE = 4
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """An input file and the folder of its tokenized parts, named after all that decides their content."""
+    """An input file and the folder of its tokenized parts.
+
+    The folder is named after all that decides their content.
+    """
 
     file: InputFile
     parts: tuple[Part, ...]
@@ -103,7 +106,7 @@ class PrepPlan:
         return self.config.workers or (engine.default_workers() if self.config.engine == "local" else None)
 
     def tokenize_work(self, number: int, planned: PlannedFile, part: Part) -> TokenizeWork:
-        """The work of one part of dataset `number`."""
+        """Return the work of one part of dataset `number`."""
         config, dataset = self.config, self.datasets[number].dataset
         return TokenizeWork(
             part,
@@ -115,12 +118,16 @@ class PrepPlan:
         )
 
     def with_more_candidates(self, numbers: Sequence[int]) -> "PrepPlan":
-        """This plan with `MORE` times as many conversations of these datasets to take the sample from."""
+        """Return this plan with `MORE` times as many conversations to sample from.
+
+        Args:
+            datasets: those that get more.
+        """
         grown = (None if n is None else n * MORE if i in numbers else n for i, n in enumerate(self.candidates))
         return replace(self, candidates=tuple(grown))
 
     def rows(self) -> list[tuple[str, str]]:
-        """The plan as (what, value) lines for a dry run."""
+        """Return the plan as (what, value) lines for a dry run."""
         config = self.config
         inputs = [
             (f"dataset {d.dataset.name}", f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {len(list(d.parts()))} parts")
@@ -158,7 +165,7 @@ class PrepPlan:
         return described
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as JSON values, for plan.json."""
+        """Return the plan as JSON values, for plan.json."""
         return {
             "format_version": FORMAT_VERSION,
             "run_hash": self.run_hash,
@@ -178,7 +185,9 @@ class PrepPlan:
 
 
 def make_plan(config: DataPrepConfig) -> PrepPlan:
-    """Read the blend, find and identify the inputs, load tokenizer and template. Writes nothing and starts no work.
+    """Read the blend, find and identify the inputs, load tokenizer and template.
+
+    Writes nothing and starts no work.
 
     Raises:
         UserError: Whatever the user got wrong.
@@ -236,7 +245,10 @@ def _hash_run(config: DataPrepConfig, datasets: Sequence[PlannedDataset]) -> str
 
 
 def admission_of(dataset: Dataset, config: DataPrepConfig) -> Admission:
-    """Which rows of a dataset are meant and where they hold their conversations: the blend's word goes first."""
+    """Return which rows of a dataset are meant, and where their conversations are.
+
+    The blend's word goes first.
+    """
     fields = Fields(
         dataset.messages_field or config.messages_field,
         dataset.tools_field or config.tools_field,

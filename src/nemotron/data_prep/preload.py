@@ -1,4 +1,6 @@
-"""What every worker needs, loaded once: in the process that workers are forked from, which imports this module.
+"""What every worker needs, loaded once.
+
+It is loaded in the process that workers are forked from, which imports this module.
 
 That process can be given the names of modules and nothing else; what to load it finds in its environment. Loading must
 start no thread, as a fork would not copy it: neither reading a vocabulary nor compiling a template does.
@@ -19,7 +21,9 @@ _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
 
 def begin_early(config: DataPrepConfig) -> None:
-    """Start that process before there is a plan, if the run will likely have workers on this machine.
+    """Start that process before there is a plan.
+
+    If the run will likely have workers on this machine.
 
     It loads what they need while this process imports the pipeline and plans.
     """
@@ -28,13 +32,19 @@ def begin_early(config: DataPrepConfig) -> None:
 
 
 def begin(config: DataPrepConfig) -> None:
-    """Start that process, if workers are of this machine. Beginning twice changes nothing."""
+    """Start that process, if workers are of this machine.
+
+    Beginning twice changes nothing.
+    """
     if config.engine == "local":
         get_ready([__name__], environment(config))
 
 
 def _may_be_much_work(config: DataPrepConfig) -> bool:
-    """Whether several workers may be worth it: not where a finished run stands, nor for a few local megabytes."""
+    """Tell whether several workers may be worth it.
+
+    Not where a finished run stands, nor for a few local megabytes.
+    """
     if not config.force and (Path(config.output_dir) / "metadata.json").exists():
         return False
     path = Path(config.blend_path)
@@ -48,12 +58,15 @@ def _may_be_much_work(config: DataPrepConfig) -> bool:
 
 
 def environment(config: DataPrepConfig) -> dict[str, str]:
-    """What that process is to have in its environment, so that it loads what a run needs."""
+    """Return the environment of that process, so that it loads what a run needs."""
     return {_TOKENIZER: "" if config.encoder == "tokenizers" else config.tokenizer.model}
 
 
 def _load(tokenizer: str) -> None:
-    """Load the modules, the bundled template, and the tokenizer where it is a file. Anything else, workers load."""
+    """Load the modules, the bundled template, and the tokenizer where it is a file.
+
+    Anything else, workers load.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
     gc.disable()  # nothing loaded here is garbage, and a collector that looks at it again copies it into every worker
     from nemotron.data_prep.chat.template import load_template

@@ -1,4 +1,6 @@
-"""The hashes that name what is written: every setting counts, but for the few that change nothing.
+"""The hashes that name what is written.
+
+Every setting counts, but for the few that change nothing.
 
 A new setting counts as soon as it exists. Forgetting to list one here costs a needless run; the other way round, one
 that is forgotten would serve the data of other settings.
@@ -59,7 +61,10 @@ DATASET_DECIDES_NO_TOKENS = frozenset({"name", "weight", "repeat", "goes_to"})
 def hash_tokens(
     config: DataPrepConfig, dataset: Dataset, file: InputFile, tokenizer: Tokenizer, template: Template
 ) -> str:
-    """Hash everything that decides the tokens of one input file: it names the folder of its tokenized parts."""
+    """Hash everything that decides the tokens of one input file.
+
+    It names the folder of its tokenized parts.
+    """
     return _hash(
         [
             FORMAT_VERSION, tokenizer.digest, sorted(tokenizer.special_tokens_map.items()), template.digest,
@@ -85,7 +90,10 @@ def hash_run(config: DataPrepConfig, datasets: Sequence[tuple[Dataset, Sequence[
 
 
 def settings(section: Any, but: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """List the settings of a dataclass and of its sections, by dotted key, leaving out those of `but`."""
+    """List the settings of a dataclass and of its sections, by dotted key.
+
+    Those of `but` are left out.
+    """
     found: dict[str, Any] = {}
     for field in fields(section):
         key, value = prefix + field.name, getattr(section, field.name)

@@ -1,4 +1,7 @@
-"""The first phase over all inputs: every part of every file that is not tokenized yet, and those that rotted."""
+"""The first phase over all inputs.
+
+Every part of every file that is not tokenized yet, or that was damaged since.
+"""
 
 import itertools
 from collections import Counter
@@ -17,7 +20,10 @@ from nemotron.errors import UserError
 
 
 class InputTokenizer:
-    """Tokenizes the inputs of a plan. It remembers what it has checked, for a plan with more candidates."""
+    """Tokenizes the inputs of a plan.
+
+    It remembers what it has checked, for a plan with more candidates.
+    """
 
     def __init__(self, run: engine.Run, on_progress: OnProgress) -> None:
         self._run, self._on_progress = run, on_progress
@@ -43,7 +49,10 @@ class InputTokenizer:
         return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
 
     def _intact(self, plan: PrepPlan, outputs: Sequence[Path]) -> set[Path]:
-        """Those of finished outputs that are still what an earlier run wrote: tokens must not rot in a cache."""
+        """Return the finished outputs that are still what an earlier run wrote.
+
+        Tokens must not rot in a cache.
+        """
         sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
         done = 0
 
@@ -80,7 +89,7 @@ class InputTokenizer:
         self._run(tokenize_part, how, missing, workers=workers, on_done=count)
 
     def _tokenization(self, plan: PrepPlan) -> Tokenization:
-        """What all parts are tokenized with; chooses the encoder at the first call."""
+        """Return what all parts are tokenized with; chooses the encoder at the first call."""
         config = plan.config
         if self.encoder is None:
             # A cluster is asked for nothing but its work: this process chooses.
@@ -95,14 +104,20 @@ class InputTokenizer:
 
 
 def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Sequence[str]) -> Encoded | str:
-    """`fast_ids`, of which every worker does a share: they and not this process load the encoder."""
+    """Compute `fast_ids` in the workers, each a share.
+
+    They and not this process load the encoder.
+    """
     bounds = [len(texts) * i // workers for i in range(workers + 1)]
     shares = [texts[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
     return joined(run(fast_ids, definition, shares, workers=workers, on_done=lambda *_: None))
 
 
 def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
-    """The works of a plan and what they are called, by output: files with the same content are tokenized once."""
+    """List the works of a plan and what they are called, by output.
+
+    Files with the same content are tokenized once.
+    """
     works: dict[Path, TokenizeWork] = {}
     names: dict[Path, str] = {}
     for number, planned in enumerate(plan.datasets):

@@ -145,5 +145,8 @@ def _as_text(value: str | int | float) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """Describe a value in a message; a table may hold secrets, so only its size is shown."""
+    """Describe a value in a message.
+
+    A table may hold secrets, so only its size is shown.
+    """
     return f"a table of {len(value)}" if isinstance(value, dict) else repr(value)

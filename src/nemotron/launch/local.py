@@ -40,12 +40,17 @@ def torchrun_command(arguments: Sequence[str], processes: int) -> list[str]:
 
 
 def torchrun(arguments: Sequence[str], processes: int) -> int:
-    """Run the training script in so many processes, and return the exit code (see exit_codes.py)."""
+    """Run the training script in so many processes, and return the exit code.
+
+    See exit_codes.py.
+    """
     return run_to_end(torchrun_command(arguments, processes))
 
 
 def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> int:
-    """Run a command that may have something to save when it is asked to stop, and wait however long that takes.
+    """Run a command that may have something to save when it is asked to stop.
+
+    However long that takes, it is waited for.
 
     SIGTERM, SIGHUP and Ctrl-C are handed to it. It is in a process group of its own, so that each reaches it once, from
     a terminal as from `kill`.

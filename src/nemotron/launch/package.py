@@ -90,7 +90,7 @@ def _node(placement: Placement) -> str:
 
 
 def _startup_lines(placement: Placement) -> list[str]:
-    """Write lines that find the interpreter, install packages and report what is there."""
+    """Write lines that find the interpreter, install packages and list them."""
     python, stage = shell_word(placement.python), placement.stage
     is_first = f'[ "${{{_node(placement)}:-0}}" = 0 ]'
     advice = f"set python of profile {placement.profile.name}, or a container_image"
@@ -148,7 +148,10 @@ def _escape(character: str) -> str:
 
 
 def launch_line(placement: Placement) -> str:
-    """Write the command that `launch_script` ends in. `$code` is the folder of the package."""
+    """Write the command that `launch_script` ends in.
+
+    `$code` is the folder of the package.
+    """
     stage = placement.stage
     python = command = shell_word(placement.python)
     if placement.with_ray:

@@ -70,12 +70,18 @@ class Placement:
 
     @property
     def carries_code(self) -> bool:
-        """Whether the job's folder has this code. Two of NeMo-Run's executors send the folder on a command line."""
+        """Whether the job's folder has this code.
+
+        Two of NeMo-Run's executors send the folder on a command line.
+        """
         return self.profile.executor not in ("lepton", "dgxcloud")
 
     @property
     def with_ray(self) -> bool:
-        """Whether the job brings its own Ray cluster; without Slurm, Ray starts one itself."""
+        """Whether the job brings its own Ray cluster.
+
+        Without Slurm, Ray starts one itself.
+        """
         return self.stage.ray and self.profile.executor == "slurm"
 
     @property
@@ -143,7 +149,10 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
 
 
 def _check_pipe(profile: Profile, attached: bool) -> None:
-    """Refuse two stages where the second could not start by itself, or would not find what the first has made."""
+    """Refuse two stages where the second could not start by itself.
+
+    Or would not find what the first has made.
+    """
     by_stage = "Submit --stage prep first, and --stage sft when it has succeeded"
     if not attached:
         raise UserError(
@@ -169,7 +178,10 @@ def _verbosity() -> dict[str, str]:
 
 
 def experiment_name(stages: Sequence[Stage]) -> str:
-    """Name a submission, as super3-prep-sft_20260131-120000-1f2e; NeMo-Run splits at `_`."""
+    """Name a submission, as super3-prep-sft_20260131-120000-1f2e.
+
+    NeMo-Run splits at `_`.
+    """
     title = "-".join(["super3", *(stage.name for stage in stages)])
     return f"{title}_{datetime.now():%Y%m%d-%H%M%S}-{randomness.token_hex(2)}"
 
@@ -263,7 +275,10 @@ def pyxis_image(image: str, profile: Profile) -> str:
 
 
 def interpreter(profile: Profile, image: str | None) -> str:
-    """Choose the Python that runs the stage: this one where the job sees the same files."""
+    """Choose the Python that runs the stage.
+
+    This one where the job sees the same files.
+    """
     if profile.python:
         return profile.python
     return "python" if profile.is_elsewhere or image else sys.executable

@@ -110,7 +110,10 @@ class Profile:
 
     @property
     def is_passed_on(self) -> bool:
-        """Whether NeMo-Run's executor is only handed its own fields, and follows its jobs itself."""
+        """Tell whether NeMo-Run's executor is only handed its own fields.
+
+        It then follows its jobs itself.
+        """
         return self.executor in PASSED_ON
 
     @property

@@ -1,4 +1,7 @@
-"""Read a table of env.toml: its keys, over the profile that it extends, and its changes for each stage."""
+"""Read a table of env.toml.
+
+Its keys, over the profile that it extends, and its changes for each stage.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -46,7 +49,10 @@ def read_with_base(
 
 
 def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
-    """Find the executor of a table: its own, that of a table above, or that of the profile that is being read."""
+    """Find the executor of a table.
+
+    Its own, that of a table above, or that of the profile that is being read.
+    """
     if "executor" in file.tables[name]:
         return file.typed(_KEYS["executor"], "executor", name)
     if "extends" in file.tables[name]:
@@ -55,7 +61,10 @@ def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
 
 
 def _keys_of(executor: str) -> dict[str, Any]:
-    """List the keys of a profile with this executor; those of NeMo-Run's own have no kind here."""
+    """List the keys of a profile with this executor.
+
+    Those of NeMo-Run's own have no kind here.
+    """
     if executor in PASSED_ON:
         ours = {key: _KEYS[key] for key in _OF_EVERY_JOB}
         return ours | {key: None for key in executor_fields(executor) if key not in ours}

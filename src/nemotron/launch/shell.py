@@ -29,7 +29,10 @@ class Answer:
 
 
 class Shell:
-    """Runs commands where the profile's sbatch is. `run` takes what NeMo-Run's tunnels take."""
+    """Runs commands where the profile's sbatch is.
+
+    `run` takes what NeMo-Run's tunnels take.
+    """
 
     def __init__(self, profile: Profile) -> None:
         self._prefix = ssh_command(profile) if profile.tunnel == "ssh" else ["bash", "-c"]

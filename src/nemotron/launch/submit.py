@@ -41,7 +41,10 @@ class Job:
 
     @property
     def log(self) -> str:
-        """The stage's output, a shell pattern: Slurm starts another file when it restarts the job."""
+        """Return the stage's output, as a shell pattern.
+
+        Slurm starts another file when it restarts the job.
+        """
         return f"{self.folder}/log-*_{self.id}_*.out"
 
     @property
@@ -64,8 +67,8 @@ class Submission:
 def submit(placements: Sequence[Placement]) -> Submission:
     """Submit the placed stages in order; each starts after the one before succeeds.
 
-    Returns when Slurm has accepted all of them (or, for a local profile, when their files are written; `follow` runs
-    them).
+    Returns:
+        When Slurm has accepted all of them (or, for a local profile, when their files are written; `follow` runs them).
 
     Raises:
         LaunchError: The cluster refused one, in Slurm's own words, or cannot be reached.
@@ -167,12 +170,15 @@ def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:
 
 
 def _slurm_id(handle: str) -> str:
-    """`slurm_tunnel://nemo_run/123` -> `123`; a federation's sbatch says `123;cluster`."""
+    """`slurm_tunnel://nemo_run/123` -> `123`.
+
+    A federation's sbatch says `123;cluster`.
+    """
     return handle.partition("://")[2].split("/")[1].partition(";")[0]
 
 
 def _take_back(opened: Any, tunnel: Any, placements: Sequence[Placement]) -> None:
-    """Cancel what was accepted of a submission that is given up, and remove its secrets."""
+    """Cancel what was accepted of a failed submission, and remove its secrets."""
     accepted = [_slurm_id(job.handle) if job.handle else "" for job in opened.jobs]
     ids = [known or job_id(tunnel, placed.folder) for known, placed in zip(accepted, placements, strict=True)]
     commands = [f"rm -f {shlex.join(placement.secrets_file for placement in placements)}"]

@@ -1,4 +1,6 @@
-"""Which data a model was trained on, and from what that data was made: files first, Weights & Biases on top.
+"""Which data a model was trained on, and from what that data was made.
+
+Files first, Weights & Biases on top.
 
     data = log_artifact(name="SFTDataArtifact-sft", type="dataset", path=splits, root=root, aliases=["tiny"])
     resolve("SFTDataArtifact-sft:tiny", root).path  # the splits folder

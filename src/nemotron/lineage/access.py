@@ -1,4 +1,7 @@
-"""Whether Weights & Biases is on, and whether a run could reach it from here. Nothing of it is imported."""
+"""Whether Weights & Biases is on, and whether a run could reach it from here.
+
+Nothing of it is imported.
+"""
 
 import configparser
 import netrc
@@ -52,7 +55,10 @@ def find_target(
 
 
 def find_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Say where an API key for the server is: WANDB_API_KEY or the netrc file; None: there is none."""
+    """Say where an API key for the server is: WANDB_API_KEY or the netrc file.
+
+    None: there is none.
+    """
     for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         if environ.get(name):
             return name
@@ -69,7 +75,9 @@ def server(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def explain_unreachable(target: Target, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Say why runs could not be sent from here, in half a sentence; None: they could, or need not be.
+    """Say why runs could not be sent from here, in half a sentence.
+
+    None: they could, or need not be.
 
     Waits a few seconds for a server that does not answer.
     """
@@ -81,7 +89,9 @@ def explain_unreachable(target: Target, environ: Mapping[str, str] = os.environ)
 
 
 def describe_access(target: Target | None, *, folder: Path | str) -> list[str]:
-    """Say in a line what becomes of the record in W&B when it cannot be sent; nothing when it can.
+    """Say in a line what becomes of the record in W&B when it cannot be sent.
+
+    Nothing when it can.
 
     Args:
         target: where runs are recorded.
@@ -96,7 +106,9 @@ def describe_access(target: Target | None, *, folder: Path | str) -> list[str]:
 def describe_access_of_job(
     environ: Mapping[str, str], project: str | None, entity: str | None, *, here: bool
 ) -> list[str]:
-    """Say in a line, before a job is queued, why its record could not be sent to W&B; nothing when it could.
+    """Say in a line, before a job is queued, why its record could not be sent to W&B.
+
+    Nothing when it could.
 
     Args:
         environ: the job's variables, secret ones included.
@@ -129,7 +141,10 @@ def _explain_silence(address: str) -> str | None:
 
 
 def _setting(name: str) -> str | None:
-    """Read a setting that `wandb login --host` or `wandb offline` has stored: of the folder, else of the user."""
+    """Read a setting that `wandb login --host` or `wandb offline` has stored.
+
+    Of the folder, else of the user.
+    """
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
     for path in (Path("wandb/settings"), folder / "settings"):
         parser = configparser.ConfigParser(interpolation=None)

@@ -19,7 +19,10 @@ class ArtifactError(UserError):
 
 @dataclass(frozen=True)
 class Artifact:
-    """One version of a dataset or a model. What an earlier release did not record is empty."""
+    """One version of a dataset or a model.
+
+    What an earlier release did not record is empty.
+    """
 
     name: str
     """What it is called across versions: `SFTDataArtifact-sft`."""
@@ -59,12 +62,18 @@ def version_file(root: Path, name: str, version: int) -> Path:
 
 
 def alias_file(root: Path, name: str, alias: str) -> Path:
-    """`<root>/<name>/aliases/<alias>`: one file each, so that two writers need no lock."""
+    """Return the file of an alias, `<root>/<name>/aliases/<alias>`.
+
+    There is one file each, so that two writers need no lock.
+    """
     return root / name / "aliases" / alias
 
 
 def place_file(root: Path, name: str, version: int) -> Path:
-    """`<root>/<name>/places/v<version>`: the folder that last got the same content, where it is not the first."""
+    """Return the file of a place, `<root>/<name>/places/v<version>`.
+
+    It names the folder that last got the same content, where it is not the first.
+    """
     return root / name / "places" / f"v{version}"
 
 
@@ -74,7 +83,10 @@ def names(root: Path) -> list[str]:
 
 
 def versions(root: Path, name: str) -> list[int]:
-    """List the complete versions of a name, oldest first; one that is still being written is left out."""
+    """List the complete versions of a name, oldest first.
+
+    One that is still being written is left out.
+    """
     found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and _is_written(path)]
     return sorted(int(path.stem[1:]) for path in found)
 

@@ -1,4 +1,4 @@
-"""What something was made from, as references that mean the same tomorrow and on another machine."""
+"""What something was made from, as references that mean the same anywhere."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -53,7 +53,10 @@ def describe_source(source: str) -> tuple[str, str]:
 
 
 def portable(value: Any) -> Any:
-    """Write paths into the shipped configs as `bundled:FILE`, anywhere in nested values: a job has a copy of them."""
+    """Write paths into the shipped configs as `bundled:FILE`.
+
+    Anywhere in nested values: a job has a copy of them.
+    """
     shipped = f"{config_dir()}/"
     return _map(value, lambda text: f"{BUNDLED}{text[len(shipped) :]}" if text.startswith(shipped) else text)
 
@@ -72,7 +75,10 @@ def _map(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _artifact_at(source: str, root: Path) -> str | None:
-    """Find the artifact that a path belongs to: the folder itself, or a file or folder right inside it."""
+    """Find the artifact that a path belongs to.
+
+    The folder itself, or a file or folder right inside it.
+    """
     try:
         path = Path(source).resolve()
         if "/" not in source or not path.exists():

@@ -33,7 +33,7 @@ _MADE_BY = ("version", "created", "code", "command", "job", "config")
 
 
 def check_root(root: Path | str) -> None:
-    """Refuse a root folder that a file blocks, before any work is done that it would record.
+    """Refuse a root folder that a file blocks, before any work is done.
 
     Raises:
         ArtifactError: a file is in its place or above it, or it is not writable.
@@ -110,7 +110,10 @@ def log_artifact(
 
 
 def _write_manifest(artifact: Artifact, folder: Path) -> None:
-    """Write the record into the folder itself; one that is registered in place may be somebody else's."""
+    """Write the record into the folder itself.
+
+    One that is registered in place may be somebody else's.
+    """
     try:
         write(artifact, folder / MANIFEST)
     except OSError as error:
@@ -119,7 +122,10 @@ def _write_manifest(artifact: Artifact, folder: Path) -> None:
 
 
 def check_name(word: str) -> None:
-    """Refuse a name or an alias that could not be part of a reference, before any work is done that it would record."""
+    """Refuse a name or an alias that could not be part of a reference.
+
+    Before any work is done that it would record.
+    """
     if not re.fullmatch(r"[\w.-]+", word) or re.fullmatch(r"v\d+", word):
         raise ArtifactError(
             f'"{word}" cannot name an artifact or an alias.',
@@ -153,7 +159,10 @@ def _placed(known: Artifact, path: str, root: Path) -> Artifact:
 
 
 def _next_version(artifact: Artifact, root: Path) -> Artifact:
-    """Claim the next free number by creating its file exclusively (which also holds on NFS), then fill it."""
+    """Claim the next free number by creating its file exclusively, then fill it.
+
+    That also holds on NFS.
+    """
     version = max(versions(root, artifact.name), default=0)
     while True:
         version += 1
@@ -172,7 +181,10 @@ def _next_version(artifact: Artifact, root: Path) -> Artifact:
 
 
 def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
-    """Claim a run hash for a version; return the version of a process that records the same at the same time."""
+    """Claim a run hash for a version.
+
+    Return the version of a process that records the same at the same time.
+    """
     run_hash = artifact.metadata.get("run_hash")
     if not isinstance(run_hash, str) or not run_hash.isalnum():
         return None

@@ -19,7 +19,10 @@ CODE_RECORD = "_code_version.json"
 
 
 def code_version() -> dict[str, Any]:
-    """Say which code runs: `package`, and for a git checkout its `commit` and whether it was `modified`."""
+    """Say which code runs.
+
+    `package`, and for a git checkout its `commit` and whether it was `modified`.
+    """
     try:
         return json.loads((PACKAGE / CODE_RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -29,7 +29,9 @@ def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Art
 
 
 def find_record(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:
-    """Find the record that `name`, `name:latest`, `name:v3` or `name:alias` means, whether or not its folder exists.
+    """Find the record that a reference means, whether or not its folder exists.
+
+    `name`, `name:latest`, `name:v3` or `name:alias`.
 
     Raises:
         ArtifactError: there is no such name, version or alias, or the record is damaged; it names the nearest.

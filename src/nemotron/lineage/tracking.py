@@ -1,4 +1,7 @@
-"""The run in Weights & Biases that a process has open, and what it records there. Imports wandb only when it is on."""
+"""The run in Weights & Biases that a process has open, and what it records there.
+
+Imports wandb only when it is on.
+"""
 
 import contextlib
 import json
@@ -40,7 +43,9 @@ def wandb_run(
     job_type: str,
     config: Mapping[str, Any],
 ) -> Iterator["Run | None"]:
-    """Keep a W&B run open; what is recorded inside goes there. Yields None where W&B is off or fails.
+    """Keep a W&B run open; what is recorded inside goes there.
+
+    Yields None where W&B is off or fails.
 
     The run that `state` names is continued, so that a resumed job has one curve. Where the server cannot be used, the
     run is recorded offline, for `wandb sync`.
@@ -72,7 +77,9 @@ def wandb_run(
 def record(
     artifact: Artifact, root: Path, aliases: Sequence[str], project: str | None = None, entity: str | None = None
 ) -> None:
-    """Record an artifact and the use of its inputs in W&B: in the open run, else in one of its own.
+    """Record an artifact and the use of its inputs in W&B.
+
+    In the open run, else in one of its own.
 
     Of several ranks, the one that has the run open records what the first one hands over.
     """
@@ -113,7 +120,10 @@ def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
 
 
 def wandb_run_of(artifact: Artifact, root: Path) -> str:
-    """Name the W&B run that has an artifact, as `entity/project/id`; "" where there is none."""
+    """Name the W&B run that has an artifact, as `entity/project/id`.
+
+    "" where there is none.
+    """
     known = read_state(_state_file(artifact, root))
     return "/".join(filter(None, [known["entity"], known["project"], known["id"]])) if known.get("recorded") else ""
 
@@ -136,7 +146,10 @@ def hand_over(folder: Path) -> None:
 
 
 def take_over(folder: Path) -> None:
-    """Record what the first rank recorded, which has ended, in the run that this one has open."""
+    """Record what the first rank recorded in the run that this one has open.
+
+    The first rank has ended.
+    """
     if _open is None:
         return
     deadline = time.monotonic() + _WAIT_SECONDS
@@ -151,7 +164,10 @@ def take_over(folder: Path) -> None:
 
 
 def _launch() -> list[str | None]:
-    """Name this start of the processes, so that what an earlier one left is not taken for it."""
+    """Name this start of the processes.
+
+    What an earlier one left is then not taken for it.
+    """
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
     return [os.environ.get(name) for name in names]
 
@@ -193,7 +209,10 @@ def _keep(state: Path, target: Target, number: str, **more: Any) -> None:
 
 
 def _attempt[T](what: str, action: Callable[[], T]) -> T | None:
-    """Do something with an outside service; a failure costs a warning, never the work itself."""
+    """Do something with an outside service.
+
+    A failure costs a warning, never the work itself.
+    """
     try:
         return action()
     except Exception as error:

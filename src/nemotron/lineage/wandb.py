@@ -1,4 +1,7 @@
-"""Runs and artifacts in Weights & Biases. The only module that imports wandb; imported only when W&B is on."""
+"""Runs and artifacts in Weights & Biases.
+
+The only module that imports wandb; imported only when W&B is on.
+"""
 
 import hashlib
 import json
@@ -35,7 +38,9 @@ class Run:
         return self._run.id
 
     def use(self, references: Sequence[str], root: Path, digests: Mapping[str, str] | None = None) -> None:
-        """Record that the run uses artifacts, and sources that are no artifacts of ours, such as datasets.
+        """Record that the run uses artifacts, and sources that are none of ours.
+
+        Such as datasets.
 
         W&B finds an artifact by its content, and ours is the record of a version: the one that is logged where it is
         made and the one that is used here are the same.
@@ -50,7 +55,10 @@ class Run:
         self._run.log_artifact(_described(artifact, root), aliases=list(dict.fromkeys(["latest", *aliases])))
 
     def summarize(self, values: Mapping[str, Any], *, stopped: bool = False) -> None:
-        """Set the run's last numbers; one that was stopped counts as preempted, not as finished."""
+        """Set the run's last numbers.
+
+        One that was stopped counts as preempted, not as finished.
+        """
         self._run.summary.update(dict(values))
         if stopped:
             self._run.mark_preempting()
@@ -71,7 +79,9 @@ class Run:
         self._run.finish(exit_code=code or int(self._is_stopped))
 
     def _use(self, artifact: wandb.Artifact) -> None:
-        """Do what `use_artifact` does with an artifact that may not be in W&B yet, but also offline, and at once.
+        """Use an artifact as `use_artifact` does, also offline, and at once.
+
+        It may not be in W&B yet.
 
         The client's public functions refuse that offline, wait for the server, and call what is used the latest.
         """
@@ -82,7 +92,10 @@ class Run:
 
 
 class Curves:
-    """A run for a trainer that wants the wandb module: it logs, and does not end the run."""
+    """A run for a trainer that wants the wandb module.
+
+    It logs, and does not end the run.
+    """
 
     def __init__(self, run: Any) -> None:
         self.run = run

@@ -57,7 +57,10 @@ def _head(folder: Path, port: int, command: list[str]) -> int:
 
 
 def _worker(folder: Path) -> int:
-    """Join the cluster until its head is gone; the head reports whether the job succeeded."""
+    """Join the cluster until its head is gone.
+
+    The head reports whether the job succeeded.
+    """
     if not _wait(lambda: _answers(_read(folder / "ray_address"))):
         print(f"No head of the Ray cluster answered in {START_SECONDS} s.", file=sys.stderr)
         return 1

@@ -61,7 +61,10 @@ def run_script[T, R](
 
 
 def _leave_stopped() -> None:
-    """Exit with STOPPED; under recipes/torchrun.py leave the mark that makes it exit so."""
+    """Exit with STOPPED.
+
+    Under recipes/torchrun.py leave the mark that makes it exit so.
+    """
     if mark := os.environ.get(STOPPED_MARK):
         Path(mark).touch()
     else:

@@ -1,4 +1,6 @@
-"""Run torchrun, leaving SIGTERM and Ctrl-C to the ranks: python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
+"""Run torchrun, leaving SIGTERM and Ctrl-C to the ranks.
+
+python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
 
 Options and output are torchrun's, and so is the exit code, but for STOPPED where the first rank says that it stopped
 with work left, and INTERRUPTED (see exit_codes.py). When torchrun itself gets a signal it passes it on, kills the ranks

@@ -1,4 +1,7 @@
-"""How well a served model keeps to a budget of thought: the same prompts under several budgets."""
+"""How well a served model keeps to a budget of thought.
+
+The same prompts under several budgets.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -38,7 +41,7 @@ class BudgetResult:
 
 
 def parse_budgets(text: str) -> list[int]:
-    """The budgets of `64,256,1024`, in tokens.
+    """Return the budgets of `64,256,1024`, in tokens.
 
     Raises:
         UserError: one is no whole number above 0.
@@ -52,9 +55,12 @@ def parse_budgets(text: str) -> list[int]:
 def evaluate_budgets(
     plan: RolloutsPlan, budgets: Sequence[int], on_progress: Callable[[int, State], None] = lambda budget, state: None
 ) -> tuple[list[BudgetResult], Path]:
-    """Ask for every prompt under every budget, as the template tells it (`reasoning_budget`).
+    """Ask for every prompt under every budget (`reasoning_budget` of the template).
 
-    Returns the results and the folder of `budgets.json` and `budgets.html`. A run that was killed is completed.
+    A run that was killed is completed.
+
+    Returns:
+        The results and the folder of `budgets.json` and `budgets.html`.
     """
     folder = plan.output_dir / "budgets"
     with sole_writer(plan.output_dir):
@@ -95,7 +101,10 @@ def _measure(budget: int, pairs: Sequence[tuple[str | None, Reply | None]]) -> B
 
 
 def thought_tokens(reply: Reply) -> int | None:
-    """The tokens of a reply's thought: as the server counts them, else its share of the completion by characters."""
+    """Return the tokens of a reply's thought.
+
+    As the server counts them, else its share of the completion by characters.
+    """
     if reply.thought_tokens is not None or reply.tokens is None:
         return reply.thought_tokens
     thought, answer = len(reply.message.get("reasoning_content", "")), len(reply.message["content"])
@@ -103,7 +112,7 @@ def thought_tokens(reply: Reply) -> int | None:
 
 
 def render_budgets(results: Sequence[BudgetResult]) -> str:
-    """A page with the plot and the table."""
+    """Return a page with the plot and the table."""
     bars = []
     for column, result in enumerate(results):
         for place, (share, color) in enumerate(((result.within, "#76b900"), (result.exact, "#888"))):
@@ -125,7 +134,7 @@ HEADER = ("budget", "completions", "answers", "within budget", "tokens of though
 
 
 def cells(result: BudgetResult) -> tuple[str, ...]:
-    """A result as the cells of a table, as HEADER names them."""
+    """Return a result as the cells of a table, as HEADER names them."""
     thought = "-" if result.thought_tokens is None else f"{result.thought_tokens:,.0f}"
     return (
         f"{result.budget:,}",
@@ -138,5 +147,5 @@ def cells(result: BudgetResult) -> tuple[str, ...]:
 
 
 def percent(share: float | None) -> str:
-    """A share in percent, or a dash."""
+    """Return a share in percent, or a dash."""
     return "-" if share is None else f"{share:.1%}"

@@ -51,7 +51,7 @@ class Client:
         await self._http.aclose()
 
     async def model(self) -> str:
-        """The name of the model to ask for: the config's, or the only one served.
+        """Return the name of the model to ask for: the config's, or the only one served.
 
         Raises:
             UserError: the endpoint cannot be reached, refuses the key, or serves no such model, or several and the
@@ -80,7 +80,7 @@ class Client:
         return wanted
 
     async def complete(self, body: dict[str, Any]) -> Reply:
-        """The reply to one chat request.
+        """Return the reply to one chat request.
 
         Raises:
             RequestFailed: no answer came, after all retries.
@@ -100,7 +100,10 @@ class Client:
         raise RequestFailed("no attempt was made")
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None = None, first: int = 0) -> httpx.Response:
-        """The answer to a request: success, or a refusal of this one request. `first` attempts are spent already."""
+        """Return the answer to a request: success, or a refusal of this one request.
+
+        `first` attempts are spent already.
+        """
         for attempt in range(first, self._endpoint.retries + 1):
             await self._pace.turn()
             try:
@@ -136,7 +139,11 @@ class Client:
         self._pace.hold(seconds)
 
     def _refusal(self, response: httpx.Response) -> str:
-        """What an error status means, where another try may help. Raises UserError where it cannot."""
+        """Return what an error status means, where another try may help.
+
+        Raises:
+            UserError: it cannot.
+        """
         status, message = response.status_code, self._message(response)
         if status in MAY_PASS or status >= 500:
             return f"HTTP {status}: {message}"
@@ -164,7 +171,7 @@ class Client:
 
 
 def _names(response: httpx.Response) -> list[str] | None:
-    """The models of a `/models` reply, or None when it is none."""
+    """Return the models of a `/models` reply, or None when it is none."""
     try:
         return [str(model["id"]) for model in response.json()["data"]]
     except (ValueError, KeyError, TypeError):
@@ -172,7 +179,7 @@ def _names(response: httpx.Response) -> list[str] | None:
 
 
 def _error_of(response: httpx.Response) -> str:
-    """The error in a body of the API's form, else the body."""
+    """Return the error in a body of the API's form, else the body."""
     try:
         body = response.json()
         error = body.get("error", body)

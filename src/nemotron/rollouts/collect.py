@@ -55,7 +55,10 @@ class _Collecting:
         self.done = 0
 
     def add(self, key: str, reply: Reply) -> None:
-        """Write a reply down. Rejections wait for a success: where all are rejected, the settings are at fault."""
+        """Write a reply down.
+
+        Rejections wait for a success: where all are rejected, the settings are at fault.
+        """
         if reply.outcome is Outcome.REJECTED and not self._anything_succeeded():
             self._rejected.append((key, reply))
             self.in_a_row += 1
@@ -112,7 +115,10 @@ async def collect(
     sampling: SamplingConfig,
     on_progress: Callable[[State], None],
 ) -> int:
-    """Ask for what the journal lacks, and write every reply into it. Returns how many requests failed for good.
+    """Ask for what the journal lacks, and write every reply into it.
+
+    Returns:
+        How many requests failed for good.
 
     Raises:
         UserError: the endpoint is gone or refuses; without endpoint.skip_failed also when single requests failed.
@@ -143,7 +149,10 @@ async def collect(
 
 
 def body(request: Request, model: str, sampling: SamplingConfig) -> dict[str, Any]:
-    """The request in the API's form, with a seed of its own that is the same whenever it is sent."""
+    """Return the request in the API's form, with a seed of its own.
+
+    The seed is the same whenever it is sent.
+    """
     made: dict[str, Any] = {
         **sampling.extra,
         "model": model,
@@ -163,7 +172,7 @@ def body(request: Request, model: str, sampling: SamplingConfig) -> dict[str, An
 
 
 def _to_api(message: dict[str, Any]) -> dict[str, Any]:
-    """The API holds the arguments of calls as JSON text."""
+    """Return the API holds the arguments of calls as JSON text."""
     if "tool_calls" not in message:
         return message
     calls = [

@@ -1,4 +1,7 @@
-"""Which completions become rows: by length, by a reference answer, by a function of the user's."""
+"""Which completions become rows.
+
+By length, by a reference answer, by a function of the user's.
+"""
 
 import importlib
 import sys
@@ -33,13 +36,16 @@ def make_filters(config: FilterConfig) -> list[Filter]:
 
 
 def matches(answer: str, reference: str) -> bool:
-    r"""Whether an answer is the reference: its whole text, or what its last `\boxed{}` holds, blanks aside."""
+    r"""Tell whether an answer is the reference.
+
+    Its whole text, or what its last `\boxed{}` holds, blanks aside.
+    """
     reference = reference.strip()
     return answer.strip() == reference or (_boxed(answer) or "").strip() == (_boxed(reference) or reference).strip()
 
 
 def _boxed(text: str) -> str | None:
-    r"""What the last `\boxed{...}` of a text holds; braces inside are counted."""
+    r"""Return what the last `\boxed{...}` of a text holds; braces inside are counted."""
     start = text.rfind(BOXED)
     if start < 0:
         return None
@@ -89,7 +95,10 @@ def _by_function(path: str) -> Filter:
 
 
 def _import(path: str) -> Callable[[Row], object]:
-    """The function `package.module:function`; modules of the working directory are found too."""
+    """Return the function `package.module:function`.
+
+    Modules of the working directory are found too.
+    """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
         raise UserError(f'filter.function is "{path}".', "Write it as package.module:function.")

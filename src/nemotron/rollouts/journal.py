@@ -1,4 +1,7 @@
-"""The journal: every reply on disk before it counts, one line each. A killed run resumes from it to the row."""
+"""The journal: every reply on disk before it counts, one line each.
+
+A killed run resumes from it to the row.
+"""
 
 import errno
 import os
@@ -15,7 +18,10 @@ class Journal:
     """Replies by key. Use it as a context manager; one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the journal, or begin one. What a killed process left of its last line is dropped."""
+        """Open the journal, or begin one.
+
+        What a killed process left of its last line is dropped.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self.replies: dict[str, Reply] = {}
@@ -29,7 +35,10 @@ class Journal:
             self._read(line)
 
     def _read(self, line: bytes) -> None:
-        """Take a line over. One that a crash of the machine damaged is no reply: its prompt is asked again."""
+        """Take a line over.
+
+        One that a crash of the machine damaged is no reply: its prompt is asked again.
+        """
         try:
             record: dict[str, Any] = orjson.loads(line)
             key = record.pop("key")

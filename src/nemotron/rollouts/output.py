@@ -1,4 +1,7 @@
-"""From replies to rows that data prep reads, with everything that is left out counted."""
+"""From replies to rows that data prep reads.
+
+Everything that is left out is counted.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,7 +26,10 @@ BLEND = "blend.json"
 
 @dataclass
 class Counts:
-    """What became of the completions. `asked == rows + sum(left_out.values())`, always."""
+    """What became of the completions.
+
+    `asked == rows + sum(left_out.values())`, always.
+    """
 
     asked: int = 0
     rows: int = 0
@@ -42,7 +48,10 @@ def write_rows(
     filters: Sequence[Filter],
     sampling: SamplingConfig,
 ) -> Counts:
-    """Write `rollouts.jsonl`, `left_out.jsonl` and a blend that names the rows, each whole or not at all."""
+    """Write `rollouts.jsonl`, `left_out.jsonl` and a blend that names the rows.
+
+    Each is written whole or not at all.
+    """
     counts = Counts()
     with (
         replaced_when_complete(folder / ROWS) as rows_path,
@@ -83,7 +92,10 @@ def _row(
 
 
 def row_of(request: Request, reply: Reply, sampling: SamplingConfig) -> dict[str, Any]:
-    """The conversation as data prep reads it. Only the completion trains: the answers before are not this model's."""
+    """Return the conversation as data prep reads it.
+
+    Only the completion trains: the answers before are not this model's.
+    """
     prompt = request.prompt
     history = [
         {**message, "train": False} if message["role"] == "assistant" else message for message in prompt.messages

@@ -1,4 +1,7 @@
-"""When the next request may be sent: a rate limit, and pauses that the server asks for."""
+"""When the next request may be sent.
+
+A rate limit, and pauses that the server asks for.
+"""
 
 import asyncio
 import random
@@ -9,7 +12,7 @@ LONGEST_BACKOFF_S = 60.0
 
 
 class Pace:
-    """Spaces requests out evenly, and holds all of them while the server wants a pause."""
+    """Spaces requests out evenly, and holds them while the server wants a pause."""
 
     def __init__(self, requests_per_minute: int | None) -> None:
         self._gap = 60 / requests_per_minute if requests_per_minute else 0.0
@@ -30,7 +33,9 @@ class Pace:
 
 
 def backoff(first: float, attempt: int) -> float:
-    """Seconds before retry number `attempt` (from 0): doubling, at most a minute, with up to half of it at random.
+    """Return the seconds before retry number `attempt` (from 0).
+
+    They double, to at most a minute, with up to half of it at random.
 
     The random part keeps requests that failed together from coming back together.
     """
@@ -39,7 +44,10 @@ def backoff(first: float, attempt: int) -> float:
 
 
 def retry_after(header: str | None) -> float | None:
-    """The seconds a Retry-After header asks for (RFC 9110: a number of seconds, or a date); None without one."""
+    """Return the seconds that a Retry-After header asks for; None without one.
+
+    RFC 9110: a number of seconds, or a date.
+    """
     if header is None:
         return None
     try:

@@ -58,7 +58,9 @@ class Prompts:
 def read_prompts(
     config: PromptsConfig, artifacts: str | Path, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Prompts:
-    """Read the source and choose the prompts. The same seed chooses the same ones, whatever their order.
+    """Read the source and choose the prompts.
+
+    The same seed chooses the same ones, whatever their order.
 
     Args:
         config: the source and how many of it.
@@ -106,7 +108,10 @@ def read_prompts(
 
 
 class _Pool:
-    """The prompts of a dataset that rank first: no more of them are kept than can be needed."""
+    """The prompts of a dataset that rank first.
+
+    No more of them are kept than can be needed.
+    """
 
     def __init__(self, most: int | None, seed: int) -> None:
         self._most, self._seed = most, seed
@@ -128,7 +133,10 @@ class _Pool:
 
 
 def _counts(available: list[int], weights: list[float | None], samples: int | None) -> list[int]:
-    """How many prompts each dataset gives: `samples` in the asked shares, or as many as there are in them."""
+    """Count how many prompts each dataset gives.
+
+    `samples` in the asked shares, or as many as there are in them.
+    """
     try:
         return mix_counts(available, weights, samples=samples)
     except UnreachableMix as error:
@@ -136,7 +144,7 @@ def _counts(available: list[int], weights: list[float | None], samples: int | No
 
 
 def _source(config: PromptsConfig, artifacts: str | Path) -> tuple[Blend, list[str]]:
-    """The source as a blend, and what lineage calls it."""
+    """Return the source as a blend, and what lineage calls it."""
     source = config.source
     path = expand_home(source) if "://" not in source else Path(source)
     if "://" in source or "/" in source or path.exists():
@@ -168,7 +176,10 @@ def _admission(dataset: Dataset, fields: Fields, config: PromptsConfig) -> Admis
 
 
 def _prompt(conversation: Conversation, reference: object, dataset: str) -> Prompt | None:
-    """The conversation up to its last user message that is answered; None when there is no such message."""
+    """Return the conversation up to its last user message that is answered.
+
+    None when there is no such message.
+    """
     messages = conversation.messages
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     stop = last_user_index(messages, answers[-1]) + 1
@@ -180,19 +191,19 @@ def _prompt(conversation: Conversation, reference: object, dataset: str) -> Prom
 
 
 def _as_history(message: dict[str, Any]) -> dict[str, Any]:
-    """An earlier message without its thought and without flags that are nobody's business but training's."""
+    """Return an earlier message without its thought and its training flags."""
     return {key: value for key, value in message.items() if key not in ("reasoning_content", "train")}
 
 
 def _after(messages: list[dict[str, Any]], stop: int) -> Iterator[str]:
-    """The answers to the prompt, without their thoughts."""
+    """Yield the answers to the prompt, without their thoughts."""
     for message in messages[stop:]:
         if message["role"] == "assistant":
             yield newest_content(message).rpartition("</think>")[2].strip()
 
 
 def _reference(given: object, answers: list[str]) -> str | None:
-    """What the row says is right; without that its last answer."""
+    """Return what the row says is right; without that its last answer."""
     if isinstance(given, str | int | float) and not isinstance(given, bool) and str(given).strip():
         return str(given).strip()
     return answers[-1] or None if answers else None

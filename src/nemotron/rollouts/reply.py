@@ -1,4 +1,7 @@
-"""What a reply of the endpoint is: an answer with its thought, or the named reason why it is none."""
+"""What a reply of the endpoint is.
+
+An answer with its thought, or the named reason why it is none.
+"""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -78,7 +81,10 @@ def read_reply(body: Any) -> Reply:
 
 
 def _message(raw: dict[str, Any], content: str) -> dict[str, Any]:
-    """Thought, answer and calls. Newlines beside the think tags belong to the template."""
+    """Thought, answer and calls.
+
+    Newlines beside the think tags belong to the template.
+    """
     thought = next((raw[name] for name in ("reasoning_content", "reasoning") if isinstance(raw.get(name), str)), "")
     if not thought and END_THINK in content:
         thought, _, content = content.partition(END_THINK)

@@ -40,7 +40,7 @@ class RolloutsPlan:
     output_dir: Path
 
     def rows(self) -> list[tuple[str, str]]:
-        """The plan as (what, value) lines for a dry run."""
+        """Return the plan as (what, value) lines for a dry run."""
         endpoint, prompts = self.config.endpoint, self.prompts
         limit = f", {endpoint.requests_per_minute:,} a minute" if endpoint.requests_per_minute else ""
         return [
@@ -100,7 +100,9 @@ def make_plan(config: RolloutsConfig, on_progress: OnPrompts = lambda done, tota
 
 
 def roll_out(plan: RolloutsPlan, on_progress: OnState = lambda state: None) -> RolloutsResult:
-    """Ask for all completions and write the rows. A run that was killed is completed, to the row.
+    """Ask for all completions and write the rows.
+
+    A run that was killed is completed, to the row.
 
     Raises:
         UserError: the endpoint cannot be used, or somebody else writes to the output folder.
@@ -151,7 +153,7 @@ async def complete(plan: RolloutsPlan, client: Client, on_progress: OnState) -> 
 
 
 def _facts(plan: RolloutsPlan, identity: dict[str, Any], counts: Counts, failed: int, retried: int) -> dict[str, Any]:
-    """What metadata.json and the artifact say."""
+    """Return what metadata.json and the artifact say."""
     return {
         **identity,
         "endpoint": plan.config.endpoint.base_url,

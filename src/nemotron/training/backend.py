@@ -1,4 +1,4 @@
-"""On what a run computes: Megatron's production stack, or torch layers on a GPU or a CPU."""
+"""What a run computes on: the production stack, torch layers, or a CPU."""
 
 import contextlib
 import os
@@ -67,7 +67,10 @@ def missing_packages() -> list[str]:
 
 @contextlib.contextmanager
 def use_backend(backend: BackendName) -> Iterator[Callable[[Any], None]]:
-    """Make Megatron importable and runnable here; yields what adapts a ConfigContainer to the backend."""
+    """Make Megatron importable and runnable here.
+
+    Yields what adapts a ConfigContainer to the backend.
+    """
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
     os.environ.setdefault("MASTER_PORT", _free_port())

@@ -1,4 +1,6 @@
-"""What a training YAML may say: the schema of `config/default.yaml`, `lora.yaml` and `tiny.yaml`.
+"""What a training YAML may say.
+
+The schema of `config/default.yaml`, `lora.yaml` and `tiny.yaml`.
 
 Sections typed as a dataclass are ours and are checked when the file is read. Sections typed `dict` belong to
 Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked against the installed release by

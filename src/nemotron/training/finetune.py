@@ -1,4 +1,7 @@
-"""One call of Megatron-Bridge's `finetune()`: its config, our step, the callbacks, and how it ends."""
+"""One call of Megatron-Bridge's `finetune()`.
+
+Its config, our step, the callbacks, and how it ends.
+"""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,6 @@
-"""What a training run will do, from its config and its data: steps, epochs, tokens, the switch between stages.
+"""What a training run will do, from its config and its data.
+
+Steps, epochs, tokens, the switch between stages.
 
 Nothing here imports Megatron, so the dry-run is quick and works anywhere.
 """
@@ -40,7 +42,10 @@ class Plan:
 
     @property
     def epochs(self) -> float:
-        """Passes over the train split. An incomplete last batch of an epoch is left out and the order reshuffled."""
+        """Passes over the train split.
+
+        An incomplete last batch of an epoch is left out and the order reshuffled.
+        """
         return self.train_iters / max(1, self.train_packs // self.global_batch_size)
 
     def rows(self, layout: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
@@ -66,7 +71,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of a run before it is planned. None where the data would have to be read for it."""
+    """What is counted of a run before it is planned.
+
+    None where the data would have to be read for it.
+    """
 
     lengths: dict[str, int | float]
     """What the config says of the length: train.train_iters, train_samples or num_epochs; more than one is refused."""
@@ -110,7 +118,9 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
 def make_plan(
     config: SftConfig, counts: Counts, data: PreparedData, start: StartingPoint, run: RunFolder | None = None
 ) -> Plan:
-    """Plan a run whose counts have no problem (`check_inputs`, checks/before_start.py).
+    """Plan a run whose counts have no problem.
+
+    See `check_inputs` in checks/before_start.py.
 
     Args:
         config: the training config.
@@ -145,13 +155,19 @@ def make_plan(
 
 
 def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
-    """Return the tokens of a pack: as the data records them, else `dataset.seq_length`; None where neither says."""
+    """Return the tokens of a pack.
+
+    As the data records them, else `dataset.seq_length`; None where neither says.
+    """
     recorded = None if data is None else data.pack_size
     return config.dataset.get("seq_length") if recorded is None else recorded
 
 
 def decay_iterations(config: SftConfig) -> int | None:
-    """Return after how many iterations the learning rate has decayed, where the config says so."""
+    """Return after how many iterations the learning rate has decayed.
+
+    None where the config does not say.
+    """
     scheduler, batch = config.scheduler, config.train["global_batch_size"]
     samples = scheduler.get("lr_decay_samples")
     in_iterations = scheduler.get("lr_decay_iters") or scheduler.get("max_steps")

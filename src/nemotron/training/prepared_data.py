@@ -1,4 +1,7 @@
-"""What data prep left for the trainer: the split folders, counted, and the settings they were made with."""
+"""What data prep left for the trainer.
+
+The split folders, counted, and the settings they were made with.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,14 +114,20 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
 
 
 def _how_to_make(config_name: str) -> str:
-    """Name the command that makes the data for a training config; `default` where data prep has none of that name."""
+    """Name the command that makes the data for a training config.
+
+    `default` where data prep has none of that name.
+    """
     has_own = config_name != "default" and config_name in config_names("data_prep")
     command = f"nemotron super3 data prep sft{f' -c {config_name}' if has_own else ''}"
     return f"Make it with: {command}; packs made elsewhere are registered with: nemotron super3 data import DIR"
 
 
 def _splits_in(reference: str) -> str:
-    """Return the folder of the splits where `reference` is a folder around it: an output_dir of data prep, or a run."""
+    """Return the folder of the splits where `reference` is a folder around it.
+
+    That is an output_dir of data prep, or a run.
+    """
     splits = Path(reference) / "splits"
     return str(splits) if splits.is_dir() else reference
 

@@ -1,4 +1,7 @@
-"""A training run, from its config to its checkpoint: the order in which everything else here is called."""
+"""A training run, from its config to its checkpoint.
+
+The order in which everything else here is called.
+"""
 
 import contextlib
 import os
@@ -156,12 +159,15 @@ def _train(
 
 
 def _is_tested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
-    """Tell whether the evaluation of the test split that ends the run is made, or none is due."""
+    """Tell whether the last evaluation of the test split is made, or none is due."""
     return not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
 
 
 def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
-    """Report what a user should know before hours pass: to whoever shows progress, else into the output."""
+    """Report what a user should know before hours pass.
+
+    To whoever shows progress, else into the output.
+    """
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
     elif _is_first():

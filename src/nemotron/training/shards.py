@@ -1,4 +1,6 @@
-"""Whether the shards that a run trains on are what data prep wrote, before training and while it runs.
+"""Whether the shards that a run trains on are what data prep wrote.
+
+Before training, and while it runs.
 
 A changed byte in a shard that is not compressed is read as another token, and nothing else notices.
 """
@@ -28,7 +30,10 @@ class Shard:
 
 
 def recorded_shards(data: PreparedData) -> list[Shard]:
-    """Read from the metadata.json next to the splits what data prep wrote; nothing where it was made elsewhere."""
+    """Read from the metadata.json next to the splits what data prep wrote.
+
+    Nothing where it was made elsewhere.
+    """
     try:
         record = json.loads((data.splits.resolve().parent / "metadata.json").read_text(encoding="utf-8"))
         return [
@@ -41,7 +46,10 @@ def recorded_shards(data: PreparedData) -> list[Shard]:
 
 
 def check_shard(shard: Shard) -> str | None:
-    """Say what is wrong with a shard, all of which is read; None when it is what data prep wrote."""
+    """Say what is wrong with a shard, all of which is read.
+
+    None when it is what data prep wrote.
+    """
     try:
         if (size := shard.path.stat().st_size) != shard.bytes:
             return f"{shard.path} has {size:,} bytes, and data prep wrote {shard.bytes:,}."
@@ -53,13 +61,19 @@ def check_shard(shard: Shard) -> str | None:
 
 
 def begin_check(data: PreparedData) -> "ShardCheck | None":
-    """Begin to read the shards in the background; None where data prep recorded nothing to compare them with."""
+    """Begin to read the shards in the background.
+
+    None where data prep recorded nothing to compare them with.
+    """
     shards = recorded_shards(data)
     return ShardCheck(shards) if shards else None
 
 
 class ShardCheck:
-    """Reads the shards once, in the background of start-up; then looks whether a file changes under the run."""
+    """Reads the shards once, in the background of start-up.
+
+    Then looks whether a file changes under the run.
+    """
 
     def __init__(self, shards: list[Shard]) -> None:
         self._shards = shards
@@ -80,7 +94,9 @@ class ShardCheck:
             raise UserError(self._problem, _AGAIN)
 
     def look_again(self) -> None:
-        """Look at the size and the time of the next few shards, as fast as the file system answers.
+        """Look at the size and the time of the next few shards.
+
+        As fast as the file system answers.
 
         Raises:
             UserError: one has changed since the run began.

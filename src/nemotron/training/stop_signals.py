@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop after the iteration under way, save, and say so at once.
+"""Ctrl-C and SIGTERM: stop after this iteration, save, and say so at once.
 
 Megatron-Bridge heeds one signal, `train.exit_signal`: it saves after the iteration and leaves its training loop. Here
 the first Ctrl-C becomes that signal, and the second ends the run. Before the first iteration and after the last there
@@ -29,7 +29,10 @@ class StopSignals:
         self._interrupted = False
 
     def callback(self) -> Any:
-        """Make the Megatron-Bridge callback that tells when the training loop runs. It goes after the line's own."""
+        """Make the Megatron-Bridge callback that tells when the training loop runs.
+
+        It goes after the line's own.
+        """
         from megatron.bridge.training.callbacks import Callback, CallbackContext
 
         stop_signals = self
@@ -59,7 +62,10 @@ class StopSignals:
         self._exit_signal = None
 
     def interrupt(self, signum: int, frame: FrameType | None) -> None:
-        """Handle Ctrl-C. A terminal sends it to forked children, too: workers of a loader, writers of a checkpoint."""
+        """Handle Ctrl-C.
+
+        A terminal sends it to forked children, too: workers of a loader, writers of a checkpoint.
+        """
         if os.getpid() != self._process:
             return
         if self._exit_signal is None or self._interrupted:

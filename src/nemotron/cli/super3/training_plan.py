@@ -56,7 +56,7 @@ def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run before it is queued, as far as its config and data can be read here.
+    """Refuse a run before it is queued, as far as it can be checked from here.
 
     Args:
         loaded: The training config.

@@ -1,1 +1,1 @@
-"""A row of chat data, understood: formats, conversation, template, chunks of text by role."""
+"""A row of chat data: formats, conversation, template, chunks of text by role."""

@@ -1,4 +1,6 @@
-"""Where the assistant's text lies in what any chat template renders: the spans that may be supervised.
+"""Where the assistant's text lies in what any chat template renders.
+
+These are the spans that may be supervised.
 
 A template that marks them with `{% generation %}` blocks is believed, as long as the first answer looks the same when
 nothing follows it. For any other, the text of assistant message i is what `render(messages[:i + 1])` adds to
@@ -17,7 +19,10 @@ from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
 class Span(NamedTuple):
-    """A stretch of rendered text that an assistant's message wrote; several of one message are in order."""
+    """A stretch of rendered text that an assistant's message wrote.
+
+    Several of one message are in order.
+    """
 
     message: int
     begin: int
@@ -50,7 +55,10 @@ def _assistants(messages: list[Message]) -> list[int]:
 def _marked_spans(
     template: Template, messages: list[Message], tools: list[Tool] | None, start: int, options: RenderOptions
 ) -> tuple[str, list[Span]]:
-    """The spans of generation blocks: mostly one for every assistant message, in order."""
+    """Find the spans of generation blocks, in order.
+
+    Mostly there is one for every assistant message.
+    """
     marked = _render_marked(template, messages, tools, options)
     parts = marked.split(BLOCK_BEGIN)
     text, bounds = parts[0], []
@@ -74,7 +82,9 @@ def _owners(
     start: int,
     options: RenderOptions,
 ) -> list[int]:
-    """Which message each block with text belongs to; the first answer from `start` on must look alike without others.
+    """Return which message each block with text belongs to.
+
+    The first answer from `start` on must look alike without others.
 
     Raises:
         RowError: the answer looks different, or the blocks cannot be told apart.
@@ -107,7 +117,7 @@ def _render_marked(
 
 
 def _count_blocks(marked: str) -> int:
-    """How many generation blocks have text."""
+    """Return how many generation blocks have text."""
     return marked.count(BLOCK_BEGIN) - marked.count(BLOCK_BEGIN + BLOCK_END)
 
 
@@ -133,7 +143,10 @@ def _prefix_span(
 
 
 def _cut_prompt(template: Template, text: str) -> str:
-    """Rendered text up to its last turn's end, where a template writes the next generation prompt unasked."""
+    """Return rendered text up to its last turn's end.
+
+    Some templates write the next generation prompt unasked.
+    """
     stop = frame.stop if (frame := find_frame(template)) else ""
     before, found, after = text.rpartition(stop) if stop else ("", "", "")
     return before + found if found and after.strip() else text

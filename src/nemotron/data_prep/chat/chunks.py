@@ -1,4 +1,6 @@
-"""A conversation as training sequences: lists of chunks, of which some are supervised.
+"""A conversation as training sequences.
+
+They are lists of chunks, of which some are supervised.
 
 The texts of a sequence's chunks concatenate to exactly what the chat template renders. Chunks are tokenized one by
 one, so the boundary between a prompt and its answer is a token boundary, as it is at inference. A supervised chunk
@@ -29,7 +31,10 @@ from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
 class Chunk(NamedTuple):
-    """A piece of rendered text: `role` is its (last) message's, `supervised` whether the model learns to write it."""
+    """A piece of rendered text.
+
+    `role` is its (last) message's, `supervised` says whether the model learns to write it.
+    """
 
     role: str
     text: str
@@ -47,7 +52,9 @@ def each_sequence(
     turns: list[Turn] | None = None,
     **options: Unpack[RenderOptions],
 ) -> Iterator[list[Chunk]]:
-    """The training sequences of a conversation: one, or with reasoning one per user turn (`turns_to_train`).
+    """Return the training sequences of a conversation.
+
+    That is one, or with reasoning one per user turn (`turns_to_train`).
 
     `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. In a sequence that trains
     one user turn of several, the history up to that user message is a single "user" chunk after the system's. With a
@@ -70,7 +77,9 @@ def each_sequence(
 def first_difference(
     template: Template, conversations: Iterable[Conversation], **options: Unpack[RenderOptions]
 ) -> str | None:
-    """Where the chunks of `conversations` first depart from the text that Jinja renders, in words; None if nowhere.
+    """Find where the chunks of `conversations` first depart from Jinja's text.
+
+    In words; None if nowhere.
 
     The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this. Chunks of
     any other template are cut from what Jinja rendered, and cannot differ. Of a conversation of many sequences, each of
@@ -104,7 +113,10 @@ def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
 def _nemotron3_sequences(
     conversation: Conversation, turns: list[Turn], options: RenderOptions
 ) -> Iterator[list[Chunk]]:
-    """The sequences of the bundled format, each message rendered once as history and once as its turn shows it."""
+    """Return the sequences of the bundled format.
+
+    Each message is rendered once as history and once as its turn shows it.
+    """
     messages = conversation.messages
     opening, shown = nemotron3.system_turn(messages, conversation.tools)
     history_stop = max((turn.start - 1 for turn in turns), default=0)
@@ -138,7 +150,10 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
 
 
 def _supervised(message: Message, text: str) -> list[Chunk]:
-    """A message's text in chunks: one, or for a cut thought that is not to be learned, that and the rest."""
+    """Return a message's text in chunks.
+
+    That is one, or for a cut thought that is not to be learned, that and the rest.
+    """
     thought = message.get("reasoning_content", "")
     answer = text.find(END_THINK, len(thought) if text.startswith(thought) else 0) if message.get(ANSWER_ONLY) else -1
     if answer <= 0 or not is_trained(message):
@@ -147,7 +162,9 @@ def _supervised(message: Message, text: str) -> list[Chunk]:
 
 
 def _spanned_sequences(conversation: Conversation, template: Template, options: RenderOptions) -> list[list[Chunk]]:
-    """The sequences of any other template: as few as show, in a form that it reads, all that the messages say.
+    """Return the sequences of any other template.
+
+    They are as few as show, in a form that it reads, all that the messages say.
 
     Raises:
         RowError: it always loses something, or fails.
@@ -175,12 +192,15 @@ class LostPart(RowError):
 
 
 def _telling(failure: RowError) -> int:
-    """How much a failure says about the template: one that fails, or loses a part, may only want another form."""
+    """Rank a failure by how much it says about the template.
+
+    A template that fails, or loses a part, may only want another form.
+    """
     return 0 if failure.reason == DropReason.TEMPLATE_ERROR else 1 if isinstance(failure, LostPart) else 2
 
 
 def _groupings(conversation: Conversation, template: Template) -> list[list[Turn]]:
-    """The ways to train a conversation, in fewer and more sequences.
+    """Return the ways to train a conversation, in fewer and more sequences.
 
     A template that shows the history as it was needs one. One that removes the reasoning of earlier turns, or shows the
     newest answer in another way, needs one per user turn; one that does so even between the calls of a turn, one per
@@ -200,7 +220,9 @@ def _groupings(conversation: Conversation, template: Template) -> list[list[Turn
 def _spanned_sequence(
     conversation: Conversation, messages: list[Message], template: Template, turn: Turn, options: RenderOptions
 ) -> list[Chunk]:
-    """One sequence of any other template: the assistant's spans, and what lies between them.
+    """Return one sequence of any other template.
+
+    It has the assistant's spans, and what lies between them.
 
     Args:
         conversation: With normalised messages, which say what must be shown.
@@ -222,7 +244,11 @@ def _spanned_sequence(
 
 
 def _ensure_shown(said: list[Message], turn: Turn, text: str, spans: list[Span], template: Template) -> None:
-    """Raises RowError where a trained message says what the template does not show, or is not ended, in its spans."""
+    """Check that a template shows and ends what each trained message says.
+
+    Raises:
+        RowError: it does not, in the message's spans.
+    """
     shown: dict[int, list[str]] = {}
     for index, begin, end in spans:
         shown.setdefault(index, []).append(text[begin:end])

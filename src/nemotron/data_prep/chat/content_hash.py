@@ -1,4 +1,7 @@
-"""When two conversations are the same one: what splits, deduplication and sampling go by."""
+"""When two conversations are the same one.
+
+Splits, deduplication and sampling go by this.
+"""
 
 import itertools
 import json
@@ -13,7 +16,9 @@ from nemotron.data_prep.chat.reasoning import Turn, history_content, last_user_i
 
 
 def content_hash(conversation: Conversation, turns: list[Turn] | None = None) -> bytes:
-    """16 bytes that are equal for conversations of which a model sees the same: of SHA-256 over canonical JSON.
+    """Hash what a model sees of a conversation.
+
+    16 bytes: the beginning of SHA-256 over canonical JSON.
 
     Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
     names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, the
@@ -66,7 +71,7 @@ def _answer(message: Message, is_history: bool) -> Message:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The same bytes for equal values."""
+    """Return the same bytes for equal values."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels

@@ -1,4 +1,6 @@
-"""A normalised conversation: what every module of chat/ takes, whatever dialect its row was written in.
+"""A normalised conversation, which every module of chat/ takes.
+
+It does not depend on the dialect in which its row was written.
 
     {"role": "system" | "user" | "tool",  "content": str, ...}
     {"role": "assistant", "content": str, "reasoning_content"?: str, "tool_calls"?: [...], "train"?: False}
@@ -17,7 +19,10 @@ Tool = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A normalised conversation (see the module's docstring). Treat the messages and tools as read-only."""
+    """A normalised conversation (see the module's docstring).
+
+    Treat the messages and tools as read-only.
+    """
 
     messages: list[Message]
     tools: list[Tool] | None = None
@@ -26,5 +31,5 @@ class Conversation:
 
 
 def is_trained(message: Message) -> bool:
-    """Whether a normalised message is an assistant's to learn from, rather than context only."""
+    """Tell whether a message is an assistant's to learn from, not context only."""
     return message["role"] == "assistant" and "train" not in message

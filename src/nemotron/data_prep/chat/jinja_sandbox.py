@@ -1,4 +1,7 @@
-"""The Jinja environment chat templates run in: what transformers offers them, and no way out of the sandbox."""
+"""The sandbox in which chat templates run.
+
+It has what transformers offers them, and no way out.
+"""
 
 import contextlib
 import json
@@ -46,7 +49,9 @@ class _Budget:
 
 @contextlib.contextmanager
 def limited(name: str) -> Iterator[None]:
-    """Limit what a template takes within a `with` block: CPU time, memory, characters. Blocks inside share its limits.
+    """Limit what a template takes within a `with` block: CPU time, memory, characters.
+
+    Blocks inside share its limits.
 
     Time is limited in a process's first thread alone, where work runs.
 
@@ -73,7 +78,11 @@ def limited(name: str) -> Iterator[None]:
 
 
 def count_rendered(text: str) -> None:
-    """Count rendered text. Raises LimitExceeded when a conversation has too much of it."""
+    """Count rendered text.
+
+    Raises:
+        LimitExceeded: a conversation has too much of it.
+    """
     if _Budget.characters is not None:
         _Budget.characters -= len(text)
         if _Budget.characters < 0:
@@ -125,7 +134,10 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class GenerationBlocks(Extension):
-    """`{% generation %} ... {% endgeneration %}`: transformers' way to say which text an assistant produced."""
+    """The generation block, with which templates mark what an assistant wrote.
+
+    `{% generation %} ... {% endgeneration %}`, as in transformers.
+    """
 
     tags = {"generation"}  # noqa: RUF012 (Jinja's API)
 
@@ -139,7 +151,9 @@ class GenerationBlocks(Extension):
 
 
 def make_environment() -> ImmutableSandboxedEnvironment:
-    """A sandbox in which any chat template made for transformers runs: its whitespace rules, filters and functions.
+    """Make a sandbox in which any chat template for transformers runs.
+
+    It has the same whitespace rules, filters and functions.
 
     `strftime_now` is missing: it is a variable of each rendering, as the moment is the run's.
     """

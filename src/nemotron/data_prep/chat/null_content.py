@@ -1,4 +1,7 @@
-"""Content that was null in its row: empty text everywhere, but chat templates may tell the two apart."""
+"""Content that was null in its row.
+
+It is empty text everywhere, but chat templates may tell the two apart.
+"""
 
 from typing import Any
 

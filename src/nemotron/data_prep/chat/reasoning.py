@@ -1,4 +1,4 @@
-"""Reasoning: where it sits in a message, what the history keeps of it, and which turns it lets us train together.
+"""Reasoning: where it sits, what the history keeps, which turns train together.
 
 Nemotron 3 shows a model its reasoning only in the newest turn: once the user speaks again, the reasoning of earlier
 turns is removed. So a conversation with reasoning cannot be one training sequence, as each turn was answered with
@@ -21,7 +21,10 @@ _IN_BOTH = "think>"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One training sequence: `messages[:stop]`, of which the assistant messages from `start` on may be supervised."""
+    """One training sequence: `messages[:stop]`.
+
+    The assistant messages from `start` on may be supervised.
+    """
 
     start: int
     stop: int
@@ -33,7 +36,7 @@ def may_have_think_tag(text: str) -> bool:
 
 
 def turns_to_train(messages: list[Message], keep_history_thinking: bool = False) -> list[Turn]:
-    """The training sequences of a conversation, in order.
+    """Return the training sequences of a conversation, in order.
 
     Without reasoning, or with reasoning kept in the history, one sequence holds the whole conversation. Otherwise
     there is one per user turn that an assistant answers, ending before the next user turn. (If no user turn is
@@ -45,7 +48,10 @@ def turns_to_train(messages: list[Message], keep_history_thinking: bool = False)
 
 
 def per_user_turn(messages: list[Message]) -> list[Turn]:
-    """One Turn per user message that an assistant answers; its `start` is just after that user message."""
+    """One Turn per user message that an assistant answers.
+
+    Its `start` is just after that user message.
+    """
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
     bounds = [Turn(user + 1, stop) for user, stop in pairwise([*users, len(messages)])]
     answered = [turn for turn in bounds if any(m["role"] == "assistant" for m in messages[turn.start : turn.stop])]
@@ -53,7 +59,10 @@ def per_user_turn(messages: list[Message]) -> list[Turn]:
 
 
 def last_user_index(messages: list[Message], stop: int) -> int:
-    """The index of the last user message of `messages[:stop]`, or -1. Assistants before it are history."""
+    """Return the index of the last user message of `messages[:stop]`, or -1.
+
+    Assistants before it are history.
+    """
     for index in range(stop - 1, -1, -1):
         if messages[index]["role"] == "user":
             return index
@@ -61,7 +70,9 @@ def last_user_index(messages: list[Message], stop: int) -> int:
 
 
 def newest_content(message: Message) -> str:
-    """An assistant's content with its reasoning inline, as the newest turn shows it (not yet trimmed).
+    """Return an assistant's content with its reasoning inline, not yet trimmed.
+
+    That is how the newest turn shows it.
 
     Think tags already written in the content are left as they are, whole or broken.
     """
@@ -75,7 +86,9 @@ def newest_content(message: Message) -> str:
 
 
 def history_content(content: str, calls_tools: bool) -> str:
-    """What the history keeps of `newest_content`, trimmed: the text after the last closed thought.
+    """Return what the history keeps of `newest_content`, trimmed.
+
+    That is the text after the last closed thought.
 
     The public template treats the two kinds of turn differently, and so must we: one that calls tools also loses half
     a thought, and the blanks in front of its text.
@@ -89,7 +102,9 @@ def history_content(content: str, calls_tools: bool) -> str:
 
 
 def has_reasoning(message: Message) -> bool:
-    """Whether an assistant's message looks different once it is history: reasoning_content, or a thought inline.
+    """Tell whether an assistant's message looks different once it is history.
+
+    It does with reasoning_content, or with a thought inline.
 
     Blank reasoning_content counts (as in the public recipe), an empty inline thought does not.
     """

@@ -1,4 +1,6 @@
-"""Whether a rendered turn shows what its message says: content, reasoning, and every call with its arguments.
+"""Whether a rendered turn shows what its message says.
+
+That is content, reasoning, and every call with its arguments.
 
 A template may trim texts, escape them, put them in any order and between any tags. So each part is looked for alone, in
 the spellings that templates use, and a part that was found is taken out: reasoning that says the same as the answer is
@@ -45,7 +47,10 @@ def find_lost(message: Message, text: str) -> str | None:
 
 
 def _texts(message: Message) -> Iterator[tuple[str, str]]:
-    """The texts that a message says, each with its name; an inline thought without its tags, which may move."""
+    """Yield the texts that a message says, each with its name.
+
+    An inline thought without its tags, which may move.
+    """
     thought, tag, _ = message["content"].rpartition("</think>")
     parts = re.split("</?think>", message["content"])
     for position, part in enumerate(parts):
@@ -57,7 +62,9 @@ def _texts(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def _take(part: str, text: str) -> str | None:
-    """`text` without the first occurrence of `part`, in whatever spelling; None when there is none.
+    """`text` without the first occurrence of `part`, in whatever spelling.
+
+    None when there is none.
 
     Blanks do not count where it is found nowhere with them: the text is then returned without any.
     """
@@ -70,7 +77,7 @@ def _take(part: str, text: str) -> str | None:
 
 
 def _lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
-    """The first argument of which a key or value stands in none of the texts."""
+    """Return the first argument of which a key or value stands in none of the texts."""
     if len(arguments) and repr(arguments) in texts[-1] and repr(arguments) != json.dumps(arguments, ensure_ascii=False):
         return "the JSON, for which Python's spelling of it stands,"
     for name, value in arguments.items():
@@ -81,7 +88,10 @@ def _lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
 
 
 def _leaves(value: Any) -> Iterator[Any]:
-    """All keys and plain values inside a JSON value, which may be nested deeper than Python recurses."""
+    """List all keys and plain values inside a JSON value.
+
+    It may be nested deeper than Python recurses.
+    """
     left = [value]
     while left:
         value = left.pop()
@@ -101,7 +111,10 @@ def _is_in(value: Any, text: str) -> bool:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """A text as templates write it: as it is, inside JSON, inside JSON inside JSON, as HTML, as Python prints it."""
+    """Spell a text in each way in which templates write it.
+
+    As it is, inside JSON, inside JSON inside JSON, as HTML, as Python prints it.
+    """
     yield text
     escaped = json.dumps(text, ensure_ascii=False)[1:-1]
     yield escaped

@@ -1,4 +1,6 @@
-"""Control tokens that somebody wrote out inside a conversation: `<|im_end|>` in a message would end its turn.
+"""Control tokens that somebody wrote out inside a conversation.
+
+`<|im_end|>` in a message would end its turn.
 
 They are found in everything a template may show (contents, reasoning, tool calls, tools), and can be split: the text
 stays, but is encoded as text. Only tokens that the tokenizer calls special count; `<think>` and `</think>` do not, as
@@ -45,7 +47,10 @@ class SpecialTokens:
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
     def _may_be_in(self, texts: list[str]) -> bool:
-        """Whether a text has a character that a token begins with: most have none, and that is found fastest."""
+        """Tell whether a text has a character that a token begins with.
+
+        Most have none, and that is found fastest.
+        """
         for character in self._first_characters:
             for text in texts:
                 if character in text:
@@ -53,7 +58,10 @@ class SpecialTokens:
         return False
 
     def first_in(self, conversation: Conversation) -> str | None:
-        """A control token written out in the conversation (in tool calls and tools, as JSON has it), or None."""
+        """Find a control token written out in the conversation; None without one.
+
+        Tool calls and tools are searched as JSON has them.
+        """
         messages = conversation.messages
         texts = [value for message in messages for value in message.values() if isinstance(value, str)]
         if self._may_be_in(texts) and (found := _first(self._in_text, "\0".join(texts))):
@@ -67,7 +75,10 @@ class SpecialTokens:
         return _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, conversation.tools])))
 
     def broken(self, conversation: Conversation) -> Conversation:
-        """The conversation with a mark inside every control token, for a template to render and `pieces` to cut at."""
+        """Put a mark inside every control token of a conversation.
+
+        A template renders it, and `pieces` cuts at the marks.
+        """
         return replace(
             conversation, messages=self._broken(conversation.messages), tools=self._broken(conversation.tools)
         )
@@ -87,7 +98,7 @@ class SpecialTokens:
         return self._broken_name(value) if key == "name" and isinstance(value, str) else self._broken(value)
 
     def _broken_name(self, name: str) -> str:
-        """A name, broken also where it makes a token only together with the brackets around it."""
+        """Break a name that makes a token, alone or with the brackets around it."""
         return self._broken(f"<{name}>")[1:-1]
 
 
@@ -96,7 +107,7 @@ def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text)
 
 
 def _names(value: Any) -> Iterator[str]:
-    """The keys of all objects inside a JSON value, and what they call `name`."""
+    """Yield the keys of all objects inside a JSON value, and what they call `name`."""
     left = [value]
     while left:
         value = left.pop()
@@ -110,7 +121,10 @@ def _names(value: Any) -> Iterator[str]:
 
 
 def pieces(text: str) -> list[str]:
-    """Rendered text cut inside every broken control token, so that no encoder sees it whole. Mostly one piece."""
+    """Cut rendered text inside every broken control token.
+
+    No encoder then sees one whole. Mostly there is one piece.
+    """
     return text.split(_BREAK)
 
 
@@ -120,12 +134,18 @@ def joined(text: str) -> str:
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
-    """One pattern per first character: the engine then skips to that character, instead of trying every name."""
+    """Make one pattern per first character.
+
+    The engine then skips to that character, instead of trying every name.
+    """
     return [_trie(list(group)) for _, group in groupby(names, key=lambda name: name[0])]
 
 
 def _trie(names: Sequence[str]) -> str:
-    """A pattern that matches the longest of some sorted names, each character tried once."""
+    """Make a pattern that matches the longest of some sorted names.
+
+    Each character is tried once.
+    """
     branches = [
         re.escape(first) + _trie([name[1:] for name in group])
         for first, group in groupby((name for name in names if name), key=lambda name: name[0])
@@ -139,9 +159,13 @@ def _trie(names: Sequence[str]) -> str:
 def without_forged_turns(
     conversation: Conversation, token: str | None, special_tokens: SpecialTokens, policy: SpecialTokensPolicy
 ) -> Conversation:
-    """The conversation as the policy wants one in which `token`, a control token, is written out (None: there is none).
+    """Apply the policy to a conversation in which a control token is written out.
 
-    Raises RowError where the policy is to drop it.
+    Args:
+        token: the token; None where there is none.
+
+    Raises:
+        RowError: the policy is to drop it.
     """
     if token is None or policy == "keep":
         return conversation

@@ -1,4 +1,4 @@
-"""Chat templates: finding one by name, path or tokenizer, and rendering messages with it."""
+"""Chat templates: finding one and rendering messages with it."""
 
 import functools
 import re
@@ -36,7 +36,10 @@ LARGEST_FILE = 4 * 2**20
 
 
 class RenderOptions(TypedDict, total=False):
-    """What a template can be told besides the messages. See `Template.render` for the defaults."""
+    """What a template can be told besides the messages.
+
+    See `Template.render` for the defaults.
+    """
 
     enable_thinking: bool
     truncate_history_thinking: bool
@@ -125,7 +128,7 @@ class Template:
         return Template(self.name, self.source, self.special_tokens, self.tool_use, moment, self.ends)
 
     def for_tools(self, tools: list[Tool] | None) -> "Template":
-        """The template of conversations with these tools."""
+        """Return the template of conversations with these tools."""
         return self._with_tools if tools else self
 
     def render(
@@ -139,7 +142,7 @@ class Template:
         reasoning_budget: int | None = None,
         low_effort: bool = False,
     ) -> str:
-        """The text of normalised messages (`conversation.parse_row`).
+        """Return the text of normalised messages (`conversation.parse_row`).
 
         The options reach the template as variables of these names; `reasoning_budget` is in tokens. Raises RowError
         (template_error) when the template refuses the messages or fails on them.
@@ -157,7 +160,7 @@ class Template:
         return text.replace(BLOCK_BEGIN, "").replace(BLOCK_END, "") if template.has_generation_blocks else text
 
     def render_marked(self, messages: list[Message], tools: list[Tool] | None, **variables: Any) -> str:
-        """`render`, with the text of generation blocks still between BLOCK_BEGIN and BLOCK_END."""
+        """Render with generation blocks still between BLOCK_BEGIN and BLOCK_END."""
         variables = {**self.special_tokens, "documents": None, **variables}
         if self.moment is not None:
             variables["strftime_now"] = self.moment.strftime
@@ -174,10 +177,15 @@ class Template:
 
 
 def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = None) -> Template:
-    """The template of that name (`nemotron3`, also called `super3` and `nano3`), file, or of the tokenizer.
+    """Load a template by name or file, or the tokenizer's own.
+
+    Names are `nemotron3`, also called `super3` and `nano3`.
 
     `tokenizer` as a name means the tokenizer's own chat template; for any template that is not bundled, the
-    tokenizer's special tokens (`bos_token`, ...) are variables too. Raises UserError when there is no such template.
+    tokenizer's special tokens (`bos_token`, ...) are variables too.
+
+    Raises:
+        UserError: there is no such template.
     """
     special_tokens = tokenizer.special_tokens_map if tokenizer is not None else {}
     eos = special_tokens.get("eos_token")
@@ -199,7 +207,7 @@ def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = N
 
 
 def read_source(path: Path) -> str:
-    """The text of a template file, without the byte order mark that some editors write.
+    """Read a template file, without the byte order mark that some editors write.
 
     Raises:
         UserError: it is no readable text, or too large to be a template.
@@ -224,7 +232,9 @@ def _bundled_source(name: str) -> str:
 
 
 def _tokenizer_sources(tokenizer: TokenizerWithTemplate | None, wanted: str) -> tuple[str, str | None]:
-    """The tokenizer's template, and the one for conversations with tools: None where that is the same.
+    """Return the tokenizer's template, and the one for conversations with tools.
+
+    The second is None where it is the same.
 
     Of several named ones, `wanted`; where that is empty, `default`, and `tool_use` for tools, as transformers does.
     """

@@ -1,4 +1,4 @@
-"""What a chat template does with any conversation, found out by rendering some of our own."""
+"""What a chat template does, found out by rendering conversations of our own."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,7 +30,9 @@ class Frame(NamedTuple):
 
 @lru_cache(maxsize=8)
 def find_frame(template: Template) -> Frame | None:
-    """Find what a template writes around an answer; None when it takes none of our conversations.
+    """Find what a template writes around an answer.
+
+    None when it takes none of our conversations.
 
     Raises:
         RowError: it takes more time or memory for them than any template needs.
@@ -55,13 +57,16 @@ def _find_frame(template: Template) -> Frame | None:
 
 
 def _stops(after: str, ends: tuple[str, ...]) -> Iterator[str]:
-    """The control tokens in a text, by their place; of two at one place the longer first."""
+    """Yield the control tokens in a text, by their place.
+
+    Of two at one place the longer first.
+    """
     yield from sorted((end for end in ends if end in after), key=lambda end: (after.index(end), -len(end)))
 
 
 @lru_cache(maxsize=8)
 def drops_history_thinking(template: Template) -> bool:
-    """Whether the newest answer is shown with its reasoning and an earlier one without.
+    """Tell whether only the newest answer is shown with its reasoning.
 
     Reasoning that the template never shows, or always, leaves a conversation one sequence.
     """

@@ -1,1 +1,4 @@
-"""Rows in the dialects people have them in -> normalised conversations, or the named reason why not."""
+"""From rows in any dialect to normalised conversations.
+
+Or the named reason why not.
+"""

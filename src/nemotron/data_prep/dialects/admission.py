@@ -1,4 +1,7 @@
-"""What a row must pass before it is tokenized; the same for data prep and for `data inspect`."""
+"""What a row must pass before it is tokenized.
+
+The same for data prep and for `data inspect`.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,7 +30,11 @@ class Admission:
     """What to look for, as the checks of the dataset's domain."""
 
     def conversation(self, row: Row) -> Conversation:
-        """Parse a row that is not blank. Raises RowError saying why there is no conversation."""
+        """Parse a row that is not blank.
+
+        Raises:
+        RowError: there is no conversation; it says why.
+        """
         if row.error is not None:
             raise RowError(DropReason.BAD_JSON, row.error)
         if not _is_used(row.value, self.used_in_field, self.used_in_filter):
@@ -46,7 +53,10 @@ class Admission:
 
 
 def _is_used(row: Any, field: str, wanted: str | None) -> bool:
-    """Whether a row names `wanted` among the stages it is meant for: a list, or text separated by commas."""
+    """Tell whether a row names `wanted` among the stages it is meant for.
+
+    They are a list, or text separated by commas.
+    """
     if wanted is None or not isinstance(row, dict):
         return True
     named = row.get(field)

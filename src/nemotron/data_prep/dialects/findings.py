@@ -6,7 +6,7 @@ from nemotron.data_prep.notes import Note, NoteKind
 
 
 class Findings:
-    """Collects notes, tools that stand in messages, and what is known of the row as a whole."""
+    """Collects notes, tools found in messages, and facts about the row as a whole."""
 
     __slots__ = ("_notes", "has_result_ids", "is_table", "tools")
 
@@ -28,7 +28,10 @@ class Findings:
 
 
 def is_table(messages: list[Any]) -> bool:
-    """Tell whether messages have all the same keys, with null where they say nothing: Arrow fills them in so."""
+    """Tell whether all messages have the same keys, with null where they say nothing.
+
+    Arrow fills them in so.
+    """
     first = messages[0]
     if not isinstance(first, dict) or len(first) < 3:
         return False

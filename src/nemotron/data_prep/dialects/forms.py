@@ -19,7 +19,10 @@ Raw = dict[str, Any]
 
 
 class Fields(NamedTuple):
-    """Where the rows of a dataset hold their conversations, in the order in which parse_row takes it."""
+    """Where the rows of a dataset hold their conversations.
+
+    In the order in which parse_row takes it.
+    """
 
     messages_field: str = "messages"
     tools_field: str = "tools"
@@ -27,14 +30,18 @@ class Fields(NamedTuple):
 
 
 class Form(NamedTuple):
-    """The messages of a row as they stand in it, and the names of the fields they are made of."""
+    """Return the messages of a row as they stand in it, and their fields' names."""
 
     messages: list[Any]
     used: frozenset[str]
 
 
 def find_messages(row: Raw, format: RowFormat, messages_field: str) -> Form:
-    """Find the messages of a row. Raises RowError (no_messages) saying what there is instead."""
+    """Find the messages of a row.
+
+    Raises:
+        RowError: (no_messages) saying what there is instead.
+    """
     if format != "prompt_completion":
         others = () if format == "openai" else names.CONVERSATIONS
         for name in (messages_field, *others):
@@ -51,7 +58,7 @@ def find_messages(row: Raw, format: RowFormat, messages_field: str) -> Form:
 
 
 def _message_list(value: object, name: str) -> list[Any]:
-    """The messages, which tables may hold as JSON text."""
+    """Return the messages, which tables may hold as JSON text."""
 
     def refuse(problem: str) -> Any:
         raise RowError(DropReason.NO_MESSAGES, f'"{name}" is text, and its messages {problem}')
@@ -69,7 +76,7 @@ def _looks_like_messages(value: object) -> bool:
 
 
 def _from_pair(row: Raw) -> Form | None:
-    """A prompt and the completion to learn."""
+    """Return a prompt and the completion to learn."""
     pair = _find_pair(row)
     if pair is None:
         return None
@@ -105,7 +112,10 @@ def _find_pair(row: Raw) -> tuple[str, str] | None:
 
 
 def _is_thought(value: object) -> bool:
-    """Whether a field beside a pair holds a thought, not a switch that says whether to think."""
+    """Tell whether a field next to a pair holds a thought, not a switch.
+
+    A switch says whether to think.
+    """
     is_switch = isinstance(value, bool) or (isinstance(value, str) and value.lower() in names.SWITCHES)
     return is_filled(value) and not is_switch
 
@@ -120,7 +130,10 @@ def _instruction(instruction: object, added: list[object]) -> object:
 
 
 def _history(history: object) -> list[object]:
-    """Earlier turns: `[question, answer]` pairs, or messages. Their answers train, as in LLaMA-Factory."""
+    """Earlier turns: `[question, answer]` pairs, or messages.
+
+    Their answers train, as in LLaMA-Factory.
+    """
     if not is_filled(history):
         return []
     if not isinstance(history, list):
@@ -137,7 +150,10 @@ def _history(history: object) -> list[object]:
 
 
 def _context(prompt: object) -> list[object]:
-    """A prompt as messages: text is the user's. Its assistant turns are context, not something to learn."""
+    """Return a prompt as messages: text is the user's.
+
+    Its assistant turns are context, not something to learn.
+    """
     if not isinstance(prompt, list):
         return [{"role": "user", "content": prompt}]
     return [_as_context(message) if _is_assistant(message) else message for message in prompt]

@@ -37,7 +37,10 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite
 
 
 def is_filled(value: object) -> bool:
-    """Tell whether a value holds something: null, blank text and empty containers are how tables say "absent"."""
+    """Tell whether a value holds something.
+
+    Null, blank text and empty containers are how tables say "absent".
+    """
     if isinstance(value, str):
         return bool(value) and not value.isspace()
     return value is not None and value != [] and value != {}

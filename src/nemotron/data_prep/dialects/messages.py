@@ -1,4 +1,4 @@
-"""The messages of a row, in whatever dialect -> normalised messages (see chat/conversation.py)."""
+"""From a row's messages in any dialect to normalised ones (chat/conversation.py)."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ def read_messages(raws: list[Any], found: Findings) -> list[Message]:
 
 
 def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> None:
-    """Append message number `position` of a row: one message, or several where its parts are those of several."""
+    """Append message number `position` of a row, or the several that its parts are."""
     if not isinstance(raw, dict):
         raise RowError(DropReason.BAD_MESSAGE, f"message {position} is {describe_kind(raw)}")
     if isinstance(raw.get("data"), dict) and raw.get("type") in names.TYPES_AS_ROLES:  # LangChain's messages as dicts
@@ -79,7 +79,11 @@ def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> 
 
 
 def _speaker(raw: dict[str, Any], position: int) -> str:
-    """The role as given, in lower case. Raises RowError (bad_role) unless it is known, and only one."""
+    """Return the role as given, in lower case.
+
+    Raises:
+        RowError: (bad_role) unless it is known, and only one.
+    """
     given = [raw[name] for name in names.SPEAKERS if raw.get(name) is not None]
     if not given and raw.get("type") in names.TYPES_AS_ROLES:
         given = [raw["type"]]
@@ -96,7 +100,7 @@ def _speaker(raw: dict[str, Any], position: int) -> str:
 
 
 def _unwrap(raw: dict[str, Any], found: Findings) -> dict[str, Any]:
-    """A message with what LangChain keeps in `additional_kwargs`, where it does not say it itself."""
+    """Add what LangChain keeps in `additional_kwargs`, where a message lacks it."""
     extra = raw.get("additional_kwargs")
     if not isinstance(extra, dict):
         return raw
@@ -117,7 +121,11 @@ def _refuse_media(raw: dict[str, Any], where: str) -> None:
 
 
 def _text_field(raw: dict[str, Any], where: str, may_be_absent: bool = False) -> Any:
-    """What a message says, under either name. Raises RowError where both say something else, or there is neither."""
+    """Return what a message says, under either name.
+
+    Raises:
+        RowError: both say something else, or there is neither.
+    """
     given = [name for name in names.TEXTS if name in raw]
     filled = [name for name in given if is_filled(raw[name])]
     if len(filled) > 1 and raw[filled[0]] != raw[filled[1]]:
@@ -130,7 +138,7 @@ def _text_field(raw: dict[str, Any], where: str, may_be_absent: bool = False) ->
 
 
 def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) -> Message:
-    """An assistant's message: reasoning, tool calls and the train flag each only if it says something."""
+    """Normalise an assistant's message, without fields that say nothing."""
     given = {name: raw[name] for name in names.CALLS if raw.get(name) or (raw.get(name) == {} and name == "tool_calls")}
     given = {name: value for name, value in given.items() if not (isinstance(value, str) and not is_filled(value))}
     has_more = bool(given) or any(is_filled(raw.get(name)) for name in (*names.REASONING, "refusal"))
@@ -175,9 +183,12 @@ def _thought_and_calls(content: Any) -> tuple[str, Any]:
 
 
 def _contents(content: Any, where: str, found: Findings) -> tuple[str, str, list[Any]]:
-    """What an assistant's content holds: text, thoughts, tool calls. They are shown in the order thought, text, calls.
+    """Return what an assistant's content holds: text, thoughts, tool calls.
 
-    Raises RowError where the parts are in another order.
+    They are shown in the order thought, text, calls.
+
+    Raises:
+        RowError: the parts are in another order.
     """
     if not isinstance(content, list):
         return read_text(content, where), "", []
@@ -196,7 +207,7 @@ def _contents(content: Any, where: str, found: Findings) -> tuple[str, str, list
 
 
 def _note_other_dialects(text: str, found: Findings) -> None:
-    """Note thoughts and calls written in the manner of another model: they train as text."""
+    """Note thoughts and calls in another model's format: they train as text."""
     if text.startswith(OTHER_TAGS):
         found.note(NoteKind.OTHER_THOUGHT_TAGS, next(tag for tag in OTHER_TAGS if text.startswith(tag)))
     _, tag, call = text.partition("<tool_call>")
@@ -205,7 +216,7 @@ def _note_other_dialects(text: str, found: Findings) -> None:
 
 
 def _joined(before: Message, message: Message, where: str) -> Message:
-    """An assistant's turn with the calls that continue it."""
+    """Return an assistant's turn with the calls that continue it."""
     if before.get("train") != message.get("train"):
         raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where} trains, or not, unlike the turn it continues")
     joined = {**before, "tool_calls": [*before.get("tool_calls", ()), *message.get("tool_calls", ())]}
@@ -217,7 +228,7 @@ def _joined(before: Message, message: Message, where: str) -> Message:
 
 
 def _user_parts(content: list[Any], where: str, found: Findings) -> list[Message]:
-    """A user's message; the results of tools in it are messages of their own."""
+    """Return a user's message; the results of tools in it are messages of their own."""
     messages: list[Message] = []
     for kind, value in read_parts(content, where, found):
         if kind == "result":
@@ -249,14 +260,14 @@ def _add_names(raw: dict[str, Any], messages: list[Message], found: Findings) ->
 
 
 def _is_text(content: object) -> bool:
-    """Whether content is text: a string, null, or a list of parts (of which other kinds than text are refused)."""
+    """Tell whether content is text: a string, null, or a list of text parts."""
     parts = content if isinstance(content, list) else []
     is_parts = bool(parts) and all(isinstance(part, dict) and "type" in part for part in parts)
     return content is None or isinstance(content, str) or is_parts
 
 
 def _as_json(result: object, where: str) -> str:
-    """A tool's result given as data, as the model is shown it."""
+    """Return a tool's result given as data, as the model is shown it."""
     try:
         return json.dumps(result, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -264,7 +275,7 @@ def _as_json(result: object, where: str) -> str:
 
 
 def _in_call_order(messages: list[Message], found: Findings) -> list[Message]:
-    """The messages, results in the order of the calls that their ids name."""
+    """Return the messages, results in the order of the calls that their ids name."""
     ordered = [*messages]
     for index, message in enumerate(messages):
         if len(message.get("tool_calls", ())) < 2:

@@ -1,4 +1,6 @@
-"""The names that rows and messages have for one thing. docs/data-prep.md has the same table.
+"""The names that rows and messages have for one thing.
+
+Docs/data-prep.md has the same table.
 
 A name that is in no table here is counted and shown when it holds something, never dropped silently.
 """

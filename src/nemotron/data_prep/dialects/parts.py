@@ -1,4 +1,7 @@
-"""Content given as a list of parts: text, thoughts, tool calls, tool results. Other kinds are refused by name."""
+"""Content given as a list of parts: text, thoughts, tool calls, tool results.
+
+Other kinds are refused by name.
+"""
 
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
@@ -24,7 +27,11 @@ class Part(NamedTuple):
 
 
 def read_parts(content: list[Any], where: str, found: Findings | None = None) -> Iterator[Part]:
-    """Read a list of parts. Raises RowError (bad_content) naming the type and the keys of one that is of no use."""
+    """Read a list of parts.
+
+    Raises:
+        RowError: (bad_content) naming the type and the keys of one that is of no use.
+    """
     for part in content:
         if isinstance(part, str):
             yield Part("text", part)
@@ -46,7 +53,10 @@ def read_parts(content: list[Any], where: str, found: Findings | None = None) ->
 
 
 def read_text(content: object, where: str, found: Findings | None = None) -> str:
-    """Read content that can only be text: null is empty, text parts are concatenated as they stand."""
+    """Read content that can only be text.
+
+    Null is empty, text parts are concatenated as they stand.
+    """
     if isinstance(content, str):
         return content
     if content is None:
@@ -96,7 +106,10 @@ def _nested(part: object, where: str) -> str:
 
 
 def join_thoughts(texts: list[str]) -> str:
-    """Join the pieces of a thought: as they stand where blanks already part them, else as paragraphs."""
+    """Join the pieces of a thought.
+
+    As they stand where blanks already part them, else as paragraphs.
+    """
     joined = ""
     for text in texts:
         apart = not joined or not text or joined[-1].isspace() or text[0].isspace()

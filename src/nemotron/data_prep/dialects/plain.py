@@ -1,4 +1,7 @@
-"""Messages that are in our own dialect already: most are, and looking into each field of them costs time."""
+"""Messages that are in our own dialect already.
+
+Most are, and looking into each field of them costs time.
+"""
 
 from typing import Any
 
@@ -16,7 +19,9 @@ _FUNCTION_KEYS = frozenset(("name", "arguments"))
 
 
 def read_plain(raw: Any, position: int, found: Findings) -> Message | None:
-    """Read a message of which every field is known and holds what it should; None for any other.
+    """Read a message of which every field is known and holds what it should.
+
+    None for any other.
 
     Raises:
         RowError: The arguments of a call are broken.

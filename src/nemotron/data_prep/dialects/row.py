@@ -1,4 +1,6 @@
-"""One decoded JSON row -> a normalised conversation, or the named reason why it cannot be trained on.
+"""From one decoded JSON row to a normalised conversation.
+
+Or the named reason why it cannot be trained on.
 
 Every part of a row that carries meaning is used, or the row is refused by name, or the part gets a Note.
 """
@@ -82,7 +84,11 @@ def _parse(
 
 
 def _look_at_answers(messages: list[Message], found: Findings) -> None:
-    """Note assistant messages that follow each other. Raises RowError where none trains."""
+    """Note assistant messages that follow each other.
+
+    Raises:
+        RowError: none trains.
+    """
     answers, previous = [], ""
     for message in messages:
         role = message["role"]
@@ -114,7 +120,11 @@ _NOTHING = _Scan()
 
 
 def _scan(values: list[Any], reason: DropReason) -> _Scan:
-    """Walk over values. Raises RowError for one that JSON has no form for: tables can hold such."""
+    """Walk over values.
+
+    Raises:
+        RowError: one that JSON has no form for: tables can hold such.
+    """
     scan = _Scan()
     left: list[Any] = [*values]
     while left:

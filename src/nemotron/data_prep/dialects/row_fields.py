@@ -1,4 +1,7 @@
-"""The fields of a row besides its messages and tools: system prompt, loss flags, what cannot be used."""
+"""The fields of a row besides its messages and tools.
+
+System prompt, loss flags, what cannot be used.
+"""
 
 from functools import lru_cache
 from typing import Any
@@ -65,7 +68,11 @@ def _check_masked_speaker(name: str, speaker: str) -> None:
 
 
 def with_system(row: Raw, messages: list[Message]) -> list[Message]:
-    """The messages, the system prompt beside them first. Raises RowError where there are two different ones."""
+    """Return the messages, the system prompt beside them first.
+
+    Raises:
+        RowError: there are two different ones.
+    """
     given = {
         name: text for name in names.SYSTEM if is_filled(row.get(name)) and is_filled(text := _system_text(row, name))
     }

@@ -1,4 +1,6 @@
-"""An assistant's reasoning: from whatever field or part it stands in, once, without tags of its own.
+"""An assistant's reasoning, from whatever field or part it stands in.
+
+It is taken once, without tags of its own.
 
 Inline thoughts are left inline. Only a tag at the start of the content, or the only end of a thought, is one: tags that
 prose or code name are text.
@@ -25,7 +27,7 @@ _ENDS_SENTENCE = re.compile(r"[.!?:;)\]}。！？…]\s*$")
 
 
 def read_thoughts(raw: dict[str, Any], in_parts: str, where: str, found: Findings) -> str:
-    """Read the reasoning of an assistant's message, without what its text holds inline.
+    """Read an assistant's reasoning, without what its text holds inline.
 
     Args:
         raw: The message.
@@ -115,7 +117,10 @@ def settle_inline(content: str, reasoning: str, where: str, found: Findings) -> 
 
 
 def _only_ends_a_thought(text: str) -> bool:
-    """Whether the one tag of a text ends a thought that the prompt opened, rather than being named in prose or code."""
+    """Tell whether the one tag of a text ends a thought that the prompt opened.
+
+    Or is only named in prose or code.
+    """
     if THINK in text or text.count(END_THINK) != 1:
         return False
     before, _, after = text.partition(END_THINK)

@@ -1,4 +1,4 @@
-"""An assistant's tool calls, and their arguments, under the names that people and models give them."""
+"""An assistant's tool calls and arguments, under any of their usual names."""
 
 from typing import Any, NoReturn
 
@@ -55,7 +55,7 @@ def _read_call(raw: object, where: str, found: Findings) -> Call:
 
 
 def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings) -> dict[str, Any]:
-    """The arguments of a call, wherever in it they stand."""
+    """Return the arguments of a call, wherever in it they stand."""
     given: dict[str, dict[str, Any]] = {}
     unknown: list[str] = []
     for wrapper in wrappers:
@@ -78,7 +78,9 @@ def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings
 
 
 def read_arguments(raw: object, where: str, found: Findings) -> dict[str, Any] | None:
-    """Read arguments as an object; None where there are none: null, blank text, the JSON text of these.
+    """Read arguments as an object.
+
+    None where there are none: null, blank text, the JSON text of these.
 
     Raises:
         RowError: They are something else.

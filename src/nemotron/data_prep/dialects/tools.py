@@ -1,4 +1,7 @@
-"""The descriptions of tools: as given, but for what would hide a part of them from the chat template."""
+"""The descriptions of tools.
+
+As given, but for what would hide a part of them from the chat template.
+"""
 
 from typing import Any, NoReturn
 
@@ -30,7 +33,11 @@ def read_tools(row: dict[str, Any], tools_field: str) -> list[Tool] | None:
 
 
 def merge_tools(tools: list[Tool] | None, found: Findings, tools_field: str) -> list[Tool] | None:
-    """The tools, with those that stand in a system message. Raises RowError where they differ."""
+    """Return the tools, with those that stand in a system message.
+
+    Raises:
+        RowError: they differ.
+    """
     for where, raw in found.tools:
         inner = _read(raw, where)
         tools = _same(tools, None if inner is None else without_fill(inner), tools_field, where)
@@ -99,7 +106,10 @@ def _with_schema(function: Tool, refuse: Any) -> Tool:
 
 
 def without_fill(tools: list[Tool]) -> list[Tool]:
-    """The tools without the nulls that a table filled in; the same list where there are none."""
+    """Return the tools without the nulls that a table filled in.
+
+    The same list where there are none.
+    """
     cleaned = [_without_fill(tool) for tool in tools]
     return tools if all(new is old for new, old in zip(cleaned, tools, strict=True)) else cleaned
 
@@ -118,7 +128,10 @@ def _without_fill(tool: Tool) -> Tool:
 
 
 def _is_filled_in(schema: Any) -> bool:
-    """Whether a schema has null where no schema has it: then a table made it, and its other nulls, too."""
+    """Tell whether a schema has null where no schema has it.
+
+    Then a table made it, and its other nulls, too.
+    """
     if isinstance(schema, list):
         return any(map(_is_filled_in, schema))
     if not isinstance(schema, dict):

@@ -1,4 +1,7 @@
-"""Loss flags: whether an assistant's message trains, under the names that other tools have for it."""
+"""Loss flags: whether an assistant's message trains.
+
+Under the names that other tools have for it.
+"""
 
 from typing import Any
 
@@ -13,7 +16,9 @@ _ALL = names.FLAGS | frozenset(OF_THE_ROW)
 
 
 def wants_training(raw: dict[str, Any], where: str) -> bool | None:
-    """Read the flags of an assistant's message: does it train? None where there are none.
+    """Read whether the flags of an assistant's message let it train.
+
+    None where there are none.
 
     Raises:
         RowError: A flag cannot be honoured, or two contradict each other.
@@ -26,7 +31,11 @@ def wants_training(raw: dict[str, Any], where: str) -> bool | None:
 
 
 def read_flag(name: str, value: object, where: str) -> bool | None:
-    """Read one flag: does it say to train? None where it is null. Raises RowError unless it is true, false, 1 or 0."""
+    """Read one flag: does it say to train? None where it is null.
+
+    Raises:
+        RowError: unless it is true, false, 1 or 0.
+    """
     if name in names.PARTIAL_FLAGS:
         if is_filled(value):
             raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where}: {name} is {shorten(value)}, for parts of the text")
@@ -39,7 +48,7 @@ def read_flag(name: str, value: object, where: str) -> bool | None:
 
 
 def note_idle_flags(raw: dict[str, Any], role: str, found: Findings) -> None:
-    """Note flags that ask to train a message which never does, because it is not an assistant's."""
+    """Note flags that ask to train a message that is not an assistant's."""
     for name in raw:
         if name in names.FLAGS and is_filled(raw[name]):
             says_context = raw[name] in (0, 1) and bool(raw[name]) is (name in names.CONTEXT_FLAGS)

@@ -1,1 +1,4 @@
-"""Whether a domain holds what its name says: languages, tool calls, lengths, as a blend's `checks` ask for."""
+"""Whether a domain holds what its name says: languages, tool calls, lengths.
+
+A blend's `checks` ask for it.
+"""

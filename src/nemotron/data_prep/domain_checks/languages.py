@@ -1,4 +1,6 @@
-"""The language of a conversation: its row's tag, else the script of its text, else its commonest words.
+"""The language of a conversation.
+
+Its row's tag, else the script of its text, else its commonest words.
 
 A share over a dataset is the purpose, not a verdict on one row: the words tell apart the languages that most training
 data is written in, and whatever else is in Latin letters is counted as such.
@@ -32,7 +34,9 @@ LANGUAGE_OF_SCRIPT = {"HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK":
 
 
 def language_of(row: Any, messages: Sequence[Message]) -> str:
-    """Name the language of a conversation: `de`, `ja`; `Latin`, `Cyrillic` where only the script is known; `none`.
+    """Name the language of a conversation: `de`, `ja`.
+
+    `Latin`, `Cyrillic` where only the script is known; `none`.
 
     Args:
         row: The row as read. A tag in it is believed, cut to its language: `de-AT` and `DE` are `de`.
@@ -52,7 +56,10 @@ def _tag(row: Any) -> str | None:
 
 
 def _text(messages: Sequence[Message]) -> str:
-    """The beginning of what user and assistant say: the answers' language counts, and so does the question's."""
+    """Return the beginning of what user and assistant say.
+
+    The answers' language counts, and so does the question's.
+    """
     said = (message["content"] for message in messages if message["role"] in ("user", "assistant"))
     return "\n".join(text[:LOOKED_AT] for text in said if isinstance(text, str))[:LOOKED_AT]
 
@@ -80,5 +87,5 @@ def _language_of_words(text: str) -> str | None:
 
 @lru_cache(4096)
 def _script(character: str) -> str:
-    """The script of a letter, as its Unicode name begins."""
+    """Return the script of a letter, as its Unicode name begins."""
     return unicodedata.name(character, "").split(" ", 1)[0].split("-", 1)[0]

@@ -28,19 +28,28 @@ class Run(Protocol):
         workers: int | None,
         on_done: Callable[[int, Result], None],
     ) -> list[Result]:
-        """`[work(shared, thing) for thing in things]`, at most `workers` of them at a time (None: as many as there are
-        cores).
+        """Compute `[work(shared, thing) for thing in things]` in worker processes.
 
-        `work` is a module's function; `shared`, which every worker process gets once, the things and the results can
-        be pickled. `on_done(position, result)` is called in this process, in the order in which they finish. The first
-        exception ends the run and is raised; work in progress completes before, so that it need not be done again.
-        Raises UserError when a worker process dies.
+        The first exception ends the run and is raised. Work in progress completes before, so that it need not be done
+        again.
+
+        Args:
+            work: a module's function.
+            shared: what every worker process gets once. It, the things and the results can be pickled.
+            workers: how many work at the same time; None for as many as there are cores.
+            on_done: called as `on_done(position, result)` in this process, in the order in which they finish.
+
+        Raises:
+            UserError: a worker process died.
         """
         ...
 
 
 def start(engine: EngineName, ray_address: str | None = None) -> AbstractContextManager[Run]:
-    """An engine, for the length of a `with` block. `ray_address` is for Ray alone (see `on_ray.cluster`)."""
+    """Return an engine, for the length of a `with` block.
+
+    `ray_address` is for Ray alone (see `on_ray.cluster`).
+    """
     if engine == "ray":
         from nemotron.data_prep.engine import on_ray
 

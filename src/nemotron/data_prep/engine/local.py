@@ -40,8 +40,10 @@ def processes() -> "Iterator[Run]":
 
 
 def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Start the process that workers are forked from, which then imports `modules` while this process does something
-    else; workers have them from the start. It runs once for the life of this process, with `environment` in its own.
+    """Start the process that workers are forked from.
+
+    It imports `modules` while this process does something else, so that workers have them from the start. It runs once
+    for the life of this process, with `environment` in its own.
     """
     _CONTEXT.set_forkserver_preload(list(modules))
     with _set(environment):
@@ -50,7 +52,7 @@ def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _set(environment: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this process's environment, which a process that starts now inherits."""
+    """Set environment variables, which a process that starts now inherits."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -64,7 +66,10 @@ def _set(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 class _Workers:
-    """Worker processes: started with the first work, and kept for the next that wants as many."""
+    """Worker processes.
+
+    They start with the first work, and are kept for the next that wants as many.
+    """
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
@@ -118,13 +123,16 @@ class _Workers:
 
 @contextlib.contextmanager
 def _sent(value: object) -> "Iterator[_Sent]":
-    """Where workers find `value`. A vocabulary is ten megabytes: too much to send along with every thing."""
+    """Where workers find `value`.
+
+    A vocabulary is ten megabytes: too much to send along with every thing.
+    """
     with _written(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) as file:
         yield _Sent(f"/proc/{os.getpid()}/fd/{file.fileno()}", next(_numbers))
 
 
 def _written(content: bytes) -> IO[bytes]:
-    """A file without a name, gone with this process, however that ends."""
+    """Return a file without a name, gone with this process, however that ends."""
     try:
         # Unbuffered: closing must not try again what failed.
         with contextlib.ExitStack() as stack:
@@ -156,7 +164,10 @@ def _start_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A killed parent closes no queue: without this its workers would wait for work forever."""
+    """End a worker whose parent was killed.
+
+    Nobody closes its queue then: it would wait for work forever.
+    """
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])

@@ -1,4 +1,6 @@
-"""Workers on a Ray cluster: one that runs already, or one of this machine alone that is started for the run.
+"""Workers on a Ray cluster.
+
+One that runs already, or one of this machine alone, started for the run.
 
 Every node must have the packages that data prep needs and see the inputs and the output folder under the same paths.
 The code of this package is sent along, so that all nodes run what this process runs.
@@ -28,7 +30,9 @@ QUEUED_PER_CORE = 2
 
 @contextlib.contextmanager
 def cluster(address: str | None = None) -> "Iterator[Run]":
-    """Run work on Ray; the connection is made with the first work, and closed with the block.
+    """Run work on Ray.
+
+    The connection is made with the first work, and closed with the block.
 
     Args:
         address: of a running cluster, `host:port` of its head or `auto` for the one on this machine. None: the
@@ -135,7 +139,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _cores(ray: Any) -> int:
-    """The cores of the cluster as it is now; it may grow and shrink."""
+    """Return the cores of the cluster as it is now; it may grow and shrink."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 

@@ -1,1 +1,1 @@
-"""Packed Parquet that was made elsewhere: found, checked and registered where it is."""
+"""Packed Parquet made elsewhere: found, checked and registered where it is."""

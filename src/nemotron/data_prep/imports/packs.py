@@ -1,4 +1,6 @@
-"""Check packed Parquet row by row: what Megatron-Bridge takes for granted of it (data/packing/gpt_sft.py).
+"""Check packed Parquet row by row.
+
+For what Megatron-Bridge takes for granted of it (data/packing/gpt_sft.py).
 
 It reads the sequences of a pack off `seq_start_id`, and takes the mask as it stands: 1 where the *next* token of the
 same sequence is trained. A wrong boundary or mask trains something else, and nothing fails.
@@ -59,7 +61,9 @@ class Checked:
 
 
 def check_file(path: Path, limits: Limits) -> Checked:
-    """Read a file of packs, one row group in memory at a time; the first row with each kind of fault is named.
+    """Read a file of packs, one row group in memory at a time.
+
+    The first row with each kind of fault is named.
 
     Args:
         path: of the file.
@@ -99,7 +103,10 @@ _Fault = tuple[str, int, str, str]
 
 
 def _check_group(table: pa.Table, limits: Limits, counts: Counts) -> Iterator[_Fault]:
-    """Yield the first row with each kind of fault, and count the packs where there is none that hinders counting."""
+    """Yield the first row with each kind of fault.
+
+    And count the packs where there is none that hinders counting.
+    """
     if not table.num_rows:
         return
     columns = [table.column(name).combine_chunks() for name in COLUMNS]
@@ -206,7 +213,11 @@ def _first(
 
 
 def _values(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """All values of a list column, and where each row's begin: int64 [values], int64 [rows + 1]."""
+    """Return all values of a list column, and where each row's begin.
+
+    Returns:
+        int64 [values], int64 [rows + 1].
+    """
     return column.flatten().to_numpy(zero_copy_only=False).astype(np.int64), _ends(column)
 
 

@@ -1,4 +1,4 @@
-"""Check packed Parquet made elsewhere and record it as data to train on, where it is."""
+"""Check packed Parquet made elsewhere, and record it as data where it is."""
 
 import hashlib
 import json
@@ -45,7 +45,9 @@ def register_data(
     pad_to_multiple: int | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Registered:
-    """Check every row of packed Parquet, and record the folder as the artifact `name`. Nothing is copied.
+    """Check every row of packed Parquet, and record the folder as the artifact `name`.
+
+    Nothing is copied.
 
     Args:
         given: folder with train/, valid/ and test/, or the one around it with splits/.
@@ -154,7 +156,9 @@ def _name_content(found: Found) -> str:
 
 
 def _run_hash(found: Found, digest: str, read_as: dict[str, Any]) -> str:
-    """Name the content and what it is read as, wherever it lies; as data prep did where nothing has changed since.
+    """Name the content and what it is read as, wherever it lies.
+
+    As data prep did where nothing has changed since.
 
     Args:
         found: the files.

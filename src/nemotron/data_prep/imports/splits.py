@@ -1,4 +1,4 @@
-"""Find the splits of packed Parquet made elsewhere, and what its maker recorded of it."""
+"""Find the splits of packed Parquet made elsewhere, and their maker's records."""
 
 import json
 import re
@@ -33,7 +33,9 @@ class Found:
 
 
 def find_splits(given: Path) -> Found:
-    """Find the splits in a folder, or in `splits` below it: the layout of the public recipe, and ours.
+    """Find the splits in a folder, or in `splits` below it.
+
+    The layout of the public recipe, and ours.
 
     Raises:
         UserError: there is no such folder, or it holds no training split.
@@ -58,7 +60,7 @@ def find_splits(given: Path) -> Found:
 
 
 def check_files(found: Found) -> Iterator[Problem]:
-    """Yield a problem for each file that is not readable by a trainer as it lies, or is in two splits.
+    """Yield a problem for each file that a trainer cannot read, or in two splits.
 
     A split that was made again may have kept links of the run before.
     """
@@ -103,13 +105,19 @@ def _no_train(splits: Path) -> UserError:
 
 
 def _run_of(path: Path) -> Path | None:
-    """Find the run that a link of the public recipe leads to: .../runs/HASH of .../runs/HASH/datasets/..."""
+    """Find the run that a link of the public recipe leads to.
+
+    .../runs/HASH of .../runs/HASH/datasets/...
+    """
     found = re.match(r".*/runs/[^/]+(?=/)", str(path.resolve())) if path.is_symlink() else None
     return Path(found[0]) if found else None
 
 
 def _read_public_record(files: list[Path]) -> dict[str, Any]:
-    """Read pack size and tokenizer off the config.json of the public recipe's run that links of a split lead to."""
+    """Read pack size and tokenizer off the run that links of a split lead to.
+
+    It is the public recipe's, with a config.json.
+    """
     run = next((run for path in files if (run := _run_of(path)) is not None), None)
     if run is None:
         return {}

@@ -1,4 +1,4 @@
-"""What becomes of each row of a file: its chunks, which of them train, and how many tokens they are.
+"""What becomes of each row of a file: its chunks, which train, their tokens.
 
 Admitting rows, chunking and masking are the pipeline's own functions, so this is what data prep does, not a model of
 it. Left out are the outcomes that depend on other rows: duplicates, samples, shares of a blend.
@@ -153,7 +153,10 @@ def _inspect_row(
 
 
 def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Rules) -> Steered:
-    """Bring a row's conversation into its reasoning mode, as data prep does: chosen by what the row itself says."""
+    """Bring a row's conversation into its reasoning mode, as data prep does.
+
+    It is chosen by what the row itself says.
+    """
     budget = rules.control.budget
     borders = DefinedBorders(tokenizer.definition, budget.cut) if budget else None
     whole = content_hash(rules.admission.conversation(row))
@@ -162,7 +165,11 @@ def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Ru
 
 
 def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:
-    """What the limit on length takes of a row; None: nothing. Raises RowError where it takes all, or nothing trains."""
+    """Return what the limit on length takes of a row; None: nothing.
+
+    Raises:
+        RowError: it takes all, or nothing trains.
+    """
     if not any(chunk["supervised_tokens"] for chunks in described for chunk in chunks):
         raise RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
     longest = max(sum(chunk["tokens"] for chunk in chunks) for chunks in described)

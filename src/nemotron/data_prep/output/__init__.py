@@ -1,1 +1,1 @@
-"""What data prep leaves behind: counts, metadata, report, dropped rows, the published folder."""
+"""What data prep writes: counts, metadata, report, dropped rows, the output."""

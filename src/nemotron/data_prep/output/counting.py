@@ -1,4 +1,4 @@
-"""Counting what came out: every row kept or dropped for a reason, and what the output holds."""
+"""Counts of what came out: rows kept or dropped, and what the output holds."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -34,8 +34,9 @@ def collect_metadata(
 ) -> Metadata:
     """Count everything. `receipts` are per dataset, `packed` and `shards` per split.
 
-    Raises RuntimeError when a row is not accounted for: that would be a fault of this program, and the output must
-    not be called done.
+    Raises:
+        RuntimeError: a row is not accounted for: that would be a fault of this program, and the output must not be
+            called done.
     """
     copies = selection.copies[corpus.conversation] * (cut.length > 0)
     lengths = np.repeat(cut.length, copies)
@@ -166,7 +167,10 @@ def _dataset_stats(
 
 
 def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[NoteStats]:
-    """Sum the notes of all parts of a dataset. Receipts number lines from the start of their part."""
+    """Sum the notes of all parts of a dataset.
+
+    Receipts number lines from the start of their part.
+    """
     rows: Counter[tuple[str, str]] = Counter()
     places: dict[tuple[str, str], list[dict[str, Any]]] = {}
     lines_before = 0

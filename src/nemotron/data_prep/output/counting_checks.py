@@ -16,7 +16,9 @@ FRACTIONS = (8, 4, 2, 1)
 def count_checks(
     checks: Sequence[str], notes: Sequence[NoteStats], number: int, corpus: Corpus, pack_size: int
 ) -> list[CheckStats]:
-    """Count what the checks of dataset `number` found, the most frequent first; lengths from short to long.
+    """Count what the checks of dataset `number` found, the most frequent first.
+
+    Lengths from short to long.
 
     Args:
         checks: Those that the blend asks for.

@@ -18,7 +18,10 @@ LOW_EFFORT = (Mode.LOW_EFFORT, Mode.ROW_LOW_EFFORT)
 def count_modes(
     plan: PrepPlan, number: int, corpus: Corpus, cut: Cut, selection: Selection, copies: np.ndarray
 ) -> list[ModeStats]:
-    """Count the reasoning modes of dataset `number`; `copies` is [sequences], how often each is used."""
+    """Count the reasoning modes of dataset `number`.
+
+    `copies` is [sequences], how often each is used.
+    """
     dataset = plan.datasets[number].dataset
     is_its = corpus.dataset == number
     used = _by_mode(corpus.mode[is_its], selection.copies[is_its])

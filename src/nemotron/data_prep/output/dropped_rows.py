@@ -1,4 +1,7 @@
-"""The list of every row that is not in the output: dropped.jsonl.zst, one line each."""
+"""The list of every row that is not in the output.
+
+dropped.jsonl.zst, one line each.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -20,7 +23,10 @@ DROPPED_ROWS = "dropped.jsonl.zst"
 def write_dropped(
     plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
 ) -> None:
-    """Write `dropped.jsonl.zst` into the run: dataset, file, line (from 1), reason and detail of every dropped row."""
+    """Write `dropped.jsonl.zst` into the run.
+
+    Each line has dataset, file, line (from 1), reason and detail of a dropped row.
+    """
     with (
         replaced_when_complete(plan.run_dir / DROPPED_ROWS) as temporary,
         zstandard.open(temporary, "wb") as file,
@@ -32,7 +38,10 @@ def write_dropped(
 def _dropped_rows(
     plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
 ) -> Iterator[dict[str, Any]]:
-    """In plan order. Lines of a part are numbered from the part's start, so those of earlier parts are added."""
+    """Yield the dropped rows in plan order.
+
+    Lines of a part are numbered from the part's start, so those of earlier parts are added.
+    """
     left_out = np.flatnonzero(~selection.kept)
     details = {reason: reason.description for reason in OUTCOMES if reason is not None}
     details[LeftOut.OVERLONG] = f"the limit is {plan.limit} tokens, overlong: {plan.config.overlong}"

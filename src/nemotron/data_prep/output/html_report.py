@@ -1,4 +1,7 @@
-"""report.html: metadata.json to look at. One file, no scripts, nothing loaded from elsewhere."""
+"""report.html: metadata.json to look at.
+
+One file, no scripts, nothing loaded from elsewhere.
+"""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -10,7 +13,7 @@ from nemotron.html_page import html_page
 
 
 def render_report(metadata: Metadata) -> str:
-    """The report as a complete HTML document."""
+    """Return the report as a complete HTML document."""
     sections = [
         _summary(metadata),
         _section("Splits", _split_table(metadata)),
@@ -137,7 +140,7 @@ def _overlong(metadata: Metadata) -> str:
 
 
 def _length_plot(metadata: Metadata) -> str:
-    """A bar per power of two, as inline SVG, and the quantiles."""
+    """Return a bar per power of two, as inline SVG, and the quantiles."""
     most = max(count for _, count in metadata.length_histogram)
     width, height, step = 60 * len(metadata.length_histogram), 160, 60
     bars = []

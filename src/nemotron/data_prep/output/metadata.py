@@ -1,4 +1,7 @@
-"""What came out, counted: the contents of metadata.json. counting.py does the counting."""
+"""What came out, counted: the contents of metadata.json.
+
+Counting.py does the counting.
+"""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,7 +32,7 @@ class NoteStats:
 
 @dataclass(frozen=True)
 class CheckStats:
-    """One finding of a check of the dataset's domain, among the conversations that could be read."""
+    """One finding of a check of the domain, among the conversations that were read."""
 
     check: str
     found: str
@@ -54,7 +57,10 @@ class ModeStats:
 
 @dataclass(frozen=True)
 class DatasetStats:
-    """What became of the rows of one dataset. `rows == kept + sum(dropped.values())`, always."""
+    """What became of the rows of one dataset.
+
+    `rows == kept + sum(dropped.values())`, always.
+    """
 
     name: str
     goes_to: str | None
@@ -94,7 +100,10 @@ class DatasetStats:
 
     @property
     def title(self) -> str:
-        """The name, with the split where the blend lists the dataset for one: the same may be listed for several."""
+        """Return the name, with the split where the blend lists the dataset for one.
+
+        The same dataset may be listed for several.
+        """
         return f"{self.name} ({self.goes_to})" if self.goes_to else self.name
 
 

@@ -22,12 +22,17 @@ ARTIFACT = "SFTDataArtifact-sft"
 
 
 def artifact_name(config: DataPrepConfig) -> str:
-    """What the prepared data is recorded as. A sample must not become the data that training finds by itself."""
+    """Return what the prepared data is recorded as.
+
+    A sample must not become the data that training finds by itself.
+    """
     return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
 
 
 def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
-    """Point the output folder at the run, and record the artifact. Doing it twice changes nothing.
+    """Point the output folder at the run, and record the artifact.
+
+    Doing it twice changes nothing.
 
     `splits` is one link, replaced in one step: a reader sees all shards of one run or of the other, never a mixture.
     The artifact's path is the run's own folder, which later runs leave alone.
@@ -64,7 +69,10 @@ def name_content(lines: Iterable[str]) -> str:
 
 
 def _link_tokens(plan: PrepPlan) -> None:
-    """Show in the run which tokenized parts it was made from: datasets/{name}/{hash} -> tokens/{name}/{hash}."""
+    """Link from the run to the tokenized parts that it was made from.
+
+    datasets/{name}/{hash} -> tokens/{name}/{hash}.
+    """
     for planned in plan.datasets:
         folder = plan.run_dir / "datasets" / planned.dataset.name
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +81,7 @@ def _link_tokens(plan: PrepPlan) -> None:
 
 
 def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
-    """What blend.json says of the run in a folder.
+    """Return what blend.json says of the run in a folder.
 
     Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs. Beside
     them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
@@ -98,7 +106,7 @@ def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
 
 
 def _facts(plan: PrepPlan, metadata: Metadata) -> dict[str, Any]:
-    """What a consumer of the artifact needs to know without opening anything."""
+    """Return what a consumer of the artifact needs to know without opening anything."""
     facts = {
         "run_hash": metadata.run_hash,
         "pack_size": metadata.pack_size,

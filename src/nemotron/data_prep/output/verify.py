@@ -1,4 +1,7 @@
-"""Whether a finished run is still what data prep wrote: checksums, links, and what the packs themselves promise."""
+"""Whether a finished run is still what data prep wrote.
+
+Checksums, links, and what the packs themselves promise.
+"""
 
 import io
 from collections.abc import Iterator
@@ -25,9 +28,12 @@ IF_MOVED = "if the folder was moved, run data prep again with it as output_dir: 
 
 
 def verify(folder: Path) -> Iterator[str]:
-    """What is wrong with the finished run in an output folder, one sentence each; nothing when all is well.
+    """What is wrong with the finished run in an output folder, one sentence each.
 
-    Raises UserError when the folder holds no finished run.
+    Nothing when all is well.
+
+    Raises:
+        UserError: the folder holds no finished run.
     """
     folder = expand_home(folder).absolute()
     metadata = read_metadata(folder / "metadata.json")
@@ -48,7 +54,7 @@ def verify(folder: Path) -> Iterator[str]:
 
 
 def _verify_files(run: Path) -> Iterator[str]:
-    """The run's own small files: plan, config, counts, dropped rows."""
+    """Yield the run's own small files: plan, config, counts, dropped rows."""
     try:
         checksums: dict[str, str] = orjson.loads((run / CHECKSUMS).read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
@@ -62,7 +68,7 @@ def _verify_files(run: Path) -> Iterator[str]:
 
 
 def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
-    """What the output folder shows of the run, and the run's artifact."""
+    """Yield what the output folder shows of the run, and the run's artifact."""
     of_run = read_metadata(run / "metadata.json")
     if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
         yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
@@ -80,7 +86,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
 
 
 def _resolved(blend: Any) -> Any:
-    """A Megatron blend with its paths as the file system knows them, and all else as JSON has it."""
+    """Return a Megatron blend with its paths resolved, and all else as JSON has it."""
     if not isinstance(blend, dict):
         return None
     return {
@@ -97,7 +103,7 @@ def _json(path: Path) -> Any:
 
 
 def _verify_tokens(run: Path) -> Iterator[str]:
-    """The tokenized parts, against their receipts."""
+    """Yield the tokenized parts, against their receipts."""
     plan = _json(run / "plan.json") or {"datasets": []}
     links = [
         run / "datasets" / dataset["name"] / Path(file["tokens"]).name
@@ -209,7 +215,7 @@ def _check_conversations(targets: np.ndarray, whole: np.ndarray) -> Iterator[str
 
 
 def _check_pack(ids: np.ndarray, mask: np.ndarray, starts: np.ndarray, metadata: Metadata) -> Iterator[str]:
-    """The promises of one pack: its size, its boundaries, its ids, and a mask that is rolled."""
+    """Check the promises of one pack: size, boundaries, ids, a rolled mask."""
     if not 0 < len(ids) <= metadata.pack_size:
         yield f"{len(ids)} tokens, not 1 to {metadata.pack_size}."
     if len(mask) != len(ids):

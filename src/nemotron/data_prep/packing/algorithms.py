@@ -21,7 +21,10 @@ from nemotron.data_prep.config import Algorithm
 
 @dataclass(frozen=True)
 class Packs:
-    """Packs as two flat arrays: pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`, in this order."""
+    """Packs as two flat arrays.
+
+    Pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`, in this order.
+    """
 
     sequences: np.ndarray  # int32, indices into the lengths that were packed
     bounds: np.ndarray  # int64, one more than there are packs
@@ -35,12 +38,15 @@ class Packs:
 
 
 def pack(lengths: np.ndarray, capacity: int, algorithm: Algorithm = "first_fit_shuffle", seed: int = 0) -> Packs:
-    """Distribute sequences over packs: every index of `lengths` exactly once, no pack over `capacity` tokens.
+    """Distribute sequences over packs.
+
+    Every index of `lengths` is in exactly one, and no pack has more than `capacity` tokens.
 
     The packs come in an order shuffled by `seed`: the packs an algorithm opens first are the fullest, and a trainer
     that reads in order should not see the fill decay. `lengths` are tokens, each in 1..capacity.
 
-    Raises ValueError for a length outside that range: what to do with an over-long sequence is decided before.
+    Raises:
+        ValueError: a length outside that range: what to do with an over-long sequence is decided before.
     """
     if len(lengths) == 0:
         return Packs(np.zeros(0, np.int32), np.zeros(1, np.int64))
@@ -84,13 +90,16 @@ def _group(placed: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> P
 
 
 def _numbers(lengths: np.ndarray) -> Iterator[int]:
-    """The elements as Python's integers, a few at a time: all of them at once take ten times the array's memory."""
+    """Yield the elements as Python's integers, a few at a time.
+
+    All of them at once take ten times the array's memory.
+    """
     for first in range(0, len(lengths), 4096):
         yield from lengths[first : first + 4096].tolist()
 
 
 def next_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
-    """The pack number of each sequence when only the newest pack is ever open."""
+    """Yield the pack number of each sequence when only the newest pack is ever open."""
     pack_number, free = 0, capacity
     for length in _numbers(lengths):
         if length > free:
@@ -100,7 +109,7 @@ def next_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
 
 
 def first_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
-    """The pack number of each sequence when it goes into the lowest-numbered pack with room.
+    """Return the pack of each sequence: the lowest-numbered pack with room.
 
     A segment tree over packs holds the largest free room below every node, so a search and an update are each one
     walk between root and leaf: O(n log n) in all. Packs not yet opened count as empty, which is what they are.
@@ -128,7 +137,9 @@ def first_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
 
 
 def best_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
-    """The pack number of each sequence when it goes into the open pack it fills best (the oldest of equals).
+    """Return the pack of each sequence: the open pack that it fills best.
+
+    Of equals it is the oldest.
 
     Open packs are filed by their free room. The rooms in use are the set bits of integers of 512 bits, with one more
     integer saying which of those are not zero: "the smallest room that fits" is two shifts and a lowest set bit.

@@ -1,4 +1,7 @@
-"""Which sequences share a pack, and which packs a shard: decided over a whole split, before any is written."""
+"""Which sequences share a pack, and which packs a shard.
+
+Decided over a whole split, before any is written.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -61,7 +64,10 @@ def pack_split(
 
 
 def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, most_shards: int) -> Iterator[ShardWork]:
-    """Deal the packs of a split out to its shards, in order. `run_dir` is the folder of the run."""
+    """Deal the packs of a split out to its shards, in order.
+
+    `run_dir` is the folder of the run.
+    """
     name = SPLITS[packed.split]
     count = shard_count(packed.packs, most_shards)
     targets = conversation_targets(corpus, cut)
@@ -81,12 +87,17 @@ def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, mo
 
 
 def conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
-    """int32 [conversations]: tokens that the trainer learns to predict, over what is kept of a conversation."""
+    """Count the tokens that the trainer learns to predict, per conversation.
+
+    int32 [conversations], over what is kept of a conversation.
+    """
     return np.bincount(corpus.conversation, cut.targets, len(corpus.line)).astype(np.int32)
 
 
 def dataset_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:
-    """float [datasets]: how full the packs are in which a dataset's tokens lie, on average over these tokens.
+    """Compute how full the packs are in which a dataset's tokens lie.
+
+    float [datasets]: the average over these tokens.
 
     Packs are shared among datasets, so this is no property of one alone: it is low where a dataset's sequences leave
     room that no other fills. NaN for a dataset without a token in the output.

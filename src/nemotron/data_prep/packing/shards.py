@@ -1,4 +1,6 @@
-"""The second phase, for one output file: gather the tokens of packs from tokenized parts and write them as Parquet.
+"""The second phase, for one output file.
+
+It gathers the tokens of packs from tokenized parts and writes them as Parquet.
 
 One row is one pack, unpadded: `input_ids list<int32>`, `loss_mask list<uint8>` (rolled inside each sequence) and
 `seq_start_id list<int32>`, as Megatron-Bridge reads them (data/packing/parquet.py); and `conversation_targets
@@ -82,17 +84,20 @@ class ShardReceipt:
 
 
 def shard_count(packs: int, most: int) -> int:
-    """How many shards for so many packs: at most `most`, and none nearly empty."""
+    """Return how many shards for so many packs: at most `most`, and none nearly empty."""
     return max(1, min(most, packs // LEAST_PACKS)) if packs else 0
 
 
 def row_group_size(packs: int, pack_size: int) -> int:
-    """How many packs go into a row group when `packs` are asked for."""
+    """Return how many packs go into a row group when `packs` are asked for."""
     return min(packs, max(1, MOST_TOKENS_OF_A_ROW_GROUP // pack_size))
 
 
 def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
-    """Write one shard and its receipt. The bytes depend on nothing but the arguments and the parts."""
+    """Write one shard and its receipt.
+
+    The bytes depend on nothing but the arguments and the parts.
+    """
     tokens = 0
     with replaced_when_complete(work.path) as temporary:
         # Ids stored byte by byte (all lowest bytes, then all second ones, ...): a sixth smaller and a third faster to
@@ -113,7 +118,10 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
 
 
 def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
-    """The receipt of a finished shard, or None when it is absent, unfinished or of another size."""
+    """Read the receipt of a finished shard.
+
+    None when it is absent, unfinished or of another size.
+    """
     try:
         found = ShardReceipt(**orjson.loads(receipt.read_bytes()))
         return found if path.stat().st_size == found.bytes else None
@@ -122,7 +130,10 @@ def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
 
 
 def finished_shard(work: ShardWork) -> ShardReceipt | None:
-    """The receipt of a shard that is already written, and still what was written; else None. Reads all of it."""
+    """The receipt of a shard that is already written, and still what was written.
+
+    Else None. Reads all of it.
+    """
     receipt = read_shard_receipt(work.path, work.receipt)
     return receipt if receipt is not None and checksum(work.path) == receipt.checksum else None
 
@@ -142,7 +153,7 @@ def _windows(work: ShardWork, gathering: Gathering) -> Iterator[tuple[int, int]]
 
 
 def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) -> pa.Table:
-    """The packs `first:last` as a table."""
+    """Return the packs `first:last` as a table."""
     bounds = work.pack_bounds[first : last + 1]
     members = slice(bounds[0], bounds[-1])
     length = work.length[members]
@@ -186,5 +197,8 @@ def _lists(offsets: np.ndarray, values: np.ndarray) -> pa.ListArray:
 
 
 def _arrow(values: np.ndarray) -> pa.Array:
-    """The same memory as an Arrow array. `pa.array` would import pandas, where it is installed: 0.3 s a process."""
+    """Return the same memory as an Arrow array.
+
+    `pa.array` would import pandas, where it is installed: 0.3 s a process.
+    """
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [None, pa.py_buffer(values)])

@@ -1,1 +1,4 @@
-"""Reasoning modes: off, low effort, a budget. Chosen for a conversation before it is rendered."""
+"""Reasoning modes: off, low effort, a budget.
+
+Chosen for a conversation before it is rendered.
+"""

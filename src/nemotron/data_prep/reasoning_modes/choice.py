@@ -1,4 +1,6 @@
-"""Which reasoning mode a conversation trains in: what its row says, else a choice by a hash of its content.
+"""Which reasoning mode a conversation trains in.
+
+What its row says, else a choice by a hash of its content.
 
 The choice depends on the content and a seed alone: not on the order of rows, the workers or other datasets. `off`
 takes the conversations whose fraction is lowest, a budget those whose fraction is highest: a larger share contains the
@@ -39,7 +41,10 @@ class BudgetControl:
 
 @dataclass(frozen=True)
 class ReasoningControl:
-    """What a dataset's conversations are chosen for. The default leaves all as they are."""
+    """What a dataset's conversations are chosen for.
+
+    The config's `reasoning`, with the dataset's own on top.
+    """
 
     off: float = 0.0
     low_effort: bool = False
@@ -93,7 +98,10 @@ def steer(
 
 
 def choose(hash: bytes, control: ReasoningControl) -> Mode:
-    """The mode of a conversation with reasoning, of which nothing else decides: OFF, BUDGET or ON."""
+    """Choose the mode of a conversation with reasoning: OFF, BUDGET or ON.
+
+    Nothing else decides it.
+    """
     if not control.off and control.budget is None:
         return Mode.ON
     fraction = _fraction(hash, control.seed, b"mode")
@@ -105,7 +113,10 @@ def choose(hash: bytes, control: ReasoningControl) -> Mode:
 
 
 def draw_budget(hash: bytes, seed: int, budget: BudgetControl) -> int:
-    """The budget of a conversation, in tokens: by its content and the seed, evenly or by ratio."""
+    """Choose the budget of a conversation, in tokens.
+
+    By its content and the seed, evenly or by ratio.
+    """
     fraction, ends = _fraction(hash, seed, b"budget"), budget.most + 1
     if budget.spacing == "linear":
         drawn = budget.least + fraction * (ends - budget.least)

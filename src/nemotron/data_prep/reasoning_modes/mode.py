@@ -4,7 +4,10 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """What a conversation trains. Each has one; those of rows that say their own are counted apart."""
+    """What a conversation trains.
+
+    Each has one; those of rows that say their own are counted apart.
+    """
 
     NO_REASONING = "no_reasoning"
     ON = "on"

@@ -13,7 +13,7 @@ KWARGS = "chat_template_kwargs"
 
 
 def own_mode(row: object) -> tuple[Mode, RenderOptions] | None:
-    """The mode that a row says beside its messages; None when it says none.
+    """Return the mode that a row says beside its messages; None when it says none.
 
     Newer sets have `chat_template_kwargs` ({"enable_thinking": false}, {"low_effort": true}, {"reasoning_budget": 512},
     {"truncate_history_thinking": false}), older ones `reasoning`: "on" or "off".
@@ -48,7 +48,10 @@ def own_mode(row: object) -> tuple[Mode, RenderOptions] | None:
 
 
 def unknown_kwargs(row: object) -> list[str]:
-    """The keys of a row's `chat_template_kwargs` that steer no reasoning: they are ignored, and counted."""
+    """List the keys of `chat_template_kwargs` that steer no reasoning.
+
+    They are ignored, and counted.
+    """
     kwargs = row.get(KWARGS) if isinstance(row, dict) else None
     return (
         [key for key, value in kwargs.items() if key not in _KINDS and value is not None]

@@ -1,4 +1,7 @@
-"""What a dataset's conversations are chosen for: the config's `reasoning`, with the dataset's own on top."""
+"""What a dataset's conversations are chosen for.
+
+The config's `reasoning`, with the dataset's own on top.
+"""
 
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +15,7 @@ from nemotron.errors import UserError
 
 
 def control_of(config: ReasoningConfig, own: dict[str, Any] | None, dataset: str) -> ReasoningControl:
-    """What the conversations of a dataset are chosen for.
+    """Return what the conversations of a dataset are chosen for.
 
     Args:
         config: The `reasoning` section of the config.

@@ -1,4 +1,7 @@
-"""Thoughts taken out of a conversation, or cut: in a field of their own, or inline between think tags."""
+"""Thoughts taken out of a conversation, or cut.
+
+They are in a field of their own, or inline between think tags.
+"""
 
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -11,19 +14,24 @@ class TokenBorders(Protocol):
     """Where the tokens of a text end."""
 
     def cut(self, text: str, tail: str, most: int) -> str | None:
-        """The longest beginning of `text` that is at most `most` tokens together with `tail`; None: all of it is."""
+        """Return the longest beginning of `text` that fits `most` tokens with `tail`.
+
+        None when all of it fits.
+        """
         ...
 
 
 def without_reasoning(conversation: Conversation) -> Conversation:
-    """The conversation as if the assistant had never thought."""
+    """Return the conversation as if the assistant had never thought."""
     return replace(conversation, messages=[_without_thought(message) for message in conversation.messages])
 
 
 def cut_thoughts(
     conversation: Conversation, budget: int, borders: TokenBorders, *, answer_only: bool
 ) -> tuple[Conversation, int]:
-    """Cut every thought to a budget, and count the cuts. What follows a thought stays as it is, to the byte.
+    """Cut every thought to a budget, and count the cuts.
+
+    What follows a thought stays as it is, to the byte.
 
     The budget counts every token between the think tags, newlines included.
 
@@ -44,7 +52,10 @@ def cut_thoughts(
 
 
 class _Inline(NamedTuple):
-    """Content in pieces that concatenate to it; the thought is `body`, newlines beside the tags are in their pieces."""
+    """Content in pieces that concatenate to it.
+
+    The thought is `body`, newlines beside the tags are in their pieces.
+    """
 
     opening: str
     body: str
@@ -68,7 +79,10 @@ def _without_thought(message: Message) -> Message:
 
 
 def _cut(message: Message, budget: int, borders: TokenBorders) -> Message | None:
-    """The message with its thought cut; None when it fits, or there is none that could be cut."""
+    """Return the message with its thought cut.
+
+    None when it fits, or there is none that could be cut.
+    """
     if not has_reasoning(message):
         return None
     thought = message.get("reasoning_content", "")
@@ -85,7 +99,10 @@ def _cut(message: Message, budget: int, borders: TokenBorders) -> Message | None
 
 
 def _inline(content: str) -> _Inline | None:
-    """A thought at the beginning of the content, with or without its opening tag; None where it is never closed."""
+    """A thought at the beginning of the content, with or without its opening tag.
+
+    None where it is never closed.
+    """
     begin = content.find(THINK)
     if END_THINK not in content or (begin > 0 and content[:begin].strip() and begin < content.find(END_THINK)):
         return None

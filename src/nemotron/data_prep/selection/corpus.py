@@ -1,4 +1,6 @@
-"""All tokenized parts of a run as a few flat arrays: what the second phase decides on.
+"""All tokenized parts of a run as a few flat arrays.
+
+The second phase decides on these.
 
 This is the one thing that grows with the number of conversations, about 100 bytes for each: hence int32.
 """
@@ -14,7 +16,9 @@ from nemotron.data_prep.tokenization.part_files import EMPTY_INDEX, PartIndex, P
 
 @dataclass(frozen=True)
 class Corpus:
-    """Conversations, their sequences and the trained turns of those, in plan order: dataset, file, part, line.
+    """Conversations, their sequences and the trained turns of those.
+
+    In plan order: dataset, file, part, line.
 
     The turns of sequence `i` are those at `turn_bounds[i]:turn_bounds[i + 1]`.
     """
@@ -54,7 +58,10 @@ class Corpus:
 
 
 def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets: Sequence[int]) -> Corpus:
-    """Read the indices of tokenized parts; `datasets` says which dataset each part belongs to."""
+    """Read the indices of tokenized parts.
+
+    `datasets` says which dataset each part belongs to.
+    """
     conversations, sequences, turns = (
         np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
     )

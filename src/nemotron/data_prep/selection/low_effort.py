@@ -1,4 +1,7 @@
-"""A share of the mix for low effort: the datasets that have it give that share, and do not limit the others."""
+"""A share of the mix for low effort.
+
+The datasets that have it give that share, and do not limit the others.
+"""
 
 from collections.abc import Sequence
 
@@ -14,7 +17,9 @@ def mix_with_low_effort(
     share: float,
     samples: int | None = None,
 ) -> list[int]:
-    """How many conversations of each dataset the mix takes (see `mix_counts`), so many of them low-effort ones.
+    """Count the conversations of each dataset in the mix, and the low-effort ones.
+
+    See `mix_counts`.
 
     Without a share, or without datasets of both kinds, weights decide alone. Where the low-effort datasets have less
     to give than their share, the mix has less of them, and with `samples` more of the others.

@@ -12,7 +12,9 @@ def mix_counts(
     repeats: Sequence[bool] | None = None,
     samples: int | None = None,
 ) -> list[int]:
-    """How many conversations of each dataset the mix takes; more than there are where `repeats` allows it.
+    """Count the conversations of each dataset in the mix, and the low-effort ones.
+
+    See `mix_counts`.
 
     Without `samples` it is the largest mix that repeats nothing but what may repeat. Without weights that is
     everything. With weights the dataset that runs out first limits the others, so that the shares are as asked to
@@ -21,7 +23,8 @@ def mix_counts(
     With `samples` it is as many as that in all, split by weight, or by size when there are no weights. Datasets that
     have nothing to give do not count.
 
-    Raises UnreachableMix when `samples` needs more of a dataset than there is.
+    Raises:
+        UnreachableMix: `samples` needs more of a dataset than there is.
     """
     may_repeat = np.array(repeats if repeats is not None else [False] * len(available))
     counts = np.array(available, np.int64)
@@ -46,7 +49,10 @@ def mix_counts(
 
 
 class UnreachableMix(Exception):
-    """A mix needs `asked` conversations of dataset `number`, which has fewer; `most` samples in all can be had."""
+    """A mix needs `asked` conversations of dataset `number`, which has fewer.
+
+    `most` samples in all can be had.
+    """
 
     def __init__(self, number: int, asked: int, most: int) -> None:
         super().__init__(f"dataset {number}: {asked} asked, {most} samples can be had")
@@ -54,7 +60,10 @@ class UnreachableMix(Exception):
 
 
 def _apportion(shares: np.ndarray, total: int) -> np.ndarray:
-    """`total` things in these shares: each rounded down, and what is left to those with the largest remainders."""
+    """Divide `total` things in these shares.
+
+    Each is rounded down, and what is left goes to those with the largest remainders.
+    """
     exact = shares * total
     counts = np.floor(exact + 1e-9).astype(np.int64)
     by_remainder = np.argsort(counts - exact, kind="stable")

@@ -44,7 +44,11 @@ def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int
 
 
 def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """(end, targets so far) of the last trained turn of each sequence in `over` that ends within `limit`, else 0."""
+    """Find the last trained turn of each sequence that ends within `limit`.
+
+    Returns:
+        (end, targets so far) for each sequence in `over`, else 0.
+    """
     first, after = corpus.turn_bounds[over], corpus.turn_bounds[over + 1]
     counts = after - first
     starts = np.cumsum(counts) - counts
@@ -57,7 +61,7 @@ def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.
 
 
 def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -> np.ndarray:
-    """The targets among the first `limit` tokens of each sequence in `over`."""
+    """Return the targets among the first `limit` tokens of each sequence in `over`."""
     counts = np.zeros(len(over), np.int64)
     start_of_sequence = np.zeros(1, np.int64)
     for part in np.unique(corpus.part[over]):
@@ -69,7 +73,10 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
 
 
 def limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> int:
-    """The smallest limit under which `split_turns` keeps at least this share of the targets of some sequences.
+    """Find the smallest limit under which `split_turns` keeps enough targets.
+
+    Args:
+        share: of the targets of some sequences.
 
     `considered`: bool [sequences], at least one true.
     """

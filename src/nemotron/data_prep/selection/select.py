@@ -1,4 +1,7 @@
-"""Which conversations are used and in which split: decided once over the whole corpus, from small arrays."""
+"""Which conversations are used and in which split.
+
+Decided once over the whole corpus, from small arrays.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +57,9 @@ def select(
     samples: int | None = None,
     low_effort: float = 0.0,
 ) -> Selection:
-    """Decide, in this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split.
+    """Decide what becomes of each conversation.
+
+    In this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split.
 
     `samples` is the size of the mix (see mix.mix_counts), `low_effort` the share of low-effort datasets in it. Raises
     UserError when that needs more of a dataset than there is.
@@ -122,20 +127,30 @@ def _occurrence(same_as: np.ndarray) -> np.ndarray:
 
 
 def _listed_split(corpus: Corpus, datasets: Sequence[Dataset]) -> np.ndarray | None:
-    """int8 [conversations]: the split under which the blend lists them, or None when it lists no splits."""
+    """Return the split under which the blend lists each conversation.
+
+    int8 [conversations], or None when it lists no splits.
+    """
     listed = [dataset.goes_to for dataset in datasets if dataset.goes_to is not None]
     return np.array([SPLITS.index(split) for split in listed], np.int8)[corpus.dataset] if listed else None
 
 
 def _highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
-    """For each conversation the last split that any identical one is listed for: test before valid before train."""
+    """Return the last split that any identical conversation is listed for.
+
+    Test before valid before train.
+    """
     highest = goes_to.copy()
     np.maximum.at(highest, same_as, goes_to)
     return highest[same_as]
 
 
 def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> np.ndarray:
-    """Of the conversations `among` that are still kept, keep the `count` that rank first. Returns them by rank."""
+    """Keep the `count` that rank first of the kept conversations `among`.
+
+    Returns:
+        Those that are kept, by rank.
+    """
     kept = np.flatnonzero((outcome == 0) & among)
     by_rank = kept[np.argsort(rank[kept], kind="stable")]
     outcome[by_rank[count:]] = OUTCOMES.index(reason)
@@ -151,7 +166,10 @@ def _apply_weights(
     samples: int | None,
     low_effort: float,
 ) -> None:
-    """Bring the datasets to their shares of the blend; those listed for one split share that split."""
+    """Bring the datasets to their shares of the blend.
+
+    Those listed for one split share that split.
+    """
     for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
         members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
         available = np.bincount(corpus.dataset[outcome == 0], minlength=len(datasets))[members].tolist()

@@ -1,4 +1,6 @@
-"""Train, valid and test: decided by what a conversation says, not by where it stands.
+"""Train, valid and test.
+
+Decided by what a conversation says, not by where it stands.
 
 The same conversation always lands in the same split, whatever the order of the rows, the number of shards or the
 other datasets of the blend; so duplicates never straddle two splits.
@@ -33,7 +35,10 @@ def assign_splits(hashes: np.ndarray, ratios: Sequence[float]) -> np.ndarray:
 def _move_nearest(
     assigned: np.ndarray, hashes: np.ndarray, fractions: np.ndarray, split: int, ratios: Sequence[float]
 ) -> None:
-    """Give `split` the conversation nearest to the middle of its interval, from a split that keeps at least one."""
+    """Give `split` the conversation nearest to the middle of its interval.
+
+    It comes from a split that keeps at least one.
+    """
     middle = sum(ratios[:split]) + ratios[split] / 2
     for candidate in np.argsort(np.abs(fractions - middle), kind="stable"):
         same_content = hashes == hashes[candidate]

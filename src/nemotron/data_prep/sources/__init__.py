@@ -1,4 +1,4 @@
-"""Input files: finding them, cutting them into parts that workers read on their own, reading rows.
+"""Input files: finding them, cutting them into parts, reading rows.
 
 JSONL (`.jsonl`, `.ndjson`, `.json`), also compressed (`.gz`, `.zst`), JSON arrays (`.json`) and Parquet; on this
 machine (local.py), on object stores (object_store.py) and on the Hugging Face hub (hub.py).

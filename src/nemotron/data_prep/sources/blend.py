@@ -146,7 +146,10 @@ def _no_blend(path: Path) -> UserError:
 
 
 def _without_unused(content: Any, where: str, unused: list[str]) -> Any:
-    """Leave out comments (`_comment`, `_missing_categories`) and descriptive keys; add the latter to `unused`."""
+    """Leave out comments (`_comment`, `_missing_categories`) and descriptive keys.
+
+    Add the latter to `unused`.
+    """
     if not isinstance(content, dict):
         return content
     unused += [f"{key} of {where}" for key in content if key in DESCRIPTIVE_KEYS]
@@ -237,13 +240,19 @@ def _absolute(blend_path: Path, path: str) -> str:
 
 
 def _default_name(entry: dict[str, Any]) -> str:
-    """The file's name without suffixes; of a dataset on the hub its name, subset and split."""
+    """Return the file's name without suffixes.
+
+    Of a dataset on the hub its name, subset and split.
+    """
     stem = Path((entry["path"] or entry.get("domain", "")).rstrip("/")).name.split(".")[0]
     return "-".join(part for part in (stem, entry.get("subset"), entry.get("split")) if part)
 
 
 def _folder_name(name: str) -> str:
-    """Dataset names become folder names: anything else than letters, digits, `.`, `_` and `-` becomes `-`."""
+    """Make a folder name of a dataset's name.
+
+    Anything else than letters, digits, `.`, `_` and `-` becomes `-`.
+    """
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "dataset"
 
 

@@ -1,4 +1,4 @@
-"""A blend as a table of domains: what is asked, what there is, and how much of the documented mix that covers."""
+"""A blend as a table of domains: what is asked, what there is, what it covers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from nemotron.errors import UserError
 
 @dataclass(frozen=True)
 class DomainRow:
-    """One domain of a blend. Shares are of 1, by sample count; None where the blend gives no weights."""
+    """One domain of a blend.
+
+    Shares are of 1, by sample count; None where the blend gives no weights.
+    """
 
     split: str | None
     """Under which the blend lists it, if by split."""
@@ -32,7 +35,10 @@ class DomainRow:
 
 
 def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[DomainRow]:
-    """The domains of a blend, grouped; `got` is a finished run's share of the conversations by dataset."""
+    """Return the domains of a blend, grouped.
+
+    `got` is a finished run's share of the conversations by dataset.
+    """
     listed = [*blend.datasets, *blend.missing]
     order = {key: number for number, key in enumerate(dict.fromkeys((d.goes_to, d.group) for d in listed))}
     domains = {key: number for number, key in enumerate(dict.fromkeys(map(_domain, listed)))}
@@ -45,7 +51,9 @@ def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[Do
 
 
 def asked_shares(blend: Blend) -> dict[tuple[str, str | None], float]:
-    """The share of the documented mix by (name, split) of every dataset with a weight, missing ones too.
+    """Return the share of the documented mix of every dataset with a weight.
+
+    By (name, split), missing ones too.
 
     Where the blend states the share of its public datasets, these split it by weight, and the others the rest.
     """
@@ -64,7 +72,10 @@ def asked_shares(blend: Blend) -> dict[tuple[str, str | None], float]:
 
 
 def coverage(blend: Blend) -> float | None:
-    """The share of the documented mix that the datasets with a path make; None without weights."""
+    """Return the share of the documented mix that the datasets with a path make.
+
+    None without weights.
+    """
     shares = asked_shares(blend)
     if not shares:
         return None
@@ -74,7 +85,7 @@ def coverage(blend: Blend) -> float | None:
 
 
 def describe_missing(blend: Blend) -> str:
-    """Which share of the mix is covered, and the domains that are missing."""
+    """Return which share of the mix is covered, and the domains that are missing."""
     names = ", ".join(dict.fromkeys(_domain(dataset) for dataset in blend.missing))
     share = coverage(blend)
     covers = "" if share is None else f"{share:.0%} of the documented mix is covered; "

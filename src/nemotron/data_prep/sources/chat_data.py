@@ -17,7 +17,9 @@ _ROW_FIELD = re.compile(rb'"(messages|conversations|prompt|instruction)"\s*:')
 
 
 def is_chat_data(path: Path) -> bool:
-    """Tell whether a local path is chat data: a data file, a folder that has some, or a glob that matches some.
+    """Tell whether a local path is chat data.
+
+    That is a data file, a folder that has some, or a glob that matches some.
 
     A `.json` file is a blend file unless it holds rows: an array, or an object per line.
 
@@ -58,7 +60,10 @@ def _folder_has_data(folder: Path) -> bool:
 
 
 def _lists_datasets(content: dict[str, object]) -> bool:
-    """Whether an object is meant as a blend, though perhaps a broken one; a row may have a field `train`, too."""
+    """Tell whether an object is meant as a blend, though perhaps a broken one.
+
+    A row may have a field `train`, too.
+    """
     keys = [key for key in content if not key.startswith("_")]
     return BLEND_KEYS.issuperset(keys) or any(
         (key in BLEND_KEYS and isinstance(content[key], list)) or _has_paths(content[key]) for key in keys
@@ -66,7 +71,10 @@ def _lists_datasets(content: dict[str, object]) -> bool:
 
 
 def _has_paths(value: object) -> bool:
-    """Whether a value is a list of datasets; alone in a file, without the object around it, it is a broken blend."""
+    """Tell whether a value is a list of datasets.
+
+    Alone in a file, without the object around it, it is a broken blend.
+    """
     return isinstance(value, list) and all(isinstance(entry, dict) and "path" in entry for entry in value)
 
 

@@ -13,7 +13,11 @@ from nemotron.errors import UserError, did_you_mean
 
 
 def find_files(dataset: Dataset) -> list[InputFile]:
-    """The files of a dataset, sorted by path. Raises UserError when there are none, or one cannot be read."""
+    """Return the files of a dataset, sorted by path.
+
+    Raises:
+        UserError: there are none, or one cannot be read.
+    """
     if holds_credentials(dataset.path):
         raise UserError(
             f'Dataset "{dataset.name}": {dataset.path} holds credentials, and paths are recorded.',

@@ -43,11 +43,16 @@ def parse_hub_path(path: str) -> HubPath:
 
 
 def find_on_hub(dataset: Dataset) -> list[Found]:
-    """The files of a dataset on the hub: of its subset and split, or those its path names.
+    """List the files of a dataset on the hub.
+
+    Of its subset and split, or those its path names.
 
     The revision is resolved to a commit here, once: what is read later is what was planned. A file is identified by
-    the hash of its content, so that a new commit costs only the files it changed. Raises UserError when the dataset,
-    subset or split does not exist or may not be read, OSError when the hub cannot be reached.
+    the hash of its content, so that a new commit costs only the files it changed.
+
+    Raises:
+        UserError: the dataset, subset or split does not exist or may not be read, OSError when the hub cannot be
+            reached.
     """
     wanted = parse_hub_path(dataset.path)
     api = _api()
@@ -60,7 +65,7 @@ def find_on_hub(dataset: Dataset) -> list[Found]:
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
-    """The bytes `start:end` of a file, in one request. Raises OSError."""
+    """Return the bytes `start:end` of a file, in one request. Raises OSError."""
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
     headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}

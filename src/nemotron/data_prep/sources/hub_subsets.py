@@ -27,7 +27,7 @@ SPLIT_WORDS = {
 
 
 def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[str]:
-    """The files of the dataset's subset and split, among the data files `paths` of its repository.
+    """List the files of the dataset's subset and split, among those of its repository.
 
     Without a subset: the default one, or the only one. Without a split: `train` where there is one, otherwise all.
     Splits may be joined: `train+validation`. Raises UserError, with what there is, when the choice is open or wrong.
@@ -56,7 +56,7 @@ def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[st
 
 
 def matching(pattern: str, paths: Sequence[str]) -> list[str]:
-    """The paths that a glob matches, or that are the file or lie in the folder it names."""
+    """List the paths that a glob matches, or that are the file or folder it names."""
     from fsspec.utils import glob_translate  # slow to import, and only data on the hub needs it
 
     pattern = pattern.removeprefix("./").rstrip("/")
@@ -76,7 +76,10 @@ def _pick_subset(dataset: Dataset, subsets: dict[str, Splits], default: str | No
 
 
 def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence[str]) -> Splits:
-    """The split or the files that are called like the asked subset; a split wins, as the README declares it."""
+    """Return the split or the files that are called like the asked subset.
+
+    A split wins, as the README declares it.
+    """
     name = dataset.subset
     assert name is not None
     as_splits = [splits[name] for splits in subsets.values() if name in splits]
@@ -95,7 +98,7 @@ def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence
 
 
 def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
-    """The subsets that the front matter of the README declares with their files, and the default one."""
+    """Read the subsets of the README's front matter, and the default one."""
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
     try:
         content = yaml.safe_load(front[1]) if front else None
@@ -143,7 +146,10 @@ def _listed(paths: Any) -> list[str]:
 
 
 def _by_folder(paths: Sequence[str]) -> dict[str, Splits]:
-    """A subset per top folder that is neither `data` nor named like a split; `default` for all other files."""
+    """Return a subset per top folder that is neither `data` nor named like a split.
+
+    `default` for all other files.
+    """
     words = {word for several in SPLIT_WORDS.values() for word in several}
     files: dict[str, list[str]] = {}
     for path in paths:
@@ -153,7 +159,10 @@ def _by_folder(paths: Sequence[str]) -> dict[str, Splits]:
 
 
 def _by_words(paths: Sequence[str]) -> Splits:
-    """Files by the split that a word of their path names; all of them are `train` when no path names one."""
+    """Files by the split that a word of their path names.
+
+    All of them are `train` when no path names one.
+    """
     splits: Splits = {}
     for path in paths:
         words = re.split(r"[^a-z]+", path.lower())

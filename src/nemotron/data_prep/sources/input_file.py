@@ -1,4 +1,4 @@
-"""What the input of data prep is made of: files, the parts that workers read on their own, and rows."""
+"""What the input of data prep is made of: files, their parts, and rows."""
 
 import json
 from dataclasses import dataclass
@@ -76,12 +76,18 @@ class Row(NamedTuple):
     """The line as it stands, where rows are lines."""
 
     def exact(self) -> Any:
-        """The value with all digits of its integers: those beyond 64 bits are rounded to floats in `value`."""
+        """Return the value with all digits of its integers.
+
+        Those beyond 64 bits are rounded to floats in `value`.
+        """
         return self.value if self.text is None else json.loads(self.text)
 
 
 def format_of(path: str) -> FileFormat | None:
-    """What the name of a file promises, or None when it is of no known kind. Its content may turn out another."""
+    """Return what the name of a file promises, or None when it is of no known kind.
+
+    Its content may turn out another.
+    """
     path = path.lower()
     name, compression = PurePosixPath(path).name, compression_of(path)
     format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
@@ -89,19 +95,22 @@ def format_of(path: str) -> FileFormat | None:
 
 
 def stem_of(path: str) -> str:
-    """The name of a data file without what says its format: `part.00` for `data/part.00.jsonl.zst`."""
+    """Return the name of a data file without what says its format.
+
+    `part.00` for `data/part.00.jsonl.zst`.
+    """
     name = PurePosixPath(path).name
     return PurePosixPath(name[: len(name) - len(compression_of(path) or "")]).stem
 
 
 def compression_of(path: str) -> str | None:
-    """The suffix of a compressed file."""
+    """Return the suffix of a compressed file."""
     suffix = PurePosixPath(path).suffix.lower()
     return suffix if suffix in COMPRESSIONS else None
 
 
 def may_be_array(path: str) -> bool:
-    """Whether only the content tells JSONL from an array."""
+    """Tell whether only the content tells JSONL from an array."""
     return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
 
 

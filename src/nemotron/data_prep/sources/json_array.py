@@ -1,4 +1,7 @@
-"""The values of a file of JSON, an array or one after the other. Memory holds a stretch of the file."""
+"""The values of a file of JSON, an array or one after the other.
+
+Memory holds a stretch of the file.
+"""
 
 import codecs
 import io
@@ -20,7 +23,7 @@ _HINT = "In JSONL, one object per line, a broken row costs only itself."
 
 
 def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
-    """The text of each element of the array in `file`, in order.
+    """Yield the text of each element of the array in `file`, in order.
 
     Only where one ends and the next begins is decided here; what an element is may still be refused by whoever
     decodes it. Raises UserError, with the line, where the array itself is broken.
@@ -39,7 +42,9 @@ def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
 
 
 def stream_values(file: io.BufferedIOBase, name: str) -> Iterator[str]:
-    """Read the text of each value in `file`, in order: one after the other, each over as many lines as it takes.
+    """Read the text of each value in `file`, in order.
+
+    One follows the other, each over as many lines as it takes.
 
     A comma between two of them is passed over.
 
@@ -65,7 +70,7 @@ class _Stretch:
         self._is_all = False
 
     def element(self) -> str:
-        """The text of the value that comes next."""
+        """Return the text of the value that comes next."""
         self._skip_blank()
         while True:
             try:
@@ -85,7 +90,10 @@ class _Stretch:
                     return text
 
     def _may_be_unfinished(self, error: json.JSONDecodeError) -> bool:
-        """Whether more text could complete it. If not, the rest of a large file need not be read to say so."""
+        """Tell whether more text could complete it.
+
+        If not, the rest of a large file need not be read to say so.
+        """
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - LONGEST_WORD
 
     def next_is(self, character: str) -> bool:

@@ -17,7 +17,11 @@ WHOLE_DIGEST_BYTES = SAMPLES * SAMPLE_BYTES
 
 
 def find_local(dataset: Dataset) -> list[Found]:
-    """The files of a dataset with a local path. Raises UserError when there are none, OSError when unreadable."""
+    """Return the files of a dataset with a local path.
+
+    Raises:
+        UserError: there are none, OSError when unreadable.
+    """
     return [_identify(path) for path in sorted(_paths(dataset))]
 
 

@@ -33,7 +33,9 @@ def find_objects(dataset: Dataset) -> list[Found]:
     """The objects of a dataset: one, those below a prefix, or those that match a glob.
 
     They are identified by what the store says of them (URL, ETag or generation, size): nothing is downloaded.
-    Raises UserError when there are none, the library is missing or credentials are, OSError when the store fails.
+
+    Raises:
+        UserError: there are none, the library is missing or credentials are, OSError when the store fails.
     """
     scheme, _, path = dataset.path.partition("://")
     path = path.rstrip("/")
@@ -53,7 +55,7 @@ def find_objects(dataset: Dataset) -> list[Found]:
 
 
 def version(url: str) -> str:
-    """What the store now says of the object: another value after every write."""
+    """Return what the store now says of the object: another value after every write."""
     scheme, _, path = url.partition("://")
     store = _store(scheme)
     with _store_errors(url):
@@ -62,7 +64,7 @@ def version(url: str) -> str:
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
-    """The bytes `start:end` of an object, in one request."""
+    """Return the bytes `start:end` of an object, in one request."""
     scheme, _, path = url.partition("://")
     with _store_errors(url):
         return _store(scheme).cat_file(path, start=start, end=end)
@@ -96,7 +98,10 @@ def _store(scheme: str) -> Any:
 
 @contextlib.contextmanager
 def _store_errors(url: str) -> Iterator[None]:
-    """Each library of a store has its own exceptions, and not all are OSErrors; ours are."""
+    """Each library of a store has its own exceptions, and not all are OSErrors.
+
+    Ours are.
+    """
     try:
         yield
     except UserError:
@@ -109,7 +114,10 @@ def _store_errors(url: str) -> Iterator[None]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the store does not know who asks, or does not let them. gcsfs says so by status, or in words."""
+    """Tell whether the store does not know who asks, or does not let them.
+
+    Gcsfs says so by status, or in words.
+    """
     names = {kind.__name__ for kind in type(error).__mro__}
     status = str(getattr(error, "code", ""))
     return not REFUSALS.isdisjoint(names) or status in ("401", "403") or str(error).startswith("Forbidden")

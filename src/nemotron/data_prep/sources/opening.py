@@ -1,4 +1,7 @@
-"""Reading bytes of an input, wherever it is: a range at a time, so that memory stays bounded and nothing is staged."""
+"""Reading bytes of an input, wherever it is.
+
+A range at a time, so that memory stays bounded and nothing is staged.
+"""
 
 import contextlib
 import gzip
@@ -20,7 +23,11 @@ ReadRange = Callable[[str, int, int], bytes]
 
 
 def read_range(file: InputFile, start: int, end: int) -> bytes:
-    """The bytes `start:end` of a file, as it stands (not decompressed). Raises OSError when they are not all there."""
+    """Return the bytes `start:end` of a file, as it stands (not decompressed).
+
+    Raises:
+        OSError: they are not all there.
+    """
     end = min(end, file.size)
     if start >= end:
         return b""
@@ -39,7 +46,7 @@ def read_head(file: InputFile, count: int) -> bytes:
 
 
 def open_raw(file: InputFile, read_ahead: int = READ_AHEAD) -> io.BufferedIOBase:
-    """The bytes of a file as they stand."""
+    """Return the bytes of a file as they stand."""
     if _is_local(file.path):
         return open(file.path, "rb")
     return io.BufferedReader(_RangeFile(file), read_ahead)
@@ -61,7 +68,10 @@ def open_text(file: InputFile, read_ahead: int = READ_AHEAD) -> Iterator[io.Buff
 
 
 def ensure_unchanged(file: InputFile) -> None:
-    """Raise OSError when the file is no longer the one that was identified: its rows must not pass for the old ones."""
+    """Raise OSError when the file is no longer the one that was identified.
+
+    Its rows must not pass for the old ones.
+    """
     if file.path.startswith(hub.SCHEME):
         return  # a commit does not change
     current = (

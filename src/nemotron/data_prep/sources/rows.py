@@ -28,7 +28,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def cut(file: InputFile) -> list[Part]:
-    """The parts of a file, in order; at least one. Raises UserError when the file cannot be read."""
+    """Return the parts of a file, in order; at least one.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     if file.format == "parquet":
         try:
             with open_raw(file) as raw:
@@ -45,10 +49,11 @@ def cut(file: InputFile) -> list[Part]:
 
 
 def read_rows(part: Part) -> Iterator[Row]:
-    """The lines of a part, in order.
+    """Yield the lines of a part, in order.
 
-    Raises UserError when the file cannot be read or decompressed to its end, or is no longer what was planned: rows
-    that are there but unreadable must not pass for rows that do not exist.
+    Raises:
+        UserError: the file cannot be read or decompressed to its end, or is no longer what was planned: rows that are
+            there but unreadable must not pass for rows that do not exist.
     """
     try:
         if part.file.format == "parquet":
@@ -82,7 +87,7 @@ def _parse(number: int, line: bytes) -> Row:
 
 
 def _lines(part: Part) -> Iterator[bytes]:
-    """The lines that start inside the part."""
+    """Yield the lines that start inside the part."""
     if part.span is None:
         with open_text(part.file) as file:
             for number, line in enumerate(file):
@@ -96,7 +101,10 @@ def _lines(part: Part) -> Iterator[bytes]:
 
 
 def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
-    """The bytes of the lines that start in `start:end`: from the first line's start to the last line's end."""
+    """Return the bytes of the lines that start in `start:end`.
+
+    From the first line's start to the last line's end.
+    """
     # With the byte before: a newline there means that a line starts at `start`.
     block = read_range(file, max(0, start - 1), end)
     if start:
@@ -133,7 +141,10 @@ def _parquet_rows(part: Part) -> Iterator[Row]:
 
 
 def _python_values(column: pa.Array) -> list[Any]:
-    """What the rows of a column hold. Text that is not UTF-8, dates beyond the calendar and such are Unreadable."""
+    """Return what the rows of a column hold.
+
+    Text that is not UTF-8, dates beyond the calendar and such are Unreadable.
+    """
     refusals = (ValueError, OverflowError, LookupError)  # of Python's types and of its time zones
     try:
         return column.to_pylist()
@@ -173,7 +184,7 @@ def _as_json(value: Any) -> Any:
 
 
 def _number(value: Decimal) -> int | float | str:
-    """The same number, or its digits where there is none with all of them."""
+    """Return the same number, or its digits where there is none with all of them."""
     if not value.is_finite():
         return str(value)
     if value == value.to_integral_value():

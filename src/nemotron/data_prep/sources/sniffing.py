@@ -1,4 +1,7 @@
-"""What a file of JSON holds, told from its beginning: a row per line, one array, or objects over several lines."""
+"""What a file of JSON holds, found out from its beginning.
+
+A row per line, one array, or objects over several lines.
+"""
 
 import codecs
 import json
@@ -51,7 +54,10 @@ def _is_json(text: str) -> bool:
 
 
 def _goes_on(text: str, line_end: int, is_all: bool) -> bool:
-    """Whether the object that begins here ends on a later line, perhaps beyond the text."""
+    """Tell whether the object that begins here ends on a later line.
+
+    Perhaps that is beyond the text.
+    """
     try:
         _, end = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode(text)
     except json.JSONDecodeError as error:

@@ -1,4 +1,6 @@
-"""The token ids of chunks, which are pieces of one text: alone, or as parts of the whole.
+"""The token ids of chunks, which are pieces of one text.
+
+Encoded alone, or as parts of the whole.
 
 Chunks are encoded one by one, so that the border between a prompt and its answer is a token border, as it is at
 inference. A tokenizer that marks the starts of words (SentencePiece's, of Llama 2 and the first Mistral) would then
@@ -70,7 +72,10 @@ def _stretches(chunks: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _encode_stretches(stretches: Sequence[str], definition: str) -> tuple[np.ndarray, np.ndarray]:
-    """The ids of a text that is cut into stretches, and where each token ends in it, in characters."""
+    """Encode a text that is cut into stretches.
+
+    Also returned: where each token ends in it, in characters.
+    """
     backend = hugging_face(definition)
     ids: list[int] = []
     ends: list[int] = []

@@ -1,4 +1,4 @@
-"""Batches of text as token ids, their loss mask, and where what is trained lies in them."""
+"""Batches of text as token ids, their loss mask, and their trained stretches."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -31,7 +31,10 @@ class EncodedBatch(NamedTuple):
 
 
 class _Sequences(NamedTuple):
-    """Flat arrays over the sequences of a batch, and over the trained turns of those: see PartIndex."""
+    """Flat arrays over a batch's sequences, and over their trained turns.
+
+    See PartIndex.
+    """
 
     lengths: np.ndarray
     targets: np.ndarray
@@ -121,7 +124,10 @@ def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int
 
 
 def _count(batch: Batch, sequences: _Sequences, unfinished: _Conversations | None) -> _Conversations:
-    """Count the sequences of every conversation; `unfinished` is what earlier batches held of the first one."""
+    """Count the sequences of every conversation.
+
+    `unfinished` is what earlier batches held of the first one.
+    """
     sequence_counts = np.array(batch.sequence_counts, np.int64)
     kept = _sums(sequences.targets > 0, sequence_counts)
     counted = _Conversations(kept, sequence_counts - kept, _have_empty_answers(sequence_counts, sequences))
@@ -132,7 +138,10 @@ def _count(batch: Batch, sequences: _Sequences, unfinished: _Conversations | Non
 
 
 def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> np.ndarray:
-    """bool [conversations]: whether an answer is nothing but its <|im_end|>: the model learns to say nothing."""
+    """Find answers that are nothing but their <|im_end|>.
+
+    bool [conversations]. From these, the model learns to say nothing.
+    """
     counts, so_far = sequences.turn_counts, sequences.turn_targets
     before = np.concatenate([[0], so_far[:-1]])
     is_first = np.zeros(len(so_far), bool)
@@ -161,7 +170,7 @@ def _select_trained(
     sequences: _Sequences,
     conversations: _Conversations,
 ) -> EncodedBatch:
-    """Leave out the sequences in which nothing trains, and the conversations left without one."""
+    """Leave out sequences in which nothing trains, and conversations without one."""
     trains = sequences.targets > 0
     of_training = np.repeat(trains, sequences.turn_counts)
     kept = np.flatnonzero(conversations.kept_counts[: len(complete)])

@@ -1,4 +1,6 @@
-"""The choice of the encoder for a run, on a sample of its own text: made when tokenizing starts.
+"""The choice of the encoder for a run.
+
+It is made on a sample of its own text, when tokenizing starts.
 
 That the fast encoder gives the true ids is remembered for a tokenizer and both libraries' versions, with the writing
 systems that were compared: text in another one is compared again.
@@ -28,7 +30,7 @@ def choose_for_run(
     first_parts: Sequence[Part],
     ids_by: Callable[[str, Sequence[str]], Encoded | str],
 ) -> EncoderChoice:
-    """Choose the fastest encoder that gives the true ids of the first rows of every dataset.
+    """Choose the fastest encoder that gives every dataset's first rows the true ids.
 
     Args:
         wanted: The config's encoder.
@@ -51,13 +53,19 @@ def choose_for_run(
 
 
 def _scripts(texts: Sequence[str]) -> set[int]:
-    """The writing systems of texts, roughly: stretches of 256 code points, of 4,096 beyond those of small alphabets."""
+    """List the writing systems of texts, roughly.
+
+    Stretches of 256 code points, of 4,096 beyond those of small alphabets.
+    """
     points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
     return set(np.unique(np.where(points < 0x2000, points >> 8, 0x1000 + (points >> 12))).tolist())
 
 
 def _sample_texts(first_parts: Sequence[Part]) -> Iterator[str]:
-    """Text of the first rows of every dataset, in turn. A file that cannot be read is reported when its turn comes."""
+    """Text of the first rows of every dataset, in turn.
+
+    A file that cannot be read is reported when its turn comes.
+    """
     rows = [_first_rows(part) for part in first_parts]
     for row in itertools.chain.from_iterable(itertools.zip_longest(*rows)):
         yield from _strings(row)

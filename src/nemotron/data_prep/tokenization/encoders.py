@@ -45,14 +45,20 @@ Encode = Callable[[Sequence[str]], Encoded]
 
 
 class EncoderChoice(NamedTuple):
-    """Which library encodes, and, when it is not the one asked for, why not (one clause)."""
+    """Return which library encodes.
+
+    When it is not the one asked for, one clause says why not.
+    """
 
     name: EncoderName
     reason: str = ""
 
 
 def make_encoder(name: EncoderName, definition: str) -> Encode:
-    """The encoder of that name for the contents of a tokenizer.json. Raises whatever the library raises."""
+    """Return the encoder of that name for the contents of a tokenizer.json.
+
+    What the library raises goes through.
+    """
     return _gigatoken(definition) if name == "gigatoken" else _tokenizers(hugging_face(definition))
 
 
@@ -103,14 +109,17 @@ def _gigatoken(definition: str) -> Encode:
 
 
 def load_fast(definition: str) -> None:
-    """Load the fast encoder of a tokenizer.json, short of encoding, which starts threads: for a process that forks."""
+    """Load the fast encoder of a tokenizer.json, for a process that forks.
+
+    It does not encode, which would start threads.
+    """
     import awkward as awkward  # gigatoken does at its first batch
 
     _gigatoken(definition)
 
 
 def fast_ids(definition: str, texts: Sequence[str]) -> Encoded | str:
-    """The ids of texts by `gigatoken`, or why it cannot give them (one clause)."""
+    """Return the ids of texts by `gigatoken`, or why it cannot give them (one clause)."""
     try:
         encode = make_encoder("gigatoken", definition)
     except Exception as error:  # the library raises plain RuntimeError for what it does not support
@@ -156,7 +165,10 @@ def joined(parts: Sequence[Encoded | str]) -> Encoded | str:
 
 
 def _first_difference(found: Encoded, expected: Encoded, texts: Sequence[str]) -> str | None:
-    """The first of `texts`, cut short, of which the ids differ; None when there is none."""
+    """Return the first of `texts`, cut short, of which the ids differ.
+
+    None when there is none.
+    """
     if np.array_equal(found.ids, expected.ids) and np.array_equal(found.lengths, expected.lengths):
         return None
     pairs = zip(_rows(found), _rows(expected), texts, strict=True)
@@ -168,7 +180,10 @@ def _rows(encoded: Encoded) -> list[np.ndarray]:
 
 
 def take_pieces(sample: Iterable[str]) -> Iterator[str]:
-    """Take up to SAMPLE_CHARACTERS of text, cut into pieces: one long text must not be all that is compared."""
+    """Take up to SAMPLE_CHARACTERS of text, cut into pieces.
+
+    One long text must not be all that is compared.
+    """
     left = SAMPLE_CHARACTERS
     for text in sample:
         yield text[:PIECE_CHARACTERS]

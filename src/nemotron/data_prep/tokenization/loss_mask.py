@@ -1,16 +1,24 @@
-"""The loss mask: which tokens are trained; and its roll, which shifts it one to the left inside every conversation."""
+"""The loss mask: which tokens are trained.
+
+And its roll, which shifts it one to the left inside every conversation.
+"""
 
 import numpy as np
 
 
 def loss_mask(ids: np.ndarray, chunk_lengths: np.ndarray, supervised: np.ndarray, end_id: int) -> np.ndarray:
-    """1 for the tokens of supervised chunks up to and including the last `end_id`, 0 everywhere else.
+    """Mark the tokens of supervised chunks, up to the last `end_id` of each.
+
+    1 there, 0 everywhere else.
 
     What a chunk holds after its end-of-turn token (the template's newline) is not a target worth learning: at
     inference generation has stopped there. A supervised chunk without `end_id` is trained to its end.
 
     `ids` is flat [tokens] int32, `chunk_lengths` int64 [chunks] (their sum is the number of tokens), `supervised`
-    bool [chunks]. Returns uint8 [tokens], not yet rolled.
+    bool [chunks].
+
+    Returns:
+        Uint8 [tokens], not yet rolled.
     """
     ends = np.cumsum(chunk_lengths)
     trained_until = ends.copy()
@@ -31,7 +39,9 @@ def roll(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
     conversation predicts nothing: what follows it belongs to another conversation.
 
     `mask` is flat [tokens] uint8, sequences back to back; `starts` are their first positions, ascending, the first 0.
-    Returns a new array of the same shape and type.
+
+    Returns:
+        A new array of the same shape and type.
     """
     rolled = np.zeros_like(mask)
     rolled[:-1] = mask[1:]
@@ -40,7 +50,9 @@ def roll(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
 
 
 def trained_targets(mask: np.ndarray, ids: np.ndarray, starts: np.ndarray, eos_id: int) -> np.ndarray:
-    """Which tokens the trainer really learns to predict: flat [tokens] uint8, not rolled.
+    """Find which tokens the trainer really learns to predict.
+
+    Flat [tokens] uint8, not rolled.
 
     A masked token is lost when nothing precedes it in its conversation, and when the token before it is `eos_id`,
     because Megatron-Bridge's collator zeroes the loss wherever the input token equals eos.

@@ -1,4 +1,6 @@
-"""The first phase, for one part of one input file: rows -> conversations -> chunks -> tokens and mask.
+"""The first phase, for one part of one input file.
+
+Rows -> conversations -> chunks -> tokens and mask.
 
 A pure function of the part's content and the Tokenization settings; workers share nothing.
 """
@@ -60,7 +62,7 @@ class TokenizeWork:
     """Which reasoning modes its conversations are chosen for."""
 
     def is_done(self) -> bool:
-        """Whether the output is there, and made from as many conversations."""
+        """Tell whether the output is there, and made from as many conversations."""
         receipt = read_receipt(self.output)
         return receipt is not None and receipt.sample == self.sample
 
@@ -92,7 +94,10 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
 
 @contextlib.contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Let Python look for reference cycles rarely: rows have none, and walking all their objects costs a twentieth."""
+    """Let Python look for reference cycles rarely.
+
+    Rows have none, and walking all their objects costs a twentieth.
+    """
     before = gc.get_threshold()
     gc.set_threshold(500_000, *before[1:])
     try:
@@ -135,7 +140,7 @@ def take_first(candidates: Iterable[Candidate], count: int, seed: int) -> Iterat
 def treat_special_tokens(
     candidates: Iterable[Candidate], special_tokens: SpecialTokens, policy: SpecialTokensPolicy
 ) -> Iterator[Candidate | Dropped | Noticed]:
-    """Find control tokens written out in conversations, and treat these as the policy says."""
+    """Treat control tokens written out in conversations as the policy says."""
     for candidate in candidates:
         token = special_tokens.first_in(candidate.conversation)
         if token is None:

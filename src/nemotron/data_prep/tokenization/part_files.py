@@ -1,4 +1,6 @@
-"""Tokenized parts on disk: what the first phase writes and the second gathers packs from.
+"""Tokenized parts on disk.
+
+The first phase writes them, and the second gathers packs from them.
 
 A part `P` is five files; the receipt comes last, so a part with a receipt is complete:
 
@@ -38,7 +40,9 @@ MOST_NAMES = 100
 
 
 class PartIndex(NamedTuple):
-    """What a part holds, as flat arrays over its conversations, their sequences, and the trained turns of those.
+    """What a part holds, as flat arrays.
+
+    Over its conversations, their sequences, and the trained turns of those.
 
     All are int32 on disk, but for the hashes.
     """
@@ -105,7 +109,10 @@ class PartReceipt:
 
 
 class PartWriter:
-    """Counts and writes what becomes of the rows of one part. Used through `write_part`."""
+    """Counts and writes what becomes of the rows of one part.
+
+    Used through `write_part`.
+    """
 
     def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
         self._tokens, self._mask, self._dropped = tokens, mask, dropped
@@ -158,7 +165,7 @@ class PartWriter:
             count.lines.append(noticed.line)
 
     def notes(self) -> list[NoteCount]:
-        """What was noticed so far, by kind and name."""
+        """Return what was noticed so far, by kind and name."""
         return sorted(self._notes.values(), key=lambda count: (count.kind, count.name))
 
     def index(self) -> PartIndex:
@@ -178,7 +185,13 @@ def _compact(array: np.ndarray) -> np.ndarray:
 
 
 def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | None = None) -> PartReceipt:
-    """Write the part at the path `part` (without suffix): `fill` appends to a PartWriter. Returns its receipt."""
+    """Write the part at the path `part` (without suffix).
+
+    `fill` appends to a PartWriter.
+
+    Returns:
+        Its receipt.
+    """
     with ExitStack() as files:
         paths = {
             s: files.enter_context(replaced_when_complete(file_of(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)
@@ -202,7 +215,10 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
 
 
 def read_receipt(part: Path) -> PartReceipt | None:
-    """The receipt of a complete part, or None when the part is absent, unfinished or damaged."""
+    """Read the receipt of a complete part.
+
+    None when the part is absent, unfinished or damaged.
+    """
     try:
         content = orjson.loads(file_of(part, RECEIPT).read_bytes())
         content["notes"] = [NoteCount(**count) for count in content["notes"]]
@@ -214,7 +230,10 @@ def read_receipt(part: Path) -> PartReceipt | None:
 
 
 def is_intact(_: None, part: Path) -> bool:
-    """Whether the files of a complete part are what was written, by their checksums. Reads all of them."""
+    """Whether the files of a complete part are what was written, by their checksums.
+
+    Reads all of them.
+    """
     receipt = read_receipt(part)
     return receipt is not None and all(
         checksum(file_of(part, suffix)) == made["checksum"] for suffix, made in receipt.files.items()
@@ -222,13 +241,17 @@ def is_intact(_: None, part: Path) -> bool:
 
 
 def read_index(part: Path) -> PartIndex:
-    """The index of a complete part."""
+    """Return the index of a complete part."""
     with np.load(file_of(part, INDEX)) as arrays:
         return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
 
 
 def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(ids int32 [tokens], mask uint8 [tokens]) of a complete part, mapped rather than read."""
+    """Map the tokens of a complete part rather than read them.
+
+    Returns:
+        ids int32 [tokens], mask uint8 [tokens].
+    """
     return _map(file_of(part, TOKENS), "<i4"), _map(file_of(part, MASK), "u1")
 
 
@@ -258,7 +281,7 @@ def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], ids: np.n
 
 
 def read_dropped(part: Path) -> list[dict[str, int | str]]:
-    """The dropped rows of a complete part."""
+    """Return the dropped rows of a complete part."""
     return [orjson.loads(line) for line in file_of(part, DROPPED).read_bytes().splitlines()]
 
 

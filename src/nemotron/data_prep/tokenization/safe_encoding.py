@@ -1,4 +1,6 @@
-"""Encoding of which a failure costs one row: the library's regular expressions give up on some texts.
+"""Encoding of which a failure costs one row.
+
+The library's regular expressions give up on some texts.
 
 Ten million capitals are one such text. `tokenizers` then panics, which Python sees as a BaseException; `gigatoken` may
 encode the same text. So that the output does not depend on the encoder, a text is encoded only where both can.
@@ -35,7 +37,10 @@ def encode_safely(
 
 @contextlib.contextmanager
 def failures_cost_their_row() -> Iterator[None]:
-    """Make a RowError of what the libraries raise: plain exceptions, RuntimeError, and panics."""
+    """Make a RowError of what the libraries raise.
+
+    Plain exceptions, RuntimeError, and panics.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):

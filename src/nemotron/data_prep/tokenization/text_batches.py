@@ -43,7 +43,10 @@ class Candidate(NamedTuple):
 
 @dataclass
 class Batch:
-    """Conversations to encode together; `chunks` runs over all sequences of all conversations."""
+    """Conversations to encode together.
+
+    `chunks` runs over all sequences of all conversations.
+    """
 
     candidates: list[Candidate] = field(default_factory=list)
     sequence_counts: list[int] = field(default_factory=list)
@@ -97,14 +100,19 @@ def render_batches(candidates: Iterable[Candidate], template: Template) -> Itera
 
 
 def check_batches(batches: Iterable[Batch], template: Template) -> Iterator[Batch]:
-    """Hand batches on, checking a few conversations of each, and of the first at least one (`check_rendering`)."""
+    """Hand batches on, checking a few conversations of each.
+
+    Of the first at least one is checked (`check_rendering`).
+    """
     for number, batch in enumerate(batches):
         check_rendering(batch, template, at_least=1 if number == 0 else 0)
         yield batch
 
 
 def check_rendering(batch: Batch, template: Template, at_least: int) -> None:
-    """Compare a few conversations of the batch with what Jinja renders: the bundled format is rendered without it.
+    """Compare a few conversations of the batch with what Jinja renders.
+
+    The bundled format is rendered without it.
 
     `at_least` so many, however long they are. Raises UserError at a difference: no data is better than data that
     inference will never look like.

@@ -1,4 +1,7 @@
-"""Where a text may be cut so that it is a given number of tokens: at the end of a token, or at a newline nearby."""
+"""Where a text may be cut so that it is a given number of tokens.
+
+At the end of a token, or at a newline nearby.
+"""
 
 import functools
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +23,9 @@ class DefinedBorders:
         self._definition, self._at = definition, at
 
     def cut(self, text: str, tail: str, most: int) -> str | None:
-        """The longest beginning of `text` that is at most `most` tokens together with `tail`; None: all of it is.
+        """Return the longest beginning of `text` that fits `most` tokens with `tail`.
+
+        None when all of it fits.
 
         With `newline` it ends at the last newline of its last tenth, if there is one.
         """
@@ -41,7 +46,7 @@ class DefinedBorders:
         return cut[:newline] if newline > 0 and self._count(cut[:newline] + tail) <= most else cut
 
     def _ends(self, text: str) -> list[int]:
-        """Where each token of a text ends, in characters."""
+        """Return where each token of a text ends, in characters."""
         ends, start, parts = [], 0, pieces(text)
         mark = (len(text) - sum(map(len, parts))) // max(len(parts) - 1, 1)  # between two pieces
         for piece in parts:

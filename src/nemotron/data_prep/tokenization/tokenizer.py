@@ -65,7 +65,10 @@ class Tokenizer:
 
     @cached_property
     def special_tokens(self) -> SpecialTokens:
-        """The tokens that mean something to the model and are no text: what a message must not forge."""
+        """The tokens that mean something to the model and are no text.
+
+        A message must not forge them.
+        """
         return SpecialTokens(self.special)
 
     def encoding_with(self, encoder: EncoderName) -> "Tokenizer":
@@ -95,7 +98,7 @@ class Tokenizer:
         return self.decoder.decode([token], skip_special_tokens=False)
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
-        """The same as one list per text."""
+        """Return the same as one list per text."""
         ids, lengths = self.encode(texts)
         return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(lengths) else []
 
@@ -105,7 +108,8 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
     What is found out about it is remembered: the library takes half a second to load a large vocabulary.
 
-    Raises UserError when there is none, or when it has no token that could end a turn.
+    Raises:
+        UserError: there is none, or when it has no token that could end a turn.
     """
     path = Path(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:

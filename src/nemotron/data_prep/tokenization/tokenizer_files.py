@@ -1,4 +1,7 @@
-"""The files of a tokenizer's folder, which may be anybody's: every one is checked before a library trusts it."""
+"""The files of a tokenizer's folder, which may be anybody's.
+
+Every one is checked before a library trusts it.
+"""
 
 import io
 import json
@@ -28,7 +31,7 @@ ChatTemplates = str | dict[str, str] | None
 
 
 def read_definition(folder: Path) -> str:
-    """The contents of a tokenizer's tokenizer.json.
+    """Return the contents of a tokenizer's tokenizer.json.
 
     Raises:
         OSError: there is none.
@@ -45,7 +48,7 @@ def read_definition(folder: Path) -> str:
 
 
 def read_ids(folder: Path) -> dict[str, int]:
-    """Read the id of each token from a tokenizer's tokenizer.json, added tokens included."""
+    """Read the id of each token from a tokenizer.json, added tokens included."""
     described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = described["model"]["vocab"]
     if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
@@ -54,7 +57,9 @@ def read_ids(folder: Path) -> dict[str, int]:
 
 
 def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
-    """The named special tokens and the chat templates, as the files beside tokenizer.json give them.
+    """Read the named special tokens and the chat templates of a tokenizer.
+
+    They are in the files next to tokenizer.json.
 
     Raises:
         UserError: a file is broken, or holds a value of the wrong type; file and value are named.
@@ -76,7 +81,9 @@ def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
 
 
 def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
-    """Check the ids that the library gives tokens: no gaps, and those that tokenizer.json gives them.
+    """Check the ids that the library gives tokens.
+
+    No gaps, and those that tokenizer.json gives them.
 
     Raises:
         UserError: naming token and id.
@@ -112,7 +119,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _token(value: Any, key: str, path: Path) -> str | None:
-    """A special token: text, or an object with its text under `content`."""
+    """Return a special token: text, or an object with its text under `content`."""
     token = value.get("content") if isinstance(value, dict) else value
     if token is not None and not isinstance(token, str):
         raise UserError(f"{path}: {key} is {json.dumps(value)[:80]}, not the text of a token.", COPY_AGAIN)
@@ -120,7 +127,10 @@ def _token(value: Any, key: str, path: Path) -> str | None:
 
 
 def _named_templates(value: Any, path: Path) -> dict[str, str]:
-    """The templates of a settings file: one as text, or a list of objects with `name` and `template`."""
+    """Read the templates of a settings file.
+
+    One as text, or a list of objects with `name` and `template`.
+    """
     if value is None:
         return {}
     named = [{"name": DEFAULT, "template": value}] if isinstance(value, str) else value
@@ -135,7 +145,10 @@ def _is_named_template(entry: Any) -> bool:
 
 
 def _check_largest_id(definition: str, name: str) -> None:
-    """Raises UserError for an id that would take more memory than there is: the fast encoder ends the process then."""
+    """Refuse an id that would take more memory than there is.
+
+    The fast encoder would end the process.
+    """
     try:
         content = orjson.loads(definition)
         vocab = content["model"]["vocab"]
@@ -152,7 +165,7 @@ def _check_largest_id(definition: str, name: str) -> None:
 
 
 def _added_tokens(definition: str) -> Iterable[dict[str, Any]]:
-    """The added tokens of a tokenizer.json, without reading the vocabulary, which is large."""
+    """Read the added tokens of a tokenizer.json, but not its large vocabulary."""
     found = _ADDED_TOKENS.search(definition)
     if found is None:
         return []

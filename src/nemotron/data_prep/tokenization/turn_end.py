@@ -1,4 +1,6 @@
-"""The token with which a chat template ends an assistant's turn: what a model must learn, or it never stops.
+"""The token with which a chat template ends an assistant's turn.
+
+A model must learn it, or it never stops.
 
 It is looked for before anything is written, in a conversation of our own. That a row's turns end with such a token too,
 those that call tools for example, is checked row by row (chat/chunks.py).
@@ -46,7 +48,7 @@ def with_turn_end(tokenizer: Tokenizer, template: Template) -> Tokenizer:
 
 
 def _ensure_control_tokens(tokenizer: Tokenizer, template: str) -> None:
-    """Raises UserError where the control tokens of the bundled format are none of the tokenizer's."""
+    """Refuse a tokenizer without the control tokens of the bundled format."""
     special = {*tokenizer.special, tokenizer.special_tokens_map.get("eos_token")}
     missing = [token for token in CONTROL_TOKENS if token not in special or _single_id(tokenizer, token) is None]
     if missing:
@@ -59,7 +61,7 @@ def _ensure_control_tokens(tokenizer: Tokenizer, template: str) -> None:
 
 
 def _single_id(tokenizer: Tokenizer, token: str) -> int | None:
-    """The id of a token, None where it is none or several."""
+    """Return the id of a token, None where it is none or several."""
     if token in tokenizer.single_ids:
         return tokenizer.single_ids[token]
     (ids,) = tokenizer.encode_chunks([token])

@@ -1,1 +1,4 @@
-"""Make what NeMo-Run, or docker, runs a stage with: one module per kind of executor."""
+"""What NeMo-Run, or docker, runs a stage with.
+
+One module per kind of executor.
+"""

@@ -14,7 +14,9 @@ _ULIMITS = ("--ulimit=memlock=-1", "--ulimit=stack=67108864")
 
 
 def docker_command(placement: Placement) -> list[str]:
-    """Write the command that runs a placed stage; it reads secrets from its standard input.
+    """Write the command that runs a placed stage.
+
+    It reads secrets from its standard input.
 
     They are in no argument, and not in the container's description, which docker keeps on disk.
     """

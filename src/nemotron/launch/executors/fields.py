@@ -1,4 +1,7 @@
-"""List what an executor of the installed NeMo-Run takes, from its source: importing it takes seconds."""
+"""List what an executor of the installed NeMo-Run takes, from its source.
+
+Importing it takes seconds.
+"""
 
 import ast
 import types

@@ -1,4 +1,7 @@
-"""Submit stages through NeMo-Run's executors for clouds, each with its own fields from the profile."""
+"""Submit stages through NeMo-Run's executors for clouds.
+
+Each gets its own fields from the profile.
+"""
 
 import importlib.util
 import os
@@ -63,7 +66,9 @@ def unsent_secrets(placement: Placement) -> list[str]:
 def run_passed_on(
     placements: Sequence[Placement], *, attached: bool, on_submitted: Callable[[Placement, str], object]
 ) -> int:
-    """Submit placed stages through NeMo-Run; attached, one after the other, each until it has ended.
+    """Submit placed stages through NeMo-Run.
+
+    Attached, one after the other, each until it has ended.
 
     Args:
         placements: The stages, in order; detached, only one.
@@ -169,7 +174,9 @@ def _add_stage(experiment: Any, placement: Placement) -> Any:
 
 
 def make_options(placement: Placement) -> dict[str, Any]:
-    """Take the executor's fields from the profile, `$NAME` from the environment, and the nodes of this stage.
+    """Take the executor's fields from the profile, for this stage's nodes.
+
+    `$NAME` comes from the environment.
 
     Raises:
         UserError: A variable is not set.
@@ -193,7 +200,10 @@ def _from_environment(name: str, value: Any, placement: Placement) -> Any:
 
 
 def _move_records(executor: str, home: str) -> None:
-    """Have NeMo-Run's scheduler keep its record of jobs in `home`: it takes the path when it is imported."""
+    """Have NeMo-Run's scheduler keep its record of jobs in `home`.
+
+    It takes the path when it is imported.
+    """
     module = importlib.import_module(f"nemo_run.run.torchx_backend.schedulers.{executor}")
     for name in [name for name in vars(module) if name.endswith("_JOB_DIRS")]:
         setattr(module, name, os.path.join(home, ".jobs.json"))

@@ -93,7 +93,9 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
 
 
 def slurm_options(placement: Placement) -> dict[str, Any]:
-    """List what a stage asks Slurm for, by NeMo-Run's names; None: the cluster's choice.
+    """List what a stage asks Slurm for, by NeMo-Run's names.
+
+    None: the cluster's choice.
 
     The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task. What
     the profile leaves open is the cluster's to choose: a number of CPUs would switch off its DefCpuPerGPU.
@@ -117,7 +119,10 @@ def slurm_options(placement: Placement) -> dict[str, Any]:
 
 
 def _wait_option(placement: Placement) -> list[str]:
-    """Set how long srun waits for the other tasks when one has ended: NeMo-Run's 60 s would kill an export."""
+    """Set how long srun waits for the other tasks when one has ended.
+
+    NeMo-Run's 60 s would kill an export.
+    """
     seconds = placement.stage.ends_within
     return [] if seconds is None else [f"--wait={seconds}"]
 

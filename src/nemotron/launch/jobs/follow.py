@@ -98,7 +98,10 @@ def _follow_job(
 
 
 def _complaints(batch_log: str) -> str:
-    """Pick the errors of Slurm, the container runtime and bash from a traced log; else all."""
+    """Pick the errors of Slurm, the container runtime and bash from a traced log.
+
+    Else all.
+    """
     errors = [line for line in batch_log.splitlines(keepends=True) if _COMPLAINT.search(line)]
     return "".join(errors) or batch_log
 

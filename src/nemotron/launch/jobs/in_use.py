@@ -1,4 +1,7 @@
-"""Find who works in the folders that a run is about to write to: submitted jobs, and holders of a folder's lock."""
+"""Find who works in the folders that a run is about to write to.
+
+Submitted jobs, and holders of a folder's lock.
+"""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +27,9 @@ def check_folders(placements: Sequence[Placement]) -> Iterator[Problem]:
 
 
 def check_folders_here(writes: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the job that works in folders of this machine; their locks are looked at when work begins.
+    """Yield the job that works in folders of this machine.
+
+    Their locks are looked at when work begins.
 
     Args:
         writes: Paths by the config's keys that name them.
@@ -54,7 +59,10 @@ def _check_locks(writes: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _find_job(records: Sequence[Record], path: str, host: str | None) -> tuple[Record, RecordedJob] | None:
-    """Find a job that writes there and has not ended; Slurm is asked only about such a job."""
+    """Find a job that writes there and has not ended.
+
+    Slurm is asked only about such a job.
+    """
     for record in records:
         if record.address.get("host") != host:
             continue

@@ -26,7 +26,9 @@ _JOB_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerJobLimit|WallDuration\w*|GrpN
 
 
 def explain_pending(reason: str) -> str | None:
-    """Say what would have to change for a pending job to start; None when waiting is enough.
+    """Say what would have to change for a pending job to start.
+
+    None when waiting is enough.
 
     Args:
         reason: Slurm's word, as `JobState.reason`.

@@ -70,7 +70,7 @@ class Record:
     jobs: tuple[RecordedJob, ...] = ()
 
     def cluster(self) -> Profile:
-        """The part of the profile that it takes to reach the cluster."""
+        """Return the part of the profile that it takes to reach the cluster."""
         return Profile("slurm", name=self.profile, **self.address)
 
     def submission(self, jobs: Sequence[RecordedJob]) -> Submission:
@@ -80,12 +80,18 @@ class Record:
 
 
 def records_folder() -> Path:
-    """Choose the folder of records: nemotron/jobs in $XDG_STATE_HOME or ~/.local/state."""
+    """Choose the folder of records.
+
+    nemotron/jobs in $XDG_STATE_HOME or ~/.local/state.
+    """
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "nemotron", "jobs")
 
 
 def announce(placements: Sequence[Placement]) -> None:
-    """Record a submission that is about to be made: a process that is killed meanwhile may leave jobs and secrets."""
+    """Record a submission that is about to be made.
+
+    A process that is killed meanwhile may leave jobs and secrets.
+    """
     jobs = [
         RecordedJob(
             placement.stage.name,

@@ -90,7 +90,9 @@ def first_failure(tunnel: Any, batch_log: str) -> int | None:
 
 
 def job_id(tunnel: Any, folder: str) -> str:
-    """Find the id of the job that was submitted with this folder; "" when there is none.
+    """Find the id of the job that was submitted with this folder.
+
+    "" when there is none.
 
     Args:
         tunnel: Reaches the cluster.

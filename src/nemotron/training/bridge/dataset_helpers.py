@@ -1,4 +1,7 @@
-"""Megatron-Core's dataset helpers in C++, which its wheels bring along and its training loop builds all the same."""
+"""Megatron-Core's dataset helpers in C++.
+
+Its wheels bring them along, and its training loop builds them all the same.
+"""
 
 
 def use_built_helpers() -> None:

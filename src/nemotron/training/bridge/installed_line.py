@@ -22,7 +22,7 @@ def installed() -> Line:
 
 
 def _has(path: str) -> bool:
-    """Tell whether Megatron, a namespace package in several places, holds this file or folder."""
+    """Tell whether Megatron, a namespace package, holds this file or folder."""
     megatron = find_spec("megatron")
     places = () if megatron is None else megatron.submodule_search_locations or ()
     return any((Path(place) / path).exists() for place in places)

@@ -1,4 +1,4 @@
-"""The interface between this package and Megatron-Bridge, which every release line's module implements."""
+"""The interface that each release line of Megatron-Bridge implements here."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class HybridStack:
-    """Megatron-Core's stack of Mamba, attention and expert layers, under the names it has in a line."""
+    """Megatron-Core's stack of Mamba, attention and expert layers, by a line's names."""
 
     block: ModuleType
     """The module that defines it, and uses TENorm for the norm after the last layer."""
@@ -53,8 +53,10 @@ class HybridStack:
 
 
 class Line(Protocol):
-    """A line of releases with one API. Functions import Megatron when they are called, and raise UserError where it
-    lacks what they need."""
+    """A line of releases with one API.
+
+    Functions import Megatron when they are called, and raise UserError where it lacks what they need.
+    """
 
     NAME: str
     """Its number, for messages."""
@@ -74,7 +76,7 @@ class Line(Protocol):
     them, of accepted and of possible targets (see `mtp.py`)."""
 
     def super_recipe(self, hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-        """Make Megatron-Bridge's Nemotron 3 Super recipe for the architecture of `hf_model`.
+        """Make Megatron-Bridge's Nemotron 3 Super recipe for `hf_model`.
 
         Args:
             hf_model: Hugging Face id, or a folder with a config.json of architecture NemotronHForCausalLM.
@@ -103,11 +105,16 @@ class Line(Protocol):
         ...
 
     def callbacks(self) -> list[Any]:
-        """Make the callbacks that do what the line leaves out of the training loop, such as stopping on a signal."""
+        """Make the callbacks that do what the line leaves out of the training loop.
+
+        Such as stopping on a signal.
+        """
         ...
 
     def fit_layout(self, model: Any) -> None:
-        """Correct what Megatron-Core scales wrongly with some parallel sizes; refuse the rest.
+        """Correct what Megatron-Core scales wrongly with some parallel sizes.
+
+        Refuse the rest.
 
         Args:
             model: the model provider, changed in place.
@@ -118,7 +125,9 @@ class Line(Protocol):
         ...
 
     def fit_adapters(self, model: Any, routed_experts: bool) -> None:
-        """Correct what Megatron-Bridge does wrongly with adapters in some layouts; refuse the rest.
+        """Correct what Megatron-Bridge does wrongly with adapters in some layouts.
+
+        Refuse the rest.
 
         Args:
             model: the model provider.
@@ -154,7 +163,10 @@ class Line(Protocol):
         ...
 
     def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
-        """Count the packs of a split of `packs` that one evaluation reads, as `set_evaluation` set it."""
+        """Count the packs that one evaluation of a split reads.
+
+        As `set_evaluation` set it.
+        """
         ...
 
     def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
@@ -166,8 +178,14 @@ class Line(Protocol):
         ...
 
     def pack_boundaries(self, batch: Mapping[str, Any]) -> "Tensor":
-        """Where the conversations of a micro-batch (one pack) begin and end in memory, int32 [n + 1], from the
-        collator's batch. Padding of a conversation counts as part of it."""
+        """Return where the conversations of a micro-batch (one pack) begin and end.
+
+        Args:
+            batch: the collator's.
+
+        Returns:
+            int32 [n + 1], as they lie in memory. Padding of a conversation counts as part of it.
+        """
         ...
 
     def model_chunk(self, model: Any) -> int:
@@ -175,7 +193,9 @@ class Line(Protocol):
         ...
 
     def read_micro_batch(self, state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
-        """Read the next micro-batch as this rank's part of the model wants it, on its device.
+        """Read the next micro-batch as this rank's part of the model wants it.
+
+        It is on the rank's device.
 
         The inputs carry the pack's boundaries on every pipeline stage, as they lie in memory (`pack_boundaries`), and
         the sequence index that keeps the states of Mamba layers apart.
@@ -197,7 +217,9 @@ class Line(Protocol):
         ...
 
     def conversion_mappings(self, converter: Any) -> list[Any]:
-        """What Megatron-Bridge's table of Hugging Face names lacks for the torch layers of torch_layers/spec.py.
+        """List what Megatron-Bridge's table of Hugging Face names lacks.
+
+        The torch layers of torch_layers/spec.py need it.
 
         Megatron-Bridge finds their separate norms under names it derives from the fused ones, except in MTP layers,
         where it lists the names itself.
@@ -219,11 +241,16 @@ class Line(Protocol):
         ...
 
     def complete_provider(self, provider: Any, hf_config: Any) -> None:
-        """Set what Megatron-Bridge does not take over from a Hugging Face config: that MTP depths share one layer."""
+        """Set what Megatron-Bridge does not take over from a Hugging Face config.
+
+        That MTP depths share one layer.
+        """
         ...
 
     def load_adapters(self, model: list[Any], iteration_dir: Path, peft: Any) -> None:
-        """Load the adapters of a checkpoint into a model (its list of chunks, one) that has been given adapters.
+        """Load the adapters of a checkpoint into a model that has been given adapters.
+
+        The model is a list of chunks (one).
 
         Args:
             peft: the PEFT object that gave them.
@@ -231,7 +258,9 @@ class Line(Protocol):
         ...
 
     def save_hf_weights(self, auto_bridge: Any, model: list[Any], folder: Path) -> None:
-        """Write the weights of a model (its list of chunks) as safetensors, with an index where there are several.
+        """Write the weights of a model (its list of chunks) as safetensors.
+
+        With an index where there are several files.
 
         Args:
             auto_bridge: an AutoBridge made from a config, without weights.

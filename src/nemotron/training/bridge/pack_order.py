@@ -1,4 +1,7 @@
-"""Datasets of packs in the order in which they are wanted, for samplers that take rows one after the other."""
+"""Datasets of packs in the order in which they are wanted.
+
+For samplers that take rows one after the other.
+"""
 
 from typing import Any
 
@@ -33,7 +36,10 @@ class EpochOrder(Dataset):
 
 
 class FilledUp(Dataset):
-    """`packs` in order, cut or filled up to `rows` rows; what is filled in has an empty loss mask."""
+    """`packs` in order, cut or filled up to `rows` rows.
+
+    What is filled in has an empty loss mask.
+    """
 
     def __init__(self, packs: Any, rows: int) -> None:
         self.collate_fn = packs.collate_fn

@@ -14,7 +14,7 @@ from nemotron.training.objective.conversation_targets import read_conversation_t
 
 
 def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tuple[Any, dict[str, Any]]:
-    """Describe folders of packs to Megatron-Bridge, which will verify the pages that it reads.
+    """Describe folders of packs to Megatron-Bridge, which will verify their pages.
 
     Args:
         packs: what is read.
@@ -42,7 +42,9 @@ def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tup
 
 
 def verify_pages(dataset_class: Any) -> None:
-    """Have Megatron-Bridge verify the checksums of the Parquet pages that it reads. Twice changes nothing.
+    """Have Megatron-Bridge verify the checksums of the Parquet pages that it reads.
+
+    Twice changes nothing.
 
     Args:
         dataset_class: the line's GPTSFTPackedParquetDataset, which opens a shard in `_ensure_reader`, in whichever

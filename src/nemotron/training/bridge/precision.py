@@ -1,4 +1,7 @@
-"""Float32 throughout, which Megatron-Bridge has no name for: `mixed_precision=null`."""
+"""Float32 throughout: `mixed_precision=null`.
+
+Megatron-Bridge has no name for it.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +42,10 @@ def use_float32(model: Any) -> None:
 
 
 def set_fields(target: Any, **values: object) -> None:
-    """Assign the fields that this Megatron release has; the names come and go between releases."""
+    """Assign the fields that this Megatron release has.
+
+    The names come and go between releases.
+    """
     for name, value in values.items():
         if hasattr(target, name):
             setattr(target, name, value)

@@ -1,4 +1,6 @@
-"""The 0.4 line of Megatron-Bridge, with megatron-core 0.17: see `interface.Line`, which describes the functions.
+"""The 0.4 line of Megatron-Bridge, with megatron-core 0.17.
+
+`interface.Line` describes the functions.
 
 The NeMo container of config/default.yaml carries this line. What it does differently is made up for here: its sampler
 does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming
@@ -34,7 +36,9 @@ own, that of the pack; after `cu_seqlens_argmin` entries it is filled up with -1
 
 
 def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-    """Source: megatron/bridge/recipes/nemotronh/nemotron_3_super.py.
+    """Call the installed release's recipe, with `hf_model` in its constant's place.
+
+    Source: megatron/bridge/recipes/nemotronh/nemotron_3_super.py.
 
     0.4.2 has one function each for full and for adapter fine-tuning; they read the hub id from a module constant when
     called. Branch super-v3 (0.4.0rc0) has one for both, for the released model only.
@@ -80,7 +84,7 @@ def callbacks() -> list[Any]:
     from megatron.bridge.training.callbacks import Callback, CallbackContext
 
     class HeedSignal(Callback):
-        """The line makes the handler of `train.exit_signal` and asks it after every step, but never installs it."""
+        """Installs the handler of `train.exit_signal`, which the line makes and only asks."""
 
         def on_train_start(self, context: CallbackContext) -> None:
             state: Any = context.state
@@ -96,12 +100,17 @@ def callbacks() -> list[Any]:
 
 
 def fit_layout(model: Any) -> None:
-    """megatron-core 0.17 sums the gradients of experts over the ranks that hold the same ones only where experts are
+    """Refuse layouts that train experts on parts of the tokens.
+
+    Scale the auxiliary loss.
+
+    megatron-core 0.17 sums the gradients of experts over the ranks that hold the same ones only where experts are
     divided among ranks (`allreduce` of a weight, in tensor_parallel/layers.py and extensions/transformer_engine.py).
     With sequence parallelism, tensor-parallel ranks that hold all experts each see a part of the tokens.
 
     With per-token loss it weighs the auxiliary loss by the tokens of a rank, where it means those of all ranks that
-    share a sequence (attach_and_log_load_balancing_loss in transformer/moe/router.py)."""
+    share a sequence (attach_and_log_load_balancing_loss in transformer/moe/router.py).
+    """
     tensor, expert = model.tensor_model_parallel_size, model.expert_model_parallel_size
     expert_tensor = model.expert_tensor_parallel_size or tensor
     if model.num_moe_experts and expert == 1 and expert_tensor != tensor:
@@ -129,7 +138,10 @@ def fit_adapters(model: Any, routed_experts: bool) -> None:
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:
-    """Batches are as large as in training, whatever the split holds: the last one is filled up (v04_datasets.py)."""
+    """Make batches as large as in training, whatever the split holds.
+
+    The last one is filled up (v04_datasets.py).
+    """
     if largest is not None:
         raise UserError(
             "validation.eval_global_batch_size is not a setting of Megatron-Bridge 0.4, which evaluates in batches of "
@@ -166,13 +178,15 @@ def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":
 
 
 def model_chunk(model: Any) -> int:
-    """Always 0: hybrid models have no virtual pipeline stages in this line (MambaModelProvider.provide)."""
+    """Return 0: this line has no virtual stages of hybrid models."""
     return 0
 
 
 def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
-    """Follows megatron.bridge.training.gpt_step._forward_step_common, whose `get_batch` gives middle pipeline stages
-    nothing, not even the boundaries."""
+    """Read a micro-batch as `_forward_step_common` of Megatron-Bridge's gpt_step does.
+
+    Its `get_batch` gives middle pipeline stages nothing, not even the boundaries.
+    """
     from megatron.bridge.training.gpt_step import get_batch
     from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params
     from megatron.core.pipeline_parallel.utils import is_pp_first_stage, is_pp_last_stage
@@ -203,9 +217,10 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
 
 
 def _with_sequence_index(packed: Any, tokens: int) -> Any:
-    """Make PackedSeqParams with `total_tokens`, which gives Mamba layers their `seq_idx`.
+    """Make PackedSeqParams with `total_tokens`, which gives Mamba its `seq_idx`.
 
-    Raises UserError where megatron-core has no such field: states would leak from one conversation into the next.
+    Raises:
+        UserError: megatron-core has no such field: states would leak from one conversation into the next.
     """
     if "total_tokens" not in {field.name for field in dataclasses.fields(packed)}:
         raise missing_api("megatron.core.packed_seq_params.PackedSeqParams.total_tokens")
@@ -233,7 +248,7 @@ def mlp_submodule(submodules: Any) -> Any:
 
 
 def conversion_mappings(converter: Any) -> list[Any]:
-    """Also the experts of MTP layers one by one, which this line lists only as one grouped layer."""
+    """Add the experts of MTP layers one by one, which this line lists as one layer."""
     from megatron.bridge.models.nemotronh.nemotron_h_bridge import _MTPFlatteningMapping
 
     depth = converter._mtp_layers_per_block

@@ -1,4 +1,6 @@
-"""The 0.4 line's dataset of packs, with what later lines added: shuffling, exact resuming, evaluation to the last pack.
+"""The 0.4 line's dataset of packs, with what later lines added.
+
+Shuffling, exact resuming, evaluation to the last pack.
 
 The line's sampler hands out rows in order, and after resuming starts every further epoch where the run was resumed; an
 evaluation is a number of whole training batches. So what it gets here are datasets whose rows already are in the order
@@ -22,7 +24,9 @@ from nemotron.training.bridge.pack_order import EpochOrder, FilledUp
 
 @dataclass(kw_only=True)
 class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
-    """FinetuningDatasetConfig with the datasets of pack_order.py; Megatron-Bridge lets a DatasetProvider build its own.
+    """FinetuningDatasetConfig with the datasets of pack_order.py.
+
+    Megatron-Bridge lets a DatasetProvider build its own.
 
     `dataset.*` of the YAML may set the fields of FinetuningDatasetConfig; the others follow from the run.
     """
@@ -32,7 +36,10 @@ class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
     """Rows of an evaluation."""
 
     def build_datasets(self, context: DatasetBuildContext) -> tuple[Any, Any, Any]:
-        """Build the train split in order of training, the valid split as one evaluation, and no test split."""
+        """Build the train split in order of training, the valid split as one evaluation.
+
+        There is no test split.
+        """
         train, valid = self._packs(context.tokenizer)
         ordered = EpochOrder(train, context.train_samples, self.global_batch_size, self.seed)
         return ordered, None if valid is None else FilledUp(valid, self.valid_rows), None

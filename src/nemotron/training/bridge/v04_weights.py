@@ -1,5 +1,7 @@
-"""What later lines of Megatron-Bridge do with weights and the 0.4 line does not: adapters alone, and export without a
-model to copy the names and files of."""
+"""What later lines of Megatron-Bridge do with weights and the 0.4 line does not.
+
+Loading adapters alone, and exporting without a model to copy the names and files of.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +11,9 @@ from nemotron.errors import UserError
 
 
 def fit_adapters(model: Any, routed_experts: bool) -> None:
-    """Have adapters saved row by row; refuse those on routed experts where experts are divided among ranks.
+    """Have adapters saved row by row.
+
+    Refuse those on routed experts where experts are divided among ranks.
 
     There Transformer Engine's experts share one adapter on each rank, which nothing keeps equal between ranks, and of
     which one is saved; experts of their own are not saved at all (`sharded_state_dict` of ParallelLinearAdapter in
@@ -31,7 +35,10 @@ def fit_adapters(model: Any, routed_experts: bool) -> None:
 
 
 def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
-    """Do what `load_peft_adapter_checkpoint` of later lines does for one chunk on one rank."""
+    """Load adapters as later lines do, for one chunk on one rank.
+
+    As their `load_peft_adapter_checkpoint`.
+    """
     from megatron.bridge.training.checkpointing import apply_peft_adapter_filter_to_state_dict
     from megatron.core import dist_checkpointing
 
@@ -42,7 +49,9 @@ def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
 
 
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
-    """Do what `AutoBridge.save_hf_weights` of later lines does for an AutoBridge from a config.
+    """Save weights as later lines do, for an AutoBridge from a config.
+
+    As their `AutoBridge.save_hf_weights`.
 
     Names are those of the conversion table; files are divided as huggingface_hub does.
     """

@@ -1,4 +1,7 @@
-"""The 0.6 line of Megatron-Bridge, with megatron-core 0.19: see `interface.Line`, which describes the functions."""
+"""The 0.6 line of Megatron-Bridge, with megatron-core 0.19.
+
+`interface.Line` describes the functions.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -25,8 +28,11 @@ MTP_SUMS = ("loss_values", "correct_values", "total_values")
 
 
 def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-    """Source: megatron/bridge/recipes/nemotronh/h100/nemotron_3_super.py. Its functions take no model argument but read
-    the hub id from a module constant when called, so the constant is set for the call."""
+    """Call the recipe with `hf_model` in place of its constant.
+
+    Source: megatron/bridge/recipes/nemotronh/h100/nemotron_3_super.py. Its functions take no model argument but read
+    the hub id from a module constant when called.
+    """
     from megatron.bridge.recipes.nemotronh.h100 import nemotron_3_super as recipes
     from megatron.bridge.recipes.nemotronh.h100.nemotron_3_super import (
         NEMOTRON_3_SUPER_HF_MODEL_ID,
@@ -114,7 +120,7 @@ def model_chunk(model: Any) -> int:
 
 
 def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
-    """Follows megatron.bridge.training.gpt_step._forward_step_common."""
+    """Read a micro-batch as `_forward_step_common` of Megatron-Bridge's gpt_step does."""
     from megatron.bridge.training.gpt_step import get_batch
     from megatron.bridge.training.utils.flop_utils import accumulate_flops_metadata, get_model_chunk_vp_stage
     from megatron.bridge.training.utils.packed_seq_utils import get_packed_seq_params

@@ -13,7 +13,10 @@ from nemotron.training.bridge.pack_order import FilledUp
 
 
 def evaluated_whole() -> None:
-    """Have Megatron-Bridge read all of a valid split that `filled_up` fills. Doing so twice changes nothing."""
+    """Have Megatron-Bridge read all of a valid split that `filled_up` fills.
+
+    Doing so twice changes nothing.
+    """
     from megatron.bridge.data import loaders
 
     original: Any = loaders.build_train_valid_test_data_loaders
@@ -51,5 +54,5 @@ def rows_of_an_evaluation(container: Any) -> int:
 
 
 def filled_up(packs: Any, rows: int) -> Any:
-    """`packs`, with as many more that train nothing as make them `rows`, if that is not fewer."""
+    """Fill `packs` up to `rows` with packs that train nothing, if that is not fewer."""
     return FilledUp(packs, rows) if rows >= len(packs) else packs

@@ -1,4 +1,6 @@
-"""Keep padding out of the experts' routing in the 0.6 line: their biases and the auxiliary loss see text alone.
+"""Keep padding out of the experts' routing in the 0.6 line.
+
+Their biases and the auxiliary loss see text alone.
 
 Megatron-Core 0.19 takes a `padding_mask`, with three gaps that are closed here: its expert biases cannot use the mask
 it hands them, it weighs the auxiliary loss of tensor-parallel ranks by the text that each happens to hold, and its
@@ -16,7 +18,10 @@ _MTP_MASK = "_nemotron_padding_mask"
 
 
 class Remembering(Iterator[Any]):
-    """Micro-batches, of which the last one handed out is kept: `get_batch` drops what it does not know."""
+    """Micro-batches, of which the last one handed out is kept.
+
+    `get_batch` drops what it does not know.
+    """
 
     def __init__(self, micro_batches: Iterator[Mapping[str, Any]]) -> None:
         self._micro_batches = micro_batches
@@ -56,7 +61,7 @@ def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, conf
 
 
 def _mtp_expert_layers(model: Any) -> list[Any]:
-    """Find the MoE layers of multi-token prediction, and let each take the mask set on it.
+    """Find the MoE layers of MTP, and let each take the mask set on it.
 
     They are on the last pipeline stage alone, where the backward pass of a micro-batch follows its forward pass: what
     is recomputed there finds the mask of its own micro-batch.
@@ -88,7 +93,10 @@ def _patch_router() -> None:
     count_bias = router.TopKRouter._apply_expert_bias
 
     def apply_expert_bias(self: Any, routing_map: "Tensor", padding_mask: "Tensor | None" = None) -> None:
-        """Mask rows: a flat mask does not broadcast over [tokens, experts] (Megatron-LM#6111)."""
+        """Mask rows: a flat mask does not broadcast over [tokens, experts].
+
+        Megatron-LM#6111.
+        """
         if padding_mask is not None:
             routing_map = routing_map & ~padding_mask.reshape(-1, 1)
         count_bias(self, routing_map)
@@ -96,7 +104,10 @@ def _patch_router() -> None:
     count_tokens = router.get_tokens_per_expert_and_token_count
 
     def get_tokens_per_expert_and_token_count(*arguments: Any, **keywords: Any) -> tuple[Any, Any, Any]:
-        """Give each rank of the group the mean count: Megatron multiplies it by the group's size to get the whole."""
+        """Give each rank of the group the mean count.
+
+        Megatron multiplies it by the group's size to get the whole.
+        """
         per_expert, mine, whole = count_tokens(*arguments, **keywords)
         if not keywords.get("with_padding_mask"):
             return per_expert, mine, whole

@@ -1,4 +1,4 @@
-"""Which Megatron-Bridge releases this package is tested with, and what is said about any other."""
+"""Which Megatron-Bridge releases are tested, and what is said about others."""
 
 import dataclasses
 import logging
@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 
 def check_release() -> str:
-    """Read the installed Megatron-Bridge release; warn when this package is not tested with it.
+    """Read the installed Megatron-Bridge release.
+
+    Warn when this package is not tested with it.
 
     Raises:
         UserError: it is not installed.
@@ -48,7 +50,7 @@ def missing_api(name: str) -> UserError:
 
 @contextmanager
 def named_when_missing() -> Iterator[None]:
-    """Turn a failed import from Megatron, anywhere inside, into the error that names it.
+    """Turn a failed import anywhere in Megatron into the error that names it.
 
     Raises:
         UserError: Megatron lacks the name. Other failed imports are passed on.
@@ -63,7 +65,7 @@ def named_when_missing() -> Iterator[None]:
 
 
 def build(owner: type, **values: Any) -> Any:
-    """Make `owner(**values)`, a dataclass of Megatron, once it is known to have these fields.
+    """Make `owner(**values)`, a dataclass of Megatron, once its fields are checked.
 
     Raises:
         UserError: one is missing.

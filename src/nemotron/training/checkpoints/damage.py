@@ -1,4 +1,4 @@
-"""Whether a checkpoint is whole: all its files there, and each as long as it was saved.
+"""Whether a checkpoint is whole: its files there, each as long as it was saved.
 
 Megatron-Bridge writes train_state.pt and run_config.yaml after it has pointed its trackers at a checkpoint
 (save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A list of files of our own
@@ -41,7 +41,9 @@ class Damage:
 
 
 def find_damage(iteration_dir: Path) -> Damage | None:
-    """Find the first thing that keeps a checkpoint (an `iter_*` folder) from being loaded; None when it is whole.
+    """Find the first thing that keeps a checkpoint from being loaded.
+
+    None when the checkpoint (an `iter_*` folder) is whole.
 
     Files are looked at in the order in which a save writes them.
     """
@@ -88,7 +90,10 @@ def read_config(file: Path) -> dict[str, Any] | None:
 
 
 def read_yaml(file: Path) -> dict[str, Any] | None:
-    """Read a YAML file of sections; None when it is absent, not readable or something else."""
+    """Read a YAML file of sections.
+
+    None when it is absent, not readable or something else.
+    """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)

@@ -1,4 +1,6 @@
-"""Code in a checkpoint: what its pickles and its config would have Megatron call, found without calling any of it.
+"""Code in a checkpoint, found without calling any of it.
+
+What its pickles and its config would have Megatron call.
 
 torch reads `.metadata` with plain pickle and the parts that are no tensors with `weights_only=False`
 (torch/distributed/checkpoint/filesystem.py, default_planner.py), and Megatron-Bridge calls what `_target_` in
@@ -88,7 +90,7 @@ class _StrictReader(PickleReader):
 
 
 def refuse_foreign_code(iteration_dir: Path) -> None:
-    """Refuse a checkpoint whose files would run code of their own when they are loaded.
+    """Refuse a checkpoint that would run code of its own when it is loaded.
 
     Raises:
         UserError: it has such a file, which is named with what it would call.
@@ -103,7 +105,9 @@ def refuse_foreign_code(iteration_dir: Path) -> None:
 
 
 def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
-    """Yield a problem for each checkpoint that training would load, and the models under adapters, with such a file.
+    """Yield a problem for each checkpoint to load that has such a file.
+
+    The models under adapters are checked too.
 
     Args:
         checkpoints: folders of checkpoints or `iter_*` folders, here or not; None and Hugging Face folders are passed.
@@ -120,7 +124,9 @@ def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
 
 
 def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:
-    """Find the first thing in a checkpoint that is no data; None when there is nothing.
+    """Find the first thing in a checkpoint that is no data.
+
+    None when there is nothing.
 
     Reads every index, every small file, and the parts of shards that are no tensors: torch itself reads tensors with
     `weights_only=True`.
@@ -147,7 +153,7 @@ def _check_index(index: Path) -> str | None:
 
 
 def _check(pickled: BinaryIO) -> str | None:
-    """The name that a pickle is refused for; None when it is data."""
+    """Return the name that a pickle is refused for; None when it is data."""
     try:
         _StrictReader(pickled).load()
     except _Refused as refused:
@@ -192,7 +198,10 @@ def _check_parts(shard_and_parts: tuple[Path, list[tuple[int, int]]]) -> tuple[P
 
 
 def _check_archive(file: Path | io.BytesIO) -> str | None:
-    """Check every pickle in what torch.save wrote: its index, and pickles that it stores as bytes."""
+    """Check every pickle in what torch.save wrote.
+
+    Its index, and pickles that it stores as bytes.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
@@ -236,7 +245,10 @@ def _targets(value: Any) -> Iterator[str]:
 
 
 def _leaves_package(target: str) -> bool:
-    """Tell whether a dotted name goes through a module to one that it imports: `torch.nn.modules.module.os.system`."""
+    """Tell whether a dotted name goes through a module to one that it imports.
+
+    `torch.nn.modules.module.os.system` does.
+    """
     package, *path = target.split(".")
     try:
         spec = find_spec(package)

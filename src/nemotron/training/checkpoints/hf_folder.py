@@ -1,4 +1,7 @@
-"""What a Hugging Face folder holds, read from its index or its files' headers; no weight is loaded."""
+"""What a Hugging Face folder holds, read from its index or its files' headers.
+
+No weight is loaded.
+"""
 
 import json
 from pathlib import Path
@@ -41,7 +44,10 @@ def weight_names(folder: Path) -> set[str]:
 
 
 def _header(file: Path) -> dict[str, object]:
-    """Name -> description of each tensor: a safetensors file begins with the length of this and then has it as JSON."""
+    """Map each tensor to its description.
+
+    A safetensors file begins with the length of this and then has it as JSON.
+    """
     try:
         with file.open("rb") as opened:
             return json.loads(opened.read(int.from_bytes(opened.read(8), "little")))

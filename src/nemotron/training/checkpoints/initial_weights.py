@@ -1,4 +1,7 @@
-"""What a run starts from: a checkpoint, a Hugging Face folder, a seed. Found here, refused in checks/."""
+"""What a run starts from: a checkpoint, a Hugging Face folder, a seed.
+
+Found here, refused in checks/.
+"""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,7 +45,10 @@ class StartingPoint:
 
 
 def find_start(config: SftConfig) -> StartingPoint:
-    """Find out what a run starts from. Nothing is refused: what is named may be on another machine."""
+    """Find out what a run starts from.
+
+    Nothing is refused: what is named may be on another machine.
+    """
     given, model = config.checkpoint.get("pretrained_checkpoint"), config.run.model
     if given is not None:
         return _look_at(Path(given), f"checkpoint.pretrained_checkpoint is {given}", str(given))

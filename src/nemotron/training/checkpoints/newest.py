@@ -1,4 +1,6 @@
-"""Which checkpoint of a folder a run continues from, and making Megatron's trackers say the same.
+"""Which checkpoint of a folder a run continues from.
+
+And making Megatron's trackers say the same.
 
 Megatron-Bridge loads what latest_train_state.pt names, and only without it what latest_checkpointed_iteration.txt does
 (_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name a checkpoint that is not
@@ -32,7 +34,7 @@ class Skipped:
 
     @property
     def is_later(self) -> bool:
-        """Whether it is passed over for nothing but being later than what the trackers name."""
+        """Whether it is passed over only for being later than what the trackers name."""
         return self.why == _SUPERSEDED
 
     def __str__(self) -> str:
@@ -80,7 +82,9 @@ def find_newest(checkpoints: Path) -> Newest:
 
 
 def find_iteration(checkpoints: Path, step: int) -> Newest:
-    """Find the checkpoint of one iteration (checkpoint.ckpt_step), whatever the trackers name.
+    """Find the checkpoint of one iteration, whatever the trackers name.
+
+    checkpoint.ckpt_step.
 
     Args:
         checkpoints: the folder that a run saves to, or an `iter_*` folder itself.
@@ -94,12 +98,17 @@ def find_iteration(checkpoints: Path, step: int) -> Newest:
 
 
 def is_iteration_dir(folder: Path) -> bool:
-    """Tell whether a folder is a checkpoint itself, by the files that Megatron-Bridge tells it by."""
+    """Tell whether a folder is a checkpoint itself.
+
+    By the files that Megatron-Bridge tells it by.
+    """
     return any((folder / name).is_file() for name in (RUN_CONFIG, TRAIN_STATE, FORMAT, METADATA))
 
 
 def repair(checkpoints: Path, newest: Newest) -> None:
-    """Make a folder of checkpoints hold what `find_newest` found, so that Megatron loads just that.
+    """Make a folder of checkpoints hold just what `find_newest` found.
+
+    Megatron then loads that.
 
     What was skipped keeps its content under another name: a later save would mix its files with those it left there.
     Shards alone, of a save that was cut short early, are of no use to anybody and are removed.
@@ -111,7 +120,10 @@ def repair(checkpoints: Path, newest: Newest) -> None:
 
 
 def _list_folders(checkpoints: Path) -> dict[int, Path]:
-    """Map iterations to `iter_*` folders, newest first; a folder that is a checkpoint itself is the only one."""
+    """Map iterations to `iter_*` folders, newest first.
+
+    A folder that is a checkpoint itself is the only one.
+    """
     if is_iteration_dir(checkpoints):
         match = _FOLDER.fullmatch(checkpoints.name)
         return {int(match[1]) if match else _read_step(checkpoints / TRAIN_STATE) or 0: checkpoints}
@@ -123,7 +135,10 @@ def _list_folders(checkpoints: Path) -> dict[int, Path]:
 
 
 def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
-    """Return the tracker that Megatron-Bridge goes by and the iteration it names; None and 0 when it says nothing."""
+    """Return the tracker that Megatron-Bridge goes by and the iteration it names.
+
+    None and 0 when it says nothing.
+    """
     tracker = checkpoints / STATE_TRACKER
     if tracker.is_file():
         step = _read_step(tracker)

@@ -1,4 +1,4 @@
-"""What a Megatron checkpoint says of itself and its run of its iterations, read without Megatron."""
+"""What a checkpoint and its run say of themselves, read without Megatron."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,10 @@ RUN_RECORD = "run.json"
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The newest `iter_*` folder of a run's output folder, of the folder a run saves to, or that folder itself.
+    """Find the newest `iter_*` folder of a run.
+
+    Args:
+        path: the run's output folder, the folder it saves to, or that `iter_*` folder itself.
 
     Raises:
         UserError: there is none.
@@ -27,7 +30,10 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def run_of(iteration_dir: Path) -> Path | None:
-    """The output folder of the run that saved this checkpoint; None when it is not one of ours, or was moved."""
+    """Return the output folder of the run that saved this checkpoint.
+
+    None when it is not one of ours, or was moved.
+    """
     saved = iteration_dir.absolute().parent
     if (saved.parent / RUN_RECORD).is_file():
         return saved.parent
@@ -36,18 +42,24 @@ def run_of(iteration_dir: Path) -> Path | None:
 
 
 def record_of(iteration_dir: Path) -> dict[str, Any]:
-    """What identifies the run that saved this checkpoint; empty when it is not one of ours."""
+    """Return what identifies the run that saved this checkpoint.
+
+    Empty when it is not one of ours.
+    """
     saved = iteration_dir.absolute().parent
     return read_json(saved / RUN_RECORD) or read_json(saved.parent / RUN_RECORD)
 
 
 def hf_model_of(iteration_dir: Path) -> str | None:
-    """The Hugging Face id or folder that described the model when it was trained, where that is recorded."""
+    """Return the Hugging Face id or folder that described the model in training.
+
+    None where that is not recorded.
+    """
     return record_of(iteration_dir).get("hf_model")
 
 
 def read_json(record: Path) -> dict[str, Any]:
-    """What a run.json says; nothing when it is absent, empty or not readable."""
+    """Return what a run.json says; nothing when it is absent, empty or not readable."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -56,12 +68,17 @@ def read_json(record: Path) -> dict[str, Any]:
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
-    """The tokenizer that training used; None in a checkpoint that was not trained here."""
+    """Return the tokenizer that training used.
+
+    None in a checkpoint that was not trained here.
+    """
     return (run_config(iteration_dir).get("tokenizer") or {}).get("tokenizer_model")
 
 
 def latest_iteration(checkpoint_dir: Path) -> Path:
-    """The `iter_*` folder of the newest whole checkpoint; `checkpoint_dir` itself if it is one.
+    """Return the `iter_*` folder of the newest whole checkpoint.
+
+    `checkpoint_dir` itself if it is one.
 
     Raises:
         UserError: there is none, or the newest is damaged.
@@ -83,7 +100,9 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
 
 
 def run_config(iteration_dir: Path) -> dict[str, Any]:
-    """The config that the checkpoint was saved with: run_config.yaml, which Megatron-Bridge writes into it.
+    """Read the config that a checkpoint was saved with.
+
+    run_config.yaml, which Megatron-Bridge writes into it.
 
     Empty for a checkpoint of Megatron-LM, which writes none.
     """
@@ -91,7 +110,9 @@ def run_config(iteration_dir: Path) -> dict[str, Any]:
 
 
 def base_model_of(iteration_dir: Path) -> Path | None:
-    """The `iter_*` folder of the model whose adapters this checkpoint holds; None when it holds a whole model.
+    """Return the `iter_*` folder of the model whose adapters this checkpoint holds.
+
+    None when it holds a whole model.
 
     Raises:
         UserError: it holds adapters, and their model is not where it was.

@@ -1,4 +1,7 @@
-"""Where a run writes, what it resumes from, and how far it has come: looked at once, and handed on."""
+"""Where a run writes, what it resumes from, and how far it has come.
+
+Looked at once, and handed on.
+"""
 
 import contextlib
 import json
@@ -75,7 +78,10 @@ class RunFolder:
 
     @property
     def load_from(self) -> Path:
-        """What Megatron is given to load: the folder, or one checkpoint of it where its trackers may name another."""
+        """What Megatron is given to load.
+
+        The folder, or one checkpoint of it where its trackers may name another.
+        """
         if self.newest is None or self.newest.name == "release" or (self.is_own and self.step is None):
             return self.resume_from
         return self.newest
@@ -87,7 +93,7 @@ class RunFolder:
 
 
 def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunFolder:
-    """Find out where a run writes, what it resumes from, and what identifies it and the run that is resumed.
+    """Find where a run writes, what it resumes from, and what identifies both runs.
 
     Args:
         config: the training config.
@@ -123,7 +129,7 @@ def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunF
 
 
 def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
-    """Add what the checkpoint to continue from says of itself and of the run that saved it."""
+    """Add what the checkpoint to continue from says of itself and of its run."""
     saved, base, lost_base = run_config(newest), None, None
     try:
         base = base_model_of(newest)

@@ -1,4 +1,7 @@
-"""What identifies a run: kept in run.json, so that a checkpoint is not continued as another run."""
+"""What identifies a run.
+
+Kept in run.json, so that a checkpoint is not continued as another run.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,7 +19,9 @@ IDENTITY = ("model", "data", "pack_size", "adapters", "start")
 
 
 def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
-    """Collect what identifies a run (`IDENTITY`), and where its model's config and its data are.
+    """Collect what identifies a run, and where its model and its data are.
+
+    `IDENTITY` lists what must not change.
 
     The export reads where the config is; a refusal to continue names the data. A start that is an artifact is
     identified by its folder: a label such as `latest` moves on. Where it is not found here, the start is left out.
@@ -37,7 +42,9 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
 
 
 def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete what run.json says of the run that saved a checkpoint; empty when it is not known.
+    """Complete what run.json says of the run that saved a checkpoint.
+
+    Empty when it is not known.
 
     Args:
         recorded: run.json; empty when there is none.
@@ -51,12 +58,18 @@ def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dic
 
 
 def _identify_start(named: Any) -> Any:
-    """A checkpoint by where it lies, however its path was written; an artifact or a seed as it is."""
+    """Return a checkpoint by where it lies, however its path was written.
+
+    An artifact or a seed as it is.
+    """
     return str(Path(named).resolve()) if isinstance(named, str) and is_path(named) else named
 
 
 def _identify_model(hf_model: str) -> str:
-    """A folder by its name and its config's content, wherever it lies; a Hugging Face id as it is."""
+    """Return a folder by its name and its config's content, wherever it lies.
+
+    A Hugging Face id as it is.
+    """
     file = Path(hf_model) / "config.json"
     if not file.is_file():
         return hf_model

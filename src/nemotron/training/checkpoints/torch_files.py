@@ -1,4 +1,7 @@
-"""What torch wrote, looked at without torch: whether a file is all there, and a few numbers. No code of it is run."""
+"""What torch wrote, looked at without torch.
+
+Whether a file is all there, and a few numbers. No code of it is run.
+"""
 
 import pickle
 import struct
@@ -14,7 +17,10 @@ _ZIP_END_BYTES = 22
 
 
 class _Anything:
-    """Stands for an object of any class: keeps what it was made from, and does nothing."""
+    """Stands for an object of any class.
+
+    It keeps what it was made from, and does nothing.
+    """
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -53,7 +59,7 @@ class PickleReader(pickle.Unpickler):
 
 
 def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
-    """Read from the `.metadata` of a distributed checkpoint where each part of it is stored.
+    """Read where each part of a distributed checkpoint is stored, from `.metadata`.
 
     Returns:
         Name of a file -> offset and length in bytes of each part in it, in order.
@@ -76,7 +82,9 @@ def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
-    """Find the first file of a distributed checkpoint that is missing or damaged, and what is wrong with it.
+    """Find the first file of a distributed checkpoint that is missing or damaged.
+
+    And what is wrong with it.
 
     Args:
         metadata: the checkpoint's `.metadata`, next to the files that it names.
@@ -96,7 +104,9 @@ def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
 
 
 def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
-    """Say what is wrong with a file of a distributed checkpoint: its length, or the end of its first or last part.
+    """Say what is wrong with a file of a distributed checkpoint.
+
+    Its length, or the end of its first or last part.
 
     Args:
         file: a `.distcp`.
@@ -117,7 +127,10 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
 
 
 def check_archive(file: Path) -> str | None:
-    """Say what is wrong with a small file that torch.save wrote; every byte is read and compared with its CRC."""
+    """Say what is wrong with a small file that torch.save wrote.
+
+    Every byte is read and compared with its CRC.
+    """
     try:
         with zipfile.ZipFile(file) as archive:
             return None if archive.testzip() is None else "has another checksum than was saved"
@@ -126,7 +139,9 @@ def check_archive(file: Path) -> str | None:
 
 
 def read_numbers(file: Path) -> dict[str, float]:
-    """Read the tensors of one number from a dictionary that torch.save wrote: Megatron-Bridge's train_state.pt.
+    """Read the tensors of one number from what torch.save wrote.
+
+    From a dictionary, such as Megatron-Bridge's train_state.pt.
 
     Raises:
         OSError, ValueError: it is not there, or not readable as such.
@@ -149,7 +164,10 @@ def read_numbers(file: Path) -> dict[str, float]:
 
 
 def _number(archive: zipfile.ZipFile, folder: str, value: Any) -> float | None:
-    """The number in a tensor: torch._utils._rebuild_tensor_v2(storage, offset, size, ...)."""
+    """Read the number in a tensor.
+
+    torch._utils._rebuild_tensor_v2(storage, offset, size, ...).
+    """
     if not isinstance(value, _Anything) or len(value.arguments) < 2 or not isinstance(value.arguments[0], tuple):
         return None
     (_, kind, key, *_), offset = value.arguments[:2]
@@ -160,7 +178,7 @@ def _number(archive: zipfile.ZipFile, folder: str, value: Any) -> float | None:
 
 
 def mentions(file: Path, word: str) -> bool:
-    """Tell whether the dictionary that torch.save wrote to a file has a text of this content in it."""
+    """Tell whether the dictionary in a file of torch.save holds a text."""
     try:
         with zipfile.ZipFile(file) as archive:
             return any(word.encode() in archive.read(name) for name in _pickles(archive))

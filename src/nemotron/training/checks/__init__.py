@@ -1,4 +1,6 @@
-"""Every refusal before a run: checks yield problems, before_start.py lists them, `nemotron.errors.refuse` raises.
+"""Every refusal before a run.
+
+Checks yield problems, before_start.py lists them, `nemotron.errors.refuse` raises.
 
 Where is it refused?
 

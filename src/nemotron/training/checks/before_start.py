@@ -1,4 +1,6 @@
-"""Every refusal before a run, in order, as lists; what they find is raised together.
+"""Every refusal before a run, in order, as lists.
+
+What they find is raised together.
 
 `check_inputs` asks what follows from config and data alone, and also runs before a job is submitted. `check_machine`
 asks what needs the machine that trains.
@@ -83,7 +85,7 @@ def check_machine(
     plan: Plan | None,
     backend: Backend | None,
 ) -> list[Problem]:
-    """List what is wrong on this machine: folders, the backend, and what the run continues.
+    """List what is wrong on this machine: folders, backend, what is continued.
 
     Args:
         config: the training config.

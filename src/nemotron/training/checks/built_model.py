@@ -1,4 +1,6 @@
-"""Refuse a checkpoint of another architecture, which only Megatron-Bridge's own config of the model can tell.
+"""Refuse a checkpoint of another architecture.
+
+Only Megatron-Bridge's own config of the model can tell.
 
 This comes last, when recipe/build.py has built that config, since what a YAML and a Hugging Face id leave open is known
 only there: the recipe fills it in, from the hub if need be.
@@ -33,7 +35,7 @@ def check_built_model(model: Any, start: StartingPoint, run: RunFolder) -> Itera
 
 
 def check_same_model(model: Any, iteration_dir: Path | None, config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem for the first shape that a checkpoint has otherwise than the model.
+    """Yield a problem for the first shape that a checkpoint has otherwise.
 
     Args:
         model: Megatron-Bridge's config of the model that is going to be built.

@@ -41,7 +41,7 @@ def check_free(run: RunFolder) -> Iterator[Problem]:
 
 
 def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when there is no checkpoint where the run would be continued from, or none that is whole.
+    """Yield a problem when there is no whole checkpoint to continue from.
 
     A first save that was cut short is no loss: the run starts again.
     """
@@ -62,7 +62,7 @@ def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
 
 
 def describe_resume(run: RunFolder) -> list[str]:
-    """Describe which checkpoints are passed over and what cannot be read of the run so far, a line each."""
+    """Describe passed-over checkpoints and unreadable records, a line each."""
     goes_on = f"Continuing from iteration {run.finished:,}." if run.finished else "Starting from the beginning."
     lines = [f"{skipped}. {goes_on}" for skipped in dict.fromkeys([*run.skipped, *run.own.skipped])]
     if run.is_own and run.finished:
@@ -74,7 +74,10 @@ def describe_resume(run: RunFolder) -> list[str]:
 
 
 def check_same_run(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem for each of model, start, data, pack size and adapters that the checkpoint has otherwise."""
+    """Yield a problem for each thing that identifies another run.
+
+    Model, start, data, pack size and adapters.
+    """
     for name in run.identity:
         if name not in IDENTITY or name not in run.record:
             continue
@@ -99,7 +102,7 @@ def check_same_run(run: RunFolder) -> Iterator[Problem]:
 
 
 def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> Iterator[Problem]:
-    """Yield a problem when what is trained already does not go with what the plan says is to come."""
+    """Yield a problem when the finished part does not go with the plan."""
     if not run.finished or run.newest is None:
         return
     train_iters = plan.train_iters
@@ -119,7 +122,7 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
 
 
 def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when the optimizer's state was saved in a layout from which it does not load in this one."""
+    """Yield a problem when the optimizer's state does not load in this layout."""
     is_divided = (run.saved.get("ddp") or {}).get("use_distributed_optimizer")
     if is_divided and (run.saved.get("checkpoint") or {}).get("dist_ckpt_optim_fully_reshardable"):
         return
@@ -137,7 +140,7 @@ def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
 
 
 def check_fixed_settings(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem for each setting that Megatron cannot change in the middle of a run."""
+    """Yield a problem for each setting that cannot change in the middle of a run."""
     for key, now, before in _changes(config, run, _FIXED):
         yield Problem(
             f"{key} is {now}, but the run in {run.resume_from} was trained with {before}, which cannot change in the "
@@ -148,14 +151,16 @@ def check_fixed_settings(config: SftConfig, run: RunFolder) -> Iterator[Problem]
 
 
 def describe_changes(config: SftConfig, run: RunFolder) -> list[str]:
-    """Describe what trains differently from here on than in the checkpoint, a line each."""
+    """Describe what trains differently from here on, a line each."""
     return [f"{key} is {now} from here on; it was {before}." for key, now, before in _changes(config, run, _FREE)]
 
 
 def check_batch_size(
     records: Sequence[Mapping[str, Any]], finished: int, packs: int, batch: int, train_iters: int
 ) -> Iterator[Problem]:
-    """Yield a problem for a batch size with which training would stand still at the end of an epoch (`stuck_at`).
+    """Yield a problem for a batch size that would wait forever (`stuck_at`).
+
+    It would at the end of an epoch.
 
     Args:
         records: of metrics.jsonl.
@@ -176,7 +181,7 @@ def check_batch_size(
 
 
 def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> Iterator[Problem]:
-    """Yield a problem for the first trained iteration that the schedule would have averaged differently.
+    """Yield a problem for the first iteration trained on another average.
 
     A stage's start as a fraction moves when `train_iters` is raised.
 
@@ -198,7 +203,9 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
 
 
 def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUnit) -> Iterator[Problem]:
-    """Yield a problem when iterations so far counted other samples: curves would mix two losses under one name.
+    """Yield a problem when iterations so far counted other samples.
+
+    Curves would mix two losses under one name.
 
     Args:
         records: of metrics.jsonl; those of earlier releases counted sequences.
@@ -213,7 +220,9 @@ def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUni
 
 
 def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | None:
-    """Find after how many packs training would wait for a batch forever; None if it would not.
+    """Find after how many packs training would wait for a batch forever.
+
+    None if it would not.
 
     The sampler (MegatronPretrainingBatchSampler, megatron/bridge/data/samplers.py) takes its place in an epoch from the
     packs consumed, and yields nothing where less than a batch is left after it. That can only happen after the batch
@@ -236,7 +245,10 @@ def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | No
 
 
 def _changes(config: SftConfig, run: RunFolder, keys: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """Key, value now and value in the checkpoint, of settings that both name and that differ."""
+    """Yield key, value now and value then of each setting that differs.
+
+    Only of settings that both config and checkpoint name.
+    """
     for key in keys:
         section, name = key.split(".")
         ours, theirs = getattr(config, section), run.saved.get(section) or {}

@@ -1,4 +1,7 @@
-"""Refuse what a run cannot be counted from: length, warm-up, batch, stages of the loss, pack size, parallel sizes."""
+"""Refuse what a run cannot be counted from.
+
+Length, warm-up, batch, stages of the loss, pack size, parallel sizes.
+"""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -43,7 +46,9 @@ def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -
 
 
 def check_stages(stages: list[StageConfig], train_iters: int, schedule: Schedule | None) -> Iterator[Problem]:
-    """Yield a problem for each start of a stage outside the run, or else for the first out of order.
+    """Yield a problem for each start of a stage outside the run.
+
+    Or else for the first out of order.
 
     Args:
         stages: of the config.
@@ -73,7 +78,7 @@ def check_stages(stages: list[StageConfig], train_iters: int, schedule: Schedule
 
 
 def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when the pack size is not known, or the config gives another one."""
+    """Yield a problem when the pack size is unknown or the config gives another."""
     asked, model = config.dataset.get("seq_length"), config.model.get("seq_length")
     if data.pack_size is None and asked is None:
         yield Problem(

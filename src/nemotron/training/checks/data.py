@@ -1,4 +1,7 @@
-"""Refuse data that does not fit: padding, a tokenizer or a vocabulary other than the model's."""
+"""Refuse data that does not fit: padding, tokenizer, vocabulary.
+
+Here a vocabulary mismatch is refused.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,7 +38,10 @@ def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
 
 
 def check_sample_unit(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when conversations are to be counted in data that does not say which sequences are of one."""
+    """Yield a problem when the data does not tell which sequences are of one.
+
+    Conversations are to be counted.
+    """
     if config.loss.sample_unit == "conversation" and data.has_conversation_targets is False:
         yield Problem(
             f"loss.sample_unit is conversation, but {data.whence} lacks the column {CONVERSATION_TARGETS}.",

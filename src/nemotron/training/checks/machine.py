@@ -1,4 +1,4 @@
-"""Refuse what this machine does not have: folders, a GPU, packages, the right to write."""
+"""Refuse what this machine lacks: folders, a GPU, packages, permissions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,13 +26,16 @@ def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Proble
 
 
 def check_model_is_here(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem when `recipe.hf_model` is a path that this machine does not have; an id is left to the hub."""
+    """Yield a problem when `recipe.hf_model` is a path that is not here.
+
+    An id is left to the hub.
+    """
     if is_path(hf_model) and not Path(hf_model).exists():
         yield Problem(f"recipe.hf_model is {hf_model}, which does not exist.", NAME_ONE)
 
 
 def check_tokenizer_is_here(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when the folder of the tokenizer that training would use is not on this machine."""
+    """Yield a problem when the tokenizer that training would use is not here."""
     asked = config.tokenizer.get("tokenizer_model")
     used = asked or (data.tokenizer and data.tokenizer.model)
     if used and is_path(used) and not Path(used).exists():
@@ -52,13 +55,15 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 
 def check_base_model(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when adapters are continued, and the model that they were trained on is gone."""
+    """Yield a problem when the model of the continued adapters is gone."""
     if run.lost_base is not None:
         yield as_problem(run.lost_base)
 
 
 def check_backend(config: SftConfig, backend: Backend) -> Iterator[Problem]:
-    """Yield a problem when `run.backend` or context parallelism lacks a GPU or kernels.
+    """Yield a problem when `run.backend` or context parallelism lacks a GPU.
+
+    Or lacks kernels.
 
     Args:
         config: the training config.

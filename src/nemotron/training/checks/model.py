@@ -1,4 +1,7 @@
-"""Refuse a model that cannot be described, and what no run can start from: nothing, adapters alone, missing weights."""
+"""Refuse a model that cannot be described, and what no run can start from.
+
+Nothing, adapters alone, missing weights.
+"""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +20,7 @@ _AGAIN = "Download it again: hf download MODEL --local-dir FOLDER"
 
 
 def check_model_folder(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem when `recipe.hf_model` is a folder without a readable config.json."""
+    """Yield a problem when `recipe.hf_model` has no readable config.json."""
     folder = Path(hf_model)
     file = folder / "config.json"
     if not file.is_file():
@@ -34,7 +37,7 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
 
 
 def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
-    """Yield a problem when nothing is named to start from, or what is named is not a whole model."""
+    """Yield a problem when there is nothing, or no whole model, to start from."""
     named = (config.checkpoint.get("pretrained_checkpoint"), config.run.model, config.recipe.random_start)
     if all(value is None for value in (*named, other_run(config))):
         yield Problem(
@@ -116,7 +119,7 @@ def check_megatron_checkpoint(saved: dict[str, Any], folder: Path, setting: str,
 
 
 def _count(config: dict[str, Any], pattern: str, words: str) -> int:
-    """Count the layers that a config lists as letters, or as words; 0 where it lists none.
+    """Count the layers that a config lists as letters or words; 0 where it has none.
 
     Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
     """

@@ -1,4 +1,4 @@
-"""Refuse settings by the config alone: numbers, settings that would have to be overridden, adapters.
+"""Refuse settings by the config alone: numbers, fixed settings, adapters.
 
 Read before Megatron-Bridge's own classes have seen them.
 """
@@ -96,7 +96,7 @@ def check_numbers(config: SftConfig) -> Iterator[Problem]:
 
 
 def check_settings(config: SftConfig) -> Iterator[Problem]:
-    """Yield a problem for each setting of Megatron-Bridge that would have to be overridden."""
+    """Yield a problem for each setting that would have to be overridden."""
     for key, (value, why) in _REQUIRED.items():
         section, name = key.split(".")
         given = getattr(config, section).get(name)
@@ -110,7 +110,10 @@ def check_settings(config: SftConfig) -> Iterator[Problem]:
 
 
 def check_adapters(config: SftConfig) -> Iterator[Problem]:
-    """Yield a problem for each setting of `peft` that cannot be trained with, and for what adapters exclude."""
+    """Yield a problem for each setting of `peft` that cannot be trained with.
+
+    And for what adapters exclude.
+    """
     peft = config.peft
     if peft is None:
         return
@@ -136,7 +139,9 @@ def adapts_routed_experts(targets: Sequence[str]) -> bool:
 
 
 def _check_adapted_experts(config: SftConfig, peft: PeftConfig) -> Iterator[Problem]:
-    """Yield a problem where adapters on experts train on wrong sums, without an error (Megatron-Bridge#5634).
+    """Yield a problem where adapters on experts train on wrong sums, with no error.
+
+    Megatron-Bridge#5634.
 
     Megatron-Core then leaves the sum over tensor-parallel ranks to the dispatcher of tokens, which does not know of
     adapters. At expert_tensor_parallel_size 2 every gradient is off by about its own size.

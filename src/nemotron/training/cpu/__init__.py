@@ -36,7 +36,9 @@ def is_needed() -> bool:
 
 @contextmanager
 def backend() -> Iterator[None]:
-    """Use the torch layers and `device_mode` inside, as everything that runs Megatron on CPU has to.
+    """Use the torch layers and `device_mode` inside.
+
+    Everything that runs Megatron on CPU has to.
 
     Torch computes in one thread per process unless OMP_NUM_THREADS says otherwise. A tiny model gains little from
     more, results no longer depend on the machine, and where other work shares the cores, threads that wait for each

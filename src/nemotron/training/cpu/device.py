@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class CudaToCpu(TorchFunctionMode):
-    """Every torch function called in this mode sees "cpu" where its caller said "cuda"."""
+    """Shows "cpu" to every torch function whose caller said "cuda"."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -101,7 +101,9 @@ _TORCH_CUDA: dict[str, object] = {
 
 @contextmanager
 def device_mode() -> Iterator[None]:
-    """Let "cuda" mean the CPU inside, for tensors of this thread and for `torch.cuda` everywhere.
+    """Let "cuda" mean the CPU inside.
+
+    For tensors of this thread, and for `torch.cuda` everywhere.
 
     May be nested. `torch.cuda.is_available()` keeps telling the truth.
     """

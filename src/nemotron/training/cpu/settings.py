@@ -1,4 +1,4 @@
-"""The Megatron-Bridge settings that a machine without CUDA needs, besides those of the torch layers."""
+"""The settings that a machine without CUDA needs, besides the torch layers'."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ SCAN_CHUNK_SIZE = 64
 
 
 def use_cpu(model: Any) -> None:
-    """Build `model`, a provider of hybrid models, from torch layers in float32, on the CPU."""
+    """Build a provider of hybrid models from torch layers in float32, on the CPU."""
     torch_layers.use_torch_layers(model)
     use_float32(model)
     _leave_cuda(model)
@@ -28,7 +28,10 @@ def _leave_cuda(model: Any) -> None:
 
 
 def apply(config: "ConfigContainer") -> None:
-    """Make a Megatron-Bridge config one that trains on CPU. Values that do not bear on that are left alone."""
+    """Make a Megatron-Bridge config one that trains on CPU.
+
+    Values that do not bear on that are left alone.
+    """
     train_in_float32(config)
     torch_layers.apply(config)
     _leave_cuda(config.model)

@@ -1,4 +1,4 @@
-"""The layer spec by the name that checkpoints of the CPU backend had it under, before it served GPUs as well."""
+"""The layer spec by its older name, which checkpoints of the CPU backend have."""
 
 from nemotron.training.torch_layers.spec import torch_hybrid_stack_spec
 

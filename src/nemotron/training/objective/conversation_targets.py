@@ -1,4 +1,6 @@
-"""Read the column of the packs by which conversations are counted: Megatron-Bridge leaves it alone.
+"""Read the column of the packs by which conversations are counted.
+
+Megatron-Bridge leaves it alone.
 
 The datasets of both lines are alike in what is used here (data/packing/parquet.py in the 0.6 line,
 data/datasets/packed_parquet.py in the 0.4 line). Nothing here imports Megatron.
@@ -17,7 +19,7 @@ its whole conversation."""
 
 
 def read_conversation_targets(module: Any, wanted: bool) -> None:
-    """Have Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or not any more.
+    """Have Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or stop.
 
     Args:
         module: where the line's GPTSFTPackedParquetDataset is looked up when one is built.
@@ -47,7 +49,10 @@ class ConversationTargets:
 
 
 class ReadsConversationTargets:
-    """What a dataset of packs needs besides: a mix-in, to be named before Megatron-Bridge's class."""
+    """What a dataset of packs needs besides.
+
+    A mix-in, to be named before Megatron-Bridge's class.
+    """
 
     _parquet_paths: list[str]
     samples_mapping: Any
@@ -73,7 +78,10 @@ class ReadsConversationTargets:
 
 
 def join_targets(rows: list[np.ndarray]) -> "Tensor":
-    """Join those of several packs, int32 [packs, most sequences of one]; zeros fill up."""
+    """Join those of several packs, int32 [packs, most sequences of one].
+
+    Zeros fill up.
+    """
     import torch
 
     joined = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int32)

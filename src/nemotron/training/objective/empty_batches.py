@@ -1,4 +1,6 @@
-"""Skip a global batch in which nothing is supervised: no weight changes, whatever its packs hold.
+"""Skip a global batch in which nothing is supervised.
+
+No weight changes, whatever its packs hold.
 
 Its main loss and MTP have no gradient, but the auxiliary loss of the experts has one, which nothing divides (there are
 no supervised tokens), and the routers' biases count its text. Megatron-Bridge would train on that alone. Here its
@@ -49,13 +51,19 @@ class EmptyBatches:
 
     @torch.no_grad()
     def begin_iteration(self, iteration: int) -> None:
-        """Copy the routers' biases, which are updated before the optimizer is asked. Iterations count from 1."""
+        """Copy the routers' biases, which are updated before the optimizer is asked.
+
+        Iterations count from 1.
+        """
         self._iteration = iteration
         for kept, bias in zip(self._kept, self._biases, strict=True):
             kept.copy_(bias)
 
     def is_empty(self) -> bool:
-        """Tell whether the global batch just read has no supervised token. Every rank calls it, and gets one answer."""
+        """Tell whether the global batch just read has no supervised token.
+
+        Every rank calls it, and gets one answer.
+        """
         stages = 1 if self._pipeline is None else self._pipeline.size()
         if stages == 1 and self._step.own_tokens:
             return False  # without looking at a number that the GPU has yet to add up

@@ -1,4 +1,6 @@
-"""The forward step handed to Megatron-Bridge's `finetune()`: the two-stage loss, and MTP on supervised tokens only.
+"""The forward step for `finetune()`: the two-stage loss, MTP.
+
+Both on supervised tokens only.
 
 It follows `megatron.bridge.training.gpt_step.forward_step` and differs in three places (`bridge/` has what depends on
 the release):
@@ -39,7 +41,7 @@ Batch = dict[str, Any]
 
 
 def reported_mtp(depth: int, quantity: str) -> str:
-    """Name a depth's loss or acceptance in the reported sums, and so in TensorBoard and W&B.
+    """Name a depth's loss or acceptance, as TensorBoard and W&B show it.
 
     `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
     """
@@ -47,7 +49,9 @@ def reported_mtp(depth: int, quantity: str) -> str:
 
 
 class TwoStageStep:
-    """`forward_step_func` for `finetune()`: called once per micro-batch and model chunk.
+    """`forward_step_func` for `finetune()`.
+
+    Called once per micro-batch and model chunk.
 
     Attributes:
         totals: of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
@@ -119,7 +123,9 @@ class TwoStageStep:
     def _weighted_micro_batches(
         self, state: "GlobalState", data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
     ) -> Iterator[Batch] | None:
-        """Return the step's micro-batches with sample weights in place of the loss mask (see `loss.py`).
+        """Put sample weights in place of the loss mask of the step's micro-batches.
+
+        See `loss.py`.
 
         On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
         `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are not part
@@ -150,7 +156,9 @@ class TwoStageStep:
     def _loss(
         self, state: "GlobalState", weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Compute the loss of one micro-batch, as Megatron calls it on the last pipeline stage.
+        """Compute the loss of one micro-batch.
+
+        Megatron calls it on the last pipeline stage.
 
         Args:
             state: for the NaN and spike checks it configures.
@@ -190,7 +198,9 @@ class TwoStageStep:
         return trained, tokens.to(torch.int), report
 
     def _with_sample_weights(self, batch: Batch, pad_ids: set[int]) -> Batch:
-        """Copy a micro-batch (one pack), its loss mask, int64 [1, tokens], replaced by its sample weights.
+        """Copy a micro-batch with sample weights in place of its loss mask.
+
+        A micro-batch is one pack; its loss mask is int64 [1, tokens].
 
         Under `padding`, bool [1, tokens], the copy says which positions are padding.
         """
@@ -217,7 +227,10 @@ class TwoStageStep:
 
 
 def _pad_ids(state: "GlobalState") -> set[int]:
-    """List the tokens that fill up: eos in packs of Megatron-Bridge, the pad token in conversations."""
+    """List the tokens that fill up.
+
+    Eos in packs of Megatron-Bridge, the pad token in conversations.
+    """
     tokenizer = state.tokenizer
     ids = (getattr(tokenizer, name, None) for name in ("eos_id", "pad_id"))
     return {token for token in ids if isinstance(token, int)}

@@ -53,8 +53,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The stages in order, as a pure function of the number of finished iterations: a resumed run switches where an
-    uninterrupted one does."""
+    """The stages in order, as a pure function of the number of finished iterations.
+
+    A resumed run switches where an uninterrupted one does.
+    """
 
     stages: tuple[Stage, ...]
     never: tuple[Average, ...] = ()
@@ -65,13 +67,16 @@ class Schedule:
         return next(s.average for s in reversed(self.stages) if finished_iterations >= s.start)
 
     def describe(self) -> str:
-        """Describe the schedule, counting from 1: `token from iteration 1, sample from iteration 31`."""
+        """Describe the schedule, counting from 1.
+
+        `token from iteration 1, sample from iteration 31`.
+        """
         begin = [f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages]
         return ", ".join([*begin, *(f"{average} never: the run is too short" for average in self.never)])
 
 
 def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedule:
-    """Turn `loss.stages` of the YAML into a Schedule for a run of `train_iters` iterations.
+    """Turn `loss.stages` of the YAML into a Schedule for `train_iters` iterations.
 
     `start` as an int is a number of finished iterations; as a float, a fraction of `train_iters`, rounded to the
     nearest iteration, and at least one after the stage before. A stage for which that leaves no iteration is dropped.
@@ -133,7 +138,7 @@ def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "to
 def conversation_weights(
     loss_mask: "torch.Tensor", boundaries: "torch.Tensor", targets: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Compute 1/T_c at each supervised position of a sequence of conversation c, 0 elsewhere.
+    """Compute 1/T_c at each supervised position of conversation c, 0 elsewhere.
 
     Args:
         loss_mask: [length], 0 or 1, of any dtype.
@@ -154,7 +159,9 @@ def conversation_weights(
 
 @dataclass(frozen=True)
 class BatchTotals:
-    """What the weights need to know of the whole global batch: every micro-batch of every data-parallel rank.
+    """What the weights need to know of the whole global batch.
+
+    Every micro-batch of every data-parallel rank.
 
     As numbers, or as tensors of no dimension: on a GPU, to look at a number is to wait for all that it has to do.
     """
@@ -166,7 +173,9 @@ class BatchTotals:
 
 
 def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: Average) -> "torch.Tensor":
-    """Compute the weights w_t of a stage, to be summed with the token losses and divided by N.
+    """Compute the weights w_t of a stage.
+
+    They are summed with the token losses and divided by N.
 
     Args:
         sample_weight: float32, from `sample_weights`, whole or any part of a batch.

@@ -1,4 +1,6 @@
-"""What one forward pass says about multi-token prediction: the loss and the acceptance of each depth.
+"""What one forward pass says about multi-token prediction.
+
+The loss and the acceptance of each depth.
 
 Megatron-Core keeps running sums for its log (`MTPLossLoggingHelper`, core/transformer/multi_token_prediction.py): each
 micro-batch adds its mean loss over supervised targets, and, but for the 0.4 line, how many of them the depth's most
@@ -18,8 +20,10 @@ from nemotron.training import bridge
 
 @dataclass
 class MtpMeasure:
-    """Of one micro-batch on this rank, [depths] each; None without MTP, before the forward pass is over, and where
-    Megatron-Core does not measure it."""
+    """Measures of MTP over one micro-batch on this rank, [depths] each.
+
+    None without MTP, before the forward pass is over, and where Megatron-Core does not measure it.
+    """
 
     losses: torch.Tensor | None = None
     """Mean over supervised targets."""
@@ -31,7 +35,9 @@ class MtpMeasure:
 
 @contextmanager
 def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
-    """Measure the forward pass of `model` that runs inside; the measure is filled in when it is over.
+    """Measure the forward pass of `model` that runs inside.
+
+    The measure is filled in when it is over.
 
     In evaluation too, where Megatron does not measure: the one place where the outermost module, rather than its
     layers, reads its `training` flag is the question whether to (HybridModel.forward). What an evaluation adds is
@@ -62,7 +68,10 @@ def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
 
 
 def _sums() -> list[torch.Tensor] | None:
-    """Copy Megatron-Core's running sums, [depths] each; None as long as there are none."""
+    """Copy Megatron-Core's running sums, [depths] each.
+
+    None as long as there are none.
+    """
     names, tracker = bridge.installed().MTP_SUMS, _tracker()
     return None if names[0] not in tracker else [tracker[name].clone() for name in names]
 

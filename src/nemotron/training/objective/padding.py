@@ -1,4 +1,7 @@
-"""Find the positions of a pack that are padding: they carry no text, and must not take part in routing."""
+"""Find the positions of a pack that are padding.
+
+They carry no text, and must not take part in routing.
+"""
 
 from collections.abc import Collection
 

@@ -1,1 +1,4 @@
-"""How ranks share the model, and whether it fits into their memory. Nothing here imports Megatron."""
+"""How ranks share the model, and whether it fits into their memory.
+
+Nothing here imports Megatron.
+"""

@@ -1,4 +1,7 @@
-"""Find layouts that fit: search the parallel sizes, recomputation and precisions for the ranks at hand."""
+"""Find layouts that fit.
+
+Searched: the parallel sizes, recomputation and precisions for the ranks at hand.
+"""
 
 import itertools
 import shlex
@@ -115,7 +118,10 @@ def advise(
 
 
 def _rank(advice: Advice, pad_to_multiple: int) -> tuple[int, bool, float]:
-    """Sort what is better first. Each further kind of parallelism, and other data, must earn its trouble."""
+    """Sort what is better first.
+
+    Each further kind of parallelism, and other data, must earn its trouble.
+    """
     kinds = sum(getattr(advice.layout, kind) > 1 for kind in _KEYS)
     trouble = A_KIND_MORE**kinds * (OTHER_DATA if pad_to_multiple % advice.pad_to_multiple else 1.0)
     return advice.precision, "expert" in advice.crosses, advice.cost.total * trouble

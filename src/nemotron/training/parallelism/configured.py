@@ -12,7 +12,10 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
 def parallel_sizes(config: SftConfig) -> dict[str, int]:
-    """Return the parallel sizes of a config: tensor, pipeline, context, expert, expert_tensor."""
+    """Return the parallel sizes of a config.
+
+    Tensor, pipeline, context, expert, expert_tensor.
+    """
     keys = {
         "tensor": "tensor_model_parallel_size",
         "pipeline": "pipeline_model_parallel_size",
@@ -26,7 +29,10 @@ def parallel_sizes(config: SftConfig) -> dict[str, int]:
 
 
 def fewest_ranks(config: SftConfig) -> int:
-    """Compute the fewest ranks for the parallel sizes; every other number is a multiple of it."""
+    """Compute the fewest ranks for the parallel sizes.
+
+    Every other number is a multiple of it.
+    """
     sizes = parallel_sizes(config)
     return math.lcm(
         sizes["tensor"] * sizes["pipeline"] * sizes["context"],
@@ -36,14 +42,20 @@ def fewest_ranks(config: SftConfig) -> int:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What can be known of a model without a network and without Megatron; None where it cannot."""
+    """What can be known of a model without a network and without Megatron.
+
+    None where it cannot.
+    """
 
     shape: ModelShape | None
     vocab_size: int | None
 
 
 def find_model(config: SftConfig) -> KnownModel:
-    """Read the model's shape and vocabulary off its config.json, or recall them of a model that is known by name."""
+    """Read the model's shape and vocabulary off its config.json.
+
+    Or recall them of a model that is known by name.
+    """
     hf_model = config.recipe.hf_model
     # null turns multi-token prediction off; a YAML that leaves it open keeps what the model says.
     depths = (config.model["mtp_num_layers"] or 0) if "mtp_num_layers" in config.model else None
@@ -61,12 +73,15 @@ def find_model(config: SftConfig) -> KnownModel:
 
 
 def shape_in(config: SftConfig) -> ModelShape | None:
-    """Return the model's shape where it can be known without a network and without Megatron."""
+    """Return the model's shape where no network and no Megatron is needed for it."""
     return find_model(config).shape
 
 
 def state_bytes(config: SftConfig) -> StateBytes:
-    """Read what weights, gradients and optimizer take per parameter off the settings of OptimizerConfig."""
+    """Read what weights, gradients and optimizer take per parameter.
+
+    From the settings of OptimizerConfig.
+    """
     precision = config.mixed_precision
     divided = config.ddp.get("use_distributed_optimizer", True)
     if precision is None:

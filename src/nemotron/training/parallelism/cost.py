@@ -1,4 +1,6 @@
-"""Estimate how long an iteration takes in a layout: to rank layouts against each other, not to predict seconds.
+"""Estimate how long an iteration takes in a layout.
+
+To rank layouts against each other, not to predict seconds.
 
 Floating-point operations after Narayanan et al. 2021 (arXiv 2104.04473, section 5.1): 2 per active parameter and token
 forward, twice that backward, once more forward where everything is recomputed; attention's scores on top. Bytes that
@@ -110,7 +112,10 @@ def iteration_cost(
 
 
 def _forward_flops(shape: ModelShape, pack_size: int) -> float:
-    """Of a pack that is one conversation, the dearest kind; MTP's depths as a layer of each of their kinds."""
+    """Of a pack that is one conversation, the dearest kind.
+
+    MTP's depths as a layer of each of their kinds.
+    """
     scores = 2 * pack_size**2 * shape.num_attention_heads * shape.head_dim  # causal: half of all pairs, twice
     layers = shape.attention_layers + shape.mtp_depths
     return 2 * shape.active_parameters * pack_size + layers * scores

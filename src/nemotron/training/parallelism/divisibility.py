@@ -28,7 +28,9 @@ _OVERRIDES = {
 def find_faults(
     model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int | None = None
 ) -> Iterator[Problem]:
-    """Yield a problem for each size that does not divide the model, or tokens that ranks share.
+    """Yield a problem for each size that does not divide the model.
+
+    Or does not divide tokens that ranks share.
 
     Args:
         model: the section `model` of the config. What it says of the model wins over `shape`; null is unknown.
@@ -42,7 +44,7 @@ def find_faults(
 
 
 def find_pack_fault(context: int, pack_size: int) -> Iterator[Problem]:
-    """Yield a problem when context-parallel ranks cannot share a pack of so many tokens."""
+    """Yield a problem when context-parallel ranks cannot share a pack."""
     if context > 1 and pack_size % (2 * context):
         yield Problem(
             f"Packs of {pack_size:,} tokens cannot be divided among {context} context-parallel ranks.",
@@ -131,7 +133,10 @@ def _tensor(counts: Mapping[str, int], size: int) -> str | None:
 
 
 def _context(counts: Mapping[str, int], tensor: int, size: int) -> str | None:
-    """Ranks that share a pack exchange its positions for heads in a Mamba layer; a group may be on several of them."""
+    """Ranks that share a pack exchange its positions for heads in a Mamba layer.
+
+    A group may be on several of them.
+    """
     if what := _share(counts, {"mamba_num_heads": tensor * size}):
         return f"{what}, tensor x context parallel" if tensor > 1 else what
     groups = counts.get("mamba_num_groups", tensor * size) // tensor

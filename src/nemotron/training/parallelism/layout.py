@@ -1,4 +1,4 @@
-"""The layout of a run in words: which ranks share what, and what one of them will hold."""
+"""The layout of a run in words: which ranks share what, what one will hold."""
 
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import advise
@@ -12,7 +12,9 @@ WORTH_PLANNING = 1e9
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
-    """Describe the layout in lines of the plan: (what, value). The sizes have passed checks/counts.py.
+    """Describe the layout in lines of the plan: (what, value).
+
+    The sizes have passed checks/counts.py.
 
     Args:
         pack_size: tokens of a pack.
@@ -35,7 +37,10 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
 
 
 def _too_much(config: SftConfig, ranks: int, memory: Memory, pack_size: int) -> list[tuple[str, str]]:
-    """Say that the estimate exceeds a GPU's memory, what would lower its largest part, and a layout that fits."""
+    """Say that the estimate exceeds a GPU's memory.
+
+    And what would lower its largest part, and a layout that fits.
+    """
     limit = config.run.gpu_memory_gb - config.run.gpu_headroom_gb
     if memory.total <= limit * 1e9:
         return []

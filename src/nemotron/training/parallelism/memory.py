@@ -1,4 +1,6 @@
-"""Estimate what a rank will hold: weights, gradients, optimizer, activations, Mamba states.
+"""Estimate what a rank will hold.
+
+Weights, gradients, optimizer, activations, Mamba states.
 
 An estimate to choose a layout by, before anything is queued. It leaves out what a framework adds (buffers of
 collectives, kernels' workspaces, fragmentation: `run.gpu_headroom_gb` is kept free for it) and takes routing to be
@@ -116,7 +118,9 @@ def _kept(
     stage: int,
     recompute_all: bool,
 ) -> tuple[int, int]:
-    """Count the bytes of activations and of Mamba states that a stage keeps for its backward passes.
+    """Count the bytes that a stage keeps for its backward passes.
+
+    Activations and Mamba states.
 
     A stage has as many packs in flight as there are stages from it to the last (1F1B schedule).
     """
@@ -154,11 +158,17 @@ def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[s
 
 
 def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:
-    """Count the bytes of one layer's float32 states at the ends of its chunks, which the scan keeps."""
+    """Count the bytes of one layer's float32 states at the ends of its chunks.
+
+    The scan keeps them.
+    """
     chunks = -(-tokens // SCAN_CHUNK)
     return FP32 * chunks * shape.mamba_width * shape.ssm_state_size // tensor
 
 
 def _logits(shape: ModelShape, tokens: int, tensor: int, number: int) -> int:
-    """Count the bytes of the logits and their float32 softmax, of the main head and each MTP depth."""
+    """Count the bytes of the logits and their float32 softmax.
+
+    Of the main head and each MTP depth.
+    """
     return (number + FP32) * tokens * shape.vocab_size * (1 + shape.mtp_depths) // tensor

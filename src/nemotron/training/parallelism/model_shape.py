@@ -56,7 +56,10 @@ class ModelShape:
 
     @property
     def in_proj_width(self) -> int:
-        """Outputs of a Mamba layer's first projection: z, the convolution's channels, and a time step per head."""
+        """Outputs of a Mamba layer's first projection.
+
+        z, the convolution's channels, and a time step per head.
+        """
         return self.mamba_width + self.conv_width + self.mamba_num_heads
 
     @property
@@ -76,7 +79,10 @@ class ModelShape:
 
     @property
     def dense_parameters(self) -> int:
-        """Of everything else, the correction of each expert's score included, as in the released safetensors."""
+        """Count the parameters of everything else.
+
+        The correction of each expert's score is included, as in the released safetensors.
+        """
         whole = {
             "M": self.mamba_parameters(),
             "*": self.attention_parameters(),
@@ -93,19 +99,25 @@ class ModelShape:
         return main.dense_parameters + self.moe_layers * self.num_experts_per_tok * self.expert
 
     def mamba_parameters(self, tensor: int = 1) -> int:
-        """Count the parameters of a Mamba layer on one of `tensor` ranks (megatron/core/ssm/mamba_mixer.py)."""
+        """Count the parameters of a Mamba layer on one of `tensor` ranks.
+
+        megatron/core/ssm/mamba_mixer.py.
+        """
         per_head = 3 * self.mamba_num_heads  # A_log, D, dt_bias
         convolution = self.conv_width * (self.conv_kernel + 1)
         projections = self.hidden_size * (self.in_proj_width + self.mamba_width)
         return (projections + convolution + per_head + self.mamba_width) // tensor + self.hidden_size
 
     def attention_parameters(self, tensor: int = 1) -> int:
-        """Count those of an attention layer on one of `tensor` ranks (megatron/core/transformer/attention.py)."""
+        """Count those of an attention layer on one of `tensor` ranks.
+
+        megatron/core/transformer/attention.py.
+        """
         inner = self.num_attention_heads * self.head_dim
         return self.hidden_size * (self.qkv_width + inner) // tensor + self.hidden_size
 
     def moe_parameters(self, tensor: int = 1) -> int:
-        """Count those of an MoE layer without its routed experts, on one of `tensor` ranks.
+        """Count those of an MoE layer but its routed experts, on one of `tensor` ranks.
 
         The router and the two latent projections are whole on every rank (megatron/core/transformer/moe/moe_layer.py,
         parallel_mode="duplicated"). The correction of the experts' scores is a buffer, no parameter.
@@ -116,7 +128,10 @@ class ModelShape:
         return latent + router + shared // tensor + self.hidden_size
 
     def mtp_projection_parameters(self, tensor: int = 1) -> int:
-        """Of MTP's projection of [hidden, embedding] to hidden, and its three norms, on one of `tensor` ranks."""
+        """Count those of MTP's projection and its three norms, on one of `tensor` ranks.
+
+        It projects [hidden, embedding] to hidden.
+        """
         return 2 * self.hidden_size**2 // tensor + 3 * self.hidden_size
 
 
@@ -148,7 +163,7 @@ _LETTERS = {"mamba": "M", "attention": "*", "moe": "E"}
 
 
 def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelShape:
-    """Read the shape of a config.json of architecture NemotronHForCausalLM with latent MoE layers.
+    """Read the shape of a NemotronHForCausalLM with latent MoE layers.
 
     Args:
         config: the parsed file. Layers stand under `hybrid_override_pattern`, or as words under `layers_block_type`.

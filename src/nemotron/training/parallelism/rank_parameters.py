@@ -13,7 +13,10 @@ from nemotron.training.parallelism.model_shape import ModelShape
 
 @dataclass(frozen=True)
 class Layout:
-    """How a model and its packs are divided over ranks: by sizes that divide them (`find_rank_faults`)."""
+    """How a model and its packs are divided over ranks.
+
+    By sizes that divide them (`find_rank_faults`).
+    """
 
     ranks: int
     tensor: int = 1

@@ -1,1 +1,1 @@
-"""From YAML to Megatron-Bridge's ConfigContainer, and what differs from its own recipe."""
+"""From YAML to Megatron-Bridge's ConfigContainer, compared with its recipe."""

@@ -1,4 +1,6 @@
-"""Put YAML values onto Megatron-Bridge's config objects, with the checks that a typed config would give.
+"""Put YAML values onto Megatron-Bridge's config objects, checked.
+
+The checks are those that a typed config would give.
 
 Megatron-Bridge's dataclasses accept any attribute silently, so a misspelt key would do nothing. Here a key must be a
 field of the object, and a value must fit the field's annotation.
@@ -56,7 +58,10 @@ def check_keys(section: str, keys: Iterable[str], known: Iterable[str], owner: s
 
 
 def field_types(owner: type) -> dict[str, Any]:
-    """Map each field to its resolved annotation, or to Any where that is imported under TYPE_CHECKING only."""
+    """Map each field to its resolved annotation.
+
+    To Any where that is imported under TYPE_CHECKING only.
+    """
     try:
         hints = typing.get_type_hints(owner)
     except (NameError, TypeError):
@@ -65,7 +70,10 @@ def field_types(owner: type) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> Any:
-    """Convert `value` to what the annotation wants; raise UserError when no reading of the annotation fits."""
+    """Convert `value` to what the annotation wants.
+
+    Raise UserError when no reading of the annotation fits.
+    """
     options = alternatives(hint)
     for option in options:
         fits, converted = _fit(value, option)
@@ -80,12 +88,19 @@ def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> 
 def _refusal(
     dotted: str, what: str, origins: Mapping[str, str], word: str, known: list[str], otherwise: str
 ) -> UserError:
-    """Make the error: where `dotted` was written, what is wrong, and the nearest of `known` to `word`, else a hint."""
+    """Make the error: where `dotted` was written, what is wrong, and a hint.
+
+    The hint is the nearest of `known` to `word`, if any is near.
+    """
     return UserError(f"{origins.get(dotted, 'config')}: {what}", did_you_mean(word, known) or otherwise)
 
 
 def _fit(value: Any, option: Any) -> tuple[bool, Any]:
-    """Tell whether `value` fits one alternative of an annotation, and which value to set."""
+    """Tell whether `value` fits one alternative of an annotation.
+
+    Returns:
+        Whether it fits, and which value to set.
+    """
     origin = typing.get_origin(option)
     if option is Any or (origin is None and not isinstance(option, type)):
         return True, value
@@ -112,7 +127,10 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """List the members of a union, unions inside it resolved; of any other annotation, itself."""
+    """List the members of a union, unions inside it resolved.
+
+    Of any other annotation, itself.
+    """
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [inner for option in typing.get_args(hint) for inner in alternatives(option)]
     return [hint]

@@ -57,7 +57,10 @@ class Recipe:
     """Megatron-Bridge's own recipe, key by key."""
 
     def changes(self) -> list[Change]:
-        """List how what runs differs from the recipe, whoever set it: the YAML, the data, the backend."""
+        """List how what runs differs from the recipe, whoever set it.
+
+        The YAML, the data, the backend.
+        """
         return differences(self.original, what_runs(self.container))
 
 
@@ -115,7 +118,10 @@ def build_recipe(
 
 
 def _set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
-    """Set the variables of `env_vars`: secret ones here, as Megatron-Bridge writes its config into checkpoints."""
+    """Set the variables of `env_vars`.
+
+    Secret ones here, as Megatron-Bridge writes its config into checkpoints.
+    """
     secret = {name: value for name, value in variables.items() if isinstance(value, str) and _is_secret(name, value)}
     for name, value in secret.items():
         os.environ.setdefault(name, value)
@@ -138,7 +144,10 @@ def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
 
 
 def _apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
-    """Set every section that is copied as it stands; `mixed_precision` may be a name, `dataset` is only checked."""
+    """Set every section that is copied as it stands.
+
+    `mixed_precision` may be a name, `dataset` is only checked.
+    """
     from megatron.bridge.training.comm_overlap import CommOverlapConfig
     from megatron.bridge.training.config import ProfilingConfig
     from megatron.bridge.training.mixed_precision import get_mixed_precision_config
@@ -199,7 +208,9 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Set iterations, warm-up and decay, in samples or in iterations: Megatron-Bridge does not allow a mix of the two.
+    """Set iterations, warm-up and decay, in samples or in iterations.
+
+    Megatron-Bridge does not allow a mix of the two.
 
     It counts a schedule in samples itself, as iterations times the batch.
     """
@@ -248,7 +259,10 @@ def _fill_in_paths(
 
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Let evaluation fit the valid split: batches of at most the global batch, and the split at most once."""
+    """Let evaluation fit the valid split.
+
+    Batches of at most the global batch, and the split at most once.
+    """
     ranks = data_parallel_size(container.model)
     line = bridge.installed()
     asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
@@ -259,6 +273,10 @@ def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: P
 
 
 def data_parallel_size(model: Any) -> int:
-    """Count the ranks that hold different packs, for a model provider with its parallel sizes."""
+    """Count the ranks that hold different packs.
+
+    Args:
+        model: a model provider with its parallel sizes.
+    """
     replica = model.tensor_model_parallel_size * model.pipeline_model_parallel_size * model.context_parallel_size
     return int(os.environ.get("WORLD_SIZE", "1")) // replica

@@ -1,4 +1,7 @@
-"""How the config that runs differs from Megatron-Bridge's own recipe, setting by setting."""
+"""How the config that runs differs from Megatron-Bridge's own recipe.
+
+Setting by setting.
+"""
 
 import copy
 import dataclasses
@@ -25,7 +28,9 @@ class Change:
 
 
 def what_runs(container: Any) -> dict[str, Any]:
-    """Map every setting of a ConfigContainer, as training will have it, to a plain value.
+    """Map every setting of a ConfigContainer to a plain value.
+
+    As training will have it.
 
     Mixed precision is applied first, as `runtime_config_update` (megatron/bridge/training/config.py) does when training
     starts: it sets fields of the model, the optimizer and the gradients.
@@ -47,7 +52,10 @@ def what_runs(container: Any) -> dict[str, Any]:
 
 
 def differences(recipe: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Change]:
-    """List the settings that differ, in our order, then what only the recipe has; a missing part counts as one."""
+    """List the settings that differ, in our order, then what only the recipe has.
+
+    A missing part counts as one.
+    """
     keys = [*ours, *(key for key in recipe if key not in ours)]
     changes = [
         Change(key, recipe.get(key, _part(key, recipe)), ours.get(key, _part(key, ours)))
@@ -81,7 +89,10 @@ def _flatten(value: Any, key: str, settings: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as one would write it, functions and classes by name, so that configs can be compared."""
+    """Return a value as one would write it, so that configs can be compared.
+
+    Functions and classes by name.
+    """
     if isinstance(value, enum.Enum):
         return value.name
     if value is None or isinstance(value, bool | int | float | str):

@@ -1,4 +1,6 @@
-"""Refuse a misspelt Megatron-Bridge setting, or a value of the wrong type, without importing Megatron.
+"""Refuse a misspelt Megatron-Bridge setting, or a value of the wrong type.
+
+Without importing Megatron.
 
 Before training starts (in a dry run, before a job is queued) settings are looked up in megatron_settings.tsv, which
 tools/list_megatron_settings.py reads off the tested releases and explains. When training starts, `assign.py` checks
@@ -72,7 +74,10 @@ def read_table(text: str) -> Table:
 
 
 def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and values; a section given by name (`mixed_precision: bf16_mixed`) under its own name."""
+    """Yield dotted keys and values.
+
+    A section given by name (`mixed_precision: bf16_mixed`) under its own name.
+    """
     for section in MEGATRON_SECTIONS:
         content = getattr(config, section)
         if isinstance(content, Mapping):
@@ -83,7 +88,10 @@ def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _accepted_types(table: Table, dotted: str) -> list[str]:
-    """Return the types of all releases together, those of the newest first; none for an unknown key."""
+    """Return the types of all releases together, those of the newest first.
+
+    None for an unknown key.
+    """
     return list(dict.fromkeys(kind for settings in table.values() for kind in settings.get(dotted, ())))
 
 
@@ -104,7 +112,10 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def _wanted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
-    """Say what would have been right, and what to do. Many choices are listed once, the nearest first."""
+    """Say what would have been right, and what to do.
+
+    Many choices are listed once, the nearest first.
+    """
     types = [_WORDS[kind] for kind in accepted if kind in _WORDS]
     choices = [] if "str" in accepted else [ast.literal_eval(kind) for kind in accepted if kind not in _WORDS]
     near = did_you_mean(value, map(str, choices)) if isinstance(value, str) else None

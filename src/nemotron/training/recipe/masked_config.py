@@ -1,4 +1,7 @@
-"""Megatron-Bridge's config without secrets, where it writes one: run_config.yaml of checkpoints, W&B, MLflow."""
+"""Megatron-Bridge's config without secrets, where it writes one.
+
+run_config.yaml of checkpoints, W&B, MLflow.
+"""
 
 from functools import wraps
 from typing import Any
@@ -7,7 +10,10 @@ from nemotron.config.secrets import mask_values
 
 
 def mask_what_is_written(container_class: Any) -> None:
-    """Have `ConfigContainer.to_dict`, by which both lines write their config, mask secrets. Twice changes nothing."""
+    """Have `ConfigContainer.to_dict` mask secrets. Twice changes nothing.
+
+    Both lines write their config by it.
+    """
     to_dict = container_class.to_dict
     if hasattr(to_dict, "__wrapped__"):
         return

@@ -1,4 +1,7 @@
-"""Compare the config of a run with Megatron-Bridge's recipe without running it: for the dry run."""
+"""Compare the config of a run with Megatron-Bridge's recipe: for the dry run.
+
+The run does not start.
+"""
 
 import contextlib
 import os
@@ -24,7 +27,9 @@ def recipe_changes(
     ranks: int | None,
     backend: BackendName | None,
 ) -> list[Change]:
-    """List how the run differs from Megatron-Bridge's recipe. Importing Megatron takes 20 to 50 seconds.
+    """List how the run differs from Megatron-Bridge's recipe.
+
+    Importing Megatron takes 20 to 50 seconds.
 
     Args:
         ranks: processes in all; None: the fewest that the layout allows.
@@ -53,7 +58,7 @@ def recipe_changes(
 
 
 def _importable_here(backend: BackendName) -> BackendName:
-    """Choose what lets Megatron be imported on this machine, whatever the one that trains has."""
+    """Choose what lets Megatron be imported here, whatever the training machine has."""
     from nemotron.training import cpu
 
     if cpu.is_needed():
@@ -76,7 +81,10 @@ def _ranks(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard output: Megatron and its dependencies warn about themselves by the hundred."""
+    """Discard output.
+
+    Megatron and its dependencies warn about themselves by the hundred.
+    """
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),

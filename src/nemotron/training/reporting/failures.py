@@ -1,4 +1,6 @@
-"""Turn what ends a run before its last iteration into one sentence: a signal, numbers that are not finite, a failure.
+"""Turn what ends a run before its last iteration into one sentence.
+
+A signal, numbers that are not finite, a failure.
 
 `finetune()` leaves by an exception in each of these cases. It logs the exception with a traceback first, and takes the
 process groups down afterwards, which makes the other ranks fail too.
@@ -44,12 +46,15 @@ class Ending:
 
 @contextmanager
 def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Ending]:
-    """Run `finetune()` inside. Returns normally when it stopped on a signal, after saving.
+    """Run `finetune()` inside.
 
     Args:
         progress: how far it is.
         log: where Megatron's own output goes, if anywhere.
         checkpoints: where it saves.
+
+    Returns:
+        Normally when it stopped on a signal, after saving.
 
     Raises:
         UserError: Megatron-Bridge refuses the config, a loss or gradient is not finite, or another rank is gone.
@@ -80,7 +85,10 @@ def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterat
 
 
 class _ReasonFirst(logging.Filter):
-    """Begins Megatron-Bridge's record of a failure with the rank and the reason; the traceback follows."""
+    """Begins Megatron-Bridge's record of a failure with the rank and the reason.
+
+    The traceback follows.
+    """
 
     def __init__(self, progress: Progress, checkpoints: Path) -> None:
         super().__init__()

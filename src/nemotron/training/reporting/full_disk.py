@@ -1,4 +1,7 @@
-"""A disk that is full in the middle of a save, in one sentence: where, how much a checkpoint needs, what is left."""
+"""A disk that is full in the middle of a save, in one sentence.
+
+Where, how much a checkpoint needs, what is left.
+"""
 
 import errno
 import shutil
@@ -13,7 +16,9 @@ _SAYS_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | None:
-    """Say that the disk is full, where that is what an error comes from; None when it is not.
+    """Say that the disk is full, where that is what an error comes from.
+
+    None when it is not.
 
     Megatron-Core's writers run in other processes, torch wraps what they raise: it is looked for all along the chain.
     Where the error says only that a write failed, the room that is left decides.
@@ -41,7 +46,10 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _is_failed_write(error: BaseException) -> bool:
-    """torch's zip writer meets a full disk as an unexpected position; Megatron-Core keeps even that to its log."""
+    """torch's zip writer meets a full disk as an unexpected position.
+
+    Megatron-Core keeps even that to its log.
+    """
     return type(error).__name__ == "CheckpointException" or "unexpected pos" in str(error)
 
 

@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_test_split(data: PreparedData, step: TwoStageStep, writer: MetricsWriter) -> list[Callback]:
-    """Make the callback that evaluates the test split at the end; none, with a line in the log, when it is empty."""
+    """Make the callback that evaluates the test split at the end.
+
+    None, with a line in the log, when it is empty.
+    """
     folder = data.folder("test")
     if folder is None:
         logger.warning("The test split is empty: no evaluation at the end.")
@@ -29,7 +32,9 @@ def evaluate_test_split(data: PreparedData, step: TwoStageStep, writer: MetricsW
 
 
 class TestSplit(Callback):
-    """Evaluates the packs of `folder` after the last iteration and has `writer` write the losses to test.jsonl.
+    """Evaluates the packs of `folder` after the last iteration.
+
+    `writer` writes the losses to test.jsonl.
 
     Megatron-Bridge's own test evaluation reads JSON lines only, and as many batches as a validation. This one reads
     the packed Parquet, all of it.
@@ -68,7 +73,10 @@ class TestSplit(Callback):
 
 @contextmanager
 def _settings_kept(container: Any) -> Iterator[None]:
-    """Take back what is set inside: `evaluate()` reads the size of its job from the config."""
+    """Take back what is set inside.
+
+    `evaluate()` reads the size of its job from the config.
+    """
     sections = (container.validation, container.dataset)
     before = [dict(vars(section)) for section in sections]
     try:

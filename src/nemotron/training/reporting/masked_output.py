@@ -1,4 +1,7 @@
-"""What training prints, without secrets: Megatron, W&B and others print what they are given."""
+"""What training prints, without secrets.
+
+Megatron, W&B and others print what they are given.
+"""
 
 import contextlib
 import sys
@@ -11,7 +14,9 @@ from nemotron.lineage.origin import mask_arguments
 
 @contextlib.contextmanager
 def masked_output(log: Path | None) -> Iterator[None]:
-    """Mask secrets in what Python code prints inside, and in the command line that W&B records.
+    """Mask secrets in what Python code prints inside.
+
+    And in the command line that W&B records.
 
     Args:
         log: a file that gets the output while somebody else shows progress; None leaves it where it goes.

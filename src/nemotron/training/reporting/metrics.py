@@ -1,4 +1,7 @@
-"""metrics.jsonl, validation.jsonl and test.jsonl: what a run did, one JSON object per iteration or evaluation."""
+"""The records of a run: metrics.jsonl, validation.jsonl and test.jsonl.
+
+One JSON object per iteration or evaluation.
+"""
 
 import json
 import math
@@ -21,7 +24,9 @@ _EVALUATIONS: dict[Split, str] = {"valid": "validation", "test": "test"}
 
 
 class MetricsWriter(Callback):
-    """Writes metrics.jsonl, validation.jsonl and test.jsonl, and reports each record to `on_record`.
+    """Writes the records of a run, and reports each to `on_record`.
+
+    They are metrics.jsonl, validation.jsonl and test.jsonl.
 
     One rank writes: the last, which is on the last pipeline stage, where Megatron reduces the losses. A record is
     flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
@@ -67,7 +72,10 @@ class MetricsWriter(Callback):
             self._evaluated = last_iteration(self._evaluations["valid"])
 
     def on_train_step_start(self, context: CallbackContext) -> None:
-        """Note the time and the learning rate this iteration trains with; the scheduler moves on before its end."""
+        """Note the time and the learning rate this iteration trains with.
+
+        The scheduler moves on before its end.
+        """
         self.iteration = context.state.train_state.step + 1
         self._step_started = time.perf_counter()
         if context.optimizer is not None:
@@ -129,7 +137,10 @@ class MetricsWriter(Callback):
 
 
 def keep_until(path: Path, iteration: int) -> None:
-    """Rewrite a JSON-lines file with only the records up to `iteration`; lines that are no records are dropped too."""
+    """Rewrite a JSON-lines file with only the records up to `iteration`.
+
+    Lines that are no records are dropped too.
+    """
     if not path.exists():
         return
     write_text(
@@ -138,7 +149,10 @@ def keep_until(path: Path, iteration: int) -> None:
 
 
 def last_iteration(path: Path) -> int | None:
-    """Read the iteration of the last record of a JSON-lines file; None when there is none."""
+    """Read the iteration of the last record of a JSON-lines file.
+
+    None when there is none.
+    """
     records = read_records(path)
     return records[-1]["iteration"] if records else None
 
@@ -153,7 +167,7 @@ def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _count(samples: float) -> float:
-    """A whole number as an int; with six digits otherwise."""
+    """Return a whole number as an int; with six digits otherwise."""
     return int(samples) if samples.is_integer() else round(samples, 6)
 
 

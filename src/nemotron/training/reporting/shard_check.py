@@ -6,7 +6,7 @@ from nemotron.training.shards import ShardCheck
 
 
 class ChecksShards(Callback):
-    """Stops a run before its first iteration when a shard is damaged, and later when one changes."""
+    """Stops a run whose shards are damaged, or change while it trains."""
 
     def __init__(self, check: ShardCheck) -> None:
         self._check = check

@@ -1,4 +1,7 @@
-"""Say what a run does before its first iteration, with the time since it began: with Megatron that takes a while."""
+"""Say what a run does before its first iteration, with the time since it began.
+
+With Megatron that takes a while.
+"""
 
 import importlib
 import time
@@ -28,7 +31,10 @@ class Startup:
 
     @contextmanager
     def follow_setup(self) -> Iterator[None]:
-        """Report the steps of Megatron-Bridge's own setup, which runs inside. A release that logs others is silent."""
+        """Report the steps of Megatron-Bridge's own setup, which runs inside.
+
+        A release that logs others is silent.
+        """
         setup: Any = importlib.import_module("megatron.bridge.training.setup")
         original = getattr(setup, "barrier_and_log", None)
         if original is None:

@@ -66,7 +66,10 @@ def line_chart(title: str, lines: Sequence[Line], marks: Sequence[Mark] = ()) ->
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return about five round numbers from `low` to `high`: steps of 1, 2 or 5 times a power of ten."""
+    """Return about five round numbers from `low` to `high`.
+
+    In steps of 1, 2 or 5 times a power of ten.
+    """
     if high <= low:
         return [low]
     rough = (high - low) / 5

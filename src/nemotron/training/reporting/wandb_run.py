@@ -1,4 +1,7 @@
-"""The run in Weights & Biases of a training run: opened by the last rank, which has the losses."""
+"""The run in Weights & Biases of a training run.
+
+Opened by the last rank, which has the losses.
+"""
 
 import contextlib
 import os
@@ -31,7 +34,9 @@ def describe_wandb(config: SftConfig, run: RunFolder) -> list[str]:
 
 
 def wandb_run(loaded: Loaded[SftConfig], run: RunFolder, *, has_work: bool) -> AbstractContextManager["Run | None"]:
-    """Keep the run's W&B run open on the rank that has the losses, the last one; it gives None on others.
+    """Keep the run's W&B run open on the rank that has the losses, the last one.
+
+    It gives None on others.
 
     Args:
         loaded: the config.
@@ -54,7 +59,7 @@ def wandb_run(loaded: Loaded[SftConfig], run: RunFolder, *, has_work: bool) -> A
 
 
 def finish_wandb(opened: "Run | None", run: RunFolder, *, stopped: bool) -> None:
-    """Record in the open W&B run what the first rank made, how the run ended and its last losses."""
+    """Record in the open W&B run what was made, how it ended and the last losses."""
     if opened is None:
         return
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

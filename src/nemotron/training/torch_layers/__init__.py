@@ -1,5 +1,6 @@
-"""Nemotron 3's layers in plain torch, inside Megatron: the same architecture, objectives and checkpoints without
-Transformer Engine and the Mamba kernels.
+"""Nemotron 3's layers in plain torch, inside Megatron.
+
+The same architecture, objectives and checkpoints without Transformer Engine and the Mamba kernels.
 
 Nothing here is imported on the production path. What is replaced, and why:
 
@@ -34,7 +35,9 @@ __all__ = ["activate", "apply", "provider_fields", "use_torch_layers"]
 
 @cache
 def activate() -> None:
-    """Import Megatron and put the replacements in place, once; before anything else imports it.
+    """Import Megatron and put the replacements in place, once.
+
+    Before anything else imports it.
 
     Takes 20 to 50 seconds on a small machine, nearly all of it Megatron-Bridge's own imports.
 

@@ -1,4 +1,7 @@
-"""Core attention over packed conversations with torch's scaled_dot_product_attention."""
+"""Core attention over packed conversations, in plain torch.
+
+With torch's scaled_dot_product_attention.
+"""
 
 from itertools import pairwise
 
@@ -12,7 +15,9 @@ from torch import Tensor, nn
 
 
 class PackedAttention(nn.Module):
-    """TEDotProductAttention for causal self-attention: plain batches (sbhd) and packs (thd). No parameters.
+    """TEDotProductAttention for causal self-attention, without parameters.
+
+    Plain batches (sbhd) and packs (thd).
 
     A pack is attended one conversation at a time. That costs the sum of the squared conversation lengths instead of
     the squared pack length, and no mask of pack length squared is ever held.
@@ -55,7 +60,9 @@ class PackedAttention(nn.Module):
         attention_bias: Tensor | None = None,
         packed_seq_params: PackedSeqParams | None = None,
     ) -> Tensor:
-        """Attend causally; key and value may have fewer heads than query (grouped-query attention).
+        """Attend causally.
+
+        Key and value may have fewer heads than query (grouped-query attention).
 
         A plain batch is [tokens, batch, heads, head size] and gives [tokens, batch, heads * head size]. A pack is
         [tokens, heads, head size] and gives [tokens, heads * head size]. As in Transformer Engine, `attention_mask`

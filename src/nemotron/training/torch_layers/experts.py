@@ -1,4 +1,7 @@
-"""All experts of a layer in two grouped matrix products, from weights that stay one parameter per expert."""
+"""All experts of a layer in two grouped matrix products.
+
+From weights that stay one parameter per expert.
+"""
 
 import functools
 from collections.abc import Callable
@@ -15,7 +18,9 @@ Forward = Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, None]]
 
 
 def grouped_where_possible(one_by_one: Forward) -> Forward:
-    """Run `SequentialMLP.forward` in two products instead of expert by expert, where a GPU allows it.
+    """Run `SequentialMLP.forward` in two products, where a GPU allows it.
+
+    Not expert by expert.
 
     With hundreds of experts the GPU otherwise waits for the launches of hundreds of small kernels. Adapters on experts,
     biases, and types other than bfloat16 go the old way.
@@ -42,7 +47,9 @@ def grouped_where_possible(one_by_one: Forward) -> Forward:
 
 
 def can_be_grouped(experts: Any) -> bool:
-    """Tell whether a SequentialMLP is plain: two linear layers each, an activation between.
+    """Tell whether a SequentialMLP is plain.
+
+    Two linear layers each, an activation between.
 
     An adapted layer is none: Megatron-Bridge's LoRALinear wraps one (`to_wrap`), and merges its weights only for show.
     """
@@ -67,7 +74,8 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
         tokens_per_expert: int [experts]; they sum to n.
         probs: [n], the router's weights.
 
-    Returns [n, hidden]. Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
+    Returns:
+        [n, hidden]. Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
     """
     ends = tokens_per_expert.to(tokens.device).cumsum(0).to(torch.int32)
     hidden = _product(tokens, [expert.linear_fc1.weight for expert in experts.local_experts], ends)
@@ -76,7 +84,9 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
 
 
 def _product(rows: Tensor, weights: list[Tensor], ends: Tensor) -> Tensor:
-    """Multiply `rows` by the transposed weight of the group that each lies in. Groups end at `ends`.
+    """Multiply `rows` by the transposed weight of the group that each lies in.
+
+    Groups end at `ends`.
 
     The weights are stacked for the product: checkpoints, adapters and conversion know them one by one. Copying them
     costs little next to reading them, but keeping the copy for the backward pass would hold the experts of every layer

@@ -98,7 +98,10 @@ def import_megatron() -> None:
 
 
 def _remember_versions() -> None:
-    """Have Megatron ask for these versions now, and cache them: its packed forward passes do, without the stand-ins."""
+    """Have Megatron ask for these versions now, and cache them.
+
+    Its packed forward passes ask, without the stand-ins.
+    """
     from megatron.core.utils import get_causal_conv1d_version, get_mamba_version
 
     get_mamba_version()
@@ -107,7 +110,10 @@ def _remember_versions() -> None:
 
 @contextmanager
 def _absent(name: str) -> Iterator[None]:
-    """Make `import name` fail, as where it is not installed. (Where it is, without CUDA, it may do worse than fail.)"""
+    """Make `import name` fail, as where it is not installed.
+
+    (Where it is, without CUDA, it may do worse than fail.)
+    """
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
     try:

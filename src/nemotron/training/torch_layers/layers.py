@@ -1,4 +1,4 @@
-"""Torch counterparts of the Transformer Engine layers that Megatron has no plain version of.
+"""Torch counterparts of the Transformer Engine layers that have no plain version.
 
 Their parameters have the names Transformer Engine's have, and carry the same marks for Megatron's gradient reduction:
 `sequence_parallel` (sum the gradient over tensor-parallel ranks, each of which saw part of the sequence) and
@@ -34,7 +34,10 @@ class RMSNorm(nn.Module):
 
 
 class ReplicatedLinear(nn.Module):
-    """TELinear with `parallel_mode="duplicated"`: a linear layer whole on every rank (the MoE latent projections)."""
+    """TELinear with `parallel_mode="duplicated"`: a layer whole on every rank.
+
+    The MoE latent projections.
+    """
 
     # Megatron-Bridge asks this of modules it does not know: copy the weight to every rank, do not split it.
     tensor_model_parallel = False

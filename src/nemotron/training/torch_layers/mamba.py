@@ -1,4 +1,6 @@
-"""The two mamba_ssm kernels that Megatron's MambaMixer calls, in plain torch, for packed sequences.
+"""The two mamba_ssm kernels of Megatron's MambaMixer, in plain torch.
+
+For packed sequences.
 
 MambaMixer is torch around two names: a gated RMSNorm, and `mamba_split_conv1d_scan_combined` (depthwise causal
 convolution, then the state-space scan). Both honour `seq_idx`, so neither the convolution window nor the state
@@ -21,7 +23,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 class GatedRMSNorm(nn.Module):
-    """`mamba_ssm.ops.triton.layernorm_gated.RMSNorm`: RMS norm over groups of `group_size` channels, optionally gated.
+    """RMS norm over groups of `group_size` channels, optionally gated.
+
+    `mamba_ssm.ops.triton.layernorm_gated.RMSNorm`.
 
     With a gate z, `norm(x * silu(z))`, or `norm(x) * silu(z)` when `norm_before_gate`. Computed in float32.
     """
@@ -68,13 +72,16 @@ def split_conv1d_scan_combined(
     activation: str = "silu",
     norm_before_gate: bool = False,
 ) -> Tensor:
-    """Compute what mamba_ssm's `mamba_split_conv1d_scan_combined` does, with the same arguments.
+    """Compute what mamba_ssm's `mamba_split_conv1d_scan_combined` does.
+
+    It has the same arguments.
 
     zxbcdt: [b, l, 2 h p + 2 g n + h], the input projection: gate z, then x, B and C, then dt.
     conv1d_weight: [h p + 2 g n, width]; conv1d_bias: [h p + 2 g n]; dt_bias, A (negative) and D: [h].
     seq_idx: [b, l] int, non-decreasing along l: which sequence of the pack each token belongs to; None: one sequence.
 
-    Returns the gated scan `y * silu(z)`, [b, l, h p], in the type of zxbcdt. The norm after it is MambaMixer's own.
+    Returns:
+        The gated scan `y * silu(z)`, [b, l, h p], in the type of zxbcdt. The norm after it is MambaMixer's own.
     """
     if activation not in ("silu", "swish") or norm_before_gate:
         raise NotImplementedError(f"Mamba with activation {activation!r}, norm_before_gate={norm_before_gate}")
@@ -105,9 +112,12 @@ def split_conv1d_scan_combined(
 
 
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | None = None) -> Tensor:
-    """Convolve each channel over the tokens before and at each position of its own sequence.
+    """Convolve each channel over the tokens up to each position of its sequence.
 
-    x: [b, l, d]; weight: [d, width], the last column weighing the token itself; bias: [d]. Returns [b, l, d].
+    x: [b, l, d]; weight: [d, width], the last column weighing the token itself; bias: [d].
+
+    Returns:
+        [b, l, d].
     """
     length, width = x.shape[1], weight.shape[1]
     y = x * weight[:, -1] + bias
@@ -122,10 +132,15 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | Non
 def chunked_scan(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
 ) -> Tensor:
-    """Scan s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T, y_t = s_t C_t + D x_t, from s = 0 per sequence.
+    """Scan the states of each sequence, from s = 0.
+
+    s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T, y_t = s_t C_t + D x_t.
 
     x: [b, l, h, p]; dt: [b, l, h], positive; A and D: [h]; B and C: [b, l, g, n]; seq_idx: [b, l] or None.
-    Returns [b, l, h, p]. Float32 in, float32 out. Sequences may start anywhere in a chunk.
+    Float32 in, float32 out. Sequences may start anywhere in a chunk.
+
+    Returns:
+        [b, l, h, p].
     """
     length, groups = x.shape[1], B.shape[2]
     skip = x * D.unsqueeze(-1)
@@ -153,7 +168,10 @@ def chunked_scan(
 
 
 def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tensor) -> Tensor:
-    """Compute what each token gets from its own chunk: masked scores C_i B_j exp(decay_i - decay_j)."""
+    """Compute what each token gets from its own chunk.
+
+    Masked scores C_i B_j exp(decay_i - decay_j).
+    """
     decay = decay.permute(0, 1, 3, 4, 2)  # b c g r j
     # Masked before the exponential, which could overflow where the difference is positive: i before j.
     weight = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(~visible[:, :, None, None], -torch.inf).exp()
@@ -162,7 +180,10 @@ def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tens
 
 
 def _from_earlier_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
-    """Compute what each token gets from the state of its sequence at the end of the chunk before."""
+    """Compute what each token gets from the chunks before.
+
+    From the state of its sequence at the end of the chunk before.
+    """
     last = seq[:, :, -1]  # b c
     in_last = (seq == last.unsqueeze(-1))[..., None, None]  # tokens whose state survives to the end of their chunk
     to_end = (decay[:, :, -1:] - decay).masked_fill(~in_last, -torch.inf).exp()

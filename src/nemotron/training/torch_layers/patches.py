@@ -1,4 +1,6 @@
-"""What Megatron fixes in code, not configuration, and machines without CUDA or Transformer Engine need otherwise.
+"""What Megatron fixes in code, and other machines need otherwise.
+
+Machines without CUDA or Transformer Engine.
 
 Each entry is one name in one Megatron module. They stay replaced for the life of the process.
 """
@@ -14,7 +16,9 @@ from nemotron.training.bridge.dataset_helpers import use_built_helpers
 
 
 def patch_torch_layers() -> None:
-    """Replace the two layers the hybrid stack always takes from Transformer Engine, and the experts.
+    """Replace the layers the hybrid stack always takes from Transformer Engine.
+
+    There are two, and the experts.
 
     The block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
     """
@@ -32,7 +36,10 @@ def patch_torch_layers() -> None:
 
 
 def patch_conversion() -> None:
-    """Add the Hugging Face names of parameters that only the torch layers have (`conversion_mappings`)."""
+    """Add the Hugging Face names of parameters that only the torch layers have.
+
+    See `conversion_mappings`.
+    """
     from megatron.bridge.models.conversion.mapping_registry import MegatronMappingRegistry
     from megatron.bridge.models.nemotronh.nemotron_h_bridge import NemotronHBridge
 

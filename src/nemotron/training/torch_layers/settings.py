@@ -14,7 +14,10 @@ SCAN_CHUNK_SIZE = 128
 
 
 def provider_fields() -> dict[str, Any]:
-    """Return the fields that build a provider from torch layers, without Transformer Engine or fused kernels."""
+    """Return the fields that build a provider from torch layers.
+
+    Without Transformer Engine or fused kernels.
+    """
     from nemotron.training.torch_layers.spec import torch_hybrid_stack_spec
 
     return {
@@ -43,7 +46,7 @@ def use_torch_layers(model: Any) -> None:
 
 
 def apply(config: "ConfigContainer") -> None:
-    """Change a Megatron-Bridge config so that it trains with the torch layers, wherever it trains.
+    """Change a Megatron-Bridge config to train with the torch layers anywhere.
 
     Number formats, parallel layout and optimizer are the config's, apart from what takes Transformer Engine (an
     optimizer with states of less than float32) or DeepEP (the flex dispatcher), and the chunk of the Mamba scan, which

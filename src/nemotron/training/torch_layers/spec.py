@@ -1,4 +1,6 @@
-"""The hybrid stack of Nemotron 3 in torch layers: Megatron's default spec with Transformer Engine taken out.
+"""The hybrid stack of Nemotron 3 in torch layers.
+
+Megatron's default spec with Transformer Engine taken out.
 
 It mirrors `hybrid_stack_spec` of megatron/core/models/hybrid/hybrid_layer_specs.py (`mamba_stack_spec` of
 megatron/core/models/mamba/mamba_layer_specs.py in the 0.4 line). There the norm before a
@@ -39,7 +41,7 @@ BIAS_DROPOUT_ADD: Any = get_bias_dropout_add
 
 
 def torch_hybrid_stack_spec() -> ModuleSpec:
-    """Make the value of a provider's `spec_field` for a stack without Transformer Engine.
+    """Make a provider's `spec_field` for a stack without Transformer Engine.
 
     A function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
     """
@@ -114,7 +116,10 @@ def _moe_layer() -> ModuleSpec:
 
 
 def _mtp_block() -> ModuleSpec:
-    """Norms and projection; the layers inside are built from the MTP part of the layer pattern."""
+    """Norms and projection.
+
+    The layers inside are built from the MTP part of the layer pattern.
+    """
     layer = ModuleSpec(
         module=MultiTokenPredictionLayer,
         submodules=MultiTokenPredictionLayerSubmodules(

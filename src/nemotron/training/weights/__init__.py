@@ -1,1 +1,1 @@
-"""Weights made and converted with Megatron: import, export, random starts, adapters."""
+"""Weights made and converted with Megatron: import, export, random, adapters."""

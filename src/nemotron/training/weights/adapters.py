@@ -8,7 +8,9 @@ from nemotron.training.checkpoints.reader import base_model_of, run_config
 
 
 def load_whole_model(iteration_dir: Path) -> list[Any]:
-    """Load the model of a checkpoint on the torch layers, as Megatron's list of chunks (one).
+    """Load the model of a checkpoint on the torch layers.
+
+    As Megatron's list of chunks (one).
 
     Of a checkpoint of adapters, the model that they were trained on is loaded, and the adapters are put on it. They
     stay next to its weights: Megatron-Bridge merges them when it converts (`merge_adapter_weights`).

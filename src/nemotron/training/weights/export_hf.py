@@ -22,7 +22,7 @@ def export_hf(
     hf_config_dir: str | Path,
     tokenizer_dir: str | Path,
 ) -> Path:
-    """Write the model of a Megatron checkpoint as a folder that `transformers` loads, tokenizer included.
+    """Write a checkpoint as a folder that `transformers` loads, with its tokenizer.
 
     Args:
         megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
@@ -57,7 +57,10 @@ def export_hf(
 
 
 def _check_replaceable(target: Path) -> None:
-    """Refuse a folder that holds more than an earlier export: weights, config.json, and no folder of the user."""
+    """Refuse a folder that holds more than an earlier export.
+
+    An export has weights, config.json, and no folder of the user.
+    """
     found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
     names = {path.name for path in found}
     is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and "config.json" in names
@@ -69,7 +72,10 @@ def _check_replaceable(target: Path) -> None:
 
 
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
-    """Convert as `export_hf` does, in this process, which must have no process group and no Megatron state."""
+    """Convert as `export_hf` does, in this process.
+
+    It must have no process group and no Megatron state.
+    """
     from nemotron.training import cpu
     from nemotron.training.weights.adapters import load_whole_model
     from nemotron.training.weights.megatron_model import single_process_group
@@ -81,7 +87,10 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
 
 
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
-    """Write a Megatron model (its list of chunks), its configs and a tokenizer into an existing folder."""
+    """Write a Megatron model, its configs and a tokenizer into an existing folder.
+
+    The model is its list of chunks.
+    """
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig
 
@@ -93,7 +102,10 @@ def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer
 
 
 def main() -> None:
-    """Run `python -m nemotron.training.weights.export_hf`, the process that `export_hf` starts."""
+    """Run the process that `export_hf` starts.
+
+    `python -m nemotron.training.weights.export_hf`.
+    """
     parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.export_hf", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
     parser.add_argument("out", type=Path, help="folder to write")

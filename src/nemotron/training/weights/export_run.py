@@ -1,4 +1,7 @@
-"""The model that a run leaves: recorded and exported by the first rank, while the others wait."""
+"""The model that a run leaves.
+
+Recorded and exported by the first rank, while the others wait.
+"""
 
 import os
 from pathlib import Path
@@ -25,7 +28,7 @@ _COUNTS = ("run_hash", "rows", "conversations", "dropped", "truncated")
 
 
 def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: RunFolder) -> str:
-    """Record the run's last checkpoint, made from its data and from what it started from.
+    """Record the run's last checkpoint, its data and what it started from.
 
     Its metadata has the last losses on each split, and what became of the rows of its data.
 
@@ -79,7 +82,9 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
 
 
 def wait_for_first_rank(run: RunFolder, minutes: int) -> None:
-    """Wait until the first rank has recorded and exported the model: until it lets go of the run's folder.
+    """Wait until the first rank has recorded and exported the model.
+
+    Until it lets go of the run's folder.
 
     Ranks that left would end its job: torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says.
     """

@@ -1,4 +1,4 @@
-"""Write the files of a Hugging Face folder that are not weights: configs, tokenizer, code, model card.
+"""Write what is no weight of a Hugging Face folder: configs, tokenizer, code.
 
 Everything the source has is carried over byte for byte. What transformers would write in its place is not what was
 released: `save_pretrained` names a tokenizer class that transformers 4 and servers do not know.
@@ -27,7 +27,9 @@ MODEL_FILES = ("config.json", GENERATION_CONFIG)
 
 
 def local_folder(name: str, patterns: Sequence[str]) -> Path:
-    """Return the folder of a Hugging Face model or tokenizer; of an id, the files of these patterns are fetched.
+    """Return the folder of a Hugging Face model or tokenizer.
+
+    Of an id, the files of these patterns are fetched.
 
     Args:
         name: a folder, or an id of the hub.
@@ -41,7 +43,7 @@ def local_folder(name: str, patterns: Sequence[str]) -> Path:
 
 
 def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> None:
-    """Write config.json, generation_config.json and the model's own code into an export.
+    """Write config.json, generation_config.json and the model's code into an export.
 
     Args:
         folder: of the export.
@@ -62,7 +64,9 @@ def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> N
 def generation_config(
     config: Mapping[str, Any], generation: Mapping[str, Any] | None, end_ids: Sequence[int]
 ) -> dict[str, Any]:
-    """Return the generation_config.json of an export: the source's, which stops at the ends of turns, too.
+    """Return the generation_config.json of an export.
+
+    The source's, which stops at the ends of turns, too.
 
     Args:
         config: the model's config.json.
@@ -80,7 +84,9 @@ def generation_config(
 
 
 def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
-    """Copy a tokenizer's files into an export; one without a chat template gets the bundled one.
+    """Copy a tokenizer's files into an export.
+
+    One without a chat template gets the bundled one.
 
     Args:
         folder: of the export.

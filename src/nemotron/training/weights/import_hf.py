@@ -48,7 +48,10 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 
 
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
-    """Convert as `import_hf` does, in this process, which must have no process group and no Megatron state."""
+    """Convert as `import_hf` does, in this process.
+
+    It must have no process group and no Megatron state.
+    """
     from nemotron.training import cpu, torch_layers
     from nemotron.training.bridge.precision import use_float32
     from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
@@ -72,7 +75,10 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
 
 
 def main() -> None:
-    """`python -m nemotron.training.weights.import_hf FOLDER OUT`, the process that `import_hf` starts."""
+    """Run the process that `import_hf` starts.
+
+    `python -m nemotron.training.weights.import_hf FOLDER OUT`.
+    """
     parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.import_hf", description=__doc__)
     parser.add_argument("folder", type=Path, help="Hugging Face folder")
     parser.add_argument("out", type=Path, help="checkpoint to write")

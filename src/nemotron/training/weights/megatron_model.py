@@ -1,4 +1,7 @@
-"""A Megatron model from a Hugging Face folder, and the one-process group that conversion needs."""
+"""A Megatron model from a Hugging Face folder.
+
+And the one-process group that conversion needs.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +14,7 @@ from nemotron.training import bridge
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
-    """Make the Megatron-Bridge model provider for a folder with a Hugging Face config.json.
+    """Make the model provider for a folder with a Hugging Face config.json.
 
     Args:
         hf_dir: the folder.
@@ -41,7 +44,9 @@ def leave_out_mtp(provider: Any) -> None:
 
 @contextmanager
 def single_process_group(seed: int = 0) -> Iterator[None]:
-    """Make a process group of this process alone, with Megatron's parallel state at size one.
+    """Make a process group of this process alone.
+
+    Megatron's parallel state has size one.
 
     Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
     follow from `seed`; torch's CPU generator is left as it was found.

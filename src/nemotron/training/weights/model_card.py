@@ -1,4 +1,7 @@
-"""The model card of an export: what it was made from and how, and the losses that it reached."""
+"""The model card of an export.
+
+What it was made from and how, and the losses that it reached.
+"""
 
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,7 +14,9 @@ _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("
 
 
 def model_card(iteration_dir: Path, base_model: str) -> str:
-    """Return the README.md of the model in a checkpoint, as Markdown with the hub's front matter.
+    """Return the README.md of the model in a checkpoint.
+
+    As Markdown with the hub's front matter.
 
     Args:
         iteration_dir: the checkpoint's `iter_*` folder. What its run does not record is left out.

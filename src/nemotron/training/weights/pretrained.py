@@ -1,4 +1,7 @@
-"""A model to start from, as an artifact: converted from Hugging Face, or a Megatron checkpoint where it is."""
+"""A model to start from, as an artifact.
+
+Converted from Hugging Face, or a Megatron checkpoint where it is.
+"""
 
 import json
 import os
@@ -26,7 +29,7 @@ class Imported:
 
 
 def import_model(source: Source, output: Path | None, *, name: str, artifacts: Path, mtp: bool = True) -> Imported:
-    """Convert a model unless it is a Megatron checkpoint, and record it as the artifact `name`.
+    """Convert a model unless it is a Megatron checkpoint, and record it as `name`.
 
     Args:
         source: what it is imported from.
@@ -67,7 +70,10 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
 
 
 def _inputs(source: Source) -> list[str]:
-    """Return what the artifact was made from: of a checkpoint that is registered in place, the run it is of."""
+    """Return what the artifact was made from.
+
+    Of a checkpoint that is registered in place, the run it is of.
+    """
     if not source.is_megatron:
         return [source.name]
     run = source.folder.parent

@@ -1,4 +1,7 @@
-"""A starting checkpoint of random weights, for models that have no released ones (the tiny model, tests)."""
+"""A starting checkpoint of random weights.
+
+For models that have no released ones (the tiny model, tests).
+"""
 
 import argparse
 import hashlib
@@ -16,7 +19,9 @@ RECIPE_VERSION = 1
 
 
 def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Make a checkpoint of random weights for the architecture in `hf_config_dir`, on first use.
+    """Make a checkpoint of random weights on first use.
+
+    For the architecture in `hf_config_dir`.
 
     Args:
         hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
@@ -24,9 +29,10 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
             config.json, the seed and the release line of Megatron-Bridge, so another one never meets an old checkpoint.
         seed: of the weights. The same config, seed, line and torch release give the same weights.
 
-    Returns the checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only
-    when complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
-    draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
+    Returns:
+        The checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only when
+        complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
+        draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
 
     Weights are made on the CPU. Where there is no GPU, that is in this process, with the CPU backend active and before
     Megatron's own process group exists; else in a process of its own, since Megatron keeps things made for one device
@@ -48,7 +54,10 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
 
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Return where `make_starting_checkpoint` with the same arguments leaves its checkpoint."""
+    """Return where `make_starting_checkpoint` leaves its checkpoint.
+
+    Given the same arguments.
+    """
     config_file = Path(hf_config_dir) / "config.json"
     key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
@@ -68,7 +77,10 @@ def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
 
 
 def main() -> None:
-    """Run `python -m nemotron.training.weights.random_init`, the process that `make_starting_checkpoint` starts."""
+    """Run the process that `make_starting_checkpoint` starts.
+
+    `python -m nemotron.training.weights.random_init`.
+    """
     parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.random_init", description=__doc__)
     parser.add_argument("config", type=Path, help="folder with config.json")
     parser.add_argument("out", type=Path, help="checkpoint to write")

@@ -1,4 +1,7 @@
-"""A module of this package as a process of its own: for what needs Megatron's global state to itself."""
+"""A module of this package as a process of its own.
+
+For what needs Megatron's global state to itself.
+"""
 
 import subprocess
 import sys

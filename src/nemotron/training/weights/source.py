@@ -1,4 +1,7 @@
-"""What a model is imported from: a Hugging Face folder, an id of the hub, or a Megatron checkpoint made elsewhere."""
+"""What a model is imported from.
+
+A Hugging Face folder, an id of the hub, or a Megatron checkpoint made elsewhere.
+"""
 
 import contextlib
 import re
@@ -36,7 +39,9 @@ class Source:
 
 
 def find_source(given: str, revision: str | None = None, *, mtp: bool = True) -> Source:
-    """Find out what a model is to be imported from; a model of the hub is downloaded, into the cache of the hub.
+    """Find out what a model is to be imported from.
+
+    A model of the hub is downloaded, into the cache of the hub.
 
     Args:
         given: a folder, or an id such as `org/name`.

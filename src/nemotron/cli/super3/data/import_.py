@@ -1,4 +1,4 @@
-"""Run `nemotron super3 data import`: packed Parquet made elsewhere, as data to train on."""
+"""Run `nemotron super3 data import`: register packed Parquet made elsewhere."""
 
 import os
 import shlex
@@ -30,7 +30,7 @@ def import_(
     ] = None,
     artifacts: options.Artifacts = None,
 ) -> None:
-    """Register packed Parquet that was made elsewhere, such as by NVIDIA's public recipe.
+    """Register packed Parquet made elsewhere, such as by NVIDIA's public recipe.
 
     Every row is checked: columns, mask, boundaries, sizes. Nothing is copied or changed.
 

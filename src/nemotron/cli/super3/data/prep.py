@@ -161,7 +161,10 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
 @contextlib.contextmanager
 def _stops_at_sigterm() -> Iterator[None]:
-    """Stop as at Ctrl-C, with exit code 143: dying at once would leave temporary files, and say nothing."""
+    """Stop as at Ctrl-C, with exit code 143.
+
+    Dying at once would leave temporary files, and say nothing.
+    """
 
     def stop(*_: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough

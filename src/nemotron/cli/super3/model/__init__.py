@@ -1,4 +1,4 @@
-"""Group the commands of `nemotron super3 model`: between Hugging Face and Megatron."""
+"""Group the commands of `nemotron super3 model`, to and from Hugging Face."""
 
 import typer
 

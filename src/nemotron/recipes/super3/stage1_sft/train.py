@@ -1,4 +1,6 @@
-"""Train: torchrun --nproc-per-node=8 train.py [--config NAME|FILE] [--peft lora|dora|none] [key=value ...]
+"""Train: torchrun --nproc-per-node=8 train.py [OPTION ...] [key=value ...]
+
+Options are --config NAME|FILE and --peft lora|dora|none.
 
 Helper processes that training spawns import this file again, so everything else is imported only when it runs as a
 script.
