@@ -144,6 +144,9 @@ def test_a_position_counts_by_its_whole_conversations_tokens_wherever_they_lie()
     mask = torch.tensor([0, 1, 1, 0, 1, 0])
     weights = conversation_weights(mask, torch.tensor([0, 3, 5, 6]), torch.tensor([4, 1]))
     assert weights.tolist() == [0, 0.25, 0.25, 0, 1, 0]
+    # A batch fills packs up to its longest, while boundaries may be the pack's own (0.4 line).
+    filled = conversation_weights(mask, torch.tensor([0, 3, 5, 6]), torch.tensor([4, 1, 0, 0, 0, 0, 0]))
+    assert torch.equal(filled, weights)
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=5), st.randoms())

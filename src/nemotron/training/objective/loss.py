@@ -143,7 +143,8 @@ def conversation_weights(
     Args:
         loss_mask: [length], 0 or 1, of any dtype.
         boundaries: int [n + 1], see `conversation_index`.
-        targets: int [at most n], T_c of each sequence of the pack. Those that are missing are of padding.
+        targets: int, T_c of each sequence of the pack. Where there are fewer than boundaries, the rest is padding;
+            where more, the rest fills the pack up to another of its batch.
 
     Returns:
         float32 [length]; positive exactly where `loss_mask` is. Sums to 1 over all sequences of a conversation,
@@ -153,7 +154,8 @@ def conversation_weights(
 
     mask = loss_mask != 0
     whole = torch.ones(boundaries.numel() + 1, dtype=torch.int64, device=mask.device)
-    whole[: targets.numel()] = targets.long().clamp(min=1)
+    own = targets[: whole.numel()]
+    whole[: own.numel()] = own.long().clamp(min=1)
     return torch.where(mask, 1.0 / whole[conversation_index(boundaries, loss_mask.numel())], 0.0).float()
 
 
