@@ -21,7 +21,7 @@ TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
 def asked(monkeypatch, tmp_path):
     """An export of some checkpoint to a folder: `asked(target)`; False when it is refused."""
     monkeypatch.setattr(export_hf, "latest_iteration", lambda folder: folder)
-    monkeypatch.setattr(export_hf, "base_model_of", lambda folder: None)
+    monkeypatch.setattr(export_hf, "find_code_to_load", lambda folder: [])
     monkeypatch.setattr(export_hf, "run_module", lambda *arguments: None)
 
     def ask(target):
