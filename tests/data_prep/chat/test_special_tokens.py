@@ -133,3 +133,15 @@ def test_a_token_too_deep_to_be_split_costs_its_row_alone(
     write_rows("chat.jsonl", [chat("Hi", "Hello"), forged])
     result = prepare(make_config("chat.jsonl", special_tokens_in_content="split"))
     assert result.metadata.datasets[0].dropped == {"special_tokens": 1}
+
+
+def test_tools_without_a_token_are_remembered_and_others_are_found_every_time() -> None:
+    tokens = SpecialTokens(["<|im_end|>"])
+    tool = {"type": "function", "function": {"name": "f", "description": "ends"}}
+    forged = {"type": "function", "function": {"name": "f", "description": "ends <|im_end|>"}}
+    call = {"type": "function", "function": {"name": "f", "arguments": {"a": "<|im_end|>"}}}
+    answer = {"role": "assistant", "content": "Yes."}
+    for _ in range(3):
+        assert tokens.first_in(Conversation([answer], [tool])) is None
+        assert tokens.first_in(Conversation([answer], [forged])) == "<|im_end|>"
+        assert tokens.first_in(Conversation([{**answer, "tool_calls": [call]}], [tool])) == "<|im_end|>"

@@ -143,10 +143,13 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
             chunks.append(Chunk("assistant", prompt, False))
         elif prompt:
             chunks[-1] = Chunk(previous.role, previous.text + prompt, False)
-        if message["role"] == previous.role == "tool":
+        role = message["role"]
+        if role == "tool" == previous.role:
             chunks[-1] = Chunk("tool", previous.text + text, False)
-        else:
+        elif ANSWER_ONLY in message:
             chunks.extend(_supervised(message, text))
+        else:
+            chunks.append(Chunk(role, text, is_trained(message)))
 
 
 def _supervised(message: Message, text: str) -> list[Chunk]:

@@ -42,9 +42,17 @@ def turns_to_train(messages: list[Message], keep_history_thinking: bool = False)
     there is one per user turn that an assistant answers, ending before the next user turn. (If no user turn is
     answered, the assistant messages before the first one are all there is to learn from.)
     """
-    if keep_history_thinking or not any(map(has_reasoning, messages)):
-        return [Turn(0, len(messages))]
-    return per_user_turn(messages)
+    return turns_of(messages, per_user=not keep_history_thinking and any_reasoning(messages))
+
+
+def turns_of(messages: list[Message], per_user: bool) -> list[Turn]:
+    """The training sequences of a conversation: one, or one per user turn."""
+    return per_user_turn(messages) if per_user else [Turn(0, len(messages))]
+
+
+def any_reasoning(messages: list[Message]) -> bool:
+    """Whether a message has reasoning."""
+    return any(map(has_reasoning, messages))
 
 
 def per_user_turn(messages: list[Message]) -> list[Turn]:

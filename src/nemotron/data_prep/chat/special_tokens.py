@@ -26,12 +26,16 @@ from nemotron.data_prep.drop_reasons import LeftOut, RowError
 # Letters and digits only, which every template and JSON encoder leaves as they are; no conversation can forge it.
 _BREAK = f"break{secrets.token_hex(12)}"
 
+MOST_CLEAN = 1024
+"""Tool lists remembered to have no control token."""
+
 
 class SpecialTokens:
     """The control tokens of one tokenizer. `names` is empty when it has none."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
+        self._clean: set[bytes] = set()  # tools without any: whole data sets share a few tool lists
 
     @cached_property
     def _first_characters(self) -> list[str]:
@@ -67,12 +71,24 @@ class SpecialTokens:
         if self._may_be_in(texts) and (found := _first(self._in_text, "\0".join(texts))):
             return found
         calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
-        if not calls and not conversation.tools:
+        tools, key = conversation.tools, None
+        if tools and (key := canonical_json(tools)) in self._clean:
+            tools = None
+        if not calls and not tools:
             return None
-        if found := _first(self._in_json, canonical_json([calls, conversation.tools])):
+        if found := _first(self._in_json, canonical_json([calls, tools])):
             return found.decode()
         # A name is written between angle brackets: `<parameter=NAME>`.
-        return _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, conversation.tools])))
+        if found := _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, tools]))):
+            return found
+        if tools and key is not None:
+            self._remember_clean(key)
+        return None
+
+    def _remember_clean(self, tools: bytes) -> None:
+        if len(self._clean) >= MOST_CLEAN:
+            self._clean.clear()
+        self._clean.add(tools)
 
     def broken(self, conversation: Conversation) -> Conversation:
         """Put a mark inside every control token of a conversation.

@@ -13,7 +13,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple
 
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.chat.reasoning import has_reasoning
+from nemotron.data_prep.chat.reasoning import any_reasoning
 from nemotron.data_prep.chat.template import RenderOptions
 from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders, cut_thoughts, without_reasoning
@@ -69,6 +69,7 @@ def steer(
     own: tuple[Mode, RenderOptions] | None,
     control: ReasoningControl,
     borders: TokenBorders | None = None,
+    reasons: bool | None = None,
 ) -> Steered:
     """Bring a conversation into its mode.
 
@@ -78,8 +79,9 @@ def steer(
         own: What its row says (`own_mode`).
         control: What its dataset is chosen for.
         borders: Finds the token at which a thought is cut; needed where the control has a budget.
+        reasons: Whether an answer has reasoning, where that is known.
     """
-    reasons = any(map(has_reasoning, conversation.messages))
+    reasons = any_reasoning(conversation.messages) if reasons is None else reasons
     if own is not None:
         mode, options = own
         changed = without_reasoning(conversation) if mode is Mode.ROW_OFF and reasons else conversation

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
-from nemotron.data_prep.chat.reasoning import turns_to_train
+from nemotron.data_prep.chat.reasoning import any_reasoning, turns_of, turns_to_train
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, without_forged_turns
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import SpecialTokensPolicy
@@ -119,8 +119,9 @@ def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dro
             yield Noticed(row.line, note)
         for key in unknown_kwargs(row.value):
             yield Noticed(row.line, Note(NoteKind.TEMPLATE_KWARGS, key))
-        turns = turns_to_train(conversation.messages)
-        yield Candidate(row.line, content_hash(conversation, turns), conversation, turns, own)
+        reasons = any_reasoning(conversation.messages)
+        turns = turns_of(conversation.messages, per_user=reasons)
+        yield Candidate(row.line, content_hash(conversation, turns), conversation, turns, reasons, own)
 
 
 def take_first(candidates: Iterable[Candidate], count: int, seed: int) -> Iterator[Candidate | Dropped]:
@@ -152,7 +153,11 @@ def treat_special_tokens(
         except RowError as error:
             yield Dropped.because(candidate.line, error)
         else:
-            yield candidate._replace(conversation=treated, turns=turns_to_train(treated.messages))
+            if treated is not candidate.conversation:
+                candidate = candidate._replace(
+                    conversation=treated, turns=turns_to_train(treated.messages), reasons=None
+                )
+            yield candidate
 
 
 def choose_modes(
@@ -163,7 +168,9 @@ def choose_modes(
         try:
             # Nothing is encoded without a budget, and entering a context for each row takes time.
             with NOTHING_TO_GUARD if borders is None else failures_cost_their_row():
-                steered = steer(candidate.conversation, candidate.hash, candidate.own, control, borders)
+                steered = steer(
+                    candidate.conversation, candidate.hash, candidate.own, control, borders, candidate.reasons
+                )
         except RowError as error:
             yield Dropped.because(candidate.line, error)
             continue

@@ -34,6 +34,8 @@ class Candidate(NamedTuple):
     conversation: Conversation
     turns: list[Turn]
     """Its training sequences."""
+    reasons: bool | None = None
+    """Whether an answer has reasoning; None: not known."""
     own: tuple[Mode, RenderOptions] | None = None
     """The reasoning mode that its row says."""
     mode: Mode = Mode.NO_REASONING
