@@ -115,7 +115,6 @@ def _pass_on(placements: Sequence["Placement"], *, attached: bool) -> None:
     from nemotron.launch.executors.passed_on import FOLLOWED_WITH, run_passed_on, unsent_secrets
 
     profile = placements[0].profile
-
     for name in unsent_secrets(placements[0]):
         console.note(f"{name} is set here, and not handed on: {profile.executor} has its own way for secrets.")
 
@@ -124,7 +123,14 @@ def _pass_on(placements: Sequence["Placement"], *, attached: bool) -> None:
         rows = [("stage", placement.stage.name), ("job", handle), ("followed with", FOLLOWED_WITH[profile.executor])]
         console.table(rows)
 
-    if code := run_passed_on(placements, attached=attached, on_submitted=on_submitted):
+    try:
+        code = run_passed_on(placements, attached=attached, on_submitted=on_submitted)
+    except KeyboardInterrupt:
+        console.note(
+            f"Interrupted; a job that was submitted continues. Followed with: {FOLLOWED_WITH[profile.executor]}."
+        )
+        raise Detached from None
+    if code:
         raise typer.Exit(code)
 
 

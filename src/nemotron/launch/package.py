@@ -98,9 +98,11 @@ def _startup_lines(placement: Placement) -> list[str]:
     lines = [f"command -v {python} > /dev/null || {{ echo {shell_word(f'error: {missing}')} >&2; exit 127; }}"]
     if placement.profile.install:
         wanted = " ".join(_to_install(text) for text in placement.profile.install)
+        installs = "true" if placement.profile.executor.startswith("skypilot") else is_first
         lines += [
-            # The first node installs into the job's folder, which all see; a job that Slurm restarts has it already.
-            f'if {is_first} && [ ! -e "$code/../installed" ]; then',
+            # The first node installs into the job's folder, which all see but SkyPilot's; a job that Slurm restarts
+            # has it already.
+            f'if {installs} && [ ! -e "$code/../installed" ]; then',
             f'    {python} -m pip install --quiet --target "$code/../site" {wanted}',
             '    touch "$code/../installed"',
             "fi",

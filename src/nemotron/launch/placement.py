@@ -122,6 +122,10 @@ def place(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> tuple
             f"Profile {profile.name} runs on this machine, which cannot take a detached job.",
             f'Use --run {profile.name}, or a profile with executor = "slurm".',
         )
+    if profile.executor == "kubeflow" and not attached:
+        raise UserError(
+            f"NeMo-Run cannot leave a job of kubeflow, of profile {profile.name}, alone.", f"Use --run {profile.name}."
+        )
     if profile.is_passed_on and len(stages) > 1:
         _check_pipe(profile, attached)
     name, root = experiment_name(stages), jobs_root(profile)

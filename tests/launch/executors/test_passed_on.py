@@ -137,6 +137,11 @@ def test_the_usual_secrets_are_not_handed_on(profile, sft, monkeypatch: pytest.M
     assert passed_on.unsent_secrets(placed) == ["HF_TOKEN"]
 
 
+def test_what_cannot_be_left_alone_is_waited_for(profile, sft):
+    with pytest.raises(UserError, match="--run here"):
+        place([sft], profile('image = "i"', 'workdir_pvc = "c"', executor="kubeflow"), attached=False)
+
+
 def test_two_stages_need_a_shared_folder_and_someone_who_waits(profile, prep, sft):
     with pytest.raises(UserError, match="workdir"):
         place([prep, sft], profile("num_nodes = 1", executor="skypilot"), attached=True)

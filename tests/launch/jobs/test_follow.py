@@ -107,7 +107,8 @@ def test_a_job_that_failed_before_its_stage_shows_what_slurm_complained_of(clust
 
 
 def test_the_exit_code_is_that_of_the_node_that_failed_first(cluster: Cluster):
-    said = "srun: error: node2: task 1: Exited with exit code 7\nsrun: error: node1: task 0: Terminated\n"
+    said = "srun: error: node1: task 0: Exited with exit code 2\n# Command 1\n\nsrun bash launch.sh\n"
+    said += "srun: error: node2: task 1: Exited with exit code 7\nsrun: error: node1: task 0: Terminated\n"
     cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "143:0")]
     cluster.writes = {1: ("sbatch_x.sft_7.out", said.encode())}
     assert wait(cluster, "7")[0] == 7

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from nemotron.exit_codes import INTERRUPTED, STOPPED
-from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, first_failure, job_state, logged_end
+from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, first_failure, job_state, logged_end, stage_part
 from nemotron.launch.local import run_to_end
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.submit import Job, Submission
@@ -102,7 +102,8 @@ def _complaints(batch_log: str) -> str:
 
     Else all.
     """
-    errors = [line for line in batch_log.splitlines(keepends=True) if _COMPLAINT.search(line)]
+    lines = stage_part(batch_log).splitlines(keepends=True)
+    errors = [line for line in lines if _COMPLAINT.search(line)]
     return "".join(errors) or batch_log
 
 

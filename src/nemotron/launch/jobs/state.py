@@ -7,6 +7,8 @@ from typing import Any
 
 FORGOTTEN = "FORGOTTEN"
 """Our word: the controller knows no such job any more, and the cluster keeps no accounts."""
+STAGE_BEGINS = "# Command 1"
+"""The line of NeMo-Run's script, which its log repeats, after which the stage is started."""
 _FINAL = {
     "COMPLETED",
     "FAILED",
@@ -82,11 +84,14 @@ def first_failure(tunnel: Any, batch_log: str) -> int | None:
 
     srun ends the other nodes with a signal, and its own exit code is the highest of all.
     """
-    said = ask(
-        tunnel, f"cat {batch_log} 2>/dev/null | grep -o '^srun: error: .*: Exited with exit code [0-9]*$' | head -1"
-    )
-    code = re.search(r"\d+$", said.strip())
-    return int(code[0]) if code else None
+    said = stage_part(ask(tunnel, f"cat {batch_log} 2>/dev/null | grep -e '^srun: error: ' -e '{STAGE_BEGINS}'"))
+    code = re.search(r"^srun: error: .*: Exited with exit code (\d+)$", said, re.MULTILINE)
+    return int(code[1]) if code else None
+
+
+def stage_part(batch_log: str) -> str:
+    """Cut off what came before the stage, in the last run of a batch script; all when it did not come that far."""
+    return batch_log.rpartition(f"{STAGE_BEGINS}\n")[2]
 
 
 def job_id(tunnel: Any, folder: str) -> str:
