@@ -46,10 +46,6 @@ def test_an_interpolation_of_the_public_recipe_says_where_its_value_is(tmp_path)
     with pytest.raises(ConfigError, match=r"run\.wandb\.project") as caught:
         load_config(str(path), schema=SftConfig)
     assert caught.value.hint == RENAMED_KEYS["run.wandb.project"]
-    path.write_text("checkpoint:\n  pretrained_checkpoint: ${art:model,path}\n")
-    with pytest.raises(ConfigError, match="art:model") as caught:
-        load_config(str(path), schema=SftConfig)
-    assert "run.model" in str(caught.value.hint)
 
 
 def test_a_key_for_several_stages_is_refused_likewise():

@@ -14,17 +14,21 @@ PREP_GROUP = "data_prep"
 ROLLOUTS_GROUP = "rollouts"
 
 
-def load_sft(name: str, overrides: Sequence[str]) -> "Loaded[SftConfig]":
+def load_sft(name: str, overrides: Sequence[str], *, leave_artifacts: bool = False) -> "Loaded[SftConfig]":
     """Load `config/<name>.yaml`, or a path.
 
     Refuse what Megatron-Bridge would not take.
+
+    Args:
+        name, overrides: As the command line has them.
+        leave_artifacts: Leave `${art:...}` to the job, or until the data is made.
     """
     from nemotron.config import load_config
     from nemotron.training.config import SftConfig
     from nemotron.training.recipe.known_settings import check_known_settings
 
     use_env_file()
-    loaded = load_config(name, overrides, schema=SftConfig)
+    loaded = load_config(name, overrides, schema=SftConfig, leave_artifacts=leave_artifacts)
     check_known_settings(loaded.config, loaded.origins)
     return loaded
 

@@ -1,9 +1,11 @@
 """`${...}` in values, resolved by OmegaConf.
 
-Other keys, `${oc.env:NAME,default}`, and two resolvers of our own.
+Other keys, `${oc.env:NAME,default}`, and resolvers of our own.
 
 `${config_dir:data_prep/tiny}` is a path in the shipped config folder, `${config_name:}` the name of the loaded config
-(`my` for my.yaml, whatever it inherits from), and `${unless_default:NAME}` is `-NAME`, or nothing for `default`.
+(`my` for my.yaml, whatever it inherits from), `${unless_default:NAME}` is `-NAME`, or nothing for `default`, and
+`${art:data,path}` is a fact of the artifact that `run.data` names. A job, and the second stage of a pipe, look it up
+when they start: until then such a value is left open, as it was written.
 """
 
 import inspect
@@ -13,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir
 from nemotron.config.located import Located, leaves, located, plain
-from nemotron.config.renamed_keys import ARTIFACTS, find_new_name
-from nemotron.errors import did_you_mean
+from nemotron.config.renamed_keys import find_new_name
+from nemotron.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
@@ -28,13 +30,22 @@ _NAMED = re.compile(r"\$\{([\w.\[\]-]+)\}")
 LARGEST_TEXT = 1_000_000
 """Characters of a value, with everything that it names."""
 
-_KNOWN = "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:} and ${unless_default:NAME}"
+OPEN = re.compile(r"\$\{art:[^}]*\}")
+"""A value that is left open."""
+_KNOWN = (
+    "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:}, ${unless_default:NAME} and ${art:data,path}"
+)
 
 
-def resolve(tree: Located, config_name: str) -> Located:
+def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -> Located:
     """Return the tree with every interpolation replaced by its value.
 
     Origins stay those of the line that was written.
+
+    Args:
+        tree: as it was written.
+        config_name: for `${config_name:}`.
+        leave_artifacts: keep every `${art:...}` as it is written, for whoever loads the config later.
 
     Raises:
         ConfigError: naming the key and its origin for a missing key, an unset environment variable or an unknown
@@ -50,6 +61,7 @@ def resolve(tree: Located, config_name: str) -> Located:
     register("config_dir", lambda path="": str(config_dir() / path), replace=True)
     register("config_name", lambda: config_name, replace=True)
     register("unless_default", lambda name: "" if name == "default" else f"-{name}", replace=True)
+    register("art", _leave_open if leave_artifacts else _look_up, replace=True)
     try:
         values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
     except OmegaConfBaseException as error:
@@ -90,6 +102,40 @@ def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
     return [whole] if whole in nodes else [other for other in nodes if other.startswith(f"{whole}.")]
 
 
+def _leave_open(name: str, field: str) -> str:
+    """Return the text for whoever looks the artifact up later."""
+    return f"${{art:{name},{field}}}"
+
+
+def is_open(value: Any) -> bool:
+    """Tell whether anything in nested values is left open."""
+    if isinstance(value, dict):
+        return any(map(is_open, value.values()))
+    if isinstance(value, list):
+        return any(map(is_open, value))
+    return isinstance(value, str) and OPEN.search(value) is not None
+
+
+def without_open(value: Any) -> Any:
+    """Return nested values with null for what is left open."""
+    if isinstance(value, dict):
+        return {key: without_open(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [without_open(child) for child in value]
+    return None if is_open(value) else value
+
+
+def escape(text: str) -> str:
+    """Write a resolved text so that it is not resolved again, but for what is left open."""
+    return re.sub(r"\$\{(?!art:)", r"\\${", text)
+
+
+def _look_up(name: str, field: str, *, _root_: Any) -> Any:
+    from nemotron.lineage.config_values import look_up
+
+    return look_up(_root_.get("run") or {}, name, field)
+
+
 def _relocate(node: Located, value: Any) -> Located:
     if isinstance(node.value, dict) and isinstance(value, dict):
         return Located({key: _relocate(child, value[key]) for key, child in node.value.items()}, node.origin)
@@ -114,8 +160,17 @@ def _explained(tree: Located, error: "OmegaConfBaseException") -> ConfigError:
         reason = f"there is no key {missing[1]}"
         near = find_new_name(missing[1]) or did_you_mean(missing[1], known)
         hint = near or "Write a key from the top of the config on, such as ${run.artifacts}."
-    elif node is not None and "${art:" in str(plain(node)):
-        reason, hint = "there is no resolver art here", ARTIFACTS
+    elif user_error := _user_error_behind(error):
+        reason, hint = user_error.message.rstrip("."), user_error.hint or "Make it first, or write the value itself."
     elif _CIRCLE.match(reason):
         reason, hint = "it leads back to itself", "Give one of the keys on the way a value."
     return ConfigError(f"{where}: {written} cannot be resolved: {reason}.", hint)
+
+
+def _user_error_behind(error: BaseException) -> UserError | None:
+    """Find what a resolver of ours raised: OmegaConf wraps it, more than once."""
+    while (behind := error.__cause__ or error.__context__) is not None:
+        if isinstance(behind, UserError):
+            return behind
+        error = behind
+    return None

@@ -7,7 +7,7 @@ from typing import Any
 
 from nemotron.config.convert import convert
 from nemotron.config.files import find_config
-from nemotron.config.interpolate import resolve
+from nemotron.config.interpolate import escape, is_open, resolve, without_open
 from nemotron.config.layers import read_layers, read_own
 from nemotron.config.located import DEFAULT, Located, leaves, located, merge, plain
 from nemotron.config.overrides import apply_overrides, parse_overrides
@@ -26,7 +26,8 @@ class Loaded[T]:
     """An instance of the schema, every interpolation resolved and `~` expanded in every path setting."""
     tree: dict[str, Any]
     """The same as nested dicts, lists and scalars, but with `~` as written: where a job loads it again, `~` is the home
-    there. It may hold secrets: print or write `to_yaml()` instead."""
+    there. What is left open (`${art:...}`) stands as written, too, and is null in `config`. It may hold secrets: print
+    or write `to_yaml()` instead."""
     origins: dict[str, str]
     """Dotted key -> `config/tiny.yaml:12`, "command line" or "default", for every value in `tree`."""
     name: str
@@ -36,7 +37,7 @@ class Loaded[T]:
 
     def unexpanded(self) -> T:
         """The config with `~` as written: another machine that loads it has another home."""
-        return convert(type(self.config), located(self.tree, DEFAULT))
+        return convert(type(self.config), located(without_open(self.tree), DEFAULT))
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(key, value as YAML, origin) of every value, secrets shown as `***`.
@@ -54,7 +55,14 @@ class Loaded[T]:
         return dump_yaml(_escaped(masked(self.tree)))
 
 
-def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: str = "", schema: type[T]) -> Loaded[T]:
+def load_config[T](
+    name_or_path: str,
+    overrides: Sequence[str] = (),
+    *,
+    group: str = "",
+    schema: type[T],
+    leave_artifacts: bool = False,
+) -> Loaded[T]:
     """Load a config by name or path, with `key=value` overrides on top.
 
     A name means `config/<group>/<name>.yaml`.
@@ -62,6 +70,7 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides; also
     between several spellings of one setting (spellings.py). Then interpolations are resolved, every value is checked
     against `schema`, a dataclass (see `convert` for the types it may use), and `~` is expanded in its path settings.
+    `leave_artifacts` leaves `${art:...}` to a later load, by a job or once data is made.
     Raises ConfigError, a UserError, for whatever the user got wrong.
     """
     path = find_config(name_or_path, group)
@@ -72,10 +81,10 @@ def load_config[T](name_or_path: str, overrides: Sequence[str] = (), *, group: s
     written = apply_overrides(read_layers(path, group, schema=schema, above=above), overrides, schema)
     refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
     remember_secrets(plain(written))
-    resolved = resolve(merge(default_tree(schema), written), path.stem)
+    resolved = resolve(merge(default_tree(schema), written), path.stem, leave_artifacts=leave_artifacts)
     remember_secrets(plain(resolved))
-    config = convert(schema, resolved)
-    tree = as_plain(config)
+    config = convert(schema, _without_open(resolved))
+    tree = _with_open(as_plain(config), plain(resolved))
     where = {key: node.origin for key, node in leaves(resolved).items()}
     origins = {key: where.get(key, DEFAULT) for key in leaves(located(tree, DEFAULT))}
     return Loaded(expand_paths(config, origins), tree, origins, path.stem, path)
@@ -100,4 +109,21 @@ def _escaped(value: Any) -> Any:
         return {key: _escaped(child) for key, child in value.items()}
     if isinstance(value, list):
         return [_escaped(child) for child in value]
-    return value.replace("${", r"\${") if isinstance(value, str) else value
+    return escape(value) if isinstance(value, str) else value
+
+
+def _without_open(node: Located) -> Located:
+    if isinstance(node.value, dict):
+        return Located({key: _without_open(child) for key, child in node.value.items()}, node.origin)
+    if isinstance(node.value, list):
+        return Located([_without_open(child) for child in node.value], node.origin)
+    return Located(None, node.origin) if is_open(node.value) else node
+
+
+def _with_open(tree: Any, written: Any) -> Any:
+    """Put what is left open back into the values of a config."""
+    if isinstance(tree, dict) and isinstance(written, dict):
+        return {key: _with_open(child, written.get(key)) for key, child in tree.items()}
+    if isinstance(tree, list) and isinstance(written, list):
+        return [_with_open(*pair) for pair in zip(tree, written, strict=True)]
+    return written if isinstance(written, str) and is_open(written) else tree

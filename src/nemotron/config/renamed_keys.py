@@ -28,8 +28,6 @@ RENAMED_KEYS = {
     "observability": "Remove it: progress is always shown.",
 }
 """Dotted key of a value or a section -> what to write instead."""
-ARTIFACTS = "Here run.data and run.model name artifacts or folders; their paths and pack size need no ${art:...}."
-"""Instead of `${art:data,path}`."""
 
 
 def find_new_name(key: str) -> str | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import nemotron
 from nemotron.config import Loaded, config_dir
+from nemotron.config.interpolate import escape
 from nemotron.config.secrets import masked
 from nemotron.errors import UserError
 
@@ -113,4 +114,4 @@ def _relocated(value: Any, shipped: str) -> Any:
         return value
     if value == shipped or value.startswith(shipped + "/"):
         return f"${{config_dir:{value[len(shipped) + 1 :]}}}"
-    return value.replace("${", r"\${")  # a resolved value is not to be resolved again
+    return escape(value)  # a resolved value is not to be resolved again

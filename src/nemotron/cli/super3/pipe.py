@@ -11,6 +11,7 @@ from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.cli.super3.sft import sft, train_here
 from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_on
 from nemotron.cli.usage import UsageError
+from nemotron.config.interpolate import is_open
 from nemotron.errors import UserError, did_you_mean, refuse
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def pipe(
         refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
+        if is_open(training.tree):  # what `${art:data,...}` means is known by now
+            training = configs.load_sft(config, for_sft)
         train_here(training, ["--config", config, *for_sft])
 
 
@@ -114,7 +117,7 @@ def _load(
         prep_config or _prep_name(config), [*for_prep, *options.sample_overrides(sample, force)]
     )
     for_sft = [*for_sft, f"run.data={_reference(prepared)}"]
-    training = configs.load_sft(config, for_sft)
+    training = configs.load_sft(config, for_sft, leave_artifacts=True)
     _check_same_artifacts(prepared, training)
     return prepared, training, for_sft
 

@@ -53,7 +53,7 @@ def sft(
     if dry:
         with dry_run.Report("super3 sft", as_json=as_json) as report:
             arguments = options.peft_overrides(peft, overrides)
-            loaded = configs.load_sft(config, arguments)
+            loaded = configs.load_sft(config, arguments, leave_artifacts=profile is not None)
             report.config(loaded, "Training config")
             if profile is not None:
                 placements = _place(loaded, profile, attached=run is not None)
@@ -68,7 +68,7 @@ def sft(
                 report_local_launch(report, loaded.config, ["--config", config, *arguments])
         return
     arguments = options.peft_overrides(peft, overrides)
-    loaded = configs.load_sft(config, arguments)
+    loaded = configs.load_sft(config, arguments, leave_artifacts=profile is not None)
     if profile is not None:
         placements = _place(loaded, profile, attached=run is not None)
         refuse_on(loaded, placements[0])
