@@ -1,4 +1,4 @@
-"""The page around a report: one HTML file that loads and runs nothing."""
+"""The page around what people look at: one HTML file, nothing loaded from elsewhere."""
 
 from html import escape
 from pathlib import Path
@@ -7,12 +7,30 @@ STYLE_FILE = Path(__file__).with_name("report.css")
 
 
 def html_page(title: str, body: str) -> str:
-    """Return a complete HTML document in the style of all reports.
+    """Return a complete HTML document in the style of all reports, without scripts.
 
     Args:
         title: plain text; also the heading.
         body: HTML below the heading.
     """
-    style = STYLE_FILE.read_text(encoding="utf-8")
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>\n{style}</style>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{escape(title)}</h1>{body}</body></html>\n'
+    return page_start(title) + body + page_end()
+
+
+def page_start(title: str, style: str = "") -> str:
+    """Return a document up to its heading, for pages that are written piece by piece.
+
+    Args:
+        title: plain text; also the heading.
+        style: CSS after that of all reports.
+    """
+    style = STYLE_FILE.read_text(encoding="utf-8") + style
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>\n{style}</style>"
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body><h1>{escape(title)}</h1>'
+
+
+def page_end() -> str:
+    """Return what closes the document."""
+    return "</body></html>\n"

@@ -1,6 +1,8 @@
-"""Print: results to stdout; errors, notes and progress to stderr."""
+"""Print: results to stdout; errors, notes and progress to stderr.
 
-import re
+Everything printed goes through `printable`, as it may hold text out of data and file names.
+"""
+
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,34 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
-from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError
+from nemotron.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
-)
-"""Control characters but tab and newline, marks that turn the direction of text, and halves of characters."""
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is a line when stderr is not a terminal."""
-
-
-def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal, and mask secrets.
-
-    Escaped as `\u001b`, so that JSON stays JSON.
-
-    Everything printed goes through here, as it may hold text out of data and file names.
-
-    Args:
-        text: anything, lone surrogates included.
-        one_line: escape newlines and tabs, too.
-    """
-    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", mask_text(text))
-    return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
 
 
 def error(problem: UserError) -> None:

@@ -51,6 +51,9 @@ def inspect(
     sample: Annotated[int | None, typer.Option("--sample", help="So many rows or packs, by chance.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of --sample.")] = 42,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens end, and their ids.")] = False,
+    page: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page to look through.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row or pack, for programs.")] = False,
 ) -> None:
     """Show which text of each conversation trains, before or after packing.
@@ -73,6 +76,7 @@ def inspect(
       nemotron super3 data inspect chat.jsonl --only dropped --json
       nemotron super3 data inspect chat.jsonl -c default pack_size=8192 overlong=drop
       nemotron super3 data inspect output/tiny/data --sample 3 --tokens
+      nemotron super3 data inspect chat.jsonl -n 200 --tokens --html chat.html
     """
     from nemotron.data_prep.inspection.packs import find_packed
     from nemotron.data_prep.inspection.wanted import Wanted
@@ -84,6 +88,9 @@ def inspect(
         shown = _packs(packed, wanted, config, overrides or [], tokens)
     else:
         shown = _rows(path, wanted, config, overrides or [], tokens)
+    if page is not None:
+        _write_page(page, path, wanted.choose(shown))
+        return
     outcomes: Counter[str] = Counter()
     for row in wanted.choose(shown):
         outcomes["pack" if packed else row["reason"] or row["outcome"]] += 1
@@ -97,6 +104,17 @@ def inspect(
         console.note(f"Nothing of {path} is as asked.")
     elif packed is None and not as_json:
         summarise(outcomes)
+
+
+def _write_page(page: Path, path: str, shown: Iterator[dict[str, Any]]) -> None:
+    from nemotron.data_prep.inspection.page import write_page
+    from nemotron.errors import UserError
+
+    if page.is_dir() or not page.absolute().parent.is_dir():
+        problem = "is a folder" if page.is_dir() else "is in no folder that exists"
+        raise UserError(f"--html is {page}, which {problem}.", "Name a file to write.")
+    count = write_page(page, f"What trains of {path}", shown)
+    console.note(f"{page} shows {count:,} of {path}.")
 
 
 def _locate(path: str, overrides: list[str]) -> Path | None:
