@@ -191,6 +191,8 @@ def test_what_lies_here_is_not_taken_for_what_is_there(cluster, tmp_path, capsys
     assert run(["super3", "sft", "-c", "tiny", "--batch", "far", "train.global_batch_size=24000"]) == 0
     assert cluster.stages == ["sft"]
     assert "cannot be read from here" in capsys.readouterr().err
+    assert run(["super3", "sft", "-c", "tiny", "--batch", "far", "run.model=ModelArtifact-pretrain"]) == 0
+    assert 'There is no artifact "ModelArtifact-pretrain"' in capsys.readouterr().err
 
 
 def test_pipe_is_not_submitted_with_data_that_could_not_be_trained_on(cluster, tmp_path, capsys):

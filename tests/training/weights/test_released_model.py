@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from nemotron.config import config_dir
@@ -57,4 +58,5 @@ def test_what_is_imported_is_the_same_model_and_a_start_for_two_depths(released,
     convert(latest_iteration(imported.checkpoint), tmp_path / "again", str(released), str(TOKENIZER))
     first, again = (load_file(folder / "model.safetensors") for folder in (released, tmp_path / "again"))
     assert first.keys() == again.keys()
-    assert all(first[name].equal(again[name]) for name in first)
+    # Random weights are made in float32; an import takes the type that config.json says, bfloat16.
+    assert [name for name in first if not first[name].to(torch.bfloat16).equal(again[name].to(torch.bfloat16))] == []
