@@ -86,6 +86,15 @@ def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
 
 
+def test_a_vocabulary_with_holes_is_as_large_as_its_largest_id_says(tmp_path: Path) -> None:
+    """Megatron makes a row for every id: one too few would end training in the middle."""
+    vocabulary = {"<|im_end|>": 0, "a": 3, "b": 9}
+    HfTokenizer(models.WordLevel(vocabulary, unk_token="a")).save(str(tmp_path / "tokenizer.json"))
+    tokenizer = load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+    assert tokenizer.vocab_size == 10
+    assert tokenizer.encode(["b"]).ids.tolist() == [9]
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 def test_python_in_a_tokenizer_folder_runs_only_where_it_is_trusted(
     byte_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
