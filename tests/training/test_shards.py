@@ -37,12 +37,16 @@ def test_what_data_prep_wrote_is_accepted(data):
         check.look_again()
 
 
-@pytest.mark.parametrize("damage", [lambda old: old[:500], lambda old: old[:500] + b"\0" + old[501:]])
-def test_a_damaged_shard_stops_a_run_before_it_trains(data, damage):
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(lambda old: old[:500], "500 bytes"), (lambda old: old[:500] + bytes([old[500] ^ 1]) + old[501:], "checksum")],
+)
+def test_a_damaged_shard_stops_a_run_before_it_trains(data, damage, said):
     shard = data.splits / "train/shard_000001.parquet"
     shard.write_bytes(damage(shard.read_bytes()))
-    with pytest.raises(UserError, match=str(shard)):
+    with pytest.raises(UserError, match=str(shard)) as error:
         begin(data)
+    assert said in error.value.message
 
 
 def test_a_missing_shard_is_named(data):

@@ -170,6 +170,9 @@ def test_a_mix_that_would_have_to_repeat_says_what_can_be_had() -> None:
         mix_counts([30, 100], [1, 2], samples=99)
     assert (error.value.number, error.value.asked, error.value.most) == (0, 33, 90)
     assert mix_counts([30, 100], [1, 2], samples=90) == [30, 60]
+    with pytest.raises(UnreachableMix) as error:  # that another dataset may repeat is no help
+        mix_counts([10, 30], [1, 1], repeats=[True, False], samples=80)
+    assert (error.value.number, error.value.asked, error.value.most) == (1, 40, 60)
 
 
 def test_without_weights_everything_is_used() -> None:

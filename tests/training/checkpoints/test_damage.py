@@ -58,6 +58,25 @@ def test_a_cut_anywhere_in_a_shard_is_seen(tmp_path_factory, cut):
     assert find_damage(folder).file == "__0_0.distcp"
 
 
+def test_a_shard_of_its_full_length_whose_end_was_never_written_is_damaged(tmp_path):
+    """A file system may make room for a file before it has the bytes."""
+    folder = write_checkpoint(tmp_path, 20)
+    shard = folder / "__0_0.distcp"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-100] + bytes(100))
+    assert find_damage(folder).file == "__0_0.distcp"
+
+
+def test_a_config_that_was_cut_at_the_end_of_a_line_is_damaged_where_sections_are_missing(tmp_path):
+    folder = write_checkpoint(tmp_path, 20)
+    config = folder / "run_config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    config.write_text("".join(lines[: lines.index("train:\n")]))
+    assert find_damage(folder).file == "run_config.yaml"
+    config.write_text("".join(lines).rstrip("\n"))
+    assert find_damage(folder).file == "run_config.yaml"
+
+
 def test_a_checkpoint_of_megatron_lm_has_neither_train_state_nor_run_config(tmp_path):
     folder = write_checkpoint(tmp_path, 20)
     for name in ("train_state.pt", "run_config.yaml"):

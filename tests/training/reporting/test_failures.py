@@ -32,9 +32,10 @@ def fail(error):
         raise
 
 
-def test_a_stop_on_a_signal_is_no_error_and_no_line_in_the_log(caplog, tmp_path):
+@pytest.mark.parametrize("code", [0, None])
+def test_a_stop_on_a_signal_is_no_error_and_no_line_in_the_log(caplog, tmp_path, code):
     with explain_failures(at(4), LOG, tmp_path) as ending:
-        fail(SystemExit(0))
+        fail(SystemExit(code))
     assert ending.stopped
     assert not caplog.records
 
