@@ -177,7 +177,10 @@ def _print_children(node: "Node", indent: str) -> None:
 
 
 def _about(node: "Node") -> str:
-    """When it was made, and that it is gone; for a source outside, a part of what names its content."""
+    """When it was made, and that it is gone.
+
+    For a source outside, a part of what names its content.
+    """
     if node.artifact is not None:
         gone = "" if Path(node.artifact.path).exists() else ", no longer there"
         return f" ({_time(node.artifact)}{gone})"

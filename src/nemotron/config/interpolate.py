@@ -70,7 +70,10 @@ def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -
 
 
 def _refuse_explosion(tree: Located) -> None:
-    """Refuse values that grow beyond all use: each of ten lines that names the one before ten times is 10**10 texts."""
+    """Refuse values that grow beyond all use.
+
+    Each of ten lines that names the one before ten times is 10**10 texts.
+    """
     nodes = leaves(tree)
     sizes: dict[str, int] = {}
 
@@ -95,7 +98,10 @@ def _refuse_explosion(tree: Located) -> None:
 
 
 def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
-    """The keys that `${name}` in the value of a key stands for: one, or all of a section."""
+    """List the keys that `${name}` in the value of a key stands for.
+
+    One, or all of a section.
+    """
     dots = len(name) - len(name.lstrip("."))
     section = key.split(".")[:-dots] if dots else []
     whole = ".".join([*section, name[dots:].replace("[", ".").replace("]", "")])

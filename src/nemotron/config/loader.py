@@ -71,7 +71,9 @@ def load_config[T](
     between several spellings of one setting (spellings.py). Then interpolations are resolved, every value is checked
     against `schema`, a dataclass (see `convert` for the types it may use), and `~` is expanded in its path settings.
     `leave_artifacts` leaves `${art:...}` to a later load, by a job or once data is made.
-    Raises ConfigError, a UserError, for whatever the user got wrong.
+
+    Raises:
+        ConfigError: a UserError, for whatever the user got wrong.
     """
     path = find_config(name_or_path, group)
     for argument in overrides:

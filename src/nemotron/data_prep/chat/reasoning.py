@@ -46,12 +46,12 @@ def turns_to_train(messages: list[Message], keep_history_thinking: bool = False)
 
 
 def turns_of(messages: list[Message], per_user: bool) -> list[Turn]:
-    """The training sequences of a conversation: one, or one per user turn."""
+    """Return the training sequences of a conversation: one, or one per user turn."""
     return per_user_turn(messages) if per_user else [Turn(0, len(messages))]
 
 
 def any_reasoning(messages: list[Message]) -> bool:
-    """Whether a message has reasoning."""
+    """Tell whether a message has reasoning."""
     return any(map(has_reasoning, messages))
 
 

@@ -1,1 +1,1 @@
-"""Looking at data: what becomes of each row before packing, and what stands in packs after."""
+"""Looking at data: rows before packing, and what is in packs after."""

@@ -1,4 +1,7 @@
-"""Where the sequences of packs come from: Parquet does not say, but the tokens they were gathered from do."""
+"""Where the sequences of packs come from.
+
+Parquet does not say, but the tokens they were gathered from do.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +35,10 @@ class _Part(NamedTuple):
 
 
 class Origins:
-    """Looks up sequences in the tokenized parts of a run. All beginnings are read once, when it is made."""
+    """Looks up sequences in the tokenized parts of a run.
+
+    All beginnings are read once, when it is made.
+    """
 
     def __init__(self, run: Path) -> None:
         self._parts = list(_parts(run))
@@ -53,7 +59,10 @@ class Origins:
         self._keys_in_order, *self._found = [array[order] for array in joined] or [np.zeros(0, np.int64)] * 5
 
     def find(self, ids: np.ndarray) -> Origin | None:
-        """Find the row of a sequence, cut and padded as it may be; of identical ones the first. None: unknown."""
+        """Find the row of a sequence, cut and padded as it may be.
+
+        Of identical ones the first. None: unknown.
+        """
         [key] = self._keys(ids, np.zeros(1, np.int64), np.array([len(ids)]))
         first, last = (np.searchsorted(self._keys_in_order, key, side) for side in ("left", "right"))
         best: Origin | None = None
@@ -67,13 +76,19 @@ class Origins:
         return best
 
     def _keys(self, ids: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """A number per sequence, made of its first tokens: the same for the same beginning."""
+        """Return a number per sequence, made of its first tokens.
+
+        The same for the same beginning.
+        """
         places = start[:, None] + np.minimum(np.arange(COMPARED), length[:, None] - 1)
         return (ids[places].astype(np.int64) * self._weights).sum(axis=1)
 
 
 def _parts(run: Path) -> Iterator[_Part]:
-    """The tokenized parts of a run, as its plan names them; what was removed since is left out."""
+    """Yield the tokenized parts of a run, as its plan names them.
+
+    What was removed since is left out.
+    """
     plan: dict[str, Any] = orjson.loads((run / "plan.json").read_bytes())
     for dataset in plan["datasets"]:
         for file in dataset["files"]:

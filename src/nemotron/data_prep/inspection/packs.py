@@ -1,4 +1,4 @@
-"""What stands in packs: each sequence with its text, what of it trains, and the row it came from.
+"""What is in packs: each sequence's text, what of it trains, and its row.
 
 This is read from the Parquet files alone, so that it shows what a trainer reads; rows.py shows the same before packing.
 """
@@ -30,7 +30,10 @@ class Packed(NamedTuple):
 
 
 def find_packed(path: Path) -> Packed | None:
-    """Find packed data: a shard, the folder of a split, of splits, or the output folder of data prep; None: other."""
+    """Find packed data; None where it is something else.
+
+    A shard, the folder of a split, of splits, or the output folder of data prep.
+    """
     if path.is_file():
         shards = [path] if path.suffix == ".parquet" and _is_shard(path) else []
     else:
@@ -123,7 +126,7 @@ def _sequence(
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """The stretches of equal values."""
+    """Return the stretches of equal values."""
     borders = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
     return list(itertools.pairwise(borders))
 

@@ -85,7 +85,10 @@ def _article(dataset: str | None, outcome: str | None) -> str:
 
 
 def _chunks(chunks: list[dict[str, Any]], position: int) -> Iterator[str]:
-    """Yield a `<pre>` per chunk; where it starts and how many tokens train is for page.js, which describes tokens."""
+    """Yield a `<pre>` per chunk.
+
+    Where it starts and how many tokens train is for page.js, which describes tokens.
+    """
     for chunk in chunks:
         trains = ' class="trains"' if chunk["supervised"] else ""
         role = f' data-role="{_html(chunk["role"])}"' if chunk.get("role") else ""

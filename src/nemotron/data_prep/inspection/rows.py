@@ -111,7 +111,10 @@ def _ensure_file(path: Path) -> None:
 
 
 def _rows(dataset: Dataset) -> Iterator[tuple[int, Row]]:
-    """The rows with their line numbers, from 1; in a folder or dataset, from one file to the next."""
+    """Yield the rows with their line numbers, from 1.
+
+    In a folder or dataset, from one file to the next.
+    """
     line = 0
     for file in find_files(dataset):
         for part in cut(file):

@@ -61,7 +61,10 @@ class Wanted:
         return self.grep is None or any(self.grep in chunk["text"] for chunk in sequence["chunks"])
 
     def choose(self, shown: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Of rows or packs, those of the wanted outcome; of these the first, or some by chance."""
+        """Of rows or packs, those of the wanted outcome.
+
+        Of these the first, or some by chance.
+        """
         if self.only is not None:
             shown = (row for row in shown if self.only in (row["outcome"], row["reason"]))
         if self.sample is not None:
@@ -69,7 +72,10 @@ class Wanted:
         return itertools.islice(shown, self.limit)
 
     def _by_chance(self, shown: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Keep `sample` of a stream of unknown length (Vitter 1985, algorithm R), in their order."""
+        """Keep `sample` of a stream of unknown length, in their order.
+
+        Vitter 1985, algorithm R.
+        """
         chance, kept = random.Random(self.seed), list[tuple[int, dict[str, Any]]]()
         for number, row in enumerate(shown):
             if len(kept) < (self.sample or 0):
@@ -88,7 +94,10 @@ def _ids(value: Any) -> set[str]:
 
 
 def _text(row: Row) -> str:
-    """A row's text as one string, in which lines and quotes are what they are in the conversation."""
+    """Return a row's text as one string.
+
+    Lines and quotes in it are what they are in the conversation.
+    """
     if row.error is not None:
         return row.error
     texts: list[str] = []

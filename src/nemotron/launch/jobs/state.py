@@ -90,7 +90,10 @@ def first_failure(tunnel: Any, batch_log: str) -> int | None:
 
 
 def stage_part(batch_log: str) -> str:
-    """Cut off what came before the stage, in the last run of a batch script; all when it did not come that far."""
+    """Cut off what came before the stage, in the last run of a batch script.
+
+    All when it did not come that far.
+    """
     return batch_log.rpartition(f"{STAGE_BEGINS}\n")[2]
 
 

@@ -118,7 +118,10 @@ def _write_page(page: Path, path: str, shown: Iterator[dict[str, Any]]) -> None:
 
 
 def _locate(path: str, overrides: list[str]) -> Path | None:
-    """Find what is named: a path, or the folder of an artifact; None: it is remote, or comes from stdin."""
+    """Find what is named: a path, or the folder of an artifact.
+
+    None: it is remote, or comes from stdin.
+    """
     from nemotron.errors import UserError
     from nemotron.lineage import resolve
     from nemotron.paths import expand_home
