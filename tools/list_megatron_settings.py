@@ -49,7 +49,7 @@ def installed_settings() -> dict[str, tuple[str, ...]]:
             if not key.startswith("_")
         }
         settings["mixed_precision"] = tuple(repr(name) for name in sorted(MIXED_PRECISION_RECIPES))
-    settings["dataset.pad_seq_to_mult"] = ("int",)  # a field of PackedSequenceSpecs, set through `packed_dataset`
+    settings["dataset.pad_seq_to_mult"] = ("int",)  # a field of PackedSequenceSpecs, set through `make_packed_dataset`
     return settings
 
 

@@ -8,7 +8,7 @@ import pytest
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
 from nemotron.training.prepared_data import PreparedData
-from nemotron.training.shards import ShardCheck, recorded_shards
+from nemotron.training.shards import ShardCheck, find_recorded_shards
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def data(tmp_path):
 
 
 def begin(data):
-    check = ShardCheck(recorded_shards(data))
+    check = ShardCheck(find_recorded_shards(data))
     check.finish()
     return check
 
@@ -66,4 +66,4 @@ def test_a_shard_that_changes_under_a_run_is_named(data):
 
 def test_data_made_elsewhere_has_nothing_to_compare_with(data):
     (data.splits.parent / "metadata.json").unlink()
-    assert recorded_shards(data) == []
+    assert find_recorded_shards(data) == []

@@ -33,7 +33,7 @@ class NoteKind(Described):
     CALL_IN_TEXT = "call_in_text", "a tool call written out in the text, in another format, trains as text"
     LANGUAGE = "language", "the language, where the blend checks a dataset's languages"
     TOOL_USE = "tool_use", "whether tools are called, where the blend checks a dataset's tool_calls"
-    REFUSAL_AS_CONTENT = "refusal_as_content", "a refusal beside an empty content is the answer"
+    REFUSAL_AS_CONTENT = "refusal_as_content", "a refusal next to an empty content is the answer"
 
 
 OTHERS = "(others)"

@@ -31,7 +31,7 @@ from nemotron.data_prep.output.dropped_rows import write_dropped
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.output.publish import publish
 from nemotron.data_prep.packing.layout import PackedSplit, pack_split, shard_works
-from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, finished_shard, row_group_size, write_shard
+from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, read_finished_shard, row_group_size, write_shard
 from nemotron.data_prep.plan import PrepPlan, make_plan
 from nemotron.data_prep.progress import OnProgress, WorkProgress, ignore_progress
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
@@ -259,7 +259,7 @@ def _write_shards(
     most_shards = plan.config.num_shards
     per_split = [list(shard_works(plan.run_dir, corpus, cut, packed, most_shards)) for packed in splits]
     works = [work for split_works in per_split for work in split_works]
-    receipts = [finished_shard(work) for work in works]
+    receipts = [read_finished_shard(work) for work in works]
     missing = [work for work, receipt in zip(works, receipts, strict=True) if receipt is None]
     done, made = len(works) - len(missing), Counter[str]()
     on_progress(WorkProgress("pack", done, len(works), "shards"))

@@ -1,4 +1,4 @@
-"""How far data prep is, as whoever called it is told."""
+"""How far data prep is, as its caller sees it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -79,7 +79,7 @@ def submit(placements: Sequence[Placement]) -> Submission:
     if profile.tunnel == "ssh":
         check_host(profile, [placement.python for placement in placements if not placement.image])
     any_secret = any(placement.secrets for placement in placements)
-    with opened_experiment(placements) as opened:
+    with open_experiment(placements) as opened:
         tunnel = opened.jobs[0].executor.tunnel
         try:
             _check_containers(placements, tunnel)
@@ -119,14 +119,14 @@ def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
     """
     if placements[0].profile.executor != "slurm":
         return {}
-    with opened_experiment(placements, dry=True) as opened:
+    with open_experiment(placements, dry=True) as opened:
         opened.dryrun(log=False, delete_exp_dir=False)
         written = {job.id: Path(job.executor.experiment_dir, f"{job.id}_sbatch.sh") for job in opened.jobs}
         return {stage: path.read_text(encoding="utf-8") for stage, path in written.items()}
 
 
 @contextmanager
-def opened_experiment(placements: Sequence[Placement], *, dry: bool = False) -> Iterator[Any]:
+def open_experiment(placements: Sequence[Placement], *, dry: bool = False) -> Iterator[Any]:
     """Write the packages of a submission and enter its Experiment.
 
     Args:

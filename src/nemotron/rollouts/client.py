@@ -14,7 +14,7 @@ from nemotron.rollouts.pace import Pace, backoff, retry_after
 from nemotron.rollouts.reply import NotACompletion, Outcome, Reply, read_reply
 
 MAY_PASS = (408, 409, 425, 429)
-"""Answers worth another try, beside those of 500 and more."""
+"""Answers worth another try, besides those of 500 and more."""
 OF_THE_REQUEST = (400, 413, 422)
 """Answers that are about one request: the next one may be fine."""
 _UNLISTED = {"GET": (404, 405)}

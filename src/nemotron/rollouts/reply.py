@@ -83,7 +83,7 @@ def read_reply(body: Any) -> Reply:
 def _message(raw: dict[str, Any], content: str) -> dict[str, Any]:
     """Thought, answer and calls.
 
-    Newlines beside the think tags belong to the template.
+    Newlines next to the think tags belong to the template.
     """
     thought = next((raw[name] for name in ("reasoning_content", "reasoning") if isinstance(raw.get(name), str)), "")
     if not thought and END_THINK in content:

@@ -63,7 +63,7 @@ def run_finetune(
     say = partial(_say, on_record)
     startup = Startup(say)
     startup.step("Importing torch and Megatron-Bridge")
-    with heed_signals(say) as signals, bridge.named_when_missing(), use_backend(backend) as apply_backend:
+    with heed_signals(say) as signals, bridge.name_what_is_missing(), use_backend(backend) as apply_backend:
         from megatron.bridge.training.finetune import finetune
 
         from nemotron.training.objective.empty_batches import skip_empty_batches

@@ -29,7 +29,7 @@ class Shard:
     checksum: str
 
 
-def recorded_shards(data: PreparedData) -> list[Shard]:
+def find_recorded_shards(data: PreparedData) -> list[Shard]:
     """Read from the metadata.json next to the splits what data prep wrote.
 
     Nothing where it was made elsewhere.
@@ -65,7 +65,7 @@ def begin_check(data: PreparedData) -> "ShardCheck | None":
 
     None where data prep recorded nothing to compare them with.
     """
-    shards = recorded_shards(data)
+    shards = find_recorded_shards(data)
     return ShardCheck(shards) if shards else None
 
 

@@ -16,7 +16,7 @@ from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.inspection.packs import find_packed, inspect_packs
 from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.inspection.wanted import Wanted
-from nemotron.data_prep.packing.lengths import padded_length
+from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
 from nemotron.errors import UserError
@@ -58,7 +58,7 @@ def test_every_sequence_names_its_row_and_says_what_its_row_says(
                 assert after["supervised_tokens"] == sum(c["supervised_tokens"] for c in before)
                 # The newline after <|im_end|> belongs to the answer's chunk, and does not train.
                 assert trained(after["chunks"]) == trained(before).replace("<|im_end|>\n", "<|im_end|>")
-                assert after["tokens"] + after["padding"] == padded_length(np.array(after["tokens"]), 8)
+                assert after["tokens"] + after["padding"] == pad_length(np.array(after["tokens"]), 8)
 
 
 def test_wanted_sequences_only(result: PrepResult, tokenizer: Tokenizer) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.packing import shards
-from nemotron.data_prep.packing.lengths import longest_sequence, padded_length
+from nemotron.data_prep.packing.lengths import longest_sequence, pad_length
 from nemotron.data_prep.packing.shards import (
     Gathering,
     ShardWork,
@@ -82,7 +82,7 @@ def test_sequences_are_padded_for_context_parallelism(tmp_path: Path, parts: tup
 
 @given(st.integers(1, 300), st.integers(1, 64))
 def test_what_is_fed_of_a_padded_sequence_is_a_multiple(length: int, multiple: int) -> None:
-    padded = int(padded_length(np.array(length), multiple))
+    padded = int(pad_length(np.array(length), multiple))
     assert (padded - 1) % multiple == 0
     assert length <= padded < length + multiple
 
@@ -90,8 +90,8 @@ def test_what_is_fed_of_a_padded_sequence_is_a_multiple(length: int, multiple: i
 @given(st.integers(2, 500), st.integers(1, 64))
 def test_the_longest_sequence_fits_and_a_longer_one_does_not(pack_size: int, multiple: int) -> None:
     longest = longest_sequence(pack_size, multiple)
-    assert int(padded_length(np.array(longest), multiple)) <= pack_size
-    assert int(padded_length(np.array(longest + 1), multiple)) > pack_size
+    assert int(pad_length(np.array(longest), multiple)) <= pack_size
+    assert int(pad_length(np.array(longest + 1), multiple)) > pack_size
 
 
 def test_windows_and_row_groups_do_not_change_the_rows(

@@ -9,7 +9,7 @@ from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl, choose, draw_budget, steer
 from nemotron.data_prep.reasoning_modes.mode import Mode
-from nemotron.data_prep.reasoning_modes.row import own_mode, unknown_kwargs
+from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, own_mode
 
 HASHES = [sha256(str(number).encode()).digest()[:16] for number in range(100_000)]
 
@@ -120,7 +120,7 @@ def test_an_impossible_mode_is_refused_by_name(row, named):
 
 def test_unknown_kwargs_are_named():
     row = {"chat_template_kwargs": {"enable_thinking": True, "tools_in_user": True, "empty": None}}
-    assert unknown_kwargs(row) == ["tools_in_user"]
+    assert list_unknown_kwargs(row) == ["tools_in_user"]
 
 
 def test_what_a_row_says_goes_before_its_dataset():

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.tokenization.loss_mask import roll, trained_targets
+from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, roll
 
 EOS = 9
 
@@ -28,7 +28,7 @@ def test_rolling_a_pack_equals_rolling_each_conversation(conversations: list[lis
 
 def test_a_target_after_eos_is_lost_to_the_collator() -> None:
     ids = np.array([1, 2, EOS, 3, 4], np.int32)
-    targets = trained_targets(np.array([0, 1, 1, 1, 1], np.uint8), ids, np.array([0]), EOS)
+    targets = find_trained_targets(np.array([0, 1, 1, 1, 1], np.uint8), ids, np.array([0]), EOS)
     assert targets.tolist() == [0, 1, 1, 0, 1]
 
 
@@ -47,4 +47,4 @@ def test_targets_are_what_a_trainer_that_reads_the_rolled_mask_counts(pack: list
     rolled = roll(mask, starts)
     # The collator, spelled out: inputs are ids[s:e-1], the loss of an eos input is zeroed.
     counted = sum(int(rolled[j]) for s, e in zip(starts, ends, strict=True) for j in range(s, e - 1) if ids[j] != EOS)
-    assert trained_targets(mask, ids, starts, EOS).sum() == counted
+    assert find_trained_targets(mask, ids, starts, EOS).sum() == counted

@@ -44,7 +44,7 @@ def test_no_release_is_an_error(monkeypatch):
 
 def test_a_missing_module_is_named_with_the_release(monkeypatch):
     pretend(monkeypatch, "0.9")
-    with pytest.raises(UserError) as error, bridge.named_when_missing():
+    with pytest.raises(UserError) as error, bridge.name_what_is_missing():
         import megatron.nothing_of_this_name  # noqa: F401  # pyright: ignore
     assert error.value.message == (
         "The installed megatron-bridge 0.9 (megatron-core 0.1) has no megatron.nothing_of_this_name."
@@ -53,12 +53,12 @@ def test_a_missing_module_is_named_with_the_release(monkeypatch):
 
 
 def test_a_missing_name_is_named_with_its_module():
-    with pytest.raises(UserError, match=r"has no megatron\.core\.optimizer\.Gone\."), bridge.named_when_missing():
+    with pytest.raises(UserError, match=r"has no megatron\.core\.optimizer\.Gone\."), bridge.name_what_is_missing():
         raise ImportError(name="megatron.core.optimizer", name_from="Gone")
 
 
 def test_a_missing_package_of_somebody_else_is_left_alone():
-    with pytest.raises(ModuleNotFoundError, match="a_package_of_nobody"), bridge.named_when_missing():
+    with pytest.raises(ModuleNotFoundError, match="a_package_of_nobody"), bridge.name_what_is_missing():
         import a_package_of_nobody  # noqa: F401  # pyright: ignore
 
 

@@ -9,7 +9,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, read_records, run_of
-from nemotron.training.checkpoints.run_folder import find_run_folder, finished_iterations, hold
+from nemotron.training.checkpoints.run_folder import count_finished, find_run_folder, hold
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -38,7 +38,7 @@ def test_a_new_run_has_nothing_to_resume(tmp_path, monkeypatch):
 def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
     before = find_run_folder(config(tmp_path))
     newest = write_checkpoint(tmp_path / "checkpoints", 40)
-    assert finished_iterations(tmp_path / "checkpoints") == 40
+    assert count_finished(tmp_path / "checkpoints") == 40
     after = find_run_folder(config(tmp_path))
     assert (after.finished, after.newest) == (40, newest)
     assert (before.finished, before.count_finished()) == (0, 40)

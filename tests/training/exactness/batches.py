@@ -118,7 +118,7 @@ def _with_wholes(packs: list[list[Conversation]]) -> list[list[Conversation]]:
 
 
 def _padded(conversation: Conversation) -> Conversation:
-    """The conversation with padding behind it, so that the positions it fills are a multiple of PAD_MULTIPLE."""
+    """The conversation with padding after it, so that the positions it fills are a multiple of PAD_MULTIPLE."""
     padding = -(len(conversation.ids) - 1) % PAD_MULTIPLE
     ids, supervised = conversation.ids + [EOS] * padding, conversation.supervised + [False] * padding
     return Conversation(ids, supervised, padding, conversation.whole)

@@ -33,7 +33,7 @@ class Output:
 
     losses: Tensor
     """[1 + depths, tokens]. Row 0: cross entropy of the next token. Row d: MTP depth d, which predicts d tokens
-    further; 0 where that lies behind the end of the conversation."""
+    further; 0 where that lies after the end of the conversation."""
     routings: list[Routing] = field(default_factory=list)
     """One for each time that an MoE layer ran; the MTP layer runs once per depth."""
     margin: float = float("inf")
@@ -157,5 +157,5 @@ def _relu2(x: Tensor) -> Tensor:
 
 
 def _ahead(inputs: Tensor, depth: int) -> Tensor:
-    """The token `depth` positions on; token 0 behind the end, as Megatron's roll leaves it."""
+    """The token `depth` positions on; token 0 after the end, as Megatron's roll leaves it."""
     return F.pad(inputs[depth:], (0, min(depth, len(inputs))))

@@ -1,4 +1,4 @@
-"""A pack is airtight: what a conversation adds to the loss and to the gradients is its own, whatever lies beside it.
+"""A pack is airtight: what a conversation adds to the loss and to the gradients is its own, whatever lies next to it.
 
 Attention, Mamba's convolution and state, and the roll of multi-token prediction all look at neighbouring positions, so
 the tokens at a border are where a leak would be. The auxiliary loss is off here (see conftest.py): it is defined over

@@ -27,7 +27,7 @@ def metrics(monkeypatch):
     monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
-    line = SimpleNamespace(evaluated_packs=lambda config, packs: packs - 1)
+    line = SimpleNamespace(count_evaluated_packs=lambda config, packs: packs - 1)
     monkeypatch.setattr(bridge, "installed", lambda: line)
     return module
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nemotron.training.torch_layers.experts import can_be_grouped, grouped, grouped_where_possible
+from nemotron.training.torch_layers.experts import can_be_grouped, group_where_possible, grouped
 
 HIDDEN, INNER = 16, 24
 _stack = torch.stack
@@ -129,5 +129,5 @@ def test_on_the_cpu_megatron_computes_them():
         return tokens, None
 
     tokens = torch.ones(2, HIDDEN, dtype=torch.bfloat16)
-    grouped_where_possible(megatrons)(make_experts(), tokens, torch.tensor([1, 1, 0, 0]), torch.ones(2))
+    group_where_possible(megatrons)(make_experts(), tokens, torch.tensor([1, 1, 0, 0]), torch.ones(2))
     assert calls == [tokens]

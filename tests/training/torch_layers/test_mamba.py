@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.training.torch_layers.mamba import GatedRMSNorm, causal_conv1d, chunked_scan, split_conv1d_scan_combined
+from nemotron.training.torch_layers.mamba import GatedRMSNorm, causal_conv1d, scan_in_chunks, split_conv1d_scan_combined
 
 HEADS, HEAD_SIZE, GROUPS, STATE = 4, 3, 2, 5
 
@@ -71,13 +71,13 @@ def test_scan_equals_the_recurrence_wherever_sequences_begin(lengths, chunk_size
     seq_idx = seq_idx_of(lengths)
     inputs = scan_inputs(sum(lengths), seed)
     expected = scan_token_by_token(**inputs, seq_idx=seq_idx)
-    torch.testing.assert_close(chunked_scan(**inputs, chunk_size=chunk_size, seq_idx=seq_idx), expected)
+    torch.testing.assert_close(scan_in_chunks(**inputs, chunk_size=chunk_size, seq_idx=seq_idx), expected)
 
 
 def test_scan_without_seq_idx_is_one_sequence_per_batch_row():
     inputs = scan_inputs(length=11, batch=3)
     expected = scan_token_by_token(**inputs, seq_idx=torch.zeros(3, 11))
-    torch.testing.assert_close(chunked_scan(**inputs, chunk_size=4, seq_idx=None), expected)
+    torch.testing.assert_close(scan_in_chunks(**inputs, chunk_size=4, seq_idx=None), expected)
 
 
 def test_scan_gradients_equal_those_of_the_recurrence():
@@ -85,7 +85,7 @@ def test_scan_gradients_equal_those_of_the_recurrence():
     fast = {name: value.requires_grad_() for name, value in scan_inputs(length=13).items()}
     slow = {name: value.detach().clone().requires_grad_() for name, value in fast.items()}
     weight = torch.randn(1, 13, HEADS, HEAD_SIZE, dtype=torch.float64)
-    (chunked_scan(**fast, chunk_size=4, seq_idx=seq_idx) * weight).sum().backward()
+    (scan_in_chunks(**fast, chunk_size=4, seq_idx=seq_idx) * weight).sum().backward()
     (scan_token_by_token(**slow, seq_idx=seq_idx) * weight).sum().backward()
     for name in fast:
         torch.testing.assert_close(fast[name].grad, slow[name].grad, msg=lambda text, name=name: f"{name}: {text}")
@@ -96,7 +96,7 @@ def test_scan_stays_finite_when_the_state_decays_at_once():
     inputs = scan_inputs(length=16)
     inputs["dt"] = torch.full_like(inputs["dt"], 50.0).requires_grad_()
     inputs["A"] = torch.full_like(inputs["A"], -16.0)
-    y = chunked_scan(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 7, 3]))
+    y = scan_in_chunks(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 7, 3]))
     y.sum().backward()
     assert y.isfinite().all()
     assert inputs["dt"].grad.isfinite().all()
@@ -105,7 +105,7 @@ def test_scan_stays_finite_when_the_state_decays_at_once():
 def test_scan_has_no_gradient_across_sequences():
     """Zero, not nearly zero: no rounding error of one sequence reaches another."""
     inputs = {name: value.float().requires_grad_() for name, value in scan_inputs(length=21).items()}
-    y = chunked_scan(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 9, 6]))
+    y = scan_in_chunks(**inputs, chunk_size=8, seq_idx=seq_idx_of([6, 9, 6]))
     y[:, 6:15].square().sum().backward()
     for name in ("x", "dt", "B", "C"):
         moved = inputs[name].grad.flatten(2).abs().amax(-1).squeeze(0) > 0

@@ -38,7 +38,7 @@ def find_assistant_spans(
         The rendered text, and the spans in it, in order.
 
     Raises:
-        RowError: template_error, or template_mismatch when the spans cannot be told.
+        RowError: template_error, or template_mismatch when the spans cannot be found.
     """
     if template.has_generation_blocks:
         text, spans = _marked_spans(template, messages, tools, start, options)

@@ -61,7 +61,7 @@ def each_sequence(
     template other than the bundled one, everything between two assistant turns is a single chunk.
 
     Every sequence supervises something. Raises RowError, before the first sequence: no_trained_turn, template_error, or
-    template_mismatch when the assistant's text cannot be told from the rest.
+    template_mismatch when the assistant's text cannot be distinguished from the rest.
     """
     if turns is None:
         turns = turns_to_train(conversation.messages, _keeps_history_thinking(options))

@@ -36,7 +36,7 @@ LARGEST_FILE = 4 * 2**20
 
 
 class RenderOptions(TypedDict, total=False):
-    """What a template can be told besides the messages.
+    """What a template takes besides the messages.
 
     See `Template.render` for the defaults.
     """

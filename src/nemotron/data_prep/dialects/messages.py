@@ -174,7 +174,7 @@ def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) ->
 
 
 def _thought_and_calls(content: Any) -> tuple[str, Any]:
-    """The text of a calling role: calls, as LLaMA-Factory has them behind a thought."""
+    """The text of a calling role: calls, as LLaMA-Factory has them after a thought."""
     text = content.lstrip() if isinstance(content, str) else ""
     if text.startswith(THINK) and END_THINK in text:
         thought, tag, calls = text.partition(END_THINK)

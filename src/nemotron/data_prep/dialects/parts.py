@@ -118,7 +118,7 @@ def join_thoughts(texts: list[str]) -> str:
 
 
 def read_reasoning(name: str, value: object, where: str) -> str:
-    """Read the reasoning that a message has beside its content, in whatever form.
+    """Read the reasoning that a message has next to its content, in whatever form.
 
     Raises:
         RowError: It is not text, or all of it is encrypted.

@@ -68,7 +68,7 @@ def _check_masked_speaker(name: str, speaker: str) -> None:
 
 
 def with_system(row: Raw, messages: list[Message]) -> list[Message]:
-    """Return the messages, the system prompt beside them first.
+    """Return the messages, the system prompt given next to them first.
 
     Raises:
         RowError: there are two different ones.

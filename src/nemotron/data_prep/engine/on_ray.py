@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nemotron.data_prep.engine import Run
 
 ATTEMPTS = 3
-"""How often work is begun anew when its worker process, or its node, is lost."""
+"""How often work is started again when its worker process, or its node, is lost."""
 OBJECT_STORE_BYTES = 256 * 2**20
 """For a cluster started here: only settings and receipts pass through the store, tokens never do."""
 QUEUED_PER_CORE = 2

@@ -13,7 +13,7 @@ from nemotron.data_prep.output.counting_modes import count_modes, low_effort_sha
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
 from nemotron.data_prep.packing.layout import PackedSplit, dataset_fill
-from nemotron.data_prep.packing.lengths import padded_length
+from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.plan import PlannedDataset, PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
@@ -105,7 +105,7 @@ def _overlong_stats(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selecti
         truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
         dropped=int(too_long.sum()),
         lost_supervised_share=float(1 - cut.targets[considered].sum() / all_targets),
-        pack_size_for_99_percent=int(padded_length(limit_for_99_percent, plan.config.pad_to_multiple)),
+        pack_size_for_99_percent=int(pad_length(limit_for_99_percent, plan.config.pad_to_multiple)),
     )
 
 

@@ -10,7 +10,7 @@ from nemotron.data_prep.output.metadata import CheckStats, NoteStats
 from nemotron.data_prep.selection.corpus import Corpus
 
 FRACTIONS = (8, 4, 2, 1)
-"""Lengths are told apart at these fractions of the pack size."""
+"""Lengths are distinguished at these fractions of the pack size."""
 
 
 def count_checks(

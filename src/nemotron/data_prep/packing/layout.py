@@ -11,7 +11,7 @@ import numpy as np
 
 from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
-from nemotron.data_prep.packing.lengths import padded_length
+from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardWork, shard_count
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
@@ -58,7 +58,7 @@ def pack_split(
     # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
     rounds = range(max(1, copies.max(initial=0)))
     members = np.concatenate([np.flatnonzero(copies > done).astype(np.int32) for done in rounds])
-    lengths = padded_length(cut.length[members], pad_to_multiple)
+    lengths = pad_length(cut.length[members], pad_to_multiple)
     packs = pack(lengths, pack_size, algorithm, seed)
     return PackedSplit(split, members[packs.sequences], packs.bounds, lengths[packs.sequences])
 

@@ -5,7 +5,7 @@ import numpy as np
 from nemotron.data_prep.config import DataPrepConfig
 
 
-def padded_length(length: np.ndarray, multiple: int) -> np.ndarray:
+def pad_length(length: np.ndarray, multiple: int) -> np.ndarray:
     """Return the tokens that a sequence takes in its pack.
 
     What is fed of it, all but the last, is a multiple of `multiple`.

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nemotron.atomic_files import checksum, replaced_when_complete, write_json
-from nemotron.data_prep.packing.lengths import padded_length
+from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
 
@@ -129,7 +129,7 @@ def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
         return None
 
 
-def finished_shard(work: ShardWork) -> ShardReceipt | None:
+def read_finished_shard(work: ShardWork) -> ShardReceipt | None:
     """The receipt of a shard that is already written, and still what was written.
 
     Else None. Reads all of it.
@@ -141,7 +141,7 @@ def finished_shard(work: ShardWork) -> ShardReceipt | None:
 def _windows(work: ShardWork, gathering: Gathering) -> Iterator[tuple[int, int]]:
     """Ranges of packs of whole row groups and about WINDOW_TOKENS tokens."""
     packs = len(work.pack_bounds) - 1
-    padded = padded_length(work.length, gathering.pad_to_multiple)
+    padded = pad_length(work.length, gathering.pad_to_multiple)
     so_far = np.concatenate([[0], np.cumsum(padded)])[work.pack_bounds]
     first = 0
     while first < packs:
@@ -157,7 +157,7 @@ def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) 
     bounds = work.pack_bounds[first : last + 1]
     members = slice(bounds[0], bounds[-1])
     length = work.length[members]
-    padded = padded_length(length, gathering.pad_to_multiple)
+    padded = pad_length(length, gathering.pad_to_multiple)
     offsets = np.concatenate([[0], np.cumsum(padded)])
     ids = np.full(offsets[-1], gathering.pad_id, np.int32)
     mask = np.zeros(offsets[-1], np.uint8)

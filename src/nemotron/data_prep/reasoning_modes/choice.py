@@ -59,7 +59,7 @@ class Steered(NamedTuple):
     conversation: Conversation
     mode: Mode
     options: RenderOptions
-    """What the template is told."""
+    """What the template gets."""
     why: str
 
 

@@ -1,4 +1,4 @@
-"""The reasoning mode that a row says for itself, beside its messages."""
+"""The reasoning mode that a row says for itself, outside its messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ KWARGS = "chat_template_kwargs"
 
 
 def own_mode(row: object) -> tuple[Mode, RenderOptions] | None:
-    """Return the mode that a row says beside its messages; None when it says none.
+    """Return the mode that a row says outside its messages; None when it says none.
 
     Newer sets have `chat_template_kwargs` ({"enable_thinking": false}, {"low_effort": true}, {"reasoning_budget": 512},
     {"truncate_history_thinking": false}), older ones `reasoning`: "on" or "off".
@@ -23,7 +23,7 @@ def own_mode(row: object) -> tuple[Mode, RenderOptions] | None:
     """
     if not isinstance(row, dict) or not ("reasoning" in row or KWARGS in row):
         return None
-    # Beside a prompt and its completion, `reasoning` may be the thought itself.
+    # Next to a prompt and its completion, `reasoning` may be the thought itself.
     is_thought = ("prompt" in row or "instruction" in row) and row.get("reasoning") not in ("on", "off")
     switch, kwargs = None if is_thought else _switch(row.get("reasoning")), _kwargs(row.get(KWARGS))
     thinking, low, budget = (kwargs.get(name) for name in ("enable_thinking", "low_effort", "reasoning_budget"))
@@ -47,7 +47,7 @@ def own_mode(row: object) -> tuple[Mode, RenderOptions] | None:
     return (Mode.ROW_LOW_EFFORT if low else Mode.ROW_BUDGET if budget is not None else Mode.ROW_ON), options
 
 
-def unknown_kwargs(row: object) -> list[str]:
+def list_unknown_kwargs(row: object) -> list[str]:
     """List the keys of `chat_template_kwargs` that steer no reasoning.
 
     They are ignored, and counted.

@@ -54,7 +54,7 @@ def cut_thoughts(
 class _Inline(NamedTuple):
     """Content in pieces that concatenate to it.
 
-    The thought is `body`, newlines beside the tags are in their pieces.
+    The thought is `body`, newlines next to the tags are in their pieces.
     """
 
     opening: str

@@ -6,7 +6,7 @@ import numpy as np
 
 from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.selection.corpus import Corpus
-from nemotron.data_prep.tokenization.loss_mask import trained_targets
+from nemotron.data_prep.tokenization.loss_mask import find_trained_targets
 from nemotron.data_prep.tokenization.part_files import map_tokens
 
 
@@ -68,7 +68,7 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
         ids, mask = map_tokens(corpus.parts[part])
         for i in np.flatnonzero(corpus.part[over] == part):
             kept = slice(corpus.start[over[i]], corpus.start[over[i]] + limit)
-            counts[i] = trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
+            counts[i] = find_trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
     return counts
 
 

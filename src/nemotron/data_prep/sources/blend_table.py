@@ -43,14 +43,14 @@ def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[Do
     order = {key: number for number, key in enumerate(dict.fromkeys((d.goes_to, d.group) for d in listed))}
     domains = {key: number for number, key in enumerate(dict.fromkeys(map(_domain, listed)))}
     in_order = sorted(listed, key=lambda d: (order[d.goes_to, d.group], domains[_domain(d)]))
-    asked = asked_shares(blend)
+    asked = share_out(blend)
     rows = []
     for _, members in groupby(in_order, key=lambda d: (d.goes_to, d.group, _domain(d))):
         rows.append(_row(blend, list(members), asked, got))
     return rows
 
 
-def asked_shares(blend: Blend) -> dict[tuple[str, str | None], float]:
+def share_out(blend: Blend) -> dict[tuple[str, str | None], float]:
     """Return the share of the documented mix of every dataset with a weight.
 
     By (name, split), missing ones too.
@@ -76,7 +76,7 @@ def coverage(blend: Blend) -> float | None:
 
     None without weights.
     """
-    shares = asked_shares(blend)
+    shares = share_out(blend)
     if not shares:
         return None
     return sum(shares.get((dataset.name, dataset.goes_to), 0.0) for dataset in blend.datasets) / sum(

@@ -122,7 +122,7 @@ class _Stretch:
                 return
 
     def _more(self) -> bool:
-        """Read on, and forget what lies behind; False at the end of the file."""
+        """Read on, and forget what was read; False at the end of the file."""
         if self._is_all:
             return False
         # As much again as an unfinished element has already: it is scanned from its beginning every time.

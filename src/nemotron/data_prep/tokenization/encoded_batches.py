@@ -9,7 +9,7 @@ from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.mode import MODES
 from nemotron.data_prep.tokenization.encoders import Encoded
-from nemotron.data_prep.tokenization.loss_mask import loss_mask, trained_targets
+from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, loss_mask
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartIndex
 from nemotron.data_prep.tokenization.safe_encoding import encode_safely
@@ -107,7 +107,7 @@ def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int
     A turn ends where the mask falls from 1 to 0, and where its sequence ends.
     """
     starts = np.cumsum(lengths) - lengths
-    is_target = trained_targets(mask, ids, starts[lengths > 0], eos_id)
+    is_target = find_trained_targets(mask, ids, starts[lengths > 0], eos_id)
     targets_so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
     next_mask = np.zeros_like(mask)
     next_mask[:-1] = mask[1:]

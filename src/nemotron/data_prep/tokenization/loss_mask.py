@@ -49,7 +49,7 @@ def roll(mask: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return rolled
 
 
-def trained_targets(mask: np.ndarray, ids: np.ndarray, starts: np.ndarray, eos_id: int) -> np.ndarray:
+def find_trained_targets(mask: np.ndarray, ids: np.ndarray, starts: np.ndarray, eos_id: int) -> np.ndarray:
     """Find which tokens the trainer really learns to predict.
 
     Flat [tokens] uint8, not rolled.

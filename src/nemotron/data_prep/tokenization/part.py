@@ -24,7 +24,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
-from nemotron.data_prep.reasoning_modes.row import own_mode, unknown_kwargs
+from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, own_mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
 from nemotron.data_prep.sources import Part, Row, read_rows
 from nemotron.data_prep.tokenization.encoded_batches import encode_batches
@@ -117,7 +117,7 @@ def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dro
             continue
         for note in conversation.notes:
             yield Noticed(row.line, note)
-        for key in unknown_kwargs(row.value):
+        for key in list_unknown_kwargs(row.value):
             yield Noticed(row.line, Note(NoteKind.TEMPLATE_KWARGS, key))
         reasons = any_reasoning(conversation.messages)
         turns = turns_of(conversation.messages, per_user=reasons)

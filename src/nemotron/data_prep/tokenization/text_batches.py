@@ -40,7 +40,7 @@ class Candidate(NamedTuple):
     """The reasoning mode that its row says."""
     mode: Mode = Mode.NO_REASONING
     options: RenderOptions = {}  # noqa: RUF012 (never changed)
-    """What the template is told in that mode."""
+    """What the template gets in that mode."""
 
 
 @dataclass

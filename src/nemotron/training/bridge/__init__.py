@@ -16,14 +16,14 @@
 
     from nemotron.training import bridge
 
-    bridge.installed().packed_dataset(...)
+    bridge.installed().make_packed_dataset(...)
 
 Nothing here imports Megatron before a function is called.
 """
 
 from nemotron.training.bridge.installed_line import installed
 from nemotron.training.bridge.interface import HybridStack, Line, MicroBatch, Packs
-from nemotron.training.bridge.versions import TESTED_RELEASES, check_release, missing_api, named_when_missing
+from nemotron.training.bridge.versions import TESTED_RELEASES, check_release, missing_api, name_what_is_missing
 
 __all__ = [
     "TESTED_RELEASES",
@@ -34,5 +34,5 @@ __all__ = [
     "check_release",
     "installed",
     "missing_api",
-    "named_when_missing",
+    "name_what_is_missing",
 ]

@@ -91,7 +91,7 @@ class Line(Protocol):
         """Return the class whose fields are the settings of `dataset`."""
         ...
 
-    def packed_dataset(self, packs: Packs, global_batch_size: int) -> Any:
+    def make_packed_dataset(self, packs: Packs, global_batch_size: int) -> Any:
         """Make the dataset config that reads packed Parquet folders.
 
         Args:
@@ -162,7 +162,7 @@ class Line(Protocol):
         """Have `container` evaluate a split in `iterations` batches of `batch`."""
         ...
 
-    def evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
+    def count_evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
         """Count the packs that one evaluation of a split reads.
 
         As `set_evaluation` set it.

@@ -100,7 +100,7 @@ class _VerifiedShard:
         self._file.close()
 
 
-def repeated_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int, **options: Any) -> Any:
+def repeat_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int, **options: Any) -> Any:
     """Iterate over one data-parallel rank's share of a dataset, again and again.
 
     Args:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
 from nemotron.training.bridge.interface import HybridStack, MicroBatch, Packs
-from nemotron.training.bridge.packed_data import describe_packs, repeated_batches
+from nemotron.training.bridge.packed_data import describe_packs, repeat_batches
 from nemotron.training.bridge.versions import build, missing_api
 from nemotron.training.checkpoints.reader import latest_iteration
 
@@ -65,7 +65,7 @@ def dataset_config() -> type:
     return FinetuningDatasetConfig
 
 
-def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
+def make_packed_dataset(packs: Packs, global_batch_size: int) -> Any:
     import megatron.bridge.data.datasets.packed_parquet as packed_parquet
     from megatron.bridge.data.datasets.packed_sequence import PackedSequenceSpecs
 
@@ -160,7 +160,7 @@ def set_evaluation(container: "ConfigContainer", batch: int, iterations: int) ->
     dataset.valid_rows = batch * iterations
 
 
-def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
+def count_evaluated_packs(container: "ConfigContainer", packs: int) -> int:
     dataset: Any = container.dataset
     return min(packs, dataset.valid_rows)
 
@@ -170,7 +170,7 @@ def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, r
     specs = dataclasses.replace(config.packed_sequence_specs, packed_val_data_path=str(folder))
     dataset: Any = dataclasses.replace(config, packed_sequence_specs=specs, do_validation=True).evaluated(tokenizer)
     batch: Any = container.train.global_batch_size
-    return repeated_batches(dataset, config, ranks, batch)
+    return repeat_batches(dataset, config, ranks, batch)
 
 
 def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.training.bridge.evaluation_batches import evaluation_batches
 from nemotron.training.bridge.interface import HybridStack, MicroBatch, Packs
-from nemotron.training.bridge.packed_data import describe_packs, repeated_batches
-from nemotron.training.bridge.v06_evaluation import evaluated_whole, filled_up, rows_of_an_evaluation
+from nemotron.training.bridge.packed_data import describe_packs, repeat_batches
+from nemotron.training.bridge.v06_evaluation import evaluate_whole, fill_up, rows_of_an_evaluation
 from nemotron.training.bridge.v06_padding import Remembering, padding_mask
 from nemotron.training.bridge.versions import build
 
@@ -55,7 +55,7 @@ def dataset_config() -> type:
     return GPTSFTDatasetConfig
 
 
-def packed_dataset(packs: Packs, global_batch_size: int) -> Any:
+def make_packed_dataset(packs: Packs, global_batch_size: int) -> Any:
     from megatron.bridge.data.packing import parquet
     from megatron.bridge.data.packing.config import PackedSequenceSpecs
 
@@ -86,12 +86,12 @@ def evaluation(
 
 
 def set_evaluation(container: "ConfigContainer", batch: int, iterations: int) -> None:
-    evaluated_whole()
+    evaluate_whole()
     validation = container.validation
     validation.eval_iters, validation.eval_global_batch_size, validation.eval_micro_batch_size = iterations, batch, 1
 
 
-def evaluated_packs(container: "ConfigContainer", packs: int) -> int:
+def count_evaluated_packs(container: "ConfigContainer", packs: int) -> int:
     return min(packs, rows_of_an_evaluation(container))
 
 
@@ -103,9 +103,9 @@ def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, r
     builder = GPTSFTDatasetBuilder(
         config=replace(config, offline_packing_specs=specs, do_validation=True), tokenizer=tokenizer
     )
-    dataset: Any = filled_up(builder.build()[1], rows_of_an_evaluation(container))
+    dataset: Any = fill_up(builder.build()[1], rows_of_an_evaluation(container))
     batch: Any = container.validation.eval_global_batch_size
-    return repeated_batches(dataset, config, ranks, batch, seed=config.seed)
+    return repeat_batches(dataset, config, ranks, batch, seed=config.seed)
 
 
 def pack_boundaries(batch: Mapping[str, Any]) -> "Tensor":

@@ -12,8 +12,8 @@ from typing import Any
 from nemotron.training.bridge.pack_order import FilledUp
 
 
-def evaluated_whole() -> None:
-    """Have Megatron-Bridge read all of a valid split that `filled_up` fills.
+def evaluate_whole() -> None:
+    """Have Megatron-Bridge read all of a valid split that `fill_up` fills.
 
     Doing so twice changes nothing.
     """
@@ -53,6 +53,6 @@ def rows_of_an_evaluation(container: Any) -> int:
     return (validation.eval_iters or 0) * (validation.eval_global_batch_size or 0)
 
 
-def filled_up(packs: Any, rows: int) -> Any:
+def fill_up(packs: Any, rows: int) -> Any:
     """Fill `packs` up to `rows` with packs that train nothing, if that is not fewer."""
     return FilledUp(packs, rows) if rows >= len(packs) else packs

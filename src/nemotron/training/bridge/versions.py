@@ -49,7 +49,7 @@ def missing_api(name: str) -> UserError:
 
 
 @contextmanager
-def named_when_missing() -> Iterator[None]:
+def name_what_is_missing() -> Iterator[None]:
     """Turn a failed import anywhere in Megatron into the error that names it.
 
     Raises:

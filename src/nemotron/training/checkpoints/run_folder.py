@@ -196,6 +196,6 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
         yield replace(run, skipped=(), own=replace(run.own, skipped=()))
 
 
-def finished_iterations(checkpoints: Path) -> int:
+def count_finished(checkpoints: Path) -> int:
     """Count the iterations in the newest whole checkpoint, 0 when there is none."""
     return find_newest(checkpoints).iteration

@@ -58,7 +58,7 @@ class PickleReader(pickle.Unpickler):
         return pid
 
 
-def stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
+def read_stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
     """Read where each part of a distributed checkpoint is stored, from `.metadata`.
 
     Returns:
@@ -95,7 +95,7 @@ def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
     Raises:
         ValueError: `.metadata` itself is not readable.
     """
-    for name, places in stored_parts(metadata).items():
+    for name, places in read_stored_parts(metadata).items():
         file = metadata.parent / name
         what = check_parts(file, places) if file.is_file() else "is missing"
         if what is not None:
@@ -110,7 +110,7 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
 
     Args:
         file: a `.distcp`.
-        parts: offset and length of each part, in order, as `stored_parts` has them.
+        parts: offset and length of each part, in order, as `read_stored_parts` has them.
     """
     size, needed = file.stat().st_size, max(offset + length for offset, length in parts)
     if size < needed:

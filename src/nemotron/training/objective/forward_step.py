@@ -31,7 +31,7 @@ from nemotron.training.objective.loss import (
     sample_weights,
     token_weights,
 )
-from nemotron.training.objective.mtp import MtpMeasure, measured_mtp
+from nemotron.training.objective.mtp import MtpMeasure, measure_mtp
 from nemotron.training.objective.padding import padding_positions
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Batch = dict[str, Any]
 
 
-def reported_mtp(depth: int, quantity: str) -> str:
+def name_mtp(depth: int, quantity: str) -> str:
     """Name a depth's loss or acceptance, as TensorBoard and W&B show it.
 
     `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
@@ -115,7 +115,7 @@ class TwoStageStep:
         state.timers("batch-generator").stop()
 
         loss_mask = None if batch.weights is None else (batch.weights > 0).float()
-        with measured_mtp(model) as mtp:
+        with measure_mtp(model) as mtp:
             output = model(**batch.inputs, loss_mask=loss_mask)
         weights: Any = batch.weights  # present on the last pipeline stage, where alone the loss function is called
         return output, partial(self._loss, state, weights, mtp)
@@ -191,10 +191,10 @@ class TwoStageStep:
                 "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
             }
             for depth, loss in enumerate(() if mtp.losses is None else mtp.losses, 1):
-                report[reported_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
+                report[name_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
                 if mtp.correct is not None and mtp.targets is not None:
                     accepted = torch.stack([mtp.correct[depth - 1], mtp.targets[depth - 1]])
-                    report[reported_mtp(depth, "acceptance")] = accepted
+                    report[name_mtp(depth, "acceptance")] = accepted
         return trained, tokens.to(torch.int), report
 
     def _with_sample_weights(self, batch: Batch, pad_ids: set[int]) -> Batch:

@@ -34,7 +34,7 @@ class MtpMeasure:
 
 
 @contextmanager
-def measured_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
+def measure_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
     """Measure the forward pass of `model` that runs inside.
 
     The measure is filled in when it is over.

@@ -19,7 +19,7 @@ def padding_positions(
 ) -> torch.Tensor:
     """Return which positions of a pack are padding.
 
-    Behind the last conversation all are. Inside a conversation that data prep padded (`pad_to_multiple`) it is the run
+    After the last conversation all are. Inside a conversation that data prep padded (`pad_to_multiple`) it is the run
     of padding tokens at its end, without a token that the position before it is trained to predict: where a tokenizer
     pads with its end-of-turn token, the first of the run may be one that was written.
 

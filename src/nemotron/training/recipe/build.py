@@ -204,7 +204,7 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
     assert train is not None  # find_prepared_data refuses data without training packs
     by_conversation = config.loss.sample_unit == "conversation"
     packs = bridge.Packs(train, data.folder("valid"), plan.pack_size, options, conversation_targets=by_conversation)
-    return bridge.installed().packed_dataset(packs, plan.global_batch_size)
+    return bridge.installed().make_packed_dataset(packs, plan.global_batch_size)
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:

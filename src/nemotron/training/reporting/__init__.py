@@ -1,1 +1,1 @@
-"""Metrics, evaluations, the report, and how failures are told."""
+"""Metrics, evaluations, the report, and how failures are reported."""

@@ -67,7 +67,7 @@ class TestSplit(Callback):
                 config=get_model_config(context.model[0]),
                 is_test=True,
             )
-            packs = line.evaluated_packs(state.cfg, self._packs)
+            packs = line.count_evaluated_packs(state.cfg, self._packs)
         self._writer.write_evaluation("test", state.train_state.step, losses or {}, packs)
 
 

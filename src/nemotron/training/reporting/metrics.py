@@ -111,7 +111,7 @@ class MetricsWriter(Callback):
         # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
         if finished != self._evaluated:
             self._evaluated = finished
-            packs = bridge.installed().evaluated_packs(state.cfg, self._valid_packs)
+            packs = bridge.installed().count_evaluated_packs(state.cfg, self._valid_packs)
             self._write_evaluation("valid", finished, context.total_loss_dict or {}, packs)
         torch.distributed.barrier()  # another rank reads the file when training ends
 

@@ -17,7 +17,7 @@ ALIGNMENT = 16
 Forward = Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, None]]
 
 
-def grouped_where_possible(one_by_one: Forward) -> Forward:
+def group_where_possible(one_by_one: Forward) -> Forward:
     """Run `SequentialMLP.forward` in two products, where a GPU allows it.
 
     Not expert by expert.

@@ -87,7 +87,7 @@ def import_megatron() -> None:
         raise RuntimeError("Activate the torch layers before anything imports Megatron.")
     # It warns that there is no CUDA, past whatever stderr is redirected to.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    with bridge.named_when_missing(), replaced(torch, compile=not_compiled):
+    with bridge.name_what_is_missing(), replaced(torch, compile=not_compiled):
         with _absent("transformer_engine"), _stand_ins(_MAMBA_STAND_INS):
             for name in (*bridge.installed().hybrid_stack().modules, *_CORE_MODULES):
                 importlib.import_module(name)

@@ -91,7 +91,7 @@ def split_conv1d_scan_combined(
 
     def scan(xbc: Tensor, dt: Tensor) -> Tensor:
         x, b, c = F.silu(causal_conv1d(xbc, conv1d_weight, conv1d_bias, seq_idx)).split([inner, states, states], dim=-1)
-        y = chunked_scan(
+        y = scan_in_chunks(
             x.unflatten(-1, (heads, headdim)).float(),
             F.softplus(dt.float() + dt_bias),
             A,
@@ -129,7 +129,7 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | Non
     return y
 
 
-def chunked_scan(
+def scan_in_chunks(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
 ) -> Tensor:
     """Scan the states of each sequence, from s = 0.

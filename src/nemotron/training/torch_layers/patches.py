@@ -24,7 +24,7 @@ def patch_torch_layers() -> None:
     """
     from megatron.core.transformer.moe import experts, moe_layer
 
-    from nemotron.training.torch_layers.experts import grouped_where_possible
+    from nemotron.training.torch_layers.experts import group_where_possible
     from nemotron.training.torch_layers.layers import ReplicatedLinear, RMSNorm
 
     block: Any = bridge.installed().hybrid_stack().block
@@ -32,7 +32,7 @@ def patch_torch_layers() -> None:
     moe_layer.TELinear = ReplicatedLinear
     moe_layer.HAVE_TE = True  # read only where TELinear is about to be used
     sequential: Any = experts.SequentialMLP
-    sequential.forward = grouped_where_possible(sequential.forward)
+    sequential.forward = group_where_possible(sequential.forward)
 
 
 def patch_conversion() -> None:
