@@ -51,7 +51,7 @@ def test_the_shipped_default_is_within_reach_of_a_file_anywhere(write):
 def test_a_circle_is_refused(write):
     write("a.yaml", "defaults: b")
     b = write("b.yaml", "\ndefaults: a")
-    with pytest.raises(ConfigError, match=r'a.yaml:1: inherits from "b"'):
+    with pytest.raises(ConfigError, match=r'a\.yaml:1: .*"b"'):
         read_layers(b)
 
 
@@ -64,5 +64,5 @@ def test_an_unknown_parent_is_named_with_the_nearest(write):
 
 
 def test_defaults_must_be_names(write):
-    with pytest.raises(ConfigError, match=r"mine.yaml:1: defaults must be a config name"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml:1: defaults"):
         read_layers(write("mine.yaml", "defaults: {base: 1}"))

@@ -87,7 +87,7 @@ def test_rendering_that_departs_from_the_template_stops_the_run(
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello!")])
     monkeypatch.setattr(nemotron3, "plain_turn", lambda *_: "<|im_start|>user\nHo<|im_end|>\n")
-    with pytest.raises(UserError, match="renders differently from its fast form: conversation 0"):
+    with pytest.raises(UserError, match="conversation 0"):
         prepare(make_config("chat.jsonl"))
 
 
@@ -337,7 +337,7 @@ def test_a_blend_that_needs_more_than_there_is_says_so(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat
 ) -> None:
     write_rows("chat.jsonl", [chat(f"{i}?", "Yes.") for i in range(5)])
-    with pytest.raises(UserError, match=r'needs 6 conversations of the dataset "chat", which has 5'):
+    with pytest.raises(UserError, match=r'6 .*"chat".* 5'):
         prepare(make_config("chat.jsonl", **{"blend.samples": 6}))
 
 
@@ -508,7 +508,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match=r"Cannot write .*out: File exists"):
+    with pytest.raises(UserError, match=r"/out: File exists"):
         prepare(make_config("chat.jsonl"))
 
 
@@ -517,6 +517,6 @@ def test_too_little_memory_is_said_without_a_traceback(
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
     monkeypatch.setattr(pipeline, "write_shard", lambda *_: np.empty(2**50, np.int32))
-    with pytest.raises(UserError, match="There is not enough memory: Unable to allocate") as error:
+    with pytest.raises(UserError, match="memory: Unable to allocate") as error:
         prepare(make_config("chat.jsonl"))
     assert "smaller pack_size" in (error.value.hint or "")

@@ -134,7 +134,7 @@ def test_a_file_in_place_of_the_artifacts_is_refused_before_any_input_is_read(
 ) -> None:
     wanted = config()
     wanted.blend_path, wanted.run.artifacts = str(tmp_path / "nowhere.json"), str(tmp_path / "small.jinja")
-    with pytest.raises(UserError, match=r"Cannot write .*small\.jinja: Not a directory\."):
+    with pytest.raises(UserError, match=r"small\.jinja"):
         make_plan(wanted)
 
 

@@ -180,11 +180,13 @@ def check(config: DataPrepConfig) -> None:
     if config.pad_to_multiple >= config.pack_size:
         raise UserError(
             f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
-            "pad_to_multiple is 2 x the context parallel size, far below pack_size.",
+            "Set pad_to_multiple to 2 x the context parallel size, and pack_size far above it.",
         )
     _check_number("reasoning.seed", config.reasoning.seed, 0)
     if not 0 <= config.reasoning.low_effort < 1:
-        raise UserError(f"reasoning.low_effort is {config.reasoning.low_effort:g}.", "It is a share from 0 to below 1.")
+        raise UserError(
+            f"reasoning.low_effort is {config.reasoning.low_effort:g}.", "Use a share of at least 0 and below 1."
+        )
     check_reasoning(config.reasoning.off, config.reasoning.budget, "reasoning.")
     if not config.blend_path:
         raise UserError("No data is given.", "Set blend_path to a blend file, or to chat data: a file, folder or URL.")

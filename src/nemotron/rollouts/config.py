@@ -127,7 +127,10 @@ def check(config: RolloutsConfig) -> None:
             raise UserError(f"{key} is {value:g}.", f"It must be from {least:g} to {most:g}.")
     least, most = config.filter.min_tokens, config.filter.max_tokens
     if least is not None and most is not None and least > most:
-        raise UserError(f"filter.min_tokens is {least}, filter.max_tokens {most}.", "Then no completion is kept.")
+        raise UserError(
+            f"filter.min_tokens is {least}, filter.max_tokens {most}.",
+            "Lower filter.min_tokens: no completion would be kept.",
+        )
     _check_address(config.endpoint)
     reserved = sorted({"model", "messages", "tools", "stream", "n"} & set(config.sampling.extra))
     if reserved:

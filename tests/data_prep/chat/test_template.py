@@ -176,7 +176,7 @@ def test_a_file_too_large_to_be_a_template_is_not_read(tmp_path: Path):
     with open(tmp_path / "large.jinja", "wb") as file:
         file.truncate(10**9)  # a hole: it takes no space
 
-    with pytest.raises(UserError, match=r"large\.jinja has 1,000,000,000 bytes"):
+    with pytest.raises(UserError, match=r"large\.jinja.*1,000,000,000"):
         load_template(str(tmp_path / "large.jinja"))
 
 
@@ -200,7 +200,7 @@ def test_only_templates_that_ask_for_the_time_depend_on_it():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():
-    with pytest.raises(UserError, match=r'no chat template "nemotron4".*Did you mean "nemotron3".*super3'):
+    with pytest.raises(UserError, match=r'"nemotron4".*Did you mean "nemotron3".*super3'):
         load_template("nemotron4")
 
 

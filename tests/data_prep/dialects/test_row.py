@@ -97,7 +97,7 @@ def test_a_row_is_decoded_again_only_when_it_has_to_be():
 def test_a_number_that_cannot_be_kept_is_refused():
     text = json.dumps({"messages": [USER, calling({"a": 0})]}).replace('{"a": 0}', '{"a": ' + "9" * 5000 + "}")
 
-    with pytest.raises(RowError, match="bad_tool_arguments: a number would lose digits"):
+    with pytest.raises(RowError, match="bad_tool_arguments"):
         parse_row({"messages": [USER, calling({"a": 1e300})]}, exact=lambda: json.loads(text))
 
 
@@ -179,7 +179,7 @@ def test_why_a_row_is_dropped(row: object, reason: str):
 
 
 def test_the_detail_names_the_message_at_fault():
-    with pytest.raises(RowError, match='message 1: the role is "critic"'):
+    with pytest.raises(RowError, match=r'message 1: .*"critic"'):
         parse(USER, {"role": "critic", "content": "Wrong."})
 
 

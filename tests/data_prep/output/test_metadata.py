@@ -75,7 +75,7 @@ def test_a_row_that_is_not_accounted_for_stops_the_run(
         return [[replace(receipt, rows=receipt.rows + 1) for receipt in part] for part in tokenize(*arguments)]
 
     monkeypatch.setattr(InputTokenizer, "tokenize", lose_a_row)
-    with pytest.raises(RuntimeError, match="dataset chat: 2 rows, but 1 kept and 0 dropped"):
+    with pytest.raises(RuntimeError, match=r"chat: 2 .*1 .*0 "):
         prepare(make_config("chat.jsonl"))
     assert not (tmp_path / "out" / "splits").exists()
 

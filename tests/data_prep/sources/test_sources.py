@@ -125,7 +125,7 @@ def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
 
 def test_a_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
     (tmp_path / "chat.jsonl").write_bytes(JSONL)
-    with pytest.raises(UserError, match=r"chta\.jsonl does not exist") as error:
+    with pytest.raises(UserError, match=r"chta\.jsonl") as error:
         find_files(Dataset("test", str(tmp_path / "chta.jsonl")))
     assert error.value.hint == f'Did you mean "{tmp_path / "chat.jsonl"}"?'
 
@@ -184,12 +184,12 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b")
-    with pytest.raises(UserError, match=r"rows\.csv is of no known kind"):
+    with pytest.raises(UserError, match=r"rows\.csv"):
         find_files(Dataset("test", str(tmp_path / "rows.csv")))
 
 
 def test_a_path_at_an_unknown_place_is_refused() -> None:
-    with pytest.raises(UserError, match="s4://bucket/x is at no place that can be read") as error:
+    with pytest.raises(UserError, match="s4://bucket/x") as error:
         find_files(Dataset("test", "s4://bucket/x"))
     assert error.value.hint == 'Did you mean "s3://"?'
 
@@ -258,5 +258,5 @@ def test_an_argument_that_json_has_no_form_for_costs_its_row(tmp_path: Path, val
     calling = ANSWER | {"tool_calls": [{"name": "f", "arguments": {"x": value}}]}
     pq.write_table(pa.table({"messages": [[QUESTION, calling]]}), tmp_path / "rows.parquet")
     [row] = rows_of(tmp_path / "rows.parquet")
-    with pytest.raises(RowError, match="bad_tool_arguments: one of the values"):
+    with pytest.raises(RowError, match="bad_tool_arguments"):
         parse_row(row.value)

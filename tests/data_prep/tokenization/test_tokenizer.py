@@ -68,7 +68,7 @@ def test_another_eos_is_another_tokenizer(byte_tokenizer: Path, tokenizer: Token
 
 
 def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(UserError, match="/nowhere/tokenizer does not exist") as error:
+    with pytest.raises(UserError, match="/nowhere/tokenizer") as error:
         load_tokenizer(TokenizerConfig(model="/nowhere/tokenizer"))
     assert "tokenizer.model" in (error.value.hint or "")
 
@@ -82,7 +82,7 @@ def test_an_eos_token_outside_the_vocabulary_is_refused(byte_tokenizer: Path, tm
 
 def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
     HfTokenizer(models.BPE(vocab={"a": 0}, merges=[])).save(str(tmp_path / "tokenizer.json"))
-    with pytest.raises(UserError, match=r"neither <\|im_end\|> nor an eos token"):
+    with pytest.raises(UserError, match=r"<\|im_end\|> .*eos"):
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
 
 

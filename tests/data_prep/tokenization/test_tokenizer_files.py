@@ -45,7 +45,7 @@ def test_a_broken_file_is_named_with_what_to_do(folder: Path, file: str, content
 def test_gigabytes_are_not_read(folder: Path, file: str) -> None:
     with open(folder / file, "wb") as opened:
         opened.truncate(3 * 10**9)  # a hole: it takes no space
-    with pytest.raises(UserError, match=f"{file} has 3,000,000,000 bytes"):
+    with pytest.raises(UserError, match=f"{file} .*3,000,000,000"):
         load_tokenizer(TokenizerConfig(model=str(folder)))
 
 

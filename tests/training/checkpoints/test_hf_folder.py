@@ -29,7 +29,7 @@ def test_names_are_read_from_the_file_and_from_an_index(tmp_path):
 
 def test_a_file_that_the_index_names_must_be_there(tmp_path):
     sharded(tmp_path, MAIN, [])
-    with pytest.raises(UserError, match=r"names model-00001-of-00001\.safetensors, which is not there"):
+    with pytest.raises(UserError, match=r"model-00001-of-00001\.safetensors"):
         weight_names(tmp_path)
 
 
@@ -50,5 +50,5 @@ def convert(folder, *warnings):
 def test_what_a_conversion_passes_over_is_an_error(tmp_path):
     convert(tmp_path, "something else")
     warnings = ["Can't find a in hf_keys", "Can't find the following HF parameters in hf_keys: ['b', 'c']"]
-    with pytest.raises(UserError, match=r"no weights a, \['b', 'c'\], which its config.json asks for"):
+    with pytest.raises(UserError, match=r"a, \['b', 'c'\],.*config\.json"):
         convert(tmp_path, *warnings)

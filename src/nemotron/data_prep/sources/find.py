@@ -27,7 +27,10 @@ def find_files(dataset: Dataset) -> list[InputFile]:
     try:
         return [_described(found) for found in find(dataset)]
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f'Dataset "{dataset.name}": cannot read {dataset.path}: {str(error).rstrip(".")}.') from None
+        raise UserError(
+            f'Dataset "{dataset.name}": cannot read {dataset.path}: {str(error).rstrip(".")}.',
+            "Check that the files are whole, and that you may read them from here.",
+        ) from None
 
 
 def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
