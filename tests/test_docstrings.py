@@ -1,0 +1,38 @@
+"""Docstrings have one form: Google's, with a first line that says what is done."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+SOURCE = Path(__file__).parents[1] / "src" / "nemotron"
+SAYS_NOTHING = re.compile(r"\w+: as (said|above)\.", re.I)
+SHOWS_A_COMMAND = re.compile(r"python |torchrun |://")
+PROSE = re.compile(r"^(Returns|Raises) (?!:)", re.M)
+
+
+def docstrings(path: Path) -> Iterator[tuple[str, str]]:
+    """Place and text of each docstring of a file, those of modules included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text is not None:
+                yield f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 1)}", text
+
+
+ALL = [each for path in sorted(SOURCE.rglob("*.py")) for each in docstrings(path)]
+
+
+def test_a_first_line_has_at_most_80_characters() -> None:
+    firsts = [(place, text.splitlines()[0]) for place, text in ALL]
+    assert [(place, first) for place, first in firsts if len(first) > 80] == []
+
+
+def test_a_first_line_is_a_sentence() -> None:
+    firsts = [(place, text.splitlines()[0]) for place, text in ALL]
+    open_ended = [(place, first) for place, first in firsts if first[-1] not in ".:?"]
+    assert [(place, first) for place, first in open_ended if not SHOWS_A_COMMAND.search(first)] == []
+
+
+def test_sections_are_googles_and_say_something() -> None:
+    assert [(place, text) for place, text in ALL if SAYS_NOTHING.search(text) or PROSE.search(text)] == []
