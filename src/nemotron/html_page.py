@@ -1,4 +1,4 @@
-"""The page around what people look at: one HTML file, nothing loaded from elsewhere."""
+"""The page around what people look at: one HTML file that loads nothing."""
 
 from html import escape
 from pathlib import Path

@@ -132,7 +132,10 @@ def without_open(value: Any) -> Any:
 
 
 def escape(text: str) -> str:
-    """Write a resolved text so that it is not resolved again, but for what is left open."""
+    """Write a resolved text so that it is not resolved again.
+
+    But for what is left open.
+    """
     return re.sub(r"\$\{(?!art:)", r"\\${", text)
 
 

@@ -80,9 +80,9 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     run, backend = find_run_folder(config, data), choose_backend(config.run.backend)
     plan, problems = check_inputs(config, data, start, int(os.environ.get("WORLD_SIZE", "1")), run)
     machine = check_machine(config, data, start, run, plan, backend)
+    notes = [*describe_resume(run), *describe_changes(config, run), *backend.notes]
     is_first_here = os.environ.get("LOCAL_RANK", "0") == "0"
     foreign_code = find_code_to_load(start.iteration_dir, run.newest) if is_first_here else ()
-    notes = [*describe_resume(run), *describe_changes(config, run), *backend.notes]
     refuse([*missing, *problems, *machine, *foreign_code])
     assert data is not None
     assert plan is not None

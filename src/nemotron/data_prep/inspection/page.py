@@ -1,4 +1,7 @@
-"""Rows or packs as one HTML page: what trains is coloured, and may be filtered and searched. Nothing is loaded."""
+"""Rows or packs as one HTML page.
+
+What trains is coloured, and may be filtered and searched. Nothing is loaded.
+"""
 
 from collections.abc import Iterable, Iterator
 from html import escape
