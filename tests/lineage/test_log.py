@@ -159,3 +159,12 @@ def test_a_path_inside_an_artifact_is_that_artifact(tmp_path, data):
     )
     assert rows.inputs == ["Model:v1"]  # what was recorded there last
     assert "k:s" not in log(tmp_path, data, inputs=["s3://k:s@bucket/x"]).inputs[0]
+
+
+def test_a_checkpoint_of_another_iteration_is_not_the_recorded_model(tmp_path, data):
+    for name in ("iter_0000010", "iter_0000020"):
+        (data / name).mkdir()
+    log(tmp_path, data, metadata={"iteration": 20})
+    options = {"name": "Export", "type": "model", "path": tmp_path, "root": tmp_path / "artifacts"}
+    exported = [log_artifact(**options, inputs=[f"{data}/iter_00000{n}"]).inputs for n in (10, 20)]
+    assert exported == [[f"{data}/iter_0000010"], ["Data-sft:v1"]]

@@ -11,7 +11,7 @@ import wandb
 from wandb.proto import wandb_internal_pb2
 from wandb.sdk.internal.datastore import DataStore
 
-from nemotron.lineage import log_artifact, resolve, tracking
+from nemotron.lineage import ArtifactError, log_artifact, resolve, tracking
 from nemotron.lineage.access import Target
 
 KEY = "0123456789" * 4
@@ -105,7 +105,12 @@ def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(made, tmp_path, 
     assert len(digests) == 1  # what was logged is what is used
     kept = [record.artifact for kind, record in records if kind == "artifact"]
     assert all(Path(file.local_path).is_file() for each in kept for file in each.manifest.contents)  # for a later sync
-    assert [list(each.aliases) for each in kept] == [[], ["latest"], [], ["latest"]]  # to be used makes nothing latest
+    assert [sorted(each.aliases) for each in kept] == [
+        [],
+        ["latest", "record-v1"],
+        [],
+        ["latest", "record-v1"],
+    ]  # to be used makes nothing latest
     assert any(kind == "history" for kind, _ in records)
     assert b"planted" not in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert tracking.wandb_run_of(data, root) == f"sft/{json.loads((tmp_path / 'wandb.json').read_text())['id']}"
@@ -188,3 +193,52 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
     monkeypatch.setattr(tracking, "_open", OpenRun())
     tracking.take_over(tmp_path)
     assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]
+
+
+@pytest.fixture
+def project(made, root, tmp_path, monkeypatch):
+    """A W&B project that has Model, of which this machine has no record: the client, and what it is asked."""
+    made(metadata={"iteration": 7})
+    record = (root / "Model" / "v1.json").rename(tmp_path / "record.json")
+    asked = []
+
+    class Api:
+        default_entity = "team"
+
+        def __init__(self, timeout):
+            pass
+
+        def artifact(self, reference):
+            asked.append(reference)
+            if reference not in ("team/sft/Model:latest", "team/sft/Model:record-v1"):
+                raise wandb.errors.CommError(f"artifact {reference} not found")
+            entry = type("Entry", (), {"download": lambda self, root: str(record)})()
+            return type("Found", (), {"get_entry": lambda self, name: entry})()
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setenv("WANDB_PROJECT", "sft")
+    monkeypatch.setattr(tracking, "explain_unreachable", lambda target: None)
+    return asked
+
+
+@pytest.mark.parametrize("reference", ["Model", "Model:latest", "Model:v1"])
+def test_what_is_not_on_disk_is_looked_for_in_wandb_once(project, root, reference):
+    assert resolve(reference, root).metadata["iteration"] == 7
+    asked = len(project)
+    assert resolve("Model:v1", root).reference == "Model:v1"
+    assert len(project) == asked
+
+
+def test_what_wandb_does_not_have_either_is_said(project, root):
+    with pytest.raises(ArtifactError) as caught:
+        resolve("Model:nightly", root, hint="Make it.")
+    assert "team/sft/Model:nightly not found" in caught.value.hint
+    assert "Make it." in caught.value.hint
+
+
+def test_a_folder_that_only_another_machine_has_is_named(project, root, tmp_path):
+    (tmp_path / "model").rename(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError) as caught:
+        resolve("Model", root)
+    assert f"{tmp_path}/model" in caught.value.message

@@ -86,8 +86,14 @@ def _artifact_at(source: str, root: Path) -> str | None:
         for folder in (path, path.parent):
             if (folder / MANIFEST).is_file():
                 artifact = read(folder / MANIFEST)
-                recorded = version_file(root, artifact.name, artifact.version)
-                return artifact.reference if recorded.is_file() else None
+                is_known = version_file(root, artifact.name, artifact.version).is_file()
+                return artifact.reference if is_known and not _is_other_iteration(path, artifact) else None
     except (OSError, ValueError):
         pass
     return None
+
+
+def _is_other_iteration(path: Path, artifact: Artifact) -> bool:
+    """Tell whether a path is a checkpoint of a run whose model is another one."""
+    iteration, digits = artifact.metadata.get("iteration"), path.name.removeprefix("iter_")
+    return iteration is not None and digits.isdigit() and int(digits) != iteration

@@ -5,7 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nemotron.errors import did_you_mean
-from nemotron.lineage.artifact import MANIFEST, Artifact, ArtifactError, aliases, names, read, read_version, versions
+from nemotron.lineage import tracking
+from nemotron.lineage.artifact import (
+    MANIFEST,
+    Artifact,
+    ArtifactError,
+    aliases,
+    names,
+    read,
+    read_version,
+    version_file,
+    versions,
+    write,
+)
 from nemotron.lineage.inputs import localized
 from nemotron.paths import expand_home
 
@@ -13,19 +25,41 @@ from nemotron.paths import expand_home
 def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:
     """Find the artifact of `name`, `name:latest`, `name:v3`, `name:alias` or a folder.
 
+    What is not recorded in `root` is looked for in the W&B project, if one is set.
+
     `hint` tells the user how to make a missing one; it ends the error's own advice. Raises ArtifactError when there
     is no such artifact or its folder has vanished. A folder that was moved is found by its new path.
     """
     root = expand_home(root)
     if "/" in reference or Path(reference).is_dir():
         return _from_folder(expand_home(reference), hint)
-    artifact = find_record(reference, root, hint=hint)
+    artifact = _found(reference, root, hint)
     if not Path(artifact.path).exists():
         raise ArtifactError(
             f"{artifact.reference} was recorded at {artifact.path}, which no longer exists.",
             _advice("Give its new path, or make it again.", hint),
         )
     return artifact
+
+
+def _found(reference: str, root: Path, hint: str | None) -> Artifact:
+    """Find a record on disk, else in W&B, from where it is kept for the next time."""
+    try:
+        return find_record(reference, root, hint=hint)
+    except ArtifactError as missing:
+        name, _, label = reference.partition(":")
+        artifact, reason = tracking.fetch(name, label or "latest")
+        if artifact is None:
+            raise ArtifactError(missing.message, _advice(missing.hint, reason)) from None
+    if not Path(artifact.path).exists():
+        raise ArtifactError(
+            f"{artifact.reference} is in W&B, but not on this machine: it was recorded at {artifact.path}.",
+            _advice("Work where that folder is, or copy it and give its path.", hint),
+        )
+    kept = version_file(root, artifact.name, artifact.version)
+    if not kept.exists():
+        write(artifact, kept)
+    return dataclasses.replace(artifact, metadata=localized(artifact.metadata))
 
 
 def find_record(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:

@@ -113,6 +113,25 @@ def summarize(values: Mapping[str, Any], *, stopped: bool = False) -> None:
         _attempt("The end of the run is not recorded in W&B", lambda: run.summarize(values, stopped=stopped))
 
 
+def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
+    """Look for an artifact in the W&B project, if one is set and can be reached.
+
+    Returns:
+        The artifact, as it was recorded where it was made; and what was looked for and not found, for a message.
+    """
+    target = find_target()
+    if target is None or target.mode == "offline":
+        return None, ""
+    if reason := explain_unreachable(target):
+        return None, f"W&B was not asked: {reason}."
+    try:
+        from nemotron.lineage import wandb
+
+        return wandb.fetch(name, label, target), ""
+    except Exception as error:  # the client raises many kinds for an artifact that is not there
+        return None, f"Nor is it in {target} of W&B: {mask_text(str(error)).rstrip('.')}."
+
+
 def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
     """Tell whether a version is in a W&B project already."""
     known = read_state(_state_file(artifact, root))

@@ -8,15 +8,16 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import wandb
 
 from nemotron.atomic_files import write_text
 from nemotron.lineage.access import Target
-from nemotron.lineage.artifact import MANIFEST, Artifact, read_version, version_file
+from nemotron.lineage.artifact import MANIFEST, Artifact, read, read_version, version_file
 from nemotron.lineage.origin import mask_arguments
 
 _SECONDS = {"init_timeout": 60.0, "finish_timeout": 300.0}
@@ -52,7 +53,8 @@ class Run:
 
     def log(self, artifact: Artifact, root: Path, aliases: Sequence[str]) -> None:
         """Record that the run made an artifact."""
-        self._run.log_artifact(_described(artifact, root), aliases=list(dict.fromkeys(["latest", *aliases])))
+        also = ["latest", _version_alias(artifact.version), *aliases]
+        self._run.log_artifact(_described(artifact, root), aliases=list(dict.fromkeys(also)))
 
     def summarize(self, values: Mapping[str, Any], *, stopped: bool = False) -> None:
         """Set the run's last numbers.
@@ -132,6 +134,38 @@ def begin(
                 print(f"W&B: {error}. This run is recorded offline, for `wandb sync`.", file=sys.stderr)
                 wandb.teardown()  # or the id would count as taken
         return Run(wandb.init(**options, mode="offline", settings=settings), target)
+
+
+def fetch(name: str, label: str, target: Target) -> Artifact:
+    """Read the record of an artifact that was logged in a W&B project.
+
+    Args:
+        name: of the artifact.
+        label: an alias, or a version such as `v3`: as it was recorded, else as W&B counts.
+        target: the project.
+
+    Raises:
+        Exception: whatever the client raises when there is none, or it cannot be reached.
+    """
+    api = wandb.Api(timeout=15)
+    project = "/".join(filter(None, [target.entity or api.default_entity, target.project]))
+    number = label.removeprefix("v")
+    labels = [_version_alias(int(number)), label] if label.startswith("v") and number.isdigit() else [label]
+    found = _first(api, [f"{project}/{name}:{each}" for each in labels])
+    with TemporaryDirectory() as folder:
+        return read(Path(found.get_entry(MANIFEST).download(root=folder)))
+
+
+def _first(api: Any, references: list[str]) -> Any:
+    for reference in references[:-1]:
+        with suppress(wandb.Error, ValueError):
+            return api.artifact(reference)
+    return api.artifact(references[-1])
+
+
+def _version_alias(version: int) -> str:
+    """Name a version as it was recorded: W&B counts versions itself, from v0 on."""
+    return f"record-v{version}"
 
 
 @contextmanager

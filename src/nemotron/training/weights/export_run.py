@@ -81,6 +81,17 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
     return folder, _log(loaded, EXPORT_ARTIFACT, folder, [model])
 
 
+def record_export(iteration_dir: Path, folder: Path, root: Path) -> lineage.Artifact:
+    """Record an export that was made by itself, from the model that its checkpoint is.
+
+    Args:
+        iteration_dir: the checkpoint's `iter_*` folder.
+        folder: the Hugging Face folder.
+        root: folder of the artifact records.
+    """
+    return lineage.log_artifact(name=EXPORT_ARTIFACT, type="model", path=folder, root=root, inputs=[str(iteration_dir)])
+
+
 def wait_for_first_rank(run: RunFolder, minutes: int) -> None:
     """Wait until the first rank has recorded and exported the model.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nemotron.cli import console
+from nemotron.cli import configs, console, options
 from nemotron.errors import UserError
 
 
@@ -25,6 +25,7 @@ def export(
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", metavar="ID|DIR", help="Without it, the one it was trained with.")
     ] = None,
+    artifacts: options.Artifacts = None,
 ) -> None:
     """Export a checkpoint for transformers, tokenizer and chat template included.
 
@@ -39,7 +40,9 @@ def export(
     from nemotron.doctor import refuse_without_training
     from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of, tokenizer_of_checkpoint
     from nemotron.training.weights.export_hf import export_hf
+    from nemotron.training.weights.export_run import record_export
 
+    configs.use_env_file()
     refuse_without_training()
     iteration = find_checkpoint(checkpoint)
     run = run_of(iteration)
@@ -55,5 +58,13 @@ def export(
     target = output or (run or iteration) / "hf"
     console.note(f"Exporting {iteration}.")
     export_hf(iteration, target, described, words)
+    artifact = record_export(iteration, target, options.artifacts_root(artifacts))
     console.heading("Exported")
-    console.table([("checkpoint", str(iteration)), ("Hugging Face copy", str(target)), ("tokenizer", words)])
+    console.table(
+        [
+            ("checkpoint", str(iteration)),
+            ("Hugging Face copy", str(target)),
+            ("tokenizer", words),
+            ("artifact", artifact.reference),
+        ]
+    )
