@@ -89,7 +89,8 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         ]
         scripts = {"Launch script": shown.launch_script}
         if shown.batch_script is not None:
-            scripts["Script for sbatch"] = shown.batch_script
+            title = "Request to the service" if placement.profile.is_passed_on else "Script for sbatch"
+            scripts[title] = shown.batch_script
         report.stage(placement.stage.name, rows, scripts)
     if not placements[0].profile.is_passed_on and (lines := _describe_wandb(placements)):
         report.rows("Weights & Biases", [("note", line) for line in lines])

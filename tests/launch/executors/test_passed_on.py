@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from nemotron.errors import UserError
 from nemotron.launch import LaunchError, place, preview
@@ -115,6 +116,24 @@ def test_a_plan_shows_the_command_and_no_secret(dgx, sft):
     [shown] = preview(place([sft], dgx, attached=True), script=True)
     assert ("dgxcloud", "client_secret = ***") in shown.options
     assert "/nemo_run/code/launch.sh" in str(shown.batch_script)
+
+
+@pytest.mark.slow
+def test_a_plan_for_kubeflow_is_its_manifest(profile, sft, monkeypatch: pytest.MonkeyPatch):
+    """The client is not needed for a plan. NeMo-Run's script, which has the name of ours, starts ours."""
+    kubeflow = pytest.importorskip("nemo_run.core.execution.kubeflow")
+    monkeypatch.setattr(kubeflow, "_KUBERNETES_AVAILABLE", True)
+    monkeypatch.setattr(kubeflow.KubeflowExecutor, "_load_kube_clients", lambda self: None)
+    lines = ['image = "img"', 'workdir_pvc = "c"', "num_nodes = 2", "gpus_per_node = 4"]
+    [placed] = place([sft], profile(*lines, executor="kubeflow"), attached=True)
+    trainer = yaml.safe_load(passed_on.describe_request(placed))["spec"]["trainer"]
+    assert (trainer["image"], trainer["numNodes"], trainer["numProcPerNode"]) == ("img", 2, 4)
+    with passed_on.open_experiment(placed) as experiment:
+        experiment.dryrun(log=False, delete_exp_dir=False)
+        folder = Path(experiment.jobs[0].executor.job_dir)
+        code_dir = experiment.jobs[0].executor.code_dir
+        assert f"bash {code_dir}/code/launch.sh" in (folder / "launch.sh").read_text()
+        assert "--node-rank=$NODE_RANK" in (folder / "code" / "launch.sh").read_text()
 
 
 def test_a_variable_that_is_not_set_is_named(dgx, sft, monkeypatch: pytest.MonkeyPatch):

@@ -82,7 +82,7 @@ def run_passed_on(
         LaunchError: The executor did not take a job, in its own words.
     """
     for placement in placements:
-        with _experiment(placement) as experiment:
+        with open_experiment(placement) as experiment:
             try:
                 experiment.run(detach=not attached, tail_logs=attached)
             except Exception as error:
@@ -100,7 +100,7 @@ def run_passed_on(
 
 def describe_request(placement: Placement) -> str:
     """Write what NeMo-Run would submit, as far as it can be told without the service."""
-    with _experiment(placement) as experiment:
+    with open_experiment(placement) as experiment:
         experiment.dryrun(log=False, delete_exp_dir=False)
         [job] = experiment.jobs
         if placement.profile.executor == "kubeflow":
@@ -113,7 +113,7 @@ def describe_request(placement: Placement) -> str:
 
 
 @contextmanager
-def _experiment(placement: Placement) -> Iterator[Any]:
+def open_experiment(placement: Placement) -> Iterator[Any]:
     """Enter a NeMo-Run Experiment of one stage, in a home of its own.
 
     NeMo-Run writes the executor's fields, credentials included, to its home, and never removes them; here both live in
@@ -165,7 +165,10 @@ def _add_stage(experiment: Any, placement: Placement) -> Any:
     try:
         executor = getattr(run, CLASSES[profile.executor])(**options)
         experiment.add(run.Script(path=f"{JOB_MOUNT}/code/{LAUNCH_SCRIPT}"), executor=executor, name=name)
-        return experiment.jobs[0].executor
+        job = experiment.jobs[0]
+        if profile.executor == "kubeflow":  # its own launch.sh takes the place of ours in /nemo_run/code
+            job.task.path = f"{job.executor.code_dir}/code/{LAUNCH_SCRIPT}"
+        return job.executor
     except (AssertionError, ImportError, ValueError, TypeError) as error:
         raise UserError(
             f"{profile.executor} refuses the fields of profile {profile.name}: {error}",
