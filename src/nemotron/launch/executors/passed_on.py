@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from nemotron.config import is_secret
 from nemotron.config.secrets import masked
 from nemotron.errors import Problem, UserError
@@ -103,13 +105,12 @@ def describe_request(placement: Placement) -> str:
     with open_experiment(placement) as experiment:
         experiment.dryrun(log=False, delete_exp_dir=False)
         [job] = experiment.jobs
+        request = job._dryrun_info.request
         if placement.profile.executor == "kubeflow":
-            import yaml
-
-            return yaml.safe_dump(job.executor.get_job_body(job.id, job._dryrun_info.request.cmd), sort_keys=False)
+            return yaml.safe_dump(job.executor.get_job_body(job.id, request.cmd), sort_keys=False)
         if placement.profile.executor.startswith("skypilot"):
-            return str(job._dryrun_info)
-        return " ".join(job._dryrun_info.request.cmd)
+            return yaml.safe_dump(request.task.to_yaml_config(), sort_keys=False)
+        return " ".join(request.cmd)
 
 
 @contextmanager
