@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -246,3 +247,72 @@ def test_only_adapters_are_saved_and_the_export_is_base_plus_update(adapters, wo
         torch.testing.assert_close(exported[f"{name}.weight"], weight, rtol=1e-5, atol=1e-6)
     embedding = base["embedding.word_embeddings.weight"]
     assert torch.equal(exported["backbone.embeddings.weight"], embedding)
+
+
+def prepare_turns(folder: Path) -> Path:
+    """Prepare conversations of one to four turns with reasoning, the same ones in train and valid.
+
+    Each turn is a sequence of its own.
+    """
+    rows = []
+    for number in range(12):
+        messages = []
+        for turn in range(number % 4 + 1):
+            thought = "Let me think. " * (number % 3 + turn)
+            messages.append({"role": "user", "content": f"Question {turn} of conversation {number}?"})
+            messages.append({"role": "assistant", "content": f"Answer {turn}.", "reasoning_content": thought})
+        rows.append(json.dumps({"messages": messages}))
+    (folder / "turns.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "turns.json").write_text(json.dumps({"datasets": [{"path": "turns.jsonl"}]}))
+    ratios = ("train_ratio=1", "valid_ratio=0", "test_ratio=0")
+    done = nemotron("super3", "data", "prep", "sft", "-c", "tiny", "blend_path=turns.json", "output_dir=prepared",
+                    "pack_size=512", *ratios, cwd=folder)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    prepared = (folder / "prepared/splits").resolve()
+    for split in ("train", "valid"):
+        shutil.copytree(prepared / "train", folder / "turns" / split)
+    shutil.copyfile(prepared / "artifact.json", folder / "turns/artifact.json")
+    return folder / "turns"
+
+
+def test_by_conversation_an_epoch_counts_each_once_and_evaluations_follow(tmp_path):
+    packs = sum(pq.read_metadata(shard).num_rows for shard in (prepare_turns(tmp_path) / "train").glob("*.parquet"))
+    assert packs > 2
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=turns", "run.output_dir=run", "optimizer.lr=0",
+                    "loss.stages=[{average: sample}]", "loss.sample_unit=conversation", f"train.train_iters={packs}",
+                    "train.global_batch_size=1", "model.moe_router_bias_update_rate=0", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trained, [measured] = records(tmp_path / "run/metrics.jsonl"), records(tmp_path / "run/validation.jsonl")[-1:]
+    assert {record["sample_unit"] for record in trained} == {"conversation"}
+    assert any(record["conversations"] % 1 for record in trained)  # parts of conversations
+    assert sum(record["conversations"] for record in trained) == pytest.approx(12, abs=1e-4)
+    whole = sum(record["sample_loss"] * record["conversations"] for record in trained) / 12
+    assert measured["sample_loss"] == pytest.approx(whole, rel=1e-5)
+    assert measured["sample_loss"] != pytest.approx(measured["token_loss"], rel=1e-5)
+    again = nemotron("super3", "sft", "-c", "tiny", "run.data=turns", "run.output_dir=run", "optimizer.lr=0",
+                     "loss.stages=[{average: sample}]", f"train.train_iters={packs + 1}",
+                     "train.global_batch_size=1", cwd=tmp_path)  # fmt: skip
+    assert again.returncode == 1
+    assert "loss.sample_unit is sequence" in again.stderr
+
+
+def test_a_batch_without_targets_changes_nothing_that_is_saved(workdir, tmp_path):
+    [shard] = (workdir / "splits/train").glob("*.parquet")
+    table = pq.read_table(shard)
+    rows = table.slice(0, 3).to_pylist()
+    rows[1]["loss_mask"] = [0] * len(rows[1]["loss_mask"])
+    (tmp_path / "splits/train").mkdir(parents=True)
+    shutil.copyfile(workdir / "splits/artifact.json", tmp_path / "splits/artifact.json")
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), tmp_path / "splits/train/shard.parquet")
+    done = nemotron("super3", "sft", "-c", "tiny", "run.data=splits", "run.output_dir=run", "train.train_iters=3",
+                    "train.global_batch_size=1", "checkpoint.save_interval=1", "scheduler.lr_warmup_iters=0",
+                    "run.verify_data=false", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    trained = records(tmp_path / "run/metrics.jsonl")
+    [skipped] = [record["iteration"] for record in trained if record["supervised_tokens"] == 0]
+    assert trained[-1]["skipped_batches"] == 1
+    assert f"Iteration {skipped}: no token" in (tmp_path / "run/train.log").read_text()
+    for iteration in range(2, 4):
+        before, after = (tensors(tmp_path / f"run/checkpoints/iter_{n:07}") for n in (iteration - 1, iteration))
+        changed = [name for name in before if not torch.equal(before[name], after[name])]
+        assert bool(changed) is (iteration != skipped), changed
