@@ -118,8 +118,10 @@ class ConvertToHfConfig:
     """Export to Hugging Face format when training ends."""
 
     enabled: bool = False
+    adapter: bool = False
+    """Of a LoRA run: the adapters alone, for peft, instead of the merged model."""
     output_dir: PathSetting | None = None
-    """Where to; default `<run.output_dir>/hf`."""
+    """Where to; default `<run.output_dir>/hf`, of adapters `<run.output_dir>/adapter`."""
     timeout_minutes: int = 240
     """How long the other ranks wait while the first exports; under Slurm, srun waits as long."""
 

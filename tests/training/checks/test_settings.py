@@ -5,7 +5,7 @@ import math
 import pytest
 
 from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
-from nemotron.training.config import PeftConfig, SftConfig
+from nemotron.training.config import ConvertToHfConfig, PeftConfig, SftConfig
 
 
 def numbers(key, value):
@@ -91,3 +91,11 @@ def test_adapters_on_shared_experts_that_compute_beside_the_routed_ones_are_refu
                          moe_shared_expert_overlap=True)  # fmt: skip
     assert "model.moe_shared_expert_overlap" in problem
     assert not adapters(["linear_qkv"], moe_shared_expert_overlap=True)
+
+
+@pytest.mark.parametrize("peft", [None, PeftConfig(scheme="dora", target_modules=["linear_qkv"])])
+def test_adapters_alone_are_exported_of_lora_runs_only(peft):
+    config = SftConfig(peft=peft, convert_to_hf=ConvertToHfConfig(enabled=True, adapter=True))
+    [problem] = map(str, check_adapters(config))
+    assert "convert_to_hf.adapter" in problem
+    assert not [*check_adapters(SftConfig(peft=PeftConfig(), convert_to_hf=config.convert_to_hf))]

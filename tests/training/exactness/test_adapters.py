@@ -14,6 +14,7 @@ from tests.training.exactness.shards import Shard, assemble
 from tests.training.exactness.weights import make_weight
 
 from nemotron.training.checkpoints.reader import latest_iteration
+from nemotron.training.weights import export_adapter
 from nemotron.training.weights.export_hf import convert
 
 pytestmark = pytest.mark.megatron
@@ -101,6 +102,28 @@ def test_the_export_is_the_base_and_the_scaled_product(layout, folder, base, tmp
     kept = base.keys() - added.keys()
     assert "backbone.norm_f.weight" in kept
     assert [name for name in kept if not torch.equal(exported[name], base[name])] == []
+
+
+def test_peft_makes_of_the_exported_adapters_what_the_merged_export_is(folder, tmp_path):
+    peft = pytest.importorskip("peft")
+    from transformers import AutoModelForCausalLM
+
+    [start] = folder.glob("start/start-*/iter_0000000")
+    trained = latest_iteration(folder / ONE_RANK.name / "checkpoints")
+    for checkpoint, name in ((start, "base"), (trained, "merged")):
+        convert(checkpoint, tmp_path / name, str(MODEL), str(TOKENIZER))
+    export_adapter.convert(trained, tmp_path / "adapter", str(tmp_path / "base"), str(TOKENIZER))
+    base, merged = (
+        AutoModelForCausalLM.from_pretrained(tmp_path / name, dtype=torch.float32).eval() for name in ("base", "merged")
+    )
+    ids = torch.tensor([[7, 8, 9, 100, 200, 300, 5, 6]])
+    with torch.no_grad():
+        before, expected = base(ids).logits, merged(ids).logits
+        adapted = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
+        assert (before - expected).abs().max() > 0.1
+        torch.testing.assert_close(adapted(ids).logits, expected, atol=1e-5, rtol=0)
+    assert adapted.peft_config["default"].base_model_name_or_path == str(tmp_path / "base")
+    assert "library_name: peft" in (tmp_path / "adapter/README.md").read_text()
 
 
 def test_no_expert_choice_is_so_close_that_rounding_decides_it(folder, reference):

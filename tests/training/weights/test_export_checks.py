@@ -5,6 +5,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
 
@@ -47,3 +48,27 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
         export_hf(tmp_path / "run" / "checkpoints", tmp_path / target, "config", "tokenizer")
     assert (tmp_path / "run" / "checkpoints" / "iter_0000020").is_dir()
     assert (tmp_path / "models" / "mine").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [({}, "a whole model and no adapters"), ({"peft": {"_target_": "megatron.bridge.peft.dora.DoRA"}}, "DoRA")],
+)
+def test_what_has_no_lora_adapters_is_not_exported_as_an_adapter(tmp_path, config, reason):
+    iteration = write_checkpoint(tmp_path, 3, config)
+    with pytest.raises(UserError, match=f"iter_0000003 holds {reason}"):
+        export_adapter(tmp_path, tmp_path / "adapter", "config", "tokenizer")
+    assert not (tmp_path / "adapter").exists()
+    assert iteration.is_dir()
+
+
+def test_an_adapter_replaces_an_earlier_one_and_nothing_else(tmp_path):
+    (tmp_path / "base").mkdir()
+    write_checkpoint(tmp_path / "base", 0)
+    write_checkpoint(tmp_path / "run", 3, adapters(tmp_path / "base"))
+    target = tmp_path / "adapter"
+    target.mkdir()
+    for name in ("config.json", "model.safetensors"):  # a merged model
+        (target / name).touch()
+    with pytest.raises(UserError, match="not an earlier export"):
+        export_adapter(tmp_path / "run", target, "config", "tokenizer")

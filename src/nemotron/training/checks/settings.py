@@ -115,6 +115,12 @@ def check_adapters(config: SftConfig) -> Iterator[Problem]:
     And for what adapters exclude.
     """
     peft = config.peft
+    if config.convert_to_hf.adapter and (peft is None or peft.scheme != "lora"):
+        trained = "no adapters" if peft is None else f"peft.scheme={peft.scheme}"
+        yield Problem(
+            f"convert_to_hf.adapter is true, but this run trains {trained}: only LoRA adapters are exported alone.",
+            "Leave convert_to_hf.adapter out, or train with -c lora.",
+        )
     if peft is None:
         return
     yield from _check_sizes(peft)

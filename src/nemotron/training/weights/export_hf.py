@@ -50,20 +50,20 @@ def export_hf(
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     refuse(find_code_to_load(iteration_dir))
     target = Path(hf_out_dir).absolute()
-    _check_replaceable(target)
+    check_replaceable(target)
     arguments = [str(iteration_dir), str(target), str(hf_config_dir), str(tokenizer_dir)]
     run_module("nemotron.training.weights.export_hf", arguments, f"Exporting {iteration_dir} to Hugging Face format")
     return target
 
 
-def _check_replaceable(target: Path) -> None:
+def check_replaceable(target: Path, config: str = "config.json") -> None:
     """Refuse a folder that holds more than an earlier export.
 
-    An export has weights, config.json, and no folder of the user.
+    An export has weights, a file of the name `config`, and no folder of the user.
     """
     found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
     names = {path.name for path in found}
-    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and "config.json" in names
+    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
     if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
         raise UserError(
             f"{target} is not empty, and not an earlier export: exporting would replace all of it.",

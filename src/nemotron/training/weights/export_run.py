@@ -17,12 +17,15 @@ from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
 MODEL_ARTIFACT = "ModelArtifact-sft"
 """The last checkpoint of a run."""
 EXPORT_ARTIFACT = "ModelArtifact-sft-hf"
 """The Hugging Face folder, made from the checkpoint that ModelArtifact-sft is."""
+ADAPTER_ARTIFACT = "ModelArtifact-sft-adapter"
+"""The folder for peft, made from the same."""
 _LOSSES = ("token_loss", "sample_loss")
 _COUNTS = ("run_hash", "rows", "conversations", "dropped", "truncated")
 
@@ -75,21 +78,26 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
         The folder, and its artifact.
     """
     config = loaded.config
-    folder = Path(config.convert_to_hf.output_dir or run.output / "hf")
+    name, export, default = EXPORT_ARTIFACT, export_hf, "hf"
+    if config.convert_to_hf.adapter:
+        name, export, default = ADAPTER_ARTIFACT, export_adapter, "adapter"
+    folder = Path(config.convert_to_hf.output_dir or run.output / default)
     assert plan.tokenizer is not None
-    export_hf(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
-    return folder, _log(loaded, EXPORT_ARTIFACT, folder, [model])
+    export(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
+    return folder, _log(loaded, name, folder, [model])
 
 
-def record_export(iteration_dir: Path, folder: Path, root: Path) -> lineage.Artifact:
+def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: bool = False) -> lineage.Artifact:
     """Record an export that was made by itself, from the model that its checkpoint is.
 
     Args:
         iteration_dir: the checkpoint's `iter_*` folder.
         folder: the Hugging Face folder.
         root: folder of the artifact records.
+        adapter: whether it is of adapters alone.
     """
-    return lineage.log_artifact(name=EXPORT_ARTIFACT, type="model", path=folder, root=root, inputs=[str(iteration_dir)])
+    name = ADAPTER_ARTIFACT if adapter else EXPORT_ARTIFACT
+    return lineage.log_artifact(name=name, type="model", path=folder, root=root, inputs=[str(iteration_dir)])
 
 
 def wait_for_first_rank(run: RunFolder, minutes: int) -> None:

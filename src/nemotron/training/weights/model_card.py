@@ -12,8 +12,18 @@ from nemotron.training.checkpoints.run_folder import read_records
 
 _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
 
+_ADAPTER = """```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
-def model_card(iteration_dir: Path, base_model: str) -> str:
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "THIS FOLDER")
+```
+
+For transformers 5. Where Mamba's `out_proj` was adapted, its merged weight is here instead, since peft applies no
+adapters to it. Adapters of multi-token prediction are left out: transformers has none. A merged export has them."""
+
+
+def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -> str:
     """Return the README.md of the model in a checkpoint.
 
     As Markdown with the hub's front matter.
@@ -21,19 +31,23 @@ def model_card(iteration_dir: Path, base_model: str) -> str:
     Args:
         iteration_dir: the checkpoint's `iter_*` folder. What its run does not record is left out.
         base_model: Hugging Face id or folder that it is a fine-tuned copy of.
+        adapter: whether the folder holds adapters alone, to be put on that model.
     """
     run, record = run_of(iteration_dir), record_of(iteration_dir)
-    head = ["---", "library_name: transformers", "tags: [nemotron, sft]"]
+    library = "peft" if adapter else "transformers"
+    head = ["---", f"library_name: {library}", f"tags: [nemotron, sft{', lora' if adapter else ''}]"]
     if not Path(base_model).exists():
         head.append(f"base_model: {base_model}")
     facts = [
         ("Base model", base_model),
         ("Training data", record.get("data_from")),
-        ("Adapters, merged", record.get("adapters")),
+        ("Adapters" if adapter else "Adapters, merged", record.get("adapters")),
         ("Iteration", _iteration(iteration_dir)),
         ("Code", f"nemotron {_version('nemotron')}, megatron-bridge {_version('megatron-bridge')}"),
     ]
     parts = ["\n".join([*head, "---"]), "# Fine-tuned with nemotron", _table(("", ""), facts)]
+    if adapter:
+        parts.append(_ADAPTER.format(base=base_model))
     if run is not None:
         losses = [
             row for row in (_losses(run / file, name, _iteration(iteration_dir)) for name, file in _LOSSES) if row

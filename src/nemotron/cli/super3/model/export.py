@@ -14,8 +14,12 @@ def export(
         Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run's output folder, or a Megatron checkpoint.")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where to; without it, hf in the run's folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where to; without it, hf or adapter in the run's folder."),
     ] = None,
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The LoRA adapters alone, for peft, instead of the merged model.")
+    ] = False,
     hf_model: Annotated[
         str | None,
         typer.Option(
@@ -29,22 +33,26 @@ def export(
 ) -> None:
     """Export a checkpoint for transformers, tokenizer and chat template included.
 
-    The newest iteration is taken. LoRA adapters are merged into the model they were trained on. A checkpoint whose
-    files hold anything but data is refused: loading it would run its author's code.
+    The newest iteration is taken. LoRA adapters are merged into the model they were trained on; --adapter writes them
+    alone, for peft. A checkpoint whose files hold anything but data is refused: loading it would run its author's code.
 
     \b
     Examples:
       nemotron super3 model export output/super3/sft
+      nemotron super3 model export output/super3/lora --adapter
       nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
     """
     from nemotron.doctor import refuse_without_training
     from nemotron.training.checkpoints.reader import find_checkpoint, hf_model_of, run_of, tokenizer_of_checkpoint
+    from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
     from nemotron.training.weights.export_hf import export_hf
     from nemotron.training.weights.export_run import record_export
 
     configs.use_env_file()
     refuse_without_training()
     iteration = find_checkpoint(checkpoint)
+    if adapter:
+        check_adapters_of(iteration)
     run = run_of(iteration)
     if output is None and run is None:
         raise UserError(f"{iteration} is not in a run's output folder.", "Say where to export to: --output DIR")
@@ -55,16 +63,13 @@ def export(
             "Name one of the same architecture: --hf-model ID|DIR",
         )
     words = tokenizer or tokenizer_of_checkpoint(iteration) or described
-    target = output or (run or iteration) / "hf"
+    target = output or (run or iteration) / ("adapter" if adapter else "hf")
     console.note(f"Exporting {iteration}.")
-    export_hf(iteration, target, described, words)
-    artifact = record_export(iteration, target, options.artifacts_root(artifacts))
+    export = export_adapter if adapter else export_hf
+    export(iteration, target, described, words)
+    artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)
     console.heading("Exported")
+    made = ("adapters for peft", f"{target}, of {described}") if adapter else ("Hugging Face copy", str(target))
     console.table(
-        [
-            ("checkpoint", str(iteration)),
-            ("Hugging Face copy", str(target)),
-            ("tokenizer", words),
-            ("artifact", artifact.reference),
-        ]
+        [("checkpoint", str(iteration)), made, ("tokenizer", words), ("artifact", artifact.reference)],
     )

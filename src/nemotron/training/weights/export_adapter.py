@@ -1,0 +1,135 @@
+"""The adapters of a checkpoint as a folder for peft."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from nemotron.atomic_files import folder_replaced_when_complete
+from nemotron.config.secrets import mask_text
+from nemotron.errors import UserError, refuse
+from nemotron.training.checkpoints.foreign_code import find_code_to_load
+from nemotron.training.checkpoints.hf_folder import is_path
+from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.weights.export_hf import check_replaceable
+from nemotron.training.weights.hf_files import write_tokenizer
+from nemotron.training.weights.model_card import model_card
+from nemotron.training.weights.separate_process import run_module
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def export_adapter(
+    megatron_checkpoint_dir: str | Path, out_dir: str | Path, base_model: str | Path, tokenizer_dir: str | Path
+) -> Path:
+    """Write the LoRA adapters of a checkpoint as a folder that peft loads.
+
+    Runs in a process of its own on the CPU, as `export_hf` does.
+
+    Args:
+        megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        out_dir: replaced as a whole once the export is complete.
+        base_model: Hugging Face id or folder of the model that they were trained on; the folder names it.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer, which is copied.
+
+    Raises:
+        UserError: the checkpoint holds no LoRA adapters, `out_dir` holds something else than an earlier export, or the
+            export failed.
+    """
+    iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    check_adapters_of(iteration_dir)
+    refuse(find_code_to_load(iteration_dir))
+    target = Path(out_dir).absolute()
+    check_replaceable(target, CONFIG)
+    named = str(Path(base_model).absolute()) if is_path(str(base_model)) else str(base_model)
+    arguments = [str(iteration_dir), str(target), named, str(tokenizer_dir)]
+    run_module("nemotron.training.weights.export_adapter", arguments, f"Exporting the adapters of {iteration_dir}")
+    return target
+
+
+def check_adapters_of(iteration_dir: Path) -> None:
+    """Refuse a checkpoint without adapters, and adapters that peft's format cannot hold.
+
+    Raises:
+        UserError: it is one of these.
+    """
+    peft = run_config(iteration_dir).get("peft")
+    if peft is None:
+        raise UserError(
+            f"{iteration_dir} holds a whole model and no adapters: it is of full fine-tuning.",
+            "Export the model: leave --adapter (convert_to_hf.adapter) out.",
+        )
+    if not str(peft.get("_target_", "")).endswith(".LoRA"):
+        kind = str(peft.get("_target_", "")).rpartition(".")[2]
+        raise UserError(
+            f"{iteration_dir} holds {kind} adapters; only those of LoRA can be exported alone.",
+            "Export the merged model: leave --adapter (convert_to_hf.adapter) out.",
+        )
+
+
+def convert(iteration_dir: Path, out_dir: Path, base_model: str, tokenizer_dir: str) -> None:
+    """Convert as `export_adapter` does, in this process.
+
+    It must have no process group and no Megatron state.
+    """
+    from nemotron.training import cpu
+    from nemotron.training.weights.adapters import load_whole_model
+    from nemotron.training.weights.megatron_model import single_process_group
+
+    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend(), single_process_group():
+        _save(load_whole_model(iteration_dir), unfinished, iteration_dir, base_model)
+        write_tokenizer(unfinished, tokenizer_dir)
+        card = model_card(iteration_dir, base_model, adapter=True)
+        (unfinished / "README.md").write_text(mask_text(card), encoding="utf-8")
+
+
+def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) -> None:
+    from megatron.bridge import AutoBridge
+    from megatron.bridge.utils.instantiate_utils import instantiate
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoConfig
+
+    from nemotron.training.weights.peft_folder import adapter_config, for_peft
+
+    peft = run_config(iteration_dir)["peft"]
+    bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
+    bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)
+    adapters, merged = load_file(folder / WEIGHTS), _merged_whole(model)
+    written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    by_layer = any("layers" in target for target in peft["target_modules"])
+    config = adapter_config(written, adapters, merged, by_layer=by_layer)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_file(for_peft(adapters, merged), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
+
+
+def _merged_whole(model: list[Any]) -> dict[str, Any]:
+    """Merge the adapters that peft does not apply (`peft_folder`): module -> W + alpha/dim B A."""
+    from nemotron.training.weights.peft_folder import WHOLE
+
+    merged = {}
+    for name, module in model[0].named_modules():
+        adapter = getattr(module, "adapter", None)
+        if name.startswith("decoder.layers.") and name.endswith(f".mixer.{WHOLE}") and adapter is not None:
+            weight, scale = module.to_wrap.weight, adapter.alpha / adapter.dim
+            update = scale * adapter.linear_out.weight.float() @ adapter.linear_in.weight.float()
+            merged[name.replace("decoder.", "model.", 1)] = (weight.float() + update).to(weight.dtype).detach()
+    return merged
+
+
+def main() -> None:
+    """Run the process that `export_adapter` starts.
+
+    `python -m nemotron.training.weights.export_adapter`.
+    """
+    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.export_adapter", description=__doc__)
+    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("base", help="Hugging Face id or folder of the model that was adapted")
+    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
+    arguments = parser.parse_args()
+    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.base, arguments.tokenizer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Adapters by Megatron-Bridge's names, loaded by peft: the model is then the one with W + alpha/dim B A, by hand."""
+
+import json
+import warnings
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from nemotron.config import config_dir
+from nemotron.training.weights.peft_folder import adapter_config, for_peft
+
+peft = pytest.importorskip("peft")
+
+RANK, ALPHA = 4, 12
+WRITTEN = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "inference_mode": True,
+           "lora_dropout": 0.1}  # fmt: skip
+
+
+@pytest.fixture
+def base():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(config_dir() / "tiny_model")).eval()
+    torch.set_num_threads(threads)
+
+
+def adapt(model, is_adapted):
+    """Add random adapters to a model by hand; returns them as the bridge names them, and the merged weights."""
+    adapters, merged = {}, {}
+
+    def update(name, weight):
+        before, after = torch.randn(RANK, weight.shape[1]) / 4, torch.randn(weight.shape[0], RANK) / 4
+        stored = f"base_model.model.{name.replace('model.', 'backbone.', 1)}"
+        adapters[f"{stored}.lora_A.weight"], adapters[f"{stored}.lora_B.weight"] = before, after
+        weight += ALPHA / RANK * after @ before
+
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 3 and "experts." in name and is_adapted(name):
+                layer, _, projection = name.rpartition(".")
+                for number, expert in enumerate(weight):
+                    update(f"{layer}.{number}.{projection}", expert)
+            elif name.endswith("_proj.weight") and is_adapted(name):
+                update(name.removesuffix(".weight"), weight)
+                if "out_proj" in name:
+                    merged[name.removesuffix(".weight")] = weight.clone()
+    return adapters, merged
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("is_adapted", "by_layer"),
+    [
+        (lambda name: True, False),
+        (lambda name: "out_proj" not in name and "experts" not in name, False),
+        (lambda name: "layers.1." in name and "up_proj" in name, True),  # '*.layers.1.*.linear_fc1'
+        (lambda name: "layers.0." in name or "layers.4." in name, True),
+    ],
+)
+def test_peft_makes_the_same_model_of_them(base, tmp_path, is_adapted, by_layer):
+    ids = torch.tensor([[7, 8, 9, 100, 200, 300, 5, 6]])
+    state = {name: value.clone() for name, value in base.state_dict().items()}
+    adapters, merged = adapt(base, is_adapted)
+    # Of multi-token prediction, which transformers does not have.
+    adapters["base_model.model.mtp.layers.0.mixer.q_proj.lora_A.weight"] = torch.randn(RANK, 128)
+    config = adapter_config(WRITTEN, adapters, merged, by_layer=by_layer)
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    save_file(for_peft(adapters, merged), tmp_path / "adapter_model.safetensors")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")  # of keys that are missing, or left over
+        by_hand = base(ids).logits
+        base.load_state_dict(state)
+        assert (base(ids).logits - by_hand).abs().max() > 1e-3
+        loaded = peft.PeftModel.from_pretrained(base, tmp_path)
+        torch.testing.assert_close(loaded(ids).logits, by_hand, atol=1e-5, rtol=0)
+        torch.testing.assert_close(loaded.merge_and_unload()(ids).logits, by_hand, atol=1e-5, rtol=0)
