@@ -57,6 +57,13 @@ def test_what_a_model_never_sees_is_no_content(messages: list[dict]):
     assert content_hash(parse(*messages)) == content_hash(parse(USER, ASSISTANT))
 
 
+@pytest.mark.parametrize("before", [[], [{"role": "system", "content": "Be brief."}]])
+def test_a_blank_thought_in_the_only_turn_is_no_content_whatever_the_system_says(before: list[dict]):
+    """Reasoning, even if blank, cuts a conversation at its turns; the only turn is the whole of it."""
+    blank = ASSISTANT | {"reasoning_content": " "}
+    assert content_hash(parse(*before, USER, blank)) == content_hash(parse(*before, USER, ASSISTANT))
+
+
 def test_of_sequences_per_answer_an_unanswered_question_is_no_content():
     thoughtful = ASSISTANT | {"reasoning_content": "6 * 7 is 42."}
     question = {"role": "user", "content": "And 6 * 8?"}
