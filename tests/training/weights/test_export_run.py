@@ -20,6 +20,7 @@ main()
 RANK = """
 import os, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from nemotron.config import load_config
 from nemotron.training import run
 from nemotron.training.backend import Backend
@@ -36,9 +37,10 @@ def train(*arguments):
         (folder / "exported").touch()
     while not started.exists():  # training ends with a barrier
         time.sleep(0.1)
+    return SimpleNamespace(stopped=False)
 
-data = PreparedData("mine", folder, {"train": 1})
-run.find_data, run.check_inputs, run.check_machine = lambda *_: (data, []), lambda *_: (1, []), lambda *_: []
+data, plan = PreparedData("mine", folder, {"train": 1}), SimpleNamespace(train_iters=0)
+run.find_data, run.check_inputs, run.check_machine = lambda *_: (data, []), lambda *_: (plan, []), lambda *_: []
 run.choose_backend, run._train = lambda asked: Backend("cpu", gpu=False, missing=()), train
 run.train(load_config("tiny", [f"run.output_dir={folder}/run"], schema=SftConfig))
 print("rank", os.environ["RANK"], "left after the export:", (folder / "exported").exists())
