@@ -48,7 +48,7 @@ def export_adapter(
 
 
 def check_adapters_of(iteration_dir: Path) -> None:
-    """Refuse a checkpoint without adapters, and adapters that peft's format cannot hold.
+    """Refuse a checkpoint without adapters, and adapters that peft cannot hold.
 
     Raises:
         UserError: it is one of these.
@@ -104,7 +104,10 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
 
 
 def _merged_whole(model: list[Any]) -> dict[str, Any]:
-    """Merge the adapters that peft does not apply (`peft_folder`): module -> W + alpha/dim B A."""
+    """Merge the adapters that peft does not apply (`peft_folder`).
+
+    Module -> W + alpha/dim B A.
+    """
     from nemotron.training.weights.peft_folder import WHOLE
 
     merged = {}
