@@ -108,7 +108,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
         ("super3 sft tiny", 'error: "tiny" is not key=value.\nhint: Did you mean -c tiny?'),
         ("super3 sft mine.yaml", 'error: "mine.yaml" is not key=value.\nhint: Did you mean -c mine.yaml?'),
         ("super3 sft lr", 'error: "lr" is not key=value.\nhint: To set it, write lr=VALUE.'),
-        ("super3 data inspect", "error: Missing argument 'FILE'."),
+        ("super3 data inspect", "error: Missing argument 'PATH'."),
         ("super3 pipe run.data=x", "error: pipe trains on the data it prepares, so run.data cannot be set."),
     ],
 )

@@ -51,7 +51,7 @@ def test_json_is_one_object(data, env_toml, capsys, command, where):
         assert found["data_prep_plan"]["datasets"][0]["name"] == "tiny_chat"
         assert found["data_prep_config"]["values"]["pack_size"] == {
             "value": 1024,
-            "from": "config/data_prep/tiny.yaml:11",
+            "from": "config/data_prep/tiny.yaml:12",
         }
     if "prep" not in command:
         assert found["training_plan"]["train_iters"] == 60

@@ -65,11 +65,11 @@ def test_help_is_that_of_the_deepest_command_named():
         ("super3 sft --confg tiny", "There is no option --confg.", 'Did you mean "--config"?'),
         ("super3 sft -x", "-x", "--help"),
         ("super3 sft --train.iters=5", "--train.iters", "train.iters=5"),
-        ("super3 sft --seed=5", "--seed", "seed=5"),
+        ("super3 sft --pace=5", "--pace", "pace=5"),
         (
             "super3 --sample 3 sft",
             "--sample",
-            "nemotron super3 pipe, nemotron super3 data prep sft",
+            "nemotron super3 pipe, nemotron super3 data inspect, nemotron super3 data prep sft",
         ),
         ("super3 sft --version", "--version", ": nemotron."),
         ("super3 sft --run", "--run", "--run"),

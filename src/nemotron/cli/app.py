@@ -11,6 +11,7 @@ import typer
 
 from nemotron.cli import console
 from nemotron.cli.artifacts import artifacts
+from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.add_typer(super3, name="super3")
 app.add_typer(artifacts, name="artifacts")
+app.add_typer(config, name="config")
 app.command("doctor")(doctor)
 app.command("profiles")(profiles)
 app.command("jobs")(jobs)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
+from nemotron.json_schema import INTERPOLATED
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 
 Table = dict[str, dict[str, tuple[str, ...]]]
@@ -30,6 +31,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 _WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "null": "null"}
+_JSON_TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 _READABLE_CHOICES = 6
 """More choices than these are listed in the hint, not in the sentence."""
 
@@ -71,6 +73,24 @@ def read_table(text: str) -> Table:
         release: {row[0]: tuple(row[column].split("|")) for row in rows if row[column]}
         for column, release in enumerate(header[1:], 1)
     }
+
+
+def schemas_of_section(section: str) -> dict[str, dict[str, Any]]:
+    """Return a JSON schema for each setting of a section; none for a section that is not Megatron-Bridge's."""
+    table = read_table(SETTINGS_FILE.read_text(encoding="utf-8"))
+    keys = sorted({key for settings in table.values() for key in settings if key.startswith(f"{section}.")})
+    return {key.partition(".")[2]: _schema(_accepted_types(table, key)) for key in keys}
+
+
+def _schema(accepted: Collection[str]) -> dict[str, Any]:
+    """Null leaves any setting to the data or the recipe, and text may be an interpolation."""
+    if ANY in accepted:
+        return {}
+    choices = [ast.literal_eval(kind) for kind in accepted if kind not in _WORDS]
+    kinds = [_JSON_TYPES[kind] for kind in accepted if kind in _WORDS and kind != "null"]
+    forms: list[dict[str, Any]] = [{"enum": choices}] if choices else []
+    forms += [{"type": kind} for kind in kinds]
+    return {"anyOf": [*forms, {"type": "null"}, INTERPOLATED]}
 
 
 def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
