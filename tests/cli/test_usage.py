@@ -65,7 +65,7 @@ def test_help_is_that_of_the_deepest_command_named():
         ("super3 sft --confg tiny", "There is no option --confg.", 'Did you mean "--config"?'),
         ("super3 sft -x", "-x", "--help"),
         ("super3 sft --train.iters=5", "--train.iters", "train.iters=5"),
-        ("super3 sft --pace=5", "--pace", "pace=5"),
+        ("super3 sft --zzz=5", "--zzz", "zzz=5"),
         (
             "super3 --sample 3 sft",
             "--sample",
