@@ -8,7 +8,6 @@ import pytest
 
 from nemotron import doctor
 from nemotron.cli.app import run
-from nemotron.config.files import config_dir
 
 
 def parts(capsys: pytest.CaptureFixture[str]) -> dict[str, dict]:
@@ -65,7 +64,6 @@ def test_nothing_heavy_is_imported():
     [
         ["super3", "sft", "-c", "tiny"],
         ["super3", "model", "export", "run"],
-        ["super3", "model", "import", str(config_dir() / "tiny_model"), "-o", "to"],
     ],
 )
 def test_where_training_is_not_installed_its_commands_say_what_to_install(
