@@ -2,6 +2,8 @@
 
 import re
 
+from nemotron.config.secrets import mask_text
+
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
@@ -9,11 +11,11 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON.
+    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON, and mask secrets.
 
     Args:
         text: Anything, lone surrogates included.
         one_line: Escape newlines and tabs, too.
     """
-    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", mask_text(text))
     return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text

@@ -93,3 +93,13 @@ def test_text_from_outside_cannot_act_on_the_terminal(capfd, show):
 def test_a_cell_of_a_table_stays_one_line(capsys):
     console.table([["a\nb", "c\td"]])
     assert capsys.readouterr().out == "  a\\nb  c\\td\n"
+
+
+def test_secrets_are_masked_in_whatever_is_printed(capsys, monkeypatch):
+    monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
+    console.out("with correct-horse")
+    console.error(UserError("s3://KEY:battery@bucket is gone.", "Ask correct-horse."))
+    console.table([("token", "hf_abcdefghijklmnop")])
+    printed = capsys.readouterr()
+    assert "***" in printed.out
+    assert all(secret not in printed.out + printed.err for secret in ("correct-horse", "battery", "hf_abc"))

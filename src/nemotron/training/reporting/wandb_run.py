@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron import lineage
 from nemotron.config import Loaded
+from nemotron.config.secrets import mask_text
 from nemotron.lineage import access, tracking
 from nemotron.training.checkpoints.reader import read_records
 from nemotron.training.checkpoints.run_folder import RunFolder
@@ -52,7 +53,7 @@ def wandb_run(loaded: Loaded[SftConfig], run: RunFolder, *, has_work: bool) -> A
         target,
         state=run.output / tracking.RUN_FILE,
         folder=_wandb_folder(loaded.config, run),
-        name=name,
+        name=mask_text(name),
         job_type="sft",
         config=loaded.tree,
     )
