@@ -1,4 +1,7 @@
-"""A JSON schema of a config, out of its dataclasses: what editors complete, explain and check YAML with."""
+"""A JSON schema of a config, out of its dataclasses.
+
+Editors complete, explain and check YAML with it.
+"""
 
 import ast
 import dataclasses
@@ -61,7 +64,7 @@ def _object(config: type, open_settings: Open) -> dict[str, Any]:
 
 
 def _of(hint: Any, name: str, open_settings: Open) -> dict[str, Any]:
-    """The schema of a field's value, or of an interpolation in its place."""
+    """Return the schema of a field's value, or of an interpolation in its place."""
     forms = _forms(hint, name, open_settings)
     if {} in forms:
         return {}
@@ -92,7 +95,7 @@ def _forms(hint: Any, name: str, open_settings: Open) -> list[dict[str, Any]]:
 
 
 def _field_docstrings(config: type) -> dict[str, str]:
-    """The text that stands below each field, as one line."""
+    """Return the text that stands below each field, as one line."""
     found: dict[str, str] = {}
     for owner in reversed([base for base in config.__mro__ if dataclasses.is_dataclass(base)]):
         [body] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body

@@ -11,7 +11,9 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str, *, one_line: bool = False) -> str:
-    r"""Escape what would act on a terminal, as `\u001b`, so that JSON stays JSON, and mask secrets.
+    r"""Escape what would act on a terminal, and mask secrets.
+
+    Escaped as `\u001b`, so that JSON stays JSON.
 
     Args:
         text: Anything, lone surrogates included.

@@ -76,14 +76,20 @@ def read_table(text: str) -> Table:
 
 
 def schemas_of_section(section: str) -> dict[str, dict[str, Any]]:
-    """Return a JSON schema for each setting of a section; none for a section that is not Megatron-Bridge's."""
+    """Return a JSON schema for each setting of a section.
+
+    None for a section that is not Megatron-Bridge's.
+    """
     table = read_table(SETTINGS_FILE.read_text(encoding="utf-8"))
     keys = sorted({key for settings in table.values() for key in settings if key.startswith(f"{section}.")})
     return {key.partition(".")[2]: _schema(_accepted_types(table, key)) for key in keys}
 
 
 def _schema(accepted: Collection[str]) -> dict[str, Any]:
-    """Null leaves any setting to the data or the recipe, and text may be an interpolation."""
+    """Allow null and interpolations for a setting.
+
+    Null leaves it to the data or the recipe.
+    """
     if ANY in accepted:
         return {}
     choices = [ast.literal_eval(kind) for kind in accepted if kind not in _WORDS]
