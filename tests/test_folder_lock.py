@@ -47,6 +47,19 @@ def test_a_dead_process_of_this_machine_keeps_nothing(tmp_path):
         pass
 
 
+def test_a_dead_process_that_nobody_has_waited_for_is_dead(tmp_path):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    while (state := Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split())[0] != "Z":
+        time.sleep(0.01)
+    try:
+        write_holder(tmp_path, pid=child, birth=state[19])
+        assert find_holder(tmp_path) is None
+    finally:
+        os.waitpid(child, 0)
+
+
 def test_a_dead_holder_keeps_nothing_through_a_process_it_left_behind(tmp_path):
     """Such as a worker of a data loader: it has the lock of the operating system, by inheritance."""
     first = (

@@ -16,6 +16,8 @@ def test_generation_stops_at_the_end_of_a_turn_besides_what_the_source_stops_at(
     """As released: eos 2 in config.json, [2, 11] in generation_config.json. A server without the latter never stops."""
     released = {"do_sample": True, "temperature": 1.0, "eos_token_id": [2, 11]}
     assert generation_config({"eos_token_id": 2}, released, [11]) == released
+    # What the source's own file says goes before config.json.
+    assert generation_config({"eos_token_id": 2}, {"eos_token_id": [7]}, [11]) == {"eos_token_id": [7, 11]}
     assert generation_config({"eos_token_id": 2}, {**released, "eos_token_id": 2}, [11]) == released
 
 
