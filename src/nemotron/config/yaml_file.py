@@ -176,7 +176,7 @@ class _Reading:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
-def _to_int(node: yaml.ScalarNode) -> int:
+def _to_int(node: Any) -> int:
     try:
         return int(node.value)
     except ValueError:

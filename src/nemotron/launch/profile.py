@@ -97,7 +97,7 @@ class Profile:
 
         Data prep computes on cores: unless its table says otherwise it gets no GPUs, and a node's cores.
         """
-        changes = dict(self.stage_overrides.get(stage, {}))
+        changes: dict[str, Any] = dict(self.stage_overrides.get(stage, {}))
         if stage == "prep":
             of_gpus = {"gpus_per_node": None} | ({"gres": None} if "gpu" in (self.gres or "") else {})
             changes = of_gpus | changes
@@ -105,7 +105,7 @@ class Profile:
             if cores is None and changes.get("exclusive", self.exclusive) is None:
                 changes["exclusive"] = True
         for key in ("env_vars", "secret_env_vars", "options"):
-            changes[key] = getattr(self, key) | changes.get(key, {})
+            changes[key] = getattr(self, key) | (changes.get(key) or {})
         return replace(self, **changes | _shape(self.options | changes["options"]))
 
     @property
