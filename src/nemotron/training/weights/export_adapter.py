@@ -92,6 +92,7 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
     from nemotron.training.weights.peft_folder import adapter_config, for_peft
 
     peft = run_config(iteration_dir)["peft"]
+    _take_off_mtp(model)
     bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
     bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)
     adapters, merged = load_file(folder / WEIGHTS), _merged_whole(model)
@@ -101,6 +102,14 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_file(for_peft(adapters, merged), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
+
+
+def _take_off_mtp(model: list[Any]) -> None:
+    """Take adapters off multi-token prediction: they are left out, and the 0.4 line has no names for them."""
+    for name, module in list(model[0].named_modules()):
+        if name.startswith("mtp.") and hasattr(module, "to_wrap"):
+            parent, _, last = name.rpartition(".")
+            setattr(model[0].get_submodule(parent), last, module.to_wrap)
 
 
 def _merged_whole(model: list[Any]) -> dict[str, Any]:
