@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,11 +49,20 @@ def test_torchrun_gets_the_script_and_the_arguments_as_typed(
     assert arguments.endswith("stage1_sft/train.py --config tiny train.train_iters=5")
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.fixture
+def heeded(request: pytest.FixtureRequest) -> Iterator[int]:
+    """A signal that this process does not ignore, as it does under nohup; a shell cannot trap one that it ignores."""
+    before = signal.getsignal(request.param)
+    signal.signal(request.param, signal.default_int_handler if request.param == signal.SIGINT else signal.SIG_DFL)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+@pytest.mark.parametrize("heeded", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], indirect=True)
 def test_signals_are_handed_to_what_runs_the_training_processes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, signum: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, heeded: int
 ):
-    runs, name = tmp_path / "runs", signal.Signals(signum).name[3:]
+    runs, name = tmp_path / "runs", signal.Signals(heeded).name[3:]
     trap = f"trap 'touch signalled; exit {STOPPED}' {name}"
     runs.write_text(f"#!/bin/sh\ncd {tmp_path}\n{trap}; touch ready; while :; do sleep 0.02; done\n")
     runs.chmod(0o755)
@@ -61,11 +71,20 @@ def test_signals_are_handed_to_what_runs_the_training_processes(
     def stop_once_it_trains():
         while not (tmp_path / "ready").exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signum)
+        os.kill(os.getpid(), heeded)
 
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
     assert torchrun([], 2) == STOPPED
     assert (tmp_path / "signalled").exists()
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run_to_end(["sh", "-c", "kill -HUP $PPID"]) == 0  # this process, which lives on
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_terminals_ctrl_c_reaches_the_command_once_and_only_through_this_process(tmp_path: Path):

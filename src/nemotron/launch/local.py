@@ -67,6 +67,8 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = N
     running = subprocess.Popen(command, env=environment, process_group=0, stdin=stdin)
     kept = {}
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(signum) is signal.SIG_IGN:
+            continue  # as nohup asks for
         kept[signum] = signal.signal(signum, lambda signum, frame: running.send_signal(signum))
     try:
         if running.stdin is not None:
