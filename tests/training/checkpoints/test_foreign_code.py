@@ -13,6 +13,8 @@ import torch
 import yaml
 from tests.training.checkpoints.made_up import write_checkpoint
 from torch.distributed.checkpoint import FileSystemWriter, load, save
+from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
+from torch.distributed.checkpoint.planner import BytesIOWriteData, SavePlan, WriteItem, WriteItemType
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code, refuse_foreign_code
@@ -209,3 +211,9 @@ def test_the_model_that_adapters_belong_to_is_looked_at(tmp_path, saved, trace):
     adapters = write_checkpoint(tmp_path / "adapters", 2, settings)
     [problem] = find_code_to_load(adapters)
     assert str(saved / "common.pt") in problem.message
+
+
+def test_the_plan_that_older_megatron_keeps_in_the_index_is_data(saved):
+    item = WriteItem(MetadataIndex("weight"), WriteItemType.BYTE_IO, bytes_io_data=BytesIOWriteData(3))
+    (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=SavePlan([item]))))
+    assert find_foreign_code(saved) is None

@@ -41,6 +41,7 @@ _DATA = re.compile(
     r"|torch\._C\.Generator|torch\._utils\._rebuild_\w+|torch\._tensor\._rebuild_from_type_v2"
     r"|torch\.nn\.parameter\.Parameter|torch\.storage\.(Unt|T)ypedStorage|torch\.serialization\._get_layout"
     r"|torch\.distributed\.checkpoint\.(metadata\.\w+|filesystem\._Storage(Info|Prefix))"
+    r"|torch\.distributed\.checkpoint\.planner\.(SavePlan|WriteItem(Type)?|TensorWriteData|BytesIOWriteData)"
     r"|torch\.distributed\._shard\.sharded_tensor\.metadata\.\w+"
     r"|numpy\.(ndarray|dtype|dtypes\.\w+DType|_?core\.multiarray\.(_reconstruct|scalar))"
     r"|numpy\.random\.(_pickle\.__\w+_ctor|_mt19937\.MT19937|_pcg64\.PCG64)"
