@@ -134,7 +134,7 @@ def test_peft_makes_of_the_exported_adapters_what_the_merged_export_is(folder, t
         before, expected = base(ids).logits, merged(ids).logits
     assert (before - expected).abs().max() > 0.1
     torch.save(ids, tmp_path / "ids.pt")
-    # In a process of its own: in this one Megatron-Bridge 0.4 has imported peft beside a stand-in for Transformer Engine.
+    # In a process of its own: here Megatron-Bridge 0.4 has imported peft beside a stand-in for Transformer Engine.
     subprocess.run([sys.executable, "-c", PEFT, "base", "adapter"], cwd=tmp_path, check=True)
     torch.testing.assert_close(torch.load(tmp_path / "logits.pt"), expected, atol=1e-5, rtol=0)
     named = json.loads((tmp_path / "adapter/adapter_config.json").read_text())["base_model_name_or_path"]
