@@ -1,8 +1,8 @@
 """Exit codes that tell whoever started a run what to do next."""
 
 STOPPED = 75
-"""A signal, a time limit or train.exit_interval ended training before all was done, after saving: the same command continues it. The code is
-EX_TEMPFAIL of sysexits.h."""
+"""A signal, a time limit or train.exit_interval ended training before all was done, after saving: the same command
+continues it. The code is EX_TEMPFAIL of sysexits.h."""
 INTERRUPTED = 130
 """Ctrl-C ended it: 128 + SIGINT, as a shell has it."""
 STOPPED_MARK = "NEMOTRON_STOPPED_MARK"
