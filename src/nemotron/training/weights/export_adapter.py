@@ -105,7 +105,10 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
 
 
 def _take_off_mtp(model: list[Any]) -> None:
-    """Take adapters off multi-token prediction: they are left out, and the 0.4 line has no names for them."""
+    """Take adapters off multi-token prediction.
+
+    They are left out of the folder, and the 0.4 line has no names for them.
+    """
     for name, module in list(model[0].named_modules()):
         if name.startswith("mtp.") and hasattr(module, "to_wrap"):
             parent, _, last = name.rpartition(".")
