@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.training.exactness.adapters import exported_names, updates
-from tests.training.exactness.compare import Reference, measure, read, read_ranks
+from tests.training.exactness.compare import measure, read, read_ranks
 from tests.training.exactness.launch import run_in_new_process
 from tests.training.exactness.layouts import ADAPTER_LAYOUTS, NOT_ROUTED
 from tests.training.exactness.rank import MODEL, TOKENIZER
@@ -32,14 +32,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("adapters")
     run_in_new_process(ADAPTER_LAYOUTS, folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def reference():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Reference()
-    torch.set_num_threads(threads)
 
 
 @LAYOUTS

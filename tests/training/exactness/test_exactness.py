@@ -3,8 +3,7 @@
 from statistics import median
 
 import pytest
-import torch
-from tests.training.exactness.compare import Reference, apart, measure, read, read_ranks
+from tests.training.exactness.compare import apart, measure, read, read_ranks
 from tests.training.exactness.launch import run_in_new_process
 from tests.training.exactness.layouts import CONTROL, LAYOUTS
 from tests.training.exactness.rank import AUX_COEFFICIENT
@@ -30,14 +29,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exactness")
     run_in_new_process([*LAYOUTS, CONTROL], folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def reference():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Reference()
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)

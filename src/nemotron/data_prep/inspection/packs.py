@@ -81,6 +81,13 @@ def inspect_packs(
                 }  # fmt: skip
 
 
+def describe_origin(sequence: dict[str, Any]) -> str:
+    """Name the row that a sequence of a pack came from: `chat chat.jsonl:7`."""
+    if sequence["dataset"] is None:
+        return "a sequence"
+    return f"{sequence['dataset']} {Path(sequence['file']).name}:{sequence['line']}"
+
+
 def _files(folder: Path) -> Iterator[Path]:
     splits = folder / "splits" if (folder / "splits").is_dir() else folder
     yield from splits.glob("*.parquet")

@@ -10,6 +10,7 @@ from typing import Any
 
 from nemotron.atomic_files import replaced_when_complete
 from nemotron.data_prep.drop_reasons import describe
+from nemotron.data_prep.inspection.packs import describe_origin
 from nemotron.data_prep.notes import describe_kind
 from nemotron.html_page import page_end, page_start
 from nemotron.printable import printable
@@ -68,16 +69,10 @@ def _pack(pack: dict[str, Any]) -> Iterator[str]:
     yield f"<h2>{_html(where)} pack {pack['pack']}: {pack['tokens']:,} tokens</h2>"
     for sequence in pack["sequences"]:
         padding = f", {sequence['padding']:,} padding" if sequence["padding"] else ""
-        yield f"<h3>{_html(_origin(sequence))}: {_counts(sequence['chunks'])}{padding}</h3>"
+        place = f"{describe_origin(sequence)}, at {sequence['start']:,}"
+        yield f"<h3>{_html(place)}: {_counts(sequence['chunks'])}{padding}</h3>"
         yield from _chunks(sequence["chunks"], sequence["start"])
     yield "</article>\n"
-
-
-def _origin(sequence: dict[str, Any]) -> str:
-    place = f"at {sequence['start']:,}"
-    if sequence["file"] is None:
-        return f"a sequence {place}"
-    return f"{sequence['dataset']} {Path(sequence['file']).name}:{sequence['line']}, {place}"
 
 
 def _article(dataset: str | None, outcome: str | None) -> str:

@@ -1,7 +1,6 @@
 """Print rows and packs: what trains is green and begins with a plus sign."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from nemotron.cli import console
@@ -41,23 +40,19 @@ def _notes(row: dict[str, Any]) -> list[str]:
 
 def show_pack(pack: dict[str, Any]) -> None:
     """Print the sequences of one pack, each with the row it came from."""
+    from nemotron.data_prep.inspection.packs import describe_origin
+
     where = " ".join(part for part in (pack["split"], pack["shard"]) if part)
     console.heading(f"{where} pack {pack['pack']}: {pack['tokens']:,} tokens")
     for sequence in pack["sequences"]:
         padding = f", {sequence['padding']:,} padding" if sequence["padding"] else ""
         first, last = sequence["start"], sequence["start"] + sequence["tokens"] - 1
-        place = f"{_origin(sequence)}, at {first:,} to {last:,}"
+        place = f"{describe_origin(sequence)}, at {first:,} to {last:,}"
         console.heading(f"{place}{_counts(sequence['chunks'])}{padding}")
         for chunk in sequence["chunks"]:
             # The newline after an answer's end does not train: it ends a line that is shown already.
             if text := chunk["text"] if chunk["supervised"] else chunk["text"].removeprefix("\n"):
                 _show_chunk({**chunk, "text": text})
-
-
-def _origin(sequence: dict[str, Any]) -> str:
-    if sequence["dataset"] is None:
-        return "a sequence"
-    return f"{sequence['dataset']} {Path(sequence['file']).name}:{sequence['line']}"
 
 
 def _counts(sequence: list[dict[str, Any]]) -> str:
