@@ -1,4 +1,4 @@
-"""The command of docs/budget-control.md that runs the whole budget stage with the tiny model."""
+"""The command of docs/howto/budget-control.md that runs the whole budget stage with the tiny model."""
 
 import json
 import subprocess

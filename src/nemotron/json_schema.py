@@ -50,7 +50,7 @@ def json_schema(config: type, open_settings: Open = lambda section: {}) -> dict[
 
 
 def _object(config: type, open_settings: Open) -> dict[str, Any]:
-    described = _field_docstrings(config)
+    described = field_docstrings(config)
     properties = {}
     for name, hint in typing.get_type_hints(config).items():
         if name not in {field.name for field in dataclasses.fields(config)}:
@@ -94,7 +94,7 @@ def _forms(hint: Any, name: str, open_settings: Open) -> list[dict[str, Any]]:
     return [{}]
 
 
-def _field_docstrings(config: type) -> dict[str, str]:
+def field_docstrings(config: type) -> dict[str, str]:
     """Return the text that stands below each field, as one line."""
     found: dict[str, str] = {}
     for owner in reversed([base for base in config.__mro__ if dataclasses.is_dataclass(base)]):

@@ -42,7 +42,7 @@ def arrange(root: Any, arguments: list[str]) -> Arranged:
         UsageError: An unknown command or option, an option of another command, an option without its value, or options
             on a group without a command.
     """
-    commands = dict(_walk(root, "nemotron"))
+    commands = dict(walk_commands(root, "nemotron"))
     options, words, literal = _split(arguments, commands)
     command, path = root, ["nemotron"]
     while is_group(command) and words:
@@ -70,11 +70,11 @@ def option_names(command: Any) -> dict[str, bool]:
     return {name: not option.is_flag for option in options for name in option.opts}
 
 
-def _walk(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+def walk_commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Yield every command of the tree with its full name."""
     yield path, command
     for name, child in getattr(command, "commands", {}).items():
-        yield from _walk(child, f"{path} {name}")
+        yield from walk_commands(child, f"{path} {name}")
 
 
 def _split(arguments: list[str], commands: dict[str, Any]) -> tuple[list[tuple[str, str | None]], list[str], list[str]]:

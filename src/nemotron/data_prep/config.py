@@ -98,6 +98,7 @@ class DataPrepConfig:
     strict: bool = False
     """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
     output_dir: PathSetting = "output/stage1_sft"
+    """Where the result goes."""
     config_name: str = "default"
     """Also the alias of the artifact: `SFTDataArtifact-sft:<config_name>`."""
     run: PrepRunConfig = field(default_factory=PrepRunConfig)
@@ -111,15 +112,20 @@ class DataPrepConfig:
     format: RowFormat = "auto"
     """How rows hold their conversations: found by the fields of each row, or the same for all."""
     messages_field: str = "messages"
+    """The row's field with the messages."""
     tools_field: str = "tools"
+    """The row's field with the tools on offer."""
     used_in_filter: str | None = None
     """Keep only rows whose `used_in_field` names this stage."""
     used_in_field: str = "used_in"
+    """The row's field that lists the stages it is meant for."""
     strict_fields: bool = False
     """Drop rows with fields that hold something and are not used. They are counted either way."""
 
     pack_size: int = 4096
+    """Tokens per pack."""
     algorithm: Algorithm = "first_fit_shuffle"
+    """Which pack a sequence goes into."""
     pad_to_multiple: int = 1
     """Pad each conversation to a multiple of this (2 x context parallel size), plus the token lost to the shift."""
     overlong: OverlongPolicy = "split_turns"
@@ -137,18 +143,23 @@ class DataPrepConfig:
     """Decides the packing order and which conversations a weighted blend takes."""
 
     train_ratio: float = 0.98
+    """Share of the conversations for training. The three ratios sum to 1."""
     valid_ratio: float = 0.01
+    """Share for validation while training."""
     test_ratio: float = 0.01
+    """Share for the test split."""
 
     num_shards: int = 128
     """At most so many Parquet files per split; fewer when each would hold only a handful of packs."""
     parquet_row_group_size: int = 256
     """Packs per row group, the unit a trainer reads."""
     parquet_compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
+    """Of the shards."""
 
     sample: int | None = None
     """Take so many conversations per dataset, into a folder of their own below output_dir."""
     sample_seed: int = 42
+    """Which conversations `sample` takes."""
     force: bool = False
     """Forget what an earlier run with the same inputs left, and start again."""
     engine: EngineName = "local"

@@ -30,7 +30,10 @@ class DropReason(Described):
     BAD_ROLE = "bad_role", "a message's role is missing or unknown"
     BAD_CONTENT = "bad_content", "a message's content (or reasoning) is missing or is not text"
     BAD_TOOL_CALLS = "bad_tool_calls", "an assistant's tool_calls are not a list of named functions"
-    BAD_TOOL_ARGUMENTS = "bad_tool_arguments", "a tool call's arguments are broken JSON, not an object, or given twice"
+    BAD_TOOL_ARGUMENTS = (
+        "bad_tool_arguments",
+        "a tool call's arguments are broken JSON, not an object, given twice, or under an unknown name",
+    )
     BAD_TOOLS = "bad_tools", "the tools field is not a list of named functions"
     BAD_TRAIN_FLAG = "bad_train_flag", "a loss flag is not true/false or 1/0, or two contradict each other"
     BAD_REASONING_MODE = (
@@ -45,7 +48,7 @@ class DropReason(Described):
         "the row compares answers (chosen, rejected, label), and SFT has no use for a bad one",
     )
     MEDIA = "media", "the row has images, audio or video"
-    TEMPLATE_ERROR = "template_error", "the chat template refused the conversation"
+    TEMPLATE_ERROR = "template_error", "the chat template refused the conversation, or took too long for it"
     TEMPLATE_MISMATCH = (
         "template_mismatch",
         "the chat template loses a part of an answer, or does not show where it begins and ends",

@@ -18,25 +18,37 @@ class Profile:
     """One table of env.toml; its fields are the file's keys, up to the last five."""
 
     executor: Literal["slurm", "local", "docker", "skypilot", "skypilot_jobs", "lepton", "dgxcloud", "kubeflow"]
+    """`slurm`; `local` or `docker` for this machine; or another of NeMo-Run's."""
 
     # What to ask Slurm for. None leaves the choice to the cluster.
     account: str | None = None
+    """As in sbatch."""
     partition: str | None = None
+    """As in sbatch."""
     run_partition: str | None = None
     """Partition of attached jobs (--run), where it is not `partition`."""
     batch_partition: str | None = None
     """Partition of detached jobs (--batch), where it is not `partition`."""
     nodes: int = 1
+    """Nodes of a training job. Data prep uses one, with Ray all."""
     ntasks_per_node: int | None = None
     """Training processes per node. Default: `gpus_per_node`, or 1."""
     gpus_per_node: int | None = None
+    """GPUs of each node."""
     cpus_per_task: int | None = None
+    """Cores per training process. Default: the cluster's; use it or `exclusive`."""
     mem: str | None = None
+    """Memory of a node, as in sbatch; `0` is all."""
     time: str | None = None
+    """Time limit, as Slurm has it: minutes, `HH:MM:SS` or `D-HH:MM:SS`."""
     qos: str | None = None
+    """As in sbatch."""
     constraint: str | None = None
+    """As in sbatch."""
     exclude: str | None = None
+    """As in sbatch."""
     gres: str | None = None
+    """As in sbatch."""
     exclusive: bool | None = None
     """Whole nodes. Default: the partition's; for data prep that names no cores, true."""
     additional_parameters: dict[str, str] = field(default_factory=dict)
@@ -58,14 +70,17 @@ class Profile:
     install: tuple[str, ...] = ()
     """Packages that pip installs into the job's own folder, or wheels (.whl) of the submitting side."""
     env_vars: dict[str, str] = field(default_factory=dict)
+    """Environment variables of the job."""
     secrets: tuple[str, ...] = ()
     """Names of further variables of the submitting environment that the job gets as secrets."""
 
     # What docker is asked for, with executor = "docker".
     runtime: str | None = None
+    """Of `docker run`."""
     ipc_mode: str | None = None
     """Default: "host", unless `shm_size` is given."""
     shm_size: str | None = None
+    """Of `docker run`."""
     docker_args: tuple[str, ...] = ()
     """Further options of `docker run`, each complete: `["--user=1000:1000"]`."""
 
@@ -73,8 +88,11 @@ class Profile:
     tunnel: Literal["local", "ssh"] = "local"
     """`local`: sbatch runs on this machine. `ssh`: on `host`."""
     host: str | None = None
+    """The cluster's login node, with `tunnel = "ssh"`."""
     user: str | None = None
+    """The user there."""
     port: int | None = None
+    """Port of its sshd; default 22."""
     identity: str | None = None
     """Private key file."""
     remote_job_dir: str | None = None

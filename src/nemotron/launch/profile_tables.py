@@ -19,7 +19,7 @@ SHARED = {
 }
 """Tables that are not profiles, and the environment variables that their keys become."""
 _NOT_KEYS = ("name", "source", "secret_env_vars", "stage_overrides", "options")
-_KEYS: dict[str, Any] = {key: kind for key, kind in get_type_hints(Profile).items() if key not in _NOT_KEYS}
+KEYS: dict[str, Any] = {key: kind for key, kind in get_type_hints(Profile).items() if key not in _NOT_KEYS}
 _ABOUT_KEYS = ("extends", "append")
 # All stages of one submission go to one cluster.
 _PROFILE_ONLY = ("executor", "tunnel", "host", "user", "port", "identity", "remote_job_dir")
@@ -54,7 +54,7 @@ def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
     Its own, that of a table above, or that of the profile that is being read.
     """
     if "executor" in file.tables[name]:
-        return file.typed(_KEYS["executor"], "executor", name)
+        return file.typed(KEYS["executor"], "executor", name)
     if "extends" in file.tables[name]:
         return _executor(file, _base(file, name, below), (*below, name))
     return "slurm"
@@ -66,9 +66,9 @@ def _keys_of(executor: str) -> dict[str, Any]:
     Those of NeMo-Run's own have no kind here.
     """
     if executor in PASSED_ON:
-        ours = {key: _KEYS[key] for key in _OF_EVERY_JOB}
+        ours = {key: KEYS[key] for key in _OF_EVERY_JOB}
         return ours | {key: None for key in executor_fields(executor) if key not in ours}
-    return {key: kind for key, kind in _KEYS.items() if executor == "docker" or key not in _OF_DOCKER}
+    return {key: kind for key, kind in KEYS.items() if executor == "docker" or key not in _OF_DOCKER}
 
 
 def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:

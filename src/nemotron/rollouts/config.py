@@ -22,11 +22,15 @@ class PromptsConfig:
     per_prompt: int = 1
     """Completions of each prompt."""
     messages_field: str = "messages"
+    """The row's field with the messages, as in data prep."""
     tools_field: str = "tools"
+    """The row's field with the tools, as in data prep."""
     format: RowFormat = "auto"
+    """How rows hold their conversations, as in data prep."""
     used_in_filter: str | None = None
     """Take only rows whose `used_in_field` names this stage."""
     used_in_field: str = "used_in"
+    """The row's field that lists the stages it is meant for."""
     reference_field: str = "expected_answer"
     """The row's field with the right answer; without one, the answer of the conversation is the reference."""
 
@@ -36,6 +40,7 @@ class EndpointConfig:
     """Where the model is served, and how hard it may be asked."""
 
     base_url: str = "http://localhost:8000/v1"
+    """Address of an OpenAI-compatible server; it mostly ends with `/v1`."""
     model: str | None = None
     """The model's name there; null is the only one that is served."""
     api_key_env: str = "OPENAI_API_KEY"
@@ -43,6 +48,7 @@ class EndpointConfig:
     concurrency: int = 32
     """Requests at a time."""
     requests_per_minute: int | None = None
+    """A rate limit, evenly spaced; null is none."""
     timeout_s: float = 600
     """Seconds until a request without an answer is given up and sent again."""
     retries: int = 8
@@ -60,7 +66,9 @@ class SamplingConfig:
     """How the model is sampled. Recorded with every row."""
 
     temperature: float = 1.0
+    """As the API has it."""
     top_p: float = 1.0
+    """As the API has it."""
     max_tokens: int = 16384
     """Thought and answer together."""
     seed: int = 42
@@ -78,6 +86,7 @@ class FilterConfig:
     min_tokens: int | None = None
     """Of thought and answer, as the server counts them."""
     max_tokens: int | None = None
+    """The same, at most."""
     exact_match: bool = False
     """Keep only answers that equal the reference, whole or inside their last \\boxed{}."""
     function: str | None = None
@@ -89,6 +98,7 @@ class RolloutsRunConfig:
     """Where this run is recorded."""
 
     artifacts: str = "output/artifacts"
+    """The folder of the artifact records."""
 
 
 @dataclass
@@ -102,6 +112,7 @@ class RolloutsConfig:
     model_artifact: str | None = None
     """The artifact of the model that is served: recorded as what the rollouts were made from."""
     output_dir: str = "output/rollouts"
+    """Where the result goes."""
     config_name: str = "default"
     """Also the alias of the artifact: `RolloutArtifact-sft:<config_name>`."""
     run: RolloutsRunConfig = field(default_factory=RolloutsRunConfig)

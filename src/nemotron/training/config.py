@@ -89,6 +89,7 @@ class PeftConfig:
     """Parameter-efficient fine-tuning. Absent: every weight is trained."""
 
     scheme: Literal["lora", "dora"] = "lora"
+    """Which adapters. DoRA takes neither `in_proj` nor the routed experts."""
     target_modules: list[str] = None  # pyright: ignore[reportAssignmentType] - never None after __post_init__
     """Linear layers by name or pattern. Default: all that the scheme can adapt."""
     dim: int = 32
@@ -96,6 +97,7 @@ class PeftConfig:
     alpha: int = 32
     """The update is scaled by alpha / dim."""
     dropout: float = 0.0
+    """Of the adapters' input."""
 
     def __post_init__(self) -> None:
         """Fill in the target modules."""
@@ -118,6 +120,7 @@ class ConvertToHfConfig:
     """Export to Hugging Face format when training ends."""
 
     enabled: bool = False
+    """Export when training ends."""
     adapter: bool = False
     """Of a LoRA run: the adapters alone, for peft, instead of the merged model."""
     output_dir: PathSetting | None = None
@@ -198,6 +201,7 @@ class SftConfig:
     comm_overlap: dict[str, Any] | None = None
     profiling: Annotated[dict[str, Any], _PATHS["profiling"]] | None = None
     env_vars: dict[str, Any] = field(default_factory=dict)
+    """Environment variables that training sets before it starts."""
 
 
 MEGATRON_SECTIONS = (

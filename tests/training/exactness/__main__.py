@@ -1,4 +1,4 @@
-"""Measure how exactly each parallel layout trains, and print the table of docs/exactness.md.
+"""Measure how exactly each parallel layout trains, and print the table of docs/explanation/exactness.md.
 
 python -m tests.training.exactness [--all]
 python -m tests.training.exactness --backend torch       # on one GPU: the layouts of one rank

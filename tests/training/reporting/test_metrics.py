@@ -151,3 +151,16 @@ def test_the_evaluation_at_the_end_is_not_a_second_record(writer, tmp_path):
 def test_an_evaluation_of_nothing_is_no_record(writer, tmp_path):
     writer.on_eval_end(context(4, total_loss_dict={}))
     assert not (tmp_path / "validation.jsonl").exists()
+
+
+def test_every_field_of_a_record_is_described(writer):
+    from nemotron.training.reporting import fields
+
+    names = ("lm loss", "token loss", "sample loss", "mtp depth 1 loss", "mtp depth 1 acceptance")
+    at = context(0, loss_dict={name: torch.tensor(1.0) for name in names})
+    writer.on_train_step_start(at)
+    writer.on_train_step_end(at)
+    writer.write_evaluation("test", 1, at.loss_dict, 3)
+    [iteration, evaluation] = [record for _, record in writer.told]
+    assert {name.replace("mtp_1", "mtp_D") for name in iteration} == set(fields.ITERATION)
+    assert {name.replace("mtp_1", "mtp_D") for name in evaluation} == set(fields.EVALUATION)

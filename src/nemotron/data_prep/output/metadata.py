@@ -19,8 +19,11 @@ class NoteStats:
     """Something noticed in rows that does not drop them (see notes.py)."""
 
     kind: str
+    """What kind of thing: [outcomes.md](outcomes.md#noticed)."""
     name: str
+    """Which one: the token, the field; empty where the kind says all."""
     rows: int
+    """Rows in which it was noticed."""
     places: list[dict[str, Any]]
     """The first of them: file, line (from 1)."""
 
@@ -35,8 +38,11 @@ class CheckStats:
     """One finding of a check of the domain, among the conversations that were read."""
 
     check: str
+    """The check, as the blend names it."""
     found: str
+    """What it found: a language, a use of tools, a length."""
     conversations: int
+    """Conversations of which that holds."""
     share: float
     """Of all that the check looked at."""
 
@@ -46,9 +52,13 @@ class ModeStats:
     """What a dataset has in one reasoning mode, as often as it is used."""
 
     mode: str
+    """The reasoning mode."""
     conversations: int
+    """Conversations that train in it."""
     sequences: int
+    """Their sequences."""
     supervised_tokens: int
+    """Their supervised tokens."""
     asked: float | None
     """The share of the conversations to choose from, where the mode is chosen by share."""
     got: float | None
@@ -63,11 +73,17 @@ class DatasetStats:
     """
 
     name: str
+    """The dataset's name in the blend."""
     goes_to: str | None
+    """The split that the blend lists it for, if it lists splits."""
     weight: float | None
+    """Its weight in the blend."""
     files: int
+    """Input files."""
     bytes: int
+    """Their size."""
     rows: int
+    """Rows read."""
     kept: int
     """Conversations in the output, each counted once."""
     repeated: int
@@ -83,7 +99,9 @@ class DatasetStats:
     masked_sequences: int
     """Sequences of kept conversations left out because nothing in them would train."""
     sequences: int
+    """Sequences in the output."""
     tokens: int
+    """Their tokens, without padding."""
     supervised_tokens: int
     """Tokens the trainer learns to predict."""
     conversation_share: float
@@ -91,7 +109,7 @@ class DatasetStats:
     supervised_share: float
     """Share of all supervised tokens, likewise."""
     fill: float | None
-    """How full the packs are in which its tokens lie, on average; None without a token in the output."""
+    """How full the packs are in which its tokens lie, on average; null without a token in the output."""
     modes: list[ModeStats]
     """Its reasoning modes: those that are asked for, and those that it has."""
 
@@ -112,16 +130,23 @@ class SplitStats:
     """One split as written."""
 
     name: str
+    """`train`, `valid` or `test`."""
     path: str
     """Relative to the folder of metadata.json."""
     conversations: int
+    """Conversations, as often as they are used."""
     sequences: int
+    """Sequences."""
     packs: int
+    """Packs: rows of its Parquet files."""
     tokens: int
+    """Tokens, without padding."""
     supervised_tokens: int
+    """Tokens the trainer learns to predict."""
     fill: float
     """tokens / (packs * pack_size)."""
     shards: list[ShardReceipt]
+    """Its Parquet files."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +154,13 @@ class OverlongStats:
     """What the limit on the length of a conversation cost."""
 
     policy: str
+    """The setting `overlong`."""
     limit: int
+    """Tokens that a sequence may have."""
     truncated: int
+    """Kept conversations of which a part did not fit."""
     dropped: int
+    """Conversations dropped for their length."""
     lost_supervised_share: float
     """Of the supervised tokens of all conversations that were not left out for another reason."""
     pack_size_for_99_percent: int
@@ -143,18 +172,31 @@ class Metadata:
     """Everything counted in one run, and the settings a trainer needs."""
 
     run_hash: str
+    """Names everything that decides the output."""
     config_name: str
+    """The setting `config_name`."""
     pack_size: int
+    """Tokens per pack."""
     pad_to_multiple: int
+    """Each sequence is padded to a multiple of this."""
     algorithm: str
+    """The packing algorithm."""
     seed: int
+    """Of packing and of weighted blends."""
     special_tokens_in_content: str
+    """The setting of that name."""
     tokenizer: dict[str, Any]
+    """Model, revision, digest, vocabulary size and eos id."""
     chat_template: dict[str, str]
+    """Name and digest."""
     blend: str
+    """The blend file, or the data itself."""
     datasets: list[DatasetStats]
+    """What became of each dataset."""
     splits: list[SplitStats]
+    """What was written, split by split."""
     overlong: OverlongStats
+    """What the limit on length cost."""
     sequence_lengths: dict[str, int]
     """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
     length_histogram: list[list[int]]
@@ -162,6 +204,7 @@ class Metadata:
     low_effort: dict[str, float]
     """The share of low-effort conversations in the mix, `asked` (0: not asked for) and `got`."""
     format_version: int = field(default=FORMAT_VERSION)
+    """Of the written files. The changelog lists the versions."""
 
     @property
     def tokens(self) -> int:

@@ -2,14 +2,13 @@
 
 It gathers the tokens of packs from tokenized parts and writes them as Parquet.
 
-One row is one pack, unpadded: `input_ids list<int32>`, `loss_mask list<uint8>` (rolled inside each sequence) and
-`seq_start_id list<int32>`, as Megatron-Bridge reads them (data/packing/parquet.py); and `conversation_targets
-list<int32>`, which it leaves alone: for each sequence, the supervised tokens of its whole conversation.
+One row is one pack, unpadded; `COLUMNS` describes what it holds.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -21,14 +20,26 @@ from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
 
-SCHEMA = pa.schema(
-    [
-        ("input_ids", pa.list_(pa.int32())),
-        ("loss_mask", pa.list_(pa.uint8())),
-        ("seq_start_id", pa.list_(pa.int32())),
-        ("conversation_targets", pa.list_(pa.int32())),
-    ]
-)
+
+class Column(NamedTuple):
+    """A column of the shards: a list of numbers in every row."""
+
+    kind: pa.DataType
+    meaning: str
+
+
+COLUMNS = {
+    "input_ids": Column(pa.int32(), "The tokens."),
+    "loss_mask": Column(
+        pa.uint8(), "1 where the *next* token is trained: already shifted by one inside each sequence."
+    ),
+    "seq_start_id": Column(pa.int32(), "Where each sequence of the pack begins."),
+    "conversation_targets": Column(
+        pa.int32(), "Of each sequence: the supervised tokens of its whole conversation, over all sequences kept."
+    ),
+}
+"""The first three are Megatron-Bridge's (data/packing/parquet.py); it leaves the last one alone."""
+SCHEMA = pa.schema([(name, pa.list_(column.kind)) for name, column in COLUMNS.items()])
 WINDOW_TOKENS = 2**25
 """Tokens gathered before they are written: bounds a worker's memory at about 400 MB, whatever the shard's size."""
 MOST_TOKENS_OF_A_ROW_GROUP = 2**23
@@ -73,14 +84,20 @@ class ShardWork:
 
 @dataclass(frozen=True)
 class ShardReceipt:
-    """A finished shard. `file` is its name in the folder of its split."""
+    """A finished shard."""
 
     file: str
+    """Its name in the folder of its split."""
     packs: int
+    """Packs: rows of the file."""
     sequences: int
+    """Sequences."""
     tokens: int
+    """Tokens, with the padding of sequences."""
     bytes: int
+    """Size of the file."""
     checksum: str
+    """Of its content."""
 
 
 def shard_count(packs: int, most: int) -> int:

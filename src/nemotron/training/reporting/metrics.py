@@ -31,16 +31,7 @@ class MetricsWriter(Callback):
     One rank writes: the last, which is on the last pipeline stage, where Megatron reduces the losses. A record is
     flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
 
-    metrics.jsonl fields: iteration (from 1), consumed_samples (packs, this iteration included), loss_stage ("token" or
-    "sample"), sample_unit (what sample_loss counts), lm_loss (the objective trained on), token_loss, sample_loss,
-    mtp_1_loss, mtp_2_loss (each micro-batch's mean over its supervised targets, weighted by its supervised tokens),
-    mtp_1_acceptance, mtp_2_acceptance (the share of supervised targets that a depth's most likely token is), lr,
-    grad_norm, supervised_tokens (N), conversations
-    (|B|; a fraction where sample_unit is "conversation" and the batch has parts of some), skipped_batches
-    (so far, those in which nothing was supervised), seconds (of this iteration).
-
-    validation.jsonl and test.jsonl fields: iteration (finished when the split was evaluated), packs (evaluated),
-    token_loss, sample_loss and the MTP fields as above, all over these packs.
+    fields.py says what each field means.
 
     Attributes:
         iteration: the one under way, from 1; None before the first.

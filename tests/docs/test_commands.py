@@ -1,0 +1,40 @@
+"""Every command of the documentation parses: the command, its options and the config it names exist."""
+
+import re
+import shlex
+from itertools import pairwise
+
+import pytest
+import typer
+from tests.docs.pages import PAGES, blocks
+
+from nemotron.cli.app import app
+from nemotron.cli.usage import arrange
+from nemotron.config import find_config
+
+
+def commands() -> list[str]:
+    """Every `nemotron ...` line in the blocks of the documentation."""
+    lines = [line for page in PAGES for block in blocks(page) for line in block.text.splitlines()]
+    found = [re.fullmatch(r"(?:\$ )?(?:uv run )?(?:[A-Z_]+=\S+ )*(nemotron .+)", line) for line in lines]
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def config_group(command: list[str]) -> str:
+    """Where the configs of a command are."""
+    if "rollouts" in command:
+        return "rollouts"
+    return "data_prep" if "data" in command else ""
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_parses(line: str) -> None:
+    command = arrange(typer.main.get_command(app), shlex.split(line.partition(" > ")[0], comments=True)[1:])
+    assert command.arguments is not None, "names a command, not only a group of commands"
+    for option, value in pairwise(command.arguments):
+        if option in ("-c", "--config") and not value.endswith(".yaml"):
+            assert find_config(value, config_group(command.path)).is_file()
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) > 60
