@@ -2,7 +2,8 @@
 
     python benchmarks/torch_layers.py [--device cuda] [--tokens 4096]
 
-Experts and Mamba's scan are what Transformer Engine and mamba_ssm have kernels for; docs/explanation/backends.md has figures.
+Experts and Mamba's scan are what Transformer Engine and mamba_ssm have kernels for. docs/explanation/backends.md
+has figures.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The budget stage from end to end with the tiny model, on a CPU, in minutes: what docs/howto/budget-control.md describes.
+"""The budget stage of docs/howto/budget-control.md from end to end with the tiny model, on a CPU, in minutes.
 
     uv run python examples/budget_control_tiny.py [FOLDER] [ITERATIONS]
 

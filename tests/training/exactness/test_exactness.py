@@ -1,4 +1,4 @@
-"""One training step of each parallel layout against the formulas. docs/explanation/exactness.md explains the figures."""
+"""One training step of each parallel layout against the formulas: docs/explanation/exactness.md has the figures."""
 
 from statistics import median
 
