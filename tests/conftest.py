@@ -1,14 +1,26 @@
 """What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
 
 import secrets
+from collections.abc import Iterator
 
 import pytest
+from tests.browser import CHROMIUM, Browser
 
 
 @pytest.fixture(autouse=True)
 def empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find what another one, or whoever runs them, has remembered."""
     monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / secrets.token_hex(8)))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A Chromium to open pages in; mark what uses it as slow."""
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
+    browser = Browser(tmp_path_factory.mktemp("chromium"))
+    yield browser
+    browser.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

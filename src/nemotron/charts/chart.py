@@ -1,0 +1,147 @@
+"""A chart as HTML.
+
+Its data as JSON for chart.js, and a table of its main numbers that needs no JavaScript.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nemotron.charts.subsample import Floats, subsample
+from nemotron.printable import printable
+
+POINTS = 3000
+"""Of all series of a chart together: more than a screen has columns, and about 50 kB."""
+FEWEST_POINTS = 200
+"""Of one series, however many share a chart."""
+TABLE_ROWS = 60
+"""A bar chart with at most so many bars has each of them in its table."""
+
+_HERE = Path(__file__).parent
+_SCRIPTS = ("uplot/uPlot.iife.min.js", "chart.js")
+_STYLES = ("uplot/uPlot.min.css", "chart.css")
+
+
+@dataclass(frozen=True)
+class Series:
+    """One quantity along the x axis."""
+
+    name: str
+    """In the legend. Any text: it is escaped, and secrets in it are masked."""
+    x: Sequence[float] | Floats
+    """Ascending."""
+    y: Sequence[float | None] | Floats
+    """As long as x. Points where it is None or not finite are left out."""
+    kind: Literal["line", "dots", "bars"] = "line"
+    """Dots are joined by a thin line; bars are centred on their x."""
+    color: int | None = None
+    """One of the eight colours of chart.css, from 0; by default its place in the chart."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A vertical line at an x."""
+
+    at: float
+    label: str
+    """Above the plot, where it covers no curve."""
+    quiet: bool = False
+    """A short line at the foot of the plot, whose label appears on hover: for what happens often."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Series over one x axis, with what its axes measure."""
+
+    title: str
+    x_name: str
+    y_name: str
+    series: Sequence[Series]
+    markers: Sequence[Marker] = ()
+    log: bool = False
+    """Logarithmic y axis; points that are not positive are left out."""
+    group: str = ""
+    """Charts of one group share the position of the mouse along x."""
+
+
+def render_chart(chart: Chart) -> str:
+    """Render one chart as a `<figure>`.
+
+    The page needs `render_library()` once, anywhere.
+
+    Returns:
+        HTML; an empty string when no series has a point.
+    """
+    drawn = [(index, series, _points(series, chart.log)) for index, series in enumerate(chart.series)]
+    drawn = [(index, series, points) for index, series, points in drawn if len(points[0])]
+    if not drawn:
+        return ""
+    most = max(POINTS // len(drawn), FEWEST_POINTS)
+    data: dict[str, Any] = {
+        "x": chart.x_name,
+        "y": chart.y_name,
+        "log": chart.log,
+        "group": chart.group,
+        "markers": [{"at": mark.at, "label": printable(mark.label), "quiet": mark.quiet} for mark in chart.markers],
+        "series": [
+            {
+                "name": printable(series.name),
+                "kind": series.kind,
+                "color": (index if series.color is None else series.color) % 8,
+                **dict(zip("xy", map(_round, subsample(*points, most)), strict=True)),
+            }
+            for index, series, points in drawn
+        ],
+    }
+    title = escape(printable(chart.title))
+    return (
+        f'<figure class="chart"><figcaption>{title}</figcaption><div class="chart-plot"></div>'
+        f'<div class="chart-legend"></div><details open><summary>Numbers</summary>{_table(chart, drawn)}</details>'
+        f'<script type="application/json">{_to_script(data)}</script></figure>\n'
+    )
+
+
+def render_library() -> str:
+    """Return the styles and scripts that draw every chart of a page."""
+    style, script = ("\n".join((_HERE / name).read_text(encoding="utf-8") for name in n) for n in (_STYLES, _SCRIPTS))
+    return f"<style>\n{style}</style><script>\n{script}</script>\n"
+
+
+def _points(series: Series, log: bool) -> tuple[Floats, Floats]:
+    x, y = np.asarray(series.x, dtype=float), np.asarray(series.y, dtype=float)
+    kept = np.isfinite(x) & np.isfinite(y)
+    if log:
+        kept &= y > 0
+    return x[kept], y[kept]
+
+
+def _round(values: Floats) -> list[float]:
+    """Keep six digits, and no `.0`: half the bytes of the page."""
+    rounded = (float(f"{value:.6g}") if abs(value) < 1e6 else round(float(value)) for value in values)
+    return [int(value) if value == int(value) else value for value in rounded]
+
+
+def _to_script(data: dict[str, Any]) -> str:
+    """Write JSON that may stand in a `<script>`, whatever its strings say."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def _table(chart: Chart, drawn: Sequence[tuple[int, Series, tuple[Floats, Floats]]]) -> str:
+    first_x, first_y = drawn[0][2]
+    if drawn[0][1].kind == "bars" and len(drawn) == 1 and len(first_x) <= TABLE_ROWS:
+        head = [chart.x_name, chart.y_name]
+        rows = [[f"{x:,.6g}", f"{y:,.6g}"] for x, y in zip(first_x, first_y, strict=True)]
+    else:
+        head = ["", "first", "lowest", "highest", "last"]
+        rows = [
+            [printable(series.name), *(f"{value:,.6g}" for value in (y[0], y.min(), y.max(), y[-1]))]
+            for _, series, (_, y) in drawn
+        ]
+    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
+    header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    return f"<table><thead><tr>{header}</tr></thead><tbody><tr>{'</tr><tr>'.join(lines)}</tr></tbody></table>"
