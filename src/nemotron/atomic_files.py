@@ -21,13 +21,12 @@ PRIVATE = 0o600
 def replaced_when_complete(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """Yield a temporary path next to `path`.
 
-    On success it is synced and renamed to `path`, on failure removed.
-
-    A rename is atomic, so readers and later runs see the old file, the whole new file, or none.
+    On success it is synced and renamed to `path`; on failure it is removed. A rename is atomic, so readers and later
+    runs see the old file, the complete new file, or no file.
 
     Args:
-        path: its folder is made if it is missing.
-        mode: of the new file, less what the umask takes away.
+        path: Its folder is created if it is missing.
+        mode: Permissions of the new file, before the umask.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -46,10 +45,10 @@ def replaced_when_complete(path: Path, mode: int = 0o666) -> Iterator[Path]:
 def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
     """Yield an empty folder next to `folder`.
 
-    On success it takes its place and name, on failure it is removed.
+    On success it is renamed to `folder`; on failure it is removed.
 
-    An older `folder` is removed once the new one is complete: the caller decides beforehand whether it may be. What a
-    killed process left under the temporary names is cleared first, so only one process may write at a time.
+    An older `folder` is removed once the new one is complete, so the caller must check first that it may be. Leftovers
+    of a killed process are cleared first, so only one process may write at a time.
     """
     unfinished, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("unfinished", "replaced"))
     if old.exists() and not folder.exists():  # killed between the two renames below
@@ -71,42 +70,42 @@ def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
 def remove_unfinished(folder: Path) -> None:
     """Remove the temporary files that a killed process left anywhere below a folder.
 
-    Nobody else may be writing in it.
+    No other process may be writing to it.
     """
     for path in folder.rglob(".*.tmp"):
         path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a small file whole, atomically; `mode` less the umask."""
+    """Write a small file atomically; `mode` is its permissions before the umask."""
     with replaced_when_complete(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a small UTF-8 file whole, atomically; `mode` less the umask."""
+    """Write a small UTF-8 file atomically; `mode` is its permissions before the umask."""
     write_bytes(path, text.encode(), mode)
 
 
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically.
 
-    Dataclasses and numpy scalars are understood.
+    Dataclasses and numpy scalars are supported.
     """
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
     write_bytes(path, orjson.dumps(value, option=options, default=str))
 
 
 def point_link(link: Path, target: Path) -> None:
-    """Make `link` a relative symbolic link to `target`, in one step.
+    """Make `link` a relative symbolic link to `target`, atomically.
 
     An older link is replaced.
 
     Raises:
-        UserError: something that is not a link has its name.
+        UserError: `link` exists and is not a link.
     """
     if link.exists() and not link.is_symlink():
-        raise UserError(f"{link} is in the way: it was not made by data prep.", "Move it away and run again.")
+        raise UserError(f"{link} was not made by data prep, and a link has to go there.", "Move it away and run again.")
     temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
@@ -125,7 +124,7 @@ CHECKSUMS = "checksums.json"
 def write_checksums(folder: Path) -> None:
     """Write the checksums of a folder's files to checksums.json.
 
-    Its subfolders are left out.
+    Subfolders are skipped.
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     write_json(folder / CHECKSUMS, {path.name: checksum(path) for path in files})
@@ -133,9 +132,9 @@ def write_checksums(folder: Path) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait for the lock file and hold it for the length of the `with` block.
+    """Wait for the lock file and hold it for the duration of the `with` block.
 
-    It is released when the process dies.
+    The lock is released if the process dies.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with open(lock, "ab") as file:

@@ -1,6 +1,6 @@
-"""Find what this machine has and lacks, by the standard library alone.
+"""Find what this machine has and lacks, using only the standard library.
 
-No package is imported: versions come from the packages' metadata. The first step of a job uses this, too.
+No package is imported: versions come from the packages' metadata. The first step of a job uses this too.
 """
 
 import importlib.metadata
@@ -28,25 +28,25 @@ NEEDED = {
     },
     "sft": {**_SHARED, "torch": "torch", "megatron.core": "megatron-core", "megatron.bridge": "megatron-bridge"},
 }
-"""Modules without which a stage does not start, and the packages that have them."""
+"""Modules that a stage cannot start without, and the packages that provide them."""
 OPTIONAL = {
-    "gigatoken": ("prep", "tokenizing is some thirty times slower", "gigatoken"),
+    "gigatoken": ("prep", "tokenizing is about thirty times slower", "gigatoken"),
     "zstandard": ("prep", ".zst files are not read", "zstandard"),
     "ray": ("prep", "engine=ray is not available", "ray"),
-    "transformer_engine": ("sft", "only the slower torch layers can train, without FP8", "transformer-engine"),
-    "mamba_ssm": ("sft", "the Mamba layers can only run in plain torch, slowly", "mamba-ssm"),
-    "nemo_run": ("launch", "--run and --batch do not reach a cluster", "nemo-run"),
+    "transformer_engine": ("sft", "training uses the slower torch layers, without FP8", "transformer-engine"),
+    "mamba_ssm": ("sft", "the Mamba layers run in plain torch, which is slow", "mamba-ssm"),
+    "nemo_run": ("launch", "--run and --batch cannot submit to a cluster", "nemo-run"),
 }
-"""Modules that add something: the stage, what is lost without, and the package."""
+"""Optional modules: the stage that uses each, what is lost without it, and its package."""
 _INSTALLED_BY = {
     "torch": "train", "megatron-core": "train", "megatron-bridge": "train", "nemo-run": "launch", "ray": "ray",
 }  # fmt: skip
-"""The extra of this package that brings each."""
+"""The extra of this package that installs each of them."""
 _IN_CONTAINER = ("transformer-engine", "mamba-ssm")
 HUB = "https://huggingface.co"
 HUB_SECONDS = 1.0
 FREE_BYTES = 10 * 2**30
-"""Below this, a disk is reported: a tiny run takes megabytes, a checkpoint many times this."""
+"""Less free disk than this is reported. A tiny run takes megabytes; a checkpoint takes many times this."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Finding:
     found: str
     """A version, a path or an amount; "" when it is missing."""
     cost: str = ""
-    """What does not work without it; "" when nothing is missing."""
+    """What does not work without it; "" if it was found."""
     advice: str = ""
     """What to do about it."""
     needed: bool = False
@@ -65,7 +65,7 @@ class Finding:
 
 
 def examine(*, hub: bool = True) -> list[Finding]:
-    """List every part that a run may use, the missing ones included.
+    """List every part that a run may use, including the missing ones.
 
     Args:
         hub: Whether to try to reach the Hugging Face hub, for at most a second per address.
@@ -87,7 +87,7 @@ def examine(*, hub: bool = True) -> list[Finding]:
 
 
 def version(package: str) -> str | None:
-    """Read the installed version of a package; None: not installed."""
+    """Return the installed version of a package, or None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -103,13 +103,13 @@ def is_there(module: str) -> bool:
 
 
 def missing_packages(stage: str, *, ray: bool = False) -> list[str]:
-    """List the packages without which `stage` (prep or sft) does not start."""
+    """List the missing packages that `stage` (prep or sft) cannot start without."""
     needed = NEEDED[stage] | ({"ray": "ray"} if ray else {})
     return [package for module, package in needed.items() if not is_there(module)]
 
 
 def missing_extras(stage: str) -> dict[str, str]:
-    """Map missing packages that `stage` would profit from to what is lost."""
+    """Map each missing optional package of `stage` to what is lost without it."""
     return {
         package: cost
         for module, (where, cost, package) in OPTIONAL.items()
@@ -118,17 +118,17 @@ def missing_extras(stage: str) -> dict[str, str]:
 
 
 def refuse_without_training() -> None:
-    """Refuse what trains or reads checkpoints where its packages are not installed.
+    """Refuse to train or read checkpoints if the packages for it are not installed.
 
     Raises:
-        UserError: It names them.
+        UserError: It names the missing packages.
     """
     if not (missing := missing_packages("sft")):
         return
     python = "" if sys.version_info[:2] == (3, 12) else f" Megatron-Bridge needs Python 3.12; this is {_python()}."
     raise UserError(
         f"Training needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed here.",
-        f"In the repository: uv sync. Elsewhere the README says how the extra nemotron[train] is installed.{python}",
+        f"In the repository, run uv sync. Elsewhere, install the extra nemotron[train]; the README says how.{python}",
     )
 
 
@@ -175,7 +175,7 @@ def _tool(command: str, part: str, cost: str) -> Finding:
 
 
 def _wandb_key() -> Finding:
-    """Report whether there is a key, never the key."""
+    """Report whether there is a key, but never the key itself."""
     from nemotron.lineage.access import find_key
 
     if found := find_key():
@@ -189,7 +189,7 @@ def _wandb_key() -> Finding:
 
 
 def _hub() -> Finding:
-    """Try to open a connection to the hub, or to the endpoint or proxy in its place."""
+    """Try to connect to the hub, or to the endpoint or proxy that replaces it."""
     from urllib.parse import urlsplit
 
     endpoint = os.environ.get("HF_ENDPOINT") or HUB

@@ -8,9 +8,8 @@ from difflib import get_close_matches
 class UserError(Exception):
     """A mistake the user can fix.
 
-    `message` says what is wrong (value, file, line), `hint` what to do about it.
-
-    The command line prints both and exits with code 1; no traceback is shown.
+    `message` says what is wrong (value, file, line), and `hint` says what to do about it. The command line prints both,
+    without a traceback, and exits with code 1.
     """
 
     def __init__(self, message: str, hint: str | None = None) -> None:
@@ -24,24 +23,24 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Problem:
-    """What a check found wrong: message and hint of a UserError not raised yet."""
+    """What a check found wrong: the message and hint of a UserError not yet raised."""
 
     message: str
     hint: str
 
 
 def as_problem(error: UserError) -> Problem:
-    """Make a UserError one problem among others."""
+    """Convert a UserError to a Problem, so that it can be listed with others."""
     return Problem(error.message, error.hint or "")
 
 
 def refuse(problems: Iterable[Problem]) -> None:
     """Raise one UserError that lists every problem with its fix.
 
-    Do nothing when there is none.
+    Without problems, do nothing.
 
     Raises:
-        UserError: there is a problem. A single one reads as if it had been raised itself.
+        UserError: There is a problem. A single problem reads as if it had been raised directly.
     """
     found = list(dict.fromkeys(problems))
     if len(found) == 1:
@@ -52,11 +51,9 @@ def refuse(problems: Iterable[Problem]) -> None:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """Write `Did you mean "x"?` for the nearest of `known`.
+    """Return `Did you mean "x"?` for the closest match, or None without one.
 
-    None when nothing is near.
-
-    A dotted key is compared whole first, then by its last part, so `trian.train_iters` and `train.train_itres`
+    A dotted key is compared as a whole first, then by its last part, so `trian.train_iters` and `train.train_itres`
     both find `train.train_iters`.
     """
     candidates = list(dict.fromkeys(known))

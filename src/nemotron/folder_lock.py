@@ -1,4 +1,4 @@
-"""One writer of a folder, also across the nodes of a shared file system."""
+"""Allow one writer per folder, also across nodes that share a file system."""
 
 import contextlib
 import errno
@@ -20,9 +20,9 @@ from nemotron.errors import UserError
 LOCK = ".lock"
 HEARTBEAT_SECONDS = 5.0
 SILENCE_SECONDS = 45.0
-"""A holder on another machine that has not been heard of for so long is dead. Attributes of files on NFS may be old."""
+"""A holder on another machine counts as dead after this much silence. File attributes on NFS may be stale."""
 LOOK_NEAR_SECONDS, LOOK_FAR_SECONDS = 0.5, 10.0
-"""Between two looks at who holds a folder, from the same machine and from another: hundreds of ranks may look."""
+"""Seconds between two checks of a holder, on the same machine and on another: hundreds of ranks may be checking."""
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -30,7 +30,7 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 class Holder:
     """The process that holds a folder.
 
-    It is written into the lock file, so that another process can tell whether it lives.
+    It is written to the lock file, so that another process can tell whether the holder is alive.
     """
 
     token: str
@@ -38,11 +38,11 @@ class Holder:
     pid: int
     started: str
     job: str | None = None
-    """Slurm's number of the job."""
+    """Slurm's job id."""
     machine: str = ""
-    """The boot of the machine and the namespace of process ids: only inside both does a pid mean anything."""
+    """The boot id and the pid namespace of the machine: a pid is only meaningful within both."""
     birth: str = ""
-    """When the process began, in ticks since the boot: a pid may be given again."""
+    """When the process started, in ticks since boot: pids are reused."""
 
     def __str__(self) -> str:
         job = f" of job {self.job}" if self.job else ""
@@ -51,20 +51,18 @@ class Holder:
 
 @contextlib.contextmanager
 def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
-    """Hold the folder for the length of the `with` block.
+    """Hold a folder for the duration of the `with` block, as its only writer.
 
-    Another process that asks is refused.
-
-    A lock of the operating system refuses at once where the file system has such locks for all its machines. Not all
-    have: so the lock file also names its holder, and is touched every few seconds while that lives. A dead holder does
-    not keep the folder: on this machine its process is looked for, another machine's is listened for.
+    An operating-system lock refuses a second process immediately, if the file system supports locks across machines.
+    Not all do, so the lock file also names its holder, who touches it every few seconds. A dead holder does not keep
+    the folder: its process is looked up if it ran on this machine, and its silence is waited for if it ran on another.
 
     Args:
-        folder: made if it is missing.
-        setting: what names the folder, for the message.
+        folder: Created if it is missing.
+        setting: The setting that names the folder, for the message.
 
     Raises:
-        UserError: another process holds the folder; it says which.
+        UserError: Another process holds the folder; the message says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "a+b") as file:
@@ -86,9 +84,9 @@ def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
 
 
 def find_holder(folder: Path) -> Holder | None:
-    """Find the process that holds a folder now; None when there is none.
+    """Return the process that holds a folder now, or None.
 
-    Changes nothing, and waits for nobody.
+    Changes nothing and does not wait.
     """
     try:
         with open(folder / LOCK, "rb") as file:
@@ -101,13 +99,13 @@ def find_holder(folder: Path) -> Holder | None:
 
 
 def wait_until_free(folder: Path, seconds: float) -> Holder | None:
-    """Wait until no process holds a folder, or has died holding it.
+    """Wait until a folder is free, or its holder has died.
 
     Args:
-        seconds: how long to wait at most.
+        seconds: The longest time to wait.
 
     Returns:
-        The process that holds it still; None when it is free.
+        The process that still holds the folder, or None if it is free.
     """
     deadline = time.monotonic() + seconds
     looked_free, pause = 0, LOOK_NEAR_SECONDS
@@ -115,7 +113,7 @@ def wait_until_free(folder: Path, seconds: float) -> Holder | None:
         holder = find_holder(folder)
         if holder is None:
             looked_free += 1
-            if looked_free == 2:  # one look may fail, or come while the holder writes who it is
+            if looked_free == 2:  # a single check may fail, or run while the holder is writing its name
                 return None
         else:
             looked_free, pause = 0, LOOK_NEAR_SECONDS if holder.machine == _machine() else LOOK_FAR_SECONDS
@@ -136,16 +134,16 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
-    """Return the living holder of the lock file.
+    """Return the live holder of the lock file.
 
-    None when we may have it, and have its lock where there are locks.
+    None means that this process may hold it, and has the lock if the file system supports locks.
     """
     is_locked, holder = _lock(file), _read(file)
     if holder is None:
         return None if is_locked else "another process"
     if _is_alive(folder, holder, SILENCE_SECONDS):
         return holder
-    if not is_locked:  # by a process that a dead holder started and left behind, or by one that comes just before us
+    if not is_locked:  # by a child of a dead holder, or by a process that came just before us
         time.sleep(0.5)
         now = _read(file)
         return now if now != holder and now is not None else None
@@ -156,7 +154,7 @@ def _read(file: IO[bytes]) -> Holder | None:
     file.seek(0)
     try:
         return Holder(**json.loads(file.read()))
-    except (ValueError, TypeError):  # free, or left by an earlier release
+    except (ValueError, TypeError):  # free, or from an earlier release
         return None
 
 
@@ -175,9 +173,9 @@ def _beat(file: IO[bytes], stop: threading.Event) -> None:
 
 
 def _is_alive(folder: Path, holder: Holder, patience: float) -> bool:
-    """Tell whether the holder lives.
+    """Tell whether the holder is alive.
 
-    Its process is looked up here, or listened for over `patience` seconds after it was last heard.
+    On this machine its process is looked up; on another machine it counts as dead after `patience` seconds of silence.
     """
     if holder.machine and holder.machine == _machine():
         return _birth(holder.pid) == holder.birth
@@ -194,12 +192,12 @@ def _is_alive(folder: Path, holder: Holder, patience: float) -> bool:
 
 
 def _heard(folder: Path) -> float:
-    with open(folder / LOCK, "rb") as file:  # opening asks the server, where there is one
+    with open(folder / LOCK, "rb") as file:  # opening the file fetches its attributes from the server, if there is one
         return os.fstat(file.fileno()).st_mtime
 
 
 def _clock_of(folder: Path) -> float:
-    """Return the time by the clock that stamps the folder's files."""
+    """Return the time on the clock that sets the folder's file times."""
     probe = folder / f".clock.{secrets.token_hex(4)}.tmp"
     try:
         probe.touch()
@@ -231,9 +229,9 @@ def _machine() -> str:
 
 
 def _birth(pid: int) -> str:
-    """Field 22 of /proc/PID/stat.
+    """Return the start time of a process, field 22 of /proc/PID/stat.
 
-    Empty when there is no such process, or it is dead and not waited for.
+    It is "" if there is no such process, or if it is a zombie.
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,4 +1,4 @@
-"""The page around what people look at: one HTML file that loads nothing."""
+"""The frame of every HTML page: one file that loads nothing from elsewhere."""
 
 from html import escape
 from pathlib import Path
@@ -10,18 +10,18 @@ def html_page(title: str, body: str) -> str:
     """Return a complete HTML document in the style of all reports, without scripts.
 
     Args:
-        title: plain text; also the heading.
+        title: Plain text; also the heading.
         body: HTML below the heading.
     """
     return page_start(title) + body + page_end()
 
 
 def page_start(title: str, style: str = "") -> str:
-    """Return a document up to its heading, for pages that are written piece by piece.
+    """Return the start of a document up to its heading, for pages written in pieces.
 
     Args:
-        title: plain text; also the heading.
-        style: CSS after that of all reports.
+        title: Plain text; also the heading.
+        style: Extra CSS, added to that of all reports.
     """
     style = STYLE_FILE.read_text(encoding="utf-8") + style
     head = (
@@ -32,5 +32,5 @@ def page_start(title: str, style: str = "") -> str:
 
 
 def page_end() -> str:
-    """Return what closes the document."""
+    """Return the HTML that closes the document."""
     return "</body></html>\n"

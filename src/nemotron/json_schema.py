@@ -1,6 +1,6 @@
-"""A JSON schema of a config, out of its dataclasses.
+"""Make the JSON schema of a config from its dataclasses.
 
-Editors complete, explain and check YAML with it.
+Editors use it to complete, explain and check YAML.
 """
 
 import ast
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 Open = Callable[[str], Mapping[str, Mapping[str, Any]]]
-"""The settings of an open section by name, each as a JSON schema; none: not listed."""
+"""Returns the settings of an open section by name, each as a JSON schema; {} if they are not known."""
 
 _PLAIN: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -32,7 +32,7 @@ def json_schema(config: type, open_settings: Open = lambda section: {}) -> dict[
 
     Args:
         config: Its dataclass; docstrings below fields become descriptions.
-        open_settings: Settings of the sections that are typed `dict`, by the section's name.
+        open_settings: Returns the settings of a section typed `dict`, by the section's name.
     """
     schema = _object(config, open_settings)
     for word in getattr(config, "WORDS", ()):
@@ -64,7 +64,7 @@ def _object(config: type, open_settings: Open) -> dict[str, Any]:
 
 
 def _of(hint: Any, name: str, open_settings: Open) -> dict[str, Any]:
-    """Return the schema of a field's value, or of an interpolation in its place."""
+    """Return the schema of a field's value; an interpolation is allowed too."""
     forms = _forms(hint, name, open_settings)
     if {} in forms:
         return {}
@@ -95,7 +95,7 @@ def _forms(hint: Any, name: str, open_settings: Open) -> list[dict[str, Any]]:
 
 
 def field_docstrings(config: type) -> dict[str, str]:
-    """Return the text that stands below each field, as one line."""
+    """Return the docstring below each field, as one line."""
     found: dict[str, str] = {}
     for owner in reversed([base for base in config.__mro__ if dataclasses.is_dataclass(base)]):
         [body] = ast.parse(textwrap.dedent(inspect.getsource(owner))).body

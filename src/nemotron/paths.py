@@ -6,12 +6,12 @@ from nemotron.errors import UserError
 
 
 def expand_home(path: str | Path) -> Path:
-    """`path` with `~` or `~user` at its start replaced by that home.
+    """Replace `~` or `~user` at the start of a path with that home.
 
     Raises:
-        UserError: this machine has no such user, for which `Path.expanduser` raises RuntimeError.
+        UserError: There is no such user (`Path.expanduser` raises RuntimeError then).
     """
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise UserError(f"{path} names the home of a user this machine does not have.", "Write the path out.") from None
+        raise UserError(f"{path} names a user who does not exist on this machine.", "Write the full path.") from None

@@ -1,9 +1,7 @@
-"""What was found out once and takes long to find out again.
+"""Remember results that take long to work out, as small JSON files.
 
-Small JSON files in the user's cache folder.
-
-The folder is $NEMOTRON_CACHE, or `nemotron` below $XDG_CACHE_HOME or ~/.cache. Nothing depends on the files but time:
-one that is missing, broken or cannot be written is as good as none.
+The folder is $NEMOTRON_CACHE, or `nemotron` below $XDG_CACHE_HOME or ~/.cache. The files only save time: one that is
+missing, broken or not writable is ignored.
 """
 
 import contextlib
@@ -19,25 +17,25 @@ from nemotron.atomic_files import write_json
 
 
 def recall(kind: str, key: str) -> Any:
-    """Return what was remembered under a key, as JSON values; None for nothing."""
+    """Return the JSON value remembered under a key, or None."""
     with contextlib.suppress(OSError, RuntimeError, orjson.JSONDecodeError):
         return orjson.loads(_path(kind, key).read_bytes())
     return None
 
 
 def remember(kind: str, key: str, value: Any) -> None:
-    """Remember JSON values under a key.
+    """Remember a JSON value under a key.
 
-    The key should name everything that decides them.
+    The key must include everything that the value depends on.
     """
     with contextlib.suppress(OSError, RuntimeError, TypeError):
         write_json(_path(kind, key), value)
 
 
 def version_of(package: str) -> str:
-    """Return the version of an installed package as a part of a key."""
+    """Return the version of an installed package, for use in a key."""
     spec = find_spec(package)
-    # The name of the metadata's folder has it. importlib.metadata would take 30 ms to say the same.
+    # The name of the metadata folder contains it. importlib.metadata would take 30 ms.
     folder = Path(spec.origin).parent.parent if spec and spec.origin else None
     found = sorted(path.name for path in folder.glob(f"{package}-*.dist-info")) if folder else []
     if found:

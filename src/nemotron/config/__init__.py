@@ -1,6 +1,6 @@
-"""A typed config from YAML files and `key=value` overrides.
+"""Load a typed config from YAML files and `key=value` overrides.
 
-It knows where each of its values was written.
+The config knows where each of its values was written.
 
 loaded = load_config("tiny", ["train.train_iters=20"], schema=SftConfig)
 loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "command line"

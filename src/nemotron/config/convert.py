@@ -1,8 +1,8 @@
-"""Typed values out of a located tree.
+"""Convert a located tree to typed values.
 
-Text from the command line or the environment becomes what the field wants.
+Text from the command line or the environment is converted to the type of its field.
 
-A field may have the type str, int, float, bool, `Literal[...]`, `X | None` or another union, `list[X]`,
+A field may be of type str, int, float, bool, `Literal[...]`, `X | None` or another union, `list[X]`,
 `dict[str, X]`, `Any`, or a dataclass of such fields.
 """
 
@@ -20,17 +20,18 @@ from nemotron.config.schema import join
 from nemotron.errors import did_you_mean
 
 REQUIRED = "???"
-"""OmegaConf's mark of a value that a child config or an override must give."""
+"""OmegaConf's marker for a value that a child config or an override must set."""
 
 
 def convert(hint: Any, node: Located, key: str = "") -> Any:
-    """`node` as a value of type `hint` (a dataclass gives an instance of it).
+    """Convert a node to a value of type `hint` (a dataclass gives an instance of it).
 
-    Whole numbers are accepted for float fields, `"1e-5"` and `"true"` as text (environment variables are always
-    text), and numbers for text fields, as they were written.
+    A float field accepts whole numbers. Number and boolean fields accept text such as `"1e-5"` and `"true"`, because
+    environment variables are always text. A text field accepts a number and keeps it as it was written.
 
     Raises:
-        ConfigError: naming the key, its value, what was expected and where it was written.
+        ConfigError: The value does not fit; the message has the key, the value, what was expected and where it was
+            written.
     """
     if node.value == REQUIRED:
         raise ConfigError(f"{node.origin}: {key} has no value.", f"Set it: {key}=VALUE.")
@@ -64,13 +65,13 @@ def _section(schema: Any, node: Located, key: str) -> Any:
             raise ConfigError(f"{node.origin}: {missing} is required.", f"Set it: {missing}=VALUE.")
     try:
         return schema(**values)
-    except ValueError as error:  # a __post_init__ that refuses a combination of values
+    except ValueError as error:  # from a __post_init__ that refuses a combination of values
         raise ConfigError(f"{key}: {error}" if key else str(error)) from error
 
 
 def _member(hint: Any, node: Located, key: str) -> Any:
     members = typing.get_args(hint)
-    # The type as written wins: 5 stays an int in `float | int`, and a mistake inside a section is named there.
+    # An exact type match wins: 5 stays an int in `float | int`, and a mistake inside a section is reported there.
     for member in members:
         if _is_exactly(member, node.value):
             return convert(member, node, key)
@@ -89,7 +90,7 @@ def _choice(hint: Any, node: Located, key: str) -> Any:
     for choice in choices:
         if node.value == choice and type(node.value) is type(choice):
             return choice
-        if isinstance(choice, str) and node.text == choice:  # `1` where the choices are texts
+        if isinstance(choice, str) and node.text == choice:  # `1` where the choices are strings
             return choice
     texts = [choice for choice in choices if isinstance(choice, str)]
     raise _mismatch(hint, node, key, did_you_mean(str(node.value), texts))
@@ -166,7 +167,7 @@ _EXAMPLES = {int: "a whole number, such as 8", float: "a number, such as 0.5"}
 
 
 def _example(hint: Any, key: str) -> str:
-    """Return what may be written for a type, as the end of `Write ...`."""
+    """Return an example for a type, as the end of `Write ...`."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
         return ", or ".join(dict.fromkeys(_example(member, key) for member in args))

@@ -1,4 +1,4 @@
-"""Where config files are: the shipped ones by name, a user's own by path."""
+"""Find config files: the shipped ones by name, a user's own by path."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _SUFFIXES = (".yaml", ".yml")
 def config_dir() -> Path:
     """Return the folder of the shipped configs.
 
-    That is `config/` of a source checkout, `nemotron/_config` of an installed wheel.
+    It is `config/` in a source checkout and `nemotron/_config` in an installed wheel.
     """
     package = Path(nemotron.__file__).resolve().parent
     installed = package / "_config"
@@ -21,14 +21,14 @@ def config_dir() -> Path:
 
 
 def find_config(name_or_path: str, group: str = "") -> Path:
-    """Return the file that the name or the path of a config means.
+    """Find the file of a config that is given by name or path.
 
     `tiny` is the shipped `config/<group>/tiny.yaml`; `my/run.yaml` is relative to the working directory.
 
-    A path below `config/` that is not there is the shipped one, as messages show it.
+    A path below `config/` that does not exist there means the shipped config, because messages show it that way.
 
     Raises:
-        ConfigError: naming the nearest known config when there is no such file.
+        ConfigError: There is no such file; the message suggests the closest name.
     """
     known = config_names(group)
     shipped = config_dir() / group / f"{name_or_path}.yaml"
@@ -45,11 +45,10 @@ def find_config(name_or_path: str, group: str = "") -> Path:
 
 
 def find_parent(name: str, child: Path, group: str, origin: str) -> Path:
-    """Return the file that `defaults: [name]` in `child` means.
+    """Find the file that `defaults: [name]` in `child` means.
 
-    It lies next to `child`, else among the shipped ones of the same group.
-
-    A file is never its own parent, so a user's `default.yaml` may extend the shipped `default`.
+    It is looked up next to `child`, then among the shipped configs of the same group. A file is never its own parent,
+    so a user's `default.yaml` may extend the shipped `default`.
     """
     file_name = name if name.endswith(_SUFFIXES) else f"{name}.yaml"
     places = [child.parent, config_dir() / group]
@@ -62,14 +61,14 @@ def find_parent(name: str, child: Path, group: str, origin: str) -> Path:
 
 
 def config_names(group: str = "") -> list[str]:
-    """Names of the shipped configs of a group, sorted."""
+    """List the names of the shipped configs of a group, sorted."""
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
 def shown(path: Path) -> str:
     """Return `path` as messages show it.
 
-    That is `config/tiny.yaml` for a shipped config, else relative to the working directory if below it.
+    A shipped config is `config/tiny.yaml`; a path below the working directory is relative to it.
     """
     for base, prefix in ((config_dir(), "config"), (Path.cwd(), "")):
         if path.is_relative_to(base):

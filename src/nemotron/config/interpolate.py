@@ -1,11 +1,15 @@
-"""`${...}` in values, resolved by OmegaConf.
+"""Resolve `${...}` in values, with OmegaConf.
 
-Other keys, `${oc.env:NAME,default}`, and resolvers of our own.
+A value may refer to other keys (`${run.data}`), to the environment (`${oc.env:NAME,default}`), and to resolvers of
+ours:
 
-`${config_dir:data_prep/tiny}` is a path in the shipped config folder, `${config_name:}` the name of the loaded config
-(`my` for my.yaml, whatever it inherits from), `${unless_default:NAME}` is `-NAME`, or nothing for `default`, and
-`${art:data,path}` is a fact of the artifact that `run.data` names. A job, and the second stage of a pipe, look it up
-when they start: until then such a value is left open, as it was written.
+    ${config_dir:data_prep/tiny}  a path in the shipped config folder
+    ${config_name:}               the name of the loaded config: `my` for my.yaml, whatever it inherits from
+    ${unless_default:NAME}        `-NAME`, or nothing if NAME is `default`
+    ${art:data,path}              a field of the artifact that `run.data` names
+
+A job, and the second stage of a pipe, look artifacts up when they start. Until then such a value stays open, as
+written.
 """
 
 import inspect
@@ -21,41 +25,41 @@ from nemotron.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException
 
-# OmegaConf's messages for the common cases, which carry the name only as text.
+# OmegaConf's messages for the common cases; they contain the name only as text.
 _UNSET_VARIABLE = re.compile(r"Environment variable '(.+?)' not found")
 _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
 _CIRCLE = re.compile("Recursive interpolation|Interpolation to parent node")
 
 _NAMED = re.compile(r"\$\{([\w.\[\]-]+)\}")
 LARGEST_TEXT = 1_000_000
-"""Characters of a value, with everything that it names."""
+"""Most characters of a value once it is resolved."""
 
 OPEN = re.compile(r"\$\{art:[^}]*\}")
-"""A value that is left open."""
+"""A value that stays open until an artifact is looked up."""
 _KNOWN = (
     "${KEY}, ${oc.env:NAME,DEFAULT}, ${config_dir:PATH}, ${config_name:}, ${unless_default:NAME} and ${art:data,path}"
 )
 
 
 def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -> Located:
-    """Return the tree with every interpolation replaced by its value.
+    """Replace every interpolation in a tree by its value.
 
-    Origins stay those of the line that was written.
+    Each origin is still the line on which the interpolation was written.
 
     Args:
-        tree: as it was written.
-        config_name: for `${config_name:}`.
-        leave_artifacts: keep every `${art:...}` as it is written, for whoever loads the config later.
+        tree: The config as written.
+        config_name: The value of `${config_name:}`.
+        leave_artifacts: Keep every `${art:...}` as written, for a later load of the config.
 
     Raises:
-        ConfigError: naming the key and its origin for a missing key, an unset environment variable or an unknown
-            resolver.
+        ConfigError: A key is missing, an environment variable is not set, or a resolver is unknown. The message names
+            the key and its origin.
     """
     _refuse_explosion(tree)
-    from omegaconf import OmegaConf  # here: it takes 0.1 s, and what only expands paths or dumps YAML needs none of it
+    from omegaconf import OmegaConf  # here: it takes 0.1 s, and not every caller of this package needs it
     from omegaconf.errors import OmegaConfBaseException
 
-    # Before 2.4 the name without `new` is that of an older form, told by the newer one's arguments.
+    # Before OmegaConf 2.4, register_resolver was an older function without `use_cache`.
     is_new_name = "replace" in inspect.signature(OmegaConf.register_resolver).parameters
     register: Any = OmegaConf.register_resolver if is_new_name else OmegaConf.register_new_resolver
     register("config_dir", lambda path="": str(config_dir() / path), replace=True)
@@ -70,9 +74,9 @@ def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -
 
 
 def _refuse_explosion(tree: Located) -> None:
-    """Refuse values that grow beyond all use.
+    """Refuse values that grow too large when they are resolved.
 
-    Each of ten lines that names the one before ten times is 10**10 texts.
+    Ten lines that each name the line before ten times become 10**10 copies.
     """
     nodes = leaves(tree)
     sizes: dict[str, int] = {}
@@ -80,15 +84,15 @@ def _refuse_explosion(tree: Located) -> None:
     def size(key: str) -> int:
         if key in sizes:
             return sizes[key]
-        sizes[key] = 0  # a circle, which is reported when it is resolved
+        sizes[key] = 0  # a cycle; resolving it reports it
         text = str(plain(nodes[key]))
         total = len(text)
         for named in _NAMED.finditer(text):
             total += sum(size(other) for other in _meant(key, named[1], nodes))
             if total > LARGEST_TEXT:
                 raise ConfigError(
-                    f"{nodes[key].origin}: {key} becomes a text of more than {LARGEST_TEXT:,} characters.",
-                    "Name other keys fewer times in it.",
+                    f"{nodes[key].origin}: {key} becomes longer than {LARGEST_TEXT:,} characters once it is resolved.",
+                    "Refer to other keys fewer times.",
                 )
         sizes[key] = total
         return total
@@ -98,9 +102,9 @@ def _refuse_explosion(tree: Located) -> None:
 
 
 def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
-    """List the keys that `${name}` in the value of a key stands for.
+    """List the keys that `${name}` in the value of a key refers to.
 
-    One, or all of a section.
+    That is one key, or every key of a section.
     """
     dots = len(name) - len(name.lstrip("."))
     section = key.split(".")[:-dots] if dots else []
@@ -109,12 +113,12 @@ def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
 
 
 def _leave_open(name: str, field: str) -> str:
-    """Return the text for whoever looks the artifact up later."""
+    """Return the interpolation as written, for a later load."""
     return f"${{art:{name},{field}}}"
 
 
 def is_open(value: Any) -> bool:
-    """Tell whether anything in nested values is left open."""
+    """Tell whether any of the nested values is still open."""
     if isinstance(value, dict):
         return any(map(is_open, value.values()))
     if isinstance(value, list):
@@ -123,7 +127,7 @@ def is_open(value: Any) -> bool:
 
 
 def without_open(value: Any) -> Any:
-    """Return nested values with null for what is left open."""
+    """Return nested values with None in place of open ones."""
     if isinstance(value, dict):
         return {key: without_open(child) for key, child in value.items()}
     if isinstance(value, list):
@@ -132,9 +136,9 @@ def without_open(value: Any) -> Any:
 
 
 def escape(text: str) -> str:
-    """Write a resolved text so that it is not resolved again.
+    """Escape a resolved text so that it is not resolved again.
 
-    But for what is left open.
+    Open values are kept, so that a later load resolves them.
     """
     return re.sub(r"\$\{(?!art:)", r"\\${", text)
 
@@ -161,23 +165,23 @@ def _explained(tree: Located, error: "OmegaConfBaseException") -> ConfigError:
     node = known.get(key)
     where, written = (node.origin, f"{key}: {plain(node)}") if node else ("config", key or "a value")
     reason = (error.msg or str(error)).splitlines()[0]
-    hint = f"Known are {_KNOWN}; write \\${{ for the text ${{ itself."
+    hint = f"Use {_KNOWN}; write \\${{ for a literal ${{."
     if unset := _UNSET_VARIABLE.search(reason):
         reason = f"the environment variable {unset[1]} is not set"
         hint = f"Set it (export {unset[1]}=...), or give a default: ${{oc.env:{unset[1]},DEFAULT}}."
     elif missing := _MISSING_KEY.search(reason):
         reason = f"there is no key {missing[1]}"
         near = find_new_name(missing[1]) or did_you_mean(missing[1], known)
-        hint = near or "Write a key from the top of the config on, such as ${run.artifacts}."
+        hint = near or "Write the full key, such as ${run.artifacts}."
     elif user_error := _user_error_behind(error):
-        reason, hint = user_error.message.rstrip("."), user_error.hint or "Make it first, or write the value itself."
+        reason, hint = user_error.message.rstrip("."), user_error.hint or "Make it, or write the value itself."
     elif _CIRCLE.match(reason):
-        reason, hint = "it leads back to itself", "Give one of the keys on the way a value."
+        reason, hint = "it refers to itself", "Give one of the keys in the cycle a value."
     return ConfigError(f"{where}: {written} cannot be resolved: {reason}.", hint)
 
 
 def _user_error_behind(error: BaseException) -> UserError | None:
-    """Find what a resolver of ours raised: OmegaConf wraps it, more than once."""
+    """Find the UserError that our resolver raised; OmegaConf wraps it, more than once."""
     while (behind := error.__cause__ or error.__context__) is not None:
         if isinstance(behind, UserError):
             return behind

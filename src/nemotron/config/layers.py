@@ -1,6 +1,6 @@
-"""Inheritance by `defaults:`.
+"""Read a config with what it inherits through `defaults:`.
 
-A config is its parents, in order, with its own values on top.
+A config is its parents, merged in order, with its own values on top.
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,17 @@ def read_layers(
 ) -> Located:
     """Merge a file with everything it inherits from.
 
-    The later default wins, the file itself wins over all.
+    A later default wins over an earlier one, and the file itself wins over all of them.
 
     Args:
-        path: the file; its `defaults` is a name or a list of names.
-        group: the folder of shipped configs to inherit from.
-        children: the files on the way here; meeting one of them again is a circle.
-        schema: the dataclass that lists settings of several spellings (spellings.py); None has none.
-        above: file -> a layer to put right on top of it, wherever it is inherited.
+        path: The file; its `defaults` is a name or a list of names.
+        group: The folder of shipped configs to inherit from.
+        children: The files that led here; to meet one of them again is a cycle.
+        schema: The dataclass that lists settings with several spellings (spellings.py), or None.
+        above: Maps a file to a layer that goes directly on top of it, wherever it is inherited.
 
     Raises:
-        ConfigError: a circle, a parent that is not there, or a file that is not valid.
+        ConfigError: There is a cycle, a parent does not exist, or a file is not valid.
     """
     own = read_own(path, schema)
     sections = dict(own.value)
@@ -54,9 +54,9 @@ def read_layers(
 
 
 def read_own(path: Path, schema: Any = None) -> Located:
-    """Return what a file says itself, `defaults` included.
+    """Return a file's own values, including `defaults`.
 
-    Each setting is in its first spelling.
+    Each setting has its primary spelling.
     """
     return spell_out(read_yaml(path, shown(path)), schema)
 

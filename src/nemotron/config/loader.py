@@ -1,4 +1,4 @@
-"""A typed, resolved, explained config from a name and `key=value` arguments."""
+"""Load a typed, resolved config from a name and `key=value` arguments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,27 +20,27 @@ from nemotron.config.yaml_file import as_argument, dump_yaml
 
 @dataclass(frozen=True)
 class Loaded[T]:
-    """A config and where it came from."""
+    """A config and where its values came from."""
 
     config: T
     """An instance of the schema, every interpolation resolved and `~` expanded in every path setting."""
     tree: dict[str, Any]
-    """The same as nested dicts, lists and scalars, but with `~` as written: where a job loads it again, `~` is the home
-    there. What is left open (`${art:...}`) stands as written, too, and is null in `config`. It may hold secrets: print
-    or write `to_yaml()` instead."""
+    """The same values as nested dicts, lists and scalars, but with `~` as written, because a job that loads them again
+    may have another home. Open values (`${art:...}`) are kept as written too, and are None in `config`. The tree may
+    contain secrets: print or write `to_yaml()` instead."""
     origins: dict[str, str]
-    """Dotted key -> `config/tiny.yaml:12`, "command line" or "default", for every value in `tree`."""
+    """Maps the dotted key of every value in `tree` to `config/tiny.yaml:12`, "command line" or "default"."""
     name: str
     """`tiny` for `config/tiny.yaml`."""
     path: Path
     """The YAML file itself."""
 
     def unexpanded(self) -> T:
-        """The config with `~` as written: another machine that loads it has another home."""
+        """Return the config with `~` as written, for a machine with another home."""
         return convert(type(self.config), located(without_open(self.tree), DEFAULT))
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """(key, value as YAML, origin) of every value, secrets shown as `***`.
+        """List (key, value as YAML, origin) of every value, with secrets as `***`.
 
         Empty sections are left out.
         """
@@ -50,7 +50,7 @@ class Loaded[T]:
     def to_yaml(self) -> str:
         """Write the resolved config as YAML that `load_config` reads back.
 
-        Secrets are shown as `***`.
+        Secrets are replaced by `***`.
         """
         return dump_yaml(_escaped(masked(self.tree)))
 
@@ -67,13 +67,13 @@ def load_config[T](
 
     A name means `config/<group>/<name>.yaml`.
 
-    The order, later wins: the schema's defaults, the files under `defaults:`, the file itself, the overrides; also
-    between several spellings of one setting (spellings.py). Then interpolations are resolved, every value is checked
-    against `schema`, a dataclass (see `convert` for the types it may use), and `~` is expanded in its path settings.
-    `leave_artifacts` leaves `${art:...}` to a later load, by a job or once data is made.
+    Later layers win, also between several spellings of one setting (spellings.py): the schema's defaults, the files
+    under `defaults:`, the file itself, the overrides. Then interpolations are resolved, every value is checked against
+    `schema`, a dataclass (see `convert` for the types it may use), and `~` is expanded in path settings.
+    `leave_artifacts` keeps `${art:...}` open for a later load, by a job or once the data exists.
 
     Raises:
-        ConfigError: a UserError, for whatever the user got wrong.
+        ConfigError: The user made a mistake; it is a UserError.
     """
     path = find_config(name_or_path, group)
     for argument in overrides:
@@ -81,7 +81,7 @@ def load_config[T](
         remember_secrets(text, key)
     above = _brought(overrides, group, schema)
     written = apply_overrides(read_layers(path, group, schema=schema, above=above), overrides, schema)
-    refuse_unknown(schema, written)  # before anything is resolved: a mistyped key is the likelier mistake
+    refuse_unknown(schema, written)  # before anything is resolved, because a mistyped key is the more likely mistake
     remember_secrets(plain(written))
     resolved = resolve(merge(default_tree(schema), written), path.stem, leave_artifacts=leave_artifacts)
     remember_secrets(plain(resolved))
@@ -93,9 +93,9 @@ def load_config[T](
 
 
 def _brought(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Located]:
-    """Find what comes with a typed word such as `peft=lora`.
+    """Find the values that a word such as `peft=lora` brings with it.
 
-    Values of a shipped config, on top of `default` only.
+    They come from a shipped config, and go on top of `default` only.
     """
     above = {}
     for word in typed_words(parse_overrides(overrides), schema):
@@ -123,7 +123,7 @@ def _without_open(node: Located) -> Located:
 
 
 def _with_open(tree: Any, written: Any) -> Any:
-    """Put what is left open back into the values of a config."""
+    """Put open values back into the values of a config."""
     if isinstance(tree, dict) and isinstance(written, dict):
         return {key: _with_open(child, written.get(key)) for key, child in tree.items()}
     if isinstance(tree, list) and isinstance(written, list):

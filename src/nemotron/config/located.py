@@ -1,4 +1,4 @@
-"""Config values that remember where they were written, for messages."""
+"""Keep config values together with where they were written, for messages."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +12,8 @@ class Located:
     """One node of a config tree.
 
     `value` is a scalar, a dict of key -> Located, or a list of Located. `origin` is `config/tiny.yaml:12`,
-    "command line" or "default". `text` is a scalar as it was written: the revision `0123` must reach a field that
-    wants text with its zero.
+    "command line" or "default". `text` is a scalar as it was written: the revision `0123` must keep its zero in a text
+    field.
     """
 
     value: Any
@@ -22,7 +22,7 @@ class Located:
 
 
 def located(value: Any, origin: str) -> Located:
-    """Plain nested values as a tree in which every node has the same origin."""
+    """Wrap plain nested values in a tree in which every node has the same origin."""
     if isinstance(value, dict):
         return Located({str(key): located(child, origin) for key, child in value.items()}, origin)
     if isinstance(value, list | tuple):
@@ -40,7 +40,7 @@ def plain(node: Located) -> Any:
 
 
 def merge(base: Located, over: Located) -> Located:
-    """`over` on top of `base`: sections merge key by key.
+    """Merge `over` on top of `base`, key by key in sections.
 
     Scalars, lists and null replace what was there.
     """
@@ -53,11 +53,10 @@ def merge(base: Located, over: Located) -> Located:
 
 
 def leaves(node: Located, key: str = "") -> dict[str, Located]:
-    """Map dotted keys to nodes, for every value a user can set.
+    """Map dotted keys to nodes, for every value that a user can set.
 
-    Those are scalars, and lists of scalars as a whole.
-
-    A list of sections is entered by index (`loss.stages.1.start`), as in an override.
+    These are scalars, and lists of scalars as a whole. A list of sections is entered by index (`loss.stages.1.start`),
+    as in an override.
     """
     children = children_of(node)
     if children is None:
@@ -71,7 +70,7 @@ def leaves(node: Located, key: str = "") -> dict[str, Located]:
 def children_of(node: Located) -> list[tuple[str, Located]] | None:
     """Return the named children of a section or of a list of sections.
 
-    None for a leaf (an empty section is one).
+    A leaf returns None; an empty section is a leaf.
     """
     if isinstance(node.value, dict) and node.value:
         return list(node.value.items())

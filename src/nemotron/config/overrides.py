@@ -1,7 +1,4 @@
-"""`key=value` arguments: dotted keys, typed values.
-
-And of one list of them, which belong to which config.
-"""
+"""Parse `key=value` arguments, apply them, and route them to their configs."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,10 +16,10 @@ _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+|\[\d+\])*")
 
 
 def split_override(argument: str) -> tuple[str, str]:
-    """`a.b[0].c=1` as ("a.b.0.c", "1").
+    """Split an override: `a.b[0].c=1` becomes `("a.b.0.c", "1")`.
 
     Raises:
-        ConfigError: anything that is not `key=value`.
+        ConfigError: The argument is not `key=value`.
     """
     key, equals, text = argument.partition("=")
     if not equals:
@@ -35,10 +32,12 @@ def split_override(argument: str) -> tuple[str, str]:
 
 
 def add_word(section: str, word: str | None, overrides: Sequence[str]) -> list[str]:
-    """Put `section=word` before overrides, for an option of that name; `none` is null.
+    """Put `section=word` before overrides, for an option of that name.
+
+    The word `none` becomes null.
 
     Raises:
-        ConfigError: the overrides set the section, too.
+        ConfigError: The overrides set the section too.
     """
     if word is None:
         return [*overrides]
@@ -49,25 +48,25 @@ def add_word(section: str, word: str | None, overrides: Sequence[str]) -> list[s
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[tuple[str, Located]]:
-    """Parse every `key=value`: the dotted key, and the value as YAML reads it."""
+    """Parse every `key=value` into its dotted key and its YAML value."""
     split = [split_override(argument) for argument in overrides]
     return [(key, parse_value(text, COMMAND_LINE)) for key, text in split]
 
 
 def apply_overrides(tree: Located, overrides: Sequence[str], schema: Any = None) -> Located:
-    """Set every `key=value`, in order; sections that do not exist yet are made.
+    """Set every `key=value`, in order; missing sections are created.
 
     Values are YAML scalars (`1e-5`, `true`, `null`), lists `[a, b]`, or quoted text. A section given as `{a: 1}`
     replaces the section. Elements of a list are set by index: `loss.stages.1.start=100`.
 
     Args:
-        tree: the config's files, merged.
-        overrides: as typed.
-        schema: the dataclass that lists settings of several spellings (spellings.py); None has none.
+        tree: The config's files, merged.
+        overrides: The arguments as typed.
+        schema: The dataclass that lists settings with several spellings (spellings.py), or None.
     """
     parsed = parse_overrides(overrides)
     typed = _apply(Located({}, COMMAND_LINE), [one for one in parsed if is_spelled_otherwise(one[0], schema)])
-    # Only to clear what these are other spellings of: the values are set below, list elements among them.
+    # This only clears other spellings of the same settings; the values, including list elements, are set below.
     tree = put_on_top(tree, spell_out(typed, schema), schema)
     return _apply(tree, [spell_out_override(key, value, schema) for key, value in parsed])
 
@@ -95,7 +94,7 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
             )
         children[index] = _set(children[index], rest, value, key)
         return Located(children, node.origin)
-    # A key below a scalar makes a section in its place; the schema then says whether one belongs there.
+    # A key below a scalar replaces it by a section; the schema check then says whether a section belongs there.
     section = node if isinstance(node.value, dict) else Located({}, COMMAND_LINE)
     child = section.value.get(name, Located({}, COMMAND_LINE))
     return Located({**section.value, name: _set(child, rest, value, key)}, section.origin)
@@ -104,9 +103,11 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
 def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> dict[str, list[str]]:
     """Return the overrides for each schema, by the names of `schemas`.
 
-    A key that several schemas spell out goes to all of them (`run.artifacts`). A key that none spells out belongs to
-    those with an open section above it (`train.train_iters`). Raises ConfigError, with the nearest key of any schema,
-    for a key that none can have.
+    A key that several schemas define goes to all of them (`run.artifacts`). A key that no schema defines goes to those
+    with an open section above it (`train.train_iters`).
+
+    Raises:
+        ConfigError: No schema can have a key; the message suggests the closest key of any schema.
     """
     known = {name: known_keys(schema) for name, schema in schemas.items()}
     routed: dict[str, list[str]] = {name: [] for name in schemas}
@@ -124,7 +125,7 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
 
 
 def _in_open_section(key: str, known: list[str]) -> bool:
-    """Tell whether a section above `key` is known and spells out no keys of its own."""
+    """Tell whether a section above `key` is known and defines no keys of its own."""
     parts = key.split(".")
     sections = [".".join(parts[:length]) for length in range(1, len(parts))]
     return any(section in known and not any(other.startswith(f"{section}.") for other in known) for section in sections)

@@ -1,13 +1,13 @@
-"""Path settings: which fields hold paths, and how `~` in them is expanded.
+"""Mark the fields that hold paths, and expand `~` in them.
 
-That is done once, when a config is loaded.
+Paths are expanded once, when a config is loaded.
 
     output_dir: PathSetting = "output/stage1_sft"
     export_dir: PathSetting | None = None
     checkpoint: Annotated[dict[str, Any], PathKeys("save", "load")] = field(default_factory=dict)
 
-A field that holds either a name or a path (`tokenizer.model`) is one too: only a leading `~` is touched. Relative paths
-stay relative to the working directory.
+A field that holds either a name or a path (`tokenizer.model`) is one too, because only a leading `~` is changed.
+Relative paths stay relative to the working directory.
 """
 
 import dataclasses
@@ -23,14 +23,14 @@ from nemotron.paths import expand_home
 
 _PATH = "path"
 PathSetting = Annotated[str, _PATH]
-"""The type of a field that holds a path, or a name in whose place a path may stand."""
+"""The type of a field that holds a path, or either a name or a path."""
 
 
 class PathKeys(tuple[str, ...]):
-    """Marks an open section (`dict[str, Any]`): the values of these keys are paths."""
+    """Marks keys of an open section (`dict[str, Any]`) whose values are paths."""
 
     def __new__(cls, *names: str) -> "PathKeys":
-        """Take the keys one by one."""
+        """Create the marker from the keys."""
         return super().__new__(cls, names)
 
 
@@ -38,12 +38,12 @@ def expand_paths[T](config: T, origins: Mapping[str, str], section: str = "") ->
     """Return a copy of a config in which every path setting has its `~` expanded.
 
     Args:
-        config: an instance of a schema.
-        origins: dotted key -> where its value was written, for messages.
-        section: the dotted key of `config` within the whole; "" is the top.
+        config: An instance of a schema.
+        origins: Maps a dotted key to where its value was written, for messages.
+        section: The dotted key of `config` within the whole config; "" is the top.
 
     Raises:
-        ConfigError: a path begins with the home of a user that this machine does not have.
+        ConfigError: A path begins with the home of a user who does not exist on this machine.
     """
     hints = typing.get_type_hints(type(config), include_extras=True)
     changed = {
@@ -74,7 +74,7 @@ def _expand(value: Any, key: str, origins: Mapping[str, str]) -> Any:
 
 
 def _markers(hint: Any) -> tuple[Any, ...]:
-    """Return what is annotated on a type, or on a member of a union."""
+    """Return the annotations of a type, or of the members of a union."""
     if typing.get_origin(hint) is Annotated:
         return hint.__metadata__
     return tuple(marker for member in typing.get_args(hint) for marker in getattr(member, "__metadata__", ()))

@@ -1,7 +1,7 @@
-"""Dataclass trees as the schema of a config: its keys and their defaults.
+"""Use dataclass trees as the schema of a config: its keys and their defaults.
 
-OmegaConf's structured configs know neither `Literal` nor unions, so this check is our own: small, and with messages
-that say where a key was written. A field typed `dict[str, Any]` is an open section: its keys belong to somebody else
+OmegaConf's structured configs support neither `Literal` nor unions, so we check keys ourselves, with messages that say
+where a key was written. A field typed `dict[str, Any]` is an open section: its keys belong to another library
 (Megatron-Bridge) and are not checked here.
 """
 
@@ -18,7 +18,7 @@ from nemotron.errors import did_you_mean
 
 
 def known_keys(schema: type, prefix: str = "") -> list[str]:
-    """Every dotted key of a dataclass tree, sections included."""
+    """List every dotted key of a dataclass tree, including sections."""
     keys = []
     for name, hint in typing.get_type_hints(schema).items():
         keys.append(prefix + name)
@@ -28,9 +28,10 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
 
 
 def refuse_unknown(schema: type, tree: Located) -> None:
-    """Raise ConfigError for the first key that the schema does not have.
+    """Refuse a key that the schema does not have.
 
-    It names the nearest key that the schema has.
+    Raises:
+        ConfigError: There is such a key; the message suggests the closest known key.
     """
     _refuse_unknown(schema, tree, "", known_keys(schema))
 
@@ -49,7 +50,7 @@ def default_tree(schema: type) -> Located:
 def sections_of(hint: Any) -> list[Any]:
     """List the dataclasses that a field of type `hint` may hold.
 
-    That is itself, a member of its union, or the element of its list.
+    These are the type itself, the members of a union, and the element type of a list.
     """
     if is_dataclass(hint):
         return [hint]
@@ -57,7 +58,7 @@ def sections_of(hint: Any) -> list[Any]:
 
 
 def as_plain(value: Any) -> Any:
-    """Config instances as nested dicts, all else as it is."""
+    """Convert config instances to nested dicts; other values are returned unchanged."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, list):
@@ -90,7 +91,7 @@ def _refuse_unknown(hint: Any, node: Located, key: str, known: list[str]) -> Non
 
 
 def _refuse_renamed(section: Located, key: str) -> None:
-    """Refuse keys of other recipes in an open section, whose own keys are not ours."""
+    """Refuse keys of other recipes in an open section, whose keys we do not know."""
     for name, child in section.value.items():
         if hint := RENAMED_KEYS.get(join(key, name)):
             where = next(iter(leaves(child).values())).origin
@@ -103,7 +104,7 @@ def _unknown(key: str, node: Located, siblings: list[str], section: str, known: 
     if renamed := find_new_name(deepest):
         return ConfigError(f'{where}: there is no key "{key}" here.', renamed)
     name = key.rsplit(".", 1)[-1]
-    # Compared without the section, whose letters would make every sibling look alike.
+    # Compared without the section, which would make all siblings look alike.
     sibling = get_close_matches(name, siblings, n=1)
     near = f'Did you mean "{join(section, sibling[0])}"?' if sibling else did_you_mean(name, known)
     listed = f"Known keys{f' of {section}' if section else ''}: {', '.join(siblings)}."

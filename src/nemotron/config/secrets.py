@@ -1,7 +1,7 @@
-"""Secrets stay out of everything that is printed or written to disk.
+"""Keep secrets out of everything that is printed or written to disk.
 
-A value is one by its key, by its form, or by where it came from: what a variable such as HF_TOKEN holds, or a key such
-as `api_key`, is a secret wherever it turns up.
+A value is a secret because of its key, its form or its origin: the value of a variable such as HF_TOKEN, or of a key
+such as `api_key`, is a secret wherever it appears.
 """
 
 import os
@@ -14,7 +14,7 @@ MASK = "***"
 _WORDS = re.compile(r"[^a-z0-9]+")
 _SECRET = {"secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"}
 _SECRET_LAST = {"token", "key"}
-# A user with a password in any URL, a user alone where that is a token; and tokens by the prefixes of their issuers.
+# A user with a password in any URL, or a user alone in a web URL, which may be a token; and tokens by known prefixes.
 _CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@|(\bhttps?://)[^\s/@:]+@", re.IGNORECASE)
 _PASSWORDS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:([^\s/@]+)@", re.IGNORECASE)
 _TOKENS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}|AKIA[0-9A-Z]{16})\b")
@@ -22,9 +22,9 @@ _PUBLIC_VARIABLE = re.compile(
     r"(NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|NVTE|NVIDIA|NVSHMEM|OMP|MKL|TRITON|UB|GLOO|UCX|FI|OMPI|PMIX|SLURM|TOKENIZERS)_\w+"
     r"|\w+_(HOME|DIR|PATH|CACHE|OFFLINE|MODE|LEVEL|DEBUG|PROJECT|ENTITY)|PATH|PYTHON\w+|LD_\w+|NEMOTRON_\w+"
 )
-"""Variables that are no secret, whatever they hold. Others of `env_vars` may be: nobody knows them all."""
+"""Variables that are never secret. Any other variable in `env_vars` might be."""
 _SHORTEST = 8
-"""Shorter values are not looked for in other texts: `1` and `true` are everywhere."""
+"""Shorter values are not searched for in other texts, because `1` and `true` are everywhere."""
 _remembered: set[str] = set()
 _HARMLESS_BEFORE = {"pad", "eos", "bos", "unk", "mask", "stop", "text", "prompt", "label", "messages"}
 
@@ -32,10 +32,8 @@ _HARMLESS_BEFORE = {"pad", "eos", "bos", "unk", "mask", "stop", "text", "prompt"
 def is_secret(key: str) -> bool:
     """Tell whether the last part of a dotted key names a secret.
 
-    `hf_token`, `WANDB_API_KEY` and `db.password` do.
-
-    So does every key of `env_vars`, but for variables known to be public. `tokenizer`, `max_tokens` and `eos_token`
-    do not.
+    `hf_token`, `WANDB_API_KEY` and `db.password` do, and so does every key of `env_vars` except variables known to be
+    public. `tokenizer`, `max_tokens` and `eos_token` do not.
     """
     section, _, name = key.rpartition(".")
     if section.rpartition(".")[2] == "env_vars" and not _PUBLIC_VARIABLE.fullmatch(name):
@@ -49,9 +47,9 @@ def is_secret(key: str) -> bool:
 
 
 def holds_secret(value: str) -> bool:
-    """Tell whether a text has a secret.
+    """Tell whether a text contains a secret.
 
-    A known one, a URL with credentials, or a well-known kind of token.
+    That is a known secret, a URL with credentials, or a well-known kind of token.
     """
     return mask_text(value) != value
 
@@ -75,7 +73,7 @@ def mask_text(value: str) -> str:
 def remember_secrets(tree: Any, key: str = "") -> None:
     """Remember the secrets in nested values, to find them in other texts.
 
-    Those under a secret's key, and in URLs.
+    These are the values under the key of a secret, and passwords in URLs.
     """
     if isinstance(tree, dict):
         for name, child in tree.items():
@@ -91,7 +89,7 @@ def remember_secrets(tree: Any, key: str = "") -> None:
 class MaskedStream:
     """A text stream that masks secrets in what is written to it.
 
-    It is otherwise the one it stands for.
+    Everything else is passed on to the original stream.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -101,18 +99,18 @@ class MaskedStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, masked."""
+        """Write a text with its secrets masked."""
         self._stream.write(mask_text(text))
         return len(text)
 
     def writelines(self, lines: Any) -> None:
-        """Write texts, masked."""
+        """Write texts with their secrets masked."""
         for line in lines:
             self.write(line)
 
 
 def _known() -> Iterator[str]:
-    """Yield the secrets that are known by their values."""
+    """Yield the secrets whose values are known."""
     yield from _remembered
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST and _names_secret(name) and _is_findable(value):
@@ -131,7 +129,7 @@ def _names_secret(variable: str) -> bool:
 def mask_values(tree: Any) -> Any:
     """Copy plain nested values with their secrets masked.
 
-    Known by value or form, whatever their keys.
+    Secrets are found by value or form, whatever their keys.
     """
     if isinstance(tree, dict):
         return {name: mask_values(child) for name, child in tree.items()}
@@ -143,7 +141,7 @@ def mask_values(tree: Any) -> Any:
 def masked(tree: Any, key: str = "") -> Any:
     """Copy plain nested values with every secret replaced by `***`.
 
-    That is every text under a secret's key, and credentials in any other.
+    Every text under the key of a secret is replaced, and credentials in any other text.
     """
     if isinstance(tree, dict):
         return {name: masked(child, f"{key}.{name}") for name, child in tree.items()}

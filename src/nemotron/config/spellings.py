@@ -1,8 +1,7 @@
-"""Settings that can be written in several ways.
+"""Handle settings that can be written in several ways.
 
-What was written last is in effect.
-
-A schema lists them as class attributes (no annotation, so they are no fields):
+The spelling that was written last is in effect. A schema lists the spellings as class attributes (no annotation, so
+they are no fields):
 
     ALTERNATIVES = (Alternatives("the length of the run", ("train.train_iters", "train.num_epochs")),)
     SYNONYMS = (("train.eval_iters", "validation.eval_iters"),)
@@ -20,16 +19,16 @@ from nemotron.config.yaml_file import as_argument
 
 @dataclass(frozen=True)
 class Alternatives:
-    """Keys of which one at most is in effect."""
+    """Keys of which at most one is in effect."""
 
     what: str
-    """What they set, for messages."""
+    """What the keys set, for messages."""
     keys: tuple[str, ...]
     zero_is_off: bool = False
-    """Whether 0 next to another of the keys says only that this one is not used."""
+    """Whether the value 0 means that a key is not used, if another of the keys is set."""
 
     def given(self, layer: Located) -> list[str]:
-        """List the keys that a layer gives a value to."""
+        """List the keys that a layer sets."""
         values = {key: node.value for key in self.keys if (node := find(layer, key)) is not None}
         values = {key: value for key, value in values.items() if value is not None}
         in_use = [key for key, value in values.items() if not (self.zero_is_off and value == 0)]
@@ -45,20 +44,20 @@ class Word:
 
     section: str
     key: str
-    """What the word is the value of."""
+    """The key whose value the word is."""
     brings: str
-    """The shipped config whose other values come with the word on a command line, below all but `default`."""
+    """The shipped config that the word also loads when it is typed on a command line. Only `default` is below it."""
 
 
 def put_on_top(base: Located, layer: Located, schema: Any = None) -> Located:
     """Merge a layer over others.
 
-    Every other spelling of what it sets is cleared there.
+    Other spellings of the same settings are cleared in the layers below.
 
     Args:
-        base: the layers below.
-        layer: a file, or what was typed; spelled out.
-        schema: the dataclass that lists alternatives; None has none.
+        base: The layers below.
+        layer: A file, or what was typed, in primary spellings.
+        schema: The dataclass that lists alternatives, or None.
     """
     for group in _alternatives(schema):
         if given := group.given(layer):
@@ -72,12 +71,10 @@ def put_on_top(base: Located, layer: Located, schema: Any = None) -> Located:
 
 
 def spell_out(layer: Located, schema: Any) -> Located:
-    """Return one file's own values, each in its first spelling.
-
-    Two spellings of one setting are refused.
+    """Return one file's own values, each in its primary spelling.
 
     Raises:
-        ConfigError: two alternatives are given, or a key and its synonym.
+        ConfigError: Two spellings of one setting are given: two alternatives, or a key and its synonym.
     """
     for word in _words(schema):
         node = find(layer, word.section)
@@ -94,9 +91,9 @@ def spell_out(layer: Located, schema: Any) -> Located:
 
 
 def spell_out_override(key: str, value: Located, schema: Any) -> tuple[str, Located]:
-    """Return a `key=value` in the first spelling.
+    """Return a `key=value` in its primary spelling.
 
-    `peft=lora` as the section, a synonym as the key it stands for.
+    `peft=lora` becomes a section, and a synonym becomes the key it stands for.
     """
     for word in _words(schema):
         if key == word.section and isinstance(value.value, str):
@@ -105,9 +102,9 @@ def spell_out_override(key: str, value: Located, schema: Any) -> tuple[str, Loca
 
 
 def typed_words(keys_and_values: Iterable[tuple[str, Located]], schema: Any) -> list[Word]:
-    """List the words among typed `key=value`.
+    """List the words among typed `key=value` arguments.
 
-    Unless their section is given otherwise later.
+    A word does not count if a later argument sets its section in another way.
     """
     last = dict(keys_and_values)
     return [word for word in _words(schema) if word.section in last and isinstance(last[word.section].value, str)]
@@ -121,7 +118,7 @@ def is_spelled_otherwise(key: str, schema: Any) -> bool:
 
 
 def find(tree: Located, key: str) -> Located | None:
-    """Return the node of a dotted key; None where there is none."""
+    """Return the node of a dotted key, or None."""
     node: Located | None = tree
     for part in key.split("."):
         node = node.value.get(part) if node is not None and isinstance(node.value, dict) else None

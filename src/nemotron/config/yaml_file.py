@@ -1,9 +1,7 @@
-"""YAML as this project reads and writes it.
+"""Read and write YAML with the scalars of YAML 1.2, and the line of every value.
 
-YAML 1.2 scalars, with the line of every value.
-
-PyYAML follows YAML 1.1, where `1e-5` is text, `no` is false, `010` is eight and the Slurm time `04:00:00` is 14400.
-The core schema of YAML 1.2 has none of these surprises. https://yaml.org/spec/1.2.2/#103-core-schema
+PyYAML follows YAML 1.1, where `1e-5` is text, `no` is false, `010` is eight and the Slurm time `04:00:00` is 14400. The
+core schema of YAML 1.2 has none of these surprises: https://yaml.org/spec/1.2.2/#103-core-schema
 """
 
 import json
@@ -33,16 +31,16 @@ _CORE_SCHEMA = [
 
 _FIX = {
     False: "Correct that line: `key: value`, sections indented with spaces, every bracket and quote closed.",
-    True: "Close every bracket and quote; text that begins with one goes in quotes itself.",
+    True: "Close every bracket and quote; put text that begins with one in quotes.",
 }
-"""What to do about broken YAML: in a file, on the command line."""
+"""How to fix broken YAML: in a file (False), on the command line (True)."""
 _TWICE = "is already set"
 LARGEST_FILE = 4 * 2**20
-"""Bytes of a config; the largest shipped one has 10,000."""
+"""The most bytes that a config may have; the largest shipped one has 10,000."""
 MOST_VALUES = 100_000
-"""Values in a file: aliases of aliases make billions of a few lines."""
+"""The most values in a file: aliases of aliases can turn a few lines into billions."""
 DEEPEST = 100
-"""Sections and lists within each other; an alias of what it stands in has no end."""
+"""The deepest nesting of sections and lists: an alias of the section around it would never end."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -59,22 +57,22 @@ class _Dumper(yaml.SafeDumper):
 for _name, _pattern, _first in _CORE_SCHEMA:
     _Loader.add_implicit_resolver(_TAG + _name, _pattern, _first)
     _Dumper.add_implicit_resolver(_TAG + _name, _pattern, _first)
-# PyYAML's constructor of integers reads a leading zero as octal.
+# PyYAML's integer constructor reads a leading zero as octal.
 _Loader.add_constructor(_TAG + "int", lambda _, node: _to_int(node))
 
 
 def read_yaml(path: Path, shown: str) -> Located:
-    """Return the file's content as a located tree (an empty file is an empty section).
+    """Read a file as a located tree; an empty file is an empty section.
 
     `shown` is the path in messages.
 
     Raises:
-        ConfigError: a file that is unreadable, no YAML, not a section at its top, or names a key twice.
+        ConfigError: The file cannot be read, is not valid YAML, has no section at its top, or has a key twice.
     """
     try:
         if (size := path.stat().st_size) > LARGEST_FILE:
             raise ConfigError(
-                f"{shown} has {size:,} bytes, and a config at most {LARGEST_FILE:,}.", "Name the config, not data."
+                f"{shown} has {size:,} bytes; a config may have {LARGEST_FILE:,}.", "Name a config, not a data file."
             )
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +84,7 @@ def read_yaml(path: Path, shown: str) -> Located:
     if not isinstance(root.value, dict):
         raise ConfigError(
             f"{root.origin}: a config must be `key: value` lines at its top level.",
-            "Begin its lines with a key, such as `defaults: [default]`, and no dash before it.",
+            "Begin its lines with a key, such as `defaults: [default]`, without a dash before it.",
         )
     return root
 
@@ -94,8 +92,8 @@ def read_yaml(path: Path, shown: str) -> Located:
 def parse_value(text: str, origin: str) -> Located:
     """Return the typed value of `text` in `key=text`.
 
-    `[a, b]`, `{a: 1}` and quoted text are YAML; anything else is one scalar, so that `*.jsonl`, `a: b` and `#1` are
-    text here. Nothing after the `=` is empty text; null is written out.
+    `[a, b]`, `{a: 1}` and quoted text are YAML. Anything else is a scalar, so `*.jsonl`, `a: b` and `#1` are text.
+    Nothing after the `=` is empty text; null has to be written as `null`.
     """
     if text[:1] in ("[", "{", '"', "'"):
         node = _parse(text, origin, one_line=True)
@@ -107,13 +105,13 @@ def parse_value(text: str, origin: str) -> Located:
 
 
 def dump_yaml(tree: Any) -> str:
-    """Plain nested values as YAML that `read_yaml` reads back to the same values."""
-    # Not allow_unicode: PyYAML then writes some line breaks of Unicode plainly, and folds them away when reading.
+    """Write plain nested values as YAML that `read_yaml` reads back unchanged."""
+    # Without allow_unicode: with it, PyYAML writes some Unicode line breaks unescaped and loses them when reading.
     return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, width=120)
 
 
 def as_argument(value: Any) -> str:
-    """Return a value on one line, as it would stand after `key=`."""
+    """Return a value on one line, as it would be written after `key=`."""
     return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
@@ -146,7 +144,7 @@ def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
 
 @dataclass
 class _Reading:
-    """One text, on its way from YAML's nodes to a located tree."""
+    """Converts the YAML nodes of one text to a located tree."""
 
     loader: _Loader
     shown: str
@@ -154,7 +152,7 @@ class _Reading:
     values: int = 0
 
     def locate(self, node: yaml.Node, depth: int = 0) -> Located:
-        """Make a located tree of a node."""
+        """Convert a node to a located tree."""
         self._count(node, depth)
         origin = self.shown if self.one_line else f"{self.shown}:{node.start_mark.line + 1}"
         if isinstance(node, yaml.MappingNode):
@@ -168,9 +166,9 @@ class _Reading:
     def _count(self, node: yaml.Node, depth: int) -> None:
         self.values += 1
         if self.values > MOST_VALUES:
-            problem = f"its aliases make more than {MOST_VALUES:,} values of it"
+            problem = f"its aliases expand to more than {MOST_VALUES:,} values"
         elif depth > DEEPEST:
-            problem = f"more than {DEEPEST} sections or lists are within each other"
+            problem = f"more than {DEEPEST} sections or lists are nested"
         else:
             return
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
@@ -199,4 +197,4 @@ def _scalar(text: str) -> Any:
     try:
         return loader.construct_object(yaml.ScalarNode(tag, text))
     except yaml.MarkedYAMLError as error:
-        raise ConfigError(f"A value cannot be read: {error.problem}.", _FIX[True]) from error
+        raise ConfigError(f"The value cannot be read: {error.problem}.", _FIX[True]) from error
