@@ -31,7 +31,7 @@ def test_a_stage_that_could_not_start_is_exit_code_1(
     assert run(["doctor", "--no-hub"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert ["torch", "missing"] in [line.split() for line in lines]
-    assert "  torch: training cannot start." in lines
+    assert any(line.startswith("  torch: ") for line in lines)
 
 
 def test_the_key_is_never_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

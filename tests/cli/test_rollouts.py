@@ -26,7 +26,7 @@ def test_no_server_is_one_sentence_and_what_to_do(chat, capsys):
     line = ["super3", "data", "rollouts", f"prompts.source={chat}", "endpoint.base_url=http://127.0.0.1:9/v1"]
     assert run([*line, "endpoint.retries=0"]) == 1
     shown = capsys.readouterr().err
-    assert "error: http://127.0.0.1:9/v1 cannot be used" in shown
+    assert "error: http://127.0.0.1:9/v1" in shown
     assert "hint: " in shown
 
 

@@ -54,7 +54,7 @@ def test_a_checkpoint_without_a_run_has_to_be_told(exported, finished_run, capsy
 
 def test_a_folder_without_checkpoint_is_named(exported, tmp_path, capsys):
     assert run(["super3", "model", "export", str(tmp_path)]) == 1
-    assert f"{tmp_path} holds no finished Megatron checkpoint" in capsys.readouterr().err
+    assert f"error: {tmp_path}" in capsys.readouterr().err
 
 
 @pytest.fixture

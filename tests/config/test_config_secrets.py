@@ -7,8 +7,8 @@ from nemotron.config.secrets import (
     holds_secret,
     is_secret,
     mask_text,
+    mask_tree,
     mask_values,
-    masked,
     remember_secrets,
 )
 
@@ -55,7 +55,7 @@ def test_not_secrets(key):
 
 def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
     tree = {"hf_token": "hf_x", "keys": {"api_key": ["a", "b"]}, "wandb_key": None, "secret": "", "lr": 1, "n": "x"}
-    assert masked(tree) == {
+    assert mask_tree(tree) == {
         "hf_token": "***",
         "keys": {"api_key": ["***", "***"]},
         "wandb_key": None,
@@ -77,13 +77,13 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
 )
 def test_credentials_are_found_in_any_text(text: str, shown: str):
     assert mask_text(text) == shown
-    assert masked({"revision": [text]}) == {"revision": [shown]}
+    assert mask_tree({"revision": [text]}) == {"revision": [shown]}
 
 
 @pytest.mark.parametrize("name", ["MY_LOGIN", "PGUSER", "SERVICE_URL", "A"])
 def test_a_variable_that_nobody_knows_may_be_a_secret(name: str):
     assert is_secret(f"env_vars.{name}")
-    assert masked({"env_vars": {name: "x"}}) == {"env_vars": {name: "***"}}
+    assert mask_tree({"env_vars": {name: "x"}}) == {"env_vars": {name: "***"}}
 
 
 @pytest.mark.parametrize("name", ["NCCL_DEBUG", "CUDA_VISIBLE_DEVICES", "HF_HOME", "OMP_NUM_THREADS", "WANDB_MODE"])
@@ -93,7 +93,7 @@ def test_variables_known_to_be_public_are_shown(name: str):
 
 def test_what_a_secret_variable_holds_is_a_secret_under_any_key(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
-    assert masked({"name": "run-correct-horse-7"}) == {"name": "run-***-7"}
+    assert mask_tree({"name": "run-correct-horse-7"}) == {"name": "run-***-7"}
     monkeypatch.setenv("SOME_API_TOKEN", "/home/me/token")  # where it is, not what it is
     assert mask_text("/home/me/token") == "/home/me/token"
 

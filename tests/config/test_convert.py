@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nemotron.config import ConfigError
 from nemotron.config.convert import convert
-from nemotron.config.located import Located, located
+from nemotron.config.located import Located, attach_origin
 from nemotron.config.yaml_file import parse_value
 
 
@@ -142,5 +142,5 @@ def test_a_type_that_no_schema_may_use_is_the_programmers_mistake():
 def test_numbers_survive_as_numbers_and_as_text(number):
     written = Located(number, "run.yaml:1", repr(number))
     assert convert(float, written, "key") == number
-    assert convert(float, located(repr(number), "run.yaml:1"), "key") == number
+    assert convert(float, attach_origin(repr(number), "run.yaml:1"), "key") == number
     assert convert(str, written, "key") == repr(number)

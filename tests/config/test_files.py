@@ -4,7 +4,7 @@ import pytest
 
 import nemotron
 from nemotron.config import ConfigError, config_dir, config_names, find_config
-from nemotron.config.files import find_parent, shown
+from nemotron.config.files import display_path, find_parent
 
 
 def test_the_shipped_configs_are_those_of_the_checkout():
@@ -75,6 +75,6 @@ def test_a_parent_is_looked_for_beside_the_child_then_among_the_shipped(tmp_path
 
 def test_messages_show_short_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert shown(config_dir() / "data_prep" / "tiny.yaml") == "config/data_prep/tiny.yaml"
-    assert shown(tmp_path / "mine.yaml") == "mine.yaml"
-    assert shown(Path("/elsewhere/mine.yaml")) == "/elsewhere/mine.yaml"
+    assert display_path(config_dir() / "data_prep" / "tiny.yaml") == "config/data_prep/tiny.yaml"
+    assert display_path(tmp_path / "mine.yaml") == "mine.yaml"
+    assert display_path(Path("/elsewhere/mine.yaml")) == "/elsewhere/mine.yaml"

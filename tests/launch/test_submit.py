@@ -77,7 +77,7 @@ def test_a_refusal_is_reported_in_slurms_words_and_takes_back_what_was_done(
 
 def test_a_container_on_a_cluster_without_them_is_refused_with_the_way_out(profile, sft, fake_slurm: Path):
     here = profile('container_image = "image"')
-    with pytest.raises(LaunchError, match=r"container image.*profile here") as caught:
+    with pytest.raises(LaunchError, match=r"\bimage\b.*\bhere\b") as caught:
         submit(place([sft], here, attached=True))
     assert 'container_image = "none"' in str(caught.value.hint)
     assert not fake_slurm.exists()

@@ -76,7 +76,7 @@ def test_a_claimed_but_unwritten_version_is_passed_over(tmp_path, data):
 
 @pytest.mark.parametrize("alias", ["my/run", "a:b", "v3", ""])
 def test_an_alias_that_no_reference_could_name_is_refused(tmp_path, data, alias):
-    with pytest.raises(ArtifactError, match="cannot name an artifact or an alias"):
+    with pytest.raises(ArtifactError, match=f'"{alias}"'):
         log(tmp_path, data, aliases=[alias])
 
 
@@ -87,7 +87,8 @@ def test_a_root_must_be_a_folder_or_become_one(tmp_path):
     for root in (tmp_path / "file", tmp_path / "file" / "artifacts"):
         with pytest.raises(ArtifactError) as caught:
             check_root(root)
-        assert str(caught.value) == f"Cannot write {tmp_path}/file: Not a directory. Set run.artifacts to a folder."
+        assert f"{tmp_path}/file" in caught.value.message
+        assert "run.artifacts" in caught.value.hint
 
 
 def test_a_record_says_what_made_it(tmp_path, data, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -82,7 +83,7 @@ def test_an_artifact_whose_folder_has_vanished_is_named(root):
     shutil.rmtree(root.parent / "splits")
     with pytest.raises(ArtifactError) as caught:
         resolve("Data-sft:tiny", root, hint=HINT)
-    assert caught.value.message == f"Data-sft:v1 was recorded at {root.parent / 'splits'}, which no longer exists."
+    assert re.search(f"Data-sft:v1 .*{root.parent / 'splits'}", caught.value.message)
 
 
 def test_a_record_that_is_damaged_is_named(root):

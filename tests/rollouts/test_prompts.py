@@ -82,5 +82,5 @@ def test_more_samples_than_there_are_take_all(tmp_path):
 
 def test_a_source_without_prompts(tmp_path):
     path = write(tmp_path / "a.jsonl", [conversation("only asked")])
-    with pytest.raises(UserError, match="has no prompts"):
+    with pytest.raises(UserError, match=rf"{path}.*\b1\b"):
         read_prompts(PromptsConfig(source=str(path)), tmp_path)

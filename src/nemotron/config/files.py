@@ -65,7 +65,7 @@ def config_names(group: str = "") -> list[str]:
     return sorted(path.stem for path in (config_dir() / group).glob("*.yaml"))
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """Return `path` as messages show it.
 
     A shipped config is `config/tiny.yaml`; a path below the working directory is relative to it.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_dir
-from nemotron.config.located import Located, leaves, located, plain
+from nemotron.config.located import Located, attach_origin, leaves, plain
 from nemotron.config.renamed_keys import find_new_name
 from nemotron.errors import UserError, did_you_mean
 
@@ -69,7 +69,7 @@ def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -
     try:
         values = OmegaConf.to_container(OmegaConf.create(plain(tree)), resolve=True)
     except OmegaConfBaseException as error:
-        raise _explained(tree, error) from error
+        raise _explain(tree, error) from error
     return _relocate(tree, values)
 
 
@@ -88,7 +88,7 @@ def _refuse_explosion(tree: Located) -> None:
         text = str(plain(nodes[key]))
         total = len(text)
         for named in _NAMED.finditer(text):
-            total += sum(size(other) for other in _meant(key, named[1], nodes))
+            total += sum(size(other) for other in _find_references(key, named[1], nodes))
             if total > LARGEST_TEXT:
                 raise ConfigError(
                     f"{nodes[key].origin}: {key} becomes longer than {LARGEST_TEXT:,} characters once it is resolved.",
@@ -101,7 +101,7 @@ def _refuse_explosion(tree: Located) -> None:
         size(key)
 
 
-def _meant(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
+def _find_references(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
     """List the keys that `${name}` in the value of a key refers to.
 
     That is one key, or every key of a section.
@@ -126,12 +126,12 @@ def is_open(value: Any) -> bool:
     return isinstance(value, str) and OPEN.search(value) is not None
 
 
-def without_open(value: Any) -> Any:
+def drop_open(value: Any) -> Any:
     """Return nested values with None in place of open ones."""
     if isinstance(value, dict):
-        return {key: without_open(child) for key, child in value.items()}
+        return {key: drop_open(child) for key, child in value.items()}
     if isinstance(value, list):
-        return [without_open(child) for child in value]
+        return [drop_open(child) for child in value]
     return None if is_open(value) else value
 
 
@@ -154,10 +154,10 @@ def _relocate(node: Located, value: Any) -> Located:
         return Located({key: _relocate(child, value[key]) for key, child in node.value.items()}, node.origin)
     if isinstance(node.value, list) and isinstance(value, list):
         return Located([_relocate(*pair) for pair in zip(node.value, value, strict=True)], node.origin)
-    return node if value == node.value else located(value, node.origin)
+    return node if value == node.value else attach_origin(value, node.origin)
 
 
-def _explained(tree: Located, error: "OmegaConfBaseException") -> ConfigError:
+def _explain(tree: Located, error: "OmegaConfBaseException") -> ConfigError:
     known = leaves(tree)
     key = (error.full_key or "").replace("[", ".").replace("]", "")
     while key and key not in known:  # an element of a list of scalars: the list is the leaf

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.config.errors import ConfigError
-from nemotron.config.files import find_parent, shown
+from nemotron.config.files import display_path, find_parent
 from nemotron.config.located import Located
-from nemotron.config.spellings import put_on_top, spell_out
+from nemotron.config.spellings import merge_layer, spell_out
 from nemotron.config.yaml_file import read_yaml
 
 
@@ -48,9 +48,9 @@ def read_layers(
                 "Remove one of the two `defaults:` lines.",
             )
         parents = read_layers(parent_path, group, (*children, path), schema=schema, above=above)
-        merged = put_on_top(merged, parents, schema)
-    merged = put_on_top(merged, Located(sections, own.origin), schema)
-    return put_on_top(merged, above[path], schema) if above and path in above else merged
+        merged = merge_layer(merged, parents, schema)
+    merged = merge_layer(merged, Located(sections, own.origin), schema)
+    return merge_layer(merged, above[path], schema) if above and path in above else merged
 
 
 def read_own(path: Path, schema: Any = None) -> Located:
@@ -58,7 +58,7 @@ def read_own(path: Path, schema: Any = None) -> Located:
 
     Each setting has its primary spelling.
     """
-    return spell_out(read_yaml(path, shown(path)), schema)
+    return spell_out(read_yaml(path, display_path(path)), schema)
 
 
 def _names(defaults: Located | None) -> list[Located]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from nemotron.config.convert import convert
 from nemotron.config.files import find_config
-from nemotron.config.interpolate import escape, is_open, resolve, without_open
+from nemotron.config.interpolate import drop_open, escape, is_open, resolve
 from nemotron.config.layers import read_layers, read_own
-from nemotron.config.located import DEFAULT, Located, leaves, located, merge, plain
+from nemotron.config.located import DEFAULT, Located, attach_origin, leaves, merge, plain
 from nemotron.config.overrides import apply_overrides, parse_overrides
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
-from nemotron.config.secrets import masked, remember_secrets
-from nemotron.config.spellings import typed_words
+from nemotron.config.secrets import mask_tree, remember_secrets
+from nemotron.config.spellings import find_typed_words
 from nemotron.config.yaml_file import as_argument, dump_yaml
 
 
@@ -37,14 +37,14 @@ class Loaded[T]:
 
     def unexpanded(self) -> T:
         """Return the config with `~` as written, for a machine with another home."""
-        return convert(type(self.config), located(without_open(self.tree), DEFAULT))
+        return convert(type(self.config), attach_origin(drop_open(self.tree), DEFAULT))
 
     def rows(self) -> list[tuple[str, str, str]]:
         """List (key, value as YAML, origin) of every value, with secrets as `***`.
 
         Empty sections are left out.
         """
-        shown = leaves(located(masked(self.tree), DEFAULT))
+        shown = leaves(attach_origin(mask_tree(self.tree), DEFAULT))
         return [(key, as_argument(plain(node)), self.origins[key]) for key, node in shown.items() if node.value != {}]
 
     def to_yaml(self) -> str:
@@ -52,7 +52,7 @@ class Loaded[T]:
 
         Secrets are replaced by `***`.
         """
-        return dump_yaml(_escaped(masked(self.tree)))
+        return dump_yaml(_escape_values(mask_tree(self.tree)))
 
 
 def load_config[T](
@@ -79,53 +79,53 @@ def load_config[T](
     for argument in overrides:
         key, _, text = argument.partition("=")
         remember_secrets(text, key)
-    above = _brought(overrides, group, schema)
+    above = _read_words(overrides, group, schema)
     written = apply_overrides(read_layers(path, group, schema=schema, above=above), overrides, schema)
     refuse_unknown(schema, written)  # before anything is resolved, because a mistyped key is the more likely mistake
     remember_secrets(plain(written))
     resolved = resolve(merge(default_tree(schema), written), path.stem, leave_artifacts=leave_artifacts)
     remember_secrets(plain(resolved))
-    config = convert(schema, _without_open(resolved))
-    tree = _with_open(as_plain(config), plain(resolved))
+    config = convert(schema, _drop_open(resolved))
+    tree = _restore_open(as_plain(config), plain(resolved))
     where = {key: node.origin for key, node in leaves(resolved).items()}
-    origins = {key: where.get(key, DEFAULT) for key in leaves(located(tree, DEFAULT))}
+    origins = {key: where.get(key, DEFAULT) for key in leaves(attach_origin(tree, DEFAULT))}
     return Loaded(expand_paths(config, origins), tree, origins, path.stem, path)
 
 
-def _brought(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Located]:
+def _read_words(overrides: Sequence[str], group: str, schema: Any) -> dict[Path, Located]:
     """Find the values that a word such as `peft=lora` brings with it.
 
     They come from a shipped config, and go on top of `default` only.
     """
     above = {}
-    for word in typed_words(parse_overrides(overrides), schema):
+    for word in find_typed_words(parse_overrides(overrides), schema):
         own = read_own(find_config(word.brings, group), schema)
         rest = {key: child for key, child in own.value.items() if key not in ("defaults", word.section)}
         above[find_config("default", group)] = Located(rest, own.origin)
     return above
 
 
-def _escaped(value: Any) -> Any:
+def _escape_values(value: Any) -> Any:
     """Escape `${` in resolved values, so that loading the YAML keeps them as they are."""
     if isinstance(value, dict):
-        return {key: _escaped(child) for key, child in value.items()}
+        return {key: _escape_values(child) for key, child in value.items()}
     if isinstance(value, list):
-        return [_escaped(child) for child in value]
+        return [_escape_values(child) for child in value]
     return escape(value) if isinstance(value, str) else value
 
 
-def _without_open(node: Located) -> Located:
+def _drop_open(node: Located) -> Located:
     if isinstance(node.value, dict):
-        return Located({key: _without_open(child) for key, child in node.value.items()}, node.origin)
+        return Located({key: _drop_open(child) for key, child in node.value.items()}, node.origin)
     if isinstance(node.value, list):
-        return Located([_without_open(child) for child in node.value], node.origin)
+        return Located([_drop_open(child) for child in node.value], node.origin)
     return Located(None, node.origin) if is_open(node.value) else node
 
 
-def _with_open(tree: Any, written: Any) -> Any:
+def _restore_open(tree: Any, written: Any) -> Any:
     """Put open values back into the values of a config."""
     if isinstance(tree, dict) and isinstance(written, dict):
-        return {key: _with_open(child, written.get(key)) for key, child in tree.items()}
+        return {key: _restore_open(child, written.get(key)) for key, child in tree.items()}
     if isinstance(tree, list) and isinstance(written, list):
-        return [_with_open(*pair) for pair in zip(tree, written, strict=True)]
+        return [_restore_open(*pair) for pair in zip(tree, written, strict=True)]
     return written if isinstance(written, str) and is_open(written) else tree

@@ -21,12 +21,12 @@ class Located:
     text: str | None = None
 
 
-def located(value: Any, origin: str) -> Located:
+def attach_origin(value: Any, origin: str) -> Located:
     """Wrap plain nested values in a tree in which every node has the same origin."""
     if isinstance(value, dict):
-        return Located({str(key): located(child, origin) for key, child in value.items()}, origin)
+        return Located({str(key): attach_origin(child, origin) for key, child in value.items()}, origin)
     if isinstance(value, list | tuple):
-        return Located([located(child, origin) for child in value], origin)
+        return Located([attach_origin(child, origin) for child in value], origin)
     return Located(value, origin)
 
 

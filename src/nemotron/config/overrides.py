@@ -8,7 +8,7 @@ from nemotron.config.errors import ConfigError
 from nemotron.config.located import COMMAND_LINE, Located
 from nemotron.config.renamed_keys import find_new_name
 from nemotron.config.schema import known_keys
-from nemotron.config.spellings import is_spelled_otherwise, put_on_top, spell_out, spell_out_override
+from nemotron.config.spellings import has_other_spellings, merge_layer, spell_out, spell_out_override
 from nemotron.config.yaml_file import parse_value
 from nemotron.errors import did_you_mean
 
@@ -65,9 +65,9 @@ def apply_overrides(tree: Located, overrides: Sequence[str], schema: Any = None)
         schema: The dataclass that lists settings with several spellings (spellings.py), or None.
     """
     parsed = parse_overrides(overrides)
-    typed = _apply(Located({}, COMMAND_LINE), [one for one in parsed if is_spelled_otherwise(one[0], schema)])
+    typed = _apply(Located({}, COMMAND_LINE), [one for one in parsed if has_other_spellings(one[0], schema)])
     # This only clears other spellings of the same settings; the values, including list elements, are set below.
-    tree = put_on_top(tree, spell_out(typed, schema), schema)
+    tree = merge_layer(tree, spell_out(typed, schema), schema)
     return _apply(tree, [spell_out_override(key, value, schema) for key, value in parsed])
 
 

@@ -47,12 +47,12 @@ def expand_paths[T](config: T, origins: Mapping[str, str], section: str = "") ->
     """
     hints = typing.get_type_hints(type(config), include_extras=True)
     changed = {
-        name: _expanded(getattr(config, name), hint, join(section, name), origins) for name, hint in hints.items()
+        name: _expand_fields(getattr(config, name), hint, join(section, name), origins) for name, hint in hints.items()
     }
     return dataclasses.replace(config, **changed)  # type: ignore[type-var]
 
 
-def _expanded(value: Any, hint: Any, key: str, origins: Mapping[str, str]) -> Any:
+def _expand_fields(value: Any, hint: Any, key: str, origins: Mapping[str, str]) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return expand_paths(value, origins, key)
     markers = _markers(hint)

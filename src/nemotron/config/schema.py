@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from nemotron.config.errors import ConfigError
-from nemotron.config.located import DEFAULT, Located, leaves, located
+from nemotron.config.located import DEFAULT, Located, attach_origin, leaves
 from nemotron.config.renamed_keys import RENAMED_KEYS, find_new_name
 from nemotron.errors import did_you_mean
 
@@ -44,7 +44,7 @@ def default_tree(schema: type) -> Located:
             values[field.name] = field.default
         elif field.default_factory is not MISSING:
             values[field.name] = field.default_factory()
-    return located({name: as_plain(value) for name, value in values.items()}, DEFAULT)
+    return attach_origin({name: as_plain(value) for name, value in values.items()}, DEFAULT)
 
 
 def sections_of(hint: Any) -> list[Any]:

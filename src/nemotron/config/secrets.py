@@ -138,15 +138,15 @@ def mask_values(tree: Any) -> Any:
     return mask_text(tree) if isinstance(tree, str) else tree
 
 
-def masked(tree: Any, key: str = "") -> Any:
+def mask_tree(tree: Any, key: str = "") -> Any:
     """Copy plain nested values with every secret replaced by `***`.
 
     Every text under the key of a secret is replaced, and credentials in any other text.
     """
     if isinstance(tree, dict):
-        return {name: masked(child, f"{key}.{name}") for name, child in tree.items()}
+        return {name: mask_tree(child, f"{key}.{name}") for name, child in tree.items()}
     if isinstance(tree, list):
-        return [masked(child, key) for child in tree]
+        return [mask_tree(child, key) for child in tree]
     if isinstance(tree, str):
         return MASK if tree and is_secret(key) else mask_text(tree)
     return tree

@@ -49,7 +49,7 @@ class Word:
     """The shipped config that the word also loads when it is typed on a command line. Only `default` is below it."""
 
 
-def put_on_top(base: Located, layer: Located, schema: Any = None) -> Located:
+def merge_layer(base: Located, layer: Located, schema: Any = None) -> Located:
     """Merge a layer over others.
 
     Other spellings of the same settings are cleared in the layers below.
@@ -101,7 +101,7 @@ def spell_out_override(key: str, value: Located, schema: Any) -> tuple[str, Loca
     return dict(getattr(schema, "SYNONYMS", ())).get(key, key), value
 
 
-def typed_words(keys_and_values: Iterable[tuple[str, Located]], schema: Any) -> list[Word]:
+def find_typed_words(keys_and_values: Iterable[tuple[str, Located]], schema: Any) -> list[Word]:
     """List the words among typed `key=value` arguments.
 
     A word does not count if a later argument sets its section in another way.
@@ -110,7 +110,7 @@ def typed_words(keys_and_values: Iterable[tuple[str, Located]], schema: Any) -> 
     return [word for word in _words(schema) if word.section in last and isinstance(last[word.section].value, str)]
 
 
-def is_spelled_otherwise(key: str, schema: Any) -> bool:
+def has_other_spellings(key: str, schema: Any) -> bool:
     """Tell whether a key, or one in its section, is one of several spellings."""
     synonyms = [name for pair in getattr(schema, "SYNONYMS", ()) for name in pair]
     names = [*(name for group in _alternatives(schema) for name in group.keys), *synonyms]

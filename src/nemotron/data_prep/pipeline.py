@@ -21,7 +21,7 @@ import numpy as np
 
 from nemotron.atomic_files import checksum, remove_unfinished, write_checksums, write_json, write_text
 from nemotron.config.path_settings import expand_paths
-from nemotron.config.secrets import mask_values, masked
+from nemotron.config.secrets import mask_tree, mask_values
 from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
@@ -175,7 +175,7 @@ def _begin(plan: PrepPlan) -> None:
             for file in planned.files:
                 shutil.rmtree(file.folder, ignore_errors=True)
     remove_unfinished(plan.output_dir)
-    write_text(plan.run_dir / "config.yaml", dump_yaml(masked(asdict(plan.config))))
+    write_text(plan.run_dir / "config.yaml", dump_yaml(mask_tree(asdict(plan.config))))
     write_json(plan.run_dir / "plan.json", mask_values(plan.to_dict()))
 
 

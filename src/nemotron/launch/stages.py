@@ -8,7 +8,7 @@ from typing import Any
 import nemotron
 from nemotron.config import Loaded, config_dir
 from nemotron.config.interpolate import escape
-from nemotron.config.secrets import masked
+from nemotron.config.secrets import mask_tree
 from nemotron.errors import UserError
 
 PACKAGE = Path(nemotron.__file__).resolve().parent
@@ -91,7 +91,7 @@ def _portable(loaded: Loaded[Any]) -> dict[str, Any]:
     """
     for key, origin in loaded.origins.items():
         value = _lookup(loaded.tree, key)
-        if masked(value, key) != value:
+        if mask_tree(value, key) != value:
             raise UserError(
                 f"{origin}: {key} holds a secret, and a job's config is written to disk.",
                 "Put it in an environment variable, and name the variable under secrets in the profile.",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
-from nemotron.config.secrets import mask_text, mask_values, masked
+from nemotron.config.secrets import mask_text, mask_tree, mask_values
 from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,
@@ -99,7 +99,7 @@ def log_artifact(
         code=origin.code_version(),
         command=origin.command_line(),
         job=origin.job(),
-        config=portable(masked(dict(config or {}))),
+        config=portable(mask_tree(dict(config or {}))),
     )
     artifact = _same(artifact, root) or _next_version(artifact, root)
     _write_manifest(artifact, folder)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.atomic_files import write_text
-from nemotron.config.secrets import mask_text, masked
+from nemotron.config.secrets import mask_text, mask_tree
 from nemotron.lineage.access import Target, explain_unreachable, find_target
 from nemotron.lineage.artifact import Artifact, read_version
 
@@ -59,7 +59,7 @@ def wandb_run(
         config: the resolved config; secrets in it are masked here.
     """
     global _open
-    opened = None if target is None else _begin(target, state, folder, name, job_type, masked(dict(config)))
+    opened = None if target is None else _begin(target, state, folder, name, job_type, mask_tree(dict(config)))
     _open, before = opened, _open
     code = 1
     try:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import point_link, write_json
-from nemotron.config.secrets import masked
+from nemotron.config.secrets import mask_tree
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
 from nemotron.paths import expand_home
@@ -142,7 +142,7 @@ async def complete(plan: RolloutsPlan, client: Client, on_progress: OnState) -> 
     identity = {
         "model": model,
         "model_artifact": plan.model_artifact.reference if plan.model_artifact else None,
-        "sampling": masked(asdict(config.sampling)),
+        "sampling": mask_tree(asdict(config.sampling)),
     }
     journal_path = plan.output_dir / "journals" / f"{_hash(identity)}.jsonl"
     if config.force:

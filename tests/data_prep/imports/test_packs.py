@@ -1,5 +1,7 @@
 """Packed Parquet of other tools: each fault is named with its file and row; what is right is counted."""
 
+import re
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -72,18 +74,18 @@ def test_sequences_are_padded_as_it_is_said(tmp_path):
     assert not check(tmp_path, [{**GOOD, "input_ids": [1] * 4, "loss_mask": [0] * 4, "seq_start_id": [0, 2]}],
                      Limits(pad_to_multiple=2)).problems  # fmt: skip
     [problem] = check(tmp_path, [GOOD], Limits(pad_to_multiple=2)).problems
-    assert "multiple of 2: 3" in problem.message
+    assert re.search(r"\b2\b.*\b3\b", problem.message)
 
 
 def test_columns_are_lists_of_whole_numbers(tmp_path):
     path = tmp_path / "other.parquet"
     pq.write_table(pa.table({"input_ids": [[1]], "loss_mask": [[0.5]], "text": ["x"]}), path)
     mask, starts = check_file(path, LIMITS).problems
-    assert "loss_mask is list<" in mask.message
-    assert "no column seq_start_id; it has input_ids, loss_mask, text" in starts.message
+    assert re.search(r"loss_mask .*list<", mask.message)
+    assert re.search(r"seq_start_id.* input_ids, loss_mask, text", starts.message)
     path.write_bytes(b"PAR1 cut off")
     [problem] = check_file(path, LIMITS).problems
-    assert f"{path} is not readable as Parquet" in problem.message
+    assert re.search(rf"{path}.* Parquet", problem.message)
 
 
 sequences = st.lists(

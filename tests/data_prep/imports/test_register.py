@@ -71,7 +71,7 @@ def test_what_nobody_recorded_is_given_or_guessed(tmp_path):
     data = find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="default")
     assert (data.reference, data.pack_size) == ("SFTDataArtifact-sft:v2", 4096)
     assert data.tokenizer is not None
-    with pytest.raises(UserError, match=r"row 0: 60 tokens, more than the pack size of 32"):
+    with pytest.raises(UserError, match=r"row 0: 60 .*\b32\b"):
         register(tmp_path / "packs", tmp_path, pack_size=32)
 
 
@@ -91,7 +91,7 @@ def test_a_folder_that_may_not_be_written_is_registered_all_the_same(tmp_path, m
 
 
 def test_a_name_that_cannot_be_is_refused_before_anything_is_read(tmp_path):
-    with pytest.raises(UserError, match='"a/b" cannot name'):
+    with pytest.raises(UserError, match='"a/b"'):
         register_data(tmp_path / "nowhere", name="a/b", artifacts=tmp_path / "artifacts")
 
 
@@ -128,16 +128,16 @@ def test_what_cannot_be_trained_on_is_refused_and_not_recorded(tmp_path, files, 
 def test_a_file_in_two_splits_links_of_another_run_and_broken_links_are_refused(public, tmp_path):
     valid = public / "splits/valid"
     (valid / "again.parquet").symlink_to(public / "runs/0a1b2c/datasets/chat/f00d/shard_000000.parquet")
-    with pytest.raises(UserError, match=r"shard_000000\.parquet are the same file"):
+    with pytest.raises(UserError, match=r"again\.parquet.*shard_000000\.parquet|shard_000000\.parquet.*again\.parquet"):
         register(public, tmp_path)
     (valid / "again.parquet").unlink()
     write(public / "runs/ffff/datasets/chat/f00d/shard_000009.parquet", [ROW])
     (valid / "old.parquet").symlink_to(public / "runs/ffff/datasets/chat/f00d/shard_000009.parquet")
-    with pytest.raises(UserError, match=r"of the run 0a1b2c, and .* of the run ffff"):
+    with pytest.raises(UserError, match=r"\b0a1b2c, .*\bffff\b"):
         register(public, tmp_path)
     (valid / "old.parquet").unlink()
     (valid / "gone.parquet").symlink_to("nowhere.parquet")
-    with pytest.raises(UserError, match=r"gone\.parquet is a link to"):
+    with pytest.raises(UserError, match=r"gone\.parquet .*nowhere\.parquet"):
         register(public, tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Selection and over-long sequences, on a corpus built by hand."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -189,8 +190,8 @@ def test_samples_beyond_what_is_there_need_leave_to_repeat(tmp_path: Path) -> No
     corpus = make_corpus(tmp_path, [numbered(50), numbered(20, first=50)])
     with pytest.raises(UserError) as error:
         choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=1)], samples=60)
-    assert error.value.message == ('blend.samples=60 needs 30 conversations of the dataset "b", which has 20 to give.')
-    assert "blend.samples to 40 at most" in (error.value.hint or "")
+    assert re.search(r'blend\.samples=60 .*\b30\b.*"b".*\b20\b', error.value.message)
+    assert re.search(r"blend\.samples.*\b40\b", error.value.hint or "")
 
 
 def test_samples_are_those_of_the_training_split(tmp_path: Path) -> None:

@@ -132,11 +132,11 @@ def test_what_is_not_there_is_said(put: Put) -> None:
         find_files(Dataset("test", f"{bucket}sft/chta.jsonl"))
     assert error.value.hint == f'Did you mean "{url.removeprefix("s3://")}"?'
     put("text/notes.txt", b"x")
-    with pytest.raises(UserError, match="no data files in the folder"):
+    with pytest.raises(UserError, match=r"/text\b"):
         find_files(Dataset("test", f"{bucket}text"))
     with pytest.raises(UserError, match=r"notes\.txt"):
         find_files(Dataset("test", f"{bucket}text/notes.txt"))
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match="no-such-bucket"):
         find_files(Dataset("test", "s3://no-such-bucket/x.jsonl"))
 
 
@@ -151,7 +151,7 @@ def test_a_changed_object_is_another_one(put: Put) -> None:
 def test_an_object_that_changes_during_the_run_stops_it(put: Put) -> None:
     [file] = find_files(Dataset("test", put("rows.jsonl", JSONL)))
     put("rows.jsonl", JSONL.replace(b"1", b"4"))
-    with pytest.raises(UserError, match="has changed since this run began"):
+    with pytest.raises(UserError, match=r"rows\.jsonl.*changed"):
         list(read_rows(cut(file)[0]))
 
 
@@ -163,14 +163,14 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, scheme, raising=False)  # loaded by another test
     with pytest.raises(UserError, match=library) as error:
         find_files(Dataset("test", f"{scheme}://bucket/x.jsonl"))
-    assert error.value.hint == f"Install it: uv sync --extra {extra}"
+    assert f"uv sync --extra {extra}" in error.value.hint
 
 
 def test_a_store_out_of_reach_is_an_error_of_the_user(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     s3fs.S3FileSystem.clear_instance_cache()
-    with pytest.raises(UserError, match=r'Dataset "test": cannot read s3://other/x\.jsonl: EndpointConnectionError'):
+    with pytest.raises(UserError, match=r'"test".* s3://other/x\.jsonl.*EndpointConnectionError'):
         find_files(Dataset("test", "s3://other/x.jsonl"))
 
 

@@ -173,12 +173,12 @@ def test_a_file_that_changes_during_the_run_stops_it(tmp_path: Path) -> None:
     path.write_bytes(JSONL)
     [file] = find_files(Dataset("test", str(path)))
     path.write_bytes(JSONL.replace(b"1", b"4"))
-    with pytest.raises(UserError, match="has changed since this run began"):
+    with pytest.raises(UserError, match=r"rows\.jsonl.*changed"):
         list(read_rows(cut(file)[0]))
 
 
 def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no data files in the folder"):
+    with pytest.raises(UserError, match=str(tmp_path)):
         find_files(Dataset("test", str(tmp_path)))
 
 

@@ -33,7 +33,8 @@ def test_another_release_is_warned_about_with_the_tested_ones(monkeypatch, caplo
     pretend(monkeypatch, "0.5.1")
     with caplog.at_level(logging.WARNING):
         bridge.check_release()
-    assert caplog.messages == ["megatron-bridge 0.5.1 is installed; this package is tested with 0.6.2 and 0.4.2."]
+    [message] = caplog.messages
+    assert all(release in message for release in ("0.5.1", "0.6.2", "0.4.2"))
 
 
 def test_no_release_is_an_error(monkeypatch):
@@ -46,14 +47,13 @@ def test_a_missing_module_is_named_with_the_release(monkeypatch):
     pretend(monkeypatch, "0.9")
     with pytest.raises(UserError) as error, bridge.name_what_is_missing():
         import megatron.nothing_of_this_name  # noqa: F401  # pyright: ignore
-    assert error.value.message == (
-        "The installed megatron-bridge 0.9 (megatron-core 0.1) has no megatron.nothing_of_this_name."
-    )
-    assert error.value.hint == "This package is tested with megatron-bridge 0.6.2 and 0.4.2: install one of these."
+    for named in ("megatron-bridge 0.9", "megatron-core 0.1", "megatron.nothing_of_this_name"):
+        assert named in error.value.message
+    assert all(release in str(error.value.hint) for release in ("0.6.2", "0.4.2"))
 
 
 def test_a_missing_name_is_named_with_its_module():
-    with pytest.raises(UserError, match=r"has no megatron\.core\.optimizer\.Gone\."), bridge.name_what_is_missing():
+    with pytest.raises(UserError, match=r"megatron\.core\.optimizer\.Gone\b"), bridge.name_what_is_missing():
         raise ImportError(name="megatron.core.optimizer", name_from="Gone")
 
 
@@ -68,7 +68,7 @@ def test_a_missing_setting_is_named():
         packed_sequence_size: int
 
     assert versions.build(Specs, packed_sequence_size=8) == Specs(8)
-    with pytest.raises(UserError, match=r"has no .*Specs\.packed_train_data_path\."):
+    with pytest.raises(UserError, match=r"Specs\.packed_train_data_path\b"):
         versions.build(Specs, packed_sequence_size=8, packed_train_data_path="train")
 
 
@@ -124,7 +124,7 @@ def test_the_recipe_of_super_v3_takes_keyword_arguments(recipes, scheme):
 
 
 def test_a_release_without_either_recipe_is_told_what_is_missing(recipes):
-    with pytest.raises(UserError, match=r"has no megatron\.bridge\.recipes\..*\.nemotron_3_super_sft_config\."):
+    with pytest.raises(UserError, match=r"megatron\.bridge\.recipes\..*\.nemotron_3_super_sft_config\b"):
         v04.super_recipe("mine", None)
 
 
@@ -179,7 +179,7 @@ def test_0_4_refuses_a_checkpoint_of_a_later_line(tmp_path):
 
 def test_0_4_does_not_start_from_a_hugging_face_folder(tmp_path):
     (tmp_path / "config.json").touch()
-    with pytest.raises(UserError, match="does not start from") as error:
+    with pytest.raises(UserError, match=str(tmp_path)) as error:
         v04.check_loadable(tmp_path)
     assert f"nemotron super3 model import {tmp_path}" in str(error.value.hint)
 

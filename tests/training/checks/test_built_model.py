@@ -1,5 +1,6 @@
 """A checkpoint of another model is refused by what differs."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,17 +25,16 @@ def test_pipeline_stages_and_mtp_layers_do_not_make_another_model():
 def test_another_model_is_refused_by_what_differs(changed):
     [(name, ours)] = changed.items()
     [problem] = check_same_model(model(**changed), CHECKPOINT, SAVED)
-    assert f"{name} is {getattr(model(), name)}" in problem.message
-    assert f"{ours} here" in problem.message
+    assert re.search(rf"\b{name}\b.*{re.escape(str(getattr(model(), name)))}", problem.message)
+    assert str(ours) in problem.message
 
 
 def test_both_checkpoints_have_to_fit_the_model():
     start = StartingPoint(CHECKPOINT, "", iteration_dir=CHECKPOINT, saved=SAVED)
     resumed = SimpleNamespace(newest=CHECKPOINT.with_name("iter_0000008"), saved=SAVED)
     found = [*check_built_model(model(hidden_size=256), start, resumed)]
-    assert [problem.message.split(" is of another")[0] for problem in found] == [
-        f"The checkpoint {CHECKPOINT}",
-        f"The checkpoint {resumed.newest}",
-    ]
+    assert len(found) == 2
+    for problem, checkpoint in zip(found, (CHECKPOINT, resumed.newest), strict=True):
+        assert str(checkpoint) in problem.message
     new = SimpleNamespace(newest=None, saved={})
     assert [*check_built_model(model(hidden_size=256), StartingPoint(None, "random"), new)] == []

@@ -1,6 +1,7 @@
 """Lengths, stages and sizes that no run can be counted from are refused by name and number."""
 
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ def test_super_can_be_divided_as_often_as_it_has_mamba_groups(size):
 
 def test_and_no_more_often():
     [problem] = parallel(config(tensor_model_parallel_size=16, sequence_parallel=True), 4096, None)
-    assert "8 Mamba groups (mamba_num_groups)" in problem.message
+    assert re.search(r"\b8 .*mamba_num_groups", problem.message)
 
 
 def test_ranks_that_share_the_positions_of_a_pack_need_as_many_each():
@@ -152,7 +153,7 @@ def test_each_start_outside_the_run_is_named():
 def test_a_learning_rate_that_decays_has_warmed_up_before_the_end(scheduler, refused):
     settings = SftConfig(train={"global_batch_size": 8, "train_iters": 10}, scheduler=scheduler)
     problems = [*check_length(settings, count_run(settings, None), None)]
-    assert ["warms up for 10 iterations" in problem.message for problem in problems] == [True] * refused
+    assert ["warms up for 10 " in problem.message for problem in problems] == [True] * refused
 
 
 def test_a_batch_may_be_all_the_packs_there_are_and_an_epoch_less_than_a_batch():

@@ -67,7 +67,7 @@ def test_another_tokenizer_is_refused():
     config = SftConfig(tokenizer={"tokenizer_model": "nvidia/other"})
     [problem] = check_tokenizer(config, data(DataTokenizer("mine")), NOWHERE)
     assert "tokenizer.tokenizer_model is nvidia/other" in problem.message
-    assert "made with mine" in problem.message
+    assert " mine" in problem.message
 
 
 TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer"

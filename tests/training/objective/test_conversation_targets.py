@@ -76,5 +76,5 @@ def test_values_that_are_not_one_for_each_sequence_are_refused(module, shards, m
     read_conversation_targets(module, True)
     packs = module.GPTSFTPackedParquetDataset(shards)
     monkeypatch.setattr(sys.modules[__name__], "ROWS", [[5, 5], *ROWS[1:]])
-    with pytest.raises(ValueError, match="2 sequences, but 1 values of conversation_targets"):
+    with pytest.raises(ValueError, match=r"2 sequences.* 1 .*conversation_targets"):
         packs[0]

@@ -1,5 +1,7 @@
 """The layout in the plan."""
 
+import re
+
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.parallelism.configured import state_bytes
 from nemotron.training.parallelism.layout import explain_layout
@@ -59,9 +61,9 @@ def test_the_optimizers_bytes_are_those_of_its_settings():
 
 def test_more_than_a_gpu_holds_is_said_with_what_would_help():
     rows = dict(explain_layout(config(expert_model_parallel_size=8), 4096, ranks=32))
-    assert "279 GB are more than the 68" in rows["does not fit"]
+    assert re.search(r"279 GB .*\b68\b", rows["does not fit"])
     assert "run.gpu_headroom_gb" in rows["does not fit"]
-    assert "Most of it is activations: recompute them: model.recompute_granularity=full" in rows["does not fit"]
+    assert "model.recompute_granularity=full" in rows["does not fit"]
     larger = config(expert_model_parallel_size=8, run=RunConfig(gpu_memory_gb=292))
     assert "does not fit" not in dict(explain_layout(larger, 4096, ranks=32))
 
@@ -69,5 +71,5 @@ def test_more_than_a_gpu_holds_is_said_with_what_would_help():
 def test_adapters_are_advised_where_there_are_none():
     for peft, advised in ((None, True), (PeftConfig(), False)):
         said = dict(explain_layout(config(peft=peft, recompute_granularity="full"), 4096, ranks=8))["does not fit"]
-        assert "divide the model: model.{tensor,pipeline,expert}_model_parallel_size" in said
-        assert ("or train adapters: -c lora" in said) is advised
+        assert "model.{tensor,pipeline,expert}_model_parallel_size" in said
+        assert ("-c lora" in said) is advised

@@ -53,7 +53,7 @@ def test_values_as_yaml_spells_them(key, value, expected):
 def test_a_misspelt_key_names_its_place_and_the_nearest():
     with pytest.raises(UserError) as error:
         assign(Settings(), "train", {"train_itres": 5}, {"train.train_itres": "my.yaml:3"})
-    assert error.value.message == "my.yaml:3: train.train_itres is not a setting of Megatron-Bridge's Settings."
+    assert error.value.message.startswith("my.yaml:3: train.train_itres ")
     assert error.value.hint == 'Did you mean "train.train_iters"?'
 
 
@@ -70,7 +70,8 @@ def test_a_misspelt_key_names_its_place_and_the_nearest():
 def test_a_value_of_the_wrong_kind_is_refused(key, value, wanted):
     with pytest.raises(UserError) as error:
         assign(Settings(), "section", {key: value}, {f"section.{key}": "command line"})
-    assert error.value.message == f"command line: section.{key} is {value!r}, which is not {wanted}."
+    assert error.value.message.startswith(f"command line: section.{key} is {value!r}")
+    assert wanted in error.value.message
 
 
 def test_a_misspelt_choice_names_the_nearest():

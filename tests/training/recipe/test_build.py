@@ -1,5 +1,6 @@
 """The documented settings as Megatron-Bridge gets them, and what it reads of the packs, whichever line is installed."""
 
+import re
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -103,8 +104,9 @@ def test_single_settings_of_the_precision_go_over_those_of_the_recipe(build, tmp
 
 def test_a_setting_that_only_the_other_line_has_is_refused(build):
     absent = {"0.6": "optimizer.muon_use_nesterov=true", "0.4": "validation.eval_micro_batch_size=1"}
-    with pytest.raises(UserError, match="is not a setting of Megatron-Bridge's"):
-        build("tiny", absent[bridge.installed().NAME])
+    override = absent[bridge.installed().NAME]
+    with pytest.raises(UserError, match=re.escape(override.split("=")[0])):
+        build("tiny", override)
 
 
 def test_a_split_is_read_to_its_last_pack_with_every_conversation_where_it_lies(build, tmp_path):

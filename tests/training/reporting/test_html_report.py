@@ -64,7 +64,7 @@ def test_nothing_is_loaded_from_elsewhere():
 def test_a_run_without_mtp_or_records_has_no_empty_charts():
     without = [{key: value for key, value in row.items() if not key.startswith("mtp")} for row in METRICS]
     assert not any("Multi-token" in chart.attrib["aria-label"] for chart in svgs(render_report("x", without, [])))
-    assert "No iteration was logged" in render_report("x", [], [])
+    assert not svgs(render_report("x", [], []))
 
 
 def test_a_title_cannot_break_the_page():

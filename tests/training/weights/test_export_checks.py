@@ -44,7 +44,7 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "models" / "mine").mkdir(parents=True)
     write_checkpoint(tmp_path / "run" / "checkpoints", 20)
-    with pytest.raises(UserError, match="not an earlier export"):
+    with pytest.raises(UserError, match=str(tmp_path / target)):
         export_hf(tmp_path / "run" / "checkpoints", tmp_path / target, "config", "tokenizer")
     assert (tmp_path / "run" / "checkpoints" / "iter_0000020").is_dir()
     assert (tmp_path / "models" / "mine").is_dir()
@@ -52,11 +52,11 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
 
 @pytest.mark.parametrize(
     ("config", "reason"),
-    [({}, "a whole model and no adapters"), ({"peft": {"_target_": "megatron.bridge.peft.dora.DoRA"}}, "DoRA")],
+    [({}, "no adapters"), ({"peft": {"_target_": "megatron.bridge.peft.dora.DoRA"}}, "DoRA")],
 )
 def test_what_has_no_lora_adapters_is_not_exported_as_an_adapter(tmp_path, config, reason):
     iteration = write_checkpoint(tmp_path, 3, config)
-    with pytest.raises(UserError, match=f"iter_0000003 holds {reason}"):
+    with pytest.raises(UserError, match=f"iter_0000003 .*{reason}"):
         export_adapter(tmp_path, tmp_path / "adapter", "config", "tokenizer")
     assert not (tmp_path / "adapter").exists()
     assert iteration.is_dir()
@@ -70,5 +70,5 @@ def test_an_adapter_replaces_an_earlier_one_and_nothing_else(tmp_path):
     target.mkdir()
     for name in ("config.json", "model.safetensors"):  # a merged model
         (target / name).touch()
-    with pytest.raises(UserError, match="not an earlier export"):
+    with pytest.raises(UserError, match=str(target)):
         export_adapter(tmp_path / "run", target, "config", "tokenizer")

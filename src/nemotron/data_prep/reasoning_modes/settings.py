@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nemotron.config.convert import convert
-from nemotron.config.located import located, merge
+from nemotron.config.located import attach_origin, merge
 from nemotron.config.schema import refuse_unknown
 from nemotron.data_prep.config import DatasetReasoning, ReasoningConfig, check_reasoning
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl
@@ -29,9 +29,9 @@ def control_of(config: ReasoningConfig, own: dict[str, Any] | None, dataset: str
     settings = asdict(config)
     base = {"off": settings["off"], "effort": None, "budget": settings["budget"]}
     if own is not None:
-        over = located(own, where)
+        over = attach_origin(own, where)
         refuse_unknown(DatasetReasoning, over)
-        merged = convert(DatasetReasoning, merge(located(base, where), over))
+        merged = convert(DatasetReasoning, merge(attach_origin(base, where), over))
     else:
         merged = DatasetReasoning(config.off, None, config.budget)
     try:

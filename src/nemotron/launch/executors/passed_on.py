@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from nemotron.config import is_secret
-from nemotron.config.secrets import masked
+from nemotron.config.secrets import mask_tree
 from nemotron.errors import Problem, UserError
 from nemotron.launch.executors.fields import CLASSES, executor_fields
 from nemotron.launch.executors.slurm import nemo_run, no_input
@@ -56,7 +56,8 @@ def shown_options(placement: Placement) -> dict[str, Any]:
     """List the executor's fields as a plan shows them: secrets as `***`."""
     options = placement.profile.options
     return {
-        name: "***" if is_secret(name) and isinstance(value, str) else masked(value) for name, value in options.items()
+        name: "***" if is_secret(name) and isinstance(value, str) else mask_tree(value)
+        for name, value in options.items()
     }
 
 
