@@ -1,5 +1,6 @@
 """Data prep from end to end, seen from outside: rows in, Parquet and counts out, whatever happens in between."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import zstandard
@@ -120,6 +123,28 @@ def many_rows(chat: Chat, count: int = 300) -> list[Row]:
     """Different conversations of different lengths, every tenth broken."""
     rows = [chat(f"Question {i}?", "word " * (i * 7919 % 30), *(["More?", "Yes."] * (i % 3))) for i in range(count)]
     return [{"messages": None} if i % 10 == 3 else row for i, row in enumerate(rows)]
+
+
+def test_the_bytes_do_not_depend_on_the_kind_of_file(make_config: MakeConfig, tmp_path: Path, chat: Chat) -> None:
+    rows = [chat(f"Question {i}?\nSay 'it', or \"that\".", "Yes. " * (i % 4)) for i in range(60)]
+    rows[::9] = [{"messages": row["messages"][:1]} for row in rows[::9]]  # nothing to learn
+    for row in rows[::7]:
+        row["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    table = pa.Table.from_pylist([{"tools": None, **row} for row in rows])
+    (tmp_path / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    pq.write_table(table, tmp_path / "chat.parquet", row_group_size=20)
+    feather.write_feather(table, str(tmp_path / "chat.feather"), chunksize=20)
+    with open(tmp_path / "chat.csv", "w", newline="") as file:
+        lines = csv.DictWriter(file, ["messages", "tools"])
+        lines.writeheader()
+        lines.writerows({name: json.dumps(value) for name, value in row.items()} for row in rows)
+    made = []
+    for kind in ("jsonl", "parquet", "feather", "csv"):
+        result = prepare(make_config(f"chat.{kind}", pack_size=4096))
+        made.append({name: content for name, content in output_bytes(result).items() if name.endswith(".parquet")})
+        assert [row["line"] for row in dropped_rows(result)] == [1 + i + (kind == "csv") for i in range(0, 60, 9)]
+    assert made[0]
+    assert made == [made[0]] * 4
 
 
 def test_the_bytes_do_not_depend_on_the_workers(

@@ -23,7 +23,7 @@ class DropReason(Described):
     The value is what reports and `dropped.jsonl.zst` show.
     """
 
-    BAD_JSON = "bad_json", "the line is not valid JSON"
+    BAD_JSON = "bad_json", "the line is not valid JSON, or the row not valid CSV"
     NOT_AN_OBJECT = "not_an_object", "the row is valid JSON but not an object"
     NO_MESSAGES = "no_messages", "the messages field is missing, empty or not a list"
     BAD_MESSAGE = "bad_message", "a message is not an object"

@@ -183,9 +183,10 @@ def test_a_folder_without_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "rows.csv").write_text("a,b")
-    with pytest.raises(UserError, match=r"rows\.csv"):
-        find_files(Dataset("test", str(tmp_path / "rows.csv")))
+    (tmp_path / "rows.xlsx").write_text("a,b")
+    with pytest.raises(UserError, match=r"rows\.xlsx") as error:
+        find_files(Dataset("test", str(tmp_path / "rows.xlsx")))
+    assert {".csv", ".arrow"} <= {word.strip("*,;") for word in str(error.value.hint).split()}
 
 
 def test_a_path_at_an_unknown_place_is_refused() -> None:

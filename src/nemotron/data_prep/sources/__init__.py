@@ -1,7 +1,7 @@
 """Input files: finding them, cutting them into parts, reading rows.
 
-JSONL (`.jsonl`, `.ndjson`, `.json`), also compressed (`.gz`, `.zst`), JSON arrays (`.json`) and Parquet; on this
-machine (local.py), on object stores (object_store.py) and on the Hugging Face hub (hub.py).
+JSONL (`.jsonl`, `.ndjson`, `.json`), JSON arrays (`.json`), CSV and TSV, also compressed (`.gz`, `.zst`); Parquet and
+Arrow; on this machine (local.py), on object stores (object_store.py) and on the Hugging Face hub (hub.py).
 """
 
 from nemotron.data_prep.sources.find import find_files

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from nemotron.data_prep.config import SPLITS
-from nemotron.data_prep.sources.input_file import format_of, may_be_array
+from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping, may_be_array
 from nemotron.errors import UserError
 
 HEAD_BYTES = 2**20
@@ -49,7 +49,10 @@ def is_blend_file(path: Path) -> bool:
 
 
 def _folder_has_data(folder: Path) -> bool:
-    files = sorted(file for file in folder.iterdir() if file.is_file() and format_of(file.name) is not None)
+    if (folder / BOOKKEEPING[-1]).is_file():
+        return True  # a split of it is asked for where it is read
+    names = [str(file) for file in folder.iterdir() if file.is_file() and format_of(file.name) is not None]
+    files = [Path(name) for name in sorted(leave_out_bookkeeping(names))]
     blends = [file for file in files if is_blend_file(file)]
     if blends and len(blends) < len(files):
         raise UserError(

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.hub_subsets import choose_files, matching
-from nemotron.data_prep.sources.input_file import Found, format_of, no_data_files
+from nemotron.data_prep.sources.input_file import Found, format_of, leave_out_bookkeeping, no_data_files
 from nemotron.errors import UserError
 
 SCHEME = "hf://"
@@ -80,7 +80,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
 
 def _choose(dataset: Dataset, wanted: HubPath, commit: str, files: dict[str, Any]) -> list[str]:
     """Paths in the repository."""
-    data = [path for path in files if format_of(path)]
+    data = leave_out_bookkeeping(path for path in files if format_of(path))
     if not wanted.path:
         has_readme = README in files
         readme = _read(HubPath(wanted.repo, commit, README), files[README].size) if has_readme else ""

@@ -1,6 +1,7 @@
 """What the input of data prep is made of: files, their parts, and rows."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -10,10 +11,14 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.data_prep.sources.blend import Dataset
 
-FileFormat = Literal["jsonl", "json_array", "json_stream", "parquet"]
-"""A row per line, one array, objects that may span lines, row groups."""
+FileFormat = Literal["jsonl", "json_array", "json_stream", "parquet", "arrow", "arrow_stream", "csv", "tsv"]
+"""A row per line, one array, objects that may span lines; row groups, record batches with an index or none; cells."""
+COLUMNAR: tuple[FileFormat, ...] = ("parquet", "arrow", "arrow_stream")
+"""They compress themselves."""
+SEPARATED: tuple[FileFormat, ...] = ("csv", "tsv")
 SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
+    ".arrow": "arrow", ".feather": "arrow", ".csv": "csv", ".tsv": "tsv",
 }  # fmt: skip
 COMPRESSIONS = (".gz", ".zst")
 
@@ -38,7 +43,7 @@ class Part:
     """A piece of a file that one worker reads.
 
     The half-open range is bytes for plain JSONL (a line belongs to the part in which it starts), row groups for
-    Parquet, and None where the file can only be read as a whole.
+    Parquet, record batches for Arrow files, and None where the file can only be read as a whole.
     """
 
     file: InputFile
@@ -91,7 +96,7 @@ def format_of(path: str) -> FileFormat | None:
     path = path.lower()
     name, compression = PurePosixPath(path).name, compression_of(path)
     format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
-    return None if format == "parquet" and compression else format
+    return None if format in COLUMNAR and compression else format
 
 
 def stem_of(path: str) -> str:
@@ -114,9 +119,36 @@ def may_be_array(path: str) -> bool:
     return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
 
 
+def list_suffixes() -> str:
+    """List what is read, as a part of a hint."""
+    packed = [suffix for suffix, format in SUFFIXES.items() if format not in COLUMNAR]
+    return f"named {', '.join('*' + suffix for suffix in SUFFIXES)}; {', '.join(packed)} also as .gz or .zst"
+
+
+BOOKKEEPING = ("state.json", "dataset_info.json", "dataset_dict.json")
+
+
+def leave_out_bookkeeping(paths: Iterable[str]) -> list[str]:
+    """Leave out what `datasets` keeps next to the Arrow files that it saves.
+
+    Its records of them, and the caches of what it computed.
+    """
+    found = list(paths)
+    saved = {str(PurePosixPath(path).parent) for path in found if path.lower().endswith(".arrow")}
+    states = {str(PurePosixPath(path).parent) for path in found if PurePosixPath(path).name == BOOKKEEPING[0]}
+    folders = saved & states
+    folders |= {str(PurePosixPath(folder).parent) for folder in folders}  # of several splits: dataset_dict.json
+    return [path for path in found if not (_is_bookkeeping(path) and str(PurePosixPath(path).parent) in folders)]
+
+
+def _is_bookkeeping(path: str) -> bool:
+    name = PurePosixPath(path).name
+    return name in BOOKKEEPING or (name.startswith("cache-") and name.endswith(".arrow"))
+
+
 def no_data_files(dataset: "Dataset") -> UserError:
     """The error for a folder, here or elsewhere, without a file that could be read."""
-    hint = f"It should hold files named {', '.join('*' + suffix for suffix in SUFFIXES)}, or .gz or .zst of them."
+    hint = f"It should hold files {list_suffixes()}."
     if not dataset.recursive:
         hint += ' Files in subfolders are read with "recursive": true.'
     return UserError(f'Dataset "{dataset.name}": no data files in the folder {dataset.path}.', hint)

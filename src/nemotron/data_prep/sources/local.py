@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.sources.input_file import SUFFIXES, Found, format_of, no_data_files
+from nemotron.data_prep.sources.input_file import (
+    BOOKKEEPING,
+    Found,
+    format_of,
+    leave_out_bookkeeping,
+    list_suffixes,
+    no_data_files,
+)
 from nemotron.errors import UserError, did_you_mean
 
 SAMPLE_BYTES = 2**20
@@ -42,16 +49,22 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
     if path.is_file():
         if format_of(path.name) is None:
             raise UserError(
-                f'Dataset "{dataset.name}": {path} is of no known kind.', f"Known suffixes: {', '.join(SUFFIXES)}."
+                f'Dataset "{dataset.name}": {path} is of no known kind.', f"Read are files {list_suffixes()}."
             )
         return [path]
     if path.is_dir():
+        if (path / BOOKKEEPING[-1]).is_file() and not dataset.recursive:
+            splits = sorted(state.parent.name for state in path.glob(f"*/{BOOKKEEPING[0]}"))
+            raise UserError(
+                f'Dataset "{dataset.name}": {path} holds the splits {", ".join(splits)} that `datasets` saved.',
+                f"Give the one to train on, such as {path / (splits[0] if splits else 'train')}.",
+            )
         found = path.rglob("*") if dataset.recursive else path.glob("*")
     else:
         found = (Path(name) for name in glob.glob(dataset.path, recursive=True))
-    files = [file for file in found if format_of(file.name) is not None and file.is_file()]
-    if files:
-        return files
+    names = [str(file) for file in found if format_of(file.name) is not None and file.is_file()]
+    if files := leave_out_bookkeeping(names):
+        return [Path(name) for name in files]
     if path.is_dir():
         raise no_data_files(dataset)
     if path.is_symlink() or path.exists():

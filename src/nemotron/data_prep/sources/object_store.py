@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.sources.input_file import SUFFIXES, Found, format_of, no_data_files
+from nemotron.data_prep.sources.input_file import Found, format_of, leave_out_bookkeeping, list_suffixes, no_data_files
 from nemotron.errors import UserError, did_you_mean
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
@@ -48,7 +48,8 @@ def find_objects(dataset: Dataset) -> list[Found]:
             listed = store.find(path, maxdepth=None if dataset.recursive else 1, detail=True)
         else:
             listed = {}
-    objects = {name: info for name, info in listed.items() if info["type"] == "file" and format_of(name)}
+    names = leave_out_bookkeeping(name for name, info in listed.items() if info["type"] == "file" and format_of(name))
+    objects = {name: listed[name] for name in names}
     if not objects:
         raise _nothing_found(dataset, store, path, listed)
     return [_identify(f"{scheme}://{name}", info) for name, info in sorted(objects.items())]
@@ -125,7 +126,7 @@ def _is_refusal(error: Exception) -> bool:
 
 def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, Any]) -> UserError:
     if list(listed) == [path]:
-        known = f"Known suffixes: {', '.join(SUFFIXES)}."
+        known = f"Read are files {list_suffixes()}."
         return UserError(f'Dataset "{dataset.name}": {dataset.path} is of no known kind.', known)
     if listed:
         return no_data_files(dataset)

@@ -3,18 +3,15 @@
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from datetime import date, time
-from decimal import Decimal
-from typing import Any
 
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from nemotron.data_prep.drop_reasons import Unreadable
-from nemotron.data_prep.sources.input_file import InputFile, Part, Row
+from nemotron.data_prep.sources.input_file import COLUMNAR, SEPARATED, InputFile, Part, Row
 from nemotron.data_prep.sources.json_array import array_elements, stream_values
-from nemotron.data_prep.sources.opening import ensure_unchanged, open_raw, open_text, read_range
+from nemotron.data_prep.sources.opening import ensure_unchanged, open_text, read_range
+from nemotron.data_prep.sources.tables.columnar import count_pieces, read_table_rows
+from nemotron.data_prep.sources.tables.separated import read_separated_rows
 from nemotron.errors import UserError
 
 PART_BYTES = 16 * 2**20
@@ -33,16 +30,18 @@ def cut(file: InputFile) -> list[Part]:
     Raises:
         UserError: the file cannot be read.
     """
-    if file.format == "parquet":
+    step = min(PART_BYTES, max(LEAST_PART_BYTES, file.size // PARTS_OF_A_FILE))
+    if file.format in ("parquet", "arrow"):
         try:
-            with open_raw(file) as raw:
-                groups = pq.read_metadata(raw).num_row_groups
+            pieces = count_pieces(file)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(file, error) from None
-        return [Part(file, i, (i, i + 1)) for i in range(groups)] or [Part(file, 0, (0, 0))]
+        # Row groups are large; record batches may have a thousand rows each.
+        each = 1 if file.format == "parquet" else max(1, pieces * step // max(file.size, 1))
+        spans = [(start, min(start + each, pieces)) for start in range(0, pieces, each)]
+        return [Part(file, i, span) for i, span in enumerate(spans)] or [Part(file, 0, (0, 0))]
     if file.format == "jsonl" and file.compression is None:
         # By the size alone: the parts must not depend on who reads them.
-        step = min(PART_BYTES, max(LEAST_PART_BYTES, file.size // PARTS_OF_A_FILE))
         starts = range(0, max(file.size, 1), step)
         return [Part(file, i, (start, min(start + step, file.size))) for i, start in enumerate(starts)]
     return [Part(file, 0, None)]
@@ -56,8 +55,10 @@ def read_rows(part: Part) -> Iterator[Row]:
             there but unreadable must not pass for rows that do not exist.
     """
     try:
-        if part.file.format == "parquet":
-            yield from _parquet_rows(part)
+        if part.file.format in COLUMNAR:
+            yield from read_table_rows(part)
+        elif part.file.format in SEPARATED:
+            yield from read_separated_rows(part)
         elif part.file.format == "json_array":
             yield from _value_rows(part, array_elements)
         elif part.file.format == "json_stream":
@@ -127,66 +128,3 @@ def _value_rows(part: Part, read_values: Callable[[io.BufferedIOBase, str], Iter
         for number, element in enumerate(read_values(file, part.file.path)):
             # Half an emoji is no text: like any other wrong row it costs only itself.
             yield _parse(number, element.encode(errors="surrogatepass"))
-
-
-def _parquet_rows(part: Part) -> Iterator[Row]:
-    assert part.span is not None
-    number = 0
-    with open_raw(part.file) as raw, pq.ParquetFile(raw, page_checksum_verification=True) as file:
-        for batch in file.iter_batches(batch_size=512, row_groups=list(range(*part.span))):
-            columns = [_python_values(column) for column in batch.columns]
-            for values in zip(*columns, strict=True):
-                yield Row(number, _as_json(dict(zip(batch.schema.names, values, strict=True))))
-                number += 1
-
-
-def _python_values(column: pa.Array) -> list[Any]:
-    """Return what the rows of a column hold.
-
-    Text that is not UTF-8, dates beyond the calendar and such are Unreadable.
-    """
-    refusals = (ValueError, OverflowError, LookupError)  # of Python's types and of its time zones
-    try:
-        return column.to_pylist()
-    except refusals:
-        values = []
-        for value in column:
-            try:
-                values.append(value.as_py())
-            except refusals as error:
-                values.append(Unreadable(str(error).strip("'\"")))
-        return values
-
-
-def _as_json(value: Any) -> Any:
-    """A value of Parquet as JSON would have it; what JSON has no form for stays.
-
-    Parquet gives all objects of a column the same keys and fills those a row never had with None: a tool schema would
-    list the parameters of every other tool. So None is dropped, but for `content`: for a message it is the one key
-    that null leaves valid.
-    """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return {key: _as_json(inner) for key, inner in value.items() if inner is not None or key == "content"}
-    if isinstance(value, list | tuple):
-        return [_as_json(inner) for inner in value]
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return _number(value)
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            return Unreadable(str(error))
-    return value
-
-
-def _number(value: Decimal) -> int | float | str:
-    """Return the same number, or its digits where there is none with all of them."""
-    if not value.is_finite():
-        return str(value)
-    if value == value.to_integral_value():
-        return int(value)
-    return float(value) if Decimal(repr(float(value))) == value else str(value)

@@ -1,0 +1,63 @@
+"""Values of tables as JSON would have them."""
+
+from datetime import date, time
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from nemotron.data_prep.drop_reasons import Unreadable
+
+
+def python_values(column: pa.Array) -> list[Any]:
+    """Return what the rows of a column hold.
+
+    Text that is not UTF-8, dates beyond the calendar and such are Unreadable.
+    """
+    refusals = (ValueError, OverflowError, LookupError)  # of Python's types and of its time zones
+    try:
+        return column.to_pylist()
+    except refusals:
+        values = []
+        for value in column:
+            try:
+                values.append(value.as_py())
+            except refusals as error:
+                values.append(Unreadable(str(error).strip("'\"")))
+        return values
+
+
+def as_json(value: Any) -> Any:
+    """Give a value of a table as JSON would have it.
+
+    What JSON has no form for stays.
+
+    Tables give all objects of a column the same keys and fills those a row never had with None: a tool schema would
+    list the parameters of every other tool. So None is dropped, but for `content`: for a message it is the one key
+    that null leaves valid.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {key: as_json(inner) for key, inner in value.items() if inner is not None or key == "content"}
+    if isinstance(value, list | tuple):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, date | time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError as error:
+            return Unreadable(str(error))
+    return value
+
+
+def _number(value: Decimal) -> int | float | str:
+    """Return the same number, or its digits where there is none with all of them."""
+    if not value.is_finite():
+        return str(value)
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
