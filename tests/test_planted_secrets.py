@@ -50,7 +50,7 @@ def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for name in ("NEMOTRON_ARTIFACTS", "NEMOTRON_ENV_FILE", "WANDB_PROJECT"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("nemotron.config.secrets._remembered", set())
+    monkeypatch.setattr("nemotron.secrets._remembered", set())
     for name, value in {**ENVIRONMENT, "XDG_STATE_HOME": str(tmp_path / "state"), "HF_HUB_OFFLINE": "1"}.items():
         monkeypatch.setenv(name, value)
     return tmp_path

@@ -2,7 +2,7 @@
 
 import re
 
-from nemotron.config.secrets import mask_text
+from nemotron.secrets import mask_text
 
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"

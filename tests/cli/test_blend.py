@@ -25,8 +25,8 @@ def test_show_has_a_line_with_a_bar_for_each_domain(blend, capsys):
     assert run(["super3", "data", "blend", "show", str(blend)]) == 0
     shown = capsys.readouterr()
     lines = [line.split() for line in shown.out.splitlines()]
-    assert ["chat", "75.0%", "█" * 20, "yes", "100.0%", "all", "there", "is"] in lines
-    assert ["science", "25.0%", "█" * 7, "bring", "0.0%"] in lines
+    assert ["chat", "75.0%", "█" * 10, "yes", "100.0%", "all", "there", "is"] in lines
+    assert ["science", "25.0%", "█" * 3, "bring", "0.0%"] in lines
     assert "75%" in shown.out
     assert "science:" in shown.err
 

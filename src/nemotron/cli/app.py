@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
         if arranged.arguments is None:
             # Asked directly: Typer, on its way down to a subcommand's help, imports pydantic.
             context = typer.Context(arranged.command, info_name=" ".join(arranged.path), **_HELP)
-            console.out(arranged.command.get_help(context))
+            console.raw(arranged.command.get_help(context))
             return 0
         code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
         if code == 130:

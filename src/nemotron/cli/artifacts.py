@@ -65,7 +65,7 @@ def list_(
             found.append((artifact, sorted(alias for alias, number in named.items() if number == version)))
     if as_json:
         listed = [{"reference": artifact.reference, **asdict(artifact), "aliases": also} for artifact, also in found]
-        console.out(json.dumps(listed, indent=2, ensure_ascii=False))
+        console.raw(json.dumps(listed, indent=2, ensure_ascii=False))
         return
     if not found:
         console.out(f"There are no artifacts in {folder}. Data prep and training record what they make.")
@@ -94,7 +94,7 @@ def show(name: Name, root: Root = None, as_json: AsJson = False) -> None:
     run = wandb_run_of(artifact, folder)
     if as_json:
         found = {"reference": artifact.reference, **asdict(artifact), "aliases": also, "wandb": run or None}
-        console.out(json.dumps(found, indent=2, ensure_ascii=False))
+        console.raw(json.dumps(found, indent=2, ensure_ascii=False))
         return
     gone = "" if Path(artifact.path).exists() else " (no longer there)"
     facts = [
@@ -137,7 +137,7 @@ def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
     above, below = records.made_from(artifact), records.used_by(artifact)
     if as_json:
         found = above.to_dict("made_from") | {"used_by": below.to_dict("used_by")["used_by"]}
-        console.out(json.dumps(found, indent=2, ensure_ascii=False))
+        console.raw(json.dumps(found, indent=2, ensure_ascii=False))
         return
     _print_tree(above, "made from")
     if below.children:

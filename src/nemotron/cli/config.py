@@ -29,7 +29,7 @@ def schema(kind: Annotated[Kind, typer.Argument(help="Of which kind of config.")
       nemotron config schema data_prep > data_prep.json
       # yaml-language-server: $schema=data_prep.json
     """
-    console.out(schema_text(kind))
+    console.raw(schema_text(kind))
 
 
 def schema_text(kind: Kind) -> str:

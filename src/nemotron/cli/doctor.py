@@ -21,7 +21,7 @@ def doctor(
 
     findings = examine(hub=not no_hub)
     if as_json:
-        console.out(json.dumps({"parts": [asdict(finding) for finding in findings]}, indent=2))
+        console.raw(json.dumps({"parts": [asdict(finding) for finding in findings]}, indent=2))
     else:
         console.heading("This machine")
         console.table([(finding.part, finding.found or "missing") for finding in findings])

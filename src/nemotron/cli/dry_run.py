@@ -86,7 +86,7 @@ class Report:
         console.table(rows)
         for title, text in scripts.items():
             console.heading(title)
-            console.out(text.rstrip())
+            console.raw(text.rstrip())
 
     def refuse(self, problem: UserError) -> None:
         """Add what stands in the way: shown at the end, and the exit code is 1."""
@@ -95,7 +95,7 @@ class Report:
     def _end(self) -> None:
         if self._as_json:
             problems = [{"message": problem.message, "hint": problem.hint} for problem in self._problems]
-            console.out(json.dumps(self._found | {"problems": problems}, indent=2, default=str, ensure_ascii=False))
+            console.raw(json.dumps(self._found | {"problems": problems}, indent=2, default=str, ensure_ascii=False))
         elif not self._problems:
             console.out("\nThis was a dry run: nothing was written or started.")
         else:

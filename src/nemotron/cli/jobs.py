@@ -34,7 +34,7 @@ def jobs(
         console.out("No jobs were submitted from here. --batch PROFILE and --run PROFILE submit them.")
         return
     header = ("job", "stage", "state", "exit", "node", "elapsed", "profile", "submitted", "submission")
-    console.table([_row(record, job) for record in records for job in record.jobs], header=header)
+    console.table([_row(record, job) for record in records for job in record.jobs], header=header, right=[3])
 
 
 def logs(

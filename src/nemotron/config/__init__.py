@@ -11,8 +11,8 @@ from nemotron.config.files import config_dir, config_names, find_config
 from nemotron.config.loader import Loaded, load_config
 from nemotron.config.overrides import add_word, route_overrides
 from nemotron.config.path_settings import PathKeys, PathSetting
-from nemotron.config.secrets import holds_secret, is_secret
 from nemotron.config.spellings import Alternatives, Word
+from nemotron.secrets import holds_secret, is_secret
 
 __all__ = [
     "Alternatives",

@@ -13,9 +13,9 @@ from nemotron.config.located import DEFAULT, Located, attach_origin, leaves, mer
 from nemotron.config.overrides import apply_overrides, parse_overrides
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.schema import as_plain, default_tree, refuse_unknown
-from nemotron.config.secrets import mask_tree, remember_secrets
 from nemotron.config.spellings import find_typed_words
 from nemotron.config.yaml_file import as_argument, dump_yaml
+from nemotron.secrets import mask_tree, remember_secrets
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ import numpy as np
 
 from nemotron.atomic_files import checksum, remove_unfinished, write_checksums, write_json, write_text
 from nemotron.config.path_settings import expand_paths
-from nemotron.config.secrets import mask_tree, mask_values
 from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
@@ -43,6 +42,7 @@ from nemotron.data_prep.tokenize_inputs import InputTokenizer
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact
+from nemotron.secrets import mask_tree, mask_values
 
 SAMPLED_BYTES = 256 * 2**20
 """How much of each split is read before it counts as prepared already."""

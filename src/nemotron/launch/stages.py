@@ -8,8 +8,8 @@ from typing import Any
 import nemotron
 from nemotron.config import Loaded, config_dir
 from nemotron.config.interpolate import escape
-from nemotron.config.secrets import mask_tree
 from nemotron.errors import UserError
+from nemotron.secrets import mask_tree
 
 PACKAGE = Path(nemotron.__file__).resolve().parent
 PREP_SCRIPT = Path("recipes/super3/stage1_sft/data_prep.py")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from nemotron.config.secrets import mask_text
+from nemotron.secrets import mask_text
 
 SERVER = "https://api.wandb.ai"
 ANSWER_SECONDS = 5.0

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.config.files import config_dir
-from nemotron.config.secrets import mask_text
 from nemotron.lineage.artifact import MANIFEST, Artifact, read, version_file
 from nemotron.lineage.digest import digest_of
+from nemotron.secrets import mask_text
 
 BUNDLED = "bundled:"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
-from nemotron.config.secrets import mask_text, mask_tree, mask_values
 from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,
@@ -27,6 +26,7 @@ from nemotron.lineage.artifact import (
 from nemotron.lineage.digest import digest_of
 from nemotron.lineage.inputs import describe_inputs, localized, portable
 from nemotron.paths import expand_home
+from nemotron.secrets import mask_text, mask_tree, mask_values
 
 _MADE_BY = ("version", "created", "code", "command", "job", "config")
 """Fields in which two records of the same thing may differ."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import nemotron
-from nemotron.config.secrets import MASK, is_secret, mask_text
+from nemotron.secrets import MASK, is_secret, mask_text
 
 PACKAGE = Path(nemotron.__file__).resolve().parent
 CODE_RECORD = "_code_version.json"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.atomic_files import write_text
-from nemotron.config.secrets import mask_text, mask_tree
 from nemotron.lineage.access import Target, explain_unreachable, find_target
 from nemotron.lineage.artifact import Artifact, read_version
+from nemotron.secrets import mask_text, mask_tree
 
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run

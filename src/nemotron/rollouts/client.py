@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from nemotron.config.secrets import MASK
 from nemotron.errors import UserError, did_you_mean
 from nemotron.rollouts.config import EndpointConfig
 from nemotron.rollouts.pace import Pace, backoff, retry_after
 from nemotron.rollouts.reply import NotACompletion, Outcome, Reply, read_reply
+from nemotron.secrets import MASK
 
 MAY_PASS = (408, 409, 425, 429)
 """Answers worth another try, besides those of 500 and more."""

@@ -10,7 +10,6 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import point_link, write_json
-from nemotron.config.secrets import mask_tree
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
 from nemotron.paths import expand_home
@@ -22,6 +21,7 @@ from nemotron.rollouts.journal import Journal
 from nemotron.rollouts.output import BLEND, Counts, write_rows
 from nemotron.rollouts.prompts import ROWS, Prompts, read_prompts
 from nemotron.rollouts.reply import Reply
+from nemotron.secrets import mask_tree
 
 ARTIFACT = "RolloutArtifact-sft"
 OnPrompts = Callable[[int, int], None]

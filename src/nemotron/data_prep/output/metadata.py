@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from nemotron.config.secrets import mask_values
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
+from nemotron.secrets import mask_values
 
 
 @dataclass(frozen=True)

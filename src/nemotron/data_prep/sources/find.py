@@ -4,12 +4,12 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from nemotron.config.secrets import holds_credentials
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.input_file import Found, InputFile, compression_of, format_of
 from nemotron.data_prep.sources.sniffing import sniff
 from nemotron.errors import UserError, did_you_mean
+from nemotron.secrets import holds_credentials
 
 
 def find_files(dataset: Dataset) -> list[InputFile]:

@@ -14,7 +14,6 @@ from typing import Any
 import yaml
 
 from nemotron.config import is_secret
-from nemotron.config.secrets import mask_tree
 from nemotron.errors import Problem, UserError
 from nemotron.launch.executors.fields import CLASSES, executor_fields
 from nemotron.launch.executors.slurm import nemo_run, no_input
@@ -22,6 +21,7 @@ from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import JOB_MOUNT, Placement
 from nemotron.launch.secrets import HANDED_ON
 from nemotron.launch.shell import LaunchError
+from nemotron.secrets import mask_tree
 
 _PACKAGES = {
     "skypilot": ("sky", "nemo_run[skypilot]"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nemotron.config.secrets import mask_values
+from nemotron.secrets import mask_values
 from nemotron.training.checkpoints.hf_folder import is_path
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.config import PeftConfig, SftConfig

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.config import holds_secret, is_secret
-from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError, refuse
+from nemotron.secrets import mask_text
 from nemotron.training import bridge
 from nemotron.training.bridge.precision import train_in_float32
 from nemotron.training.checkpoints.run_folder import RunFolder

@@ -6,7 +6,7 @@ run_config.yaml of checkpoints, W&B, MLflow.
 from functools import wraps
 from typing import Any
 
-from nemotron.config.secrets import mask_values
+from nemotron.secrets import mask_values
 
 
 def mask_what_is_written(container_class: Any) -> None:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from nemotron.config.secrets import MaskedStream
 from nemotron.lineage.origin import mask_arguments
+from nemotron.secrets import MaskedStream
 
 
 @contextlib.contextmanager

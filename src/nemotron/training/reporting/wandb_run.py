@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron import lineage
 from nemotron.config import Loaded
-from nemotron.config.secrets import mask_text
 from nemotron.lineage import access, tracking
+from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.reader import read_records
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig

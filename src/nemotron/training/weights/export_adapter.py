@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import folder_replaced_when_complete
-from nemotron.config.secrets import mask_text
 from nemotron.errors import UserError, refuse
+from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.hf_folder import is_path
 from nemotron.training.checkpoints.reader import latest_iteration, run_config

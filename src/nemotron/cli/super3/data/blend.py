@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nemotron.data_prep.sources.blend import Blend
     from nemotron.data_prep.sources.blend_table import DomainRow
 
-BAR = 20
+BAR = 10
 """Characters of the longest bar."""
 
 blend = typer.Typer(
@@ -147,4 +147,4 @@ def _percent(share: float | None) -> str:
 def _out_json(value: object) -> None:
     import json
 
-    console.out(json.dumps(value, ensure_ascii=False))
+    console.raw(json.dumps(value, ensure_ascii=False))

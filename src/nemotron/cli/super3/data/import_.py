@@ -1,13 +1,13 @@
 """Run `nemotron super3 data import`: register packed Parquet made elsewhere."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.interrupts import stops_at_once
 
 if TYPE_CHECKING:
     from nemotron.data_prep.imports.register import Registered
@@ -42,7 +42,7 @@ def import_(
     from nemotron.data_prep.imports.register import register_data
 
     configs.use_env_file()
-    with console.Progress() as progress:
+    with stops_at_once(), console.Progress() as progress:
         registered = register_data(
             folder,
             name=name,
@@ -86,4 +86,5 @@ def _show(registered: "Registered", artifacts: Path | None) -> None:
         *([] if registered.tokenizer else ["tokenizer.tokenizer_model=ID_OR_FOLDER"]),
         *([] if artifacts is None else [f"run.artifacts={os.fspath(artifacts)}"]),
     ]
-    console.out(f"\nNext: {shlex.join(['nemotron', 'super3', 'sft', *words])}")
+    console.out()
+    console.command("Next: ", ["nemotron", "super3", "sft", *words])

@@ -55,6 +55,7 @@ def inspect(
         Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page to look through.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row or pack, for programs.")] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Do not show long output through $PAGER.")] = False,
 ) -> None:
     """Show which text of each conversation trains, before or after packing.
 
@@ -91,19 +92,26 @@ def inspect(
     if page is not None:
         _write_page(page, path, wanted.choose(shown))
         return
-    outcomes: Counter[str] = Counter()
-    for row in wanted.choose(shown):
-        outcomes["pack" if packed else row["reason"] or row["outcome"]] += 1
-        if as_json:
-            console.out(json.dumps(row, ensure_ascii=False))
-        elif packed is None:
-            show_row(row)
-        else:
-            show_pack(row)
-    if not outcomes:
+    found = False
+    with console.paged(wanted=not (no_pager or as_json)):
+        outcomes: Counter[str] = Counter()
+        for row in wanted.choose(shown):
+            found = True
+            outcomes[row["reason"] or row["outcome"] if packed is None else "pack"] += 1
+            _show(row, is_pack=packed is not None, as_json=as_json)
+        if outcomes and packed is None and not as_json:
+            summarise(outcomes)
+    if not found:
         console.note(f"Nothing of {path} is as asked.")
-    elif packed is None and not as_json:
-        summarise(outcomes)
+
+
+def _show(row: dict[str, Any], *, is_pack: bool, as_json: bool) -> None:
+    if as_json:
+        console.raw(json.dumps(row, ensure_ascii=False))
+    elif is_pack:
+        show_pack(row)
+    else:
+        show_row(row)
 
 
 def _write_page(page: Path, path: str, shown: Iterator[dict[str, Any]]) -> None:

@@ -68,7 +68,7 @@ def _show_chunk(chunk: dict[str, Any]) -> None:
         return
     trains = chunk["supervised"]
     for line in chunk["text"].removesuffix("\n").split("\n"):
-        console.out(f"{'+' if trains else ' '} {line}", **({"fg": "green"} if trains else {"dim": True}))
+        console.content(line, "+ " if trains else "  ", **({"fg": "green"} if trains else {"dim": True}))
 
 
 def _show_pieces(chunk: dict[str, Any]) -> None:
@@ -81,10 +81,10 @@ def _show_pieces(chunk: dict[str, Any]) -> None:
             lines.append(line := [])
     style: dict[str, Any] = {"fg": "green"} if chunk["supervised"] else {"dim": True}
     for tokens in filter(None, lines):
-        console.out(f"{'+' if chunk['supervised'] else ' '} {''.join(tokens)}", **style)
+        console.content("".join(tokens), "+ " if chunk["supervised"] else "  ", **style)
 
 
 def summarise(outcomes: Counter[str]) -> None:
     """Print how many rows there were of each outcome."""
-    console.heading(f"{outcomes.total():,} rows")
+    console.heading("1 row" if outcomes.total() == 1 else f"{outcomes.total():,} rows")
     console.table([(name, f"{count:,}") for name, count in outcomes.most_common()], right=[1])

@@ -1,13 +1,11 @@
 """Run `nemotron super3 data prep sft`: chat data in, packed Parquet out."""
 
-import contextlib
-import signal
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
+from nemotron.cli.interrupts import stops_at_once
 from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.errors import Problem, UserError, refuse
 
@@ -75,7 +73,8 @@ def prep_sft(
         result = prepare_here(loaded)
         show_prepared(result)
         if result.has_training_split:
-            console.out(f"\nNext: {_next_command(config, result)}")
+            console.out()
+            console.command("Next: ", _next_command(config, result))
 
 
 def _report(
@@ -93,10 +92,9 @@ def _report(
     remote.report_launch(report, placements, script=script)
 
 
-def _next_command(config: str, result: "PrepResult") -> str:
+def _next_command(config: str, result: "PrepResult") -> list[str]:
     """Write the command that trains on what was made, with its config and artifacts."""
     import os
-    import shlex
 
     from nemotron.config import config_names
 
@@ -104,7 +102,7 @@ def _next_command(config: str, result: "PrepResult") -> str:
     artifacts = result.plan.config.run.artifacts
     is_default = artifacts == os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts")
     elsewhere = [] if is_default else [f"run.artifacts={artifacts}"]
-    return shlex.join(["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere])
+    return ["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere]
 
 
 def report_prep(
@@ -151,31 +149,10 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
     preload.begin_early(loaded.config)
     from nemotron.data_prep.pipeline import prepare
 
-    with _stops_at_sigterm(), console.Progress() as progress:
+    with stops_at_once(), console.Progress() as progress:
+        progress.wait_for("look at the inputs")
 
         def show(work: "WorkProgress") -> None:
             progress.update(work.name, work.done, work.total, work.unit, made=work.made)
 
         return prepare(loaded.config, on_progress=show)
-
-
-@contextlib.contextmanager
-def _stops_at_sigterm() -> Iterator[None]:
-    """Stop as at Ctrl-C, with exit code 143.
-
-    Dying at once would leave temporary files, and say nothing.
-    """
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except SystemExit as end:
-        if end.code == 128 + signal.SIGTERM:
-            console.note("Terminated. The same command continues where this one stopped.")
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nemotron.cli import configs, console, dry_run, options
+from nemotron.cli.interrupts import stops_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ def rollouts(
             report.rows("Rollouts plan", make_plan(loaded.config).rows())
         return
     loaded = configs.load_rollouts(config, arguments)
-    with console.Progress() as progress:
+    with stops_at_once(), console.Progress() as progress:
         plan = make_plan(loaded.config, lambda done, total: progress.update("read prompts", done, total, "bytes"))
         if asked_budgets:
             _evaluate(plan, asked_budgets, progress)
@@ -99,4 +100,5 @@ def _show(plan: "RolloutsPlan", result: "RolloutsResult") -> None:
         console.note(f"\n  prompts.samples={asked:,} were asked for; {plan.prompts.source} has no more than these.")
     console.out()
     console.table([("rows", str(result.rows)), ("blend", str(result.blend)), ("artifact", result.artifact.reference)])
-    console.out(f"\nNext: nemotron super3 data prep sft blend_path={result.blend}")
+    console.out()
+    console.command("Next: ", ["nemotron", "super3", "data", "prep", "sft", f"blend_path={result.blend}"])

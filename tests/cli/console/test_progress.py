@@ -1,26 +1,15 @@
 import contextlib
 import io
-import sys
-
-import pytest
+import re
 
 from nemotron.cli import console
-from nemotron.errors import UserError
-
-
-def test_a_table_aligns_text_left_and_numbers_right(capsys):
-    console.table([("a", "1"), ("long name", "1,000")], header=("name", "rows"), right=[1])
-    assert capsys.readouterr().out == "  name        rows\n  a              1\n  long name  1,000\n"
-
-
-def test_an_empty_table_is_nothing(capsys):
-    console.table([])
-    assert capsys.readouterr().out == ""
+from nemotron.cli.console import progress as progress_module
+from nemotron.cli.console.screen import cells
 
 
 def test_progress_off_a_terminal_is_a_line_now_and_then_and_one_at_the_end(capsys, monkeypatch):
     seconds = iter([0.0, 1.0, 11.0, 12.0, 13.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(seconds))
     with console.Progress() as progress:
         for done in (1, 2, 3, 4, 5):
             progress.update("pack", done, 5, "shards", note="x")
@@ -29,7 +18,7 @@ def test_progress_off_a_terminal_is_a_line_now_and_then_and_one_at_the_end(capsy
 
 def test_rates_and_time_left_count_from_where_the_work_began(capsys, monkeypatch):
     seconds = iter([0.0, 0.0, 100.0, 110.0, 210.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(seconds))
     with console.Progress() as progress:
         for label in ("a", "b"):  # announced together; of b an earlier run has done half
             progress.update(label, {"a": 0, "b": 5_000_000}[label], 10_000_000, "bytes")
@@ -55,51 +44,40 @@ def test_progress_goes_to_the_stream_of_its_start_while_others_redirect(capsys):
     assert capsys.readouterr().err == "still here\n"
 
 
-def test_on_a_terminal_there_are_bars_and_lines_above_them(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def test_on_a_terminal_there_are_bars_and_lines_above_them(terminal):
     with console.Progress() as progress:
         progress.update("tokenize", 3, 10, "shards", note="loss 1.5")
         progress.line("a [line] that stays")
-    shown = terminal.getvalue()
+    shown = terminal.readouterr().err
     assert "a [line] that stays" in shown
     assert "tokenize" in shown
     assert "3 of 10 shards" in shown
     assert "loss 1.5" in shown
 
 
-@pytest.mark.parametrize(
-    "show",
-    [
-        console.out,
-        console.note,
-        console.heading,
-        lambda text: console.error(UserError(text, text)),
-        lambda text: console.table([[text]]),
-        lambda text: console.Progress().line(text),
-        lambda text: console.Progress().update(text, 1, 1, "rows"),
-    ],
-)
-def test_text_from_outside_cannot_act_on_the_terminal(capfd, show):
-    show("a\x1b[2Jb\rc\bd\x07e\u202ef\udc80")
-    shown = "".join(capfd.readouterr())
-    assert r"a\u001b[2Jb\u000dc\u0008d\u0007e\u202ef\udc80" in shown
+def test_a_bar_fits_80_columns_with_its_rate_and_its_time(terminal):
+    with console.Progress() as progress:
+        for done in (0, 10_000_000, 20_000_000):
+            progress.update("tokenize chat", done, 1e8, "bytes", made={"rows": done // 500, "tokens": done // 4})
+    plain = re.sub(r"\x1b\[[0-9;?]*\w", "", terminal.readouterr().err)
+    *_, last = [line for line in plain.replace("\r", "\n").splitlines() if "20.0 of 100.0 MB" in line]
+    assert "tokens/s" in last
+    assert "rows/s" not in last  # the first to go where there is little room
+    assert cells(last) <= 80
 
 
-def test_a_cell_of_a_table_stays_one_line(capsys):
-    console.table([["a\nb", "c\td"]])
-    assert capsys.readouterr().out == "  a\\nb  c\\td\n"
+def test_what_has_no_known_end_is_shown_until_something_moves(terminal):
+    with console.Progress() as progress:
+        progress.wait_for("look at the inputs")
+        progress.line("one line")
+        assert "look at the inputs" in terminal.readouterr().err
+        progress.update("pack", 1, 2, "shards")
+        terminal.readouterr()
+    assert "look at the inputs" not in terminal.readouterr().err
 
 
-def test_secrets_are_masked_in_whatever_is_printed(capsys, monkeypatch):
-    monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
-    console.out("with correct-horse")
-    console.error(UserError("s3://KEY:battery@bucket is gone.", "Ask correct-horse."))
-    console.table([("token", "hf_abcdefghijklmnop")])
-    printed = capsys.readouterr()
-    assert "***" in printed.out
-    assert all(secret not in printed.out + printed.err for secret in ("correct-horse", "battery", "hf_abc"))
+def test_a_dumb_terminal_gets_lines(terminal, monkeypatch):
+    monkeypatch.setenv("TERM", "dumb")
+    with console.Progress() as progress:
+        progress.update("pack", 2, 2, "shards")
+    assert terminal.readouterr().err == "pack: 2 of 2 shards\n"

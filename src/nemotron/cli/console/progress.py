@@ -1,18 +1,14 @@
-"""Print: results to stdout; errors, notes and progress to stderr.
+"""Show how far work is: bars on a terminal, else a line now and then."""
 
-Everything printed goes through `printable`, as it may hold text out of data and file names.
-"""
-
+import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
-import typer
-
-from nemotron.errors import UserError
+from nemotron.cli.console import screen
 from nemotron.printable import printable
 
 if TYPE_CHECKING:
@@ -21,49 +17,10 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 10.0
 """How often progress is a line when stderr is not a terminal."""
-
-
-def error(problem: UserError) -> None:
-    """Print `error: what is wrong` and `hint: what to do`."""
-    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {printable(problem.message)}", err=True)
-    if problem.hint:
-        typer.echo(f"{typer.style('hint:', fg='cyan', bold=True)} {printable(problem.hint)}", err=True)
-
-
-def note(text: str) -> None:
-    """Print a line next to the results, on stderr."""
-    typer.echo(printable(text), err=True)
-
-
-def out(text: str = "", **style: Any) -> None:
-    """Print a line of the results; `style` as typer.style takes it."""
-    text = printable(text)
-    typer.echo(typer.style(text, **style) if style else text)
-
-
-def heading(text: str) -> None:
-    """Print a line that begins a part of the results."""
-    typer.echo(f"\n{typer.style(printable(text), bold=True)}")
-
-
-def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None, right: Sequence[int] = ()) -> None:
-    """Print aligned columns, two spaces in; lines are never cut or wrapped.
-
-    Args:
-        rows: Cells of each line.
-        header: Titles of the columns.
-        right: Columns of numbers, aligned to the right.
-    """
-    body = [[printable(str(cell), one_line=True) for cell in row] for row in rows]
-    lines = [list(header), *body] if header else body
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
-    for index, line in enumerate(lines):
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        text = "  " + "  ".join(cells).rstrip()
-        typer.echo(typer.style(text, dim=True) if header and index == 0 else text)
+_WIDE = 100
+"""A terminal narrower than this has short bars, and the last of several rates."""
+_MANY = 8
+"""More bars than this, and those that have not begun or are done are left out."""
 
 
 class Progress:
@@ -73,26 +30,18 @@ class Progress:
         # Bound now: training redirects sys.stderr to its log while it runs.
         self._stream = sys.stderr
         self._bars: Bars | None = None
+        self._width = _WIDE
         self._tasks: dict[str, TaskID] = {}
+        self._waiting: TaskID | None = None
         self._last_line: dict[str, float] = {}
         self._paces: dict[str, _Pace] = {}
         self._last_update = 0.0
 
     def __enter__(self) -> Self:
-        if self._stream.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bars = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=30),
-                TextColumn("{task.fields[amount]}"),
-                TextColumn("{task.fields[note]}"),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                console=Console(file=self._stream),
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
+        # A dumb terminal cannot go back to a bar; lines it can show.
+        if (width := screen.width_of(self._stream)) and os.environ.get("TERM") != "dumb":
+            self._width = width
+            self._bars = _make_bars(self._stream, width)
             self._bars.start()
         return self
 
@@ -100,6 +49,7 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bars is not None:
+            self._stop_waiting()
             self._bars.stop()
 
     def update(
@@ -122,15 +72,39 @@ class Progress:
             pace.began = self._last_update
         self._last_update = now
         amount, shown = _amount(done, total, unit), printable(label, one_line=True)
-        note = ", ".join(filter(None, [pace.rates(now, made or {}), note]))
+        made = dict(list((made or {}).items())[0 if self._width >= _WIDE else -1 :])
+        note = ", ".join(filter(None, [pace.rates(now, made), note]))
         if self._bars is not None:
+            self._stop_waiting()
             if label not in self._tasks:
                 self._tasks[label] = self._bars.add_task(shown, total=total, amount="", note="")
             self._bars.update(self._tasks[label], completed=done, total=total, amount=amount, note=note)
+            self._leave_out_bars(self._bars)
             return
         if done >= total or now - self._last_line.setdefault(label, now) >= SECONDS_BETWEEN_LINES:
             self._last_line[label] = now
             self.line(f"{shown}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
+
+    def wait_for(self, doing: str) -> None:
+        """Show work whose end is not known, until the next update.
+
+        Only on a terminal: elsewhere it would be a line without news.
+        """
+        if self._bars is not None:
+            self._stop_waiting()
+            shown = printable(doing, one_line=True)
+            self._waiting = self._bars.add_task(shown, total=None, amount="", note="")
+
+    def _stop_waiting(self) -> None:
+        if self._bars is not None and self._waiting is not None:
+            self._bars.remove_task(self._waiting)
+            self._waiting = None
+
+    def _leave_out_bars(self, bars: "Bars") -> None:
+        """Keep the screen from being full of bars that stand still."""
+        if len(self._tasks) > _MANY:
+            for task in bars.tasks:
+                bars.update(task.id, visible=0 < task.completed < (task.total or 0))
 
     def line(self, text: str) -> None:
         """Print a line that stays, above the bars."""
@@ -139,6 +113,37 @@ class Progress:
             self._bars.console.print(text, markup=False, highlight=False)
         else:
             print(text, file=self._stream, flush=True)
+
+
+def _make_bars(stream: TextIO, width: int) -> "Bars":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.table import Column
+    from rich.text import Text
+
+    class Clock(ProgressColumn):
+        """The time left, or the time since the work began."""
+
+        max_refresh = 0.5
+
+        def render(self, task: Task) -> Text:
+            if task.total is None or task.finished:
+                seconds, what = task.elapsed, ""
+            else:
+                seconds, what = task.time_remaining, " left"
+            return Text("" if seconds is None else f"{_clock(seconds)}{what}", "cyan")
+
+    is_wide = width >= _WIDE
+    return Progress(
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, max_width=40 if is_wide else 26)),
+        BarColumn(bar_width=30 if is_wide else 8),
+        TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True)),
+        Clock(table_column=Column(no_wrap=True, min_width=8)),
+        console=Console(file=stream, force_terminal=True),
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
 
 
 def _amount(done: int, total: int, unit: str) -> str:

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from nemotron.config.secrets import (
+from nemotron.secrets import (
     MaskedStream,
     holds_secret,
     is_secret,
@@ -16,7 +16,7 @@ from nemotron.config.secrets import (
 @pytest.fixture(autouse=True)
 def forget(monkeypatch: pytest.MonkeyPatch):
     """No test knows the secrets of another."""
-    monkeypatch.setattr("nemotron.config.secrets._remembered", set())
+    monkeypatch.setattr("nemotron.secrets._remembered", set())
 
 
 @pytest.mark.parametrize(

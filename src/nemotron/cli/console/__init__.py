@@ -1,0 +1,14 @@
+"""Print: results to stdout; errors, notes and progress to stderr.
+
+On a terminal text and tables fit its width, with colours unless NO_COLOR is set or TERM is dumb; COLUMNS goes before
+the terminal's own width. Anywhere else a line is a line, however long, for programs to read.
+
+Everything printed goes through `printable`, as it may hold text out of data and file names.
+"""
+
+from nemotron.cli.console.lines import command, content, error, heading, note, out, raw
+from nemotron.cli.console.pager import paged
+from nemotron.cli.console.progress import Progress
+from nemotron.cli.console.tables import table
+
+__all__ = ["Progress", "command", "content", "error", "heading", "note", "out", "paged", "raw", "table"]

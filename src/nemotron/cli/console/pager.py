@@ -1,0 +1,101 @@
+"""Show long results through the user's pager, as git does."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from nemotron.cli.console import screen
+
+_USUAL = "less"
+
+
+@contextmanager
+def paged(*, wanted: bool = True) -> Iterator[None]:
+    """Send the results to $PAGER as soon as they are longer than the screen.
+
+    Only on a terminal: what goes anywhere else is not paged. Whoever leaves the pager leaves the work inside, too.
+
+    Args:
+        wanted: False for --no-pager.
+    """
+    command = _find_pager() if wanted and screen.is_terminal(sys.stdout) and os.environ.get("TERM") != "dumb" else None
+    if command is None:
+        yield
+        return
+    stream = _LateStream(command, shutil.get_terminal_size().lines - 1)
+    try:
+        with screen.results_go_to(stream):  # pyright: ignore[reportArgumentType]
+            yield
+    except (BrokenPipeError, KeyboardInterrupt):  # the pager was left, or Ctrl-C stopped what it was still given
+        if not stream.is_paging:
+            raise
+    finally:
+        stream.finish()
+
+
+def _find_pager() -> list[str] | None:
+    """Return the pager's command; None: there is none, or the user wants none."""
+    words = shlex.split(os.environ.get("PAGER", _USUAL))
+    if not words or words[0] == "cat" or shutil.which(words[0]) is None:
+        return None
+    return [*words, "-R"] if Path(words[0]).name == "less" else words  # -R: colours are shown as colours
+
+
+class _LateStream:
+    """A text stream that starts the pager when there is more than one screen."""
+
+    def __init__(self, command: list[str], lines: int) -> None:
+        self._command = command
+        self._lines = lines
+        self._held = ""
+        self._pager: subprocess.Popen[str] | None = None
+        self._pipe: IO[str] | None = None
+
+    @property
+    def is_paging(self) -> bool:
+        return self._pager is not None
+
+    def write(self, text: str) -> int:
+        if self._pipe is not None:
+            self._pipe.write(text)
+            return len(text)
+        self._held += text
+        if self._held.count("\n") > self._lines:
+            self._start()
+        return len(text)
+
+    def flush(self) -> None:
+        if self._pipe is not None:
+            self._pipe.flush()
+
+    def isatty(self) -> bool:
+        return True
+
+    def finish(self) -> None:
+        """Print what one screen holds, or wait until the pager is left."""
+        if self._pager is None:
+            sys.stdout.write(self._held)
+            sys.stdout.flush()
+            return
+        with suppress(OSError):
+            assert self._pipe is not None
+            self._pipe.close()
+        while True:
+            try:
+                self._pager.wait()
+                return
+            except KeyboardInterrupt:  # the pager's affair: less stops a search
+                continue
+
+    def _start(self) -> None:
+        self._pager = subprocess.Popen(self._command, stdin=subprocess.PIPE, text=True, encoding="utf-8")
+        self._pipe = self._pager.stdin
+        self.write(self._held)
+        self.flush()
+        self._held = ""

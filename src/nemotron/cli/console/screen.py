@@ -1,0 +1,68 @@
+"""Where output goes: a terminal of some width, a pager on it, or neither."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+USUAL_WIDTH = 80
+_NARROWEST = 20
+"""Below this nothing can be laid out; a terminal that reports less does not know its width."""
+
+
+class _Pager:
+    """The stream of the pager that results go to, while there is one."""
+
+    stream: TextIO | None = None
+
+
+def results() -> TextIO:
+    """Return the stream of the results: stdout, or the pager."""
+    return _Pager.stream or sys.stdout
+
+
+@contextmanager
+def results_go_to(stream: TextIO) -> Iterator[None]:
+    """Send the results to a stream that ends up on the terminal."""
+    _Pager.stream = stream
+    try:
+        yield
+    finally:
+        _Pager.stream = None
+
+
+def width_of(stream: TextIO) -> int | None:
+    """Return how wide a terminal is; None where the stream goes elsewhere."""
+    if not is_terminal(stream):
+        return None
+    known = os.environ.get("COLUMNS", "")
+    width = int(known) if known.isdecimal() else _ask(stream)
+    return width if width >= _NARROWEST else USUAL_WIDTH
+
+
+def is_styled(stream: TextIO) -> bool:
+    """Tell whether colours and bold letters are wanted, and understood."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and is_terminal(stream)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Tell whether somebody looks at what a stream gets, through the pager or not."""
+    return stream is _Pager.stream or stream.isatty()
+
+
+def cells(text: str) -> int:
+    """Count the columns that a text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _ask(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size((sys.__stdout__ if stream is _Pager.stream else stream).fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return USUAL_WIDTH

@@ -1,0 +1,56 @@
+"""Say at once that work is stopping, on Ctrl-C and on SIGTERM."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nemotron.cli import console
+
+_SIGTERM_CODE = 128 + signal.SIGTERM
+
+
+@contextmanager
+def stops_at_once() -> Iterator[None]:
+    """Announce Ctrl-C and SIGTERM when they come, and stop.
+
+    SIGTERM has exit code 143. Stopping takes a moment, in which temporary files are removed; a second Ctrl-C does not
+    wait.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    process = os.getpid()
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if os.getpid() == process:  # a terminal sends it to forked workers, too
+            _announce("Ctrl-C: stopping ...")
+        raise KeyboardInterrupt
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        if os.getpid() == process:
+            _announce("SIGTERM: stopping ...")
+        raise SystemExit(_SIGTERM_CODE)
+
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == _SIGTERM_CODE:
+            console.note("Terminated. The same command continues where this one stopped.")
+        raise
+    finally:
+        for signum, handler in before.items():
+            if handler is not None:  # one that is not Python's
+                signal.signal(signum, handler)
+
+
+def _announce(text: str) -> None:
+    """Write a line from a signal handler, maybe in the middle of another line."""
+    os.write(2, f"\n{text}\n".encode())
