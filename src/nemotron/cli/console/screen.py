@@ -63,6 +63,6 @@ def cells(text: str) -> int:
 
 def _ask(stream: TextIO) -> int:
     try:
-        return os.get_terminal_size((sys.__stdout__ if stream is _Pager.stream else stream).fileno()).columns
+        return os.get_terminal_size(1 if stream is _Pager.stream else stream.fileno()).columns
     except (AttributeError, OSError, ValueError):
         return USUAL_WIDTH
