@@ -15,7 +15,7 @@ def submitted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A running job 41 of the submission sft_1, in a folder that has its log."""
     (tmp_path / "log-a.sft_41_0.out").write_text("iteration 1\n")
     state = JobState("RUNNING", node="node3", elapsed="00:00:07")
-    monkeypatch.setattr(records, "job_state", lambda shell, job: state)
+    monkeypatch.setattr(records, "ask_state", lambda shell, job: state)
     records.keep(Submission("sft_1", Profile("slurm", name="here"), (Job("sft", "41", str(tmp_path)),), object()))
     return tmp_path
 

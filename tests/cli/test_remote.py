@@ -219,7 +219,7 @@ def test_a_stage_that_is_none_is_refused(cluster, capsys):
 
 def test_a_folder_in_which_a_job_works_takes_no_second_run(cluster, monkeypatch, tmp_path, capsys):
     """The first submission is recorded and still runs: the second is refused, on the cluster and here."""
-    monkeypatch.setattr(nemotron.launch.jobs.records, "job_state", lambda shell, job: JobState("RUNNING"))
+    monkeypatch.setattr(nemotron.launch.jobs.records, "ask_state", lambda shell, job: JobState("RUNNING"))
     folder = str(tmp_path / "output/tiny/sft")
     submission = Submission("sft_0", Profile("slurm"), (Job("sft", "99", "/jobs", writes=(folder,)),), object())
     nemotron.launch.jobs.records.keep(submission)

@@ -48,7 +48,7 @@ def trained(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(nemotron.training.run, "train", train)
-    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 1)
+    monkeypatch.setattr(nemotron.launch, "count_processes", lambda nproc: 1)
     return calls
 
 
@@ -78,7 +78,7 @@ def test_sft_trains_shows_progress_and_says_what_it_made(trained, capsys):
 def started(monkeypatch):
     """What torchrun was called with, on a machine with eight GPUs."""
     calls = []
-    monkeypatch.setattr(nemotron.launch, "local_processes", lambda nproc: 8)
+    monkeypatch.setattr(nemotron.launch, "count_processes", lambda nproc: 8)
     monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: calls.append(arguments) or 3)
     return calls
 

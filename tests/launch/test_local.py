@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from nemotron.exit_codes import STOPPED
-from nemotron.launch import local_processes, torchrun, visible_gpus
+from nemotron.launch import count_gpus, count_processes, torchrun
 from nemotron.launch.local import run_to_end
 from nemotron.launch.stages import PACKAGE, TORCHRUN
 
@@ -25,16 +25,16 @@ def no_torchrun_above(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(("gpus", "processes"), [(0, 1), (1, 1), (4, 4)])
 def test_one_process_per_gpu(monkeypatch: pytest.MonkeyPatch, gpus: int, processes: int):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert local_processes("auto") == processes
+    assert count_processes("auto") == processes
 
 
 def test_a_number_is_taken_as_it_is():
-    assert local_processes(2) == 2
+    assert count_processes(2) == 2
 
 
 def test_inside_a_torchrun_there_is_nothing_more_to_start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert local_processes(8) == 1
+    assert count_processes(8) == 1
 
 
 def test_torchrun_gets_the_script_and_the_arguments_as_typed(
@@ -100,4 +100,4 @@ def test_a_command_that_a_signal_ended_has_a_shells_exit_code():
 @pytest.mark.parametrize(("visible", "gpus"), [("0,1", 2), ("", 0), ("-1", 0), ("GPU-8f4c", 1)])
 def test_a_dry_run_counts_gpus_without_torch(monkeypatch: pytest.MonkeyPatch, visible: str, gpus: int):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert visible_gpus() == gpus
+    assert count_gpus() == gpus

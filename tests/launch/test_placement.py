@@ -10,41 +10,41 @@ import pytest
 from nemotron.errors import UserError
 from nemotron.launch import Profile, Stage, env_file, place
 from nemotron.launch.placement import (
-    container_image,
-    experiment_name,
-    interpreter,
-    jobs_root,
-    mounts,
+    choose_image,
+    choose_interpreter,
+    find_jobs_root,
+    find_workdir,
+    list_mounts,
+    make_experiment_name,
     pyxis_image,
-    workdir,
 )
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 
 def test_a_job_works_where_it_was_submitted(work: Path):
-    assert workdir(Profile("slurm")) == str(work)
-    assert jobs_root(Profile("slurm")) == f"{work}/output/experiments"
+    assert find_workdir(Profile("slurm")) == str(work)
+    assert find_jobs_root(Profile("slurm")) == f"{work}/output/experiments"
 
 
 def test_over_ssh_a_job_works_in_the_job_folder():
     profile = Profile("slurm", tunnel="ssh", remote_job_dir="/lustre/jobs")
-    assert (workdir(profile), jobs_root(profile)) == ("/lustre/jobs", "/lustre/jobs")
+    assert (find_workdir(profile), find_jobs_root(profile)) == ("/lustre/jobs", "/lustre/jobs")
 
 
 def test_the_profile_may_name_both_folders():
     profile = Profile("slurm", workdir="/data", remote_job_dir="/jobs")
-    assert (workdir(profile), jobs_root(profile)) == ("/data", "/jobs/experiments")
+    assert (find_workdir(profile), find_jobs_root(profile)) == ("/data", "/jobs/experiments")
 
 
 @pytest.mark.parametrize("folder", ["/a b", "/a/nemo_run/b", "/a'b", "/a$b", "/a%j"])
 def test_a_folder_that_would_break_the_scripts_is_refused(folder: str):
     with pytest.raises(UserError, match=rf"{re.escape(folder)}.*remote_job_dir"):
-        jobs_root(Profile("slurm", remote_job_dir=folder))
+        find_jobs_root(Profile("slurm", remote_job_dir=folder))
 
 
 def test_the_working_folder_is_mounted_unless_it_is_in_sight(work: Path):
     def of(*given: str) -> tuple[str, ...]:
-        return mounts(Profile("slurm", mounts=given), str(work))
+        return list_mounts(Profile("slurm", mounts=given), str(work))
 
     assert of("/data:/data") == ("/data:/data", f"{work}:{work}")
     assert of(f"{work.parent}:{work.parent}:ro") == (f"{work.parent}:{work.parent}:ro",)
@@ -52,7 +52,7 @@ def test_the_working_folder_is_mounted_unless_it_is_in_sight(work: Path):
 
 
 def test_every_submission_has_a_name_of_its_own(prep, sft):
-    first, second = experiment_name([prep, sft]), experiment_name([prep, sft])
+    first, second = make_experiment_name([prep, sft]), make_experiment_name([prep, sft])
     assert first != second
     assert first.split("_")[0] == "super3-prep-sft"
 
@@ -84,23 +84,23 @@ def test_attached_and_detached_jobs_may_have_partitions_of_their_own(profile, sf
 )
 def test_the_profiles_container_wins_over_the_configs(of_profile, of_config, expected):
     stage = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True, container=of_config)
-    assert container_image(stage, Profile("slurm", container_image=of_profile)) == expected
+    assert choose_image(stage, Profile("slurm", container_image=of_profile)) == expected
 
 
 def test_the_running_interpreter_serves_only_where_the_job_sees_it():
-    assert interpreter(Profile("slurm"), None) == sys.executable
-    assert interpreter(Profile("slurm"), "image") == "python"
-    assert interpreter(Profile("slurm", tunnel="ssh"), None) == "python"
-    assert interpreter(Profile("slurm", python="/opt/python"), "image") == "/opt/python"
+    assert choose_interpreter(Profile("slurm"), None) == sys.executable
+    assert choose_interpreter(Profile("slurm"), "image") == "python"
+    assert choose_interpreter(Profile("slurm", tunnel="ssh"), None) == "python"
+    assert choose_interpreter(Profile("slurm", python="/opt/python"), "image") == "/opt/python"
 
 
 def test_env_toml_is_read_once(work: Path, monkeypatch: pytest.MonkeyPatch):
-    from nemotron.launch import load_profile, shared_environment
+    from nemotron.launch import load_profile, read_shared_environment
 
     (work / "env.toml").write_text('[wandb]\nproject = "p"\n[here]\nexecutor = "slurm"\n')
     parsed: list[str] = []
     monkeypatch.setattr(env_file.tomllib, "loads", lambda text: parsed.append(text) or {"here": {"executor": "slurm"}})
-    shared_environment()
+    read_shared_environment()
     load_profile("here")
     assert len(parsed) == 1
 

@@ -7,7 +7,7 @@ import pytest
 
 from nemotron.config import load_config
 from nemotron.launch import Stage, place, preview
-from nemotron.launch.stages import TRAIN_SCRIPT, sft_stage
+from nemotron.launch.stages import TRAIN_SCRIPT, make_sft_stage
 from nemotron.training.config import SftConfig
 
 
@@ -77,7 +77,7 @@ def test_a_container_gets_mounts_and_its_own_paths(profile, work: Path):
 
 @pytest.mark.slow
 def test_srun_waits_for_the_node_that_exports_as_long_as_the_others_do(profile):
-    stage = sft_stage(load_config("tiny", ["convert_to_hf.timeout_minutes=90"], schema=SftConfig))
+    stage = make_sft_stage(load_config("tiny", ["convert_to_hf.timeout_minutes=90"], schema=SftConfig))
     script = str(preview(place([stage], profile(), attached=True))[0].batch_script)
     waits = [word for word in shlex.split(script, comments=True) if word.startswith("--wait=")]
     assert waits == ["--wait=60", f"--wait={90 * 60 + 300}"]  # the last one counts

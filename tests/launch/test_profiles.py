@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import ProfileError, load_profile, shared_environment
+from nemotron.launch import ProfileError, load_profile, read_shared_environment
 
 EXAMPLE = Path(__file__).parents[2] / "env.toml.example"
 
@@ -49,7 +49,7 @@ def test_the_example_works_with_every_option_uncommented(work: Path):
     assert profile.for_stage("prep").partition == "cpu"
     assert profile.for_stage("sft").partition == "batch"
     assert load_profile("workstation").executor == "local"
-    assert shared_environment()["NEMOTRON_ARTIFACTS"] == "/lustre/me/artifacts"
+    assert read_shared_environment()["NEMOTRON_ARTIFACTS"] == "/lustre/me/artifacts"
 
 
 def test_the_file_is_found_from_the_folder_upwards(work: Path, monkeypatch: pytest.MonkeyPatch):
@@ -72,7 +72,7 @@ def test_the_variable_names_another_file(work: Path, tmp_path: Path, monkeypatch
 
 
 def test_without_a_file_there_is_nothing_shared_and_no_profile(work: Path):
-    assert shared_environment(work) == {}
+    assert read_shared_environment(work) == {}
     with pytest.raises(ProfileError, match=r"env\.toml\.example"):
         load_profile("dgx")
 
@@ -93,7 +93,7 @@ def test_a_shared_table_is_no_profile(work: Path):
 MISTAKES = {
     'executor = "slurm"\npartitoin = "a"': ('env.toml:3: [here] has no key partitoin. Did you mean "partition"?'),
     'executor = "slrm"': "env.toml:2: executor = 'slrm'",
-    'account = "a"': 'env.toml:1: [here] does not say its executor. Add executor = "slurm", "local" or "docker".',
+    'account = "a"': "env.toml:1: [here] has no executor",
     'executor = "slurm"\nnodes = "2"': "env.toml:3: nodes = '2'",
     'executor = "slurm"\nnodes = true': "env.toml:3: nodes = True",
     'executor = "slurm"\nnodes = 0': "env.toml:3: nodes = 0",
@@ -108,15 +108,15 @@ MISTAKES = {
     'executor = "slurm"\nsrun_args = ["--x\\ntouch y"]': "env.toml:3: srun_args",
     'executor = "slurm"\nadditional_parameters = { "x=1 --uid" = 0 }': "additional_parameters = 'x=1 --uid'",
     'executor = "slurm"\nhost = "-oProxyCommand=x"': "env.toml:3: host = '-oProxyCommand=x'",
-    'executor = "slurm"\nidentity = "k; touch x"': "env.toml:3: identity = 'k; touch x' cannot be used.",
+    'executor = "slurm"\nidentity = "k; touch x"': "env.toml:3: identity = 'k; touch x'",
     'executor = "slurm"\nstartup_commands = ["git clone https://me:s3cret@h/x"]': "startup_commands",
     'executor = "slurm"\nmounts = ["/a:/b,/c:/c"]': '"/a:/b,/c:/c"',
-    'executor = "slurm"\nenv_vars = { "a-b" = "1" }': "env.toml:3: an environment variable cannot be called a-b.",
-    'executor = "slurm"\ntunnel = "ssh"\nuser = "me"': 'env.toml:3: tunnel = "ssh" needs host, remote_job_dir too.',
+    'executor = "slurm"\nenv_vars = { "a-b" = "1" }': "env.toml:3: a-b",
+    'executor = "slurm"\ntunnel = "ssh"\nuser = "me"': "host, remote_job_dir",
     'executor = "slurm"\n[here.prep]\nnode = 1': 'env.toml:4: [here.prep] has no key node. Did you mean "nodes"?',
-    'executor = "slurm"\n[here.prep]\ntunnel = "ssh"': "env.toml:4: [here.prep] has no key tunnel.",
-    'executor = "slurm"\n[wandb]\nteam = "x"': "env.toml:4: [wandb] has no key team.",
-    "executor = slurm": "env.toml is not TOML",
+    'executor = "slurm"\n[here.prep]\ntunnel = "ssh"': "env.toml:4: [here.prep] has no key tunnel",
+    'executor = "slurm"\n[wandb]\nteam = "x"': "env.toml:4: [wandb] has no key team",
+    "executor = slurm": "(at line 2, column 12)",
 }
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from nemotron.config import config_dir, load_config
 from nemotron.errors import UserError
-from nemotron.launch import prep_stage, sft_stage
+from nemotron.launch import make_prep_stage, make_sft_stage
 from nemotron.training.config import SftConfig
 
 
@@ -48,7 +48,7 @@ def load(work: Path, text: str, *overrides: str):
 
 def test_shipped_paths_are_found_again_wherever_the_configs_lie(work: Path):
     loaded = load(work, "blend_path: ${config_dir:data_prep/blend_tiny.json}\npaths: ['${config_dir:tiny_model}', a/b]")
-    stage = prep_stage(loaded)
+    stage = make_prep_stage(loaded)
     assert str(config_dir()) not in str(stage.config)
     (work / "job.yaml").write_text(yaml.safe_dump(stage.config))
     assert load_config("job.yaml", schema=Config).tree | {"run": None} == loaded.tree | {"run": None}
@@ -57,30 +57,30 @@ def test_shipped_paths_are_found_again_wherever_the_configs_lie(work: Path):
 def test_what_was_resolved_is_not_resolved_again(work: Path):
     loaded = load(work, r"text: 'a \${b} c'")
     assert loaded.config.text == "a ${b} c"
-    (work / "job.yaml").write_text(yaml.safe_dump(prep_stage(loaded).config))
+    (work / "job.yaml").write_text(yaml.safe_dump(make_prep_stage(loaded).config))
     assert load_config("job.yaml", schema=Config).config.text == "a ${b} c"
 
 
 def test_a_secret_in_the_config_is_refused_without_telling_it(work: Path):
     with pytest.raises(UserError, match=r"mine\.yaml:2: logger\.wandb_api_key") as caught:
-        prep_stage(load(work, "logger:\n  wandb_api_key: s3cret"))
+        make_prep_stage(load(work, "logger:\n  wandb_api_key: s3cret"))
     assert "s3cret" not in str(caught.value)
     for text in ("text: s3://KEY:s3cret@bucket", "paths: [a, 's3://KEY:s3cret@bucket']"):
         with pytest.raises(UserError, match=text.partition(":")[0]) as caught:
-            prep_stage(load(work, text))
+            make_prep_stage(load(work, text))
         assert "s3cret" not in str(caught.value)
 
 
 def test_what_was_read_from_a_variable_that_names_a_secret_is_one(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MY_TOKEN", "correct-horse")
     with pytest.raises(UserError, match="text") as caught:
-        prep_stage(load(work, "text: user-${oc.env:MY_TOKEN}"))
+        make_prep_stage(load(work, "text: user-${oc.env:MY_TOKEN}"))
     assert "correct-horse" not in str(caught.value)
 
 
 def test_training_takes_processes_and_container_from_the_config(work: Path):
-    assert sft_stage(load(work, "{}")).processes_per_node is None
-    stage = sft_stage(load(work, "{run: {env: {container: image}}}", "run.nproc_per_node=2"))
+    assert make_sft_stage(load(work, "{}")).processes_per_node is None
+    stage = make_sft_stage(load(work, "{run: {env: {container: image}}}", "run.nproc_per_node=2"))
     assert (stage.processes_per_node, stage.container, stage.distributed) == (2, "image", True)
 
 
@@ -89,21 +89,21 @@ def test_training_takes_processes_and_container_from_the_config(work: Path):
     [([], False), (["engine=ray"], True), (["engine=ray", "ray_address=10.0.0.1:6379"], False)],
 )
 def test_a_job_brings_its_own_ray_cluster_unless_one_is_named(work: Path, overrides: list[str], own_cluster: bool):
-    assert prep_stage(load(work, "text: x", *overrides)).ray == own_cluster
+    assert make_prep_stage(load(work, "text: x", *overrides)).ray == own_cluster
 
 
 def test_the_home_in_a_jobs_path_is_the_one_where_it_runs(work: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", "/home/laptop")
     (work / "mine.yaml").write_text("run: {output_dir: ~/run}")
     loaded = load_config(str(work / "mine.yaml"), schema=SftConfig)
-    (work / "job.yaml").write_text(yaml.safe_dump(sft_stage(loaded).config))
+    (work / "job.yaml").write_text(yaml.safe_dump(make_sft_stage(loaded).config))
     monkeypatch.setenv("HOME", "/home/cluster")
     assert load_config("job.yaml", schema=SftConfig).config.run.output_dir == "/home/cluster/run"
 
 
 def test_a_stage_says_which_folders_it_writes_to(work: Path):
-    assert prep_stage(load(work, "sample: 5")).writes == {"output_dir": "output/data/sample-5"}
-    assert sft_stage(load(work, "checkpoint: {save: /ckpt}")).writes == {
+    assert make_prep_stage(load(work, "sample: 5")).writes == {"output_dir": "output/data/sample-5"}
+    assert make_sft_stage(load(work, "checkpoint: {save: /ckpt}")).writes == {
         "run.output_dir": "output/sft",
         "checkpoint.save": "/ckpt",
     }

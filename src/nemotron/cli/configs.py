@@ -53,7 +53,7 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
 
 def use_env_file() -> None:
     """Apply `[wandb]` and `[artifacts]` of env.toml here; the environment wins."""
-    from nemotron.launch import shared_environment
+    from nemotron.launch import read_shared_environment
 
-    for name, value in shared_environment().items():
+    for name, value in read_shared_environment().items():
         os.environ.setdefault(name, value)

@@ -66,7 +66,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
         script: Whether to show the sbatch script, which imports NeMo-Run.
     """
     from nemotron.launch import preview
-    from nemotron.launch.executors.passed_on import check_packages, unsent_secrets
+    from nemotron.launch.executors.passed_on import check_packages, find_unsent_secrets
     from nemotron.launch.jobs.in_use import check_folders
 
     lacking = [*check_packages(placements)]
@@ -82,7 +82,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
             ("container", placement.image or "none"),
             *[("mount", mount) for mount in placement.mounts],
             *[("environment", f"{name}={value}") for name, value in shown.variables.items()],
-            *[("not handed on", name) for name in unsent_secrets(placement)],
+            *[("not handed on", name) for name in find_unsent_secrets(placement)],
             ("works in", placement.workdir),
             ("job folder", placement.folder),
             ("runs", shown.command),
@@ -113,10 +113,10 @@ def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
 
 def _pass_on(placements: Sequence["Placement"], *, attached: bool) -> None:
     """Submit through an executor that NeMo-Run follows by itself."""
-    from nemotron.launch.executors.passed_on import FOLLOWED_WITH, run_passed_on, unsent_secrets
+    from nemotron.launch.executors.passed_on import FOLLOWED_WITH, find_unsent_secrets, run_passed_on
 
     profile = placements[0].profile
-    for name in unsent_secrets(placements[0]):
+    for name in find_unsent_secrets(placements[0]):
         console.note(f"{name} is set here, and not handed on: {profile.executor} has its own way for secrets.")
 
     def on_submitted(placement: "Placement", handle: str) -> None:

@@ -1,7 +1,7 @@
-"""Launch stages on a cluster, or on this machine.
+"""Launch stages on a cluster or on this machine.
 
     profile = load_profile("YOUR-CLUSTER")                    # a table of env.toml
-    stages = [prep_stage(loaded_prep), sft_stage(loaded_sft)]  # in order; the second needs the first to succeed
+    stages = [make_prep_stage(prep), make_sft_stage(sft)]     # in order; the second needs the first to succeed
     placements = place(stages, profile, attached=True)        # --run; with attached=False, --batch
     preview(placements)                                       # --dry-run
     submission = submit(placements)
@@ -13,12 +13,12 @@ NeMo-Run is imported by `preview` and `submit`, not here.
 from nemotron.launch.env_file import ProfileError, find_env_file
 from nemotron.launch.jobs.follow import follow
 from nemotron.launch.jobs.state import JobState
-from nemotron.launch.local import local_processes, torchrun, torchrun_command, visible_gpus
+from nemotron.launch.local import count_gpus, count_processes, torchrun, torchrun_command
 from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview
-from nemotron.launch.profiles import Profile, load_profile, shared_environment
+from nemotron.launch.profiles import Profile, load_profile, read_shared_environment
 from nemotron.launch.shell import LaunchError
-from nemotron.launch.stages import Stage, prep_stage, sft_stage
+from nemotron.launch.stages import Stage, make_prep_stage, make_sft_stage
 from nemotron.launch.submit import Job, Submission, submit
 
 __all__ = [
@@ -31,17 +31,17 @@ __all__ = [
     "ProfileError",
     "Stage",
     "Submission",
+    "count_gpus",
+    "count_processes",
     "find_env_file",
     "follow",
     "load_profile",
-    "local_processes",
+    "make_prep_stage",
+    "make_sft_stage",
     "place",
-    "prep_stage",
     "preview",
-    "sft_stage",
-    "shared_environment",
+    "read_shared_environment",
     "submit",
     "torchrun",
     "torchrun_command",
-    "visible_gpus",
 ]

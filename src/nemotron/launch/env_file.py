@@ -1,4 +1,4 @@
-"""Read `env.toml`: find it, type its values, name the line of a mistake."""
+"""Find and read `env.toml`, check the types of its values, and locate mistakes."""
 
 import os
 import re
@@ -21,28 +21,28 @@ class ProfileError(UserError):
 
 
 def find_env_file(start: Path | None = None) -> Path | None:
-    """Find $NEMOTRON_ENV_FILE, or the nearest env.toml upwards.
+    """Find $NEMOTRON_ENV_FILE, or the nearest env.toml in this folder or above.
 
     Args:
         start: Where to begin; by default the working directory.
 
     Raises:
-        ProfileError: $NEMOTRON_ENV_FILE names no file.
+        ProfileError: $NEMOTRON_ENV_FILE does not name a file.
     """
     if named := os.environ.get(FILE_VARIABLE):
         if not Path(named).is_file():
-            raise ProfileError(f"{FILE_VARIABLE} names {named}, which is not a file.", "Correct or unset it.")
+            raise ProfileError(f"{FILE_VARIABLE} names {named}, which is not a file.", "Correct it or unset it.")
         return Path(named)
     start = (start or Path.cwd()).resolve()
     return next((path for folder in (start, *start.parents) if (path := folder / FILE_NAME).is_file()), None)
 
 
 LARGEST_FILE = 4 * 2**20
-"""Bytes of an env.toml."""
+"""The most bytes that an env.toml may have."""
 
 
 def read_env_file(path: Path) -> "EnvFile":
-    """Parse an env.toml, once until the file changes."""
+    """Parse an env.toml; parse it again only if the file has changed."""
     status = path.stat()
     return _read(path, status.st_mtime_ns, status.st_size)
 
@@ -58,21 +58,23 @@ class EnvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         if (size := path.stat().st_size) > LARGEST_FILE:
-            raise ProfileError(f"{path} has {size:,} bytes, and profiles at most {LARGEST_FILE:,}.", "Move data away.")
+            raise ProfileError(f"{path} has {size:,} bytes; it may have {LARGEST_FILE:,}.", "Move data elsewhere.")
         self._lines = path.read_text(encoding="utf-8").splitlines()
         try:
             self.tables: dict[str, Any] = tomllib.loads("\n".join(self._lines))
         except RecursionError as error:
-            raise ProfileError(f"{path} is nested too deeply.", "Lists need closing brackets.") from error
+            raise ProfileError(f"{path} is nested too deeply.", "Close the brackets of its lists.") from error
         except tomllib.TOMLDecodeError as error:
-            raise ProfileError(f"{path} is not TOML: {error}.", "Texts need quotes, lists need brackets.") from error
+            raise ProfileError(
+                f"{path} is not valid TOML: {error}.", "Put texts in quotes and lists in brackets."
+            ) from error
         for key, value in self.tables.items():
             if not isinstance(value, dict):
                 place = self.place(key)
-                raise ProfileError(f"{place}: {key} stands outside every table.", "Put it below a [PROFILE] line.")
+                raise ProfileError(f"{place}: {key} is outside every table.", "Move it below a [PROFILE] line.")
 
     def place(self, key: str, table: str = "") -> str:
-        """Find `path:line` of a key, or of the table when `key` is empty.
+        """Return `path:line` of a key, or of the table if `key` is empty.
 
         TOML parsers do not report positions, so the line is looked up in the text.
         """
@@ -87,15 +89,15 @@ class EnvFile:
         return str(self.path)
 
     def typed(self, kind: Any, key: str, table: str) -> Any:
-        """Return the value of a key as `kind`; a whole number is text too (`mem = 0`).
+        """Return the value of a key as `kind`; whole numbers may be text (`mem = 0`).
 
         Args:
-            kind: str, int, bool, Literal, a tuple or dict of str, or an optional one of them.
+            kind: str, int, bool, Literal, a tuple or dict of str, or one of these or None.
             key: The key to read.
-            table: The table that has it.
+            table: The table that has the key.
 
         Raises:
-            ProfileError: The value is of another kind; names the line.
+            ProfileError: The value is of another kind; the message has the line.
         """
         value = self.table(table)[key]
         hint = None
@@ -118,13 +120,15 @@ class EnvFile:
             if type(value) is wanted:
                 return value
             expected = _EXPECTED[wanted]
-        raise ProfileError(f"{self.place(key, table)}: {key} = {_shown(key, value)} should be {expected}.", hint)
+        raise ProfileError(
+            f"{self.place(key, table)}: {key} = {_describe_value(key, value)} should be {expected}.", hint
+        )
 
     def refuse_unknown(self, table: str, known: Iterable[str]) -> None:
-        """Refuse keys of a table that are not known.
+        """Refuse unknown keys in a table.
 
         Raises:
-            ProfileError: For the first key that is not one of `known`.
+            ProfileError: A key is not one of `known`; the message names the first.
         """
         known = list(known)
         for key in self.table(table):
@@ -133,7 +137,7 @@ class EnvFile:
                 raise ProfileError(f"{self.place(key, table)}: [{table}] has no key {key}.", hint)
 
     def table(self, name: str) -> dict[str, Any]:
-        """Return a table by its name; `parent.child` for one inside another."""
+        """Return a table by its name; `parent.child` is a table inside another."""
         if name in self.tables:
             return self.tables[name]
         parent, _, child = name.rpartition(".")
@@ -144,9 +148,9 @@ def _as_text(value: str | int | float) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _shown(key: str, value: Any) -> str:
-    """Describe a value in a message.
+def _describe_value(key: str, value: Any) -> str:
+    """Describe a value for a message.
 
-    A table may hold secrets, so only its size is shown.
+    A table may contain secrets, so only its size is shown.
     """
-    return f"a table of {len(value)}" if isinstance(value, dict) else repr(value)
+    return f"a table of {len(value)} keys" if isinstance(value, dict) else repr(value)

@@ -12,8 +12,8 @@ from typing import Literal
 from nemotron.launch.stages import PACKAGE, TORCHRUN, TRAIN_SCRIPT
 
 
-def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
-    """Count the processes that train here; always one inside a torchrun.
+def count_processes(nproc_per_node: int | Literal["auto"]) -> int:
+    """Return the number of training processes to start; one inside torchrun.
 
     `auto` means one per GPU, or one without a GPU.
     """
@@ -26,7 +26,7 @@ def local_processes(nproc_per_node: int | Literal["auto"]) -> int:
     return max(1, torch.cuda.device_count())
 
 
-def visible_gpus() -> int:
+def count_gpus() -> int:
     """Count the GPUs that a process here would see, without importing torch."""
     if (chosen := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return len([device for device in chosen.split(",") if device.strip() not in ("", "-1")])
@@ -34,41 +34,39 @@ def visible_gpus() -> int:
 
 
 def torchrun_command(arguments: Sequence[str], processes: int) -> list[str]:
-    """Write the command that runs the training script in so many processes."""
+    """Return the command that runs the training script in several processes."""
     launcher = [sys.executable, str(PACKAGE / TORCHRUN), "--standalone", f"--nproc-per-node={processes}"]
     return [*launcher, str(PACKAGE / TRAIN_SCRIPT), *arguments]
 
 
 def torchrun(arguments: Sequence[str], processes: int) -> int:
-    """Run the training script in so many processes, and return the exit code.
+    """Run the training script in several processes, and return the exit code.
 
-    See exit_codes.py.
+    exit_codes.py lists the codes.
     """
     return run_to_end(torchrun_command(arguments, processes))
 
 
 def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = None, given: str | None = None) -> int:
-    """Run a command that may have something to save when it is asked to stop.
+    """Run a command that may save its work when it is asked to stop.
 
-    However long that takes, it is waited for.
-
-    SIGTERM, SIGHUP and Ctrl-C are handed to it. It is in a process group of its own, so that each reaches it once, from
-    a terminal as from `kill`.
+    SIGTERM, SIGHUP and Ctrl-C are passed on to the command, which is waited for however long it takes. It has its own
+    process group, so that each signal reaches it once, whether it comes from a terminal or from `kill`.
 
     Args:
         command: What to run.
-        environment: Its variables; None: this process's.
-        given: Its standard input; None: this process's.
+        environment: Its variables; None takes those of this process.
+        given: Its standard input; None takes that of this process.
 
     Returns:
-        The exit code; 128 + the signal's number when one ended it.
+        The exit code, or 128 + the signal that ended the command.
     """
     stdin = None if given is None else subprocess.PIPE
     running = subprocess.Popen(command, env=environment, process_group=0, stdin=stdin)
     kept = {}
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(signum) is signal.SIG_IGN:
-            continue  # as nohup asks for
+            continue  # as under nohup
         kept[signum] = signal.signal(signum, lambda signum, frame: running.send_signal(signum))
     try:
         if running.stdin is not None:

@@ -1,4 +1,4 @@
-"""Write the files of a job: the code, the resolved config, each node's script."""
+"""Write the files of a job: its code, resolved config and launch script."""
 
 import json
 import shlex
@@ -18,15 +18,15 @@ LAUNCH_SCRIPT = "launch.sh"
 
 
 def write_package(folder: Path, placement: Placement) -> None:
-    """Fill the new `folder` with everything the job needs besides its environment.
+    """Fill a new folder with everything that the job needs except its environment.
 
-    The code is copied, not referred to: a job that waits a day in the queue runs what was submitted, and the cluster
-    need not see this checkout. The shipped configs go where an installed package has them.
+    The code is copied, so that a job that waits a day in the queue runs what was submitted, and the cluster does not
+    need this checkout. The shipped configs go where an installed package has them.
     """
     if placement.carries_code:
         shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
         shutil.copytree(config_dir(), folder / "nemotron" / "_config")
-        # The copy is in no git checkout, and artifacts name the commit that made them.
+        # The copy is not a git checkout, and artifacts record the commit that made them.
         (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(code_version()))
     else:
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,10 +39,10 @@ def write_package(folder: Path, placement: Placement) -> None:
 
 
 def launch_script(placement: Placement) -> str:
-    """Write the bash script that each node runs: it becomes the stage, or torchrun.
+    """Return the bash script that each node runs, which ends in the stage or torchrun.
 
-    Environment variables are set here and not through the executor: NeMo-Run exports `NAME.upper()=value` unquoted.
-    Startup commands are here because NeMo-Run would run them on the first node only, outside the container.
+    Environment variables are set here and not through the executor, because NeMo-Run exports `NAME.upper()=value`
+    unquoted. Startup commands are here because NeMo-Run would run them on the first node only, outside the container.
     """
     lines = [
         "#!/usr/bin/env bash",
@@ -54,7 +54,7 @@ def launch_script(placement: Placement) -> str:
         f"cd -- {shell_word(placement.workdir)}",
         *_rendezvous_lines(placement),
         *placement.profile.startup_commands,
-        # After all that may set it: this code comes before whatever else is called nemotron.
+        # After everything that may set it, so that this code is imported before any other package called nemotron.
         'export PYTHONPATH="$code${PYTHONPATH:+:$PYTHONPATH}"',
         *_startup_lines(placement),
         *(['export RAY_CLUSTER_DIR="$code/.."'] if placement.with_ray else []),
@@ -69,7 +69,7 @@ _NODES = {
         "export NODE_RANK=${SKYPILOT_NODE_RANK:-0} MASTER_PORT=29500",
         'export MASTER_ADDR=$(head -n 1 <<< "${SKYPILOT_NODE_IPS:-localhost}")',
     ],
-    "lepton": ["export NODE_RANK=${NODE_RANK:-0}"],  # the script that NeMo-Run sources sets all three
+    "lepton": ["export NODE_RANK=${NODE_RANK:-0}"],  # NeMo-Run sources a script that sets all three
     "dgxcloud": [
         "export NODE_RANK=${PET_NODE_RANK:-${RANK:-0}}",
         "export MASTER_ADDR=${PET_MASTER_ADDR:-${MASTER_ADDR:-localhost}}",
@@ -77,7 +77,7 @@ _NODES = {
     ],
 }
 _NODES |= {"skypilot_jobs": _NODES["skypilot"], "kubeflow": _NODES["dgxcloud"]}
-"""How a node learns its number and the first node's address; on Slurm, the batch script exports it."""
+"""How a node finds its rank and the first node's address; on Slurm, the batch script exports both."""
 
 
 def _rendezvous_lines(placement: Placement) -> list[str]:
@@ -85,12 +85,12 @@ def _rendezvous_lines(placement: Placement) -> list[str]:
 
 
 def _node(placement: Placement) -> str:
-    """Name the variable that has the node's number."""
+    """Return the name of the variable with the node's rank."""
     return "NODE_RANK" if placement.profile.is_passed_on else "SLURM_NODEID"
 
 
 def _startup_lines(placement: Placement) -> list[str]:
-    """Write lines that find the interpreter, install packages and list them."""
+    """Return lines that find the interpreter, install packages and check them."""
     python, stage = shell_word(placement.python), placement.stage
     is_first = f'[ "${{{_node(placement)}:-0}}" = 0 ]'
     advice = f"set python of profile {placement.profile.name}, or a container_image"
@@ -100,8 +100,8 @@ def _startup_lines(placement: Placement) -> list[str]:
         wanted = " ".join(_to_install(text) for text in placement.profile.install)
         installs = "true" if placement.profile.executor.startswith("skypilot") else is_first
         lines += [
-            # The first node installs into the job's folder, which all see but SkyPilot's; a job that Slurm restarts
-            # has it already.
+            # The first node installs into the job's folder, which all nodes share except on SkyPilot. A job that
+            # Slurm restarts has the packages already.
             f'if {installs} && [ ! -e "$code/../installed" ]; then',
             f'    {python} -m pip install --quiet --target "$code/../site" {wanted}',
             '    touch "$code/../installed"',
@@ -123,7 +123,7 @@ def _startup_lines(placement: Placement) -> list[str]:
 
 
 def _to_install(text: str) -> str:
-    """Write a requirement for pip; a wheel from here lies in the job's folder."""
+    """Return a requirement for pip; a wheel from this machine is in the job's folder."""
     return f'"$code"/wheels/{shell_word(Path(text).name)}' if text.endswith(".whl") else shell_word(text)
 
 
@@ -132,13 +132,15 @@ def _copy_wheels(folder: Path, placement: Placement) -> None:
         if text.endswith(".whl"):
             wheel = expand_home(text)
             if not wheel.is_file():
-                raise UserError(f"The wheel {text} is not there.", f"Correct install of {placement.profile.name}.")
+                raise UserError(
+                    f"The wheel {text} does not exist.", f"Correct install of profile {placement.profile.name}."
+                )
             (folder / "wheels").mkdir(exist_ok=True)
             shutil.copy(wheel, folder / "wheels" / wheel.name)
 
 
 def shell_word(text: str) -> str:
-    """Quote a text for bash on one line, whatever is in it."""
+    """Quote any text as one bash word on a single line."""
     if text.isprintable():
         return shlex.quote(text)
     escaped = "".join(f"\\{c}" if c in "\\'" else c if c.isprintable() else _escape(c) for c in text)
@@ -150,10 +152,7 @@ def _escape(character: str) -> str:
 
 
 def launch_line(placement: Placement) -> str:
-    """Write the command that `launch_script` ends in.
-
-    `$code` is the folder of the package.
-    """
+    """Return the last command of `launch_script`; `$code` is the package's folder."""
     stage = placement.stage
     python = command = shell_word(placement.python)
     if placement.with_ray:

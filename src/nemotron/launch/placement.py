@@ -16,10 +16,10 @@ from nemotron.launch.stages import Stage
 from nemotron.paths import expand_home
 
 JOB_MOUNT = "/nemo_run"
-"""Where a job's folder is mounted in its container. Without one, NeMo-Run writes the real folder in its place."""
+"""Where a job's folder is mounted in its container. Without a container, NeMo-Run replaces it by the real folder."""
 
 VERBOSE_VARIABLE = "NEMOTRON_VERBOSE"
-"""Set: Megatron's own output is shown, here and in jobs."""
+"""If set, Megatron's own output is shown, here and in jobs."""
 HANDED_ON_VARIABLES = (
     "HF_HOME",
     "HF_HUB_OFFLINE",
@@ -28,7 +28,7 @@ HANDED_ON_VARIABLES = (
     "WANDB_MODE",
     "WANDB_PROJECT",
 )
-"""Variables that a job gets from the submitting environment, where both see the same files."""
+"""Variables that a job gets from the submitting environment, if both see the same files."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Placement:
 
     stage: Stage
     profile: Profile
-    """As it holds for this stage."""
+    """The profile with its changes for this stage."""
     experiment: str
-    """The submission's name."""
+    """Name of the submission."""
     root: str
     """The folder of all jobs on the cluster."""
     partition: str | None
@@ -47,11 +47,11 @@ class Placement:
     processes: int
     """Processes per node."""
     image: str | None
-    """The container's image as srun takes it; None: no container."""
+    """The container image as srun takes it; None means no container."""
     mounts: tuple[str, ...]
     """Mounts of the container; () without one."""
     workdir: str
-    """Where relative paths of the config start."""
+    """The folder that relative paths of the config start from."""
     python: str
     """The interpreter."""
     variables: dict[str, str]
@@ -65,20 +65,20 @@ class Placement:
 
     @property
     def shares_files(self) -> bool:
-        """Whether the job sees the files that this machine sees, under the same names."""
+        """Whether the job sees the same files as this machine, under the same paths."""
         return not self.profile.is_elsewhere and not self.image
 
     @property
     def carries_code(self) -> bool:
-        """Whether the job's folder has this code.
+        """Whether the job's folder contains this code.
 
-        Two of NeMo-Run's executors send the folder on a command line.
+        Two of NeMo-Run's executors send the folder on a command line, which has no room for it.
         """
         return self.profile.executor not in ("lepton", "dgxcloud")
 
     @property
     def with_ray(self) -> bool:
-        """Whether the job brings its own Ray cluster.
+        """Whether the job starts its own Ray cluster over its nodes.
 
         Without Slurm, Ray starts one itself.
         """
@@ -86,14 +86,14 @@ class Placement:
 
     @property
     def writes(self) -> dict[str, str]:
-        """The folders it writes to, absolute, by the keys that name them."""
-        if self.profile.is_elsewhere:  # where ~ and links lead is not known here
+        """The absolute folders that the stage writes to, by the keys that name them."""
+        if self.profile.is_elsewhere:  # ~ and links cannot be resolved from here
             return {key: os.path.normpath(os.path.join(self.workdir, path)) for key, path in self.stage.writes.items()}
         return {key: os.path.realpath(Path(self.workdir, expand_home(path))) for key, path in self.stage.writes.items()}
 
     @property
     def folder(self) -> str:
-        """Where code, config and logs of the job go; NeMo-Run groups experiments by title."""
+        """The folder of the job's code, config and logs; NeMo-Run groups them by title."""
         if self.profile.is_passed_on:
             return JOB_MOUNT
         title = "" if self.profile.is_here else self.experiment.partition("_")[0]
@@ -101,7 +101,7 @@ class Placement:
 
     @property
     def secrets_file(self) -> str:
-        """Where the stage's secrets lie: next to the folder that NeMo-Run creates."""
+        """The file with the stage's secrets, next to the folder that NeMo-Run creates."""
         title = self.experiment.partition("_")[0]
         return f"{self.root}/{title}/.{self.experiment}.{self.stage.name}.secrets"
 
@@ -110,9 +110,9 @@ def place(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> tuple
     """Place the stages of one submission on a profile.
 
     Args:
-        stages: In order; each is to start when the one before has succeeded.
-        profile: As `load_profile` returns it.
-        attached: Whether the submitting process waits; chooses between run_partition and batch_partition.
+        stages: In order; each starts after the one before has succeeded.
+        profile: What `load_profile` returned.
+        attached: Whether the submitting process waits; this selects run_partition or batch_partition.
 
     Raises:
         UserError: The profile cannot take these stages, or names a secret that is not set.
@@ -124,16 +124,16 @@ def place(stages: Sequence[Stage], profile: Profile, *, attached: bool) -> tuple
         )
     if profile.executor == "kubeflow" and not attached:
         raise UserError(
-            f"NeMo-Run cannot leave a job of kubeflow, of profile {profile.name}, alone.", f"Use --run {profile.name}."
+            f"NeMo-Run cannot detach from a kubeflow job, as profile {profile.name} asks.", f"Use --run {profile.name}."
         )
     if profile.is_passed_on and len(stages) > 1:
         _check_pipe(profile, attached)
-    name, root = experiment_name(stages), jobs_root(profile)
+    name, root = make_experiment_name(stages), find_jobs_root(profile)
     return tuple(_place(stage, profile.for_stage(stage.name), name, root, attached) for stage in stages)
 
 
 def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool) -> Placement:
-    image, folder = container_image(stage, profile), workdir(profile)
+    image, folder = choose_image(stage, profile), find_workdir(profile)
     several = (stage.distributed and not profile.is_here) or (stage.ray and profile.executor == "slurm")
     return Placement(
         stage=stage,
@@ -144,34 +144,31 @@ def _place(stage: Stage, profile: Profile, name: str, root: str, attached: bool)
         nodes=profile.nodes if several else 1,
         processes=(stage.processes_per_node or profile.processes_per_node) if stage.distributed else 1,
         image=image,
-        mounts=mounts(profile, folder) if image and not profile.is_passed_on else (),
+        mounts=list_mounts(profile, folder) if image and not profile.is_passed_on else (),
         workdir=folder,
-        python=interpreter(profile, image),
-        variables=_handed_on(profile) | profile.env_vars | _verbosity(),
+        python=choose_interpreter(profile, image),
+        variables=_pass_on_variables(profile) | profile.env_vars | _verbosity(),
         secrets=collect_secrets(profile),
     )
 
 
 def _check_pipe(profile: Profile, attached: bool) -> None:
-    """Refuse two stages where the second could not start by itself.
-
-    Or would not find what the first has made.
-    """
-    by_stage = "Submit --stage prep first, and --stage sft when it has succeeded"
+    """Refuse two stages if the second could not start or would not find its data."""
+    by_stage = "Submit --stage prep first, then --stage sft after it has succeeded"
     if not attached:
         raise UserError(
-            f"{profile.executor}, of profile {profile.name}, cannot start training when data prep has succeeded.",
-            f"{by_stage}; or wait with --run.",
+            f"Profile {profile.name} uses {profile.executor}, which cannot start training after data prep.",
+            f"{by_stage}; or use --run, which waits.",
         )
     if not profile.workdir:
         raise UserError(
-            f"Profile {profile.name} has no workdir, so training would not see what data prep has made.",
-            "Set it to a folder on storage that both jobs mount.",
+            f"Profile {profile.name} has no workdir, so training would not see the prepared data.",
+            "Set workdir to a folder on storage that both jobs mount.",
         )
 
 
-def _handed_on(profile: Profile) -> dict[str, str]:
-    """List variables of this environment that a job needs: sbatch passes none."""
+def _pass_on_variables(profile: Profile) -> dict[str, str]:
+    """Return variables of this environment that a job needs: sbatch passes none."""
     if profile.executor == "local" or profile.is_elsewhere:
         return {}
     return {name: os.environ[name] for name in HANDED_ON_VARIABLES if name in os.environ}
@@ -181,17 +178,17 @@ def _verbosity() -> dict[str, str]:
     return {VERBOSE_VARIABLE: "1"} if os.environ.get(VERBOSE_VARIABLE) else {}
 
 
-def experiment_name(stages: Sequence[Stage]) -> str:
-    """Name a submission, as super3-prep-sft_20260131-120000-1f2e.
+def make_experiment_name(stages: Sequence[Stage]) -> str:
+    """Return a name for a submission, such as super3-prep-sft_20260131-120000-1f2e.
 
-    NeMo-Run splits at `_`.
+    NeMo-Run splits names at `_`.
     """
     title = "-".join(["super3", *(stage.name for stage in stages)])
     return f"{title}_{datetime.now():%Y%m%d-%H%M%S}-{randomness.token_hex(2)}"
 
 
-def workdir(profile: Profile) -> str:
-    """Choose the folder in which stages start, so that relative paths mean the same."""
+def find_workdir(profile: Profile) -> str:
+    """Return the folder in which stages start, so that relative paths stay valid."""
     if profile.workdir:
         return profile.workdir
     if profile.is_passed_on:
@@ -199,8 +196,8 @@ def workdir(profile: Profile) -> str:
     return profile.remote_job_dir or "" if profile.tunnel == "ssh" else str(Path.cwd())
 
 
-def jobs_root(profile: Profile) -> str:
-    """Choose the folder of all jobs on the cluster.
+def find_jobs_root(profile: Profile) -> str:
+    """Return the folder of all jobs on the cluster.
 
     Raises:
         UserError: NeMo-Run's unquoted commands could not use the folder.
@@ -220,8 +217,8 @@ def jobs_root(profile: Profile) -> str:
     return root
 
 
-def mounts(profile: Profile, folder: str) -> tuple[str, ...]:
-    """List the profile's mounts, and the working folder unless one of them has it."""
+def list_mounts(profile: Profile, folder: str) -> tuple[str, ...]:
+    """List the profile's mounts, plus the working folder if no mount covers it."""
     listed = profile.mounts
     if profile.is_here:
         listed = tuple(f"{expand_home(source).absolute()}:{rest}" for source, _, rest in map(_partition, listed))
@@ -236,15 +233,15 @@ def _partition(mount: str) -> tuple[str, str, str]:
     return mount.partition(":")
 
 
-def container_image(stage: Stage, profile: Profile) -> str | None:
-    """Choose the stage's image: the profile's, else the config's; None: no container."""
+def choose_image(stage: Stage, profile: Profile) -> str | None:
+    """Return the stage's image: the profile's, else the config's, else None."""
     if profile.executor == "local":
         return None
     image = profile.container_image or stage.container
     if image in (None, "none"):
         if profile.executor == "docker":
             raise UserError(
-                f"Profile {profile.name} runs stages with docker, and names no image.",
+                f"Profile {profile.name} runs stages with docker but has no image.",
                 "Set container_image, such as nvcr.io/nvidia/nemo:TAG.",
             )
         return None
@@ -254,23 +251,23 @@ def container_image(stage: Stage, profile: Profile) -> str | None:
 
 
 def pyxis_image(image: str, profile: Profile) -> str:
-    """Write an image as pyxis wants it: `registry#name:tag`, or an absolute path.
+    """Return an image in the form of pyxis: `registry#name:tag`, or an absolute path.
 
-    With a slash after the registry, enroot would ask Docker Hub for it; and a path that does not begin with a slash
-    or a dot would be a name to it.
+    With a slash after the registry, enroot would ask Docker Hub for the image, and it would take a path that does not
+    begin with a slash or a dot for a name.
 
     Raises:
-        UserError: A .sqsh file that is not there, or a relative one on another machine.
+        UserError: A .sqsh file does not exist, or its path is relative on another machine.
     """
     advice = f"Correct container_image of profile {profile.name}; enroot import docker://IMAGE makes a .sqsh file."
     if image.startswith((".", "/", "~")) or image.endswith(".sqsh"):
         if profile.tunnel == "ssh":
             if image.startswith("/"):
                 return image
-            raise UserError(f"The image {image} is a relative path, which means nothing over ssh.", advice)
+            raise UserError(f"The image {image} is a relative path, which does not work over ssh.", advice)
         path = expand_home(image).absolute()
         if not path.exists():
-            raise UserError(f"The image {image} is not there: {path} does not exist.", advice)
+            raise UserError(f"The image {image} was not found: {path} does not exist.", advice)
         return str(path)
     name = image.removeprefix("docker://")
     registry, slash, rest = name.partition("/")
@@ -278,11 +275,8 @@ def pyxis_image(image: str, profile: Profile) -> str:
     return f"{registry}#{rest}" if is_host and "#" not in name and "://" not in name else name
 
 
-def interpreter(profile: Profile, image: str | None) -> str:
-    """Choose the Python that runs the stage.
-
-    This one where the job sees the same files.
-    """
+def choose_interpreter(profile: Profile, image: str | None) -> str:
+    """Return the Python that runs the stage: this one if the job sees the same files."""
     if profile.python:
         return profile.python
     return "python" if profile.is_elsewhere or image else sys.executable

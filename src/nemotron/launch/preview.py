@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nemotron.launch.executors.docker import docker_command
-from nemotron.launch.executors.passed_on import describe_request, shown_options
-from nemotron.launch.executors.slurm import slurm_options
+from nemotron.launch.executors.passed_on import describe_request, mask_options
+from nemotron.launch.executors.slurm import list_options
 from nemotron.launch.package import launch_line, launch_script
 from nemotron.launch.placement import Placement
 from nemotron.launch.submit import batch_scripts
@@ -14,32 +14,32 @@ from nemotron.launch.submit import batch_scripts
 
 @dataclass(frozen=True)
 class Preview:
-    """One stage, as it would be launched."""
+    """One stage as it would be launched."""
 
     placement: Placement
     command: str
-    """The launch line: what each node ends up running."""
+    """The command that each node ends up running."""
     launch_script: str
-    """The script around it, run once per node."""
+    """The script around that command, run once per node."""
     batch_script: str | None
-    """What sbatch gets; None for a profile of this machine, or when it was not asked for."""
+    """The script for sbatch; None if the profile is local or the script was not requested."""
 
     @property
     def options(self) -> list[tuple[str, str]]:
-        """What Slurm, docker or another executor is asked for; [] on this machine."""
+        """The options for Slurm, docker or another executor; [] on this machine."""
         placement = self.placement
         if placement.profile.executor == "docker":
             return [("docker", shlex.join(docker_command(placement)))]
         if placement.profile.is_passed_on:
-            return [(placement.profile.executor, f"{key} = {value}") for key, value in shown_options(placement).items()]
+            return [(placement.profile.executor, f"{key} = {value}") for key, value in mask_options(placement).items()]
         if placement.profile.executor == "local":
             return []
-        asked = slurm_options(placement)
+        asked = list_options(placement)
         return [("sbatch", f"--{name.replace('_', '-')}={value}") for name, value in asked.items() if value is not None]
 
     @property
     def variables(self) -> dict[str, str]:
-        """Environment variables the job gets, secrets shown as `***`."""
+        """Environment variables of the job, with secrets as `***`."""
         return self.placement.variables | dict.fromkeys(self.placement.secrets, "***")
 
 
@@ -47,8 +47,8 @@ def preview(placements: Sequence[Placement], *, script: bool = True) -> list[Pre
     """Show what `submit` with the same placements would launch.
 
     Args:
-        placements: As `place` returns them.
-        script: Whether to have NeMo-Run write the sbatch script, which takes seconds to import.
+        placements: What `place` returned.
+        script: Whether to include the sbatch script; NeMo-Run, which writes it, takes seconds to import.
     """
     scripts = batch_scripts(placements) if script else {}
     if script and placements[0].profile.is_passed_on:

@@ -1,4 +1,4 @@
-"""A profile: where jobs run, and what they ask for."""
+"""Define a profile: where jobs run, and which resources they ask for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nemotron.launch.env_file import FILE_NAME
 
 STAGES = ("prep", "sft")
-"""Stages that a profile may treat differently, each in a table of its own: `[NAME.prep]`, `[NAME.sft]`."""
+"""Stages that may have their own table in a profile: `[NAME.prep]`, `[NAME.sft]`."""
 PASSED_ON = ("skypilot", "skypilot_jobs", "lepton", "dgxcloud", "kubeflow")
 """NeMo-Run's executors that take their own fields from a profile."""
 
@@ -26,9 +26,9 @@ class Profile:
     partition: str | None = None
     """As in sbatch."""
     run_partition: str | None = None
-    """Partition of attached jobs (--run), where it is not `partition`."""
+    """Partition for attached jobs (--run), if it is not `partition`."""
     batch_partition: str | None = None
-    """Partition of detached jobs (--batch), where it is not `partition`."""
+    """Partition for detached jobs (--batch), if it is not `partition`."""
     nodes: int = 1
     """Nodes of a training job. Data prep uses one, with Ray all."""
     ntasks_per_node: int | None = None
@@ -50,31 +50,31 @@ class Profile:
     gres: str | None = None
     """As in sbatch."""
     exclusive: bool | None = None
-    """Whole nodes. Default: the partition's; for data prep that names no cores, true."""
+    """Use whole nodes. Default: the partition's; true for data prep without a number of cores."""
     additional_parameters: dict[str, str] = field(default_factory=dict)
-    """Any other option of sbatch, its name with underscores: `{ reservation = "sft" }`."""
+    """Any other option of sbatch, with underscores in its name: `{ reservation = "sft" }`."""
     srun_args: tuple[str, ...] = ()
-    """Further options of the srun that starts the stage, each complete: `["--cpu-bind=none"]`."""
+    """Further options for the srun that starts the stage, each in full: `["--cpu-bind=none"]`."""
 
     # What the job finds.
     container_image: str | None = None
-    """Image, as `registry/name:tag` or a .sqsh file. None: the config's (`run.env.container`). "none": no container."""
+    """Image: `registry/name:tag` or a .sqsh file. Default: the config's (`run.env.container`). "none": no container."""
     mounts: tuple[str, ...] = ()
     """`source:target[:options]` for the container."""
     workdir: str | None = None
-    """Folder that relative paths of a config start from. Default: the current one, or `remote_job_dir` over ssh."""
+    """Folder that relative paths of a config start from. Default: the current folder, or `remote_job_dir` over ssh."""
     python: str | None = None
-    """Interpreter. Default: `python`; without container and ssh, the one that is running now."""
+    """Interpreter. Default: `python`; without a container and ssh, the one that is running now."""
     startup_commands: tuple[str, ...] = ()
     """Shell lines run once per node before the stage."""
     install: tuple[str, ...] = ()
-    """Packages that pip installs into the job's own folder, or wheels (.whl) of the submitting side."""
+    """Packages, or wheels (.whl) on the submitting machine, that pip installs into the job's folder."""
     env_vars: dict[str, str] = field(default_factory=dict)
     """Environment variables of the job."""
     secrets: tuple[str, ...] = ()
-    """Names of further variables of the submitting environment that the job gets as secrets."""
+    """Names of further environment variables that are passed to the job as secrets."""
 
-    # What docker is asked for, with executor = "docker".
+    # Options of docker, with executor = "docker".
     runtime: str | None = None
     """Of `docker run`."""
     ipc_mode: str | None = None
@@ -82,7 +82,7 @@ class Profile:
     shm_size: str | None = None
     """Of `docker run`."""
     docker_args: tuple[str, ...] = ()
-    """Further options of `docker run`, each complete: `["--user=1000:1000"]`."""
+    """Further options of `docker run`, each in full: `["--user=1000:1000"]`."""
 
     # How to reach the cluster.
     tunnel: Literal["local", "ssh"] = "local"
@@ -96,7 +96,7 @@ class Profile:
     identity: str | None = None
     """Private key file."""
     remote_job_dir: str | None = None
-    """Folder for the scripts, code and logs of jobs. Default, without ssh: `output` in the current folder."""
+    """Folder for the scripts, code and logs of jobs. Default (not over ssh): `output` in the current folder."""
 
     # Not keys of the file.
     name: str = ""
@@ -104,16 +104,16 @@ class Profile:
     source: Path = Path(FILE_NAME)
     """The file."""
     secret_env_vars: dict[str, str] = field(default_factory=dict, repr=False)
-    """Those of `env_vars` whose names say that they are secret."""
+    """The variables of `env_vars` whose names say that they are secret."""
     stage_overrides: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """What `[NAME.prep]` and `[NAME.sft]` change."""
     options: dict[str, Any] = field(default_factory=dict, repr=False)
-    """Fields of NeMo-Run's executor, for those that are only passed on."""
+    """Fields that are passed on to NeMo-Run's executor."""
 
     def for_stage(self, stage: str) -> "Profile":
-        """Apply the table's changes for `stage`; its env_vars are added to the profile's.
+        """Apply the changes for `stage`; its env_vars are added to the profile's.
 
-        Data prep computes on cores: unless its table says otherwise it gets no GPUs, and a node's cores.
+        Data prep runs on CPU cores: unless its table says otherwise, it gets no GPUs and all cores of a node.
         """
         changes: dict[str, Any] = dict(self.stage_overrides.get(stage, {}))
         if stage == "prep":
@@ -128,30 +128,30 @@ class Profile:
 
     @property
     def is_passed_on(self) -> bool:
-        """Tell whether NeMo-Run's executor is only handed its own fields.
+        """Whether the profile's fields are passed on to NeMo-Run's executor.
 
-        It then follows its jobs itself.
+        NeMo-Run then follows the jobs itself.
         """
         return self.executor in PASSED_ON
 
     @property
     def is_here(self) -> bool:
-        """Whether stages run on this machine, while the command waits."""
+        """Whether stages run on this machine while the command waits."""
         return self.executor in ("local", "docker")
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether this machine's files and home are not those of jobs."""
+        """Whether jobs have other files and another home than this machine."""
         return self.is_passed_on or self.tunnel == "ssh"
 
     @property
     def processes_per_node(self) -> int:
-        """Training processes on each node."""
+        """Number of training processes per node."""
         return self.ntasks_per_node or self.gpus_per_node or 1
 
 
 def _shape(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate the executors' own words for the size of a job."""
+    """Translate the executors' own names for the size of a job."""
     words = {
         "nodes": ("nodes", "num_nodes"),
         "ntasks_per_node": ("torchrun_nproc_per_node", "nprocs_per_node"),

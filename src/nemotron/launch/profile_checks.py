@@ -1,4 +1,4 @@
-"""Check what a key's type does not say: times, paths, names, unsafe text."""
+"""Check what types cannot express: times, paths, names, unsafe text."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,14 @@ _SECRETS_GO_BY = {
     "dgxcloud": "a secret of the project, in custom_spec",
     "kubeflow": 'env_list = [{ name = "HF_TOKEN", valueFrom = { secretKeyRef = { name = "hf", key = "token" } } }]',
 }
-"""NeMo-Run would write a variable of these executors into requests and files as it is."""
+"""How to pass secrets to these executors: NeMo-Run would write variables to requests and files in clear text."""
 
 
 def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
-    """Refuse values that no cluster could use, or that would break a script.
+    """Refuse values that no cluster can use, or that would break a script.
 
     Raises:
-        ProfileError: With the file and line of the first.
+        ProfileError: A value cannot be used; the message has the file and line of the first.
     """
     for key in ("nodes", "ntasks_per_node", "cpus_per_task"):
         count = getattr(profile, key)
@@ -37,8 +37,8 @@ def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
         key = "secrets" if profile.secrets else "env_vars"
         way = _SECRETS_GO_BY[profile.executor.removesuffix("_jobs")]
         raise ProfileError(
-            f"{file.place(key, table)}: {key} would hand on secrets, which NeMo-Run's {profile.executor} cannot keep.",
-            f"Use what the service has for them: {way}.",
+            f"{file.place(key, table)}: {key} would pass on secrets, which NeMo-Run's {profile.executor} would expose.",
+            f"Use the service's own way instead: {way}.",
         )
     _check_texts(file, profile, table)
     _check_forms(file, profile, table)
@@ -50,16 +50,16 @@ def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
 
 
 def _check_texts(file: EnvFile, profile: "Profile", table: str) -> None:
-    """Refuse line breaks, and credentials where a script would show them."""
+    """Refuse line breaks, and credentials that a script would expose."""
     for key, value in vars(profile).items():
         texts = [text for text in _texts(value) if isinstance(text, str)]
         place = file.place(key, table)
         if key not in _FREE_TEXT and any(re.search(r"[\x00-\x1f\x7f]", text) for text in texts):
-            raise ProfileError(f"{place}: {key} has a line break or another control character.", "Take it out.")
+            raise ProfileError(f"{place}: {key} has a line break or another control character.", "Remove it.")
         if key not in ("secret_env_vars", "stage_overrides") and any(holds_secret(text) for text in texts):
             raise ProfileError(
-                f"{place}: {key} holds credentials, and they would be written to the job's script.",
-                "Put them in an environment variable, and name it under secrets.",
+                f"{place}: {key} contains credentials, which would be written to the job's script.",
+                "Put them in an environment variable, and list its name under secrets.",
             )
 
 
@@ -74,18 +74,18 @@ def _check_forms(file: EnvFile, profile: "Profile", table: str) -> None:
         raise ProfileError(f"{file.place(key, table)}: {key} = {value!r} cannot be used.", advice)
 
     if profile.time and not _TIME.fullmatch(profile.time):
-        refuse("time", profile.time, 'Slurm takes minutes, "HH:MM:SS" or "D-HH:MM:SS": four hours are "04:00:00".')
+        refuse("time", profile.time, 'Use minutes, "HH:MM:SS" or "D-HH:MM:SS"; four hours are "04:00:00".')
     if profile.mem and not _MEMORY.fullmatch(profile.mem):
-        refuse("mem", profile.mem, 'Slurm takes a whole number and a unit, such as "200G"; "0" is all of a node.')
+        refuse("mem", profile.mem, 'Use a whole number and a unit, such as "200G"; "0" is all memory of a node.')
     for key in ("host", "user", "identity"):
         if (value := getattr(profile, key)) and not _ADDRESS.fullmatch(value):
-            refuse(key, value, "It goes into commands of ssh: letters, digits and . _ - / only.")
+            refuse(key, value, "Use only letters, digits and . _ - /, because it becomes part of ssh commands.")
     for package in profile.install:
         if package.startswith("-"):
-            refuse("install", package, "Write requirements, such as gigatoken>=0.10; options of pip go into env_vars.")
+            refuse("install", package, "Write requirements, such as gigatoken>=0.10; set options of pip in env_vars.")
     for option in profile.additional_parameters:
         if not _OPTION.fullmatch(option):
-            refuse("additional_parameters", option, "Write an option of sbatch without its dashes.")
+            refuse("additional_parameters", option, "Write the option of sbatch without its dashes.")
 
 
 def _check_paths(file: EnvFile, profile: "Profile", table: str) -> None:
@@ -97,7 +97,8 @@ def _check_paths(file: EnvFile, profile: "Profile", table: str) -> None:
         if not (source.startswith("/") or profile.is_here) or not target.startswith("/"):
             place = file.place("mounts", table)
             raise ProfileError(
-                f'{place}: the mount "{mount}" is relative.', "Write absolute paths: the job starts elsewhere."
+                f'{place}: the mount "{mount}" is relative.',
+                "Write absolute paths, because the job starts in another folder.",
             )
     if profile.workdir and not profile.workdir.startswith("/"):
         place = file.place("workdir", table)

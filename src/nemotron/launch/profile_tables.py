@@ -1,7 +1,4 @@
-"""Read a table of env.toml.
-
-Its keys, over the profile that it extends, and its changes for each stage.
-"""
+"""Read a table of env.toml, with the profile it extends and its stage tables."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -17,7 +14,7 @@ SHARED = {
     "wandb": {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY"},
     "artifacts": {"root": "NEMOTRON_ARTIFACTS"},
 }
-"""Tables that are not profiles, and the environment variables that their keys become."""
+"""Tables that are not profiles; their keys become these environment variables."""
 _NOT_KEYS = ("name", "source", "secret_env_vars", "stage_overrides", "options")
 KEYS: dict[str, Any] = {key: kind for key, kind in get_type_hints(Profile).items() if key not in _NOT_KEYS}
 _ABOUT_KEYS = ("extends", "append")
@@ -30,7 +27,7 @@ _OF_EVERY_JOB = ("executor", "workdir", "python", "startup_commands", "install",
 def read_with_base(
     file: EnvFile, name: str, below: tuple[str, ...]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """Read a table over the profile it extends, and its changes for each stage."""
+    """Read a table on top of the profile it extends, and its changes per stage."""
     stages = [stage for stage in STAGES if isinstance(file.tables[name].get(stage), dict)]
     executor = _executor(file, name, below)
     file.refuse_unknown(name, [*_keys_of(executor), *_ABOUT_KEYS, *STAGES])
@@ -51,7 +48,7 @@ def read_with_base(
 def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
     """Find the executor of a table.
 
-    Its own, that of a table above, or that of the profile that is being read.
+    It is the table's own, that of the table around it, or that of the profile it extends.
     """
     if "executor" in file.tables[name]:
         return file.typed(KEYS["executor"], "executor", name)
@@ -61,9 +58,9 @@ def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
 
 
 def _keys_of(executor: str) -> dict[str, Any]:
-    """List the keys of a profile with this executor.
+    """Map the keys of a profile with this executor to their types.
 
-    Those of NeMo-Run's own have no kind here.
+    Keys of NeMo-Run's executors have no type here.
     """
     if executor in PASSED_ON:
         ours = {key: KEYS[key] for key in _OF_EVERY_JOB}
@@ -76,7 +73,7 @@ def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
     base, known = file.typed(str, "extends", name), [table for table in file.tables if table not in SHARED]
     place = file.place("extends", name)
     if base in (*below, name):
-        raise ProfileError(f"{place}: [{name}] extends itself, by way of {base}.", "Take one extends out.")
+        raise ProfileError(f"{place}: [{name}] extends itself, through {base}.", "Remove one of the extends.")
     if base not in known:
         hint = did_you_mean(base, known) or f"Profiles: {', '.join(known)}."
         raise ProfileError(f"{place}: there is no profile {base} to extend.", hint)
@@ -84,7 +81,7 @@ def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
 
 
 def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Put a table over another: tables are merged, everything else is replaced."""
+    """Merge a table over another: inner tables are merged, other values replaced."""
     named = {*own.get("env_vars", {}), *own.get("secret_env_vars", {})}
     merged = base | own
     for key, kept in base.items():
@@ -95,12 +92,14 @@ def _over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _append(file: EnvFile, table: str, keys: Mapping[str, Any], values: dict[str, Any], base: dict[str, Any]) -> None:
-    """Add what `append` lists to the lists of `values`, else to those of `base`."""
+    """Extend the lists of `values`, or else those of `base`, by what `append` lists."""
     listed = file.table(table).get("append", {})
     place = file.place("append", table)
     lists = [key for key, kind in keys.items() if get_origin(kind) is tuple]
     if not isinstance(listed, dict):
-        raise ProfileError(f"{place}: append should be a table.", 'Such as append = { mounts = ["/data:/data"] }.')
+        raise ProfileError(
+            f"{place}: append should be a table.", 'Write append = { mounts = ["/data:/data"] }, for example.'
+        )
     for key, more in listed.items():
         if key not in lists:
             raise ProfileError(
@@ -122,7 +121,7 @@ def _read_keys(file: EnvFile, table: str, executor: str, skip: Sequence[str] = (
         for variable in variables:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
                 place = file.place("env_vars", table)
-                raise ProfileError(f"{place}: an environment variable cannot be called {variable}.", "Rename it.")
+                raise ProfileError(f"{place}: {variable} is not a valid name of an environment variable.", "Rename it.")
         secret = {key: value for key, value in variables.items() if is_secret(key) or holds_secret(value)}
         values["secret_env_vars"] = secret
         values["env_vars"] = {key: value for key, value in variables.items() if key not in secret}

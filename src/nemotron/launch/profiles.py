@@ -14,12 +14,12 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
     """Load the profile `name` of the nearest env.toml.
 
     Raises:
-        ProfileError: File or profile is missing, or has a mistake.
+        ProfileError: The file or the profile does not exist, or has a mistake.
     """
     path = find_env_file(start)
     if path is None:
         raise ProfileError(
-            f"The profile {name} is looked up in {FILE_NAME}, and there is none here or in a folder above.",
+            f"The profile {name} cannot be found: there is no {FILE_NAME} in this folder or above.",
             f"Copy env.toml.example to {FILE_NAME} and edit it, or set {FILE_VARIABLE} to the path of one.",
         )
     file = read_env_file(path)
@@ -31,10 +31,10 @@ def load_profile(name: str, start: Path | None = None) -> Profile:
 
 
 def check_profiles(start: Path | None = None) -> dict[str, Profile | ProfileError]:
-    """Read every profile of the nearest env.toml: the profile, or its mistake.
+    """Read every profile of the nearest env.toml.
 
     Returns:
-        By name; {} without a file.
+        Each profile, or the error in it, by name; {} without a file.
     """
     path = find_env_file(start)
     file = read_env_file(path) if path else None
@@ -47,11 +47,11 @@ def check_profiles(start: Path | None = None) -> dict[str, Profile | ProfileErro
     return found
 
 
-def shared_environment(start: Path | None = None) -> dict[str, str]:
-    """List the variables that `[wandb]` and `[artifacts]` of env.toml set.
+def read_shared_environment(start: Path | None = None) -> dict[str, str]:
+    """Return the variables that `[wandb]` and `[artifacts]` of env.toml set.
 
     Returns:
-        By the names that configs read; {} without an env.toml.
+        Values by the names that configs read; {} without an env.toml.
     """
     path = find_env_file(start)
     return _read_shared(read_env_file(path)) if path else {}
@@ -70,9 +70,7 @@ def _read_profile(file: EnvFile, name: str) -> Profile:
     values, overrides = read_with_base(file, name, ())
     if "executor" not in values:
         place = file.place("", name)
-        raise ProfileError(
-            f"{place}: [{name}] does not say its executor.", 'Add executor = "slurm", "local" or "docker".'
-        )
+        raise ProfileError(f"{place}: [{name}] has no executor.", 'Add executor = "slurm", "local" or "docker".')
     values["env_vars"] = _read_shared(file) | values.get("env_vars", {})
     profile = Profile(name=name, source=file.path, stage_overrides=overrides, **values)
     if profile.is_passed_on:

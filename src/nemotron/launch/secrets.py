@@ -1,6 +1,6 @@
-"""Pass secrets to a job, in a file that only its owner reads.
+"""Pass secrets to a job, in a file that only its owner can read.
 
-They are never in a script, a plan or an argument.
+Secrets are never in a script, a plan or an argument.
 """
 
 import os
@@ -19,35 +19,35 @@ HANDED_ON = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
 )
-"""Variables that a job gets from the submitting environment when they are set there."""
+"""Variables that are passed to a job if they are set in the submitting environment."""
 
 
 def collect_secrets(profile: Profile, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Collect a job's secrets: the usual ones, the profile's own, those it names.
+    """Collect a job's secrets: the usual ones, the profile's own, and those it lists.
 
     Returns:
-        Values by the variable's name.
+        Values by the name of the variable.
 
     Raises:
-        UserError: The profile names one that is not set.
+        UserError: The profile lists a variable that is not set.
     """
     if profile.is_passed_on:
         return {}
     for name in profile.secrets:
         if name not in environ:
             raise UserError(
-                f"{profile.source}: profile {profile.name} hands on the secret {name}, which is not set.",
-                f"Set it (export {name}=...), or take it out of secrets.",
+                f"{profile.source}: profile {profile.name} lists the secret {name}, which is not set.",
+                f"Set it (export {name}=...), or remove it from secrets.",
             )
     named = {name: environ[name] for name in (*HANDED_ON, *profile.secrets) if name in environ}
     return named | profile.secret_env_vars
 
 
 def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
-    """Write `secrets` through a tunnel as a shell file at `path`, mode 0600.
+    """Write secrets through a tunnel to a shell file at `path`, mode 0600.
 
-    The file is made empty with its mode first, and filled by a copy: the contents are part of no command line, and
-    there is no moment at which others could read them.
+    An empty file is created with its mode first, and then filled by a copy. So the contents are never on a command
+    line, and at no time can others read them.
     """
     folder, quoted = shlex.quote(os.path.dirname(path)), shlex.quote(path)
     tunnel.run(f"mkdir -p {folder} && ( umask 077 && : > {quoted} )", hide=True, in_stream=False)
@@ -58,14 +58,14 @@ def put_secrets(tunnel: Any, path: str, secrets: Mapping[str, str]) -> None:
 
 
 def write_exports(secrets: Mapping[str, str]) -> list[str]:
-    """Write the lines with which a shell exports secrets."""
+    """Return the lines with which a shell exports secrets."""
     return [f"export {name}={shlex.quote(value)}\n" for name, value in secrets.items()]
 
 
 def source_secrets(path: str) -> list[str]:
-    """Write lines that read the file untraced, and remove it when the stage has ended.
+    """Return lines that read the file without tracing, and remove it after the stage.
 
-    A job that was killed keeps it, because Slurm may run it again. `exitcode` is set by NeMo-Run's script.
+    The file of a killed job is kept, because Slurm may run the job again. NeMo-Run's script sets `exitcode`.
     """
     quoted = shlex.quote(path)
     return [

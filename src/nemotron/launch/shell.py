@@ -1,4 +1,4 @@
-"""Run commands where a cluster's sbatch is: on this machine, or through ssh."""
+"""Run commands on the machine with a cluster's sbatch: this one, or through ssh."""
 
 import shlex
 import shutil
@@ -12,12 +12,12 @@ from nemotron.paths import expand_home
 
 
 class LaunchError(UserError):
-    """The cluster refused a job, lost one, or cannot be reached."""
+    """The cluster refused a job, lost a job, or cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command wrote, and how it ended."""
+    """The output and exit code of a command."""
 
     stdout: str
     stderr: str
@@ -29,16 +29,16 @@ class Answer:
 
 
 class Shell:
-    """Runs commands where the profile's sbatch is.
+    """Runs commands on the machine with the profile's sbatch.
 
-    `run` takes what NeMo-Run's tunnels take.
+    `run` has the interface of NeMo-Run's tunnels.
     """
 
     def __init__(self, profile: Profile) -> None:
         self._prefix = ssh_command(profile) if profile.tunnel == "ssh" else ["bash", "-c"]
 
     def run(self, command: str, **_: object) -> Answer:
-        """Run a shell command, without input; a failure is in the answer."""
+        """Run a shell command without input; a failure is reported in the answer."""
         done = subprocess.run(
             [*self._prefix, command],
             stdin=subprocess.DEVNULL,
@@ -51,7 +51,7 @@ class Shell:
 
 
 def ssh_command(profile: Profile) -> list[str]:
-    """Write the ssh command up to what runs there: no questions, only known hosts."""
+    """Return the ssh command without its remote part: no prompts, only known hosts."""
     options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=20"]
     if profile.port:
         options += ["-p", str(profile.port)]
@@ -61,20 +61,20 @@ def ssh_command(profile: Profile) -> list[str]:
 
 
 def check_host(profile: Profile, pythons: Sequence[str] = ()) -> None:
-    """Refuse a host with a wrong key or missing tools, before anything is sent.
+    """Refuse a host with an unknown key or missing tools, before anything is sent.
 
     Args:
-        profile: With tunnel = "ssh".
-        pythons: Interpreters that have to be there; those of containers do not.
+        profile: A profile with tunnel = "ssh".
+        pythons: Interpreters that must exist on the host, without those of containers.
 
     Raises:
-        LaunchError: The key is unknown or another, or rsync, sbatch or the interpreter is missing, on either side.
+        LaunchError: The key is unknown or has changed, or rsync, sbatch or the interpreter is missing on either side.
     """
     address = f"{profile.user}@{profile.host}"
     for tool in ("ssh", "rsync"):
         if shutil.which(tool) is None:
             raise LaunchError(
-                f"{tool}, which sends jobs to {address}, is not on this machine.", f"Install {tool} here."
+                f"{tool}, which sends jobs to {address}, is not installed on this machine.", f"Install {tool}."
             )
     asked = " ".join(["rsync", "sbatch", *map(shlex.quote, pythons)])
     found = Shell(profile).run(f'for tool in {asked}; do command -v "$tool" >/dev/null || echo "missing $tool"; done')
@@ -93,7 +93,7 @@ def check_host(profile: Profile, pythons: Sequence[str] = ()) -> None:
 
 
 def _explain(words: str, address: str, profile: Profile) -> None:
-    """Refuse a wrong host key; NeMo-Run, which may ask a password, handles the rest."""
+    """Refuse a wrong host key; NeMo-Run, which may ask for a password, does the rest."""
     port = f"-p {profile.port} " if profile.port else ""
     if "IDENTIFICATION HAS CHANGED" in words:
         raise LaunchError(

@@ -1,4 +1,4 @@
-"""Submit stages: to Slurm through NeMo-Run, or to this machine."""
+"""Submit stages to Slurm through NeMo-Run, or run them on this machine."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.launch.executors.docker import check_docker, docker_command, docker_input
-from nemotron.launch.executors.slurm import experiment
-from nemotron.launch.jobs.state import job_id
+from nemotron.launch.executors.slurm import open_slurm_experiment
+from nemotron.launch.jobs.state import find_job_id
 from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
@@ -27,21 +27,21 @@ class Job:
     id: str
     """Slurm's job id; "" on this machine."""
     folder: str
-    """Where its code, config and logs are, on the cluster."""
+    """The folder on the cluster with the job's code, config and logs."""
     secrets_file: str = ""
-    """Where its secrets are, on the cluster; "" when it has none."""
+    """The file on the cluster with the job's secrets; "" without secrets."""
     writes: tuple[str, ...] = ()
-    """The folders it writes to, on the cluster."""
+    """The folders on the cluster that the job writes to."""
     command: tuple[str, ...] = ()
-    """What runs it on this machine."""
+    """The command that runs the job on this machine."""
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables that the command gets besides this process's; on a cluster a file has them."""
+    """Variables added to those of this process for the command; on a cluster they are in a file."""
     given: str | None = field(default=None, repr=False)
     """The command's standard input."""
 
     @property
     def log(self) -> str:
-        """Return the stage's output, as a shell pattern.
+        """The log of the stage, as a shell pattern.
 
         Slurm starts another file when it restarts the job.
         """
@@ -49,13 +49,13 @@ class Job:
 
     @property
     def batch_log(self) -> str:
-        """Output of the batch script: Slurm and the container runtime. A pattern too."""
+        """The log of the batch script (Slurm, the container runtime), also as a pattern."""
         return f"{self.folder}/sbatch_*_{self.id}.out"
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What `submit` did; `follow` waits for it."""
+    """The result of `submit`; `follow` waits for it."""
 
     name: str
     profile: Profile
@@ -68,10 +68,11 @@ def submit(placements: Sequence[Placement]) -> Submission:
     """Submit the placed stages in order; each starts after the one before succeeds.
 
     Returns:
-        When Slurm has accepted all of them (or, for a local profile, when their files are written; `follow` runs them).
+        The submission, once Slurm has accepted all jobs. For a local profile only files are written; `follow` runs the
+            stages.
 
     Raises:
-        LaunchError: The cluster refused one, in Slurm's own words, or cannot be reached.
+        LaunchError: The cluster refused a job (the message has Slurm's own words) or cannot be reached.
     """
     name, profile = placements[0].experiment, placements[0].profile
     if profile.is_here:
@@ -93,11 +94,11 @@ def submit(placements: Sequence[Placement]) -> Submission:
         except KeyboardInterrupt:
             _take_back(opened, tunnel, placements)
             raise
-        except (Exception, SystemExit) as error:  # NeMo-Run exits when ssh refuses the login
-            if hasattr(error, "result"):  # a command ran there and failed, so others can
+        except (Exception, SystemExit) as error:  # NeMo-Run exits if ssh refuses the login
+            if hasattr(error, "result"):  # a command ran there and failed, so the host can be reached
                 _take_back(opened, tunnel, placements)
-            raise _refused(error, profile) from error
-        opened.tunnels.clear()  # or the end of the experiment closes the connection that `follow` goes on using
+            raise _explain_refusal(error, profile) from error
+        opened.tunnels.clear()  # otherwise the end of the experiment closes the connection that `follow` still uses
         jobs = [
             Job(
                 placement.stage.name,
@@ -112,10 +113,10 @@ def submit(placements: Sequence[Placement]) -> Submission:
 
 
 def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
-    """Write each stage's sbatch script as `submit` would; imports NeMo-Run.
+    """Return each stage's sbatch script as `submit` would write it; imports NeMo-Run.
 
     Returns:
-        Scripts by the stage's name; {} without Slurm.
+        Scripts by the name of the stage; {} without Slurm.
     """
     if placements[0].profile.executor != "slurm":
         return {}
@@ -137,10 +138,10 @@ def open_experiment(placements: Sequence[Placement], *, dry: bool = False) -> It
         packages = Path(temporary, "packages")
         for placement in placements:
             write_package(packages / placement.stage.name, placement)
-        # NeMo-Run copies nothing when sbatch runs on this machine: it must write into the jobs' own folder.
+        # NeMo-Run copies nothing if sbatch runs on this machine, so it must write directly to the jobs' folder.
         here = placements[0].profile.tunnel == "local" and not dry
         staging = Path(placements[0].root).parent if here else Path(temporary)
-        with experiment(placements, packages, staging) as opened:
+        with open_slurm_experiment(placements, packages, staging) as opened:
             yield opened
 
 
@@ -157,48 +158,50 @@ def _place_here(placement: Placement) -> Job:
 
 
 def _check_containers(placements: Sequence[Placement], tunnel: Any) -> None:
-    """Refuse a container where the cluster's srun does not support them."""
+    """Refuse a container if the cluster's srun does not support containers."""
     images = [placement.image for placement in placements if placement.image]
     profile = placements[0].profile
     pyxis = "! command -v srun > /dev/null || srun --help 2>&1 | grep -q -e --container-image"
     if images and not tunnel.run(pyxis, hide=True, warn=True, in_stream=False).ok:
         raise LaunchError(
-            f"The job should run in the container {images[0]}, but the cluster of profile {profile.name} has no "
+            f"The job asks for the container {images[0]}, but the cluster of profile {profile.name} has no "
             "container support: its srun has no option --container-image, which pyxis adds.",
             f'To run without a container, set container_image = "none" in [{profile.name}] of {profile.source}.',
         )
 
 
 def _slurm_id(handle: str) -> str:
-    """`slurm_tunnel://nemo_run/123` -> `123`.
+    """Return the job id of a handle: `123` of `slurm_tunnel://nemo_run/123`.
 
-    A federation's sbatch says `123;cluster`.
+    The sbatch of a federation says `123;cluster`.
     """
     return handle.partition("://")[2].split("/")[1].partition(";")[0]
 
 
 def _take_back(opened: Any, tunnel: Any, placements: Sequence[Placement]) -> None:
-    """Cancel what was accepted of a failed submission, and remove its secrets."""
+    """Cancel the accepted jobs of a failed submission, and remove its secrets."""
     accepted = [_slurm_id(job.handle) if job.handle else "" for job in opened.jobs]
-    ids = [known or job_id(tunnel, placed.folder) for known, placed in zip(accepted, placements, strict=True)]
+    ids = [known or find_job_id(tunnel, placed.folder) for known, placed in zip(accepted, placements, strict=True)]
     commands = [f"rm -f {shlex.join(placement.secrets_file for placement in placements)}"]
     if any(ids):
         commands.append(f"scancel {shlex.join(filter(None, ids))}")
     tunnel.run("; ".join(commands), hide=True, warn=True, in_stream=False)
 
 
-def _refused(error: BaseException, profile: Profile) -> LaunchError:
-    result = getattr(error, "result", None)  # of the shell command that failed; false in itself, since it failed
+def _explain_refusal(error: BaseException, profile: Profile) -> LaunchError:
+    result = getattr(error, "result", None)  # of the shell command that failed; it is falsy because it failed
     if result is None and profile.tunnel == "ssh":
         reason = (
             "it refused the login" if isinstance(error, SystemExit) else str(error).rstrip(".") or type(error).__name__
         )
         address = f"{profile.user}@{profile.host}"
-        return LaunchError(f"{address}, of profile {profile.name}, cannot be reached: {reason}.", "Try it with ssh.")
+        return LaunchError(
+            f"{address}, the host of profile {profile.name}, cannot be reached: {reason}.", "Try it with ssh."
+        )
     words = (result.stderr.strip() if result is not None else "") or f"{type(error).__name__}: {error}".strip()
     if "sbatch" in words and "not found" in words:
         return LaunchError(
-            f"Profile {profile.name} submits with sbatch, which is not found where it should run.",
+            f"Profile {profile.name} submits with sbatch, which is not installed on the submitting host.",
             'Submit from a login node of the cluster, or reach one with tunnel = "ssh".',
         )
     return LaunchError(

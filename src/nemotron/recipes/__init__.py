@@ -1,1 +1,1 @@
-"""The scripts that jobs run, by model and stage."""
+"""Scripts that jobs run, by model and stage."""

@@ -1,10 +1,10 @@
 """Run a node of a job's Ray cluster: python ray_node.py COMMAND [ARGUMENT ...]
 
-Every node of the job runs this. The first one is the head: it runs COMMAND when the cluster answers, and ends with its
-exit code. The others offer their cores until the head is gone.
+Every node of the job runs this script. The first node is the head: once the cluster answers it runs COMMAND, and it
+exits with COMMAND's exit code. The other nodes offer their cores until the head is gone.
 
-From the job's environment: SLURM_NODEID, MASTER_PORT (where the head listens) and RAY_CLUSTER_DIR, a folder that all
-nodes see. The head leaves its address there, and a token (mode 0600) that opens the cluster to this job alone.
+The script reads SLURM_NODEID, MASTER_PORT (the head's port) and RAY_CLUSTER_DIR from the environment. All nodes see
+that folder; the head writes its address there, and a token (mode 0600) that opens the cluster to this job only.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from pathlib import Path
 from nemotron.atomic_files import PRIVATE, write_text
 
 START_SECONDS = 300
-"""How long nodes wait for the head, and the head for its own services."""
+"""How long the nodes wait for the head, and the head waits for its own services."""
 POLL_SECONDS = 1.0
 
 
@@ -48,10 +48,10 @@ def _head(folder: Path, port: int, command: list[str]) -> int:
         if not _wait(lambda: _answers(address) or services.poll() is not None) or services.poll() is not None:
             print(f"The head of the Ray cluster did not start at {address}; see its output above.", file=sys.stderr)
             return 1
-        # Written rather than looked up: a node's own name may mean 127.0.0.1 to itself.
+        # The address is written to a file, because a node's own name may resolve to 127.0.0.1.
         _write(folder / "ray_address", address)
         stage = subprocess.Popen(command, env={**os.environ, "RAY_ADDRESS": address})
-        # The stage ends on its own terms; this process only waits for it.
+        # The stage handles signals itself; this process only waits for it.
         signal.signal(signal.SIGTERM, lambda signum, frame: stage.send_signal(signum))
         return _exit_code(stage.wait())
 
@@ -74,9 +74,9 @@ def _worker(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start this node's Ray services, and end them; `ray stop` would end others', too."""
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--num-cpus={cores()}"]
-    # Tokens never pass through Ray's object store.
+    """Start this node's Ray services and stop them; `ray stop` would stop others too."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", *options, f"--num-cpus={count_cores()}"]
+    # Our tokens never pass through Ray's object store.
     command += ["--object-store-memory=268435456", "--block"]
     services = subprocess.Popen(command, stdout=sys.stderr, start_new_session=True)
     try:
@@ -89,14 +89,14 @@ def _ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
             os.killpg(services.pid, signal.SIGKILL)
 
 
-def cores() -> int:
-    """Count the cores that Slurm gave this job here, or that this process may use."""
+def count_cores() -> int:
+    """Count the cores that Slurm gave the job on this node, or all usable ones."""
     allowed = len(os.sched_getaffinity(0))
     return min(allowed, int(os.environ.get("SLURM_CPUS_ON_NODE", allowed)))
 
 
 def _write(path: Path, content: str) -> None:
-    """Replace the file atomically: a job that Slurm restarts is another cluster."""
+    """Replace a file atomically: a job that Slurm restarts forms a new cluster."""
     path.unlink(missing_ok=True)
     write_text(path, content, mode=PRIVATE)
 
@@ -124,7 +124,7 @@ def _wait(condition: Callable[[], bool]) -> bool:
 
 
 def _exit_code(returned: int) -> int:
-    """Convert to a shell's exit code: 128 + the signal that ended the process."""
+    """Convert to a shell's exit code, which is 128 + the signal that ended a process."""
     return returned if returned >= 0 else 128 - returned
 
 

@@ -1,4 +1,4 @@
-"""Run a script: load its config, show its result, report a user's mistake."""
+"""Run a script: load its config, show its result, report the user's mistakes."""
 
 import os
 import sys
@@ -23,14 +23,16 @@ def run_script[T, R](
 ) -> None:
     """Load the config named on the command line, run `body` and `show` its result.
 
-    Sections in `words` may be given as options, too: `--peft lora` for `peft=lora`.
+    Sections in `words` may also be given as options: `--peft lora` for `peft=lora`.
 
-    Exits with 1 on a UserError, with STOPPED where `show` returns that something is left to do (see exit_codes.py), and
-    with INTERRUPTED on Ctrl-C. Of torchrun's processes the first shows the result, and reports a mistake in the
-    config, which all of them find. A later mistake may be one process's own, so each reports it.
+    The exit code is 1 after a UserError, STOPPED if `show` returns that work is left (see exit_codes.py), and
+    INTERRUPTED after Ctrl-C. Of torchrun's processes only the first shows the result and reports mistakes in the
+    config, which all of them find. A later mistake may concern a single process, so each process reports it.
     """
     parser = ArgumentParser(description=description)
-    parser.add_argument("--config", "-c", default="default", metavar="NAME|FILE", help="a shipped config, or a file")
+    parser.add_argument(
+        "--config", "-c", default="default", metavar="NAME|FILE", help="name of a shipped config, or a file"
+    )
     for word in words:
         parser.add_argument(f"--{word}", metavar="NAME", help=f"short for {word}=NAME")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="dotted keys of the config")
@@ -63,7 +65,7 @@ def run_script[T, R](
 def _leave_stopped() -> None:
     """Exit with STOPPED.
 
-    Under recipes/torchrun.py leave the mark that makes it exit so.
+    Under recipes/torchrun.py, create the file that makes it exit with the same code.
     """
     if mark := os.environ.get(STOPPED_MARK):
         Path(mark).touch()

@@ -1,7 +1,7 @@
-"""Report what a job finds where it runs: python startup.py prep|sft [ray]
+"""Report what a job finds on its node: python startup.py prep|sft [ray]
 
-One line each for the interpreter and what the stage stands on; then what is missing. Exit code 1 when the stage could
-not start. Nothing but the standard library is used: this is the first step of a job, and `nemotron doctor` in small.
+Prints a line for the interpreter and for each main package, then what is missing. The exit code is 1 if the stage
+cannot start. Only the standard library is used, because this is the first step of a job: a small `nemotron doctor`.
 """
 
 import sys
@@ -15,7 +15,7 @@ SHOWN = {
 
 
 def main(arguments: list[str]) -> int:
-    """Print what is here and what is missing, and return the exit code."""
+    """Print what is installed and what is missing, and return the exit code."""
     stage = arguments[0]
     print(f"Python {sys.version.split()[0]}: {sys.executable}")
     for package in SHOWN[stage]:

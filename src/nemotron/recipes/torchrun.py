@@ -2,14 +2,13 @@
 
 python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
 
-Options and output are torchrun's, and so is the exit code, but for STOPPED where the first rank says that it stopped
-with work left, and INTERRUPTED (see exit_codes.py). When torchrun itself gets a signal it passes it on, kills the ranks
-after 30 seconds and reports a failure; but a rank that trains saves a checkpoint first, which may take longer, and then
-ends with success. So here torchrun ignores both, and this process hands them to the ranks, as SIGTERM. Slurm signals
-every process of a job step by itself, these three kinds among them: a rank that gets SIGTERM twice saves once. A second
-Ctrl-C kills the ranks.
+Options, output and exit code are torchrun's, except for STOPPED, if the first rank says that it stopped with work left,
+and INTERRUPTED (see exit_codes.py). torchrun itself would pass a signal on, kill the ranks after 30 seconds and report
+a failure. But a training rank saves a checkpoint first, which may take longer, and then ends successfully. So torchrun
+ignores both signals here, and this process sends SIGTERM to the ranks. Slurm signals every process of a job step, all
+of these included; a rank that gets SIGTERM twice saves once. A second Ctrl-C kills the ranks.
 
-A rank begins with both ignored, as torchrun is, and has to set its own handlers: see train.py.
+A rank starts with both signals ignored, like torchrun, and has to set its own handlers: see train.py.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from pathlib import Path
 from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
 
 HANDLED = "SIGHUP,SIGQUIT"
-"""What torchrun goes on to handle: all that it would, but for SIGTERM and SIGINT."""
+"""The signals that torchrun still handles: its usual ones without SIGTERM and SIGINT."""
 POLL_SECONDS = 0.5
 
 
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
         environment = {
             **os.environ,
             STOPPED_MARK: str(mark),
-            # The default of its option --signals-to-handle, and what that sets, for releases that have only this.
+            # The default of the option --signals-to-handle; releases without the option read only this variable.
             "PET_SIGNALS_TO_HANDLE": HANDLED,
             "TORCHELASTIC_SIGNALS_TO_HANDLE": HANDLED,
         }
@@ -46,20 +45,20 @@ def main(arguments: list[str]) -> int:
 
 
 class Run:
-    """A torchrun, and the signals that reach this process while it runs."""
+    """A torchrun process, and the signals that arrive while it runs."""
 
     def __init__(self, torchrun: "subprocess.Popen[bytes]") -> None:
         self._torchrun = torchrun
         self._has_ranks = False
-        """Whether ranks have been seen: before, there is nothing to save."""
+        """Whether ranks have been seen; before that there is nothing to save."""
         self._interrupts = 0
         signal.signal(signal.SIGTERM, self._terminate)
         signal.signal(signal.SIGINT, self._interrupt)
 
     def wait(self) -> int:
-        """Wait for its end, and return the exit code."""
+        """Wait until torchrun ends, and return the exit code."""
         while True:
-            self._has_ranks = self._has_ranks or bool(children(self._torchrun.pid))
+            self._has_ranks = self._has_ranks or bool(list_children(self._torchrun.pid))
             with contextlib.suppress(subprocess.TimeoutExpired):
                 returned = self._torchrun.wait(POLL_SECONDS)
                 if returned and self._interrupts:
@@ -67,7 +66,7 @@ class Run:
                 return returned if returned >= 0 else 128 - returned
 
     def _terminate(self, signum: int, frame: object) -> None:
-        ranks = children(self._torchrun.pid)
+        ranks = list_children(self._torchrun.pid)
         for rank in ranks:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rank, signal.SIGTERM)
@@ -76,20 +75,20 @@ class Run:
 
     def _interrupt(self, signum: int, frame: object) -> None:
         self._interrupts += 1
-        ranks = children(self._torchrun.pid)
+        ranks = list_children(self._torchrun.pid)
         if self._interrupts == 1:
             if ranks:
                 said = "Ctrl-C: asked the training processes to save and stop; press again to quit now."
                 print(said, file=sys.stderr, flush=True)
             self._terminate(signum, frame)
             return
-        self._torchrun.kill()  # first: it would report every rank as a failure
+        self._torchrun.kill()  # first, because it would report every rank as a failure
         for rank in ranks:
             with contextlib.suppress(OSError):
-                os.killpg(rank, signal.SIGKILL)  # torchrun starts each in a session of its own
+                os.killpg(rank, signal.SIGKILL)  # torchrun starts each rank in its own session
 
 
-def children(process: int) -> list[int]:
+def list_children(process: int) -> list[int]:
     """List the processes that the main thread of `process` started; Linux only."""
     try:
         listed = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")

@@ -153,7 +153,7 @@ def test_the_usual_secrets_are_not_handed_on(profile, sft, monkeypatch: pytest.M
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     [placed] = place([sft], profile("num_nodes = 1", executor="skypilot"), attached=True)
     assert placed.secrets == {}
-    assert passed_on.unsent_secrets(placed) == ["HF_TOKEN"]
+    assert passed_on.find_unsent_secrets(placed) == ["HF_TOKEN"]
 
 
 def test_what_cannot_be_left_alone_is_waited_for(profile, sft):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.launch import Job, JobState, LaunchError, Profile, Submission, follow
-from nemotron.launch.jobs.state import job_state
+from nemotron.launch.jobs.state import ask_state
 
 SCONTROL = "JobId={id} JobState={state} Reason={reason} Restarts=0 ExitCode={code} DerivedExitCode=0:0"
 
@@ -139,7 +139,7 @@ def test_a_dropped_connection_is_silence(cluster: Cluster, monkeypatch: pytest.M
         raise OSError("connection reset")
 
     monkeypatch.setattr(cluster, "run", drop)
-    assert job_state(cluster, "7") is None
+    assert ask_state(cluster, "7") is None
 
 
 @pytest.mark.parametrize(
@@ -153,5 +153,5 @@ def test_a_dropped_connection_is_silence(cluster: Cluster, monkeypatch: pytest.M
 )
 def test_states_have_an_exit_code_of_their_own(cluster: Cluster, answer: str, expected: JobState):
     cluster.states["7"] = [answer]
-    assert job_state(cluster, "7") == expected
+    assert ask_state(cluster, "7") == expected
     assert expected.is_final == (expected.name != "COMPLETING")

@@ -11,10 +11,10 @@ from nemotron.launch.jobs.records import (
     announce,
     cancel,
     find,
+    find_records_folder,
     forget_finished,
     keep,
     read_records,
-    records_folder,
     refresh,
 )
 
@@ -104,7 +104,7 @@ def test_clean_forgets_what_has_ended_only(slurm: Path):
 
 def test_a_file_that_is_no_record_is_left_alone():
     keep(submitted("a", "7"))
-    (records_folder() / "b.json").write_text('{"broken"')
+    (find_records_folder() / "b.json").write_text('{"broken"')
     assert [record.name for record in read_records()] == ["a"]
 
 

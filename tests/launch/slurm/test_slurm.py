@@ -9,7 +9,7 @@ import pytest
 
 from nemotron.exit_codes import STOPPED
 from nemotron.launch import Job, JobState, LaunchError, Stage, Submission, follow, place, submit
-from nemotron.launch.jobs.state import job_state
+from nemotron.launch.jobs.state import ask_state
 from nemotron.launch.stages import PREP_SCRIPT, TORCHRUN, TRAIN_SCRIPT
 
 PREP = Stage("prep", PREP_SCRIPT, {"seed": 1}, "tiny", distributed=False)
@@ -75,7 +75,7 @@ def test_the_second_stage_never_starts_when_the_first_fails(profile, work: Path)
     submission = submit(place([PREP, SFT], profile({"prep": "exit 5", "sft": "touch started"}), attached=True))
     assert wait(submission)[0] == 5
     deadline = time.monotonic() + 60  # Slurm's scheduler takes its time to give a dependency up
-    while not (state := job_state(submission.tunnel, submission.jobs[1].id)) or not state.is_final:
+    while not (state := ask_state(submission.tunnel, submission.jobs[1].id)) or not state.is_final:
         assert time.monotonic() < deadline, f"still {state}"
         time.sleep(0.5)
     assert state.name == "CANCELLED"

@@ -125,9 +125,9 @@ def _load(
 def _place(
     prepared: "Loaded[DataPrepConfig]", training: "Loaded[SftConfig]", profile: str, *, attached: bool
 ) -> tuple["Placement", ...]:
-    from nemotron.launch import prep_stage, sft_stage
+    from nemotron.launch import make_prep_stage, make_sft_stage
 
-    return remote.place([prep_stage(prepared), sft_stage(training)], profile, attached=attached)
+    return remote.place([make_prep_stage(prepared), make_sft_stage(training)], profile, attached=attached)
 
 
 def _report(

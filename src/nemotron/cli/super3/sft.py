@@ -79,9 +79,9 @@ def sft(
 
 
 def _place(loaded: "Loaded[SftConfig]", profile: str, *, attached: bool) -> "tuple[Placement, ...]":
-    from nemotron.launch import sft_stage
+    from nemotron.launch import make_sft_stage
 
-    return remote.place([sft_stage(loaded)], profile, attached=attached)
+    return remote.place([make_sft_stage(loaded)], profile, attached=attached)
 
 
 def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
@@ -90,10 +90,10 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     `arguments` are what `loaded` was loaded from; the processes load it again.
     """
     from nemotron.doctor import refuse_without_training
-    from nemotron.launch import local_processes, torchrun
+    from nemotron.launch import count_processes, torchrun
 
     refuse_without_training()
-    processes = local_processes(loaded.config.run.nproc_per_node)
+    processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process checks, too; but what one of them refuses, torchrun buries under a traceback of its own.
         refuse_here(loaded)

@@ -31,7 +31,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     Raises:
         UserError: Something is wrong.
     """
-    from nemotron.launch import local_processes
+    from nemotron.launch import count_processes
     from nemotron.training.backend import choose_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -42,7 +42,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     run, backend = find_run_folder(config, data), choose_backend(config.run.backend)
-    processes = local_processes(config.run.nproc_per_node)
+    processes = count_processes(config.run.nproc_per_node)
     plan, problems = check_inputs(config, data or expected, start, processes, run)
     refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)])
 
@@ -50,9 +50,9 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
 def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
     """Find the submitted job that works in the folders of a run on this machine."""
     from nemotron.launch.jobs.in_use import check_folders_here
-    from nemotron.launch.stages import sft_writes
+    from nemotron.launch.stages import list_sft_writes
 
-    return [*check_folders_here(sft_writes(loaded))]
+    return [*check_folders_here(list_sft_writes(loaded))]
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
@@ -97,7 +97,7 @@ def report_here(
         expected: What data prep is going to make; None looks for the data that there is.
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
     """
-    from nemotron.launch import visible_gpus
+    from nemotron.launch import count_gpus
     from nemotron.training.backend import choose_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -117,7 +117,7 @@ def report_here(
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.
     asked = config.run.backend
-    backend = None if asked == "auto" else choose_backend(asked, visible_gpus() > 0)
+    backend = None if asked == "auto" else choose_backend(asked, count_gpus() > 0)
     machine = check_machine(config, data, start, run, plan, backend)
     _report_checks(report, [*find_jobs(loaded), *missing, *problems, *machine])
     if compare and plan is not None and data is not None:
@@ -158,10 +158,10 @@ def report_on(
 
 def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: list[str]) -> None:
     """Add how training starts on this machine."""
-    from nemotron.launch import torchrun_command, visible_gpus
+    from nemotron.launch import count_gpus, torchrun_command
     from nemotron.lineage.origin import mask_arguments
 
-    gpus = visible_gpus()
+    gpus = count_gpus()
     processes = (gpus or 1) if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     line = torchrun_command(arguments, processes) if processes > 1 else ["nemotron", "super3", "sft", *arguments]
     rows = [("GPUs here", str(gpus)), ("processes", str(processes)), *dry_run.local_variables()]
@@ -224,13 +224,13 @@ def _report_checks(report: dry_run.Report, problems: list[Problem]) -> None:
 
 def _too_few_processes(config: "SftConfig") -> list[str]:
     """Report that this machine has too few processes for the layout."""
-    from nemotron.launch import visible_gpus
+    from nemotron.launch import count_gpus
     from nemotron.training.checks.settings import check_numbers
     from nemotron.training.parallelism.configured import fewest_ranks
 
     if any(check_numbers(config)):
         return []
-    processes, fewest = max(1, visible_gpus()), fewest_ranks(config)
+    processes, fewest = max(1, count_gpus()), fewest_ranks(config)
     if processes % fewest == 0:
         return []
     return [f"Processes on this machine: {processes}; the layout needs a multiple of {fewest} (run.nproc_per_node)."]

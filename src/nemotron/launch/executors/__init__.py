@@ -1,4 +1,1 @@
-"""What NeMo-Run, or docker, runs a stage with.
-
-One module per kind of executor.
-"""
+"""Run a stage with NeMo-Run or docker, one module per kind of executor."""

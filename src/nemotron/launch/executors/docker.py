@@ -1,4 +1,4 @@
-"""Run a stage in a container of this machine's docker."""
+"""Run a stage in a docker container on this machine."""
 
 import shlex
 import shutil
@@ -10,15 +10,14 @@ from nemotron.launch.secrets import write_exports
 from nemotron.launch.shell import LaunchError
 
 _ULIMITS = ("--ulimit=memlock=-1", "--ulimit=stack=67108864")
-"""As NVIDIA's images ask for."""
+"""The limits that NVIDIA's images ask for."""
 
 
 def docker_command(placement: Placement) -> list[str]:
-    """Write the command that runs a placed stage.
+    """Return the command that runs a placed stage.
 
-    It reads secrets from its standard input.
-
-    They are in no argument, and not in the container's description, which docker keeps on disk.
+    It reads secrets from standard input, so that they appear neither in an argument nor in the container's description,
+    which docker keeps on disk.
     """
     profile = placement.profile
     options = ["--rm", "--init", "--interactive", f"--name={placement.experiment}-{placement.stage.name}"]
@@ -28,7 +27,9 @@ def docker_command(placement: Placement) -> list[str]:
         options.append(f"--runtime={profile.runtime}")
     if profile.shm_size:
         options.append(f"--shm-size={profile.shm_size}")
-    if profile.ipc_mode or not profile.shm_size:  # docker's own /dev/shm of 64 MB is too little for NCCL and workers
+    if (
+        profile.ipc_mode or not profile.shm_size
+    ):  # docker's default /dev/shm of 64 MB is too small for NCCL and data loaders
         options.append(f"--ipc={profile.ipc_mode or 'host'}")
     mounts = [f"{placement.folder}:{JOB_MOUNT}", *placement.mounts]
     options += [*_ULIMITS, *(f"--volume={mount}" for mount in mounts), *profile.docker_args]
@@ -37,7 +38,7 @@ def docker_command(placement: Placement) -> list[str]:
 
 
 def docker_input(secrets: Mapping[str, str]) -> str:
-    """Write what the command reads: bash lines that export the secrets."""
+    """Return what the command reads: bash lines that export the secrets."""
     return "".join(write_exports(secrets))
 
 
@@ -45,10 +46,10 @@ def check_docker(placement: Placement) -> None:
     """Refuse a machine without docker.
 
     Raises:
-        LaunchError: The command is missing.
+        LaunchError: The command `docker` is missing.
     """
     if shutil.which("docker") is None:
         raise LaunchError(
-            f"Profile {placement.profile.name} runs stages with docker, which is not on this machine.",
+            f"Profile {placement.profile.name} runs stages with docker, which is not installed on this machine.",
             'Install docker, or use a profile with executor = "local".',
         )

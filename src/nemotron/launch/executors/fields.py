@@ -1,6 +1,6 @@
-"""List what an executor of the installed NeMo-Run takes, from its source.
+"""List the fields of an executor of the installed NeMo-Run.
 
-Importing it takes seconds.
+They are read from its source, because importing NeMo-Run takes seconds.
 """
 
 import ast
@@ -21,11 +21,11 @@ CLASSES = {
     "dgxcloud": "DGXCloudExecutor",
     "kubeflow": "KubeflowExecutor",
 }
-"""NeMo-Run's classes, in modules of the executors' names."""
+"""NeMo-Run's classes, by the name of their module."""
 _OURS = ("packager", "launcher", "env_vars", "experiment_id", "job_dir")
-"""Fields that are set here: the job's code, its launch script and what that exports."""
+"""Fields that we set ourselves: the job's code, its launch script and what that exports."""
 _ALSO_NEEDED = {"kubeflow": ("image", "workdir_pvc")}
-"""Fields without which NeMo-Run could not bring the job's folder to the cluster, or the cluster start it."""
+"""Fields that NeMo-Run needs to copy the job's folder to the cluster, or the cluster needs to start it."""
 _WORDS = {
     str: "text in quotes",
     int: "a whole number",
@@ -42,7 +42,7 @@ class Field:
     """A field of an executor's dataclass."""
 
     kind: Any
-    """Its annotation, as `typing` has it; Any where that cannot be told."""
+    """Its annotation as a type; Any if it is not a simple one."""
     required: bool
 
 
@@ -73,10 +73,10 @@ def executor_fields(executor: str) -> dict[str, Field]:
 
 
 def check_fields(file: EnvFile, executor: str, table: str) -> None:
-    """Refuse a value of another kind than the executor's field.
+    """Refuse values of the wrong type for the executor's fields.
 
     Raises:
-        ProfileError: With the file and line of the first.
+        ProfileError: A value is of another type; the message has the file and line of the first.
     """
     for key, field in executor_fields(executor).items():
         value = file.table(table).get(key)
@@ -88,7 +88,7 @@ def check_required(file: EnvFile, executor: str, table: str, given: typing.Colle
     """Refuse a profile that leaves out what the executor needs.
 
     Raises:
-        ProfileError: Names all that is missing.
+        ProfileError: Fields are missing; the message names all of them.
     """
     fields = executor_fields(executor)
     if missing := [name for name, field in fields.items() if field.required and name not in given]:
@@ -108,7 +108,7 @@ def _dataclass_fields(path: Path, name: str) -> dict[str, Field]:
 
 
 def _is_given(default: ast.expr | None) -> bool:
-    """Whether a field with this default is a parameter: `field(init=False)` is not."""
+    """Tell whether a field is a parameter; `field(init=False)` is not."""
     keywords = default.keywords if isinstance(default, ast.Call) else []
     return not any(word.arg == "init" and ast.unparse(word.value) == "False" for word in keywords)
 

@@ -1,6 +1,6 @@
-"""Submit stages through NeMo-Run's executors for clouds.
+"""Submit stages through NeMo-Run's cloud executors.
 
-Each gets its own fields from the profile.
+Each executor gets its own fields from the profile.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ import yaml
 from nemotron.config import is_secret
 from nemotron.errors import Problem, UserError
 from nemotron.launch.executors.fields import CLASSES, executor_fields
-from nemotron.launch.executors.slurm import nemo_run, no_input
+from nemotron.launch.executors.slurm import block_input, import_nemo_run
 from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import JOB_MOUNT, Placement
 from nemotron.launch.secrets import HANDED_ON
@@ -30,7 +30,7 @@ _PACKAGES = {
     "dgxcloud": ("requests", "requests"),
     "kubeflow": ("kubernetes", "nemo_run[kubeflow]"),
 }
-"""What an executor imports, and what to install for it."""
+"""The module that an executor imports, and what to install for it."""
 FOLLOWED_WITH = {
     "skypilot": "sky queue, sky logs, sky cancel",
     "skypilot_jobs": "sky jobs queue, sky jobs logs, sky jobs cancel",
@@ -38,11 +38,11 @@ FOLLOWED_WITH = {
     "dgxcloud": "the DGX Cloud console",
     "kubeflow": "kubectl get trainjobs, kubectl logs",
 }
-"""What shows and cancels an executor's jobs."""
+"""Commands that show and cancel an executor's jobs."""
 
 
 def check_packages(placements: Sequence[Placement]) -> Iterator[Problem]:
-    """Yield the package that the placements' executor lacks here."""
+    """Yield a problem if the executor's package is not installed."""
     executor = placements[0].profile.executor
     if executor in _PACKAGES and importlib.util.find_spec(_PACKAGES[executor][0]) is None:
         package, install = _PACKAGES[executor]
@@ -52,8 +52,8 @@ def check_packages(placements: Sequence[Placement]) -> Iterator[Problem]:
         )
 
 
-def shown_options(placement: Placement) -> dict[str, Any]:
-    """List the executor's fields as a plan shows them: secrets as `***`."""
+def mask_options(placement: Placement) -> dict[str, Any]:
+    """List the executor's fields as a plan shows them, with secrets as `***`."""
     options = placement.profile.options
     return {
         name: "***" if is_secret(name) and isinstance(value, str) else mask_tree(value)
@@ -61,8 +61,8 @@ def shown_options(placement: Placement) -> dict[str, Any]:
     }
 
 
-def unsent_secrets(placement: Placement) -> list[str]:
-    """List the secrets of this environment that other executors would hand on."""
+def find_unsent_secrets(placement: Placement) -> list[str]:
+    """List the secrets in this environment that other executors would pass to the job."""
     return [name for name in HANDED_ON if name in os.environ] if placement.profile.is_passed_on else []
 
 
@@ -71,18 +71,18 @@ def run_passed_on(
 ) -> int:
     """Submit placed stages through NeMo-Run.
 
-    Attached, one after the other, each until it has ended.
+    If attached, the stages run one after the other, and each is waited for.
 
     Args:
-        placements: The stages, in order; detached, only one.
+        placements: The stages, in order; only one if detached.
         attached: Whether to wait, and print what the executor streams.
-        on_submitted: Takes a stage and NeMo-Run's handle of its job.
+        on_submitted: Called with a stage and NeMo-Run's handle of its job.
 
     Returns:
-        1 when a stage failed, which is the last one then; else 0.
+        1 if a stage failed (no further stage is started), else 0.
 
     Raises:
-        LaunchError: The executor did not take a job, in its own words.
+        LaunchError: The executor did not accept a job; the message has its own words.
     """
     for placement in placements:
         with open_experiment(placement) as experiment:
@@ -91,7 +91,7 @@ def run_passed_on(
             except Exception as error:
                 words = str(error).strip() or type(error).__name__
                 raise LaunchError(
-                    f"{placement.profile.executor} did not take the job of profile {placement.profile.name}: {words}",
+                    f"{placement.profile.executor} did not accept the job of profile {placement.profile.name}: {words}",
                     f"Correct [{placement.profile.name}] in {placement.profile.source}.",
                 ) from error
             [job] = experiment.jobs
@@ -102,7 +102,7 @@ def run_passed_on(
 
 
 def describe_request(placement: Placement) -> str:
-    """Write what NeMo-Run would submit, as far as it can be told without the service."""
+    """Describe what NeMo-Run would submit, as far as is known without the service."""
     with open_experiment(placement) as experiment:
         experiment.dryrun(log=False, delete_exp_dir=False)
         [job] = experiment.jobs
@@ -116,16 +116,16 @@ def describe_request(placement: Placement) -> str:
 
 @contextmanager
 def open_experiment(placement: Placement) -> Iterator[Any]:
-    """Enter a NeMo-Run Experiment of one stage, in a home of its own.
+    """Enter a NeMo-Run Experiment of one stage, with its own NeMo-Run home.
 
-    NeMo-Run writes the executor's fields, credentials included, to its home, and never removes them; here both live in
-    a private temporary folder.
+    NeMo-Run writes the executor's fields, including credentials, to its home and never removes them. Here the home is a
+    private temporary folder.
     """
-    run = nemo_run()
+    run = import_nemo_run()
     from nemo_run.config import get_nemorun_home, set_nemorun_home
 
     before = get_nemorun_home()
-    with tempfile.TemporaryDirectory(prefix="nemotron-") as home, no_input():
+    with tempfile.TemporaryDirectory(prefix="nemotron-") as home, block_input():
         set_nemorun_home(home)
         _move_records(placement.profile.executor, home)
         manager = run.Experiment(
@@ -141,7 +141,7 @@ def open_experiment(placement: Placement) -> Iterator[Any]:
         try:
             with manager as opened:
                 executor = _add_stage(opened, placement)
-                # The folder is filled here; NeMo-Run's packagers would add the repository, or want one.
+                # We fill the folder ourselves; NeMo-Run's packagers would add the repository, or require one.
                 executor.packager = run.Packager()
                 executor.create_job_dir = lambda: _fill(Path(executor.job_dir, "code"), placement)
                 yield opened
@@ -156,19 +156,19 @@ def _fill(code: Path, placement: Placement) -> None:
 
 
 def _add_stage(experiment: Any, placement: Placement) -> Any:
-    """Add the stage, and return its executor.
+    """Add the stage to the experiment, and return its executor.
 
     Raises:
         UserError: A variable is not set, or the executor refuses its fields.
     """
     profile = placement.profile
     options = make_options(placement)
-    run, name = nemo_run(), placement.stage.name
+    run, name = import_nemo_run(), placement.stage.name
     try:
         executor = getattr(run, CLASSES[profile.executor])(**options)
         experiment.add(run.Script(path=f"{JOB_MOUNT}/code/{LAUNCH_SCRIPT}"), executor=executor, name=name)
         job = experiment.jobs[0]
-        if profile.executor == "kubeflow":  # its own launch.sh takes the place of ours in /nemo_run/code
+        if profile.executor == "kubeflow":  # its own launch.sh would replace ours in /nemo_run/code
             job.task.path = f"{job.executor.code_dir}/code/{LAUNCH_SCRIPT}"
         return job.executor
     except (AssertionError, ImportError, ValueError, TypeError) as error:
@@ -179,9 +179,9 @@ def _add_stage(experiment: Any, placement: Placement) -> Any:
 
 
 def make_options(placement: Placement) -> dict[str, Any]:
-    """Take the executor's fields from the profile, for this stage's nodes.
+    """Return the executor's fields from the profile, for this stage's nodes.
 
-    `$NAME` comes from the environment.
+    A value `$NAME` is read from the environment.
 
     Raises:
         UserError: A variable is not set.
@@ -205,9 +205,9 @@ def _from_environment(name: str, value: Any, placement: Placement) -> Any:
 
 
 def _move_records(executor: str, home: str) -> None:
-    """Have NeMo-Run's scheduler keep its record of jobs in `home`.
+    """Make NeMo-Run's scheduler keep its record of jobs in `home`.
 
-    It takes the path when it is imported.
+    The path is a module variable, set when the scheduler is imported.
     """
     module = importlib.import_module(f"nemo_run.run.torchx_backend.schedulers.{executor}")
     for name in [name for name in vars(module) if name.endswith("_JOB_DIRS")]:

@@ -1,4 +1,4 @@
-"""Make NeMo-Run executors of profiles, and the experiment of a submission."""
+"""Make NeMo-Run's Slurm executors from profiles, and the experiment to submit."""
 
 import importlib
 import os
@@ -16,8 +16,8 @@ from nemotron.launch.secrets import source_secrets
 from nemotron.paths import expand_home
 
 
-def nemo_run() -> ModuleType:
-    """Import `nemo_run`; late, as it takes seconds.
+def import_nemo_run() -> ModuleType:
+    """Import `nemo_run` when it is needed, because that takes seconds.
 
     Raises:
         UserError: It cannot be imported.
@@ -32,15 +32,15 @@ def nemo_run() -> ModuleType:
 
 
 @contextmanager
-def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -> Iterator[Any]:
+def open_slurm_experiment(placements: Sequence[Placement], packages: Path, staging: Path) -> Iterator[Any]:
     """Enter a NeMo-Run Experiment: one job per stage, each after the one before.
 
     Args:
         placements: The stages, in order.
-        packages: Holds a filled folder per stage.
-        staging: Where NeMo-Run writes its files on this machine: the jobs' own folder when sbatch runs here.
+        packages: Folder with one filled folder per stage.
+        staging: Where NeMo-Run writes its files on this machine: the jobs' own folder if sbatch runs here.
     """
-    run = nemo_run()
+    run = import_nemo_run()
     manager = run.Experiment(
         placements[0].experiment.partition("_")[0],
         id=placements[0].experiment,
@@ -52,7 +52,7 @@ def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -
         serialize_metadata_for_scripts=False,
     )
     secret = any(placement.secrets for placement in placements)
-    with no_input(), manager as opened:
+    with block_input(), manager as opened:
         earlier: list[str] = []
         for placement in placements:
             name = placement.stage.name
@@ -63,8 +63,8 @@ def experiment(placements: Sequence[Placement], packages: Path, staging: Path) -
 
 
 @contextmanager
-def no_input() -> Iterator[None]:
-    """Empty the standard input, which NeMo-Run's shell commands would read."""
+def block_input() -> Iterator[None]:
+    """Make standard input empty, because NeMo-Run's shell commands would read it."""
     kept = sys.stdin
     with open(os.devnull, encoding="utf-8") as sys.stdin:
         try:
@@ -75,30 +75,28 @@ def no_input() -> Iterator[None]:
 
 def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
     """Make the SlurmExecutor of one stage: one task per node, which starts torchrun."""
-    run, profile = nemo_run(), placement.profile
+    run, profile = import_nemo_run(), placement.profile
     return run.SlurmExecutor(
-        **slurm_options(placement),
+        **list_options(placement),
         job_name_prefix=f"{profile.account or 'super3'}-nemotron.",
         container_image=placement.image,
         container_mounts=list(placement.mounts),
-        # A job whose predecessor failed would otherwise stay in the queue. sbatch would hand the whole
-        # environment to it, secrets included.
+        # A job whose predecessor failed would otherwise stay in the queue. sbatch would pass it the whole environment,
+        # including secrets.
         additional_parameters={"kill_on_invalid_dep": "yes", "export": "NONE"} | profile.additional_parameters,
         srun_args=[*_wait_option(placement), *profile.srun_args],
         setup_lines="\n".join(_setup_lines(placement.secrets_file if secret else None)),
-        tunnel=tunnel(placement),
+        tunnel=make_tunnel(placement),
         packager=run.PatternPackager(include_pattern=str(package), relative_path=str(package)),
         poll_estimated_start_time=False,
     )
 
 
-def slurm_options(placement: Placement) -> dict[str, Any]:
+def list_options(placement: Placement) -> dict[str, Any]:
     """List what a stage asks Slurm for, by NeMo-Run's names.
 
-    None: the cluster's choice.
-
-    The profile's `ntasks_per_node` counts torchrun's processes; the CPUs it asks for are asked for the one task. What
-    the profile leaves open is the cluster's to choose: a number of CPUs would switch off its DefCpuPerGPU.
+    None leaves the choice to the cluster. The profile's `ntasks_per_node` counts torchrun's processes, but Slurm sees
+    one task per node, which gets all of the CPUs. A default number of CPUs would disable the cluster's DefCpuPerGPU.
     """
     profile = placement.profile
     return {
@@ -121,15 +119,15 @@ def slurm_options(placement: Placement) -> dict[str, Any]:
 def _wait_option(placement: Placement) -> list[str]:
     """Set how long srun waits for the other tasks when one has ended.
 
-    NeMo-Run's 60 s would kill an export.
+    NeMo-Run's default of 60 s would kill an export.
     """
     seconds = placement.stage.ends_within
     return [] if seconds is None else [f"--wait={seconds}"]
 
 
-def tunnel(placement: Placement) -> Any:
-    """Make the NeMo-Run tunnel that reaches the cluster's sbatch."""
-    run, profile = nemo_run(), placement.profile
+def make_tunnel(placement: Placement) -> Any:
+    """Make the NeMo-Run tunnel to the machine with the cluster's sbatch."""
+    run, profile = import_nemo_run(), placement.profile
     if profile.tunnel == "local":
         return run.LocalTunnel(job_dir=placement.root)
     identity = str(expand_home(profile.identity)) if profile.identity else None
@@ -139,10 +137,10 @@ def tunnel(placement: Placement) -> Any:
 
 
 def _setup_lines(secrets_file: str | None) -> list[str]:
-    """Write lines of the batch script; srun passes what they export to every node."""
+    """Return lines of the batch script; srun passes what they export to every node."""
     return [
-        "export SLURM_EXPORT_ENV=ALL",  # it would not after an sbatch with --export=NONE
-        # Since Slurm 22.05 srun does not take it from the job.
+        "export SLURM_EXPORT_ENV=ALL",  # otherwise lost after an sbatch with --export=NONE
+        # Since Slurm 22.05, srun no longer takes this from the job.
         '[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK',
         'export MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
         "export MASTER_PORT=$((20000 + SLURM_JOB_ID % 20000))",

@@ -1,1 +1,1 @@
-"""Follow submitted jobs, and remember them."""
+"""Follow submitted jobs, and keep records of them."""

@@ -1,8 +1,8 @@
-"""Wait for a submission: its output, its jobs' states, its exit code.
+"""Wait for a submission: report its output, its jobs' states and its exit code.
 
-NeMo-Run's own attached mode asks `sacct` for the state of a job and cancels the job when that does not answer, which
-is the rule on a cluster without accounting; and it copies the whole log on each look. So this asks `scontrol`, which
-every Slurm has, and reads only what is new.
+NeMo-Run's own attached mode asks `sacct` for the state of a job, cancels the job if there is no answer (there is none
+on a cluster without accounting), and copies the whole log each time. So we ask `scontrol`, which every Slurm has, and
+read only what is new.
 """
 
 import base64
@@ -15,17 +15,25 @@ from dataclasses import replace
 from typing import Any
 
 from nemotron.exit_codes import INTERRUPTED, STOPPED
-from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask, first_failure, job_state, logged_end, stage_part
+from nemotron.launch.jobs.state import (
+    FORGOTTEN,
+    JobState,
+    ask,
+    ask_state,
+    cut_to_stage,
+    read_first_failure,
+    read_logged_end,
+)
 from nemotron.launch.local import run_to_end
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.submit import Job, Submission
 
 _LOCAL_STATES = {0: "COMPLETED", STOPPED: "STOPPED", INTERRUPTED: "CANCELLED"}
-"""What a stage on this machine came to, by its exit code; any other failed. STOPPED is none of Slurm's words."""
+"""The state of a stage on this machine by its exit code; any other code means failure. STOPPED is our own word."""
 _COMPLAINT = re.compile(r"^(srun|slurmstepd|pyxis|enroot)\b.*:|: line \d+: |\berror:", re.IGNORECASE)
 _BYTES_PER_LOOK = 1 << 20
 _LOST_AFTER = 30
-"""Looks without an answer before a job counts as lost: a busy controller and a dropped connection are routine."""
+"""Polls without an answer before a job counts as lost: busy controllers and dropped connections are routine."""
 
 
 def follow(
@@ -37,17 +45,17 @@ def follow(
 ) -> int:
     """Wait for every job, reporting its output and each change of its state.
 
-    A local profile's stages run now, writing to this terminal themselves; the first that fails is the last to run.
-    For Slurm, an interrupt (Ctrl-C) leaves the jobs running.
+    A local profile's stages run now and write to this terminal; after a failure no further stage is started. On Slurm,
+    Ctrl-C leaves the jobs running.
 
     Args:
-        submission: As `submit` returns it.
-        on_output: Takes new output, in whole lines.
-        on_state: Takes a job and its new state.
-        interval: Seconds between looks.
+        submission: What `submit` returned.
+        on_output: Called with new output, in whole lines.
+        on_state: Called with a job and its new state.
+        interval: Seconds between polls.
 
     Returns:
-        The first failure's exit code, or 0.
+        The exit code of the first failure, or 0.
 
     Raises:
         LaunchError: Slurm no longer knows a job.
@@ -81,7 +89,7 @@ def _follow_job(
     log = _Log(tunnel, job.log)
     last = None
     while True:
-        state = _patient_state(tunnel, job, interval)  # before the log: what a finished job wrote is all there
+        state = _wait_for_state(tunnel, job, interval)  # before the log, which is complete once the job has finished
         if (state.name, state.reason) != last:
             last = (state.name, state.reason)
             on_state(job, state)
@@ -91,27 +99,27 @@ def _follow_job(
             break
         time.sleep(interval)
     if state.exit_code and not log.offset:  # it failed before the stage began
-        on_output(_complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True))))
-    if state.exit_code > 128 and (own := first_failure(tunnel, job.batch_log)):
+        on_output(_pick_errors("".join(_Log(tunnel, job.batch_log).read(to_the_end=True))))
+    if state.exit_code > 128 and (own := read_first_failure(tunnel, job.batch_log)):
         return replace(state, exit_code=own)
     return state
 
 
-def _complaints(batch_log: str) -> str:
+def _pick_errors(batch_log: str) -> str:
     """Pick the errors of Slurm, the container runtime and bash from a traced log.
 
-    Else all.
+    Without any, the whole log is returned.
     """
-    lines = stage_part(batch_log).splitlines(keepends=True)
+    lines = cut_to_stage(batch_log).splitlines(keepends=True)
     errors = [line for line in lines if _COMPLAINT.search(line)]
     return "".join(errors) or batch_log
 
 
-def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
+def _wait_for_state(tunnel: Any, job: Job, interval: float) -> JobState:
     for _ in range(_LOST_AFTER):
-        state = job_state(tunnel, job.id)
+        state = ask_state(tunnel, job.id)
         if state is not None and state.name == FORGOTTEN:
-            if ended := logged_end(tunnel, job.batch_log):
+            if ended := read_logged_end(tunnel, job.batch_log):
                 return ended
             break
         if state is not None:
@@ -123,27 +131,27 @@ def _patient_state(tunnel: Any, job: Job, interval: float) -> JobState:
 
 
 def read_log(tunnel: Any, job: Job) -> str:
-    """Read a job's log so far; before the stage begins, the batch script's errors."""
+    """Read a job's log so far; before the stage starts, the batch script's errors."""
     text = "".join(_Log(tunnel, job.log).read(to_the_end=True))
-    return text or _complaints("".join(_Log(tunnel, job.batch_log).read(to_the_end=True)))
+    return text or _pick_errors("".join(_Log(tunnel, job.batch_log).read(to_the_end=True)))
 
 
 class _Log:
-    """Reads what is new in the growing files of `pattern`.
+    """Reads what is new in the growing files of a pattern.
 
-    The files of a pattern are read as one, in the order of their names: a job that Slurm restarts writes another.
+    The files are read as one, in the order of their names: a job that Slurm restarts writes another file.
     """
 
     def __init__(self, tunnel: Any, pattern: str) -> None:
         self.offset = 0
-        """Bytes read."""
+        """Bytes read so far."""
         self._tunnel = tunnel
         folder, _, names = pattern.rpartition("/")
         self._files = f"{shlex.quote(folder)}/{names}"
         self._pending = b""
 
     def read(self, *, to_the_end: bool) -> Iterator[str]:
-        """Read what is new, in whole lines; `to_the_end`: the unfinished last line, too."""
+        """Read what is new, in whole lines; `to_the_end` adds an unfinished last line."""
         while new := self._next_bytes():
             self.offset += len(new)
             lines, newline, self._pending = (self._pending + new).rpartition(b"\n")
@@ -154,6 +162,6 @@ class _Log:
             self._pending = b""
 
     def _next_bytes(self) -> bytes:
-        """Read the next bytes, as base64: a block may end within a character."""
+        """Read the next bytes, sent as base64 because a block may end within a character."""
         part = f"tail -c +{self.offset + 1} | head -c {_BYTES_PER_LOOK} | base64 -w 0"
         return base64.b64decode(ask(self._tunnel, f"cat {self._files} 2>/dev/null | {part}"))

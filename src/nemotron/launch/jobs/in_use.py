@@ -1,7 +1,4 @@
-"""Find who works in the folders that a run is about to write to.
-
-Submitted jobs, and holders of a folder's lock.
-"""
+"""Find jobs and processes that write to the folders of a new run."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +11,7 @@ from nemotron.launch.placement import Placement
 
 
 def check_folders(placements: Sequence[Placement]) -> Iterator[Problem]:
-    """Yield the job, or the process, that works in a folder which the stages write to."""
+    """Yield a problem for each folder of the stages that a job or process writes to."""
     for placement in placements:
         profile = placement.profile
         if profile.is_passed_on:  # its folders are not known here
@@ -27,18 +24,18 @@ def check_folders(placements: Sequence[Placement]) -> Iterator[Problem]:
 
 
 def check_folders_here(writes: Mapping[str, str]) -> Iterator[Problem]:
-    """Yield the job that works in folders of this machine.
+    """Yield a problem for each folder on this machine that a job writes to.
 
-    Their locks are looked at when work begins.
+    Locks are checked later, when work starts.
 
     Args:
-        writes: Paths by the config's keys that name them.
+        writes: Paths, by the config keys that name them.
     """
     return _check_jobs({key: os.path.realpath(path) for key, path in writes.items()}, None)
 
 
 def _check_jobs(writes: Mapping[str, str], host: str | None) -> Iterator[Problem]:
-    """`host`: where the folders are; None: this machine sees them."""
+    """Yield the job that writes to a folder on `host`; None is this machine."""
     records = read_records()
     for key, path in writes.items():
         if found := _find_job(records, path, host):
@@ -48,7 +45,7 @@ def _check_jobs(writes: Mapping[str, str], host: str | None) -> Iterator[Problem
                 f"Follow it (nemotron logs {job.id} --follow), cancel it (nemotron cancel {job.id}), or choose "
                 f"another {key}.",
             )
-            return  # its other folders are the same job's
+            return  # the same job writes to the other folders
 
 
 def _check_locks(writes: Mapping[str, str]) -> Iterator[Problem]:
@@ -59,9 +56,9 @@ def _check_locks(writes: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _find_job(records: Sequence[Record], path: str, host: str | None) -> tuple[Record, RecordedJob] | None:
-    """Find a job that writes there and has not ended.
+    """Find a job that writes to a folder and has not ended.
 
-    Slurm is asked only about such a job.
+    Slurm is asked only about such jobs.
     """
     for record in records:
         if record.address.get("host") != host:

@@ -3,15 +3,15 @@
 import re
 
 _STUCK = {
-    "PartitionConfig": "the partition does not allow it: fewer nodes, less time, or another partition",
+    "PartitionConfig": "the partition does not allow it: ask for fewer nodes, less time, or another partition",
     "PartitionNodeLimit": "it asks for more or fewer nodes than the partition gives a job: nodes, partition",
     "PartitionTimeLimit": "it asks for more time than the partition allows: time, partition",
     "PartitionDown": "the partition is down: partition",
-    "PartitionInactive": "the partition takes no jobs: partition",
+    "PartitionInactive": "the partition accepts no jobs: partition",
     "InvalidAccount": "the account is not valid there: account",
-    "AccountNotAllowed": "the partition does not take the account: account, partition",
+    "AccountNotAllowed": "the partition does not accept the account: account, partition",
     "InvalidQOS": "the QOS is not valid there: qos",
-    "QOSNotAllowed": "the partition or the account does not take the QOS: qos, partition",
+    "QOSNotAllowed": "the partition or the account does not accept the QOS: qos, partition",
     "BadConstraints": "no node has what it asks for: constraint, gres, gpus_per_node, mem",
     "NodeDown": "a node it needs is down: exclude",
     "ReqNodeNotAvail": "a node it needs is down or reserved: exclude, reservation",
@@ -26,9 +26,9 @@ _JOB_LIMIT = re.compile(r"(QOS|Assoc)\w*(PerJob|PerJobLimit|WallDuration\w*|GrpN
 
 
 def explain_pending(reason: str) -> str | None:
-    """Say what would have to change for a pending job to start.
+    """Explain what has to change for a pending job to start.
 
-    None when waiting is enough.
+    None means that waiting is enough.
 
     Args:
         reason: Slurm's word, as `JobState.reason`.

@@ -1,6 +1,6 @@
-"""Record what was submitted from this machine: one small file per submission.
+"""Record what was submitted from this machine, in one small file per submission.
 
-Records stay after Slurm has forgotten the jobs.
+Records remain after Slurm has forgotten the jobs.
 """
 
 import json
@@ -14,16 +14,16 @@ from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError, did_you_mean
-from nemotron.launch.jobs.state import FORGOTTEN, JobState, job_id, job_state, logged_end
+from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask_state, find_job_id, read_logged_end
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles import Profile
 from nemotron.launch.shell import LaunchError, Shell
 from nemotron.launch.submit import Job, Submission
 
 NO_ANSWER = "Slurm does not answer"
-"""The reason of a job whose state could not be asked for."""
+"""The reason given for a job whose state could not be read."""
 SUBMITTING = "SUBMITTING"
-"""Our word, for a job that Slurm is about to be given."""
+"""Our own word for a job that is being submitted to Slurm."""
 _SUBMITS_WITHIN = timedelta(minutes=10)
 _CLOCK = "%Y-%m-%dT%H:%M:%SZ"
 _ADDRESS = ("tunnel", "host", "user", "port", "identity")
@@ -31,14 +31,14 @@ _ADDRESS = ("tunnel", "host", "user", "port", "identity")
 
 @dataclass(frozen=True)
 class RecordedJob:
-    """One job of a submission, as it was last seen."""
+    """One job of a submission, in its last known state."""
 
     stage: str
     id: str
     folder: str
     secrets_file: str = ""
     writes: Sequence[str] = ()
-    """The folders that it writes to, on the cluster."""
+    """The folders on the cluster that the job writes to."""
     state: str = "SUBMITTED"
     reason: str = ""
     exit_code: int = 0
@@ -47,12 +47,12 @@ class RecordedJob:
 
     @property
     def is_final(self) -> bool:
-        """Whether Slurm is done with it."""
+        """Whether the job has ended."""
         return JobState(self.state).is_final
 
     @property
     def as_job(self) -> Job:
-        """What `follow` takes."""
+        """The job as `follow` takes it."""
         return Job(self.stage, self.id, self.folder)
 
 
@@ -63,34 +63,33 @@ class Record:
     name: str
     profile: str
     submitted: str
-    """When, in UTC."""
+    """Time of the submission, in UTC."""
     folder: str
-    """The folder it was submitted from."""
+    """The folder that it was submitted from."""
     address: dict[str, Any] = field(default_factory=dict)
     jobs: tuple[RecordedJob, ...] = ()
 
     def cluster(self) -> Profile:
-        """Return the part of the profile that it takes to reach the cluster."""
+        """Return the part of the profile that is needed to reach the cluster."""
         return Profile("slurm", name=self.profile, **self.address)
 
     def submission(self, jobs: Sequence[RecordedJob]) -> Submission:
-        """Make what `follow` takes, of some of its jobs."""
+        """Return some of the jobs as a Submission, for `follow`."""
         listed = tuple(job.as_job for job in jobs)
         return Submission(self.name, self.cluster(), listed, Shell(self.cluster()))
 
 
-def records_folder() -> Path:
-    """Choose the folder of records.
+def find_records_folder() -> Path:
+    """Return the folder of records.
 
-    nemotron/jobs in $XDG_STATE_HOME or ~/.local/state.
-    """
+    It is nemotron/jobs in $XDG_STATE_HOME or ~/.local/state."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "nemotron", "jobs")
 
 
 def announce(placements: Sequence[Placement]) -> None:
-    """Record a submission that is about to be made.
+    """Record a submission before it is made.
 
-    A process that is killed meanwhile may leave jobs and secrets.
+    A process that is killed while submitting may leave jobs and secrets behind.
     """
     jobs = [
         RecordedJob(
@@ -107,7 +106,7 @@ def announce(placements: Sequence[Placement]) -> None:
 
 
 def keep(submission: Submission) -> Record:
-    """Record a submission that was just accepted."""
+    """Record a submission that was accepted."""
     jobs = [RecordedJob(job.stage, job.id, job.folder, job.secrets_file, job.writes) for job in submission.jobs]
     record = _make_record(submission.name, submission.profile, jobs)
     _write(record)
@@ -116,7 +115,7 @@ def keep(submission: Submission) -> Record:
 
 def forget(name: str) -> None:
     """Remove the record of a submission."""
-    (records_folder() / f"{name}.json").unlink(missing_ok=True)
+    (find_records_folder() / f"{name}.json").unlink(missing_ok=True)
 
 
 def _make_record(name: str, profile: Profile, jobs: Sequence[RecordedJob]) -> Record:
@@ -126,9 +125,9 @@ def _make_record(name: str, profile: Profile, jobs: Sequence[RecordedJob]) -> Re
 
 
 def read_records() -> list[Record]:
-    """Read every record, the newest first. A file that is no record is left alone."""
+    """Read every record, newest first; files that are not records are ignored."""
     records = []
-    for path in records_folder().glob("*.json"):
+    for path in find_records_folder().glob("*.json"):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             jobs = tuple(RecordedJob(**job) for job in values.pop("jobs"))
@@ -139,10 +138,10 @@ def read_records() -> list[Record]:
 
 
 def find(wanted: str) -> tuple[Record, tuple[RecordedJob, ...]]:
-    """Find jobs by Slurm's id, or by the submission's name (all of its jobs).
+    """Find a job by Slurm's id, or all jobs of a submission by its name.
 
     Raises:
-        UserError: Nothing of this name or id was submitted from here.
+        UserError: Nothing with this name or id was submitted from this machine.
     """
     records = read_records()
     for record in records:
@@ -155,27 +154,27 @@ def find(wanted: str) -> tuple[Record, tuple[RecordedJob, ...]]:
 
 
 def refresh(record: Record) -> Record:
-    """Ask Slurm about the jobs of a record that have not ended, and keep its answers."""
+    """Ask Slurm about the unfinished jobs of a record, and save the answers."""
     if all(job.is_final for job in record.jobs):
         return record
     shell = Shell(record.cluster())
-    updated = replace(record, jobs=tuple(job if job.is_final else _seen(shell, job, record) for job in record.jobs))
+    updated = replace(record, jobs=tuple(job if job.is_final else _update(shell, job, record) for job in record.jobs))
     if updated != record:
         _write(updated)
     return updated
 
 
-def _seen(shell: Shell, job: RecordedJob, record: Record) -> RecordedJob:
+def _update(shell: Shell, job: RecordedJob, record: Record) -> RecordedJob:
     if not job.id:
-        if not (found := job_id(shell, job.folder)):
+        if not (found := find_job_id(shell, job.folder)):
             age = datetime.now(UTC) - datetime.strptime(record.submitted, _CLOCK).replace(tzinfo=UTC)
             return replace(job, state=FORGOTTEN) if age > _SUBMITS_WITHIN else job
         job = replace(job, id=found)
-    state = job_state(shell, job.id)
+    state = ask_state(shell, job.id)
     if state is None:
         return replace(job, reason=NO_ANSWER)
     if state.name == FORGOTTEN:
-        state = logged_end(shell, job.as_job.batch_log) or state
+        state = read_logged_end(shell, job.as_job.batch_log) or state
     return replace(
         job,
         state=state.name,
@@ -187,13 +186,13 @@ def _seen(shell: Shell, job: RecordedJob, record: Record) -> RecordedJob:
 
 
 def cancel(record: Record, jobs: Sequence[RecordedJob]) -> tuple[list[RecordedJob], list[RecordedJob]]:
-    """Cancel those jobs that have not ended, and remove the secrets of all.
+    """Cancel the jobs that have not ended, and remove the secrets of all jobs.
 
     Returns:
-        The cancelled jobs; and those that had ended before, as they are known now.
+        The cancelled jobs, and the jobs that had already ended.
 
     Raises:
-        LaunchError: The cluster did not take the command.
+        LaunchError: The cluster did not accept the command.
     """
     wanted = {job.stage for job in jobs}
     current = [job for job in refresh(record).jobs if job.stage in wanted]
@@ -210,7 +209,7 @@ def cancel(record: Record, jobs: Sequence[RecordedJob]) -> tuple[list[RecordedJo
 
 
 def forget_finished() -> list[Record]:
-    """Remove the records of ended submissions, and their secrets; folders stay.
+    """Remove the records and secrets of ended submissions, but not their folders.
 
     Returns:
         The records that were removed.
@@ -224,6 +223,6 @@ def forget_finished() -> list[Record]:
 
 
 def _write(record: Record) -> None:
-    folder = records_folder()
+    folder = find_records_folder()
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / f"{record.name}.json", json.dumps(asdict(record), indent=1) + "\n")

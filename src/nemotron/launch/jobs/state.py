@@ -1,4 +1,4 @@
-"""Ask Slurm for the state of a job, and its own log when Slurm has forgotten it."""
+"""Ask Slurm for the state of a job; read the job's log if Slurm has forgotten it."""
 
 import re
 import shlex
@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 FORGOTTEN = "FORGOTTEN"
-"""Our word: the controller knows no such job any more, and the cluster keeps no accounts."""
+"""Our own word: the controller no longer knows the job, and the cluster has no accounting."""
 STAGE_BEGINS = "# Command 1"
-"""The line of NeMo-Run's script, which its log repeats, after which the stage is started."""
+"""The line of NeMo-Run's script, repeated in its log, after which the stage starts."""
 _FINAL = {
     "COMPLETED",
     "FAILED",
@@ -25,29 +25,29 @@ _FINAL = {
 
 @dataclass(frozen=True)
 class JobState:
-    """What Slurm says of a job."""
+    """What Slurm says about a job."""
 
     name: str
     """Slurm's word: PENDING, RUNNING, COMPLETED, FAILED, ...; or FORGOTTEN."""
     reason: str = ""
-    """Why it waits or failed, Slurm's word; "" when there is nothing to say."""
+    """Slurm's word for why the job waits or failed; "" without a reason."""
     exit_code: int = 0
-    """Of the batch script; 128 + the signal's number when one ended it. Never 0 for a job that failed."""
+    """Exit code of the batch script, or 128 + the signal that ended it. Never 0 for a failed job."""
 
     node: str = ""
-    """Where it runs or ran, as Slurm writes a list of nodes."""
+    """The nodes that the job runs or ran on, in Slurm's notation."""
     elapsed: str = ""
-    """How long, as Slurm writes it."""
+    """The run time, in Slurm's notation."""
 
     @property
     def is_final(self) -> bool:
         return self.name in _FINAL
 
 
-def job_state(tunnel: Any, job_id: str) -> JobState | None:
-    """Ask Slurm for the state of a job; None when it does not answer.
+def ask_state(tunnel: Any, job_id: str) -> JobState | None:
+    """Ask Slurm for the state of a job; None means no answer.
 
-    The controller forgets a job minutes after its end; from then on only the accounting knows it.
+    The controller forgets a job minutes after its end. After that, only accounting knows it.
     """
     answer = ask(tunnel, f"scontrol show job -o {job_id} 2>&1")
     if name := re.search(r"\bJobState=(\w+)", answer):
@@ -63,15 +63,15 @@ def job_state(tunnel: Any, job_id: str) -> JobState | None:
     return JobState(FORGOTTEN) if "Invalid job id" in answer else None
 
 
-def logged_end(tunnel: Any, batch_log: str) -> JobState | None:
+def read_logged_end(tunnel: Any, batch_log: str) -> JobState | None:
     """Read how a job ended from the last line of NeMo-Run's script in its log.
 
     Args:
-        tunnel: Reaches the cluster.
-        batch_log: A shell pattern, as `Job.batch_log`.
+        tunnel: The connection to the cluster.
+        batch_log: A shell pattern, as in `Job.batch_log`.
 
     Returns:
-        None when the script did not come that far.
+        The final state, or None if the script did not get that far.
     """
     said = ask(tunnel, f"cat {batch_log} 2>/dev/null | grep -o '^job exited with code [0-9]*$' | tail -n 1")
     if not (code := re.search(r"\d+", said)):
@@ -79,32 +79,30 @@ def logged_end(tunnel: Any, batch_log: str) -> JobState | None:
     return JobState("FAILED" if int(code[0]) else "COMPLETED", exit_code=int(code[0]))
 
 
-def first_failure(tunnel: Any, batch_log: str) -> int | None:
-    """Read the exit code of the node that failed first from what srun said.
+def read_first_failure(tunnel: Any, batch_log: str) -> int | None:
+    """Read the exit code of the node that failed first from srun's messages.
 
-    srun ends the other nodes with a signal, and its own exit code is the highest of all.
+    srun ends the other nodes with a signal, and its own exit code is the highest of all nodes.
     """
-    said = stage_part(ask(tunnel, f"cat {batch_log} 2>/dev/null | grep -e '^srun: error: ' -e '{STAGE_BEGINS}'"))
+    said = cut_to_stage(ask(tunnel, f"cat {batch_log} 2>/dev/null | grep -e '^srun: error: ' -e '{STAGE_BEGINS}'"))
     code = re.search(r"^srun: error: .*: Exited with exit code (\d+)$", said, re.MULTILINE)
     return int(code[1]) if code else None
 
 
-def stage_part(batch_log: str) -> str:
-    """Cut off what came before the stage, in the last run of a batch script.
+def cut_to_stage(batch_log: str) -> str:
+    """Return the log of the stage itself, from the last run of a batch script.
 
-    All when it did not come that far.
+    If the script did not get that far, the whole log is returned.
     """
     return batch_log.rpartition(f"{STAGE_BEGINS}\n")[2]
 
 
-def job_id(tunnel: Any, folder: str) -> str:
-    """Find the id of the job that was submitted with this folder.
-
-    "" when there is none.
+def find_job_id(tunnel: Any, folder: str) -> str:
+    """Find the id of the job that was submitted with a folder; "" without one.
 
     Args:
-        tunnel: Reaches the cluster.
-        folder: The job's, as `Job.folder`.
+        tunnel: The connection to the cluster.
+        folder: The folder of the job, as in `Job.folder`.
     """
     script, logs = shlex.quote(f"{folder}_sbatch.sh"), f"{shlex.quote(folder)}/sbatch_*.out"
     queued = f"""squeue -h -u "$(id -un)" -o '%A %o' 2>/dev/null | grep -F -- {script} | cut -d' ' -f1"""
@@ -113,7 +111,7 @@ def job_id(tunnel: Any, folder: str) -> str:
 
 
 def ask(tunnel: Any, command: str) -> str:
-    """Run a command on the cluster; "" when it or the connection fails."""
+    """Return the output of a command on the cluster; "" if it or the connection fails."""
     try:
         return tunnel.run(command, hide=True, warn=True, in_stream=False).stdout
     except (OSError, EOFError):

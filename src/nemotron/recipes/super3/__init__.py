@@ -1,1 +1,1 @@
-"""Nemotron 3 Super."""
+"""Scripts for Nemotron 3 Super."""

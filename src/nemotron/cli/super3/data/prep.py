@@ -65,9 +65,11 @@ def prep_sft(
         return
     loaded = configs.load_prep(config, arguments)
     if profile is not None:
-        from nemotron.launch import prep_stage
+        from nemotron.launch import make_prep_stage
 
-        remote.launch(remote.place([prep_stage(loaded)], profile, attached=run is not None), attached=run is not None)
+        remote.launch(
+            remote.place([make_prep_stage(loaded)], profile, attached=run is not None), attached=run is not None
+        )
     else:
         refuse(find_jobs(loaded))
         result = prepare_here(loaded)
@@ -85,9 +87,9 @@ def _report(
         report_prep(report, loaded, None)
         report.stage("prep", [*dry_run.local_variables(), ("runs", "in this process and its workers")], {})
         return
-    from nemotron.launch import prep_stage
+    from nemotron.launch import make_prep_stage
 
-    placements = remote.place([prep_stage(loaded)], profile, attached=attached)
+    placements = remote.place([make_prep_stage(loaded)], profile, attached=attached)
     report_prep(report, loaded, placements[0])
     remote.report_launch(report, placements, script=script)
 
@@ -136,9 +138,9 @@ def report_prep(
 def find_jobs(loaded: "Loaded[DataPrepConfig]") -> list[Problem]:
     """Find the submitted job that works in the folder of a run on this machine."""
     from nemotron.launch.jobs.in_use import check_folders_here
-    from nemotron.launch.stages import prep_writes
+    from nemotron.launch.stages import list_prep_writes
 
-    return [*check_folders_here(prep_writes(loaded))]
+    return [*check_folders_here(list_prep_writes(loaded))]
 
 
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":

@@ -1,1 +1,1 @@
-"""Hold the scripts `data_prep.py` and `train.py`: run by path, never imported."""
+"""Scripts `data_prep.py` and `train.py`, which are run by path and never imported."""

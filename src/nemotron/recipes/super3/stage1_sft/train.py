@@ -13,7 +13,7 @@ if __name__ == "__main__":
     from nemotron.exit_codes import STOPPED_MARK
 
     if STOPPED_MARK in os.environ:
-        # recipes/torchrun.py starts ranks with both ignored. They end the job, until Megatron is ready to save first.
+        # recipes/torchrun.py starts ranks with both signals ignored. Until Megatron can save first, they end the job.
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
