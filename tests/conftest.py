@@ -23,11 +23,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser.close()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs Megatron or a cluster as slow, and silence Megatron, which warns about itself by the hundred."""
+    """Mark what needs Megatron or a cluster as slow, silence Megatron's many warnings, and group tests for xdist.
+
+    The tests of a file share its fixtures, so they stay in one process; the tests of a cluster share the one cluster.
+    """
     shows_warnings = config.pluginmanager.hasplugin("warnings")  # not with -p no:warnings
     for item in items:
         if item.get_closest_marker("megatron") and shows_warnings:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
         if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.slow)
+        on_cluster = item.get_closest_marker("slurm") or "ray" in item.path.name
+        item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else str(item.path.relative_to(config.rootpath))))
