@@ -115,7 +115,7 @@ def test_sigterm_stops_with_a_line_and_leaves_nothing_behind(
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     while not list((tmp_path / "out").glob("tokens/*/*")):
-        assert process.poll() is None
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
     process.terminate()
     _, error = process.communicate(timeout=60)

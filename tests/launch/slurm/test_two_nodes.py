@@ -48,7 +48,7 @@ def test_ranks_of_two_nodes_meet_and_share_the_folder(profile, work: Path):
     here = profile({"sft": body}, "nodes = 2", "ntasks_per_node = 2")
     output: list[str] = []
     assert follow(submit(place([SFT], here, attached=True)), on_output=output.append, interval=0.5) == 0
-    assert "".join(output).splitlines()[-1] == "4 ranks, sum 6, 4 files"
+    assert "4 ranks, sum 6, 4 files" in "".join(output).splitlines()  # torchrun may log after it
     files = sorted(path.name for path in work.glob("rank-*"))
     assert files == ["rank-0-on-0", "rank-1-on-0", "rank-2-on-1", "rank-3-on-1"]
 
