@@ -36,4 +36,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.slow)
         on_cluster = item.get_closest_marker("slurm") or "ray" in item.path.name
-        item.add_marker(pytest.mark.xdist_group("cluster" if on_cluster else str(item.path.relative_to(config.rootpath))))
+        group = "cluster" if on_cluster else str(item.path.relative_to(config.rootpath))
+        item.add_marker(pytest.mark.xdist_group(group))
