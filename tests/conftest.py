@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.filterwarnings("ignore"))
         if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.slow)
-        on_cluster = item.get_closest_marker("slurm") or "ray" in item.path.name
-        group = "cluster" if on_cluster else str(item.path.relative_to(config.rootpath))
-        item.add_marker(pytest.mark.xdist_group(group))
+        if item.get_closest_marker("slurm"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(config.rootpath))))

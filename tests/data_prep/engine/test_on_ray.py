@@ -17,7 +17,7 @@ from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 
 @pytest.fixture(scope="module", autouse=True)
