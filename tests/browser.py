@@ -1,11 +1,13 @@
 """A headless Chromium for tests of the pages, driven through its debugging pipe: nothing to install but Chromium."""
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,16 @@ class Browser:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
+    def wait_for(self, condition: str) -> None:
+        """Wait until JavaScript is true, also across a page that loads itself again."""
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until:
+            with contextlib.suppress(AssertionError):  # there is no document while one is loaded
+                if self.run(condition):
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"never true: {condition}")
+
     def overflow(self) -> list[str]:
         """Return the elements that run off the page to the right."""
         return self.run(OVERFLOW)
@@ -87,7 +99,7 @@ class Browser:
 
     def close(self) -> None:
         """End the process."""
-        self._process.terminate()
+        self._process.kill()
         self._process.wait()
         os.close(self._to)
         os.close(self._from)

@@ -59,9 +59,9 @@ def test_help_is_that_of_the_deepest_command_named():
     ("line", "message", "hint"),
     [
         ("super3 sfft", '"sfft"', 'Did you mean "sft"?'),
-        ("super3 zzz", '"zzz"', "sft, pipe, data, model"),
+        ("super3 zzz", '"zzz"', "sft, pipe"),
         ("pipe -c tiny", '"pipe"', "nemotron super3 pipe"),
-        ("super3 -c tiny", "nemotron super3", "sft, pipe, data, model"),
+        ("super3 -c tiny", "nemotron super3", "sft, pipe"),
         ("super3 sft --confg tiny", "There is no option --confg.", 'Did you mean "--config"?'),
         ("super3 sft -x", "-x", "--help"),
         ("super3 sft --train.iters=5", "--train.iters", "train.iters=5"),

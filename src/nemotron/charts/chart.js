@@ -21,7 +21,9 @@
   function draw(figure) {
     const data = JSON.parse(figure.querySelector("script").textContent);
     const plot = figure.querySelector(".chart-plot");
-    const joined = uPlot.join(data.series.map((series) => [series.x, series.y]));
+    // Trends come after all series; the legend knows nothing of them.
+    const trends = data.series.flatMap((series, index) => (series.trend ? [{ ...series, ...series.trend, of: index }] : []));
+    const joined = uPlot.join([...data.series, ...trends].map((series) => [series.x, series.y]));
     const hasBars = data.series.some((series) => series.kind === "bars");
     const whole = joined[0].every(Number.isInteger);
     const legend = new Legend(figure.querySelector(".chart-legend"), data, joined);
@@ -57,14 +59,18 @@
           values: (_, at) => at.map(formatTick),
         },
       ],
-      series: [{}, ...data.series.map(styleOf)],
+      series: [{}, ...data.series.map(styleOf), ...trends.map(styleOfTrend)],
       hooks: {
         draw: [(chart) => labels.draw(chart)],
         setCursor: [(chart) => legend.show(chart, labels)],
       },
     };
     const chart = new uPlot(options, joined, plot);
-    legend.toggle = (index, shown) => chart.setSeries(index + 1, { show: shown });
+    legend.toggle = (index, shown) => {
+      chart.setSeries(index + 1, { show: shown });
+      const trend = trends.findIndex((each) => each.of === index);
+      if (trend >= 0) chart.setSeries(data.series.length + trend + 1, { show: shown });
+    };
     new ResizeObserver(() => {
       if (plot.clientWidth && plot.clientWidth !== chart.width) chart.setSize({ width: plot.clientWidth, height: HEIGHT });
     }).observe(plot);
@@ -83,7 +89,12 @@
     const stroke = () => color(`--chart-${series.color}`);
     if (series.kind === "bars") return { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars({ size: [0.9, 200] }), points: { show: false } };
     const isDotted = series.kind === "dots";
-    return { stroke, width: isDotted ? 1 : 1.5, points: { show: isDotted || series.x.length < 40, size: isDotted ? 7 : 4, fill: stroke } };
+    const points = { show: isDotted || series.x.length < 40, size: isDotted ? 6 : 4, fill: stroke };
+    return { stroke, width: isDotted ? 1 : 1.5, alpha: series.trend ? 0.35 : 1, points };
+  }
+
+  function styleOfTrend(series) {
+    return { stroke: () => color(`--chart-${series.color}`), width: 2, points: { show: false } };
   }
 
   // What stands above a plot: the labels of markers, in as many rows as keep them apart.
@@ -125,6 +136,7 @@
       const left = bbox.left / ratio, top = bbox.top / ratio, height = bbox.height / ratio, width = bbox.width / ratio;
       const inside = (at) => at >= -0.5 && at <= width + 0.5;
       ctx.strokeStyle = color("--edge");
+      ctx.lineWidth = 1;
       for (const mark of this.markers.filter((each) => each.quiet)) {
         const at = toPixel(mark.at);
         if (inside(at)) line(ctx, left + at, top + height - 7, top + height, []);

@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nemotron.charts.subsample import Floats, subsample
+from nemotron.charts.subsample import Floats, running_mean, subsample
 from nemotron.printable import printable
 
 POINTS = 3000
 """Of all series of a chart together: more than a screen has columns, and about 50 kB."""
 FEWEST_POINTS = 200
 """Of one series, however many share a chart."""
+LONG = 300
+"""Lines with more points may have a trend."""
 TABLE_ROWS = 60
 """A bar chart with at most so many bars has each of them in its table."""
 
@@ -39,6 +41,8 @@ class Series:
     """As long as x. Points where it is None or not finite are left out."""
     kind: Literal["line", "dots", "bars"] = "line"
     """Dots are joined by a thin line; bars are centred on their x."""
+    trend: bool = False
+    """Of a long line: draw the line faintly, and its running mean over it."""
     color: int | None = None
     """One of the eight colours of chart.css, from 0; by default its place in the chart."""
 
@@ -93,7 +97,8 @@ def render_chart(chart: Chart) -> str:
                 "name": printable(series.name),
                 "kind": series.kind,
                 "color": (index if series.color is None else series.color) % 8,
-                **dict(zip("xy", map(_round, subsample(*points, most)), strict=True)),
+                **_to_json(*subsample(*points, most)),
+                **({"trend": _to_json(*running_mean(*points))} if series.trend and len(points[0]) > LONG else {}),
             }
             for index, series, points in drawn
         ],
@@ -118,6 +123,10 @@ def _points(series: Series, log: bool) -> tuple[Floats, Floats]:
     if log:
         kept &= y > 0
     return x[kept], y[kept]
+
+
+def _to_json(x: Floats, y: Floats) -> dict[str, list[float]]:
+    return {"x": _round(x), "y": _round(y)}
 
 
 def _round(values: Floats) -> list[float]:

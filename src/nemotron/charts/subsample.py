@@ -27,3 +27,20 @@ def subsample(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
         kept |= {int(start + values.argmin()), int(start + values.argmax())}
     index = np.fromiter(sorted(kept), dtype=int)
     return x[index], y[index]
+
+
+def running_mean(x: Floats, y: Floats, points: int = 200) -> tuple[Floats, Floats]:
+    """Average a curve over windows of a hundredth of its points.
+
+    Args:
+        x, y: a curve, all finite, of at least `points` points.
+        points: of the result.
+
+    Returns:
+        The means, each at the middle of its window, which is shorter near the ends of the curve.
+    """
+    middle = np.linspace(0, len(y) - 1, points).astype(int)
+    half = max(1, len(y) // 200)
+    first, last = np.maximum(middle - half, 0), np.minimum(middle + half + 1, len(y))
+    sums = np.concatenate([[0.0], np.cumsum(y)])
+    return x[middle], (sums[last] - sums[first]) / (last - first)

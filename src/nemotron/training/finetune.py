@@ -16,6 +16,7 @@ from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.reporting.failures import explain_failures
+from nemotron.training.reporting.report.live import keep_report
 from nemotron.training.reporting.startup import Startup
 from nemotron.training.shards import begin_check
 from nemotron.training.stop_signals import heed_signals
@@ -91,7 +92,8 @@ def run_finetune(
         step = TwoStageStep(
             plan.schedule, pads_conversations=data.pad_to_multiple > 1, sample_unit=config.loss.sample_unit
         )
-        writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
+        reporter = keep_report(run.output, config.checkpoint.get("save_interval"), on_record)
+        writer = MetricsWriter(run.output, plan.valid_packs, step, reporter)
         callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), skip_empty_batches(step), writer]
         if check is not None:
             callbacks.append(ChecksShards(check))

@@ -24,8 +24,11 @@ from nemotron.training.config import SftConfig
 from nemotron.training.finetune import OnRecord, run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
-from nemotron.training.reporting.html_report import render_report
 from nemotron.training.reporting.masked_output import masked_output
+from nemotron.training.reporting.report.live import report_session
+from nemotron.training.reporting.report.page import REPORT, write_report
+from nemotron.training.reporting.report.run_files import RunFiles
+from nemotron.training.reporting.report.start_facts import describe_start
 from nemotron.training.reporting.wandb_run import describe_wandb, finish_wandb, wandb_run
 from nemotron.training.weights.export_run import export_run, log_model, wait_for_first_rank
 
@@ -47,7 +50,7 @@ class TrainResult:
     test: list[dict[str, Any]]
     """The records of test.jsonl: one, when the test split was evaluated."""
     report: Path
-    """report.html: the curves."""
+    """report.html."""
     resumed_from: int
     """Iterations that were finished before this run; `plan.train_iters` when there was nothing left to do."""
     finished: int
@@ -123,18 +126,20 @@ def _train(
     with masked_output(None if on_record is None else run.output / "train.log"):
         if resumed_from < plan.train_iters or not is_tested:
             evaluate_only = resumed_from == plan.train_iters
-            stopped = run_finetune(
-                loaded, plan, data, run, backend.name, on_record, opened, evaluate_only=evaluate_only
-            )
+            facts = describe_start(loaded, plan, data, [*plan.notes, *notes])
+            with report_session(run.output, facts, run.count_finished, is_writer=_is_first()) as session:
+                session.stopped = stopped = run_finetune(
+                    loaded, plan, data, run, backend.name, on_record, opened, evaluate_only=evaluate_only
+                )
     finished = min(run.count_finished(), plan.train_iters)
     is_complete = finished == plan.train_iters and not stopped
 
     names = ("metrics", "validation", "test")
     records, validation, test = (read_records(run.output / f"{name}.jsonl") for name in names)
-    report, artifact, hf_folder, hf_artifact = run.output / "report.html", "", None, ""
+    report, artifact, hf_folder, hf_artifact = run.output / REPORT, "", None, ""
     if _is_first():
-        title = f"{loaded.name}: {finished:,} of {plan.train_iters:,} iterations on {data.reference}"
-        write_text(report, render_report(title, records, validation, test))
+        if not report.is_file():
+            write_report(RunFiles(run.output))
         if is_complete:
             artifact = log_model(loaded, plan, data, run)
         if is_complete and config.convert_to_hf.enabled:

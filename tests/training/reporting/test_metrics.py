@@ -153,9 +153,11 @@ def test_an_evaluation_of_nothing_is_no_record(writer, tmp_path):
     assert not (tmp_path / "validation.jsonl").exists()
 
 
-def test_every_field_of_a_record_is_described(writer):
+def test_every_field_of_a_record_is_described(writer, monkeypatch):
     from nemotron.training.reporting import fields
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 61_200_000_000)
     names = ("lm loss", "token loss", "sample loss", "mtp depth 1 loss", "mtp depth 1 acceptance")
     at = context(0, loss_dict={name: torch.tensor(1.0) for name in names})
     writer.on_train_step_start(at)
@@ -163,4 +165,5 @@ def test_every_field_of_a_record_is_described(writer):
     writer.write_evaluation("test", 1, at.loss_dict, 3)
     [iteration, evaluation] = [record for _, record in writer.told]
     assert {name.replace("mtp_1", "mtp_D") for name in iteration} == set(fields.ITERATION)
+    assert iteration["peak_memory_gb"] == 61.2
     assert {name.replace("mtp_1", "mtp_D") for name in evaluation} == set(fields.EVALUATION)

@@ -25,6 +25,7 @@ ITERATION = {
     "conversations": "|B| of the global batch; or W, a fraction, where `sample_unit` is `conversation`.",
     "skipped_batches": "Global batches so far in which nothing was supervised.",
     "seconds": "Of this iteration.",
+    "peak_memory_gb": "Highest so far of the last rank's GPU, allocated by torch, in 10^9 bytes. Not on a CPU.",
 }
 """Fields of metrics.jsonl."""
 

@@ -92,6 +92,7 @@ class MetricsWriter(Callback):
             "conversations": _count(float(self._step.totals.conversations)),
             "skipped_batches": self._skipped_before + self._step.skipped,
             "seconds": round(time.perf_counter() - self._step_started, 4),
+            **_memory(),
         }
         self._write(self._metrics, "train", record)
 
@@ -155,6 +156,16 @@ def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
     """
     numbers = {name.replace("mtp depth ", "mtp_").replace(" ", "_"): float(value) for name, value in losses.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def _memory() -> dict[str, float]:
+    """Return the peak memory of this rank's GPU so far.
+
+    The allocator knows it: nothing waits for the GPU.
+    """
+    if not torch.cuda.is_available():
+        return {}
+    return {"peak_memory_gb": round(torch.cuda.max_memory_allocated() / 1e9, 3)}
 
 
 def _count(samples: float) -> float:

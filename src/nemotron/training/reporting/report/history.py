@@ -1,0 +1,84 @@
+"""history.jsonl: each start of a run, and how it ended.
+
+An object per event: `event`, `time` (UTC, ISO 8601), `iteration` (of the newest checkpoint), and what belongs to it.
+
+- `start`: `origins` of the settings that are not the defaults, `data`, `machine` and `notes`.
+- `end`: `state`, one of finished, stopped (a signal or a time limit) and failed, with the `message` of a failure.
+
+A start that no end follows is still at work, or was killed.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from nemotron.secrets import mask_values
+
+HISTORY = "history.jsonl"
+State = Literal["finished", "stopped", "failed"]
+
+
+@dataclass
+class Session:
+    """One time that a run is at work."""
+
+    stopped: bool = False
+    """By a signal or a time limit: set before it ends."""
+
+
+@contextlib.contextmanager
+def record_session(folder: Path, facts: dict[str, Any], count_finished: Callable[[], int]) -> Iterator[Session]:
+    """Record the start and the end of what runs inside.
+
+    Args:
+        folder: the run's output folder.
+        facts: of the start.
+        count_finished: counts the iterations that are saved.
+    """
+    session = Session()
+    path = folder / HISTORY
+    _append(path, {"event": "start", "time": _now(), "iteration": count_finished(), **facts})
+    end: dict[str, Any] = {"state": "failed"}
+    try:
+        yield session
+        end = {"state": "stopped" if session.stopped else "finished"}
+    except BaseException as error:
+        end["message"] = str(error) or type(error).__name__
+        raise
+    finally:
+        _append(path, {"event": "end", "time": _now(), "iteration": count_finished(), **end})
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """Read the events of a run, oldest first; none of a run of an earlier release."""
+    try:
+        lines = (folder / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    events = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and event.get("event") in ("start", "end"):
+                events.append(event)
+    return events
+
+
+def _append(path: Path, event: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):  # a full disk ends a run by itself, with a better message
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        try:
+            # Whole lines at once, and on one of their own, should the last one have been cut off.
+            cut = "\n" if path.stat().st_size and not path.read_bytes().endswith(b"\n") else ""
+            os.write(descriptor, f"{cut}{json.dumps(mask_values(event))}\n".encode())
+        finally:
+            os.close(descriptor)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

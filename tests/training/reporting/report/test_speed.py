@@ -1,0 +1,51 @@
+"""Throughput and MFU, with a stand-in for the GPU."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.reporting.report.made_up import END, START, record, write_run
+
+from nemotron.training.reporting.report.run_files import RunFiles
+from nemotron.training.reporting.report.speed import measure_speed
+from nemotron.training.reporting.report.start_facts import describe_machine
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Two ranks on H100s."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100 80GB HBM3")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    return describe_machine()
+
+
+def test_mfu_is_what_a_hand_count_says(tmp_path: Path, machine: dict) -> None:
+    """8 packs of 1,000 tokens in 2 s on 2 GPUs are 2,000 tokens/s each; times 8e10 FLOPs, over 989e12: 16.2 %."""
+    start = {**START, "machine": machine, "flops_per_token": 8e10}
+    speed = measure_speed(RunFiles(write_run(tmp_path, history=[start, END])))
+    assert speed is not None
+    assert (speed.tokens, speed.gpus, speed.seconds) == (4000, 2, 2)
+    assert speed.mfu == pytest.approx(2000 * 8e10 / 989e12)
+
+
+def test_mfu_is_not_known_without_a_gpu_its_peak_or_the_model(tmp_path: Path, machine: dict) -> None:
+    def mfu(**facts: object) -> float | None:
+        start = {**START, "machine": machine, "flops_per_token": 8e10, **facts}
+        speed = measure_speed(RunFiles(write_run(tmp_path, history=[start, END])))
+        assert speed is not None
+        return speed.mfu
+
+    assert mfu() is not None
+    assert mfu(machine=START["machine"]) is None
+    assert mfu(machine={**machine, "device": "A GPU of next year"}) is None
+    assert mfu(flops_per_token=None) is None
+
+
+def test_slow_iterations_do_not_move_the_median_and_a_growing_batch_counts(tmp_path: Path) -> None:
+    packs = [8, 16, 24, 40, 56]  # the batch doubles after the third
+    seconds = [200.0, 2.0, 2.0, 4.0, 4.0]
+    records = [record(at, consumed_samples=packs[at - 1], seconds=seconds[at - 1]) for at in range(1, 6)]
+    speed = measure_speed(RunFiles(write_run(tmp_path, records)))
+    assert speed is not None
+    assert speed.tokens == 4000
