@@ -11,7 +11,6 @@ from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.cli.super3.sft import sft, train_here
 from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_on
 from nemotron.cli.usage import UsageError
-from nemotron.config.interpolate import is_open
 from nemotron.errors import UserError, did_you_mean, refuse
 
 if TYPE_CHECKING:
@@ -92,6 +91,8 @@ def pipe(
         refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
+        from nemotron.config.interpolate import is_open
+
         if is_open(training.tree):  # what `${art:data,...}` means is known by now
             training = configs.load_sft(config, for_sft)
         train_here(training, ["--config", config, *for_sft])
