@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nemotron.cli import console
+from nemotron.cli import completion, console
 from nemotron.cli.artifacts import artifacts
 from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
@@ -47,10 +47,42 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _show_completion(asked: bool) -> None:
+    if asked:
+        from nemotron.cli.completion.install import show
+
+        console.raw(show())
+        raise typer.Exit
+
+
+def _install_completion(asked: bool) -> None:
+    if asked:
+        from nemotron.cli.completion.install import install
+
+        console.table([("written", str(path)) for path in install()])
+        console.out("It works in shells that are started from now on.")
+        raise typer.Exit
+
+
 @app.callback()
 def nemotron(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=_install_completion,
+            is_eager=True,
+            help="Complete commands, options and config keys in this shell: bash, zsh or fish.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option(
+            "--show-completion", callback=_show_completion, is_eager=True, help="Print the script that does so."
+        ),
     ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. Also NEMOTRON_DEBUG=1.")
@@ -70,6 +102,11 @@ def run(arguments: list[str]) -> int:
     """
     debug = "--debug" in arguments or os.environ.get("NEMOTRON_DEBUG", "") not in ("", "0")
     command = typer.main.get_command(app)
+    if completion.VARIABLE in os.environ:
+        from nemotron.cli.completion.answer import answer
+
+        console.raw(answer(command))
+        return 0
     try:
         arranged = arrange(command, [argument for argument in arguments if argument != "--debug"])
         if arranged.arguments is None:

@@ -91,7 +91,7 @@ def _split(arguments: list[str], commands: dict[str, Any]) -> tuple[list[tuple[s
         if not token.startswith("-") or token == "-" or _NUMBER.fullmatch(token):
             words.append(token)
             continue
-        name, attached = _take_apart(token)
+        name, attached = split_option(token)
         if name not in takes_value:
             raise UsageError(f"There is no option {name}.", _nearest_option(token, name, takes_value))
         if takes_value[name]:
@@ -107,8 +107,11 @@ def _split(arguments: list[str], commands: dict[str, Any]) -> tuple[list[tuple[s
     return options, words, []
 
 
-def _take_apart(token: str) -> tuple[str, str | None]:
-    """Split an option: `--config=tiny`, `-ctiny`, `-c=tiny` (keeps the =), or alone."""
+def split_option(token: str) -> tuple[str, str | None]:
+    """Split an option from the value attached to it.
+
+    `--config=tiny`, `-ctiny`, `-c=tiny` (whose value keeps the `=`); alone it has none.
+    """
     if token.startswith("--"):
         name, equals, value = token.partition("=")
         return name, value if equals else None

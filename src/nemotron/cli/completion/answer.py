@@ -1,0 +1,68 @@
+"""Answer a shell that completes a command line."""
+
+import os
+import shlex
+from typing import Any
+
+from nemotron.cli.completion import VARIABLE
+from nemotron.cli.completion.candidates import Candidate, find_candidates
+from nemotron.cli.completion.words import find_place
+
+_SPLITTERS = ("=", ":")
+"""What bash makes words of their own (COMP_WORDBREAKS), although nothing stands between them and their neighbours."""
+
+
+def answer(root: Any) -> str:
+    """Return the candidates for the shell that asks, one a line.
+
+    For bash a candidate is what goes after the last `=` or `:`; zsh and fish take whole words, and the help of each
+    after a tab.
+
+    Args:
+        root: Typer's command `nemotron`.
+    """
+    shell = os.environ[VARIABLE].removeprefix("complete_")
+    words = _split(os.environ.get("COMP_WORDS", ""))
+    cursor = int(os.environ.get("COMP_CWORD") or len(words))
+    before, typed, kept = _join_what_bash_split([*words[1:cursor], *(words[cursor : cursor + 1] or [""])])
+    found = find_candidates(find_place(root, before), typed)
+    return "\n".join(_format(candidate, shell, kept) for candidate in found)
+
+
+def _split(text: str) -> list[str]:
+    """Split words that stand in lines, or in one; an open quote is no mistake here."""
+    words = text.split("\n") if "\n" in text else text.split(" ")
+    return [_unquote(word) for word in words]
+
+
+def _unquote(word: str) -> str:
+    for closing in ("", "'", '"'):
+        try:
+            return "".join(shlex.split(word + closing))
+        except ValueError:
+            continue
+    return word
+
+
+def _join_what_bash_split(words: list[str]) -> tuple[list[str], str, int]:
+    """Put `key`, `=`, `value` together again.
+
+    Returns:
+        The words before the cursor's, its word, and how much of that the shell keeps.
+    """
+    joined: list[str] = []
+    kept, glue = 0, False
+    for word in words:
+        if joined and (word in _SPLITTERS or glue):
+            kept = len(joined[-1]) + (len(word) if word in _SPLITTERS else 0)
+            joined[-1] += word
+        else:
+            kept = 0
+            joined.append(word)
+        glue = word in _SPLITTERS
+    return joined[:-1], joined[-1], kept
+
+
+def _format(candidate: Candidate, shell: str, kept: int) -> str:
+    value = candidate.value[kept:]
+    return value if shell == "bash" or not candidate.help else f"{value}\t{candidate.help}"

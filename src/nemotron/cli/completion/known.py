@@ -1,0 +1,98 @@
+"""What there is to name: configs, profiles, artifacts, jobs, files."""
+
+import contextlib
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+_Command = tuple[str, ...]
+
+
+def configs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List the shipped configs of a command, and YAML files."""
+    from nemotron.cli.configs import PREP_GROUP, ROLLOUTS_GROUP
+    from nemotron.config import config_names
+
+    group = ROLLOUTS_GROUP if "rollouts" in command else PREP_GROUP if "data" in command else ""
+    yield from ((name, "shipped") for name in config_names(group))
+    yield from files(command, typed, suffixes=(".yaml", ".yml"))
+
+
+def prep_configs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List the configs of data prep, for `pipe`."""
+    return configs(("data",), typed)
+
+
+def profiles(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List the profiles of env.toml.
+
+    Read here, because nemotron.launch takes longer to import than a person at a prompt waits.
+    """
+    here = Path.cwd()
+    named = os.environ.get("NEMOTRON_ENV_FILE")
+    places = [Path(named)] if named else [folder / "env.toml" for folder in (here, *here.parents)]
+    path = next((path for path in places if path.is_file()), None)
+    with contextlib.suppress(OSError, ValueError):
+        tables = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        for name, table in tables.items():
+            if isinstance(table, dict) and name not in ("wandb", "artifacts"):
+                yield name, str(table.get("executor", ""))
+
+
+def artifacts(command: _Command, typed: str, kind: str | None = None) -> Iterator[tuple[str, str]]:
+    """List the artifacts recorded here: names, versions and aliases.
+
+    Args:
+        command, typed: As for the others here.
+        kind: Only those whose latest version is of this type: dataset or model.
+    """
+    from nemotron.lineage.artifact import aliases, names, read_version, versions
+
+    root = Path(os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
+    for name in names(root):
+        if kind is not None and read_version(root, name, versions(root, name)[-1]).type != kind:
+            continue
+        yield name, "the latest version"
+        for version in versions(root, name):
+            yield f"{name}:v{version}", ""
+        for alias, version in aliases(root, name).items():
+            yield f"{name}:{alias}", f"v{version}"
+
+
+def jobs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List the recorded jobs and submissions."""
+    from nemotron.launch.jobs.records import read_records
+
+    for record in read_records():
+        yield record.name, record.profile
+        for job in record.jobs:
+            if job.id:
+                yield job.id, f"{job.stage}, {job.state.lower()}"
+
+
+def outcomes(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List what `inspect --only` takes."""
+    from nemotron.data_prep.drop_reasons import DropReason, describe
+
+    yield from ((word, "") for word in ("kept", "dropped"))
+    yield from ((reason.value, describe(reason)) for reason in DropReason)
+
+
+def files(command: _Command, typed: str, *, suffixes: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """List files and folders as the shell would."""
+    folder, _, begins = typed.rpartition("/")
+    start = Path(os.path.expanduser(f"{folder}/") if folder or typed.startswith("/") else ".")
+    prefix = f"{folder}/" if "/" in typed else ""
+    with contextlib.suppress(OSError):
+        for entry in sorted(os.scandir(start), key=lambda entry: entry.name):
+            if entry.name.startswith(begins) and (begins or not entry.name.startswith(".")):
+                if entry.is_dir():
+                    yield f"{prefix}{entry.name}/", ""
+                elif not suffixes or entry.name.endswith(suffixes):
+                    yield f"{prefix}{entry.name}", ""
+
+
+def folders(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List folders."""
+    yield from ((name, text) for name, text in files(command, typed) if name.endswith("/"))

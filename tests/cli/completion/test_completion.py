@@ -1,0 +1,134 @@
+"""What TAB offers, as a shell asks: the words, and the number of the one under the cursor."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nemotron.cli.app import run
+from nemotron.cli.completion.install import show
+from nemotron.launch.profiles import check_profiles
+from nemotron.lineage import log_artifact
+
+
+@pytest.fixture
+def complete(monkeypatch, capsys):
+    """Complete the last word, as zsh asks: with the help of each candidate."""
+
+    def ask(*words: str, shell: str = "zsh") -> dict[str, str]:
+        monkeypatch.setenv("_NEMOTRON_COMPLETE", f"complete_{shell}")
+        monkeypatch.setenv("COMP_WORDS", "\n".join(["nemotron", *words]))
+        monkeypatch.setenv("COMP_CWORD", str(len(words)))
+        assert run([]) == 0
+        found = [line.partition("\t") for line in capsys.readouterr().out.splitlines() if line]
+        return {value: text for value, _, text in found}
+
+    return ask
+
+
+def test_commands_with_what_they_do(complete):
+    assert complete("super3", "")["sft"].startswith("Fine-tune")
+    assert set(complete("super3", "da")) == {"data"}
+
+
+def test_options_of_the_command(complete):
+    assert {"--config", "--run", "--advise", "--help"} <= set(complete("super3", "sft", "--"))
+    assert "--advise" not in complete("super3", "data", "prep", "sft", "--")
+
+
+def test_options_may_stand_before_the_command(complete):
+    assert set(complete("-c", "tiny", "super3", "-d", "pi")) == {"pipe"}
+
+
+@pytest.mark.parametrize("option", [("-c", "ti"), ("--config", "ti"), ("--config=ti",)])
+def test_configs_by_name(complete, option):
+    values = {value.removeprefix("--config=") for value in complete("super3", "sft", *option)}
+    assert {"tiny", "tiny_lora"} <= values
+
+
+def test_configs_are_those_of_the_command_and_yaml_files(complete, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").touch()
+    Path("data.jsonl").touch()
+    assert "lora" not in complete("super3", "data", "prep", "sft", "-c", "")
+    assert set(complete("super3", "data", "prep", "sft", "-c", "m")) == {"mine.yaml"}
+
+
+def test_profiles_of_env_toml(complete, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("env.toml").write_text('[big]\nexecutor = "local"\n[wandb]\nproject = "p"\n[small]\nexecutor = "local"\n')
+    assert complete("super3", "sft", "--batch", "") == {"big": "local", "small": "local"}
+    assert set(check_profiles()) == {"big", "small"}
+
+
+def test_keys_section_by_section_then_their_values(complete):
+    assert "optimizer." in complete("super3", "sft", "opt")
+    assert "optimizer.lr=" in complete("super3", "sft", "optimizer.l")
+    assert set(complete("super3", "sft", "loss.sample_unit=")) == {
+        "loss.sample_unit=sequence",
+        "loss.sample_unit=conversation",
+    }
+    assert {"peft.", "peft="} == set(complete("super3", "sft", "peft"))
+    assert {"peft=lora", "peft=dora"} <= set(complete("super3", "sft", "peft="))
+
+
+def test_pipe_knows_the_keys_of_both_stages(complete):
+    assert "pack_size=" in complete("super3", "pipe", "pack")
+    assert "train." in complete("super3", "pipe", "tr")
+
+
+def test_data_or_a_key(complete, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("overlong.jsonl").touch()
+    Path("over").mkdir()
+    assert set(complete("super3", "data", "prep", "sft", "over")) == {"overlong=", "overlong.jsonl", "over/"}
+
+
+def test_artifacts_of_the_kind_that_is_asked_for(complete, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEMOTRON_ARTIFACTS", str(tmp_path / "records"))
+    for name, kind in (("my-data", "dataset"), ("my-model", "model")):
+        (tmp_path / name).mkdir()
+        log_artifact(name=name, type=kind, path=tmp_path / name, root=tmp_path / "records")
+    assert set(complete("super3", "sft", "run.data=")) == {f"run.data=my-data{end}" for end in ("", ":v1", ":latest")}
+    assert "my-model" in complete("artifacts", "show", "")
+
+
+def test_bash_splits_at_equals_signs_and_colons_and_keeps_what_is_before_them(complete):
+    assert set(complete("super3", "sft", "loss.sample_unit", "=", "conv", shell="bash")) == {"conversation"}
+    assert set(complete("super3", "sft", "peft", "=", shell="bash")) >= {"lora", "dora"}
+    assert set(complete("super3", "sft", "--config", "=", "tiny_l", shell="bash")) == {"tiny_lora"}
+
+
+@pytest.mark.parametrize("words", [("nonsense", ""), ("super3", "sft", "no.such.section.")])
+def test_what_is_unknown_has_no_candidates(complete, words):
+    assert complete(*words) == {}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_scripts_ask_by_the_variables_that_are_answered(shell):
+    for variable in ("_NEMOTRON_COMPLETE", "COMP_WORDS", "COMP_CWORD"):
+        assert variable in show(shell)
+
+
+def test_bash_itself(tmp_path):
+    command = tmp_path / "nemotron"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nemotron "$@"\n')
+    command.chmod(0o755)
+    script = show("bash") + (
+        f"COMP_WORDS=({command} super3 sft loss.sample_unit = se); COMP_CWORD=5\n"
+        f"_nemotron_completion {command} 2>/dev/null; echo ${{COMPREPLY[@]}}\n"
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "sequence\n"
+
+
+def test_installing_twice_adds_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setattr("nemotron.cli.completion.install.find_shell", lambda: "bash")
+    (tmp_path / ".bashrc").write_text("alias ll='ls -l'")
+    assert run(["--install-completion"]) == run(["--install-completion"]) == 0
+    first, second = (tmp_path / ".bashrc").read_text().splitlines()
+    assert first == "alias ll='ls -l'"
+    assert Path(second.split("'")[1]).read_text() == show("bash")
