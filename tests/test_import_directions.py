@@ -28,7 +28,7 @@ NEVER = [
 ]
 """(who, never imports whom)"""
 DATA_FLOW = (
-    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "reasoning_modes"),
+    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "reasoning_modes", "token_roles"),
     *(
         "tokenization",
         "engine",
@@ -37,6 +37,7 @@ DATA_FLOW = (
         "selection",
         "packing",
         "output",
+        "report",
         "imports",
         "preload",
         "pipeline",

@@ -355,7 +355,7 @@ def test_repeated_conversations_are_trained_on_as_often_as_counted(
     for total in ("sequences", "tokens", "supervised_tokens"):
         per_split = sum(getattr(split, total) for split in result.metadata.splits)
         assert per_split == sum(getattr(dataset, total) for dataset in result.metadata.datasets)
-    assert b.supervised_share == pytest.approx(8 / (8 + 5))  # "No.", "So." and two ends of turn; "Yes." and one
+    assert b.share_of_supervised == pytest.approx(8 / (8 + 5))  # "No.", "So." and two ends of turn; "Yes." and one
 
 
 def test_a_blend_that_needs_more_than_there_is_says_so(

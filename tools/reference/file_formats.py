@@ -5,6 +5,8 @@ import inspect
 from tools.reference.tables import code, field_table, table
 
 from nemotron.data_prep.output import metadata
+from nemotron.data_prep.output.counting_roles import RoleStats
+from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.packing.shards import COLUMNS, ShardReceipt
 from nemotron.training.reporting import fields
 
@@ -12,6 +14,8 @@ _NESTED = {
     "Each of `datasets`": metadata.DatasetStats,
     "Each of `splits`": metadata.SplitStats,
     "`overlong`": metadata.OverlongStats,
+    "Each of `distributions`": Distribution,
+    "Each of a dataset's `roles`": RoleStats,
     "Each of a dataset's `notes`": metadata.NoteStats,
     "Each of a dataset's `modes`": metadata.ModeStats,
     "Each of a dataset's `checks`": metadata.CheckStats,
@@ -33,7 +37,7 @@ def file_formats_page() -> str:
             f"## Parquet shards\n\nA row is a pack, without padding at its end.\n\n{columns}",
             "## metadata.json",
             field_table(metadata.Metadata),
-            "`totals` sums `conversations`, `tokens` and `supervised_tokens` over the splits.",
+            "`totals` sums `conversations`, `tokens`, `padding` and `supervised_tokens` over the splits.",
             *nested,
         ]
     )

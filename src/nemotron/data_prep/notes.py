@@ -6,6 +6,8 @@ Whoever finds such a thing makes a Note of it. Of every kind and name the rows a
 in the receipt of a part, then per dataset in metadata.json, the report and the summary.
 """
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from nemotron.data_prep.drop_reasons import Described
@@ -51,3 +53,44 @@ class Note(NamedTuple):
 def describe_kind(kind: str) -> str:
     """Say in one line what a kind of note means."""
     return NoteKind(kind).description
+
+
+EXAMPLES = 3
+"""How many rows of a part, and of a dataset, are located where all are counted."""
+MOST_NAMES = 100
+"""Of one kind of note in a part: names come from the data, and may be as many as its rows."""
+
+
+@dataclass
+class NoteCount:
+    """In how many rows of a part a note was made, dropped rows included."""
+
+    kind: str
+    name: str
+    rows: int = 0
+    lines: list[int] = field(default_factory=list)
+    """Lines in the part of the first EXAMPLES."""
+
+
+class NoteCounter:
+    """Counts the notes of a part, by kind and name."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Note, NoteCount] = {}
+        self._names: Counter[str] = Counter()
+
+    def add(self, line: int, note: Note) -> None:
+        """Count a note about the row of a line."""
+        if note not in self._counts:
+            if self._names[note.kind] >= MOST_NAMES:
+                note = Note(note.kind, OTHERS)
+            self._names[note.kind] += 1
+            self._counts.setdefault(note, NoteCount(str(note.kind), note.name))
+        count = self._counts[note]
+        count.rows += 1
+        if len(count.lines) < EXAMPLES:
+            count.lines.append(line)
+
+    def counts(self) -> list[NoteCount]:
+        """Return what was noticed so far, by kind and name."""
+        return sorted(self._counts.values(), key=lambda count: (count.kind, count.name))

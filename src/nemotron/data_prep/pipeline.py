@@ -27,12 +27,20 @@ from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output.counting import collect_metadata, ensure_something_trains
 from nemotron.data_prep.output.dropped_rows import write_dropped
+from nemotron.data_prep.output.examples import (
+    EXAMPLES_FILE,
+    Examples,
+    choose_examples,
+    dropped_rows_to_show,
+    read_examples,
+)
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.output.publish import publish
 from nemotron.data_prep.packing.layout import PackedSplit, pack_split, shard_works
 from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, read_finished_shard, row_group_size, write_shard
 from nemotron.data_prep.plan import PrepPlan, make_plan
 from nemotron.data_prep.progress import OnProgress, WorkProgress, ignore_progress
+from nemotron.data_prep.report.page import render_report
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import Cut, cut_overlong
 from nemotron.data_prep.selection.select import Selection, select
@@ -92,9 +100,12 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
             plan, receipts, corpus, cut, selection = _tokenize_and_select(plan, tokenizer)
             write_dropped(plan, receipts, corpus, selection)
             ensure_something_trains(plan, receipts, selection)
+            chosen = choose_examples(plan, receipts, corpus, cut, selection)
+            examples = Examples(tokenizer.read(plan, chosen), dropped_rows_to_show(plan, receipts))
             splits = [_pack(config, corpus, cut, selection, split) for split in range(len(SPLITS))]
             shards = _write_shards(plan, corpus, cut, splits, run, on_progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, splits, shards)
+            write_json(plan.run_dir / EXAMPLES_FILE, examples)
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
             write_checksums(plan.run_dir)
             return _publish(plan, metadata, tokenizer.encoder)
@@ -103,7 +114,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
 def _publish(
     plan: PrepPlan, metadata: Metadata, encoder: EncoderChoice | None = None, *, unchanged: bool = False
 ) -> PrepResult:
-    artifact = publish(plan, metadata)
+    artifact = publish(plan, metadata, render_report(metadata, read_examples(plan.run_dir)))
     return PrepResult(plan, metadata, plan.output_dir / "splits", artifact, encoder, unchanged)
 
 

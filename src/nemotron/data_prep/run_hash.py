@@ -20,7 +20,7 @@ from nemotron.data_prep.sources import InputFile
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
-FORMAT_VERSION = 10
+FORMAT_VERSION = 11
 """Raised whenever the same inputs and config would give other files than before."""
 
 CHANGES_NOTHING = frozenset(

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from nemotron.data_prep import engine
+from nemotron.data_prep.output.excerpts import Excerpt, Wanted, read_excerpt
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.progress import OnProgress, WorkProgress
 from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
@@ -31,6 +32,8 @@ class InputTokenizer:
         """Outputs that were checked or made."""
         self.encoder: EncoderChoice | None = None
         """The library that encodes; None while there was nothing to encode."""
+        self._workers: int | None = 1
+        """Who have that library loaded."""
 
     def tokenize(self, plan: PrepPlan) -> list[list[PartReceipt]]:
         """Tokenize every part that is not there yet.
@@ -85,8 +88,16 @@ class InputTokenizer:
             self._on_progress(WorkProgress(name, done[name], totals[name], "bytes", made[name]))
 
         how = self._tokenization(plan)
-        workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
-        self._run(tokenize_part, how, missing, workers=workers, on_done=count)
+        self._workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
+        self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
+
+    def read(self, plan: PrepPlan, wanted: Sequence[Wanted]) -> list[Excerpt]:
+        """Read pieces of what was tokenized, as text.
+
+        The processes that have the tokenizer loaded do it.
+        """
+        tokenizer = plan.tokenizer.encoding_with(self.encoder.name) if self.encoder else plan.tokenizer
+        return self._run(read_excerpt, tokenizer, wanted, workers=self._workers, on_done=lambda *_: None)
 
     def _tokenization(self, plan: PrepPlan) -> Tokenization:
         """Return what all parts are tokenized with; chooses the encoder at the first call."""

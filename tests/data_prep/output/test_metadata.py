@@ -1,8 +1,7 @@
-"""metadata.json and report.html: counts that add up, read back as they were written."""
+"""metadata.json: counts that add up, read back as they were written."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
-from nemotron.data_prep.output.counting import _histogram
-from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import read_metadata
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
@@ -38,7 +35,6 @@ def test_every_count_adds_up(result: PrepResult) -> None:
     assert sum(split.conversations for split in metadata.splits) == metadata.conversations
     assert sum(dataset.conversation_share for dataset in metadata.datasets) == pytest.approx(1)
     assert [dataset.conversation_share for dataset in metadata.datasets] == pytest.approx([0.5, 0.5])
-    assert sum(count for _, count in metadata.length_histogram) == sum(s.sequences for s in metadata.splits)
 
 
 def test_the_counts_are_those_of_the_files(result: PrepResult) -> None:
@@ -80,33 +76,6 @@ def test_a_row_that_is_not_accounted_for_stops_the_run(
     assert not (tmp_path / "out" / "splits").exists()
 
 
-def test_the_report_is_a_complete_page_with_nothing_from_elsewhere(result: PrepResult) -> None:
-    opened: list[str] = []
-    attributes: list[tuple[str, str | None]] = []
-
-    class Balanced(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            attributes.extend(attrs)
-            if tag != "meta":
-                opened.append(tag)
-
-        def handle_endtag(self, tag: str) -> None:
-            assert opened.pop() == tag
-
-        def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            attributes.extend(attrs)
-
-    Balanced().feed((result.splits_dir.parent / "report.html").read_text())
-    assert opened == []
-    assert not {"src", "href"} & {name for name, _ in attributes}
-
-
-def test_names_cannot_break_the_report(result: PrepResult) -> None:
-    page = render_report(replace(result.metadata, config_name="<script>"))
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
-
-
 def test_every_reason_has_a_description() -> None:
     assert all(describe(reason) for reason in [*DropReason, *LeftOut])
     assert not set(map(str, DropReason)) & set(map(str, LeftOut))
@@ -123,8 +92,3 @@ def test_lengths_are_described_as_numpy_would(result: PrepResult) -> None:
     expected = {name: int(np.percentile(lengths, share)) for name, share in shares.items()}
     assert result.metadata.sequence_lengths == expected
     assert len(set(expected.values())) > 3  # lengths differ, so that one quantile is not taken for another
-
-
-def test_the_histogram_counts_lengths_up_to_powers_of_two() -> None:
-    """A length that is a power of two is the last of its bin, and bins without any are there."""
-    assert _histogram(np.array([3, 4, 5, 8, 9, 33])) == [[4, 2], [8, 2], [16, 1], [32, 0], [64, 1]]

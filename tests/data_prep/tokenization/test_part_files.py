@@ -1,19 +1,18 @@
 """One place counts and writes what becomes of the rows of a part."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nemotron.data_prep.drop_reasons import DropReason
-from nemotron.data_prep.notes import OTHERS, Note, NoteKind
+from nemotron.data_prep.notes import MOST_NAMES, OTHERS, Note, NoteCount, NoteKind
 from nemotron.data_prep.sources import Row
-from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
+from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt
 from nemotron.data_prep.tokenization.part_files import (
     MASK,
-    MOST_NAMES,
     TOKENS,
-    NoteCount,
     PartWriter,
     file_of,
     read_dropped,
@@ -44,6 +43,26 @@ def test_a_step_keeps_drops_and_notices(tmp_path: Path) -> None:
     assert read_dropped(tmp_path / "part") == [{"line": 5, "reason": "bad_role", "detail": "the role is 7"}]
     assert receipt.notes == [NoteCount("special_tokens", "<|im_end|>", rows=2, lines=[4, 6])]
     assert read_receipt(tmp_path / "part") == receipt
+
+
+def test_the_first_dropped_rows_of_a_reason_are_kept_to_look_at(tmp_path: Path) -> None:
+    """The row that was read last is at hand; of a row that was held back, what it says."""
+
+    def steps(writer: PartWriter) -> Iterator[Dropped]:
+        for row in writer.rows_of([Row(0, None, "no JSON", text=b'{"a\x1b\n'), Row(1, {"a": 1}), Row(2, {"a": 2})]):
+            yield Dropped(row.line, DropReason.BAD_JSON if row.error else DropReason.BAD_ROLE, "why")
+        yield from (Dropped(line, DropReason.MEDIA, "why", messages=[f"said {line}"]) for line in range(9))
+
+    examples = write_part(tmp_path / "part", lambda writer: list(writer.kept(steps(writer))) and None).examples
+    assert [(one.reason, one.line, one.text) for one in examples] == [
+        ("bad_json", 0, '{"a\\u001b'), ("bad_role", 1, '{"a": 1}'), ("bad_role", 2, '{"a": 2}'),
+        ("media", 0, '["said 0"]'), ("media", 1, '["said 1"]'), ("media", 2, '{"a": 2}'),
+    ]  # fmt: skip
+
+
+def test_a_long_row_is_cut(tmp_path: Path) -> None:
+    row = Row(0, None, "no JSON", text=b"x" * 10_000_000)
+    assert excerpt(row) == "x" * EXCERPT + "\u2026"
 
 
 def test_the_first_lines_of_a_note_are_kept_and_all_are_counted(tmp_path: Path) -> None:

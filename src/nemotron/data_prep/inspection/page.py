@@ -4,7 +4,6 @@ What trains is coloured, and may be filtered and searched. Nothing is loaded.
 """
 
 from collections.abc import Iterable, Iterator
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from nemotron.atomic_files import replaced_when_complete
 from nemotron.data_prep.drop_reasons import describe
 from nemotron.data_prep.inspection.packs import describe_origin
 from nemotron.data_prep.notes import describe_kind
+from nemotron.data_prep.report.masked_text import as_html, render_chunks
 from nemotron.html_page import page_end, page_start
 from nemotron.printable import printable
 
@@ -48,7 +48,7 @@ def _row(row: dict[str, Any]) -> Iterator[str]:
     outcome = row["reason"] or row["outcome"]
     dataset = row.get("dataset")
     yield _article(dataset, outcome)
-    yield f"<h2>{_html(f'{dataset} line' if dataset else 'line')} {row['line']}</h2>"
+    yield f"<h2>{as_html(f'{dataset} line' if dataset else 'line')} {row['line']}</h2>"
     if row["outcome"] == "dropped":
         yield _note(f"dropped, {describe(row['reason'])} ({row['reason']})")
     for text in (row["detail"], row["mode_reason"] if row["mode"] not in (None, "on", "no_reasoning") else None):
@@ -58,7 +58,7 @@ def _row(row: dict[str, Any]) -> Iterator[str]:
     for number, chunks in enumerate(row["sequences"], start=1):
         which = f"sequence {number} of {len(row['sequences'])}, " if len(row["sequences"]) > 1 else ""
         yield f"<h3>{which}{_counts(chunks)}</h3>"
-        yield from _chunks(chunks, 0)
+        yield from render_chunks(chunks, 0)
     yield "</article>\n"
 
 
@@ -66,36 +66,20 @@ def _pack(pack: dict[str, Any]) -> Iterator[str]:
     where = " ".join(part for part in (pack["split"], pack["shard"]) if part)
     datasets = {sequence["dataset"] for sequence in pack["sequences"]}
     yield _article(datasets.pop() if len(datasets) == 1 else None, None)
-    yield f"<h2>{_html(where)} pack {pack['pack']}: {pack['tokens']:,} tokens</h2>"
+    yield f"<h2>{as_html(where)} pack {pack['pack']}: {pack['tokens']:,} tokens</h2>"
     for sequence in pack["sequences"]:
         padding = f", {sequence['padding']:,} padding" if sequence["padding"] else ""
         place = f"{describe_origin(sequence)}, at {sequence['start']:,}"
-        yield f"<h3>{_html(place)}: {_counts(sequence['chunks'])}{padding}</h3>"
-        yield from _chunks(sequence["chunks"], sequence["start"])
+        yield f"<h3>{as_html(place)}: {_counts(sequence['chunks'])}{padding}</h3>"
+        yield from render_chunks(sequence["chunks"], sequence["start"])
     yield "</article>\n"
 
 
 def _article(dataset: str | None, outcome: str | None) -> str:
     attributes = "".join(
-        f' data-{name}="{_html(value)}"' for name, value in (("dataset", dataset), ("outcome", outcome)) if value
+        f' data-{name}="{as_html(value)}"' for name, value in (("dataset", dataset), ("outcome", outcome)) if value
     )
     return f'<article tabindex="-1"{attributes}>'
-
-
-def _chunks(chunks: list[dict[str, Any]], position: int) -> Iterator[str]:
-    """Yield a `<pre>` per chunk.
-
-    Where it starts and how many tokens train is for page.js, which describes tokens.
-    """
-    for chunk in chunks:
-        trains = ' class="trains"' if chunk["supervised"] else ""
-        role = f' data-role="{_html(chunk["role"])}"' if chunk.get("role") else ""
-        place, text = "", _html(chunk["text"])
-        if "pieces" in chunk:
-            place = f' data-start="{position}" data-trained="{chunk["supervised_tokens"]}"'
-            text = "".join(f'<b data-id="{token}">{_html(piece)}</b>' for token, piece in chunk["pieces"])
-        yield f"<pre{trains}{role}{place}>\n{text}</pre>"  # a browser drops a newline right after the tag
-        position += chunk["tokens"] or 0
 
 
 def _counts(chunks: list[dict[str, Any]]) -> str:
@@ -104,8 +88,4 @@ def _counts(chunks: list[dict[str, Any]]) -> str:
 
 
 def _note(text: str) -> str:
-    return f'<p class="note">{_html(text)}</p>'
-
-
-def _html(text: str) -> str:
-    return escape(printable(text))
+    return f'<p class="note">{as_html(text)}</p>'

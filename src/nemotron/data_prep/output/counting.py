@@ -8,8 +8,12 @@ import numpy as np
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.drop_reasons import LeftOut, describe
+from nemotron.data_prep.notes import EXAMPLES
 from nemotron.data_prep.output.counting_checks import count_checks, is_check
 from nemotron.data_prep.output.counting_modes import count_modes, low_effort_share
+from nemotron.data_prep.output.counting_roles import count_roles
+from nemotron.data_prep.output.counting_shares import asked_shares
+from nemotron.data_prep.output.distributions import count_distributions
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
 from nemotron.data_prep.packing.layout import PackedSplit, dataset_fill
@@ -19,7 +23,7 @@ from nemotron.data_prep.plan import PlannedDataset, PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut, limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
-from nemotron.data_prep.tokenization.part_files import EXAMPLES, PartReceipt
+from nemotron.data_prep.tokenization.part_files import PartReceipt
 from nemotron.errors import UserError
 
 
@@ -39,7 +43,6 @@ def collect_metadata(
             called done.
     """
     copies = selection.copies[corpus.conversation] * (cut.length > 0)
-    lengths = np.repeat(cut.length, copies)
     return Metadata(
         run_hash=plan.run_hash,
         config_name=plan.config.config_name,
@@ -64,8 +67,7 @@ def collect_metadata(
             if made
         ],
         overlong=_overlong_stats(plan, corpus, cut, selection),
-        sequence_lengths=_quantiles(lengths),
-        length_histogram=_histogram(lengths),
+        distributions=count_distributions(corpus, cut, selection, [*packed], plan.config.pack_size),
         low_effort={
             "asked": plan.config.reasoning.low_effort,
             "got": low_effort_share(corpus, selection),
@@ -129,12 +131,16 @@ def _dataset_stats(
     sequences = np.bincount(dataset_of_sequence, copies, count)
     tokens = np.bincount(dataset_of_sequence, copies * cut.length, count)
     supervised = np.bincount(dataset_of_sequence, copies * cut.targets, count)
+    roles = count_roles(corpus, cut, copies, count)
+    asked = asked_shares([planned.dataset for planned in plan.datasets], plan.config.reasoning.low_effort)
+    goes_to = [planned.dataset.goes_to for planned in plan.datasets]
     stats = []
     for number, planned in enumerate(plan.datasets):
         dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
         rows = sum(receipt.rows for receipt in receipts[number])
         noticed = _notes(planned, receipts[number])
         left_out = sum(dropped.values())
+        of_split = sum(used[other] for other in range(count) if goes_to[other] == goes_to[number])
         if rows != kept[number] + left_out:
             name = planned.dataset.name
             raise RuntimeError(f"dataset {name}: {rows} rows, but {kept[number]} kept and {left_out} dropped")
@@ -156,8 +162,11 @@ def _dataset_stats(
                 sequences=int(sequences[number]),
                 tokens=int(tokens[number]),
                 supervised_tokens=int(supervised[number]),
+                roles=roles[number],
+                asked=asked[number],
+                got=float(used[number] / of_split) if of_split else None,
                 conversation_share=float(used[number] / used.sum()),
-                supervised_share=float(supervised[number] / supervised.sum()),
+                share_of_supervised=float(supervised[number] / supervised.sum()),
                 modes=count_modes(plan, number, corpus, cut, selection, copies),
                 checks=count_checks(planned.dataset.checks or (), noticed, number, corpus, plan.config.pack_size),
                 fill=None if np.isnan(fill[number]) else float(fill[number]),
@@ -217,7 +226,8 @@ def _split_stats(
 ) -> SplitStats:
     in_split = selection.split == number
     copies = copies * in_split[corpus.conversation]
-    packs, tokens = sum(shard.packs for shard in shards), sum(shard.tokens for shard in shards)
+    packs, filled = sum(shard.packs for shard in shards), sum(shard.tokens for shard in shards)
+    tokens = int((copies * cut.length).sum())
     return SplitStats(
         name=SPLITS[number],
         path=f"splits/{SPLITS[number]}",
@@ -225,18 +235,8 @@ def _split_stats(
         sequences=int(copies.sum()),
         packs=packs,
         tokens=tokens,
+        padding=filled - tokens,
         supervised_tokens=int((copies * cut.targets).sum()),
-        fill=tokens / (packs * plan.config.pack_size),
+        fill=filled / (packs * plan.config.pack_size),
         shards=list(shards),
     )
-
-
-def _quantiles(lengths: np.ndarray) -> dict[str, int]:
-    names = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {name: int(value) for name, value in zip(names, np.quantile(lengths, list(names.values())), strict=True)}
-
-
-def _histogram(lengths: np.ndarray) -> list[list[int]]:
-    exponents = np.ceil(np.log2(lengths)).astype(int)
-    bins = range(int(exponents.min()), int(exponents.max()) + 1)
-    return [[2**exponent, int((exponents == exponent).sum())] for exponent in bins]

@@ -12,6 +12,7 @@ import zstandard
 
 from nemotron.atomic_files import replaced_when_complete
 from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.output.places import find_places
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
@@ -45,19 +46,12 @@ def _dropped_rows(
     left_out = np.flatnonzero(~selection.kept)
     details = {reason: reason.description for reason in OUTCOMES if reason is not None}
     details[LeftOut.OVERLONG] = f"the limit is {plan.limit} tokens, overlong: {plan.config.overlong}"
-    part_number = 0
-    for planned, part_receipts in zip(plan.datasets, receipts, strict=True):
-        lines_before = 0
-        for (file, part), receipt in zip(planned.parts(), part_receipts, strict=True):
-            lines_before = 0 if part.index == 0 else lines_before
-            found = read_dropped(file.output(part))
-            first, after = np.searchsorted(corpus.conversation_part[left_out], [part_number, part_number + 1])
-            for conversation in left_out[first:after].tolist():
-                reason = OUTCOMES[selection.outcome[conversation]]
-                assert reason is not None  # it is left out
-                found.append({"line": int(corpus.line[conversation]), "reason": str(reason), "detail": details[reason]})
-            for row in sorted(found, key=lambda row: row["line"]):
-                where = {"dataset": planned.dataset.name, "file": file.file.path}
-                yield {**where, **row, "line": int(row["line"]) + lines_before + 1}
-            lines_before += receipt.lines
-            part_number += 1
+    for number, place in enumerate(find_places(plan, receipts)):
+        found = read_dropped(corpus.parts[number])
+        first, after = np.searchsorted(corpus.conversation_part[left_out], [number, number + 1])
+        for conversation in left_out[first:after].tolist():
+            reason = OUTCOMES[selection.outcome[conversation]]
+            assert reason is not None  # it is left out
+            found.append({"line": int(corpus.line[conversation]), "reason": str(reason), "detail": details[reason]})
+        for row in sorted(found, key=lambda row: row["line"]):
+            yield {**place.of(int(row["line"])), "reason": row["reason"], "detail": row["detail"]}

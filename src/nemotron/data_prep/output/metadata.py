@@ -9,6 +9,8 @@ from typing import Any
 
 import orjson
 
+from nemotron.data_prep.output.counting_roles import RoleStats
+from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
 from nemotron.secrets import mask_values
@@ -104,10 +106,16 @@ class DatasetStats:
     """Their tokens, without padding."""
     supervised_tokens: int
     """Tokens the trainer learns to predict."""
+    roles: dict[str, RoleStats]
+    """The same tokens by who says them (token_roles/role.py)."""
+    asked: float | None
+    """The share of the conversations of its split that the blend's weights ask for; None without weights."""
+    got: float | None
+    """The share it is, as often as they are used; None where the split has none."""
     conversation_share: float
     """Share of all conversations in the output, as often as they are used."""
-    supervised_share: float
-    """Share of all supervised tokens, likewise."""
+    share_of_supervised: float
+    """Share of all supervised tokens of the output, likewise: how much of the per-token loss comes from it."""
     fill: float | None
     """How full the packs are in which its tokens lie, on average; null without a token in the output."""
     modes: list[ModeStats]
@@ -141,10 +149,12 @@ class SplitStats:
     """Packs: rows of its Parquet files."""
     tokens: int
     """Tokens, without padding."""
+    padding: int
+    """Further tokens, which fill sequences up to a multiple of `pad_to_multiple`."""
     supervised_tokens: int
     """Tokens the trainer learns to predict."""
     fill: float
-    """tokens / (packs * pack_size)."""
+    """(tokens + padding) / (packs * pack_size)."""
     shards: list[ShardReceipt]
     """Its Parquet files."""
 
@@ -197,10 +207,8 @@ class Metadata:
     """What was written, split by split."""
     overlong: OverlongStats
     """What the limit on length cost."""
-    sequence_lengths: dict[str, int]
-    """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
-    length_histogram: list[list[int]]
-    """[longest length in the bin, sequences]; bins end at powers of two."""
+    distributions: dict[str, Distribution]
+    """Lengths and fill, in bins (distributions.py)."""
     low_effort: dict[str, float]
     """The share of low-effort conversations in the mix, `asked` (0: not asked for) and `got`."""
     format_version: int = field(default=FORMAT_VERSION)
@@ -215,12 +223,21 @@ class Metadata:
         return sum(split.supervised_tokens for split in self.splits)
 
     @property
+    def padding(self) -> int:
+        return sum(split.padding for split in self.splits)
+
+    @property
+    def sequence_lengths(self) -> dict[str, float]:
+        """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
+        return self.distributions["sequence_tokens"].quantiles
+
+    @property
     def conversations(self) -> int:
         return sum(dataset.kept + dataset.repeated for dataset in self.datasets)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, with the totals, secrets masked."""
-        totals = {name: getattr(self, name) for name in ("conversations", "tokens", "supervised_tokens")}
+        totals = {name: getattr(self, name) for name in ("conversations", "tokens", "padding", "supervised_tokens")}
         return mask_values({**asdict(self), "totals": totals})
 
 
@@ -242,11 +259,13 @@ def read_metadata(path: Path) -> Metadata | None:
                     "notes": [NoteStats(**note) for note in dataset["notes"]],
                     "checks": [CheckStats(**check) for check in dataset["checks"]],
                     "modes": [ModeStats(**mode) for mode in dataset["modes"]],
+                    "roles": {role: RoleStats(**stats) for role, stats in dataset["roles"].items()},
                 }
             )
             for dataset in content.pop("datasets")
         ]
         overlong = OverlongStats(**content.pop("overlong"))
-        return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong)
+        distributions = {name: Distribution(**found) for name, found in content.pop("distributions").items()}
+        return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong, distributions=distributions)
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
         return None

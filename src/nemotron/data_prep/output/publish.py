@@ -12,7 +12,6 @@ import orjson
 
 from nemotron.atomic_files import point_link, write_bytes, write_json
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.output.html_report import render_report
 from nemotron.data_prep.output.metadata import Metadata
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.lineage import Artifact, log_artifact
@@ -29,10 +28,10 @@ def artifact_name(config: DataPrepConfig) -> str:
     return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
 
 
-def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
+def publish(plan: PrepPlan, metadata: Metadata, report: str) -> Artifact:
     """Point the output folder at the run, and record the artifact.
 
-    Doing it twice changes nothing.
+    `report` is the page that shows it. Doing it twice changes nothing.
 
     `splits` is one link, replaced in one step: a reader sees all shards of one run or of the other, never a mixture.
     The artifact's path is the run's own folder, which later runs leave alone.
@@ -41,7 +40,7 @@ def publish(plan: PrepPlan, metadata: Metadata) -> Artifact:
     point_link(plan.output_dir / "splits", plan.run_dir / "splits")
     write_json(plan.output_dir / "blend.json", megatron_blend(plan.run_dir, metadata))
     write_json(plan.output_dir / "metadata.json", metadata.to_dict())
-    write_bytes(plan.output_dir / "report.html", mask_text(render_report(metadata)).encode())
+    write_bytes(plan.output_dir / "report.html", mask_text(report).encode())
     return log_artifact(
         name=artifact_name(plan.config),
         type="dataset",
@@ -90,7 +89,7 @@ def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
         {
             "name": dataset.name, "split": dataset.goes_to, "weight": dataset.weight,
             "conversations": dataset.kept + dataset.repeated, "conversation_share": dataset.conversation_share,
-            "supervised_tokens": dataset.supervised_tokens, "supervised_share": dataset.supervised_share,
+            "supervised_tokens": dataset.supervised_tokens, "share_of_supervised": dataset.share_of_supervised,
         }
         for dataset in metadata.datasets
     ]  # fmt: skip

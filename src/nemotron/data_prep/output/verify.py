@@ -161,7 +161,7 @@ def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[
             conversations += shares
             if counts[:3] != [shard.packs, shard.sequences, shard.tokens]:
                 yield f"{path} has {counts[0]} packs, {counts[1]} sequences and {counts[2]} tokens, not as its receipt."
-    if totals.tolist() != [split.packs, split.sequences, split.tokens, split.supervised_tokens]:
+    if totals.tolist() != [split.packs, split.sequences, split.tokens + split.padding, split.supervised_tokens]:
         yield f"The shards of {split.name} do not add up to the counts of metadata.json."
     elif abs(conversations - split.conversations) > 0.01:
         yield f"By conversation_targets {split.name} has {conversations:.2f} conversations, not {split.conversations}."

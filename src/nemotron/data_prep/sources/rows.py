@@ -84,7 +84,7 @@ def _parse(number: int, line: bytes) -> Row:
     try:
         return Row(number, orjson.loads(line), text=line)
     except orjson.JSONDecodeError as error:
-        return Row(number, None, str(error))
+        return Row(number, None, str(error), text=line)
 
 
 def _lines(part: Part) -> Iterator[bytes]:

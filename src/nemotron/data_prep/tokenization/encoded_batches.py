@@ -8,6 +8,8 @@ import numpy as np
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.mode import MODES
+from nemotron.data_prep.token_roles.marks import Marks
+from nemotron.data_prep.token_roles.stretches import Stretches, find_stretches
 from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, loss_mask
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
@@ -28,6 +30,8 @@ class EncodedBatch(NamedTuple):
     """uint8 [tokens], not yet rolled."""
     conversations: PartIndex
     """The conversations that end in the batch, and their sequences."""
+    stretches: Stretches
+    """Of the same sequences."""
 
 
 class _Sequences(NamedTuple):
@@ -55,13 +59,14 @@ class _Conversations(NamedTuple):
 
 
 def encode_batches(
-    batches: Iterable[Batch], tokenizer: Tokenizer, *, may_be_cut: bool
+    batches: Iterable[Batch], tokenizer: Tokenizer, marks: Marks, *, may_be_cut: bool
 ) -> Iterator[EncodedBatch | Dropped | Noticed]:
     """Encode batches, leaving out the sequences in which nothing trains.
 
     Args:
         batches: Rendered conversations.
         tokenizer: What encodes them.
+        marks: By which messages are told apart.
         may_be_cut: Whether texts may have the marks of split control tokens, at which they are cut.
     """
     unfinished: _Conversations | None = None
@@ -69,11 +74,15 @@ def encode_batches(
         (ids, chunk_lengths), errors = _encode(batch, tokenizer, may_be_cut)
         supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
         mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
-        sequences = _measure(ids, mask, _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64)), tokenizer.eos_id)
+        lengths = _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64))
+        targets_so_far = _count_targets(ids, mask, lengths, tokenizer.eos_id)
+        sequences = _measure(mask, lengths, targets_so_far)
+        roles = [chunk.role for chunk in batch.chunks]
+        stretches = find_stretches(ids, lengths, chunk_lengths, roles, targets_so_far, marks)
         conversations = _count(batch, sequences, unfinished)
         complete = batch.candidates[: len(batch.candidates) - batch.goes_on]
         yield from _outcomes(complete, conversations, errors)
-        yield _select_trained(ids, mask, complete, sequences, conversations)
+        yield _select_trained(ids, mask, complete, sequences, stretches, conversations)
         unfinished = _Conversations(*(array[-1:] for array in conversations)) if batch.goes_on else None
 
 
@@ -101,14 +110,22 @@ def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encod
         return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
 
 
-def _measure(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> _Sequences:
+def _count_targets(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> np.ndarray:
+    """Count the targets before every token, and all of them.
+
+    int64 [tokens + 1].
+    """
+    starts = np.cumsum(lengths) - lengths
+    is_target = find_trained_targets(mask, ids, starts[lengths > 0], eos_id)
+    return np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+
+
+def _measure(mask: np.ndarray, lengths: np.ndarray, targets_so_far: np.ndarray) -> _Sequences:
     """Count the targets of every sequence, and find where its trained turns end.
 
     A turn ends where the mask falls from 1 to 0, and where its sequence ends.
     """
     starts = np.cumsum(lengths) - lengths
-    is_target = find_trained_targets(mask, ids, starts[lengths > 0], eos_id)
-    targets_so_far = np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
     next_mask = np.zeros_like(mask)
     next_mask[:-1] = mask[1:]
     next_mask[(starts + lengths - 1)[lengths > 0]] = 0
@@ -160,7 +177,8 @@ def _outcomes(
         yield Noticed(complete[position].line, EMPTY_ANSWER)
     for position in np.flatnonzero(conversations.kept_counts[: len(complete)] == 0).tolist():
         why = RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
-        yield Dropped.because(complete[position].line, errors.get(position, why))
+        one = complete[position]
+        yield Dropped.because(one.line, errors.get(position, why), one.conversation.messages)
 
 
 def _select_trained(
@@ -168,6 +186,7 @@ def _select_trained(
     mask: np.ndarray,
     complete: list[Candidate],
     sequences: _Sequences,
+    stretches: Stretches,
     conversations: _Conversations,
 ) -> EncodedBatch:
     """Leave out sequences in which nothing trains, and conversations without one."""
@@ -184,8 +203,8 @@ def _select_trained(
     )  # fmt: skip
     if not trains.all():
         tokens_kept = np.repeat(trains, sequences.lengths)
-        ids, mask = ids[tokens_kept], mask[tokens_kept]
-    return EncodedBatch(ids, mask, index)
+        ids, mask, stretches = ids[tokens_kept], mask[tokens_kept], stretches.only(trains)
+    return EncodedBatch(ids, mask, index, stretches)
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -84,12 +84,24 @@ def _tokenizers(backend: Any) -> Encode:
     return encode
 
 
+def make_decoder(name: EncoderName, definition: str) -> Callable[[Sequence[int]], str]:
+    """Return what turns ids into text, special tokens included."""
+    if name == "gigatoken":
+        backend = _gigatoken_backend(definition)
+        return lambda ids: backend.decode(list(ids)).decode(errors="replace")
+    return lambda ids: hugging_face(definition).decode(ids, skip_special_tokens=False)
+
+
 @functools.lru_cache(maxsize=2)
-def _gigatoken(definition: str) -> Encode:
+def _gigatoken_backend(definition: str) -> Any:
     import gigatoken
 
-    backend = gigatoken.Tokenizer.from_json(definition)
+    return gigatoken.Tokenizer.from_json(definition)
 
+
+@functools.lru_cache(maxsize=2)
+def _gigatoken(definition: str) -> Encode:
+    backend = _gigatoken_backend(definition)
     texts_so_far = 0
 
     def encode(texts: Sequence[str]) -> Encoded:

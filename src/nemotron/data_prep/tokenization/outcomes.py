@@ -7,10 +7,20 @@ A step is a generator over what the step before kept:
 `PartWriter.kept` takes the outcomes out of its stream: it alone counts and writes.
 """
 
-from typing import NamedTuple
+import json
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple
+
+import orjson
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
-from nemotron.data_prep.notes import Note
+from nemotron.data_prep.notes import EXAMPLES, Note
+from nemotron.data_prep.sources import Row
+from nemotron.printable import printable
+
+EXCERPT = 800
+"""Characters of a dropped row that are kept as an example."""
 
 
 class Dropped(NamedTuple):
@@ -19,11 +29,13 @@ class Dropped(NamedTuple):
     line: int
     reason: DropReason | LeftOut
     detail: str
+    messages: Any = None
+    """What the row says, where it may not be the one that was read last."""
 
     @classmethod
-    def because(cls, line: int, error: RowError) -> "Dropped":
+    def because(cls, line: int, error: RowError, messages: Any = None) -> "Dropped":
         """Make the outcome of a row that cannot be trained on."""
-        return cls(line, error.reason, error.detail)
+        return cls(line, error.reason, error.detail, messages)
 
 
 class Noticed(NamedTuple):
@@ -31,3 +43,60 @@ class Noticed(NamedTuple):
 
     line: int
     note: Note
+
+
+@dataclass(frozen=True)
+class DroppedExample:
+    """A dropped row to look at."""
+
+    reason: str
+    line: int
+    """In the part, from 0."""
+    detail: str
+    text: str
+    """The beginning of the row, printable; empty where it was not at hand any more."""
+
+
+class DroppedWriter:
+    """Counts and lists the dropped rows of a part.
+
+    The first of each reason are kept to look at.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.reasons: Counter[str] = Counter()
+        self.examples: list[DroppedExample] = []
+
+    def add(self, dropped: Dropped, row: Row | None) -> None:
+        """Add a dropped row.
+
+        Args:
+            dropped: What became of it.
+            row: The row that was read last; mostly this one.
+        """
+        reason = str(dropped.reason)  # plain text, whichever enumeration it comes from
+        self.reasons[reason] += 1
+        if self.reasons[reason] <= EXAMPLES:
+            is_at_hand = row is not None and row.line == dropped.line
+            text = excerpt(row) if is_at_hand else excerpt(Row(dropped.line, dropped.messages))
+            self.examples.append(DroppedExample(reason, dropped.line, shorten(printable(dropped.detail)), text))
+        line = {"line": dropped.line, "reason": reason, "detail": dropped.detail}
+        self._file.write(orjson.dumps(line) + b"\n")
+
+
+def excerpt(row: Row) -> str:
+    """Return the beginning of a row, printable and with secrets masked."""
+    if row.text is not None:
+        return shorten(printable(row.text[: 4 * EXCERPT].decode(errors="replace").rstrip("\r\n")))
+    if row.value is None:
+        return ""
+    try:
+        return shorten(printable(json.dumps(row.value, ensure_ascii=False, default=str)[: 4 * EXCERPT]))
+    except (RecursionError, ValueError, TypeError):  # nested too deeply, or keys that are no text
+        return ""
+
+
+def shorten(text: str, most: int = EXCERPT) -> str:
+    """Cut a text, and say so."""
+    return text if len(text) <= most else f"{text[:most]}\u2026"

@@ -27,6 +27,7 @@ from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, own_mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
 from nemotron.data_prep.sources import Part, Row, read_rows
+from nemotron.data_prep.token_roles.marks import find_marks
 from nemotron.data_prep.tokenization.encoded_batches import encode_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
@@ -85,7 +86,9 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = writer.kept(choose_modes(candidates, work.control, borders))
         rendered = writer.kept(render_batches(candidates, how.template))
         checked = check_batches(rendered, how.template)
-        for batch in writer.kept(encode_batches(checked, how.tokenizer, may_be_cut=how.special_tokens == "split")):
+        marks = find_marks(how.tokenizer.encode_chunks, how.tokenizer.vocab_size, how.template.source)
+        may_be_cut = how.special_tokens == "split"
+        for batch in writer.kept(encode_batches(checked, how.tokenizer, marks, may_be_cut=may_be_cut)):
             writer.append(*batch)
 
     with _rare_collection():

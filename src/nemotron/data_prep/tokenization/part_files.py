@@ -2,11 +2,12 @@
 
 The first phase writes them, and the second gathers packs from them.
 
-A part `P` is five files; the receipt comes last, so a part with a receipt is complete:
+A part `P` is six files; the receipt comes last, so a part with a receipt is complete:
 
     P.tokens         int32, little endian: all sequences back to back, uncut
     P.mask           uint8, the same shape: the loss mask, not yet rolled
     P.index.npz      the arrays of PartIndex
+    P.roles.npz      the arrays of Stretches: whose tokens they are
     P.dropped.jsonl  one line per dropped row: line (from 0, in the part), reason, detail
     P.json           PartReceipt: counts, sizes and checksums
 
@@ -15,10 +16,9 @@ Nothing here depends on pack size, blend weights or split ratios: those can chan
 
 import mmap
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -26,17 +26,15 @@ import numpy as np
 import orjson
 
 from nemotron.atomic_files import checksum, replaced_when_complete, write_json
-from nemotron.data_prep.notes import OTHERS, Note
+from nemotron.data_prep.notes import NoteCount, NoteCounter
 from nemotron.data_prep.sources import Row
-from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
+from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate
+from nemotron.data_prep.tokenization.outcomes import Dropped, DroppedExample, DroppedWriter, Noticed
 from nemotron.errors import UserError
 
-TOKENS, MASK, INDEX, DROPPED, RECEIPT = ".tokens", ".mask", ".index.npz", ".dropped.jsonl", ".json"
+TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index.npz", ".roles.npz"
+DROPPED, RECEIPT = ".dropped.jsonl", ".json"
 TOKEN_BYTES = 4
-EXAMPLES = 3
-"""How many rows of a part, and of a dataset, are located where all are counted."""
-MOST_NAMES = 100
-"""Of one kind of note in a part: names come from the data, and may be as many as its rows."""
 
 
 class PartIndex(NamedTuple):
@@ -69,17 +67,6 @@ class PartIndex(NamedTuple):
     """[turns]: targets of the sequence up to there."""
 
 
-@dataclass
-class NoteCount:
-    """In how many rows of a part a note was made, dropped rows included."""
-
-    kind: str
-    name: str
-    rows: int = 0
-    lines: list[int] = field(default_factory=list)
-    """Lines in the part of the first EXAMPLES."""
-
-
 @dataclass(frozen=True)
 class PartReceipt:
     """What became of the rows of a part, and the files that prove it."""
@@ -90,6 +77,8 @@ class PartReceipt:
     sequences: int
     turns: int
     dropped: dict[str, int]
+    examples: list[DroppedExample]
+    """The first dropped rows for each reason."""
     notes: list[NoteCount]
     """What was noticed, by kind and name."""
     files: dict[str, dict[str, Any]]
@@ -115,11 +104,12 @@ class PartWriter:
     """
 
     def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
-        self._tokens, self._mask, self._dropped = tokens, mask, dropped
+        self._tokens, self._mask = tokens, mask
         self._indices: list[PartIndex] = []
-        self._notes: dict[Note, NoteCount] = {}
-        self._names: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
+        self._stretches: list[Stretches] = []
+        self._row: Row | None = None
+        self.dropped = DroppedWriter(dropped)
+        self.notes = NoteCounter()
         self.lines = 0
         self.rows = 0
 
@@ -128,51 +118,35 @@ class PartWriter:
         for row in lines:
             self.lines += 1
             if not row.is_blank:
-                self.rows += 1
+                self.rows, self._row = self.rows + 1, row
                 yield row
 
     def kept[T](self, step: Iterable[T | Dropped | Noticed]) -> Iterator[T]:
         """Hand on what a step kept; count, and write, what it dropped and noticed."""
         for result in step:
             if isinstance(result, Dropped):
-                self._drop(result)
+                self.dropped.add(result, self._row)
             elif isinstance(result, Noticed):
-                self._note(result)
+                self.notes.add(result.line, result.note)
             else:
                 yield result
 
-    def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex) -> None:
+    def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex, stretches: Stretches = NONE) -> None:
         """Add a batch of conversations."""
+        self._stretches.append(stretches)
         self._tokens.write(np.ascontiguousarray(ids, dtype="<i4").data)
         self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
         self._indices.append(PartIndex(*(_compact(array) for array in index)))
-
-    def _drop(self, row: Dropped) -> None:
-        reason = str(row.reason)  # plain text, whichever enumeration it comes from
-        self.reasons[reason] += 1
-        self._dropped.write(orjson.dumps({"line": row.line, "reason": reason, "detail": row.detail}) + b"\n")
-
-    def _note(self, noticed: Noticed) -> None:
-        note = noticed.note
-        if note not in self._notes:
-            if self._names[note.kind] >= MOST_NAMES:
-                note = Note(note.kind, OTHERS)
-            self._names[note.kind] += 1
-            self._notes.setdefault(note, NoteCount(str(note.kind), note.name))
-        count = self._notes[note]
-        count.rows += 1
-        if len(count.lines) < EXAMPLES:
-            count.lines.append(noticed.line)
-
-    def notes(self) -> list[NoteCount]:
-        """Return what was noticed so far, by kind and name."""
-        return sorted(self._notes.values(), key=lambda count: (count.kind, count.name))
 
     def index(self) -> PartIndex:
         """Everything appended so far."""
         if not self._indices:
             return EMPTY_INDEX
         return PartIndex(*(np.concatenate(arrays) for arrays in zip(*self._indices, strict=True)))
+
+    def stretches(self) -> Stretches:
+        """Those of all that was appended so far."""
+        return concatenate(self._stretches)
 
 
 EMPTY_INDEX = PartIndex(
@@ -194,7 +168,8 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
     """
     with ExitStack() as files:
         paths = {
-            s: files.enter_context(replaced_when_complete(file_of(part, s))) for s in (TOKENS, MASK, INDEX, DROPPED)
+            suffix: files.enter_context(replaced_when_complete(file_of(part, suffix)))
+            for suffix in (TOKENS, MASK, INDEX, ROLES, DROPPED)
         }
         with (
             open(paths[TOKENS], "wb") as tokens,
@@ -204,12 +179,15 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
             writer = PartWriter(tokens, mask, dropped)
             fill(writer)
         index = writer.index()
-        with open(paths[INDEX], "wb") as file:
-            np.savez(file, **index._asdict())
+        for suffix, arrays in ((INDEX, index), (ROLES, writer.stretches())):
+            with open(paths[suffix], "wb") as file:
+                np.savez(file, **arrays._asdict())
         made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
-    reasons = dict(sorted(writer.reasons.items()))
+    dropped, notes = writer.dropped, writer.notes.counts()
     counts = len(index.lines), len(index.lengths), len(index.turn_ends)
-    receipt = PartReceipt(writer.lines, writer.rows, *counts, reasons, writer.notes(), made, sample)
+    receipt = PartReceipt(
+        writer.lines, writer.rows, *counts, dict(sorted(dropped.reasons.items())), dropped.examples, notes, made, sample
+    )
     write_json(file_of(part, RECEIPT), receipt)
     return receipt
 
@@ -222,6 +200,7 @@ def read_receipt(part: Path) -> PartReceipt | None:
     try:
         content = orjson.loads(file_of(part, RECEIPT).read_bytes())
         content["notes"] = [NoteCount(**count) for count in content["notes"]]
+        content["examples"] = [DroppedExample(**example) for example in content["examples"]]
         receipt = PartReceipt(**content)
         intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
     except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
@@ -244,6 +223,12 @@ def read_index(part: Path) -> PartIndex:
     """Return the index of a complete part."""
     with np.load(file_of(part, INDEX)) as arrays:
         return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
+
+
+def read_stretches(part: Path) -> Stretches:
+    """Return the stretches of a complete part."""
+    with np.load(file_of(part, ROLES)) as arrays:
+        return Stretches(**{name: arrays[name] for name in Stretches._fields})
 
 
 def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:

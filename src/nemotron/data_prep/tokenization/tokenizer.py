@@ -5,7 +5,7 @@ rebuilt from those in every worker: no worker needs transformers, the network, o
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,14 @@ import numpy as np
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization.encoders import Encode, Encoded, EncoderName, hugging_face, make_encoder
+from nemotron.data_prep.tokenization.encoders import (
+    Encode,
+    Encoded,
+    EncoderName,
+    hugging_face,
+    make_decoder,
+    make_encoder,
+)
 from nemotron.data_prep.tokenization.tokenizer_files import (
     COPY_AGAIN,
     SPECIAL_TOKENS,
@@ -78,7 +85,7 @@ class Tokenizer:
         return other
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_encode", "decoder")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_encode", "text", "decoder")}
 
     @cached_property
     def _encode(self) -> Encode:
@@ -87,6 +94,11 @@ class Tokenizer:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """The ids of each text on its own, with special tokens recognised and none added."""
         return self._encode(texts)
+
+    @cached_property
+    def text(self) -> Callable[[Sequence[int]], str]:
+        """What turns ids into text, by the library that encodes."""
+        return make_decoder(self.encoder, self.definition)
 
     @cached_property
     def decoder(self) -> Any:

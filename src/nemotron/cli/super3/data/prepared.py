@@ -85,7 +85,7 @@ def _show_modes(metadata: "Metadata") -> None:
     ]
     if any(row[1] not in ("no_reasoning", "on") for row in rows):
         console.out()
-        header = ("dataset", "reasoning", "conversations", "sequences", "supervised", "asked", "got")
+        header = ("dataset", "reasoning", "conversations", "sequences", "supervised tokens", "asked", "got")
         console.table(rows, header=header, right=range(2, 7))
 
 

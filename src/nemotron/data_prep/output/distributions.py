@@ -1,0 +1,105 @@
+"""How long conversations are, how full packs: counted in bins, with quantiles."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nemotron.data_prep.packing.layout import PackedSplit
+from nemotron.data_prep.selection.corpus import Corpus
+from nemotron.data_prep.selection.overlong import Cut
+from nemotron.data_prep.selection.select import Selection
+
+MOST_BINS = 24
+QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+FILL_EDGES = [float(percent) for percent in range(0, 101, 5)]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """How often values lie in which bin."""
+
+    edges: list[float]
+    """[bins + 1]: a bin goes from its edge up to the next, which is not in it; but the last edge is."""
+    counts: list[int]
+    """[bins]."""
+    quantiles: dict[str, float]
+    """min, p10, median, p90, p99, max."""
+    mean: float
+    """Their mean."""
+
+
+def count_distributions(
+    corpus: Corpus, cut: Cut, selection: Selection, packed: list[PackedSplit], pack_size: int
+) -> dict[str, Distribution]:
+    """Count conversations, sequences and packs of the output in bins.
+
+    The former as often as they are used.
+
+    Returns:
+        conversation_tokens       of its longest sequence, which is the whole of it
+        conversation_supervised   supervised tokens of all its sequences
+        sequence_tokens           without padding
+        pack_fill                 tokens in percent of the pack size, padding included
+        pack_conversations        different conversations in a pack
+    """
+    used = selection.copies > 0
+    copies = selection.copies[used]
+    tokens = np.maximum.reduceat(cut.length, _firsts(corpus))[used]
+    supervised = np.add.reduceat(cut.targets, _firsts(corpus))[used]
+    in_output = cut.length > 0
+    of_sequence = (selection.copies[corpus.conversation] * in_output)[in_output]
+    fill = np.concatenate([split.pack_tokens() for split in packed]) * (100 / pack_size)
+    conversations = np.concatenate([_conversations(split, corpus) for split in packed])
+    return {
+        "conversation_tokens": distribute(np.repeat(tokens, copies)),
+        "conversation_supervised": distribute(np.repeat(supervised, copies)),
+        "sequence_tokens": distribute(np.repeat(cut.length[in_output], of_sequence)),
+        "pack_fill": distribute(fill, FILL_EDGES),
+        "pack_conversations": distribute(conversations),
+    }
+
+
+def distribute(values: np.ndarray, edges: list[float] | None = None) -> Distribution:
+    """Count values in bins.
+
+    Args:
+        values: At least one.
+        edges: Of the bins; None: such as suit whole numbers from 0.
+    """
+    edges = edges or find_edges(int(values.min()), int(values.max()))
+    counts = np.histogram(values, edges)[0]
+    quantiles = np.quantile(values, list(QUANTILES.values()))
+    found = [round(value, 1) if values.dtype.kind == "f" else int(value) for value in quantiles.tolist()]
+    return Distribution(edges, counts.tolist(), dict(zip(QUANTILES, found, strict=True)), float(values.mean()))
+
+
+def find_edges(lowest: int, highest: int) -> list[float]:
+    """Find edges of bins that people can read, at most MOST_BINS bins.
+
+    Each power of two is divided alike, as finely as that allows: 64, 80, 96, 112, 128, 160, ... Neighbouring numbers
+    have bins of their own where there are few.
+    """
+    if highest - lowest < MOST_BINS:
+        return [float(edge) for edge in range(lowest, highest + 2)]
+    edges: list[float] = []
+    for steps in (8, 4, 2, 1):
+        ladder = [0, *(2**octave * (steps + step) / steps for octave in range(64) for step in range(steps))]
+        ladder = sorted({int(edge) for edge in ladder if edge <= 2**63})
+        first = np.searchsorted(ladder, lowest, side="right") - 1
+        last = np.searchsorted(ladder, highest, side="right")
+        edges = [float(edge) for edge in ladder[first : last + 1]]
+        if len(edges) <= MOST_BINS + 1:
+            break
+    return edges
+
+
+def _firsts(corpus: Corpus) -> np.ndarray:
+    """The first sequence of each conversation, of which every one has some."""
+    return np.flatnonzero(np.diff(corpus.conversation, prepend=-1))
+
+
+def _conversations(split: PackedSplit, corpus: Corpus) -> np.ndarray:
+    """Count the different conversations in each pack."""
+    pack = np.repeat(np.arange(split.packs), np.diff(split.bounds))
+    different = np.unique(pack * len(corpus.line) + corpus.conversation[split.sequences])
+    return np.bincount(different // max(len(corpus.line), 1), minlength=split.packs)

@@ -1,0 +1,87 @@
+"""Pieces of tokenized sequences as text, with who says them and what trains."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nemotron.data_prep.token_roles.role import ROLES
+from nemotron.data_prep.tokenization.outcomes import shorten
+from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.printable import printable
+
+MOST_OF_CHUNK, MOST_OF_SEQUENCE = 1500, 8000
+"""Characters: tokens may be long."""
+
+Excerpt = dict[str, Any]
+"""What a Wanted is about, and `chunks`: {role (where it changes), text, supervised, tokens, supervised_tokens};
+{gap} where some are left out."""
+
+
+class Wanted(NamedTuple):
+    """A sequence to read."""
+
+    part: Path
+    start: int
+    """In the part."""
+    length: int
+    """As much of it as is kept."""
+    shown: tuple[int, int]
+    """Tokens to read of its beginning and of its end."""
+    about: dict[str, Any]
+
+
+def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
+    """Read the beginning and the end of a sequence."""
+    ids, mask = map_tokens(wanted.part)
+    ids = ids[wanted.start : wanted.start + wanted.length]
+    mask = mask[wanted.start : wanted.start + wanted.length]
+    starts, roles = _roles(wanted)
+    head, tail = wanted.shown
+    if wanted.length <= head + tail + 50:  # a gap of a few tokens is not worth it
+        regions = [(0, wanted.length)]
+    else:
+        regions = [(0, head), (wanted.length - tail, wanted.length)]
+    borders = np.unique(np.concatenate([[0], starts, np.flatnonzero(np.diff(mask)) + 1, np.ravel(regions)]))
+    chunks: list[dict[str, Any]] = []
+    end = characters = 0
+    speaker = ""
+    for begin, until in regions:
+        if begin > end:
+            chunks.append({"gap": begin - end})
+        inside = borders[(borders >= begin) & (borders <= until)].tolist()
+        for first, after in itertools.pairwise(inside):
+            role = ROLES[roles[np.searchsorted(starts, first, side="right") - 1]]
+            chunk = _chunk(ids[first:after], bool(mask[first]), str(role), tokenizer.text)
+            characters += len(chunk["text"])
+            if characters > MOST_OF_SEQUENCE:
+                chunk["text"] = "\u2026"
+            if chunk["role"] == speaker:
+                del chunk["role"]  # said already
+            speaker = chunk.get("role", speaker)
+            chunks.append(chunk)
+        end = until
+    if end < wanted.length:
+        chunks.append({"gap": wanted.length - end})
+    return {**wanted.about, "chunks": chunks}
+
+
+def _roles(wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the stretches of a sequence start in it, and their roles."""
+    stretches = read_stretches(wanted.part)
+    starts = np.cumsum(stretches.lengths, dtype=np.int64) - stretches.lengths - wanted.start
+    own = (starts >= 0) & (starts < wanted.length)
+    return starts[own], stretches.roles[own]
+
+
+def _chunk(ids: np.ndarray, supervised: bool, role: str, text: Callable[[Sequence[int]], str]) -> dict[str, Any]:
+    return {
+        "role": role,
+        "text": shorten(printable(text(ids.tolist())), MOST_OF_CHUNK),
+        "supervised": supervised,
+        "tokens": len(ids),
+        "supervised_tokens": len(ids) * supervised,
+    }

@@ -1,0 +1,115 @@
+"""Charts of the report, made of HTML.
+
+They are readable at any width, show values on hover, and have the same as a table.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from nemotron.data_prep.output.distributions import Distribution
+from nemotron.data_prep.report.tables import Html, count, name, share, unfold
+
+LABELS = 8
+"""About so many bins have their beginning written below them."""
+
+
+class Segment(NamedTuple):
+    """A part of a stacked bar."""
+
+    kind: str
+    """Its class, which has a colour."""
+    title: str
+    value: int
+
+
+def histogram(title: str, found: Distribution, axis: str, things: str, unit: str = "") -> Html:
+    """Return how often values lie in which bin.
+
+    Args:
+        title: Of the chart.
+        found: The bins.
+        axis: What the values are.
+        things: What is counted.
+        unit: What follows a value, such as " %".
+    """
+    whole, top = sum(found.counts), _round_up(max(found.counts))
+    bins = [_name_bin(found, number, unit) for number in range(len(found.counts))]
+    every = max(1, -(-len(bins) // LABELS))
+    bars = []
+    for number, (label, counted) in enumerate(zip(bins, found.counts, strict=True)):
+        below = f"<b>{_short(found.edges[number])}</b>" if number % every == 0 else ""
+        value = f"{label}: {counted:,} {things} ({share(counted, whole)})"
+        bars.append(
+            f'<div class="bar" data-value="{value}"><i style="height:{100 * counted / top:.2f}%"></i>{below}</div>'
+        )
+    quantiles = ", ".join(f"{key} {value:,}{unit}" for key, value in found.quantiles.items())
+    rows = [(label, f"{counted:,}", share(counted, whole)) for label, counted in zip(bins, found.counts, strict=True)]
+    shown = "".join(f"<tr><td>{a}</td><td>{b}</td><td>{c}</td></tr>" for a, b, c in rows)
+    head = f"<thead><tr><th>{axis}</th><th>{things}</th><th>share</th></tr></thead>"
+    scale = "".join(f"<span>{_short(mark)}</span>" for mark in (top, top / 2, 0))
+    return Html(
+        f'<figure class="histogram"><figcaption>{title}</figcaption>'
+        f'<div class="plot"><div class="scale">{scale}</div>'
+        f'<div class="bars" role="img" aria-label="{title}: {quantiles}">{"".join(bars)}</div></div>'
+        f'<p class="axis">{axis}; bars: {things}</p><p class="quantiles">{quantiles}, mean {found.mean:,.1f}{unit}</p>'
+        f"{unfold('as a table', f'<table>{head}<tbody>{shown}</tbody></table>')}</figure>"
+    )
+
+
+def stacked(label: str, segments: Sequence[Segment], note: str, widest: int | None = None) -> Html:
+    """Return a bar of segments next to each other.
+
+    Args:
+        label: What the bar is about.
+        segments: From left to right.
+        note: HTML at its right end.
+        widest: The value that fills the width; None: that of all segments together.
+    """
+    whole = sum(segment.value for segment in segments)
+    drawn = "".join(
+        f'<i class="{segment.kind}" style="width:{100 * segment.value / (widest or whole):.3f}%" '
+        f'data-value="{segment.title}: {segment.value:,} ({share(segment.value, whole)})"></i>'
+        for segment in segments
+        if segment.value
+    )
+    return Html(f'<div class="stack"><p><span>{name(label)}</span><span>{note}</span></p><div>{drawn}</div></div>')
+
+
+def legend(entries: Sequence[tuple[str, str]]) -> Html:
+    """Return what the colours mean: (class, words)."""
+    return Html(
+        '<p class="keys">' + "".join(f'<span><i class="{kind}"></i>{words}</span>' for kind, words in entries) + "</p>"
+    )
+
+
+def pair(asked: float, got: float, most: float) -> Html:
+    """Return two thin bars, of what was asked for and what it is."""
+    bars = "".join(
+        f'<i class="{kind}" style="width:{100 * min(value / most, 1):.2f}%"></i>'
+        for kind, value in (("asked", asked), ("got", got))
+    )
+    return Html(f'<div class="pair">{bars}</div>')
+
+
+def _name_bin(found: Distribution, number: int, unit: str) -> str:
+    low, high = found.edges[number], found.edges[number + 1]
+    if unit:
+        return f"{count(low)} to {count(high)}{unit}"
+    return count(low) if high - low <= 1 else f"{count(low)} to {count(high - 1)}"
+
+
+def _round_up(most: int) -> float:
+    """Return the next number that ends an axis well, of which the half does, too."""
+    if most <= 10:
+        return most + most % 2
+    step = 10 ** (len(str(most)) - 1)
+    return next(factor * step for factor in (1, 1.2, 1.6, 2, 3, 4, 5, 6, 8, 10) if factor * step >= most)
+
+
+def _short(number: float) -> str:
+    """Format a number in little room: 950, 1.5k, 12k, 3.2M."""
+    for size, mark in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            scaled = number / size
+            return f"{scaled:.0f}{mark}" if scaled >= 100 or scaled == int(scaled) else f"{scaled:.1f}{mark}"
+    return f"{number:g}"

@@ -1,0 +1,1 @@
+"""Who says which tokens: system, user, tools, or the assistant, and how."""

@@ -1,0 +1,148 @@
+"""Sequences of tokens as stretches of one role each.
+
+Where the template opens every message with <|im_start|> and a name, these say who speaks, in the history too. With any
+other template the chunks say it: what stands between two answers then counts as its last message's. Either way a
+thought ends at its </think>, and calls begin at <tool_call>, where the tokenizer has these as tokens.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nemotron.data_prep.token_roles.marks import NO_ROLE, Kind, Marks
+from nemotron.data_prep.token_roles.role import CODE, OF_CHUNK, Role
+
+OPENING = 4
+"""A tool's result begins within so many tokens of its message: <|im_start|>, user, a newline, <tool_response>."""
+
+
+class Stretches(NamedTuple):
+    """The stretches of sequences, as flat arrays."""
+
+    counts: np.ndarray
+    """int32 [sequences]: stretches of each."""
+    roles: np.ndarray
+    """uint8 [stretches]: a code of ROLES."""
+    lengths: np.ndarray
+    """int32 [stretches], in tokens."""
+    targets: np.ndarray
+    """int32 [stretches]: tokens the trainer learns to predict."""
+
+    def only(self, sequences: np.ndarray) -> "Stretches":
+        """Return those of some sequences.
+
+        Args:
+            sequences: bool [sequences].
+        """
+        of = np.repeat(sequences, self.counts)
+        return Stretches(self.counts[sequences], self.roles[of], self.lengths[of], self.targets[of])
+
+
+NONE = Stretches(*(np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int32, np.int32)))
+
+
+def concatenate(parts: Sequence[Stretches]) -> Stretches:
+    """Return the stretches of several batches as one."""
+    return Stretches(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else NONE
+
+
+def find_stretches(
+    ids: np.ndarray,
+    sequence_lengths: np.ndarray,
+    chunk_lengths: np.ndarray,
+    chunk_roles: Sequence[str],
+    targets_so_far: np.ndarray,
+    marks: Marks,
+) -> Stretches:
+    """Find the stretches of sequences that stand back to back.
+
+    Args:
+        ids: int32 [tokens].
+        sequence_lengths: int64 [sequences].
+        chunk_lengths: int64 [chunks].
+        chunk_roles: The role of each chunk.
+        targets_so_far: int64 [tokens + 1]: targets among the tokens before each.
+        marks: Of the tokenizer and the template.
+    """
+    kinds = marks.kinds[ids]
+    marked = np.flatnonzero(kinds)
+    kind = kinds[marked]
+    firsts = (np.cumsum(sequence_lengths) - sequence_lengths)[sequence_lengths > 0]
+    if marks.has_headers:
+        starts, roles = _headed_messages(ids, marked[kind == Kind.HEADER], marked[kind == Kind.RESULT], firsts, marks)
+    else:
+        starts, roles = _chunk_starts(chunk_lengths, chunk_roles)
+    starts, roles = _divide_answers(ids, starts, roles, marked, kind, marks)
+    ends = np.append(starts[1:], len(ids)) if len(starts) else starts
+    sequence_ends = np.cumsum(sequence_lengths)
+    counts = np.searchsorted(starts, sequence_ends) - np.searchsorted(starts, sequence_ends - sequence_lengths)
+    targets = targets_so_far[ends] - targets_so_far[starts]
+    return Stretches(counts.astype(np.int32), roles, (ends - starts).astype(np.int32), targets.astype(np.int32))
+
+
+def _headed_messages(
+    ids: np.ndarray, headers: np.ndarray, results: np.ndarray, firsts: np.ndarray, marks: Marks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where messages begin, and whose they are.
+
+    What stands before a sequence's first message is nobody's.
+    """
+    headed = marks.headed[ids[np.minimum(headers + 1, len(ids) - 1)]]
+    others = np.setdiff1d(firsts, headers, assume_unique=True)
+    starts = np.concatenate([headers, others])
+    roles = np.concatenate([headed, np.full(len(others), NO_ROLE, np.uint8)])
+    roles[roles == NO_ROLE] = CODE[Role.OTHER]
+    order = np.argsort(starts, kind="stable")
+    starts, roles = starts[order], roles[order]
+    of = np.searchsorted(starts, results, side="right") - 1
+    opened = of[(results - starts[of] < OPENING) & (roles[of] == CODE[Role.USER])]
+    roles[opened] = CODE[Role.TOOL]
+    return starts, roles
+
+
+def _chunk_starts(chunk_lengths: np.ndarray, chunk_roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    codes = {name: CODE[role] for name, role in OF_CHUNK.items()}
+    roles = np.fromiter((codes.get(role, CODE[Role.OTHER]) for role in chunk_roles), np.uint8, len(chunk_roles))
+    starts = np.cumsum(chunk_lengths) - chunk_lengths
+    return starts[chunk_lengths > 0], roles[chunk_lengths > 0]
+
+
+def _divide_answers(
+    ids: np.ndarray, starts: np.ndarray, roles: np.ndarray, marked: np.ndarray, kind: np.ndarray, marks: Marks
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the thought off the beginning of answers, and the calls off their end."""
+    ends = np.append(starts[1:], len(ids))[: len(starts)]
+    # An empty thought, <think></think>, is how an answer without one begins.
+    thought_ends = marked[kind == Kind.END_THINK]
+    thought_ends = thought_ends[marks.kinds[ids[thought_ends - 1]] != Kind.THINK]
+    after_thought = _first_per_message(thought_ends, starts, roles)
+    has_thought = after_thought >= 0
+    calls = marked[kind == Kind.CALL]
+    of = np.searchsorted(starts, calls, side="right") - 1
+    call = _first_per_message(calls[calls > after_thought[of]], starts, roles)
+    roles = np.where(has_thought, np.uint8(CODE[Role.REASONING]), roles)
+    goes_on, has_call = has_thought & (after_thought + 1 < ends), call >= 0
+    all_starts = np.concatenate([starts, after_thought[goes_on] + 1, call[has_call]])
+    all_roles = np.concatenate([
+        roles,
+        np.full(goes_on.sum(), CODE[Role.ANSWER], np.uint8),
+        np.full(has_call.sum(), CODE[Role.CALLS], np.uint8),
+    ])  # fmt: skip
+    order = np.argsort(all_starts, kind="stable") if len(all_starts) > len(starts) else slice(None)
+    all_starts, all_roles = all_starts[order], all_roles[order]
+    # Where two begin at the same token, the first is empty: an answer of nothing but calls.
+    is_last = np.append(all_starts[1:] != all_starts[:-1], True)[: len(all_starts)]
+    return all_starts[is_last], all_roles[is_last]
+
+
+def _first_per_message(positions: np.ndarray, starts: np.ndarray, roles: np.ndarray) -> np.ndarray:
+    """Return the first of some positions in every answer, -1 where there is none.
+
+    int64 [messages].
+    """
+    first = np.full(len(starts), -1, np.int64)
+    of = np.searchsorted(starts, positions, side="right") - 1
+    first[of[::-1]] = positions[::-1]
+    first[roles != CODE[Role.ANSWER]] = -1
+    return first

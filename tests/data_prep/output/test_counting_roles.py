@@ -1,0 +1,52 @@
+"""Tokens by role: of a conversation that is counted by hand, and adding up whatever is cut, left out or repeated."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nemotron.data_prep.output.counting_roles import RoleStats
+from nemotron.data_prep.output.counting_shares import asked_shares
+from nemotron.data_prep.pipeline import prepare
+from nemotron.data_prep.sources.blend import Dataset
+
+
+def test_every_token_has_a_role(make_config: Callable[..., Any], write_rows: Callable[..., Path]) -> None:
+    """A token per byte, but for the marks."""
+    answer = {"role": "assistant", "content": "Hello", "reasoning_content": "Hm."}
+    write_rows("chat.jsonl", [{"messages": [{"role": "user", "content": "Hi"}, answer]}])
+    [dataset] = prepare(make_config("chat.jsonl")).metadata.datasets
+    assert dataset.roles == {
+        "system": RoleStats(1 + len("system\n") + 1 + 1, 0),  # <|im_start|> and <|im_end|> are one token each
+        "user": RoleStats(1 + len("user\nHi") + 1 + 1, 0),
+        "reasoning": RoleStats(1 + len("assistant\n") + 1 + len("\nHm.\n") + 1, len("Hm.\n") + 1),
+        "answer": RoleStats(len("\nHello") + 1 + 1, len("\nHello") + 1),
+    }
+
+
+@pytest.mark.parametrize("overlong", ["split_turns", "truncate", "drop"])
+def test_roles_add_up_to_the_tokens(
+    overlong: str, make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    rows = [chat(*["Question?", "word " * (i % 40)] * (1 + i % 3), extra=i) for i in range(60)]
+    write_rows("a.jsonl", [*rows, rows[0]])
+    write_rows("b.jsonl", rows[:7])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1, "repeat": True}]}
+    result = prepare(make_config(blend=blend, overlong=overlong))
+    assert overlong == "drop" or any(dataset.truncated for dataset in result.metadata.datasets)
+    for dataset in result.metadata.datasets:
+        assert sum(stats.tokens for stats in dataset.roles.values()) == dataset.tokens
+        assert sum(stats.supervised_tokens for stats in dataset.roles.values()) == dataset.supervised_tokens
+        assert dataset.roles["answer"].supervised_tokens == dataset.supervised_tokens
+
+
+def test_weights_ask_for_shares_of_their_split() -> None:
+    def dataset(weight: float | None, goes_to: str | None = None, **more: Any) -> Dataset:
+        return Dataset("x", "x", weight=weight, goes_to=goes_to, **more)
+
+    assert asked_shares([dataset(1), dataset(3)], 0) == [0.25, 0.75]
+    assert asked_shares([dataset(None), dataset(None)], 0) == [None, None]
+    assert asked_shares([dataset(2, "train"), dataset(2, "train"), dataset(5, "test")], 0) == [0.5, 0.5, 1]
+    low = {"reasoning": {"effort": "low"}}
+    assert asked_shares([dataset(1), dataset(3), dataset(9, **low)], 0.2) == pytest.approx([0.2, 0.6, 0.2])

@@ -1,0 +1,64 @@
+"""Bins that people can read, and what is counted in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nemotron.data_prep.output.distributions import MOST_BINS, distribute, find_edges
+from nemotron.data_prep.pipeline import prepare
+
+
+def test_bins_have_round_edges() -> None:
+    assert find_edges(3, 6) == [3, 4, 5, 6, 7]
+    assert find_edges(64, 255) == [64, 72, 80, 88, 96, 104, 112, 120, 128, 144, 160, 176, 192, 208, 224, 240, 256]
+    assert find_edges(0, 2000)[-4:] == [768, 1024, 1536, 2048]
+
+
+@given(st.integers(0, 2**40), st.integers(0, 2**40))
+def test_every_value_has_a_bin_and_there_are_few(one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    edges = find_edges(low, high)
+    assert edges[0] <= low <= high < edges[-1]
+    assert edges == sorted(set(edges))
+    assert len(edges) - 1 <= 2 * MOST_BINS
+    assert sum(distribute(np.array([low, high])).counts) == 2
+
+
+def test_what_is_counted_is_what_the_packs_hold(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    rows = [chat(f"Question {i}?", "word " * (i % 30)) for i in range(90)]
+    write_rows("chat.jsonl", rows)
+    result = prepare(make_config("chat.jsonl", pad_to_multiple=16))
+    found = result.metadata.distributions
+    packs = pq.read_table(result.splits_dir / "train").to_pylist()
+    fill = [len(pack["input_ids"]) / 2.56 for pack in packs]
+    assert found["pack_fill"].counts == np.histogram(fill, found["pack_fill"].edges)[0].tolist()
+    per_pack = [len(pack["seq_start_id"]) for pack in packs]
+    assert found["pack_conversations"].mean == pytest.approx(np.mean(per_pack))
+    assert found["pack_conversations"].quantiles["max"] == max(per_pack)
+    supervised = [count for pack in packs for count in pack["conversation_targets"]]
+    assert found["conversation_supervised"].mean == pytest.approx(np.mean(supervised))
+    [split] = result.metadata.splits
+    assert split.tokens + split.padding == sum(len(pack["input_ids"]) for pack in packs)
+    assert found["sequence_tokens"].mean == pytest.approx(split.tokens / split.sequences)
+
+
+def test_a_conversation_of_several_sequences_counts_once(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path]
+) -> None:
+    """With reasoning each user turn is a sequence, with the history before it: the longest is the conversation."""
+    thought = {"role": "assistant", "content": "Hello", "reasoning_content": "Hm."}
+    user = {"role": "user", "content": "Hi"}
+    write_rows("two.jsonl", [{"messages": [user, thought, user, thought]}])
+    found = prepare(make_config("two.jsonl")).metadata.distributions
+    assert sum(found["conversation_tokens"].counts) == 1
+    assert sum(found["sequence_tokens"].counts) == 2
+    assert found["conversation_tokens"].mean == found["sequence_tokens"].quantiles["max"]
+    assert found["pack_conversations"].quantiles["max"] == 1

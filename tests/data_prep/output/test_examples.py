@@ -1,0 +1,114 @@
+"""What the report shows of the data: the same whoever does the work, and what the files hold."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nemotron.data_prep.output.examples import EXAMPLES_FILE, _first_ranked, read_examples
+from nemotron.data_prep.output.excerpts import Excerpt
+from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.sources import rows as source_rows
+
+
+@pytest.fixture
+def blend(write_rows: Callable[..., Path], chat: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Two datasets in several parts, with broken, repeated and over-long rows."""
+    monkeypatch.setattr(source_rows, "LEAST_PART_BYTES", 2_000)
+    rows = [chat(f"Question {i}?", "word " * (i % 30 + 1)) for i in range(80)]
+    write_rows("a.jsonl", [*rows, rows[3], rows[3], rows[5], {"messages": 1}, {"messages": 2}, chat("Long", "x" * 400)])
+    b = write_rows("b.jsonl", [chat(f"Frage {i}?", "Wort " * (i % 20 + 40)) for i in range(40)])
+    with b.open("a") as file:
+        file.write('{"messages": \x1b[31m broken\n')
+    return {"datasets": [{"path": "a.jsonl"}, {"path": "b.jsonl"}]}
+
+
+def shown(result: PrepResult, kind: str) -> list[Excerpt]:
+    return [one for one in read_examples(result.plan.run_dir).sequences if one["kind"] == kind]
+
+
+def test_the_longest_and_shortest_are_shown_as_they_train(make_config: Callable[..., Any], blend: Any) -> None:
+    result = prepare(make_config(blend=blend))
+    longest, shortest = shown(result, "longest"), shown(result, "shortest")
+    lengths = result.metadata.sequence_lengths
+    assert (longest[0]["tokens"], shortest[0]["tokens"]) == (lengths["max"], lengths["min"])
+    assert (shortest[0]["dataset"], shortest[0]["line"]) == ("a", 1)
+    assert "".join(chunk["text"] for chunk in shortest[0]["chunks"]) == (
+        "<|im_start|>system\n<|im_end|>\n<|im_start|>user\nQuestion 0?<|im_end|>\n"
+        "<|im_start|>assistant\n<think></think>word<|im_end|>\n"
+    )
+    trained = [chunk["text"] for chunk in shortest[0]["chunks"] if chunk["supervised"]]
+    assert trained == ["word<|im_end|>"]
+    assert [chunk["role"] for chunk in shortest[0]["chunks"] if "role" in chunk] == ["system", "user", "answer"]
+    for one in [*longest, *shortest]:
+        assert sum(chunk["supervised_tokens"] for chunk in one["chunks"]) == one["supervised_tokens"]
+
+
+def test_repeated_and_dropped_rows_are_shown_with_their_place(make_config: Callable[..., Any], blend: Any) -> None:
+    result = prepare(make_config(blend=blend, overlong="drop"))
+    assert [(one["count"], one["line"]) for one in shown(result, "repeated")] == [(3, 4), (2, 6)]
+    assert [(one["reason"], one["line"]) for one in shown(result, "dropped")][:1] == [("overlong", 86)]
+    rows = {(row["reason"], row["dataset"], row["line"]): row for row in read_examples(result.plan.run_dir).dropped}
+    assert set(rows) == {("no_messages", "a", 84), ("no_messages", "a", 85), ("bad_json", "b", 41)}
+    assert rows["bad_json", "b", 41]["text"] == r'{"messages": \u001b[31m broken'
+
+
+def test_of_several_datasets_one_row_each_is_shown_first(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        write_rows(name, [*[{"messages": 1}] * 5, chat("Hi", "Hello")])
+    result = prepare(make_config("a.jsonl", "b.jsonl"))
+    assert [(row["dataset"], row["line"]) for row in read_examples(result.plan.run_dir).dropped] == [
+        ("a", 1), ("b", 1), ("a", 2),
+    ]  # fmt: skip
+
+
+def test_a_long_sequence_is_shown_from_both_ends(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    write_rows("long.jsonl", [chat("Hi", "x" * 5000 + "the end")])
+    [longest, _] = read_examples(prepare(make_config("long.jsonl", pack_size=8192)).plan.run_dir).sequences, None
+    gaps = [chunk["gap"] for chunk in longest[0]["chunks"] if "gap" in chunk]
+    assert len(gaps) == 1
+    assert gaps[0] + sum(chunk.get("tokens", 0) for chunk in longest[0]["chunks"]) == longest[0]["tokens"]
+    assert "the end<|im_end|>" in longest[0]["chunks"][-2]["text"]
+
+
+@pytest.mark.parametrize("encoder", ["tokenizers", "gigatoken"])
+def test_report_and_examples_do_not_depend_on_who_works(
+    encoder: str, make_config: Callable[..., Any], blend: Any
+) -> None:
+    def results(**settings: Any) -> tuple[bytes, bytes]:
+        result = prepare(make_config(blend=blend, **settings))
+        report = (result.plan.output_dir / "report.html").read_bytes()
+        return report, (result.plan.run_dir / EXAMPLES_FILE).read_bytes()
+
+    first = results(encoder=encoder)
+    assert results(encoder=encoder) == first  # prepared already
+    assert results(force=True, workers=3, encoder="tokenizers") == first
+
+
+def test_a_killed_run_ends_with_the_same_report(make_config: Callable[..., Any], blend: Any) -> None:
+    first = prepare(make_config(blend=blend))
+    report = first.plan.output_dir / "report.html"
+    before = report.read_bytes()
+    (first.plan.run_dir / "metadata.json").unlink()  # as after a kill
+    (first.plan.run_dir / EXAMPLES_FILE).unlink()
+    report.unlink()
+    prepare(make_config(blend=blend))
+    assert report.read_bytes() == before
+
+
+def test_a_run_without_its_examples_has_a_report(make_config: Callable[..., Any], blend: Any) -> None:
+    result = prepare(make_config(blend=blend))
+    (result.plan.run_dir / EXAMPLES_FILE).write_text(json.dumps({"other": 1}))
+    assert read_examples(result.plan.run_dir).sequences == []
+
+
+def test_of_equal_ones_the_first_are_taken() -> None:
+    assert _first_ranked(np.array([5, 1, 3, 1, 1, 9]), 2).tolist() == [1, 3]
+    assert _first_ranked(np.array([5, 1, 3]), 9).tolist() == [1, 2, 0]

@@ -1,0 +1,169 @@
+"""report.html: what it shows of a run, that content stays content, that it is small, and that a browser can use it."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.browser import Browser
+
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut
+from nemotron.data_prep.notes import NoteKind
+from nemotron.data_prep.output.examples import Examples, read_examples
+from nemotron.data_prep.output.metadata import Metadata, ModeStats, NoteStats
+from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.report.page import render_report
+
+HOSTILE = '</pre></style><script>console.error("ran")</script>\x1b[31m &amp; \u202e' + "\x01W" * 200
+
+
+class Page(HTMLParser):
+    """Collects what a reader sees, and checks that every element ends."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words = ""
+        self.trains = ""
+        self._trains = False
+        self.feed(html)
+        assert self.opened == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.extend(attrs)
+        self._trains = tag == "pre" and ("class", "trains") in attrs
+        if tag != "meta":
+            self.opened.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.opened.pop() == tag
+        self._trains = False
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+        self.trains += data if self._trains else ""
+
+
+@pytest.fixture
+def result(make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]) -> PrepResult:
+    """Two weighted datasets with duplicates, broken and over-long rows and an unused field, padded."""
+    rows = [chat(f"Question {i}?", "word " * (i % 60)) for i in range(200)]
+    write_rows("a.jsonl", [*rows, rows[0], {"messages": HOSTILE}, chat("Hi", f"{HOSTILE}")])
+    write_rows("b.jsonl", [chat(f"Frage {i}?", "Wort", unknown=1) for i in range(120)])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1}]}
+    return prepare(make_config(blend=blend, train_ratio=0.8, valid_ratio=0.1, test_ratio=0.1, pad_to_multiple=8))
+
+
+def page_of(result: PrepResult) -> str:
+    return (result.plan.output_dir / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_report_is_a_complete_page_with_nothing_from_elsewhere(result: PrepResult) -> None:
+    page = Page(page_of(result))
+    assert "src" not in dict(page.attributes)
+    links = [value or "" for name, value in page.attributes if name == "href"]
+    targets = {value for name, value in page.attributes if name == "id"}
+    assert links
+    assert {link.removeprefix("#") for link in links} <= targets
+
+
+def test_a_percentage_of_supervised_tokens_is_of_the_tokens_without_padding(result: PrepResult) -> None:
+    """The same number as in the terminal, for each dataset, each split and the whole."""
+    metadata, html = result.metadata, page_of(result)
+    assert metadata.padding > 0
+    for one in (*metadata.datasets, *metadata.splits):
+        counts = f"<td>{one.tokens:,}</td><td>{one.supervised_tokens:,}</td>"
+        assert f"{counts}<td>{one.supervised_tokens / one.tokens:.1%}</td>" in html
+    assert f"<small>{metadata.supervised_tokens / metadata.tokens:.1%}</small>" in html
+    for one in metadata.datasets:
+        assert f"<td>{one.share_of_supervised:.1%}</td>" in html
+
+
+def test_what_was_asked_for_stands_next_to_what_it_is(result: PrepResult) -> None:
+    assert page_of(result).count("<td>50.00%</td><td>50.00%</td>") == 2
+
+
+def test_every_bin_of_a_histogram_has_its_value(result: PrepResult) -> None:
+    values = re.findall(r'data-value="([\d,]+) to [\d,]+: (\d+) conversations', page_of(result))
+    assert sum(int(count) for _, count in values) >= 120
+
+
+def test_reasons_have_their_rows_and_noticed_fields_their_count(result: PrepResult) -> None:
+    page = Page(page_of(result))
+    assert re.search(r"no_messages\s*1 row ", page.words)
+    assert "a.jsonl:202" in page.words
+    assert "unused_row_field unknown" in page.words
+    assert "word word<|im_end|>" in page.trains
+
+
+def hostile(result: PrepResult, datasets: int = 300) -> tuple[Metadata, Examples]:
+    """As many datasets as nobody has, of names and rows that try to break the page."""
+    metadata, examples = result.metadata, read_examples(result.plan.run_dir)
+    reasons = {str(reason): 5 for reason in [*DropReason, *LeftOut]}
+    place = {"file": HOSTILE, "line": 1}
+    notes = [NoteStats(str(kind), f"{HOSTILE}{n}", 5, [place]) for kind in NoteKind for n in range(20)]
+    modes = [ModeStats("off", 1, 1, 1, 0.1, 0.2)] * 5
+    one = replace(metadata.datasets[0], notes=notes, modes=modes, dropped=reasons)
+    dropped = [
+        {"reason": reason, "dataset": HOSTILE, **place, "detail": HOSTILE, "text": HOSTILE}
+        for reason in reasons
+        for _ in range(3)
+    ]
+    chunks = [{"role": "user", "text": HOSTILE, "supervised": True, "tokens": 1, "supervised_tokens": 1}] * 9
+    sequences = [{**shown, "dataset": HOSTILE, "file": HOSTILE, "chunks": chunks} for shown in examples.sequences]
+    several = [replace(one, name=f"{HOSTILE}{number}") for number in range(datasets)]
+    changed = replace(
+        metadata, datasets=several, config_name=HOSTILE, blend=HOSTILE, chat_template={"name": HOSTILE},
+        tokenizer={"model": HOSTILE},
+    )  # fmt: skip
+    return changed, Examples(sequences, dropped)
+
+
+def test_content_is_shown_and_does_nothing(result: PrepResult) -> None:
+    for html in (page_of(result), render_report(*hostile(result))):
+        page = Page(html)
+        assert "script" not in page.tags
+        assert page.tags.count("style") == 1
+        assert not re.search("[\x00-\x08\x1b\u202e]", html)
+        assert "</pre></style><script>console.error(" in page.words
+        assert "\\u001b[31m" in page.words
+
+
+def test_a_page_is_small_whatever_is_in_the_data(result: PrepResult) -> None:
+    html = render_report(*hostile(result))
+    assert len(html.encode()) < 1_000_000
+    assert "270 more datasets" in html
+
+
+@pytest.mark.slow
+def test_a_browser_shows_it_on_a_phone_and_on_a_desk(browser: Browser, result: PrepResult, tmp_path: Path) -> None:
+    worst = tmp_path / "hostile.html"
+    worst.write_text(render_report(*hostile(result)), encoding="utf-8")
+    for page in (result.plan.output_dir / "report.html", worst):
+        for width, dark in ((390, False), (390, True), (1280, False), (1280, True)):
+            browser.open(page, width, dark=dark)
+            browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+            assert browser.overflow() == []
+            assert browser.run("document.scrollingElement.scrollWidth <= document.documentElement.clientWidth")
+            background = browser.run("getComputedStyle(document.body).backgroundColor")
+            assert (background == "rgb(255, 255, 255)") == (not dark)
+            assert browser.errors == []
+
+
+@pytest.mark.slow
+def test_examples_unfold_and_bars_say_their_value(browser: Browser, result: PrepResult) -> None:
+    browser.open(result.plan.output_dir / "report.html", 1280)
+    first = "document.querySelector('#dropped details')"
+    height = browser.run(f"{first}.offsetHeight")
+    browser.run(f"{first}.querySelector('summary').click()")
+    assert browser.run(f"{first}.offsetHeight") > height
+    browser.hover("#lengths .bar:nth-child(3)")
+    shown = "getComputedStyle(document.querySelector('#lengths .bar:nth-child(3)'), '::after').content"
+    assert "conversations" in browser.run(shown)
+    assert browser.errors == []

@@ -1,0 +1,106 @@
+"""Whose tokens they are, for sequences small enough to read: a token per word."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nemotron.data_prep.token_roles.marks import find_marks
+from nemotron.data_prep.token_roles.role import ROLES
+from nemotron.data_prep.token_roles.stretches import find_stretches
+
+MARKS = ["<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "<tool_response>"]
+WORDS = [*MARKS, "system", "user", "assistant", "tool", "a", "b", "c", "d"]
+
+
+def encode(texts: Sequence[str]) -> list[list[int]]:
+    split = [text.replace("<|im_start|>", "<|im_start|> ").split() for text in texts]
+    return [[WORDS.index(word) if word in WORDS else len(WORDS) for word in words] for words in split]
+
+
+def roles(*sequences: str, chunks: Sequence[Sequence[tuple[str, str]]] = (), template: str = "") -> list[list[str]]:
+    """`role text` of every stretch of sequences: as text, or as chunks of (role, text)."""
+    chunks = chunks or [[("user", sequence)] for sequence in sequences]
+    pieces = [encode([text for _, text in sequence]) for sequence in chunks]
+    ids = np.array([token for sequence in pieces for piece in sequence for token in piece], np.int32)
+    marks = find_marks(encode, len(WORDS) + 1, template)
+    found = find_stretches(
+        ids,
+        np.array([sum(map(len, sequence)) for sequence in pieces]),
+        np.array([len(piece) for sequence in pieces for piece in sequence]),
+        [role for sequence in chunks for role, _ in sequence],
+        np.zeros(len(ids) + 1, np.int64),
+        marks,
+    )
+    assert found.lengths.sum() == len(ids)
+    ends = np.cumsum(found.lengths)
+    texts = [
+        f"{ROLES[role]}: {' '.join(WORDS[token] for token in ids[end - length : end])}"
+        for role, length, end in zip(found.roles, found.lengths, ends, strict=True)
+    ]
+    borders = np.cumsum(found.counts)[:-1]
+    return [list(part) for part in np.split(np.array(texts, object), borders)]
+
+
+CHATML = "<|im_start|>"
+
+
+def test_headers_say_who_speaks_whatever_the_chunks_are() -> None:
+    said = "<|im_start|> system a <|im_end|> <|im_start|> user b <|im_end|> <|im_start|> assistant c <|im_end|>"
+    assert roles(said, template=CHATML) == [
+        [
+            "system: <|im_start|> system a <|im_end|>",
+            "user: <|im_start|> user b <|im_end|>",
+            "answer: <|im_start|> assistant c <|im_end|>",
+        ]
+    ]
+
+
+def test_an_answer_is_a_thought_and_content_and_calls() -> None:
+    said = "<|im_start|> assistant <think> a b </think> c <tool_call> d <|im_end|>"
+    assert roles(said, template=CHATML) == [
+        [
+            "reasoning: <|im_start|> assistant <think> a b </think>",
+            "answer: c",
+            "tool_calls: <tool_call> d <|im_end|>",
+        ]
+    ]
+
+
+def test_an_empty_thought_is_none() -> None:
+    assert roles("<|im_start|> assistant <think> </think> a", template=CHATML) == [
+        ["answer: <|im_start|> assistant <think> </think> a"]
+    ]
+
+
+def test_a_result_may_stand_in_a_users_turn() -> None:
+    said = "<|im_start|> user <tool_response> a <|im_start|> user b c d <tool_response> <|im_start|> tool a"
+    assert [stretch.partition(":")[0] for stretch in roles(said, template=CHATML)[0]] == [
+        "tool_results", "user", "tool_results",
+    ]  # fmt: skip
+
+
+def test_marks_that_a_user_writes_divide_nothing() -> None:
+    assert roles("<|im_start|> user a </think> b <tool_call> c", template=CHATML) == [
+        ["user: <|im_start|> user a </think> b <tool_call> c"]
+    ]
+
+
+def test_a_thought_that_ends_a_sequence_does_not_reach_into_the_next() -> None:
+    found = roles("<|im_start|> assistant <think> a </think>", "b <|im_start|> user c", "", template=CHATML)
+    assert found == [
+        ["reasoning: <|im_start|> assistant <think> a </think>"],
+        ["other: b", "user: <|im_start|> user c"],
+        [],
+    ]
+
+
+def test_without_headers_chunks_say_who_speaks() -> None:
+    sequence = [("user", "a b"), ("assistant", "c </think> <tool_call> d"), ("tool", ""), ("tool", "a")]
+    assert roles(chunks=[sequence], template="[INST]") == [
+        ["user: a b", "reasoning: c </think>", "tool_calls: <tool_call> d", "tool_results: a"]
+    ]
+
+
+def test_names_that_begin_alike_are_no_headers() -> None:
+    marks = find_marks(lambda texts: [[0] if len(text.split()) == 1 else [0, 1] for text in texts], 2, CHATML)
+    assert not marks.has_headers
