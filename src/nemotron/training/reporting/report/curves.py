@@ -13,6 +13,8 @@ import orjson
 from nemotron.charts.subsample import Floats
 
 _NOTHING = float("nan")
+_CHUNK = 8 * 2**20
+"""Bytes that are read at a time."""
 
 
 class Curves:
@@ -48,46 +50,49 @@ class Curves:
                     self._forget()
                     self._file = (status.st_dev, status.st_ino)
                 file.seek(self._read)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while lines := file.readlines(_CHUNK):
+                    is_cut = not lines[-1].endswith(b"\n")  # it is still being written
+                    whole = lines[:-1] if is_cut else lines
+                    self._read += sum(map(len, whole))
+                    self._add([record for record in map(_parse, whole) if record is not None])
+                    if is_cut:
                         return
-                    self._read += len(line)
-                    self._add(line)
         except FileNotFoundError:
             self._forget()
 
-    def _add(self, line: bytes) -> None:
-        try:
-            record = orjson.loads(line)
-        except ValueError:
+    def _add(self, records: list[dict[str, Any]]) -> None:
+        if not records:
             return
-        if not isinstance(record, dict) or not isinstance(record.get("iteration"), int):
-            return
-        for name, value in record.items():
-            if type(value) is float or type(value) is int:
-                column = self._columns.get(name)
-                if column is None:
-                    column = self._columns[name] = array("d")
-                if (missing := self._length - len(column)) > 0:
-                    column.extend([_NOTHING] * missing)
-                column.append(value)
-        self._length += 1
-        self.first = self.first or record
-        self.last = record
-        stage = record.get("loss_stage")
-        if isinstance(stage, str) and (not self.stages or self.stages[-1][1] != stage):
-            self.stages.append((record["iteration"], stage))
+        for name in dict.fromkeys(name for names in dict.fromkeys(map(tuple, records)) for name in names):
+            try:
+                values = np.array([record.get(name) for record in records], dtype=float)
+            except (TypeError, ValueError):  # a name, such as that of the stage
+                continue
+            column = self._columns.setdefault(name, array("d"))
+            column.extend([_NOTHING] * (self._length - len(column)))
+            column.frombytes(values.tobytes())
+        self._length += len(records)
+        self.first = self.first or records[0]
+        self.last = records[-1]
+        for record in records:
+            stage = record.get("loss_stage")
+            if isinstance(stage, str) and (not self.stages or self.stages[-1][1] != stage):
+                self.stages.append((record["iteration"], stage))
 
     def column(self, name: str) -> Floats:
         """Return a quantity of every record; NaN where one has none."""
         column = np.array(self._columns.get(name, ()), dtype=float)
         return np.concatenate([column, np.full(self._length - len(column), _NOTHING)])
 
-    def has(self, name: str) -> bool:
-        """Tell whether any record has a number under this name."""
-        return name in self._columns
-
     @property
     def names(self) -> list[str]:
         """Names of all numbers, in the order in which they came."""
         return [*self._columns]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = orjson.loads(line)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None

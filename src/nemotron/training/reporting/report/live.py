@@ -15,14 +15,16 @@ OnRecord = Callable[[str, dict[str, Any]], None]
 EVERY_SECONDS = 30.0
 """Between two pages, when nothing is evaluated or saved."""
 LARGEST_SHARE = 0.02
-"""Of the time that a run may spend on its page."""
+"""Of the time that a run may spend on its page, where writing it takes longer than `QUICK_SECONDS`."""
+QUICK_SECONDS = 1.0
 
 
 def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | None) -> OnRecord:
     """Return a callback for each record that keeps report.html current.
 
     It calls `on_record`, too. The page is written after the first record, an evaluation, an iteration that is saved,
-    and every 30 seconds; less often where that would take more than 2 % of the time. On the rank that writes records.
+    and every 30 seconds; a page that takes more than a second, as of 500,000 iterations, less often. On the rank that
+    writes records.
 
     Args:
         folder: the run's output folder.
@@ -72,13 +74,13 @@ class _Page:
         self._run: RunFiles | None = None
         self._written = -float("inf")
         self._took = 0.0
-        self._is_broken = False
+        self._is_told = False
 
     def write(self, *, is_news: bool) -> None:
         """Write the page if it is time to."""
-        wait = max(0.0 if is_news else EVERY_SECONDS, self._took / LARGEST_SHARE)
+        wait = max(0.0 if is_news else EVERY_SECONDS, self._took / LARGEST_SHARE if self._took > QUICK_SECONDS else 0.0)
         started = time.monotonic()
-        if self._is_broken or started - self._written < wait:
+        if started - self._written < wait:
             return
         try:
             if self._run is None:
@@ -87,7 +89,8 @@ class _Page:
                 self._run.update()
             write_report(self._run)
         except Exception as error:  # whatever is wrong with a page, training goes on
-            self._is_broken = True
-            print(f"note: report.html is not kept up to date: {type(error).__name__}: {error}")
+            if not self._is_told:
+                print(f"note: report.html could not be written: {type(error).__name__}: {error}")
+            self._is_told = True
         self._written = time.monotonic()
         self._took = self._written - started
