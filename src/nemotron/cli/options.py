@@ -52,6 +52,10 @@ Peft = Annotated[
     str | None,
     typer.Option("--peft", metavar="lora|dora|none", help="Train adapters, or every weight; short for peft=..."),
 ]
+Tries = Annotated[
+    list[str] | None,
+    typer.Option("--try", metavar="TEXT", help="After training, show what the model says to this; repeatable."),
+]
 Artifacts = Annotated[
     Path | None,
     typer.Option("--artifacts", metavar="DIR", help="Where to record it; without it, $NEMOTRON_ARTIFACTS."),
@@ -132,6 +136,25 @@ def check_profile(run: str | None, batch: str | None) -> str | None:
             "--run waits and streams the logs; --batch submits and returns. Choose one.",
         )
     return run if run is not None else batch
+
+
+def check_tries(prompts: list[str] | None, profile: str | None, *, dry: bool) -> None:
+    """Check that the prompts of `--try` can be answered here when training ends.
+
+    Raises:
+        UsageError: the model will be elsewhere, there will be none, or a prompt is empty.
+    """
+    if not prompts:
+        return
+    if profile is not None:
+        chat = "nemotron super3 model chat RUN"
+        raise UsageError(
+            f"--try answers on this machine, and {profile} trains elsewhere.", f"After the job, try {chat}"
+        )
+    if dry:
+        raise UsageError("--try needs a model, and a dry run makes none.", "Leave one of them out.")
+    if not all(prompt.strip() for prompt in prompts):
+        raise UsageError("A prompt of --try is empty.", "Give its text.")
 
 
 def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:

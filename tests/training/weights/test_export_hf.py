@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from nemotron.errors import UserError
 from nemotron.training import cpu
 from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.generation.reply import Asked, reply_to
+from nemotron.training.generation.speaker import TransformersSpeaker
 from nemotron.training.weights import import_hf
 from nemotron.training.weights.export_hf import convert
 from nemotron.training.weights.megatron_model import hf_provider, single_process_group
@@ -65,6 +68,20 @@ def test_generation_stops_at_the_end_of_a_turn(exported):
     processors = LogitsProcessorList([say_end_third])
     said = model.generate(prompt, max_new_tokens=8, do_sample=False, logits_processor=processors)
     assert said[0, prompt.shape[1] :].tolist() == [10, 10, end]
+
+
+def test_an_export_replies_within_a_budget_and_the_same_every_time(exported):
+    speaker = TransformersSpeaker(exported, seed=3)
+    ask = partial(reply_to, speaker, [{"role": "user", "content": "Hi"}])
+    text = []
+    first = ask(Asked(budget=4, most=9), lambda kind, piece: text.append(piece))
+    assert (first.thought_tokens, first.was_closed) == (3, True)
+    assert 0 < first.answer_tokens <= 6
+    assert "".join("".join(text).split()) == "".join((first.thought + first.answer).split())
+    assert ask(Asked(budget=4, most=9)) == first
+    silent = ask(Asked(thinking="off", most=5))
+    assert (silent.thought, silent.answer_tokens) == ("", 5)
+    assert {speaker.decode([token]) for token in speaker.stops} >= {"<|im_end|>"}
 
 
 def test_mtp_weights_are_exported_under_the_released_names(exported):

@@ -6,9 +6,9 @@ the terminal's own width. Anywhere else a line is a line, however long, for prog
 Everything printed goes through `printable`, as it may hold text out of data and file names.
 """
 
-from nemotron.cli.console.lines import command, content, error, heading, note, out, raw
+from nemotron.cli.console.lines import command, content, error, heading, note, out, piece, raw
 from nemotron.cli.console.pager import paged
 from nemotron.cli.console.progress import Progress
 from nemotron.cli.console.tables import table
 
-__all__ = ["Progress", "command", "content", "error", "heading", "note", "out", "paged", "raw", "table"]
+__all__ = ["Progress", "command", "content", "error", "heading", "note", "out", "paged", "piece", "raw", "table"]

@@ -37,6 +37,14 @@ def raw(text: str, *, newline: bool = True) -> None:
     stream.flush()
 
 
+def piece(text: str, **style: Any) -> None:
+    """Print a piece of a line among the results at once, as it comes."""
+    stream = screen.results()
+    text = printable(text)
+    stream.write(typer.style(text, **style) if style and screen.is_styled(stream) else text)
+    stream.flush()
+
+
 def content(line: str, margin: str, **style: Any) -> None:
     """Print a line of somebody's text after a margin.
 

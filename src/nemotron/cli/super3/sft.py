@@ -37,6 +37,7 @@ def sft(
     advise: options.Advise = False,
     as_json: options.AsJson = False,
     peft: options.Peft = None,
+    tries: options.Tries = None,
 ) -> None:
     """Fine-tune on prepared data. A run found in run.output_dir is continued.
 
@@ -45,11 +46,13 @@ def sft(
       nemotron super3 sft -c tiny
       nemotron super3 sft -c lora optimizer.lr=2e-4 train.train_iters=500
       nemotron super3 sft -c my_run.yaml --peft lora
+      nemotron super3 sft -c tiny --try "What is the capital of France?"
       nemotron super3 sft --dry-run --advise run.nproc_per_node=32
       nemotron super3 sft --run YOUR-CLUSTER
     """
     profile = options.check_profile(run, batch)
     dry_run.check_options(dry, script=script, compare=compare, advise=advise, json=as_json)
+    options.check_tries(tries, profile, dry=dry)
     if dry:
         with dry_run.Report("super3 sft", as_json=as_json) as report:
             arguments = options.peft_overrides(peft, overrides)
@@ -76,12 +79,31 @@ def sft(
     else:
         refuse(find_jobs(loaded))
         train_here(loaded, ["--config", config, *arguments])
+        if tries:
+            _try(loaded.config.run.output_dir, tries)
 
 
 def _place(loaded: "Loaded[SftConfig]", profile: str, *, attached: bool) -> "tuple[Placement, ...]":
     from nemotron.launch import make_sft_stage
 
     return remote.place([make_sft_stage(loaded)], profile, attached=attached)
+
+
+def _try(run: str, prompts: list[str]) -> None:
+    """Answer prompts with the newest checkpoint, in a process of its own.
+
+    What training left in memory is not in it.
+
+    Raises:
+        typer.Exit: it failed; the run itself is finished.
+    """
+    import subprocess
+    import sys
+
+    console.heading("What it says now")
+    words = ["super3", "model", "chat", run, *(f"--prompt={prompt}" for prompt in prompts)]
+    if code := subprocess.run([sys.executable, "-m", "nemotron", *words], check=False).returncode:
+        raise typer.Exit(code)
 
 
 def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:

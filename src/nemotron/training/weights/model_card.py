@@ -3,6 +3,7 @@
 What it was made from and how, and the losses that it reached.
 """
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
         if (run / "config.yaml").is_file():
             parts += ["## Config", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8').rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
+
+
+def exported_iteration(card: Path) -> int | None:
+    """Read off a model card which iteration it is of; None where it does not say."""
+    found = re.search(r"^\| Iteration \| (\d+) \|$", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    return int(found[1]) if found else None
 
 
 def _iteration(iteration_dir: Path) -> int | None:

@@ -1,14 +1,16 @@
-"""Group the commands of `nemotron super3 model`, to and from Hugging Face."""
+"""Group the commands of `nemotron super3 model`: convert models, and talk to them."""
 
 import typer
 
+from nemotron.cli.super3.model.chat import chat
 from nemotron.cli.super3.model.export import export
 from nemotron.cli.super3.model.import_ import import_
 
 model = typer.Typer(
     rich_markup_mode=None,
-    help="Convert models: Hugging Face to Megatron, and back.",
+    help="Convert models: Hugging Face to Megatron, and back; and talk to them.",
     epilog="Try it: nemotron super3 model export output/tiny/sft",
 )
+model.command("chat")(chat)
 model.command("export")(export)
 model.command("import")(import_)

@@ -1,0 +1,79 @@
+"""Find the folder for transformers that a run, an export or an artifact means."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from nemotron.errors import UserError
+from nemotron.lineage import resolve
+from nemotron.paths import expand_home
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.reader import (
+    RUN_RECORD,
+    find_checkpoint,
+    hf_model_of,
+    run_of,
+    tokenizer_of_checkpoint,
+)
+from nemotron.training.weights.export_hf import export_hf
+from nemotron.training.weights.model_card import exported_iteration
+
+EXPORT, OWN_EXPORT = "hf", "chat"
+"""Folders in a run's: of `model export`, and of an export that was only made to be talked to."""
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] = lambda checkpoint: None) -> Path:
+    """Find the folder of what is named.
+
+    A run's newest checkpoint is exported where there is no export of it. Such an export is kept in the run's folder
+    until the run has a newer checkpoint. Adapters are merged in it.
+
+    Args:
+        named: a run's output folder, a Megatron checkpoint, an exported folder (of adapters alone, too), or an
+            artifact.
+        artifacts: folder of the artifact records.
+        on_export: told the checkpoint before it is exported, which takes a while.
+
+    Raises:
+        UserError: there is no such thing, it has no checkpoint yet, or the export failed.
+    """
+    path = expand_home(named)
+    if not path.exists():
+        path = Path(resolve(named, artifacts).path)
+    if is_hf_folder(path) or (path / ADAPTER_CONFIG).is_file():
+        return path
+    checkpoint = _newest(path)
+    run = run_of(checkpoint)
+    for folder in () if run is None else (run / EXPORT, run / OWN_EXPORT):
+        if _is_of(folder, checkpoint):
+            return folder
+    model = hf_model_of(checkpoint)
+    if run is None or model is None:
+        raise UserError(
+            f"{checkpoint} does not record which Hugging Face model it is.",
+            f"Export it, and name that folder: nemotron super3 model export {named} -o DIR --hf-model ID|DIR",
+        )
+    on_export(checkpoint)
+    return export_hf(checkpoint, run / OWN_EXPORT, model, tokenizer_of_checkpoint(checkpoint) or model)
+
+
+def _newest(path: Path) -> Path:
+    try:
+        return find_checkpoint(path)
+    except UserError:
+        saved = path / "checkpoints"
+        if (path / RUN_RECORD).is_file() and not any(saved.glob("iter_*")):
+            raise UserError(
+                f"{path} is a run that has saved no checkpoint yet.",
+                "Wait for its first one, after checkpoint.save_interval iterations, or go on with the run.",
+            ) from None
+        raise
+
+
+def _is_of(folder: Path, checkpoint: Path) -> bool:
+    """Tell whether a folder was exported from this checkpoint, as it is now."""
+    card = folder / "README.md"
+    if not is_hf_folder(folder) or not card.is_file() or not any(folder.glob("*.safetensors")):
+        return False
+    saved = max((file.stat().st_mtime_ns for file in checkpoint.iterdir()), default=0)
+    return checkpoint.name == f"iter_{exported_iteration(card) or 0:07}" and card.stat().st_mtime_ns >= saved

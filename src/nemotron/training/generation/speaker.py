@@ -1,0 +1,189 @@
+"""A model in memory, through transformers."""
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from nemotron.doctor import is_there
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.hf_folder import is_path
+from nemotron.training.generation.find_export import ADAPTER_CONFIG
+
+BESIDE_WEIGHTS = 1.1
+"""Memory for weights, and a tenth more for the state of a conversation."""
+
+
+def refuse_without_transformers(*, adapters: bool = False) -> None:
+    """Refuse to talk where the packages for it are not installed.
+
+    Raises:
+        UserError: it names them.
+    """
+    missing = [name for name in ("torch", "transformers", *(["peft"] if adapters else [])) if not is_there(name)]
+    if missing:
+        raise UserError(
+            f"Talking to a model needs {', '.join(missing)}, not installed here.",
+            f"In the repository, run uv sync. Elsewhere: pip install {' '.join(missing)}",
+        )
+
+
+class TransformersSpeaker:
+    """A model of a Hugging Face folder, on one GPU, on several, or on the CPU."""
+
+    def __init__(self, folder: Path, *, temperature: float | None = None, seed: int = 0) -> None:
+        """Load the model.
+
+        Args:
+            folder: as `find_export` gives it; of adapters alone, their model is loaded, too.
+            temperature: 0 takes the likeliest token every time; None is what generation_config.json says.
+            seed: of what is sampled.
+
+        Raises:
+            UserError: a package is missing, the weights do not fit into memory, or they cannot be loaded.
+        """
+        adapters = (folder / ADAPTER_CONFIG).is_file()
+        refuse_without_transformers(adapters=adapters)
+        base = _base_of(folder) if adapters else str(folder)
+        placed = _place(base)
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=False, **placed)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        except (OSError, ValueError, ImportError) as error:
+            raise UserError(
+                f"transformers cannot load {base}: {str(error).strip().splitlines()[0]}",
+                "Export the run again; its checkpoint is intact.",
+            ) from None
+        if adapters:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, str(folder))
+        self._model = model.eval()
+        self._torch, self._seed = torch, seed
+        self._sampling: dict[str, Any] = {} if temperature is None else {"temperature": temperature or None}
+        if temperature is not None:
+            self._sampling |= {"do_sample": temperature > 0, **({} if temperature else {"top_p": None, "top_k": None})}
+        named = model.generation_config.eos_token_id
+        self.stops = frozenset(
+            token
+            for token in (*(named if isinstance(named, list) else [named]), self._tokenizer.eos_token_id)
+            if token is not None
+        )
+
+    def render(self, messages: Sequence[dict[str, str]], **options: Any) -> str:
+        """Return the text of the messages, up to where the reply begins.
+
+        Raises:
+            UserError: there is no chat template.
+        """
+        if not self._tokenizer.chat_template:
+            raise UserError("The tokenizer of this model has no chat template.", "Export the run again.")
+        return self._tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=True, **options
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """Return tokens, none added."""
+        return self._tokenizer(text, add_special_tokens=False).input_ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return their text, special tokens included."""
+        return self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
+
+    def token(self, text: str) -> int | None:
+        """Return the one token that a text is, if it is one."""
+        ids = self.encode(text)
+        return ids[0] if len(ids) == 1 else None
+
+    def generate(
+        self, ids: Sequence[int], most: int, stops: Collection[int], on_token: Callable[[int], None]
+    ) -> list[int]:
+        """Return at most `most` further tokens, the last of them perhaps one of `stops`."""
+        if most < 1:
+            return []
+        torch = self._torch
+        torch.manual_seed(self._seed)
+        prompt = torch.tensor([list(ids)], device=self._model.device)
+        said = self._model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=most,
+            eos_token_id=sorted(stops),
+            pad_token_id=min(stops, default=0),
+            streamer=_Streamer(on_token),
+            **self._sampling,
+        )
+        return said[0, prompt.shape[1] :].tolist()
+
+
+class _Streamer:
+    """Hands on the tokens that transformers generates."""
+
+    def __init__(self, on_token: Callable[[int], None]) -> None:
+        self._on_token, self._is_prompt = on_token, True
+
+    def put(self, value: Any) -> None:
+        if not self._is_prompt:
+            for token in value.flatten().tolist():
+                self._on_token(token)
+        self._is_prompt = False
+
+    def end(self) -> None: ...
+
+
+def _base_of(folder: Path) -> str:
+    base = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if base is None or (is_path(str(base)) and not any(Path(base).glob("*.safetensors"))):
+        raise UserError(
+            f"{folder} holds adapters, and the weights of their model are not at {base}.",
+            "Name the run itself: its adapters are merged into the model it started from.",
+        )
+    return str(base)
+
+
+def _place(model: str) -> dict[str, Any]:
+    """Choose where a model goes, as options of from_pretrained.
+
+    Raises:
+        UserError: it fits nowhere here.
+    """
+    import torch
+
+    weights = sum(file.stat().st_size for file in Path(model).glob("*.safetensors"))  # an id of the hub: 0
+    needed = int(weights * BESIDE_WEIGHTS)
+    gpus = [torch.cuda.mem_get_info(i)[0] for i in range(torch.cuda.device_count())]
+    if gpus and needed <= gpus[0]:
+        return {"device_map": {"": 0}}
+    if gpus and needed <= sum(gpus):
+        return {"device_map": "auto"}
+    free = free_memory()
+    if needed <= free:
+        return {}
+    raise UserError(
+        f"{model} needs {needed:,} bytes ({needed / 2**30:,.1f} GiB) of memory: its weights are {weights:,}. Free are "
+        f"{free / 2**30:,.1f} GiB here{f' and {sum(gpus) / 2**30:,.1f} GiB on GPUs' if gpus else ''}.",
+        f"Run this where there is as much, or serve it: vllm serve {model} --tensor-parallel-size GPUS",
+    )
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take.
+
+    The machine's, or its control group's.
+    """
+    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
+    lines = dict(line.split(":", 1) for line in meminfo.splitlines())
+    free = int(lines["MemAvailable"].split()[0]) * 1024
+    try:
+        group = Path("/sys/fs/cgroup")
+        most, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        kept = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
+        return min(free, most - used + int(kept["inactive_file"]))  # files in the cache make room
+    except (OSError, ValueError, KeyError):  # no control group, or one without a limit
+        return free

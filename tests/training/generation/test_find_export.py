@@ -1,0 +1,90 @@
+"""Which folder is talked to: an export as it is, a run's own where it is of the newest checkpoint, else a new one."""
+
+import json
+import os
+
+import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
+
+from nemotron.errors import UserError
+from nemotron.lineage import log_artifact
+from nemotron.training.generation import find_export as module
+from nemotron.training.generation.find_export import find_export
+
+
+@pytest.fixture
+def exported(monkeypatch):
+    """What was exported, each as (checkpoint, folder, model, tokenizer)."""
+    calls = []
+
+    def export(checkpoint, folder, model, tokenizer):
+        calls.append((checkpoint.name, folder.name, model, tokenizer))
+        write_export(folder, int(checkpoint.name.removeprefix("iter_")))
+        return folder
+
+    monkeypatch.setattr(module, "export_hf", export)
+    return calls
+
+
+def write_export(folder, iteration):
+    folder.mkdir(exist_ok=True, parents=True)
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).write_text("{}")
+    (folder / "README.md").write_text(f"| Iteration | {iteration} |\n")
+    return folder
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run that saved iteration 40."""
+    folder = tmp_path / "run"
+    write_checkpoint(folder / "checkpoints", 40, {"tokenizer": {"tokenizer_model": "words"}})
+    (folder / "run.json").write_text(json.dumps({"hf_model": "tiny_model"}))
+    return folder
+
+
+def find(path, tmp_path):
+    return find_export(str(path), tmp_path / "artifacts")
+
+
+def test_an_export_is_itself(tmp_path, exported):
+    folder = write_export(tmp_path / "hf", 40)
+    assert find(folder, tmp_path) == folder
+    log_artifact(name="Mine", type="model", path=folder, root=tmp_path / "artifacts")
+    assert find("Mine", tmp_path) == folder
+    assert not exported
+
+
+def test_a_run_is_exported_once_for_a_checkpoint(tmp_path, trained, exported):
+    assert [find(trained, tmp_path) for _ in range(2)] == [trained / "chat"] * 2
+    assert exported == [("iter_0000040", "chat", "tiny_model", "words")]
+    write_checkpoint(trained / "checkpoints", 60, {"tokenizer": {"tokenizer_model": "words"}})
+    assert find(trained, tmp_path) == trained / "chat"
+    assert [call[0] for call in exported] == ["iter_0000040", "iter_0000060"]
+
+
+@pytest.mark.parametrize(("iteration", "age", "is_taken"), [(40, 0, True), (20, 0, False), (40, 3600, False)])
+def test_the_export_of_a_run_is_taken_if_it_is_of_this_checkpoint(
+    tmp_path, trained, exported, iteration, age, is_taken
+):
+    card = write_export(trained / "hf", iteration) / "README.md"
+    written = card.stat().st_mtime - age
+    os.utime(card, (written, written))
+    assert find(trained, tmp_path) == trained / ("hf" if is_taken else "chat")
+    assert len(exported) == (not is_taken)
+
+
+def test_a_run_without_a_checkpoint_is_named_as_such(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="no checkpoint yet") as error:
+        find(tmp_path / "run", tmp_path)
+    assert "checkpoint.save_interval" in str(error.value.hint)
+
+
+def test_a_checkpoint_of_nobody_knows_no_model(tmp_path, trained, exported):
+    (trained / "run.json").unlink()
+    with pytest.raises(UserError) as error:
+        find(trained, tmp_path)
+    assert "--hf-model" in str(error.value.hint)
+    assert not exported
