@@ -75,7 +75,8 @@ def test_a_run_that_fails_leaves_a_page_that_says_so(tmp_path: Path) -> None:
         report_session(tmp_path, START, lambda: 2, is_writer=True),
     ):
         raise RuntimeError("lost its connection")
-    assert "Failed at iteration 2: lost its connection" in (tmp_path / "report.html").read_text()
+    page = (tmp_path / "report.html").read_text()
+    assert "iteration 2: lost its connection" in page
 
 
 def test_other_ranks_write_nothing(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | N
     """Return a callback for each record that keeps report.html current.
 
     It calls `on_record`, too. The page is written after the first record, an evaluation, an iteration that is saved,
-    and every 30 seconds; a page that takes more than a second, as of 500,000 iterations, less often. On the rank that
+    and every 30 seconds; a page that takes more than a second, as of a million iterations, less often. On the rank that
     writes records.
 
     Args:

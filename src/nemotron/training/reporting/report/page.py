@@ -118,7 +118,8 @@ def _happenings(run: RunFiles) -> list[tuple[object, object]]:
 
 def _describe_end(event: dict[str, Any], iteration: int) -> str:
     if event.get("state") == "failed":
-        return f"Failed at iteration {iteration:,}: {event.get('message', '')}"
+        saved = f"the newest checkpoint is of iteration {iteration:,}" if iteration else "nothing was saved"
+        return f"Failed; {saved}: {event.get('message', '')}"
     what = "Stopped by a signal or a time limit" if event.get("state") == "stopped" else "Finished"
     return f"{what} after iteration {iteration:,}."
 
