@@ -38,12 +38,6 @@ def test_points_without_a_value_are_left_out() -> None:
     assert render_chart(Chart("Loss", "iteration", "nats", [Series("train", [1], [None])])) == ""
 
 
-def test_a_bar_chart_has_every_bar_in_its_table() -> None:
-    html = render_chart(Chart("Length", "tokens", "conversations", [Series("all", [10, 30], [5, 1200], kind="bars")]))
-    assert "<td>10</td><td>5</td>" in html
-    assert "<td>30</td><td>1,200</td>" in html
-
-
 def test_a_long_curve_keeps_its_first_last_lowest_and_highest_point() -> None:
     x = np.arange(1_000_000.0)
     y = np.sin(x / 1000)
@@ -52,6 +46,21 @@ def test_a_long_curve_keeps_its_first_last_lowest_and_highest_point() -> None:
     assert len(fewer_x) <= 1000
     assert (fewer_x[0], fewer_x[-1]) == (0, 999_999)
     assert dict(zip(fewer_x, fewer_y, strict=True)).items() >= {123_456: 40, 654_321: -40}.items()
+
+
+def test_a_trend_is_the_running_mean_of_a_long_line() -> None:
+    x = np.arange(10_000.0)
+    noise = np.where(x % 2 == 0, 1.0, -1.0)
+    [line] = data_of(render_chart(Chart("Loss", "iteration", "nats", [Series("a", x, x + noise, trend=True)])))[
+        "series"
+    ]
+    inside = [(at, mean) for at, mean in zip(line["trend"]["x"], line["trend"]["y"], strict=True) if 100 < at < 9_900]
+    assert len(inside) > 100
+    assert all(abs(mean - at) < 0.1 for at, mean in inside)
+    [short] = data_of(render_chart(Chart("Loss", "iteration", "nats", [Series("a", x[:9], x[:9], trend=True)])))[
+        "series"
+    ]
+    assert "trend" not in short
 
 
 def test_all_series_of_a_chart_share_its_points() -> None:
@@ -75,7 +84,7 @@ def test_a_reader_sees_the_value_under_the_mouse(browser: Browser, tmp_path: Pat
     charts = [
         Chart("Loss", "iteration", "nats", [loss, Series(HOSTILE, [1, 5], [7, 6])], [Marker(3, "sample stage")]),
         Chart("Rate", "iteration", "lr", [Series("lr", [1, 2, 3], [1e-6, 2e-6, 0])], log=True),
-        Chart("Length", "tokens", "conversations", [Series("all", [10, 30], [5, 1200], kind="bars")]),
+        Chart("One point", "iteration", "nats", [Series("test", [5], [2.5], kind="dots")]),
     ]
     page = tmp_path / "page.html"
     page.write_text(html_page("Charts", "".join(map(render_chart, charts)) + render_library()))

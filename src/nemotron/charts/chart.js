@@ -24,20 +24,17 @@
     // Trends come after all series; the legend knows nothing of them.
     const trends = data.series.flatMap((series, index) => (series.trend ? [{ ...series, ...series.trend, of: index }] : []));
     const joined = uPlot.join([...data.series, ...trends].map((series) => [series.x, series.y]));
-    const hasBars = data.series.some((series) => series.kind === "bars");
     const whole = joined[0].every(Number.isInteger);
     const legend = new Legend(figure.querySelector(".chart-legend"), data, joined);
     const reach = [joined[0][0], joined[0][joined[0].length - 1]];
-    const gaps = joined[0].slice(1).map((x, index) => x - joined[0][index]);
-    const margin = hasBars ? Math.min(...gaps, Infinity) / 2 : 0;
-    const aside = reach[0] === reach[1] || margin === Infinity ? 1 : margin;
+    const aside = reach[0] === reach[1] ? 1 : 0;
     const labels = new Labels(data.markers, reach);
 
     const axis = { stroke: () => color("--soft"), font: FONT, labelFont: FONT, labelSize: 22 };
     axis.grid = axis.ticks = { stroke: () => color("--grid"), width: 1 };
     const scales = {
       x: { time: false, range: (_, low, high) => (low === reach[0] && high === reach[1] ? [low - aside, high + aside] : [low, high]) },
-      y: data.log ? { distr: 3 } : hasBars ? { range: (_, low, high) => [Math.min(0, low), high * 1.05 || 1] } : {},
+      y: data.log ? { distr: 3 } : {},
     };
     const options = {
       width: plot.clientWidth,
@@ -87,7 +84,6 @@
 
   function styleOf(series) {
     const stroke = () => color(`--chart-${series.color}`);
-    if (series.kind === "bars") return { stroke, fill: stroke, width: 0, paths: uPlot.paths.bars({ size: [0.9, 200] }), points: { show: false } };
     const isDotted = series.kind === "dots";
     const points = { show: isDotted || series.x.length < 40, size: isDotted ? 6 : 4, fill: stroke };
     return { stroke, width: isDotted ? 1 : 1.5, alpha: series.trend ? 0.35 : 1, points };
@@ -191,10 +187,9 @@
 
     rest() {
       const last = this.joined[0][this.joined[0].length - 1];
-      const isBars = this.data.series[0].kind === "bars";
-      this.at.textContent = isBars ? this.data.x : `${this.data.x} ${format(last)}`;
+      this.at.textContent = `${this.data.x} ${format(last)}`;
       this.data.series.forEach((series, index) => {
-        this.values[index].textContent = isBars ? "" : format(series.y[series.y.length - 1]);
+        this.values[index].textContent = format(series.y[series.y.length - 1]);
       });
     }
 

@@ -21,8 +21,6 @@ FEWEST_POINTS = 200
 """Of one series, however many share a chart."""
 LONG = 300
 """Lines with more points may have a trend."""
-TABLE_ROWS = 60
-"""A bar chart with at most so many bars has each of them in its table."""
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("uplot/uPlot.iife.min.js", "chart.js")
@@ -39,8 +37,8 @@ class Series:
     """Ascending."""
     y: Sequence[float | None] | Floats
     """As long as x. Points where it is None or not finite are left out."""
-    kind: Literal["line", "dots", "bars"] = "line"
-    """Dots are joined by a thin line; bars are centred on their x."""
+    kind: Literal["line", "dots"] = "line"
+    """Dots are joined by a thin line: for few points among many."""
     trend: bool = False
     """Of a long line: draw the line faintly, and its running mean over it."""
     color: int | None = None
@@ -106,7 +104,7 @@ def render_chart(chart: Chart) -> str:
     title = escape(printable(chart.title))
     return (
         f'<figure class="chart"><figcaption>{title}</figcaption><div class="chart-plot"></div>'
-        f'<div class="chart-legend"></div><details open><summary>Numbers</summary>{_table(chart, drawn)}</details>'
+        f'<div class="chart-legend"></div><details open><summary>Numbers</summary>{_table(drawn)}</details>'
         f'<script type="application/json">{_to_script(data)}</script></figure>\n'
     )
 
@@ -140,17 +138,11 @@ def _to_script(data: dict[str, Any]) -> str:
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def _table(chart: Chart, drawn: Sequence[tuple[int, Series, tuple[Floats, Floats]]]) -> str:
-    first_x, first_y = drawn[0][2]
-    if drawn[0][1].kind == "bars" and len(drawn) == 1 and len(first_x) <= TABLE_ROWS:
-        head = [chart.x_name, chart.y_name]
-        rows = [[f"{x:,.6g}", f"{y:,.6g}"] for x, y in zip(first_x, first_y, strict=True)]
-    else:
-        head = ["", "first", "lowest", "highest", "last"]
-        rows = [
-            [printable(series.name), *(f"{value:,.6g}" for value in (y[0], y.min(), y.max(), y[-1]))]
-            for _, series, (_, y) in drawn
-        ]
+def _table(drawn: Sequence[tuple[int, Series, tuple[Floats, Floats]]]) -> str:
+    rows = [
+        [printable(series.name), *(f"{value:,.6g}" for value in (y[0], y.min(), y.max(), y[-1]))]
+        for _, series, (_, y) in drawn
+    ]
     lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    header = "".join(f"<th>{escape(cell)}</th>" for cell in head)
+    header = "".join(f"<th>{name}</th>" for name in ("", "first", "lowest", "highest", "last"))
     return f"<table><thead><tr>{header}</tr></thead><tbody><tr>{'</tr><tr>'.join(lines)}</tr></tbody></table>"
