@@ -17,7 +17,7 @@ def chat(tmp_path):
 def test_a_dry_run_shows_the_plan_and_sends_nothing(chat, tmp_path, capsys):
     assert run(["super3", "data", "rollouts", f"prompts.source={chat}", "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    for word in ("1 of 1 different ones", "http://localhost:8000/v1", "sampling.temperature"):
+    for word in ("1 of 1 different", "http://localhost:8000/v1", "sampling.temperature"):
         assert word in shown
     assert list(tmp_path.iterdir()) == [chat]
 

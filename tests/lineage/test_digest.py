@@ -1,6 +1,6 @@
 import pytest
 
-from nemotron.lineage.digest import digest_of
+from nemotron.lineage.digest import compute_digest
 
 
 @pytest.fixture
@@ -11,24 +11,24 @@ def folder(tmp_path):
 
 
 def test_names_and_contents_count(folder):
-    before = digest_of(folder)
+    before = compute_digest(folder)
     assert before.startswith("sha256:")
     (folder / "iter_1" / "shard").write_bytes(b"Weights")
-    changed = digest_of(folder)
+    changed = compute_digest(folder)
     (folder / "iter_1" / "shard").rename(folder / "iter_1" / "other")
-    assert len({before, changed, digest_of(folder)}) == 3
+    assert len({before, changed, compute_digest(folder)}) == 3
 
 
 def test_locks_temporary_files_and_the_manifest_do_not(folder):
-    before = digest_of(folder)
+    before = compute_digest(folder)
     for name in ("artifact.json", ".lock", ".shard.1234.tmp"):
         (folder / name).write_text("x")
-    assert digest_of(folder) == before
+    assert compute_digest(folder) == before
 
 
 def test_of_large_files_the_ends_are_read(folder, monkeypatch):
     monkeypatch.setattr("nemotron.lineage.digest.WHOLE_BYTES", 4)
-    before = digest_of(folder)
+    before = compute_digest(folder)
     assert before.startswith("sha256-sampled:")
     (folder / "iter_1" / "shard").write_bytes(b"weightS")
-    assert digest_of(folder) != before
+    assert compute_digest(folder) != before

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.rollouts.budgets import evaluate_budgets, parse_budgets, thought_tokens
+from nemotron.rollouts.budgets import count_thought_tokens, evaluate_budgets, parse_budgets
 from nemotron.rollouts.reply import Outcome, Reply, read_reply
 from nemotron.rollouts.run import make_plan
 
@@ -36,9 +36,9 @@ THOUGHT = {"reasoning_content": "123456"}
 def test_the_servers_count_of_a_thought_goes_first():
     usage = {"completion_tokens": 30, "completion_tokens_details": {"reasoning_tokens": 21}}
     message = {"content": "four", "reasoning_content": "hmmm"}
-    assert thought_tokens(read_reply({"choices": [{"message": message}], "usage": usage})) == 21
-    assert thought_tokens(Reply(Outcome.COMPLETED, message, tokens=30)) == 15
-    assert thought_tokens(Reply(Outcome.COMPLETED, message)) is None
+    assert count_thought_tokens(read_reply({"choices": [{"message": message}], "usage": usage})) == 21
+    assert count_thought_tokens(Reply(Outcome.COMPLETED, message, tokens=30)) == 15
+    assert count_thought_tokens(Reply(Outcome.COMPLETED, message)) is None
 
 
 def test_budgets_are_sorted_numbers():

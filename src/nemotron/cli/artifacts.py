@@ -43,18 +43,18 @@ def list_(
       nemotron artifacts list
       nemotron artifacts list ModelArtifact-sft
     """
-    from nemotron.lineage.artifact import aliases, names, read_version, versions
+    from nemotron.lineage.artifact import list_names, list_versions, read_aliases, read_version
     from nemotron.lineage.resolve import find_record
 
     folder = _root(root)
     if name is not None:
         find_record(name.partition(":")[0], folder)  # refuses a name that is not there, with the nearest
-    chosen = [name.partition(":")[0]] if name is not None else names(folder)
+    chosen = [name.partition(":")[0]] if name is not None else list_names(folder)
     found, left_out = [], 0
     for each in chosen:
-        named = aliases(folder, each)
-        for version in versions(folder, each):
-            if name is None and not as_json and version not in (versions(folder, each)[-1], *named.values()):
+        named = read_aliases(folder, each)
+        for version in list_versions(folder, each):
+            if name is None and not as_json and version not in (list_versions(folder, each)[-1], *named.values()):
                 left_out += 1
                 continue
             try:
@@ -85,12 +85,14 @@ def show(name: Name, root: Root = None, as_json: AsJson = False) -> None:
       nemotron artifacts show ModelArtifact-sft
       nemotron artifacts show SFTDataArtifact-sft:v3 --json | jq .config
     """
-    from nemotron.lineage.artifact import aliases
+    from nemotron.lineage.artifact import read_aliases
     from nemotron.lineage.tracking import wandb_run_of
 
     folder = _root(root)
     artifact = _find(name, folder)
-    also = sorted(alias for alias, version in aliases(folder, artifact.name).items() if version == artifact.version)
+    also = sorted(
+        alias for alias, version in read_aliases(folder, artifact.name).items() if version == artifact.version
+    )
     run = wandb_run_of(artifact, folder)
     if as_json:
         found = {"reference": artifact.reference, **asdict(artifact), "aliases": also, "wandb": run or None}

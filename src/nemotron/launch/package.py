@@ -11,7 +11,7 @@ from nemotron.config import config_dir
 from nemotron.errors import UserError
 from nemotron.launch.placement import Placement
 from nemotron.launch.stages import PACKAGE, RAY_NODE, STARTUP, TORCHRUN, Stage
-from nemotron.lineage.origin import CODE_RECORD, code_version
+from nemotron.lineage.origin import CODE_RECORD, describe_code
 from nemotron.paths import expand_home
 
 LAUNCH_SCRIPT = "launch.sh"
@@ -27,7 +27,7 @@ def write_package(folder: Path, placement: Placement) -> None:
         shutil.copytree(PACKAGE, folder / "nemotron", ignore=shutil.ignore_patterns("__pycache__", "_config"))
         shutil.copytree(config_dir(), folder / "nemotron" / "_config")
         # The copy is not a git checkout, and artifacts record the commit that made them.
-        (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(code_version()))
+        (folder / "nemotron" / CODE_RECORD).write_text(json.dumps(describe_code()))
     else:
         folder.mkdir(parents=True, exist_ok=True)
     _copy_wheels(folder, placement)

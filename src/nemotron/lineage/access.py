@@ -1,6 +1,6 @@
-"""Whether Weights & Biases is on, and whether a run could reach it from here.
+"""Find out whether Weights & Biases is on, and whether a run can reach it.
 
-Nothing of it is imported.
+wandb itself is not imported.
 """
 
 import configparser
@@ -18,7 +18,7 @@ from nemotron.secrets import mask_text
 
 SERVER = "https://api.wandb.ai"
 ANSWER_SECONDS = 5.0
-"""How long the server may take to answer anything at all."""
+"""How long to wait for any answer from the server."""
 _OFFLINE = ("offline", "dryrun")
 
 
@@ -28,9 +28,9 @@ class Target:
 
     project: str
     entity: str | None = None
-    """A user or a team; None: the key's own."""
+    """A user or a team; None means the owner of the key."""
     mode: str = "online"
-    """`online` or `offline`: into files, for `wandb sync`."""
+    """`online`, or `offline` to write files for `wandb sync`."""
 
     def __str__(self) -> str:
         return "/".join(filter(None, [self.entity, self.project]))
@@ -39,13 +39,13 @@ class Target:
 def find_target(
     project: str | None = None, entity: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> Target | None:
-    """Find where to record runs; None: W&B is off.
+    """Return where runs are recorded, or None if W&B is off.
 
-    A project turns it on, from the config or from WANDB_PROJECT; WANDB_MODE=disabled turns it off.
+    A project in the config or in WANDB_PROJECT turns it on; WANDB_MODE=disabled turns it off.
 
     Args:
-        project, entity: from the config; they win over the variables.
-        environ: of the process that will record.
+        project, entity: From the config; they take precedence over the variables.
+        environ: Environment of the process that will record.
     """
     project = project or environ.get("WANDB_PROJECT")
     mode = environ.get("WANDB_MODE") or _setting("mode") or "online"
@@ -55,71 +55,65 @@ def find_target(
 
 
 def find_key(environ: Mapping[str, str] = os.environ) -> str | None:
-    """Say where an API key for the server is: WANDB_API_KEY or the netrc file.
+    """Return where an API key for the server is, or None.
 
-    None: there is none.
+    It is in WANDB_API_KEY or the netrc file.
     """
     for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         if environ.get(name):
             return name
     try:
-        entry = netrc.netrc(environ.get("NETRC")).authenticators(urlsplit(server(environ)).netloc)
+        entry = netrc.netrc(environ.get("NETRC")).authenticators(urlsplit(find_server(environ)).netloc)
     except (OSError, netrc.NetrcParseError):
         entry = None
     return "the netrc file" if entry else None
 
 
-def server(environ: Mapping[str, str] = os.environ) -> str:
-    """Name the server that runs are sent to."""
+def find_server(environ: Mapping[str, str] = os.environ) -> str:
+    """Return the address of the server that runs are sent to."""
     return (environ.get("WANDB_BASE_URL") or _setting("base_url") or SERVER).rstrip("/")
 
 
 def explain_unreachable(target: Target, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Say why runs could not be sent from here, in half a sentence.
+    """Explain in half a sentence why runs cannot be sent from here.
 
-    None: they could, or need not be.
-
-    Waits a few seconds for a server that does not answer.
+    None means that they can be, or need not be. Waits a few seconds for a server that does not answer.
     """
     if target.mode == "offline":
         return None
     if find_key(environ) is None:
         return "there is no API key (set WANDB_API_KEY, or run wandb login)"
-    return _explain_silence(server(environ))
+    return _explain_silence(find_server(environ))
 
 
 def describe_access(target: Target | None, *, folder: Path | str) -> list[str]:
-    """Say in a line what becomes of the record in W&B when it cannot be sent.
-
-    Nothing when it can.
+    """Describe what happens to the W&B record if it cannot be sent; [] if it can.
 
     Args:
-        target: where runs are recorded.
-        folder: the one that will hold `wandb/`.
+        target: Where runs are recorded.
+        folder: The folder that will contain `wandb/`.
     """
     reason = explain_unreachable(target) if target else None
     if reason is None:
         return []
-    return [f"W&B: {reason}. The run goes on; it is recorded below {folder}/wandb, and `wandb sync` uploads it later."]
+    return [f"W&B: {reason}. The run continues and is recorded in {folder}/wandb; `wandb sync` uploads it later."]
 
 
 def describe_access_of_job(
     environ: Mapping[str, str], project: str | None, entity: str | None, *, here: bool
 ) -> list[str]:
-    """Say in a line, before a job is queued, why its record could not be sent to W&B.
-
-    Nothing when it could.
+    """Explain, before a job is queued, why it cannot send its record; [] if it can.
 
     Args:
-        environ: the job's variables, secret ones included.
-        project, entity: of its config.
-        here: whether it sees this machine's home, where `wandb login` keeps a key.
+        environ: The job's variables, including secret ones.
+        project, entity: From the job's config.
+        here: Whether the job sees this machine's home, where `wandb login` keeps a key.
     """
     target = find_target(project, entity, environ)
     if target is None or target.mode == "offline":
         return []
     if not here and not environ.get("WANDB_API_KEY"):
-        reason, otherwise = "no API key goes with the job (set WANDB_API_KEY)", "Unless it finds one there, it"
+        reason, otherwise = "no API key is passed to the job (set WANDB_API_KEY)", "Unless it finds one there, the job"
     else:
         reason, otherwise = explain_unreachable(target, environ), "Unless that changes, the job"
     if reason is None:
@@ -131,11 +125,11 @@ def _explain_silence(address: str) -> str | None:
     try:
         with urllib.request.urlopen(f"{address}/healthz", timeout=ANSWER_SECONDS):
             return None
-    except urllib.error.HTTPError:  # an answer
+    except urllib.error.HTTPError:  # this is an answer too
         return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        if isinstance(reason, ssl.SSLError):  # another client may know the certificate
+        if isinstance(reason, ssl.SSLError):  # another client may trust the certificate
             return None
         return f"{mask_text(address)} does not answer ({reason})"
 
@@ -143,7 +137,7 @@ def _explain_silence(address: str) -> str | None:
 def _setting(name: str) -> str | None:
     """Read a setting that `wandb login --host` or `wandb offline` has stored.
 
-    Of the folder, else of the user.
+    The folder's setting comes before the user's.
     """
     folder = Path(os.environ.get("WANDB_CONFIG_DIR") or "~/.config/wandb").expanduser()
     for path in (Path("wandb/settings"), folder / "settings"):

@@ -1,4 +1,4 @@
-"""One version of something a stage made, and how it is written down."""
+"""Define an artifact, one version of data or a model, and its files on disk."""
 
 import dataclasses
 import json
@@ -10,49 +10,49 @@ from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 
 MANIFEST = "artifact.json"
-"""The record's name inside the artifact's own folder."""
+"""The file name of the record in the artifact's own folder."""
 
 
 class ArtifactError(UserError):
-    """An artifact that is not recorded, cannot be, or whose folder is gone."""
+    """An artifact is not recorded, cannot be recorded, or its folder is gone."""
 
 
 @dataclass(frozen=True)
 class Artifact:
     """One version of a dataset or a model.
 
-    What an earlier release did not record is empty.
+    Fields that an earlier release did not record are empty.
     """
 
     name: str
-    """What it is called across versions: `SFTDataArtifact-sft`."""
+    """The name that all versions share: `SFTDataArtifact-sft`."""
     type: str
     """Its kind: "dataset" or "model"."""
     version: int
     path: str
-    """The folder that holds it, absolute."""
+    """The absolute path of its folder."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """Facts a consumer needs, as JSON values."""
+    """Facts that a consumer needs, as JSON values."""
     inputs: list[str] = field(default_factory=list)
     """What it was made from: references such as `SFTDataArtifact-sft:v3`, `bundled:FILE@DIGEST`, paths and URLs."""
     created: str = ""
     """UTC, ISO 8601."""
     digest: str = ""
-    """Names the content (digest.py)."""
+    """Digest of the content (digest.py)."""
     input_digests: dict[str, str] = field(default_factory=dict)
-    """Of inputs that are no artifacts, where they are known."""
+    """Digests of inputs that are not artifacts, if known."""
     code: dict[str, Any] = field(default_factory=dict)
-    """Which code made it: `package`, and `commit` and `modified` for a git checkout."""
+    """The code that made it: `package`, and for a git checkout `commit` and `modified`."""
     command: str = ""
-    """The command line, secrets masked."""
+    """The command line, with secrets masked."""
     job: dict[str, str] = field(default_factory=dict)
     """Where it ran: `kind` ("slurm" or "local"), `id`, `host`."""
     config: dict[str, Any] = field(default_factory=dict)
-    """The resolved config, secrets masked."""
+    """The resolved config, with secrets masked."""
 
     @property
     def reference(self) -> str:
-        """`name:v3`, which always means this version."""
+        """The reference `name:v3`, which always means this version."""
         return f"{self.name}:v{self.version}"
 
 
@@ -64,7 +64,7 @@ def version_file(root: Path, name: str, version: int) -> Path:
 def alias_file(root: Path, name: str, alias: str) -> Path:
     """Return the file of an alias, `<root>/<name>/aliases/<alias>`.
 
-    There is one file each, so that two writers need no lock.
+    Each alias has its own file, so that two writers need no lock.
     """
     return root / name / "aliases" / alias
 
@@ -72,20 +72,20 @@ def alias_file(root: Path, name: str, alias: str) -> Path:
 def place_file(root: Path, name: str, version: int) -> Path:
     """Return the file of a place, `<root>/<name>/places/v<version>`.
 
-    It names the folder that last got the same content, where it is not the first.
+    It contains the folder that last got the same content, if that is not the first folder.
     """
     return root / name / "places" / f"v{version}"
 
 
-def names(root: Path) -> list[str]:
-    """List the names that have a version, sorted."""
-    return sorted(path.name for path in root.glob("[!.]*") if versions(root, path.name))
+def list_names(root: Path) -> list[str]:
+    """List the names that have a version, in alphabetical order."""
+    return sorted(path.name for path in root.glob("[!.]*") if list_versions(root, path.name))
 
 
-def versions(root: Path, name: str) -> list[int]:
-    """List the complete versions of a name, oldest first.
+def list_versions(root: Path, name: str) -> list[int]:
+    """List the versions of a name, oldest first.
 
-    One that is still being written is left out.
+    A version that is still being written is left out.
     """
     found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and _is_written(path)]
     return sorted(int(path.stem[1:]) for path in found)
@@ -94,12 +94,12 @@ def versions(root: Path, name: str) -> list[int]:
 def _is_written(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:  # claimed for what another process has recorded meanwhile, and given up again
+    except FileNotFoundError:  # claimed, then given up because another process recorded the same
         return False
 
 
-def aliases(root: Path, name: str) -> dict[str, int]:
-    """Read which version each alias of a name means."""
+def read_aliases(root: Path, name: str) -> dict[str, int]:
+    """Return the version of each alias of a name."""
     found = {}
     for path in sorted((root / name / "aliases").glob("[!.]*")):
         number = path.read_text(encoding="utf-8").strip().removeprefix("v")
@@ -112,22 +112,22 @@ def read(path: Path) -> Artifact:
     """Read the artifact recorded in a JSON file.
 
     Raises:
-        ValueError: the file is not such a record.
+        ValueError: The file is not an artifact record.
     """
     known = {item.name for item in dataclasses.fields(Artifact)}
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        # Fields a later version of this project adds are not this version's business.
+        # Fields added by a later release are ignored.
         return Artifact(**{key: value for key, value in record.items() if key in known})
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is not an artifact record: {error}") from error
 
 
 def read_version(root: Path, name: str, version: int) -> Artifact:
-    """Read a version, at the place where it is now.
+    """Read a version, with the place where it is now.
 
     Raises:
-        ValueError: its file is not a record.
+        ValueError: Its file is not an artifact record.
     """
     artifact = read(version_file(root, name, version))
     place = place_file(root, name, version)
@@ -139,5 +139,5 @@ def read_version(root: Path, name: str, version: int) -> Artifact:
 
 
 def write(artifact: Artifact, path: Path) -> None:
-    """Write the record as a whole or not at all."""
+    """Write a record atomically."""
     write_text(path, json.dumps(dataclasses.asdict(artifact), indent=2, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""`${art:data,path}` in a config: a fact of the artifact that `run.data` names."""
+"""Look up `${art:data,path}`: a field of the artifact that `run.data` names."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,32 +8,32 @@ from nemotron.lineage.resolve import resolve
 
 
 def look_up(run: Mapping[str, Any], name: str, field: str) -> Any:
-    """Return a fact of an artifact.
+    """Return a field of an artifact.
 
     Args:
-        run: the section `run`: `data` and `model` name artifacts, `artifacts` the folder of their records.
-        name: a key of `run`, or an artifact's own name.
+        run: The section `run`: `data` and `model` name artifacts, `artifacts` is the folder of their records.
+        name: A key of `run`, or the name of an artifact.
         field: `path`, `name`, `version`, `type`, `reference`, `digest`, or a dotted key of its metadata.
 
     Raises:
-        UserError: there is no such artifact, or it has no such fact.
+        UserError: There is no such artifact, or it has no such field.
     """
     reference = run.get(name, name)
     if not isinstance(reference, str):
         raise UserError(f"run.{name} names no artifact", f"Set run.{name}.")
     artifact = resolve(reference, run["artifacts"])
     own = {key: getattr(artifact, key) for key in ("path", "name", "version", "type", "reference", "digest")}
-    facts = {**_flat(artifact.metadata), **own}
+    facts = {**_flatten(artifact.metadata), **own}
     if field not in facts:
         near = did_you_mean(field, facts) or f"It has: {', '.join(sorted(facts))}."
         raise UserError(f"{artifact.reference} has no {field}", near)
     return facts[field]
 
 
-def _flat(value: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+def _flatten(value: Mapping[str, Any], section: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, child in value.items():
         found[section + key] = child
         if isinstance(child, Mapping):
-            found |= _flat(child, f"{section}{key}.")
+            found |= _flatten(child, f"{section}{key}.")
     return found

@@ -1,4 +1,4 @@
-"""Name a file's or a folder's content."""
+"""Compute the digest of a file or a folder."""
 
 import hashlib
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 from nemotron.lineage.artifact import MANIFEST
 
 WHOLE_BYTES = 64 * 2**20
-"""Files up to this size are read whole."""
+"""Files up to this size are read completely."""
 _END_BYTES = 2**20
 
 
-def digest_of(path: Path) -> str:
+def compute_digest(path: Path) -> str:
     """Return `sha256:...` over the names and contents of the files at or below `path`.
 
-    Of files over 64 MiB, such as the shards of a large checkpoint, the size and the first and last MiB are taken; the
-    digest then begins with `sha256-sampled:`. Hidden files and the artifact's own manifest are left out.
+    Of files over 64 MiB, such as the shards of a large checkpoint, only the size and the first and last MiB count; the
+    digest then starts with `sha256-sampled:`. Hidden files and the artifact's own manifest are left out.
     """
     total, is_sampled = hashlib.sha256(), False
     for file in _files(path):
@@ -37,7 +37,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_temporary(file: Path) -> bool:
-    # `.metadata` is part of a checkpoint; what ends in .tmp is being written, and locks come and go.
+    # `.metadata` is part of a checkpoint; .tmp files are still being written, and lock files are temporary.
     return file.name.startswith(".") and (file.suffix == ".tmp" or file.name == ".lock")
 
 

@@ -1,26 +1,26 @@
-"""What was made from what, across all records of a folder."""
+"""Follow what was made from what, across all records of a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemotron.lineage.artifact import Artifact, names, read_version, versions
+from nemotron.lineage.artifact import Artifact, list_names, list_versions, read_version
 
 
 @dataclass(frozen=True)
 class Node:
-    """An artifact, or a source that is none, and its neighbours in one direction."""
+    """An artifact or another source, and its neighbours in one direction."""
 
     reference: str
     artifact: Artifact | None
-    """None for a path, a URL or a seed, and for a version whose record is gone."""
+    """None for a path, a URL or a seed, and for a version without a record."""
     digest: str
     children: tuple["Node", ...]
     seen: bool = False
-    """Whether it stands in the tree above, with its neighbours."""
+    """Whether it already appears above in the tree, with its neighbours."""
 
     def to_dict(self, key: str) -> dict[str, Any]:
-        """Write the tree as JSON values, neighbours under `key`."""
+        """Return the tree as JSON values, with neighbours under `key`."""
         known = self.artifact
         facts = {"type": known.type, "path": known.path, "created": known.created} if known else {}
         children = {} if self.seen else {key: [child.to_dict(key) for child in self.children]}
@@ -28,12 +28,12 @@ class Node:
 
 
 class Records:
-    """All records of a folder, read once. One that is damaged is left out."""
+    """All records of a folder, read once. Damaged records are left out."""
 
     def __init__(self, root: Path) -> None:
         self._artifacts: dict[str, Artifact] = {}
-        for name in names(root):
-            for version in versions(root, name):
+        for name in list_names(root):
+            for version in list_versions(root, name):
                 try:
                     artifact = read_version(root, name, version)
                 except ValueError:

@@ -1,4 +1,4 @@
-"""What something was made from, as references that mean the same anywhere."""
+"""Describe inputs as references that mean the same on every machine."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from nemotron.config.files import config_dir
 from nemotron.lineage.artifact import MANIFEST, Artifact, read, version_file
-from nemotron.lineage.digest import digest_of
+from nemotron.lineage.digest import compute_digest
 from nemotron.secrets import mask_text
 
 BUNDLED = "bundled:"
@@ -15,54 +15,54 @@ BUNDLED = "bundled:"
 def describe_inputs(
     inputs: Iterable[Artifact | str], digests: Mapping[str, str], root: Path
 ) -> tuple[list[str], dict[str, str]]:
-    """Write inputs as references, each once.
+    """Return inputs as references, without duplicates.
 
-    A path inside an artifact recorded in `root` becomes that artifact; one of the shipped configs, which a job has in a
-    folder of its own, becomes `bundled:FILE@DIGEST`. Credentials in URLs are masked.
+    A path inside an artifact recorded in `root` becomes that artifact. A path to a shipped config, which a job has in
+    its own folder, becomes `bundled:FILE@DIGEST`. Credentials in URLs are masked.
 
     Args:
-        inputs: artifacts, references, paths and URLs.
-        digests: content of inputs, by the input as it stands there.
-        root: of the artifact records.
+        inputs: Artifacts, references, paths and URLs.
+        digests: Known digests, by the input as given.
+        root: The folder of the artifact records.
 
     Returns:
-        The references, and the digests that are known of those that are no artifacts.
+        The references, and the known digests of those that are not artifacts.
     """
     references: dict[str, str] = {}
     for source in inputs:
         if isinstance(source, Artifact):
             references[source.reference] = ""
             continue
-        artifact = _artifact_at(source, root)
+        artifact = _find_artifact(source, root)
         reference, digest = (artifact, "") if artifact else describe_source(source)
         references[reference] = digest or digests.get(source, "")
     return list(references), {reference: digest for reference, digest in references.items() if digest}
 
 
 def describe_source(source: str) -> tuple[str, str]:
-    """Name a path or a URL, and a shipped file by its content.
+    """Return a reference for a path or a URL; a shipped file is named by its content.
 
     Returns:
-        The reference, and the digest where the file is a shipped one, else "".
+        The reference, and the digest if the file is a shipped one, else "".
     """
     path, shipped = Path(source), config_dir()
     if path.is_absolute() and path.is_relative_to(shipped) and path.exists():
-        digest = digest_of(path)
+        digest = compute_digest(path)
         return f"{BUNDLED}{path.relative_to(shipped).as_posix()}@{digest.partition(':')[2][:12]}", digest
     return mask_text(source), ""
 
 
-def portable(value: Any) -> Any:
-    """Write paths into the shipped configs as `bundled:FILE`.
+def make_portable(value: Any) -> Any:
+    """Replace paths into the shipped configs by `bundled:FILE`, in nested values.
 
-    Anywhere in nested values: a job has a copy of them.
+    A job has its own copy of these files.
     """
     shipped = f"{config_dir()}/"
     return _map(value, lambda text: f"{BUNDLED}{text[len(shipped) :]}" if text.startswith(shipped) else text)
 
 
-def localized(value: Any) -> Any:
-    """Write `bundled:FILE` as the path that it has here: the reverse of `portable`."""
+def make_local(value: Any) -> Any:
+    """Replace `bundled:FILE` by its path on this machine."""
     return _map(value, lambda text: str(config_dir() / text[len(BUNDLED) :]) if text.startswith(BUNDLED) else text)
 
 
@@ -74,10 +74,10 @@ def _map(value: Any, change: Callable[[str], str]) -> Any:
     return change(value) if isinstance(value, str) else value
 
 
-def _artifact_at(source: str, root: Path) -> str | None:
+def _find_artifact(source: str, root: Path) -> str | None:
     """Find the artifact that a path belongs to.
 
-    The folder itself, or a file or folder right inside it.
+    The path is the artifact's folder, or a file or folder directly inside it.
     """
     try:
         path = Path(source).resolve()
@@ -94,6 +94,6 @@ def _artifact_at(source: str, root: Path) -> str | None:
 
 
 def _is_other_iteration(path: Path, artifact: Artifact) -> bool:
-    """Tell whether a path is a checkpoint of a run whose model is another one."""
+    """Tell whether a path is another checkpoint than the run's model."""
     iteration, digits = artifact.metadata.get("iteration"), path.name.removeprefix("iter_")
     return iteration is not None and digits.isdigit() and int(digits) != iteration

@@ -1,4 +1,4 @@
-"""Recording a new artifact."""
+"""Record a new artifact."""
 
 import contextlib
 import dataclasses
@@ -17,27 +17,27 @@ from nemotron.lineage.artifact import (
     Artifact,
     ArtifactError,
     alias_file,
+    list_versions,
     place_file,
     read,
     version_file,
-    versions,
     write,
 )
-from nemotron.lineage.digest import digest_of
-from nemotron.lineage.inputs import describe_inputs, localized, portable
+from nemotron.lineage.digest import compute_digest
+from nemotron.lineage.inputs import describe_inputs, make_local, make_portable
 from nemotron.paths import expand_home
 from nemotron.secrets import mask_text, mask_tree, mask_values
 
 _MADE_BY = ("version", "created", "code", "command", "job", "config")
-"""Fields in which two records of the same thing may differ."""
+"""Fields that may differ between two records of the same thing."""
 
 
 def check_root(root: Path | str) -> None:
-    """Refuse a root folder that a file blocks, before any work is done.
+    """Refuse a root folder that cannot be written, before any work is done.
 
     Raises:
-        ArtifactError: a file is in its place or above it, or it is not writable.
-        UserError: `~name` of a user that does not exist.
+        ArtifactError: A file has its path or a path above it, or the folder is not writable.
+        UserError: The path begins with `~name`, and there is no such user.
     """
     root = expand_home(root)
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
@@ -63,24 +63,25 @@ def log_artifact(
     """Record the folder `path` as the next version of `name`, and as its `latest`.
 
     Writes `<root>/<name>/v<N>.json`, the aliases, and a manifest `artifact.json` in the folder itself. Recording the
-    same again gives the version that exists and only moves the aliases: the same folder, facts, inputs and content, or
-    the same `run_hash` in the metadata, wherever it was made. Safe against other writers.
+    same again returns the existing version and only moves the aliases. It is the same if folder, facts, inputs and
+    content are, or if the metadata has the same `run_hash`, wherever it was made. Several processes may record at the
+    same time.
 
-    With a W&B project the same is recorded there: in the run that `tracking.wandb_run` has open, else in one of its
-    own. If that fails, a warning says so and the files stand.
+    With a W&B project the same is recorded there: in the run that `tracking.wandb_run` has open, else in a new run. If
+    that fails, a warning is logged and the files remain.
 
     Args:
-        name, type, path, metadata: as `Artifact` has them.
-        root: folder of the artifact records.
-        inputs: artifacts, references, paths and URLs that it was made from.
-        input_digests: content of inputs that are no artifacts, by the input.
-        aliases: further names of this version, besides `latest`.
-        digest: names the content; None reads it off the folder.
-        config: the resolved config; secrets in it are masked here.
-        wandb_project, wandb_entity: of a run of its own; without them the variables say.
+        name, type, path, metadata: Fields of `Artifact`.
+        root: The folder of the artifact records.
+        inputs: Artifacts, references, paths and URLs that it was made from.
+        input_digests: Digests of inputs that are not artifacts, by the input.
+        aliases: Further names of this version, in addition to `latest`.
+        digest: The digest of the content; None computes it from the folder.
+        config: The resolved config; secrets in it are masked here.
+        wandb_project, wandb_entity: For a new W&B run; by default from the environment.
 
     Raises:
-        ArtifactError: a name or alias cannot be part of a reference.
+        ArtifactError: A name or alias cannot be part of a reference.
     """
     for word in (name, *aliases):
         check_name(word)
@@ -91,28 +92,28 @@ def log_artifact(
         type=type,
         version=0,
         path=str(folder),
-        metadata=mask_values(portable(metadata or {})),
+        metadata=mask_values(make_portable(metadata or {})),
         inputs=mask_values(references),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        digest=digest_of(folder) if digest is None else digest,
+        digest=compute_digest(folder) if digest is None else digest,
         input_digests={mask_text(source): found for source, found in digests.items()},
-        code=origin.code_version(),
-        command=origin.command_line(),
-        job=origin.job(),
-        config=portable(mask_tree(dict(config or {}))),
+        code=origin.describe_code(),
+        command=origin.describe_command(),
+        job=origin.describe_job(),
+        config=make_portable(mask_tree(dict(config or {}))),
     )
-    artifact = _same(artifact, root) or _next_version(artifact, root)
+    artifact = _find_same(artifact, root) or _claim_version(artifact, root)
     _write_manifest(artifact, folder)
     for alias in dict.fromkeys(["latest", *aliases]):
         write_text(alias_file(root, name, alias), f"v{artifact.version}\n")
     tracking.record(artifact, root, aliases, wandb_project, wandb_entity)
-    return dataclasses.replace(artifact, metadata=localized(artifact.metadata))
+    return dataclasses.replace(artifact, metadata=make_local(artifact.metadata))
 
 
 def _write_manifest(artifact: Artifact, folder: Path) -> None:
-    """Write the record into the folder itself.
+    """Write the record to the artifact's own folder, if that is writable.
 
-    One that is registered in place may be somebody else's.
+    A folder that was registered in place may belong to another user.
     """
     try:
         write(artifact, folder / MANIFEST)
@@ -122,48 +123,48 @@ def _write_manifest(artifact: Artifact, folder: Path) -> None:
 
 
 def check_name(word: str) -> None:
-    """Refuse a name or an alias that could not be part of a reference.
+    """Refuse a name or an alias that cannot be part of a reference.
 
-    Before any work is done that it would record.
+    Call it before doing the work that is to be recorded.
     """
     if not re.fullmatch(r"[\w.-]+", word) or re.fullmatch(r"v\d+", word):
         raise ArtifactError(
-            f'"{word}" cannot name an artifact or an alias.',
-            "Use letters, digits, dots, dashes and underscores, and not a version such as v3.",
+            f'"{word}" is not a valid name for an artifact or an alias.',
+            "Use letters, digits, dots, dashes and underscores, but not a version such as v3.",
         )
 
 
-def _same(artifact: Artifact, root: Path) -> Artifact | None:
-    """Find the newest recorded version of the same thing, and note where it is now."""
-    for version in reversed(versions(root, artifact.name)):
+def _find_same(artifact: Artifact, root: Path) -> Artifact | None:
+    """Find the newest version of the same thing, and record where it is now."""
+    for version in reversed(list_versions(root, artifact.name)):
         known = read(version_file(root, artifact.name, version))
         if _is_same(known, artifact):
-            return _placed(known, artifact.path, root)
+            return _record_place(known, artifact.path, root)
     return None
 
 
 def _is_same(known: Artifact, new: Artifact) -> bool:
     if (run_hash := new.metadata.get("run_hash")) is not None and known.digest in ("", new.digest):
         return known.metadata.get("run_hash") == run_hash
-    if not known.digest:  # of an earlier release
+    if not known.digest:  # from an earlier release
         new = dataclasses.replace(new, digest="", input_digests={})
     return known == dataclasses.replace(new, **{field: getattr(known, field) for field in _MADE_BY})
 
 
-def _placed(known: Artifact, path: str, root: Path) -> Artifact:
-    """Return `known` at `path`, which is where it will be found from now on."""
+def _record_place(known: Artifact, path: str, root: Path) -> Artifact:
+    """Record that a known version is now at `path`, and return it with that path."""
     place = place_file(root, known.name, known.version)
     if path != known.path or place.is_file():
         write_text(place, f"{path}\n")
     return dataclasses.replace(known, path=path)
 
 
-def _next_version(artifact: Artifact, root: Path) -> Artifact:
-    """Claim the next free number by creating its file exclusively, then fill it.
+def _claim_version(artifact: Artifact, root: Path) -> Artifact:
+    """Claim the next free version by creating its file exclusively, then fill it.
 
-    That also holds on NFS.
+    This is safe on NFS too.
     """
-    version = max(versions(root, artifact.name), default=0)
+    version = max(list_versions(root, artifact.name), default=0)
     while True:
         version += 1
         target = version_file(root, artifact.name, version)
@@ -183,7 +184,7 @@ def _next_version(artifact: Artifact, root: Path) -> Artifact:
 def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
     """Claim a run hash for a version.
 
-    Return the version of a process that records the same at the same time.
+    If another process records the same at the same time, return its version.
     """
     run_hash = artifact.metadata.get("run_hash")
     if not isinstance(run_hash, str) or not run_hash.isalnum():
@@ -196,10 +197,10 @@ def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         number = claim.read_text(encoding="utf-8").strip().removeprefix("v")
-        if number.isdigit() and int(number) in versions(root, artifact.name):
+        if number.isdigit() and int(number) in list_versions(root, artifact.name):
             known = read(version_file(root, artifact.name, int(number)))
-            return _placed(known, artifact.path, root) if _is_same(known, artifact) else None
+            return _record_place(known, artifact.path, root) if _is_same(known, artifact) else None
         time.sleep(0.05)
-    # Its process died before it wrote the record, or the record was removed since.
+    # The process died before it wrote the record, or the record was removed later.
     write_text(claim, f"v{artifact.version}\n")
     return None

@@ -1,4 +1,4 @@
-"""By what something was made: the code, the command line, the job."""
+"""Describe what made an artifact: the code, the command line, the job."""
 
 import json
 import os
@@ -15,13 +15,13 @@ from nemotron.secrets import MASK, is_secret, mask_text
 
 PACKAGE = Path(nemotron.__file__).resolve().parent
 CODE_RECORD = "_code_version.json"
-"""Inside a copy of the package that travels with a job: what `code_version` found where it was submitted."""
+"""In the copy of the package that a job runs: what `describe_code` found on the submitting machine."""
 
 
-def code_version() -> dict[str, Any]:
-    """Say which code runs.
+def describe_code() -> dict[str, Any]:
+    """Describe the running code.
 
-    `package`, and for a git checkout its `commit` and whether it was `modified`.
+    Returns `package`, and for a git checkout its `commit` and whether it was `modified`.
     """
     try:
         return json.loads((PACKAGE / CODE_RECORD).read_text(encoding="utf-8"))
@@ -31,17 +31,17 @@ def code_version() -> dict[str, Any]:
         found: dict[str, Any] = {"package": f"nemotron {version('nemotron')}"}
     except PackageNotFoundError:
         found = {"package": "nemotron"}
-    # A package that is installed below somebody else's checkout is not tracked there.
+    # A package may be installed inside another project's checkout, which does not track it.
     if _git("ls-files", "--error-unmatch", "__init__.py") is not None and (commit := _git("rev-parse", "HEAD")):
         found |= {"commit": commit, "modified": bool(_git("status", "--porcelain", "--untracked-files=no", "."))}
     return found
 
 
-def command_line(arguments: list[str] | None = None) -> str:
-    """Write this process's command line as it could be typed again, secrets masked.
+def describe_command(arguments: list[str] | None = None) -> str:
+    """Return this process's command line, ready to type again, with secrets masked.
 
     Args:
-        arguments: the words; None takes `sys.argv`.
+        arguments: The words; None takes `sys.argv`.
     """
     program, *words = sys.argv if arguments is None else arguments
     path = Path(program)
@@ -58,8 +58,8 @@ def mask_arguments(words: list[str]) -> list[str]:
     return masked
 
 
-def job() -> dict[str, str]:
-    """Say where this process runs: as a Slurm job, or just on a machine."""
+def describe_job() -> dict[str, str]:
+    """Describe where this process runs: in a Slurm job, or directly on a machine."""
     host = socket.gethostname()
     if number := os.environ.get("SLURM_JOB_ID"):
         named = {"name": name} if (name := os.environ.get("SLURM_JOB_NAME")) else {}
@@ -68,7 +68,7 @@ def job() -> dict[str, str]:
 
 
 def _git(*arguments: str) -> str | None:
-    """Ask git about the package's folder; None where it has no answer."""
+    """Run git in the package's folder; None if it fails."""
     try:
         asked = subprocess.run(
             ["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, timeout=10, check=True

@@ -1,6 +1,6 @@
-"""The run in Weights & Biases that a process has open, and what it records there.
+"""Keep a run in Weights & Biases open, and record artifacts in it.
 
-Imports wandb only when it is on.
+wandb is imported only if it is on.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
 
 RUN_FILE = "wandb.json"
-"""In a run's folder: project, entity and id of its W&B run."""
+"""The file in a run's folder with the project, entity and id of its W&B run."""
 _HANDED_OVER = ".recorded.json"
 _WAIT_SECONDS = 120.0
-"""How long it may take until a file of the first rank is seen on another node."""
+"""How long to wait for a file of the first rank to appear on another node."""
 _log = logging.getLogger(__name__)
 _open: "Run | None" = None
 _to_hand_over: list[list[Any]] = []
-"""What this rank recorded, which another one sends to W&B: root, name, version, aliases."""
+"""Artifacts of this rank that another rank sends to W&B: root, name, version, aliases."""
 
 
 @contextlib.contextmanager
@@ -43,20 +43,18 @@ def wandb_run(
     job_type: str,
     config: Mapping[str, Any],
 ) -> Iterator["Run | None"]:
-    """Keep a W&B run open; what is recorded inside goes there.
+    """Keep a W&B run open for the duration of the `with` block, and record in it.
 
-    Yields None where W&B is off or fails.
-
-    The run that `state` names is continued, so that a resumed job has one curve. Where the server cannot be used, the
-    run is recorded offline, for `wandb sync`.
+    Yields None if W&B is off or fails. The run that `state` names is continued, so that a resumed job has a single
+    curve. If the server cannot be used, the run is recorded offline, for `wandb sync`.
 
     Args:
-        target: where to; None: W&B is off.
-        state: JSON file that keeps project, entity and id.
-        folder: holds `wandb/`, with the client's own files.
-        name: of the W&B run, for people.
-        job_type: what it does: "sft", "export".
-        config: the resolved config; secrets in it are masked here.
+        target: Where to record; None means that W&B is off.
+        state: JSON file for project, entity and id.
+        folder: The folder for `wandb/`, with the client's own files.
+        name: Display name of the W&B run.
+        job_type: What the run does: "sft", "export".
+        config: The resolved config; secrets in it are masked here.
     """
     global _open
     opened = None if target is None else _begin(target, state, folder, name, job_type, mask_tree(dict(config)))
@@ -79,9 +77,8 @@ def record(
 ) -> None:
     """Record an artifact and the use of its inputs in W&B.
 
-    In the open run, else in one of its own.
-
-    Of several ranks, the one that has the run open records what the first one hands over.
+    They go to the open run, else to a new one. With several ranks, the rank that has the run open records what the
+    first rank hands over.
     """
     if _open is not None:
         _record(_open, artifact, root, aliases)
@@ -103,11 +100,11 @@ def record(
 
 
 def summarize(values: Mapping[str, Any], *, stopped: bool = False) -> None:
-    """Set what the table of runs shows of the open run, if there is one.
+    """Set the summary of the open run, if there is one, for the table of runs.
 
     Args:
-        values: its last numbers.
-        stopped: a signal or a time limit ended the work, which will be continued.
+        values: The last metrics.
+        stopped: A signal or a time limit stopped the work, which will be continued.
     """
     if (run := _open) is not None:
         _attempt("The end of the run is not recorded in W&B", lambda: run.summarize(values, stopped=stopped))
@@ -117,7 +114,7 @@ def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
     """Look for an artifact in the W&B project, if one is set and can be reached.
 
     Returns:
-        The artifact, as it was recorded where it was made; and what was looked for and not found, for a message.
+        The artifact as it was recorded where it was made, and for a message what was not found.
     """
     target = find_target()
     if target is None or target.mode == "offline":
@@ -133,22 +130,19 @@ def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
 
 
 def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
-    """Tell whether a version is in a W&B project already."""
+    """Tell whether a version is already in a W&B project."""
     known = read_state(_state_file(artifact, root))
     return bool(known.get("recorded")) and (known["project"], known["entity"]) == (target.project, target.entity)
 
 
 def wandb_run_of(artifact: Artifact, root: Path) -> str:
-    """Name the W&B run that has an artifact, as `entity/project/id`.
-
-    "" where there is none.
-    """
+    """Return the W&B run of an artifact, as `entity/project/id`, or ""."""
     known = read_state(_state_file(artifact, root))
     return "/".join(filter(None, [known["entity"], known["project"], known["id"]])) if known.get("recorded") else ""
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Read which W&B run a folder or an artifact has; {} when there is none."""
+    """Read which W&B run a folder or an artifact belongs to; {} if there is none."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -157,7 +151,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def hand_over(folder: Path) -> None:
-    """Leave what this rank recorded, of several, to the one that has the W&B run open."""
+    """Hand what this rank recorded to the rank that has the W&B run open."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return
     write_text(folder / _HANDED_OVER, json.dumps({"launch": _launch(), "recorded": _to_hand_over}))
@@ -165,9 +159,9 @@ def hand_over(folder: Path) -> None:
 
 
 def take_over(folder: Path) -> None:
-    """Record what the first rank recorded in the run that this one has open.
+    """Record the first rank's artifacts in the run that this rank has open.
 
-    The first rank has ended.
+    Call it after the first rank has ended.
     """
     if _open is None:
         return
@@ -183,10 +177,7 @@ def take_over(folder: Path) -> None:
 
 
 def _launch() -> list[str | None]:
-    """Name this start of the processes.
-
-    What an earlier one left is then not taken for it.
-    """
+    """Identify this launch of the processes, to ignore files of earlier ones."""
     names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_RESTART_COUNT")
     return [os.environ.get(name) for name in names]
 
@@ -228,10 +219,7 @@ def _keep(state: Path, target: Target, number: str, **more: Any) -> None:
 
 
 def _attempt[T](what: str, action: Callable[[], T]) -> T | None:
-    """Do something with an outside service.
-
-    A failure costs a warning, never the work itself.
-    """
+    """Call an outside service; a failure is logged and never stops the work."""
     try:
         return action()
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Runs and artifacts in Weights & Biases.
+"""Record runs and artifacts in Weights & Biases.
 
-The only module that imports wandb; imported only when W&B is on.
+This is the only module that imports wandb, and it is imported only if W&B is on.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from nemotron.lineage.artifact import MANIFEST, Artifact, read, read_version, ve
 from nemotron.lineage.origin import mask_arguments
 
 _SECONDS = {"init_timeout": 60.0, "finish_timeout": 300.0}
-"""How long the server may keep a run from starting and from ending. The client's own: 90, and for ever."""
+"""How long the server may delay the start and end of a run. The client's defaults are 90 s and no limit."""
 
 
 class Run:
@@ -39,27 +39,25 @@ class Run:
         return self._run.id
 
     def use(self, references: Sequence[str], root: Path, digests: Mapping[str, str] | None = None) -> None:
-        """Record that the run uses artifacts, and sources that are none of ours.
+        """Record that the run uses artifacts, and other sources such as datasets.
 
-        Such as datasets.
-
-        W&B finds an artifact by its content, and ours is the record of a version: the one that is logged where it is
-        made and the one that is used here are the same.
+        W&B identifies an artifact by its content. Ours contains the record of a version, so the artifact that is logged
+        where it is made and the one used here are the same.
         """
         for reference in references:
             if reference not in self._used:
                 self._used.add(reference)
-                self._use(_input(reference, root, (digests or {}).get(reference, "")))
+                self._use(_describe_input(reference, root, (digests or {}).get(reference, "")))
 
     def log(self, artifact: Artifact, root: Path, aliases: Sequence[str]) -> None:
         """Record that the run made an artifact."""
         also = ["latest", _version_alias(artifact.version), *aliases]
-        self._run.log_artifact(_described(artifact, root), aliases=list(dict.fromkeys(also)))
+        self._run.log_artifact(_describe(artifact, root), aliases=list(dict.fromkeys(also)))
 
     def summarize(self, values: Mapping[str, Any], *, stopped: bool = False) -> None:
-        """Set the run's last numbers.
+        """Set the summary of the run.
 
-        One that was stopped counts as preempted, not as finished.
+        A stopped run counts as preempted, not as finished.
         """
         self._run.summary.update(dict(values))
         if stopped:
@@ -67,11 +65,11 @@ class Run:
             self._is_stopped = True
 
     def curves(self) -> "Curves":
-        """Return what a trainer logs curves to, as if it were the wandb module."""
+        """Return an object that a trainer logs to as if it were the wandb module."""
         return Curves(self._run)
 
     def where(self) -> str:
-        """Name the page of the run, or the folder to sync."""
+        """Return the page of the run, or the folder to sync."""
         return (
             f"recorded in {Path(self._run.dir).parent}; wandb sync uploads it" if self._run.offline else self._run.url
         )
@@ -81,11 +79,10 @@ class Run:
         self._run.finish(exit_code=code or int(self._is_stopped))
 
     def _use(self, artifact: wandb.Artifact) -> None:
-        """Use an artifact as `use_artifact` does, also offline, and at once.
+        """Use an artifact as `use_artifact` does, but also offline and without waiting.
 
-        It may not be in W&B yet.
-
-        The client's public functions refuse that offline, wait for the server, and call what is used the latest.
+        The artifact may not be in W&B yet. The client's public functions refuse to do this offline, wait for the
+        server, and mark the artifact as the latest.
         """
         artifact.finalize()
         self._run._interface.publish_artifact(
@@ -94,20 +91,17 @@ class Run:
 
 
 class Curves:
-    """A run for a trainer that wants the wandb module.
-
-    It logs, and does not end the run.
-    """
+    """Stands in for the wandb module in a trainer: it logs, but does not end the run."""
 
     def __init__(self, run: Any) -> None:
         self.run = run
 
     def log(self, values: Mapping[str, Any], step: int | None = None, **options: Any) -> None:
-        """Log numbers of a step."""
+        """Log the metrics of a step."""
         self.run.log(dict(values), step=step, **options)
 
     def finish(self, *_: Any, **__: Any) -> None:
-        """Leave the run open: artifacts are recorded after training."""
+        """Do nothing, because artifacts are recorded after training."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(wandb, name)
@@ -116,7 +110,7 @@ class Curves:
 def begin(
     target: Target, number: str, mode: str, *, folder: Path, name: str, job_type: str, config: Mapping[str, Any]
 ) -> Run:
-    """Open the run `number` in a mode, or offline where the server refuses it."""
+    """Open the run `number` in a mode, or offline if the server refuses it."""
     options: dict[str, Any] = {
         "project": target.project, "entity": target.entity, "id": number, "name": name, "job_type": job_type,
         "dir": str(folder), "config": dict(config),
@@ -124,7 +118,7 @@ def begin(
     limits: dict[str, Any] = {
         key: seconds for key, seconds in _SECONDS.items() if f"WANDB_{key.upper()}" not in os.environ
     }
-    # Our own log files have the output; what others print into it is not ours to mask.
+    # Our log files have the output already, and output of other libraries could contain secrets.
     settings = wandb.Settings(console="off", silent=True, **limits)
     with _masked_command_line():
         if mode == "online":
@@ -132,7 +126,7 @@ def begin(
                 return Run(wandb.init(**options, mode="online", resume="allow", settings=settings), target)
             except (wandb.Error, ValueError) as error:
                 print(f"W&B: {error}. This run is recorded offline, for `wandb sync`.", file=sys.stderr)
-                wandb.teardown()  # or the id would count as taken
+                wandb.teardown()  # otherwise the id would count as taken
         return Run(wandb.init(**options, mode="offline", settings=settings), target)
 
 
@@ -140,12 +134,12 @@ def fetch(name: str, label: str, target: Target) -> Artifact:
     """Read the record of an artifact that was logged in a W&B project.
 
     Args:
-        name: of the artifact.
-        label: an alias, or a version such as `v3`: as it was recorded, else as W&B counts.
-        target: the project.
+        name: Name of the artifact.
+        label: An alias, or a version such as `v3`, by our number, else by W&B's.
+        target: The project.
 
     Raises:
-        Exception: whatever the client raises when there is none, or it cannot be reached.
+        Exception: The client raises various types if there is no such artifact or the server cannot be reached.
     """
     api = wandb.Api(timeout=15)
     project = "/".join(filter(None, [target.entity or api.default_entity, target.project]))
@@ -164,7 +158,7 @@ def _first(api: Any, references: list[str]) -> Any:
 
 
 def _version_alias(version: int) -> str:
-    """Name a version as it was recorded: W&B counts versions itself, from v0 on."""
+    """Return the alias for our version number; W&B counts versions itself, from v0."""
     return f"record-v{version}"
 
 
@@ -179,11 +173,11 @@ def _masked_command_line() -> Iterator[None]:
         sys.argv = before
 
 
-def _input(reference: str, root: Path, digest: str) -> wandb.Artifact:
+def _describe_input(reference: str, root: Path, digest: str) -> wandb.Artifact:
     """Describe an input: a version recorded in `root`, or a source outside."""
     name, _, label = reference.partition(":v")
     if label.isdigit() and version_file(root, name, int(label)).is_file():
-        return _described(read_version(root, name, int(label)), root)
+        return _describe(read_version(root, name, int(label)), root)
     facts = {"source": reference, **({"digest": digest} if digest else {})}
     source = wandb.Artifact(_outside_name(reference), "source", metadata=facts)
     text = json.dumps(facts, sort_keys=True)
@@ -194,12 +188,12 @@ def _input(reference: str, root: Path, digest: str) -> wandb.Artifact:
 
 
 def _outside_name(reference: str) -> str:
-    """Make a name that W&B takes of a path or URL: its last parts."""
+    """Return a name that W&B accepts for a path or URL: its last parts."""
     words = "".join(letter if letter.isalnum() or letter in "._-" else "-" for letter in reference)
     return words.strip("-.")[-100:].lstrip("-.") or "source"
 
 
-def _described(artifact: Artifact, root: Path) -> wandb.Artifact:
+def _describe(artifact: Artifact, root: Path) -> wandb.Artifact:
     made = {"code": artifact.code, "command": artifact.command, "job": artifact.job}
     facts = {"path": artifact.path, "digest": artifact.digest, "inputs": artifact.inputs, **made}
     described = wandb.Artifact(artifact.name, artifact.type, metadata={**artifact.metadata, **facts})
@@ -208,5 +202,5 @@ def _described(artifact: Artifact, root: Path) -> wandb.Artifact:
 
 
 def _add(artifact: wandb.Artifact, file: Path, name: str) -> None:
-    """Add a file where it is: a later sync would look for a copy in this user's home."""
+    """Add a file in place; a later sync would look for a copy in this user's home."""
     artifact.add_file(str(file.absolute()), name=name, policy="immutable", skip_cache=True)

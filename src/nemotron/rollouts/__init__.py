@@ -1,6 +1,6 @@
-"""Completions of a served model for prompts of a blend: rows that data prep reads.
+"""Collect completions of a served model for the prompts of a blend, as rows.
 
-prompts   rows of the blend, up to the last user turn; sampled by seed
-collect   every prompt through an OpenAI-compatible endpoint, each reply in a journal before the next
-output    the usable replies as rows, the others counted by outcome; recorded as an artifact
+prompts   take rows of the blend up to the last user turn, sampled by seed
+collect   send every prompt to an OpenAI-compatible endpoint, and write each reply to a journal
+output    write the usable replies as rows that data prep reads, count the others, and record an artifact
 """

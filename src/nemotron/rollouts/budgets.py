@@ -1,6 +1,6 @@
-"""How well a served model keeps to a budget of thought.
+"""Measure how well a served model keeps to a budget of reasoning tokens.
 
-The same prompts under several budgets.
+The same prompts are sent with several budgets.
 """
 
 import asyncio
@@ -20,23 +20,23 @@ from nemotron.rollouts.reply import Outcome, Reply
 from nemotron.rollouts.run import RolloutsPlan, complete
 
 WIDTH, HEIGHT = 120, 160
-"""Of a budget's column in the plot, in pixels."""
+"""Size of a budget's column in the plot, in pixels."""
 
 
 @dataclass(frozen=True)
 class BudgetResult:
-    """What came of the prompts under one budget."""
+    """The results of the prompts under one budget."""
 
     budget: int
     completions: int
     answers: int
-    """Those with an answer: neither refused nor empty nor unfinished."""
+    """Completions with an answer: neither refused nor empty nor unfinished."""
     within: float | None
-    """Share of the answers whose thought is within the budget; None without an answer, or without token counts."""
+    """Share of the answers with a thought within the budget; None without answers or token counts."""
     thought_tokens: float | None
-    """Of a thought, on average."""
+    """Average tokens of a thought."""
     exact: float | None
-    """Share of the answers with a reference that equal it; None without such."""
+    """Share of the answers that equal their reference; None without references."""
     references: int
 
 
@@ -44,7 +44,7 @@ def parse_budgets(text: str) -> list[int]:
     """Return the budgets of `64,256,1024`, in tokens.
 
     Raises:
-        UserError: one is no whole number above 0.
+        UserError: A budget is not a whole number above 0.
     """
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() and int(word) > 0 for word in words):
@@ -55,12 +55,12 @@ def parse_budgets(text: str) -> list[int]:
 def evaluate_budgets(
     plan: RolloutsPlan, budgets: Sequence[int], on_progress: Callable[[int, State], None] = lambda budget, state: None
 ) -> tuple[list[BudgetResult], Path]:
-    """Ask for every prompt under every budget (`reasoning_budget` of the template).
+    """Complete every prompt under every budget (`reasoning_budget` of the template).
 
-    A run that was killed is completed.
+    A killed run is resumed.
 
     Returns:
-        The results and the folder of `budgets.json` and `budgets.html`.
+        The results, and the folder with `budgets.json` and `budgets.html`.
     """
     folder = plan.output_dir / "budgets"
     with sole_writer(plan.output_dir):
@@ -87,7 +87,7 @@ async def _evaluate(
 
 def _measure(budget: int, pairs: Sequence[tuple[str | None, Reply | None]]) -> BudgetResult:
     answered = [(reference, reply) for reference, reply in pairs if reply and reply.outcome is Outcome.COMPLETED]
-    thoughts = [tokens for _, reply in answered if (tokens := thought_tokens(reply)) is not None]
+    thoughts = [tokens for _, reply in answered if (tokens := count_thought_tokens(reply)) is not None]
     checked = [matches(reply.message["content"], reference) for reference, reply in answered if reference]
     return BudgetResult(
         budget,
@@ -100,10 +100,10 @@ def _measure(budget: int, pairs: Sequence[tuple[str | None, Reply | None]]) -> B
     )
 
 
-def thought_tokens(reply: Reply) -> int | None:
-    """Return the tokens of a reply's thought.
+def count_thought_tokens(reply: Reply) -> int | None:
+    """Return the number of tokens in a reply's thought.
 
-    As the server counts them, else its share of the completion by characters.
+    If the server does not count them, they are estimated from the thought's share of characters.
     """
     if reply.thought_tokens is not None or reply.tokens is None:
         return reply.thought_tokens
@@ -112,7 +112,7 @@ def thought_tokens(reply: Reply) -> int | None:
 
 
 def render_budgets(results: Sequence[BudgetResult]) -> str:
-    """Return a page with the plot and the table."""
+    """Return an HTML page with the plot and the table."""
     bars = []
     for column, result in enumerate(results):
         for place, (share, color) in enumerate(((result.within, "#76b900"), (result.exact, "#888"))):
@@ -120,12 +120,14 @@ def render_budgets(results: Sequence[BudgetResult]) -> str:
             left = column * WIDTH + 10 + place * 45
             bars.append(
                 f'<rect x="{left}" y="{HEIGHT - tall + 20:.1f}" width="40" height="{tall:.1f}" fill="{color}"/>'
-                f'<text x="{left}" y="{HEIGHT - tall + 15:.1f}">{percent(share)}</text>'
+                f'<text x="{left}" y="{HEIGHT - tall + 15:.1f}">{format_percent(share)}</text>'
             )
         bars.append(f'<text x="{column * WIDTH + 10}" y="{HEIGHT + 38}">{result.budget:,} tokens</text>')
     plot = f'<svg width="{WIDTH * len(results)}" height="{HEIGHT + 45}" role="img">{"".join(bars)}</svg>'
     header = "".join(f"<th>{name}</th>" for name in HEADER)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(result))}</tr>" for result in results)
+    rows = "".join(
+        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in make_cells(result))}</tr>" for result in results
+    )
     legend = "<p>Green: answers whose thought is within the budget. Gray: answers equal to the reference.</p>"
     return html_page("Answers within a budget", f"{legend}{plot}<table><tr>{header}</tr>{rows}</table>")
 
@@ -133,19 +135,19 @@ def render_budgets(results: Sequence[BudgetResult]) -> str:
 HEADER = ("budget", "completions", "answers", "within budget", "tokens of thought", "exact match")
 
 
-def cells(result: BudgetResult) -> tuple[str, ...]:
-    """Return a result as the cells of a table, as HEADER names them."""
+def make_cells(result: BudgetResult) -> tuple[str, ...]:
+    """Return a result as table cells, in the order of HEADER."""
     thought = "-" if result.thought_tokens is None else f"{result.thought_tokens:,.0f}"
     return (
         f"{result.budget:,}",
         f"{result.completions:,}",
         f"{result.answers:,}",
-        percent(result.within),
+        format_percent(result.within),
         thought,
-        percent(result.exact),
+        format_percent(result.exact),
     )
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Return a share in percent, or a dash."""
     return "-" if share is None else f"{share:.1%}"

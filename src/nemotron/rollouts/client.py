@@ -1,4 +1,4 @@
-"""Requests to an OpenAI-compatible endpoint, sent again while a failure may pass."""
+"""Send requests to an OpenAI-compatible endpoint, and retry temporary failures."""
 
 import asyncio
 import os
@@ -14,21 +14,21 @@ from nemotron.rollouts.reply import NotACompletion, Outcome, Reply, read_reply
 from nemotron.secrets import MASK
 
 MAY_PASS = (408, 409, 425, 429)
-"""Answers worth another try, besides those of 500 and more."""
+"""Status codes worth a retry, in addition to 500 and above."""
 OF_THE_REQUEST = (400, 413, 422)
-"""Answers that are about one request: the next one may be fine."""
+"""Status codes that concern one request only: the next one may succeed."""
 _UNLISTED = {"GET": (404, 405)}
-"""Answers of an endpoint that does not list its models."""
+"""Status codes of an endpoint that does not list its models."""
 SHOWN = 300
-"""Characters of a server's message that are shown."""
+"""How many characters of a server's message are shown."""
 
 
 class RequestFailed(Exception):
-    """A request got no answer, after all retries."""
+    """A request failed after all retries."""
 
 
 class Client:
-    """An endpoint. Use it as an async context manager."""
+    """A connection to an endpoint. Use it as an async context manager."""
 
     def __init__(self, endpoint: EndpointConfig) -> None:
         self._endpoint = endpoint
@@ -39,7 +39,7 @@ class Client:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=endpoint.timeout_s,
             limits=httpx.Limits(max_connections=endpoint.concurrency, max_keepalive_connections=endpoint.concurrency),
-            trust_env=not is_here,  # a proxy does not know this machine's ports
+            trust_env=not is_here,  # a proxy cannot reach this machine's ports
         )
         self._key = key
         self.retried = 0
@@ -51,11 +51,11 @@ class Client:
         await self._http.aclose()
 
     async def model(self) -> str:
-        """Return the name of the model to ask for: the config's, or the only one served.
+        """Return the name of the model to use: the config's, or the only one served.
 
         Raises:
-            UserError: the endpoint cannot be reached, refuses the key, or serves no such model, or several and the
-                config names none.
+            UserError: The endpoint cannot be reached, refuses the key, does not serve the model, or serves several
+                while the config names none.
         """
         wanted = self._endpoint.model
         try:
@@ -63,15 +63,13 @@ class Client:
         except RequestFailed as error:
             raise self._unreachable(error) from None
         served = _names(response)
-        if served is None:  # not every endpoint lists its models
+        if served is None:  # some endpoints do not list their models
             if wanted is None:
-                raise UserError(
-                    f"{self._endpoint.base_url} does not say which models it serves.", "Set endpoint.model."
-                )
+                raise UserError(f"{self._endpoint.base_url} does not list its models.", "Set endpoint.model.")
             return wanted
         if wanted is None and len(served) == 1:
             return served[0]
-        listed = f"Served are: {', '.join(served[:8]) or 'none'}."
+        listed = f"It serves: {', '.join(served[:8]) or 'none'}."
         if wanted is None:
             raise UserError(f"{self._endpoint.base_url} serves {len(served)} models.", f"Set endpoint.model. {listed}")
         if wanted not in served:
@@ -83,8 +81,8 @@ class Client:
         """Return the reply to one chat request.
 
         Raises:
-            RequestFailed: no answer came, after all retries.
-            UserError: the endpoint refuses the key, has no such address, or wants a longer pause than allowed.
+            RequestFailed: There was no answer after all retries.
+            UserError: The endpoint refuses the key, has no such address, or asks for too long a pause.
         """
         for attempt in range(self._endpoint.retries + 1):
             response = await self._send("POST", "/chat/completions", body, first=attempt)
@@ -92,22 +90,22 @@ class Client:
                 return Reply(Outcome.REJECTED, detail=f"HTTP {response.status_code}: {self._message(response)}")
             try:
                 return read_reply(response.json())
-            except (NotACompletion, ValueError) as error:  # cut off, or a proxy's own page
-                problem = f"a reply that is no completion: {error}"
+            except (NotACompletion, ValueError) as error:  # truncated, or a proxy's own page
+                problem = f"the reply is not a completion: {error}"
                 if attempt == self._endpoint.retries:
                     raise RequestFailed(problem) from None
                 await self._wait(backoff(self._endpoint.backoff_s, attempt))
         raise RequestFailed("no attempt was made")
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None = None, first: int = 0) -> httpx.Response:
-        """Return the answer to a request: success, or a refusal of this one request.
+        """Return the response to a request: success, or a refusal of this request only.
 
-        `first` attempts are spent already.
+        `first` is the number of attempts already used.
         """
         for attempt in range(first, self._endpoint.retries + 1):
             await self._pace.turn()
             try:
-                # httpx times the silence between two bytes; a server that dribbles would never be given up.
+                # httpx limits only the silence between two bytes, so a slow trickle would never time out.
                 async with asyncio.timeout(self._endpoint.timeout_s):
                     response = await self._http.request(method, self._endpoint.base_url.rstrip("/") + path, json=body)
             except (TimeoutError, httpx.TimeoutException):
@@ -132,17 +130,17 @@ class Client:
     def _hold(self, seconds: float) -> None:
         if seconds > self._endpoint.longest_wait_s:
             raise UserError(
-                f"{self._endpoint.base_url} asks to wait {seconds:,.0f} s, over endpoint.longest_wait_s of "
+                f"{self._endpoint.base_url} asks to wait {seconds:,.0f} s, longer than endpoint.longest_wait_s of "
                 f"{self._endpoint.longest_wait_s:,.0f} s.",
-                "Run again later: what was completed is kept.",
+                "Run again later; finished completions are kept.",
             )
         self._pace.hold(seconds)
 
     def _refusal(self, response: httpx.Response) -> str:
-        """Return what an error status means, where another try may help.
+        """Describe an error status that a retry may fix.
 
         Raises:
-            UserError: it cannot.
+            UserError: A retry cannot help.
         """
         status, message = response.status_code, self._message(response)
         if status in MAY_PASS or status >= 500:
@@ -154,11 +152,11 @@ class Client:
             raise UserError(f"{where} refuses access (HTTP {status}): {message}", f"{hint}.")
         raise UserError(
             f"{where}/chat/completions answers HTTP {status}: {message}",
-            "Check endpoint.base_url, which mostly ends with /v1, and endpoint.model.",
+            "Check endpoint.base_url, which usually ends with /v1, and endpoint.model.",
         )
 
     def _message(self, response: httpx.Response) -> str:
-        """What an error says, in one line. Some servers repeat the key they were sent."""
+        """Return an error's message in one line, masked: some servers repeat the key."""
         text = _error_of(response)
         text = text.replace(self._key, MASK) if self._key else text
         return " ".join(text.split())[:SHOWN].rstrip(".") or response.reason_phrase
@@ -166,12 +164,12 @@ class Client:
     def _unreachable(self, error: RequestFailed) -> UserError:
         return UserError(
             f"{self._endpoint.base_url} cannot be used: {error}.",
-            "Start the server (vllm serve FOLDER), or set endpoint.base_url. What was completed is kept.",
+            "Start the server (vllm serve FOLDER), or set endpoint.base_url. Finished completions are kept.",
         )
 
 
 def _names(response: httpx.Response) -> list[str] | None:
-    """Return the models of a `/models` reply, or None when it is none."""
+    """Return the models of a `/models` reply, or None if it is not one."""
     try:
         return [str(model["id"]) for model in response.json()["data"]]
     except (ValueError, KeyError, TypeError):
@@ -179,7 +177,7 @@ def _names(response: httpx.Response) -> list[str] | None:
 
 
 def _error_of(response: httpx.Response) -> str:
-    """Return the error in a body of the API's form, else the body."""
+    """Return the error message of the API's form, else the whole body."""
     try:
         body = response.json()
         error = body.get("error", body)

@@ -1,4 +1,4 @@
-"""Asking for every completion that the journal lacks, many at a time."""
+"""Request every completion that the journal lacks, many at a time."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -16,30 +16,30 @@ from nemotron.rollouts.prompts import Prompt
 from nemotron.rollouts.reply import Outcome, Reply
 
 STOP_AFTER = 8
-"""Requests that fail one after the other, after all their retries, until the endpoint counts as gone."""
+"""After this many failed requests in a row, each with all its retries, the endpoint counts as down."""
 
 
 class Request(NamedTuple):
-    """One completion to ask for."""
+    """One completion to request."""
 
     key: str
-    """Of the prompt, and which of its completions this is: `<prompt>-0`."""
+    """The prompt's key and the number of this completion: `<prompt>-0`."""
     prompt: Prompt
 
 
 class State(NamedTuple):
-    """How far collecting is."""
+    """The progress of collecting."""
 
     done: int
     total: int
     tokens: int
-    """Of the replies of this run, where the server counts them."""
+    """Tokens in the replies of this run, if the server counts them."""
     retried: int
 
 
 @dataclass
 class _Collecting:
-    """What the workers share."""
+    """The state that the workers share."""
 
     client: Client
     journal: Journal
@@ -55,9 +55,9 @@ class _Collecting:
         self.done = 0
 
     def add(self, key: str, reply: Reply) -> None:
-        """Write a reply down.
+        """Save a reply.
 
-        Rejections wait for a success: where all are rejected, the settings are at fault.
+        Rejections are held back until a success: if all requests are rejected, the settings are wrong.
         """
         if reply.outcome is Outcome.REJECTED and not self._anything_succeeded():
             self._rejected.append((key, reply))
@@ -90,19 +90,19 @@ class _Collecting:
     def stopped(self, what: str) -> UserError:
         return UserError(
             f"{what}; the last: {self.last_failure}.",
-            f"{len(self.journal.replies):,} completions are kept. Look at the server, then run again for the rest.",
+            f"{len(self.journal.replies):,} completions are kept. Check the server, then run again for the rest.",
         )
 
     def end(self, skip_failed: bool) -> None:
-        """Raise UserError unless every request has its reply, or may go without."""
+        """Raise UserError unless every request has a reply or may be skipped."""
         if self._rejected:
             raise self.stopped(f"all {len(self._rejected)} requests were rejected")
         if self.failed and not skip_failed:
             raise self.stopped(f"{self.failed:,} of {self.total:,} requests failed")
 
 
-def requests(prompts: Sequence[Prompt], per_prompt: int) -> list[Request]:
-    """Every completion that is wanted, in the order of the prompts."""
+def list_requests(prompts: Sequence[Prompt], per_prompt: int) -> list[Request]:
+    """List every completion to request, in the order of the prompts."""
     return [Request(f"{prompt.key}-{number}", prompt) for prompt in prompts for number in range(per_prompt)]
 
 
@@ -115,13 +115,13 @@ async def collect(
     sampling: SamplingConfig,
     on_progress: Callable[[State], None],
 ) -> int:
-    """Ask for what the journal lacks, and write every reply into it.
+    """Request what the journal lacks, and write every reply to it.
 
     Returns:
-        How many requests failed for good.
+        The number of requests that failed after all retries.
 
     Raises:
-        UserError: the endpoint is gone or refuses; without endpoint.skip_failed also when single requests failed.
+        UserError: The endpoint is down or refuses; without endpoint.skip_failed, also if single requests failed.
     """
     missing = [request for request in wanted if request.key not in journal.replies]
     shared = _Collecting(client, journal, len(wanted), on_progress)
@@ -132,7 +132,7 @@ async def collect(
     async def work(left: Iterator[Request]) -> None:
         for request in left:
             try:
-                reply = await client.complete(body(request, model, sampling))
+                reply = await client.complete(make_body(request, model, sampling))
             except RequestFailed as error:
                 shared.fail(str(error))
             else:
@@ -142,16 +142,16 @@ async def collect(
         async with asyncio.TaskGroup() as group:
             for _ in range(min(endpoint.concurrency, len(missing))):
                 group.create_task(work(left))
-    except ExceptionGroup as errors:  # the workers' common end: the first of them says why
+    except ExceptionGroup as errors:  # all workers end together; the first error says why
         raise _first(errors) from None
     shared.end(endpoint.skip_failed)
     return shared.failed
 
 
-def body(request: Request, model: str, sampling: SamplingConfig) -> dict[str, Any]:
-    """Return the request in the API's form, with a seed of its own.
+def make_body(request: Request, model: str, sampling: SamplingConfig) -> dict[str, Any]:
+    """Return the body of a request, with its own seed.
 
-    The seed is the same whenever it is sent.
+    The seed is the same each time the request is sent.
     """
     made: dict[str, Any] = {
         **sampling.extra,
@@ -172,7 +172,7 @@ def body(request: Request, model: str, sampling: SamplingConfig) -> dict[str, An
 
 
 def _to_api(message: dict[str, Any]) -> dict[str, Any]:
-    """Return the API holds the arguments of calls as JSON text."""
+    """Return a message in the API's form, with the arguments of calls as JSON text."""
     if "tool_calls" not in message:
         return message
     calls = [

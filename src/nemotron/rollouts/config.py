@@ -1,4 +1,4 @@
-"""What a rollouts YAML may say: the schema of `config/rollouts/*.yaml`."""
+"""Define the rollouts config: the schema of `config/rollouts/*.yaml`."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from nemotron.errors import UserError
 
 @dataclass
 class PromptsConfig:
-    """Which prompts are completed."""
+    """Which prompts to complete."""
 
     source: str = ""
     """A blend file, chat data as a blend's `path` names it, or an artifact: prepared data, or earlier rollouts."""
     samples: int | None = None
-    """Different prompts, in the shares of the blend; null is as many as there are."""
+    """Number of different prompts, in the shares of the blend; null takes as many as there are."""
     seed: int = 42
-    """Decides which prompts are taken."""
+    """Seed that selects the prompts."""
     per_prompt: int = 1
-    """Completions of each prompt."""
+    """Completions per prompt."""
     messages_field: str = "messages"
     """The row's field with the messages, as in data prep."""
     tools_field: str = "tools"
@@ -32,70 +32,70 @@ class PromptsConfig:
     used_in_field: str = "used_in"
     """The row's field that lists the stages it is meant for."""
     reference_field: str = "expected_answer"
-    """The row's field with the right answer; without one, the answer of the conversation is the reference."""
+    """The row's field with the right answer; without it, the conversation's own answer is the reference."""
 
 
 @dataclass
 class EndpointConfig:
-    """Where the model is served, and how hard it may be asked."""
+    """Where the model is served, and how many requests it may get."""
 
     base_url: str = "http://localhost:8000/v1"
     """Address of an OpenAI-compatible server; it mostly ends with `/v1`."""
     model: str | None = None
-    """The model's name there; null is the only one that is served."""
+    """The name of the model at the endpoint; null takes the only one served."""
     api_key_env: str = "OPENAI_API_KEY"
-    """The environment variable that holds the key. The key itself is read from nowhere else, and never written."""
+    """The environment variable with the key. The key is read only from there, and never written."""
     concurrency: int = 32
     """Requests at a time."""
     requests_per_minute: int | None = None
     """A rate limit, evenly spaced; null is none."""
     timeout_s: float = 600
-    """Seconds until a request without an answer is given up and sent again."""
+    """Seconds after which an unanswered request is sent again."""
     retries: int = 8
-    """How often a request is sent again after a failure that may pass."""
+    """How often a request is sent again after a temporary failure."""
     backoff_s: float = 1.0
-    """Seconds before the first retry; doubled for every further one, up to a minute."""
+    """Seconds before the first retry; doubled for each further retry, up to a minute."""
     longest_wait_s: float = 600
-    """The longest Retry-After that is waited for; a longer one ends the run, which can be resumed."""
+    """The longest Retry-After to wait for; a longer one ends the run, which can be resumed."""
     skip_failed: bool = False
-    """Publish without the prompts that failed after all retries, rather than ask for another run."""
+    """Publish without the prompts that failed after all retries, instead of stopping with an error."""
 
 
 @dataclass
 class SamplingConfig:
-    """How the model is sampled. Recorded with every row."""
+    """Sampling parameters, recorded with every row."""
 
     temperature: float = 1.0
     """As the API has it."""
     top_p: float = 1.0
     """As the API has it."""
     max_tokens: int = 16384
-    """Thought and answer together."""
+    """Limit for thought and answer together."""
     seed: int = 42
-    """Sent with every request, together with the prompt: the same prompt gets the same number again."""
+    """Each request gets its own seed, made from this number and the prompt, so that it is the same every time."""
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
-    """For the server's template, such as {low_effort: true}; the rows carry it, so that they train in that mode."""
+    """For the server's template, such as {low_effort: true}. Rows record it, so that they train in that mode."""
     extra: dict[str, Any] = field(default_factory=dict)
-    """Further keys of the request's body, such as {top_k: 20}."""
+    """Further keys for the body of each request, such as {top_k: 20}."""
 
 
 @dataclass
 class FilterConfig:
-    """Which completions become rows. Changing a filter needs no new completions."""
+    """Which completions become rows. A changed filter needs no new completions."""
 
     min_tokens: int | None = None
-    """Of thought and answer, as the server counts them."""
+    """Least tokens of thought and answer, as the server counts them."""
     max_tokens: int | None = None
     """The same, at most."""
     exact_match: bool = False
-    """Keep only answers that equal the reference, whole or inside their last \\boxed{}."""
+    """Keep only answers that equal the reference, as a whole or in their last \\boxed{}."""
     function: str | None = None
-    """`package.module:function`, called with the row; false leaves it out."""
+    """`package.module:function`, called with each row; rows for which it returns false are left out."""
 
 
 @dataclass
 class RolloutsRunConfig:
-    """Where this run is recorded."""
+    """Where the run is recorded."""
 
     artifacts: str = "output/artifacts"
     """The folder of the artifact records."""
@@ -110,22 +110,22 @@ class RolloutsConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     model_artifact: str | None = None
-    """The artifact of the model that is served: recorded as what the rollouts were made from."""
+    """The artifact of the served model, recorded as an input of the rollouts."""
     output_dir: str = "output/rollouts"
     """Where the result goes."""
     config_name: str = "default"
     """Also the alias of the artifact: `RolloutArtifact-sft:<config_name>`."""
     run: RolloutsRunConfig = field(default_factory=RolloutsRunConfig)
     force: bool = False
-    """Ask for every completion again, even those that the journal has."""
+    """Request every completion again, even those in the journal."""
 
 
 def check(config: RolloutsConfig) -> None:
-    """Refuse what the types of the config cannot.
+    """Refuse values that types cannot exclude.
 
     Raises:
-        UserError: a number out of its range, no prompts, an address that is none or holds a password, a key's value
-            in place of its variable's name.
+        UserError: A number is out of range, there are no prompts, the address is not one or contains a password, or
+            api_key_env is a key instead of the name of a variable.
     """
     if not config.prompts.source.strip():
         raise UserError("prompts.source is empty.", "Name a blend file, a file of chat data, or an artifact.")
@@ -140,12 +140,14 @@ def check(config: RolloutsConfig) -> None:
     if least is not None and most is not None and least > most:
         raise UserError(
             f"filter.min_tokens is {least}, filter.max_tokens {most}.",
-            "Lower filter.min_tokens: no completion would be kept.",
+            "Lower filter.min_tokens; otherwise no completion is kept.",
         )
     _check_address(config.endpoint)
     reserved = sorted({"model", "messages", "tools", "stream", "n"} & set(config.sampling.extra))
     if reserved:
-        raise UserError(f"sampling.extra sets {reserved[0]}, which is set for each request.", "Remove it there.")
+        raise UserError(
+            f"sampling.extra sets {reserved[0]}, which every request sets itself.", "Remove it from sampling.extra."
+        )
 
 
 _MOST = 2**31 - 1
@@ -173,7 +175,7 @@ def _check_address(endpoint: EndpointConfig) -> None:
         raise UserError("endpoint.base_url is not an address.", "Write it as http://HOST:PORT/v1.") from None
     if parts.username is not None or parts.password is not None or parts.query:
         raise UserError(
-            "endpoint.base_url holds a name, a password or a query, which would be written to disk.",
+            "endpoint.base_url contains a user name, a password or a query, which would be written to disk.",
             "Put the key into the environment variable that endpoint.api_key_env names.",
         )
     if not is_address:
@@ -181,5 +183,5 @@ def _check_address(endpoint: EndpointConfig) -> None:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", endpoint.api_key_env):
         raise UserError(
             "endpoint.api_key_env is not the name of an environment variable.",
-            "Write the variable's name there, such as OPENAI_API_KEY, and the key into that variable.",
+            "Set it to the name of a variable, such as OPENAI_API_KEY, and put the key into that variable.",
         )

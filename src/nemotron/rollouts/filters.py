@@ -1,6 +1,6 @@
-"""Which completions become rows.
+"""Filter the completions that become rows.
 
-By length, by a reference answer, by a function of the user's.
+Filters look at the length, compare with a reference answer, or call a function of the user.
 """
 
 import importlib
@@ -14,38 +14,41 @@ from nemotron.rollouts.config import FilterConfig
 
 Row = dict[str, Any]
 Filter = Callable[[Row], str | None]
-"""Why a row is left out, or None when it is kept."""
+"""Returns why a row is left out, or None to keep it."""
 
 BOXED = "\\boxed{"
 
 
 def make_filters(config: FilterConfig) -> list[Filter]:
-    """The filters that a config asks for, in the order in which they are applied.
+    """Make the filters of a config, in the order in which they are applied.
 
     Raises:
-        UserError: the function cannot be imported.
+        UserError: The user's function cannot be imported.
     """
     filters: list[Filter] = []
     if config.min_tokens is not None or config.max_tokens is not None:
-        filters.append(_by_length(config.min_tokens, config.max_tokens))
+        filters.append(_filter_by_length(config.min_tokens, config.max_tokens))
     if config.exact_match:
-        filters.append(_by_reference)
+        filters.append(_filter_by_reference)
     if config.function is not None:
-        filters.append(_by_function(config.function))
+        filters.append(_filter_by_function(config.function))
     return filters
 
 
 def matches(answer: str, reference: str) -> bool:
-    r"""Tell whether an answer is the reference.
+    r"""Tell whether an answer equals the reference.
 
-    Its whole text, or what its last `\boxed{}` holds, blanks aside.
+    Either the whole text or the content of the last `\boxed{}` has to equal it, ignoring whitespace.
     """
     reference = reference.strip()
-    return answer.strip() == reference or (_boxed(answer) or "").strip() == (_boxed(reference) or reference).strip()
+    return (
+        answer.strip() == reference
+        or (_find_boxed(answer) or "").strip() == (_find_boxed(reference) or reference).strip()
+    )
 
 
-def _boxed(text: str) -> str | None:
-    r"""Return what the last `\boxed{...}` of a text holds; braces inside are counted."""
+def _find_boxed(text: str) -> str | None:
+    r"""Return the content of the last `\boxed{...}` of a text, with nested braces."""
     start = text.rfind(BOXED)
     if start < 0:
         return None
@@ -57,37 +60,37 @@ def _boxed(text: str) -> str | None:
     return None
 
 
-def _by_length(least: int | None, most: int | None) -> Filter:
+def _filter_by_length(least: int | None, most: int | None) -> Filter:
     def reason(row: Row) -> str | None:
         tokens = row["rollout"]["tokens"]
         if tokens is None:
             raise UserError(
                 "The endpoint does not count tokens, so filter.min_tokens and filter.max_tokens cannot be applied.",
-                "Set both to null; the completions are in the journal.",
+                "Set both to null; the completions are kept in the journal.",
             )
         return "length" if tokens < (least or 0) or (most is not None and tokens > most) else None
 
     return reason
 
 
-def _by_reference(row: Row) -> str | None:
+def _filter_by_reference(row: Row) -> str | None:
     reference = row["reference"]
     if reference is None:
         return "no_reference"
     return None if matches(row["messages"][-1]["content"], reference) else "wrong_answer"
 
 
-def _by_function(path: str) -> Filter:
+def _filter_by_function(path: str) -> Filter:
     function = _import(path)
 
     def reason(row: Row) -> str | None:
         try:
             is_kept = function(row)
-        except Exception as error:  # a program of the user's: it may raise anything
+        except Exception as error:  # the user's function may raise anything
             problem = f"{type(error).__name__}: {error}"
             raise UserError(
                 f"filter.function {path} failed on the row {row['rollout']['key']}: {problem}.",
-                "Correct it and run again; the completions are in the journal.",
+                "Fix it and run again; the completions are kept in the journal.",
             ) from error
         return None if is_kept else "function"
 
@@ -95,9 +98,9 @@ def _by_function(path: str) -> Filter:
 
 
 def _import(path: str) -> Callable[[Row], object]:
-    """Return the function `package.module:function`.
+    """Import the function `package.module:function`.
 
-    Modules of the working directory are found too.
+    Modules in the working directory can be imported too.
     """
     module_name, _, name = path.partition(":")
     if not module_name or not name:
@@ -109,7 +112,7 @@ def _import(path: str) -> Callable[[Row], object]:
     except Exception as error:  # importing runs the user's code
         raise UserError(
             f"filter.function: cannot import {module_name}: {type(error).__name__}: {error}.",
-            "The module must be installed, or stand in the working directory.",
+            "The module must be installed, or be in the working directory.",
         ) from error
     finally:
         sys.path.remove(here)

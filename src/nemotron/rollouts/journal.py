@@ -1,6 +1,6 @@
-"""The journal: every reply on disk before it counts, one line each.
+"""Keep a journal: every reply is on disk before it counts, one line each.
 
-A killed run resumes from it to the row.
+A killed run resumes from the journal without losing a row.
 """
 
 import errno
@@ -18,9 +18,9 @@ class Journal:
     """Replies by key. Use it as a context manager; one process at a time."""
 
     def __init__(self, path: Path) -> None:
-        """Open the journal, or begin one.
+        """Open the journal, or start one.
 
-        What a killed process left of its last line is dropped.
+        An incomplete last line of a killed process is dropped.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
@@ -35,9 +35,9 @@ class Journal:
             self._read(line)
 
     def _read(self, line: bytes) -> None:
-        """Take a line over.
+        """Read a line.
 
-        One that a crash of the machine damaged is no reply: its prompt is asked again.
+        A line that was damaged by a crash is ignored, and its prompt is sent again.
         """
         try:
             record: dict[str, Any] = orjson.loads(line)
@@ -48,12 +48,12 @@ class Journal:
         self.replies.setdefault(key, reply)
 
     def add(self, key: str, reply: Reply) -> None:
-        """Write a reply down. When this returns it is on disk, whatever happens next."""
+        """Save a reply. It is on disk when this returns."""
         if key in self.replies:
             return
         line = orjson.dumps({"key": key, **asdict(reply)}) + b"\n"
         end = os.fstat(self._file.fileno()).st_size
-        if os.write(self._file.fileno(), line) < len(line):  # the disk is full: half a line would spoil the next one
+        if os.write(self._file.fileno(), line) < len(line):  # the disk is full; half a line would corrupt the next one
             self._file.truncate(end)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         os.fsync(self._file.fileno())

@@ -1,4 +1,4 @@
-"""From replies to rows that data prep reads.
+"""Write replies as rows that data prep reads.
 
 Everything that is left out is counted.
 """
@@ -26,7 +26,7 @@ BLEND = "blend.json"
 
 @dataclass
 class Counts:
-    """What became of the completions.
+    """Counts of what happened to the completions.
 
     `asked == rows + sum(left_out.values())`, always.
     """
@@ -34,11 +34,11 @@ class Counts:
     asked: int = 0
     rows: int = 0
     with_reasoning: int = 0
-    """Rows that hold a thought."""
+    """Rows with a thought."""
     left_out: Counter[str] = field(default_factory=Counter)
-    """By outcome or filter."""
+    """Completions left out, by outcome or filter."""
     tokens: int = 0
-    """Of the rows, as the server counts them."""
+    """Tokens of the rows, as the server counts them."""
 
 
 def write_rows(
@@ -50,7 +50,7 @@ def write_rows(
 ) -> Counts:
     """Write `rollouts.jsonl`, `left_out.jsonl` and a blend that names the rows.
 
-    Each is written whole or not at all.
+    Each file is written completely or not at all.
     """
     counts = Counts()
     with (
@@ -61,7 +61,7 @@ def write_rows(
     ):
         for request in requests:
             counts.asked += 1
-            row, reason, detail = _row(request, replies.get(request.key), filters, sampling)
+            row, reason, detail = _make_row(request, replies.get(request.key), filters, sampling)
             if reason is None:
                 counts.rows += 1
                 counts.with_reasoning += "reasoning_content" in row["messages"][-1]
@@ -74,15 +74,15 @@ def write_rows(
     return counts
 
 
-def _row(
+def _make_row(
     request: Request, reply: Reply | None, filters: Iterable[Filter], sampling: SamplingConfig
 ) -> tuple[dict[str, Any], str | None, str]:
-    """The row of a reply, and why it is left out with what is wrong; None keeps it."""
+    """Return the row of a reply, why it is left out (None if kept), and the detail."""
     if reply is None:
         return {}, "failed", "no reply after all retries"
     if reply.outcome is not Outcome.COMPLETED:
         return {}, reply.outcome.value, reply.detail
-    row = row_of(request, reply, sampling)
+    row = make_row(request, reply, sampling)
     try:
         parse_row(row)
     except RowError as error:  # such as a call with broken arguments
@@ -91,10 +91,10 @@ def _row(
     return row, reason, ""
 
 
-def row_of(request: Request, reply: Reply, sampling: SamplingConfig) -> dict[str, Any]:
-    """Return the conversation as data prep reads it.
+def make_row(request: Request, reply: Reply, sampling: SamplingConfig) -> dict[str, Any]:
+    """Return a conversation as a row for data prep.
 
-    Only the completion trains: the answers before are not this model's.
+    Only the completion trains, because earlier answers are not this model's.
     """
     prompt = request.prompt
     history = [

@@ -1,6 +1,6 @@
-"""When the next request may be sent.
+"""Decide when the next request may be sent.
 
-A rate limit, and pauses that the server asks for.
+This enforces the rate limit, and pauses that the server asks for.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ LONGEST_BACKOFF_S = 60.0
 
 
 class Pace:
-    """Spaces requests out evenly, and holds them while the server wants a pause."""
+    """Spaces requests evenly, and holds them while the server asks for a pause."""
 
     def __init__(self, requests_per_minute: int | None) -> None:
         self._gap = 60 / requests_per_minute if requests_per_minute else 0.0
@@ -20,7 +20,7 @@ class Pace:
         self._held_until = 0.0
 
     async def turn(self) -> None:
-        """Return when a request may be sent."""
+        """Wait until a request may be sent."""
         now = asyncio.get_running_loop().time
         slot = max(now(), self._next)
         self._next = slot + self._gap
@@ -28,16 +28,15 @@ class Pace:
             await asyncio.sleep(wait)
 
     def hold(self, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for this many seconds."""
         self._held_until = max(self._held_until, asyncio.get_running_loop().time() + seconds)
 
 
 def backoff(first: float, attempt: int) -> float:
     """Return the seconds before retry number `attempt` (from 0).
 
-    They double, to at most a minute, with up to half of it at random.
-
-    The random part keeps requests that failed together from coming back together.
+    The time doubles, up to a minute, and up to half of it is random, so that requests that failed together are not
+    retried together.
     """
     longest = min(first * 2**attempt, LONGEST_BACKOFF_S)
     return longest * random.uniform(0.5, 1.0)

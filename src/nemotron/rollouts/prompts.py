@@ -1,4 +1,4 @@
-"""The prompts: rows of a blend up to their last user turn, sampled by seed."""
+"""Read prompts: rows of a blend up to their last user turn, sampled by seed."""
 
 import heapq
 from collections.abc import Callable, Iterator
@@ -24,35 +24,35 @@ from nemotron.paths import expand_home
 from nemotron.rollouts.config import PromptsConfig
 
 ROWS = "rollouts.jsonl"
-"""The rows of finished rollouts, in the folder of their artifact."""
+"""The file with the rows of finished rollouts, in the artifact's folder."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is asked, and what is known to be right."""
+    """What the model is asked, and the reference answer."""
 
     key: str
-    """Of its content: 32 hexadecimal digits."""
+    """Hash of the content: 32 hexadecimal digits."""
     dataset: str
     messages: list[dict[str, Any]]
-    """Up to a user's message; earlier answers without their thoughts, as the model is shown them."""
+    """Messages up to a user's; earlier answers without their thoughts, as the model sees them."""
     tools: list[dict[str, Any]] | None
     reference: str | None
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of a run, in the order of their ranks, and where they come from."""
+    """The prompts of a run, ordered by sampling rank, and where they come from."""
 
     prompts: list[Prompt]
     source: str
     inputs: list[str]
-    """For lineage: the artifact they come from, or the paths of the datasets."""
+    """For lineage: the artifact that they come from, or the paths of the datasets."""
     rows: int
     unusable: int
-    """Rows without a prompt: those that data prep would drop, and those in which nobody asks anything."""
+    """Rows without a prompt: data prep would drop them, or they have no user message."""
     available: int
-    """Different prompts there are."""
+    """Number of different prompts in the source."""
 
 
 def read_prompts(
@@ -60,15 +60,15 @@ def read_prompts(
 ) -> Prompts:
     """Read the source and choose the prompts.
 
-    The same seed chooses the same ones, whatever their order.
+    The same seed chooses the same prompts, whatever the order of the rows.
 
     Args:
-        config: the source and how many of it.
-        artifacts: the folder of the artifact records.
-        on_progress: called with (bytes read, bytes in all).
+        config: The source, and how many prompts to take.
+        artifacts: The folder of the artifact records.
+        on_progress: Called with (bytes read, total bytes).
 
     Raises:
-        UserError: there is no such source, it cannot be read, or it has no prompt.
+        UserError: The source does not exist, cannot be read, or has no prompts.
     """
     blend, inputs = _source(config, artifacts)
     fields = Fields(config.messages_field, config.tools_field, config.format)
@@ -78,7 +78,7 @@ def read_prompts(
     seen: set[str] = set()
     rows = unusable = 0
     for dataset, found, pool in zip(blend.datasets, files, pools, strict=True):
-        admission = _admission(dataset, fields, config)
+        admission = _make_admission(dataset, fields, config)
         for part in (part for file in found for part in cut(file)):
             for row in read_rows(part):
                 if row.is_blank:
@@ -89,7 +89,7 @@ def read_prompts(
                 except RowError:
                     unusable += 1
                     continue
-                prompt = _prompt(conversation, row.value.get(config.reference_field), dataset.name)
+                prompt = _make_prompt(conversation, row.value.get(config.reference_field), dataset.name)
                 unusable += prompt is None
                 if prompt is not None and prompt.key not in seen:
                     seen.add(prompt.key)
@@ -108,10 +108,7 @@ def read_prompts(
 
 
 class _Pool:
-    """The prompts of a dataset that rank first.
-
-    No more of them are kept than can be needed.
-    """
+    """The first-ranked prompts of a dataset, no more than can be needed."""
 
     def __init__(self, most: int | None, seed: int) -> None:
         self._most, self._seed = most, seed
@@ -128,14 +125,14 @@ class _Pool:
             heapq.heappush(self._heap, entry)
 
     def first(self, count: int) -> list[tuple[int, Prompt]]:
-        """(rank, prompt) of the first `count`, by rank."""
+        """Return (rank, prompt) of the first `count` prompts, by rank."""
         return [(-rank, prompt) for rank, _, prompt in heapq.nlargest(count, self._heap)]
 
 
 def _counts(available: list[int], weights: list[float | None], samples: int | None) -> list[int]:
-    """Count how many prompts each dataset gives.
+    """Return how many prompts to take from each dataset.
 
-    `samples` in the asked shares, or as many as there are in them.
+    They sum to `samples`, or to as many as there are, in the shares of the weights.
     """
     try:
         return mix_counts(available, weights, samples=samples)
@@ -144,17 +141,17 @@ def _counts(available: list[int], weights: list[float | None], samples: int | No
 
 
 def _source(config: PromptsConfig, artifacts: str | Path) -> tuple[Blend, list[str]]:
-    """Return the source as a blend, and what lineage calls it."""
+    """Return the source as a blend, and its inputs for lineage."""
     source = config.source
     path = expand_home(source) if "://" not in source else Path(source)
     if "://" in source or "/" in source or path.exists():
         blend = read_blend(source)
         return blend, [dataset.path for dataset in blend.datasets]
     artifact = resolve(source, artifacts, hint="Or give the path of a blend file or of chat data.")
-    return _of_artifact(artifact), [artifact.reference]
+    return _make_blend(artifact), [artifact.reference]
 
 
-def _of_artifact(artifact: Artifact) -> Blend:
+def _make_blend(artifact: Artifact) -> Blend:
     rows = Path(artifact.path) / ROWS
     if rows.is_file():
         return Blend(str(rows), (Dataset(name=artifact.name, path=str(rows)),))
@@ -162,11 +159,11 @@ def _of_artifact(artifact: Artifact) -> Blend:
     if isinstance(blend, str):
         return read_blend(blend)
     raise UserError(
-        f"{artifact.reference} is a {artifact.type}, not chat data.", "Name prepared data or earlier rollouts."
+        f"{artifact.reference} is a {artifact.type}, not chat data.", "Use prepared data or earlier rollouts."
     )
 
 
-def _admission(dataset: Dataset, fields: Fields, config: PromptsConfig) -> Admission:
+def _make_admission(dataset: Dataset, fields: Fields, config: PromptsConfig) -> Admission:
     own = Fields(
         dataset.messages_field or fields.messages_field,
         dataset.tools_field or fields.tools_field,
@@ -175,11 +172,8 @@ def _admission(dataset: Dataset, fields: Fields, config: PromptsConfig) -> Admis
     return Admission(own, config.used_in_field, dataset.filter or config.used_in_filter)
 
 
-def _prompt(conversation: Conversation, reference: object, dataset: str) -> Prompt | None:
-    """Return the conversation up to its last user message that is answered.
-
-    None when there is no such message.
-    """
+def _make_prompt(conversation: Conversation, reference: object, dataset: str) -> Prompt | None:
+    """Return the conversation up to its last answered user message, or None."""
     messages = conversation.messages
     answers = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
     stop = last_user_index(messages, answers[-1]) + 1
@@ -187,7 +181,9 @@ def _prompt(conversation: Conversation, reference: object, dataset: str) -> Prom
         return None
     asked = [_as_history(message) for message in messages[:stop]]
     key = sha256(canonical_json([asked, conversation.tools])).hexdigest()[:32]
-    return Prompt(key, dataset, asked, conversation.tools, _reference(reference, list(_after(messages, stop))))
+    return Prompt(
+        key, dataset, asked, conversation.tools, _choose_reference(reference, list(_list_answers(messages, stop)))
+    )
 
 
 def _as_history(message: dict[str, Any]) -> dict[str, Any]:
@@ -195,15 +191,15 @@ def _as_history(message: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in message.items() if key not in ("reasoning_content", "train")}
 
 
-def _after(messages: list[dict[str, Any]], stop: int) -> Iterator[str]:
+def _list_answers(messages: list[dict[str, Any]], stop: int) -> Iterator[str]:
     """Yield the answers to the prompt, without their thoughts."""
     for message in messages[stop:]:
         if message["role"] == "assistant":
             yield newest_content(message).rpartition("</think>")[2].strip()
 
 
-def _reference(given: object, answers: list[str]) -> str | None:
-    """Return what the row says is right; without that its last answer."""
+def _choose_reference(given: object, answers: list[str]) -> str | None:
+    """Return the row's reference answer, else its last answer."""
     if isinstance(given, str | int | float) and not isinstance(given, bool) and str(given).strip():
         return str(given).strip()
     return answers[-1] or None if answers else None

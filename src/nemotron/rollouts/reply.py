@@ -1,6 +1,6 @@
-"""What a reply of the endpoint is.
+"""Read a reply of the endpoint.
 
-An answer with its thought, or the named reason why it is none.
+It is an answer with its thought, or a named reason why there is no answer.
 """
 
 from dataclasses import dataclass, field
@@ -11,48 +11,48 @@ from nemotron.data_prep.chat.reasoning import END_THINK, THINK
 
 
 class Outcome(StrEnum):
-    """What became of one completion."""
+    """The outcome of one completion."""
 
     COMPLETED = "completed"
     REFUSED = "refused"
-    """The model or the endpoint declined: a `refusal`, or finish_reason content_filter."""
+    """The model or the endpoint refused: a `refusal`, or finish_reason content_filter."""
     EMPTY = "empty"
-    """Neither text nor a call."""
+    """Neither text nor a tool call."""
     UNFINISHED = "unfinished"
     """Cut off at sampling.max_tokens."""
     REJECTED = "rejected"
-    """The endpoint does not take this request (HTTP 400, 413 or 422), such as a prompt beyond its context."""
+    """The endpoint rejects this request (HTTP 400, 413 or 422), for example a prompt longer than its context."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """One completion, as the journal keeps it."""
+    """One completion, as saved in the journal."""
 
     outcome: Outcome
     message: dict[str, Any] = field(default_factory=dict)
-    """The assistant's message: content, reasoning_content, tool_calls; each only if it says something."""
+    """The assistant's message: content, reasoning_content, tool_calls, each only if it is not empty."""
     tokens: int | None = None
-    """Thought and answer together, as the server counts them; None when it does not."""
+    """Tokens of thought and answer, as the server counts them; None if it does not."""
     finish_reason: str | None = None
     model: str | None = None
-    """As the server names itself."""
+    """The model's name in the reply."""
     detail: str = ""
     thought_tokens: int | None = None
-    """Of the thought alone, where the server counts them."""
+    """Tokens of the thought alone, if the server counts them."""
 
 
 class NotACompletion(ValueError):
-    """The body of a reply is not what the API promises."""
+    """The body of a reply does not follow the API."""
 
 
 def read_reply(body: Any) -> Reply:
     """Read the body of a `/chat/completions` reply.
 
-    A server without a reasoning parser leaves the thought in the content, mostly without the opening tag, which is
-    part of the prompt: everything before the first closing tag is the thought.
+    A server without a reasoning parser leaves the thought in the content, usually without the opening tag, which is
+    part of the prompt. So everything before the first closing tag is the thought.
 
     Raises:
-        NotACompletion: it has no choice with a message.
+        NotACompletion: The reply has no choice with a message.
     """
     try:
         choice = body["choices"][0]
@@ -62,13 +62,13 @@ def read_reply(body: Any) -> Reply:
         raise NotACompletion("the reply has no choices[0].message") from None
     if not isinstance(content, str | None):
         raise NotACompletion("choices[0].message.content is not text")
-    message = _message(raw, content or "")
+    message = _split_message(raw, content or "")
     counted = body.get("usage") if isinstance(body.get("usage"), dict) else {}
     tokens = counted.get("completion_tokens")
     details = counted.get("completion_tokens_details")
     thought = details.get("reasoning_tokens") if isinstance(details, dict) else None
     model = body.get("model")
-    outcome = _outcome(message, finish, refusal)
+    outcome = _find_outcome(message, finish, refusal)
     return Reply(
         outcome,
         message,
@@ -80,8 +80,8 @@ def read_reply(body: Any) -> Reply:
     )
 
 
-def _message(raw: dict[str, Any], content: str) -> dict[str, Any]:
-    """Thought, answer and calls.
+def _split_message(raw: dict[str, Any], content: str) -> dict[str, Any]:
+    """Split a message into thought, answer and calls.
 
     Newlines next to the think tags belong to the template.
     """
@@ -97,7 +97,7 @@ def _message(raw: dict[str, Any], content: str) -> dict[str, Any]:
     return message
 
 
-def _outcome(message: dict[str, Any], finish: object, refusal: object) -> Outcome:
+def _find_outcome(message: dict[str, Any], finish: object, refusal: object) -> Outcome:
     if refusal or finish == "content_filter":
         return Outcome.REFUSED
     if finish == "length":

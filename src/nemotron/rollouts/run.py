@@ -1,4 +1,4 @@
-"""Rollouts as a whole, in the order in which it happens."""
+"""Run rollouts from start to end."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
 from nemotron.paths import expand_home
 from nemotron.rollouts.client import Client
-from nemotron.rollouts.collect import Request, State, collect, requests
+from nemotron.rollouts.collect import Request, State, collect, list_requests
 from nemotron.rollouts.config import RolloutsConfig, check
 from nemotron.rollouts.filters import Filter, make_filters
 from nemotron.rollouts.journal import Journal
@@ -30,7 +30,10 @@ OnState = Callable[[State], None]
 
 @dataclass(frozen=True)
 class RolloutsPlan:
-    """What will be asked, of whom. Making it reads the prompts and sends nothing."""
+    """What will be requested, and from where.
+
+    Making a plan reads the prompts but sends nothing.
+    """
 
     config: RolloutsConfig
     prompts: Prompts
@@ -44,13 +47,13 @@ class RolloutsPlan:
         endpoint, prompts = self.config.endpoint, self.prompts
         limit = f", {endpoint.requests_per_minute:,} a minute" if endpoint.requests_per_minute else ""
         return [
-            ("prompts", f"{len(prompts.prompts):,} of {prompts.available:,} different ones in {prompts.source}"),
+            ("prompts", f"{len(prompts.prompts):,} of {prompts.available:,} different prompts in {prompts.source}"),
             ("rows without a prompt", f"{prompts.unusable:,} of {prompts.rows:,}"),
             ("with a reference", f"{sum(prompt.reference is not None for prompt in prompts.prompts):,}"),
             ("completions", f"{len(self.requests):,}, {self.config.prompts.per_prompt} for each prompt"),
             ("endpoint", f"{endpoint.base_url}, {endpoint.concurrency} requests at a time{limit}"),
-            ("model", endpoint.model or "the one that is served"),
-            ("model artifact", self.model_artifact.reference if self.model_artifact else "none is recorded"),
+            ("model", endpoint.model or "the one that the endpoint serves"),
+            ("model artifact", self.model_artifact.reference if self.model_artifact else "not recorded"),
             ("writes to", str(self.output_dir)),
         ]
 
@@ -60,15 +63,15 @@ class Completed:
     """The replies to a plan's requests."""
 
     identity: dict[str, Any]
-    """The model and how it was sampled: what a journal belongs to."""
+    """The model and the sampling parameters, which a journal belongs to."""
     replies: dict[str, Reply]
-    """By key."""
+    """Replies by key."""
     failed: int
 
 
 @dataclass(frozen=True)
 class RolloutsResult:
-    """What a run made."""
+    """The results of a run."""
 
     rows: Path
     """The rows, as JSONL."""
@@ -83,29 +86,29 @@ def make_plan(config: RolloutsConfig, on_progress: OnPrompts = lambda done, tota
     """Check the settings and choose the prompts.
 
     Raises:
-        UserError: whatever in the config does not fit.
+        UserError: A setting is wrong.
     """
     check(config)
     check_root(config.run.artifacts)
     filters = make_filters(config.filter)
     model = None
     if config.model_artifact is not None:
-        hint = "Set model_artifact to the model that is served, or to null when it is not recorded."
+        hint = "Set model_artifact to the served model, or to null if it is not recorded."
         model = resolve(config.model_artifact, config.run.artifacts, hint=hint)
     prompts = read_prompts(config.prompts, config.run.artifacts, on_progress)
     output_dir = expand_home(config.output_dir).absolute()
     return RolloutsPlan(
-        config, prompts, requests(prompts.prompts, config.prompts.per_prompt), filters, model, output_dir
+        config, prompts, list_requests(prompts.prompts, config.prompts.per_prompt), filters, model, output_dir
     )
 
 
 def roll_out(plan: RolloutsPlan, on_progress: OnState = lambda state: None) -> RolloutsResult:
-    """Ask for all completions and write the rows.
+    """Request all completions and write the rows.
 
-    A run that was killed is completed, to the row.
+    A killed run is resumed without losing a row.
 
     Raises:
-        UserError: the endpoint cannot be used, or somebody else writes to the output folder.
+        UserError: The endpoint cannot be used, or another process writes to the output folder.
     """
     with sole_writer(plan.output_dir):
         return asyncio.run(_roll_out(plan, on_progress))
@@ -136,7 +139,7 @@ async def _roll_out(plan: RolloutsPlan, on_progress: OnState) -> RolloutsResult:
 
 
 async def complete(plan: RolloutsPlan, client: Client, on_progress: OnState) -> Completed:
-    """Ask for every completion that the journal of these settings lacks."""
+    """Request every completion that the journal of these settings lacks."""
     config = plan.config
     model = await client.model()
     identity = {
@@ -153,7 +156,7 @@ async def complete(plan: RolloutsPlan, client: Client, on_progress: OnState) -> 
 
 
 def _facts(plan: RolloutsPlan, identity: dict[str, Any], counts: Counts, failed: int, retried: int) -> dict[str, Any]:
-    """Return what metadata.json and the artifact say."""
+    """Return the facts for metadata.json and the artifact."""
     return {
         **identity,
         "endpoint": plan.config.endpoint.base_url,

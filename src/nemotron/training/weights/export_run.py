@@ -10,7 +10,7 @@ from typing import Any
 from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.folder_lock import wait_until_free
-from nemotron.lineage.digest import digest_of
+from nemotron.lineage.digest import compute_digest
 from nemotron.lineage.inputs import describe_source
 from nemotron.training.checkpoints.reader import latest_iteration, read_records
 from nemotron.training.checkpoints.run_folder import RunFolder
@@ -55,7 +55,7 @@ def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: Ru
         if last[split]
     }
     metadata["data"] = {key: counted[key] for key in _COUNTS if key in counted}
-    start, digest = _start(loaded.config, plan), digest_of(latest_iteration(run.checkpoints))
+    start, digest = _start(loaded.config, plan), compute_digest(latest_iteration(run.checkpoints))
     return _log(loaded, MODEL_ARTIFACT, run.checkpoints, [plan.data, *start], metadata, digest)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from nemotron import lineage
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST, Artifact
-from nemotron.lineage.digest import digest_of
+from nemotron.lineage.digest import compute_digest
 from nemotron.training.weights.import_hf import import_hf
 from nemotron.training.weights.source import Source
 
@@ -50,7 +50,7 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
             "Leave --output out.",
         )
     facts = {"source": source.name, "hf_model": None if source.is_megatron else source.model, "mtp": mtp}
-    facts |= {"revision": source.revision, "source_digest": digest_of(source.folder)}
+    facts |= {"revision": source.revision, "source_digest": compute_digest(source.folder)}
     if not source.is_megatron:
         facts["converted_with"] = f"megatron-bridge {version('megatron-bridge')}"
     target = source.folder if source.is_megatron else output or _default_folder(source)

@@ -74,12 +74,12 @@ def _shown_as(progress: console.Progress, label: str) -> "Callable[[State], None
 
 
 def _evaluate(plan: "RolloutsPlan", budgets: list[int], progress: console.Progress) -> None:
-    from nemotron.rollouts.budgets import HEADER, cells, evaluate_budgets
+    from nemotron.rollouts.budgets import HEADER, evaluate_budgets, make_cells
 
     shown = {budget: _shown_as(progress, f"budget {budget:,}") for budget in budgets}
     results, folder = evaluate_budgets(plan, budgets, lambda budget, state: shown[budget](state))
     console.heading("Answers within a budget")
-    console.table([cells(result) for result in results], header=HEADER, right=range(len(HEADER)))
+    console.table([make_cells(result) for result in results], header=HEADER, right=range(len(HEADER)))
     console.out()
     console.table([("plot", str(folder / "budgets.html")), ("numbers", str(folder / "budgets.json"))])
 
