@@ -36,7 +36,7 @@ def test_the_fast_encoder_is_loaded_where_it_may_be_used_and_starts_no_thread(
     model: str, encoder: str, tokenizers: int
 ) -> None:
     config = DataPrepConfig(tokenizer=TokenizerConfig(model=model), encoder=encoder)  # pyright: ignore[reportArgumentType]
-    environment = {**os.environ, **preload.environment(config)}
+    environment = {**os.environ, **preload.make_environment(config)}
     printed = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(printed.stdout) == {
         "threads": 0, "tokenizers": tokenizers, "left in the environment": [],
@@ -75,6 +75,6 @@ def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
     path = tmp_path / (blend if isinstance(blend, str) else "blend.json")
     config = DataPrepConfig(blend_path=str(path), output_dir=str(tmp_path / "output"), workers=2, force=force)
     started: list[DataPrepConfig] = []
-    monkeypatch.setattr(preload, "begin", started.append)
-    preload.begin_early(config)
+    monkeypatch.setattr(preload, "start_preloading", started.append)
+    preload.start_early(config)
     assert bool(started) is begun

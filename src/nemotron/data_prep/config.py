@@ -1,4 +1,4 @@
-"""What a data-prep YAML may say: the schema of `config/data_prep/*.yaml`."""
+"""Define the data-prep config: the schema of `config/data_prep/*.yaml`."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,7 +15,7 @@ EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]
 
 
 LARGEST_NUMBER = 2**31 - 1
-"""Of every count and seed; positions in a pack are stored as int32."""
+"""Upper limit of every count and seed; positions in a pack are stored as int32."""
 
 
 @dataclass
@@ -27,12 +27,12 @@ class TokenizerConfig:
     revision: str | None = None
     """Branch, tag or commit of a Hugging Face id."""
     trust_remote_code: bool = False
-    """Run Python code that comes with the tokenizer."""
+    """Run Python code shipped with the tokenizer."""
 
 
 @dataclass
 class PrepRunConfig:
-    """Where this run is recorded."""
+    """Where the run is recorded."""
 
     artifacts: PathSetting = "output/artifacts"
     """The folder of the artifact records, where `nemotron super3 sft` looks for prepared data."""
@@ -40,19 +40,19 @@ class PrepRunConfig:
 
 @dataclass
 class BlendConfig:
-    """What to make of the blend."""
+    """How to use the blend."""
 
     samples: int | None = None
-    """Conversations in the mix (of the training split, when the blend lists its splits); by default as many as there
-    are in the asked shares without repeating any."""
+    """Conversations in the mix (in the training split, if the blend lists splits); by default as many as the shares
+    allow without repeating any."""
 
 
 @dataclass
 class BudgetConfig:
-    """Thoughts that are cut to a budget."""
+    """Which thoughts are cut to a token budget, and how."""
 
     share: float = 0.0
-    """Of the conversations with reasoning."""
+    """Share of the conversations with reasoning."""
     tokens: list[int] = field(default_factory=lambda: [128, 8192])
     """The smallest and the largest budget."""
     spacing: Literal["log", "linear"] = "log"
@@ -60,43 +60,43 @@ class BudgetConfig:
     tell: bool = True
     """Write the budget into the last user turn."""
     train: Literal["answer", "all"] = "answer"
-    """Supervise from the closing tag on, or the cut thought too."""
+    """Supervise only from the closing tag on, or the cut thought too."""
     cut: Literal["token", "newline"] = "token"
-    """End at a token, or at the last newline within 10 % of the budget."""
+    """Cut at a token, or at the last newline within 10 % of the budget."""
 
 
 @dataclass
 class DatasetReasoning:
-    """The `reasoning` of a dataset in a blend: what it says replaces the config's."""
+    """The `reasoning` of a dataset in a blend; its keys replace the config's."""
 
     off: float
     effort: Literal["low"] | None
-    """`low`: its traces are short, and its conversations carry the low-effort flag."""
+    """`low`: its thoughts are short, and its conversations carry the low-effort flag."""
     budget: BudgetConfig
 
 
 @dataclass
 class ReasoningConfig:
-    """In which modes conversations with reasoning train. Nothing is chosen by default."""
+    """In which modes conversations with reasoning train; by default all as they are."""
 
     off: float = 0.0
-    """This share of them loses its reasoning."""
+    """Share of them whose reasoning is removed."""
     low_effort: float = 0.0
-    """This share of the mix comes from the datasets with `effort: low`; 0 leaves it to their weights."""
+    """Share of the mix from datasets with `effort: low`; 0 uses their weights."""
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     seed: int = 42
-    """Which conversations are chosen, and the budgets drawn."""
+    """Decides which conversations are chosen, and their budgets."""
 
 
 @dataclass
 class DataPrepConfig:
-    """The whole data-prep config. Lengths are tokens, ratios sum to 1."""
+    """The whole data-prep config. Lengths are in tokens, ratios sum to 1."""
 
     blend_path: PathSetting = ""
-    """A blend file: which datasets, in which shares; paths inside are relative to it. Or chat data itself."""
+    """A blend file, which lists datasets and their shares with paths relative to it, or chat data itself."""
     blend: BlendConfig = field(default_factory=BlendConfig)
     strict: bool = False
-    """Refuse a blend with domains that have no data; otherwise the shares of the others grow."""
+    """Refuse a blend with domains without data; otherwise the other domains get larger shares."""
     output_dir: PathSetting = "output/stage1_sft"
     """Where the result goes."""
     config_name: str = "default"
@@ -105,12 +105,12 @@ class DataPrepConfig:
 
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
     encoder: EncoderSetting = "auto"
-    """The library that encodes: the fastest that gives the ids of Hugging Face's `tokenizers`, or one by name. Does not
-    change what is written."""
+    """The library that encodes, by name, or `auto` for the fastest with the same ids as Hugging Face's `tokenizers`. It
+    does not change the output."""
     chat_template: PathSetting = "nemotron3"
     """A bundled template, the path of a Jinja file, or `tokenizer` for the tokenizer's own."""
     format: RowFormat = "auto"
-    """How rows hold their conversations: found by the fields of each row, or the same for all."""
+    """The format of conversations in rows: `auto` detects it for each row; otherwise it is the same for all."""
     messages_field: str = "messages"
     """The row's field with the messages."""
     tools_field: str = "tools"
@@ -120,21 +120,21 @@ class DataPrepConfig:
     used_in_field: str = "used_in"
     """The row's field that lists the stages it is meant for."""
     strict_fields: bool = False
-    """Drop rows with fields that hold something and are not used. They are counted either way."""
+    """Drop rows with unused fields that are not empty. Such fields are counted either way."""
 
     pack_size: int = 4096
     """Tokens per pack."""
     algorithm: Algorithm = "first_fit_shuffle"
     """Which pack a sequence goes into."""
     pad_to_multiple: int = 1
-    """Pad each conversation to a multiple of this (2 x context parallel size), plus the token lost to the shift."""
+    """Pad each sequence to a multiple of this (2 x context parallel size), plus one token for the shift."""
     overlong: OverlongPolicy = "split_turns"
-    """What becomes of a conversation over the limit: keep its whole turns up to the last answer that fits, cut it at
-    the limit, or leave it out."""
+    """What to do with a conversation over the limit: keep whole turns up to the last answer that fits, cut it at the
+    limit, or drop it."""
     max_doc_tokens: int | None = None
-    """A limit on a conversation below pack_size."""
+    """A limit on the length of conversations below pack_size."""
     special_tokens_in_content: SpecialTokensPolicy = "keep"
-    """What becomes of control tokens written out in a conversation: keep their meaning, as chat templates do, encode
+    """What to do with control tokens written out in a conversation: keep their meaning, as chat templates do, encode
     them as text, or drop the conversation. They are counted either way."""
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     dedupe: bool = False
@@ -150,30 +150,34 @@ class DataPrepConfig:
     """Share for the test split."""
 
     num_shards: int = 128
-    """At most so many Parquet files per split; fewer when each would hold only a handful of packs."""
+    """The most Parquet files per split; there are fewer if each would have only a few packs."""
     parquet_row_group_size: int = 256
     """Packs per row group, the unit a trainer reads."""
     parquet_compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
     """Of the shards."""
 
     sample: int | None = None
-    """Take so many conversations per dataset, into a folder of their own below output_dir."""
+    """Take only this many conversations per dataset, and write them to their own folder below output_dir."""
     sample_seed: int = 42
     """Which conversations `sample` takes."""
     force: bool = False
-    """Forget what an earlier run with the same inputs left, and start again."""
+    """Discard the output of an earlier run with the same inputs, and start again."""
     engine: EngineName = "local"
-    """Who does the work: processes of this machine, or a Ray cluster. Does not change what is written."""
+    """Where the work runs: in processes on this machine, or on a Ray cluster. Does not change the output."""
     ray_address: str | None = None
-    """A running Ray cluster; by default the one that RAY_ADDRESS names, else a new one on this machine."""
+    """Address of a running Ray cluster; by default RAY_ADDRESS, else a new cluster on this machine."""
     workers: int | None = None
-    """Number of workers; by default one per available core. Does not change what is written."""
+    """Number of workers; by default one per available core. Does not change the output."""
 
 
 def check(config: DataPrepConfig) -> None:
-    """What the types of the config cannot say. Raises UserError."""
+    """Refuse values that types cannot exclude.
+
+    Raises:
+        UserError: A value is out of range, or two values contradict each other.
+    """
     ratios = (config.train_ratio, config.valid_ratio, config.test_ratio)
-    # Written so that nan is refused.
+    # Negated so that nan is refused too.
     if not (min(ratios) >= 0 and abs(sum(ratios) - 1) <= 1e-6):
         raise UserError(
             f"train_ratio, valid_ratio and test_ratio are {ratios[0]:g}, {ratios[1]:g} and {ratios[2]:g}.",
@@ -191,7 +195,7 @@ def check(config: DataPrepConfig) -> None:
     if config.pad_to_multiple >= config.pack_size:
         raise UserError(
             f"pad_to_multiple is {config.pad_to_multiple}, pack_size {config.pack_size}.",
-            "Set pad_to_multiple to 2 x the context parallel size, and pack_size far above it.",
+            "Set pad_to_multiple to 2 x the context parallel size, and pack_size to a much larger number.",
         )
     _check_number("reasoning.seed", config.reasoning.seed, 0)
     if not 0 <= config.reasoning.low_effort < 1:
@@ -204,27 +208,27 @@ def check(config: DataPrepConfig) -> None:
 
 
 SMALLEST_BUDGET = 8
-"""Tokens: the newlines next to the think tags count, too."""
+"""The smallest budget in tokens; newlines next to the think tags count too."""
 
 
 def check_reasoning(off: float, budget: BudgetConfig, section: str = "") -> None:
-    """Refuse shares that are none, and budgets out of order.
+    """Refuse shares outside 0 to 1, and budgets out of order.
 
-    `section` names where they are.
+    `section` is the prefix of their keys in messages.
     """
     for key, share in (("off", off), ("budget.share", budget.share)):
         if not 0 <= share <= 1:
-            raise UserError(f"{section}{key} is {share:g}.", "It is a share from 0 to 1.")
+            raise UserError(f"{section}{key} is {share:g}.", "It must be a share from 0 to 1.")
     if off + budget.share > 1:
         raise UserError(
             f"{section}off and {section}budget.share are {off:g} and {budget.share:g}.",
-            "A conversation gets one mode: together they are at most 1.",
+            "Their sum must be at most 1, because a conversation gets one mode.",
         )
     bounds = budget.tokens
     if len(bounds) != 2 or not SMALLEST_BUDGET <= bounds[0] <= bounds[1] <= LARGEST_NUMBER:
         raise UserError(
             f"{section}budget.tokens is {bounds}.",
-            f"It is the smallest and the largest budget, such as [128, 8192]; at least {SMALLEST_BUDGET}.",
+            f"Write the smallest and the largest budget, such as [128, 8192]; at least {SMALLEST_BUDGET}.",
         )
 
 

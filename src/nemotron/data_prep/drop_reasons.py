@@ -1,4 +1,4 @@
-"""Why a row is not in the output."""
+"""List the reasons why a row is not in the output."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Self
 
 
 class Described(StrEnum):
-    """A name, and what it means."""
+    """A name and its meaning."""
 
     description: str
 
@@ -18,9 +18,9 @@ class Described(StrEnum):
 
 
 class DropReason(Described):
-    """Why a row yields no training data.
+    """Why a row gives no training data.
 
-    The value is what reports and `dropped.jsonl.zst` show.
+    Reports and `dropped.jsonl.zst` show the value.
     """
 
     BAD_JSON = "bad_json", "the line is not valid JSON, or the row not valid CSV"
@@ -57,7 +57,7 @@ class DropReason(Described):
 
 
 class LeftOut(Described):
-    """Reasons that depend on more than the row: the config, other conversations."""
+    """Reasons that depend on more than the row: the config or other conversations."""
 
     FILTERED = "filtered", "the row is not meant for this stage (used_in_filter)"
     UNUSED_FIELDS = "unused_fields", "the row has fields that are not used (strict_fields)"
@@ -72,9 +72,9 @@ class LeftOut(Described):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in a row for a value that its file holds but cannot be read.
+    """Replaces a value in a row that cannot be read from its file.
 
-    It costs the rows that need it.
+    Only rows that need the value are dropped.
     """
 
     reason: str
@@ -83,7 +83,7 @@ class Unreadable:
 class RowError(Exception):
     """A row that cannot be trained on: dropped and counted under `reason`.
 
-    `detail` names the offending value.
+    `detail` names the value at fault.
     """
 
     def __init__(self, reason: DropReason | LeftOut, detail: str) -> None:
@@ -93,7 +93,7 @@ class RowError(Exception):
 
 
 def describe(reason: str) -> str:
-    """One line on what a reason means."""
+    """Explain a reason in one line."""
     for reasons in (LeftOut, DropReason):
         if reason in reasons:
             return reasons(reason).description

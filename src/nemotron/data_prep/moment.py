@@ -1,9 +1,8 @@
-"""What time it is for a chat template.
+"""Choose the time that a chat template sees: one moment per run.
 
-One moment for a run, the same in every worker and after resuming.
-
-Llama 3.1's template, for one, shows the date. The first run with some inputs and settings decides the moment, and
-records it in its plan.json; the same command later finds it there, and so finds its run.
+It is the same in every worker and after a resume. Llama 3.1's template, for example, shows the date. The first run with
+given inputs and settings sets the moment and records it in plan.json; the same command finds it there later, and so
+finds its run.
 """
 
 import contextlib
@@ -14,22 +13,22 @@ from pathlib import Path
 import orjson
 
 TIMELESS = datetime(1970, 1, 1)
-"""Of which runs that differ in their moment alone have one hash."""
+"""A fixed moment, with which runs that differ only in their moment have the same hash."""
 
 
 def find_moment(output_dir: Path, timeless_hash: str) -> datetime | None:
-    """Find the moment of an earlier run, the newest of several.
+    """Find the moment of the newest earlier run.
 
     Args:
         output_dir: Where runs are written.
-        timeless_hash: The run hash, had the template been rendered at TIMELESS.
+        timeless_hash: The run hash with the template rendered at TIMELESS.
     """
-    return max(_moments(output_dir, timeless_hash), default=None)
+    return max(_find_moments(output_dir, timeless_hash), default=None)
 
 
-def _moments(output_dir: Path, timeless_hash: str) -> Iterator[datetime]:
+def _find_moments(output_dir: Path, timeless_hash: str) -> Iterator[datetime]:
     for path in (output_dir / "runs").glob("*/plan.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # half written, or of another format
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # incomplete, or in another format
             recorded = orjson.loads(path.read_bytes())["chat_template"]
             if recorded["timeless_hash"] == timeless_hash:
                 yield datetime.fromisoformat(recorded["moment"])

@@ -1,9 +1,7 @@
-"""What is worth knowing about a row that does not drop it.
+"""Note what is worth knowing about rows, so that nothing is lost silently.
 
-It is counted, never lost silently.
-
-Whoever finds such a thing makes a Note of it. Of every kind and name the rows are counted, and the first are located:
-in the receipt of a part, then per dataset in metadata.json, the report and the summary.
+For each kind and name of a Note, the rows are counted and the first ones located: in the receipt of a part, then per
+dataset in metadata.json, the report and the summary.
 """
 
 from collections import Counter
@@ -14,7 +12,7 @@ from nemotron.data_prep.drop_reasons import Described
 
 
 class NoteKind(Described):
-    """What kind of thing was noticed. The value is what metadata.json shows."""
+    """The kind of a note. metadata.json shows the value."""
 
     SPECIAL_TOKENS = "special_tokens", "a control token is written out in the text (special_tokens_in_content)"
     TEMPLATE_KWARGS = "template_kwargs", "a key of chat_template_kwargs that steers no reasoning is ignored"
@@ -39,19 +37,19 @@ class NoteKind(Described):
 
 
 OTHERS = "(others)"
-"""Stands for the names of a kind beyond those that are told apart."""
+"""Stands for the names of a kind that are not counted separately."""
 
 
 class Note(NamedTuple):
-    """Something noticed in a row: at most one Note of a kind and name per row."""
+    """Something noticed in a row; a row has at most one Note of each kind and name."""
 
     kind: NoteKind
     name: str = ""
-    """Which one: the token, the field; empty where the kind says all."""
+    """Which token or field; empty if the kind says everything."""
 
 
 def describe_kind(kind: str) -> str:
-    """Say in one line what a kind of note means."""
+    """Explain a kind of note in one line."""
     return NoteKind(kind).description
 
 

@@ -1,11 +1,11 @@
-"""Data prep as a whole, in the order in which it happens.
+"""Run data prep, from rows to published packs.
 
-plan        find and identify the inputs; name the output after everything that decides it
+plan        find and identify the inputs; name the output by a hash of everything that decides it
 tokenize    every part of every file: rows -> conversations -> chunks -> tokens and mask
-select      over-long, duplicates, sample, shares of the blend, splits: once, over small arrays
+select      handle over-long sequences, duplicates, samples, blend shares and splits, over small arrays
 pack        every shard of every split: lengths -> packs -> gathered and rolled -> Parquet
-count       every input row is kept or dropped for a named reason, or the run is not called done
-publish     replace the output as a whole, and record the artifact
+count       check that every input row is either kept or dropped for a named reason
+publish     replace the output atomically, and record the artifact
 """
 
 import contextlib
@@ -53,12 +53,12 @@ from nemotron.lineage import Artifact
 from nemotron.secrets import mask_tree, mask_values
 
 SAMPLED_BYTES = 256 * 2**20
-"""How much of each split is read before it counts as prepared already."""
+"""How much of each split is read to check that an earlier run's output has not changed."""
 
 
 @dataclass(frozen=True)
 class PrepResult:
-    """What a run made."""
+    """The results of a run."""
 
     plan: PrepPlan
     metadata: Metadata
@@ -66,9 +66,9 @@ class PrepResult:
     """The folder with train/, valid/ and test/."""
     artifact: Artifact
     encoder: EncoderChoice | None
-    """The library that encoded; None when nothing had to be encoded."""
+    """The library that encoded; None if nothing had to be encoded."""
     unchanged: bool
-    """Whether it was there already: same inputs, same settings, nothing to do."""
+    """Whether the output existed already for the same inputs and settings."""
 
     @property
     def has_training_split(self) -> bool:
@@ -78,24 +78,24 @@ class PrepResult:
 def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress) -> PrepResult:
     """Prepare the data that `config` names.
 
-    A run that was killed is completed; a finished one is left as it is.
+    A killed run is resumed; a finished run is left unchanged.
 
     Raises:
-        UserError: What the user can fix: wrong settings, missing or unreadable inputs, nothing to train on, an output
-            folder in use or full.
+        UserError: Settings are wrong, inputs are missing or unreadable, nothing can be trained on, or the output folder
+            is in use or full.
     """
-    config = expand_paths(config, {})  # whoever loaded it from YAML has done so
+    config = expand_paths(config, {})  # already done for a config from YAML
     check(config)
-    preload.begin_early(config)
+    preload.start_early(config)
     with engine.start(config.engine, config.ray_address) as run:
         plan = make_plan(config)
         with _write_errors(plan.output_dir), sole_writer(plan.output_dir):
-            finished = None if config.force else _finished(plan)
+            finished = None if config.force else _read_finished(plan)
             if finished is not None:
                 return _publish(plan, finished, unchanged=True)
             _begin(plan)
             if engine.worthwhile(plan.workers, sum(planned.bytes for planned in plan.datasets)) > 1:
-                preload.begin(config)
+                preload.start_preloading(config)
             tokenizer = InputTokenizer(run, on_progress)
             plan, receipts, corpus, cut, selection = _tokenize_and_select(plan, tokenizer)
             write_dropped(plan, receipts, corpus, selection)
@@ -124,9 +124,9 @@ def _write_errors(output_dir: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = error.filename or f"below {output_dir}"  # a full disk names no file
+        where = error.filename or f"below {output_dir}"  # the error of a full disk has no file name
         raise UserError(
-            f"Cannot write {where}: {error.strerror or error}.", "Fix that and run again: finished work is kept."
+            f"Cannot write {where}: {error.strerror or error}.", "Fix that and run again; finished work is kept."
         ) from error
     except MemoryError as error:
         detail = str(error).rstrip(".") or "an allocation failed"
@@ -136,10 +136,10 @@ def _write_errors(output_dir: Path) -> Iterator[None]:
         ) from error
 
 
-def _finished(plan: PrepPlan) -> Metadata | None:
-    """Read the metadata of an earlier run with the same hash.
+def _read_finished(plan: PrepPlan) -> Metadata | None:
+    """Read the metadata of a finished run with the same hash.
 
-    None unless it finished and its files are still there.
+    None means that there is none, or that its files are gone or have changed.
     """
     metadata = read_metadata(plan.run_dir / "metadata.json")
     if metadata is None:
@@ -149,22 +149,22 @@ def _finished(plan: PrepPlan) -> Metadata | None:
             path = plan.run_dir / split.path / shard.file
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 return None
-    return None if _is_changed(plan, metadata) else _renamed(plan, metadata)
+    return None if _is_changed(plan, metadata) else _rename(plan, metadata)
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
-    """Tell whether one of a sample of the shards of each split has another content."""
+    """Tell whether any shard in a sample of each split has changed."""
     return any(
         checksum(plan.run_dir / split.path / shard.file) != shard.checksum
         for split in metadata.splits
-        for shard in _sample(split.shards)
+        for shard in _sample_shards(split.shards)
     )
 
 
-def _sample(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
-    """Choose shards at random, one at least and up to SAMPLED_BYTES.
+def _sample_shards(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
+    """Choose shards at random: at least one, up to SAMPLED_BYTES.
 
-    They are other ones each time, so in time all are chosen.
+    The choice differs each time, so eventually all shards are checked.
     """
     read = 0
     for number, shard in enumerate(random.SystemRandom().sample(shards, len(shards))):
@@ -174,12 +174,12 @@ def _sample(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
         yield shard
 
 
-def _renamed(plan: PrepPlan, metadata: Metadata) -> Metadata:
-    return replace(metadata, config_name=plan.config.config_name)  # the one thing in it that the hash leaves out
+def _rename(plan: PrepPlan, metadata: Metadata) -> Metadata:
+    return replace(metadata, config_name=plan.config.config_name)  # the only field that the hash does not cover
 
 
 def _begin(plan: PrepPlan) -> None:
-    """Write down what will be done; under `force`, forget what was."""
+    """Write the plan to disk; with `force`, discard the earlier run."""
     if plan.config.force:
         shutil.rmtree(plan.run_dir, ignore_errors=True)
         for planned in plan.datasets:
@@ -193,32 +193,33 @@ def _begin(plan: PrepPlan) -> None:
 def _tokenize_and_select(
     plan: PrepPlan, tokenizer: InputTokenizer
 ) -> tuple[PrepPlan, list[list[PartReceipt]], Corpus, Cut, Selection]:
-    """Tokenize, and choose what is used.
+    """Tokenize the inputs, and select what is used.
 
-    Again with more candidates while these are too few for the sample.
+    If there are too few candidates for the sample, this is repeated with more.
 
     Returns:
-        The plan with as many candidates as it took, the receipts per dataset, and what was chosen of which corpus.
+        The plan with the final number of candidates, the receipts per dataset, the corpus, and what was selected from
+        it.
     """
     while True:
         receipts = tokenizer.tokenize(plan)
         corpus = _load(plan, receipts)
         cut, selection = _select(plan, corpus)
-        short = _short_of_sample(plan, receipts, corpus, selection)
+        short = _find_short_datasets(plan, receipts, corpus, selection)
         if not short:
             return plan, receipts, corpus, cut, selection
         plan = plan.with_more_candidates(short)
 
 
 def _load(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
-    """Return the tokenized conversations."""
+    """Load the tokenized conversations."""
     outputs = [file.output(part) for planned in plan.datasets for file, part in planned.parts()]
     datasets = [number for number, of_dataset in enumerate(receipts) for _ in of_dataset]
     return load_corpus(outputs, list(itertools.chain.from_iterable(receipts)), datasets)
 
 
 def _select(plan: PrepPlan, corpus: Corpus) -> tuple[Cut, Selection]:
-    """Return which conversations are used, how much of each, and in which split."""
+    """Select which conversations are used, how much of each, and in which split."""
     config = plan.config
     cut = cut_overlong(corpus, plan.limit, config.overlong, plan.tokenizer.eos_id)
     selection = select(
@@ -236,12 +237,12 @@ def _select(plan: PrepPlan, corpus: Corpus) -> tuple[Cut, Selection]:
     return cut, selection
 
 
-def _short_of_sample(
+def _find_short_datasets(
     plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, selection: Selection
 ) -> list[int]:
-    """List the datasets with fewer conversations than the sample asks for.
+    """List the datasets with too few conversations for the sample.
 
-    Only those of which not all were tokenized.
+    Only datasets that are not fully tokenized yet are listed.
     """
     if plan.config.sample is None:
         return []
@@ -266,7 +267,7 @@ def _write_shards(
     run: engine.Run,
     on_progress: OnProgress,
 ) -> list[list[ShardReceipt]]:
-    """Write the shards that are not there yet. Returns all their receipts, per split."""
+    """Write the missing shards, and return the receipts of all shards per split."""
     most_shards = plan.config.num_shards
     per_split = [list(shard_works(plan.run_dir, corpus, cut, packed, most_shards)) for packed in splits]
     works = [work for split_works in per_split for work in split_works]

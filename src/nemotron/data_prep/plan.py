@@ -1,6 +1,6 @@
-"""What a run will do: inputs, settings, work, and the hash of its output.
+"""Plan a run: its inputs, settings, work, and the hash of its output.
 
-Making a plan reads the inputs' bytes to identify them, but writes nothing: it is what `--dry-run` shows.
+Making a plan reads the inputs' bytes to identify them, but writes nothing. `--dry-run` shows the plan.
 """
 
 import os
@@ -17,7 +17,7 @@ from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.moment import TIMELESS, find_moment
 from nemotron.data_prep.packing.lengths import limit
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
-from nemotron.data_prep.reasoning_modes.settings import control_of
+from nemotron.data_prep.reasoning_modes.settings import merge_control
 from nemotron.data_prep.run_hash import FORMAT_VERSION, hash_run, hash_tokens
 from nemotron.data_prep.sources import InputFile, Part, cut, find_files
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
@@ -28,16 +28,16 @@ from nemotron.data_prep.tokenization.turn_end import with_turn_end
 from nemotron.lineage import check_root
 
 SAMPLE_RESERVE = 32
-"""Conversations tokenized beyond twice the sample, in case some turn out too long or are duplicates."""
+"""Conversations tokenized in addition to twice the sample, because some may be too long or duplicates."""
 MORE = 4
-"""How many times more are tokenized when those were not enough."""
+"""The factor by which more are tokenized if those are not enough."""
 
 
 @dataclass(frozen=True)
 class PlannedFile:
     """An input file and the folder of its tokenized parts.
 
-    The folder is named after all that decides their content.
+    The name of the folder is a hash of everything that decides their content.
     """
 
     file: InputFile
@@ -45,7 +45,7 @@ class PlannedFile:
     folder: Path
 
     def output(self, part: Part) -> Path:
-        """Path of a tokenized part, without suffix."""
+        """Return the path of a tokenized part, without suffix."""
         return self.folder / f"part_{part.index:06d}"
 
 
@@ -56,14 +56,14 @@ class PlannedDataset:
     dataset: Dataset
     files: tuple[PlannedFile, ...]
     reasoning: ReasoningControl
-    """In which modes its conversations train."""
+    """The reasoning modes in which its conversations train."""
 
     @property
     def bytes(self) -> int:
         return sum(planned.file.size for planned in self.files)
 
     def parts(self) -> Iterator[tuple[PlannedFile, Part]]:
-        """Every part with its file, in order."""
+        """Yield every part with its file, in order."""
         for planned in self.files:
             for part in planned.parts:
                 yield planned, part
@@ -71,7 +71,7 @@ class PlannedDataset:
 
 @dataclass(frozen=True)
 class PrepPlan:
-    """Everything that decides what is written, and where."""
+    """Everything that decides what is written and where."""
 
     config: DataPrepConfig
     blend: Blend
@@ -80,11 +80,11 @@ class PrepPlan:
     template: Template = field(repr=False)
     output_dir: Path
     run_hash: str
-    """Over everything that changes the output, and nothing that does not."""
+    """Hash of everything that changes the output, and of nothing else."""
     candidates: tuple[int | None, ...]
-    """Per dataset, how many conversations of each part are tokenized for a sample: those that rank first. None: all."""
+    """Per dataset, how many (first-ranked) conversations of each part are tokenized for a sample; None means all."""
     timeless_hash: str | None = None
-    """The run hash but for the moment at which a template that asks for the time is rendered; None: it does not ask."""
+    """The run hash without the moment of rendering; None if the template does not ask for the time."""
 
     @property
     def run_dir(self) -> Path:
@@ -102,7 +102,7 @@ class PrepPlan:
 
     @property
     def workers(self) -> int | None:
-        """How much is done at a time; None: as much as the Ray cluster has cores for."""
+        """Number of workers; None means one per core of the Ray cluster."""
         return self.config.workers or (engine.default_workers() if self.config.engine == "local" else None)
 
     def tokenize_work(self, number: int, planned: PlannedFile, part: Part) -> TokenizeWork:
@@ -111,7 +111,7 @@ class PrepPlan:
         return TokenizeWork(
             part,
             planned.output(part),
-            admission_of(dataset, config),
+            make_admission(dataset, config),
             self.candidates[number],
             config.sample_seed,
             self.datasets[number].reasoning,
@@ -121,7 +121,7 @@ class PrepPlan:
         """Return this plan with `MORE` times as many conversations to sample from.
 
         Args:
-            datasets: those that get more.
+            datasets: The numbers of the datasets that get more.
         """
         grown = (None if n is None else n * MORE if i in numbers else n for i, n in enumerate(self.candidates))
         return replace(self, candidates=tuple(grown))
@@ -190,7 +190,7 @@ def make_plan(config: DataPrepConfig) -> PrepPlan:
     Writes nothing and starts no work.
 
     Raises:
-        UserError: Whatever the user got wrong.
+        UserError: A setting or an input is wrong.
     """
     check(config)
     check_root(config.run.artifacts)
@@ -230,13 +230,13 @@ def _plan_dataset(
     template: Template,
     output_dir: Path,
 ) -> PlannedDataset:
-    """Name the folder of each file's tokens after what decides them."""
+    """Plan a dataset, with a folder for each file's tokens that its hash names."""
     folder = output_dir / "tokens" / dataset.name
     planned = (
         PlannedFile(file, tuple(cut(file)), folder / hash_tokens(config, dataset, file, tokenizer, template))
         for file in files
     )
-    reasoning = control_of(config.reasoning, dataset.reasoning, dataset.name)
+    reasoning = merge_control(config.reasoning, dataset.reasoning, dataset.name)
     return PlannedDataset(dataset, tuple(planned), reasoning)
 
 
@@ -244,10 +244,10 @@ def _hash_run(config: DataPrepConfig, datasets: Sequence[PlannedDataset]) -> str
     return hash_run(config, [(d.dataset, [(f.file, f.folder.name) for f in d.files]) for d in datasets])
 
 
-def admission_of(dataset: Dataset, config: DataPrepConfig) -> Admission:
-    """Return which rows of a dataset are meant, and where their conversations are.
+def make_admission(dataset: Dataset, config: DataPrepConfig) -> Admission:
+    """Return which rows of a dataset to take, and where their conversations are.
 
-    The blend's word goes first.
+    The blend takes precedence over the config.
     """
     fields = Fields(
         dataset.messages_field or config.messages_field,

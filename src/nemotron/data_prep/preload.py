@@ -1,9 +1,8 @@
-"""What every worker needs, loaded once.
+"""Load what every worker needs once, in the process that workers are forked from.
 
-It is loaded in the process that workers are forked from, which imports this module.
-
-That process can be given the names of modules and nothing else; what to load it finds in its environment. Loading must
-start no thread, as a fork would not copy it: neither reading a vocabulary nor compiling a template does.
+That process imports this module. It can be given only names of modules, so it finds what to load in its environment.
+Loading must not start a thread, because a fork does not copy threads. Reading a vocabulary and compiling a template
+start none.
 """
 
 import contextlib
@@ -20,30 +19,28 @@ from nemotron.data_prep.engine.local import default_workers, get_ready
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
 
-def begin_early(config: DataPrepConfig) -> None:
-    """Start that process before there is a plan.
-
-    If the run will likely have workers on this machine.
+def start_early(config: DataPrepConfig) -> None:
+    """Start that process before planning, if the run will likely have local workers.
 
     It loads what they need while this process imports the pipeline and plans.
     """
-    if (config.workers or default_workers()) > 1 and _may_be_much_work(config):
-        begin(config)
+    if (config.workers or default_workers()) > 1 and _is_worth_workers(config):
+        start_preloading(config)
 
 
-def begin(config: DataPrepConfig) -> None:
-    """Start that process, if workers are of this machine.
+def start_preloading(config: DataPrepConfig) -> None:
+    """Start that process, if workers run on this machine.
 
-    Beginning twice changes nothing.
+    A second call does nothing.
     """
     if config.engine == "local":
-        get_ready([__name__], environment(config))
+        get_ready([__name__], make_environment(config))
 
 
-def _may_be_much_work(config: DataPrepConfig) -> bool:
-    """Tell whether several workers may be worth it.
+def _is_worth_workers(config: DataPrepConfig) -> bool:
+    """Tell whether several workers may be worth starting.
 
-    Not where a finished run stands, nor for a few local megabytes.
+    They are not if the run is already finished, or for a few local megabytes.
     """
     if not config.force and (Path(config.output_dir) / "metadata.json").exists():
         return False
@@ -54,21 +51,21 @@ def _may_be_much_work(config: DataPrepConfig) -> bool:
             files = [path.parent / entry["path"] for entry in json.loads(path.read_bytes())["datasets"]]
         return not all(map(Path.is_file, files)) or sum(file.stat().st_size for file in files) > BYTES_FOR_A_WORKER
     except (OSError, ValueError, LookupError, TypeError):
-        return True  # no blend of local files
+        return True  # not a blend of local files
 
 
-def environment(config: DataPrepConfig) -> dict[str, str]:
-    """Return the environment of that process, so that it loads what a run needs."""
+def make_environment(config: DataPrepConfig) -> dict[str, str]:
+    """Return the environment that tells that process what to load."""
     return {_TOKENIZER: "" if config.encoder == "tokenizers" else config.tokenizer.model}
 
 
 def _load(tokenizer: str) -> None:
-    """Load the modules, the bundled template, and the tokenizer where it is a file.
+    """Load the modules, the bundled template, and the tokenizer if it is a file.
 
-    Anything else, workers load.
+    Workers load everything else.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to handle
-    gc.disable()  # nothing loaded here is garbage, and a collector that looks at it again copies it into every worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
+    gc.disable()  # nothing loaded here is garbage, and a collector that touches it would copy it to every worker
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.packing import shards as shards
     from nemotron.data_prep.tokenization import part as part
@@ -77,7 +74,7 @@ def _load(tokenizer: str) -> None:
 
     load_template("nemotron3")
     if tokenizer:
-        with contextlib.suppress(Exception):  # the plan says what is wrong with it
+        with contextlib.suppress(Exception):  # the plan will report what is wrong with it
             load_fast(read_definition(Path(tokenizer)))
     gc.freeze()
     gc.enable()

@@ -1,4 +1,4 @@
-"""How far data prep is, as its caller sees it."""
+"""Report the progress of data prep to its caller."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class WorkProgress:
-    """How far a kind of work is; it ends when `done` and `total` are equal."""
+    """The progress of one kind of work; it has ended when `done` equals `total`."""
 
     name: str
     """What is being done: `tokenize chat`, `pack`."""
@@ -15,12 +15,12 @@ class WorkProgress:
     unit: str
     """What `done` and `total` count."""
     made: Mapping[str, int] = field(default_factory=dict)
-    """What this run has made of it so far, for rates: {"rows": ..., "tokens": ...}."""
+    """What this run has made so far, for rates: {"rows": ..., "tokens": ...}."""
 
 
 OnProgress = Callable[[WorkProgress], None]
-"""Called as work is done."""
+"""Called as work progresses."""
 
 
 def ignore_progress(_: WorkProgress) -> None:
-    """Show nothing."""
+    """Do nothing."""

@@ -1,9 +1,7 @@
-"""The hashes that name what is written.
+"""Compute the hashes that name the output.
 
-Every setting counts, but for the few that change nothing.
-
-A new setting counts as soon as it exists. Forgetting to list one here costs a needless run; the other way round, one
-that is forgotten would serve the data of other settings.
+Every setting counts except a few that change nothing, so a new setting counts as soon as it exists. A setting that is
+forgotten here costs a needless run. If settings had to be listed to count, a forgotten one would serve stale data.
 """
 
 import hashlib
@@ -21,21 +19,21 @@ from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
 FORMAT_VERSION = 11
-"""Raised whenever the same inputs and config would give other files than before."""
+"""Increased whenever the same inputs and config give other files than before."""
 
 CHANGES_NOTHING = frozenset(
     {
-        # Where results go and what they are called.
+        # Where results go, and their names.
         "output_dir", "config_name", "run.artifacts",
-        # Where inputs are found: their contents count instead.
+        # Where inputs are; their contents count instead.
         "blend_path", "tokenizer.model", "tokenizer.revision", "tokenizer.trust_remote_code", "chat_template",
-        # Who does the work, and with what: the bytes are the same.
+        # Where and with which library the work is done; the bytes are the same.
         "workers", "engine", "ray_address", "encoder",
-        # Whether to work at all.
+        # Whether to run at all.
         "force", "strict",
     }
 )  # fmt: skip
-"""Settings of the config that neither hash covers."""
+"""Settings that neither hash covers."""
 DECIDES_NO_TOKENS = frozenset(
     {
         "pack_size", "algorithm", "pad_to_multiple", "overlong", "max_doc_tokens", "dedupe", "seed", "blend.samples",
@@ -43,11 +41,11 @@ DECIDES_NO_TOKENS = frozenset(
         "reasoning.low_effort",
     }
 )  # fmt: skip
-"""Settings of the config that decide what is made of the tokens: the run hash covers them, a file's hash does not."""
+"""Settings that decide how tokens are used: the run hash covers them, a file's hash does not."""
 
 DATASET_CHANGES_NOTHING = frozenset(
     {
-        # Where its files are: their contents count instead.
+        # Where its files are; their contents count instead.
         "path", "subset", "split", "recursive",
         # Only shown.
         "group", "domain", "scale", "source", "bring",
@@ -63,13 +61,13 @@ def hash_tokens(
 ) -> str:
     """Hash everything that decides the tokens of one input file.
 
-    It names the folder of its tokenized parts.
+    The hash names the folder of its tokenized parts.
     """
     return _hash(
         [
             FORMAT_VERSION, tokenizer.digest, sorted(tokenizer.special_tokens_map.items()), template.digest,
-            settings(config, CHANGES_NOTHING | DECIDES_NO_TOKENS),
-            settings(dataset, DATASET_CHANGES_NOTHING | DATASET_DECIDES_NO_TOKENS),
+            list_settings(config, CHANGES_NOTHING | DECIDES_NO_TOKENS),
+            list_settings(dataset, DATASET_CHANGES_NOTHING | DATASET_DECIDES_NO_TOKENS),
             file.format, file.compression, file.digest,
         ]
     )  # fmt: skip
@@ -83,26 +81,23 @@ def hash_run(config: DataPrepConfig, datasets: Sequence[tuple[Dataset, Sequence[
         datasets: Each dataset of the blend with its files, and each file with its `hash_tokens`.
     """
     inputs = [
-        [settings(dataset, DATASET_CHANGES_NOTHING), [[Path(file.path).name, tokens] for file, tokens in files]]
+        [list_settings(dataset, DATASET_CHANGES_NOTHING), [[Path(file.path).name, tokens] for file, tokens in files]]
         for dataset, files in datasets
     ]
-    return _hash([FORMAT_VERSION, settings(config, CHANGES_NOTHING), inputs])
+    return _hash([FORMAT_VERSION, list_settings(config, CHANGES_NOTHING), inputs])
 
 
-def settings(section: Any, but: Collection[str], prefix: str = "") -> dict[str, Any]:
-    """List the settings of a dataclass and of its sections, by dotted key.
-
-    Those of `but` are left out.
-    """
+def list_settings(section: Any, but: Collection[str], prefix: str = "") -> dict[str, Any]:
+    """Map dotted keys to the settings of a dataclass and its sections, without `but`."""
     found: dict[str, Any] = {}
     for field in fields(section):
         key, value = prefix + field.name, getattr(section, field.name)
         if is_dataclass(value):
-            found |= settings(value, but, f"{key}.")
+            found |= list_settings(value, but, f"{key}.")
         elif key not in but:
             found[key] = value
     if found.get("sample", 0) is None:
-        found.pop("sample_seed", None)  # the seed of nothing
+        found.pop("sample_seed", None)  # without a sample the seed has no effect
     return found
 
 

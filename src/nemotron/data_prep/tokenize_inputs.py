@@ -1,6 +1,6 @@
-"""The first phase over all inputs.
+"""Tokenize all inputs: the first phase of data prep.
 
-Every part of every file that is not tokenized yet, or that was damaged since.
+Parts that are already tokenized and undamaged are skipped.
 """
 
 import itertools
@@ -23,20 +23,20 @@ from nemotron.errors import UserError
 class InputTokenizer:
     """Tokenizes the inputs of a plan.
 
-    It remembers what it has checked, for a plan with more candidates.
+    It remembers which outputs it has checked, for a later plan with more candidates.
     """
 
     def __init__(self, run: engine.Run, on_progress: OnProgress) -> None:
         self._run, self._on_progress = run, on_progress
         self._whole: set[Path] = set()
-        """Outputs that were checked or made."""
+        """Outputs that have been checked or made."""
         self.encoder: EncoderChoice | None = None
-        """The library that encodes; None while there was nothing to encode."""
+        """The library that encodes; None if nothing has been encoded yet."""
         self._workers: int | None = 1
-        """Who have that library loaded."""
+        """The number of workers that have loaded that library."""
 
     def tokenize(self, plan: PrepPlan) -> list[list[PartReceipt]]:
-        """Tokenize every part that is not there yet.
+        """Tokenize every part that is missing.
 
         Returns:
             The receipts of all parts, per dataset.
@@ -52,9 +52,9 @@ class InputTokenizer:
         return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
 
     def _intact(self, plan: PrepPlan, outputs: Sequence[Path]) -> set[Path]:
-        """Return the finished outputs that are still what an earlier run wrote.
+        """Return the outputs of an earlier run that have not changed since.
 
-        Tokens must not rot in a cache.
+        Damaged tokens must not be used.
         """
         sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
         done = 0
@@ -69,7 +69,7 @@ class InputTokenizer:
         return {output for output, is_whole in zip(outputs, intact, strict=True) if is_whole}
 
     def _make(self, plan: PrepPlan, works: dict[Path, TokenizeWork], names: dict[Path, str], kept: set[Path]) -> None:
-        """Do the works whose outputs are not kept, counting what is done by name."""
+        """Do the work whose outputs are missing, and report progress by dataset."""
         missing = [work for output, work in works.items() if output not in kept]
         if not missing:
             return
@@ -100,10 +100,10 @@ class InputTokenizer:
         return self._run(read_excerpt, tokenizer, wanted, workers=self._workers, on_done=lambda *_: None)
 
     def _tokenization(self, plan: PrepPlan) -> Tokenization:
-        """Return what all parts are tokenized with; chooses the encoder at the first call."""
+        """Return what all parts are tokenized with; the first call chooses the encoder."""
         config = plan.config
         if self.encoder is None:
-            # A cluster is asked for nothing but its work: this process chooses.
+            # On a cluster, this process chooses the encoder.
             is_local = config.engine == "local"
             size = sum(planned.bytes for planned in plan.datasets)
             workers = engine.worthwhile(plan.workers, size) if is_local else 1
@@ -115,9 +115,9 @@ class InputTokenizer:
 
 
 def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Sequence[str]) -> Encoded | str:
-    """Compute `fast_ids` in the workers, each a share.
+    """Compute `fast_ids` in the workers, a share in each.
 
-    They and not this process load the encoder.
+    This way only the workers load the encoder.
     """
     bounds = [len(texts) * i // workers for i in range(workers + 1)]
     shares = [texts[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
@@ -125,7 +125,7 @@ def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Seque
 
 
 def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
-    """List the works of a plan and what they are called, by output.
+    """Return the work of a plan and its names, by output.
 
     Files with the same content are tokenized once.
     """
@@ -142,5 +142,5 @@ def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
 def _receipt(output: Path) -> PartReceipt:
     receipt = read_receipt(output)
     if receipt is None:
-        raise UserError(f"{output} has vanished while it was being used.", "Run again.")
+        raise UserError(f"{output} was removed while it was in use.", "Run again.")
     return receipt

@@ -21,7 +21,7 @@ CODE_RECORD = "_code_version.json"
 def describe_code() -> dict[str, Any]:
     """Describe the running code.
 
-    Returns `package`, and for a git checkout its `commit` and whether it was `modified`.
+    The result has `package`, and for a git checkout also `commit` and whether it is `modified`.
     """
     try:
         return json.loads((PACKAGE / CODE_RECORD).read_text(encoding="utf-8"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nemotron.data_prep.domain_checks.languages import language_of
+from nemotron.data_prep.domain_checks.languages import detect_language
 
 
 def answer(text: str) -> list[dict[str, str]]:
@@ -26,27 +26,27 @@ def answer(text: str) -> list[dict[str, str]]:
     ],
 )
 def test_without_a_tag_the_text_tells(language: str, text: str) -> None:
-    assert language_of({}, answer(text)) == language
+    assert detect_language({}, answer(text)) == language
 
 
 @pytest.mark.parametrize(("tag", "language"), [("de-AT", "de"), ("DE", "de"), ("zh_Hans", "zh"), ("German", "german")])
 @pytest.mark.parametrize("field", ["language", "lang", "locale"])
 def test_a_tag_of_the_row_is_believed(field: str, tag: str, language: str) -> None:
-    assert language_of({field: tag}, answer("The answer that was given for you.")) == language
+    assert detect_language({field: tag}, answer("The answer that was given for you.")) == language
 
 
 @pytest.mark.parametrize("tag", [None, 7, "", " ", "42", ["de"]])
 def test_a_tag_that_names_no_language_is_no_tag(tag: object) -> None:
-    assert language_of({"language": tag}, answer("The answer that was given for you.")) == "en"
+    assert detect_language({"language": tag}, answer("The answer that was given for you.")) == "en"
 
 
 def test_what_system_and_tools_say_is_no_sign_of_the_language() -> None:
     english = {"role": "system", "content": "You are the helper that was asked for this. " * 90}
-    assert language_of({}, [english, *answer("Das ist nicht die Frage, und der Rest auch nicht.")]) == "de"
+    assert detect_language({}, [english, *answer("Das ist nicht die Frage, und der Rest auch nicht.")]) == "de"
 
 
 def test_code_and_formulas_do_not_outweigh_words_of_another_script() -> None:
     assert (
-        language_of({}, answer("答えは x = 3 です。print(x) と書きます。そのあと、もう一度やってみてください。"))
+        detect_language({}, answer("答えは x = 3 です。print(x) と書きます。そのあと、もう一度やってみてください。"))
         == "ja"
     )

@@ -9,7 +9,7 @@ from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl, choose, draw_budget, steer
 from nemotron.data_prep.reasoning_modes.mode import Mode
-from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, own_mode
+from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 
 HASHES = [sha256(str(number).encode()).digest()[:16] for number in range(100_000)]
 
@@ -77,7 +77,7 @@ def test_a_budget_of_one_value():
     ],
 )
 def test_a_row_says_its_own_mode(row, mode, options):
-    assert own_mode({"messages": [], **row}) == (mode, options)
+    assert read_own_mode({"messages": [], **row}) == (mode, options)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_row_says_its_own_mode(row, mode, options):
     ],
 )
 def test_a_row_says_no_mode(row):
-    assert own_mode(row) is None
+    assert read_own_mode(row) is None
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_row_says_no_mode(row):
 )
 def test_an_impossible_mode_is_refused_by_name(row, named):
     with pytest.raises(RowError, match="bad_reasoning_mode") as error:
-        own_mode(row)
+        read_own_mode(row)
     assert named in error.value.detail
 
 

@@ -1,4 +1,1 @@
-"""From rows in any dialect to normalised conversations.
-
-Or the named reason why not.
-"""
+"""Normalise rows in any dialect to conversations, or say why they cannot be."""

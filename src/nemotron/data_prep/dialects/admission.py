@@ -1,6 +1,6 @@
-"""What a row must pass before it is tokenized.
+"""Decide whether a row is admitted to tokenization.
 
-The same for data prep and for `data inspect`.
+Data prep and `data inspect` use the same rules.
 """
 
 from dataclasses import dataclass, replace
@@ -19,21 +19,21 @@ UNUSED = (NoteKind.UNUSED_ROW_FIELD, NoteKind.UNUSED_MESSAGE_FIELD)
 
 @dataclass(frozen=True)
 class Admission:
-    """Where rows hold their conversations, and which rows are meant."""
+    """Which rows to take, and where their conversations are."""
 
     fields: Fields = Fields()  # noqa: RUF009 (a tuple)
     used_in_field: str = "used_in"
     used_in_filter: str | None = None
     strict_fields: bool = False
-    """Refuse rows with fields that are not used."""
+    """Refuse rows with unused fields."""
     checks: tuple[str, ...] = ()
-    """What to look for, as the checks of the dataset's domain."""
+    """The checks of the dataset's domain."""
 
     def conversation(self, row: Row) -> Conversation:
         """Parse a row that is not blank.
 
         Raises:
-        RowError: there is no conversation; it says why.
+            RowError: The row has no usable conversation; the error says why.
         """
         if row.error is not None:
             raise RowError(DropReason.BAD_JSON, row.error)
@@ -45,7 +45,7 @@ class Admission:
             conversation = replace(conversation, notes=(*conversation.notes, *found))
         if not conversation.notes:
             return conversation
-        stage = Note(NoteKind.UNUSED_ROW_FIELD, self.used_in_field)  # used here, whatever its name
+        stage = Note(NoteKind.UNUSED_ROW_FIELD, self.used_in_field)  # used here, so it gets no note
         notes = tuple(note for note in conversation.notes if note != stage or self.used_in_filter is None)
         if self.strict_fields and (unused := [note.name for note in notes if note.kind in UNUSED]):
             raise RowError(LeftOut.UNUSED_FIELDS, f"not used: {', '.join(unused)}")
@@ -53,9 +53,9 @@ class Admission:
 
 
 def _is_used(row: Any, field: str, wanted: str | None) -> bool:
-    """Tell whether a row names `wanted` among the stages it is meant for.
+    """Tell whether a row lists `wanted` among its stages.
 
-    They are a list, or text separated by commas.
+    Stages are a list, or text separated by commas.
     """
     if wanted is None or not isinstance(row, dict):
         return True

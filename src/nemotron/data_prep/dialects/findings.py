@@ -1,4 +1,4 @@
-"""What reading a row gathers besides its messages."""
+"""Collect what reading a row finds in addition to its messages."""
 
 from typing import Any
 
@@ -13,13 +13,13 @@ class Findings:
     def __init__(self) -> None:
         self._notes: dict[Note, None] = {}
         self.tools: list[tuple[str, Any]] = []
-        """(where, as given) of tools in system messages."""
+        """Tools found in system messages, as (place, value)."""
         self.is_table = False
-        """Whether the row comes from a table, which gives all objects of a list the same keys and fills with null."""
+        """Whether the row comes from a table, where all objects of a list have the same keys, filled with null."""
         self.has_result_ids = False
 
     def note(self, kind: NoteKind, name: str = "") -> None:
-        """Remember something, once."""
+        """Add a note, once."""
         self._notes[Note(kind, name)] = None
 
     @property
@@ -28,9 +28,9 @@ class Findings:
 
 
 def is_table(messages: list[Any]) -> bool:
-    """Tell whether all messages have the same keys, with null where they say nothing.
+    """Tell whether all messages have the same keys, with null for missing values.
 
-    Arrow fills them in so.
+    Arrow fills them in this way.
     """
     first = messages[0]
     if not isinstance(first, dict) or len(first) < 3:

@@ -1,11 +1,11 @@
-"""The forms in which rows hold conversations, found by the names of their fields.
+"""Find the messages of a row by the names of its fields, in one of these forms.
 
 openai             {"messages": [{"role": "user", "content": "..."}, ...], "tools": [...]}
 sharegpt           {"conversations": [{"from": "human", "value": "..."}, ...], "system": "...", "tools": "[...]"}
 prompt_completion  {"prompt": text or messages, "completion": text or messages}
                    {"instruction": "...", "input": "...", "output": "...", "history": [["...", "..."]]}
 
-What is wrong with the messages is left for whoever reads them.
+The messages themselves are not checked here.
 """
 
 from typing import Any, NamedTuple
@@ -19,9 +19,9 @@ Raw = dict[str, Any]
 
 
 class Fields(NamedTuple):
-    """Where the rows of a dataset hold their conversations.
+    """Where the conversations are in the rows of a dataset.
 
-    In the order in which parse_row takes it.
+    The order is that of the arguments of parse_row.
     """
 
     messages_field: str = "messages"
@@ -30,7 +30,7 @@ class Fields(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Return the messages of a row as they stand in it, and their fields' names."""
+    """The messages of a row as given, and the names of the fields they came from."""
 
     messages: list[Any]
     used: frozenset[str]
@@ -40,13 +40,13 @@ def find_messages(row: Raw, format: RowFormat, messages_field: str) -> Form:
     """Find the messages of a row.
 
     Raises:
-        RowError: (no_messages) saying what there is instead.
+        RowError: no_messages; the detail says what the row has instead.
     """
     if format != "prompt_completion":
         others = () if format == "openai" else names.CONVERSATIONS
         for name in (messages_field, *others):
             if name in row and is_filled(row[name]):
-                return Form(_message_list(row[name], name), frozenset((name,)))
+                return Form(_read_list(row[name], name), frozenset((name,)))
     if format in ("auto", "prompt_completion") and (form := _from_pair(row)):
         return form
     if messages_field in row:
@@ -57,8 +57,8 @@ def find_messages(row: Raw, format: RowFormat, messages_field: str) -> Form:
     raise RowError(DropReason.NO_MESSAGES, detail + hint)
 
 
-def _message_list(value: object, name: str) -> list[Any]:
-    """Return the messages, which tables may hold as JSON text."""
+def _read_list(value: object, name: str) -> list[Any]:
+    """Return a list of messages, which tables may store as JSON text."""
 
     def refuse(problem: str) -> Any:
         raise RowError(DropReason.NO_MESSAGES, f'"{name}" is text, and its messages {problem}')
@@ -76,7 +76,7 @@ def _looks_like_messages(value: object) -> bool:
 
 
 def _from_pair(row: Raw) -> Form | None:
-    """Return a prompt and the completion to learn."""
+    """Return the messages of a prompt and its completion, which trains."""
     pair = _find_pair(row)
     if pair is None:
         return None
@@ -86,13 +86,13 @@ def _from_pair(row: Raw) -> Form | None:
     if prompt_name == "instruction":
         added = [name for name in names.ADDED_INPUTS if row.get(name) not in (None, "")]
         used.update(added[:1])
-        prompt = _instruction(prompt, [row[name] for name in added[:1]])
+        prompt = _join_instruction(prompt, [row[name] for name in added[:1]])
     answer = row[answer_name]
     if not isinstance(answer, list):
         reasoning = {name: row[name] for name in names.REASONING if _is_thought(row.get(name))}
         used.update(reasoning)
         answer = [{"role": "assistant", "content": answer, **reasoning}]
-    return Form([*_history(row.get("history")), *_context(prompt), *answer], frozenset(used))
+    return Form([*_read_history(row.get("history")), *_read_prompt(prompt), *answer], frozenset(used))
 
 
 def _find_pair(row: Raw) -> tuple[str, str] | None:
@@ -112,25 +112,22 @@ def _find_pair(row: Raw) -> tuple[str, str] | None:
 
 
 def _is_thought(value: object) -> bool:
-    """Tell whether a field next to a pair holds a thought, not a switch.
-
-    A switch says whether to think.
-    """
+    """Tell whether a field next to a pair holds a thought, and not an on/off switch."""
     is_switch = isinstance(value, bool) or (isinstance(value, str) and value.lower() in names.SWITCHES)
     return is_filled(value) and not is_switch
 
 
-def _instruction(instruction: object, added: list[object]) -> object:
-    """Instruction and input as one message, a blank line between them."""
+def _join_instruction(instruction: object, added: list[object]) -> object:
+    """Join an instruction and its input in one message, with a blank line between."""
     if not added:
         return instruction
     if not isinstance(instruction, str) or not isinstance(added[0], str):
-        return {"input": added[0]}  # no text: refused as such
+        return {"input": added[0]}  # not text; refused later
     return f"{instruction}\n\n{added[0]}" if instruction else added[0]
 
 
-def _history(history: object) -> list[object]:
-    """Earlier turns: `[question, answer]` pairs, or messages.
+def _read_history(history: object) -> list[object]:
+    """Return earlier turns, given as `[question, answer]` pairs or messages.
 
     Their answers train, as in LLaMA-Factory.
     """
@@ -149,10 +146,10 @@ def _history(history: object) -> list[object]:
     return messages
 
 
-def _context(prompt: object) -> list[object]:
-    """Return a prompt as messages: text is the user's.
+def _read_prompt(prompt: object) -> list[object]:
+    """Return a prompt as messages; plain text is a user's message.
 
-    Its assistant turns are context, not something to learn.
+    Its assistant turns are context and do not train.
     """
     if not isinstance(prompt, list):
         return [{"role": "user", "content": prompt}]

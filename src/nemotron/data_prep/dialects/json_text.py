@@ -1,4 +1,4 @@
-"""JSON inside JSON strings, and values in words."""
+"""Decode JSON inside JSON strings, and describe values in words."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from nemotron.data_prep.drop_reasons import Unreadable
 def decode_json(text: str, refuse: Callable[[str], NoReturn]) -> object:
     """Decode JSON inside a JSON string.
 
-    Unlike the row, it was not decoded strictly yet: half an emoji is refused here.
+    Unlike the row itself, it has not been decoded strictly yet, so a lone surrogate is refused here.
     """
     try:
         value = _DECODER.decode(text)
@@ -32,14 +32,14 @@ def _finite(number: str) -> float:
     return float(number) if abs(float(number)) < float("inf") else _refuse_constant(number)
 
 
-# The standard decoder rather than orjson: it keeps integers beyond 64 bits, which are rendered digit by digit.
+# The standard decoder, because unlike orjson it keeps all digits of integers beyond 64 bits.
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def is_filled(value: object) -> bool:
-    """Tell whether a value holds something.
+    """Tell whether a value is not empty.
 
-    Null, blank text and empty containers are how tables say "absent".
+    Tables use null, blank text and empty containers for absent values.
     """
     if isinstance(value, str):
         return bool(value) and not value.isspace()
@@ -47,7 +47,7 @@ def is_filled(value: object) -> bool:
 
 
 def describe_kind(value: object) -> str:
-    """Say what a JSON value is, in words."""
+    """Describe the type of a JSON value in words."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true/false", int: "a number", float: "a number"}
     if value == [] or value == "":
         return "empty"
@@ -59,7 +59,7 @@ def describe_kind(value: object) -> str:
 
 
 def shorten(value: object) -> str:
-    """Show a value as JSON, cut to 40 characters."""
+    """Return a value as JSON, cut to 40 characters."""
     try:
         shown = json.dumps(value, ensure_ascii=False, default=describe_kind)
     except (ValueError, RecursionError):
@@ -68,6 +68,6 @@ def shorten(value: object) -> str:
 
 
 def quote(names: Iterable[object]) -> str:
-    """Show the first few of `names`."""
+    """List the first few names, quoted."""
     shown = list(names)
     return ", ".join(shorten(name) for name in shown[:8]) + (", ..." if len(shown) > 8 else "")

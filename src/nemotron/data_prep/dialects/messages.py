@@ -1,4 +1,4 @@
-"""From a row's messages in any dialect to normalised ones (chat/conversation.py)."""
+"""Normalise a row's messages from any dialect (see chat/conversation.py)."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from nemotron.data_prep.dialects.parts import join_thoughts, read_parts, read_te
 from nemotron.data_prep.dialects.plain import read_plain
 from nemotron.data_prep.dialects.thoughts import OTHER_TAGS, read_thoughts, settle_inline
 from nemotron.data_prep.dialects.tool_calls import Call, read_calls
-from nemotron.data_prep.dialects.train_flags import OF_THE_ROW, note_idle_flags, wants_training
+from nemotron.data_prep.dialects.train_flags import OF_THE_ROW, note_idle_flags, read_flags
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.notes import NoteKind
 
@@ -26,11 +26,15 @@ _READ_OF = {
     "user": _READ,
     "tool": _READ | {"tool_name"},
 }
-"""Fields of a message that are used, or carry nothing."""
+"""Fields of a message that are used, or carry no meaning."""
 
 
 def read_messages(raws: list[Any], found: Findings) -> list[Message]:
-    """Normalise messages. Raises RowError for one that cannot be."""
+    """Normalise messages.
+
+    Raises:
+        RowError: A message cannot be normalised.
+    """
     messages: list[Message] = []
     for position, raw in enumerate(raws):
         message = read_plain(raw, position, found)
@@ -38,32 +42,32 @@ def read_messages(raws: list[Any], found: Findings) -> list[Message]:
             _read(raw, position, messages, found)
         else:
             messages.append(message)
-    return _in_call_order(messages, found) if found.has_result_ids else messages
+    return _order_results(messages, found) if found.has_result_ids else messages
 
 
 def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> None:
-    """Append message number `position` of a row, or the several that its parts are."""
+    """Append message number `position` of a row, which may become several messages."""
     if not isinstance(raw, dict):
         raise RowError(DropReason.BAD_MESSAGE, f"message {position} is {describe_kind(raw)}")
     if isinstance(raw.get("data"), dict) and raw.get("type") in names.TYPES_AS_ROLES:  # LangChain's messages as dicts
         raw = {**raw["data"], "type": raw["type"]}
-    spoken = _speaker(raw, position)
+    spoken = _read_speaker(raw, position)
     role = names.ROLES[spoken]
     where = f"message {position} ({spoken})"
     raw = _unwrap(raw, found)
     _refuse_media(raw, where)
     before = len(messages)
     if role == "assistant":
-        message = _assistant(raw, spoken, where, found)
+        message = _read_assistant(raw, spoken, where, found)
         if spoken in names.CALLING_ROLES and messages and messages[-1]["role"] == "assistant":
-            messages[-1] = _joined(messages[-1], message, where)
+            messages[-1] = _join(messages[-1], message, where)
             found.note(NoteKind.JOINED_TURN)
         else:
             messages.append(message)
     elif role == "user" and isinstance(raw.get("content"), list):
-        messages += _user_parts(raw["content"], where, found)
+        messages += _read_user_parts(raw["content"], where, found)
     else:
-        content = _text_field(raw, where)
+        content = _read_content(raw, where)
         if role == "tool" and not _is_text(content):
             content = _as_json(content, where)
         messages.append({"role": role, "content": read_text(content, where, found)})
@@ -78,11 +82,11 @@ def _read(raw: Any, position: int, messages: list[Message], found: Findings) -> 
             found.note(NoteKind.UNUSED_MESSAGE_FIELD, name)
 
 
-def _speaker(raw: dict[str, Any], position: int) -> str:
+def _read_speaker(raw: dict[str, Any], position: int) -> str:
     """Return the role as given, in lower case.
 
     Raises:
-        RowError: (bad_role) unless it is known, and only one.
+        RowError: bad_role; there is no role, it is unknown, or there are several.
     """
     given = [raw[name] for name in names.SPEAKERS if raw.get(name) is not None]
     if not given and raw.get("type") in names.TYPES_AS_ROLES:
@@ -100,7 +104,7 @@ def _speaker(raw: dict[str, Any], position: int) -> str:
 
 
 def _unwrap(raw: dict[str, Any], found: Findings) -> dict[str, Any]:
-    """Add what LangChain keeps in `additional_kwargs`, where a message lacks it."""
+    """Add fields that LangChain keeps in `additional_kwargs`, if they are missing."""
     extra = raw.get("additional_kwargs")
     if not isinstance(extra, dict):
         return raw
@@ -120,33 +124,33 @@ def _refuse_media(raw: dict[str, Any], where: str) -> None:
             raise RowError(DropReason.MEDIA, f"{where}: {name} is {shorten(raw[name])}")
 
 
-def _text_field(raw: dict[str, Any], where: str, may_be_absent: bool = False) -> Any:
-    """Return what a message says, under either name.
+def _read_content(raw: dict[str, Any], where: str, may_be_absent: bool = False) -> Any:
+    """Return the content of a message, under either name.
 
     Raises:
-        RowError: both say something else, or there is neither.
+        RowError: Both names have a different text, or there is neither.
     """
     given = [name for name in names.TEXTS if name in raw]
     filled = [name for name in given if is_filled(raw[name])]
     if len(filled) > 1 and raw[filled[0]] != raw[filled[1]]:
         shown = " and ".join(f"{name} ({shorten(raw[name])})" for name in filled)
         raise RowError(DropReason.AMBIGUOUS, f"{where}: two texts: {shown}")
-    # Unlike null, a missing content mostly means that the text sits under another name: an empty turn would hide that.
+    # Unlike null, missing content usually means that the text has another name; an empty turn would hide that.
     if not given and not may_be_absent:
         raise RowError(DropReason.BAD_CONTENT, f"{where} has no content; it has {quote(raw)}")
     return raw[(filled or given)[0]] if given else None
 
 
-def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) -> Message:
-    """Normalise an assistant's message, without fields that say nothing."""
+def _read_assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) -> Message:
+    """Normalise an assistant's message, and leave out empty fields."""
     given = {name: raw[name] for name in names.CALLS if raw.get(name) or (raw.get(name) == {} and name == "tool_calls")}
     given = {name: value for name, value in given.items() if not (isinstance(value, str) and not is_filled(value))}
     has_more = bool(given) or any(is_filled(raw.get(name)) for name in (*names.REASONING, "refusal"))
-    content = _text_field(raw, where, has_more)
+    content = _read_content(raw, where, has_more)
     if spoken in names.CALLING_ROLES and not given:
-        thought, calls = _thought_and_calls(content)
+        thought, calls = _split_calling_role(content)
         given, content = {"content": calls}, thought
-    text, thoughts, in_parts = _contents(content, where, found)
+    text, thoughts, in_parts = _read_parts(content, where, found)
     calls: list[Call] = []
     for name, value in [*given.items(), *([("content", in_parts)] if in_parts else [])]:
         read = read_calls(value, name, where, found)
@@ -168,13 +172,13 @@ def _assistant(raw: dict[str, Any], spoken: str, where: str, found: Findings) ->
         message["reasoning_content"] = reasoning
     if calls:
         message["tool_calls"] = calls
-    if wants_training(raw, where) is False:
+    if read_flags(raw, where) is False:
         message["train"] = False
     return message
 
 
-def _thought_and_calls(content: Any) -> tuple[str, Any]:
-    """The text of a calling role: calls, as LLaMA-Factory has them after a thought."""
+def _split_calling_role(content: Any) -> tuple[str, Any]:
+    """Split the text of a calling role into thought and calls, as in LLaMA-Factory."""
     text = content.lstrip() if isinstance(content, str) else ""
     if text.startswith(THINK) and END_THINK in text:
         thought, tag, calls = text.partition(END_THINK)
@@ -182,13 +186,13 @@ def _thought_and_calls(content: Any) -> tuple[str, Any]:
     return "", content
 
 
-def _contents(content: Any, where: str, found: Findings) -> tuple[str, str, list[Any]]:
-    """Return what an assistant's content holds: text, thoughts, tool calls.
+def _read_parts(content: Any, where: str, found: Findings) -> tuple[str, str, list[Any]]:
+    """Return the text, the thoughts and the tool calls in an assistant's content.
 
-    They are shown in the order thought, text, calls.
+    A template renders them in the order thought, text, calls.
 
     Raises:
-        RowError: the parts are in another order.
+        RowError: The parts are in another order.
     """
     if not isinstance(content, list):
         return read_text(content, where), "", []
@@ -207,7 +211,7 @@ def _contents(content: Any, where: str, found: Findings) -> tuple[str, str, list
 
 
 def _note_other_dialects(text: str, found: Findings) -> None:
-    """Note thoughts and calls in another model's format: they train as text."""
+    """Note thoughts and calls in another model's format, which train as text."""
     if text.startswith(OTHER_TAGS):
         found.note(NoteKind.OTHER_THOUGHT_TAGS, next(tag for tag in OTHER_TAGS if text.startswith(tag)))
     _, tag, call = text.partition("<tool_call>")
@@ -215,8 +219,8 @@ def _note_other_dialects(text: str, found: Findings) -> None:
         found.note(NoteKind.CALL_IN_TEXT, tag)
 
 
-def _joined(before: Message, message: Message, where: str) -> Message:
-    """Return an assistant's turn with the calls that continue it."""
+def _join(before: Message, message: Message, where: str) -> Message:
+    """Join an assistant's turn with the calls that continue it."""
     if before.get("train") != message.get("train"):
         raise RowError(DropReason.BAD_TRAIN_FLAG, f"{where} trains, or not, unlike the turn it continues")
     joined = {**before, "tool_calls": [*before.get("tool_calls", ()), *message.get("tool_calls", ())]}
@@ -227,8 +231,8 @@ def _joined(before: Message, message: Message, where: str) -> Message:
     return joined
 
 
-def _user_parts(content: list[Any], where: str, found: Findings) -> list[Message]:
-    """Return a user's message; the results of tools in it are messages of their own."""
+def _read_user_parts(content: list[Any], where: str, found: Findings) -> list[Message]:
+    """Return a user's message; tool results in it become separate messages."""
     messages: list[Message] = []
     for kind, value in read_parts(content, where, found):
         if kind == "result":
@@ -248,7 +252,7 @@ def _user_parts(content: list[Any], where: str, found: Findings) -> list[Message
 
 
 def _add_names(raw: dict[str, Any], messages: list[Message], found: Findings) -> None:
-    """Who speaks, and which call a result answers."""
+    """Add the speaker's name, and the id of the call that a result answers."""
     for message in messages:
         if isinstance(raw.get("name"), str):
             message["name"] = raw["name"]
@@ -267,15 +271,15 @@ def _is_text(content: object) -> bool:
 
 
 def _as_json(result: object, where: str) -> str:
-    """Return a tool's result given as data, as the model is shown it."""
+    """Return a tool's result given as data, in the JSON form that the model sees."""
     try:
         return json.dumps(result, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise RowError(DropReason.BAD_CONTENT, f"{where} has content that JSON has no form for: {error}") from None
 
 
-def _in_call_order(messages: list[Message], found: Findings) -> list[Message]:
-    """Return the messages, results in the order of the calls that their ids name."""
+def _order_results(messages: list[Message], found: Findings) -> list[Message]:
+    """Put tool results in the order of the calls that their ids refer to."""
     ordered = [*messages]
     for index, message in enumerate(messages):
         if len(message.get("tool_calls", ())) < 2:

@@ -1,19 +1,18 @@
-"""The names that rows and messages have for one thing.
+"""List the names under which rows and messages store the same thing.
 
-Docs/data-prep.md has the same table.
-
-A name that is in no table here is counted and shown when it holds something, never dropped silently.
+docs/data-prep.md has the same table. A field whose name is not in these tables is counted and shown if it is not empty,
+and never dropped silently.
 """
 
 CONVERSATIONS = ("conversations", "conversation")
-"""Where messages are looked for besides `messages_field`."""
+"""Fields searched for messages in addition to `messages_field`."""
 PAIRS = (("prompt", "completion"), ("instruction", "output"))
-"""Prompt and completion by names that mean nothing else."""
+"""Unambiguous names of a prompt and its completion."""
 PROMPTS = ("prompt", "instruction", "query", "question", "input")
 ANSWERS = ("completion", "output", "response", "answer")
-"""Where there is exactly one of each, they are a pair, too."""
+"""If a row has exactly one of each, they are a pair too."""
 ADDED_INPUTS = ("input", "context")
-"""What an instruction is about."""
+"""Fields with the input of an instruction."""
 
 SPEAKERS = ("role", "from")
 TEXTS = ("content", "value")
@@ -26,9 +25,9 @@ ROLES = {
     "ipython": "tool",
 }  # fmt: skip
 CALLING_ROLES = ("function_call", "tool_call")
-"""Their text is a call or a list of calls, and continues the assistant's turn before it."""
+"""The text of these roles is a call or a list of calls, which continues the assistant's turn before it."""
 TYPES_AS_ROLES = ("human", "ai", "system", "tool", "function")
-"""How LangChain names the speaker, under `type`."""
+"""LangChain's names of speakers, under `type`."""
 
 SYSTEM = ("system", "system_prompt", "system_message")
 TOOLS = ("tools", "functions")
@@ -41,21 +40,21 @@ REASONING = (
     *("thinking_content", "thought"),
 )
 SWITCHES = ("on", "off")
-"""Values of `reasoning` that say whether to think; they are no thoughts."""
+"""Values of `reasoning` that switch thinking on or off; they are not thoughts."""
 
 TRAINED_FLAGS = (
     *("train", "trainable", "training", "weight", "loss", "loss_weight", "loss_mask", "loss_scale", "step_loss_mask"),
 )
-"""True and 1: the message trains. False and 0: it is context."""
+"""True or 1 means that the message trains, False or 0 that it is context."""
 CONTEXT_FLAGS = ("mask", "masked", "ignore", "ignored", "ignore_loss")
-"""The opposite."""
+"""The opposite: True or 1 means context."""
 PARTIAL_FLAGS = ("train_detail", "training_detail")
-"""Flags of stretches of a message, which cannot be honoured."""
+"""Flags for ranges within a message, which are not supported."""
 FLAGS = frozenset((*TRAINED_FLAGS, *CONTEXT_FLAGS, *PARTIAL_FLAGS))
 
 COMPARED = ("chosen", "rejected", "rejected_response", "rejected_messages")
 VERDICTS = ("label", "kto_tag")
-"""Of preference data: false marks an answer as one not to give."""
+"""Labels of preference data; false marks a bad answer."""
 MEDIA = ("images", "image", "audios", "audio", "videos", "video")
 
 ROW_METADATA = frozenset((
@@ -63,8 +62,8 @@ ROW_METADATA = frozenset((
     *("domain", "language", "license", "version", "generator", "model", "timestamp", "created", "url", "metadata"),
     *("used_in", "rollout", "reference"),
 ))  # fmt: skip
-"""Fields of rows that need no note: they say where a row comes from, not what it trains."""
+"""Fields of rows that need no note, because they say where a row comes from, not what it trains."""
 MESSAGE_METADATA = frozenset(("id", "index", "timestamp", "name"))
 CALL_METADATA = frozenset(("id", "call_id", "tool_call_id", "index", "type"))
 MEANINGFUL = frozenset((*SYSTEM, *TOOLS, *REASONING, "messages", *CONVERSATIONS))
-"""Names that carry meaning even inside `metadata`."""
+"""Names that are meaningful even inside `metadata`."""

@@ -1,6 +1,6 @@
-"""Content given as a list of parts: text, thoughts, tool calls, tool results.
+"""Read content given as a list of parts: text, thoughts, tool calls and results.
 
-Other kinds are refused by name.
+Other kinds are refused, and the error names them.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ _SAID_NOTHING = frozenset(("type", "text", "id", "index", "cache_control", "anno
 
 
 class Part(NamedTuple):
-    """One part: text and thoughts as text, calls and results as they stand."""
+    """One part: text and thoughts as text, calls and results as given."""
 
     kind: Literal["text", "thought", "call", "result"]
     value: Any
@@ -30,7 +30,7 @@ def read_parts(content: list[Any], where: str, found: Findings | None = None) ->
     """Read a list of parts.
 
     Raises:
-        RowError: (bad_content) naming the type and the keys of one that is of no use.
+        RowError: bad_content; the detail names the type and the keys of a part that cannot be used.
     """
     for part in content:
         if isinstance(part, str):
@@ -40,7 +40,7 @@ def read_parts(content: list[Any], where: str, found: Findings | None = None) ->
             raise RowError(DropReason.BAD_CONTENT, f"{where} has {describe_kind(part)} for a content part")
         kind = part.get("type") or "text"
         if kind in TEXT_TYPES:
-            yield Part("text", _part_text(part, where, found))
+            yield Part("text", _read_part_text(part, where, found))
         elif kind in THOUGHT_TYPES:
             yield Part("thought", read_thought(part, where))
         elif kind in CALL_TYPES and is_filled(part.get("name")):
@@ -53,9 +53,9 @@ def read_parts(content: list[Any], where: str, found: Findings | None = None) ->
 
 
 def read_text(content: object, where: str, found: Findings | None = None) -> str:
-    """Read content that can only be text.
+    """Read content that must be text.
 
-    Null is empty, text parts are concatenated as they stand.
+    Null is empty text; text parts are concatenated unchanged.
     """
     if isinstance(content, str):
         return content
@@ -70,11 +70,11 @@ def read_text(content: object, where: str, found: Findings | None = None) -> str
     return "".join(part.value for part in parts)
 
 
-def _part_text(part: dict[str, Any], where: str, found: Findings | None) -> str:
+def _read_part_text(part: dict[str, Any], where: str, found: Findings | None) -> str:
     text = part.get("text")
     others = [key for key in part if key not in _SAID_NOTHING and is_filled(part[key])]
     if text is None and "text" in part and not others:
-        return ""  # a table's null
+        return ""  # null from a table
     if not isinstance(text, str):
         raise RowError(DropReason.BAD_CONTENT, f"{where} has a content part without text; it has {quote(part)}")
     if found is not None:
@@ -84,22 +84,22 @@ def _part_text(part: dict[str, Any], where: str, found: Findings | None) -> str:
 
 
 def read_thought(part: dict[str, Any], where: str) -> str:
-    """Read the text of a part that holds a thought: text itself, or parts of it."""
+    """Read the text of a thought, which is text itself or a list of parts."""
     given = [key for key in THOUGHT_KEYS if is_filled(part.get(key))]
     if not given and not any(key in part for key in THOUGHT_KEYS):
         raise RowError(DropReason.BAD_CONTENT, f"{where} has a thought without text; it has {quote(part)}")
-    return join_thoughts(_thought_texts(part[given[0]], where)) if given else ""
+    return join_thoughts(_read_thought_texts(part[given[0]], where)) if given else ""
 
 
-def _thought_texts(value: object, where: str) -> list[str]:
+def _read_thought_texts(value: object, where: str) -> list[str]:
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):
-        return [text if isinstance(text, str) else _nested(text, where) for text in value]
+        return [text if isinstance(text, str) else _read_nested(text, where) for text in value]
     raise RowError(DropReason.BAD_CONTENT, f"{where} has {describe_kind(value)} for a thought")
 
 
-def _nested(part: object, where: str) -> str:
+def _read_nested(part: object, where: str) -> str:
     if not isinstance(part, dict):
         raise RowError(DropReason.BAD_CONTENT, f"{where} has {describe_kind(part)} for a part of a thought")
     return read_thought(part, where)
@@ -108,7 +108,7 @@ def _nested(part: object, where: str) -> str:
 def join_thoughts(texts: list[str]) -> str:
     """Join the pieces of a thought.
 
-    As they stand where blanks already part them, else as paragraphs.
+    Pieces that whitespace already separates are concatenated; others become paragraphs.
     """
     joined = ""
     for text in texts:
@@ -118,7 +118,7 @@ def join_thoughts(texts: list[str]) -> str:
 
 
 def read_reasoning(name: str, value: object, where: str) -> str:
-    """Read the reasoning that a message has next to its content, in whatever form.
+    """Read the reasoning next to a message's content, in any form.
 
     Raises:
         RowError: It is not text, or all of it is encrypted.
@@ -147,5 +147,5 @@ def _is_blank_text(part: dict[str, Any]) -> bool:
 
 
 def is_encrypted(part: dict[str, Any]) -> bool:
-    """Tell whether a part of reasoning holds what only its server can read."""
+    """Tell whether a part of reasoning is encrypted by its server."""
     return is_filled(part.get("data")) or is_filled(part.get("encrypted_content"))

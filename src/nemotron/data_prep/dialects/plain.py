@@ -1,6 +1,6 @@
-"""Messages that are in our own dialect already.
+"""Read messages that are already in our own dialect.
 
-Most are, and looking into each field of them costs time.
+Most are, and this is faster than examining each field.
 """
 
 from typing import Any
@@ -19,9 +19,7 @@ _FUNCTION_KEYS = frozenset(("name", "arguments"))
 
 
 def read_plain(raw: Any, position: int, found: Findings) -> Message | None:
-    """Read a message of which every field is known and holds what it should.
-
-    None for any other.
+    """Read a message if all of its fields are known and valid; otherwise return None.
 
     Raises:
         RowError: The arguments of a call are broken.
@@ -69,7 +67,7 @@ def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | No
 
 
 def _may_have_tag(content: str) -> bool:
-    has_call = "<" in content and "<tool_call>" in content  # one character is found faster than a word
+    has_call = "<" in content and "<tool_call>" in content  # searching for one character is faster than for a word
     return has_call or may_have_think_tag(content) or content.startswith(OTHER_TAGS)
 
 

@@ -1,8 +1,6 @@
-"""From one decoded JSON row to a normalised conversation.
+"""Normalise one decoded JSON row to a conversation, or say why it cannot be used.
 
-Or the named reason why it cannot be trained on.
-
-Every part of a row that carries meaning is used, or the row is refused by name, or the part gets a Note.
+Every meaningful part of a row is used, or the row is refused for a named reason, or the part gets a Note.
 """
 
 import math
@@ -15,8 +13,8 @@ from nemotron.data_prep.dialects.findings import Findings, is_table
 from nemotron.data_prep.dialects.forms import find_messages
 from nemotron.data_prep.dialects.json_text import describe_kind, quote
 from nemotron.data_prep.dialects.messages import read_messages
-from nemotron.data_prep.dialects.row_fields import flag_messages, is_plain, note_unused, refuse_unusable, with_system
-from nemotron.data_prep.dialects.tools import merge_tools, read_tools, without_fill
+from nemotron.data_prep.dialects.row_fields import add_system, flag_messages, is_plain, note_unused, refuse_unusable
+from nemotron.data_prep.dialects.tools import merge_tools, read_tools, remove_fill
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.notes import NoteKind
 
@@ -35,8 +33,8 @@ def parse_row(
         messages_field: Name of its field that holds the messages.
         tools_field: Name of its field that holds the tools.
         format: How the row holds a conversation.
-        exact: Decodes the row again without rounding integers beyond 64 bits, as fast decoders do; called only where
-            one may be rounded.
+        exact: Decodes the row again without rounding integers beyond 64 bits, as fast decoders do. It is called only if
+            a number may have been rounded.
 
     Raises:
         RowError: The row cannot be trained on.
@@ -60,13 +58,13 @@ def _parse(
     raw = form.messages if plain else flag_messages(row, form.messages)
     tools = read_tools(row, tools_field)
     scan = _scan(tools, DropReason.BAD_TOOLS) if tools else _NOTHING
-    if tools and scan.has_null and (filled := without_fill(tools)) is not tools:
+    if tools and scan.has_null and (filled := remove_fill(tools)) is not tools:
         tools, found.is_table = filled, True
         found.note(NoteKind.FILLED_NULLS, "tools")
     found.is_table = found.is_table or is_table(raw)
     messages = read_messages(raw, found)
     if not plain:
-        messages = with_system(row, messages)
+        messages = add_system(row, messages)
         note_unused(row, form, tools_field, found)
     if found.tools:
         tools = merge_tools(tools, found, tools_field)
@@ -87,7 +85,7 @@ def _look_at_answers(messages: list[Message], found: Findings) -> None:
     """Note assistant messages that follow each other.
 
     Raises:
-        RowError: none trains.
+        RowError: No assistant message trains.
     """
     answers, previous = [], ""
     for message in messages:
@@ -105,31 +103,31 @@ def _look_at_answers(messages: list[Message], found: Findings) -> None:
 
 
 class _Scan:
-    """What a walk over tools or calls came across."""
+    """What a walk over tools or calls found."""
 
     __slots__ = ("has_null", "may_be_rounded")
 
     def __init__(self) -> None:
         self.may_be_rounded = False
-        """A number may have been an integer beyond 64 bits."""
+        """Whether a number may have been an integer beyond 64 bits."""
         self.has_null = False
 
 
 _NOTHING = _Scan()
-"""Of rows without tools or calls: most."""
+"""The result for rows without tools or calls, which are the most common."""
 
 
 def _scan(values: list[Any], reason: DropReason) -> _Scan:
     """Walk over values.
 
     Raises:
-        RowError: one that JSON has no form for: tables can hold such.
+        RowError: A value has no JSON form; tables can contain such values.
     """
     scan = _Scan()
     left: list[Any] = [*values]
     while left:
         value = left.pop()
-        kind = type(value)  # of decoded JSON no value is of a subclass, and this is faster than isinstance
+        kind = type(value)  # decoded JSON has no subclasses, and this is faster than isinstance
         if kind is str:
             continue
         if kind is dict:

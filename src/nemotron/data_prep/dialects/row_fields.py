@@ -1,7 +1,4 @@
-"""The fields of a row besides its messages and tools.
-
-System prompt, loss flags, what cannot be used.
-"""
+"""Read the other fields of a row: system prompt, loss flags, and unusable fields."""
 
 from functools import lru_cache
 from typing import Any
@@ -20,7 +17,7 @@ Raw = dict[str, Any]
 
 
 def is_plain(row: Raw, messages_field: str, tools_field: str) -> bool:
-    """Tell whether a row has nothing but messages, tools and metadata."""
+    """Tell whether a row has only messages, tools and metadata."""
     return row.keys() <= _plain_names(messages_field, tools_field) and not isinstance(row.get("metadata"), dict)
 
 
@@ -30,10 +27,10 @@ def _plain_names(messages_field: str, tools_field: str) -> frozenset[str]:
 
 
 def flag_messages(row: Raw, messages: list[Any]) -> list[Any]:
-    """Give messages the flags that the row has for them.
+    """Copy the row's loss flags to its messages.
 
     Raises:
-        RowError: All is context, or a flag cannot be honoured.
+        RowError: No message trains, or a flag is not supported.
     """
     for name in row:
         value = row[name]
@@ -49,7 +46,7 @@ def flag_messages(row: Raw, messages: list[Any]) -> list[Any]:
 
 
 def _flag_each(name: str, flags: list[Any], messages: list[Any]) -> list[Any]:
-    """Flags in a list: one for every message."""
+    """Copy a list of flags to the messages, one for each."""
     if name not in names.TRAINED_FLAGS:
         raise RowError(DropReason.BAD_TRAIN_FLAG, f'"{name}" of the row is a list, {shorten(flags)}')
     if len(flags) != len(messages):
@@ -62,19 +59,22 @@ def _flag_each(name: str, flags: list[Any], messages: list[Any]) -> list[Any]:
 
 
 def _check_masked_speaker(name: str, speaker: str) -> None:
-    """NeMo names the speaker who is context: anybody but the assistant always is."""
+    """Refuse NeMo's flag that masks a speaker if it names the assistant.
+
+    All other speakers are always context.
+    """
     if names.ROLES.get(speaker.lower(), "assistant") == "assistant":
         raise RowError(DropReason.BAD_TRAIN_FLAG, f'"{name}" of the row is {shorten(speaker)}')
 
 
-def with_system(row: Raw, messages: list[Message]) -> list[Message]:
-    """Return the messages, the system prompt given next to them first.
+def add_system(row: Raw, messages: list[Message]) -> list[Message]:
+    """Put a system prompt from the row's fields before the messages.
 
     Raises:
-        RowError: there are two different ones.
+        RowError: There are two different system prompts.
     """
     given = {
-        name: text for name in names.SYSTEM if is_filled(row.get(name)) and is_filled(text := _system_text(row, name))
+        name: text for name in names.SYSTEM if is_filled(row.get(name)) and is_filled(text := _read_system(row, name))
     }
     if not given:
         return messages
@@ -90,12 +90,12 @@ def with_system(row: Raw, messages: list[Message]) -> list[Message]:
     return messages if is_filled(first["content"]) else [{**first, "content": text}, *messages[1:]]
 
 
-def _system_text(row: Raw, name: str) -> str:
+def _read_system(row: Raw, name: str) -> str:
     return read_text(row[name], f'"{name}" of the row')
 
 
 def note_unused(row: Raw, form: Form, tools_field: str, found: Findings) -> None:
-    """Note each field that holds something and is not used."""
+    """Note each unused field that is not empty."""
     for name, value in row.items():
         if name in form.used or name == tools_field or not is_filled(value):
             continue
@@ -115,7 +115,11 @@ def _is_switch(name: str, value: object) -> bool:
 
 
 def refuse_unusable(row: Raw) -> None:
-    """Raise RowError where a row has what SFT of a text model cannot use."""
+    """Refuse what SFT of a text model cannot use.
+
+    Raises:
+        RowError: The row has preference data or media.
+    """
     for name, value in row.items():
         if name in names.COMPARED and isinstance(value, str | list | dict) and is_filled(value):
             shown = f"{describe_kind(value)}: {shorten(value)}"

@@ -1,9 +1,7 @@
-"""An assistant's reasoning, from whatever field or part it stands in.
+"""Read an assistant's reasoning from any field or part, once and without its tags.
 
-It is taken once, without tags of its own.
-
-Inline thoughts are left inline. Only a tag at the start of the content, or the only end of a thought, is one: tags that
-prose or code name are text.
+Inline thoughts are left inline. A think tag counts only at the start of the content, or if it is the only closing tag.
+Tags mentioned in prose or code are text.
 """
 
 import re
@@ -21,22 +19,22 @@ OTHER_TAGS = (
     *("<thinking>", "<thought>", "<reasoning>", "<|begin_of_thought|>", "<|thinking|>", "[THINK]", "◁think▷"),
     *("<seed:think>", "<analysis>"),
 )
-"""How other models open a thought. Left as they are, and noted: they may also be what the user asked for."""
+"""How other models open a thought. These are kept and noted, because the user may have asked for them."""
 _QUOTES = "`'\"“”‘’«»"
 _ENDS_SENTENCE = re.compile(r"[.!?:;)\]}。！？…]\s*$")
 
 
 def read_thoughts(raw: dict[str, Any], in_parts: str, where: str, found: Findings) -> str:
-    """Read an assistant's reasoning, without what its text holds inline.
+    """Read an assistant's reasoning, except for thoughts inline in its text.
 
     Args:
         raw: The message.
         in_parts: The thoughts among the parts of its content.
-        where: The message, for what is refused.
-        found: Where notes go.
+        where: The place of the message, for errors.
+        found: Collects notes.
 
     Raises:
-        RowError: Reasoning under two names is not the same, or is no text.
+        RowError: Reasoning differs under two names, or is not text.
     """
     texts: dict[str, str] = {}
     for name in names.REASONING:
@@ -44,13 +42,13 @@ def read_thoughts(raw: dict[str, Any], in_parts: str, where: str, found: Finding
         if value is None or value == [] or value == {}:
             continue
         if isinstance(value, bool) and name != "reasoning_content":
-            found.note(NoteKind.UNUSED_MESSAGE_FIELD, name)  # a switch
+            found.note(NoteKind.UNUSED_MESSAGE_FIELD, name)  # an on/off switch
         elif text := read_reasoning(name, value, where):
-            texts[name] = _without_tags(text, f"{where}: {name}", found)
+            texts[name] = _remove_tags(text, f"{where}: {name}", found)
             if isinstance(value, list) and any(isinstance(part, dict) and is_encrypted(part) for part in value):
                 found.note(NoteKind.UNUSED_MESSAGE_FIELD, f"{name}[].data")
     if in_parts:
-        texts["content"] = _without_tags(in_parts, where, found)
+        texts["content"] = _remove_tags(in_parts, where, found)
     said = {name: text for name, text in texts.items() if text and not text.isspace()}
     if len({text.strip() for text in said.values()}) > 1:
         shown = " and ".join(f"{name} ({shorten(text)})" for name, text in said.items())
@@ -60,8 +58,8 @@ def read_thoughts(raw: dict[str, Any], in_parts: str, where: str, found: Finding
     return next(iter(said.values()), None) or next(iter(texts.values()), "")
 
 
-def _without_tags(thought: str, where: str, found: Findings) -> str:
-    """Reasoning without think tags around it."""
+def _remove_tags(thought: str, where: str, found: Findings) -> str:
+    """Remove think tags around reasoning."""
     if "think>" not in thought:
         return thought
     inner = thought.strip()
@@ -76,12 +74,13 @@ def _without_tags(thought: str, where: str, found: Findings) -> str:
 
 
 def settle_inline(content: str, reasoning: str, where: str, found: Findings) -> str:
-    """Settle the thought that an assistant's content may begin with.
+    """Normalise the thought that an assistant's content may begin with.
 
-    A blank one is none, one that only ends is opened, one that repeats `reasoning` is left out.
+    A blank thought is removed, one that is only closed gets its opening tag, and one that repeats `reasoning` is
+    removed.
 
     Raises:
-        RowError: It is another thought than `reasoning`.
+        RowError: The thought differs from `reasoning`.
     """
     if THINK not in content and END_THINK not in content:
         return content
@@ -102,7 +101,7 @@ def settle_inline(content: str, reasoning: str, where: str, found: Findings) -> 
     reasoning, thought = reasoning.strip(), thought.strip()
     if not thought:
         if text.startswith(NO_THINKING) and not reasoning:
-            return content  # the chat format's own way to say so
+            return content  # the chat format's own form of no thinking
         found.note(NoteKind.BLANK_THOUGHT)
         return said.lstrip()
     if not reasoning:
@@ -117,9 +116,9 @@ def settle_inline(content: str, reasoning: str, where: str, found: Findings) -> 
 
 
 def _only_ends_a_thought(text: str) -> bool:
-    """Tell whether the one tag of a text ends a thought that the prompt opened.
+    """Tell whether the only tag of a text closes a thought that the prompt opened.
 
-    Or is only named in prose or code.
+    Otherwise prose or code mentions the tag.
     """
     if THINK in text or text.count(END_THINK) != 1:
         return False

@@ -1,4 +1,4 @@
-"""An assistant's tool calls and arguments, under any of their usual names."""
+"""Read an assistant's tool calls and arguments, under any of their usual names."""
 
 from typing import Any, NoReturn
 
@@ -17,8 +17,8 @@ def read_calls(raw: object, name: str, where: str, found: Findings) -> list[Call
     Args:
         raw: `{"id", "type", "function": {"name", "arguments"}}`, or the bare `{"name", "arguments"}`, or a list.
         name: The field that holds it.
-        where: The message, for what is refused.
-        found: Where notes go.
+        where: The place of the message, for errors.
+        found: Collects notes.
 
     Raises:
         RowError: bad_tool_calls or bad_tool_arguments.
@@ -50,12 +50,12 @@ def _read_call(raw: object, where: str, found: Findings) -> Call:
         raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: a tool call names no function{shown}")
     call: Call = {"id": raw["id"]} if isinstance(raw.get("id"), str) else {}
     wrappers = (function,) if function is raw else (function, raw)
-    arguments = _arguments(wrappers, f"{where}: the arguments of {name}", found)
+    arguments = _find_arguments(wrappers, f"{where}: the arguments of {name}", found)
     return {**call, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
-def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings) -> dict[str, Any]:
-    """Return the arguments of a call, wherever in it they stand."""
+def _find_arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings) -> dict[str, Any]:
+    """Return the arguments of a call, wherever in the call they are."""
     given: dict[str, dict[str, Any]] = {}
     unknown: list[str] = []
     for wrapper in wrappers:
@@ -80,17 +80,17 @@ def _arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Findings
 def read_arguments(raw: object, where: str, found: Findings) -> dict[str, Any] | None:
     """Read arguments as an object.
 
-    None where there are none: null, blank text, the JSON text of these.
+    None means that there are none: null, blank text, or the JSON text of these.
 
     Raises:
-        RowError: They are something else.
+        RowError: The arguments are anything else.
     """
 
     def refuse(problem: str) -> NoReturn:
         raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} {problem}")
 
     arguments = raw
-    for _ in range(2):  # some servers encode the text once more
+    for _ in range(2):  # some servers encode the text twice
         if isinstance(arguments, str):
             arguments = decode_json(arguments, refuse) if arguments and not arguments.isspace() else None
     if arguments is None:
@@ -99,7 +99,7 @@ def read_arguments(raw: object, where: str, found: Findings) -> dict[str, Any] |
         refuse(f"are {describe_kind(arguments)}, not an object: {shorten(arguments)}")
     if found.is_table and arguments is raw and _has_null(arguments):
         found.note(NoteKind.FILLED_NULLS, "arguments")
-        return without_nulls(arguments)
+        return remove_nulls(arguments)
     return arguments
 
 
@@ -108,8 +108,8 @@ def _has_null(value: Any) -> bool:
     return any(one is None or _has_null(one) for one in inner)
 
 
-def without_nulls(value: Any) -> Any:
-    """A value without the keys that hold null, inside lists too; null in a list stays."""
+def remove_nulls(value: Any) -> Any:
+    """Remove keys with null from a value, also inside lists; null in a list is kept."""
     if isinstance(value, dict):
-        return {key: without_nulls(inner) for key, inner in value.items() if inner is not None}
-    return [without_nulls(inner) for inner in value] if isinstance(value, list) else value
+        return {key: remove_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [remove_nulls(inner) for inner in value] if isinstance(value, list) else value

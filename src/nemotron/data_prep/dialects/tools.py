@@ -1,6 +1,6 @@
-"""The descriptions of tools.
+"""Read the descriptions of tools.
 
-As given, but for what would hide a part of them from the chat template.
+They are kept as given, except for what would hide a part of them from the chat template.
 """
 
 from typing import Any, NoReturn
@@ -9,42 +9,42 @@ from nemotron.data_prep.chat.conversation import Tool
 from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.findings import Findings
 from nemotron.data_prep.dialects.json_text import decode_json, describe_kind, is_filled, quote, shorten
-from nemotron.data_prep.dialects.tool_calls import without_nulls
+from nemotron.data_prep.dialects.tool_calls import remove_nulls
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 _MAY_BE_NULL = ("default", "const", "example")
-"""Keys of a schema under which null says something, unless a table filled them in."""
+"""Keys of a schema for which null is meaningful, unless a table filled it in."""
 
 
 _OTHER_SCHEMAS = frozenset(names.SCHEMAS[1:])
 
 
 def read_tools(row: dict[str, Any], tools_field: str) -> list[Tool] | None:
-    """Read the tools of a row; None for no tools.
+    """Read the tools of a row; None means no tools.
 
     Raises:
-        RowError: They are not a list of named functions, or there are two different lists.
+        RowError: The tools are not a list of named functions, or there are two different lists.
     """
     tools = _read(row.get(tools_field), tools_field)
     for name in names.TOOLS:
         if name in row and name != tools_field and is_filled(row[name]):
-            tools = _same(tools, _read(row[name], name), tools_field, name)
+            tools = _check_same(tools, _read(row[name], name), tools_field, name)
     return tools
 
 
 def merge_tools(tools: list[Tool] | None, found: Findings, tools_field: str) -> list[Tool] | None:
-    """Return the tools, with those that stand in a system message.
+    """Merge the row's tools with those in a system message.
 
     Raises:
-        RowError: they differ.
+        RowError: The two differ.
     """
     for where, raw in found.tools:
         inner = _read(raw, where)
-        tools = _same(tools, None if inner is None else without_fill(inner), tools_field, where)
+        tools = _check_same(tools, None if inner is None else remove_fill(inner), tools_field, where)
     return tools
 
 
-def _same(one: list[Tool] | None, other: list[Tool] | None, name: str, other_name: str) -> list[Tool] | None:
+def _check_same(one: list[Tool] | None, other: list[Tool] | None, name: str, other_name: str) -> list[Tool] | None:
     if one is None or other is None:
         return other if one is None else one
     if [tool.get("function", tool) for tool in one] != [tool.get("function", tool) for tool in other]:
@@ -66,7 +66,7 @@ def _read(raw: object, field: str) -> list[Tool] | None:
 
 
 def _read_tool(tool: Any, position: int, refuse: Any) -> Tool:
-    """One tool as given, its schema as an object under `parameters`."""
+    """Return one tool as given, with its schema as an object under `parameters`."""
     if isinstance(tool, str):
         tool = decode_json(tool, lambda problem: refuse(f"[{position}] is text, and its parts {problem}"))
     function = tool if not isinstance(tool, dict) or tool.get("function") is None else tool["function"]
@@ -74,16 +74,16 @@ def _read_tool(tool: Any, position: int, refuse: Any) -> Tool:
     if not isinstance(function, dict) or not isinstance(name, str) or not name:
         shown = f"; it has {quote(tool)}" if isinstance(tool, dict) else f": {shorten(tool)}"
         refuse(f"[{position}] names no function{shown}")
-    if function is tool and "function" in tool:  # null: a table has bare and wrapped tools
+    if function is tool and "function" in tool:  # null, in a table with both bare and wrapped tools
         tool = function = {key: value for key, value in tool.items() if key != "function"}
     schema = function.get("parameters")
     if not isinstance(schema, str) and _OTHER_SCHEMAS.isdisjoint(function):
         return tool
-    function = _with_schema(function, lambda problem: refuse(f"[{position}] ({name}): its parameters {problem}"))
+    function = _place_schema(function, lambda problem: refuse(f"[{position}] ({name}): its parameters {problem}"))
     return {**tool, "function": function} if "function" in tool else function
 
 
-def _with_schema(function: Tool, refuse: Any) -> Tool:
+def _place_schema(function: Tool, refuse: Any) -> Tool:
     given: dict[str, Any] = {}
     for name in names.SCHEMAS:
         schema = function.get(name)
@@ -105,21 +105,21 @@ def _with_schema(function: Tool, refuse: Any) -> Tool:
     return placed
 
 
-def without_fill(tools: list[Tool]) -> list[Tool]:
-    """Return the tools without the nulls that a table filled in.
+def remove_fill(tools: list[Tool]) -> list[Tool]:
+    """Remove the nulls that a table filled in.
 
-    The same list where there are none.
+    Without any, the same list is returned.
     """
-    cleaned = [_without_fill(tool) for tool in tools]
+    cleaned = [_remove_fill(tool) for tool in tools]
     return tools if all(new is old for new, old in zip(cleaned, tools, strict=True)) else cleaned
 
 
-def _without_fill(tool: Tool) -> Tool:
+def _remove_fill(tool: Tool) -> Tool:
     function = tool.get("function", tool)
     schema = function.get("parameters") if isinstance(function, dict) else None
     is_kept = not _is_filled_in(schema)
     new = {
-        key: (value if is_kept else without_nulls(value)) if key == "parameters" else without_nulls(value)
+        key: (value if is_kept else remove_nulls(value)) if key == "parameters" else remove_nulls(value)
         for key, value in function.items()
         if value is not None
     }
@@ -128,9 +128,9 @@ def _without_fill(tool: Tool) -> Tool:
 
 
 def _is_filled_in(schema: Any) -> bool:
-    """Tell whether a schema has null where no schema has it.
+    """Tell whether a schema has null where no schema may have it.
 
-    Then a table made it, and its other nulls, too.
+    Then a table filled it in, and its other nulls too.
     """
     if isinstance(schema, list):
         return any(map(_is_filled_in, schema))

@@ -1,6 +1,6 @@
-"""Loss flags: whether an assistant's message trains.
+"""Read loss flags, under the names that other tools use.
 
-Under the names that other tools have for it.
+A loss flag says whether an assistant's message trains.
 """
 
 from typing import Any
@@ -15,13 +15,11 @@ OF_THE_ROW = tuple(f"{name} of the row" for name in names.TRAINED_FLAGS)
 _ALL = names.FLAGS | frozenset(OF_THE_ROW)
 
 
-def wants_training(raw: dict[str, Any], where: str) -> bool | None:
-    """Read whether the flags of an assistant's message let it train.
-
-    None where there are none.
+def read_flags(raw: dict[str, Any], where: str) -> bool | None:
+    """Read whether an assistant's message trains by its flags; None without flags.
 
     Raises:
-        RowError: A flag cannot be honoured, or two contradict each other.
+        RowError: A flag is not supported, or two flags contradict each other.
     """
     flags = {name: flag for name in raw if name in _ALL and (flag := read_flag(name, raw[name], where)) is not None}
     if len(set(flags.values())) > 1:
@@ -31,10 +29,10 @@ def wants_training(raw: dict[str, Any], where: str) -> bool | None:
 
 
 def read_flag(name: str, value: object, where: str) -> bool | None:
-    """Read one flag: does it say to train? None where it is null.
+    """Read one flag: whether to train, or None if it is null.
 
     Raises:
-        RowError: unless it is true, false, 1 or 0.
+        RowError: The flag is not true, false, 1 or 0.
     """
     if name in names.PARTIAL_FLAGS:
         if is_filled(value):
@@ -48,7 +46,7 @@ def read_flag(name: str, value: object, where: str) -> bool | None:
 
 
 def note_idle_flags(raw: dict[str, Any], role: str, found: Findings) -> None:
-    """Note flags that ask to train a message that is not an assistant's."""
+    """Note flags that ask to train a message of another role than the assistant."""
     for name in raw:
         if name in names.FLAGS and is_filled(raw[name]):
             says_context = raw[name] in (0, 1) and bool(raw[name]) is (name in names.CONTEXT_FLAGS)

@@ -1,4 +1,4 @@
-"""Whether a domain holds what its name says: languages, tool calls, lengths.
+"""Check that a domain contains what its name says: languages, tool calls, lengths.
 
-A blend's `checks` ask for it.
+The `checks` of a dataset in a blend turn this on.
 """

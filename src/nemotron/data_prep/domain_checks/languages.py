@@ -1,9 +1,8 @@
-"""The language of a conversation.
+"""Detect the language of a conversation.
 
-Its row's tag, else the script of its text, else its commonest words.
-
-A share over a dataset is the purpose, not a verdict on one row: the words tell apart the languages that most training
-data is written in, and whatever else is in Latin letters is counted as such.
+It follows from the row's tag, else from the script of the text, else from its most common words. The purpose is a share
+over a dataset, not certainty about one row: the words distinguish the languages of most training data, and anything
+else in Latin letters counts as `Latin`.
 """
 
 import re
@@ -18,7 +17,7 @@ from nemotron.data_prep.chat.conversation import Message
 TAGS = ("language", "lang", "locale")
 """Fields of a row that name its language."""
 LOOKED_AT = 2_000
-"""Characters of a conversation that are looked at: enough for a majority."""
+"""Characters of a conversation that are examined: enough for a majority."""
 WORDS = {
     "de": "der die und das nicht ist mit den ein eine für auf wird sich",
     "en": "the and that with this for you are from have was not which",
@@ -28,24 +27,24 @@ WORDS = {
     "pt": "não uma para com os mais como dos mas você são ao",
     "nl": "het een van niet zijn dat voor met ook wordt naar maar",
 }
-"""Words that are common in one of the languages and rare in the others."""
+"""Words that are common in one language and rare in the others."""
 LANGUAGE_OF_WORD = {word: language for language, words in WORDS.items() for word in words.split()}
 LANGUAGE_OF_SCRIPT = {"HIRAGANA": "ja", "KATAKANA": "ja", "HANGUL": "ko", "CJK": "zh"}
 
 
-def language_of(row: Any, messages: Sequence[Message]) -> str:
-    """Name the language of a conversation: `de`, `ja`.
+def detect_language(row: Any, messages: Sequence[Message]) -> str:
+    """Return the language of a conversation, such as `de` or `ja`.
 
-    `Latin`, `Cyrillic` where only the script is known; `none`.
+    It is `Latin` or `Cyrillic` if only the script is known, and `none` without letters.
 
     Args:
-        row: The row as read. A tag in it is believed, cut to its language: `de-AT` and `DE` are `de`.
-        messages: Its normalised messages; those of the system and of tools are not looked at.
+        row: The row as read. A tag in it takes precedence, reduced to its language: `de-AT` and `DE` are `de`.
+        messages: Its normalised messages; those of the system and of tools are ignored.
     """
-    return _tag(row) or _language_of_text(_text(messages))
+    return _read_tag(row) or _detect_by_script(_take_text(messages))
 
 
-def _tag(row: Any) -> str | None:
+def _read_tag(row: Any) -> str | None:
     if not isinstance(row, dict):
         return None
     for name in TAGS:
@@ -55,29 +54,26 @@ def _tag(row: Any) -> str | None:
     return None
 
 
-def _text(messages: Sequence[Message]) -> str:
-    """Return the beginning of what user and assistant say.
-
-    The answers' language counts, and so does the question's.
-    """
+def _take_text(messages: Sequence[Message]) -> str:
+    """Return the beginning of the text of user and assistant; both count."""
     said = (message["content"] for message in messages if message["role"] in ("user", "assistant"))
     return "\n".join(text[:LOOKED_AT] for text in said if isinstance(text, str))[:LOOKED_AT]
 
 
-def _language_of_text(text: str) -> str:
-    scripts = Counter(script for character in text if character.isalpha() if (script := _script(character)))
+def _detect_by_script(text: str) -> str:
+    scripts = Counter(script for character in text if character.isalpha() if (script := _read_script(character)))
     if not scripts:
         return "none"
     kana = scripts["HIRAGANA"] + scripts["KATAKANA"]
     if kana * 10 > scripts["CJK"] and kana + scripts["CJK"] > scripts.total() / 2:
-        return "ja"  # Japanese mixes kana with the characters it shares with Chinese
+        return "ja"  # Japanese mixes kana with characters that it shares with Chinese
     [(script, _)] = scripts.most_common(1)
     if script == "LATIN":
-        return _language_of_words(text) or "Latin"
+        return _detect_by_words(text) or "Latin"
     return LANGUAGE_OF_SCRIPT.get(script, script.capitalize())
 
 
-def _language_of_words(text: str) -> str | None:
+def _detect_by_words(text: str) -> str | None:
     found = Counter(LANGUAGE_OF_WORD.get(word) for word in re.findall(r"[^\W\d_]+", text.lower()))
     del found[None]
     first = found.most_common(2)
@@ -86,6 +82,6 @@ def _language_of_words(text: str) -> str | None:
 
 
 @lru_cache(4096)
-def _script(character: str) -> str:
-    """Return the script of a letter, as its Unicode name begins."""
+def _read_script(character: str) -> str:
+    """Return the script of a letter, the first word of its Unicode name."""
     return unicodedata.name(character, "").split(" ", 1)[0].split("-", 1)[0]

@@ -1,14 +1,14 @@
-"""Looking at a conversation for the checks of its domain.
+"""Look at a conversation for the checks of its domain.
 
-What is found is a Note, counted with the others of its part: a check costs nothing where no blend asks for it.
-`lengths` is the one that needs no look: output/counting_checks.py has the lengths of all sequences.
+What is found becomes a Note, which is counted with the others. A check costs nothing unless a blend asks for it. The
+check `lengths` does not look at conversations: output/counting_checks.py has the lengths of all sequences.
 """
 
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.domain_checks.languages import language_of
+from nemotron.data_prep.domain_checks.languages import detect_language
 from nemotron.data_prep.notes import Note, NoteKind
 
 CHECKS = ("languages", "tool_calls", "lengths")
@@ -22,12 +22,12 @@ CALLS, OFFERED, NO_TOOLS = "calls tools", "is offered tools and calls none", "ha
 def look(checks: Collection[str], row: Any, conversation: Conversation) -> Iterator[Note]:
     """Yield a Note for each of the checks that looks at conversations."""
     if "languages" in checks:
-        yield Note(NoteKind.LANGUAGE, language_of(row, conversation.messages))
+        yield Note(NoteKind.LANGUAGE, detect_language(row, conversation.messages))
     if "tool_calls" in checks:
-        yield Note(NoteKind.TOOL_USE, _tool_use(conversation))
+        yield Note(NoteKind.TOOL_USE, _find_tool_use(conversation))
 
 
-def _tool_use(conversation: Conversation) -> str:
+def _find_tool_use(conversation: Conversation) -> str:
     if any(message.get("tool_calls") for message in conversation.messages):
         return CALLS
     return OFFERED if conversation.tools else NO_TOOLS

@@ -21,7 +21,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, Steered, steer
-from nemotron.data_prep.reasoning_modes.row import own_mode
+from nemotron.data_prep.reasoning_modes.row import read_own_mode
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
@@ -164,7 +164,7 @@ def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Ru
     borders = DefinedBorders(tokenizer.definition, budget.cut) if budget else None
     whole = content_hash(rules.admission.conversation(row))
     with failures_cost_their_row():
-        return steer(conversation, whole, own_mode(row.value), rules.control, borders)
+        return steer(conversation, whole, read_own_mode(row.value), rules.control, borders)
 
 
 def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:

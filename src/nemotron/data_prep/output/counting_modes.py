@@ -5,7 +5,7 @@ import numpy as np
 from nemotron.data_prep.output.metadata import ModeStats
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.reasoning_modes.mode import MODES, Mode
-from nemotron.data_prep.reasoning_modes.settings import control_of
+from nemotron.data_prep.reasoning_modes.settings import merge_control
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
@@ -29,7 +29,7 @@ def count_modes(
     mode_of_sequence = corpus.mode[corpus.conversation[of_sequence]]
     sequences = _by_mode(mode_of_sequence, copies[of_sequence])
     supervised = _by_mode(mode_of_sequence, copies[of_sequence] * cut.targets[of_sequence])
-    control = control_of(plan.config.reasoning, dataset.reasoning, dataset.name)
+    control = merge_control(plan.config.reasoning, dataset.reasoning, dataset.name)
     asked = {Mode.OFF: control.off, Mode.BUDGET: control.budget.share if control.budget else 0.0}
     if control.low_effort:
         asked = {Mode.LOW_EFFORT: 1.0}

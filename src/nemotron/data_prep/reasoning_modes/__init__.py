@@ -1,4 +1,1 @@
-"""Reasoning modes: off, low effort, a budget.
-
-Chosen for a conversation before it is rendered.
-"""
+"""Choose a reasoning mode for each conversation: off, low effort, a budget or on."""

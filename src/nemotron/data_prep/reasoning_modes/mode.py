@@ -1,12 +1,12 @@
-"""The reasoning modes that a conversation can be in."""
+"""Define the reasoning modes of conversations."""
 
 from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """What a conversation trains.
+    """The reasoning mode of a conversation.
 
-    Each has one; those of rows that say their own are counted apart.
+    Modes that rows set themselves are counted separately.
     """
 
     NO_REASONING = "no_reasoning"
@@ -15,7 +15,7 @@ class Mode(StrEnum):
     LOW_EFFORT = "low_effort"
     BUDGET = "budget"
     WITHIN_BUDGET = "within_budget"
-    """Chosen for a budget, but every thought is shorter than the one drawn: it stays as it is."""
+    """Chosen for a budget, but every thought is shorter than the budget, so it is unchanged."""
     ROW_ON = "row_on"
     ROW_OFF = "row_off"
     ROW_LOW_EFFORT = "row_low_effort"
@@ -23,4 +23,4 @@ class Mode(StrEnum):
 
 
 MODES = tuple(Mode)
-"""By their code, as parts on disk hold it."""
+"""Modes by the code that parts on disk use."""

@@ -1,7 +1,4 @@
-"""What a dataset's conversations are chosen for.
-
-The config's `reasoning`, with the dataset's own on top.
-"""
+"""Merge the config's `reasoning` settings with a dataset's own."""
 
 from dataclasses import asdict
 from typing import Any
@@ -14,16 +11,16 @@ from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningCo
 from nemotron.errors import UserError
 
 
-def control_of(config: ReasoningConfig, own: dict[str, Any] | None, dataset: str) -> ReasoningControl:
-    """Return what the conversations of a dataset are chosen for.
+def merge_control(config: ReasoningConfig, own: dict[str, Any] | None, dataset: str) -> ReasoningControl:
+    """Return the reasoning settings of a dataset.
 
     Args:
         config: The `reasoning` section of the config.
-        own: The same of the dataset's entry in the blend, where keys replace the config's.
-        dataset: Its name, for messages.
+        own: The section of the dataset's entry in the blend, whose keys replace the config's.
+        dataset: The dataset's name, for messages.
 
     Raises:
-        UserError: A key or a value of the dataset's section is wrong.
+        UserError: A key or a value in the dataset's section is wrong.
     """
     where = f'dataset "{dataset}": reasoning'
     settings = asdict(config)

@@ -1,6 +1,6 @@
-"""Thoughts taken out of a conversation, or cut.
+"""Remove or cut the thoughts of a conversation.
 
-They are in a field of their own, or inline between think tags.
+A thought is in its own field, or inline between think tags.
 """
 
 from dataclasses import replace
@@ -16,14 +16,14 @@ class TokenBorders(Protocol):
     def cut(self, text: str, tail: str, most: int) -> str | None:
         """Return the longest beginning of `text` that fits `most` tokens with `tail`.
 
-        None when all of it fits.
+        None means that all of it fits.
         """
         ...
 
 
-def without_reasoning(conversation: Conversation) -> Conversation:
-    """Return the conversation as if the assistant had never thought."""
-    return replace(conversation, messages=[_without_thought(message) for message in conversation.messages])
+def remove_reasoning(conversation: Conversation) -> Conversation:
+    """Return the conversation without the assistant's thoughts."""
+    return replace(conversation, messages=[_remove_thought(message) for message in conversation.messages])
 
 
 def cut_thoughts(
@@ -31,15 +31,13 @@ def cut_thoughts(
 ) -> tuple[Conversation, int]:
     """Cut every thought to a budget, and count the cuts.
 
-    What follows a thought stays as it is, to the byte.
-
-    The budget counts every token between the think tags, newlines included.
+    The text after a thought does not change. The budget counts every token between the think tags, including newlines.
 
     Args:
         conversation: A normalised conversation.
-        budget: In tokens.
+        budget: The most tokens of a thought.
         borders: Where the tokens end.
-        answer_only: Leave the cut thoughts unsupervised.
+        answer_only: Do not supervise the cut thoughts.
     """
     messages, cuts = [], 0
     for message in conversation.messages:
@@ -52,9 +50,9 @@ def cut_thoughts(
 
 
 class _Inline(NamedTuple):
-    """Content in pieces that concatenate to it.
+    """Content split into pieces, whose concatenation it is.
 
-    The thought is `body`, newlines next to the tags are in their pieces.
+    The thought is `body`; newlines next to the tags are in the other pieces.
     """
 
     opening: str
@@ -64,7 +62,7 @@ class _Inline(NamedTuple):
     """From the closing tag on."""
 
 
-def _without_thought(message: Message) -> Message:
+def _remove_thought(message: Message) -> Message:
     if not has_reasoning(message):
         return message
     kept = {key: value for key, value in message.items() if key != "reasoning_content"}
@@ -81,15 +79,15 @@ def _without_thought(message: Message) -> Message:
 def _cut(message: Message, budget: int, borders: TokenBorders) -> Message | None:
     """Return the message with its thought cut.
 
-    None when it fits, or there is none that could be cut.
+    None means that the thought fits, or that there is no thought to cut.
     """
     if not has_reasoning(message):
         return None
     thought = message.get("reasoning_content", "")
-    if thought.strip():  # the template puts a newline before and after it
+    if thought.strip():  # the template adds a newline before and after it
         cut = borders.cut(thought, "\n", budget - 1)
         return None if cut is None else {**message, "reasoning_content": cut}
-    inline = _inline(message["content"])
+    inline = _split_inline(message["content"])
     if inline is None:
         return None
     cut = borders.cut(inline.body, inline.newline, budget - inline.opening.endswith("\n"))
@@ -98,10 +96,10 @@ def _cut(message: Message, budget: int, borders: TokenBorders) -> Message | None
     return {**message, "content": inline.opening + cut + inline.newline + inline.answer}
 
 
-def _inline(content: str) -> _Inline | None:
-    """A thought at the beginning of the content, with or without its opening tag.
+def _split_inline(content: str) -> _Inline | None:
+    """Split content that begins with a thought, with or without its opening tag.
 
-    None where it is never closed.
+    None means that there is no closed thought.
     """
     begin = content.find(THINK)
     if END_THINK not in content or (begin > 0 and content[:begin].strip() and begin < content.find(END_THINK)):

@@ -24,7 +24,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
-from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, own_mode
+from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
 from nemotron.data_prep.sources import Part, Row, read_rows
 from nemotron.data_prep.token_roles.marks import find_marks
@@ -114,7 +114,7 @@ def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dro
     for row in rows:
         try:
             conversation = admission.conversation(row)
-            own = own_mode(row.value)
+            own = read_own_mode(row.value)
         except RowError as error:
             yield Dropped.because(row.line, error)
             continue

@@ -66,12 +66,12 @@ def check(file: _File = None, config: options.Config = "default", as_json: _Json
       nemotron super3 data blend check my_blend.json -c my_config.yaml --json
     """
     from nemotron.data_prep.blend_check import check_datasets
-    from nemotron.data_prep.plan import admission_of
+    from nemotron.data_prep.plan import make_admission
 
     asked = _read(file, config)
     settings = configs.load_prep(config, []).config
     found = []
-    for result in check_datasets(asked, lambda dataset: admission_of(dataset, settings)):
+    for result in check_datasets(asked, lambda dataset: make_admission(dataset, settings)):
         found.append(result)
         if not as_json:
             files = f"{result.files} files, {result.bytes / 1e6:,.1f} MB"

@@ -165,8 +165,8 @@ def _rows(
     from nemotron.data_prep.config import check
     from nemotron.data_prep.inspection.rows import Rules, inspect_dataset, inspect_file
     from nemotron.data_prep.packing.lengths import limit
-    from nemotron.data_prep.plan import admission_of
-    from nemotron.data_prep.reasoning_modes.settings import control_of
+    from nemotron.data_prep.plan import make_admission
+    from nemotron.data_prep.reasoning_modes.settings import merge_control
     from nemotron.data_prep.sources.blend import Dataset
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
     from nemotron.data_prep.tokenization.turn_end import with_turn_end
@@ -180,11 +180,11 @@ def _rows(
 
     def rules(dataset: Dataset) -> Rules:
         return Rules(
-            admission_of(dataset, settings),
+            make_admission(dataset, settings),
             settings.special_tokens_in_content,
             limit(settings) if judges_length else None,
             settings.overlong,
-            control_of(settings.reasoning, dataset.reasoning, dataset.name),
+            merge_control(settings.reasoning, dataset.reasoning, dataset.name),
         )
 
     if (listed := _blend(path)) is not None:

@@ -148,7 +148,7 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
     from nemotron.data_prep import preload
 
     console.note(f"Preparing data with {loaded.path.name}.")
-    preload.begin_early(loaded.config)
+    preload.start_early(loaded.config)
     from nemotron.data_prep.pipeline import prepare
 
     with stops_at_once(), console.Progress() as progress:
