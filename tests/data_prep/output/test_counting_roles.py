@@ -48,5 +48,5 @@ def test_weights_ask_for_shares_of_their_split() -> None:
     assert asked_shares([dataset(1), dataset(3)], 0) == [0.25, 0.75]
     assert asked_shares([dataset(None), dataset(None)], 0) == [None, None]
     assert asked_shares([dataset(2, "train"), dataset(2, "train"), dataset(5, "test")], 0) == [0.5, 0.5, 1]
-    low = {"reasoning": {"effort": "low"}}
-    assert asked_shares([dataset(1), dataset(3), dataset(9, **low)], 0.2) == pytest.approx([0.2, 0.6, 0.2])
+    low = dataset(9, reasoning={"effort": "low"})
+    assert asked_shares([dataset(1), dataset(3), low], 0.2) == pytest.approx([0.2, 0.6, 0.2])

@@ -78,8 +78,8 @@ class DroppedWriter:
         reason = str(dropped.reason)  # plain text, whichever enumeration it comes from
         self.reasons[reason] += 1
         if self.reasons[reason] <= EXAMPLES:
-            is_at_hand = row is not None and row.line == dropped.line
-            text = excerpt(row) if is_at_hand else excerpt(Row(dropped.line, dropped.messages))
+            held_back = row is None or row.line != dropped.line
+            text = excerpt(Row(dropped.line, dropped.messages) if held_back else row)
             self.examples.append(DroppedExample(reason, dropped.line, shorten(printable(dropped.detail)), text))
         line = {"line": dropped.line, "reason": reason, "detail": dropped.detail}
         self._file.write(orjson.dumps(line) + b"\n")
