@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError
 
 
@@ -29,6 +30,13 @@ def export(
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", metavar="ID|DIR", help="Without it, the one it was trained with.")
     ] = None,
+    push: Annotated[
+        str | None, typer.Option("--push", metavar="ORG/NAME", help="Upload it to this repository of the hub, too.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="With --push: make the repository private.")] = False,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="BRANCH", help="With --push: to this branch, not to main.")
+    ] = None,
     artifacts: options.Artifacts = None,
 ) -> None:
     """Export a checkpoint for transformers, tokenizer and chat template included.
@@ -40,6 +48,7 @@ def export(
     Examples:
       nemotron super3 model export output/super3/sft
       nemotron super3 model export output/super3/lora --adapter
+      nemotron super3 model export output/super3/sft --push my-team/super-sft --private
       nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
     """
     from nemotron.doctor import refuse_without_training
@@ -47,7 +56,12 @@ def export(
     from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
     from nemotron.training.weights.export_hf import export_hf
     from nemotron.training.weights.export_run import record_export
+    from nemotron.training.weights.push import Destination, check_destination
+    from nemotron.training.weights.push import push as push_folder
 
+    if push is None and (private or revision is not None):
+        option = "--private" if private else "--revision"
+        raise UsageError(f"{option} is for --push.", "Add --push ORG/NAME, or leave it out.")
     configs.use_env_file()
     refuse_without_training()
     iteration = find_checkpoint(checkpoint)
@@ -64,6 +78,9 @@ def export(
         )
     words = tokenizer or tokenizer_of_checkpoint(iteration) or described
     target = output or (run or iteration) / ("adapter" if adapter else "hf")
+    to = None if push is None else Destination(push, private, revision)
+    if to is not None:
+        check_destination(to)
     console.note(f"Exporting {iteration}.")
     export = export_adapter if adapter else export_hf
     export(iteration, target, described, words)
@@ -73,3 +90,8 @@ def export(
     console.table(
         [("checkpoint", str(iteration)), made, ("tokenizer", words), ("artifact", artifact.reference)],
     )
+    if to is not None:
+        console.note(f"Uploading {target} to {to.repo}.")
+        address = push_folder(target, to)
+        console.heading("Pushed")
+        console.table([("repository", to.repo), ("branch", to.revision or "main"), ("commit", address)])

@@ -1,0 +1,164 @@
+"""An exported folder to the Hugging Face hub, in one commit.
+
+Who reads it there never sees half a model.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nemotron.errors import UserError
+from nemotron.lineage.artifact import MANIFEST
+
+TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""The variables that may hold a token; it is taken from nowhere else, and not asked for."""
+_REFUSED = (401, 403)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where on the hub an export goes."""
+
+    repo: str
+    """`org/name`."""
+    private: bool = False
+    """Whether the repository is made private, if it is made."""
+    revision: str | None = None
+    """A branch, made where there is none; None: main."""
+
+    def command(self, folder: Path) -> str:
+        """Return the command that uploads a folder there by itself."""
+        options = [*(["--private"] if self.private else []), *(["--revision", self.revision] if self.revision else [])]
+        return shlex.join(["hf", "upload", self.repo, str(folder), "--exclude", MANIFEST, *options])
+
+
+def check_destination(to: Destination) -> None:
+    """Refuse what could not be pushed, before an export that may take hours.
+
+    Raises:
+        UserError: the name is none, there is no token or the hub refuses it, the hub is out of reach, or the repository
+            is public and a private one was asked for.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(to.repo)
+    except HFValidationError:
+        is_name = False
+    else:
+        is_name = to.repo.count("/") == 1
+    if not is_name:
+        raise UserError(f"--push {to.repo} is no name on the hub.", "Write ORG/NAME, such as my-team/super-sft.")
+    if _token(os.environ) is None:
+        raise UserError(
+            f"Pushing to {to.repo} needs a token, and {TOKENS[0]} is not set.",
+            f"Make one that may write at https://huggingface.co/settings/tokens, and set {TOKENS[0]}.",
+        )
+    api = _api()
+    try:
+        api.whoami()
+    except HfHubHTTPError as error:
+        if _status(error) in _REFUSED:
+            raise UserError(
+                f"The hub refuses the token of {TOKENS[0]}.", "Make another one, which may write."
+            ) from None
+    except Exception as error:  # of its HTTP client
+        raise UserError(
+            f"The hub is out of reach at {_endpoint() or 'https://huggingface.co'}: {_first_line(error)}.",
+            "Check the network and HF_ENDPOINT, or leave --push out and upload the export later: hf upload",
+        ) from None
+    _refuse_public(api, to)
+
+
+def push(folder: Path, to: Destination) -> str:
+    """Upload an exported folder, as it is, in one commit.
+
+    Without its artifact's record, which names the folders and the job of this machine.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        UserError: it failed or was interrupted; the repository is as it was.
+    """
+    from huggingface_hub.utils import disable_progress_bars
+
+    if not sys.stderr.isatty():
+        disable_progress_bars()
+    api = _api()
+    try:
+        api.create_repo(to.repo, private=to.private or None, exist_ok=True)
+        _refuse_public(api, to)
+        if to.revision is not None:
+            api.create_branch(to.repo, branch=to.revision, exist_ok=True)
+        made = api.upload_folder(
+            repo_id=to.repo,
+            folder_path=folder,
+            ignore_patterns=[MANIFEST],
+            revision=to.revision,
+            commit_message=f"Upload {folder.parent.name}/{folder.name} with nemotron",
+        )
+    except UserError:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {_first_line(error)}"
+        raise UserError(
+            f"The upload to {to.repo} {what}. The export in {folder} is whole.",
+            f"{_advice(error)}Upload it by itself; what arrived is not sent again: {to.command(folder)}",
+        ) from None
+    return made.commit_url
+
+
+def _refuse_public(api: Any, to: Destination) -> None:
+    """Refuse a public repository for what is to be private.
+
+    Raises:
+        UserError: it is one.
+    """
+    if not to.private:
+        return
+    try:
+        is_public = api.repo_info(to.repo).private is False
+    except Exception:  # there is none yet, or nobody says: making it private comes later
+        return
+    if is_public:
+        raise UserError(
+            f"{to.repo} is public, and --private was asked for.", "Name another repository, or change its settings."
+        )
+
+
+def _advice(error: BaseException) -> str:
+    if _status(error) in _REFUSED:
+        return f"Use a token that may write there ({TOKENS[0]}). "
+    return ""
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _token(variables: Mapping[str, str]) -> str | None:
+    return next((variables[name] for name in TOKENS if variables.get(name)), None)
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("HF_ENDPOINT") or None
+
+
+def _api() -> Any:
+    from huggingface_hub import HfApi, constants
+
+    if _endpoint() is not None and "HF_HUB_DISABLE_XET" not in os.environ:
+        constants.HF_HUB_DISABLE_XET = True  # servers other than the hub mostly have plain LFS alone
+    return HfApi(endpoint=_endpoint(), token=_token(os.environ), library_name="nemotron")
+
+
+def _first_line(error: BaseException) -> str:
+    reason = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+    text = str(reason).strip() or type(reason).__name__
+    return text.splitlines()[0].rstrip(".:")
