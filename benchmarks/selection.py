@@ -16,11 +16,12 @@ import numpy as np
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.packing.layout import pack_split
+from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
 from nemotron.data_prep.selection.select import select
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.tokenization.part_files import PartIndex, PartReceipt, PartWriter, write_part
+from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, write_part
 
 CONVERSATIONS_PER_PART = 2860
 PACK_SIZE = 4096
@@ -47,7 +48,10 @@ def _write(part: Path, rng: np.random.Generator) -> PartReceipt:
         lines=np.arange(CONVERSATIONS_PER_PART),
         hashes=rng.integers(0, 2**63, (CONVERSATIONS_PER_PART, 2)).astype(np.uint64),
         sequence_counts=sequence_counts,
+        modes=np.zeros(CONVERSATIONS_PER_PART, np.int32),
         masked_counts=np.zeros(CONVERSATIONS_PER_PART, np.int32),
+        history_lengths=np.zeros(CONVERSATIONS_PER_PART, np.int32),
+        shared_lengths=np.zeros(len(lengths), np.int32),
         lengths=lengths,
         targets=lengths // 2,
         turn_counts=turn_counts,

@@ -28,7 +28,7 @@ NEVER = [
 ]
 """(who, never imports whom)"""
 DATA_FLOW = (
-    *("config", "drop_reasons", "notes", "sources", "chat", "dialects", "reasoning_modes", "token_roles"),
+    *("config", "drop_reasons", "notes", "part_index", "sources", "chat", "dialects", "reasoning_modes", "token_roles"),
     *(
         "tokenization",
         "engine",

@@ -16,8 +16,7 @@ from nemotron.data_prep.progress import OnProgress, WorkProgress
 from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
 from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, fast_ids, joined
 from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork, tokenize_part
-from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, read_receipt
-from nemotron.errors import UserError
+from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact
 
 
 class InputTokenizer:
@@ -28,8 +27,8 @@ class InputTokenizer:
 
     def __init__(self, run: engine.Run, on_progress: OnProgress) -> None:
         self._run, self._on_progress = run, on_progress
-        self._whole: set[Path] = set()
-        """Outputs that have been checked or made."""
+        self._receipts: dict[Path, PartReceipt] = {}
+        """Of outputs that have been checked or made."""
         self.encoder: EncoderChoice | None = None
         """The library that encodes; None if nothing has been encoded yet."""
         self._workers: int | None = 1
@@ -45,18 +44,18 @@ class InputTokenizer:
             UserError: An input cannot be read.
         """
         works, names = _works(plan)
-        there = {work.output for work in works.values() if work.is_done()}
-        kept = there & self._whole | self._intact(plan, sorted(there - self._whole))
+        there = {output: receipt for output, work in works.items() if (receipt := work.find_receipt())}
+        self._check({output: receipt for output, receipt in there.items() if output not in self._receipts}, plan)
+        kept = {output for output, receipt in there.items() if self._receipts.get(output) == receipt}
         self._make(plan, works, names, kept)
-        self._whole.update(works)
-        return [[_receipt(file.output(part)) for file, part in planned.parts()] for planned in plan.datasets]
+        return [[self._receipts[file.output(part)] for file, part in of.parts()] for of in plan.datasets]
 
-    def _intact(self, plan: PrepPlan, outputs: Sequence[Path]) -> set[Path]:
-        """Return the outputs of an earlier run that have not changed since.
+    def _check(self, found: dict[Path, PartReceipt], plan: PrepPlan) -> None:
+        """Accept the outputs of an earlier run that have not changed since.
 
         Damaged tokens must not be used.
         """
-        sizes = [receipt.bytes if (receipt := read_receipt(output)) else 0 for output in outputs]
+        sizes = [receipt.bytes for receipt in found.values()]
         done = 0
 
         def count(position: int, _: bool) -> None:
@@ -65,8 +64,8 @@ class InputTokenizer:
             self._on_progress(WorkProgress("check the tokens of an earlier run", done, sum(sizes), "bytes"))
 
         workers = engine.worthwhile(plan.workers, sum(sizes) // 8)
-        intact = self._run(is_intact, None, outputs, workers=workers, on_done=count)
-        return {output for output, is_whole in zip(outputs, intact, strict=True) if is_whole}
+        intact = self._run(is_intact, None, list(found), workers=workers, on_done=count)
+        self._receipts |= {output: found[output] for output, is_whole in zip(found, intact, strict=True) if is_whole}
 
     def _make(self, plan: PrepPlan, works: dict[Path, TokenizeWork], names: dict[Path, str], kept: set[Path]) -> None:
         """Do the work whose outputs are missing, and report progress by dataset."""
@@ -89,7 +88,8 @@ class InputTokenizer:
 
         how = self._tokenization(plan)
         self._workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
-        self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
+        receipts = self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
+        self._receipts |= {work.output: receipt for work, receipt in zip(missing, receipts, strict=True)}
 
     def read(self, plan: PrepPlan, wanted: Sequence[Wanted]) -> list[Excerpt]:
         """Read pieces of what was tokenized, as text.
@@ -137,10 +137,3 @@ def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
             works.setdefault(work.output, work)
             names.setdefault(work.output, f"tokenize {planned.dataset.name}")
     return works, names
-
-
-def _receipt(output: Path) -> PartReceipt:
-    receipt = read_receipt(output)
-    if receipt is None:
-        raise UserError(f"{output} was removed while it was in use.", "Run again.")
-    return receipt

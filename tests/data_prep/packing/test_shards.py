@@ -1,5 +1,6 @@
 """Shards: packs gathered from tokenized parts, as the trainer reads them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from nemotron.data_prep.packing.shards import (
     shard_count,
     write_shard,
 )
-from nemotron.data_prep.tokenization.part_files import EMPTY_INDEX, PartWriter, write_part
+from nemotron.data_prep.part_index import EMPTY_INDEX
+from nemotron.data_prep.tokenization.part_files import PartWriter, write_part
 
 PAD = 7
 """Not 0: what is left unwritten looks like zeros."""
@@ -39,13 +41,20 @@ def parts(tmp_path: Path) -> tuple[Path, Path]:
     return make("a", 100), make("b", 200)
 
 
-def work(folder: Path, sequences: list[tuple[int, int, int]], pack_bounds: list[int]) -> ShardWork:
-    """A shard of (part, start, length) sequences."""
+def work(
+    folder: Path,
+    sequences: list[tuple[int, int, int]],
+    pack_bounds: list[int],
+    histories: Sequence[tuple[int, int]] = (),
+) -> ShardWork:
+    """A shard of (part, start, length) sequences, which may begin with a history of another (start, length)."""
     part, start, length = np.array(sequences, np.int64).T
+    history_start, shared = np.array([*histories, *[(0, 0)] * (len(part) - len(histories))], np.int64).T
     targets = 10 * np.arange(len(part), dtype=np.int32)  # told apart from anything else here
     return ShardWork(
-        folder / "shard.parquet", folder / "shard.json", part, start, length, targets, np.array(pack_bounds)
-    )
+        folder / "shard.parquet", folder / "shard.json", part, start, history_start, shared, length, targets,
+        np.array(pack_bounds),
+    )  # fmt: skip
 
 
 def test_packs_are_gathered_and_rolled(tmp_path: Path, parts: tuple[Path, Path]) -> None:
@@ -62,6 +71,15 @@ def test_packs_are_gathered_and_rolled(tmp_path: Path, parts: tuple[Path, Path])
         "input_ids": [100, 101], "loss_mask": [0, 0], "seq_start_id": [0], "conversation_targets": [20],
     }  # fmt: skip
     assert (receipt.packs, receipt.sequences, receipt.tokens) == (2, 3, 9)
+
+
+def test_a_sequence_begins_with_the_history_that_it_shares(tmp_path: Path, parts: tuple[Path, Path]) -> None:
+    """Of 5 tokens 3 are history; of the second one, which was cut, the history is all that is left."""
+    job = work(tmp_path, [(0, 10, 5), (1, 12, 2)], [0, 2], histories=[(0, 3), (4, 4)])
+    write_shard(Gathering(parts, PAD, 1, 10, "zstd"), job)
+    [row] = pq.read_table(tmp_path / "shard.parquet").to_pylist()
+    assert row["input_ids"] == [100, 101, 102, 110, 111, 204, 205]
+    assert row["loss_mask"] == [0, 1, 0, 1, 0, 0, 0]  # 102 and 111 are divisible by 3
 
 
 def test_the_schema_is_the_trainers(tmp_path: Path, parts: tuple[Path, Path]) -> None:

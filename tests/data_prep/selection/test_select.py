@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection, select
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.tokenization.part_files import PartIndex, PartWriter, write_part
+from nemotron.data_prep.tokenization.part_files import PartWriter, write_part
 from nemotron.errors import UserError
 
 EOS = 999
@@ -37,7 +38,9 @@ def make_corpus(folder: Path, datasets: Sequence[Sequence[tuple[int, list[Turns]
             modes=np.zeros(len(conversations), np.int64),
             sequence_counts=np.array([len(several) for _, several in conversations], np.int64),
             masked_counts=np.zeros(len(conversations), np.int64),
+            history_lengths=np.zeros(len(conversations), np.int64),
             lengths=np.array([end[-1] for end in ends], np.int64),
+            shared_lengths=np.zeros(len(sequences), np.int64),
             targets=np.array([count[-1] for count in targets], np.int64),
             turn_counts=np.array([len(turns) for turns in sequences], np.int64),
             turn_ends=np.concatenate(ends),

@@ -37,7 +37,8 @@ def roles(*sequences: str, chunks: Sequence[Sequence[tuple[str, str]]] = (), tem
         f"{ROLES[role]}: {' '.join(WORDS[token] for token in ids[end - length : end])}"
         for role, length, end in zip(found.roles, found.lengths, ends, strict=True)
     ]
-    borders = np.cumsum(found.counts)[:-1]
+    sequence_ends = np.cumsum([sum(map(len, sequence)) for sequence in pieces])
+    borders = np.searchsorted(found.starts(), sequence_ends[:-1])
     return [list(part) for part in np.split(np.array(texts, object), borders)]
 
 

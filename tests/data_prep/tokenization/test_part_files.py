@@ -8,6 +8,7 @@ import pytest
 
 from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.notes import MOST_NAMES, OTHERS, Note, NoteCount, NoteKind
+from nemotron.data_prep.part_index import EMPTY_INDEX
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt
 from nemotron.data_prep.tokenization.part_files import (
@@ -40,7 +41,7 @@ def test_a_step_keeps_drops_and_notices(tmp_path: Path) -> None:
 
     receipt = write_part(tmp_path / "part", fill)
     assert receipt.dropped == {"bad_role": 1}
-    assert read_dropped(tmp_path / "part") == [{"line": 5, "reason": "bad_role", "detail": "the role is 7"}]
+    assert read_dropped(tmp_path / "part", receipt) == [{"line": 5, "reason": "bad_role", "detail": "the role is 7"}]
     assert receipt.notes == [NoteCount("special_tokens", "<|im_end|>", rows=2, lines=[4, 6])]
     assert read_receipt(tmp_path / "part") == receipt
 
@@ -63,6 +64,27 @@ def test_the_first_dropped_rows_of_a_reason_are_kept_to_look_at(tmp_path: Path) 
 def test_a_long_row_is_cut(tmp_path: Path) -> None:
     row = Row(0, None, "no JSON", text=b"x" * 10_000_000)
     assert excerpt(row) == "x" * EXCERPT + "\u2026"
+
+
+def test_a_part_that_is_made_again_forgets_what_it_dropped(tmp_path: Path) -> None:
+    def fill(writer: PartWriter) -> None:
+        list(writer.kept([Dropped(5, DropReason.BAD_ROLE, "the role is 7")]))
+
+    write_part(tmp_path / "part", fill)
+    receipt = write_part(tmp_path / "part", lambda _: None)
+    assert read_dropped(tmp_path / "part", receipt) == []
+
+
+def test_what_sequences_share_stands_before_them() -> None:
+    """Two conversations: one alone, and one of two sequences that begin with 3 and with 5 tokens of its history."""
+    index = EMPTY_INDEX._replace(
+        sequence_counts=np.array([1, 2]), history_lengths=np.array([0, 5]), lengths=np.array([10, 7, 8]),
+        shared_lengths=np.array([0, 3, 5]),
+    )  # fmt: skip
+    history, own = index.starts()
+    assert own.tolist() == [0, 15, 19]
+    assert history.tolist() == [0, 10, 10]
+    assert [array.tolist() for array in EMPTY_INDEX.starts()] == [[], []]
 
 
 def test_the_first_lines_of_a_note_are_kept_and_all_are_counted(tmp_path: Path) -> None:

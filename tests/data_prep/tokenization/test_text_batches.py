@@ -1,4 +1,4 @@
-"""What is encoded at once makes no difference to what comes out."""
+"""What is encoded at once, or once for several sequences, makes no difference to what comes out."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from nemotron.data_prep.chat.reasoning import turns_to_train
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.dialects.row import parse_row
+from nemotron.data_prep.output.examples import EXAMPLES_FILE
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.tokenization import text_batches
-from nemotron.data_prep.tokenization.part_files import DROPPED, INDEX, MASK, TOKENS, file_of, read_receipt
+from nemotron.data_prep.tokenization import part, text_batches
 
 USER = {"role": "user", "content": "And then?"}
 
@@ -29,29 +29,49 @@ CONVERSATIONS = [
 ]
 
 
-@pytest.mark.parametrize("characters", [1, 200, 500])
-def test_a_conversation_may_go_on_in_the_next_batch(
-    make_config: Callable[..., DataPrepConfig], write_rows: Callable, monkeypatch: pytest.MonkeyPatch, characters: int
-) -> None:
+@pytest.fixture
+def outputs_of(make_config: Callable[..., DataPrepConfig], write_rows: Callable) -> Callable[..., list[object]]:
+    """What data prep makes of the conversations: shards, counts, examples."""
     write_rows("chat.jsonl", [{"messages": messages} for messages in CONVERSATIONS])
 
-    def outputs() -> list[object]:
-        result = prepare(make_config("chat.jsonl", force=True))
-        [planned] = result.plan.datasets
-        [part] = [file.output(part) for file, part in planned.parts()]
+    def outputs(**settings: object) -> list[object]:
+        result = prepare(make_config("chat.jsonl", force=True, **settings))
         shards = [path.read_bytes() for path in sorted(result.splits_dir.rglob("*.parquet"))]
-        return [read_receipt(part), *(file_of(part, s).read_bytes() for s in (TOKENS, MASK, INDEX, DROPPED)), *shards]
+        return [*shards, result.metadata.datasets, (result.plan.run_dir / EXAMPLES_FILE).read_bytes()]
 
-    at_once = outputs()
+    return outputs
+
+
+@pytest.mark.parametrize("characters", [1, 200, 500])
+def test_batches_of_any_size_make_the_same(
+    outputs_of: Callable[..., list[object]], monkeypatch: pytest.MonkeyPatch, characters: int
+) -> None:
+    at_once = outputs_of()
     monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", characters)
-    assert outputs() == at_once
+    assert outputs_of() == at_once
 
 
-def test_a_batch_is_no_larger_than_a_sequence_makes_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", 1)
-    conversation = parse_row({"messages": CONVERSATIONS[0]})
+@pytest.mark.parametrize("settings", [{}, {"overlong": "truncate", "pack_size": 100}, {"overlong": "drop"}])
+def test_a_shared_history_makes_the_same_as_one_repeated(
+    outputs_of: Callable[..., list[object]], monkeypatch: pytest.MonkeyPatch, settings: dict[str, object]
+) -> None:
+    shared = outputs_of(**settings)
+    render = text_batches.render_batches
+    monkeypatch.setattr(part, "render_batches", lambda *given, may_share: render(*given, may_share=False))
+    assert outputs_of(**settings) == shared
+
+
+def test_the_history_of_many_turns_is_in_the_batch_once() -> None:
+    turns = [message for number in range(50) for message in (USER, thinking(f"{number}."))]
+    conversation = parse_row({"messages": turns})
     candidate = text_batches.Candidate(0, b"", conversation, turns_to_train(conversation.messages))
-    made = list(text_batches.render_batches([candidate], load_template("nemotron3")))
-    assert all(isinstance(batch, text_batches.Batch) for batch in made)
-    assert [batch.sequence_counts for batch in made] == [[1], [1], [1]]
-    assert [batch.goes_on for batch in made] == [True, True, False]
+    template = load_template("nemotron3")
+    [batch] = text_batches.render_batches([candidate], template, may_share=True)
+    assert isinstance(batch, text_batches.Batch)
+    assert batch.sequence_counts == [50]
+    assert batch.shared_counts == [1, *range(2, 51)]
+    assert sum(map(len, batch.texts)) < 3 * len(template.render(turns, None))
+    [whole] = text_batches.render_batches([candidate], template, may_share=False)
+    assert isinstance(whole, text_batches.Batch)
+    assert set(whole.shared_counts) == {0}
+    assert "".join(whole.texts[-3:]) == template.render(turns, None)

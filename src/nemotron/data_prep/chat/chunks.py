@@ -8,8 +8,8 @@ begins after the generation prompt, which belongs to the chunk before it, and in
 after the end-of-turn token (a newline), which the loss mask leaves out.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Unpack
+from collections.abc import Iterable
+from typing import Unpack
 
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
@@ -24,44 +24,40 @@ from nemotron.data_prep.chat.reasoning import (
     per_user_turn,
     turns_to_train,
 )
+from nemotron.data_prep.chat.rendered import Chunk, Rendered, Sequence
 from nemotron.data_prep.chat.shown import find_lost
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.chat.template_probes import drops_history_thinking
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
-class Chunk(NamedTuple):
-    """A piece of rendered text.
-
-    `role` is its (last) message's, `supervised` says whether the model learns to write it.
-    """
-
-    role: str
-    text: str
-    supervised: bool
-
-
 def sequences(conversation: Conversation, template: Template, **options: Unpack[RenderOptions]) -> list[list[Chunk]]:
-    """All that `each_sequence` gives."""
-    return list(each_sequence(conversation, template, **options))
+    """Return the chunks of all that `render` gives, each sequence whole.
+
+    In a sequence that trains one user turn of several, the history up to that user message is a single "user" chunk
+    after the system's.
+    """
+    return render(conversation, template, **options).whole()
 
 
-def each_sequence(
+def render(
     conversation: Conversation,
     template: Template,
     turns: list[Turn] | None = None,
     **options: Unpack[RenderOptions],
-) -> Iterator[list[Chunk]]:
+) -> Rendered:
     """Return the training sequences of a conversation.
 
     That is one, or with reasoning one per user turn (`turns_to_train`).
 
-    `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. In a sequence that trains
-    one user turn of several, the history up to that user message is a single "user" chunk after the system's. With a
-    template other than the bundled one, everything between two assistant turns is a single chunk.
+    `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. With a template other
+    than the bundled one, everything between two assistant turns is a single chunk, and no history is shared.
 
-    Every sequence supervises something. Raises RowError, before the first sequence: no_trained_turn, template_error, or
-    template_mismatch when the assistant's text cannot be distinguished from the rest.
+    Every sequence supervises something.
+
+    Raises:
+        RowError: no_trained_turn, template_error, or template_mismatch when the assistant's text cannot be
+            distinguished from the rest.
     """
     if turns is None:
         turns = turns_to_train(conversation.messages, _keeps_history_thinking(options))
@@ -69,9 +65,8 @@ def each_sequence(
     if not turns:
         raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
     if template.is_nemotron3:
-        yield from _nemotron3_sequences(conversation, turns, options)
-    else:
-        yield from _spanned_sequences(conversation, template, options)
+        return _render_nemotron3(conversation, turns, options)
+    return Rendered([], [Sequence(0, chunks) for chunks in _spanned_sequences(conversation, template, options)])
 
 
 def first_difference(
@@ -90,7 +85,7 @@ def first_difference(
     for number, conversation in enumerate(conversations):
         turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
         turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})] if turns else []
-        for turn, chunks in zip(turns, _nemotron3_sequences(conversation, turns, options), strict=True):
+        for turn, chunks in zip(turns, _render_nemotron3(conversation, turns, options).whole(), strict=True):
             fast = "".join(chunk.text for chunk in chunks)
             truth = template.render(conversation.messages[: turn.stop], conversation.tools, **options)
             if fast != truth:
@@ -110,25 +105,31 @@ def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
     return [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
 
 
-def _nemotron3_sequences(
-    conversation: Conversation, turns: list[Turn], options: RenderOptions
-) -> Iterator[list[Chunk]]:
+def _render_nemotron3(conversation: Conversation, turns: list[Turn], options: RenderOptions) -> Rendered:
     """Return the sequences of the bundled format.
 
     Each message is rendered once as history and once as its turn shows it.
     """
     messages = conversation.messages
     opening, shown = nemotron3.system_turn(messages, conversation.tools)
-    history_stop = max((turn.start - 1 for turn in turns), default=0)
-    history = ["".join(nemotron3.turn(messages, index, is_history=True)) for index in range(shown, history_stop)]
     effort = nemotron3.effort(options.get("reasoning_budget"), options.get("low_effort", False))
-    for turn in turns:
+    keeps_thinking = _keeps_history_thinking(options)
+    if turns[0].start == 0:  # it is the only one
         chunks = [Chunk("system", opening, False)]
-        if turn.start:
-            user = nemotron3.plain_turn(messages[turn.start - 1], effort)
-            chunks.append(Chunk("user", "".join(history[: turn.start - 1 - shown]) + user, False))
-        _add_turns(chunks, messages, range(max(turn.start, shown), turn.stop), effort, _keeps_history_thinking(options))
-        yield chunks
+        _add_turns(chunks, messages, range(shown, turns[0].stop), effort, keeps_thinking)
+        return Rendered([], [Sequence(0, chunks)])
+    history, sequences, rendered = [opening], [], shown
+    for turn in turns:
+        user = turn.start - 1
+        if user > rendered:
+            texts = ("".join(nemotron3.turn(messages, index, is_history=True)) for index in range(rendered, user))
+            history.append("".join(texts))
+            rendered = user
+        chunks = [Chunk("user", nemotron3.plain_turn(messages[user], effort), False)]
+        _add_turns(chunks, messages, range(turn.start, turn.stop), effort, keeps_thinking)
+        sequences.append(Sequence(len(history), chunks))
+    whole = Rendered(history, sequences)
+    return whole if len(turns) > 1 else Rendered([], [Sequence(0, chunks) for chunks in whole.whole()])
 
 
 def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, effort: str, keep_thinking: bool) -> None:

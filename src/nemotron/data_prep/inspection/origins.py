@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-from nemotron.data_prep.tokenization.part_files import map_tokens, read_index, read_receipt
+from nemotron.data_prep.tokenization.part_files import PartReceipt, map_tokens, read_index, read_receipt
 
 COMPARED = 16
 """Tokens of a sequence's beginning by which it is looked up."""
@@ -31,7 +31,17 @@ class _Part(NamedTuple):
     dataset: str
     file: str
     path: Path
+    receipt: PartReceipt
     lines_before: int
+
+
+class _Places(NamedTuple):
+    """Where sequences stand in a part: int64 arrays [sequences], see PartIndex."""
+
+    history: np.ndarray
+    start: np.ndarray
+    shared: np.ndarray
+    length: np.ndarray
 
 
 class Origins:
@@ -43,45 +53,50 @@ class Origins:
     def __init__(self, run: Path) -> None:
         self._parts = list(_parts(run))
         self._weights = np.random.default_rng(0).integers(1, 2**62, COMPARED, np.int64) | 1
-        keys, numbers, starts, lengths, lines = [], [], [], [], []
+        keys, numbers, lines, places = [], [], [], []
         for number, part in enumerate(self._parts):
             ids, _ = map_tokens(part.path)
-            index = read_index(part.path)
-            length = index.lengths.astype(np.int64)
-            start = np.cumsum(length) - length
-            keys.append(self._keys(ids, start, length))
-            numbers.append(np.full(len(length), number))
-            starts.append(start)
-            lengths.append(length)
+            index = read_index(part.path, part.receipt)
+            own = _Places(*index.starts(), index.shared_lengths.astype(np.int64), index.lengths.astype(np.int64))
+            keys.append(self._keys(ids, own))
+            numbers.append(np.full(len(own.length), number))
             lines.append(np.repeat(index.lines, index.sequence_counts) + part.lines_before + 1)
-        joined = [np.concatenate(arrays) for arrays in (keys, numbers, starts, lengths, lines)] if keys else []
-        order = np.argsort(joined[0], kind="stable") if joined else np.zeros(0, int)
-        self._keys_in_order, *self._found = [array[order] for array in joined] or [np.zeros(0, np.int64)] * 5
+            places.append(own)
+        columns = [keys, numbers, lines, *zip(*places, strict=True)] if keys else [[np.zeros(0, np.int64)]] * 7
+        joined = [np.concatenate(arrays) for arrays in columns]
+        order = np.argsort(joined[0], kind="stable")
+        self._keys_in_order, self._numbers, self._lines, *of_sequences = (array[order] for array in joined)
+        self._places = _Places(*of_sequences)
 
     def find(self, ids: np.ndarray) -> Origin | None:
         """Find the row of a sequence, cut and padded as it may be.
 
         Of identical ones the first. None: unknown.
         """
-        [key] = self._keys(ids, np.zeros(1, np.int64), np.array([len(ids)]))
+        nothing = np.zeros(1, np.int64)
+        [key] = self._keys(ids, _Places(nothing, nothing, nothing, np.array([len(ids)])))
         first, last = (np.searchsorted(self._keys_in_order, key, side) for side in ("left", "right"))
         best: Origin | None = None
         for place in range(first, last):
-            number, start, length, line = (int(array[place]) for array in self._found)
-            part, same = self._parts[number], min(length, len(ids))
+            history, start, shared, length = (int(array[place]) for array in self._places)
+            part, same = self._parts[self._numbers[place]], min(length, len(ids))
             if best is not None and same <= best.tokens:
                 continue
-            if np.array_equal(map_tokens(part.path)[0][start : start + same], ids[:same]):
-                best = Origin(part.dataset, part.file, line, same)
+            of_part, shared = map_tokens(part.path)[0], min(shared, same)
+            is_shared_alike = np.array_equal(of_part[history : history + shared], ids[:shared])
+            if is_shared_alike and np.array_equal(of_part[start : start + same - shared], ids[shared:same]):
+                best = Origin(part.dataset, part.file, int(self._lines[place]), same)
         return best
 
-    def _keys(self, ids: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    def _keys(self, ids: np.ndarray, places: _Places) -> np.ndarray:
         """Return a number per sequence, made of its first tokens.
 
         The same for the same beginning.
         """
-        places = start[:, None] + np.minimum(np.arange(COMPARED), length[:, None] - 1)
-        return (ids[places].astype(np.int64) * self._weights).sum(axis=1)
+        history, start, shared, length = (array[:, None] for array in places)
+        token = np.minimum(np.arange(COMPARED), length - 1)
+        first = np.where(token < shared, history + token, start + token - shared)
+        return (ids[first].astype(np.int64) * self._weights).sum(axis=1)
 
 
 def _parts(run: Path) -> Iterator[_Part]:
@@ -99,5 +114,5 @@ def _parts(run: Path) -> Iterator[_Part]:
                 receipt = read_receipt(path)
                 if receipt is None:
                     break
-                yield _Part(dataset["name"], file["path"], path, lines)
+                yield _Part(dataset["name"], file["path"], path, receipt, lines)
                 lines += receipt.lines

@@ -4,6 +4,7 @@ dropped.jsonl.zst, one line each.
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,8 @@ def _dropped_rows(
     left_out = np.flatnonzero(~selection.kept)
     details = {reason: reason.description for reason in OUTCOMES if reason is not None}
     details[LeftOut.OVERLONG] = f"the limit is {plan.limit} tokens, overlong: {plan.config.overlong}"
-    for number, place in enumerate(find_places(plan, receipts)):
-        found = read_dropped(corpus.parts[number])
+    for number, (place, receipt) in enumerate(zip(find_places(plan, receipts), chain(*receipts), strict=True)):
+        found = read_dropped(corpus.parts[number], receipt)
         first, after = np.searchsorted(corpus.conversation_part[left_out], [number, number + 1])
         for conversation in left_out[first:after].tolist():
             reason = OUTCOMES[selection.outcome[conversation]]

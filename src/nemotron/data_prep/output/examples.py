@@ -17,6 +17,7 @@ import orjson
 from nemotron.data_prep.notes import EXAMPLES
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted
 from nemotron.data_prep.output.places import find_places
+from nemotron.data_prep.part_index import SequencePlace
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
@@ -57,7 +58,8 @@ def choose_examples(
         facts = {"tokens": kept, "uncut": int(corpus.length[sequence]), "supervised_tokens": int(cut.targets[sequence])}
         shown = SHOWN_TOKENS if kind in ("longest", "shortest") else DROPPED_TOKENS
         about = {"kind": kind, **place, **facts, **about}
-        wanted.append(Wanted(corpus.parts[corpus.part[sequence]], int(corpus.start[sequence]), kept, shown, about))
+        stretches = SequencePlace(*(int(of[sequence]) for of in (corpus.history_start, corpus.shared, corpus.start)))
+        wanted.append(Wanted(corpus.parts[corpus.part[sequence]], stretches, kept, shown, about))
     return wanted
 
 

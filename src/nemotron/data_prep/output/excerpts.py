@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nemotron.data_prep.part_index import SequencePlace
 from nemotron.data_prep.token_roles.role import ROLES
 from nemotron.data_prep.tokenization.outcomes import shorten
 from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches
@@ -25,7 +26,7 @@ class Wanted(NamedTuple):
     """A sequence to read."""
 
     part: Path
-    start: int
+    place: SequencePlace
     """In the part."""
     length: int
     """As much of it as is kept."""
@@ -37,8 +38,8 @@ class Wanted(NamedTuple):
 def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     """Read the beginning and the end of a sequence."""
     ids, mask = map_tokens(wanted.part)
-    ids = ids[wanted.start : wanted.start + wanted.length]
-    mask = mask[wanted.start : wanted.start + wanted.length]
+    pieces = wanted.place.stretches(wanted.length)
+    ids, mask = (np.concatenate([array[begin : begin + count] for begin, count in pieces]) for array in (ids, mask))
     starts, roles = _roles(wanted)
     head, tail = wanted.shown
     if wanted.length <= head + tail + 50:  # a gap of a few tokens is not worth it
@@ -72,9 +73,13 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
 def _roles(wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
     """Return where the stretches of a sequence start in it, and their roles."""
     stretches = read_stretches(wanted.part)
-    starts = np.cumsum(stretches.lengths, dtype=np.int64) - stretches.lengths - wanted.start
-    own = (starts >= 0) & (starts < wanted.length)
-    return starts[own], stretches.roles[own]
+    starts, found, so_far = stretches.starts(), [], 0
+    for begin, count in wanted.place.stretches(wanted.length):
+        inside = (starts >= begin) & (starts < begin + count)
+        found.append((starts[inside] - begin + so_far, stretches.roles[inside]))
+        so_far += count
+    begins, roles = zip(*found, strict=True)
+    return np.concatenate(begins), np.concatenate(roles)
 
 
 def _chunk(ids: np.ndarray, supervised: bool, role: str, text: Callable[[Sequence[int]], str]) -> dict[str, Any]:

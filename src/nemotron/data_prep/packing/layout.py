@@ -80,6 +80,8 @@ def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, mo
             receipt=run_dir / "receipts" / name / f"{file}.json",
             part=corpus.part[chosen],
             start=corpus.start[chosen],
+            history_start=corpus.history_start[chosen],
+            shared=corpus.shared[chosen],
             length=cut.length[chosen],
             conversation_targets=targets[corpus.conversation[chosen]],
             pack_bounds=bounds - bounds[0],

@@ -68,7 +68,11 @@ class ShardWork:
     part: np.ndarray = field(repr=False)
     """int64 [sequences], in pack order: index into the parts."""
     start: np.ndarray = field(repr=False)
-    """int64 [sequences]: first token in the part."""
+    """int64 [sequences]: position in the part of the first token that is the sequence's own."""
+    history_start: np.ndarray = field(repr=False)
+    """int64 [sequences]: position in the part of the history that it begins with."""
+    shared: np.ndarray = field(repr=False)
+    """int32 [sequences]: tokens of that history."""
     length: np.ndarray = field(repr=False)
     """int64 [sequences]: tokens taken, without padding."""
     conversation_targets: np.ndarray = field(repr=False)
@@ -178,7 +182,8 @@ def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) 
     offsets = np.concatenate([[0], np.cumsum(padded)])
     ids = np.full(offsets[-1], gathering.pad_id, np.int32)
     mask = np.zeros(offsets[-1], np.uint8)
-    _copy(gathering.parts, work.part[members], work.start[members], length, offsets, ids, mask)
+    stretches = _stretches(work, members, length, offsets[:-1])
+    _copy(gathering.parts, stretches, ids, mask)
 
     pack_sequences = bounds - bounds[0]
     pack_offsets = offsets[pack_sequences]
@@ -192,21 +197,34 @@ def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) 
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
-def _copy(
-    parts: tuple[Path, ...],
-    part: np.ndarray,
-    start: np.ndarray,
-    length: np.ndarray,
-    offsets: np.ndarray,
-    ids: np.ndarray,
-    mask: np.ndarray,
-) -> None:
-    """Copy each sequence to its offset in `ids` and `mask`, opening every part once."""
-    order = np.argsort(part, kind="stable")
-    numbers, firsts = np.unique(part[order], return_index=True)
-    for number, members in zip(numbers, np.split(order, firsts[1:]), strict=True):
-        stretches = zip(start[members].tolist(), length[members].tolist(), offsets[members].tolist(), strict=True)
-        read_tokens(parts[number], stretches, ids, mask)
+class _Stretches(NamedTuple):
+    """Tokens to copy: int64 arrays [stretches]."""
+
+    part: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+    to: np.ndarray
+
+
+def _stretches(work: ShardWork, members: slice, length: np.ndarray, to: np.ndarray) -> _Stretches:
+    """List where the tokens of sequences stand.
+
+    Of each what is its own, of some a shared history before that.
+    """
+    part, shared = work.part[members], np.minimum(work.shared[members], length)
+    own = _Stretches(part, work.start[members], length - shared, to + shared)
+    first = _Stretches(part, work.history_start[members], shared, to)
+    both = (np.concatenate([mine[own.count > 0], ours[shared > 0]]) for mine, ours in zip(own, first, strict=True))
+    return _Stretches(*both)
+
+
+def _copy(parts: tuple[Path, ...], stretches: _Stretches, ids: np.ndarray, mask: np.ndarray) -> None:
+    """Copy stretches to their places in `ids` and `mask`, opening every part once."""
+    order = np.argsort(stretches.part, kind="stable")
+    numbers, firsts = np.unique(stretches.part[order], return_index=True)
+    for number, chosen in zip(numbers, np.split(order, firsts[1:]), strict=True):
+        of_part = (array[chosen].tolist() for array in stretches[1:])
+        read_tokens(parts[number], zip(*of_part, strict=True), ids, mask)
 
 
 def _lists(offsets: np.ndarray, values: np.ndarray) -> pa.ListArray:

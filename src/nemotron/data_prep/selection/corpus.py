@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nemotron.data_prep.tokenization.part_files import EMPTY_INDEX, PartIndex, PartReceipt, read_index
+from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex, spread
+from nemotron.data_prep.tokenization.part_files import PartReceipt, read_index
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,13 @@ class Corpus:
     part: np.ndarray
     """int32 [sequences]: index into `parts`."""
     start: np.ndarray
-    """int64 [sequences]: position of the first token in the part."""
+    """int64 [sequences]: position in the part of the first token that is the sequence's own."""
     length: np.ndarray
     """int32 [sequences]: tokens, uncut."""
+    history_start: np.ndarray
+    """int64 [sequences]: position in the part of the history that the conversation's sequences share."""
+    shared: np.ndarray
+    """int32 [sequences]: how many tokens of the sequence are the beginning of that history; 0 for most."""
     targets: np.ndarray
     """int32 [sequences]: tokens the trainer learns to predict, uncut."""
     turn_bounds: np.ndarray
@@ -65,7 +70,7 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
     conversations, sequences, turns = (
         np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
     )
-    counts = PartIndex(*[conversations] * 5, *[sequences] * 3, *[turns] * 2)
+    counts = PartIndex(*spread(conversations, sequences, turns))
     # One part is read at a time, into its place: to read all and then join them would take twice the memory.
     joined = PartIndex(
         *(
@@ -73,14 +78,14 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
             for count, empty in zip(counts, EMPTY_INDEX, strict=True)
         )
     )
-    start = np.empty(len(joined.lengths), np.int64)
+    history_start, start = (np.empty(len(joined.lengths), np.int64) for _ in range(2))
     ends = PartIndex(*(np.cumsum(count) for count in counts))
     for number, part in enumerate(parts):
-        index = read_index(part)
+        index = read_index(part, receipts[number])
         for to, end, count, array in zip(joined, ends, counts, index, strict=True):
             to[end[number] - count[number] : end[number]] = array
         of_part = slice(ends.lengths[number] - sequences[number], ends.lengths[number])
-        start[of_part] = np.cumsum(index.lengths, dtype=np.int64) - index.lengths
+        history_start[of_part], start[of_part] = index.starts()
     numbers = np.arange(len(parts), dtype=np.int32)
     turn_bounds = np.zeros(len(joined.turn_counts) + 1, np.int64)
     np.cumsum(joined.turn_counts, out=turn_bounds[1:])
@@ -96,6 +101,8 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
         part=np.repeat(numbers, sequences),
         start=start,
         length=joined.lengths,
+        history_start=history_start,
+        shared=joined.shared_lengths,
         targets=joined.targets,
         turn_bounds=turn_bounds,
         turn_end=joined.turn_ends,

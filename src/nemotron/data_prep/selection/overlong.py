@@ -64,10 +64,14 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
     """Return the targets among the first `limit` tokens of each sequence in `over`."""
     counts = np.zeros(len(over), np.int64)
     start_of_sequence = np.zeros(1, np.int64)
+    own_limit = limit - corpus.shared  # nothing of what sequences share trains
     for part in np.unique(corpus.part[over]):
         ids, mask = map_tokens(corpus.parts[part])
         for i in np.flatnonzero(corpus.part[over] == part):
-            kept = slice(corpus.start[over[i]], corpus.start[over[i]] + limit)
+            begin = corpus.start[over[i]]
+            kept = slice(begin, begin + max(0, own_limit[over[i]]))
+            if kept.stop == begin:
+                continue
             counts[i] = find_trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
     return counts
 

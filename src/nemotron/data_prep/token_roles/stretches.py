@@ -18,28 +18,33 @@ OPENING = 4
 
 
 class Stretches(NamedTuple):
-    """The stretches of sequences, as flat arrays."""
+    """The stretches of tokens that stand back to back, as flat arrays."""
 
-    counts: np.ndarray
-    """int32 [sequences]: stretches of each."""
     roles: np.ndarray
-    """uint8 [stretches]: a code of ROLES."""
+    """uint8: a code of ROLES."""
     lengths: np.ndarray
-    """int32 [stretches], in tokens."""
+    """int32, in tokens."""
     targets: np.ndarray
-    """int32 [stretches]: tokens the trainer learns to predict."""
+    """int32: tokens the trainer learns to predict."""
 
-    def only(self, sequences: np.ndarray) -> "Stretches":
-        """Return those of some sequences.
+    def starts(self) -> np.ndarray:
+        """Return where each begins.
+
+        int64, in tokens.
+        """
+        return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
+
+    def only(self, tokens: np.ndarray) -> "Stretches":
+        """Return those of some tokens.
 
         Args:
-            sequences: bool [sequences].
+            tokens: bool [tokens]; all tokens of a stretch, or none.
         """
-        of = np.repeat(sequences, self.counts)
-        return Stretches(self.counts[sequences], self.roles[of], self.lengths[of], self.targets[of])
+        of = tokens[self.starts()]
+        return Stretches(*(array[of] for array in self))
 
 
-NONE = Stretches(*(np.zeros(0, dtype) for dtype in (np.int32, np.uint8, np.int32, np.int32)))
+NONE = Stretches(np.zeros(0, np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int32))
 
 
 def concatenate(parts: Sequence[Stretches]) -> Stretches:
@@ -75,10 +80,8 @@ def find_stretches(
         starts, roles = _chunk_starts(chunk_lengths, chunk_roles)
     starts, roles = _divide_answers(ids, starts, roles, marked, kind, marks)
     ends = np.append(starts[1:], len(ids)) if len(starts) else starts
-    sequence_ends = np.cumsum(sequence_lengths)
-    counts = np.searchsorted(starts, sequence_ends) - np.searchsorted(starts, sequence_ends - sequence_lengths)
     targets = targets_so_far[ends] - targets_so_far[starts]
-    return Stretches(counts.astype(np.int32), roles, (ends - starts).astype(np.int32), targets.astype(np.int32))
+    return Stretches(roles, (ends - starts).astype(np.int32), targets.astype(np.int32))
 
 
 def _headed_messages(

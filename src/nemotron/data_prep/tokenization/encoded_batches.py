@@ -1,4 +1,4 @@
-"""Batches of text as token ids, their loss mask, and their trained stretches."""
+"""Batches of text as token ids, their loss mask, and their trained pieces."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import numpy as np
 
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex
 from nemotron.data_prep.reasoning_modes.mode import MODES
 from nemotron.data_prep.token_roles.marks import Marks
 from nemotron.data_prep.token_roles.stretches import Stretches, find_stretches
 from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, loss_mask
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
-from nemotron.data_prep.tokenization.part_files import PartIndex
 from nemotron.data_prep.tokenization.safe_encoding import encode_safely
 from nemotron.data_prep.tokenization.text_batches import Batch, Candidate
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
@@ -25,13 +25,27 @@ class EncodedBatch(NamedTuple):
     """The sequences of a batch that are kept, and whose they are."""
 
     ids: np.ndarray
-    """int32 [tokens]: all sequences back to back."""
+    """int32 [tokens]: of each conversation the shared history, then what is each sequence's own, back to back."""
     mask: np.ndarray
     """uint8 [tokens], not yet rolled."""
     conversations: PartIndex
-    """The conversations that end in the batch, and their sequences."""
+    """The conversations, and their sequences."""
     stretches: Stretches
-    """Of the same sequences."""
+    """Whose tokens they are."""
+
+
+class _Pieces(NamedTuple):
+    """What stands back to back in a batch.
+
+    Of each conversation that is the history, mostly empty, then its sequences.
+    """
+
+    is_history: np.ndarray
+    """bool [pieces]."""
+    lengths: np.ndarray
+    """int64 [pieces], in tokens."""
+    shared_lengths: np.ndarray
+    """int64 [sequences]: tokens of the history that a sequence begins with."""
 
 
 class _Sequences(NamedTuple):
@@ -69,21 +83,32 @@ def encode_batches(
         marks: By which messages are told apart.
         may_be_cut: Whether texts may have the marks of split control tokens, at which they are cut.
     """
-    unfinished: _Conversations | None = None
     for batch in batches:
         (ids, chunk_lengths), errors = _encode(batch, tokenizer, may_be_cut)
-        supervised = np.fromiter((chunk.supervised for chunk in batch.chunks), bool, len(batch.chunks))
-        mask = loss_mask(ids, chunk_lengths, supervised, tokenizer.end_id)
-        lengths = _sums(chunk_lengths, np.array(batch.chunk_counts, np.int64))
-        targets_so_far = _count_targets(ids, mask, lengths, tokenizer.eos_id)
-        sequences = _measure(mask, lengths, targets_so_far)
-        roles = [chunk.role for chunk in batch.chunks]
-        stretches = find_stretches(ids, lengths, chunk_lengths, roles, targets_so_far, marks)
-        conversations = _count(batch, sequences, unfinished)
-        complete = batch.candidates[: len(batch.candidates) - batch.goes_on]
-        yield from _outcomes(complete, conversations, errors)
-        yield _select_trained(ids, mask, complete, sequences, stretches, conversations)
-        unfinished = _Conversations(*(array[-1:] for array in conversations)) if batch.goes_on else None
+        mask = loss_mask(ids, chunk_lengths, np.array(batch.supervised, bool), tokenizer.end_id)
+        pieces = _find_pieces(batch, chunk_lengths)
+        targets_so_far = _count_targets(ids, mask, pieces.lengths, tokenizer.eos_id)
+        sequences = _measure(mask, pieces, targets_so_far)
+        stretches = find_stretches(ids, pieces.lengths, chunk_lengths, batch.roles, targets_so_far, marks)
+        conversations = _count(batch, sequences)
+        yield from _outcomes(batch.candidates, conversations, errors)
+        yield _select_trained(
+            EncodedBatch(ids, mask, EMPTY_INDEX, stretches), batch.candidates, pieces, sequences, conversations
+        )
+
+
+def _find_pieces(batch: Batch, chunk_lengths: np.ndarray) -> _Pieces:
+    """Find which chunks belong together, and how many tokens they are."""
+    history_counts, sequence_counts = (np.array(counts) for counts in (batch.history_counts, batch.sequence_counts))
+    is_history = np.zeros(len(history_counts) + len(batch.chunk_counts), bool)
+    is_history[np.cumsum(sequence_counts + 1) - sequence_counts - 1] = True
+    chunk_counts = np.empty(len(is_history), np.int64)
+    chunk_counts[is_history], chunk_counts[~is_history] = history_counts, batch.chunk_counts
+    so_far = np.concatenate([[0], np.cumsum(chunk_lengths)])
+    ends = np.cumsum(chunk_counts)
+    firsts = np.repeat((ends - chunk_counts)[is_history], sequence_counts)
+    shared_lengths = so_far[firsts + np.array(batch.shared_counts, np.int64)] - so_far[firsts]
+    return _Pieces(is_history, so_far[ends] - so_far[ends - chunk_counts], shared_lengths)
 
 
 def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encoded, dict[int, RowError]]:
@@ -92,15 +117,16 @@ def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encod
     Returns:
         The chunks' ids; and why, by position, a text of a conversation cannot be encoded: its chunks have no tokens.
     """
-    texts = [chunk.text for chunk in batch.chunks]
+    texts = batch.texts
     errors: dict[int, RowError] = {}
     try:
         return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
     except RowError:  # of some conversation: each is tried
+        texts = [*texts]
         sequence = chunk = 0
-        for position, count in enumerate(batch.sequence_counts):
+        for position, (history, count) in enumerate(zip(batch.history_counts, batch.sequence_counts, strict=True)):
             chunk_counts = batch.chunk_counts[sequence : sequence + count]
-            own = slice(chunk, chunk + sum(chunk_counts))
+            own = slice(chunk, chunk + history + sum(chunk_counts))
             try:
                 encode_safely(texts[own], chunk_counts, tokenizer, may_be_cut=may_be_cut)
             except RowError as error:
@@ -120,38 +146,33 @@ def _count_targets(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_i
     return np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
 
 
-def _measure(mask: np.ndarray, lengths: np.ndarray, targets_so_far: np.ndarray) -> _Sequences:
+def _measure(mask: np.ndarray, pieces: _Pieces, targets_so_far: np.ndarray) -> _Sequences:
     """Count the targets of every sequence, and find where its trained turns end.
 
-    A turn ends where the mask falls from 1 to 0, and where its sequence ends.
+    A turn ends where the mask falls from 1 to 0, and where its sequence ends. History has none.
     """
+    is_own, lengths = ~pieces.is_history, pieces.lengths
     starts = np.cumsum(lengths) - lengths
     next_mask = np.zeros_like(mask)
     next_mask[:-1] = mask[1:]
     next_mask[(starts + lengths - 1)[lengths > 0]] = 0
     ends = np.flatnonzero(mask > next_mask) + 1
-    of_sequence = np.searchsorted(starts + lengths, ends, side="left")
+    of_piece = np.searchsorted(starts + lengths, ends, side="left")
+    turn_counts = np.bincount(of_piece, minlength=len(starts))[is_own]
     return _Sequences(
-        lengths,
-        targets_so_far[starts + lengths] - targets_so_far[starts],
-        np.bincount(of_sequence, minlength=len(starts)),
-        ends - starts[of_sequence],
-        targets_so_far[ends] - targets_so_far[starts[of_sequence]],
+        lengths[is_own] + pieces.shared_lengths,
+        (targets_so_far[starts + lengths] - targets_so_far[starts])[is_own],
+        turn_counts,
+        ends - starts[of_piece] + np.repeat(pieces.shared_lengths, turn_counts),
+        targets_so_far[ends] - targets_so_far[starts[of_piece]],
     )
 
 
-def _count(batch: Batch, sequences: _Sequences, unfinished: _Conversations | None) -> _Conversations:
-    """Count the sequences of every conversation.
-
-    `unfinished` is what earlier batches held of the first one.
-    """
+def _count(batch: Batch, sequences: _Sequences) -> _Conversations:
+    """Count the sequences of every conversation."""
     sequence_counts = np.array(batch.sequence_counts, np.int64)
     kept = _sums(sequences.targets > 0, sequence_counts)
-    counted = _Conversations(kept, sequence_counts - kept, _have_empty_answers(sequence_counts, sequences))
-    if unfinished is not None:
-        for array, before in zip(counted, unfinished, strict=True):
-            array[:1] += before  # of bool: or
-    return counted
+    return _Conversations(kept, sequence_counts - kept, _have_empty_answers(sequence_counts, sequences))
 
 
 def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> np.ndarray:
@@ -171,40 +192,41 @@ def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> n
 
 
 def _outcomes(
-    complete: list[Candidate], conversations: _Conversations, errors: Mapping[int, RowError]
+    candidates: list[Candidate], conversations: _Conversations, errors: Mapping[int, RowError]
 ) -> Iterator[Dropped | Noticed]:
-    for position in np.flatnonzero(conversations.has_empty_answer[: len(complete)]).tolist():
-        yield Noticed(complete[position].line, EMPTY_ANSWER)
-    for position in np.flatnonzero(conversations.kept_counts[: len(complete)] == 0).tolist():
+    for position in np.flatnonzero(conversations.has_empty_answer).tolist():
+        yield Noticed(candidates[position].line, EMPTY_ANSWER)
+    for position in np.flatnonzero(conversations.kept_counts == 0).tolist():
         why = RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
-        one = complete[position]
+        one = candidates[position]
         yield Dropped.because(one.line, errors.get(position, why), one.conversation.messages)
 
 
 def _select_trained(
-    ids: np.ndarray,
-    mask: np.ndarray,
-    complete: list[Candidate],
+    batch: EncodedBatch,
+    candidates: list[Candidate],
+    pieces: _Pieces,
     sequences: _Sequences,
-    stretches: Stretches,
     conversations: _Conversations,
 ) -> EncodedBatch:
     """Leave out sequences in which nothing trains, and conversations without one."""
-    trains = sequences.targets > 0
+    trains, is_kept = sequences.targets > 0, conversations.kept_counts > 0
     of_training = np.repeat(trains, sequences.turn_counts)
-    kept = np.flatnonzero(conversations.kept_counts[: len(complete)])
-    hashes = np.frombuffer(b"".join(candidate.hash for candidate in complete), "<u8").reshape(-1, 2)
-    lines = np.array([candidate.line for candidate in complete], np.int64)
-    modes = np.array([MODES.index(candidate.mode) for candidate in complete], np.int64)
+    hashes = np.frombuffer(b"".join(candidate.hash for candidate in candidates), "<u8").reshape(-1, 2)
+    lines = np.array([candidate.line for candidate in candidates], np.int64)
+    modes = np.array([MODES.index(candidate.mode) for candidate in candidates], np.int64)
     index = PartIndex(
-        lines[kept], hashes[kept], modes[kept], conversations.kept_counts[kept], conversations.masked_counts[kept],
-        sequences.lengths[trains], sequences.targets[trains], sequences.turn_counts[trains],
-        sequences.turn_ends[of_training], sequences.turn_targets[of_training],
+        lines[is_kept], hashes[is_kept], modes[is_kept], conversations.kept_counts[is_kept],
+        conversations.masked_counts[is_kept], pieces.lengths[pieces.is_history][is_kept],
+        sequences.lengths[trains], pieces.shared_lengths[trains], sequences.targets[trains],
+        sequences.turn_counts[trains], sequences.turn_ends[of_training], sequences.turn_targets[of_training],
     )  # fmt: skip
-    if not trains.all():
-        tokens_kept = np.repeat(trains, sequences.lengths)
-        ids, mask, stretches = ids[tokens_kept], mask[tokens_kept], stretches.only(trains)
-    return EncodedBatch(ids, mask, index, stretches)
+    if trains.all():
+        return batch._replace(conversations=index)
+    stays = np.empty(len(pieces.is_history), bool)
+    stays[pieces.is_history], stays[~pieces.is_history] = is_kept, trains
+    tokens = np.repeat(stays, pieces.lengths)
+    return EncodedBatch(batch.ids[tokens], batch.mask[tokens], index, batch.stretches.only(tokens))
 
 
 def _sums(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

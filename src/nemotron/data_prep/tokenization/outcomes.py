@@ -9,8 +9,9 @@ A step is a generator over what the step before kept:
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
@@ -57,14 +58,21 @@ class DroppedExample:
     """The beginning of the row, printable; empty where it was not at hand any more."""
 
 
+class Writable(Protocol):
+    """A file to write to."""
+
+    def write(self, content: bytes, /) -> object:
+        """Append bytes."""
+
+
 class DroppedWriter:
     """Counts and lists the dropped rows of a part.
 
-    The first of each reason are kept to look at.
+    The first of each reason are kept to look at. The file is opened for the first one: mostly there is none.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, open_file: Callable[[], Writable]) -> None:
+        self._open, self._file = open_file, None
         self.reasons: Counter[str] = Counter()
         self.examples: list[DroppedExample] = []
 
@@ -82,6 +90,7 @@ class DroppedWriter:
             text = excerpt(Row(dropped.line, dropped.messages) if held_back else row)
             self.examples.append(DroppedExample(reason, dropped.line, shorten(printable(dropped.detail)), text))
         line = {"line": dropped.line, "reason": reason, "detail": dropped.detail}
+        self._file = self._file or self._open()
         self._file.write(orjson.dumps(line) + b"\n")
 
 

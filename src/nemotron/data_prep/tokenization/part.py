@@ -62,10 +62,13 @@ class TokenizeWork:
     control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
     """Which reasoning modes its conversations are chosen for."""
 
-    def is_done(self) -> bool:
-        """Tell whether the output is there, and made from as many conversations."""
+    def find_receipt(self) -> PartReceipt | None:
+        """Return the receipt of the output.
+
+        None unless it is there, and made from as many conversations.
+        """
         receipt = read_receipt(self.output)
-        return receipt is not None and receipt.sample == self.sample
+        return receipt if receipt is not None and receipt.sample == self.sample else None
 
 
 def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
@@ -84,7 +87,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = writer.kept(treat_special_tokens(candidates, how.tokenizer.special_tokens, how.special_tokens))
         borders = DefinedBorders(how.tokenizer.definition, budget.cut) if (budget := work.control.budget) else None
         candidates = writer.kept(choose_modes(candidates, work.control, borders))
-        rendered = writer.kept(render_batches(candidates, how.template))
+        rendered = writer.kept(render_batches(candidates, how.template, may_share=how.tokenizer.is_cut_before_turns))
         checked = check_batches(rendered, how.template)
         marks = find_marks(how.tokenizer.encode_chunks, how.tokenizer.vocab_size, how.template.source)
         may_be_cut = how.special_tokens == "split"

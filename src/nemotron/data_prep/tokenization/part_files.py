@@ -2,69 +2,45 @@
 
 The first phase writes them, and the second gathers packs from them.
 
-A part `P` is six files; the receipt comes last, so a part with a receipt is complete:
+A part `P` is up to six files; the receipt comes last, so a part with a receipt is complete:
 
-    P.tokens         int32, little endian: all sequences back to back, uncut
+    P.tokens         int32, little endian: for each conversation the history that its sequences share, then the rest of
+                     each sequence, back to back, uncut
     P.mask           uint8, the same shape: the loss mask, not yet rolled
-    P.index.npz      the arrays of PartIndex
-    P.roles.npz      the arrays of Stretches: whose tokens they are
-    P.dropped.jsonl  one line per dropped row: line (from 0, in the part), reason, detail
+    P.index          the arrays of PartIndex, back to back
+    P.roles          the arrays of Stretches, back to back: whose tokens they are
+    P.dropped.jsonl  one line per dropped row, if there is one: line (from 0, in the part), reason, detail
     P.json           PartReceipt: counts, sizes and checksums
 
 Nothing here depends on pack size, blend weights or split ratios: those can change without tokenizing again.
+
+Files are not synced to the disk: a run that finds parts of an earlier one compares their checksums first.
 """
 
+import hashlib
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
 
 from nemotron.atomic_files import checksum, replaced_when_complete, write_json
 from nemotron.data_prep.notes import NoteCount, NoteCounter
+from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex, bytes_of, compact, unpack
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate
 from nemotron.data_prep.tokenization.outcomes import Dropped, DroppedExample, DroppedWriter, Noticed
 from nemotron.errors import UserError
 
-TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index.npz", ".roles.npz"
+TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index", ".roles"
 DROPPED, RECEIPT = ".dropped.jsonl", ".json"
 TOKEN_BYTES = 4
-
-
-class PartIndex(NamedTuple):
-    """What a part holds, as flat arrays.
-
-    Over its conversations, their sequences, and the trained turns of those.
-
-    All are int32 on disk, but for the hashes.
-    """
-
-    lines: np.ndarray
-    """[conversations]: line in the part, from 0."""
-    hashes: np.ndarray
-    """uint64 [conversations, 2]: the content hash."""
-    modes: np.ndarray
-    """[conversations]: the code of the reasoning mode, its place in MODES."""
-    sequence_counts: np.ndarray
-    """[conversations], each at least 1."""
-    masked_counts: np.ndarray
-    """[conversations]: further sequences left out because nothing in them would train."""
-    lengths: np.ndarray
-    """[sequences], in tokens."""
-    targets: np.ndarray
-    """[sequences]: tokens the trainer learns to predict, at least 1."""
-    turn_counts: np.ndarray
-    """[sequences]: trained assistant turns."""
-    turn_ends: np.ndarray
-    """[turns]: where the turn ends, in tokens from the start of its sequence."""
-    turn_targets: np.ndarray
-    """[turns]: targets of the sequence up to there."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +52,8 @@ class PartReceipt:
     kept: int
     sequences: int
     turns: int
+    tokens: int
+    """Of all sequences, uncut."""
     dropped: dict[str, int]
     examples: list[DroppedExample]
     """The first dropped rows for each reason."""
@@ -91,10 +69,21 @@ class PartReceipt:
         """Of all its files."""
         return sum(made["bytes"] for made in self.files.values())
 
-    @property
-    def tokens(self) -> int:
-        """Of all sequences, uncut."""
-        return self.files[TOKENS]["bytes"] // TOKEN_BYTES
+
+class _HashedFile:
+    """A file that is written from its beginning to its end, and its checksum."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._hash, self._bytes = file, hashlib.sha256(), 0
+
+    def write(self, content: bytes | memoryview) -> None:
+        self._file.write(content)
+        self._hash.update(content)
+        self._bytes += len(content)
+
+    def described(self) -> dict[str, Any]:
+        """Return what a receipt says of the file."""
+        return {"bytes": self._bytes, "checksum": self._hash.hexdigest()}
 
 
 class PartWriter:
@@ -103,12 +92,12 @@ class PartWriter:
     Used through `write_part`.
     """
 
-    def __init__(self, tokens: BinaryIO, mask: BinaryIO, dropped: BinaryIO) -> None:
-        self._tokens, self._mask = tokens, mask
+    def __init__(self, open_file: Callable[[str], _HashedFile]) -> None:
+        self._tokens, self._mask = open_file(TOKENS), open_file(MASK)
         self._indices: list[PartIndex] = []
         self._stretches: list[Stretches] = []
         self._row: Row | None = None
-        self.dropped = DroppedWriter(dropped)
+        self.dropped = DroppedWriter(partial(open_file, DROPPED))
         self.notes = NoteCounter()
         self.lines = 0
         self.rows = 0
@@ -134,28 +123,17 @@ class PartWriter:
     def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex, stretches: Stretches = NONE) -> None:
         """Add a batch of conversations."""
         self._stretches.append(stretches)
-        self._tokens.write(np.ascontiguousarray(ids, dtype="<i4").data)
-        self._mask.write(np.ascontiguousarray(mask, dtype=np.uint8).data)
-        self._indices.append(PartIndex(*(_compact(array) for array in index)))
+        self._tokens.write(bytes_of(ids.astype("<i4", copy=False)))
+        self._mask.write(bytes_of(mask.astype(np.uint8, copy=False)))
+        self._indices.append(compact(index))
 
     def index(self) -> PartIndex:
         """Everything appended so far."""
-        if not self._indices:
-            return EMPTY_INDEX
-        return PartIndex(*(np.concatenate(arrays) for arrays in zip(*self._indices, strict=True)))
+        return PartIndex(*map(np.concatenate, zip(EMPTY_INDEX, *self._indices, strict=True)))
 
     def stretches(self) -> Stretches:
         """Those of all that was appended so far."""
         return concatenate(self._stretches)
-
-
-EMPTY_INDEX = PartIndex(
-    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int32) for name in PartIndex._fields)
-)
-
-
-def _compact(array: np.ndarray) -> np.ndarray:
-    return array if array.dtype == np.uint64 else array.astype(np.int32)
 
 
 def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | None = None) -> PartReceipt:
@@ -166,29 +144,28 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
     Returns:
         Its receipt.
     """
-    with ExitStack() as files:
-        paths = {
-            suffix: files.enter_context(replaced_when_complete(file_of(part, suffix)))
-            for suffix in (TOKENS, MASK, INDEX, ROLES, DROPPED)
-        }
-        with (
-            open(paths[TOKENS], "wb") as tokens,
-            open(paths[MASK], "wb") as mask,
-            open(paths[DROPPED], "wb") as dropped,
-        ):
-            writer = PartWriter(tokens, mask, dropped)
-            fill(writer)
+    made: dict[str, _HashedFile] = {}
+    with ExitStack() as replaced, ExitStack() as opened:
+
+        def open_file(suffix: str) -> _HashedFile:
+            temporary = replaced.enter_context(replaced_when_complete(file_of(part, suffix), synced=False))
+            made[suffix] = _HashedFile(opened.enter_context(open(temporary, "wb")))
+            return made[suffix]
+
+        writer = PartWriter(open_file)
+        fill(writer)
         index = writer.index()
         for suffix, arrays in ((INDEX, index), (ROLES, writer.stretches())):
-            with open(paths[suffix], "wb") as file:
-                np.savez(file, **arrays._asdict())
-        made = {suffix: {"bytes": path.stat().st_size, "checksum": checksum(path)} for suffix, path in paths.items()}
-    dropped, notes = writer.dropped, writer.notes.counts()
-    counts = len(index.lines), len(index.lengths), len(index.turn_ends)
+            file = open_file(suffix)
+            for array in arrays:
+                file.write(bytes_of(array))
     receipt = PartReceipt(
-        writer.lines, writer.rows, *counts, dict(sorted(dropped.reasons.items())), dropped.examples, notes, made, sample
-    )
-    write_json(file_of(part, RECEIPT), receipt)
+        writer.lines, writer.rows, len(index.lines), len(index.lengths), len(index.turn_ends),
+        int(index.lengths.sum(dtype=np.int64)), dict(sorted(writer.dropped.reasons.items())), writer.dropped.examples,
+        writer.notes.counts(),
+        {suffix: file.described() for suffix, file in made.items()}, sample,
+    )  # fmt: skip
+    write_json(file_of(part, RECEIPT), receipt, synced=False)
     return receipt
 
 
@@ -219,16 +196,19 @@ def is_intact(_: None, part: Path) -> bool:
     )
 
 
-def read_index(part: Path) -> PartIndex:
+def read_index(part: Path, receipt: PartReceipt) -> PartIndex:
     """Return the index of a complete part."""
-    with np.load(file_of(part, INDEX)) as arrays:
-        return PartIndex(**{name: arrays[name] for name in PartIndex._fields})
+    return unpack(file_of(part, INDEX).read_bytes(), receipt.kept, receipt.sequences, receipt.turns)
 
 
 def read_stretches(part: Path) -> Stretches:
     """Return the stretches of a complete part."""
-    with np.load(file_of(part, ROLES)) as arrays:
-        return Stretches(**{name: arrays[name] for name in Stretches._fields})
+    content, arrays, begin = file_of(part, ROLES).read_bytes(), [], 0
+    count = len(content) // sum(array.itemsize for array in NONE)
+    for empty in NONE:
+        arrays.append(np.frombuffer(content, empty.dtype.newbyteorder("<"), count, begin))
+        begin += arrays[-1].nbytes
+    return Stretches(*arrays)
 
 
 def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -265,8 +245,10 @@ def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], ids: np.n
                 raise UserError(f"{file_of(part, TOKENS)} was changed while it was being used.", "Run again.")
 
 
-def read_dropped(part: Path) -> list[dict[str, int | str]]:
+def read_dropped(part: Path, receipt: PartReceipt) -> list[dict[str, int | str]]:
     """Return the dropped rows of a complete part."""
+    if DROPPED not in receipt.files:
+        return []
     return [orjson.loads(line) for line in file_of(part, DROPPED).read_bytes().splitlines()]
 
 

@@ -1,17 +1,17 @@
 """Conversations as batches of rendered text: what is encoded at once.
 
-A batch holds about BATCH_CHARACTERS of text, whatever the conversations are like. One with reasoning in many user turns
-has as many sequences, each with all the history before it, which is quadratically much text: it goes on in the next
-batch.
+A batch holds about BATCH_CHARACTERS of text, or one long conversation. One with reasoning in many user turns has as
+many sequences, each with all the history before it. Of the bundled template that history is in the batch once.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nemotron.data_prep.chat.chunks import Chunk, each_sequence, first_difference
+from nemotron.data_prep.chat.chunks import first_difference, render
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import Turn
+from nemotron.data_prep.chat.rendered import Rendered, Sequence
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.reasoning_modes.mode import Mode
@@ -23,7 +23,7 @@ BATCH_CHARACTERS = 4_000_000
 CHECKED = 4
 """Conversations of each batch that are rendered by Jinja too, for comparison."""
 CHECKED_CHARACTERS = 100_000
-"""The most text of one of them, all its sequences together: a part of nothing but long ones would be rendered twice."""
+"""The most text of one of them: a part of nothing but long ones would be rendered twice."""
 
 
 class Candidate(NamedTuple):
@@ -47,53 +47,67 @@ class Candidate(NamedTuple):
 class Batch:
     """Conversations to encode together.
 
-    `chunks` runs over all sequences of all conversations.
+    The chunks of a conversation are the pieces of the history that its sequences share, then those of each sequence.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
+    history_counts: list[int] = field(default_factory=list)
+    """Of each conversation: pieces of history."""
     sequence_counts: list[int] = field(default_factory=list)
-    chunk_counts: list[int] = field(default_factory=list)
-    chunks: list[Chunk] = field(default_factory=list)
+    """Of each conversation."""
     characters: list[int] = field(default_factory=list)
     """Of each conversation."""
-    goes_on: bool = False
-    """Whether further sequences of the last conversation are in the next batch, of which it is the first."""
+    shared_counts: list[int] = field(default_factory=list)
+    """Of each sequence: with how many pieces of the history it begins."""
+    chunk_counts: list[int] = field(default_factory=list)
+    """Of each sequence: chunks of its own."""
+    roles: list[str] = field(default_factory=list)
+    """Of each chunk."""
+    texts: list[str] = field(default_factory=list)
+    """Of each chunk."""
+    supervised: list[bool] = field(default_factory=list)
+    """Of each chunk."""
 
-    def begin(self, candidate: Candidate) -> None:
-        """Add a conversation, without sequences."""
+    def add(self, candidate: Candidate, history: list[str], sequences: list[Sequence]) -> None:
+        """Add a conversation."""
+        first = len(self.texts)
+        self.texts += history
+        self.roles += ["system", *["user"] * len(history)][: len(history)]
+        self.supervised += [False] * len(history)
+        for shared, chunks in sequences:
+            self.shared_counts.append(shared)
+            self.chunk_counts.append(len(chunks))
+            for role, text, supervised in chunks:
+                self.roles.append(role)
+                self.texts.append(text)
+                self.supervised.append(supervised)
         self.candidates.append(candidate)
-        self.sequence_counts.append(0)
-        self.characters.append(0)
-
-    def add(self, sequence: list[Chunk]) -> None:
-        """Add a sequence of the last conversation."""
-        self.sequence_counts[-1] += 1
-        self.chunk_counts.append(len(sequence))
-        self.chunks.extend(sequence)
-        self.characters[-1] += sum(len(chunk.text) for chunk in sequence)
+        self.history_counts.append(len(history))
+        self.sequence_counts.append(len(sequences))
+        self.characters.append(sum(map(len, self.texts[first:])))
 
 
-def render_batches(candidates: Iterable[Candidate], template: Template) -> Iterator[Batch | Dropped]:
-    """Render conversations into batches; those that cannot be rendered are dropped."""
+def render_batches(
+    candidates: Iterable[Candidate], template: Template, *, may_share: bool
+) -> Iterator[Batch | Dropped]:
+    """Render conversations into batches; those that cannot be rendered are dropped.
+
+    Args:
+        candidates: The conversations.
+        template: Renders them.
+        may_share: Whether a text may be encoded in pieces that begin with a turn.
+    """
     batch, characters = Batch(), 0
     for candidate in candidates:
-        rendered = each_sequence(candidate.conversation, template, candidate.turns, **candidate.options)
         try:
-            sequence = next(rendered)  # here or never: what cannot be rendered fails at its first sequence
+            rendered = render(candidate.conversation, template, candidate.turns, **candidate.options)
         except RowError as error:
             yield Dropped.because(candidate.line, error)
             continue
-        before = characters
-        batch.begin(candidate)
-        batch.add(sequence)
-        for sequence in rendered:
-            if before + batch.characters[-1] >= BATCH_CHARACTERS:
-                batch.goes_on = True
-                yield batch
-                batch, before = Batch(), 0
-                batch.begin(candidate)
-            batch.add(sequence)
-        characters = before + batch.characters[-1]
+        if rendered.history and not may_share:
+            rendered = Rendered([], [Sequence(0, chunks) for chunks in rendered.whole()])
+        batch.add(candidate, *rendered)
+        characters += batch.characters[-1]
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = Batch(), 0

@@ -37,6 +37,8 @@ from nemotron.user_cache import recall, remember, version_of
 END_OF_TURN = "<|im_end|>"
 CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
 """Of the bundled format."""
+BEFORE_TURNS = ("<|im_end|>\n", "<|im_end|>", "Yes", "1", ".", " ", " \n\t", "e\u0301", "<", "</think>\n\n")
+"""What may stand before a turn: control tokens can be said to take the blanks before them."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,8 @@ class Tokenizer:
     """What each special token is encoded as; None: as several ids."""
     marks_word_starts: bool = False
     """Whether a mark is written at the beginning of a text that is not in the middle of one (see chunk_ids.py)."""
+    is_cut_before_turns: bool = False
+    """Whether a text encodes as its pieces do, cut before any <|im_start|>."""
     encoder: EncoderName = "tokenizers"
     """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
 
@@ -142,7 +146,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 
 def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
-    key = f"1 {version_of('tokenizers')} {digest_of(definition)} {settings}"
+    key = f"2 {version_of('tokenizers')} {digest_of(definition)} {settings}"
     facts = recall("tokenizers", key)
     if facts is None:
         facts = _find_facts(name, definition, special_tokens)
@@ -185,11 +189,13 @@ def _find_facts(name: str, definition: str, special_tokens: dict[str, str]) -> d
     def encode(text: str) -> list[int]:
         return backend.encode(text, add_special_tokens=False).ids
 
+    turn = f"{CONTROL_TOKENS[0]}user\nAnd then?"
     encoded = {token: encode(token) for token in (*special, *CONTROL_TOKENS, *filter(None, [eos]))}
     return {
         "end_id": end_id, "eos_id": eos_id, "pad_id": pad_id, "vocab_size": vocab_size, "special": special,
         "single_ids": {token: ids[0] if len(ids) == 1 else None for token, ids in encoded.items()},
         "marks_word_starts": encode("\na") != encode("\n") + encode("a"),
+        "is_cut_before_turns": all(encode(before + turn) == encode(before) + encode(turn) for before in BEFORE_TURNS),
     }  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""What a tokenized part holds, and where, in small arrays.
+
+All that follows is decided from these.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class PartIndex(NamedTuple):
+    """What a part holds, as flat arrays.
+
+    Over its conversations, their sequences, and the trained turns of those.
+
+    All are int32, but for the hashes.
+    """
+
+    lines: np.ndarray
+    """[conversations]: line in the part, from 0."""
+    hashes: np.ndarray
+    """uint64 [conversations, 2]: the content hash."""
+    modes: np.ndarray
+    """[conversations]: the code of the reasoning mode, its place in MODES."""
+    sequence_counts: np.ndarray
+    """[conversations], each at least 1."""
+    masked_counts: np.ndarray
+    """[conversations]: further sequences left out because nothing in them would train."""
+    history_lengths: np.ndarray
+    """[conversations]: tokens that its sequences share, which stand before them; 0 for most."""
+    lengths: np.ndarray
+    """[sequences], in tokens."""
+    shared_lengths: np.ndarray
+    """[sequences]: of these, the first ones that are the beginning of the shared history."""
+    targets: np.ndarray
+    """[sequences]: tokens the trainer learns to predict, at least 1."""
+    turn_counts: np.ndarray
+    """[sequences]: trained assistant turns."""
+    turn_ends: np.ndarray
+    """[turns]: where the turn ends, in tokens from the start of its sequence."""
+    turn_targets: np.ndarray
+    """[turns]: targets of the sequence up to there."""
+
+    def starts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Find where sequences stand in the part.
+
+        Returns:
+            int64 [sequences]: the first token of the shared history, and the first of a sequence's own.
+        """
+        own_lengths = self.lengths - self.shared_lengths
+        histories = np.repeat(np.cumsum(self.history_lengths, dtype=np.int64), self.sequence_counts)
+        own = np.cumsum(own_lengths, dtype=np.int64) - own_lengths + histories
+        firsts = np.cumsum(self.sequence_counts) - self.sequence_counts
+        history = own[firsts] - self.history_lengths
+        return np.repeat(history, self.sequence_counts), own
+
+
+EMPTY_INDEX = PartIndex(
+    *(np.zeros((0, 2), np.uint64) if name == "hashes" else np.zeros(0, np.int32) for name in PartIndex._fields)
+)
+
+
+class SequencePlace(NamedTuple):
+    """Where a sequence stands in a part.
+
+    First the beginning that it shares with others, then what is its own.
+    """
+
+    history_start: int
+    shared: int
+    """Tokens of the history."""
+    start: int
+
+    def stretches(self, length: int) -> list[tuple[int, int]]:
+        """Return the first token, and the number of tokens, of both pieces.
+
+        Args:
+            length: How many tokens of the sequence are meant.
+        """
+        shared = min(self.shared, length)
+        return [(self.history_start, shared), (self.start, length - shared)]
+
+
+def bytes_of(array: np.ndarray) -> memoryview:
+    """Return the bytes of an array as they are written, little endian."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def compact(index: PartIndex) -> PartIndex:
+    """Return an index with the types that are written."""
+    return PartIndex(*(array.astype(empty.dtype) for array, empty in zip(index, EMPTY_INDEX, strict=True)))
+
+
+def unpack(content: bytes, conversations: int, sequences: int, turns: int) -> PartIndex:
+    """Read the arrays of an index, which stand back to back."""
+    begin, arrays = 0, []
+    for count, empty in zip(spread(conversations, sequences, turns), EMPTY_INDEX, strict=True):
+        shape = (count, *empty.shape[1:])
+        array = np.frombuffer(content, empty.dtype.newbyteorder("<"), math.prod(shape), begin)
+        begin += array.nbytes
+        arrays.append(array.reshape(shape))
+    return PartIndex(*arrays)
+
+
+def spread[Value](conversations: Value, sequences: Value, turns: Value) -> tuple[Value, ...]:
+    """Repeat what holds for conversations, sequences and turns.
+
+    Once for each array of a PartIndex.
+    """
+    return (*[conversations] * 6, *[sequences] * 4, *[turns] * 2)
