@@ -64,7 +64,7 @@ def test_what_happened_is_told_in_order(tmp_path: Path) -> None:
     ]
     text = text_of(page_of(write_run(tmp_path, history=history)))
     told = text[text.index("What happened") :]
-    order = ["Started", "Nothing is recorded of its end", "Continued after iteration 2", "batch size", "diverged: nan"]
+    order = ["Started", "No end was recorded", "Resumed after iteration 2", "batch size", "diverged: nan"]
     assert [told.index(each) for each in order] == sorted(told.index(each) for each in order)
     assert "state failed" in text
 

@@ -21,7 +21,7 @@ from nemotron.training.reporting.report.summary import summarize
 
 REPORT = "report.html"
 RELOAD_SECONDS = 30
-"""How often the page of a run at work loads itself again, at most."""
+"""How often the page of a running run reloads itself, at most."""
 _RELOAD = Path(__file__).with_name("reload.js")
 
 
@@ -59,16 +59,15 @@ def render_run(run: RunFiles, page_folder: Path) -> str:
 
 
 def reload_script(runs: list[RunFiles]) -> str:
-    """Say when the page was written, and load it again while a run works."""
+    """Say when the page was written, and reload it while a run works."""
     now = datetime.now(UTC)
     written = f'<p class="soft">Written {now:%Y-%m-%d %H:%M:%S} UTC.'
     if all(run.state != "running" for run in runs):
         return f"{written}</p>"
     timing = json.dumps({"written": now.timestamp(), "seconds": RELOAD_SECONDS})
     script = _RELOAD.read_text(encoding="utf-8").replace("TIMING", timing)
-    return (
-        f'{written} <label><input type="checkbox" id="reload" checked> load again</label></p><script>{script}</script>'
-    )
+    box = '<label><input type="checkbox" id="reload" checked> reload automatically</label>'
+    return f"{written} {box}</p><script>{script}</script>"
 
 
 def _losses(run: RunFiles) -> str:
@@ -107,10 +106,10 @@ def _happenings(run: RunFiles) -> list[tuple[object, object]]:
             continue
         machine = event.get("machine") or {}
         where = f" on {machine['describe']}" if machine.get("describe") else ""
-        rows.append((time, (f"Continued after iteration {iteration:,}" if iteration else "Started") + where))
+        rows.append((time, (f"Resumed after iteration {iteration:,}" if iteration else "Started") + where))
         rows += [("", f"Note: {note}") for note in event.get("notes", [])]
         if after.get("event") == "start" or (not after and run.state == "killed"):
-            rows.append(("", "Nothing is recorded of its end: killed, or its machine was."))
+            rows.append(("", "No end was recorded: it was killed, or its machine stopped."))
     rows += [(f"iteration {at:,}", f"The loss averages over {stage}s.") for at, stage in run.metrics.stages]
     rows += [("", warning) for warning in _warnings(run)]
     return rows

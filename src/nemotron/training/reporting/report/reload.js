@@ -1,4 +1,4 @@
-// Loads the page of a run at work again, while it is looked at and left alone.
+// Reloads the page of a running run, while it is visible and nobody uses it.
 (() => {
   const { written, seconds } = TIMING;
   const unfolded = () => [...document.querySelectorAll("details")].map((each) => each.open);

@@ -108,9 +108,9 @@ def charts_of_runs(runs: Mapping[str, RunFiles]) -> list[Chart]:
 
 
 def marks_of(run: RunFiles) -> list[Marker]:
-    """Mark the stages of the loss, where the run was continued, checkpoints."""
+    """Mark the stages of the loss, where the run was resumed, checkpoints."""
     stages = [Marker(iteration, f"{stage} stage") for iteration, stage in run.metrics.stages]
-    starts = [Marker(start["iteration"], "continued") for start in run.starts if start["iteration"]]
+    starts = [Marker(start["iteration"], "resumed") for start in run.starts if start["iteration"]]
     return [*stages, *starts, *(Marker(at, f"checkpoint {at:,}", quiet=True) for at in run.checkpoints)]
 
 

@@ -12,11 +12,11 @@ from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.speed import Speed, measure_speed
 
 STATES = {
-    "running": "at work",
+    "running": "running",
     "finished": "finished",
     "stopped": "stopped by a signal or a time limit; the same command continues it",
     "failed": "failed",
-    "killed": "ended without a word: killed, or its machine was; the same command continues it",
+    "killed": "ended without recording why: killed, or its machine stopped; the same command continues it",
     "unknown": "",
 }
 
@@ -72,7 +72,7 @@ def find_data_report(splits: Path) -> Path | None:
 
 def _adapters(run: RunFiles) -> str:
     scheme = run.settings.get("peft.scheme")
-    return f"{scheme} adapters" if scheme else "every weight"
+    return f"{scheme} adapters" if scheme else "all weights"
 
 
 def _seen(run: RunFiles) -> Facts:
