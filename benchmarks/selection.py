@@ -18,7 +18,7 @@ from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.packing.layout import pack_split
 from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import load_corpus
-from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
+from nemotron.data_prep.selection.overlong import cut_overlong, find_limit_keeping
 from nemotron.data_prep.selection.select import select
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, write_part
@@ -83,7 +83,7 @@ def _measure(parts: list[Path], receipts: list[PartReceipt]) -> None:
         for split in range(len(SPLITS))
     ]
     begin = _show("pack", begin)
-    limit_keeping(corpus, 0.99, np.ones(len(corpus.length), bool))
+    find_limit_keeping(corpus, 0.99, np.ones(len(corpus.length), bool))
     _show("count", begin)
     packs = sum(split.packs for split in packed)
     print(f"{len(corpus.line):,} conversations, {len(corpus.length):,} sequences, {len(corpus.turn_end):,} turns: "

@@ -155,7 +155,7 @@ def test_the_bytes_do_not_depend_on_the_workers(
     alone = prepare(make_config("chat.jsonl", **settings))
     one = output_bytes(alone)
     monkeypatch.setattr(source_rows, "PART_BYTES", 20_000)
-    monkeypatch.setattr(engine, "worthwhile", lambda workers, _: workers)
+    monkeypatch.setattr(engine, "count_useful_workers", lambda workers, _: workers)
     several = prepare(make_config("chat.jsonl", **settings, workers=2, force=True))
     assert len(several.plan.datasets[0].files[0].parts) > 2
     assert {Path(name).parts[-2] for name in one if name.endswith(".parquet")} == {"train", "valid", "test"}

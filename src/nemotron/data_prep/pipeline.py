@@ -36,8 +36,14 @@ from nemotron.data_prep.output.examples import (
 )
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.output.publish import publish
-from nemotron.data_prep.packing.layout import PackedSplit, pack_split, shard_works
-from nemotron.data_prep.packing.shards import Gathering, ShardReceipt, read_finished_shard, row_group_size, write_shard
+from nemotron.data_prep.packing.layout import PackedSplit, make_shard_works, pack_split
+from nemotron.data_prep.packing.shards import (
+    Gathering,
+    ShardReceipt,
+    choose_row_group_size,
+    read_finished_shard,
+    write_shard,
+)
 from nemotron.data_prep.plan import PrepPlan, make_plan
 from nemotron.data_prep.progress import OnProgress, WorkProgress, ignore_progress
 from nemotron.data_prep.report.page import render_report
@@ -94,7 +100,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
             if finished is not None:
                 return _publish(plan, finished, unchanged=True)
             _begin(plan)
-            if engine.worthwhile(plan.workers, sum(planned.bytes for planned in plan.datasets)) > 1:
+            if engine.count_useful_workers(plan.workers, sum(planned.bytes for planned in plan.datasets)) > 1:
                 preload.start_preloading(config)
             tokenizer = InputTokenizer(run, on_progress)
             plan, receipts, corpus, cut, selection = _tokenize_and_select(plan, tokenizer)
@@ -269,7 +275,7 @@ def _write_shards(
 ) -> list[list[ShardReceipt]]:
     """Write the missing shards, and return the receipts of all shards per split."""
     most_shards = plan.config.num_shards
-    per_split = [list(shard_works(plan.run_dir, corpus, cut, packed, most_shards)) for packed in splits]
+    per_split = [list(make_shard_works(plan.run_dir, corpus, cut, packed, most_shards)) for packed in splits]
     works = [work for split_works in per_split for work in split_works]
     receipts = [read_finished_shard(work) for work in works]
     missing = [work for work, receipt in zip(works, receipts, strict=True) if receipt is None]
@@ -285,9 +291,9 @@ def _write_shards(
     config = plan.config
     gathering = Gathering(
         corpus.parts, plan.tokenizer.pad_id, config.pad_to_multiple,
-        row_group_size(config.parquet_row_group_size, config.pack_size), config.parquet_compression,
+        choose_row_group_size(config.parquet_row_group_size, config.pack_size), config.parquet_compression,
     )  # fmt: skip
-    workers = engine.worthwhile(plan.workers, sum(work.bytes_to_read for work in missing))
+    workers = engine.count_useful_workers(plan.workers, sum(work.bytes_to_read for work in missing))
     written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))
     complete = iter([receipt or next(written) for receipt in receipts])
     return [[next(complete) for _ in split_works] for split_works in per_split]

@@ -15,7 +15,7 @@ from nemotron.data_prep.config import DataPrepConfig, check
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.moment import TIMELESS, find_moment
-from nemotron.data_prep.packing.lengths import limit
+from nemotron.data_prep.packing.lengths import find_limit
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
 from nemotron.data_prep.reasoning_modes.settings import merge_control
 from nemotron.data_prep.run_hash import FORMAT_VERSION, hash_run, hash_tokens
@@ -93,7 +93,7 @@ class PrepPlan:
     @property
     def limit(self) -> int:
         """The longest sequence that goes into a pack, in tokens."""
-        return limit(self.config)
+        return find_limit(self.config)
 
     @property
     def ratios(self) -> tuple[float, float, float]:
@@ -103,7 +103,7 @@ class PrepPlan:
     @property
     def workers(self) -> int | None:
         """Number of workers; None means one per core of the Ray cluster."""
-        return self.config.workers or (engine.default_workers() if self.config.engine == "local" else None)
+        return self.config.workers or (engine.count_cores() if self.config.engine == "local" else None)
 
     def tokenize_work(self, number: int, planned: PlannedFile, part: Part) -> TokenizeWork:
         """Return the work of one part of dataset `number`."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
-from nemotron.data_prep.engine.local import default_workers, get_ready
+from nemotron.data_prep.engine.local import count_cores, get_ready
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
@@ -24,7 +24,7 @@ def start_early(config: DataPrepConfig) -> None:
 
     It loads what they need while this process imports the pipeline and plans.
     """
-    if (config.workers or default_workers()) > 1 and _is_worth_workers(config):
+    if (config.workers or count_cores()) > 1 and _is_worth_workers(config):
         start_preloading(config)
 
 

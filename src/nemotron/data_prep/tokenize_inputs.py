@@ -63,7 +63,7 @@ class InputTokenizer:
             done += sizes[position]
             self._on_progress(WorkProgress("check the tokens of an earlier run", done, sum(sizes), "bytes"))
 
-        workers = engine.worthwhile(plan.workers, sum(sizes) // 8)
+        workers = engine.count_useful_workers(plan.workers, sum(sizes) // 8)
         intact = self._run(is_intact, None, list(found), workers=workers, on_done=count)
         self._receipts |= {output: found[output] for output, is_whole in zip(found, intact, strict=True) if is_whole}
 
@@ -87,7 +87,7 @@ class InputTokenizer:
             self._on_progress(WorkProgress(name, done[name], totals[name], "bytes", made[name]))
 
         how = self._tokenization(plan)
-        self._workers = engine.worthwhile(plan.workers, sum(work.part.bytes for work in missing))
+        self._workers = engine.count_useful_workers(plan.workers, sum(work.part.bytes for work in missing))
         receipts = self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
         self._receipts |= {work.output: receipt for work, receipt in zip(missing, receipts, strict=True)}
 
@@ -106,7 +106,7 @@ class InputTokenizer:
             # On a cluster, this process chooses the encoder.
             is_local = config.engine == "local"
             size = sum(planned.bytes for planned in plan.datasets)
-            workers = engine.worthwhile(plan.workers, size) if is_local else 1
+            workers = engine.count_useful_workers(plan.workers, size) if is_local else 1
             first_parts = [next(planned.parts())[1] for planned in plan.datasets]
             ids_by = fast_ids if workers == 1 else partial(_ids_of_workers, self._run, workers)
             self.encoder = choose_for_run(config.encoder, plan.tokenizer, first_parts, ids_by)

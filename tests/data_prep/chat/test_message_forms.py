@@ -4,7 +4,7 @@ import pytest
 
 from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.chat.message_forms import message_forms
+from nemotron.data_prep.chat.message_forms import list_forms
 from nemotron.data_prep.chat.null_content import NULL_TEXT
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -26,7 +26,7 @@ def supervised(answer: dict, of_assistant: str) -> str:
 
 
 def test_first_come_the_messages_as_transformers_gets_them():
-    first, *_ = message_forms([ASKED, CALLING | {"reasoning_content": "Hm."}], "{{ m.thinking }}")
+    first, *_ = list_forms([ASKED, CALLING | {"reasoning_content": "Hm."}], "{{ m.thinking }}")
 
     assert first == [ASKED, CALLING | {"content": None, "reasoning_content": "Hm."}]
     assert first[1]["content"] is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.chat.special_tokens import SpecialTokens, joined, pieces
+from nemotron.data_prep.chat.special_tokens import SpecialTokens, cut_at_marks, remove_marks
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.output.metadata import NoteStats
@@ -34,8 +34,8 @@ def test_a_token_is_found_exactly_where_one_is_and_split_text_has_none(text: str
     assert (found is not None) == any(name in text for name in NAMES)
     assert found is None or found in text
     broken = tokens.broken(said(text)).messages[0]["content"]
-    assert not any(name in piece for piece in pieces(broken) for name in NAMES)
-    assert joined(broken) == "".join(pieces(broken)) == text
+    assert not any(name in piece for piece in cut_at_marks(broken) for name in NAMES)
+    assert remove_marks(broken) == "".join(cut_at_marks(broken)) == text
 
 
 def test_the_longest_name_is_found() -> None:
@@ -71,9 +71,9 @@ def test_a_name_that_makes_a_token_with_the_brackets_around_it_is_found_and_spli
         return "".join(chunk.text for [*chunks] in sequences(shown, load_template("nemotron3")) for chunk in chunks)
 
     broken = rendered(tokens.broken(conversation))
-    assert joined(broken) == rendered(conversation)
+    assert remove_marks(broken) == rendered(conversation)
     turns = rendered(Conversation([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]))
-    assert sum(piece.count("<|im_end|>") for piece in pieces(broken)) == turns.count("<|im_end|>")
+    assert sum(piece.count("<|im_end|>") for piece in cut_at_marks(broken)) == turns.count("<|im_end|>")
 
 
 def test_a_tokenizer_without_special_tokens_has_nothing_to_find() -> None:

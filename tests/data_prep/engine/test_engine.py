@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from nemotron.data_prep.engine.local import processes
+from nemotron.data_prep.engine.local import use_processes
 from nemotron.errors import UserError
 
 # Work from the standard library: a worker process can import it, which it could not a test module.
@@ -21,7 +21,7 @@ from nemotron.errors import UserError
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_and_are_reported_as_they_finish(workers: int) -> None:
     reported: dict[int, int] = {}
-    with processes() as run:
+    with use_processes() as run:
         results = run(operator.floordiv, 12, [1, 2, 3, 4], workers=workers, on_done=reported.__setitem__)
     assert results == [12, 6, 4, 3]
     assert reported == dict(enumerate(results))
@@ -29,7 +29,7 @@ def test_results_come_in_order_and_are_reported_as_they_finish(workers: int) -> 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_reaches_the_caller(workers: int) -> None:
-    with processes() as run, pytest.raises(ZeroDivisionError):
+    with use_processes() as run, pytest.raises(ZeroDivisionError):
         run(operator.floordiv, 12, [1, 0, 2], workers=workers, on_done=lambda *_: None)
 
 
@@ -40,7 +40,7 @@ def test_workers_are_kept_for_the_next_work_and_get_what_it_shares() -> None:
         done = run(eval, expression, [{}] * workers, workers=workers, on_done=lambda *_: None)
         return {name for _, name, _ in done}, {process for _, _, process in done}
 
-    with processes() as run:
+    with use_processes() as run:
         (first, two), (second, same), (third, three) = told("first", 2), told("second", 2), told("third", 3)
     assert (first, second, third) == ({"first"}, {"second"}, {"third"})
     assert two == same
@@ -49,7 +49,7 @@ def test_workers_are_kept_for_the_next_work_and_get_what_it_shares() -> None:
 
 
 def test_after_an_error_there_are_workers_again() -> None:
-    with processes() as run:
+    with use_processes() as run:
         with pytest.raises(ZeroDivisionError):
             run(operator.floordiv, 12, [1, 0, 2], workers=2, on_done=lambda *_: None)
         assert run(operator.floordiv, 12, [1, 2], workers=2, on_done=lambda *_: None) == [12, 6]
@@ -70,14 +70,14 @@ def test_no_room_for_what_is_shared_is_the_users_to_mend(
     opened: Callable[..., IO[bytes]], problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", opened)
-    with processes() as run, pytest.raises(UserError, match=problem) as error:
+    with use_processes() as run, pytest.raises(UserError, match=problem) as error:
         run(operator.add, 10, [1, 2], workers=2, on_done=lambda *_: None)
     assert "TMPDIR" in str(error.value.hint)
 
 
 def test_a_worker_that_dies_is_reported() -> None:
     """Here by becoming another program, which ends."""
-    with processes() as run, pytest.raises(UserError, match="worker"):
+    with use_processes() as run, pytest.raises(UserError, match="worker"):
         run(os.execv, "/bin/false", [["false"], ["false"]], workers=2, on_done=lambda *_: None)
 
 

@@ -104,7 +104,7 @@ def test_a_name_that_cannot_be_is_refused_before_anything_is_read(tmp_path):
         ({"packs/training/a.parquet": [ROW]}, "Rename training to train"),
         ({"packs/train/a.pq": [ROW]}, "not called *.parquet"),
         ({"packs/train/a.parquet": []}, "has no packs"),
-        ({"packs/train/a.parquet": [{**ROW, "loss_mask": [0, 0, 0]}]}, "no position to train"),
+        ({"packs/train/a.parquet": [{**ROW, "loss_mask": [0, 0, 0]}]}, "loss_mask is 0"),
         (
             {"packs/train/a.parquet": [ROW], "packs/valid/b.parquet": [{**ROW, "loss_mask": [0, 3, 0]}]},
             "b.parquet, row 0",

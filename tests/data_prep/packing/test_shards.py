@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.packing import shards
-from nemotron.data_prep.packing.lengths import longest_sequence, pad_length
+from nemotron.data_prep.packing.lengths import find_longest_sequence, pad_length
 from nemotron.data_prep.packing.shards import (
     Gathering,
     ShardWork,
+    choose_row_group_size,
+    count_shards,
     read_shard_receipt,
-    row_group_size,
-    shard_count,
     write_shard,
 )
 from nemotron.data_prep.part_index import EMPTY_INDEX
@@ -107,7 +107,7 @@ def test_what_is_fed_of_a_padded_sequence_is_a_multiple(length: int, multiple: i
 
 @given(st.integers(2, 500), st.integers(1, 64))
 def test_the_longest_sequence_fits_and_a_longer_one_does_not(pack_size: int, multiple: int) -> None:
-    longest = longest_sequence(pack_size, multiple)
+    longest = find_longest_sequence(pack_size, multiple)
     assert int(pad_length(np.array(longest), multiple)) <= pack_size
     assert int(pad_length(np.array(longest + 1), multiple)) > pack_size
 
@@ -148,10 +148,10 @@ def test_a_reader_that_verifies_pages_notices_a_changed_mask(tmp_path: Path, par
 
 
 def test_few_packs_make_few_shards() -> None:
-    assert [shard_count(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
+    assert [count_shards(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
 
 
 def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:
-    assert row_group_size(256, 4096) == 256
-    assert row_group_size(256, 262_144) == 32
-    assert row_group_size(256, 2**30) == 1
+    assert choose_row_group_size(256, 4096) == 256
+    assert choose_row_group_size(256, 262_144) == 32
+    assert choose_row_group_size(256, 2**30) == 1

@@ -13,7 +13,7 @@ from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
-from nemotron.data_prep.selection.overlong import cut_overlong, limit_keeping
+from nemotron.data_prep.selection.overlong import cut_overlong, find_limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection, select
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.part_files import PartWriter, write_part
@@ -109,8 +109,8 @@ def test_a_sequence_of_exactly_the_limit_is_not_too_long(tmp_path: Path, policy:
 def test_the_limit_that_keeps_a_share(corpus: Corpus) -> None:
     # Targets by where they end: 5 + 5 at 10, 10 at 30, 20 at 50, 20 at 60; 60 in all.
     everything = np.ones(3, bool)
-    assert [limit_keeping(corpus, share, everything) for share in (0.1, 0.3, 0.6, 0.99)] == [10, 30, 50, 60]
-    assert limit_keeping(corpus, 0.99, np.array([False, True, True])) == 50
+    assert [find_limit_keeping(corpus, share, everything) for share in (0.1, 0.3, 0.6, 0.99)] == [10, 30, 50, 60]
+    assert find_limit_keeping(corpus, 0.99, np.array([False, True, True])) == 50
 
 
 @settings(max_examples=30)

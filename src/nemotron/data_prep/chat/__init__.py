@@ -1,1 +1,1 @@
-"""A row of chat data: formats, conversation, template, chunks of text by role."""
+"""Render conversations with a chat template, as chunks of text by role."""

@@ -1,11 +1,9 @@
-"""Where the assistant's text lies in what any chat template renders.
+"""Find the assistant's spans in what any chat template renders.
 
-These are the spans that may be supervised.
-
-A template that marks them with `{% generation %}` blocks is believed, as long as the first answer looks the same when
-nothing follows it. For any other, the text of assistant message i is what `render(messages[:i + 1])` adds to
-`render(messages[:i])` with the generation prompt, which holds only if both are prefixes of the whole; when they are
-not, the row is refused rather than masked wrongly.
+These spans may be supervised. If a template marks them with `{% generation %}` blocks, the marks are used, provided
+that the first answer looks the same if nothing follows it. Otherwise, the text of assistant message i is what
+`render(messages[:i + 1])` adds to `render(messages[:i])` with the generation prompt. That only holds if both are
+prefixes of the whole text; if they are not, the row is refused rather than masked wrongly.
 """
 
 from itertools import pairwise
@@ -19,9 +17,9 @@ from nemotron.data_prep.drop_reasons import DropReason, RowError
 
 
 class Span(NamedTuple):
-    """A stretch of rendered text that an assistant's message wrote.
+    """A range of characters that an assistant's message wrote.
 
-    Several of one message are in order.
+    Several spans of one message are in order.
     """
 
     message: int
@@ -32,32 +30,32 @@ class Span(NamedTuple):
 def find_assistant_spans(
     template: Template, messages: list[Message], tools: list[Tool] | None, start: int, options: RenderOptions
 ) -> tuple[str, list[Span]]:
-    """Find what the assistant messages from `start` on wrote.
+    """Find the spans of the assistant messages from `start` on.
 
     Returns:
         The rendered text, and the spans in it, in order.
 
     Raises:
-        RowError: template_error, or template_mismatch when the spans cannot be found.
+        RowError: template_error, or template_mismatch if the spans cannot be found.
     """
     if template.has_generation_blocks:
-        text, spans = _marked_spans(template, messages, tools, start, options)
+        text, spans = _find_marked_spans(template, messages, tools, start, options)
         return text, [span for span in spans if span.message >= start]
     text = template.render(messages, tools, **options)
-    indices = [index for index in _assistants(messages) if index >= start]
-    return text, [_prefix_span(template, text, messages, index, tools, options) for index in indices]
+    indices = [index for index in _list_assistants(messages) if index >= start]
+    return text, [_find_prefix_span(template, text, messages, index, tools, options) for index in indices]
 
 
-def _assistants(messages: list[Message]) -> list[int]:
+def _list_assistants(messages: list[Message]) -> list[int]:
     return [index for index, message in enumerate(messages) if message["role"] == "assistant"]
 
 
-def _marked_spans(
+def _find_marked_spans(
     template: Template, messages: list[Message], tools: list[Tool] | None, start: int, options: RenderOptions
 ) -> tuple[str, list[Span]]:
     """Find the spans of generation blocks, in order.
 
-    Mostly there is one for every assistant message.
+    Usually there is one for every assistant message.
     """
     marked = _render_marked(template, messages, tools, options)
     parts = marked.split(BLOCK_BEGIN)
@@ -69,11 +67,11 @@ def _marked_spans(
         if inside:
             bounds.append((len(text), len(text) + len(inside)))
         text += inside + after
-    owners = _owners(template, marked, len(bounds), messages, tools, start, options)
+    owners = _find_owners(template, marked, len(bounds), messages, tools, start, options)
     return text, [Span(index, begin, end) for index, (begin, end) in zip(owners, bounds, strict=True)]
 
 
-def _owners(
+def _find_owners(
     template: Template,
     marked: str,
     blocks: int,
@@ -82,14 +80,14 @@ def _owners(
     start: int,
     options: RenderOptions,
 ) -> list[int]:
-    """Return which message each block with text belongs to.
+    """Return the message of each block with text.
 
-    The first answer from `start` on must look alike without others.
+    The first answer from `start` on must look the same without the others.
 
     Raises:
-        RowError: the answer looks different, or the blocks cannot be told apart.
+        RowError: The answer looks different, or blocks cannot be matched to messages.
     """
-    assistants = _assistants(messages)
+    assistants = _list_assistants(messages)
     first = next((position for position, index in enumerate(assistants) if index >= start), len(assistants) - 1)
     through = marked
     if first < len(assistants) - 1:
@@ -121,14 +119,14 @@ def _count_blocks(marked: str) -> int:
     return marked.count(BLOCK_BEGIN) - marked.count(BLOCK_BEGIN + BLOCK_END)
 
 
-def _prefix_span(
+def _find_prefix_span(
     template: Template, text: str, messages: list[Message], index: int, tools: list[Tool] | None, options: RenderOptions
 ) -> Span:
     through = _cut_prompt(template, template.render(messages[: index + 1], tools, **options))
     if not text.startswith(through):
         raise _changes(template, index)
     thinking = options.get("enable_thinking", True)
-    # The turn itself says which prompt it was written after: the longest that it begins with.
+    # The turn shows which prompt it follows: the longest that it begins with.
     asked = (thinking, not thinking) if "enable_thinking" in template.source else (thinking,)
     prompts = []
     for enable_thinking in asked:
@@ -143,9 +141,9 @@ def _prefix_span(
 
 
 def _cut_prompt(template: Template, text: str) -> str:
-    """Return rendered text up to its last turn's end.
+    """Return rendered text up to the end of its last turn.
 
-    Some templates write the next generation prompt unasked.
+    Some templates always add the next generation prompt.
     """
     stop = frame.stop if (frame := find_frame(template)) else ""
     before, found, after = text.rpartition(stop) if stop else ("", "", "")

@@ -1,11 +1,9 @@
-"""A conversation as training sequences.
+"""Turn a conversation into training sequences, which are lists of chunks.
 
-They are lists of chunks, of which some are supervised.
-
-The texts of a sequence's chunks concatenate to exactly what the chat template renders. Chunks are tokenized one by
-one, so the boundary between a prompt and its answer is a token boundary, as it is at inference. A supervised chunk
-begins after the generation prompt, which belongs to the chunk before it, and includes whatever the template writes
-after the end-of-turn token (a newline), which the loss mask leaves out.
+The texts of a sequence's chunks concatenate to exactly what the chat template renders. Chunks are tokenized one by one,
+so the boundary between a prompt and its answer is a token boundary, as at inference. Some chunks are supervised. A
+supervised chunk begins after the generation prompt, which belongs to the chunk before it, and includes what the
+template writes after the end-of-turn token (a newline), which the loss mask leaves out.
 """
 
 from collections.abc import Iterable
@@ -14,8 +12,8 @@ from typing import Unpack
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.assistant_spans import Span, find_assistant_spans
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
-from nemotron.data_prep.chat.jinja_sandbox import limited
-from nemotron.data_prep.chat.message_forms import message_forms
+from nemotron.data_prep.chat.jinja_sandbox import limit_resources
+from nemotron.data_prep.chat.message_forms import list_forms
 from nemotron.data_prep.chat.reasoning import (
     ANSWER_ONLY,
     END_THINK,
@@ -48,7 +46,9 @@ def render(
 ) -> Rendered:
     """Return the training sequences of a conversation.
 
-    That is one, or with reasoning one per user turn (`turns_to_train`).
+    There is one, or with reasoning one per user turn (`turns_to_train`). In a sequence that trains one user turn of
+    several, the history up to that user message is a single "user" chunk after the system's. With a template other than
+    the bundled one, everything between two assistant turns is a single chunk. Every sequence supervises something.
 
     `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. With a template other
     than the bundled one, everything between two assistant turns is a single chunk, and no history is shared.
@@ -61,29 +61,27 @@ def render(
     """
     if turns is None:
         turns = turns_to_train(conversation.messages, _keeps_history_thinking(options))
-    turns = _trained(turns, conversation)
+    turns = _keep_trained(turns, conversation)
     if not turns:
         raise RowError(DropReason.NO_TRAINED_TURN, "the answers to user messages are all context only")
     if template.is_nemotron3:
         return _render_nemotron3(conversation, turns, options)
-    return Rendered([], [Sequence(0, chunks) for chunks in _spanned_sequences(conversation, template, options)])
+    return Rendered([], [Sequence(0, chunks) for chunks in _sequences_by_spans(conversation, template, options)])
 
 
 def first_difference(
     template: Template, conversations: Iterable[Conversation], **options: Unpack[RenderOptions]
 ) -> str | None:
-    """Find where the chunks of `conversations` first depart from Jinja's text.
+    """Describe where the chunks of `conversations` first differ from Jinja's text.
 
-    In words; None if nowhere.
-
-    The bundled template's chunks come from plain Python, so a run checks a sample of its own data with this. Chunks of
-    any other template are cut from what Jinja rendered, and cannot differ. Of a conversation of many sequences, each of
-    which repeats those before it, the first, the middle and the last are compared.
+    None means nowhere. The bundled template's chunks come from plain Python, so a run checks a sample of its own data
+    with this function. Chunks of any other template are cut from what Jinja rendered, and cannot differ. Each sequence
+    of a conversation repeats those before it, so only the first, the middle and the last are compared.
     """
     if not template.is_nemotron3:
         return None
     for number, conversation in enumerate(conversations):
-        turns = _trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
+        turns = _keep_trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
         turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})] if turns else []
         for turn, chunks in zip(turns, _render_nemotron3(conversation, turns, options).whole(), strict=True):
             fast = "".join(chunk.text for chunk in chunks)
@@ -100,8 +98,8 @@ def _keeps_history_thinking(options: RenderOptions) -> bool:
     return not options.get("truncate_history_thinking", True)
 
 
-def _trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
-    """Those of `turns` with an assistant message to learn from."""
+def _keep_trained(turns: list[Turn], conversation: Conversation) -> list[Turn]:
+    """Return the turns with an assistant message that trains."""
     return [turn for turn in turns if any(map(is_trained, conversation.messages[turn.start : turn.stop]))]
 
 
@@ -133,14 +131,14 @@ def _render_nemotron3(conversation: Conversation, turns: list[Turn], options: Re
 
 
 def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, effort: str, keep_thinking: bool) -> None:
-    """The messages at `indices`, the last ones of a sequence, as chunks of their own."""
+    """Add the last messages of a sequence, at `indices`, as separate chunks."""
     last_user = last_user_index(messages, indices.stop)
     for index in indices:
         message = messages[index]
         is_history = index < last_user and not keep_thinking
         prompt, text = nemotron3.turn(messages, index, is_history, effort if index == last_user else "")
         previous = chunks[-1]
-        if prompt and previous.supervised:  # two assistant turns in a row: nobody else's chunk to hold the prompt
+        if prompt and previous.supervised:  # two assistant turns in a row, so no other chunk can take the prompt
             chunks.append(Chunk("assistant", prompt, False))
         elif prompt:
             chunks[-1] = Chunk(previous.role, previous.text + prompt, False)
@@ -148,15 +146,15 @@ def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, eff
         if role == "tool" == previous.role:
             chunks[-1] = Chunk("tool", previous.text + text, False)
         elif ANSWER_ONLY in message:
-            chunks.extend(_supervised(message, text))
+            chunks.extend(_make_chunks(message, text))
         else:
             chunks.append(Chunk(role, text, is_trained(message)))
 
 
-def _supervised(message: Message, text: str) -> list[Chunk]:
+def _make_chunks(message: Message, text: str) -> list[Chunk]:
     """Return a message's text in chunks.
 
-    That is one, or for a cut thought that is not to be learned, that and the rest.
+    This is one chunk, or two if a cut thought is not supervised: the thought and the rest.
     """
     thought = message.get("reasoning_content", "")
     answer = text.find(END_THINK, len(thought) if text.startswith(thought) else 0) if message.get(ANSWER_ONLY) else -1
@@ -165,72 +163,70 @@ def _supervised(message: Message, text: str) -> list[Chunk]:
     return [Chunk(message["role"], text[:answer], False), Chunk(message["role"], text[answer:], True)]
 
 
-def _spanned_sequences(conversation: Conversation, template: Template, options: RenderOptions) -> list[list[Chunk]]:
+def _sequences_by_spans(conversation: Conversation, template: Template, options: RenderOptions) -> list[list[Chunk]]:
     """Return the sequences of any other template.
 
-    They are as few as show, in a form that it reads, all that the messages say.
+    There are as few as possible, in a form of the messages in which the template shows everything that they say.
 
     Raises:
-        RowError: it always loses something, or fails.
+        RowError: The template always loses something, or fails.
     """
     template = template.for_tools(conversation.tools)
     failures: list[RowError] = []
-    with limited(template.name):
-        groupings = _groupings(conversation, template)
-        for messages in message_forms(conversation.messages, template.source):
+    with limit_resources(template.name):
+        groupings = _list_groupings(conversation, template)
+        for messages in list_forms(conversation.messages, template.source):
             for turns in groupings:
                 try:
-                    return [_spanned_sequence(conversation, messages, template, turn, options) for turn in turns]
+                    return [_sequence_by_spans(conversation, messages, template, turn, options) for turn in turns]
                 except RowError as error:
-                    failures.insert(0, error)  # of a form, the last grouping says most
+                    failures.insert(0, error)  # of each form, the last grouping is the most informative
                     if error.reason == DropReason.TEMPLATE_ERROR:
                         break
-    raise max(failures, key=_telling)
+    raise max(failures, key=_rank_failure)
 
 
 class LostPart(RowError):
-    """A message says what the template does not show."""
+    """A template does not show a part of a message."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(DropReason.TEMPLATE_MISMATCH, detail)
 
 
-def _telling(failure: RowError) -> int:
+def _rank_failure(failure: RowError) -> int:
     """Rank a failure by how much it says about the template.
 
-    A template that fails, or loses a part, may only want another form.
+    A template that fails, or loses a part, may only need another form of the messages.
     """
     return 0 if failure.reason == DropReason.TEMPLATE_ERROR else 1 if isinstance(failure, LostPart) else 2
 
 
-def _groupings(conversation: Conversation, template: Template) -> list[list[Turn]]:
-    """Return the ways to train a conversation, in fewer and more sequences.
+def _list_groupings(conversation: Conversation, template: Template) -> list[list[Turn]]:
+    """Return the ways to divide a conversation into sequences, the fewest first.
 
-    A template that shows the history as it was needs one. One that removes the reasoning of earlier turns, or shows the
-    newest answer in another way, needs one per user turn; one that does so even between the calls of a turn, one per
-    answer.
+    A template that never changes the history needs one sequence. A template that removes the reasoning of earlier
+    turns, or shows the newest answer differently, needs one per user turn. If it does so even between the calls of a
+    turn, it needs one per answer.
     """
     messages = conversation.messages
     keep_thinking = not drops_history_thinking(template)
     answers = [Turn(index, index + 1) for index, message in enumerate(messages) if is_trained(message)]
     groupings: list[list[Turn]] = []
     for turns in (turns_to_train(messages, keep_thinking), per_user_turn(messages), answers):
-        turns = _trained(turns, conversation)
+        turns = _keep_trained(turns, conversation)
         if turns and (not groupings or len(turns) > len(groupings[-1])):
             groupings.append(turns)
     return groupings
 
 
-def _spanned_sequence(
+def _sequence_by_spans(
     conversation: Conversation, messages: list[Message], template: Template, turn: Turn, options: RenderOptions
 ) -> list[Chunk]:
-    """Return one sequence of any other template.
-
-    It has the assistant's spans, and what lies between them.
+    """Return one sequence of any other template: the assistant's spans and the rest.
 
     Args:
         conversation: With normalised messages, which say what must be shown.
-        messages: The same in the form that the template reads.
+        messages: The same messages in the form that the template reads.
     """
     said = conversation.messages[: turn.stop]
     text, spans = find_assistant_spans(template, messages[: turn.stop], conversation.tools, turn.start, options)
@@ -240,7 +236,7 @@ def _spanned_sequence(
         if begin > position:
             before = index if index == previous else index - 1
             chunks.append(Chunk(said[before]["role"] if before >= 0 else "system", text[position:begin], False))
-        chunks.extend(_supervised(said[index], text[begin:end]))
+        chunks.extend(_make_chunks(said[index], text[begin:end]))
         position, previous = end, index
     if position < len(text):
         chunks.append(Chunk(said[-1]["role"], text[position:], False))
@@ -248,10 +244,10 @@ def _spanned_sequence(
 
 
 def _ensure_shown(said: list[Message], turn: Turn, text: str, spans: list[Span], template: Template) -> None:
-    """Check that a template shows and ends what each trained message says.
+    """Check that a template shows everything in each trained message, and ends it.
 
     Raises:
-        RowError: it does not, in the message's spans.
+        RowError: It does not, in the message's spans.
     """
     shown: dict[int, list[str]] = {}
     for index, begin, end in spans:

@@ -1,6 +1,6 @@
-"""When two conversations are the same one.
+"""Decide whether two conversations are the same, by a hash of their content.
 
-Splits, deduplication and sampling go by this.
+Splits, deduplication and sampling use this hash.
 """
 
 import itertools
@@ -16,16 +16,12 @@ from nemotron.data_prep.chat.reasoning import Turn, history_content, last_user_i
 
 
 def content_hash(conversation: Conversation, turns: list[Turn] | None = None) -> bytes:
-    """Hash what a model sees of a conversation.
+    """Hash what a model sees of a conversation, to 16 bytes of SHA-256.
 
-    16 bytes: the beginning of SHA-256 over canonical JSON.
-
-    Left out is what the bundled chat format shows nobody: the order of keys, an empty system message at the beginning,
-    names of speakers, blanks after an answer, whether a thought stands in the content or in a field of its own, the
-    ids that tie tool results to their calls, which servers draw at random, and of an answer that is only ever history
-    what history leaves out.
-
-    `turns` are its `turns_to_train`, where they are known.
+    The hash ignores what the bundled chat format does not show: the order of keys, an empty system message at the
+    beginning, names of speakers, whitespace after an answer, whether a thought is in the content or in its own field,
+    the random ids that connect tool results to calls, and what the history leaves out of an answer that never trains.
+    `turns` are its `turns_to_train`, if they are known.
     """
     messages = conversation.messages
     turns = turns_to_train(messages) if turns is None else turns
@@ -33,16 +29,16 @@ def content_hash(conversation: Conversation, turns: list[Turn] | None = None) ->
         messages = messages[1:]
         turns = [Turn(max(0, turn.start - 1), turn.stop - 1) for turn in turns]
     tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
-    trained = [(turn, answers) for turn in turns if (answers := _trained_in(messages, turn))]
-    messages = messages[: trained[-1][0].stop] if trained else messages  # nothing shows what follows
+    trained = [(turn, answers) for turn in turns if (answers := _find_trained(messages, turn))]
+    messages = messages[: trained[-1][0].stop] if trained else messages  # what follows is never shown
     stretches = [range(max(0, last_user_index(messages, turn.stop)), turn.stop) for turn, _ in trained]
     newest = stretches[0] if len(stretches) == 1 else set(itertools.chain.from_iterable(stretches))
     shown = [
-        _answer(message, index not in newest) if message["role"] == "assistant" else _shown(message)
+        _answer(message, index not in newest) if message["role"] == "assistant" else _keep_shown(message)
         for index, message in enumerate(messages)
     ]
-    # Where each training sequence begins and ends, and what it trains: reasoning, even if blank, decides that. Where
-    # only the system's message precedes the user's, it makes no difference that it begins there.
+    # Where each training sequence begins and ends, and what it trains, which depends on reasoning even if it is blank.
+    # If only a system message precedes the user's, the beginning makes no difference.
     first = 1 + (messages[0]["role"] == "system") if messages else 0
     sequences = [[turn.start if turn.start > first else 0, turn.stop, answers] for turn, answers in trained]
     if sequences != [[0, len(messages), [i for i, message in enumerate(messages) if message["role"] == "assistant"]]]:
@@ -50,11 +46,11 @@ def content_hash(conversation: Conversation, turns: list[Turn] | None = None) ->
     return sha256(canonical_json({"messages": shown, "tools": tools})).digest()[:16]
 
 
-def _trained_in(messages: list[Message], turn: Turn) -> list[int]:
+def _find_trained(messages: list[Message], turn: Turn) -> list[int]:
     return [index for index in range(turn.start, turn.stop) if is_trained(messages[index])]
 
 
-def _shown(message: Message) -> Message:
+def _keep_shown(message: Message) -> Message:
     return message if len(message) == 2 else {"role": message["role"], "content": message["content"]}
 
 
@@ -71,7 +67,7 @@ def _answer(message: Message, is_history: bool) -> Message:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the same bytes for equal values."""
+    """Return JSON that is the same for equal values."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # an integer beyond 64 bits, or nesting beyond orjson's 254 levels
@@ -79,11 +75,11 @@ def canonical_json(value: Any) -> bytes:
 
 
 def sampling_rank(hashes: np.ndarray, seed: int, occurrence: np.ndarray | int = 0) -> np.ndarray:
-    """A pseudo-random uint64 for each content hash: who comes first when not all can.
+    """Return a pseudo-random uint64 for each content hash, by which samples are taken.
 
-    `occurrence` counts conversations of the same content from 0, so that copies do not all come at once. It is
-    splitmix64's output function, so that the ranks are independent of the hash as splits use it, and of the
-    ranks under another seed.
+    `occurrence` counts conversations with the same content from 0, so that copies have different ranks. The function is
+    the output function of splitmix64, so the ranks are independent of the use of the hash in splits, and of other
+    seeds.
     """
     mixed = hashes.astype(np.uint64) ^ np.uint64((seed * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
     mixed = mixed + np.asarray(occurrence, np.uint64) * np.uint64(0xD1342543DE82EF95)

@@ -1,11 +1,10 @@
-"""A normalised conversation, which every module of chat/ takes.
-
-It does not depend on the dialect in which its row was written.
+"""Define a normalised conversation, which does not depend on the row's dialect.
 
     {"role": "system" | "user" | "tool",  "content": str, ...}
     {"role": "assistant", "content": str, "reasoning_content"?: str, "tool_calls"?: [...], "train"?: False}
 
-with each tool call `{"id"?, "type": "function", "function": {"name": str, "arguments": dict}}`. dialects/ makes it.
+with each tool call `{"id"?, "type": "function", "function": {"name": str, "arguments": dict}}`. The modules in
+dialects/ make conversations from rows.
 """
 
 from dataclasses import dataclass, field
@@ -27,9 +26,9 @@ class Conversation:
     messages: list[Message]
     tools: list[Tool] | None = None
     notes: tuple[Note, ...] = field(default=(), compare=False)
-    """What was noticed in its row; two conversations are the same whatever was noticed."""
+    """What was noticed in its row; equality ignores notes."""
 
 
 def is_trained(message: Message) -> bool:
-    """Tell whether a message is an assistant's to learn from, not context only."""
+    """Tell whether a message is an assistant's that trains, not just context."""
     return message["role"] == "assistant" and "train" not in message

@@ -1,7 +1,4 @@
-"""The sandbox in which chat templates run.
-
-It has what transformers offers them, and no way out.
-"""
+"""Run chat templates in a sandbox with the functions that transformers provides."""
 
 import contextlib
 import json
@@ -20,53 +17,51 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 
-# What a {% generation %} block prints is wrapped in these, so that its place is found in the rendered text however
-# the template moves the text about. They carry a nonce: no conversation can forge them.
+# The output of a {% generation %} block is wrapped in these, so that it is found in the rendered text wherever the
+# template puts it. They have a nonce, so that no conversation can forge them.
 _NONCE = secrets.token_hex(8)
 BLOCK_BEGIN = f"\x02{_NONCE}\x02"
 BLOCK_END = f"\x03{_NONCE}\x03"
 
 
 SECONDS = 30.0
-"""Of CPU that a template may take for one conversation, all renderings together."""
+"""CPU time that a template may take for one conversation, over all renderings."""
 MOST_CHARACTERS = 200_000_000
-"""Characters that it may render for one conversation, all renderings together."""
+"""Characters that it may render for one conversation, over all renderings."""
 MEMORY = 4 * 2**30
-"""Bytes that it may take on top of what the process has."""
+"""Memory that it may take in addition to what the process has, in bytes."""
 LARGEST_POWER = 1024
-"""A larger exponent keeps the interpreter busy where no timer interrupts it."""
+"""Larger exponents keep the interpreter busy where a timer cannot interrupt it."""
 
 
 class LimitExceeded(Exception):
-    """A template takes more than any chat template needs; the message says of what."""
+    """A template uses more of a resource than any chat template needs."""
 
 
 class _Budget:
-    """What is left to the conversation that is rendered now; None where there is none."""
+    """What the current conversation may still use; None without a conversation."""
 
     characters: int | None = None
 
 
 @contextlib.contextmanager
-def limited(name: str) -> Iterator[None]:
-    """Limit what a template takes within a `with` block: CPU time, memory, characters.
+def limit_resources(name: str) -> Iterator[None]:
+    """Limit a template's CPU time, memory and output within a `with` block.
 
-    Blocks inside share its limits.
-
-    Time is limited in a process's first thread alone, where work runs.
+    Nested blocks share the limits. Time is limited only in the main thread, where work runs.
 
     Args:
-        name: The template's, for the message.
+        name: The template's name, for the message.
 
     Raises:
-        RowError: template_error; by the outermost block, so that nothing in between tries again.
+        RowError: template_error; raised by the outermost block, so that nothing inside tries again.
     """
     if _Budget.characters is not None:
         yield
         return
     _Budget.characters = MOST_CHARACTERS
     try:
-        with _limited_time(), _limited_memory():
+        with _limit_time(), _limit_memory():
             yield
     except LimitExceeded as error:
         raise RowError(DropReason.TEMPLATE_ERROR, f"{name} {error}") from None
@@ -81,7 +76,7 @@ def count_rendered(text: str) -> None:
     """Count rendered text.
 
     Raises:
-        LimitExceeded: a conversation has too much of it.
+        LimitExceeded: A conversation has too much of it.
     """
     if _Budget.characters is not None:
         _Budget.characters -= len(text)
@@ -90,7 +85,7 @@ def count_rendered(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _limited_time() -> Iterator[None]:
+def _limit_time() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -108,12 +103,12 @@ def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _limited_memory() -> Iterator[None]:
+def _limit_memory() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
         with open("/proc/self/statm", "rb") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
-    except OSError:  # no such file outside Linux
+    except OSError:  # the file exists only on Linux
         yield
         return
     most = min([used + MEMORY, *(limit for limit in (soft, hard) if limit != resource.RLIM_INFINITY)])
@@ -134,9 +129,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 class GenerationBlocks(Extension):
-    """The generation block, with which templates mark what an assistant wrote.
+    """The block `{% generation %} ... {% endgeneration %}`, as in transformers.
 
-    `{% generation %} ... {% endgeneration %}`, as in transformers.
+    Templates mark with it what an assistant wrote.
     """
 
     tags = {"generation"}  # noqa: RUF012 (Jinja's API)
@@ -151,11 +146,10 @@ class GenerationBlocks(Extension):
 
 
 def make_environment() -> ImmutableSandboxedEnvironment:
-    """Make a sandbox in which any chat template for transformers runs.
+    """Make a sandbox that runs any chat template for transformers.
 
-    It has the same whitespace rules, filters and functions.
-
-    `strftime_now` is missing: it is a variable of each rendering, as the moment is the run's.
+    It has the same whitespace rules, filters and functions. `strftime_now` is a variable of each rendering instead,
+    because the moment is set for a run.
     """
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols])
     environment.filters["tojson"] = _to_json
@@ -170,7 +164,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Jinja's own filter escapes HTML characters; a prompt wants the text as it is."""
+    """Return a value as JSON without escaping HTML characters, unlike Jinja's filter."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 

@@ -1,8 +1,8 @@
-"""One conversation in the forms that chat templates read.
+"""Convert a conversation to the forms that chat templates read.
 
-Templates were written for different clients: some take a call's arguments as an object, others as JSON text; some tell
-null content from empty content, others print None for it; some call the reasoning `thinking`. Normalised messages have
-one form, so others are tried where a template loses something, or fails.
+Templates were written for different clients: some take a call's arguments as an object, others as JSON text; some
+distinguish null content from empty content, others print None for it; some call the reasoning `thinking`. Normalised
+messages have one form, so other forms are tried if a template loses something or fails.
 """
 
 import itertools
@@ -17,21 +17,20 @@ Change = Callable[[Message], Message]
 _REASONING = re.compile(r"""['".](thinking|reasoning)\b""")
 
 
-def message_forms(messages: list[Message], source: str) -> Iterator[list[Message]]:
-    """Give messages in the forms that a template may expect.
+def list_forms(messages: list[Message], source: str) -> Iterator[list[Message]]:
+    """Yield messages in the forms that a template may expect.
 
     Args:
         messages: Normalised messages.
-        source: The template's Jinja text, which says what it reads.
+        source: The template's Jinja text, which shows what it reads.
 
     Yields:
-        The messages; first as transformers would get them, with null content, arguments as objects and
-        `reasoning_content`.
+        The messages, first in the form that transformers uses: null content, arguments as objects, `reasoning_content`.
     """
     assistants = [message for message in messages if message["role"] == "assistant"]
     reasonings: list[Change] = [_as_it_is]
     if any("reasoning_content" in message for message in assistants):
-        reasonings += [_renamed_reasoning(name) for name in dict.fromkeys(_REASONING.findall(source))]
+        reasonings += [_rename_reasoning(name) for name in dict.fromkeys(_REASONING.findall(source))]
     has_calls = any("tool_calls" in message for message in assistants)
     arguments: list[Change] = [_as_it_is, _with_json_arguments] if has_calls else [_as_it_is]
     contents: list[Change] = [_as_it_is]
@@ -71,7 +70,7 @@ def _with_json_arguments(message: Message) -> Message:
     return {**message, "tool_calls": calls}
 
 
-def _renamed_reasoning(name: str) -> Change:
+def _rename_reasoning(name: str) -> Change:
     def rename(message: Message) -> Message:
         return {name if key == "reasoning_content" else key: value for key, value in message.items()}
 

@@ -1,9 +1,7 @@
-"""The bundled chat format in plain Python, ten times as fast as Jinja.
+"""Render the bundled chat format in plain Python, ten times as fast as Jinja.
 
-The format is that of templates/nemotron3.jinja.
-
-The Jinja file is the truth. Property tests prove that these turns, put together by chunks.py, are byte for byte what
-it renders, and `chunks.first_difference` compares the two again on the data of every run.
+templates/nemotron3.jinja defines the format. Property tests check that these turns, put together by chunks.py, are byte
+for byte what it renders, and `chunks.first_difference` compares the two again on the data of every run.
 """
 
 import json
@@ -60,7 +58,7 @@ _to_json = json.JSONEncoder(ensure_ascii=False).encode
 def system_turn(messages: list[Message], tools: list[Tool] | None) -> tuple[str, int]:
     """Render the opening system turn, which describes the tools.
 
-    Also returned: how many of `messages` it shows (0 or 1).
+    Also returns how many of `messages` it shows (0 or 1).
     """
     has_system = bool(messages) and messages[0]["role"] == "system"
     system = messages[0]["content"] if has_system else ""
@@ -69,7 +67,7 @@ def system_turn(messages: list[Message], tools: list[Tool] | None) -> tuple[str,
 
 
 def plain_turn(message: Message, ending: str = "") -> str:
-    """Return a user's turn, or a system's in the middle of the conversation.
+    """Render a user's turn, or a system's in the middle of the conversation.
 
     `ending` is added to the content.
     """
@@ -77,9 +75,9 @@ def plain_turn(message: Message, ending: str = "") -> str:
 
 
 def effort(reasoning_budget: int | None, low_effort: bool) -> str:
-    """Render the end of the last user turn, which steers the reasoning.
+    """Render the end of the last user turn, which controls the reasoning.
 
-    It gives a budget in tokens, or asks for little effort.
+    It states a budget in tokens, or asks for low effort.
     """
     budget = "" if reasoning_budget is None else f"\n\n{{thinking token budget: {reasoning_budget}}}"
     return budget + ("\n\n{reasoning effort: low}" if low_effort else "")
@@ -88,7 +86,7 @@ def effort(reasoning_budget: int | None, low_effort: bool) -> str:
 def turn(messages: list[Message], index: int, is_history: bool, ending: str = "") -> tuple[str, str]:
     """Render message `index` in two parts: its generation prompt, and the rest.
 
-    The prompt is empty for all but assistants.
+    The prompt is empty except for assistants.
 
     `is_history` shows an assistant without its reasoning; `ending` is added to a user's content.
     """
@@ -101,7 +99,7 @@ def turn(messages: list[Message], index: int, is_history: bool, ending: str = ""
 
 
 def _tool_result(messages: list[Message], index: int) -> str:
-    """Return a tool's result; neighbouring results share a user turn."""
+    """Render a tool's result; consecutive results share a user turn."""
     begin = "" if index > 0 and messages[index - 1]["role"] == "tool" else "<|im_start|>user\n"
     end = "" if index + 1 < len(messages) and messages[index + 1]["role"] == "tool" else END
     return f"{begin}<tool_response>\n{messages[index]['content']}\n</tool_response>\n{end}"
@@ -115,13 +113,13 @@ def _assistant_turn(message: Message, is_history: bool) -> tuple[str, str]:
 
 
 def _content(message: Message, is_history: bool) -> tuple[str, str]:
-    """Return what an assistant's turn shows besides its calls.
+    """Render an assistant's turn without its calls.
 
-    What the generation prompt writes of it, and the rest.
+    The result is the part that the generation prompt writes, and the rest.
     """
     content, calls_tools = message["content"], bool(message.get("tool_calls"))
     if not (is_history and calls_tools) and not may_have_think_tag(content):
-        # What the lines below give of most messages, without copying long texts at every step.
+        # A fast path for most messages, which avoids copying long texts at every step below.
         reasoning = message.get("reasoning_content")
         if not reasoning:
             return NO_THINKING, content.rstrip()
@@ -136,12 +134,12 @@ def _content(message: Message, is_history: bool) -> tuple[str, str]:
 
 
 def _opening(content: str) -> str:
-    """Return what the generation prompt writes of an assistant's content.
+    """Return the beginning of an answer that the generation prompt writes.
 
-    The model never has to write that.
+    The model never has to write it.
     """
     if not content.startswith(THINK):
-        return ""  # think tags written elsewhere in the content, or a thought closed but never opened
+        return ""  # think tags elsewhere in the content, or a thought that is closed but never opened
     if content.startswith(NO_THINKING):
         return NO_THINKING
     return f"{THINK}\n" if content.startswith("\n", len(THINK)) else THINK
@@ -156,11 +154,11 @@ def _tool_call(call: dict[str, Any]) -> str:
 
 
 def _as_text(value: object) -> str:
-    """Containers as JSON, the rest as Python prints it (True, None, 2.5)."""
+    """Return containers as JSON, and other values as Python prints them."""
     return _to_json(value) if isinstance(value, dict | list) else str(value)
 
 
-# Whole data sets share a few tool lists, and describing one costs more than rendering the conversation.
+# Whole datasets share a few tool lists, and describing one takes longer than rendering the conversation.
 _described: dict[bytes, str] = {}
 _MOST_DESCRIBED = 1024
 

@@ -1,6 +1,6 @@
-"""Content that was null in its row.
+"""Mark content that was null in its row.
 
-It is empty text everywhere, but chat templates may tell the two apart.
+It is empty text everywhere else, but chat templates may distinguish the two.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
-"""Reasoning: where it sits, what the history keeps, which turns train together.
+"""Find reasoning, what the history keeps of it, and which turns train together.
 
 Nemotron 3 shows a model its reasoning only in the newest turn: once the user speaks again, the reasoning of earlier
-turns is removed. So a conversation with reasoning cannot be one training sequence, as each turn was answered with
-another history in view; it becomes one sequence per user turn (`turns_to_train`).
+turns is removed. So a conversation with reasoning cannot be one training sequence, because each turn was answered with
+a different history. It becomes one sequence per user turn (`turns_to_train`).
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ THINK = "<think>"
 END_THINK = "</think>"
 NO_THINKING = "<think></think>"
 ANSWER_ONLY = "answer_only"
-"""The key of an assistant's message of which only the closing tag and what follows is supervised."""
+"""Key of an assistant's message that is supervised only from the closing tag on."""
 _IN_BOTH = "think>"
-"""Where this is not, neither tag is."""
+"""Both tags contain this text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +31,16 @@ class Turn:
 
 
 def may_have_think_tag(text: str) -> bool:
-    """Tell quickly whether a text may have a think tag: False for most."""
-    return ">" in text and _IN_BOTH in text  # one character is found several times as fast as a word
+    """Tell quickly whether a text may have a think tag; it is False for most texts."""
+    return ">" in text and _IN_BOTH in text  # searching for one character is several times as fast as for a word
 
 
 def turns_to_train(messages: list[Message], keep_history_thinking: bool = False) -> list[Turn]:
     """Return the training sequences of a conversation, in order.
 
-    Without reasoning, or with reasoning kept in the history, one sequence holds the whole conversation. Otherwise
-    there is one per user turn that an assistant answers, ending before the next user turn. (If no user turn is
-    answered, the assistant messages before the first one are all there is to learn from.)
+    Without reasoning, or with reasoning kept in the history, one sequence is the whole conversation. Otherwise there is
+    one per user turn that an assistant answers, ending before the next user turn. (If no user turn is answered, only
+    the assistant messages before the first user turn can train.)
     """
     return turns_of(messages, per_user=not keep_history_thinking and any_reasoning(messages))
 
@@ -56,9 +56,9 @@ def any_reasoning(messages: list[Message]) -> bool:
 
 
 def per_user_turn(messages: list[Message]) -> list[Turn]:
-    """One Turn per user message that an assistant answers.
+    """Return one Turn per user message that an assistant answers.
 
-    Its `start` is just after that user message.
+    Its `start` is directly after that user message.
     """
     users = [index for index, message in enumerate(messages) if message["role"] == "user"]
     bounds = [Turn(user + 1, stop) for user, stop in pairwise([*users, len(messages)])]
@@ -69,7 +69,7 @@ def per_user_turn(messages: list[Message]) -> list[Turn]:
 def last_user_index(messages: list[Message], stop: int) -> int:
     """Return the index of the last user message of `messages[:stop]`, or -1.
 
-    Assistants before it are history.
+    Assistant messages before it are history.
     """
     for index in range(stop - 1, -1, -1):
         if messages[index]["role"] == "user":
@@ -80,9 +80,8 @@ def last_user_index(messages: list[Message], stop: int) -> int:
 def newest_content(message: Message) -> str:
     """Return an assistant's content with its reasoning inline, not yet trimmed.
 
-    That is how the newest turn shows it.
-
-    Think tags already written in the content are left as they are, whole or broken.
+    This is how the newest turn shows it. Think tags that are already in the content are kept, even if they are
+    unpaired.
     """
     content = message["content"]
     reasoning = message.get("reasoning_content")
@@ -96,10 +95,8 @@ def newest_content(message: Message) -> str:
 def history_content(content: str, calls_tools: bool) -> str:
     """Return what the history keeps of `newest_content`, trimmed.
 
-    That is the text after the last closed thought.
-
-    The public template treats the two kinds of turn differently, and so must we: one that calls tools also loses half
-    a thought, and the blanks in front of its text.
+    This is the text after the last closed thought. As in the public template, a turn that calls tools also loses an
+    unclosed thought, and the whitespace before its text.
     """
     if calls_tools:
         spoken = content.rpartition(END_THINK)[2] if END_THINK in content else content.partition(THINK)[0]
@@ -112,9 +109,8 @@ def history_content(content: str, calls_tools: bool) -> str:
 def has_reasoning(message: Message) -> bool:
     """Tell whether an assistant's message looks different once it is history.
 
-    It does with reasoning_content, or with a thought inline.
-
-    Blank reasoning_content counts (as in the public recipe), an empty inline thought does not.
+    It does if it has reasoning_content or an inline thought. Blank reasoning_content counts (as in the public recipe),
+    but an empty inline thought does not.
     """
     if message["role"] != "assistant":
         return False

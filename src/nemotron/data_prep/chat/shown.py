@@ -1,10 +1,8 @@
-"""Whether a rendered turn shows what its message says.
+"""Check that a rendered turn shows all of its message.
 
-That is content, reasoning, and every call with its arguments.
-
-A template may trim texts, escape them, put them in any order and between any tags. So each part is looked for alone, in
-the spellings that templates use, and a part that was found is taken out: reasoning that says the same as the answer is
-not shown where the text stands once.
+That is its content, its reasoning, and every call with its arguments. A template may trim texts, escape them, and put
+them in any order and between any tags. So each part is searched for separately, in the spellings that templates use,
+and a part that was found is removed: a text that appears once does not show both the reasoning and an identical answer.
 """
 
 import html
@@ -17,7 +15,7 @@ from nemotron.data_prep.chat.conversation import Message
 from nemotron.data_prep.chat.null_content import NullText
 
 _TAKEN = "\0"
-"""Stands where a part was found, so that what is left of it and right of it do not make a word."""
+"""Replaces a part that was found, so that the text before and after it does not join to a word."""
 
 
 def find_lost(message: Message, text: str) -> str | None:
@@ -28,7 +26,7 @@ def find_lost(message: Message, text: str) -> str | None:
         text: What the template rendered for it.
 
     Returns:
-        The first part that is lost, in words ("the reasoning"); None when there is none.
+        The first part that is lost, in words ("the reasoning"), or None.
     """
     calls = [call["function"] for call in message.get("tool_calls", ())]
     for what, part in sorted(_texts(message), key=lambda named: -len(named[1])):
@@ -39,7 +37,7 @@ def find_lost(message: Message, text: str) -> str | None:
     for name, value in ((call["name"], call["arguments"]) for call in calls):
         if (left := _take(name, text)) is None:
             return f"the call of {name}"
-        if (argument := _lost_argument(value, left, text)) is not None:
+        if (argument := _find_lost_argument(value, left, text)) is not None:
             return f"{argument} of the call of {name}"
     if isinstance(message["content"], NullText) and "None" in text and not re.search("None|null", json.dumps(calls)):
         return "that the content is null: it prints None"
@@ -47,9 +45,9 @@ def find_lost(message: Message, text: str) -> str | None:
 
 
 def _texts(message: Message) -> Iterator[tuple[str, str]]:
-    """Yield the texts that a message says, each with its name.
+    """Yield the texts of a message, each with a name for it.
 
-    An inline thought without its tags, which may move.
+    An inline thought is yielded without its tags, which may move.
     """
     thought, tag, _ = message["content"].rpartition("</think>")
     parts = re.split("</?think>", message["content"])
@@ -62,11 +60,9 @@ def _texts(message: Message) -> Iterator[tuple[str, str]]:
 
 
 def _take(part: str, text: str) -> str | None:
-    """`text` without the first occurrence of `part`, in whatever spelling.
+    """Return `text` without the first occurrence of `part` in any spelling, or None.
 
-    None when there is none.
-
-    Blanks do not count where it is found nowhere with them: the text is then returned without any.
+    If `part` is found only when whitespace is ignored, the text is returned without whitespace.
     """
     for spelling in _spellings(part):
         before, found, after = text.partition(spelling)
@@ -76,8 +72,8 @@ def _take(part: str, text: str) -> str | None:
     return before + _TAKEN + after if found else None
 
 
-def _lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
-    """Return the first argument of which a key or value stands in none of the texts."""
+def _find_lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
+    """Return the first argument with a key or value that is in none of the texts."""
     if len(arguments) and repr(arguments) in texts[-1] and repr(arguments) != json.dumps(arguments, ensure_ascii=False):
         return "the JSON, for which Python's spelling of it stands,"
     for name, value in arguments.items():
@@ -111,9 +107,9 @@ def _is_in(value: Any, text: str) -> bool:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """Spell a text in each way in which templates write it.
+    """Yield a text in each spelling that templates use.
 
-    As it is, inside JSON, inside JSON inside JSON, as HTML, as Python prints it.
+    These are the text itself, JSON, JSON inside JSON, HTML, and Python's repr.
     """
     yield text
     escaped = json.dumps(text, ensure_ascii=False)[1:-1]

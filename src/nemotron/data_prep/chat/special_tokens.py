@@ -1,10 +1,8 @@
-"""Control tokens that somebody wrote out inside a conversation.
+"""Find control tokens that are written out inside a conversation.
 
-`<|im_end|>` in a message would end its turn.
-
-They are found in everything a template may show (contents, reasoning, tool calls, tools), and can be split: the text
-stays, but is encoded as text. Only tokens that the tokenizer calls special count; `<think>` and `</think>` do not, as
-reasoning may be written inline.
+For example, `<|im_end|>` in a message would end its turn. They are found in everything that a template may show
+(contents, reasoning, tool calls, tools), and can be split, so that they are encoded as text. Only tokens that the
+tokenizer calls special count. `<think>` and `</think>` do not, because reasoning may be inline.
 """
 
 import re
@@ -23,19 +21,19 @@ from nemotron.data_prep.chat.reasoning import END_THINK, THINK
 from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 
-# Letters and digits only, which every template and JSON encoder leaves as they are; no conversation can forge it.
+# Only letters and digits, which no template or JSON encoder changes; a conversation cannot forge it.
 _BREAK = f"break{secrets.token_hex(12)}"
 
 MOST_CLEAN = 1024
-"""Tool lists remembered to have no control token."""
+"""How many tool lists without control tokens are remembered."""
 
 
 class SpecialTokens:
-    """The control tokens of one tokenizer. `names` is empty when it has none."""
+    """The control tokens of one tokenizer; `names` is empty if it has none."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
-        self._clean: set[bytes] = set()  # tools without any: whole data sets share a few tool lists
+        self._clean: set[bytes] = set()  # tools without any; whole datasets share a few tool lists
 
     @cached_property
     def _first_characters(self) -> list[str]:
@@ -51,10 +49,7 @@ class SpecialTokens:
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
     def _may_be_in(self, texts: list[str]) -> bool:
-        """Tell whether a text has a character that a token begins with.
-
-        Most have none, and that is found fastest.
-        """
+        """Tell whether a text has the first character of a token; most texts do not."""
         for character in self._first_characters:
             for text in texts:
                 if character in text:
@@ -62,9 +57,9 @@ class SpecialTokens:
         return False
 
     def first_in(self, conversation: Conversation) -> str | None:
-        """Find a control token written out in the conversation; None without one.
+        """Find a control token that is written out in the conversation, or return None.
 
-        Tool calls and tools are searched as JSON has them.
+        Tool calls and tools are searched in their JSON form.
         """
         messages = conversation.messages
         texts = [value for message in messages for value in message.values() if isinstance(value, str)]
@@ -78,7 +73,7 @@ class SpecialTokens:
             return None
         if found := _first(self._in_json, canonical_json([calls, tools])):
             return found.decode()
-        # A name is written between angle brackets: `<parameter=NAME>`.
+        # Templates write a name between angle brackets: `<parameter=NAME>`.
         if found := _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, tools]))):
             return found
         if tools and key is not None:
@@ -93,7 +88,7 @@ class SpecialTokens:
     def broken(self, conversation: Conversation) -> Conversation:
         """Put a mark inside every control token of a conversation.
 
-        A template renders it, and `pieces` cuts at the marks.
+        A template renders the result, and `pieces` cuts it at the marks.
         """
         return replace(
             conversation, messages=self._broken(conversation.messages), tools=self._broken(conversation.tools)
@@ -114,7 +109,7 @@ class SpecialTokens:
         return self._broken_name(value) if key == "name" and isinstance(value, str) else self._broken(value)
 
     def _broken_name(self, name: str) -> str:
-        """Break a name that makes a token, alone or with the brackets around it."""
+        """Break a name that forms a token, alone or with the brackets around it."""
         return self._broken(f"<{name}>")[1:-1]
 
 
@@ -123,7 +118,7 @@ def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text)
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Yield the keys of all objects inside a JSON value, and what they call `name`."""
+    """Yield the keys of all objects inside a JSON value, and the values of `name`."""
     left = [value]
     while left:
         value = left.pop()
@@ -136,23 +131,23 @@ def _names(value: Any) -> Iterator[str]:
                 yield value["name"]
 
 
-def pieces(text: str) -> list[str]:
+def cut_at_marks(text: str) -> list[str]:
     """Cut rendered text inside every broken control token.
 
-    No encoder then sees one whole. Mostly there is one piece.
+    So no encoder sees a complete one. Usually there is only one piece.
     """
     return text.split(_BREAK)
 
 
-def joined(text: str) -> str:
-    """Rendered text of a broken conversation as it would be of the whole one."""
+def remove_marks(text: str) -> str:
+    """Remove the marks from the rendered text of a broken conversation."""
     return text.replace(_BREAK, "")
 
 
 def _patterns(names: Sequence[str]) -> list[str]:
     """Make one pattern per first character.
 
-    The engine then skips to that character, instead of trying every name.
+    The regex engine skips to that character instead of trying every name.
     """
     return [_trie(list(group)) for _, group in groupby(names, key=lambda name: name[0])]
 
@@ -172,16 +167,16 @@ def _trie(names: Sequence[str]) -> str:
     return f"{alternatives}?" if "" in names else alternatives
 
 
-def without_forged_turns(
+def apply_policy(
     conversation: Conversation, token: str | None, special_tokens: SpecialTokens, policy: SpecialTokensPolicy
 ) -> Conversation:
     """Apply the policy to a conversation in which a control token is written out.
 
     Args:
-        token: the token; None where there is none.
+        token: The token, or None.
 
     Raises:
-        RowError: the policy is to drop it.
+        RowError: The policy is to drop such conversations.
     """
     if token is None or policy == "keep":
         return conversation

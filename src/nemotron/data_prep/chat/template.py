@@ -1,4 +1,4 @@
-"""Chat templates: finding one and rendering messages with it."""
+"""Load a chat template, and render messages with it."""
 
 import functools
 import re
@@ -18,7 +18,7 @@ from nemotron.data_prep.chat.jinja_sandbox import (
     BLOCK_END,
     LimitExceeded,
     count_rendered,
-    limited,
+    limit_resources,
     make_environment,
 )
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -28,15 +28,15 @@ BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3":
 FROM_TOKENIZER = "tokenizer"
 DEFAULT = "default"
 TOOL_USE = "tool_use"
-"""Of a tokenizer's named templates, the one that transformers takes for conversations with tools."""
+"""The named template of a tokenizer that transformers uses for conversations with tools."""
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
 LARGEST_FILE = 4 * 2**20
-"""Bytes of a template file; the longest known ones have 30,000."""
+"""The most bytes of a template file; the longest known ones have 30,000."""
 
 
 class RenderOptions(TypedDict, total=False):
-    """What a template takes besides the messages.
+    """Options of a template in addition to the messages.
 
     See `Template.render` for the defaults.
     """
@@ -62,10 +62,10 @@ class Template:
     name                   as the user gave it
     source                 the Jinja text
     special_tokens         variables of the template: `bos_token`, `eos_token`, ...
-    tool_use               the Jinja text for conversations with tools, where that is another one
-    ends                   tokens of which one must end an assistant's turn; empty: not known, anything may
-    moment                 what `strftime_now` tells, where the template asks: one moment for all rows of a run
-    digest                 hex hash of all that: two templates with one digest render alike
+    tool_use               the Jinja text for conversations with tools, if it is another one
+    ends                   tokens of which one must end an assistant's turn; empty if they are not known
+    moment                 the time that `strftime_now` returns, the same for all rows of a run
+    digest                 hex hash of all this: templates with the same digest render the same
     is_nemotron3           whether this is the bundled format, which nemotron3.py renders faster
     has_generation_blocks  whether the template marks what an assistant produced
     """
@@ -86,11 +86,11 @@ class Template:
             source: The Jinja text.
             special_tokens: Variables of the template: `bos_token`, `eos_token`, ...
             tool_use: The Jinja text for conversations with tools; by default the same.
-            moment: What time it is for the template, in local time; by default, now.
+            moment: The time that the template sees, in local time; by default now.
             ends: The tokens that may end an assistant's turn.
 
         Raises:
-            UserError: `source` is not a Jinja template; its line is named.
+            UserError: `source` is not a valid Jinja template; the message has the line.
         """
         self.name = name
         self.source = source
@@ -110,25 +110,27 @@ class Template:
             else self
         )
         try:
-            with limited(name):
+            with limit_resources(name):
                 self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
         except RecursionError as error:
-            raise UserError(f"The chat template {name} is nested too deeply.", "Use another template.") from error
-        except RowError as error:  # constants are computed here
+            raise UserError(
+                f"The chat template {name} is nested too deeply.", "Simplify it, or use another template."
+            ) from error
+        except RowError as error:  # Jinja evaluates constants when it compiles
             raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
 
-    def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled: a worker compiles its own
+    def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled, so each worker compiles its own
         return Template, (self.name, self.source, self.special_tokens, self.tool_use, self.moment, self.ends)
 
     def at(self, moment: datetime) -> "Template":
-        """This template at another moment."""
+        """Return this template with another moment."""
         return Template(self.name, self.source, self.special_tokens, self.tool_use, moment, self.ends)
 
     def for_tools(self, tools: list[Tool] | None) -> "Template":
-        """Return the template of conversations with these tools."""
+        """Return the template for conversations with these tools."""
         return self._with_tools if tools else self
 
     def render(
@@ -142,10 +144,12 @@ class Template:
         reasoning_budget: int | None = None,
         low_effort: bool = False,
     ) -> str:
-        """Return the text of normalised messages (`conversation.parse_row`).
+        """Render normalised messages.
 
-        The options reach the template as variables of these names; `reasoning_budget` is in tokens. Raises RowError
-        (template_error) when the template refuses the messages or fails on them.
+        The options are variables of the template; `reasoning_budget` is in tokens.
+
+        Raises:
+            RowError: template_error; the template refuses the messages, or fails on them.
         """
         template = self.for_tools(tools)
         text = template.render_marked(
@@ -165,13 +169,13 @@ class Template:
         if self.moment is not None:
             variables["strftime_now"] = self.moment.strftime
         try:
-            with nullcontext() if self.is_nemotron3 else limited(self.name):
+            with nullcontext() if self.is_nemotron3 else limit_resources(self.name):
                 text = self._compiled.render(messages=messages, tools=tools, **variables)
                 count_rendered(text)
             return text
-        except (RowError, LimitExceeded, MemoryError):  # whoever limits the conversation says what becomes of it
+        except (RowError, LimitExceeded, MemoryError):  # handled by the block that set the limits
             raise
-        except Exception as error:  # a template is a program of the user's: it may raise anything
+        except Exception as error:  # a template is the user's program and may raise anything
             detail = f"{self.name}: {type(error).__name__}: {error}"
             raise RowError(DropReason.TEMPLATE_ERROR, detail) from error
 
@@ -179,13 +183,11 @@ class Template:
 def load_template(name_or_path: str, tokenizer: TokenizerWithTemplate | None = None) -> Template:
     """Load a template by name or file, or the tokenizer's own.
 
-    Names are `nemotron3`, also called `super3` and `nano3`.
-
-    `tokenizer` as a name means the tokenizer's own chat template; for any template that is not bundled, the
-    tokenizer's special tokens (`bos_token`, ...) are variables too.
+    The bundled template is called `nemotron3`, `super3` or `nano3`. The name `tokenizer` means the tokenizer's own chat
+    template. Templates that are not bundled also get the tokenizer's special tokens (`bos_token`, ...) as variables.
 
     Raises:
-        UserError: there is no such template.
+        UserError: There is no such template.
     """
     special_tokens = tokenizer.special_tokens_map if tokenizer is not None else {}
     eos = special_tokens.get("eos_token")
@@ -210,7 +212,7 @@ def read_source(path: Path) -> str:
     """Read a template file, without the byte order mark that some editors write.
 
     Raises:
-        UserError: it is no readable text, or too large to be a template.
+        UserError: The file cannot be read as text, or is too large to be a template.
     """
     try:
         if (size := path.stat().st_size) > LARGEST_FILE:
@@ -222,7 +224,7 @@ def read_source(path: Path) -> str:
         raise UserError(f"The chat template {path} cannot be read: {error}.", hint) from error
 
 
-@functools.lru_cache(maxsize=4)  # forked workers find what the process before them compiled
+@functools.lru_cache(maxsize=4)  # forked workers inherit what their parent compiled
 def _compile(source: str) -> jinja2.Template:
     return make_environment().from_string(source)
 
@@ -232,11 +234,10 @@ def _bundled_source(name: str) -> str:
 
 
 def _tokenizer_sources(tokenizer: TokenizerWithTemplate | None, wanted: str) -> tuple[str, str | None]:
-    """Return the tokenizer's template, and the one for conversations with tools.
+    """Return the tokenizer's template, and another one for tools if there is one.
 
-    The second is None where it is the same.
-
-    Of several named ones, `wanted`; where that is empty, `default`, and `tool_use` for tools, as transformers does.
+    Of several named templates, `wanted` is used. If that is empty, it is `default`, and `tool_use` for tools, as in
+    transformers.
     """
     named = tokenizer.chat_template if tokenizer is not None else None
     if not isinstance(named, Mapping):

@@ -1,11 +1,11 @@
-"""What a chat template does, found out by rendering conversations of our own."""
+"""Find out what a chat template does by rendering conversations of our own."""
 
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
 from nemotron.data_prep.chat.conversation import Message
-from nemotron.data_prep.chat.jinja_sandbox import limited
+from nemotron.data_prep.chat.jinja_sandbox import limit_resources
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.drop_reasons import RowError
 
@@ -14,30 +14,30 @@ _ANSWER = "Here."
 _SYSTEM: Message = {"role": "system", "content": "Be brief."}
 _TURN: list[Message] = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": _ANSWER}]
 _PLAIN = (_TURN, [_SYSTEM, *_TURN], [*_TURN, *_TURN])
-"""Conversations of which a template takes at least one, if it takes any."""
+"""Conversations of which every usable template accepts at least one."""
 
 
 class Frame(NamedTuple):
     """What a template writes around an answer."""
 
     header: str
-    """What a generation prompt should have but does not: text before every answer, of a template without prompts."""
+    """Text before every answer that a generation prompt should contain, for templates without one."""
     after: str
-    """All that follows the answer, of one conversation."""
+    """Everything that follows the answer in a conversation."""
     stop: str
-    """The first control token in that, which a model must learn to write; empty where there is none."""
+    """The first control token in `after`, which the model must learn to write; empty without one."""
 
 
 @lru_cache(maxsize=8)
 def find_frame(template: Template) -> Frame | None:
     """Find what a template writes around an answer.
 
-    None when it takes none of our conversations.
+    None means that the template accepts none of our conversations.
 
     Raises:
-        RowError: it takes more time or memory for them than any template needs.
+        RowError: The template needs too much time or memory.
     """
-    with limited(template.name):
+    with limit_resources(template.name):
         return _find_frame(template)
 
 
@@ -52,23 +52,23 @@ def _find_frame(template: Template) -> Frame | None:
         if answer:
             has_prompt = prompt != before or not begin.startswith(before)
             header = "" if has_prompt else begin[len(before) :].rstrip(" ")
-            return Frame(header if header.strip() else "", after, next(_stops(after, template.ends), ""))
+            return Frame(header if header.strip() else "", after, next(_find_stops(after, template.ends), ""))
     return None
 
 
-def _stops(after: str, ends: tuple[str, ...]) -> Iterator[str]:
-    """Yield the control tokens in a text, by their place.
+def _find_stops(after: str, ends: tuple[str, ...]) -> Iterator[str]:
+    """Yield the control tokens in a text, in order.
 
-    Of two at one place the longer first.
+    Of two that begin at the same place, the longer is first.
     """
     yield from sorted((end for end in ends if end in after), key=lambda end: (after.index(end), -len(end)))
 
 
 @lru_cache(maxsize=8)
 def drops_history_thinking(template: Template) -> bool:
-    """Tell whether only the newest answer is shown with its reasoning.
+    """Tell whether the template shows reasoning only in the newest answer.
 
-    Reasoning that the template never shows, or always, leaves a conversation one sequence.
+    If it shows reasoning always or never, a conversation stays one sequence.
     """
     for answer in (_in_fields, _inline):
         messages = [

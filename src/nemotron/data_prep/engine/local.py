@@ -1,4 +1,4 @@
-"""Worker processes on this machine."""
+"""Run work in processes on this machine."""
 
 import contextlib
 import itertools
@@ -20,18 +20,18 @@ from nemotron.errors import UserError
 if TYPE_CHECKING:
     from nemotron.data_prep.engine import Run
 
-# Not fork: this process runs threads (progress display, Arrow), whose locks a forked child would inherit held.
+# Not fork: this process has threads (progress display, Arrow), and a forked child could inherit their locks locked.
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
-def default_workers() -> int:
-    """One per core this process may use."""
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0))
 
 
 @contextlib.contextmanager
-def processes() -> "Iterator[Run]":
-    """Run work in processes of this machine, for the length of a `with` block."""
+def use_processes() -> "Iterator[Run]":
+    """Run work in processes on this machine, for the duration of a `with` block."""
     workers = _Workers()
     try:
         yield workers.run
@@ -42,8 +42,8 @@ def processes() -> "Iterator[Run]":
 def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     """Start the process that workers are forked from.
 
-    It imports `modules` while this process does something else, so that workers have them from the start. It runs once
-    for the life of this process, with `environment` in its own.
+    It imports `modules` in the background, so that workers have them from the start. There is one for the lifetime of
+    this process, with `environment` added to its variables.
     """
     _CONTEXT.set_forkserver_preload(list(modules))
     with _set(environment):
@@ -52,7 +52,7 @@ def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def _set(environment: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables, which a process that starts now inherits."""
+    """Set environment variables for a process that is started in the `with` block."""
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
     try:
@@ -68,7 +68,7 @@ def _set(environment: Mapping[str, str]) -> Iterator[None]:
 class _Workers:
     """Worker processes.
 
-    They start with the first work, and are kept for the next that wants as many.
+    They start with the first work, and are kept for further work with as many workers.
     """
 
     def __init__(self) -> None:
@@ -84,15 +84,15 @@ class _Workers:
         workers: int | None,
         on_done: Callable[[int, Result], None],
     ) -> list[Result]:
-        """See `engine.Run`. One worker is this process itself."""
-        size = workers or default_workers()
+        """Run work as `engine.Run` says; a single worker is this process itself."""
+        size = workers or count_cores()
         if min(size, len(things)) <= 1:
             results = []
             for position, thing in enumerate(things):
                 results.append(work(shared, thing))
                 on_done(position, results[-1])
             return results
-        with _sent((work, shared)) as sent:
+        with _send((work, shared)) as sent:
             try:
                 pool = self._of_size(size)
                 futures = {pool.submit(_do, sent, thing): position for position, thing in enumerate(things)}
@@ -100,12 +100,12 @@ class _Workers:
                     on_done(futures[future], future.result())
                 return [future.result() for future in futures]
             except BaseException as error:
-                self.end()  # what is in progress completes, what is not begun is forgotten
+                self.end()  # work in progress completes; queued work is discarded
                 if not isinstance(error, BrokenProcessPool):
                     raise
                 raise UserError(
-                    "A worker process died; most likely the machine ran out of memory.",
-                    "Run again with fewer workers (workers=1): finished work is kept.",
+                    "A worker process died, most likely because the machine ran out of memory.",
+                    "Run again with fewer workers (workers=1); finished work is kept.",
                 ) from None
 
     def _of_size(self, size: int) -> ProcessPoolExecutor:
@@ -115,26 +115,26 @@ class _Workers:
         return self._pool
 
     def end(self) -> None:
-        """End the processes; after that, other ones can be started."""
+        """End the processes; new ones can be started afterwards."""
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
 
 @contextlib.contextmanager
-def _sent(value: object) -> "Iterator[_Sent]":
-    """Where workers find `value`.
+def _send(value: object) -> "Iterator[_Sent]":
+    """Write `value` to a file that workers read once.
 
-    A vocabulary is ten megabytes: too much to send along with every thing.
+    A vocabulary has ten megabytes, too much to send with every item.
     """
-    with _written(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) as file:
+    with _write(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) as file:
         yield _Sent(f"/proc/{os.getpid()}/fd/{file.fileno()}", next(_numbers))
 
 
-def _written(content: bytes) -> IO[bytes]:
-    """Return a file without a name, gone with this process, however that ends."""
+def _write(content: bytes) -> IO[bytes]:
+    """Return a nameless file that disappears when this process ends."""
     try:
-        # Unbuffered: closing must not try again what failed.
+        # Unbuffered, so that closing the file does not repeat a failed write.
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(tempfile.TemporaryFile(buffering=0))
             left = memoryview(content)
@@ -145,28 +145,28 @@ def _written(content: bytes) -> IO[bytes]:
     except OSError as error:
         raise UserError(
             f"Cannot write a temporary file: {error.strerror or error}.",
-            "Make room for it, or set TMPDIR to a folder that has some.",
+            "Free some space, or set TMPDIR to a folder with space.",
         ) from error
 
 
 class _Sent(NamedTuple):
     path: str
     number: int
-    """Another one for every value, which the path need not be."""
+    """Different for every value, unlike the path, which may be reused."""
 
 
 _numbers = itertools.count()
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
     """End a worker whose parent was killed.
 
-    Nobody closes its queue then: it would wait for work forever.
+    Otherwise it would wait forever, because nobody closes its queue.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -177,7 +177,7 @@ def _end_with_parent() -> None:
 _sent_last: _Sent | None = None
 _work: Callable[[Any, Any], Any]
 _shared: Any
-"""In a worker: what was sent last, that is the work at hand and what it shares."""
+"""In a worker: what was sent last, which is the current work and its shared value."""
 
 
 def _do(sent: _Sent, thing: Any) -> Any:

@@ -1,9 +1,7 @@
-"""Workers on a Ray cluster.
+"""Run work on a Ray cluster: a running one, or one started on this machine.
 
-One that runs already, or one of this machine alone, started for the run.
-
-Every node must have the packages that data prep needs and see the inputs and the output folder under the same paths.
-The code of this package is sent along, so that all nodes run what this process runs.
+Every node must have the packages that data prep needs, and see the inputs and the output folder under the same paths.
+The code of this package is sent to the nodes, so that all of them run the same code as this process.
 """
 
 import contextlib
@@ -21,25 +19,23 @@ if TYPE_CHECKING:
     from nemotron.data_prep.engine import Run
 
 ATTEMPTS = 3
-"""How often work is started again when its worker process, or its node, is lost."""
+"""How often work is attempted if its worker process or its node is lost."""
 OBJECT_STORE_BYTES = 256 * 2**20
-"""For a cluster started here: only settings and receipts pass through the store, tokens never do."""
+"""For a cluster started here. Only settings and receipts pass through the object store, never tokens."""
 QUEUED_PER_CORE = 2
-"""Work handed to the cluster beyond what its cores can begin, so that none waits for this process."""
+"""Tasks queued per core, so that no core waits for this process."""
 
 
 @contextlib.contextmanager
-def cluster(address: str | None = None) -> "Iterator[Run]":
-    """Run work on Ray.
+def use_cluster(address: str | None = None) -> "Iterator[Run]":
+    """Run work on Ray, for the duration of a `with` block.
 
-    The connection is made with the first work, and closed with the block.
+    The first work opens the connection. A process that is already connected to a cluster uses it, and stays connected.
+    The run raises UserError if Ray is not installed or the cluster cannot be reached.
 
     Args:
-        address: of a running cluster, `host:port` of its head or `auto` for the one on this machine. None: the
-            cluster that RAY_ADDRESS names, else a new one on this machine.
-
-    A process that is connected to a cluster already uses that one, and stays connected. The run raises UserError when
-    Ray is not installed or the cluster cannot be reached.
+        address: `host:port` of a running cluster's head, or `auto` for the one on this machine. None means the cluster
+            that RAY_ADDRESS names, else a new one on this machine.
     """
     connection = _Connection(address or os.environ.get("RAY_ADDRESS") or None)
     try:
@@ -69,7 +65,7 @@ class _Connection:
         workers: int | None,
         on_done: Callable[[int, Result], None],
     ) -> list[Result]:
-        """See `engine.Run`."""
+        """Run work as `engine.Run` says."""
         if not things:
             return []
         ray = self._connected()
@@ -83,7 +79,7 @@ class _Connection:
                 most = workers or QUEUED_PER_CORE * _cores(ray)
                 while len(pending) < most and (following := next(left, None)) is not None:
                     position, thing = following
-                    # In a list: Ray would fetch a bare reference for every task, a worker fetches this one once.
+                    # In a list, so that each worker fetches it once; Ray would fetch a bare reference for every task.
                     pending[do.remote(work, key, [stored], thing)] = position
                 if not pending:
                     return [results[position] for position in range(len(things))]
@@ -96,7 +92,7 @@ class _Connection:
                 ray.wait(list(pending), num_returns=len(pending))
             raise error.cause from None
         except ray.exceptions.RayError as error:
-            raise _lost(error) from None
+            raise _explain_loss(error) from None
 
     def _connected(self) -> Any:
         if self._ray is None:
@@ -128,7 +124,7 @@ def _connect(ray: Any, address: str | None) -> None:
         options |= {"address": address, "runtime_env": {"py_modules": [package]}}
     try:
         ray.init(**options)
-    except Exception as error:  # Ray raises plain ones, too: for a node that is slow to start, for one
+    except Exception as error:  # Ray also raises plain exceptions, for example if a node is slow to start
         where = f"the Ray cluster at {address}" if address else "a Ray cluster on this machine"
         raise UserError(
             f"Cannot work with {where}: {str(error).strip().splitlines()[0].rstrip('.')}.",
@@ -139,23 +135,23 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _cores(ray: Any) -> int:
-    """Return the cores of the cluster as it is now; it may grow and shrink."""
+    """Return the current number of cores of the cluster, which may change."""
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def _lost(error: Exception) -> UserError:
+def _explain_loss(error: Exception) -> UserError:
     return UserError(
         f"The Ray cluster lost a worker or a node more than {ATTEMPTS - 1} times: {type(error).__name__}.",
-        "Most likely memory ran out. Run again with fewer workers (workers=1): finished work is kept.",
+        "Most likely memory ran out. Run again with fewer workers (workers=1); finished work is kept.",
     )
 
 
 _shared: dict[str, Any] = {}
-"""In a worker process: what the work of the run at hand shares, by the run's key."""
+"""In a worker process: the shared value of the current run, by the run's key."""
 
 
 def _do(work: Callable[[Any, Any], Any], key: str, stored: list[Any], thing: Any) -> Any:
-    """Do one thing in a worker process."""
+    """Process one item in a worker process."""
     if key not in _shared:
         import ray
 

@@ -1,1 +1,1 @@
-"""Packed Parquet made elsewhere: found, checked and registered where it is."""
+"""Find, check and register packed Parquet that was made elsewhere, in place."""

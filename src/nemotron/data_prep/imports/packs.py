@@ -1,9 +1,7 @@
-"""Check packed Parquet row by row.
+"""Check packed Parquet row by row, for what Megatron-Bridge assumes.
 
-For what Megatron-Bridge takes for granted of it (data/packing/gpt_sft.py).
-
-It reads the sequences of a pack off `seq_start_id`, and takes the mask as it stands: 1 where the *next* token of the
-same sequence is trained. A wrong boundary or mask trains something else, and nothing fails.
+Megatron-Bridge (data/packing/gpt_sft.py) splits a pack at `seq_start_id`, and uses the mask as given: 1 if the *next*
+token of the same sequence trains. With a wrong boundary or mask, the wrong tokens train and nothing fails.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,25 +16,25 @@ import pyarrow.parquet as pq
 from nemotron.errors import Problem
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
-_MAKE_AGAIN = "Make it again, with one row per pack and these lists: input_ids, loss_mask (0 or 1), seq_start_id."
-_ROLL = "Position j of the mask says whether token j+1 is trained, so the last of a sequence is 0: shift it by one."
+_MAKE_AGAIN = "Write it again, with one row per pack and these lists: input_ids, loss_mask (0 or 1), seq_start_id."
+_ROLL = "Shift the mask by one: position j says whether token j+1 trains, so the last of a sequence is 0."
 _LONGEST_SHOWN = 8
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What packs must keep to; None is not checked."""
+    """Limits for packs; None is not checked."""
 
     pack_size: int | None = None
     vocab_size: int | None = None
     eos_id: int | None = None
-    """Whose positions the trainer never trains."""
+    """The id whose positions the trainer never trains."""
     pad_to_multiple: int = 1
 
 
 @dataclass
 class Counts:
-    """What a split holds."""
+    """The counts of a split."""
 
     packs: int = 0
     sequences: int = 0
@@ -46,7 +44,7 @@ class Counts:
     """Tokens of the longest pack."""
 
     def add(self, other: "Counts") -> None:
-        """Add another file's."""
+        """Add the counts of another file."""
         for name in ("packs", "sequences", "tokens", "supervised_tokens"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.longest = max(self.longest, other.longest)
@@ -54,7 +52,7 @@ class Counts:
 
 @dataclass
 class Checked:
-    """A file that was read."""
+    """The result of reading a file."""
 
     problems: list[Problem] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
@@ -63,11 +61,11 @@ class Checked:
 def check_file(path: Path, limits: Limits) -> Checked:
     """Read a file of packs, one row group in memory at a time.
 
-    The first row with each kind of fault is named.
+    Of each kind of fault, the first row is reported.
 
     Args:
-        path: of the file.
-        limits: what its packs must keep to.
+        path: The file.
+        limits: The limits of its packs.
     """
     checked = Checked()
     faults: dict[str, Problem] = {}
@@ -82,7 +80,7 @@ def check_file(path: Path, limits: Limits) -> Checked:
                     faults.setdefault(kind, Problem(f"{path}, row {first + row}: {what}.", todo))
                 first += table.num_rows
     except (OSError, pa.ArrowException) as error:
-        checked.problems.append(Problem(f"{path} is not readable as Parquet: {error}", "Copy it again, or remove it."))
+        checked.problems.append(Problem(f"{path} cannot be read as Parquet: {error}", "Copy it again, or remove it."))
     checked.problems += faults.values()
     return checked
 
@@ -103,9 +101,9 @@ _Fault = tuple[str, int, str, str]
 
 
 def _check_group(table: pa.Table, limits: Limits, counts: Counts) -> Iterator[_Fault]:
-    """Yield the first row with each kind of fault.
+    """Yield the first row with each kind of fault, and count the packs.
 
-    And count the packs where there is none that hinders counting.
+    Faults that make counting impossible stop it.
     """
     if not table.num_rows:
         return
@@ -122,7 +120,7 @@ def _check_group(table: pa.Table, limits: Limits, counts: Counts) -> Iterator[_F
     yield from faults
     if faults or (np.diff(mask_ends) != lengths).any() or len(ids) == 0:
         return
-    # Where each sequence of the whole group begins and ends among its tokens.
+    # Where each sequence of the row group begins and ends, in tokens.
     rows = np.repeat(np.arange(len(lengths)), np.diff(start_ends))
     begins = starts + id_ends[:-1][rows]
     ends = np.append(begins[1:], len(ids))
@@ -159,7 +157,7 @@ def _check_lengths(lengths: np.ndarray, masks: np.ndarray, limits: Limits) -> It
     yield from _first("mask", masks != lengths, rows, lambda i: (what.format(lengths[i], masks[i]), _MAKE_AGAIN))
     if limits.pack_size is not None:
         longer = f"tokens, more than the pack size of {limits.pack_size:,}"
-        todo = "Give the pack size that it was packed to: --pack-size N"
+        todo = "Give the pack size that was used: --pack-size N"
         yield from _first("long", lengths > limits.pack_size, rows, lambda i: (f"{lengths[i]:,} {longer}", todo))
 
 
@@ -177,21 +175,23 @@ def _check_values(
     if wrong.any():
         row, value = int(rows_of(id_ends, wrong)[0]), int(ids[wrong][0])
         size = "" if limits.vocab_size is None else f" of {limits.vocab_size:,} tokens"
-        todo = "Give the tokenizer that it was made with: --tokenizer ID|DIR"
+        todo = "Give the tokenizer that was used: --tokenizer ID|DIR"
         yield "id", row, f"input_ids has the id {value}, which is not in the vocabulary{size}", todo
 
 
 def _check_starts(starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> Iterator[_Fault]:
     counts, rows = np.diff(ends), np.arange(len(lengths))
     none = counts == 0
-    todo = "seq_start_id is where each sequence begins: 0 first, then rising, all below the number of tokens."
+    todo = (
+        "seq_start_id must list where each sequence begins: first 0, then increasing, all below the number of tokens."
+    )
     yield from _first("no starts", none, rows, lambda _: ("seq_start_id is empty", todo))
     firsts = np.append(starts, 0)[ends[:-1]]
     lasts = np.append(starts, 0)[ends[1:] - 1]
     falls = np.zeros(len(lengths), bool)
     down = np.flatnonzero(np.diff(starts) <= 0)
     of = np.searchsorted(ends, down, side="right") - 1
-    falls[of[down + 1 < ends[of + 1]]] = True  # not from one row to the next
+    falls[of[down + 1 < ends[of + 1]]] = True  # but not across rows
     wrong = ~none & ((firsts != 0) | falls | (lasts >= lengths))
 
     def what(row: int) -> tuple[str, str]:
@@ -206,14 +206,14 @@ def _check_starts(starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> 
 def _first(
     kind: str, wrong: np.ndarray, rows: np.ndarray, describe: Callable[[int], tuple[str, str]]
 ) -> Iterator[_Fault]:
-    """Yield the first that is wrong, with its row."""
+    """Yield the first wrong value, with its row."""
     found = np.flatnonzero(wrong)
     if len(found):
         yield kind, int(rows[found[0]]), *describe(int(found[0]))
 
 
 def _values(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return all values of a list column, and where each row's begin.
+    """Return all values of a list column, and where those of each row begin.
 
     Returns:
         int64 [values], int64 [rows + 1].

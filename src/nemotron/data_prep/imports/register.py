@@ -1,4 +1,4 @@
-"""Check packed Parquet made elsewhere, and record it as data where it is."""
+"""Check packed Parquet that was made elsewhere, and record it in place."""
 
 import hashlib
 import json
@@ -16,21 +16,21 @@ from nemotron.errors import Problem, UserError, refuse
 from nemotron.lineage import Artifact, check_name, check_root, log_artifact
 
 MOST_PROBLEMS = 20
-"""So many are shown; a file made wrongly is rarely alone."""
+"""How many problems are shown; a faulty file is rarely the only one."""
 OnProgress = Callable[[int, int], None]
-"""Called with the bytes that were read, and those there are."""
+"""Called with (bytes read, total bytes)."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """Data that is recorded."""
+    """The recorded data."""
 
     artifact: Artifact
     folder: Path
     splits: dict[str, Counts]
     pack_size: int
     is_guessed: bool
-    """Whether the pack size follows from the longest pack, as nothing says it."""
+    """Whether the pack size is a guess from the longest pack, because it is not recorded."""
     tokenizer: str | None
     notes: list[str]
 
@@ -45,21 +45,21 @@ def register_data(
     pad_to_multiple: int | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Registered:
-    """Check every row of packed Parquet, and record the folder as the artifact `name`.
+    """Check every row of packed Parquet, and record the folder as an artifact.
 
     Nothing is copied.
 
     Args:
-        given: folder with train/, valid/ and test/, or the one around it with splits/.
-        name: of the artifact.
-        artifacts: folder of the artifact records.
-        tokenizer: id or folder of the tokenizer that it was made with; None takes what its maker recorded.
-        pack_size: that it was packed to, in tokens; None takes what is recorded, else a guess by the longest pack.
-        pad_to_multiple: of each sequence; None takes what is recorded, else 1.
-        on_progress: told how much is read.
+        given: Folder with train/, valid/ and test/, or the folder around it with splits/.
+        name: Name of the artifact.
+        artifacts: Folder of the artifact records.
+        tokenizer: Id or folder of the tokenizer that was used; None takes the recorded one.
+        pack_size: Pack size that was used, in tokens; None takes the recorded one, else a guess from the longest pack.
+        pad_to_multiple: Padding of each sequence; None takes the recorded one, else 1.
+        on_progress: Called with the bytes read and the total.
 
     Raises:
-        UserError: it is not there, or not what a trainer reads; each fault is named with file and row.
+        UserError: The data does not exist, or a trainer cannot read it; each fault is listed with file and row.
     """
     check_name(name)
     check_root(artifacts)
@@ -68,15 +68,15 @@ def register_data(
     notes: list[str] = []
     made_with = _describe_tokenizer(tokenizer, found.record, notes)
     limits = Limits(
-        pack_size=pack_size or _whole(found.record.get("pack_size")),
+        pack_size=pack_size or _to_int(found.record.get("pack_size")),
         vocab_size=made_with.get("vocab_size"),
         eos_id=made_with.get("eos_id"),
-        pad_to_multiple=pad_to_multiple or _whole(found.record.get("pad_to_multiple")) or 1,
+        pad_to_multiple=pad_to_multiple or _to_int(found.record.get("pad_to_multiple")) or 1,
     )
     counts = _check_packs(found, limits, on_progress)
     size = limits.pack_size or _round_up(max(each.longest for each in counts.values()))
     if "valid" not in counts:
-        notes.append("There is no valid split: training will not be validated.")
+        notes.append("There is no valid split, so training runs without validation.")
     read_as = {"pack_size": size, "pad_to_multiple": limits.pad_to_multiple, "tokenizer": made_with}
     digest = _name_content(found)
     run_hash = _run_hash(found, digest, read_as)
@@ -105,7 +105,11 @@ def register_data(
 
 
 def _check_packs(found: Found, limits: Limits, on_progress: OnProgress) -> dict[str, Counts]:
-    """Read everything. Raises UserError with all faults, or where nothing would train."""
+    """Read and check all packs.
+
+    Raises:
+        UserError: There are faults, all of which are listed, or nothing would train.
+    """
     total = sum(path.stat().st_size for files in found.files.values() for path in files)
     done, problems, counts = 0, list[Problem](), dict[str, Counts]()
     for split, files in found.files.items():
@@ -122,20 +126,20 @@ def _check_packs(found: Found, limits: Limits, on_progress: OnProgress) -> dict[
         raise UserError(f"{found.folder / 'train'} has no packs: its files have no rows.", "Make the data again.")
     if not counts["train"].supervised_tokens:
         raise UserError(
-            f"{found.folder / 'train'} has no position to train: loss_mask is 0 everywhere.",
-            "Make the data again, with 1 where the next token is the assistant's.",
+            f"{found.folder / 'train'} has nothing to train: loss_mask is 0 everywhere.",
+            "Make the data again, with 1 if the next token is the assistant's.",
         )
     return {split: each for split, each in counts.items() if each.packs}
 
 
 def _describe_tokenizer(given: str | None, record: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """Describe the tokenizer as data prep records it; empty where none is known."""
+    """Describe the tokenizer as data prep records it; empty if it is unknown."""
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
     recorded = record.get("tokenizer")
     model = given or (recorded.get("model") if isinstance(recorded, dict) else None)
     if not isinstance(model, str):
-        notes.append("No tokenizer is recorded, so ids are not checked: name it with --tokenizer ID|DIR.")
+        notes.append("No tokenizer is recorded, so ids are not checked. Give it with --tokenizer ID|DIR.")
         return {}
     try:
         loaded = load_tokenizer(TokenizerConfig(model=model))
@@ -149,21 +153,21 @@ def _describe_tokenizer(given: str | None, record: dict[str, Any], notes: list[s
 
 
 def _name_content(found: Found) -> str:
-    """Name the content as data prep names what it wrote."""
+    """Return a digest of the content, in the same way as data prep."""
     return name_content(
         f"splits/{split}/{path.name} {checksum(path)}" for split, files in found.files.items() for path in files
     )
 
 
 def _run_hash(found: Found, digest: str, read_as: dict[str, Any]) -> str:
-    """Name the content and what it is read as, wherever it lies.
+    """Return a hash of the content and of how it is read, wherever it is.
 
-    As data prep did where nothing has changed since.
+    Unchanged data of data prep keeps its run hash.
 
     Args:
-        found: the files.
-        digest: of their content.
-        read_as: pack size, padding and tokenizer.
+        found: The files.
+        digest: Digest of their content.
+        read_as: Pack size, padding and tokenizer.
     """
     own = found.record.get("run_hash")
     if (
@@ -175,10 +179,10 @@ def _run_hash(found: Found, digest: str, read_as: dict[str, Any]) -> str:
     return hashlib.sha256(f"{digest} {json.dumps(read_as, sort_keys=True)}".encode()).hexdigest()[:16]
 
 
-def _whole(value: Any) -> int | None:
+def _to_int(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
 def _round_up(tokens: int) -> int:
-    """Return the next power of two: packs are rarely full to the last token."""
+    """Return the next power of two, because packs are rarely completely full."""
     return 1 << (tokens - 1).bit_length()

@@ -1,4 +1,4 @@
-"""Find the splits of packed Parquet made elsewhere, and their maker's records."""
+"""Find the splits of packed Parquet that was made elsewhere, and its records."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from nemotron.paths import expand_home
 
 SPLITS = ("train", "valid", "test")
 IMPORTED = "imported_from"
-"""A fact of data that was registered, which its maker did not record."""
+"""Key of a field that registered data has, but data made here has not."""
 _OTHER_NAMES = {"validation": "valid", "val": "valid", "dev": "valid", "training": "train"}
 _PARQUET = (".parquet", ".pq")
 
@@ -23,36 +23,36 @@ class Found:
     """Packed Parquet on disk."""
 
     folder: Path
-    """Holds train/, valid/ and test/; absolute."""
+    """The absolute folder with train/, valid/ and test/."""
     files: dict[str, list[Path]]
-    """The files of each split that has any, sorted."""
+    """The sorted files of each split that has any."""
     record: dict[str, Any]
-    """What its maker recorded: pack_size, pad_to_multiple, tokenizer, run_hash; empty where nothing is known."""
+    """What was recorded with it: pack_size, pad_to_multiple, tokenizer, run_hash; empty if nothing is known."""
     digest: str | None = None
-    """Of the content, as data prep recorded it."""
+    """Digest of the content, as recorded by data prep."""
 
 
 def find_splits(given: Path) -> Found:
     """Find the splits in a folder, or in `splits` below it.
 
-    The layout of the public recipe, and ours.
+    This is the layout of the public recipe, and ours.
 
     Raises:
-        UserError: there is no such folder, or it holds no training split.
+        UserError: There is no such folder, or it has no training split.
     """
     folder = expand_home(given).absolute()
     if not folder.is_dir():
         raise UserError(
             f"{given} is {'a file' if folder.exists() else 'not there'}.",
-            "Give the folder that holds train/, valid/ and test/, or the one around it with splits/.",
+            "Give the folder with train/, valid/ and test/, or the folder around it with splits/.",
         )
     splits = folder / "splits" if (folder / "splits").is_dir() else folder
-    files = {split: found for split in SPLITS if (found := _parquet_in(splits / split))}
+    files = {split: found for split in SPLITS if (found := _find_parquet(splits / split))}
     if "train" not in files:
-        raise _no_train(splits)
+        raise _explain_no_train(splits)
     try:
         artifact = resolve(str(splits), "")
-    except ArtifactError:  # none of ours, or a damaged record
+    except ArtifactError:  # not ours, or a damaged record
         return Found(splits, files, _read_public_record(files["train"]))
     if IMPORTED in artifact.metadata:
         return Found(splits, files, _read_public_record(files["train"]))
@@ -60,20 +60,22 @@ def find_splits(given: Path) -> Found:
 
 
 def check_files(found: Found) -> Iterator[Problem]:
-    """Yield a problem for each file that a trainer cannot read, or in two splits.
+    """Yield a problem for each file that is unreadable or in two splits.
 
-    A split that was made again may have kept links of the run before.
+    A split that was made again may still have links to an earlier run.
     """
     seen: dict[Path, Path] = {}
     for path in (path for files in found.files.values() for path in files):
         real = path.resolve()
         if path.is_symlink() and not real.exists():
-            yield Problem(f"{path} is a link to {real}, which is not there.", "Put that file back, or remove the link.")
+            yield Problem(
+                f"{path} is a link to {real}, which does not exist.", "Put that file back, or remove the link."
+            )
         elif path.suffix != ".parquet":
             yield Problem(f"{path} is not called *.parquet, and would not be read.", "Rename it.")
         elif real in seen:
             yield Problem(
-                f"{path} and {seen[real]} are the same file: what is trained would be evaluated, or be trained twice.",
+                f"{path} and {seen[real]} are the same file, so the same data would be evaluated or trained twice.",
                 "Remove one of the two links.",
             )
         seen.setdefault(real, path)
@@ -81,47 +83,47 @@ def check_files(found: Found) -> Iterator[Problem]:
     if len(runs) > 1:
         (one, first), (other, second), *_ = runs.items()
         yield Problem(
-            f"{first} is of the run {one.name}, and {second} of the run {other.name}: an earlier one was left.",
-            "Remove those, or split the data again into an empty folder.",
+            f"{first} is from run {one.name}, but {second} is from run {other.name}.",
+            "Remove the links to the earlier run, or split the data again into an empty folder.",
         )
 
 
-def _parquet_in(folder: Path) -> list[Path]:
+def _find_parquet(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in _PARQUET and not path.name.startswith("."))
 
 
-def _no_train(splits: Path) -> UserError:
-    named = {path.name: path for path in splits.iterdir() if path.is_dir() and _parquet_in(path)}
+def _explain_no_train(splits: Path) -> UserError:
+    named = {path.name: path for path in splits.iterdir() if path.is_dir() and _find_parquet(path)}
     if other := next((name for name in named if name in _OTHER_NAMES), None):
         hint = f"Rename {other} to {_OTHER_NAMES[other]}; the splits are called {', '.join(SPLITS)}."
-    elif _parquet_in(splits):
-        hint = f"Its Parquet files are of no split. To train on all of them: mkdir DIR && ln -s {splits} DIR/train"
+    elif _find_parquet(splits):
+        hint = f"Its Parquet files belong to no split. To train on all of them: mkdir DIR && ln -s {splits} DIR/train"
     else:
         near = did_you_mean("train", named)
-        hint = " ".join(filter(None, [near, "It needs packed Parquet in train/, and in valid/ to evaluate on."]))
+        hint = " ".join(filter(None, [near, "Put packed Parquet in train/, and in valid/ for validation."]))
     return UserError(f"{splits} has no Parquet in train/.", hint)
 
 
 def _run_of(path: Path) -> Path | None:
-    """Find the run that a link of the public recipe leads to.
+    """Return the run folder that a link of the public recipe points into.
 
-    .../runs/HASH of .../runs/HASH/datasets/...
+    The run is .../runs/HASH of .../runs/HASH/datasets/...
     """
     found = re.match(r".*/runs/[^/]+(?=/)", str(path.resolve())) if path.is_symlink() else None
     return Path(found[0]) if found else None
 
 
 def _read_public_record(files: list[Path]) -> dict[str, Any]:
-    """Read pack size and tokenizer off the run that links of a split lead to.
+    """Read pack size and tokenizer from the public recipe's run that links point into.
 
-    It is the public recipe's, with a config.json.
+    The run has a config.json.
     """
     run = next((run for path in files if (run := _run_of(path)) is not None), None)
     if run is None:
         return {}
-    config = _object(run / "config.json")
+    config = _read_object(run / "config.json")
     output, tokenizer = config.get("output"), config.get("tokenizer")
     record: dict[str, Any] = {}
     if isinstance(output, dict) and isinstance(output.get("pack_size"), int):
@@ -131,7 +133,7 @@ def _read_public_record(files: list[Path]) -> dict[str, Any]:
     return record
 
 
-def _object(file: Path) -> dict[str, Any]:
+def _read_object(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,1 +1,1 @@
-"""Looking at data: rows before packing, and what is in packs after."""
+"""Inspect data: rows before packing, and the contents of packs."""

@@ -1,6 +1,6 @@
-"""Where the sequences of packs come from.
+"""Find the rows that the sequences of packs come from.
 
-Parquet does not say, but the tokens they were gathered from do.
+Parquet does not record them, but the tokenized parts do.
 """
 
 from collections.abc import Iterator
@@ -13,18 +13,18 @@ import orjson
 from nemotron.data_prep.tokenization.part_files import PartReceipt, map_tokens, read_index, read_receipt
 
 COMPARED = 16
-"""Tokens of a sequence's beginning by which it is looked up."""
+"""How many tokens of a sequence's beginning are used to look it up."""
 
 
 class Origin(NamedTuple):
-    """The row of a sequence."""
+    """The row that a sequence comes from."""
 
     dataset: str
     file: str
     line: int
-    """In the file, from 1."""
+    """Line in the file, from 1."""
     tokens: int
-    """Of the sequence that stand in the pack; more in the pack are padding."""
+    """Tokens of the sequence in the pack; further tokens are padding."""
 
 
 class _Part(NamedTuple):
@@ -47,7 +47,7 @@ class _Places(NamedTuple):
 class Origins:
     """Looks up sequences in the tokenized parts of a run.
 
-    All beginnings are read once, when it is made.
+    The beginnings of all sequences are read once, on creation.
     """
 
     def __init__(self, run: Path) -> None:
@@ -69,9 +69,9 @@ class Origins:
         self._places = _Places(*of_sequences)
 
     def find(self, ids: np.ndarray) -> Origin | None:
-        """Find the row of a sequence, cut and padded as it may be.
+        """Find the row of a sequence, which may be cut or padded.
 
-        Of identical ones the first. None: unknown.
+        Of identical sequences, the first is returned; None means unknown.
         """
         nothing = np.zeros(1, np.int64)
         [key] = self._keys(ids, _Places(nothing, nothing, nothing, np.array([len(ids)])))
@@ -100,9 +100,9 @@ class Origins:
 
 
 def _parts(run: Path) -> Iterator[_Part]:
-    """Yield the tokenized parts of a run, as its plan names them.
+    """Yield the tokenized parts of a run, as listed in its plan.
 
-    What was removed since is left out.
+    Parts that have been removed are left out.
     """
     plan: dict[str, Any] = orjson.loads((run / "plan.json").read_bytes())
     for dataset in plan["datasets"]:

@@ -1,6 +1,6 @@
-"""What is in packs: each sequence's text, what of it trains, and its row.
+"""Show what is in packs: the text of each sequence, what trains, and its row.
 
-This is read from the Parquet files alone, so that it shows what a trainer reads; rows.py shows the same before packing.
+Only the Parquet files are read, so this shows what a trainer reads. rows.py shows the same before packing.
 """
 
 import itertools
@@ -22,17 +22,17 @@ COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 
 
 class Packed(NamedTuple):
-    """Packed data that was found at a path."""
+    """Packed data at a path."""
 
     shards: list[Path]
     run: Path | None
-    """The folder of the run that wrote them, with its plan and config; None: they were made elsewhere."""
+    """The folder of the run that wrote the shards, with its plan and config; None if they were made elsewhere."""
 
 
 def find_packed(path: Path) -> Packed | None:
-    """Find packed data; None where it is something else.
+    """Find packed data at a path, or return None.
 
-    A shard, the folder of a split, of splits, or the output folder of data prep.
+    The path is a shard, the folder of a split or of splits, or the output folder of data prep.
     """
     if path.is_file():
         shards = [path] if path.suffix == ".parquet" and _is_shard(path) else []
@@ -47,19 +47,19 @@ def find_packed(path: Path) -> Packed | None:
 def inspect_packs(
     packed: Packed, tokenizer: Tokenizer, wanted: Wanted = ALL, *, pieces: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Yield one object per pack that holds a wanted sequence.
+    """Yield one object per pack with a wanted sequence.
 
         {"split": "train", "shard": "shard_000000.parquet", "pack": 0, "tokens": 1019, "sequences": [
             {"start": 0, "tokens": 203, "padding": 0, "supervised_tokens": 101,
              "dataset": "chat", "file": "chat.jsonl", "line": 7,
              "chunks": [{"text", "supervised", "tokens", "supervised_tokens"}, ...]}, ...]}
 
-    `pack` counts from 0 in its shard. A chunk is a run of tokens that train, or of such that do not. dataset, file and
-    line are None where the tokens of data prep are not at hand.
+    `pack` counts from 0 in its shard. A chunk is a run of tokens that all train, or that all do not. dataset, file and
+    line are None if the tokenized parts are not available.
 
     Args:
         packed: Where the packs are.
-        tokenizer: The one they were made with.
+        tokenizer: The tokenizer that the packs were made with.
         wanted: Which sequences to show.
         pieces: Whether chunks also list their tokens, as `pieces`: [id, text] each.
 
@@ -82,7 +82,7 @@ def inspect_packs(
 
 
 def describe_origin(sequence: dict[str, Any]) -> str:
-    """Name the row that a sequence of a pack came from: `chat chat.jsonl:7`."""
+    """Describe the row that a sequence of a pack came from: `chat chat.jsonl:7`."""
     if sequence["dataset"] is None:
         return "a sequence"
     return f"{sequence['dataset']} {Path(sequence['file']).name}:{sequence['line']}"
@@ -103,7 +103,7 @@ def _is_shard(path: Path) -> bool:
 
 
 def _read(shard: Path) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]]]:
-    """(ids, mask, starts of sequences) of every pack."""
+    """Yield (ids, mask, starts of sequences) of every pack."""
     try:
         file = pq.ParquetFile(shard, page_checksum_verification=True)
         for batch in file.iter_batches(batch_size=8, columns=list(COLUMNS)):
@@ -118,7 +118,7 @@ def _sequence(
 ) -> dict[str, Any]:
     origin = origins.find(ids) if origins is not None else None
     tokens = len(ids) if origin is None else origin.tokens
-    # The mask is stored one place early, at the token that predicts; shown is the token that is learned.
+    # The mask is stored one position early, at the token that predicts. We show the token that is learned.
     mask = np.concatenate([[0], rolled[:-1]])[:tokens]
     return {
         "start": start,
@@ -133,7 +133,7 @@ def _sequence(
 
 
 def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
-    """Return the stretches of equal values."""
+    """Return the ranges of equal values."""
     borders = [0, *(np.flatnonzero(np.diff(mask)) + 1).tolist(), len(mask)]
     return list(itertools.pairwise(borders))
 

@@ -1,6 +1,6 @@
-"""Rows or packs as one HTML page.
+"""Write rows or packs as one HTML page, with a filter and a search.
 
-What trains is coloured, and may be filtered and searched. Nothing is loaded.
+Training text is coloured. The page loads nothing from elsewhere.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,10 +27,10 @@ FORM = (
 
 
 def write_page(path: Path, title: str, shown: Iterable[dict[str, Any]]) -> int:
-    """Write a page, row by row, and return how many there were.
+    """Write a page row by row, and return the number of rows.
 
     Args:
-        path: The file to write; it appears when it is complete.
+        path: The file to write; it appears once it is complete.
         title: Plain text.
         shown: What inspect_file, inspect_dataset or inspect_packs yield.
     """

@@ -1,7 +1,7 @@
-"""What becomes of each row of a file: its chunks, which train, their tokens.
+"""Show what happens to each row of a file: its chunks, which train, their tokens.
 
-Admitting rows, chunking and masking are the pipeline's own functions, so this is what data prep does, not a model of
-it. Left out are the outcomes that depend on other rows: duplicates, samples, shares of a blend.
+This uses the pipeline's own functions for admission, chunking and masking, so it shows exactly what data prep does.
+Outcomes that depend on other rows (duplicates, samples, blend shares) are left out.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import numpy as np
 from nemotron.data_prep.chat.chunks import Chunk, sequences
 from nemotron.data_prep.chat.content_hash import content_hash
 from nemotron.data_prep.chat.conversation import Conversation
-from nemotron.data_prep.chat.special_tokens import joined, without_forged_turns
+from nemotron.data_prep.chat.special_tokens import apply_policy, remove_marks
 from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
@@ -34,15 +34,15 @@ from nemotron.paths import expand_home
 
 @dataclass(frozen=True)
 class Rules:
-    """What decides the fate of a row, beside the row."""
+    """Settings that decide what happens to a row."""
 
     admission: Admission = Admission()  # noqa: RUF009 (frozen)
     special_tokens: SpecialTokensPolicy = "keep"
     limit: int | None = None
-    """The longest sequence that fits, in tokens; None: any fits."""
+    """The longest sequence that fits, in tokens; None means no limit."""
     overlong: OverlongPolicy = "split_turns"
     control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
-    """Which reasoning modes the rows are chosen for, without what a blend says of their dataset."""
+    """The reasoning settings of the rows, without those of their dataset in a blend."""
 
 
 def inspect_file(
@@ -55,29 +55,30 @@ def inspect_file(
     pieces: bool = False,
     **options: Unpack[RenderOptions],
 ) -> Iterator[dict[str, Any]]:
-    """Yield one object per row of an input, in order; blank lines are none.
+    """Yield one object per row of an input, in order, without blank lines.
 
-    The input may be whatever a blend takes, remote too.
+    The input may be anything that a blend accepts, including remote files.
 
         {"line": 1, "outcome": "kept" | "dropped", "reason": None | "bad_role", "detail": None | "message 0: ...",
          "special_token": None | "<|im_end|>", "notes": [{"kind", "name"}, ...], "sequences": [[chunk, ...], ...]}
 
-    with each chunk `{"role", "text", "supervised", "tokens", "supervised_tokens"}`: how many tokens it is and how
-    many of them the loss mask trains, both None without a tokenizer, with which special tokens and length go unseen
-    too. `line` counts from 1. `detail` names the value at fault; of a kept row, what over-long sequences lose.
-    `notes` are what parsing noticed without dropping the row; `mode` is its reasoning mode, and `mode_reason` why.
+    Each chunk is `{"role", "text", "supervised", "tokens", "supervised_tokens"}`, with the number of its tokens and of
+    those that the loss mask trains. Both are None without a tokenizer, and special tokens and lengths are not checked
+    then. `line` counts from 1. `detail` names the value at fault, or for a kept row what over-long sequences lose.
+    `notes` lists what parsing noticed without dropping the row; `mode` is its reasoning mode, and `mode_reason` says
+    why.
 
     Args:
         path: Chat data.
         template: Renders it.
         tokenizer: Counts tokens.
-        rules: What decides the fate of a row.
-        wanted: Which rows to look into.
+        rules: The settings that decide what happens to a row.
+        wanted: Which rows to inspect.
         pieces: Whether chunks also list their tokens, as `pieces`: [id, text] each.
-        options: How to render.
+        options: Those of `Template.render`.
 
     Raises:
-        UserError: There is no such file, or it cannot be read.
+        UserError: The file does not exist or cannot be read.
     """
     if "://" not in str(path):
         path = expand_home(path)
@@ -95,7 +96,7 @@ def inspect_dataset(
     pieces: bool = False,
     **options: Unpack[RenderOptions],
 ) -> Iterator[dict[str, Any]]:
-    """Yield the same for a dataset of a blend."""
+    """Yield the same objects for a dataset of a blend."""
     for line, row in _rows(dataset):
         if wanted.wants_row(line, row):
             yield _inspect_row(line, row, template, tokenizer, rules, options, pieces)
@@ -113,7 +114,7 @@ def _ensure_file(path: Path) -> None:
 def _rows(dataset: Dataset) -> Iterator[tuple[int, Row]]:
     """Yield the rows with their line numbers, from 1.
 
-    In a folder or dataset, from one file to the next.
+    Numbers continue from one file to the next in a folder or dataset.
     """
     line = 0
     for file in find_files(dataset):
@@ -141,7 +142,7 @@ def _inspect_row(
         if tokenizer is not None:
             special = tokenizer.special_tokens
             shown["special_token"] = token = special.first_in(conversation)
-            conversation = without_forged_turns(conversation, token, special, rules.special_tokens)
+            conversation = apply_policy(conversation, token, special, rules.special_tokens)
             steered = _steer(row, conversation, tokenizer, rules)
             conversation = steered.conversation
             options = options.copy()
@@ -156,10 +157,7 @@ def _inspect_row(
 
 
 def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Rules) -> Steered:
-    """Bring a row's conversation into its reasoning mode, as data prep does.
-
-    It is chosen by what the row itself says.
-    """
+    """Choose the reasoning mode of a row's conversation, as data prep does."""
     budget = rules.control.budget
     borders = DefinedBorders(tokenizer.definition, budget.cut) if budget else None
     whole = content_hash(rules.admission.conversation(row))
@@ -168,10 +166,10 @@ def _steer(row: Row, conversation: Conversation, tokenizer: Tokenizer, rules: Ru
 
 
 def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Rules) -> str | None:
-    """Return what the limit on length takes of a row; None: nothing.
+    """Describe what the length limit cuts from a row; None means nothing.
 
     Raises:
-        RowError: it takes all, or nothing trains.
+        RowError: It cuts everything, or nothing trains.
     """
     if not any(chunk["supervised_tokens"] for chunks in described for chunk in chunks):
         raise RowError(LeftOut.NO_ASSISTANT_TOKENS, "no token of an assistant's turn would be trained")
@@ -189,7 +187,7 @@ def _ensure_trained_and_fitting(described: list[list[dict[str, Any]]], rules: Ru
 
 
 def _first_answer_ends(chunks: list[dict[str, Any]]) -> float:
-    """Tokens to the end of the first trained answer: its last trained token."""
+    """Return the number of tokens up to the last trained token of the first answer."""
     end = 0
     for chunk in chunks:
         if chunk["supervised_tokens"]:
@@ -211,7 +209,7 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None, pieces: bool) ->
         tokens = lengths.tolist()
         trained = [int(mask[end - length : end].sum()) for length, end in zip(lengths, ends, strict=True)]
     described = [
-        {**chunk._asdict(), "text": joined(chunk.text), "tokens": count, "supervised_tokens": trained_count}
+        {**chunk._asdict(), "text": remove_marks(chunk.text), "tokens": count, "supervised_tokens": trained_count}
         for chunk, count, trained_count in zip(chunks, tokens, trained, strict=True)
     ]
     if tokenizer is not None and pieces:

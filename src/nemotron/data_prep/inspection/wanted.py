@@ -1,4 +1,4 @@
-"""Which rows or packs to show."""
+"""Choose which rows or packs to show."""
 
 import itertools
 import json
@@ -13,27 +13,27 @@ from nemotron.errors import UserError, did_you_mean
 
 OUTCOMES = ("kept", "dropped")
 ID_FIELDS = ("id", "uuid", "conversation_id")
-"""Fields of a row that name it."""
+"""Fields that may contain a row's id."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to show of everything there is; without settings, all."""
+    """What to show; without settings, everything."""
 
     line: int | None = None
-    """The row of this line, from 1."""
+    """Only the row of this line, from 1."""
     id: str | None = None
-    """Rows whose id is this."""
+    """Only rows with this id."""
     only: str | None = None
-    """Rows that are kept, dropped, or dropped for this reason."""
+    """Only rows that are kept, dropped, or dropped for this reason."""
     grep: str | None = None
-    """Rows and sequences with this text, anywhere."""
+    """Only rows and sequences that contain this text."""
     limit: int | None = None
-    """At most so many, the first."""
+    """At most this many, from the start."""
     sample: int | None = None
-    """So many by chance, in their order."""
+    """This many at random, in their original order."""
     seed: int = 42
-    """Of the chance."""
+    """Seed of the random choice."""
 
     def __post_init__(self) -> None:
         reasons = [str(reason) for reason in (*DropReason, *LeftOut)]
@@ -47,7 +47,7 @@ class Wanted:
                 raise UserError(f"--{name} is {value}.", "It counts from 1.")
 
     def wants_row(self, line: int, row: Row) -> bool:
-        """Tell before a row is looked into."""
+        """Tell whether to inspect a row."""
         if self.line is not None and line != self.line:
             return False
         if self.id is not None and self.id not in _ids(row.value):
@@ -55,16 +55,13 @@ class Wanted:
         return self.grep is None or self.grep in _text(row)
 
     def wants_sequence(self, sequence: dict[str, Any]) -> bool:
-        """Tell of a sequence in a pack: by the row it came from, and by its text."""
+        """Tell whether to show a sequence of a pack, by its row and its text."""
         if self.line is not None and sequence["line"] != self.line:
             return False
         return self.grep is None or any(self.grep in chunk["text"] for chunk in sequence["chunks"])
 
     def choose(self, shown: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Of rows or packs, those of the wanted outcome.
-
-        Of these the first, or some by chance.
-        """
+        """Yield the rows or packs with the wanted outcome: the first ones, or a sample."""
         if self.only is not None:
             shown = (row for row in shown if self.only in (row["outcome"], row["reason"]))
         if self.sample is not None:
@@ -72,9 +69,9 @@ class Wanted:
         return itertools.islice(shown, self.limit)
 
     def _by_chance(self, shown: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Keep `sample` of a stream of unknown length, in their order.
+        """Keep a sample of a stream of unknown length, in its order.
 
-        Vitter 1985, algorithm R.
+        This is algorithm R of Vitter (1985).
         """
         chance, kept = random.Random(self.seed), list[tuple[int, dict[str, Any]]]()
         for number, row in enumerate(shown):
@@ -94,10 +91,7 @@ def _ids(value: Any) -> set[str]:
 
 
 def _text(row: Row) -> str:
-    """Return a row's text as one string.
-
-    Lines and quotes in it are what they are in the conversation.
-    """
+    """Return a row's text as one string, with unescaped newlines and quotes."""
     if row.error is not None:
         return row.error
     texts: list[str] = []

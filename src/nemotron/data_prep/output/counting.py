@@ -16,12 +16,12 @@ from nemotron.data_prep.output.counting_shares import asked_shares
 from nemotron.data_prep.output.distributions import count_distributions
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
-from nemotron.data_prep.packing.layout import PackedSplit, dataset_fill
+from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.plan import PlannedDataset, PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
-from nemotron.data_prep.selection.overlong import Cut, limit_keeping
+from nemotron.data_prep.selection.overlong import Cut, find_limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt
 from nemotron.errors import UserError
@@ -100,7 +100,7 @@ def _overlong_stats(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selecti
     too_long = selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)
     considered = (selection.kept | too_long)[corpus.conversation]
     all_targets = corpus.targets[considered].sum()
-    limit_for_99_percent = np.array(limit_keeping(corpus, 0.99, considered))
+    limit_for_99_percent = np.array(find_limit_keeping(corpus, 0.99, considered))
     return OverlongStats(
         policy=plan.config.overlong,
         limit=plan.limit,
@@ -121,7 +121,7 @@ def _dataset_stats(
     packed: Sequence[PackedSplit],
 ) -> list[DatasetStats]:
     count = len(plan.datasets)
-    fill = dataset_fill(corpus, packed, plan.config.pack_size, count)
+    fill = measure_fill(corpus, packed, plan.config.pack_size, count)
     kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
     duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
     truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)

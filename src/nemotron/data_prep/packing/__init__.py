@@ -1,1 +1,1 @@
-"""Sequences into packs, and packs into Parquet shards."""
+"""Pack sequences, and write the packs as Parquet shards."""

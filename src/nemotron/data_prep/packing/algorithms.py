@@ -1,7 +1,7 @@
-"""Packing: which sequences share a pack of at most `pack_size` tokens.
+"""Choose which sequences share a pack of at most `pack_size` tokens.
 
-Every algorithm looks only at lengths and is near-linear, so millions of sequences pack in seconds whatever the
-pack size. All are deterministic: the same lengths, capacity and seed give the same packs.
+Every algorithm uses only lengths and is nearly linear, so millions of sequences are packed in seconds for any pack
+size. All are deterministic: the same lengths, capacity and seed give the same packs.
 
     first_fit_shuffle     shuffled order, each sequence into the first pack with room. Mixes lengths and datasets best.
     first_fit_decreasing  the same, longest first. Fuller packs, but long sequences meet only short ones.
@@ -23,7 +23,7 @@ from nemotron.data_prep.config import Algorithm
 class Packs:
     """Packs as two flat arrays.
 
-    Pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`, in this order.
+    Pack `p` is `sequences[bounds[p]:bounds[p + 1]]`, in this order.
     """
 
     sequences: np.ndarray  # int32, indices into the lengths that were packed
@@ -38,15 +38,14 @@ class Packs:
 
 
 def pack(lengths: np.ndarray, capacity: int, algorithm: Algorithm = "first_fit_shuffle", seed: int = 0) -> Packs:
-    """Distribute sequences over packs.
+    """Distribute sequences over packs of at most `capacity` tokens.
 
-    Every index of `lengths` is in exactly one, and no pack has more than `capacity` tokens.
-
-    The packs come in an order shuffled by `seed`: the packs an algorithm opens first are the fullest, and a trainer
-    that reads in order should not see the fill decay. `lengths` are tokens, each in 1..capacity.
+    Every index of `lengths` is in exactly one pack. The packs are shuffled by `seed`, because the packs that an
+    algorithm opens first are the fullest, and a trainer that reads in order should not see the fill decrease. `lengths`
+    are in tokens, each in 1..capacity.
 
     Raises:
-        ValueError: a length outside that range: what to do with an over-long sequence is decided before.
+        ValueError: A length is outside that range; over-long sequences have to be handled before.
     """
     if len(lengths) == 0:
         return Packs(np.zeros(0, np.int32), np.zeros(1, np.int64))
@@ -61,13 +60,13 @@ def pack(lengths: np.ndarray, capacity: int, algorithm: Algorithm = "first_fit_s
 def _strategy(
     algorithm: Algorithm, lengths: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, Callable[[np.ndarray, int], Iterator[int]]]:
-    """The order in which an algorithm looks at the sequences, and how it places them."""
+    """Return the order in which an algorithm takes sequences, and its placement."""
     if algorithm == "concatenative":
         return np.arange(len(lengths), dtype=np.int32), next_fit
     shuffled = rng.permutation(len(lengths)).astype(np.int32)
     if algorithm == "first_fit_shuffle":
         return shuffled, first_fit
-    # Shuffled before the stable sort, so that equal lengths do not stay grouped by dataset.
+    # Shuffled before the stable sort, so that sequences of equal length are not grouped by dataset.
     decreasing = shuffled[np.argsort(-lengths[shuffled], kind="stable")]
     if algorithm == "first_fit_decreasing":
         return decreasing, first_fit
@@ -79,7 +78,7 @@ def _strategy(
 def _group(placed: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Packs:
     """Collect the sequences of each pack in placement order, then shuffle the packs.
 
-    `placed` [sequences] are the packs of the sequences `order`.
+    `placed` [sequences] has the pack of each sequence in `order`.
     """
     count = int(placed.max()) + 1
     numbers = rng.permutation(count).astype(np.int32)[placed]
@@ -90,16 +89,16 @@ def _group(placed: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> P
 
 
 def _numbers(lengths: np.ndarray) -> Iterator[int]:
-    """Yield the elements as Python's integers, a few at a time.
+    """Yield the elements as Python integers, a few at a time.
 
-    All of them at once take ten times the array's memory.
+    Converting all of them at once takes ten times the array's memory.
     """
     for first in range(0, len(lengths), 4096):
         yield from lengths[first : first + 4096].tolist()
 
 
 def next_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
-    """Yield the pack number of each sequence when only the newest pack is ever open."""
+    """Yield the pack of each sequence if only the newest pack is open."""
     pack_number, free = 0, capacity
     for length in _numbers(lengths):
         if length > free:
@@ -111,10 +110,10 @@ def next_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
 def first_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
     """Return the pack of each sequence: the lowest-numbered pack with room.
 
-    A segment tree over packs holds the largest free room below every node, so a search and an update are each one
-    walk between root and leaf: O(n log n) in all. Packs not yet opened count as empty, which is what they are.
+    A segment tree over packs has the largest free room below every node, so a search and an update are each one walk
+    between root and leaf: O(n log n) in total. Packs that are not open yet count as empty.
     """
-    # Of two packs no more than half full the later one would not have been opened: all but one are fuller than that.
+    # All packs but one are more than half full: with two half-empty packs, the second would not have been opened.
     most_packs = min(len(lengths), 2 * int(lengths.sum(dtype=np.int64)) // capacity + 1)
     leaves = 1 << max(1, most_packs - 1).bit_length()
     free = [capacity] * (2 * leaves)
@@ -137,12 +136,11 @@ def first_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
 
 
 def best_fit(lengths: np.ndarray, capacity: int) -> Iterator[int]:
-    """Return the pack of each sequence: the open pack that it fills best.
+    """Yield the pack of each sequence: the open pack that it fills best.
 
-    Of equals it is the oldest.
-
-    Open packs are filed by their free room. The rooms in use are the set bits of integers of 512 bits, with one more
-    integer saying which of those are not zero: "the smallest room that fits" is two shifts and a lowest set bit.
+    Ties go to the oldest pack. Open packs are stored by their free room. The rooms in use are set bits in integers of
+    512 bits, and another integer says which of these are not zero, so the smallest room that fits is found with two
+    shifts and a lowest set bit.
     """
     word_bits = 512
     words = [0] * (capacity // word_bits + 1)

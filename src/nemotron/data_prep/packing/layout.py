@@ -1,6 +1,6 @@
-"""Which sequences share a pack, and which packs a shard.
+"""Lay out a split: which sequences share a pack, and which packs a shard.
 
-Decided over a whole split, before any is written.
+This is decided for the whole split before anything is written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
 from nemotron.data_prep.packing.lengths import pad_length
-from nemotron.data_prep.packing.shards import ShardWork, shard_count
+from nemotron.data_prep.packing.shards import ShardWork, count_shards
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
@@ -20,14 +20,14 @@ from nemotron.data_prep.selection.select import Selection
 
 @dataclass(frozen=True)
 class PackedSplit:
-    """The packs of one split, in the order in which they are written."""
+    """The packs of one split, in the order of writing."""
 
     split: int
     """Index into SPLITS."""
     sequences: np.ndarray
-    """int32 [sequences in pack order]: index into those of the corpus; repeated where the blend repeats."""
+    """int32 [sequences in pack order]: index into the corpus's sequences; repeated if the blend repeats."""
     bounds: np.ndarray
-    """int64 [packs + 1]: pack `p` holds `sequences[bounds[p]:bounds[p + 1]]`."""
+    """int64 [packs + 1]: pack `p` is `sequences[bounds[p]:bounds[p + 1]]`."""
     lengths: np.ndarray
     """int32 [sequences in pack order]: tokens, padding included."""
 
@@ -55,7 +55,7 @@ def pack_split(
     """Pack the conversations of a split (an index into SPLITS)."""
     copies = np.where(selection.split == split, selection.copies, 0).astype(np.int32)[corpus.conversation]
     copies[cut.length == 0] = 0
-    # Round by round, so that the copies of a conversation are not neighbours even where packing keeps the order.
+    # Round by round, so that copies of a conversation are not neighbours, even if packing keeps the order.
     rounds = range(max(1, copies.max(initial=0)))
     members = np.concatenate([np.flatnonzero(copies > done).astype(np.int32) for done in rounds])
     lengths = pad_length(cut.length[members], pad_to_multiple)
@@ -63,14 +63,16 @@ def pack_split(
     return PackedSplit(split, members[packs.sequences], packs.bounds, lengths[packs.sequences])
 
 
-def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, most_shards: int) -> Iterator[ShardWork]:
-    """Deal the packs of a split out to its shards, in order.
+def make_shard_works(
+    run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, most_shards: int
+) -> Iterator[ShardWork]:
+    """Divide the packs of a split among its shards, in order.
 
     `run_dir` is the folder of the run.
     """
     name = SPLITS[packed.split]
-    count = shard_count(packed.packs, most_shards)
-    targets = conversation_targets(corpus, cut)
+    count = count_shards(packed.packs, most_shards)
+    targets = count_conversation_targets(corpus, cut)
     for number, shard in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
         bounds = packed.bounds[shard[0] : shard[-1] + 2]
         chosen = packed.sequences[bounds[0] : bounds[-1]]
@@ -88,21 +90,20 @@ def shard_works(run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, mo
         )
 
 
-def conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
+def count_conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
     """Count the tokens that the trainer learns to predict, per conversation.
 
-    int32 [conversations], over what is kept of a conversation.
+    int32 [conversations]; only what is kept of a conversation counts.
     """
     return np.bincount(corpus.conversation, cut.targets, len(corpus.line)).astype(np.int32)
 
 
-def dataset_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:
-    """Compute how full the packs are in which a dataset's tokens lie.
+def measure_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:
+    """Compute how full the packs with a dataset's tokens are.
 
-    float [datasets]: the average over these tokens.
-
-    Packs are shared among datasets, so this is no property of one alone: it is low where a dataset's sequences leave
-    room that no other fills. NaN for a dataset without a token in the output.
+    float [datasets]: the average over these tokens. Datasets share packs, so this does not depend on one dataset alone:
+    it is low if a dataset's sequences leave room that no others fill. It is NaN for a dataset without tokens in the
+    output.
     """
     full, tokens = np.zeros(datasets), np.zeros(datasets)
     for packed in splits:

@@ -1,4 +1,4 @@
-"""How much room a sequence takes in its pack, and how long one may be."""
+"""Compute how much room a sequence takes in a pack, and how long it may be."""
 
 import numpy as np
 
@@ -6,19 +6,19 @@ from nemotron.data_prep.config import DataPrepConfig
 
 
 def pad_length(length: np.ndarray, multiple: int) -> np.ndarray:
-    """Return the tokens that a sequence takes in its pack.
+    """Return the number of tokens that a sequence takes in its pack.
 
-    What is fed of it, all but the last, is a multiple of `multiple`.
+    All tokens but the last are model inputs, and their number is padded to a multiple of `multiple`.
     """
     return -(-(length - 1) // multiple) * multiple + 1
 
 
-def longest_sequence(pack_size: int, multiple: int) -> int:
-    """Return the longest sequence that still fits into a pack when padded."""
+def find_longest_sequence(pack_size: int, multiple: int) -> int:
+    """Return the length of the longest sequence that fits in a pack when padded."""
     return (pack_size - 1) // multiple * multiple + 1
 
 
-def limit(config: DataPrepConfig) -> int:
-    """Return the longest sequence that is kept whole, in tokens."""
-    longest = longest_sequence(config.pack_size, config.pad_to_multiple)
+def find_limit(config: DataPrepConfig) -> int:
+    """Return the length of the longest sequence that is not cut, in tokens."""
+    longest = find_longest_sequence(config.pack_size, config.pad_to_multiple)
     return min(longest, config.max_doc_tokens or longest)

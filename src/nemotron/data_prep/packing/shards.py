@@ -1,8 +1,6 @@
-"""The second phase, for one output file.
+"""Write one shard: gather the tokens of its packs from tokenized parts.
 
-It gathers the tokens of packs from tokenized parts and writes them as Parquet.
-
-One row is one pack, unpadded; `COLUMNS` describes what it holds.
+A row of the Parquet file is a pack, unpadded; `COLUMNS` describes its columns.
 """
 
 from collections.abc import Iterator
@@ -41,16 +39,16 @@ COLUMNS = {
 """The first three are Megatron-Bridge's (data/packing/parquet.py); it leaves the last one alone."""
 SCHEMA = pa.schema([(name, pa.list_(column.kind)) for name, column in COLUMNS.items()])
 WINDOW_TOKENS = 2**25
-"""Tokens gathered before they are written: bounds a worker's memory at about 400 MB, whatever the shard's size."""
+"""Tokens gathered before each write. This limits a worker's memory to about 400 MB for any shard size."""
 MOST_TOKENS_OF_A_ROW_GROUP = 2**23
-"""Fewer packs than asked for go into a row group where packs are long: the Parquet writer holds a whole one."""
+"""Row groups of long packs have fewer packs than configured, because the Parquet writer holds a whole row group."""
 LEAST_PACKS = 64
-"""A shard has at least so many packs, unless there are fewer in all."""
+"""A shard has at least this many packs, unless there are fewer in total."""
 
 
 @dataclass(frozen=True)
 class Gathering:
-    """What all shards of a run share. Sent to each worker once."""
+    """Settings that all shards of a run share. They are sent to each worker once."""
 
     parts: tuple[Path, ...]
     pad_id: int
@@ -61,7 +59,7 @@ class Gathering:
 
 @dataclass(frozen=True)
 class ShardWork:
-    """One shard: which stretches of which parts, in which packs."""
+    """One shard: which sequences of which parts, in which packs."""
 
     path: Path
     receipt: Path
@@ -78,11 +76,11 @@ class ShardWork:
     conversation_targets: np.ndarray = field(repr=False)
     """int32 [sequences]: tokens that the trainer learns to predict in all sequences of the same conversation."""
     pack_bounds: np.ndarray = field(repr=False)
-    """int64 [packs + 1]: pack `p` holds sequences `pack_bounds[p]:pack_bounds[p + 1]`."""
+    """int64 [packs + 1]: pack `p` has the sequences `pack_bounds[p]:pack_bounds[p + 1]`."""
 
     @property
     def bytes_to_read(self) -> int:
-        """Of tokens and mask."""
+        """Bytes of tokens and mask to read."""
         return 5 * int(self.length.sum())
 
 
@@ -104,28 +102,28 @@ class ShardReceipt:
     """Of its content."""
 
 
-def shard_count(packs: int, most: int) -> int:
-    """Return how many shards for so many packs: at most `most`, and none nearly empty."""
+def count_shards(packs: int, most: int) -> int:
+    """Return the number of shards: at most `most`, and none nearly empty."""
     return max(1, min(most, packs // LEAST_PACKS)) if packs else 0
 
 
-def row_group_size(packs: int, pack_size: int) -> int:
-    """Return how many packs go into a row group when `packs` are asked for."""
+def choose_row_group_size(packs: int, pack_size: int) -> int:
+    """Return how many packs go into a row group, at most `packs`."""
     return min(packs, max(1, MOST_TOKENS_OF_A_ROW_GROUP // pack_size))
 
 
 def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
     """Write one shard and its receipt.
 
-    The bytes depend on nothing but the arguments and the parts.
+    The bytes depend only on the arguments and the parts.
     """
     tokens = 0
     with replaced_when_complete(work.path) as temporary:
-        # Ids stored byte by byte (all lowest bytes, then all second ones, ...): a sixth smaller and a third faster to
-        # write and read than as they stand. Nothing here repeats enough for a dictionary.
+        # Ids are stored as a byte stream split (all lowest bytes, then all second bytes, ...), which is a sixth smaller
+        # and a third faster to write and read. Nothing repeats enough for a dictionary.
         with pq.ParquetWriter(
             temporary, SCHEMA, compression=gathering.compression, write_statistics=False, use_dictionary=False,
-            write_page_checksum=True,  # of every page, which a reader verifies as it trains
+            write_page_checksum=True,  # readers verify every page
             column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT"},
         ) as writer:  # fmt: skip
             for first, last in _windows(work, gathering):
@@ -141,7 +139,7 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
 def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
     """Read the receipt of a finished shard.
 
-    None when it is absent, unfinished or of another size.
+    None means that the shard is missing, unfinished or of another size.
     """
     try:
         found = ShardReceipt(**orjson.loads(receipt.read_bytes()))
@@ -151,16 +149,16 @@ def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
 
 
 def read_finished_shard(work: ShardWork) -> ShardReceipt | None:
-    """The receipt of a shard that is already written, and still what was written.
+    """Read the receipt of a shard that is written and unchanged, else return None.
 
-    Else None. Reads all of it.
+    The whole shard is read.
     """
     receipt = read_shard_receipt(work.path, work.receipt)
     return receipt if receipt is not None and checksum(work.path) == receipt.checksum else None
 
 
 def _windows(work: ShardWork, gathering: Gathering) -> Iterator[tuple[int, int]]:
-    """Ranges of packs of whole row groups and about WINDOW_TOKENS tokens."""
+    """Yield ranges of packs, each of whole row groups and about WINDOW_TOKENS tokens."""
     packs = len(work.pack_bounds) - 1
     padded = pad_length(work.length, gathering.pad_to_multiple)
     so_far = np.concatenate([[0], np.cumsum(padded)])[work.pack_bounds]

@@ -1,1 +1,1 @@
-"""Which conversations are used, how often, and in which split."""
+"""Select the conversations to use, how often, and in which split."""

@@ -1,8 +1,7 @@
-"""All tokenized parts of a run as a few flat arrays.
+"""Load all tokenized parts of a run as a few flat arrays.
 
-The second phase decides on these.
-
-This is the one thing that grows with the number of conversations, about 100 bytes for each: hence int32.
+The second phase makes its decisions on these arrays. They are the only data that grows with the number of
+conversations, by about 100 bytes for each, which is why they are int32.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from nemotron.data_prep.tokenization.part_files import PartReceipt, read_index
 
 @dataclass(frozen=True)
 class Corpus:
-    """Conversations, their sequences and the trained turns of those.
+    """Conversations, their sequences, and the trained turns of the sequences.
 
     In plan order: dataset, file, part, line.
 

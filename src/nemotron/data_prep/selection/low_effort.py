@@ -1,7 +1,4 @@
-"""A share of the mix for low effort.
-
-The datasets that have it give that share, and do not limit the others.
-"""
+"""Give low-effort datasets a fixed share of the mix, without limiting the others."""
 
 from collections.abc import Sequence
 
@@ -17,12 +14,10 @@ def mix_with_low_effort(
     share: float,
     samples: int | None = None,
 ) -> list[int]:
-    """Count the conversations of each dataset in the mix, and the low-effort ones.
+    """Return the number of conversations of each dataset in the mix, as `mix_counts`.
 
-    See `mix_counts`.
-
-    Without a share, or without datasets of both kinds, weights decide alone. Where the low-effort datasets have less
-    to give than their share, the mix has less of them, and with `samples` more of the others.
+    Without a share, or without datasets of both kinds, only the weights decide. If the low-effort datasets have fewer
+    conversations than their share, the mix has fewer of them, and with `samples` more of the others.
 
     Raises:
         UnreachableMix: `samples` needs more of another dataset than there is.

@@ -1,4 +1,4 @@
-"""How many conversations of each dataset the mix takes, from their weights."""
+"""Compute how many conversations the mix takes of each dataset, by weight."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,12 @@ def mix_counts(
     repeats: Sequence[bool] | None = None,
     samples: int | None = None,
 ) -> list[int]:
-    """Count the conversations of each dataset in the mix, and the low-effort ones.
+    """Return the number of conversations of each dataset in the mix.
 
-    See `mix_counts`.
-
-    Without `samples` it is the largest mix that repeats nothing but what may repeat. Without weights that is
-    everything. With weights the dataset that runs out first limits the others, so that the shares are as asked to
-    within one conversation; datasets that may repeat do not limit, unless all may: then each is used at least once.
-
-    With `samples` it is as many as that in all, split by weight, or by size when there are no weights. Datasets that
-    have nothing to give do not count.
+    Without `samples`, this is the largest mix without repetition, except in datasets that may repeat. Without weights
+    it is everything. With weights, the dataset that runs out first limits the others, so that the shares are exact to
+    within one conversation. Datasets that may repeat do not limit the mix; if all of them may, each is used at least
+    once. With `samples`, that is the total, split by weight, or by size without weights. Empty datasets are ignored.
 
     Raises:
         UnreachableMix: `samples` needs more of a dataset than there is.
@@ -32,7 +28,7 @@ def mix_counts(
     if not counts.any() or (samples is None and not weighted):
         return counts.tolist()
     shares = np.array(weights, float) * (counts > 0) if weighted else counts.astype(float)
-    # Sums of large weights would be infinite. Powers of two scale without rounding: the mix stays what it was.
+    # Sums of large weights would overflow. Scaling by a power of two is exact, so the mix does not change.
     shares = np.ldexp(shares, -np.frexp(shares.max())[1])
     present = np.flatnonzero(shares)
     if samples is None:
@@ -51,7 +47,7 @@ def mix_counts(
 class UnreachableMix(Exception):
     """A mix needs `asked` conversations of dataset `number`, which has fewer.
 
-    `most` samples in all can be had.
+    The largest possible mix has `most` samples.
     """
 
     def __init__(self, number: int, asked: int, most: int) -> None:
@@ -60,9 +56,9 @@ class UnreachableMix(Exception):
 
 
 def _apportion(shares: np.ndarray, total: int) -> np.ndarray:
-    """Divide `total` things in these shares.
+    """Divide `total` in these shares.
 
-    Each is rounded down, and what is left goes to those with the largest remainders.
+    Each is rounded down, and the rest goes to the largest remainders.
     """
     exact = shares * total
     counts = np.floor(exact + 1e-9).astype(np.int64)

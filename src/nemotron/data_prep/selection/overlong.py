@@ -1,4 +1,4 @@
-"""Sequences longer than a pack: how much of each is kept."""
+"""Decide how much to keep of sequences that are longer than a pack."""
 
 from dataclasses import dataclass
 
@@ -12,30 +12,30 @@ from nemotron.data_prep.tokenization.part_files import map_tokens
 
 @dataclass(frozen=True)
 class Cut:
-    """How much of each sequence is kept: nothing, all, or a beginning."""
+    """How much of each sequence is kept: nothing, all, or its beginning."""
 
     length: np.ndarray
-    """int32 [sequences], in tokens; 0 where nothing is kept."""
+    """int32 [sequences], in tokens; 0 if nothing is kept."""
     targets: np.ndarray
     """int32 [sequences]: tokens the trainer learns to predict in what is kept."""
 
 
 def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int) -> Cut:
-    """Bring every sequence within `limit` tokens.
+    """Cut every sequence to at most `limit` tokens, by one of these policies.
 
     split_turns  up to the end of the last trained turn that fits, so that no answer is cut before its <|im_end|>
     truncate     at the limit
-    drop         a conversation with any sequence over the limit goes as a whole
+    drop         a conversation with any sequence over the limit is dropped
 
-    What is left without a target is not kept.
+    Sequences without a target are not kept.
     """
     length, targets = corpus.length.copy(), corpus.targets.copy()
     over = np.flatnonzero(length > limit)
     if policy == "split_turns":
-        length[over], targets[over] = _last_turn_within(corpus, over, limit)
+        length[over], targets[over] = _find_last_turn(corpus, over, limit)
     elif policy == "truncate":
         length[over] = limit
-        targets[over] = _targets_within(corpus, over, limit, eos_id)
+        targets[over] = _count_targets(corpus, over, limit, eos_id)
     else:
         too_long = np.isin(corpus.conversation, corpus.conversation[over])
         targets[too_long] = 0
@@ -43,7 +43,7 @@ def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int
     return Cut(length, targets)
 
 
-def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+def _find_last_turn(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the last trained turn of each sequence that ends within `limit`.
 
     Returns:
@@ -60,7 +60,7 @@ def _last_turn_within(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.
     return corpus.turn_end[last] * any_fits, corpus.turn_targets[last] * any_fits
 
 
-def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -> np.ndarray:
+def _count_targets(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -> np.ndarray:
     """Return the targets among the first `limit` tokens of each sequence in `over`."""
     counts = np.zeros(len(over), np.int64)
     start_of_sequence = np.zeros(1, np.int64)
@@ -76,13 +76,13 @@ def _targets_within(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -
     return counts
 
 
-def limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> int:
+def find_limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> int:
     """Find the smallest limit under which `split_turns` keeps enough targets.
 
     Args:
-        share: of the targets of some sequences.
+        share: Share of the targets of the considered sequences that must be kept.
 
-    `considered`: bool [sequences], at least one true.
+    considered: bool [sequences], at least one true.
     """
     gained = np.diff(corpus.turn_targets, prepend=np.int32(0))
     firsts = corpus.turn_bounds[:-1]

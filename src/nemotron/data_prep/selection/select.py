@@ -1,6 +1,6 @@
-"""Which conversations are used and in which split.
+"""Select which conversations are used, and in which split.
 
-Decided once over the whole corpus, from small arrays.
+This is decided once over the whole corpus, on small arrays.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,21 @@ from nemotron.errors import UserError
 OUTCOMES: tuple[LeftOut | None, ...] = (
     None, LeftOut.OVERLONG, LeftOut.DUPLICATE, LeftOut.IN_ANOTHER_SPLIT, LeftOut.NOT_SAMPLED, LeftOut.BLEND_WEIGHT,
 )  # fmt: skip
-"""What an outcome code means; None is kept."""
+"""Reason for each outcome code; None means kept."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The fate of every conversation."""
+    """What happens to every conversation."""
 
     outcome: np.ndarray
     """int8 [conversations]: index into OUTCOMES."""
     split: np.ndarray
-    """int8 [conversations]: index into SPLITS; meaningful where kept."""
+    """int8 [conversations]: index into SPLITS, for kept conversations."""
     duplicates: np.ndarray
-    """bool [conversations]: an earlier conversation is identical, whether or not it was dropped for that."""
+    """bool [conversations]: an earlier conversation is identical, whether or not this one was dropped for it."""
     copies: np.ndarray
-    """int64 [conversations]: how often it is used; 0 where it is not kept, beyond 1 only where the blend repeats."""
+    """int64 [conversations]: how often it is used; 0 if dropped, more than 1 only if the blend repeats."""
 
     @property
     def kept(self) -> np.ndarray:
@@ -57,12 +57,13 @@ def select(
     samples: int | None = None,
     low_effort: float = 0.0,
 ) -> Selection:
-    """Decide what becomes of each conversation.
+    """Decide what happens to each conversation.
 
-    In this order: over-long, duplicate, sample (equally many per dataset) or share of the blend, split.
+    The order is: over-long, duplicate, sample (equally many per dataset) or share of the blend, split. `samples` is the
+    size of the mix (see mix.mix_counts), and `low_effort` the share of low-effort datasets in it.
 
-    `samples` is the size of the mix (see mix.mix_counts), `low_effort` the share of low-effort datasets in it. Raises
-    UserError when that needs more of a dataset than there is.
+    Raises:
+        UserError: The mix needs more conversations of a dataset than there are.
     """
     count = len(corpus.line)
     outcome = np.zeros(count, np.int8)
@@ -70,11 +71,11 @@ def select(
     any_sequence_left[corpus.conversation[cut.length > 0]] = True
     outcome[~any_sequence_left] = OUTCOMES.index(LeftOut.OVERLONG)
 
-    same_as = _first_alike(corpus.hash)
+    same_as = _find_first_alike(corpus.hash)
     duplicates = same_as != np.arange(count)
-    goes_to = _listed_split(corpus, datasets)
+    goes_to = _find_listed_split(corpus, datasets)
     if goes_to is not None:
-        outcome[(outcome == 0) & (goes_to < _highest_split(same_as, goes_to))] = OUTCOMES.index(
+        outcome[(outcome == 0) & (goes_to < _find_highest_split(same_as, goes_to))] = OUTCOMES.index(
             LeftOut.IN_ANOTHER_SPLIT
         )
     if dedupe:
@@ -83,7 +84,7 @@ def select(
         outcome[np.delete(kept, first)] = OUTCOMES.index(LeftOut.DUPLICATE)
 
     copies = np.ones(count, np.int64)
-    occurrence = _occurrence(same_as)
+    occurrence = _count_before(same_as)
     if sample is not None:
         rank = sampling_rank(corpus.hash[:, 0], sample_seed, occurrence)
         for number in range(len(datasets)):
@@ -99,8 +100,8 @@ def select(
     return Selection(outcome, split, duplicates, copies)
 
 
-def _first_alike(hashes: np.ndarray) -> np.ndarray:
-    """For each conversation the index of the first one with the same content."""
+def _find_first_alike(hashes: np.ndarray) -> np.ndarray:
+    """Return for each conversation the index of the first one with the same content."""
     order = np.lexsort((hashes[:, 1], hashes[:, 0])).astype(np.int32)  # stable: equal hashes stay in plan order
     is_new = np.zeros(len(order), bool)
     is_new[:1] = True
@@ -112,12 +113,12 @@ def _first_alike(hashes: np.ndarray) -> np.ndarray:
     return same_as
 
 
-def _occurrence(same_as: np.ndarray) -> np.ndarray:
-    """For each conversation how many of the same content come before it."""
+def _count_before(same_as: np.ndarray) -> np.ndarray:
+    """Return for each conversation how many with the same content come before it."""
     occurrence = np.zeros(len(same_as), np.int32)
     is_alike = np.zeros(len(same_as), bool)
     is_alike[same_as[same_as != np.arange(len(same_as))]] = True
-    alike = np.flatnonzero(is_alike[same_as])  # mostly few
+    alike = np.flatnonzero(is_alike[same_as])  # usually few
     order = alike[np.argsort(same_as[alike], kind="stable")]
     positions = np.arange(len(order))
     starts = np.ones(len(order), bool)
@@ -126,30 +127,27 @@ def _occurrence(same_as: np.ndarray) -> np.ndarray:
     return occurrence
 
 
-def _listed_split(corpus: Corpus, datasets: Sequence[Dataset]) -> np.ndarray | None:
-    """Return the split under which the blend lists each conversation.
+def _find_listed_split(corpus: Corpus, datasets: Sequence[Dataset]) -> np.ndarray | None:
+    """Return the split that the blend lists for each conversation.
 
-    int8 [conversations], or None when it lists no splits.
+    int8 [conversations], or None if the blend does not list splits.
     """
     listed = [dataset.goes_to for dataset in datasets if dataset.goes_to is not None]
     return np.array([SPLITS.index(split) for split in listed], np.int8)[corpus.dataset] if listed else None
 
 
-def _highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
-    """Return the last split that any identical conversation is listed for.
-
-    Test before valid before train.
-    """
+def _find_highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
+    """Return the split for identical conversations: test before valid before train."""
     highest = goes_to.copy()
     np.maximum.at(highest, same_as, goes_to)
     return highest[same_as]
 
 
 def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> np.ndarray:
-    """Keep the `count` that rank first of the kept conversations `among`.
+    """Keep the first-ranked `count` of the kept conversations `among`.
 
     Returns:
-        Those that are kept, by rank.
+        The conversations that are kept, by rank.
     """
     kept = np.flatnonzero((outcome == 0) & among)
     by_rank = kept[np.argsort(rank[kept], kind="stable")]
@@ -166,9 +164,9 @@ def _apply_weights(
     samples: int | None,
     low_effort: float,
 ) -> None:
-    """Bring the datasets to their shares of the blend.
+    """Reduce or repeat the datasets to their shares of the blend.
 
-    Those listed for one split share that split.
+    Datasets listed for the same split share that split.
     """
     for goes_to in dict.fromkeys(dataset.goes_to for dataset in datasets):
         members = [number for number, dataset in enumerate(datasets) if dataset.goes_to == goes_to]
@@ -193,6 +191,6 @@ def _mix(datasets: Sequence[Dataset], available: Sequence[int], samples: int | N
         name = datasets[error.number].name
         raise UserError(
             f'blend.samples={samples} needs {error.asked:,} conversations of the dataset "{name}", which has '
-            f"{available[error.number]:,} to give.",
-            f'Let it repeat ("repeat": true in the blend file), or set blend.samples to {error.most:,} at most.',
+            f"only {available[error.number]:,}.",
+            f'Let it repeat ("repeat": true in the blend file), or set blend.samples to at most {error.most:,}.',
         ) from None

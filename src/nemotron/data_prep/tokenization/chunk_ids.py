@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nemotron.data_prep.chat.special_tokens import pieces
+from nemotron.data_prep.chat.special_tokens import cut_at_marks
 from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
@@ -38,7 +38,7 @@ def encode_chunks(
         return _encode_whole(texts, chunk_counts, tokenizer.definition)
     if not may_be_cut:
         return tokenizer.encode(texts)
-    cut = [pieces(text) for text in texts]
+    cut = [cut_at_marks(text) for text in texts]
     ids, lengths = tokenizer.encode([piece for text in cut for piece in text])
     of_text = np.repeat(np.arange(len(cut)), [len(text) for text in cut])
     return Encoded(ids, np.bincount(of_text, lengths, len(cut)).astype(np.int64))
@@ -54,7 +54,7 @@ def _encode_whole(texts: Sequence[str], chunk_counts: Sequence[int], definition:
 def _each_sequence(texts: Sequence[str], chunk_counts: Sequence[int], definition: str) -> Iterator[Encoded]:
     first = 0
     for count in chunk_counts:
-        chunks = [pieces(text) for text in texts[first : first + count]]
+        chunks = [cut_at_marks(text) for text in texts[first : first + count]]
         first += count
         borders = np.cumsum([sum(map(len, chunk)) for chunk in chunks])
         ids, ends = _encode_stretches(_stretches(chunks), definition)

@@ -17,7 +17,7 @@ import numpy as np
 
 from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
 from nemotron.data_prep.chat.reasoning import any_reasoning, turns_of, turns_to_train
-from nemotron.data_prep.chat.special_tokens import SpecialTokens, without_forged_turns
+from nemotron.data_prep.chat.special_tokens import SpecialTokens, apply_policy
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
@@ -155,7 +155,7 @@ def treat_special_tokens(
             continue
         yield Noticed(candidate.line, Note(NoteKind.SPECIAL_TOKENS, token))
         try:
-            treated = without_forged_turns(candidate.conversation, token, special_tokens, policy)
+            treated = apply_policy(candidate.conversation, token, special_tokens, policy)
         except RowError as error:
             yield Dropped.because(candidate.line, error)
         else:

@@ -9,7 +9,7 @@ encode the same text. So that the output does not depend on the encoder, a text 
 import contextlib
 from collections.abc import Iterator, Sequence
 
-from nemotron.data_prep.chat.special_tokens import pieces
+from nemotron.data_prep.chat.special_tokens import cut_at_marks
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
@@ -31,7 +31,7 @@ def encode_safely(
         if (long := [text for text in texts if len(text) >= LONG_TEXT]) and tokenizer.encoder != "tokenizers":
             backend = hugging_face(tokenizer.definition)
             for text in long:
-                backend.encode_batch_fast(pieces(text) if may_be_cut else [text], add_special_tokens=False)
+                backend.encode_batch_fast(cut_at_marks(text) if may_be_cut else [text], add_special_tokens=False)
         return encode_chunks(texts, chunk_counts, tokenizer, may_be_cut=may_be_cut)
 
 

@@ -6,7 +6,7 @@ At the end of a token, or at a newline nearby.
 import functools
 from typing import TYPE_CHECKING, Literal
 
-from nemotron.data_prep.chat.special_tokens import pieces
+from nemotron.data_prep.chat.special_tokens import cut_at_marks
 from nemotron.data_prep.tokenization.encoders import hugging_face
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DefinedBorders:
 
     def _ends(self, text: str) -> list[int]:
         """Return where each token of a text ends, in characters."""
-        ends, start, parts = [], 0, pieces(text)
+        ends, start, parts = [], 0, cut_at_marks(text)
         mark = (len(text) - sum(map(len, parts))) // max(len(parts) - 1, 1)  # between two pieces
         for piece in parts:
             encoding = _backend(self._definition).encode(piece, add_special_tokens=False)
@@ -56,7 +56,9 @@ class DefinedBorders:
         return ends
 
     def _count(self, text: str) -> int:
-        return sum(len(_backend(self._definition).encode(piece, add_special_tokens=False)) for piece in pieces(text))
+        return sum(
+            len(_backend(self._definition).encode(piece, add_special_tokens=False)) for piece in cut_at_marks(text)
+        )
 
 
 @functools.lru_cache(maxsize=2)  # a worker builds it once, and only when there is something to cut

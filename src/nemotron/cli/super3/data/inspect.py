@@ -164,7 +164,7 @@ def _rows(
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.config import check
     from nemotron.data_prep.inspection.rows import Rules, inspect_dataset, inspect_file
-    from nemotron.data_prep.packing.lengths import limit
+    from nemotron.data_prep.packing.lengths import find_limit
     from nemotron.data_prep.plan import make_admission
     from nemotron.data_prep.reasoning_modes.settings import merge_control
     from nemotron.data_prep.sources.blend import Dataset
@@ -182,7 +182,7 @@ def _rows(
         return Rules(
             make_admission(dataset, settings),
             settings.special_tokens_in_content,
-            limit(settings) if judges_length else None,
+            find_limit(settings) if judges_length else None,
             settings.overlong,
             merge_control(settings.reasoning, dataset.reasoning, dataset.name),
         )
