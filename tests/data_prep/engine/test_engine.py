@@ -86,14 +86,14 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         textwrap.dedent(
             """
             import os, pathlib, time
-            from nemotron.data_prep.engine.local import processes
+            from nemotron.data_prep.engine.local import use_processes
 
             def work(folder, thing):
                 pathlib.Path(folder, str(os.getpid())).touch()
                 time.sleep(300)
 
             if __name__ == "__main__":
-                with processes() as run:
+                with use_processes() as run:
                     run(work, os.path.dirname(__file__) + "/pids", [1, 2], workers=2, on_done=print)
             """
         )

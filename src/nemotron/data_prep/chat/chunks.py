@@ -46,18 +46,13 @@ def render(
 ) -> Rendered:
     """Return the training sequences of a conversation.
 
-    There is one, or with reasoning one per user turn (`turns_to_train`). In a sequence that trains one user turn of
-    several, the history up to that user message is a single "user" chunk after the system's. With a template other than
-    the bundled one, everything between two assistant turns is a single chunk. Every sequence supervises something.
-
-    `turns` are its `turns_to_train`, where they are known; `options` are `Template.render`'s. With a template other
-    than the bundled one, everything between two assistant turns is a single chunk, and no history is shared.
-
-    Every sequence supervises something.
+    There is one, or with reasoning one per user turn (`turns_to_train`). Every sequence supervises something. With a
+    template other than the bundled one, everything between two assistant turns is a single chunk, and no history is
+    shared. `turns` are its `turns_to_train`, if they are known; `options` are those of `Template.render`.
 
     Raises:
-        RowError: no_trained_turn, template_error, or template_mismatch when the assistant's text cannot be
-            distinguished from the rest.
+        RowError: no_trained_turn, template_error, or template_mismatch if the assistant's text cannot be distinguished
+            from the rest.
     """
     if turns is None:
         turns = turns_to_train(conversation.messages, _keeps_history_thinking(options))

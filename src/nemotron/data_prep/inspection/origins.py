@@ -89,10 +89,7 @@ class Origins:
         return best
 
     def _keys(self, ids: np.ndarray, places: _Places) -> np.ndarray:
-        """Return a number per sequence, made of its first tokens.
-
-        The same for the same beginning.
-        """
+        """Return a number per sequence that depends only on its first tokens."""
         history, start, shared, length = (array[:, None] for array in places)
         token = np.minimum(np.arange(COMPARED), length - 1)
         first = np.where(token < shared, history + token, start + token - shared)

@@ -70,7 +70,7 @@ def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets
         np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
     )
     counts = PartIndex(*spread(conversations, sequences, turns))
-    # One part is read at a time, into its place: to read all and then join them would take twice the memory.
+    # Each part is read into its place; reading all parts and then joining them would take twice the memory.
     joined = PartIndex(
         *(
             np.empty((count.sum(), *empty.shape[1:]), empty.dtype)
