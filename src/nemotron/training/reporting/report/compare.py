@@ -15,6 +15,8 @@ from nemotron.training.reporting.report.run_charts import charts_of_runs, label_
 from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.speed import measure_speed
 
+_ALWAYS = ("optimizer.lr", "train.global_batch_size", "rng.seed")
+"""Settings that are shown whether or not runs differ in them."""
 _PLACES = ("run.output_dir", "checkpoint.save", "logger.tensorboard_dir", "convert_to_hf.output_dir")
 """Settings in which all runs differ, and which say nothing about them."""
 
@@ -70,19 +72,21 @@ def _data_of(run: RunFiles) -> dict[str, str]:
 def _numbers(runs: Mapping[str, RunFiles]) -> list[tuple[str, ...]]:
     """List what the runs came to, a line for each number that one of them has."""
     columns = [_numbers_of(run) for run in runs.values()]
-    labels = dict.fromkeys(label for column in columns for label in column)
+    # The fullest column has its lines in order.
+    labels = dict.fromkeys(label for column in sorted(columns, key=len, reverse=True) for label in column)
     return [(label, *(column.get(label, "") for column in columns)) for label in labels]
 
 
 def _numbers_of(run: RunFiles) -> dict[str, str]:
     seconds, speed = run.count_seconds(), measure_speed(run)
-    found = {"state": run.state, "iterations": f"{run.finished:,}"}
+    found = {"state": run.state, "iterations": f"{run.finished:,}", **_data_of(run)}
+    found |= {key: as_argument(run.settings[key]) for key in _ALWAYS if key in run.settings}
     for split, curves in (("training", run.metrics), ("valid", run.validation), ("test", run.test)):
         for name in curves.names:
             if name.endswith(("_loss", "_acceptance")) and name != "lm_loss":
                 found |= _last(split, curves, name)
     if (lr := run.metrics.last.get("lr")) is not None:
-        found["learning rate"] = f"{lr:.4g}"
+        found["last learning rate"] = f"{lr:.4g}"
     if seconds is not None:
         found["duration"] = clock(seconds)
     if speed is not None:
