@@ -22,6 +22,9 @@ from nemotron.errors import UserError
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
+_CONTINUES = {"prep", "sft", "pipe", "rollouts"}
+"""Commands that leave something behind when they are interrupted, and go on from there."""
+
 app = typer.Typer(
     name="nemotron",
     add_completion=False,
@@ -116,7 +119,8 @@ def run(arguments: list[str]) -> int:
             return 0
         code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
         if code == 130:
-            console.note("Interrupted. The same command continues where this one stopped.")
+            goes_on = " The same command continues where this one stopped." if _CONTINUES & {*arranged.path} else ""
+            console.note(f"Interrupted.{goes_on}")
         return code or 0
     except Detached:
         return 130

@@ -31,6 +31,7 @@ _OPTION_VALUES: dict[str, _Values] = {
     "--data": known.folders,
     "--only": known.outcomes,
     "--peft": lambda command, typed: ((word, "") for word in ("lora", "dora", "none")),
+    "--thinking": lambda command, typed: ((word, "") for word in ("on", "off", "low")),
     "--stage": lambda command, typed: ((word, "") for word in ("prep", "sft")),
 }
 _ARGUMENT_VALUES: dict[tuple[str, ...], _Values] = {
@@ -41,8 +42,10 @@ _ARGUMENT_VALUES: dict[tuple[str, ...], _Values] = {
     ("super3", "data", "inspect"): known.files,
     ("super3", "data", "verify"): known.folders,
     ("super3", "data", "import"): known.folders,
+    ("super3", "report"): known.folders,
     ("super3", "data", "blend", "show"): known.files,
     ("super3", "data", "blend", "check"): known.files,
+    ("super3", "model", "chat"): known.folders_and_artifacts,
     ("super3", "model", "export"): known.folders,
     ("super3", "model", "import"): known.folders,
     ("artifacts", "list"): known.artifacts,

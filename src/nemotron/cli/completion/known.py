@@ -96,3 +96,9 @@ def files(command: _Command, typed: str, *, suffixes: tuple[str, ...] = ()) -> I
 def folders(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
     """List folders."""
     yield from ((name, text) for name, text in files(command, typed) if name.endswith("/"))
+
+
+def folders_and_artifacts(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
+    """List folders, and recorded models."""
+    yield from folders(command, typed)
+    yield from artifacts(command, typed, "model")

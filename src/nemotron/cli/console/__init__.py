@@ -8,7 +8,20 @@ Everything printed goes through `printable`, as it may hold text out of data and
 
 from nemotron.cli.console.lines import command, content, error, heading, note, out, piece, raw
 from nemotron.cli.console.pager import paged
-from nemotron.cli.console.progress import Progress
+from nemotron.cli.console.progress import Progress, waiting
 from nemotron.cli.console.tables import table
 
-__all__ = ["Progress", "command", "content", "error", "heading", "note", "out", "paged", "piece", "raw", "table"]
+__all__ = [
+    "Progress",
+    "command",
+    "content",
+    "error",
+    "heading",
+    "note",
+    "out",
+    "paged",
+    "piece",
+    "raw",
+    "table",
+    "waiting",
+]

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
@@ -115,6 +116,14 @@ class Progress:
             print(text, file=self._stream, flush=True)
 
 
+@contextmanager
+def waiting(doing: str) -> Iterator[Progress]:
+    """Show on a terminal that something goes on inside whose end is not known."""
+    with Progress() as progress:
+        progress.wait_for(doing)
+        yield progress
+
+
 def _make_bars(stream: TextIO, width: int) -> "Bars":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
@@ -127,11 +136,11 @@ def _make_bars(stream: TextIO, width: int) -> "Bars":
         max_refresh = 0.5
 
         def render(self, task: Task) -> Text:
-            if task.total is None or task.finished:
-                seconds, what = task.elapsed, ""
-            else:
-                seconds, what = task.time_remaining, " left"
-            return Text("" if seconds is None else f"{_clock(seconds)}{what}", "cyan")
+            if task.finished_time is not None:
+                return Text(_clock(task.finished_time), "cyan")
+            if task.time_remaining is not None:
+                return Text(f"{_clock(task.time_remaining)} left", "cyan")
+            return Text("" if task.elapsed is None else _clock(task.elapsed), "cyan")
 
     is_wide = width >= _WIDE
     return Progress(

@@ -88,7 +88,8 @@ def pipe(
         remote.launch(placements, attached=run is not None)
     else:
         refuse(find_jobs(prepared))
-        refuse_here(training, _expect(prepared))
+        with console.waiting("check both stages"):  # imports torch
+            refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
         from nemotron.config.interpolate import is_open

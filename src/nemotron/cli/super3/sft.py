@@ -115,7 +115,8 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     from nemotron.launch import count_processes, torchrun
 
     refuse_without_training()
-    processes = count_processes(loaded.config.run.nproc_per_node)
+    with console.waiting("look for GPUs"):  # imports torch
+        processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process checks, too; but what one of them refuses, torchrun buries under a traceback of its own.
         refuse_here(loaded)
@@ -152,6 +153,7 @@ class _Reporter:
         """Whether this process says how the run starts and stops. Every rank is asked; records come to one only."""
         self._total = 0
         self._stage = ""
+        progress.wait_for("start")
 
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
@@ -177,6 +179,8 @@ class _Reporter:
             self._progress.line(f"Iteration {record['iteration']:,}: the loss averages over {self._stage}s.")
         note = f"loss {_loss(record['lm_loss'])}, lr {record['lr']:.2e}, {record['seconds']:.2f} s"
         self._progress.update("Training", record["iteration"], self._total, "iterations", note)
+        if record["iteration"] == self._total:
+            self._progress.wait_for("evaluate and save")
 
 
 def _loss(value: float | None) -> str:
@@ -244,5 +248,6 @@ def _show_next(result: "TrainResult") -> None:
     if result.hf_folder is None:
         export = shlex.join(["nemotron", "super3", "model", "export", str(result.output_dir)])
         rows.append(("export it for transformers", export))
+    rows.append(("ask it something", shlex.join(["nemotron", "super3", "model", "chat", str(result.output_dir)])))
     rows.append(("see what trains in your own data", "nemotron super3 data inspect FILE.jsonl"))
     console.table(rows)

@@ -149,12 +149,12 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
     console.note(f"Preparing data with {loaded.path.name}.")
     preload.start_early(loaded.config)
-    from nemotron.data_prep.pipeline import prepare
-
-    with stops_at_once(), console.Progress() as progress:
-        progress.wait_for("look at the inputs")
+    with stops_at_once(), console.waiting("look at the inputs") as progress:
+        from nemotron.data_prep.pipeline import prepare
 
         def show(work: "WorkProgress") -> None:
             progress.update(work.name, work.done, work.total, work.unit, made=work.made)
+            if work.name == "pack" and work.done == work.total:
+                progress.wait_for("write the report and the record")
 
         return prepare(loaded.config, on_progress=show)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.interrupts import stops_at_once
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError
 
@@ -83,15 +84,20 @@ def export(
         check_destination(to)
     console.note(f"Exporting {iteration}.")
     export = export_adapter if adapter else export_hf
-    export(iteration, target, described, words)
-    artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)
+    with stops_at_once(), console.waiting("write the adapters" if adapter else "convert the weights") as progress:
+        export(iteration, target, described, words)
+        progress.wait_for("record the artifact")
+        artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)
     console.heading("Exported")
     made = ("adapters for peft", f"{target}, of {described}") if adapter else ("Hugging Face copy", str(target))
     console.table(
         [("checkpoint", str(iteration)), made, ("tokenizer", words), ("artifact", artifact.reference)],
     )
     if to is not None:
-        console.note(f"Uploading {target} to {to.repo}.")
-        address = push_folder(target, to)
+        with stops_at_once(), console.waiting(f"upload to {to.repo}"):
+            address = push_folder(target, to)
         console.heading("Pushed")
         console.table([("repository", to.repo), ("branch", to.revision or "main"), ("commit", address)])
+    if not adapter:
+        console.out()
+        console.command("Next: ", ["nemotron", "super3", "model", "chat", str(target)])

@@ -1,12 +1,12 @@
 """Run `nemotron super3 model import`: a model to start from, as an artifact."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.interrupts import stops_at_once
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def import_(
     if not source.is_megatron:
         refuse_without_training()
     console.note(f"Registering {source.folder}." if source.is_megatron else f"Importing {source.name}.")
-    imported = import_model(source, output, name=name, artifacts=root, mtp=not no_mtp)
+    with stops_at_once(), console.waiting("record the model" if source.is_megatron else "convert the weights"):
+        imported = import_model(source, output, name=name, artifacts=root, mtp=not no_mtp)
     _show(source, imported, without_mtp=no_mtp, artifacts=artifacts)
 
 
@@ -68,14 +69,14 @@ def _show(source: "Source", imported: "Imported", *, without_mtp: bool, artifact
     artifact = imported.artifact
     rows = [("checkpoint", str(imported.checkpoint)), ("from", source.name), ("artifact", artifact.reference)]
     console.table(rows)
-    console.heading("Next")
     words = [
         *([] if artifact.name == PRETRAINED else [f"run.model={artifact.name}"]),
         *([] if source.is_megatron or source.model == _documented_model() else [f"recipe.hf_model={source.model}"]),
         *(["model.mtp_num_layers=null"] if without_mtp else []),
         *([] if artifacts is None else [f"run.artifacts={artifacts}"]),
     ]
-    console.table([("fine-tune it", shlex.join(["nemotron", "super3", "sft", *words]))])
+    console.out()
+    console.command("Next: ", ["nemotron", "super3", "sft", *words])
 
 
 def _documented_model() -> str | None:
