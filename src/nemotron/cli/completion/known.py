@@ -47,16 +47,16 @@ def artifacts(command: _Command, typed: str, kind: str | None = None) -> Iterato
         command, typed: As for the others here.
         kind: Only those whose latest version is of this type: dataset or model.
     """
-    from nemotron.lineage.artifact import aliases, names, read_version, versions
+    from nemotron.lineage.artifact import list_names, list_versions, read_aliases, read_version
 
     root = Path(os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
-    for name in names(root):
-        if kind is not None and read_version(root, name, versions(root, name)[-1]).type != kind:
+    for name in list_names(root):
+        if kind is not None and read_version(root, name, list_versions(root, name)[-1]).type != kind:
             continue
         yield name, "the latest version"
-        for version in versions(root, name):
+        for version in list_versions(root, name):
             yield f"{name}:v{version}", ""
-        for alias, version in aliases(root, name).items():
+        for alias, version in read_aliases(root, name).items():
             yield f"{name}:{alias}", f"v{version}"
 
 
