@@ -140,7 +140,7 @@ def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
     if is_first:
         log = f"{loaded.config.run.output_dir}/train.log"
         console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
-    with console.Progress() as progress:
+    with console.waiting("start") as progress:
         return train(loaded, on_record=_Reporter(progress, says_start=is_first))
 
 
@@ -153,7 +153,6 @@ class _Reporter:
         """Whether this process says how the run starts and stops. Every rank is asked; records come to one only."""
         self._total = 0
         self._stage = ""
-        progress.wait_for("start")
 
     def __call__(self, kind: str, record: dict[str, Any]) -> None:
         if kind == "start":
