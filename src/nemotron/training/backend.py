@@ -1,4 +1,4 @@
-"""What a run computes on: the production stack, torch layers, or a CPU."""
+"""Choose what a run computes on: the production stack, torch layers, or a CPU."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ from nemotron.training.bridge.dataset_helpers import use_built_helpers
 BackendName = Literal["production", "torch", "cpu"]
 
 PRODUCTION_PACKAGES = ("transformer_engine", "mamba_ssm")
-"""Packages whose kernels the production stack is made of: compiled for a GPU, and part of the NeMo container."""
+"""Packages with the kernels of the production stack. They are compiled for a GPU, and part of the NeMo container."""
 
 WEIGHT_GRADIENT_KERNELS = "fused_weight_gradient_mlp_cuda"
-"""Apex's extension, without which Megatron-Core's output layer ends a run that is to fuse the accumulation of gradients
-(ColumnParallelLinear, core/tensor_parallel/layers.py). Megatron-Bridge takes Transformer Engine for enough."""
+"""Apex's extension. Without it, Megatron-Core's output layer fails if the accumulation of gradients is fused
+(ColumnParallelLinear, core/tensor_parallel/layers.py); Megatron-Bridge only checks for Transformer Engine."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class Backend:
     missing: tuple[str, ...]
     """Packages of the production stack that are not installed here."""
     notes: tuple[str, ...] = ()
-    """What a user should know of a choice that `auto` made, a line each."""
+    """What a user should know about the choice of `auto`, a line each."""
 
 
 def choose_backend(asked: Literal["auto"] | BackendName, gpu: bool | None = None) -> Backend:
     """Choose what a run in this process computes on.
 
     Args:
-        asked: `run.backend`; for `auto`, what this machine has.
-        gpu: whether this machine has a GPU; None asks torch.
+        asked: The setting `run.backend`; `auto` takes what this machine has.
+        gpu: Whether this machine has a GPU; None asks torch.
     """
     has_gpu = _sees_gpu() if gpu is None else gpu
     missing = tuple(missing_packages())
@@ -67,9 +67,9 @@ def missing_packages() -> list[str]:
 
 @contextlib.contextmanager
 def use_backend(backend: BackendName) -> Iterator[Callable[[Any], None]]:
-    """Make Megatron importable and runnable here.
+    """Make Megatron importable and runnable on this machine.
 
-    Yields what adapts a ConfigContainer to the backend.
+    Yields a function that adapts a ConfigContainer to the backend.
     """
     for name, value in (("RANK", "0"), ("LOCAL_RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1")):
         os.environ.setdefault(name, value)
@@ -79,7 +79,7 @@ def use_backend(backend: BackendName) -> Iterator[Callable[[Any], None]]:
 
 
 def importable(backend: BackendName) -> contextlib.AbstractContextManager[None]:
-    """Let Megatron be imported inside, and run as `backend` has it."""
+    """Let Megatron be imported and run with a backend, inside the `with` block."""
     if backend == "production":
         use_built_helpers()
         return contextlib.nullcontext()
@@ -92,7 +92,7 @@ def importable(backend: BackendName) -> contextlib.AbstractContextManager[None]:
 
 
 def adapt(container: Any, backend: BackendName) -> None:
-    """Make a ConfigContainer train on `backend`, with the packages of this machine."""
+    """Adapt a ConfigContainer to a backend and to the packages of this machine."""
     if backend == "production":
         if find_spec(WEIGHT_GRADIENT_KERNELS) is None:
             container.model.gradient_accumulation_fusion = False

@@ -1,6 +1,4 @@
-"""What a training YAML may say.
-
-The schema of `config/default.yaml`, `lora.yaml` and `tiny.yaml`.
+"""Define the training config: the schema of `config/default.yaml` and others.
 
 Sections typed as a dataclass are ours and are checked when the file is read. Sections typed `dict` belong to
 Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked against the installed release by
@@ -15,41 +13,41 @@ from nemotron.config import Alternatives, PathKeys, PathSetting, Word
 
 @dataclass
 class RunConfig:
-    """Where this run reads and writes, and on what it runs."""
+    """Where the run reads and writes, and what it runs on."""
 
     data: PathSetting = "SFTDataArtifact-sft:latest"
-    """Prepared data: an artifact reference (`name`, `name:alias`, `name:v3`) or the folder data prep wrote."""
+    """Prepared data: an artifact reference (`name`, `name:alias`, `name:v3`) or a folder that data prep wrote."""
     model: PathSetting | None = None
-    """Starting model: an artifact reference. Instead of it: a path as `checkpoint.pretrained_checkpoint`."""
+    """Starting model: an artifact reference. For a path, set `checkpoint.pretrained_checkpoint` instead."""
     output_dir: PathSetting = "output/sft"
-    """Checkpoints, metrics.jsonl, logs and the resolved config are written below this folder."""
+    """Folder for checkpoints, metrics.jsonl, logs and the resolved config."""
     artifacts: PathSetting = "output/artifacts"
     """The folder of the artifact records that `data` and `model` refer to."""
     backend: Literal["auto", "production", "torch", "cpu"] = "auto"
     """`production`: Transformer Engine and Mamba kernels, as in the NeMo container. `torch`: the same architecture in
-    plain torch, on GPUs that have neither. `cpu`: that on the CPU, in float32. `auto`: `cpu` without a CUDA device,
-    `production` where its packages are installed, else `torch`."""
+    plain torch, for GPUs without these. `cpu`: the same on the CPU, in float32. `auto`: `cpu` without a CUDA device,
+    `production` if its packages are installed, else `torch`."""
     nproc_per_node: int | Literal["auto"] = "auto"
-    """Processes on this machine when no profile is named. `auto`: one per GPU, or one on a machine without."""
+    """Number of processes on this machine without a profile. `auto`: one per GPU, or one without a GPU."""
     verify_data: bool = True
-    """Read every shard once while training starts, on one rank per node, and compare it with what data prep wrote;
-    later look whether one changes."""
+    """Read every shard once at the start, on one rank per node, and compare it with what data prep wrote; later check
+    whether a shard changes."""
     gpu_memory_gb: float = 80.0
-    """Memory of each GPU the run will meet, in 10^9 bytes. The plan says when its estimate of a rank is more."""
+    """Memory of each GPU in 10^9 bytes. The plan says if its estimate for a rank is larger."""
     gpu_headroom_gb: float = 12.0
-    """Part of it that the estimate must leave free: for buffers of collectives, kernels' workspaces, fragmentation."""
+    """Memory that the estimate must leave free for communication buffers, kernel workspaces and fragmentation."""
     env: dict[str, Any] = field(default_factory=dict)
-    """What a launched job needs: `container`, the image that a profile without its own uses."""
+    """What a launched job needs: `container`, the image for profiles without one."""
 
 
 @dataclass
 class RecipeConfig:
-    """Which model is fine-tuned."""
+    """Which model to fine-tune."""
 
     hf_model: PathSetting = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
     """A Hugging Face id or folder. Its config.json gives the architecture; its weights are not read."""
     random_start: int | None = None
-    """A seed: start from random weights made on first use, instead of a checkpoint. For tests and the tiny model."""
+    """A seed: start from random weights, made on first use, instead of a checkpoint. For tests and the tiny model."""
 
 
 SampleUnit = Literal["sequence", "conversation"]
@@ -61,9 +59,9 @@ class StageConfig:
 
     average: Literal["token", "sample"] = "token"
     """`token`: the average over all supervised tokens of the global batch. `sample`: the average over samples (see
-    `sample_unit`) of each one's own average."""
+    `sample_unit`) of each sample's own average."""
     start: int | float = 0
-    """When the stage begins: an int counts finished iterations, a float is a fraction of train_iters."""
+    """When the stage starts: an int is a number of finished iterations, a float a fraction of train_iters."""
 
 
 @dataclass
@@ -71,7 +69,7 @@ class LossConfig:
     """The two-stage loss."""
 
     stages: list[StageConfig] = field(default_factory=lambda: [StageConfig()])
-    """Stages in order; the first starts at 0."""
+    """Stages in order; the first one starts at 0."""
     sample_unit: SampleUnit = "sequence"
     """What a sample is. `sequence`: a training sequence. `conversation`: all sequences of a conversation together; each
     is weighted by its share of the conversation's supervised tokens."""
@@ -79,25 +77,25 @@ class LossConfig:
 
 _ADAPTED = {
     "lora": ("linear_qkv", "linear_proj", "linear_fc1", "linear_fc2", "in_proj", "out_proj"),
-    # Of the experts the shared ones, and no Mamba input projection: see checks/settings.py.
+    # Only shared experts, and not the Mamba input projection: see checks/settings.py.
     "dora": ("linear_qkv", "linear_proj", "out_proj", "*.shared_experts.linear_fc1", "*.shared_experts.linear_fc2"),
 }
 
 
 @dataclass
 class PeftConfig:
-    """Parameter-efficient fine-tuning. Absent: every weight is trained."""
+    """Parameter-efficient fine-tuning. Without it, every weight is trained."""
 
     scheme: Literal["lora", "dora"] = "lora"
-    """Which adapters. DoRA takes neither `in_proj` nor the routed experts."""
+    """Kind of adapters. DoRA supports neither `in_proj` nor the routed experts."""
     target_modules: list[str] = None  # pyright: ignore[reportAssignmentType] - never None after __post_init__
-    """Linear layers by name or pattern. Default: all that the scheme can adapt."""
+    """Linear layers, by name or pattern. Default: all that the scheme supports."""
     dim: int = 32
     """Rank of the update."""
     alpha: int = 32
     """The update is scaled by alpha / dim."""
     dropout: float = 0.0
-    """Of the adapters' input."""
+    """Dropout of the adapters' input."""
 
     def __post_init__(self) -> None:
         """Fill in the target modules."""
@@ -109,10 +107,10 @@ class PeftConfig:
 class TestSplitConfig:
     """The test split, which training never sees."""
 
-    __test__ = False  # not for pytest
+    __test__ = False  # this is not a test class for pytest
 
     enabled: bool = False
-    """Evaluate it, whole, when training ends; the losses go to test.jsonl."""
+    """Evaluate the whole split when training ends; the losses go to test.jsonl."""
 
 
 @dataclass
@@ -122,11 +120,11 @@ class ConvertToHfConfig:
     enabled: bool = False
     """Export when training ends."""
     adapter: bool = False
-    """Of a LoRA run: the adapters alone, for peft, instead of the merged model."""
+    """For a LoRA run: export only the adapters, for peft, instead of the merged model."""
     output_dir: PathSetting | None = None
-    """Where to; default `<run.output_dir>/hf`, of adapters `<run.output_dir>/adapter`."""
+    """Folder of the export; default `<run.output_dir>/hf`, or `<run.output_dir>/adapter` for adapters."""
     timeout_minutes: int = 240
-    """How long the other ranks wait while the first exports; under Slurm, srun waits as long."""
+    """How long the other ranks wait while the first one exports; on Slurm, srun waits as long."""
 
 
 _PATHS = {
@@ -163,7 +161,7 @@ _ALTERNATIVES = (
     ),
     Alternatives("the final decay", ("scheduler.lr_wsd_decay_iters", "scheduler.lr_wsd_decay_samples")),
 )
-"""One setting, several keys: of these one is in effect, the one that was written last."""
+"""Settings with several keys, of which the one that was written last is in effect."""
 
 
 @dataclass
@@ -171,7 +169,7 @@ class SftConfig:
     """The whole training config."""
 
     ALTERNATIVES = _ALTERNATIVES
-    # Of the 0.4 line and of Megatron-LM, where they are training's.
+    # Keys of the 0.4 line and of Megatron-LM that are training's.
     SYNONYMS = (("train.eval_iters", "validation.eval_iters"), ("train.eval_interval", "validation.eval_interval"))
     WORDS = (Word("peft", "scheme", brings="lora"),)
 
@@ -197,7 +195,7 @@ class SftConfig:
     rng: dict[str, Any] = field(default_factory=dict)
     rerun_state_machine: dict[str, Any] = field(default_factory=dict)
     mixed_precision: dict[str, Any] | str | None = "bf16_mixed"
-    """Megatron-Bridge's name for a preset, or changes to the recipe's. None: float32 throughout."""
+    """Megatron-Bridge's name of a preset, or changes to the recipe's. null: float32 everywhere."""
     comm_overlap: dict[str, Any] | None = None
     profiling: Annotated[dict[str, Any], _PATHS["profiling"]] | None = None
     env_vars: dict[str, Any] = field(default_factory=dict)

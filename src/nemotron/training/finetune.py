@@ -1,7 +1,4 @@
-"""One call of Megatron-Bridge's `finetune()`.
-
-Its config, our step, the callbacks, and how it ends.
-"""
+"""Call Megatron-Bridge's `finetune()` with a config, our step and callbacks."""
 
 import os
 from collections.abc import Callable
@@ -44,21 +41,21 @@ def run_finetune(
     """Build the Megatron-Bridge config and hand it to `finetune()` with our step.
 
     Args:
-        loaded: the config, with where each value came from.
-        plan: what the run will do.
-        data: the packs.
-        run: its folders.
-        backend: what it computes on.
-        on_record: progress.
-        opened: the W&B run that gets the curves, if there is one.
-        evaluate_only: every iteration is trained and saved; the evaluations that end a run are made, nothing else.
+        loaded: The config, with where each value came from.
+        plan: What the run will do.
+        data: The packs.
+        run: Its folders.
+        backend: What it computes on.
+        on_record: Called with progress.
+        opened: The W&B run that gets the curves, if there is one.
+        evaluate_only: All iterations are trained and saved; only make the evaluations at the end of a run.
 
     Returns:
-        Whether a signal or a time limit stopped it.
+        Whether a signal or a time limit stopped training.
     """
     config = loaded.config
     bridge.check_release()
-    # On one rank of each node; it reads in the background while Megatron is imported.
+    # On one rank of each node, in the background while Megatron is imported.
     is_reader = config.run.verify_data and os.environ.get("LOCAL_RANK", "0") == "0"
     check = begin_check(data) if is_reader else None
     say = partial(_say, on_record)
@@ -80,11 +77,11 @@ def run_finetune(
         start, seed = plan.start.checkpoint, config.recipe.random_start
         if start is None and seed is not None:
             start = make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", seed)
-        # Adapters alone are continued on the model that they belong to. None leaves it to `checkpoint.load`.
+        # Adapters are continued on the model that they belong to. None leaves it to `checkpoint.load`.
         recipe = build_recipe(config, plan, data, run, loaded.origins, start or run.base)
         apply_backend(recipe.container)
         if evaluate_only:
-            # Or it would write the last checkpoint a second time. Without a folder, Megatron-Bridge refuses async_save.
+            # Otherwise it would write the last checkpoint twice. Without a folder, Megatron-Bridge refuses async_save.
             recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False
         if os.environ["RANK"] == "0":
             for change in recipe.changes():
@@ -107,7 +104,7 @@ def run_finetune(
 
 
 def _say(on_record: OnRecord | None, text: str) -> None:
-    """Show a line at once: to whoever shows progress, else in the output."""
+    """Show a line at once: through `on_record`, else in the output."""
     if on_record is not None:
         on_record("line", {"text": text})
     elif os.environ.get("RANK", "0") == "0":

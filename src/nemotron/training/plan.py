@@ -1,8 +1,6 @@
-"""What a training run will do, from its config and its data.
+"""Plan a training run: its steps, epochs, tokens, and the switch between stages.
 
-Steps, epochs, tokens, the switch between stages.
-
-Nothing here imports Megatron, so the dry-run is quick and works anywhere.
+Nothing here imports Megatron, so a dry run is quick and works anywhere.
 """
 
 import math
@@ -18,7 +16,7 @@ from nemotron.training.prepared_data import PreparedData
 
 @dataclass(frozen=True)
 class Plan:
-    """A run, counted."""
+    """What a run will do, in numbers."""
 
     data: str
     train_packs: int
@@ -38,21 +36,21 @@ class Plan:
     validation: str
     """How the valid split is evaluated, in words."""
     notes: list[str]
-    """What is allowed but may not be meant, a line each."""
+    """What is allowed but may not be intended, a line each."""
 
     @property
     def epochs(self) -> float:
-        """Passes over the train split.
+        """The number of passes over the train split.
 
-        An incomplete last batch of an epoch is left out and the order reshuffled.
+        At the end of an epoch, an incomplete batch is left out and the order is reshuffled.
         """
         return self.train_iters / max(1, self.train_packs // self.global_batch_size)
 
     def rows(self, layout: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str]]:
-        """Label and value of each line of the preview.
+        """Return label and value of each line of the preview.
 
         Args:
-            layout: how ranks share the model and the packs, in words (see `parallelism/layout.py`).
+            layout: How ranks share the model and the packs, in words (see `parallelism/layout.py`).
         """
         return [
             ("data", f"{self.data} ({self.train_packs:,} train and {self.valid_packs:,} valid packs)"),
@@ -71,33 +69,30 @@ class Plan:
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of a run before it is planned.
-
-    None where the data would have to be read for it.
-    """
+    """The numbers of a run before it is planned; None if they depend on unread data."""
 
     lengths: dict[str, int | float]
-    """What the config says of the length: train.train_iters, train_samples or num_epochs; more than one is refused."""
+    """The length in the config: train.train_iters, train_samples or num_epochs; more than one is refused."""
     global_batch_size: int
     pack_size: int | None
-    """Tokens: as the data records them, else `dataset.seq_length`."""
+    """Tokens per pack, as recorded with the data, else `dataset.seq_length`."""
     train_packs: int | None
     train_iters: int | None
-    """One epoch when no length is given."""
+    """One epoch if no length is given."""
     warmup_iters: int
     """A warm-up in samples, or as a fraction of the decay, is rounded up to whole iterations."""
     schedule: Schedule | None
-    """The stages of the loss as they are configured, in order or not."""
+    """The stages of the loss as configured, in order or not."""
 
 
 def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
-    """Count what config and data say of a run.
+    """Compute the numbers of a run from config and data.
 
-    The numbers have passed `check_numbers` (checks/settings.py).
+    The settings must have passed `check_numbers` (checks/settings.py).
 
     Args:
-        config: the training config.
-        data: None where it cannot be read.
+        config: The training config.
+        data: None if it cannot be read.
     """
     batch, packs = config.train["global_batch_size"], None if data is None else data.packs.get("train")
     names = ("train_iters", "train_samples", "num_epochs")
@@ -118,16 +113,14 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
 def make_plan(
     config: SftConfig, counts: Counts, data: PreparedData, start: StartingPoint, run: RunFolder | None = None
 ) -> Plan:
-    """Plan a run whose counts have no problem.
-
-    See `check_inputs` in checks/before_start.py.
+    """Plan a run whose numbers have passed `check_inputs` (checks/before_start.py).
 
     Args:
-        config: the training config.
-        counts: of the run, with nothing left open.
-        data: the packs.
-        start: what the run starts from.
-        run: the run's folders, on the machine that trains; None on another one.
+        config: The training config.
+        counts: The numbers of the run, all known.
+        data: The packs.
+        start: What the run starts from.
+        run: The run's folders, on the machine that trains; None elsewhere.
     """
     if run is not None and run.finished:
         start = replace(start, description=f"iteration {run.finished:,}, saved in {run.resume_from}")
@@ -155,10 +148,7 @@ def make_plan(
 
 
 def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
-    """Return the tokens of a pack.
-
-    As the data records them, else `dataset.seq_length`; None where neither says.
-    """
+    """Return the tokens per pack, as recorded, else `dataset.seq_length`."""
     recorded = None if data is None else data.pack_size
     return config.dataset.get("seq_length") if recorded is None else recorded
 
@@ -166,7 +156,7 @@ def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
 def decay_iterations(config: SftConfig) -> int | None:
     """Return after how many iterations the learning rate has decayed.
 
-    None where the config does not say.
+    None means that the config does not say.
     """
     scheduler, batch = config.scheduler, config.train["global_batch_size"]
     samples = scheduler.get("lr_decay_samples")
@@ -202,7 +192,7 @@ def _notes(warmup_iters: int, train_iters: int, valid_packs: int) -> list[str]:
             f"{train_iters:,} in the run (scheduler.lr_warmup_samples, lr_warmup_iters, lr_warmup_fraction)."
         )
     if not valid_packs:
-        notes.append("The valid split is empty: no validation.")
+        notes.append("The valid split is empty, so there is no validation.")
     return notes
 
 
@@ -214,4 +204,4 @@ def _describe_validation(config: SftConfig, valid_packs: int, batch: int) -> str
     when = f"every {interval:,} iterations and at the end" if interval else "at the end"
     if iterations is None or iterations * largest >= valid_packs:
         return f"{when}, the whole valid split"
-    return f"{when}, {iterations * largest:,} of {valid_packs:,} packs: the next ones each time"
+    return f"{when}, on the next {iterations * largest:,} of {valid_packs:,} packs each time"

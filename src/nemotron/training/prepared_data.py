@@ -1,7 +1,4 @@
-"""What data prep left for the trainer.
-
-The split folders, counted, and the settings they were made with.
-"""
+"""Read prepared data: its split folders, and the settings that it was made with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,19 +24,19 @@ class DataTokenizer:
     model: str
     """A Hugging Face id or a folder."""
     digest: str | None = None
-    """Of what decides the ids; equal digests mean equal ids."""
+    """Digest of what decides the ids; equal digests mean equal ids."""
     vocab_size: int | None = None
     eos_id: int | None = None
 
 
 @dataclass(frozen=True)
 class PreparedData:
-    """Packed splits on disk. What data prep did not record is None."""
+    """Packed splits on disk. Fields that were not recorded are None."""
 
     reference: str
     """The artifact, as `name:version`, or the folder."""
     splits: Path
-    """The folder that holds train/, valid/ and test/."""
+    """The folder with train/, valid/ and test/."""
     packs: dict[str, int]
     """Number of packs (rows) of each split that has any."""
     pack_size: int | None = None
@@ -47,27 +44,27 @@ class PreparedData:
     pad_to_multiple: int = 1
     """Every conversation is padded to a multiple of this many tokens."""
     run_hash: str | None = None
-    """Names the settings and the inputs that the data was made from."""
+    """Hash of the settings and the inputs that the data was made from."""
     tokenizer: DataTokenizer | None = None
     has_conversation_targets: bool | None = None
-    """Whether every shard says how many supervised tokens a sequence's whole conversation has."""
+    """Whether every shard has the number of supervised tokens of each sequence's whole conversation."""
 
     def folder(self, split: str) -> Path | None:
-        """Return the folder of a split, or None when it has no packs."""
+        """Return the folder of a split, or None if it has no packs."""
         return self.splits / split if self.packs.get(split) else None
 
     @property
     def whence(self) -> str:
-        """Name the artifact, if it is one, and its folder: for messages."""
+        """The artifact, if it is one, and its folder, for messages."""
         return ", ".join(dict.fromkeys([self.reference, str(self.splits)]))
 
 
 def find_data(config: SftConfig, config_name: str) -> tuple[PreparedData | None, list[Problem]]:
-    """Look for the prepared data; without it, return the problem with it.
+    """Find the prepared data, or return the problem with it.
 
     Args:
-        config: the training config.
-        config_name: for the command that the problem suggests.
+        config: The training config.
+        config_name: For the command that the problem suggests.
     """
     try:
         return find_prepared_data(config.run.data, Path(config.run.artifacts), config_name=config_name), []
@@ -79,12 +76,12 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
     """Resolve `run.data` and count its packs from the Parquet footers.
 
     Args:
-        reference: artifact reference (`name`, `name:alias`, `name:v3`), or a folder that data prep wrote.
-        artifacts: folder of the artifact records.
-        config_name: the config in use, for the command that an error suggests.
+        reference: An artifact reference (`name`, `name:alias`, `name:v3`), or a folder that data prep wrote.
+        artifacts: The folder of the artifact records.
+        config_name: The config in use, for the command that an error suggests.
 
     Raises:
-        UserError: no such artifact or folder, no Parquet below it, a train split without packs, or a record with a
+        UserError: There is no such artifact or folder, no Parquet in it, the train split is empty, or the record has a
             value of the wrong type.
     """
     from nemotron import lineage
@@ -114,19 +111,19 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
 
 
 def _how_to_make(config_name: str) -> str:
-    """Name the command that makes the data for a training config.
+    """Return a hint with the command that makes the data for a training config.
 
-    `default` where data prep has none of that name.
+    If data prep has no config of that name, it is the default.
     """
     has_own = config_name != "default" and config_name in config_names("data_prep")
     command = f"nemotron super3 data prep sft{f' -c {config_name}' if has_own else ''}"
-    return f"Make it with: {command}; packs made elsewhere are registered with: nemotron super3 data import DIR"
+    return f"Make it with: {command}; register packs made elsewhere with: nemotron super3 data import DIR"
 
 
 def _splits_in(reference: str) -> str:
-    """Return the folder of the splits where `reference` is a folder around it.
+    """Return the folder of the splits if `reference` is the folder around it.
 
-    That is an output_dir of data prep, or a run.
+    That may be the output_dir of data prep, or a run.
     """
     splits = Path(reference) / "splits"
     return str(splits) if splits.is_dir() else reference
@@ -134,7 +131,7 @@ def _splits_in(reference: str) -> str:
 
 @dataclass(frozen=True)
 class _Record:
-    """The facts that an artifact carries, checked as they are read."""
+    """The metadata of an artifact, checked as it is read."""
 
     owner: str
     facts: Mapping[str, Any]
@@ -180,5 +177,5 @@ def _read_footers(folder: Path) -> "list[FileMetaData]":
         try:
             footers.append(pq.read_metadata(path))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} is not readable as Parquet: {error}", _AGAIN) from None
+            raise UserError(f"{path} cannot be read as Parquet: {error}", _AGAIN) from None
     return footers

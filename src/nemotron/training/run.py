@@ -1,7 +1,4 @@
-"""A training run, from its config to its checkpoint.
-
-The order in which everything else here is called.
-"""
+"""Run training, from a config to a checkpoint: read this module first."""
 
 import contextlib
 import os
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run made, and where."""
+    """The results of a run, and where they are."""
 
     plan: Plan
     output_dir: Path
@@ -48,34 +45,34 @@ class TrainResult:
     """The records of metrics.jsonl, from iteration 1."""
     validation: list[dict[str, Any]]
     test: list[dict[str, Any]]
-    """The records of test.jsonl: one, when the test split was evaluated."""
+    """The records of test.jsonl: one, if the test split was evaluated."""
     report: Path
     """report.html."""
     resumed_from: int
-    """Iterations that were finished before this run; `plan.train_iters` when there was nothing left to do."""
+    """Iterations finished before this run; `plan.train_iters` if there was nothing left to do."""
     finished: int
-    """Iterations in the last checkpoint; fewer than `plan.train_iters` when a signal stopped the run."""
+    """Iterations in the last checkpoint; fewer than `plan.train_iters` if a signal stopped the run."""
     stopped: bool
-    """Whether a signal or a time limit ended it. The same command goes on, if only to evaluate and export."""
+    """Whether a signal or a time limit ended the run. The same command continues it, if only to evaluate and export."""
     artifact: str
-    """The model artifact, as `name:version`; empty when the run was stopped."""
+    """The model artifact, as `name:version`; empty if the run was stopped."""
     hf_folder: Path | None
-    """The Hugging Face export, when one was asked for."""
+    """The Hugging Face export, if one was requested."""
     hf_artifact: str
-    """Its artifact, as `name:version`; empty without one."""
+    """The artifact of the export, as `name:version`; empty without one."""
 
 
 def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> TrainResult:
-    """Fine-tune as `loaded` says, or continue where a run in the same folder stopped.
+    """Fine-tune with a config, or continue where a run in the same folder stopped.
 
     Under torchrun every rank calls this with the same arguments.
 
     Args:
-        loaded: the config, with where each value came from.
-        on_record: progress; when given, everything that Megatron prints goes to train.log instead of the terminal.
+        loaded: The config, with where each value came from.
+        on_record: Called with progress. If it is given, Megatron's output goes to train.log instead of the terminal.
 
     Raises:
-        UserError: config, data, output folder or this machine do not fit; it lists everything that was found.
+        UserError: The config, the data, the output folder or this machine do not fit; it lists all problems.
     """
     config = loaded.config
     start = find_start(config)
@@ -114,7 +111,7 @@ def _train(
     on_record: OnRecord | None,
     opened: "Run | None",
 ) -> TrainResult:
-    """Train in a folder that nobody else writes, as everything was found to be."""
+    """Train in a folder that no other process writes to, after all checks."""
     config = loaded.config
     resumed_from = min(run.finished, plan.train_iters)
     is_tested = _is_tested(config, data, run, plan)
@@ -143,7 +140,7 @@ def _train(
         if is_complete:
             artifact = log_model(loaded, plan, data, run)
         if is_complete and config.convert_to_hf.enabled:
-            # What is recorded by now is not lost, should this fail or be killed.
+            # The model is recorded already, in case this fails or is killed.
             hf_folder, hf_artifact = export_run(loaded, plan, run, artifact)
     return TrainResult(
         plan=plan,
@@ -164,15 +161,12 @@ def _train(
 
 
 def _is_tested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
-    """Tell whether the last evaluation of the test split is made, or none is due."""
+    """Tell whether the test split has been evaluated, or need not be."""
     return not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
 
 
 def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
-    """Report what a user should know before hours pass.
-
-    To whoever shows progress, else into the output.
-    """
+    """Report what a user should know at the start: through `on_record`, or the output."""
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
     elif _is_first():

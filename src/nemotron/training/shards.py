@@ -1,8 +1,6 @@
-"""Whether the shards that a run trains on are what data prep wrote.
+"""Check that shards are what data prep wrote, before training and during it.
 
-Before training, and while it runs.
-
-A changed byte in a shard that is not compressed is read as another token, and nothing else notices.
+A changed byte in an uncompressed shard is read as another token, and nothing else notices.
 """
 
 import json
@@ -17,12 +15,12 @@ from nemotron.errors import UserError
 from nemotron.training.prepared_data import PreparedData
 
 _LOOKED_AT_PER_STEP = 16
-_AGAIN = "Prepare the data again: nemotron super3 data prep sft writes what is damaged."
+_AGAIN = "Prepare the data again: nemotron super3 data prep sft replaces damaged shards."
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file, as data prep recorded it."""
+    """A Parquet file as recorded by data prep."""
 
     path: Path
     bytes: int
@@ -30,9 +28,9 @@ class Shard:
 
 
 def find_recorded_shards(data: PreparedData) -> list[Shard]:
-    """Read from the metadata.json next to the splits what data prep wrote.
+    """Read the recorded shards from the metadata.json next to the splits.
 
-    Nothing where it was made elsewhere.
+    Data that was made elsewhere has none.
     """
     try:
         record = json.loads((data.splits.resolve().parent / "metadata.json").read_text(encoding="utf-8"))
@@ -46,34 +44,28 @@ def find_recorded_shards(data: PreparedData) -> list[Shard]:
 
 
 def check_shard(shard: Shard) -> str | None:
-    """Say what is wrong with a shard, all of which is read.
-
-    None when it is what data prep wrote.
-    """
+    """Read a shard completely, and describe what is wrong with it; None if nothing is."""
     try:
         if (size := shard.path.stat().st_size) != shard.bytes:
-            return f"{shard.path} has {size:,} bytes, and data prep wrote {shard.bytes:,}."
+            return f"{shard.path} has {size:,} bytes, but data prep wrote {shard.bytes:,}."
         if checksum(shard.path) != shard.checksum:
-            return f"{shard.path} has another checksum than data prep wrote."
+            return f"{shard.path} does not have the checksum that data prep recorded."
     except OSError as error:
         return f"{shard.path} cannot be read: {error.strerror or error}."
     return None
 
 
 def begin_check(data: PreparedData) -> "ShardCheck | None":
-    """Begin to read the shards in the background.
+    """Start to read the shards in the background.
 
-    None where data prep recorded nothing to compare them with.
+    None means that data prep recorded nothing to compare them with.
     """
     shards = find_recorded_shards(data)
     return ShardCheck(shards) if shards else None
 
 
 class ShardCheck:
-    """Reads the shards once, in the background of start-up.
-
-    Then looks whether a file changes under the run.
-    """
+    """Reads the shards once in the background, and later checks whether they change."""
 
     def __init__(self, shards: list[Shard]) -> None:
         self._shards = shards
@@ -87,25 +79,23 @@ class ShardCheck:
         """Wait until all shards are read.
 
         Raises:
-            UserError: one is not what data prep wrote.
+            UserError: A shard is not what data prep wrote.
         """
         self._reader.join()
         if self._problem is not None:
             raise UserError(self._problem, _AGAIN)
 
     def look_again(self) -> None:
-        """Look at the size and the time of the next few shards.
-
-        As fast as the file system answers.
+        """Check size and modification time of the next few shards, which is fast.
 
         Raises:
-            UserError: one has changed since the run began.
+            UserError: A shard has changed since the run started.
         """
         for shard in self._turn():
             if _mark(shard.path) != self._marks[shard.path]:
                 raise UserError(
-                    f"{shard.path} changed while it was trained on.",
-                    "Keep data as it is until a run ends; the same command continues from the last checkpoint.",
+                    f"{shard.path} changed during training.",
+                    "Do not change data before a run ends; the same command continues from the last checkpoint.",
                 )
 
     def _turn(self) -> Iterator[Shard]:

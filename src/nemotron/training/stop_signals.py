@@ -1,8 +1,8 @@
-"""Ctrl-C and SIGTERM: stop after this iteration, save, and say so at once.
+"""Handle Ctrl-C and SIGTERM: stop after this iteration, save, and say so at once.
 
-Megatron-Bridge heeds one signal, `train.exit_signal`: it saves after the iteration and leaves its training loop. Here
+Megatron-Bridge handles one signal, `train.exit_signal`: it saves after the iteration and leaves its training loop. Here
 the first Ctrl-C becomes that signal, and the second ends the run. Before the first iteration and after the last there
-is nothing to save, so that one is enough.
+is nothing to save, so one Ctrl-C is enough.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ Say = Callable[[str], object]
 
 
 class StopSignals:
-    """What the signals of a run do. Made by `heed_signals`."""
+    """The signal handlers of a run. Made by `heed_signals`."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
         self._process = os.getpid()
         self._exit_signal: int | None = None
-        """Megatron-Bridge's, while its training loop runs."""
+        """Megatron-Bridge's signal, while its training loop runs."""
         self._megatrons: Any = None
-        """What Megatron-Bridge does on it."""
+        """Megatron-Bridge's handler for it."""
         self._interrupted = False
 
     def callback(self) -> Any:
         """Make the Megatron-Bridge callback that tells when the training loop runs.
 
-        It goes after the line's own.
+        It goes after the callbacks of the release.
         """
         from megatron.bridge.training.callbacks import Callback, CallbackContext
 
@@ -49,7 +49,7 @@ class StopSignals:
         return HeedSignals()
 
     def begin(self, exit_signal: int) -> None:
-        """From now on, there is something to save."""
+        """Start to pass signals on: from now on there is something to save."""
         if threading.current_thread() is not threading.main_thread():
             return
         self._exit_signal = exit_signal
@@ -58,13 +58,13 @@ class StopSignals:
             signal.signal(exit_signal, self._stop)
 
     def end(self) -> None:
-        """From now on, there is not."""
+        """Stop passing signals on: there is nothing left to save."""
         self._exit_signal = None
 
     def interrupt(self, signum: int, frame: FrameType | None) -> None:
         """Handle Ctrl-C.
 
-        A terminal sends it to forked children, too: workers of a loader, writers of a checkpoint.
+        A terminal also sends it to forked children, such as data loader workers and checkpoint writers.
         """
         if os.getpid() != self._process:
             return
@@ -86,17 +86,17 @@ class StopSignals:
     def _say_at_once(self, text: str) -> None:
         try:
             self._say(text)
-        except RuntimeError:  # the signal came while the same stream was written to
+        except RuntimeError:  # the signal arrived during a write to the same stream
             with contextlib.suppress(OSError):
                 os.write(2, f"{text}\n".encode())
 
 
 @contextlib.contextmanager
 def heed_signals(say: Say) -> Iterator[StopSignals]:
-    """Heed Ctrl-C inside, and the signals of a training loop that runs there.
+    """Handle Ctrl-C and the signals of a training loop inside the `with` block.
 
     Args:
-        say: prints a line.
+        say: Prints a line.
     """
     signals = StopSignals(say)
     if threading.current_thread() is not threading.main_thread():
@@ -110,5 +110,5 @@ def heed_signals(say: Say) -> Iterator[StopSignals]:
     finally:
         signals.end()
         for signum, handler in kept.items():
-            if handler is not None:  # one that is not Python's
+            if handler is not None:  # None: a handler that was not set from Python
                 signal.signal(signum, handler)

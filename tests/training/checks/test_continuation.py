@@ -274,10 +274,9 @@ def test_settings_that_change_in_the_middle_of_a_run_are_reported(tmp_path):
     write_checkpoint(tmp_path / "checkpoints", 20, SAVED)
     assert describe_changes(*changed(tmp_path, optimizer={"lr": 3e-3}, train={"global_batch_size": 4})) == []
     settings = {"optimizer": {"lr": 3e-3, "clip_grad": 0.5}, "train": {"global_batch_size": 8}}
-    assert describe_changes(*changed(tmp_path, **settings)) == [
-        "train.global_batch_size is 8 from here on; it was 4.",
-        "optimizer.clip_grad is 0.5 from here on; it was 1.0.",
-    ]
+    batch, clip = describe_changes(*changed(tmp_path, **settings))
+    assert re.match(r"train\.global_batch_size is 8 .*\b4\b", batch)
+    assert re.match(r"optimizer\.clip_grad is 0\.5 .*\b1\.0\b", clip)
 
 
 ONE_RANK = {"tensor_model_parallel_size": 1, "expert_model_parallel_size": 1}

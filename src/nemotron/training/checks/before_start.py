@@ -1,9 +1,7 @@
-"""Every refusal before a run, in order, as lists.
+"""List all checks before a run, in order; their problems are raised together.
 
-What they find is raised together.
-
-`check_inputs` asks what follows from config and data alone, and also runs before a job is submitted. `check_machine`
-asks what needs the machine that trains.
+`check_inputs` checks what follows from config and data alone, and also runs before a job is submitted. `check_machine`
+checks what needs the machine that trains.
 """
 
 import os
@@ -38,20 +36,21 @@ def check_inputs(
     ranks: int | None,
     run: RunFolder | None = None,
 ) -> tuple[Plan | None, list[Problem]]:
-    """Plan a run, and list what does not fit among settings, data, model and start.
+    """Plan a run, and list the problems of settings, data, model and start.
 
-    What is not within reach is left out.
+    Checks of what cannot be read are skipped.
 
     Args:
-        config: the training config.
-        data: None where it cannot be read; what depends on it is then left out.
-        start: what the run starts from.
-        ranks: number of processes; None where it is not known.
-        run: the run's folders, on the machine that trains; None on another one.
+        config: The training config.
+        data: None if it cannot be read; checks that depend on it are skipped.
+        start: What the run starts from.
+        ranks: Number of processes; None if it is not known.
+        run: The run's folders, on the machine that trains; None elsewhere.
 
     Returns:
-        The plan and the problems. The plan is None where the run cannot be counted: a number is wrong, a length or a
-        size does not fit, or the packs are not known.
+        The plan and the problems. The plan is None if its numbers cannot be computed: a setting is wrong, a length or a
+        size
+            does not fit, or the packs are not known.
     """
     hf_model, sizes, model, plan = config.recipe.hf_model, parallel_sizes(config), find_model(config), None
     numbers = [*check_numbers(config)]
@@ -85,15 +84,15 @@ def check_machine(
     plan: Plan | None,
     backend: Backend | None,
 ) -> list[Problem]:
-    """List what is wrong on this machine: folders, backend, what is continued.
+    """List the problems on this machine: folders, backend, the run to resume.
 
     Args:
-        config: the training config.
-        data: None where it cannot be read.
-        start: what the run starts from.
-        run: where it writes, and what it continues.
-        plan: None where the run could not be counted.
-        backend: what it computes on; None leaves that out, in a plan made where nothing will be trained.
+        config: The training config.
+        data: None if it cannot be read.
+        start: What the run starts from.
+        run: Where it writes, and what it resumes.
+        plan: None if its numbers could not be computed.
+        backend: What it computes on; None skips this check, for a plan on a machine that will not train.
     """
     return [
         *check_start_is_here(start, run),
@@ -102,7 +101,7 @@ def check_machine(
         *check_artifacts(config.run.artifacts),
         *check_base_model(run),
         *(() if backend is None else check_backend(config, backend)),
-        # Only the first rank: it alone takes the folder, so that the others may find it taken.
+        # Only on the first rank, which locks the folder; the others would find it locked.
         *(check_free(run) if os.environ.get("RANK", "0") == "0" else ()),
         *check_load(config, run),
         *check_same_run(run),

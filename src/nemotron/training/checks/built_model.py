@@ -1,9 +1,7 @@
-"""Refuse a checkpoint of another architecture.
+"""Refuse a checkpoint of another architecture, by Megatron-Bridge's model config.
 
-Only Megatron-Bridge's own config of the model can tell.
-
-This comes last, when recipe/build.py has built that config, since what a YAML and a Hugging Face id leave open is known
-only there: the recipe fills it in, from the hub if need be.
+This check comes last, after recipe/build.py has built that config, because only the recipe knows what a YAML and a
+Hugging Face id leave open; it reads the hub if necessary.
 """
 
 from collections.abc import Iterator, Mapping
@@ -19,28 +17,28 @@ _ARCHITECTURE = (
     *("ffn_hidden_size", "num_moe_experts", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size"),
     *("moe_latent_size", "mamba_num_heads", "mamba_head_dim", "mamba_state_dim", "mamba_num_groups"),
 )
-"""Fields of Megatron-Bridge's model config that decide the shapes of the weights and their number."""
+"""Fields of Megatron-Bridge's model config that decide the number and the shapes of the weights."""
 
 
 def check_built_model(model: Any, start: StartingPoint, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when the model does not fit a checkpoint.
+    """Yield a problem if the model does not fit a checkpoint.
 
     Args:
         model: Megatron-Bridge's config of the model.
-        start: what the run starts from. Of a Hugging Face folder, Megatron-Bridge compares the model itself.
-        run: what it continues.
+        start: What the run starts from. Megatron-Bridge compares a Hugging Face folder itself.
+        run: What the run resumes.
     """
     yield from check_same_model(model, start.iteration_dir, start.saved)
     yield from check_same_model(model, run.newest, run.saved)
 
 
 def check_same_model(model: Any, iteration_dir: Path | None, config: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem for the first shape that a checkpoint has otherwise.
+    """Yield a problem for the first field that differs from a checkpoint's.
 
     Args:
-        model: Megatron-Bridge's config of the model that is going to be built.
-        iteration_dir: the checkpoint's `iter_*` folder, for the message.
-        config: that the checkpoint was saved with; empty when there is no checkpoint.
+        model: Megatron-Bridge's config of the model to build.
+        iteration_dir: The checkpoint's `iter_*` folder, for the message.
+        config: The config that the checkpoint was saved with; empty without a checkpoint.
     """
     saved = config.get("model") or {}
     for name in _ARCHITECTURE:
@@ -49,14 +47,14 @@ def check_same_model(model: Any, iteration_dir: Path | None, config: Mapping[str
         theirs, ours = _main_layers(saved[name]), _main_layers(getattr(model, name))
         if theirs != ours:
             yield Problem(
-                f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, and {ours} here.",
-                "Name the checkpoint of this model, or set recipe.hf_model to the model that it is of.",
+                f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, but here it is {ours}.",
+                "Use a checkpoint of this model, or set recipe.hf_model to the checkpoint's model.",
             )
-            return  # the other differences are this one again
+            return  # other differences usually follow from the first
 
 
 def _main_layers(value: Any) -> Any:
-    """Leave out of a layer pattern what is not the model's alone.
+    """Remove parts of a layer pattern that do not belong to the model itself.
 
     Pipeline separators (|) depend on the layout, and the MTP layers (after /) are added only when Megatron builds it.
     """

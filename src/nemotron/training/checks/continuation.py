@@ -1,4 +1,4 @@
-"""Refuse to continue a checkpoint as another run than it is of."""
+"""Refuse to resume a checkpoint as another run."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,14 +17,15 @@ _FIXED = (
     *("scheduler.start_weight_decay", "scheduler.end_weight_decay"),
     "model.mtp_num_layers",
 )
-"""What Megatron-Core tells groups of weights by when it loads an optimizer's state (core/optimizer/optimizer.py): with
-other values it finds none of them again. And what decides which weights there are."""
+"""Settings by which Megatron-Core identifies groups of weights when it loads an optimizer's state
+(core/optimizer/optimizer.py), so that other values match no group; and settings that decide which weights there are."""
 _LAYOUT = (
     *("model.tensor_model_parallel_size", "model.pipeline_model_parallel_size"),
     *("model.expert_model_parallel_size", "model.expert_tensor_parallel_size"),
 )
-"""What decides how many optimizers Megatron-Core chains and which weights each has: one saved with other sizes does not
-load (ChainedOptimizer.load_state_dict in core/optimizer/optimizer.py), but for the fully reshardable form."""
+"""Settings that decide how many optimizers Megatron-Core chains, and which weights each has. State saved with other
+sizes does not load (ChainedOptimizer.load_state_dict in core/optimizer/optimizer.py), except in the fully reshardable
+form."""
 _FREE = (
     *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
     *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
@@ -32,7 +33,7 @@ _FREE = (
 
 
 def check_free(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when another process trains in the run's folders."""
+    """Yield a problem if another process trains in the run's folders."""
     if run.holder is not None:
         yield Problem(
             f"{run.output} is being written by {run.holder}.",
@@ -41,9 +42,9 @@ def check_free(run: RunFolder) -> Iterator[Problem]:
 
 
 def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when there is no whole checkpoint to continue from.
+    """Yield a problem if there is no complete checkpoint to resume from.
 
-    A first save that was cut short is no loss: the run starts again.
+    After an interrupted first save, the run simply starts again.
     """
     if run.newest is not None:
         return
@@ -51,66 +52,66 @@ def check_load(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
     lost = [each for each in run.skipped if not (each.why.unfinished and each.iteration <= first_save)]
     if lost:
         yield Problem(
-            f"{lost[0]}, and no older checkpoint in {run.resume_from} is whole.",
-            "Put that file back; or start again, in another folder (run.output_dir=...) or after moving that one away.",
+            f"{lost[0]}, and no older checkpoint in {run.resume_from} is complete.",
+            "Restore that file, or start again in another folder (run.output_dir=...) or after moving this one away.",
         )
     elif run.load is not None:
         yield Problem(
-            f"checkpoint.load is {run.load}, which holds no finished Megatron checkpoint to continue from.",
-            "Name the folder that a run saved to. To start from weights alone, use checkpoint.pretrained_checkpoint.",
+            f"checkpoint.load is {run.load}, which has no complete Megatron checkpoint to resume from.",
+            "Use the folder that a run saved to. To start from weights only, set checkpoint.pretrained_checkpoint.",
         )
 
 
 def describe_resume(run: RunFolder) -> list[str]:
-    """Describe passed-over checkpoints and unreadable records, a line each."""
+    """Describe skipped checkpoints and unreadable records, a line each."""
     goes_on = f"Continuing from iteration {run.finished:,}." if run.finished else "Starting from the beginning."
     lines = [f"{skipped}. {goes_on}" for skipped in dict.fromkeys([*run.skipped, *run.own.skipped])]
     if run.is_own and run.finished:
         if run.unreadable:
-            lines.append(f"{run.output}/metrics.jsonl has {run.unreadable:,} unreadable lines, which are left out.")
+            lines.append(f"{run.output}/metrics.jsonl has {run.unreadable:,} unreadable lines, which are ignored.")
         if not run.record:
-            lines.append(f"{run.output / RUN_RECORD} is not readable: nothing shows that this is the run saved there.")
+            lines.append(f"{run.output / RUN_RECORD} cannot be read, so nothing shows that this is the same run.")
     return lines
 
 
 def check_same_run(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem for each thing that identifies another run.
+    """Yield a problem for each difference that makes it another run.
 
-    Model, start, data, pack size and adapters.
+    These are the model, the start, the data, the pack size and the adapters.
     """
     for name in run.identity:
         if name not in IDENTITY or name not in run.record:
             continue
         theirs, ours = run.record[name], run.identity[name]
-        # Continued elsewhere, a run need not say again what it started from.
+        # A run that is resumed in another folder need not repeat what it started from.
         if theirs == ours or (name == "start" and not run.is_own):
             continue
-        # Earlier releases recorded an artifact's reference as it was typed.
+        # Earlier releases recorded an artifact's reference as typed.
         if name == "start" and theirs is not None and theirs == run.identity["start_named"]:
             continue
-        if name == "data":  # digests say only that they differ
+        if name == "data":  # digests only show that they differ
             theirs = f"{theirs} ({run.record['data_from']})" if "data_from" in run.record else theirs
             ours = f"{ours} ({run.identity['data_from']})"
         yield Problem(
-            f"{run.output if run.is_own else run.resume_from} holds a run with {name} {theirs}, but this one has "
+            f"{run.output if run.is_own else run.resume_from} has a run with {name} {theirs}, but this run has "
             f"{name} {ours}.",
-            "Choose another folder with run.output_dir=..., or delete that one to start again."
-            + (f" To continue it: checkpoint.pretrained_checkpoint={theirs}" if name == "start" else "")
+            "Choose another folder with run.output_dir=..., or delete this one to start again."
+            + (f" To resume it: checkpoint.pretrained_checkpoint={theirs}" if name == "start" else "")
             if run.is_own
             else "To take only its weights, use checkpoint.pretrained_checkpoint instead of checkpoint.load.",
         )
 
 
 def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> Iterator[Problem]:
-    """Yield a problem when the finished part does not go with the plan."""
+    """Yield a problem if the finished iterations do not fit the plan."""
     if not run.finished or run.newest is None:
         return
     train_iters = plan.train_iters
     if not run.is_own and run.finished >= train_iters:
         yield Problem(
-            f"The run saved in {run.resume_from} has {run.finished:,} iterations already, and this one is to have "
+            f"The run saved in {run.resume_from} already has {run.finished:,} iterations, but this run would have only "
             f"{train_iters:,}.",
-            "Raise train.train_iters, or leave checkpoint.load out.",
+            "Raise train.train_iters, or remove checkpoint.load.",
         )
     yield from check_same_stages(run.metrics, plan.schedule, min(run.finished, train_iters))
     yield from check_same_unit(run.metrics, config.loss.sample_unit)
@@ -122,7 +123,7 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
 
 
 def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when the optimizer's state does not load in this layout."""
+    """Yield a problem if the optimizer's state does not load in this layout."""
     is_divided = (run.saved.get("ddp") or {}).get("use_distributed_optimizer")
     if is_divided and (run.saved.get("checkpoint") or {}).get("dist_ckpt_optim_fully_reshardable"):
         return
@@ -132,9 +133,9 @@ def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
     now = ", ".join(f"{key} is {ours}" for key, ours, _ in changes)
     before = " ".join(f"{key}={theirs}" for key, _, theirs in changes)
     yield Problem(
-        f"{now}, but the run in {run.resume_from} was saved with {before}: its optimizer does not load in another "
+        f"{now}, but the run in {run.resume_from} was saved with {before}, and its optimizer does not load in another "
         "layout.",
-        f"Continue with {before}, on any number of ranks that this divides; or start a new run from its weights: "
+        f"Resume with {before}, on any number of ranks that it divides, or start a new run from its weights: "
         f"run.output_dir=... checkpoint.pretrained_checkpoint={run.resume_from}",
     )
 
@@ -151,44 +152,43 @@ def check_fixed_settings(config: SftConfig, run: RunFolder) -> Iterator[Problem]
 
 
 def describe_changes(config: SftConfig, run: RunFolder) -> list[str]:
-    """Describe what trains differently from here on, a line each."""
-    return [f"{key} is {now} from here on; it was {before}." for key, now, before in _changes(config, run, _FREE)]
+    """Describe the settings that change from here on, a line each."""
+    return [f"{key} is {now} from now on; it was {before}." for key, now, before in _changes(config, run, _FREE)]
 
 
 def check_batch_size(
     records: Sequence[Mapping[str, Any]], finished: int, packs: int, batch: int, train_iters: int
 ) -> Iterator[Problem]:
-    """Yield a problem for a batch size that would wait forever (`stuck_at`).
-
-    It would at the end of an epoch.
+    """Yield a problem for a batch size with which training would hang (`stuck_at`).
 
     Args:
-        records: of metrics.jsonl.
-        finished: iterations in the checkpoint.
-        packs: of the train split.
-        batch: train.global_batch_size from here on.
+        records: The records of metrics.jsonl.
+        finished: Iterations in the checkpoint.
+        packs: Packs in the train split.
+        batch: The new train.global_batch_size.
+        train_iters: Iterations of the run.
     """
     last = next((record for record in reversed(records) if record["iteration"] == finished), {})
     consumed = last.get("consumed_samples")
     if packs < batch or consumed is None or (at := stuck_at(consumed, packs, batch, train_iters - finished)) is None:
         return
     yield Problem(
-        f"train.global_batch_size={batch} cannot go on from the {consumed:,} packs trained so far: after {at:,} packs "
-        f"less than a batch is left of an epoch of {packs:,}, and Megatron-Bridge would wait for it forever.",
-        f"Use a size that divides {consumed:,}, or the one it was; or start a new run from its weights "
+        f"train.global_batch_size={batch} does not work after the {consumed:,} packs trained so far: at {at:,} packs "
+        f"less than a batch is left of an epoch of {packs:,}, and Megatron-Bridge would hang.",
+        f"Use the earlier size, or one that divides {consumed:,}, or start a new run from its weights "
         "(checkpoint.pretrained_checkpoint).",
     )
 
 
 def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, finished: int) -> Iterator[Problem]:
-    """Yield a problem for the first iteration trained on another average.
+    """Yield a problem for the first iteration that was trained on another average.
 
-    A stage's start as a fraction moves when `train_iters` is raised.
+    If a stage's start is a fraction, it moves when `train_iters` changes.
 
     Args:
-        records: of metrics.jsonl.
-        schedule: of the run that is going to continue.
-        finished: iterations in the checkpoint.
+        records: The records of metrics.jsonl.
+        schedule: The schedule of the resumed run.
+        finished: Iterations in the checkpoint.
     """
     for record in records:
         average = schedule.average_at(record["iteration"] - 1)
@@ -197,19 +197,19 @@ def check_same_stages(records: Sequence[Mapping[str, Any]], schedule: Schedule, 
             yield Problem(
                 f"Iteration {record['iteration']} was trained on the {trained} average, but loss.stages "
                 f"now says {average}: {schedule.describe()}.",
-                "Give the starts of stages as iterations, as they were; a fraction moves with train.train_iters.",
+                "Set the starts of stages to the earlier iterations; a fraction moves with train.train_iters.",
             )
             return
 
 
 def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUnit) -> Iterator[Problem]:
-    """Yield a problem when iterations so far counted other samples.
+    """Yield a problem if earlier iterations used another sample unit.
 
-    Curves would mix two losses under one name.
+    A curve would mix two losses under one name.
 
     Args:
-        records: of metrics.jsonl; those of earlier releases counted sequences.
-        sample_unit: of the run that is going to continue.
+        records: The records of metrics.jsonl; earlier releases counted sequences.
+        sample_unit: The setting of the resumed run.
     """
     trained = records[-1].get("sample_unit", "sequence") if records else sample_unit
     if trained != sample_unit:
@@ -220,19 +220,17 @@ def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUni
 
 
 def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | None:
-    """Find after how many packs training would wait for a batch forever.
+    """Find after how many packs training would hang; None if it would not.
 
-    None if it would not.
-
-    The sampler (MegatronPretrainingBatchSampler, megatron/bridge/data/samplers.py) takes its place in an epoch from the
-    packs consumed, and yields nothing where less than a batch is left after it. That can only happen after the batch
-    was another one.
+    The sampler (MegatronPretrainingBatchSampler, megatron/bridge/data/samplers.py) computes its place in an epoch from
+    the consumed packs, and yields nothing if less than a batch is left. That can only happen after a change of the
+    batch size.
 
     Args:
-        consumed: packs trained so far.
-        packs: of the train split; at least a batch.
-        batch: from here on.
-        iterations: left.
+        consumed: Packs trained so far.
+        packs: Packs in the train split, at least a batch.
+        batch: The new batch size.
+        iterations: Iterations left.
     """
     per_epoch = packs // batch * batch
     while iterations > 0:
@@ -245,9 +243,9 @@ def stuck_at(consumed: int, packs: int, batch: int, iterations: int) -> int | No
 
 
 def _changes(config: SftConfig, run: RunFolder, keys: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
-    """Yield key, value now and value then of each setting that differs.
+    """Yield key, new value and old value of each setting that differs.
 
-    Only of settings that both config and checkpoint name.
+    Only settings that both config and checkpoint have are compared.
     """
     for key in keys:
         section, name = key.split(".")

@@ -1,6 +1,6 @@
-"""Refuse what a run cannot be counted from.
+"""Check the numbers of a run.
 
-Length, warm-up, batch, stages of the loss, pack size, parallel sizes.
+These are length, warm-up, batch, stages of the loss, pack size and parallel sizes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,12 +16,12 @@ from nemotron.training.prepared_data import PreparedData
 
 
 def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -> Iterator[Problem]:
-    """Yield a problem for the length, the warm-up, the batch, the stages of the loss.
+    """Yield problems with the length, the warm-up, the batch and the loss stages.
 
     Args:
-        config: the training config.
-        counts: of the run; what depends on a count that is not known is left out.
-        data: for the message; None where it cannot be read.
+        config: The training config.
+        counts: The numbers of the run; checks of unknown numbers are skipped.
+        data: For the message; None if it cannot be read.
     """
     if len(counts.lengths) > 1:
         given = ", ".join(f"{key}={value}" for key, value in counts.lengths.items())
@@ -33,7 +33,7 @@ def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -
     if samples is not None and samples < batch:
         yield Problem(
             f"train.train_samples is {samples}, less than one global batch of {batch}.",
-            "Raise it, or lower the batch.",
+            "Raise it, or lower train.global_batch_size.",
         )
     if data is not None and counts.train_packs is not None and counts.train_packs < batch:
         yield Problem(
@@ -46,17 +46,15 @@ def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -
 
 
 def check_stages(stages: list[StageConfig], train_iters: int, schedule: Schedule | None) -> Iterator[Problem]:
-    """Yield a problem for each start of a stage outside the run.
-
-    Or else for the first out of order.
+    """Yield a problem for stages that start outside the run or out of order.
 
     Args:
-        stages: of the config.
-        train_iters: iterations of the run.
-        schedule: the stages resolved for the run; None where a start is not finite.
+        stages: The stages in the config.
+        train_iters: Iterations of the run.
+        schedule: The stages resolved for the run; None if a start is not finite.
     """
     if not stages:
-        yield Problem("loss.stages is empty.", "Name at least one stage: loss.stages=[{average: token}].")
+        yield Problem("loss.stages is empty.", "Add at least one stage: loss.stages=[{average: token}].")
         return
     outside = [*_check_starts(stages, train_iters)]
     yield from outside
@@ -78,7 +76,7 @@ def check_stages(stages: list[StageConfig], train_iters: int, schedule: Schedule
 
 
 def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when the pack size is unknown or the config gives another."""
+    """Yield a problem if the pack size is unknown, or the config has another one."""
     asked, model = config.dataset.get("seq_length"), config.model.get("seq_length")
     if data.pack_size is None and asked is None:
         yield Problem(
@@ -87,28 +85,28 @@ def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
     elif None not in (data.pack_size, asked) and data.pack_size != asked:
         yield Problem(
             f"dataset.seq_length is {asked}, but {data.reference} was packed to {data.pack_size} tokens.",
-            f"Leave dataset.seq_length out, or prepare the data with pack_size={asked}.",
+            f"Remove dataset.seq_length, or prepare the data with pack_size={asked}.",
         )
     elif model is not None and model != (pack_size := data.pack_size or asked):
         yield Problem(
-            f"model.seq_length is {model!r}, but it has to be {pack_size} here: it is the pack size of the data.",
-            "Leave model.seq_length out.",
+            f"model.seq_length is {model!r}, but it must be {pack_size}, the pack size of the data.",
+            "Remove model.seq_length.",
         )
 
 
 def check_parallel_sizes(
     config: SftConfig, sizes: Mapping[str, int], shape: ModelShape | None, pack_size: int | None, ranks: int | None
 ) -> Iterator[Problem]:
-    """Yield a problem for each size that does not divide what it has to.
+    """Yield a problem for each parallel size that does not divide what it must divide.
 
     The rules are in parallelism/divisibility.py.
 
     Args:
-        config: the training config.
+        config: The training config.
         sizes: tensor, pipeline, context, expert, expert_tensor.
-        shape: of the model; None where it is not known.
-        pack_size: of the data, in tokens; None where it is not known.
-        ranks: number of processes; None where it is not known.
+        shape: The shape of the model; None if it is not known.
+        pack_size: Tokens per pack; None if it is not known.
+        ranks: Number of processes; None if it is not known.
     """
     if shape is not None:
         yield from find_faults(config.model, shape, sizes, pack_size)
@@ -123,11 +121,11 @@ def _check_warm_up(config: SftConfig, counts: Counts) -> Iterator[Problem]:
     given = [f"{key}={value}" for key in keys if (value := config.scheduler.get(key.removeprefix("scheduler.")))]
     if len(given) > 1:
         yield Problem(f"The warm-up is given twice: {' and '.join(given)}.", "Keep one and set the others to 0.")
-    # Where a config leaves the decay open, it is the cosine of Megatron-Bridge's recipe.
+    # Without a setting, the decay is the cosine of Megatron-Bridge's recipe.
     decays = config.scheduler.get("lr_decay_style", "cosine") != "constant"
     if decays and counts.train_iters and counts.warmup_iters >= counts.train_iters:
         yield Problem(
-            f"The learning rate warms up for {counts.warmup_iters:,} iterations, but the run has "
+            f"The learning rate warms up for {counts.warmup_iters:,} iterations, but the run has only "
             f"{counts.train_iters:,}.",
             "Shorten it with scheduler.lr_warmup_iters or scheduler.lr_warmup_samples, or train longer.",
         )
@@ -147,6 +145,6 @@ def _check_starts(stages: list[StageConfig], train_iters: int) -> Iterator[Probl
             yield Problem(f"{key} is {start}: a stage cannot start before the run.", "Use 0 or more.")
         elif start >= train_iters:
             yield Problem(
-                f"{key} is {start}, but the run ends after {train_iters} iterations: the stage never starts.",
+                f"{key} is {start}, but the run ends after {train_iters} iterations, so the stage never starts.",
                 "Start it earlier, or raise train.train_iters.",
             )

@@ -1,4 +1,4 @@
-"""Refuse what this machine lacks: folders, a GPU, packages, permissions."""
+"""Check what this machine has: folders, a GPU, packages, permissions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +15,9 @@ from nemotron.training.prepared_data import PreparedData
 
 
 def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when what is named to start from is not on this machine.
+    """Yield a problem if the starting model is not on this machine.
 
-    A run that continues from a checkpoint needs the artifact that it started from no more.
+    A run that resumes from a checkpoint no longer needs it.
     """
     if start.unresolved is not None and run.newest is None:
         yield as_problem(start.unresolved)
@@ -26,28 +26,28 @@ def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Proble
 
 
 def check_model_is_here(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem when `recipe.hf_model` is a path that is not here.
+    """Yield a problem if `recipe.hf_model` is a path that does not exist here.
 
-    An id is left to the hub.
+    Ids are looked up on the hub later.
     """
     if is_path(hf_model) and not Path(hf_model).exists():
         yield Problem(f"recipe.hf_model is {hf_model}, which does not exist.", NAME_ONE)
 
 
 def check_tokenizer_is_here(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
-    """Yield a problem when the tokenizer that training would use is not here."""
+    """Yield a problem if the tokenizer for training is not on this machine."""
     asked = config.tokenizer.get("tokenizer_model")
     used = asked or (data.tokenizer and data.tokenizer.model)
     if used and is_path(used) and not Path(used).exists():
         what = "tokenizer.tokenizer_model is" if asked else f"{data.reference} was made with the tokenizer"
         yield Problem(
             f"{what} {used}, which does not exist.",
-            "Put it back, or name a copy of it: tokenizer.tokenizer_model=FOLDER",
+            "Restore it, or use a copy: tokenizer.tokenizer_model=FOLDER",
         )
 
 
 def check_artifacts(root: str) -> Iterator[Problem]:
-    """Yield a problem when artifacts cannot be recorded in `run.artifacts`."""
+    """Yield a problem if artifacts cannot be recorded in `run.artifacts`."""
     try:
         check_root(root)
     except UserError as error:
@@ -55,24 +55,22 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 
 def check_base_model(run: RunFolder) -> Iterator[Problem]:
-    """Yield a problem when the model of the continued adapters is gone."""
+    """Yield a problem if the base model of the resumed adapters is gone."""
     if run.lost_base is not None:
         yield as_problem(run.lost_base)
 
 
 def check_backend(config: SftConfig, backend: Backend) -> Iterator[Problem]:
-    """Yield a problem when `run.backend` or context parallelism lacks a GPU.
-
-    Or lacks kernels.
+    """Yield a problem if `run.backend` or context parallelism lacks a GPU or kernels.
 
     Args:
-        config: the training config.
-        backend: as it was chosen for this machine.
+        config: The training config.
+        backend: The backend chosen for this machine.
     """
     asked, ranks = config.run.backend, config.model.get("context_parallel_size") or 1
     if ranks > 1 and backend.name != "production":
         yield Problem(
-            f"model.context_parallel_size={ranks} takes Transformer Engine's attention, which "
+            f"model.context_parallel_size={ranks} needs Transformer Engine's attention, which "
             f"run.backend={backend.name} does not have.",
             "Leave it at 1, or train in the NeMo container.",
         )
@@ -80,11 +78,11 @@ def check_backend(config: SftConfig, backend: Backend) -> Iterator[Problem]:
         return
     if not backend.gpu:
         yield Problem(
-            f"run.backend={asked} computes on a GPU, and there is none here.",
-            "Use run.backend=cpu, or run.backend=auto, which takes what there is.",
+            f"run.backend={asked} needs a GPU, but this machine has none.",
+            "Use run.backend=cpu, or run.backend=auto, which takes what is available.",
         )
     elif asked == "production" and backend.missing:
         yield Problem(
-            f"run.backend=production needs {' and '.join(backend.missing)}, not installed here.",
+            f"run.backend=production needs {' and '.join(backend.missing)}, which this machine does not have.",
             "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
         )

@@ -1,6 +1,6 @@
-"""Refuse a model that cannot be described, and what no run can start from.
+"""Check the model and its starting weights.
 
-Nothing, adapters alone, missing weights.
+Refused are a model without a readable config, no starting model, adapters without a model, and missing weights.
 """
 
 import json
@@ -14,13 +14,13 @@ from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPo
 from nemotron.training.checkpoints.run_folder import other_run
 from nemotron.training.config import SftConfig
 
-NAME_ONE = "Name a folder with the model's config.json, or a Hugging Face id."
+NAME_ONE = "Use a folder with the model's config.json, or a Hugging Face id."
 WITHOUT_MTP = "train without multi-token prediction: model.mtp_num_layers=null"
 _AGAIN = "Download it again: hf download MODEL --local-dir FOLDER"
 
 
 def check_model_folder(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem when `recipe.hf_model` has no readable config.json."""
+    """Yield a problem if `recipe.hf_model` has no readable config.json."""
     folder = Path(hf_model)
     file = folder / "config.json"
     if not file.is_file():
@@ -29,7 +29,7 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
         return
     try:
         described = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested without end
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         yield Problem(f"recipe.hf_model is {hf_model}, whose config.json cannot be read: {error}.", NAME_ONE)
         return
     if not isinstance(described, dict):
@@ -37,7 +37,7 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
 
 
 def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
-    """Yield a problem when there is nothing, or no whole model, to start from."""
+    """Yield a problem if there is no complete model to start from."""
     named = (config.checkpoint.get("pretrained_checkpoint"), config.run.model, config.recipe.random_start)
     if all(value is None for value in (*named, other_run(config))):
         yield Problem(
@@ -47,7 +47,7 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
         )
     if start.checkpoint is None or not start.checkpoint.exists():
         return
-    mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's, where a YAML leaves it open
+    mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's default, if a YAML does not set it
     if start.is_hf:
         yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
     elif start.unreadable is not None:
@@ -57,17 +57,16 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
 
 
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
-    """Yield a problem when a Hugging Face folder lacks the weights of some layers.
+    """Yield a problem if a Hugging Face folder lacks the weights of some layers.
 
-    Megatron-Bridge passes over a weight that it does not find, with a warning that training filters out
-    (`build_conversion_tasks`, megatron/bridge/models/conversion/model_bridge.py). What it should have filled keeps the
-    memory it was given, or random numbers. We look for layers, not for single tensors: Megatron-Bridge knows their
-    names.
+    Megatron-Bridge skips a missing weight with a warning that training filters out (`build_conversion_tasks`,
+    megatron/bridge/models/conversion/model_bridge.py), and the parameter keeps uninitialised memory or random numbers.
+    We check layers, not single tensors, because only Megatron-Bridge knows the tensors' names.
 
     Args:
-        folder: with the config.json and the safetensors of a NemotronHForCausalLM.
-        mtp: whether the multi-token-prediction layers are wanted.
-        way_out: how to do without them, for the message.
+        folder: A folder with the config.json and the safetensors of a NemotronHForCausalLM.
+        mtp: Whether the multi-token-prediction layers are needed.
+        way_out: How to train without them, for the message.
     """
     try:
         config, names = json.loads((folder / "config.json").read_text(encoding="utf-8")), weight_names(folder)
@@ -86,40 +85,40 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         )
     if not mtp:
         return
-    # Each letter of the pattern is a layer; all depths of multi-token prediction share them.
+    # Each letter of the pattern is a layer; all depths of multi-token prediction share these layers.
     wanted = range(_count(config, "mtp_hybrid_override_pattern", "mtp_layers_block_type") or len("*E"))
     there = {name.split(".")[2] for name in names if name.startswith("mtp.layers.")}
     missing = [f"mtp.layers.{layer}.*" for layer in wanted if str(layer) not in there]
     if missing:
         yield Problem(
             f"{folder} has no weights {list_few(missing)}: multi-token prediction would start from random numbers.",
-            f"Use a folder that holds them (transformers leaves them out when it saves a model), or {way_out}",
+            f"Use a folder with these weights (transformers leaves them out when it saves a model), or {way_out}",
         )
 
 
 def check_megatron_checkpoint(saved: dict[str, Any], folder: Path, setting: str, mtp: bool) -> Iterator[Problem]:
-    """Yield a problem when a Megatron checkpoint holds adapters alone, or lacks MTP.
+    """Yield a problem if a Megatron checkpoint has only adapters, or lacks MTP.
 
     Args:
-        saved: the config that it was saved with.
-        folder: where it is.
-        setting: what names it, to begin the message with.
-        mtp: whether multi-token prediction is wanted.
+        saved: The config that it was saved with.
+        folder: Where it is.
+        setting: The setting that names it, which begins the message.
+        mtp: Whether multi-token prediction is needed.
     """
     if saved.get("peft") is not None:
         yield Problem(
-            f"{setting}, which holds adapters and not a whole model.",
-            f"Merge them first: nemotron super3 model export {folder} -o FOLDER; FOLDER can be started from.",
+            f"{setting}, which has only adapters, not a whole model.",
+            f"Merge them first: nemotron super3 model export {folder} -o FOLDER; then start from FOLDER.",
         )
     elif mtp and saved.get("model") and not saved["model"].get("mtp_num_layers"):
         yield Problem(
             f"{setting}, which was saved without multi-token prediction: its layers would start from random numbers.",
-            f"Name a checkpoint that has them, or {WITHOUT_MTP}.",
+            f"Use a checkpoint that has them, or {WITHOUT_MTP}.",
         )
 
 
 def _count(config: dict[str, Any], pattern: str, words: str) -> int:
-    """Count the layers that a config lists as letters or words; 0 where it has none.
+    """Count the layers that a config lists as letters or words; 0 without a list.
 
     Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
     """

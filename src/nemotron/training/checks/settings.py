@@ -1,6 +1,6 @@
-"""Refuse settings by the config alone: numbers, fixed settings, adapters.
+"""Check settings by the config alone: numbers, fixed settings, adapters.
 
-Read before Megatron-Bridge's own classes have seen them.
+This runs before Megatron-Bridge's own classes see them.
 """
 
 import math
@@ -22,7 +22,7 @@ _LEAST = {
     "validation.eval_iters": 0,
     "validation.eval_global_batch_size": 1,
     "validation.eval_interval": 0,
-    # 0 would save nothing at all, the end of the run included; null saves at the end.
+    # 0 would save nothing at all, not even at the end of the run; null saves at the end.
     "checkpoint.save_interval": 1,
     "logger.log_interval": 1,
     "dataset.seq_length": 1,
@@ -30,7 +30,7 @@ _LEAST = {
     **{f"model.{size}_parallel_size": 1 for size in _SIZES},
     "model.mtp_num_layers": 0,
 }
-"""Key -> the least whole number it may be; null leaves it to the default."""
+"""Maps a key to its smallest whole number; null leaves it to the default."""
 BIAS_UPDATE_RATE = 1e-3
 """`model.moe_router_bias_update_rate` of config/default.yaml, and of Megatron-Core."""
 _DIVIDED_ONCE = "both stages of the loss and MTP need gradients divided once, by the supervised tokens of a whole batch"
@@ -38,40 +38,40 @@ _REQUIRED: dict[str, tuple[Any, str]] = {
     "train.micro_batch_size": (1, "a micro-batch is one pack, which holds many conversations"),
     "model.calculate_per_token_loss": (True, _DIVIDED_ONCE),
     "ddp.average_in_collective": (False, _DIVIDED_ONCE),
-    "dataset.dataloader_type": ("batch", "the step has to see the loss masks of its whole batch first"),
-    # Megatron-Core 0.19 ignores it (core/num_microbatches_calculator.py); one that did not would cut the same batches
-    # into fewer, larger micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
-    "train.rampup_batch_size": (None, "every batch is loaded whole, train.global_batch_size packs from the first on"),
-    "model.overlap_moe_expert_parallel_comm": (False, "it drops the boundaries between the conversations of a pack"),
+    "dataset.dataloader_type": ("batch", "the step must see the loss masks of its whole batch first"),
+    # Megatron-Core 0.19 ignores it (core/num_microbatches_calculator.py). A release that did not would cut the same
+    # batches into fewer, larger micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
+    "train.rampup_batch_size": (None, "every batch has train.global_batch_size packs, from the first one on"),
+    "model.overlap_moe_expert_parallel_comm": (False, "it ignores the boundaries between the sequences of a pack"),
 }
-"""Key -> the one value it may have, and why."""
+"""Maps a key to the only value it may have, and why."""
 _COMPUTED = {
     "scheduler.lr_warmup_steps": "scheduler.lr_warmup_samples",
     "scheduler.lr_decay_steps": "scheduler.lr_decay_samples",
     "scheduler.wsd_decay_steps": "scheduler.lr_wsd_decay_samples",
     "scheduler.wd_incr_steps": "what sets the length of the run",
 }
-"""Key that Megatron-Bridge computes, whatever it was set to -> what it follows from."""
+"""Maps a key that Megatron-Bridge always computes to what it follows from."""
 PROJECTIONS = (
     *("linear_qkv", "linear_proj", "in_proj", "out_proj"),
     *("linear_fc1", "linear_fc2", "fc1_latent_proj", "fc2_latent_proj"),
     *("eh_proj", "output_layer"),
 )
-"""The linear layers of the model by Megatron's names: attention, Mamba, experts and their latent projections, MTP."""
+"""Megatron's names of the model's linear layers: attention, Mamba, experts and their latent projections, MTP."""
 
 _NOT_WITH_DORA = {
     **dict.fromkeys(("linear_fc1", "linear_fc2"), "does not work on routed experts"),
-    "in_proj": "cannot save what it makes of Mamba layers",
+    "in_proj": "cannot save its Mamba layers",
 }
 
 
 def check_numbers(config: SftConfig) -> Iterator[Problem]:
     """Yield a problem for each number of the wrong type or outside its range.
 
-    The other checks calculate with these, and run only when none of them fails.
+    The other checks compute with these numbers, and run only if all of them are valid.
     """
     batch = config.train.get("global_batch_size")
-    if not _is_whole(batch, 1):  # the one that has no default
+    if not _is_whole(batch, 1):  # the only one without a default
         yield _not_whole("train.global_batch_size", batch, 1)
     for key, least in _LEAST.items():
         section, name = key.split(".")
@@ -84,25 +84,25 @@ def check_numbers(config: SftConfig) -> Iterator[Problem]:
     fraction = config.scheduler.get("lr_warmup_fraction")
     if fraction is not None and not (_is_number(fraction) and 0 <= fraction < 1):  # nor nan
         yield Problem(
-            f"scheduler.lr_warmup_fraction is {fraction!r}: it is a part of the run.",
+            f"scheduler.lr_warmup_fraction is {fraction!r}, which is not a fraction of the run.",
             "Use a number of at least 0 and below 1.",
         )
     weight = config.model.get("mtp_loss_scaling_factor")
     if weight is not None and not (_is_number(weight) and 0 <= weight < math.inf):  # nor nan
         yield Problem(
             f"model.mtp_loss_scaling_factor is {weight!r}, which cannot weigh the loss of multi-token prediction.",
-            "Use a number of at least 0; without MTP altogether: model.mtp_num_layers=null.",
+            "Use a number of at least 0, or train without MTP: model.mtp_num_layers=null.",
         )
 
 
 def check_settings(config: SftConfig) -> Iterator[Problem]:
-    """Yield a problem for each setting that would have to be overridden."""
+    """Yield a problem for each setting that has to have another value."""
     for key, (value, why) in _REQUIRED.items():
         section, name = key.split(".")
         given = getattr(config, section).get(name)
         if given is not None and given != value:
             wanted = "null" if value is None else repr(value)
-            yield Problem(f"{key} is {given!r}, but it has to be {wanted} here: {why}.", f"Leave {key} out.")
+            yield Problem(f"{key} is {given!r}, but it must be {wanted}, because {why}.", f"Remove {key}.")
     for key, source in _COMPUTED.items():
         section, name = key.split(".")
         if getattr(config, section).get(name) is not None:
@@ -110,63 +110,60 @@ def check_settings(config: SftConfig) -> Iterator[Problem]:
 
 
 def check_adapters(config: SftConfig) -> Iterator[Problem]:
-    """Yield a problem for each setting of `peft` that cannot be trained with.
-
-    And for what adapters exclude.
-    """
+    """Yield a problem for each setting that does not work with adapters."""
     peft = config.peft
     if config.convert_to_hf.adapter and (peft is None or peft.scheme != "lora"):
         trained = "no adapters" if peft is None else f"peft.scheme={peft.scheme}"
         yield Problem(
-            f"convert_to_hf.adapter is true, but this run trains {trained}: only LoRA adapters are exported alone.",
-            "Leave convert_to_hf.adapter out, or train with -c lora.",
+            f"convert_to_hf.adapter is true, but this run trains {trained}; only LoRA adapters are exported alone.",
+            "Remove convert_to_hf.adapter, or train with -c lora.",
         )
     if peft is None:
         return
     yield from _check_sizes(peft)
     if not peft.target_modules:
-        yield Problem("peft.target_modules is empty: nothing would be trained.", f"Name some of {_list_projections()}.")
+        yield Problem(
+            "peft.target_modules is empty, so nothing would be trained.", f"List some of {_list_projections()}."
+        )
     for target in peft.target_modules:
         yield from _check_target(peft, target)
     yield from _check_adapted_experts(config, peft)
-    # What full fine-tuning has by default was not asked for here; recipe/build.py makes it 0.
+    # The default of full fine-tuning is not the user's choice; recipe/build.py sets it to 0.
     if config.model.get("moe_router_bias_update_rate") not in (None, 0, BIAS_UPDATE_RATE):
         yield Problem(
             f"model.moe_router_bias_update_rate is {config.model['moe_router_bias_update_rate']}, but adapters "
-            "leave the router as it is: its biases are not saved with them.",
+            "do not train the router, and its biases are not saved with them.",
             "Leave it out.",
         )
 
 
 def adapts_routed_experts(targets: Sequence[str]) -> bool:
-    """Tell whether `peft.target_modules` names layers of the routed experts."""
+    """Tell whether `peft.target_modules` includes layers of the routed experts."""
     lasts = [target.rsplit(".", 1)[-1] for target in targets if "shared_experts" not in target]
     return any(fnmatchcase(name, last) for name in ("linear_fc1", "linear_fc2") for last in lasts)
 
 
 def _check_adapted_experts(config: SftConfig, peft: PeftConfig) -> Iterator[Problem]:
-    """Yield a problem where adapters on experts train on wrong sums, with no error.
+    """Yield a problem if adapters on experts would silently train on wrong sums.
 
-    Megatron-Bridge#5634.
-
-    Megatron-Core then leaves the sum over tensor-parallel ranks to the dispatcher of tokens, which does not know of
-    adapters. At expert_tensor_parallel_size 2 every gradient is off by about its own size.
+    This is Megatron-Bridge#5634: Megatron-Core leaves the sum over tensor-parallel ranks to the token dispatcher, which
+    ignores adapters. At expert_tensor_parallel_size 2, every gradient is wrong by about its own size.
     """
     model = config.model
     tensor = model.get("tensor_model_parallel_size") or 1
     divided = model.get("expert_tensor_parallel_size") or tensor
     if divided > 1 and adapts_routed_experts(peft.target_modules):
         yield Problem(
-            f"model.expert_tensor_parallel_size is {divided}, at which Megatron-Bridge trains adapters on routed "
+            f"model.expert_tensor_parallel_size is {divided}, with which Megatron-Bridge trains adapters on routed "
             "experts wrongly.",
-            "Use model.expert_tensor_parallel_size=1 with a larger model.expert_model_parallel_size, or name "
+            "Use model.expert_tensor_parallel_size=1 with a larger model.expert_model_parallel_size, or list "
             "'*.shared_experts.linear_fc*' in peft.target_modules instead of linear_fc1 and linear_fc2.",
         )
     if tensor > 1 and model.get("moe_shared_expert_overlap"):
         yield Problem(
-            f"model.moe_shared_expert_overlap is true with model.tensor_model_parallel_size={tensor}, at which "
+            f"model.moe_shared_expert_overlap is true with model.tensor_model_parallel_size={tensor}, with which "
             "Megatron-Bridge trains adapters on shared experts wrongly.",
-            "Leave model.moe_shared_expert_overlap out.",
+            "Remove model.moe_shared_expert_overlap.",
         )
 
 
@@ -176,7 +173,7 @@ def _check_sizes(peft: PeftConfig) -> Iterator[Problem]:
             yield Problem(f"peft.{name} is {getattr(peft, name)}: {why}.", "Use a whole number of at least 1.")
     if not 0 <= peft.dropout < 1:  # nor nan
         yield Problem(
-            f"peft.dropout is {peft.dropout}: it is the share of the adapters' inputs that is left out.",
+            f"peft.dropout is {peft.dropout}, which is not a share of the adapters' inputs.",
             "Use a number of at least 0 and below 1.",
         )
 
@@ -187,14 +184,14 @@ def _check_target(peft: PeftConfig, target: str) -> Iterator[Problem]:
     matched = [name for name in PROJECTIONS if fnmatchcase(name, last)]
     if not matched:
         yield Problem(
-            f"peft.target_modules names {target!r}, which is no linear layer of this model.",
-            did_you_mean(last, PROJECTIONS) or f"Name some of {_list_projections()}.",
+            f"peft.target_modules has {target!r}, which is not a linear layer of this model.",
+            did_you_mean(last, PROJECTIONS) or f"List some of {_list_projections()}.",
         )
     reasons = [] if "shared_experts" in target else [_NOT_WITH_DORA[n] for n in matched if n in _NOT_WITH_DORA]
     if peft.scheme == "dora" and reasons:
         yield Problem(
             f"peft.scheme=dora cannot adapt {target!r}: Megatron-Bridge's DoRA {reasons[0]}.",
-            "Leave it out: peft.target_modules=[linear_qkv,linear_proj,out_proj]; the shared experts' are "
+            "Remove it: peft.target_modules=[linear_qkv,linear_proj,out_proj]; the shared experts' layers are "
             "'*.shared_experts.linear_fc1' and fc2. Or use peft.scheme=lora.",
         )
 
