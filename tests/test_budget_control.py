@@ -13,7 +13,7 @@ COMMAND = "python examples/budget_control_tiny.py"
 
 @pytest.mark.megatron
 def test_the_documented_command_runs_the_whole_stage(tmp_path):
-    assert f"\n    {COMMAND}\n" in (ROOT / "docs" / "budget-control.md").read_text()
+    assert f"\n    {COMMAND}\n" in (ROOT / "docs" / "howto" / "budget-control.md").read_text()
     line = [sys.executable, str(ROOT / COMMAND.split()[1]), str(tmp_path), "4"]
     done = subprocess.run(line, capture_output=True, text=True, timeout=1500, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

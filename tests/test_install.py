@@ -1,4 +1,4 @@
-"""Installing the wheel as docs/howto/install.md says: data prep alone, by pip and by uv, in fresh environments."""
+"""Installing the wheel as docs/install.md says: data prep alone, by pip and by uv, in fresh environments."""
 
 import hashlib
 import os

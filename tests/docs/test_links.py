@@ -27,8 +27,8 @@ def test_files_that_are_named_exist(page: Path) -> None:
 
 
 def test_the_tree_of_the_readme_is_that_of_the_package() -> None:
-    tree = section_of(ROOT / "README.md", "The repository").split("src/nemotron/\n")[1].split("\n    tests/")[0]
-    listed = set(re.findall(r"^ {6}(?: {2})?(\w+)/", tree, re.MULTILINE))
+    tree = section_of(ROOT / "README.md", "The repository").split("src/nemotron/\n")[1].split("\ntests/")[0]
+    listed = set(re.findall(r"^ {2}(?: {2})?(\w+)/", tree, re.MULTILINE))
     package = ROOT / "src" / "nemotron"
     rooms = {path.name for path in package.iterdir() if path.is_dir()}
     for parent in ("data_prep", "training"):

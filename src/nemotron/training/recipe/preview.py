@@ -40,7 +40,7 @@ def recipe_changes(
         UserError: Megatron-Bridge is not installed, or the config is one that training would refuse.
     """
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
-        raise UserError("Megatron-Bridge is not installed here.", "Run uv sync, or see docs/howto/install.md.")
+        raise UserError("Megatron-Bridge is not installed here.", "Run uv sync, or see docs/install.md.")
     config = loaded.config
     with _silence(), _ranks(ranks or fewest_ranks(config)), importable(_importable_here(backend or "production")):
         from nemotron.training.recipe.build import build_recipe
