@@ -1,7 +1,7 @@
 """The tokens by which messages and their pieces are told apart."""
 
 from collections.abc import Callable, Sequence
-from enum import IntEnum
+from enum import StrEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -14,28 +14,21 @@ HEADED = {"system": Role.SYSTEM, "user": Role.USER, "assistant": Role.ANSWER, "t
 NO_ROLE = 255
 
 
-class Kind(IntEnum):
-    """What a token marks."""
+class Kind(StrEnum):
+    """What a token marks; the value is its text."""
 
-    NOTHING = 0
-    HEADER = 1
-    THINK = 2
-    END_THINK = 3
-    CALL = 4
-    RESULT = 5
-
-
-TEXTS = {
-    HEADER: Kind.HEADER, "<think>": Kind.THINK, "</think>": Kind.END_THINK, "<tool_call>": Kind.CALL,
-    "<tool_response>": Kind.RESULT,
-}  # fmt: skip
+    HEADER = HEADER
+    THINK = "<think>"
+    END_THINK = "</think>"
+    CALL = "<tool_call>"
+    RESULT = "<tool_response>"
 
 
 class Marks(NamedTuple):
     """The marks of a tokenizer."""
 
-    kinds: np.ndarray
-    """uint8 [vocabulary]: the Kind of every token."""
+    tokens: dict[Kind, int]
+    """The ids of those that the tokenizer has as single tokens."""
     headed: np.ndarray
     """uint8 [vocabulary]: the code of the role whose name begins with the token; NO_ROLE for any other."""
     has_headers: bool
@@ -50,13 +43,11 @@ def find_marks(encode: Callable[[Sequence[str]], list[list[int]]], vocab_size: i
         vocab_size: The number of tokens.
         template: The source of the chat template.
     """
-    kinds, headed = np.zeros(vocab_size, np.uint8), np.full(vocab_size, NO_ROLE, np.uint8)
-    for kind, ids in zip(TEXTS.values(), encode(list(TEXTS)), strict=True):
-        if len(ids) == 1:
-            kinds[ids] = kind
+    tokens = {kind: ids[0] for kind, ids in zip(Kind, encode(list(Kind)), strict=True) if len(ids) == 1}
+    headed = np.full(vocab_size, NO_ROLE, np.uint8)
     headers = encode([f"{HEADER}{name}\n" for name in HEADED])
-    firsts = [ids[1] if len(ids) > 1 and kinds[ids[0]] == Kind.HEADER else -1 for ids in headers]
+    firsts = [ids[1] if len(ids) > 1 and ids[0] == tokens.get(Kind.HEADER) else -1 for ids in headers]
     has_headers = HEADER in template and -1 not in firsts and len(set(firsts)) == len(firsts)
     if has_headers:
         headed[firsts] = [CODE[role] for role in HEADED.values()]
-    return Marks(kinds, headed, has_headers)
+    return Marks(tokens, headed, has_headers)

@@ -11,6 +11,7 @@ import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
 from nemotron.data_prep.sources import Part, Row, read_rows
-from nemotron.data_prep.token_roles.marks import find_marks
+from nemotron.data_prep.token_roles.marks import Marks, find_marks
 from nemotron.data_prep.tokenization.encoded_batches import encode_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
@@ -46,6 +47,11 @@ class Tokenization:
     tokenizer: Tokenizer
     template: Template
     special_tokens: SpecialTokensPolicy
+
+    @cached_property
+    def marks(self) -> Marks:
+        """The tokens by which messages are told apart."""
+        return find_marks(self.tokenizer.encode_chunks, self.tokenizer.vocab_size, self.template.source)
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,8 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = writer.kept(choose_modes(candidates, work.control, borders))
         rendered = writer.kept(render_batches(candidates, how.template, may_share=how.tokenizer.is_cut_before_turns))
         checked = check_batches(rendered, how.template)
-        marks = find_marks(how.tokenizer.encode_chunks, how.tokenizer.vocab_size, how.template.source)
         may_be_cut = how.special_tokens == "split"
-        for batch in writer.kept(encode_batches(checked, how.tokenizer, marks, may_be_cut=may_be_cut)):
+        for batch in writer.kept(encode_batches(checked, how.tokenizer, how.marks, may_be_cut=may_be_cut)):
             writer.append(*batch)
 
     with _rare_collection():
