@@ -102,6 +102,15 @@ def test_reasons_have_their_rows_and_noticed_fields_their_count(result: PrepResu
     assert "word word<|im_end|>" in page.trains
 
 
+def test_what_is_worth_a_look_is_said_once_however_many_datasets(result: PrepResult) -> None:
+    [one, other] = result.metadata.datasets
+    gone = replace(other, name="gone", kept=0, tokens=0, supervised_tokens=0, got=0.0)
+    page = Page(render_report(replace(result.metadata, datasets=[one, *[gone] * 9]), Examples([], [])))
+    remarks = page.words.partition("Worth a look")[2].partition("Splits")[0]
+    assert "Nothing is left of gone, gone, gone and 6 more datasets." in remarks
+    assert remarks.count("asks for. Blend") == 1
+
+
 def hostile(result: PrepResult, datasets: int = 300) -> tuple[Metadata, Examples]:
     """As many datasets as nobody has, of names and rows that try to break the page."""
     metadata, examples = result.metadata, read_examples(result.plan.run_dir)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata
 from nemotron.data_prep.report.tables import Html, count, name, paragraph, section, share, text, things
 
@@ -10,7 +11,11 @@ CHOSEN = {str(reason) for reason in (LeftOut.NOT_SAMPLED, LeftOut.BLEND_WEIGHT, 
 """Rows that the settings leave out, with nothing wrong about them."""
 MANY = 0.01
 """Of all rows: more of them lost is a fault of the data or the settings rather than of some rows."""
-LOW_FILL = 0.9
+MOST_REASONS = 5
+LITTLE = 0.02
+"""A dataset of which less is supervised mostly has its answers in a field that is not read as such."""
+LOW_FILL, MANY_PACKS = 0.9, 20
+"""Of fewer packs, one that is half empty is the last one."""
 OFF = 0.01
 """A share that differs by more from what was asked for is worth a word."""
 
@@ -54,31 +59,37 @@ def _with_share(part: int, whole: int) -> str:
 
 
 def _remarks(metadata: Metadata, rows: int) -> Iterator[str]:
-    overlong = metadata.overlong
+    overlong, datasets = metadata.overlong, metadata.datasets
     if overlong.lost_supervised_share > 0:
         yield (
             f"{overlong.lost_supervised_share:.1%} of the supervised tokens did not fit into {overlong.limit:,} tokens:"
-            f' {overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped. <a href="#lengths">Lengths</a>'
+            f" {overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped. {_link('lengths')}"
         )
-    for reason, lost in _lost(metadata).items():
-        if lost > rows * MANY:
-            lost_rows = f"{things(lost, 'row')} ({share(lost, rows)})"
-            yield f'{lost_rows} dropped as {name(reason)}. <a href="#dropped">Dropped rows</a>'
-    for dataset in metadata.datasets[:1000]:
-        if dataset.rows and not dataset.kept:
-            yield f'Nothing is left of {name(dataset.title)}. <a href="#datasets">Datasets</a>'
-    off = [one for one in metadata.datasets if one.asked is not None and abs((one.got or 0.0) - one.asked) > OFF]
-    if off:
-        yield f'{_some(off)} got another share than the blend asks for. <a href="#blend">Blend</a>'
-    duplicates = sum(one.duplicates for one in metadata.datasets)
+    lost = {reason: dropped for reason, dropped in _lost(metadata).items() if dropped > rows * MANY}
+    for reason, dropped in [*lost.items()][:MOST_REASONS]:
+        yield f"{things(dropped, 'row')} ({share(dropped, rows)}) dropped as {name(reason)}. {_link('dropped')}"
+    if len(lost) > MOST_REASONS:
+        left = things(len(lost) - MOST_REASONS, "more reason")
+        yield f"{left} cost more than {MANY:.0%} of the rows each. {_link('dropped')}"
+    if gone := [one for one in datasets if one.rows and not one.kept]:
+        yield f"Nothing is left of {_some(gone)}. {_link('datasets')}"
+    if poor := [one for one in datasets if one.supervised_tokens < LITTLE * one.tokens]:
+        yield f"Less than {LITTLE:.0%} of the tokens of {_some(poor)} are supervised. {_link('datasets')}"
+    if off := [one for one in datasets if one.asked is not None and abs((one.got or 0.0) - one.asked) > OFF]:
+        yield f"The shares of {_some(off)} are not those that the blend asks for. {_link('blend')}"
+    duplicates = sum(one.duplicates for one in datasets)
     if duplicates and not _lost(metadata).get(str(LeftOut.DUPLICATE)):
-        yield f'{duplicates:,} conversations are identical to an earlier one. <a href="#duplicates">Duplicates</a>'
+        yield f"{things(duplicates, 'conversation')} repeat an earlier one word for word. {_link('duplicates')}"
     for split in metadata.splits:
-        if split.fill < LOW_FILL and split.packs > 1:
-            yield f'The packs of {name(split.name)} are only {split.fill:.1%} full. <a href="#packs">Packs</a>'
-    empty = sum(note.rows for one in metadata.datasets for note in one.notes if note.kind == "empty_answer")
+        if split.fill < LOW_FILL and split.packs >= MANY_PACKS:
+            yield f"The packs of {name(split.name)} are only {split.fill:.1%} full. {_link('packs')}"
+    empty = sum(note.rows for one in datasets for note in one.notes if note.kind == NoteKind.EMPTY_ANSWER)
     if empty:
-        yield f'In {things(empty, "row")} an answer is empty. <a href="#noticed">Noticed in rows</a>'
+        yield f"In {things(empty, 'row')} an answer is empty. {_link('noticed')}"
+
+
+def _link(anchor: str) -> str:
+    return f'<a href="#{anchor}">{anchor.capitalize()}</a>'
 
 
 def _lost(metadata: Metadata) -> dict[str, int]:
