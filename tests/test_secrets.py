@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 
@@ -103,6 +104,19 @@ def test_what_a_config_holds_as_a_secret_is_found_in_other_texts():
     assert mask_text("cannot log in with battery-staple") == "cannot log in with ***"
     assert mask_text("gulf-stream") == "***"
     assert mask_values({"a": ["battery-staple", 3]}) == {"a": ["***", 3]}
+
+
+def test_a_variable_that_vanishes_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch):
+    """Threads of libraries set and remove variables, as MLflow's telemetry does."""
+    monkeypatch.setenv("VANISHING_TOKEN", "correct-horse")
+    get = os.environ.get
+
+    def get_and_remove(name: str, default: str | None = None) -> str | None:
+        os.environ.pop("VANISHING_TOKEN", None)
+        return get(name, default)
+
+    monkeypatch.setattr(os.environ, "get", get_and_remove)
+    assert mask_text("a text") == "a text"
 
 
 def test_a_stream_masks_what_others_print(monkeypatch: pytest.MonkeyPatch):

@@ -112,7 +112,8 @@ class MaskedStream:
 def _known() -> Iterator[str]:
     """Yield the secrets whose values are known."""
     yield from _remembered
-    for name, value in os.environ.items():
+    for name in list(os.environ):  # a thread of another library may change it meanwhile
+        value = os.environ.get(name, "")
         if len(value) >= _SHORTEST and _names_secret(name) and _is_findable(value):
             yield value
 

@@ -15,6 +15,10 @@ from nemotron.launch.profiles import Profile
 HANDED_ON = (
     "HF_TOKEN",
     "WANDB_API_KEY",
+    "COMET_API_KEY",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",

@@ -9,6 +9,7 @@ from nemotron.config import Loaded
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checks.open_trackers import open_mlflow
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -80,6 +81,7 @@ def run_finetune(
         # Adapters are continued on the model that they belong to. None leaves it to `checkpoint.load`.
         recipe = build_recipe(config, plan, data, run, loaded.origins, start or run.base)
         apply_backend(recipe.container)
+        open_mlflow(recipe.container.logger)
         if evaluate_only:
             # Otherwise it would write the last checkpoint twice. Without a folder, Megatron-Bridge refuses async_save.
             recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False

@@ -1,6 +1,7 @@
 """The documented settings as Megatron-Bridge gets them, and what it reads of the packs, whichever line is installed."""
 
 import re
+import sys
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -15,11 +16,25 @@ from nemotron.errors import UserError
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checks.open_trackers import open_mlflow
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import count_run, make_plan
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 pytestmark = pytest.mark.megatron
+
+MLFLOW = """
+uri, opened = "", []
+def get_tracking_uri():
+    return uri
+def set_tracking_uri(given):
+    global uri
+    uri = given
+def set_experiment(name):
+    if uri == "http://nowhere":
+        raise RuntimeError("no such store.\\nTraceback ...")
+    opened.append(name)
+"""
 
 SIXTEEN_BATCHES = 16 * 64
 
@@ -68,6 +83,33 @@ def test_the_default_is_what_is_documented(build, eight_ranks):
     assert container.dataset.seq_length == model.seq_length == make_batches()["2"].pack_size
     assert container.dataset.dataloader_type == "batch"
     assert container.peft is None
+
+
+def test_trackers_get_their_settings_and_the_name_of_the_run(build, tmp_path):
+    on = ["logger.mlflow_experiment=chat", "logger.comet_project=chat", "logger.comet_tags=[a, b]"]
+    logs = build(
+        "tiny", *on, f"logger.mlflow_tracking_uri=sqlite:///{tmp_path}/db", f"run.output_dir={tmp_path}/mine"
+    ).logger
+    assert (logs.mlflow_experiment, logs.mlflow_run_name) == ("chat", "mine")
+    assert logs.mlflow_tracking_uri == f"sqlite:///{tmp_path}/db"
+    assert (logs.comet_project, logs.comet_experiment_name, logs.comet_tags) == ("chat", "mine", ["a", "b"])
+    assert not getattr(logs, "mlflow_log_artifacts", False)  # whole checkpoints, by default, copied at every save
+    named = build("tiny", *on, "logger.mlflow_run_name=first", "logger.comet_experiment_name=second").logger
+    assert (named.mlflow_run_name, named.comet_experiment_name) == ("first", "second")
+    off = build("tiny").logger
+    assert (off.mlflow_experiment, off.mlflow_run_name, off.comet_experiment_name) == (None, None, None)
+
+
+def test_an_mlflow_store_that_cannot_be_opened_is_said_in_a_sentence(build, tmp_path, monkeypatch):
+    (tmp_path / "mlflow.py").write_text(MLFLOW)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    logs = build("tiny", "logger.mlflow_experiment=chat", "logger.mlflow_tracking_uri=http://nowhere").logger
+    with pytest.raises(UserError, match=r"logger\.mlflow_experiment.*http://nowhere: no such store"):
+        open_mlflow(logs)
+    logs.mlflow_tracking_uri = "http://here"
+    open_mlflow(logs)
+    assert sys.modules.pop("mlflow").opened == ["chat"]
 
 
 def test_a_schedule_is_in_the_unit_of_the_runs_length(build):

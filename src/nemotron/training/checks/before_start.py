@@ -23,6 +23,7 @@ from nemotron.training.checks.machine import (
 )
 from nemotron.training.checks.model import check_model_folder, check_start
 from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
+from nemotron.training.checks.trackers import check_tracker_packages, check_trackers
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.configured import find_model, parallel_sizes
 from nemotron.training.plan import Plan, count_run, make_plan
@@ -54,7 +55,7 @@ def check_inputs(
     """
     hf_model, sizes, model, plan = config.recipe.hf_model, parallel_sizes(config), find_model(config), None
     numbers = [*check_numbers(config)]
-    problems = [*numbers, *check_settings(config), *check_adapters(config)]
+    problems = [*numbers, *check_settings(config), *check_adapters(config), *check_trackers(config)]
     if not numbers:
         counts = count_run(config, data)
         uncounted = [
@@ -101,6 +102,7 @@ def check_machine(
         *check_artifacts(config.run.artifacts),
         *check_base_model(run),
         *(() if backend is None else check_backend(config, backend)),
+        *check_tracker_packages(config),
         # Only on the first rank, which locks the folder; the others would find it locked.
         *(check_free(run) if os.environ.get("RANK", "0") == "0" else ()),
         *check_load(config, run),

@@ -252,6 +252,12 @@ def _fill_in_paths(
     logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
     logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
     logs.wandb_save_dir = config.logger.get("wandb_save_dir") or str(output)
+    if config.logger.get("mlflow_experiment"):
+        logs.mlflow_run_name = config.logger.get("mlflow_run_name") or output.name
+        if hasattr(logs, "mlflow_log_artifacts"):  # every checkpoint, copied; the 0.4 line has no switch
+            logs.mlflow_log_artifacts = bool(config.logger.get("mlflow_log_artifacts"))
+    if config.logger.get("comet_project"):
+        logs.comet_experiment_name = config.logger.get("comet_experiment_name") or output.name
     for name in ("wandb_project", "wandb_entity", "wandb_exp_name"):  # which W&B shows
         setattr(logs, name, (value := getattr(logs, name)) and mask_text(value))
     assert plan.tokenizer is not None  # checks/data.py
