@@ -1,11 +1,11 @@
-"""The one seam that knows which Megatron-Bridge release is installed.
+"""Adapt to the installed Megatron-Bridge release; only this package knows it.
 
     versions.py            which releases are tested, and the errors and warnings about others
     interface.py           what differs between the release lines, as an interface
     installed_line.py      which line is installed
-    v06.py                 the 0.6 line, which uv.lock holds
+    v06.py                 the 0.6 line, which uv.lock has
     v06_evaluation.py      the 0.6 line's loader of a whole split
-    v04.py                 the 0.4 line, which the NeMo container of config/default.yaml carries
+    v04.py                 the 0.4 line, which the NeMo container of config/default.yaml has
     v04_datasets.py        the 0.4 line's dataset of packs, with what later lines added
     v04_weights.py         the 0.4 line's export of weights
     packed_data.py         how packs reach any line

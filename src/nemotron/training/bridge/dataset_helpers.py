@@ -1,14 +1,14 @@
-"""Megatron-Core's dataset helpers in C++.
+"""Use the C++ dataset helpers in Megatron-Core's wheels.
 
-Its wheels bring them along, and its training loop builds them all the same.
+The training loop would build them again.
 """
 
 
 def use_built_helpers() -> None:
-    """Skip the building where the extension is there. Imports Megatron-Bridge.
+    """Skip the build if the extension exists; imports Megatron-Bridge.
 
-    `compile_helpers` (megatron/core/datasets/utils.py) runs `make` in the installed package, and ends the process when
-    that fails; a wheel has no Makefile. Where the extension is missing, in a source tree, Megatron builds it.
+    `compile_helpers` (megatron/core/datasets/utils.py) runs `make` in the installed package and ends the process if
+    that fails, but a wheel has no Makefile. In a source tree without the extension, Megatron builds it.
     """
     try:
         import megatron.core.datasets.helpers_cpp  # noqa: F401

@@ -5,14 +5,15 @@ def evaluation_batches(packs: int, ranks: int, largest: int, asked: int | None =
     """Choose the packs per batch and the number of batches of one evaluation.
 
     Args:
-        packs: in the split.
-        ranks: data-parallel ranks; each batch gives every one of them as many packs.
-        largest: at most so many packs per batch (lowered to a multiple of `ranks`, but at least `ranks`).
-        asked: at most so many batches; None: as many as the split needs.
+        packs: Packs in the split.
+        ranks: Data-parallel ranks, which get the same number of packs of each batch.
+        largest: The most packs per batch (rounded down to a multiple of `ranks`, but at least `ranks`).
+        asked: The most batches; None means as many as the split needs.
 
     Returns:
-        (0, 0) when there is nothing to evaluate. Otherwise as few batches as the whole split needs, and these as small
-        as they can be: what is missing in the last is filled up. Or `asked` full batches, if that is fewer.
+        (0, 0) if there is nothing to evaluate. Otherwise as few and then as small batches as the whole split needs,
+        with the
+            last one filled up; or `asked` full batches, if these are fewer.
     """
     if packs == 0:
         return 0, 0

@@ -12,8 +12,8 @@ from nemotron.training.bridge.interface import Line
 def installed() -> Line:
     """Return the line whose API the installed release has, without importing it.
 
-    The dataset tells: releases with `GPTSFTDatasetConfig` count as 0.6, older ones as 0.4. What a release between or
-    beyond the tested ones lacks is named when it is asked for.
+    Releases with `GPTSFTDatasetConfig` count as 0.6, older ones as 0.4. If a release between or after the tested ones
+    lacks something, the error names it when it is needed.
     """
     from nemotron.training.bridge import v04, v06
 

@@ -1,4 +1,4 @@
-"""The interface that each release line of Megatron-Bridge implements here."""
+"""Define the interface that each release line of Megatron-Bridge implements here."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Packs:
     """`dataset.*` of the YAML: further fields of `Line.dataset_config()`, and `pad_seq_to_mult` of
     PackedSequenceSpecs."""
     conversation_targets: bool = False
-    """Whether batches get that column (objective/conversation_targets.py); so do those of the valid split and of
+    """Whether batches get this column (objective/conversation_targets.py), also those of the valid split and of
     `Line.split_iterator`."""
 
 
@@ -33,9 +33,9 @@ class MicroBatch:
     """One pack, ready for the model."""
 
     inputs: dict[str, Any]
-    """Arguments of the model's forward pass, but for the loss mask."""
+    """Arguments of the model's forward pass, except the loss mask."""
     weights: "Tensor | None"
-    """What stood in place of the loss mask, float32 [1, tokens]; None but on the last pipeline stage."""
+    """What replaces the loss mask, float32 [1, tokens]; None except on the last pipeline stage."""
 
 
 @dataclass(frozen=True)
@@ -49,31 +49,31 @@ class HybridStack:
     spec_field: str
     """The field of the model provider that takes a spec of the stack."""
     modules: tuple[str, ...]
-    """Modules that define the production spec of it, and the model around it."""
+    """Modules that define its production spec, and the model around it."""
 
 
 class Line(Protocol):
     """A line of releases with one API.
 
-    Functions import Megatron when they are called, and raise UserError where it lacks what they need.
+    Functions import Megatron when they are called, and raise UserError if it lacks what they need.
     """
 
     NAME: str
     """Its number, for messages."""
 
     IMPORTS_CUDA_PACKAGES: tuple[str, ...]
-    """Modules that import packages which exist only for CUDA, whether these will be used or not."""
+    """Modules that always import packages which exist only for CUDA."""
 
     FROM_DATA: frozenset[str]
-    """Of the dataset's settings, what says where the packs are and that they are packs."""
+    """Settings of the dataset that follow from the packs."""
 
     MASKS_PADDING: bool
-    """Whether padding is kept out of the experts' routing: their biases and the auxiliary loss. Megatron-Core takes no
-    mask of it before 0.19."""
+    """Whether padding is excluded from the experts' routing: their biases and the auxiliary loss. Megatron-Core accepts
+    no mask for it before 0.19."""
 
     MTP_SUMS: tuple[str, ...]
-    """The running sums that Megatron-Core keeps of multi-token prediction: of mean losses, and, where it measures
-    them, of accepted and of possible targets (see `mtp.py`)."""
+    """Running sums that Megatron-Core keeps for multi-token prediction: mean losses, and if it measures them, accepted
+    and possible targets (see `mtp.py`)."""
 
     def super_recipe(self, hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
         """Make Megatron-Bridge's Nemotron 3 Super recipe for `hf_model`.
@@ -101,20 +101,17 @@ class Line(Protocol):
         ...
 
     def set_environment(self, container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
-        """Have the run's processes see environment variables, before it touches a device."""
+        """Set environment variables for the run's processes, before it uses a device."""
         ...
 
     def callbacks(self) -> list[Any]:
-        """Make the callbacks that do what the line leaves out of the training loop.
-
-        Such as stopping on a signal.
-        """
+        """Make callbacks for what the line's training loop lacks, such as signals."""
         ...
 
     def fit_layout(self, model: Any) -> None:
         """Correct what Megatron-Core scales wrongly with some parallel sizes.
 
-        Refuse the rest.
+        Layouts that cannot be corrected are refused.
 
         Args:
             model: the model provider, changed in place.
@@ -127,7 +124,7 @@ class Line(Protocol):
     def fit_adapters(self, model: Any, routed_experts: bool) -> None:
         """Correct what Megatron-Bridge does wrongly with adapters in some layouts.
 
-        Refuse the rest.
+        Layouts that cannot be corrected are refused.
 
         Args:
             model: the model provider.
@@ -141,7 +138,7 @@ class Line(Protocol):
     def evaluation(
         self, packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
     ) -> tuple[int, int]:
-        """Packs per batch and number of batches in which a split is evaluated.
+        """Return the packs per batch and the number of batches for evaluating a split.
 
         Args:
             packs: in the split.
@@ -151,7 +148,7 @@ class Line(Protocol):
             asked: `validation.eval_iters`, where given; at most so many batches.
 
         Returns:
-            No batch larger than `largest` or the global batch; (0, 0) when the split cannot be evaluated.
+            Batches no larger than `largest` or the global batch; (0, 0) if the split cannot be evaluated.
 
         Raises:
             UserError: `largest` is given, and the line knows no such setting.
@@ -159,14 +156,11 @@ class Line(Protocol):
         ...
 
     def set_evaluation(self, container: "ConfigContainer", batch: int, iterations: int) -> None:
-        """Have `container` evaluate a split in `iterations` batches of `batch`."""
+        """Set `container` to evaluate a split in `iterations` batches of `batch` packs."""
         ...
 
     def count_evaluated_packs(self, container: "ConfigContainer", packs: int) -> int:
-        """Count the packs that one evaluation of a split reads.
-
-        As `set_evaluation` set it.
-        """
+        """Count the packs that one evaluation reads, as `set_evaluation` set it."""
         ...
 
     def split_iterator(self, container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
@@ -178,27 +172,25 @@ class Line(Protocol):
         ...
 
     def pack_boundaries(self, batch: Mapping[str, Any]) -> "Tensor":
-        """Return where the conversations of a micro-batch (one pack) begin and end.
+        """Return where the sequences of a micro-batch (one pack) begin and end.
 
         Args:
             batch: the collator's.
 
         Returns:
-            int32 [n + 1], as they lie in memory. Padding of a conversation counts as part of it.
+            int32 [n + 1], as they are in memory. The padding of a sequence counts as part of it.
         """
         ...
 
     def model_chunk(self, model: Any) -> int:
-        """Tell which of this rank's model chunks (virtual pipeline stages) `model` is."""
+        """Return which of this rank's model chunks (virtual pipeline stages) `model` is."""
         ...
 
     def read_micro_batch(self, state: Any, micro_batches: Iterator[Any] | None, model: Any, groups: Any) -> MicroBatch:
-        """Read the next micro-batch as this rank's part of the model wants it.
+        """Read the next micro-batch for this rank's part of the model, to its device.
 
-        It is on the rank's device.
-
-        The inputs carry the pack's boundaries on every pipeline stage, as they lie in memory (`pack_boundaries`), and
-        the sequence index that keeps the states of Mamba layers apart.
+        The inputs have the pack's boundaries on every pipeline stage, as they are in memory (`pack_boundaries`), and
+        the sequence index that separates the states of Mamba layers.
 
         Args:
             state: Megatron-Bridge's GlobalState.
@@ -209,7 +201,7 @@ class Line(Protocol):
         ...
 
     def hybrid_stack(self) -> HybridStack:
-        """Return the stack that the model is built of."""
+        """Return the stack that the model is built from."""
         ...
 
     def mlp_submodule(self, submodules: Any) -> Any:
@@ -217,12 +209,10 @@ class Line(Protocol):
         ...
 
     def conversion_mappings(self, converter: Any) -> list[Any]:
-        """List what Megatron-Bridge's table of Hugging Face names lacks.
+        """List mappings for torch_layers/spec.py that Megatron-Bridge's table lacks.
 
-        The torch layers of torch_layers/spec.py need it.
-
-        Megatron-Bridge finds their separate norms under names it derives from the fused ones, except in MTP layers,
-        where it lists the names itself.
+        Megatron-Bridge derives the names of their separate norms from the fused ones, except in MTP layers, where it
+        lists names.
 
         Args:
             converter: the NemotronHBridge that is about to make the table. Called before it does.
@@ -241,16 +231,16 @@ class Line(Protocol):
         ...
 
     def complete_provider(self, provider: Any, hf_config: Any) -> None:
-        """Set what Megatron-Bridge does not take over from a Hugging Face config.
+        """Set what Megatron-Bridge does not read from a Hugging Face config.
 
-        That MTP depths share one layer.
+        This is that MTP depths share one layer.
         """
         ...
 
     def load_adapters(self, model: list[Any], iteration_dir: Path, peft: Any) -> None:
-        """Load the adapters of a checkpoint into a model that has been given adapters.
+        """Load the adapters of a checkpoint into a model with adapters.
 
-        The model is a list of chunks (one).
+        The model is a list of one chunk.
 
         Args:
             peft: the PEFT object that gave them.
@@ -258,9 +248,9 @@ class Line(Protocol):
         ...
 
     def save_hf_weights(self, auto_bridge: Any, model: list[Any], folder: Path) -> None:
-        """Write the weights of a model (its list of chunks) as safetensors.
+        """Write the weights of a model (a list of chunks) as safetensors.
 
-        With an index where there are several files.
+        Several files get an index.
 
         Args:
             auto_bridge: an AutoBridge made from a config, without weights.

@@ -1,7 +1,4 @@
-"""Datasets of packs in the order in which they are wanted.
-
-For samplers that take rows one after the other.
-"""
+"""Order datasets of packs, for samplers that take rows one after the other."""
 
 from typing import Any
 
@@ -10,10 +7,10 @@ from torch.utils.data import Dataset
 
 
 class EpochOrder(Dataset):
-    """`packs` in the order of training, epoch after epoch, `rows` rows in all.
+    """Packs in the order of training, epoch after epoch, `rows` rows in total.
 
-    Each epoch is a permutation that follows from the seed and the epoch alone, without the packs that do not fill a
-    batch, as MegatronPretrainingBatchSampler of the 0.6 line has it (megatron/bridge/data/samplers.py).
+    Each epoch is a permutation that depends only on the seed and the epoch, without the packs that do not fill a batch,
+    as in MegatronPretrainingBatchSampler of the 0.6 line (megatron/bridge/data/samplers.py).
     """
 
     def __init__(self, packs: Any, rows: int, global_batch_size: int, seed: int) -> None:
@@ -36,9 +33,9 @@ class EpochOrder(Dataset):
 
 
 class FilledUp(Dataset):
-    """`packs` in order, cut or filled up to `rows` rows.
+    """Packs in order, cut or filled up to `rows` rows.
 
-    What is filled in has an empty loss mask.
+    Filler rows have an empty loss mask.
     """
 
     def __init__(self, packs: Any, rows: int) -> None:

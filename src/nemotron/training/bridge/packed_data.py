@@ -1,4 +1,4 @@
-"""How packs reach Megatron-Bridge, as far as all its release lines agree."""
+"""Pass packs to Megatron-Bridge, in what all release lines have in common."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,9 +42,9 @@ def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tup
 
 
 def verify_pages(dataset_class: Any) -> None:
-    """Have Megatron-Bridge verify the checksums of the Parquet pages that it reads.
+    """Make Megatron-Bridge verify the checksums of the Parquet pages that it reads.
 
-    Twice changes nothing.
+    A second call does nothing.
 
     Args:
         dataset_class: the line's GPTSFTPackedParquetDataset, which opens a shard in `_ensure_reader`, in whichever
@@ -68,7 +68,7 @@ class _VerifiedShard:
     """The part of pyarrow's ParquetFile that Megatron-Bridge uses.
 
     Raises:
-        UserError: the shard is not what was written.
+        UserError: The shard is damaged.
     """
 
     def __init__(self, path: str) -> None:
@@ -92,7 +92,7 @@ class _VerifiedShard:
         except (OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{self._path} is damaged: {str(error).rstrip('.')}.",
-                "Prepare the data again, which writes what is damaged; the same command then continues.",
+                "Prepare the data again, which replaces damaged shards; then the same command continues.",
             ) from error
 
     def close(self) -> None:
@@ -101,7 +101,7 @@ class _VerifiedShard:
 
 
 def repeat_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int, **options: Any) -> Any:
-    """Iterate over one data-parallel rank's share of a dataset, again and again.
+    """Iterate over one data-parallel rank's share of a dataset, repeatedly.
 
     Args:
         dataset: one evaluation, in order.

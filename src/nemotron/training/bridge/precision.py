@@ -1,7 +1,4 @@
-"""Float32 throughout: `mixed_precision=null`.
-
-Megatron-Bridge has no name for it.
-"""
+"""Train in float32 (`mixed_precision=null`), which has no preset."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +18,14 @@ FLOAT32_STATE: dict[str, Any] = {
 
 
 def train_in_float32(container: "ConfigContainer") -> None:
-    """Take mixed precision, the recipe's included, out of a config."""
+    """Remove mixed precision from a config, including the recipe's."""
     container.mixed_precision = None
     use_float32(container.model)
     set_fields(container.optimizer, bf16=False, fp16=False, params_dtype=torch.float32, **FLOAT32_STATE)
 
 
 def use_float32(model: Any) -> None:
-    """Float32 weights and arithmetic throughout `model`, a model provider."""
+    """Use float32 weights and arithmetic in a model provider."""
     set_fields(
         model,
         bf16=False,
@@ -42,9 +39,9 @@ def use_float32(model: Any) -> None:
 
 
 def set_fields(target: Any, **values: object) -> None:
-    """Assign the fields that this Megatron release has.
+    """Set those fields that this Megatron release has.
 
-    The names come and go between releases.
+    Their names differ between releases.
     """
     for name, value in values.items():
         if hasattr(target, name):

@@ -1,11 +1,11 @@
-"""The 0.4 line of Megatron-Bridge, with megatron-core 0.17.
+"""Implement the 0.4 line of Megatron-Bridge, with megatron-core 0.17.
 
 `interface.Line` describes the functions.
 
-The NeMo container of config/default.yaml carries this line. What it does differently is made up for here: its sampler
-does not shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming
-(v04_datasets.py); its step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index
-that keeps the states of Mamba layers apart.
+The NeMo container of config/default.yaml has this line. Its differences are compensated here: its sampler does not
+shuffle, evaluates only whole training batches, and repeats the end of an epoch after resuming (v04_datasets.py); its
+step drops the boundaries of a pack on middle pipeline stages, and never sets the sequence index that separates the
+states of Mamba layers.
 """
 
 import dataclasses
@@ -31,12 +31,12 @@ MASKS_PADDING = False
 MTP_SUMS = ("values",)
 
 _BOUNDARIES = ("cu_seqlens", "cu_seqlens_argmin", "max_seqlen")
-"""What the collator says of a pack. `cu_seqlens` includes the padding of conversations and, as a conversation of its
-own, that of the pack; after `cu_seqlens_argmin` entries it is filled up with -1."""
+"""The collator's keys for a pack. `cu_seqlens` includes the padding of sequences and, as a sequence of its own, that of
+the pack; after `cu_seqlens_argmin` entries it is filled with -1."""
 
 
 def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-    """Call the installed release's recipe, with `hf_model` in its constant's place.
+    """Call the installed release's recipe, with `hf_model` instead of its constant.
 
     Source: megatron/bridge/recipes/nemotronh/nemotron_3_super.py.
 
@@ -77,14 +77,14 @@ def make_packed_dataset(packs: Packs, global_batch_size: int) -> Any:
 
 def set_environment(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
     for name, value in variables.items():
-        os.environ.setdefault(name, str(value))  # what is set outside has precedence, as in the 0.6 line
+        os.environ.setdefault(name, str(value))  # variables that are already set take precedence, as in the 0.6 line
 
 
 def callbacks() -> list[Any]:
     from megatron.bridge.training.callbacks import Callback, CallbackContext
 
     class HeedSignal(Callback):
-        """Installs the handler of `train.exit_signal`, which the line makes and only asks."""
+        """Installs the handler of `train.exit_signal`, which the line only creates."""
 
         def on_train_start(self, context: CallbackContext) -> None:
             state: Any = context.state
@@ -100,16 +100,14 @@ def callbacks() -> list[Any]:
 
 
 def fit_layout(model: Any) -> None:
-    """Refuse layouts that train experts on parts of the tokens.
-
-    Scale the auxiliary loss.
+    """Refuse layouts that train experts on partial tokens; scale the auxiliary loss.
 
     megatron-core 0.17 sums the gradients of experts over the ranks that hold the same ones only where experts are
     divided among ranks (`allreduce` of a weight, in tensor_parallel/layers.py and extensions/transformer_engine.py).
-    With sequence parallelism, tensor-parallel ranks that hold all experts each see a part of the tokens.
+    With sequence parallelism, tensor-parallel ranks that have all experts each see only a part of the tokens.
 
-    With per-token loss it weighs the auxiliary loss by the tokens of a rank, where it means those of all ranks that
-    share a sequence (attach_and_log_load_balancing_loss in transformer/moe/router.py).
+    With per-token loss, it weights the auxiliary loss by the tokens of a rank instead of those of all ranks that share
+    a sequence (attach_and_log_load_balancing_loss in transformer/moe/router.py).
     """
     tensor, expert = model.tensor_model_parallel_size, model.expert_model_parallel_size
     expert_tensor = model.expert_tensor_parallel_size or tensor
@@ -138,15 +136,12 @@ def fit_adapters(model: Any, routed_experts: bool) -> None:
 def evaluation(
     packs: int, ranks: int, global_batch_size: int, largest: int | None, asked: int | None
 ) -> tuple[int, int]:
-    """Make batches as large as in training, whatever the split holds.
-
-    The last one is filled up (v04_datasets.py).
-    """
+    """Make batches as large as in training; the last is filled up (v04_datasets.py)."""
     if largest is not None:
         raise UserError(
             "validation.eval_global_batch_size is not a setting of Megatron-Bridge 0.4, which evaluates in batches of "
             "train.global_batch_size.",
-            "Leave it out.",
+            "Remove it.",
         )
     if packs == 0:
         return 0, 0

@@ -1,11 +1,9 @@
-"""The 0.4 line's dataset of packs, with what later lines added.
+"""Add to the 0.4 line's dataset of packs what later lines have.
 
-Shuffling, exact resuming, evaluation to the last pack.
-
-The line's sampler hands out rows in order, and after resuming starts every further epoch where the run was resumed; an
-evaluation is a number of whole training batches. So what it gets here are datasets whose rows already are in the order
-in which the 0.6 line takes them, one per pack of the whole run, or that are filled up with packs that train nothing.
-Both lines then train on the same batches.
+This is shuffling, exact resuming, and evaluation to the last pack. The line's sampler takes rows in order, after
+resuming it starts every further epoch where the run was resumed, and an evaluation is a number of whole training
+batches. So it gets datasets whose rows are already in the order of the 0.6 line, one per pack of the whole run, or
+filled up with packs that train nothing. Both lines then train on the same batches.
 """
 
 from dataclasses import dataclass, fields
@@ -26,7 +24,7 @@ from nemotron.training.bridge.pack_order import EpochOrder, FilledUp
 class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
     """FinetuningDatasetConfig with the datasets of pack_order.py.
 
-    Megatron-Bridge lets a DatasetProvider build its own.
+    Megatron-Bridge lets a DatasetProvider build its own datasets.
 
     `dataset.*` of the YAML may set the fields of FinetuningDatasetConfig; the others follow from the run.
     """
@@ -36,7 +34,7 @@ class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
     """Rows of an evaluation."""
 
     def build_datasets(self, context: DatasetBuildContext) -> tuple[Any, Any, Any]:
-        """Build the train split in order of training, the valid split as one evaluation.
+        """Build the train split in training order, and the valid split as one evaluation.
 
         There is no test split.
         """

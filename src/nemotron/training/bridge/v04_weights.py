@@ -1,6 +1,6 @@
-"""What later lines of Megatron-Bridge do with weights and the 0.4 line does not.
+"""Add to the 0.4 line what later lines do with weights.
 
-Loading adapters alone, and exporting without a model to copy the names and files of.
+This is loading only adapters, and exporting without a model to copy names and files from.
 """
 
 from pathlib import Path
@@ -11,15 +11,15 @@ from nemotron.errors import UserError
 
 
 def fit_adapters(model: Any, routed_experts: bool) -> None:
-    """Have adapters saved row by row.
+    """Save adapters row by row; refuse some on routed experts.
 
-    Refuse those on routed experts where experts are divided among ranks.
+    With expert parallelism, adapters on routed experts are refused.
 
-    There Transformer Engine's experts share one adapter on each rank, which nothing keeps equal between ranks, and of
-    which one is saved; experts of their own are not saved at all (`sharded_state_dict` of ParallelLinearAdapter in
+    There, Transformer Engine's experts share one adapter on each rank. Nothing keeps these equal between ranks, and
+    only one of them is saved; separate experts are not saved at all (`sharded_state_dict` of ParallelLinearAdapter in
     peft/utils.py, "in question and needs further verification").
 
-    It also takes every `linear_fc1` for a gate and a projection, and orders the rows of tensor-parallel ranks by that.
+    It also treats every `linear_fc1` as a gate and a projection when it orders the rows of tensor-parallel ranks, but
     Nemotron has no gates.
     """
     from megatron.bridge.peft import utils
@@ -28,17 +28,14 @@ def fit_adapters(model: Any, routed_experts: bool) -> None:
         raise UserError(
             f"model.expert_model_parallel_size is {model.expert_model_parallel_size}, at which the 0.4 line of "
             "Megatron-Bridge neither keeps adapters on routed experts equal between ranks nor saves all of them.",
-            "Name '*.shared_experts.linear_fc*' in peft.target_modules instead of linear_fc1 and linear_fc2; or use "
+            "List '*.shared_experts.linear_fc*' in peft.target_modules instead of linear_fc1 and linear_fc2; or use "
             "model.expert_model_parallel_size=1 and pipelines; or train with Megatron-Bridge 0.6.",
         )
     utils.apply_swiglu_sharded_factory = lambda tensor, *_, **__: tensor
 
 
 def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
-    """Load adapters as later lines do, for one chunk on one rank.
-
-    As their `load_peft_adapter_checkpoint`.
-    """
+    """Load adapters as `load_peft_adapter_checkpoint` of later lines, for one chunk."""
     from megatron.bridge.training.checkpointing import apply_peft_adapter_filter_to_state_dict
     from megatron.core import dist_checkpointing
 
@@ -49,9 +46,7 @@ def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:
 
 
 def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
-    """Save weights as later lines do, for an AutoBridge from a config.
-
-    As their `AutoBridge.save_hf_weights`.
+    """Save weights as `AutoBridge.save_hf_weights` of later lines, without a source.
 
     Names are those of the conversion table; files are divided as huggingface_hub does.
     """
@@ -65,7 +60,7 @@ def save_hf_weights(auto_bridge: Any, model: list[Any], folder: Path) -> None:
 
 
 class _EveryName(dict[str, Any]):
-    """The weights of no model in particular, for code that asks whether it has a name."""
+    """Stands for a model with every weight name, for code that checks names."""
 
     @property
     def source(self) -> "_EveryName":

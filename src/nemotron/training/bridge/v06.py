@@ -1,4 +1,4 @@
-"""The 0.6 line of Megatron-Bridge, with megatron-core 0.19.
+"""Implement the 0.6 line of Megatron-Bridge, with megatron-core 0.19.
 
 `interface.Line` describes the functions.
 """
@@ -28,7 +28,7 @@ MTP_SUMS = ("loss_values", "correct_values", "total_values")
 
 
 def super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
-    """Call the recipe with `hf_model` in place of its constant.
+    """Call the recipe with `hf_model` instead of its constant.
 
     Source: megatron/bridge/recipes/nemotronh/h100/nemotron_3_super.py. Its functions take no model argument but read
     the hub id from a module constant when called.
@@ -143,7 +143,7 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
     }
     if packing is not None:
         _use_physical_boundaries(packing)
-        # Mamba layers build their sequence index from total_tokens; without it state leaks across conversations.
+        # Mamba layers build their sequence index from total_tokens; without it, state leaks across sequences.
         visible = tokens if tokens is not None else labels
         packing["total_tokens"] = config.seq_length if visible is None else visible.size(1)
         inputs["packed_seq_params"] = get_packed_seq_params(packing)
@@ -153,12 +153,13 @@ def read_micro_batch(state: Any, micro_batches: Iterator[Any] | None, model: Any
 
 
 def _use_physical_boundaries(packing: dict[str, Any]) -> None:
-    """Let padded conversations end where their padding does.
+    """Make padded sequences end where their padding ends.
 
-    Megatron-Bridge's collator then gives two sets of boundaries, and Megatron-Core's MTP rolls by the wrong one:
-    `cu_seqlens_q`, which leaves out the padding (and a last `<|im_end|>`, taken for padding), so that it cuts every
-    later conversation in the wrong place (_roll_tensor_packed_seq in core/transformer/multi_token_prediction.py).
-    Padding at the end of a conversation changes nothing before it: all layers are causal, and its loss mask is 0.
+    For padded sequences, Megatron-Bridge's collator gives two sets of boundaries, and Megatron-Core's MTP rolls by the
+    wrong one: `cu_seqlens_q`, which excludes the padding (and a last `<|im_end|>`, mistaken for padding), so that it
+    cuts every later sequence in the wrong place (_roll_tensor_packed_seq in
+    core/transformer/multi_token_prediction.py). Padding at the end of a sequence does not change anything before it:
+    all layers are causal, and its loss mask is 0.
     """
     for name in ("cu_seqlens_q", "cu_seqlens_kv"):
         if packing.get(f"{name}_padded") is not None:
@@ -198,11 +199,11 @@ def conversion_mappings(converter: Any) -> list[Any]:
 
 
 def check_loadable(checkpoint: Path) -> None:
-    """Also the 0.4 line's checkpoints load here."""
+    """Do nothing: this line also loads checkpoints of the 0.4 line."""
 
 
 def complete_provider(provider: Any, hf_config: Any) -> None:
-    """Nothing is missing."""
+    """Do nothing: the provider is already complete."""
 
 
 def load_adapters(model: list[Any], iteration_dir: Path, peft: Any) -> None:

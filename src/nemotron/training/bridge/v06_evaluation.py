@@ -1,8 +1,8 @@
-"""The valid split as a whole, for the 0.6 line.
+"""Evaluate the whole valid split in the 0.6 line.
 
-Megatron-Bridge evaluates full batches only, so what the data-parallel ranks cannot share would be left out, and another
-number of ranks would evaluate other packs. Here the split is filled up with packs that train nothing. Megatron-Bridge
-builds datasets by the type of their config and gives no place for that: its function is replaced by one that calls it.
+Megatron-Bridge evaluates only full batches, so packs that the data-parallel ranks cannot share would be left out, and
+another number of ranks would evaluate other packs. So we fill the split up with packs that train nothing.
+Megatron-Bridge builds datasets by the type of their config and has no hook for this, so we wrap its function.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from nemotron.training.bridge.pack_order import FilledUp
 
 
 def evaluate_whole() -> None:
-    """Have Megatron-Bridge read all of a valid split that `fill_up` fills.
+    """Make Megatron-Bridge read the whole valid split, filled by `fill_up`.
 
-    Doing so twice changes nothing.
+    A second call does nothing.
     """
     from megatron.bridge.data import loaders
 
@@ -37,7 +37,7 @@ def evaluate_whole() -> None:
             train, valid, test = build_train_valid_test_datasets_provider(*provided, **provided_options)
             if valid is not None and rows >= len(valid):
                 # An evaluation is then an epoch of the split. Counted in batches of another number of ranks, the rows
-                # read so far could end in the middle of one.
+                # read so far could end in the middle of an epoch.
                 train_state.consumed_valid_samples -= train_state.consumed_valid_samples % rows
                 valid = FilledUp(valid, rows)
             return train, valid, test
@@ -54,5 +54,5 @@ def rows_of_an_evaluation(container: Any) -> int:
 
 
 def fill_up(packs: Any, rows: int) -> Any:
-    """Fill `packs` up to `rows` with packs that train nothing, if that is not fewer."""
+    """Fill packs up to at least `rows` rows with packs that train nothing."""
     return FilledUp(packs, rows) if rows >= len(packs) else packs

@@ -1,10 +1,8 @@
-"""Keep padding out of the experts' routing in the 0.6 line.
+"""Exclude padding from the experts' routing in the 0.6 line.
 
-Their biases and the auxiliary loss see text alone.
-
-Megatron-Core 0.19 takes a `padding_mask`, with three gaps that are closed here: its expert biases cannot use the mask
-it hands them, it weighs the auxiliary loss of tensor-parallel ranks by the text that each happens to hold, and its
-hybrid model does not pass the mask on to the layers of multi-token prediction.
+The experts' biases and the auxiliary loss then see only text. Megatron-Core 0.19 accepts a `padding_mask`, with three
+gaps that are closed here: its expert biases cannot use the mask, it weights the auxiliary loss of tensor-parallel ranks
+by the text on each rank, and its hybrid model does not pass the mask on to the layers of multi-token prediction.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +16,9 @@ _MTP_MASK = "_nemotron_padding_mask"
 
 
 class Remembering(Iterator[Any]):
-    """Micro-batches, of which the last one handed out is kept.
+    """An iterator over micro-batches that keeps the last one.
 
-    `get_batch` drops what it does not know.
+    `get_batch` drops keys that it does not know.
     """
 
     def __init__(self, micro_batches: Iterator[Mapping[str, Any]]) -> None:
@@ -61,22 +59,22 @@ def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, conf
 
 
 def _mtp_expert_layers(model: Any) -> list[Any]:
-    """Find the MoE layers of MTP, and let each take the mask set on it.
+    """Find the MoE layers of MTP, and make each use the mask set on it.
 
-    They are on the last pipeline stage alone, where the backward pass of a micro-batch follows its forward pass: what
-    is recomputed there finds the mask of its own micro-batch.
+    They are only on the last pipeline stage, where the backward pass of a micro-batch directly follows its forward
+    pass. So a recomputation finds the mask of its own micro-batch.
     """
     known = getattr(model, "_nemotron_mtp_experts", None)
     if known is not None:
         return known
     from megatron.core.transformer.moe.moe_layer import MoELayer
 
-    # By name: the hybrid block does not tell its MoE layers that they are MTP's (models/hybrid/hybrid_block.py).
+    # By name, because the hybrid block does not mark the MoE layers of MTP (models/hybrid/hybrid_block.py).
     named = ((f".{name}.", module) for name, module in model.named_modules())
     layers = [module for name, module in named if ".mtp." in name and isinstance(module, MoELayer)]
     for layer in layers:
         layer.register_forward_pre_hook(_pass_mask, with_kwargs=True)
-    # Not as an attribute that torch registers: the layers have their place in the model already.
+    # Not as an attribute that torch registers, because the layers are already registered in the model.
     object.__setattr__(model, "_nemotron_mtp_experts", layers)
     return layers
 
@@ -93,9 +91,9 @@ def _patch_router() -> None:
     count_bias = router.TopKRouter._apply_expert_bias
 
     def apply_expert_bias(self: Any, routing_map: "Tensor", padding_mask: "Tensor | None" = None) -> None:
-        """Mask rows: a flat mask does not broadcast over [tokens, experts].
+        """Mask rows, because a flat mask does not broadcast over [tokens, experts].
 
-        Megatron-LM#6111.
+        This is Megatron-LM#6111.
         """
         if padding_mask is not None:
             routing_map = routing_map & ~padding_mask.reshape(-1, 1)
@@ -104,10 +102,7 @@ def _patch_router() -> None:
     count_tokens = router.get_tokens_per_expert_and_token_count
 
     def get_tokens_per_expert_and_token_count(*arguments: Any, **keywords: Any) -> tuple[Any, Any, Any]:
-        """Give each rank of the group the mean count.
-
-        Megatron multiplies it by the group's size to get the whole.
-        """
+        """Return the mean count over the group, which Megatron multiplies by its size."""
         per_expert, mine, whole = count_tokens(*arguments, **keywords)
         if not keywords.get("with_padding_mask"):
             return per_expert, mine, whole

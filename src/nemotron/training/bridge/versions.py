@@ -1,4 +1,4 @@
-"""Which Megatron-Bridge releases are tested, and what is said about others."""
+"""List the tested Megatron-Bridge releases, and report others."""
 
 import dataclasses
 import logging
@@ -15,9 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_release() -> str:
-    """Read the installed Megatron-Bridge release.
-
-    Warn when this package is not tested with it.
+    """Return the installed Megatron-Bridge release; warn if it is not tested.
 
     Raises:
         UserError: it is not installed.
@@ -36,10 +34,10 @@ def check_release() -> str:
 
 
 def missing_api(name: str) -> UserError:
-    """Make the error about something that the installed Megatron does not have.
+    """Make the error for a name that the installed Megatron does not have.
 
     Args:
-        name: dotted, the module first.
+        name: The dotted name, with its module.
     """
     return UserError(
         f"The installed megatron-bridge {_installed_release()} (megatron-core {_release_of('megatron-core')}) has no "
@@ -50,7 +48,7 @@ def missing_api(name: str) -> UserError:
 
 @contextmanager
 def name_what_is_missing() -> Iterator[None]:
-    """Turn a failed import anywhere in Megatron into the error that names it.
+    """Turn a failed import from Megatron into an error that names it.
 
     Raises:
         UserError: Megatron lacks the name. Other failed imports are passed on.
@@ -65,10 +63,10 @@ def name_what_is_missing() -> Iterator[None]:
 
 
 def build(owner: type, **values: Any) -> Any:
-    """Make `owner(**values)`, a dataclass of Megatron, once its fields are checked.
+    """Check the fields of a dataclass of Megatron, and make `owner(**values)`.
 
     Raises:
-        UserError: one is missing.
+        UserError: A field does not exist.
     """
     known = {field.name for field in dataclasses.fields(owner)}
     for name in values:

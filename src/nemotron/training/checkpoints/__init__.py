@@ -1,1 +1,1 @@
-"""What is on disk of a run and of a model. Nothing here imports Megatron."""
+"""Read what is on disk of a run and of a model, without importing Megatron."""

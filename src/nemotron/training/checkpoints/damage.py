@@ -1,9 +1,9 @@
-"""Whether a checkpoint is whole: its files there, each as long as it was saved.
+"""Check that a checkpoint is complete: no file is missing or too short.
 
 Megatron-Bridge writes train_state.pt and run_config.yaml after it has pointed its trackers at a checkpoint
-(save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A list of files of our own
-would: but checkpoints of earlier releases and from elsewhere have none. What Megatron itself needs to load one says as
-much: `.metadata` names every part of every shard with its length, torch's small files carry checksums.
+(save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A file list of our own
+would, but checkpoints of earlier releases and from elsewhere have none. So we use what Megatron itself needs to load a
+checkpoint: `.metadata` has the length of every part of every shard, and torch's small files have checksums.
 """
 
 import json
@@ -21,8 +21,8 @@ TRAIN_STATE = "train_state.pt"
 RUN_CONFIG = "run_config.yaml"
 _COMMON = "common.pt"
 _SECTIONS = ("checkpoint", "train")
-"""Of run_config.yaml, which has its sections in alphabetical order: the first that Megatron-Bridge reads when it loads
-a checkpoint, and one after the last."""
+"""Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
+a checkpoint, and one after the last that it reads."""
 
 
 @dataclass(frozen=True)
@@ -30,22 +30,20 @@ class Damage:
     """What is wrong with a checkpoint."""
 
     file: str
-    """Its file that is missing or damaged."""
+    """The file that is missing or damaged."""
     what: str
-    """`is missing`, `has 100 of its 200 bytes`: what follows the file's name in a sentence."""
+    """The end of a sentence after the file's name: `is missing`, `has 100 of its 200 bytes`."""
     unfinished: bool
-    """Whether a save that was cut short leaves a checkpoint like this."""
+    """Whether an interrupted save leaves a checkpoint like this."""
 
     def __str__(self) -> str:
         return f"{self.file} {self.what}" + (" (its save was cut short)" if self.unfinished else "")
 
 
 def find_damage(iteration_dir: Path) -> Damage | None:
-    """Find the first thing that keeps a checkpoint from being loaded.
+    """Find the first reason why a checkpoint (an `iter_*` folder) cannot be loaded.
 
-    None when the checkpoint (an `iter_*` folder) is whole.
-
-    Files are looked at in the order in which a save writes them.
+    None means that it is complete. Files are checked in the order in which a save writes them.
     """
     saved = read_config(iteration_dir / RUN_CONFIG)
     if damage := _check_format(iteration_dir, saved):
@@ -60,7 +58,7 @@ def find_damage(iteration_dir: Path) -> Damage | None:
         return Damage(_COMMON, what, unfinished=False)
     missing = [name for name in (TRAIN_STATE, RUN_CONFIG) if not (iteration_dir / name).is_file()]
     if len(missing) == 2 and mentions(common, "args"):
-        return None  # of Megatron-LM, which writes neither: its settings are in common.pt
+        return None  # from Megatron-LM, which writes neither; its settings are in common.pt
     if missing:
         return Damage(missing[0], "is missing", unfinished=True)
     if what := check_archive(state):
@@ -72,7 +70,7 @@ def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage |
     file = iteration_dir / FORMAT
     if not (iteration_dir / METADATA).is_file():
         return Damage(METADATA, "is missing", unfinished=True)
-    if not file.is_file():  # which is how Megatron-Bridge tells its other format, fsdp_dtensor
+    if not file.is_file():  # this is how Megatron-Bridge recognises its other format, fsdp_dtensor
         is_other = ((saved or {}).get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
         return None if is_other else Damage(FORMAT, "is missing", unfinished=True)
     try:
@@ -83,17 +81,14 @@ def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage |
 
 
 def read_config(file: Path) -> dict[str, Any] | None:
-    """Read a run_config.yaml; None when it is absent, cut off or not readable."""
+    """Read a run_config.yaml; None if it is missing, cut off or unreadable."""
     config = read_yaml(file)
     is_whole = config is not None and all(name in config for name in _SECTIONS)
     return config if is_whole and file.read_bytes().endswith(b"\n") else None
 
 
 def read_yaml(file: Path) -> dict[str, Any] | None:
-    """Read a YAML file of sections.
-
-    None when it is absent, not readable or something else.
-    """
+    """Read a YAML file of sections; None if it is missing or not such a file."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)

@@ -1,10 +1,8 @@
-"""Code in a checkpoint, found without calling any of it.
+"""Find code that a checkpoint would run when it is loaded, without running it.
 
-What its pickles and its config would have Megatron call.
-
-torch reads `.metadata` with plain pickle and the parts that are no tensors with `weights_only=False`
-(torch/distributed/checkpoint/filesystem.py, default_planner.py), and Megatron-Bridge calls what `_target_` in
-run_config.yaml names. Only names that checkpoints are made of pass.
+torch reads `.metadata` with plain pickle, and parts that are not tensors with `weights_only=False`
+(torch/distributed/checkpoint/filesystem.py, default_planner.py). Megatron-Bridge calls what `_target_` in
+run_config.yaml names. Only names that belong in checkpoints are accepted.
 """
 
 import io
@@ -26,7 +24,7 @@ from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
 from nemotron.training.checkpoints.torch_files import PickleReader
 
 TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
-"""The environment variable that turns this off, for whoever knows where a checkpoint comes from."""
+"""The environment variable that turns this check off, for checkpoints from a known source."""
 _READERS = 16
 _TENSOR = "torch.distributed.checkpoint.metadata.TensorStorageMetadata"
 _NESTED = ("torch.storage._load_from_bytes", "megatron.core.safe_globals.safe_load_from_bytes")
@@ -49,13 +47,13 @@ _DATA = re.compile(
     r"|megatron\.core\.optimizer\.(optimizer_config\.)?\w*OptimizerConfig"
     r"|megatron\.core\.extensions\.transformer_engine\.TEDelayedScaling|transformer_engine\.common\.recipe\.\w+"
 )
-"""What a pickle of a checkpoint may name: data, and what rebuilds it."""
+"""Names that a pickle of a checkpoint may have: data, and functions that rebuild data."""
 _TARGETS = re.compile(
     r"torch\.(nn\.[\w.]+|[a-z]*(int|float)\d\w*|bool|half|double|long|Size|device)|torch\._C\._nn\.gelu"
     r"|numpy\.(ndarray|dtype|[a-z]*(int|float)\d\w*)|signal\.Signals|transformers\.([\w.]+\.)?[A-Z]\w*Config"
     r"|(megatron|nemotron|nemo|nvidia|transformer_engine)\.[\w.]+"
 )
-"""What run_config.yaml may name."""
+"""Names that run_config.yaml may have as targets."""
 _LOADERS = re.compile(
     r"from_\w*pretrained|from_auto_config|(safe_)?import_\w+|safe_import|instantiate|\w*load\w*|run_\w+"
 )
@@ -63,7 +61,7 @@ _LOADERS = re.compile(
 
 @dataclass(frozen=True)
 class ForeignCode:
-    """Something that no checkpoint needs, and that loading one would call."""
+    """A name that no checkpoint needs, and that loading this one would call."""
 
     file: Path
     name: str
@@ -73,17 +71,17 @@ class ForeignCode:
 
 
 class _Refused(Exception):
-    """A pickle names something else than data."""
+    """A pickle has a name that is not data."""
 
 
 class _StrictReader(PickleReader):
-    """Stops at the first name that is no data, before anything is made of it."""
+    """Stops at the first name that is not data, before it is used."""
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
         if full in _NESTED:
             return _check_nested
-        if full == "_codecs.encode":  # how protocol 2, which torch.save uses, writes bytes
+        if full == "_codecs.encode":  # protocol 2, which torch.save uses, writes bytes this way
             return str.encode
         if "." in name or not _DATA.fullmatch(full):
             raise _Refused(full)
@@ -91,27 +89,28 @@ class _StrictReader(PickleReader):
 
 
 def refuse_foreign_code(iteration_dir: Path) -> None:
-    """Refuse a checkpoint that would run code of its own when it is loaded.
+    """Refuse a checkpoint that would run its own code when it is loaded.
 
     Raises:
-        UserError: it has such a file, which is named with what it would call.
+        UserError: There is such a file; the message has its name and what it would call.
     """
     if os.environ.get(TRUST, "") not in ("", "0"):
         return
     if found := find_foreign_code(iteration_dir):
         raise UserError(
             f"{found}.",
-            f"Get the checkpoint again from a source you trust. If that is one, {TRUST}=1 loads it as it is.",
+            f"Get the checkpoint again from a source you trust. If you trust this one, set {TRUST}=1 to load it.",
         )
 
 
 def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
-    """Yield a problem for each checkpoint to load that has such a file.
+    """Yield a problem for each checkpoint that would run its own code.
 
-    The models under adapters are checked too.
+    The base models of adapters are checked too.
 
     Args:
-        checkpoints: folders of checkpoints or `iter_*` folders, here or not; None and Hugging Face folders are passed.
+        checkpoints: Folders of checkpoints or `iter_*` folders. None, missing ones and Hugging Face folders are
+            skipped.
     """
     for checkpoint in checkpoints:
         if checkpoint is None or not checkpoint.exists() or is_hf_folder(checkpoint):
@@ -125,12 +124,10 @@ def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
 
 
 def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:
-    """Find the first thing in a checkpoint that is no data.
+    """Find the first name in a checkpoint that is not data; None if there is none.
 
-    None when there is nothing.
-
-    Reads every index, every small file, and the parts of shards that are no tensors: torch itself reads tensors with
-    `weights_only=True`.
+    This reads every index, every small file, and the parts of shards that are not tensors. torch itself reads tensors
+    with `weights_only=True`.
     """
     for file, name in _foreign_targets(iteration_dir / RUN_CONFIG):
         return ForeignCode(file, name)
@@ -154,18 +151,18 @@ def _check_index(index: Path) -> str | None:
 
 
 def _check(pickled: BinaryIO) -> str | None:
-    """Return the name that a pickle is refused for; None when it is data."""
+    """Return the name that a pickle is refused for; None if it is only data."""
     try:
         _StrictReader(pickled).load()
     except _Refused as refused:
         return str(refused)
-    except Exception as error:  # what we cannot follow, torch perhaps can
+    except Exception as error:  # torch may be able to read what we cannot
         return f"what cannot be followed ({type(error).__name__})"
     return None
 
 
 def _object_parts(index: Path) -> dict[Path, list[tuple[int, int]]]:
-    """Offset and length of the parts of each shard that are not known to be tensors."""
+    """Return offset and length of the parts of each shard that may not be tensors."""
     try:
         with index.open("rb") as file:
             state = PickleReader(file).load().state
@@ -199,16 +196,13 @@ def _check_parts(shard_and_parts: tuple[Path, list[tuple[int, int]]]) -> tuple[P
 
 
 def _check_archive(file: Path | io.BytesIO) -> str | None:
-    """Check every pickle in what torch.save wrote.
-
-    Its index, and pickles that it stores as bytes.
-    """
+    """Check every pickle in a file of torch.save: its index, and nested pickles."""
     try:
         with zipfile.ZipFile(file) as archive:
             names = archive.namelist()
             compressed = any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist())
             if compressed or len(set(names)) < len(names) or any("constants.pkl" in name for name in names):
-                return _NO_ARCHIVE  # a program of TorchScript, or what two readers may read differently
+                return _NO_ARCHIVE  # a TorchScript program, or something that two readers may read differently
             for name in names:
                 with archive.open(name) as opened:
                     start = opened.read(2)
@@ -216,12 +210,12 @@ def _check_archive(file: Path | io.BytesIO) -> str | None:
                     if is_pickle and (found := _check(io.BytesIO(start + opened.read()))):
                         return found
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
-        return _NO_ARCHIVE  # torch takes it for its old format, of several pickles
+        return _NO_ARCHIVE  # torch would read it as its old format of several pickles
     return None
 
 
 def _check_nested(content: Any) -> None:
-    """Stand in for what loads bytes in a pickle as a pickle."""
+    """Replaces functions that load bytes inside a pickle as a pickle."""
     if not isinstance(content, bytes):
         raise _Refused(_NESTED[0])
     if name := _check_archive(io.BytesIO(content)):

@@ -1,6 +1,6 @@
-"""What a Hugging Face folder holds, read from its index or its files' headers.
+"""Read what a Hugging Face folder has from its index or file headers.
 
-No weight is loaded.
+No weights are loaded.
 """
 
 import json
@@ -14,7 +14,7 @@ _MOST_NAMED = 6
 
 
 def is_hf_folder(path: Path) -> bool:
-    """Tell whether this is a Hugging Face model rather than a Megatron checkpoint."""
+    """Tell whether a path is a Hugging Face model rather than a Megatron checkpoint."""
     return (path / "config.json").is_file()
 
 
@@ -22,7 +22,7 @@ def weight_names(folder: Path) -> set[str]:
     """Read the names of all weights in the safetensors of a folder.
 
     Raises:
-        UserError: there are none, a file that the index names is not there, or one is not readable.
+        UserError: There are none, or a file is missing or unreadable.
     """
     index = folder / INDEX
     if index.is_file():
@@ -30,7 +30,7 @@ def weight_names(folder: Path) -> set[str]:
         absent = sorted({file for file in where.values() if not (folder / file).is_file()})
         if absent:
             raise UserError(
-                f"{folder} is not complete: {INDEX} names {list_few(absent)}, which {_are(absent)} not there.",
+                f"{folder} is not complete: {INDEX} lists {list_few(absent)}, which {_are(absent)} missing.",
                 "Download it again: hf download MODEL --local-dir FOLDER",
             )
         return set(where)
@@ -44,9 +44,9 @@ def weight_names(folder: Path) -> set[str]:
 
 
 def _header(file: Path) -> dict[str, object]:
-    """Map each tensor to its description.
+    """Read the header of a safetensors file: a description of each tensor.
 
-    A safetensors file begins with the length of this and then has it as JSON.
+    The file begins with the length of the header, followed by the header as JSON.
     """
     try:
         with file.open("rb") as opened:
@@ -66,9 +66,9 @@ def _are(names: list[str]) -> str:
 
 
 def model_config(hf_model: str) -> dict[str, Any] | None:
-    """Read the config.json of `recipe.hf_model` where it is a folder.
+    """Read the config.json of `recipe.hf_model` if it is a folder.
 
-    None for a Hugging Face id, which may need a network, and for a file that checks/model.py refuses.
+    None is returned for a Hugging Face id, which may need a network, and for a file that checks/model.py refuses.
     """
     try:
         described = json.loads((Path(hf_model) / "config.json").read_text(encoding="utf-8"))
@@ -78,5 +78,5 @@ def model_config(hf_model: str) -> dict[str, Any] | None:
 
 
 def is_path(name: str) -> bool:
-    """Tell whether this is meant as a folder rather than as a Hugging Face id."""
+    """Tell whether a name is meant as a folder rather than as a Hugging Face id."""
     return name.startswith(("/", "./", "../")) or Path(name).exists()

@@ -1,6 +1,6 @@
-"""What a run starts from: a checkpoint, a Hugging Face folder, a seed.
+"""Find what a run starts from: a checkpoint, a Hugging Face folder, or a seed.
 
-Found here, refused in checks/.
+Nothing is refused here; checks/ does that.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from nemotron.training.checkpoints.reader import latest_iteration, run_config
 from nemotron.training.config import SftConfig
 
 PRETRAINED = "ModelArtifact-pretrain"
-"""The artifact that a run starts from where nothing else is said."""
+"""The artifact that a run starts from by default."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class StartingPoint:
     """Where the weights of a new run come from."""
 
     checkpoint: Path | None
-    """A Megatron checkpoint or a Hugging Face folder. None: random weights from a seed, `checkpoint.load` alone, or
-    nothing yet."""
+    """A Megatron checkpoint or a Hugging Face folder. None means random weights from a seed, only `checkpoint.load`, or
+    nothing."""
     description: str
-    """For the plan."""
+    """Description for the plan."""
     setting: str = ""
-    """What names the checkpoint, for messages: `run.model is ModelArtifact-sft:v3, at /models/3`."""
+    """The setting that names the checkpoint, for messages: `run.model is ModelArtifact-sft:v3, at /models/3`."""
     reference: str | None = None
-    """What names it in the lineage: its path, or the artifact's exact version."""
+    """Its reference for lineage: its path, or the exact version of the artifact."""
     is_hf: bool = False
     """Whether it is a Hugging Face folder."""
     iteration_dir: Path | None = None
@@ -37,17 +37,17 @@ class StartingPoint:
     saved: dict[str, Any] = field(default_factory=dict)
     """The config that the checkpoint was saved with."""
     tokenizer: str | None = None
-    """Where its tokenizer is, if that is known."""
+    """The place of its tokenizer, if known."""
     unreadable: UserError | None = None
-    """Why there is no whole Megatron checkpoint in the folder."""
+    """Why the folder has no complete Megatron checkpoint."""
     unresolved: UserError | None = None
     """Why the artifact of run.model could not be looked up on this machine."""
 
 
 def find_start(config: SftConfig) -> StartingPoint:
-    """Find out what a run starts from.
+    """Find what a run starts from.
 
-    Nothing is refused: what is named may be on another machine.
+    Nothing is refused, because it may be on another machine.
     """
     given, model = config.checkpoint.get("pretrained_checkpoint"), config.run.model
     if given is not None:
@@ -62,16 +62,16 @@ def find_start(config: SftConfig) -> StartingPoint:
     if config.recipe.random_start is not None:
         return StartingPoint(None, f"random weights, seed {config.recipe.random_start}")
     other = config.checkpoint.get("load")
-    return StartingPoint(None, "nothing: no model is named" if other is None else f"the run saved in {other}")
+    return StartingPoint(None, "nothing: no model is set" if other is None else f"the run saved in {other}")
 
 
 def _how_to_make(config: SftConfig) -> str:
-    """Say how to get the artifact of run.model."""
+    """Return a hint on how to get the artifact of run.model."""
     if str(config.run.model).split(":")[0] != PRETRAINED:
         return "Set run.model to a model artifact."
     source = "HF_FOLDER" if is_path(config.recipe.hf_model) else config.recipe.hf_model
     return (
-        f"Make it with: nemotron super3 model import {source}; a Megatron checkpoint made elsewhere is registered "
+        f"Make it with: nemotron super3 model import {source}; register a Megatron checkpoint made elsewhere "
         "with: nemotron super3 model import FOLDER"
     )
 

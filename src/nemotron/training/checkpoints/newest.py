@@ -1,10 +1,8 @@
-"""Which checkpoint of a folder a run continues from.
+"""Find the checkpoint to resume from, and make Megatron's trackers name it.
 
-And making Megatron's trackers say the same.
-
-Megatron-Bridge loads what latest_train_state.pt names, and only without it what latest_checkpointed_iteration.txt does
-(_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name a checkpoint that is not
-whole, or be cut off itself.
+Megatron-Bridge loads what latest_train_state.pt names, or without it what latest_checkpointed_iteration.txt names
+(_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name an incomplete checkpoint,
+or be cut off itself.
 """
 
 import contextlib
@@ -26,7 +24,7 @@ _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unf
 
 @dataclass(frozen=True)
 class Skipped:
-    """A checkpoint that is passed over."""
+    """A checkpoint that is skipped."""
 
     folder: Path
     iteration: int
@@ -34,7 +32,7 @@ class Skipped:
 
     @property
     def is_later(self) -> bool:
-        """Whether it is passed over only for being later than what the trackers name."""
+        """Whether it is skipped only because it is later than what the trackers name."""
         return self.why == _SUPERSEDED
 
     def __str__(self) -> str:
@@ -43,24 +41,24 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Newest:
-    """What a folder of checkpoints holds."""
+    """The newest checkpoint of a folder, and those that were skipped."""
 
     folder: Path | None
-    """The `iter_*` folder (or `release`, of Megatron-LM) to continue from; None when there is none."""
+    """The `iter_*` folder (`release` from Megatron-LM) to resume from, or None."""
     iteration: int
-    """Its iterations; 0 when there is none."""
+    """Its iterations; 0 without a checkpoint."""
     skipped: tuple[Skipped, ...] = ()
-    """Checkpoints that are not whole, or later than the one to continue from, newest first."""
+    """Checkpoints that are incomplete, or later than the one to resume from, newest first."""
 
 
 def find_newest(checkpoints: Path) -> Newest:
-    """Find the newest whole checkpoint of a folder that a run saves to.
+    """Find the newest complete checkpoint of a folder that a run saves to.
 
-    What the trackers name comes first, then what is older: they may have been set back on purpose. A checkpoint that is
-    newer counts where it was completed after the tracker was written, or where no tracker is readable.
+    The trackers take precedence, then older checkpoints, because trackers may have been set back on purpose. A newer
+    checkpoint counts only if it was completed after the tracker was written, or if no tracker is readable.
 
     Args:
-        checkpoints: the folder, or an `iter_*` folder itself.
+        checkpoints: The folder, or an `iter_*` folder itself.
     """
     tracker, named = _read_trackers(checkpoints)
     candidates, left = _list_folders(checkpoints), {}
@@ -82,13 +80,13 @@ def find_newest(checkpoints: Path) -> Newest:
 
 
 def find_iteration(checkpoints: Path, step: int) -> Newest:
-    """Find the checkpoint of one iteration, whatever the trackers name.
+    """Find the checkpoint of one iteration (checkpoint.ckpt_step).
 
-    checkpoint.ckpt_step.
+    The trackers are ignored.
 
     Args:
-        checkpoints: the folder that a run saves to, or an `iter_*` folder itself.
-        step: its iterations.
+        checkpoints: The folder that a run saves to, or an `iter_*` folder itself.
+        step: The iteration.
     """
     if is_iteration_dir(checkpoints):
         return find_newest(checkpoints)
@@ -98,20 +96,15 @@ def find_iteration(checkpoints: Path, step: int) -> Newest:
 
 
 def is_iteration_dir(folder: Path) -> bool:
-    """Tell whether a folder is a checkpoint itself.
-
-    By the files that Megatron-Bridge tells it by.
-    """
+    """Tell whether a folder is a checkpoint itself, by its files."""
     return any((folder / name).is_file() for name in (RUN_CONFIG, TRAIN_STATE, FORMAT, METADATA))
 
 
 def repair(checkpoints: Path, newest: Newest) -> None:
-    """Make a folder of checkpoints hold just what `find_newest` found.
+    """Change a folder of checkpoints so that Megatron loads what `find_newest` found.
 
-    Megatron then loads that.
-
-    What was skipped keeps its content under another name: a later save would mix its files with those it left there.
-    Shards alone, of a save that was cut short early, are of no use to anybody and are removed.
+    Skipped checkpoints are renamed, because a later save would mix its files with theirs. Shards without an index, left
+    by an interrupted save, are useless and are removed.
     """
     for skipped in newest.skipped:
         with contextlib.suppress(FileNotFoundError):
@@ -122,7 +115,7 @@ def repair(checkpoints: Path, newest: Newest) -> None:
 def _list_folders(checkpoints: Path) -> dict[int, Path]:
     """Map iterations to `iter_*` folders, newest first.
 
-    A folder that is a checkpoint itself is the only one.
+    For a folder that is a checkpoint itself, it is the only entry.
     """
     if is_iteration_dir(checkpoints):
         match = _FOLDER.fullmatch(checkpoints.name)
@@ -135,9 +128,9 @@ def _list_folders(checkpoints: Path) -> dict[int, Path]:
 
 
 def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
-    """Return the tracker that Megatron-Bridge goes by and the iteration it names.
+    """Return the tracker that Megatron-Bridge uses, and its iteration.
 
-    None and 0 when it says nothing.
+    They are None and 0 without a readable tracker.
     """
     tracker = checkpoints / STATE_TRACKER
     if tracker.is_file():
@@ -165,12 +158,12 @@ def _is_completed_since(folder: Path, tracker: Path) -> bool:
     try:
         return (folder / RUN_CONFIG).stat().st_mtime_ns >= tracker.stat().st_mtime_ns
     except OSError:
-        return True  # not completed at all
+        return True  # not complete at all
 
 
 def _set_aside(folder: Path) -> None:
     if not any((folder / name).exists() for name in (METADATA, TRAIN_STATE, RUN_CONFIG)):
-        shutil.rmtree(folder)  # cut short while shards were written: nothing says what is where in them
+        shutil.rmtree(folder)  # interrupted while writing shards, so there is no index for them
         return
     names = (folder.with_name(f"set_aside_{folder.name}{end}") for end in ("", *(f".{n}" for n in range(2, 10_000))))
     folder.rename(next(name for name in names if not name.exists()))
@@ -185,7 +178,7 @@ def _set_trackers(checkpoints: Path, newest: Newest) -> None:
     if newest.folder.name == "release":
         return
     saved, named = newest.folder / TRAIN_STATE, _read_text_tracker(checkpoints)
-    if not saved.is_file():  # of Megatron-LM
+    if not saved.is_file():  # from Megatron-LM
         state.unlink(missing_ok=True)
     elif not state.is_file() or state.read_bytes() != saved.read_bytes():
         with replaced_when_complete(state) as temporary:

@@ -1,4 +1,4 @@
-"""What a checkpoint and its run say of themselves, read without Megatron."""
+"""Read what a checkpoint and its run record about themselves, without Megatron."""
 
 import json
 from pathlib import Path
@@ -9,14 +9,14 @@ from nemotron.training.checkpoints.damage import read_yaml
 from nemotron.training.checkpoints.newest import find_newest
 
 RUN_RECORD = "run.json"
-"""What identifies a run (run_folder.py): in its output folder, and with its checkpoints where these are elsewhere."""
+"""The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""
 
 
 def find_checkpoint(path: Path) -> Path:
     """Find the newest `iter_*` folder of a run.
 
     Args:
-        path: the run's output folder, the folder it saves to, or that `iter_*` folder itself.
+        path: The run's output folder, the folder that it saves to, or an `iter_*` folder itself.
 
     Raises:
         UserError: there is none.
@@ -30,9 +30,9 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def run_of(iteration_dir: Path) -> Path | None:
-    """Return the output folder of the run that saved this checkpoint.
+    """Return the output folder of the run that saved a checkpoint.
 
-    None when it is not one of ours, or was moved.
+    None means that the run is not ours, or was moved.
     """
     saved = iteration_dir.absolute().parent
     if (saved.parent / RUN_RECORD).is_file():
@@ -42,10 +42,7 @@ def run_of(iteration_dir: Path) -> Path | None:
 
 
 def record_of(iteration_dir: Path) -> dict[str, Any]:
-    """Return what identifies the run that saved this checkpoint.
-
-    Empty when it is not one of ours.
-    """
+    """Return the record of the run that saved a checkpoint; empty if it is not ours."""
     saved = iteration_dir.absolute().parent
     return read_json(saved / RUN_RECORD) or read_json(saved.parent / RUN_RECORD)
 
@@ -53,13 +50,13 @@ def record_of(iteration_dir: Path) -> dict[str, Any]:
 def hf_model_of(iteration_dir: Path) -> str | None:
     """Return the Hugging Face id or folder that described the model in training.
 
-    None where that is not recorded.
+    None means that it was not recorded.
     """
     return record_of(iteration_dir).get("hf_model")
 
 
 def read_json(record: Path) -> dict[str, Any]:
-    """Return what a run.json says; nothing when it is absent, empty or not readable."""
+    """Read a run.json; {} if it is missing, empty or unreadable."""
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -68,20 +65,17 @@ def read_json(record: Path) -> dict[str, Any]:
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
-    """Return the tokenizer that training used.
-
-    None in a checkpoint that was not trained here.
-    """
+    """Return the tokenizer that training used; None if it was not recorded."""
     return (run_config(iteration_dir).get("tokenizer") or {}).get("tokenizer_model")
 
 
 def latest_iteration(checkpoint_dir: Path) -> Path:
-    """Return the `iter_*` folder of the newest whole checkpoint.
+    """Return the `iter_*` folder of the newest complete checkpoint.
 
-    `checkpoint_dir` itself if it is one.
+    That is `checkpoint_dir` itself if it is one.
 
     Raises:
-        UserError: there is none, or the newest is damaged.
+        UserError: There is none, or the newest is damaged.
     """
     if (checkpoint_dir / "run_config.yaml").is_file():
         return checkpoint_dir
@@ -90,32 +84,32 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
         return newest.folder
     if newest.skipped:
         older = (
-            "There is no older one." if newest.folder is None else f"Name an older one, which is whole: {newest.folder}"
+            "There is no older one."
+            if newest.folder is None
+            else f"Use an older one, which is complete: {newest.folder}"
         )
         raise UserError(f"The checkpoint {newest.skipped[0]}.", older)
     raise UserError(
-        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
-        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
+        f"{checkpoint_dir} has no complete Megatron checkpoint.",
+        "Give the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
     )
 
 
 def run_config(iteration_dir: Path) -> dict[str, Any]:
-    """Read the config that a checkpoint was saved with.
+    """Read the config that a checkpoint was saved with: its run_config.yaml.
 
-    run_config.yaml, which Megatron-Bridge writes into it.
-
-    Empty for a checkpoint of Megatron-LM, which writes none.
+    It is empty for a checkpoint of Megatron-LM, which does not write one.
     """
     return read_yaml(iteration_dir / "run_config.yaml") or {}
 
 
 def base_model_of(iteration_dir: Path) -> Path | None:
-    """Return the `iter_*` folder of the model whose adapters this checkpoint holds.
+    """Return the `iter_*` folder of the base model of a checkpoint of adapters.
 
-    None when it holds a whole model.
+    None means that the checkpoint is a whole model.
 
     Raises:
-        UserError: it holds adapters, and their model is not where it was.
+        UserError: It has adapters, and their model is no longer there.
     """
     config = run_config(iteration_dir)
     if config.get("peft") is None:
@@ -125,25 +119,25 @@ def base_model_of(iteration_dir: Path) -> Path | None:
         return latest_iteration(Path(base))
     except UserError:
         raise UserError(
-            f"{iteration_dir} holds adapters, and the model that they were trained on is not at {base}.",
-            "Put that checkpoint back, or correct checkpoint.pretrained_checkpoint in run_config.yaml there.",
+            f"{iteration_dir} has adapters, but the model that they were trained on is not at {base}.",
+            "Restore that checkpoint, or correct checkpoint.pretrained_checkpoint in its run_config.yaml.",
         ) from None
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read the objects of a JSON-lines file of records; none when it is absent.
+    """Read the records of a JSON Lines file; [] if it is missing.
 
-    A line that is not a record is left out: a machine that loses its power leaves NULs, a full disk half a line.
+    Lines that are not records are skipped: a power failure leaves NULs, a full disk half a line.
     """
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    # Without its newline the last line is still being written.
+    # A last line without a newline is still being written.
     return [record for record in map(_as_record, lines[:-1]) if record is not None]
 
 
 def count_unreadable(path: Path) -> int:
-    """Count the lines of a JSON-lines file that are no records, the last one left out."""
+    """Count the lines of a JSON Lines file that are not records, except the last line."""
     if not path.exists():
         return 0
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]

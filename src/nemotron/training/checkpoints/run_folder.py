@@ -1,6 +1,6 @@
-"""Where a run writes, what it resumes from, and how far it has come.
+"""Find where a run writes, what it resumes from, and how far it is.
 
-Looked at once, and handed on.
+This is read once and passed on.
 """
 
 import contextlib
@@ -32,62 +32,62 @@ from nemotron.training.prepared_data import PreparedData
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folders of a run, as they are at one moment. All paths are absolute."""
+    """A snapshot of the folders of a run. All paths are absolute."""
 
     output: Path
-    """run.output_dir: metrics, logs, the config; and the checkpoints, where nothing else is said."""
+    """run.output_dir: metrics, logs, the config, and by default the checkpoints."""
     checkpoints: Path
-    """Where this run saves: checkpoint.save, or `checkpoints` in the output folder."""
+    """Where the run saves: checkpoint.save, or `checkpoints` in the output folder."""
     load: Path | None
-    """checkpoint.load: another run's checkpoints, to continue from until this run has its own."""
+    """checkpoint.load: another run's checkpoints, to resume from until this run has its own."""
     resume_from: Path
-    """The folder of checkpoints that the run continues from, if there is one in it."""
+    """The folder of checkpoints that the run resumes from, if it has one."""
     finished: int
-    """Iterations in the newest whole checkpoint there; 0 when there is none."""
+    """Iterations in the newest complete checkpoint there; 0 without one."""
     newest: Path | None
-    """Its `iter_*` folder; None when there is none."""
+    """The `iter_*` folder of that checkpoint, or None."""
     record: dict[str, Any]
-    """What identifies the run that saved it (run_record.py); empty when there is none, or it is not one of ours."""
+    """Identity of the run that saved it (run_record.py); empty without one, or if the run is not ours."""
     identity: dict[str, Any] = field(default_factory=dict)
-    """What identifies this run; empty where its data is not known."""
+    """Identity of this run; empty if its data is not known."""
     saved: dict[str, Any] = field(default_factory=dict)
-    """The config that the newest checkpoint was saved with; empty when there is none."""
+    """The config that the newest checkpoint was saved with; empty without one."""
     base: Path | None = None
-    """The `iter_*` folder of the model whose adapters the newest checkpoint holds; None when it holds a whole model."""
+    """The `iter_*` folder of the base model, if the newest checkpoint has adapters; None if it is a whole model."""
     lost_base: UserError | None = None
-    """Why that model is not there."""
+    """Why the base model is missing."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
     """The records of metrics.jsonl of the run that saved the newest checkpoint."""
     unreadable: int = 0
-    """Lines of that file that are no records."""
+    """Number of lines in that file that are not records."""
     tested: frozenset[int] = frozenset()
     """Iterations after which this run has evaluated the test split."""
     skipped: tuple[Skipped, ...] = ()
-    """Checkpoints there that are passed over, newest first."""
+    """Checkpoints there that are skipped, newest first."""
     own: Newest = Newest(None, 0)  # noqa: RUF009
-    """What `checkpoints` holds, whether or not the run continues from it."""
+    """The newest checkpoint in `checkpoints`, whether or not the run resumes from it."""
     holder: Holder | None = None
-    """The process that trains in one of these folders now."""
+    """The process that is training in one of these folders."""
     step: int | None = None
-    """checkpoint.ckpt_step: the iteration to continue from, where it is not the newest."""
+    """checkpoint.ckpt_step: the iteration to resume from, if it is not the newest."""
 
     @property
     def is_own(self) -> bool:
-        """Whether the run continues from its own checkpoints."""
+        """Whether the run resumes from its own checkpoints."""
         return self.resume_from == self.checkpoints
 
     @property
     def load_from(self) -> Path:
-        """What Megatron is given to load.
+        """The path that Megatron loads.
 
-        The folder, or one checkpoint of it where its trackers may name another.
+        It is the folder, or one checkpoint in it if the trackers may name another.
         """
         if self.newest is None or self.newest.name == "release" or (self.is_own and self.step is None):
             return self.resume_from
         return self.newest
 
     def count_finished(self) -> int:
-        """Count the iterations in the newest checkpoint once more, after training."""
+        """Read the number of iterations in the newest checkpoint again, after training."""
         own = find_newest(self.checkpoints)
         return self.finished if own.folder is None else own.iteration
 
@@ -96,8 +96,8 @@ def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunF
     """Find where a run writes, what it resumes from, and what identifies both runs.
 
     Args:
-        config: the training config.
-        data: the packs; None where they are not known, which leaves `identity` empty.
+        config: The training config.
+        data: The packs; None if they are not known, which leaves `identity` empty.
     """
     output, checkpoints = Path(config.run.output_dir).absolute(), _saves_to(config)
     load, step = other_run(config), config.checkpoint.get("ckpt_step")
@@ -115,7 +115,7 @@ def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunF
         load=load,
         resume_from=resume_from,
         finished=newest.iteration,
-        # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
+        # A checkpoint of Megatron-LM without iterations cannot be resumed.
         newest=newest.folder if newest.iteration else None,
         record={},
         identity={} if data is None else identify_run(config, data),
@@ -129,7 +129,7 @@ def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunF
 
 
 def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
-    """Add what the checkpoint to continue from says of itself and of its run."""
+    """Add what the checkpoint to resume from records about itself and its run."""
     saved, base, lost_base = run_config(newest), None, None
     try:
         base = base_model_of(newest)
@@ -148,9 +148,9 @@ def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
 
 
 def other_run(config: SftConfig) -> Path | None:
-    """Return the absolute path of checkpoint.load, unless it is where this run saves.
+    """Return the absolute path of checkpoint.load, unless the run saves there itself.
 
-    That is how Megatron is told to resume: a new run starts where there is no checkpoint yet.
+    With Megatron, that means to resume, or to start a new run if there is no checkpoint yet.
     """
     load = config.checkpoint.get("load")
     if load is None or Path(load).resolve() == _saves_to(config).resolve():
@@ -164,16 +164,15 @@ def _saves_to(config: SftConfig) -> Path:
 
 @contextlib.contextmanager
 def hold(run: RunFolder) -> Iterator[RunFolder]:
-    """Keep a run's folders for it, on every node, for the length of the `with` block.
+    """Lock a run's folders, across nodes, for the duration of the `with` block.
 
-    Its folder of checkpoints then holds what was found, for Megatron to load just that, and run.json says whose they
-    are.
+    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run.
 
     Yields:
-        The run, with nothing left that is passed over.
+        The run, without skipped checkpoints.
 
     Raises:
-        UserError: another run has one of them, or had it since `run` was looked at.
+        UserError: Another run uses one of the folders, or has used it since `run` was read.
     """
     with contextlib.ExitStack() as held:
         held.enter_context(sole_writer(run.output, "run.output_dir"))
@@ -183,8 +182,8 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
             raise UserError(f"Another run has just ended in {run.output}.", "Run the same command again.")
         if run.own.folder is not None or run.own.skipped:
             repair(run.checkpoints, run.own)
-        # A folder without a checkpoint is anybody's; one with a checkpoint keeps its record. It is kept twice: one of
-        # the two may be damaged, or left out when the checkpoints are copied.
+        # A folder without a checkpoint may be taken; one with a checkpoint keeps its record. The record is kept twice,
+        # because one copy may be damaged, or missing after checkpoints were copied.
         copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
         known = [read_json(copy) for copy in copies]
         record = {"checkpoints": str(run.checkpoints), "output_dir": str(run.output), **run.identity}
@@ -197,5 +196,5 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
 
 
 def count_finished(checkpoints: Path) -> int:
-    """Count the iterations in the newest whole checkpoint, 0 when there is none."""
+    """Read the number of iterations in the newest complete checkpoint; 0 without one."""
     return find_newest(checkpoints).iteration

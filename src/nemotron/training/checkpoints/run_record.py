@@ -1,7 +1,4 @@
-"""What identifies a run.
-
-Kept in run.json, so that a checkpoint is not continued as another run.
-"""
+"""Identify a run, in run.json, so that a checkpoint is not resumed as another run."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,16 +12,15 @@ from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
 IDENTITY = ("model", "data", "pack_size", "adapters", "start")
-"""What must not change when a run is continued."""
+"""What must not change when a run is resumed."""
 
 
 def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
     """Collect what identifies a run, and where its model and its data are.
 
-    `IDENTITY` lists what must not change.
-
-    The export reads where the config is; a refusal to continue names the data. A start that is an artifact is
-    identified by its folder: a label such as `latest` moves on. Where it is not found here, the start is left out.
+    `IDENTITY` lists what must not change. The export reads the place of the config, and errors name the data. A
+    starting artifact is identified by its folder, because an alias such as `latest` moves. If it is not on this
+    machine, it is left out.
     """
     start = find_start(config)
     named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)
@@ -38,38 +34,30 @@ def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
         **({} if start.unresolved else {"start": _identify_start(named)}),
         "start_named": config.run.model,
     }
-    return mask_values(record)  # as it is written, and compared
+    return mask_values(record)  # in the form that is written and compared
 
 
 def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete what run.json says of the run that saved a checkpoint.
-
-    Empty when it is not known.
+    """Complete the record of the run that saved a checkpoint; empty if it is unknown.
 
     Args:
-        recorded: run.json; empty when there is none.
-        saved: the config that Megatron-Bridge saved with the checkpoint.
+        recorded: The content of run.json; empty without one.
+        saved: The config that Megatron-Bridge saved with the checkpoint.
     """
-    if not recorded:  # the saved config tells at least whether the checkpoint holds adapters
+    if not recorded:  # the saved config at least shows whether the checkpoint has adapters
         return {"adapters": None} if saved and saved.get("peft") is None else {}
-    if "start" in recorded:  # earlier releases recorded the path as it was typed
+    if "start" in recorded:  # earlier releases recorded the path as typed
         return {**recorded, "start": _identify_start(recorded["start"])}
     return dict(recorded)
 
 
 def _identify_start(named: Any) -> Any:
-    """Return a checkpoint by where it lies, however its path was written.
-
-    An artifact or a seed as it is.
-    """
+    """Return a checkpoint's resolved path; an artifact or a seed is unchanged."""
     return str(Path(named).resolve()) if isinstance(named, str) and is_path(named) else named
 
 
 def _identify_model(hf_model: str) -> str:
-    """Return a folder by its name and its config's content, wherever it lies.
-
-    A Hugging Face id as it is.
-    """
+    """Return a folder's name and the digest of its config; an id is unchanged."""
     file = Path(hf_model) / "config.json"
     if not file.is_file():
         return hf_model

@@ -1,6 +1,6 @@
-"""What torch wrote, looked at without torch.
+"""Read files of torch without torch: whether they are complete, and a few numbers.
 
-Whether a file is all there, and a few numbers. No code of it is run.
+No code in the files is run.
 """
 
 import pickle
@@ -13,14 +13,11 @@ from typing import Any, BinaryIO
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_BYTES = 22
-"""torch.save writes a zip archive without a comment: its last record is this long."""
+"""torch.save writes a zip archive without a comment, whose last record has this length."""
 
 
 class _Anything:
-    """Stands for an object of any class.
-
-    It keeps what it was made from, and does nothing.
-    """
+    """Stands for an object of any class: keeps its arguments and does nothing."""
 
     arguments: tuple[Any, ...] = ()
     state: Any = None
@@ -38,7 +35,7 @@ class _Anything:
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
     def append(self, value: Any) -> None:
-        """Take an element of a list of another class."""
+        """Accept an element, like a list."""
 
     extend = add = append
 
@@ -62,10 +59,10 @@ def read_stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
     """Read where each part of a distributed checkpoint is stored, from `.metadata`.
 
     Returns:
-        Name of a file -> offset and length in bytes of each part in it, in order.
+        A map from file names to offset and length in bytes of each part, in order.
 
     Raises:
-        ValueError: the file is not readable as such.
+        ValueError: The file cannot be read.
     """
     parts: dict[str, list[tuple[int, int]]] = {}
     try:
@@ -82,18 +79,16 @@ def read_stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
 
 
 def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
-    """Find the first file of a distributed checkpoint that is missing or damaged.
-
-    And what is wrong with it.
+    """Find the first missing or damaged file of a distributed checkpoint.
 
     Args:
-        metadata: the checkpoint's `.metadata`, next to the files that it names.
+        metadata: The checkpoint's `.metadata`, next to the files that it names.
 
     Returns:
-        The file's name and `is missing`, `has 100 of its 200 bytes`; None when all files are whole.
+        The file's name and what is wrong (`is missing`, `has 100 of its 200 bytes`); None if all files are complete.
 
     Raises:
-        ValueError: `.metadata` itself is not readable.
+        ValueError: `.metadata` itself cannot be read.
     """
     for name, places in read_stored_parts(metadata).items():
         file = metadata.parent / name
@@ -104,13 +99,13 @@ def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
 
 
 def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
-    """Say what is wrong with a file of a distributed checkpoint.
+    """Describe what is wrong with a file of a distributed checkpoint, or return None.
 
-    Its length, or the end of its first or last part.
+    The length and the ends of the first and last part are checked.
 
     Args:
-        file: a `.distcp`.
-        parts: offset and length of each part, in order, as `read_stored_parts` has them.
+        file: A `.distcp` file.
+        parts: Offset and length of each part, in order, from `read_stored_parts`.
     """
     size, needed = file.stat().st_size, max(offset + length for offset, length in parts)
     if size < needed:
@@ -118,7 +113,7 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
     with file.open("rb") as opened:
         for offset, length in (parts[0], parts[-1]):
             opened.seek(offset)
-            if opened.read(2) != b"PK":  # another kind of part, or none
+            if opened.read(2) != b"PK":  # another kind of part, or not a part
                 return "holds other bytes than were saved"
             opened.seek(offset + length - _ZIP_END_BYTES)
             if opened.read(4) != _ZIP_END:
@@ -127,9 +122,9 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
 
 
 def check_archive(file: Path) -> str | None:
-    """Say what is wrong with a small file that torch.save wrote.
+    """Describe what is wrong with a small file of torch.save, or return None.
 
-    Every byte is read and compared with its CRC.
+    Every byte is read and checked against the CRC.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -139,12 +134,12 @@ def check_archive(file: Path) -> str | None:
 
 
 def read_numbers(file: Path) -> dict[str, float]:
-    """Read the tensors of one number from what torch.save wrote.
+    """Read the scalar tensors of a dictionary that torch.save wrote.
 
-    From a dictionary, such as Megatron-Bridge's train_state.pt.
+    Megatron-Bridge's train_state.pt is such a dictionary.
 
     Raises:
-        OSError, ValueError: it is not there, or not readable as such.
+        OSError, ValueError: The file does not exist or cannot be read.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -164,10 +159,7 @@ def read_numbers(file: Path) -> dict[str, float]:
 
 
 def _number(archive: zipfile.ZipFile, folder: str, value: Any) -> float | None:
-    """Read the number in a tensor.
-
-    torch._utils._rebuild_tensor_v2(storage, offset, size, ...).
-    """
+    """Read the number in a tensor from torch._utils._rebuild_tensor_v2's arguments."""
     if not isinstance(value, _Anything) or len(value.arguments) < 2 or not isinstance(value.arguments[0], tuple):
         return None
     (_, kind, key, *_), offset = value.arguments[:2]
@@ -178,7 +170,7 @@ def _number(archive: zipfile.ZipFile, folder: str, value: Any) -> float | None:
 
 
 def mentions(file: Path, word: str) -> bool:
-    """Tell whether the dictionary in a file of torch.save holds a text."""
+    """Tell whether the dictionary in a file of torch.save contains a text."""
     try:
         with zipfile.ZipFile(file) as archive:
             return any(word.encode() in archive.read(name) for name in _pickles(archive))
