@@ -8,17 +8,14 @@
 Every measurement is a process of its own. Those that are compared are interleaved, round by round, because machines
 drift; ratios are taken within a round, and medians over the rounds. CPU seconds are given too, of all processes of a
 measurement together: on a machine that others use as well they say more than the clock. The corpora and the tokenizer
-are kept in --folder.
+are kept in --folder. Memory is the proportional set size of all processes together, sampled (measure.py).
 """
 
 import argparse
-import ctypes
 import dataclasses
 import json
-import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 PACK_SIZE = 4096
-PR_SET_CHILD_SUBREAPER = 36
 Round = dict[str, dict[str, float]]
 """What was measured in one round, by name."""
 
@@ -44,9 +40,9 @@ def main() -> None:
     parser.add_argument("--argument", type=int, default=0, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        print(json.dumps(MEASURES[arguments.measure](arguments.folder, arguments.argument) | {"peak_mib": _peak_mib()}))
+        print(json.dumps(MEASURES[arguments.measure](arguments.folder, arguments.argument)))
         return
-    folder = arguments.folder / f"{arguments.conversations}x{arguments.copies}"
+    folder = arguments.folder.resolve() / f"{arguments.conversations}x{arguments.copies}"
     _make_inputs(folder, arguments.conversations, arguments.copies)
     if arguments.workers:
         _show_workers(
@@ -79,38 +75,15 @@ def _name(measure: str, argument: int) -> str:
 
 
 def _child(folder: Path, measure: str, argument: int) -> dict[str, float]:
-    """Run a measurement; return what it prints, seconds, CPU seconds and resident sets of its processes."""
-    # Workers are not children of the measurement's own process: what is left of it when that ends comes to this one.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    command = [sys.executable, __file__, "--folder", str(folder), "--measure", measure, "--argument", str(argument)]
-    begin = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TOKENIZERS_PARALLELISM": "false"})
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process_seconds = time.perf_counter() - begin
-    if status:
-        raise SystemExit(f"the measurement {measure} failed")
-    cpu_seconds, worker_mib = used.ru_utime + used.ru_stime, 0.0
-    while (left := _next_left()) is not None:
-        cpu_seconds += left.ru_utime + left.ru_stime
-        worker_mib = max(worker_mib, left.ru_maxrss / 1024)
-    measured = {"process_seconds": process_seconds, "worker_mib": worker_mib}
-    return {**measured, "cpu_seconds": cpu_seconds, **json.loads(printed)}
+    """Run a measurement; return what it prints, and what all its processes took."""
+    from measure import measure as measure_command  # here: a worker process imports this file again
 
-
-def _peak_mib() -> float:
-    """Read the largest resident set of this process, at least that of the process that started it."""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) / 1024
-
-
-def _next_left() -> Any:
-    """What the next process left over used, with those it waited for: workers are the forkserver's. None: all ended."""
-    try:
-        return os.wait4(-1, 0)[2]
-    except ChildProcessError:
-        return None
+    script = str(Path(__file__).resolve())
+    command = [sys.executable, script, "--folder", str(folder), "--measure", measure, "--argument", str(argument)]
+    taken = measure_command(command, folder, {"TOKENIZERS_PARALLELISM": "false"})
+    *_, printed = taken.output.splitlines()
+    whole = {"process_seconds": taken.seconds, "cpu_seconds": taken.cpu_seconds, "pss_mib": taken.pss_mib}
+    return whole | json.loads(printed)
 
 
 def measure_fast(folder: Path, workers: int) -> dict[str, float]:
@@ -212,7 +185,7 @@ def _show_ends(rounds: list[Round]) -> None:
             statistics.median(run["bytes"] / 1e6 / run["seconds"] for run in runs),
             statistics.median(run["tokens"] / run["seconds"] for run in runs),
             statistics.median(run["bytes"] / 1e6 / run["cpu_seconds"] for run in runs),
-            max(run["peak_mib"] for run in runs),
+            max(run["pss_mib"] for run in runs),
         )
         print(f"{name:20}{columns[0]:9.2f}{columns[1]:9.2f}{columns[2]:9.2f}{columns[3]:12,.0f}{columns[4]:11.2f}"
               f"{columns[5]:10.0f}")  # fmt: skip
@@ -221,18 +194,17 @@ def _show_ends(rounds: list[Round]) -> None:
 
 
 def _show_workers(rounds: list[Round]) -> None:
-    """`seconds` are those of data prep, `process` those of the whole process; the largest worker is not the first."""
+    """`seconds` are those of data prep, `process` those of the whole process; memory is that of all processes."""
     first, *others = rounds[0]
     _show_corpus(rounds, first)
-    print(f"{'':12}{'seconds':>9}{'process':>9}{'CPU s':>9}{'MB/s':>9}{'peak MiB: first process':>26}{'a worker':>10}")
+    print(f"{'':12}{'seconds':>9}{'process':>9}{'CPU s':>9}{'MB/s':>9}{'peak MiB':>10}")
     for name in rounds[0]:
         runs = [measured[name] for measured in rounds]
         seconds, process, cpu = (
             statistics.median(run[key] for run in runs) for key in ("seconds", "process_seconds", "cpu_seconds")
         )
-        own, worker = (max(run[key] for run in runs) for key in ("peak_mib", "worker_mib"))
-        print(f"{name:12}{seconds:9.2f}{process:9.2f}{cpu:9.2f}{runs[0]['bytes'] / 1e6 / seconds:9.1f}{own:26.0f}"
-              f"{f'{worker:10.0f}' if worker else '         -'}")  # fmt: skip
+        peak = max(run["pss_mib"] for run in runs)
+        print(f"{name:12}{seconds:9.2f}{process:9.2f}{cpu:9.2f}{runs[0]['bytes'] / 1e6 / seconds:9.1f}{peak:10.0f}")
     for name in others:
         print(f"{name} against {first}: {_ratios(rounds, name, first, 'seconds', 2)}; "
               f"the whole process {_ratios(rounds, name, first, 'process_seconds', 2)}")  # fmt: skip

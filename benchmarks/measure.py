@@ -22,6 +22,8 @@ class Measured:
     """User and system, of all processes, from the start of Python on."""
     pss_mib: float
     """The largest sum of proportional set sizes: memory that processes share counts once."""
+    output: str
+    """What it printed."""
 
 
 def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Measured:
@@ -57,7 +59,7 @@ def measure(command: Sequence[str], folder: Path, environment: Mapping[str, str]
     peak = memory.stop()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
-    return Measured(seconds, cpu, peak / 1024)
+    return Measured(seconds, cpu, peak / 1024, log.read_text())
 
 
 class _Memory:
