@@ -1,8 +1,12 @@
 """Errors a user can cause: what is wrong, then what to do."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Literal
+
+_PAGES = {"model": "https://huggingface.co", "dataset": "https://huggingface.co/datasets"}
 
 
 class UserError(Exception):
@@ -62,3 +66,49 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
         by_leaf = {name.rsplit(".", 1)[-1]: name for name in reversed(candidates)}
         near = [by_leaf[leaf] for leaf in get_close_matches(word.rsplit(".", 1)[-1], by_leaf, n=1, cutoff=0.75)]
     return f'Did you mean "{near[0]}"?' if near else None
+
+
+@contextlib.contextmanager
+def explain_hub_errors(
+    subject: str, kind: Literal["model", "dataset"], repo: str, revision: str | None
+) -> Iterator[None]:
+    """Ask the hub for something inside.
+
+    Args:
+        subject: begins each message: `The model org/name`.
+        kind: of the repository.
+        repo: its id, `org/name`.
+        revision: the branch, tag or commit that is asked for.
+
+    Raises:
+        UserError: The repository is gated, has no such revision, does not exist, or the hub is out of reach.
+    """
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError:
+        raise UserError(
+            f"{subject} is gated, and this account may not read it.",
+            f"Ask for access at {_PAGES[kind]}/{repo}, then set HF_TOKEN or run: hf auth login",
+        ) from None
+    except errors.RevisionNotFoundError:
+        raise UserError(f"{subject} has no revision {revision}.", "Give a branch, a tag or a commit.") from None
+    except errors.RepositoryNotFoundError:
+        raise UserError(
+            f"{subject} does not exist on the hub, or is private.",
+            f"Check the name; for a private {kind} set HF_TOKEN or run: hf auth login",
+        ) from None
+    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
+        if isinstance(error, OSError) and error.filename is not None:  # the disk of this machine
+            raise
+        raise UserError(
+            f"{subject} cannot be read from the hub: {first_line(error)}.",
+            f"Check the network and HF_ENDPOINT, or download the {kind} elsewhere and give its local path.",
+        ) from None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without its full stop."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

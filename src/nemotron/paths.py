@@ -15,3 +15,8 @@ def expand_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         raise UserError(f"{path} names a user who does not exist on this machine.", "Write the full path.") from None
+
+
+def is_path(name: str) -> bool:
+    """Tell whether this is meant as a path rather than as a Hugging Face id."""
+    return name.startswith(("/", "./", "../", "~")) or Path(name).exists()

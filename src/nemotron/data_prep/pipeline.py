@@ -10,16 +10,15 @@ publish     replace the output atomically, and record the artifact
 
 import contextlib
 import itertools
-import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nemotron.atomic_files import checksum, remove_unfinished, write_checksums, write_json, write_text
+from nemotron.atomic_files import remove_unfinished, write_checksums, write_json, write_text
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
@@ -34,7 +33,8 @@ from nemotron.data_prep.output.examples import (
     dropped_rows_to_show,
     read_examples,
 )
-from nemotron.data_prep.output.metadata import Metadata, read_metadata
+from nemotron.data_prep.output.finished import read_finished
+from nemotron.data_prep.output.metadata import Metadata
 from nemotron.data_prep.output.publish import publish
 from nemotron.data_prep.packing.layout import PackedSplit, make_shard_works, pack_split
 from nemotron.data_prep.packing.shards import (
@@ -57,9 +57,6 @@ from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact
 from nemotron.secrets import mask_tree, mask_values
-
-SAMPLED_BYTES = 256 * 2**20
-"""How much of each split is read to check that an earlier run's output has not changed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
     with engine.start(config.engine, config.ray_address) as run:
         plan = make_plan(config)
         with _write_errors(plan.output_dir), sole_writer(plan.output_dir):
-            finished = None if config.force else _read_finished(plan)
+            finished = None if config.force else read_finished(plan)
             if finished is not None:
                 return _publish(plan, finished, unchanged=True)
             _begin(plan)
@@ -140,48 +137,6 @@ def _write_errors(output_dir: Path) -> Iterator[None]:
             f"There is not enough memory: {detail}.",
             "Run again with fewer workers or a smaller pack_size; finished work is kept.",
         ) from error
-
-
-def _read_finished(plan: PrepPlan) -> Metadata | None:
-    """Read the metadata of a finished run with the same hash.
-
-    None means that there is none, or that its files are gone or have changed.
-    """
-    metadata = read_metadata(plan.run_dir / "metadata.json")
-    if metadata is None:
-        return None
-    for split in metadata.splits:
-        for shard in split.shards:
-            path = plan.run_dir / split.path / shard.file
-            if not path.is_file() or path.stat().st_size != shard.bytes:
-                return None
-    return None if _is_changed(plan, metadata) else _rename(plan, metadata)
-
-
-def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
-    """Tell whether any shard in a sample of each split has changed."""
-    return any(
-        checksum(plan.run_dir / split.path / shard.file) != shard.checksum
-        for split in metadata.splits
-        for shard in _sample_shards(split.shards)
-    )
-
-
-def _sample_shards(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
-    """Choose shards at random: at least one, up to SAMPLED_BYTES.
-
-    The choice differs each time, so eventually all shards are checked.
-    """
-    read = 0
-    for number, shard in enumerate(random.SystemRandom().sample(shards, len(shards))):
-        read += shard.bytes
-        if number and read > SAMPLED_BYTES:
-            return
-        yield shard
-
-
-def _rename(plan: PrepPlan, metadata: Metadata) -> Metadata:
-    return replace(metadata, config_name=plan.config.config_name)  # the only field that the hash does not cover
 
 
 def _begin(plan: PrepPlan) -> None:

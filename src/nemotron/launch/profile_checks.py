@@ -1,13 +1,11 @@
 """Check what types cannot express: times, paths, names, unsafe text."""
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nemotron.config import holds_secret
 from nemotron.launch.env_file import EnvFile, ProfileError
-
-if TYPE_CHECKING:
-    from nemotron.launch.profiles import Profile
+from nemotron.launch.profile import Profile
 
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
@@ -23,7 +21,7 @@ _SECRETS_GO_BY = {
 """How to pass secrets to these executors: NeMo-Run would write variables to requests and files in clear text."""
 
 
-def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
+def check_profile(file: EnvFile, profile: Profile, table: str) -> None:
     """Refuse values that no cluster can use, or that would break a script.
 
     Raises:
@@ -49,7 +47,7 @@ def check_profile(file: EnvFile, profile: "Profile", table: str) -> None:
         raise ProfileError(f'{place}: tunnel = "ssh" needs {", ".join(needed)} too.', f"Add them to [{table}].")
 
 
-def _check_texts(file: EnvFile, profile: "Profile", table: str) -> None:
+def _check_texts(file: EnvFile, profile: Profile, table: str) -> None:
     """Refuse line breaks, and credentials that a script would expose."""
     for key, value in vars(profile).items():
         texts = [text for text in _texts(value) if isinstance(text, str)]
@@ -69,7 +67,7 @@ def _texts(value: Any) -> list[Any]:
     return list(value) if isinstance(value, tuple) else [value]
 
 
-def _check_forms(file: EnvFile, profile: "Profile", table: str) -> None:
+def _check_forms(file: EnvFile, profile: Profile, table: str) -> None:
     def refuse(key: str, value: str, advice: str) -> None:
         raise ProfileError(f"{file.place(key, table)}: {key} = {value!r} cannot be used.", advice)
 
@@ -88,7 +86,7 @@ def _check_forms(file: EnvFile, profile: "Profile", table: str) -> None:
             refuse("additional_parameters", option, "Write the option of sbatch without its dashes.")
 
 
-def _check_paths(file: EnvFile, profile: "Profile", table: str) -> None:
+def _check_paths(file: EnvFile, profile: Profile, table: str) -> None:
     for mount in profile.mounts:
         source, _, target = mount.partition(":")
         if not source or not target or re.search(r"[\s,]", mount):

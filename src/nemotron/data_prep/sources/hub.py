@@ -4,17 +4,15 @@ The endpoint is HF_ENDPOINT when that is set, the token HF_TOKEN or that of `hf 
 a time and not kept: every byte that is needed is transferred once.
 """
 
-import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.hub_subsets import choose_files, matching
 from nemotron.data_prep.sources.input_file import Found, format_of, leave_out_bookkeeping, no_data_files
-from nemotron.errors import UserError
+from nemotron.errors import UserError, explain_hub_errors, first_line
 
 SCHEME = "hf://"
 README = "README.md"
@@ -56,7 +54,8 @@ def find_on_hub(dataset: Dataset) -> list[Found]:
     """
     wanted = parse_hub_path(dataset.path)
     api = _api()
-    with _hub_errors(dataset, wanted):
+    subject = f'Dataset "{dataset.name}": {wanted.repo}'
+    with explain_hub_errors(subject, "dataset", wanted.repo, wanted.revision):
         commit = api.dataset_info(wanted.repo, revision=wanted.revision).sha
         tree = api.list_repo_tree(wanted.repo, recursive=True, revision=commit, repo_type="dataset")
         files = {entry.path: entry for entry in tree if hasattr(entry, "blob_id")}
@@ -73,7 +72,7 @@ def read_range(url: str, start: int, end: int) -> bytes:
         answer = http_backoff("GET", _download_url(parse_hub_path(url)), headers=headers)
         hf_raise_for_status(answer)
     except Exception as error:  # of huggingface_hub or of its HTTP client, which are not all OSErrors
-        raise OSError(_first_line(error)) from error
+        raise OSError(first_line(error)) from error
     # A server may ignore the range and send everything: 200 rather than 206.
     return answer.content if answer.status_code == 206 else answer.content[start:end]
 
@@ -95,7 +94,7 @@ def _choose(dataset: Dataset, wanted: HubPath, commit: str, files: dict[str, Any
     if chosen:
         return chosen
     if any(path.startswith(f"{wanted.path}/") for path in files):
-        raise no_data_files(dataset)
+        raise no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     raise UserError(
         f'Dataset "{dataset.name}": {wanted.repo} has no {wanted.path} at revision {wanted.revision or "main"}.',
         f"It has {', '.join(sorted(data)[:8]) or 'no data files'}.",
@@ -126,34 +125,3 @@ def _download_url(path: HubPath) -> str:
     from huggingface_hub import hf_hub_url
 
     return hf_hub_url(path.repo, path.path, repo_type="dataset", revision=path.revision, endpoint=_endpoint())
-
-
-@contextlib.contextmanager
-def _hub_errors(dataset: Dataset, wanted: HubPath) -> Iterator[None]:
-    from huggingface_hub import errors
-
-    where = f'Dataset "{dataset.name}": {wanted.repo}'
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise UserError(
-            f"{where} is gated, and this account may not read it.",
-            f"Ask for access at https://huggingface.co/datasets/{wanted.repo}, then set HF_TOKEN or run: hf auth login",
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UserError(f"{where} has no revision {wanted.revision}.", "Give a branch, a tag or a commit.") from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"{where} does not exist on the hub, or is private.",
-            "Check the name; for a private dataset set HF_TOKEN or run: hf auth login",
-        ) from None
-    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
-        raise UserError(
-            f"{where} cannot be read from the hub: {_first_line(error)}.",
-            "Check the network and HF_ENDPOINT, or download the dataset and give its local path.",
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0].rstrip(".")

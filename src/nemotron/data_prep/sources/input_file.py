@@ -4,12 +4,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nemotron.errors import UserError
-
-if TYPE_CHECKING:
-    from nemotron.data_prep.sources.blend import Dataset
 
 FileFormat = Literal["jsonl", "json_array", "json_stream", "parquet", "arrow", "arrow_stream", "csv", "tsv"]
 """A row per line, one array, objects that may span lines; row groups, record batches with an index or none; cells."""
@@ -146,9 +143,9 @@ def _is_bookkeeping(path: str) -> bool:
     return name in BOOKKEEPING or (name.startswith("cache-") and name.endswith(".arrow"))
 
 
-def no_data_files(dataset: "Dataset") -> UserError:
+def no_data_files(dataset: str, folder: str, *, recursive: bool) -> UserError:
     """The error for a folder, here or elsewhere, without a file that could be read."""
     hint = f"It should hold files {list_suffixes()}."
-    if not dataset.recursive:
+    if not recursive:
         hint += ' Files in subfolders are read with "recursive": true.'
-    return UserError(f'Dataset "{dataset.name}": no data files in the folder {dataset.path}.', hint)
+    return UserError(f'Dataset "{dataset}": no data files in the folder {folder}.', hint)

@@ -66,7 +66,7 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
     if files := leave_out_bookkeeping(names):
         return [Path(name) for name in files]
     if path.is_dir():
-        raise no_data_files(dataset)
+        raise no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     if path.is_symlink() or path.exists():
         kind = "a link to nothing" if not path.exists() else "no regular file"
         raise UserError(f'Dataset "{dataset.name}": {path} is {kind}.', "Give a file, a folder or a glob.")

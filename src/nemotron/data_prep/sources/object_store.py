@@ -129,7 +129,7 @@ def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, An
         known = f"Read are files {list_suffixes()}."
         return UserError(f'Dataset "{dataset.name}": {dataset.path} is of no known kind.', known)
     if listed:
-        return no_data_files(dataset)
+        return no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     siblings = []
     with contextlib.suppress(Exception):  # the neighbours are only for the hint
         siblings = [str(name) for name in store.ls(store._parent(path), detail=False)]

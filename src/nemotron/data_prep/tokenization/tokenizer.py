@@ -32,6 +32,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     read_settings,
 )
 from nemotron.errors import UserError
+from nemotron.paths import is_path
 from nemotron.user_cache import recall, remember, version_of
 
 END_OF_TURN = "<|im_end|>"
@@ -131,9 +132,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
         definition = read_definition(path)
         special_tokens, chat_template = read_settings(path)
-    elif not (path.is_dir() and config.trust_remote_code) and (
-        path.exists() or config.model.startswith(("/", "./", "../", "~"))
-    ):
+    elif is_path(config.model) and not (path.is_dir() and config.trust_remote_code):
         problem = "has no tokenizer.json" if path.exists() else "does not exist"
         raise UserError(
             f"The tokenizer folder {path} {problem}.",

@@ -1,0 +1,55 @@
+"""An earlier run of the same hash.
+
+It is left as it is when its files are still what was written.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from nemotron.atomic_files import checksum
+from nemotron.data_prep.output.metadata import Metadata, read_metadata
+from nemotron.data_prep.packing.shards import ShardReceipt
+from nemotron.data_prep.plan import PrepPlan
+
+SAMPLED_BYTES = 256 * 2**20
+"""How much of each split is read to check that an earlier run's output has not changed."""
+
+
+def read_finished(plan: PrepPlan) -> Metadata | None:
+    """Read the metadata of a finished run with the same hash.
+
+    None means that there is none, or that its files are gone or have changed.
+    """
+    metadata = read_metadata(plan.run_dir / "metadata.json")
+    if metadata is None:
+        return None
+    for split in metadata.splits:
+        for shard in split.shards:
+            path = plan.run_dir / split.path / shard.file
+            if not path.is_file() or path.stat().st_size != shard.bytes:
+                return None
+    # The name of the config is the only field that the hash does not cover.
+    return None if _is_changed(plan, metadata) else replace(metadata, config_name=plan.config.config_name)
+
+
+def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
+    """Tell whether any shard in a sample of each split has changed."""
+    return any(
+        checksum(plan.run_dir / split.path / shard.file) != shard.checksum
+        for split in metadata.splits
+        for shard in _sample_shards(split.shards)
+    )
+
+
+def _sample_shards(shards: Sequence[ShardReceipt]) -> Iterator[ShardReceipt]:
+    """Choose shards at random: at least one, up to SAMPLED_BYTES.
+
+    The choice differs each time, so eventually all shards are checked.
+    """
+    read = 0
+    for number, shard in enumerate(random.SystemRandom().sample(shards, len(shards))):
+        read += shard.bytes
+        if number and read > SAMPLED_BYTES:
+            return
+        yield shard
