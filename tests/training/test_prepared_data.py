@@ -29,7 +29,15 @@ def test_what_data_prep_records_has_types(find, tmp_path):
     tokenizer = {"model": "words", "digest": "d", "vocab_size": 2048, "eos_id": 0}
     data = find(pack_size=512, pad_to_multiple=4, run_hash="a1", tokenizer=tokenizer, blend="not our business")
     assert data == PreparedData(
-        "mine:v1", tmp_path, {"train": 3}, 512, 4, "a1", DataTokenizer("words", "d", vocab_size=2048, eos_id=0), False
+        "mine:v1",
+        tmp_path,
+        {"train": 3},
+        512,
+        4,
+        "a1",
+        DataTokenizer("words", "d", vocab_size=2048, eos_id=0),
+        False,
+        counts={"run_hash": "a1"},
     )
     assert (data.folder("train"), data.folder("valid")) == (tmp_path / "train", None)
 

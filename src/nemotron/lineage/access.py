@@ -10,7 +10,7 @@ import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +31,9 @@ class Target:
     """A user or a team; None means the owner of the key."""
     mode: str = "online"
     """`online`, or `offline` to write files for `wandb sync`."""
+    unreachable: str | None = None
+    """Why runs cannot be sent from here, as half a sentence; they are then recorded offline. None means that they can
+    be sent, or that the server has not been asked (`ask_server`)."""
 
     def __str__(self) -> str:
         return "/".join(filter(None, [self.entity, self.project]))
@@ -86,17 +89,12 @@ def explain_unreachable(target: Target, environ: Mapping[str, str] = os.environ)
     return _explain_silence(find_server(environ))
 
 
-def describe_access(target: Target | None, *, folder: Path | str) -> list[str]:
-    """Describe what happens to the W&B record if it cannot be sent; [] if it can.
+def ask_server(target: Target, environ: Mapping[str, str] = os.environ) -> Target:
+    """Return a target that knows whether runs can be sent from here.
 
-    Args:
-        target: Where runs are recorded.
-        folder: The folder that will contain `wandb/`.
+    Waits a few seconds for a server that does not answer, so a process asks once.
     """
-    reason = explain_unreachable(target) if target else None
-    if reason is None:
-        return []
-    return [f"W&B: {reason}. The run continues and is recorded in {folder}/wandb; `wandb sync` uploads it later."]
+    return replace(target, unreachable=explain_unreachable(target, environ))
 
 
 def describe_access_of_job(

@@ -10,12 +10,12 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nemotron.atomic_files import write_text
-from nemotron.lineage.access import Target, explain_unreachable, find_target
+from nemotron.lineage.access import Target, ask_server, find_target
 from nemotron.lineage.artifact import Artifact, read_version
 from nemotron.secrets import mask_text, mask_tree
 
@@ -49,7 +49,7 @@ def wandb_run(
     curve. If the server cannot be used, the run is recorded offline, for `wandb sync`.
 
     Args:
-        target: Where to record; None means that W&B is off.
+        target: Where to record, as returned by `ask_server`; None means that W&B is off.
         state: JSON file for project, entity and id.
         folder: The folder for `wandb/`, with the client's own files.
         name: Display name of the W&B run.
@@ -69,7 +69,8 @@ def wandb_run(
     finally:
         _open = before
         if opened is not None:
-            _attempt("The end of the run is not recorded in W&B", lambda: opened.finish(code))
+            with _only_warn("The end of the run is not recorded in W&B"):
+                opened.finish(code)
 
 
 def record(
@@ -86,17 +87,41 @@ def record(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         _to_hand_over.append([str(root), artifact.name, artifact.version, [*aliases]])
         return
-    target = find_target(project, entity)
-    if target is None or is_recorded(artifact, root, target):
+    target = find_open_target(project, entity, root, artifact)
+    if target is None:
         return
-    if reason := explain_unreachable(target):
-        _log.warning("W&B: %s. %s is recorded below %s, for `wandb sync`.", reason, artifact.reference, root / "wandb")
+    if target.unreachable:
+        _log.warning(
+            "W&B: %s. %s is recorded below %s, for `wandb sync`.",
+            target.unreachable,
+            artifact.reference,
+            root / "wandb",
+        )
     state, name = _state_file(artifact, root), artifact.reference.replace(":", "-")
     with wandb_run(
         target, state=state, folder=root, name=name, job_type=f"make-{artifact.type}", config=artifact.config
     ) as run:
         if run is not None:
             _record(run, artifact, root, aliases)
+
+
+def find_open_target(project: str | None, entity: str | None, root: Path, made: Artifact | None) -> Target | None:
+    """Find where to record something in W&B, and ask its server once.
+
+    The target says whether it can be sent there. None where W&B is off, or has recorded it.
+
+    Args:
+        project, entity: from the config.
+        root: folder of the artifact records.
+        made: the artifact; None where it is still to be made.
+    """
+    target = find_target(project, entity)
+    if target is None:
+        return None
+    known = {} if made is None else read_state(_state_file(made, root))
+    if known.get("recorded") and _is_of(known, target):
+        return None
+    return ask_server(target)
 
 
 def summarize(values: Mapping[str, Any], *, stopped: bool = False) -> None:
@@ -106,8 +131,9 @@ def summarize(values: Mapping[str, Any], *, stopped: bool = False) -> None:
         values: The last metrics.
         stopped: A signal or a time limit stopped the work, which will be continued.
     """
-    if (run := _open) is not None:
-        _attempt("The end of the run is not recorded in W&B", lambda: run.summarize(values, stopped=stopped))
+    if _open is not None:
+        with _only_warn("The end of the run is not recorded in W&B"):
+            _open.summarize(values, stopped=stopped)
 
 
 def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
@@ -119,7 +145,7 @@ def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
     target = find_target()
     if target is None or target.mode == "offline":
         return None, ""
-    if reason := explain_unreachable(target):
+    if reason := ask_server(target).unreachable:
         return None, f"W&B was not asked: {reason}."
     try:
         from nemotron.lineage import wandb
@@ -127,12 +153,6 @@ def fetch(name: str, label: str) -> tuple[Artifact | None, str]:
         return wandb.fetch(name, label, target), ""
     except Exception as error:  # the client raises many kinds for an artifact that is not there
         return None, f"Nor is it in {target} of W&B: {mask_text(str(error)).rstrip('.')}."
-
-
-def is_recorded(artifact: Artifact, root: Path, target: Target) -> bool:
-    """Tell whether a version is already in a W&B project."""
-    known = read_state(_state_file(artifact, root))
-    return bool(known.get("recorded")) and (known["project"], known["entity"]) == (target.project, target.entity)
 
 
 def wandb_run_of(artifact: Artifact, root: Path) -> str:
@@ -184,29 +204,30 @@ def _launch() -> list[str | None]:
 
 def _begin(target: Target, state: Path, folder: Path, name: str, job_type: str, config: dict[str, Any]) -> "Run | None":
     known = read_state(state)
-    is_known = known and (known["project"], known["entity"]) == (target.project, target.entity)
-    number = os.environ.get("WANDB_RUN_ID") or (known["id"] if is_known else secrets.token_hex(4))
+    number = os.environ.get("WANDB_RUN_ID") or (known["id"] if _is_of(known, target) else secrets.token_hex(4))
 
-    def begin() -> "Run":
+    with _only_warn("This run is not recorded in W&B"):
         from nemotron.lineage import wandb
 
         folder.mkdir(parents=True, exist_ok=True)
-        mode = "offline" if target.mode == "offline" or explain_unreachable(target) else "online"
+        mode = "offline" if target.mode == "offline" or target.unreachable else "online"
         run = wandb.begin(target, number, mode, folder=folder, name=name, job_type=job_type, config=config)
         _keep(state, target, number)
         print(f"W&B: {run.where()}", file=sys.stderr)
         return run
-
-    return _attempt("This run is not recorded in W&B", begin)
+    return None
 
 
 def _record(run: "Run", artifact: Artifact, root: Path, aliases: Sequence[str]) -> None:
-    def send() -> None:
+    with _only_warn(f"{artifact.reference} is recorded in {root}, but not in W&B"):
         run.use(artifact.inputs, root, artifact.input_digests)
         run.log(artifact, root, aliases)
         _keep(_state_file(artifact, root), run.target, run.id, recorded=True)
 
-    _attempt(f"{artifact.reference} is recorded in {root}, but not in W&B", send)
+
+def _is_of(known: Mapping[str, Any], target: Target) -> bool:
+    """Tell whether the W&B run that a folder or an artifact has is in this project."""
+    return bool(known) and (known["project"], known["entity"]) == (target.project, target.entity)
 
 
 def _state_file(artifact: Artifact, root: Path) -> Path:
@@ -218,10 +239,10 @@ def _keep(state: Path, target: Target, number: str, **more: Any) -> None:
     write_text(state, json.dumps(known) + "\n")
 
 
-def _attempt[T](what: str, action: Callable[[], T]) -> T | None:
-    """Call an outside service; a failure is logged and never stops the work."""
+@contextlib.contextmanager
+def _only_warn(what: str) -> Iterator[None]:
+    """Call an outside service inside; a failure is logged and never stops the work."""
     try:
-        return action()
+        yield
     except Exception as error:
         _log.warning("%s: %s", what, mask_text(str(error) or type(error).__name__))
-        return None

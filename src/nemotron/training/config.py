@@ -6,6 +6,8 @@ Megatron-Bridge (`ConfigContainer` and its parts); their keys are checked agains
 """
 
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from nemotron.config import Alternatives, PathKeys, PathSetting, Word
@@ -101,6 +103,12 @@ class PeftConfig:
         """Fill in the target modules."""
         if self.target_modules is None:
             self.target_modules = [*_ADAPTED[self.scheme]]
+
+    @property
+    def adapts_routed_experts(self) -> bool:
+        """Whether the target modules name layers of the routed experts."""
+        lasts = [target.rsplit(".", 1)[-1] for target in self.target_modules if "shared_experts" not in target]
+        return any(fnmatchcase(name, last) for name in ("linear_fc1", "linear_fc2") for last in lasts)
 
 
 @dataclass
@@ -200,6 +208,25 @@ class SftConfig:
     profiling: Annotated[dict[str, Any], _PATHS["profiling"]] | None = None
     env_vars: dict[str, Any] = field(default_factory=dict)
     """Environment variables that training sets before it starts."""
+
+    @property
+    def saves_to(self) -> Path:
+        """Where the run saves, as an absolute path.
+
+        That is checkpoint.save, or `checkpoints` in its output folder.
+        """
+        return Path(self.checkpoint.get("save") or Path(self.run.output_dir) / "checkpoints").absolute()
+
+    @property
+    def other_run(self) -> Path | None:
+        """The absolute path of checkpoint.load, unless it is where this run saves.
+
+        That is how Megatron is told to resume: a new run starts where there is no checkpoint yet.
+        """
+        load = self.checkpoint.get("load")
+        if load is None or Path(load).resolve() == self.saves_to.resolve():
+            return None
+        return Path(load).absolute()
 
 
 MEGATRON_SECTIONS = (

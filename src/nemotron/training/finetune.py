@@ -1,6 +1,5 @@
 """Call Megatron-Bridge's `finetune()` with a config, our step and callbacks."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from nemotron.training.checks.open_trackers import open_mlflow
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.ranks import is_first, is_first_here
 from nemotron.training.reporting.failures import explain_failures
 from nemotron.training.reporting.report.live import keep_report
 from nemotron.training.reporting.startup import Startup
@@ -57,8 +57,7 @@ def run_finetune(
     config = loaded.config
     bridge.check_release()
     # On one rank of each node, in the background while Megatron is imported.
-    is_reader = config.run.verify_data and os.environ.get("LOCAL_RANK", "0") == "0"
-    check = begin_check(data) if is_reader else None
+    check = begin_check(data) if config.run.verify_data and is_first_here() else None
     say = partial(_say, on_record)
     startup = Startup(say)
     startup.step("Importing torch and Megatron-Bridge")
@@ -85,7 +84,7 @@ def run_finetune(
         if evaluate_only:
             # Otherwise it would write the last checkpoint twice. Without a folder, Megatron-Bridge refuses async_save.
             recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False
-        if os.environ["RANK"] == "0":
+        if is_first():
             for change in recipe.changes():
                 print(change)
         step = TwoStageStep(
@@ -109,5 +108,5 @@ def _say(on_record: OnRecord | None, text: str) -> None:
     """Show a line at once: through `on_record`, else in the output."""
     if on_record is not None:
         on_record("line", {"text": text})
-    elif os.environ.get("RANK", "0") == "0":
+    elif is_first():
         print(text, flush=True)

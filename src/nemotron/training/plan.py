@@ -29,6 +29,8 @@ class Plan:
     length: tuple[str, int | float]
     """The key that sets the length of the run, and its value: train.train_iters, train_samples or num_epochs."""
     warmup_iters: int
+    decay_iters: int | None
+    """After how many iterations the learning rate has decayed; None where the config does not say."""
     schedule: Schedule
     by_conversation: bool
     """Whether a sample is a conversation (`loss.sample_unit`)."""
@@ -81,6 +83,8 @@ class Counts:
     """One epoch if no length is given."""
     warmup_iters: int
     """A warm-up in samples, or as a fraction of the decay, is rounded up to whole iterations."""
+    decay_iters: int | None
+    """After how many iterations the learning rate has decayed; None where the config does not say."""
     schedule: Schedule | None
     """The stages of the loss as configured, in order or not."""
 
@@ -98,6 +102,7 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
     names = ("train_iters", "train_samples", "num_epochs")
     lengths = {f"train.{name}": config.train[name] for name in names if config.train.get(name) is not None}
     train_iters = _count_iterations(config, packs)
+    decay_iters = _count_decay(config)
     starts_are_finite = all(math.isfinite(stage.start) for stage in config.loss.stages)
     return Counts(
         lengths=lengths,
@@ -105,7 +110,8 @@ def count_run(config: SftConfig, data: PreparedData | None) -> Counts:
         pack_size=find_pack_size(config, data),
         train_packs=packs,
         train_iters=train_iters,
-        warmup_iters=_count_warmup(config, train_iters),
+        warmup_iters=_count_warmup(config, train_iters, decay_iters),
+        decay_iters=decay_iters,
         schedule=resolve_schedule(config.loss.stages, train_iters) if train_iters and starts_are_finite else None,
     )
 
@@ -139,6 +145,7 @@ def make_plan(
         train_iters=counts.train_iters,
         length=next(iter(counts.lengths.items()), ("train.num_epochs", 1)),
         warmup_iters=counts.warmup_iters,
+        decay_iters=counts.decay_iters,
         schedule=counts.schedule,
         by_conversation=config.loss.sample_unit == "conversation",
         start=start,
@@ -153,23 +160,19 @@ def find_pack_size(config: SftConfig, data: PreparedData | None) -> int | None:
     return config.dataset.get("seq_length") if recorded is None else recorded
 
 
-def decay_iterations(config: SftConfig) -> int | None:
-    """Return after how many iterations the learning rate has decayed.
-
-    None means that the config does not say.
-    """
+def _count_decay(config: SftConfig) -> int | None:
     scheduler, batch = config.scheduler, config.train["global_batch_size"]
     samples = scheduler.get("lr_decay_samples")
     in_iterations = scheduler.get("lr_decay_iters") or scheduler.get("max_steps")
     return in_iterations if samples is None else math.ceil(samples / batch)
 
 
-def _count_warmup(config: SftConfig, train_iters: int | None) -> int:
+def _count_warmup(config: SftConfig, train_iters: int | None, decay_iters: int | None) -> int:
     scheduler = config.scheduler
     if samples := scheduler.get("lr_warmup_samples"):
         return math.ceil(samples / config.train["global_batch_size"])
     fraction = scheduler.get("lr_warmup_fraction") or 0
-    return scheduler.get("lr_warmup_iters") or math.ceil(fraction * (decay_iterations(config) or train_iters or 0))
+    return scheduler.get("lr_warmup_iters") or math.ceil(fraction * (decay_iters or train_iters or 0))
 
 
 def _count_iterations(config: SftConfig, train_packs: int | None) -> int | None:

@@ -1,7 +1,7 @@
 """Read prepared data: its split folders, and the settings that it was made with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,12 +9,13 @@ from nemotron.config import config_names
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.paths import expand_home
 from nemotron.training.config import SftConfig
-from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
+from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 
 if TYPE_CHECKING:
     from pyarrow.parquet import FileMetaData
 
 _AGAIN = "Prepare the data again with --force."
+_COUNTS = ("run_hash", "rows", "conversations", "dropped", "truncated")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class PreparedData:
     tokenizer: DataTokenizer | None = None
     has_conversation_targets: bool | None = None
     """Whether every shard has the number of supervised tokens of each sequence's whole conversation."""
+    counts: dict[str, Any] = field(default_factory=dict)
+    """What became of its rows, which a model made from it records."""
 
     def folder(self, split: str) -> Path | None:
         """Return the folder of a split, or None if it has no packs."""
@@ -107,6 +110,7 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
             for of_split in shards.values()
             for shard in of_split
         ),
+        counts={key: artifact.metadata[key] for key in _COUNTS if key in artifact.metadata},
     )
 
 

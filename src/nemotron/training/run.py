@@ -1,7 +1,5 @@
 """Run training, from a config to a checkpoint: read this module first."""
 
-import contextlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +19,14 @@ from nemotron.training.config import SftConfig
 from nemotron.training.finetune import OnRecord, run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
+from nemotron.training.ranks import count_ranks, is_first, is_first_here
 from nemotron.training.reporting.masked_output import masked_output
 from nemotron.training.reporting.report.live import report_session
 from nemotron.training.reporting.report.page import REPORT, write_report
 from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.start_facts import describe_start
-from nemotron.training.reporting.wandb_run import describe_wandb, finish_wandb, wandb_run
-from nemotron.training.weights.export_run import export_run, log_model, wait_for_first_rank
+from nemotron.training.reporting.wandb_run import find_wandb, finish_wandb, wandb_run
+from nemotron.training.weights.export_run import export_run, log_model
 
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
@@ -77,27 +76,24 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     config = loaded.config
     start = find_start(config)
     data, missing = find_data(config, loaded.name)
-    run, backend = find_run_folder(config, data), choose_backend(config.run.backend)
-    plan, problems = check_inputs(config, data, start, int(os.environ.get("WORLD_SIZE", "1")), run)
+    run, backend = find_run_folder(config, data, start), choose_backend(config.run.backend)
+    plan, problems = check_inputs(config, data, start, count_ranks(), run)
     machine = check_machine(config, data, start, run, plan, backend)
     notes = [*describe_resume(run), *describe_changes(config, run), *backend.notes]
-    is_first_here = os.environ.get("LOCAL_RANK", "0") == "0"
-    foreign_code = find_code_to_load(start.iteration_dir, run.newest) if is_first_here else ()
+    foreign_code = find_code_to_load(start.iteration_dir, run.base, run.newest) if is_first_here() else ()
     refuse([*missing, *problems, *machine, *foreign_code])
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
-    has_work = run.finished < plan.train_iters or not _is_tested(config, data, run, plan)
-    if has_work:
-        notes += describe_wandb(config, run)
-    with wandb_run(loaded, run, has_work=has_work) as opened:
-        with hold(run) if _is_first() else contextlib.nullcontext(run) as held:
-            result = _train(loaded, plan, data, held, backend, notes, on_record, opened)
-            if _is_first():
-                hand_over(run.output)
-        if not _is_first():
-            wait_for_first_rank(run, config.convert_to_hf.timeout_minutes)
-        finish_wandb(opened, run, stopped=result.stopped)
+    is_tested = not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
+    has_work = run.finished < plan.train_iters or not is_tested
+    record = find_wandb(config, run, has_work=has_work)
+    notes += record.describe() if record else []
+    with wandb_run(record, loaded) as opened:
+        with hold(run, config.convert_to_hf.timeout_minutes) as held:
+            result = _train(loaded, plan, data, held, backend, notes, on_record, opened, has_work=has_work)
+        evaluated = {"validation": result.validation, "test": result.test}
+        finish_wandb(opened, run.output, evaluated, stopped=result.stopped)
     return result
 
 
@@ -110,46 +106,48 @@ def _train(
     notes: list[str],
     on_record: OnRecord | None,
     opened: "Run | None",
+    *,
+    has_work: bool,
 ) -> TrainResult:
     """Train in a folder that no other process writes to, after all checks."""
     config = loaded.config
     resumed_from = min(run.finished, plan.train_iters)
-    is_tested = _is_tested(config, data, run, plan)
     _report_start(on_record, plan, resumed_from, [*plan.notes, *notes])
-    if _is_first():
+    if is_first():
         write_text(run.output / "config.yaml", loaded.to_yaml())
 
     stopped = False
     with masked_output(None if on_record is None else run.output / "train.log"):
-        if resumed_from < plan.train_iters or not is_tested:
+        if has_work:
             evaluate_only = resumed_from == plan.train_iters
             facts = describe_start(loaded, plan, data, [*plan.notes, *notes])
-            with report_session(run.output, facts, run.count_finished, is_writer=_is_first()) as session:
+            with report_session(run.output, facts, run.count_finished, is_writer=is_first()) as session:
                 session.stopped = stopped = run_finetune(
                     loaded, plan, data, run, backend.name, on_record, opened, evaluate_only=evaluate_only
                 )
-    finished = min(run.count_finished(), plan.train_iters)
+    newest = run.look_again()
+    finished = min(newest.iteration, plan.train_iters)
     is_complete = finished == plan.train_iters and not stopped
 
-    names = ("metrics", "validation", "test")
-    records, validation, test = (read_records(run.output / f"{name}.jsonl") for name in names)
+    records = {name: read_records(run.output / f"{name}.jsonl") for name in ("metrics", "validation", "test")}
     report, artifact, hf_folder, hf_artifact = run.output / REPORT, "", None, ""
-    if _is_first():
+    if is_first():
         if not report.is_file():
             write_report(RunFiles(run.output))
-        if is_complete:
-            artifact = log_model(loaded, plan, data, run)
+        if is_complete and newest.folder is not None:
+            artifact = log_model(loaded, plan, data, run, newest.folder, records)
         if is_complete and config.convert_to_hf.enabled:
             # The model is recorded already, in case this fails or is killed.
             hf_folder, hf_artifact = export_run(loaded, plan, run, artifact)
+        hand_over(run.output)
     return TrainResult(
         plan=plan,
         output_dir=run.output,
         checkpoint=run.checkpoints,
         metrics=run.output / "metrics.jsonl",
-        records=records,
-        validation=validation,
-        test=test,
+        records=records["metrics"],
+        validation=records["validation"],
+        test=records["test"],
         report=report,
         resumed_from=resumed_from,
         finished=finished,
@@ -160,19 +158,10 @@ def _train(
     )
 
 
-def _is_tested(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> bool:
-    """Tell whether the test split has been evaluated, or need not be."""
-    return not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
-
-
 def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
     """Report what a user should know at the start: through `on_record`, or the output."""
     if on_record is not None:
         on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
-    elif _is_first():
+    elif is_first():
         for note in notes:
             print(f"note: {note}")
-
-
-def _is_first() -> bool:
-    return os.environ.get("RANK", "0") == "0"

@@ -171,10 +171,10 @@ def test_0_4_evaluates_training_batches_until_the_split_is_read(packs, asked, ex
 def test_0_4_refuses_a_checkpoint_of_a_later_line(tmp_path):
     newest = write_checkpoint(tmp_path, 7)
     with pytest.raises(UserError, match="iter_0000007"):
-        v04.check_loadable(tmp_path)
-    v06.check_loadable(tmp_path)
+        v04.check_loadable(newest)
+    v06.check_loadable(newest)
     shutil.copy(newest / "train_state.pt", newest / "common.pt")
-    v04.check_loadable(tmp_path)
+    v04.check_loadable(newest)
 
 
 def test_0_4_does_not_start_from_a_hugging_face_folder(tmp_path):

@@ -7,9 +7,14 @@ from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.damage import find_damage
+from nemotron.training.checkpoints.reader import whole_run_config
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
+
+
+def damage_of(folder):
+    return find_damage(folder, whole_run_config(folder))
 
 
 def halve(path):
@@ -29,7 +34,7 @@ def remove(path):
 
 
 def test_a_whole_checkpoint_has_no_damage(tmp_path):
-    assert find_damage(write_checkpoint(tmp_path, 20)) is None
+    assert damage_of(write_checkpoint(tmp_path, 20)) is None
 
 
 @pytest.mark.parametrize("damaged_by", [halve, fill_with_nuls, empty, remove])
@@ -37,7 +42,7 @@ def test_a_whole_checkpoint_has_no_damage(tmp_path):
 def test_the_damaged_file_is_named(tmp_path, name, damaged_by):
     folder = write_checkpoint(tmp_path, 20)
     damaged_by(folder / name)
-    damage = find_damage(folder)
+    damage = damage_of(folder)
     assert damage is not None
     assert damage.file == name
 
@@ -46,7 +51,7 @@ def test_the_damaged_file_is_named(tmp_path, name, damaged_by):
 def test_without_what_is_written_last_a_save_was_cut_short(tmp_path, name):
     folder = write_checkpoint(tmp_path, 20)
     (folder / name).unlink()
-    assert find_damage(folder).unfinished
+    assert damage_of(folder).unfinished
 
 
 @settings(max_examples=25, deadline=None)
@@ -55,7 +60,7 @@ def test_a_cut_anywhere_in_a_shard_is_seen(tmp_path_factory, cut):
     folder = write_checkpoint(tmp_path_factory.mktemp("cut"), 20)
     shard = folder / "__0_0.distcp"
     shard.write_bytes(shard.read_bytes()[:-cut])
-    assert find_damage(folder).file == "__0_0.distcp"
+    assert damage_of(folder).file == "__0_0.distcp"
 
 
 def test_a_shard_of_its_full_length_whose_end_was_never_written_is_damaged(tmp_path):
@@ -64,7 +69,7 @@ def test_a_shard_of_its_full_length_whose_end_was_never_written_is_damaged(tmp_p
     shard = folder / "__0_0.distcp"
     whole = shard.read_bytes()
     shard.write_bytes(whole[:-100] + bytes(100))
-    assert find_damage(folder).file == "__0_0.distcp"
+    assert damage_of(folder).file == "__0_0.distcp"
 
 
 def test_a_config_that_was_cut_at_the_end_of_a_line_is_damaged_where_sections_are_missing(tmp_path):
@@ -72,9 +77,9 @@ def test_a_config_that_was_cut_at_the_end_of_a_line_is_damaged_where_sections_ar
     config = folder / "run_config.yaml"
     lines = config.read_text().splitlines(keepends=True)
     config.write_text("".join(lines[: lines.index("train:\n")]))
-    assert find_damage(folder).file == "run_config.yaml"
+    assert damage_of(folder).file == "run_config.yaml"
     config.write_text("".join(lines).rstrip("\n"))
-    assert find_damage(folder).file == "run_config.yaml"
+    assert damage_of(folder).file == "run_config.yaml"
 
 
 def test_a_checkpoint_of_megatron_lm_has_neither_train_state_nor_run_config(tmp_path):
@@ -82,9 +87,9 @@ def test_a_checkpoint_of_megatron_lm_has_neither_train_state_nor_run_config(tmp_
     for name in ("train_state.pt", "run_config.yaml"):
         (folder / name).unlink()
     torch.save({"iteration": 20}, folder / "common.pt")
-    assert find_damage(folder).unfinished
+    assert damage_of(folder).unfinished
     torch.save({"args": {"hidden_size": 8}, "iteration": 20}, folder / "common.pt")
-    assert find_damage(folder) is None
+    assert damage_of(folder) is None
 
 
 def test_numbers_are_read_without_running_what_a_file_names(tmp_path):

@@ -16,8 +16,9 @@ from torch.distributed.checkpoint import FileSystemWriter, load, save
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 from torch.distributed.checkpoint.planner import BytesIOWriteData, SavePlan, WriteItem, WriteItemType
 
-from nemotron.errors import UserError
-from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code, refuse_foreign_code
+from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code
+from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.config import RunConfig, SftConfig
 
 
 class Planted:
@@ -56,7 +57,7 @@ def archive_of(thing):
 def test_what_torch_writes_is_data(saved):
     torch.save({"args": None, "seed": torch.tensor(1), "dtype": torch.bfloat16}, saved / "common.pt")
     assert find_foreign_code(saved) is None
-    refuse_foreign_code(saved)
+    assert list(find_code_to_load(saved)) == []
 
 
 def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trace):
@@ -68,8 +69,8 @@ def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trac
     found = find_foreign_code(saved)
     assert found is not None
     assert (found.file.suffix, found.name) == (".distcp", "posix.mkdir")
-    with pytest.raises(UserError, match=str(found.file)):
-        refuse_foreign_code(saved)
+    [problem] = find_code_to_load(saved)
+    assert str(found.file) in problem.message
     assert not trace.exists()
 
 
@@ -192,15 +193,15 @@ def test_what_megatron_bridge_writes_there_passes(saved, target):
 def test_who_knows_better_may_say_so(saved, trace, monkeypatch):
     torch.save(Planted(trace), saved / "common.pt")
     monkeypatch.setenv(TRUST, "1")
-    refuse_foreign_code(saved)
+    assert list(find_code_to_load(saved)) == []
 
 
 def test_training_looks_at_what_it_starts_from_and_at_what_it_continues(tmp_path, saved, trace):
     other = write_checkpoint(tmp_path / "other", 2)
-    assert list(find_code_to_load(None, saved.parent, other, tmp_path / "absent")) == []
+    assert list(find_code_to_load(None, saved, other)) == []
     for folder in (saved, other):
         torch.save(Planted(trace), folder / "common.pt")
-    first, second = find_code_to_load(saved.parent, other)
+    first, second = find_code_to_load(saved, other)
     assert str(saved / "common.pt") in first.message
     assert str(other / "common.pt") in second.message
 
@@ -208,8 +209,9 @@ def test_training_looks_at_what_it_starts_from_and_at_what_it_continues(tmp_path
 def test_the_model_that_adapters_belong_to_is_looked_at(tmp_path, saved, trace):
     torch.save(Planted(trace), saved / "common.pt")
     settings = {"peft": {"dim": 8}, "checkpoint": {"pretrained_checkpoint": str(saved.parent)}}
-    adapters = write_checkpoint(tmp_path / "adapters", 2, settings)
-    [problem] = find_code_to_load(adapters)
+    write_checkpoint(tmp_path / "lora/checkpoints", 2, settings)
+    run = find_run_folder(SftConfig(run=RunConfig(output_dir=str(tmp_path / "lora"))))
+    [problem] = find_code_to_load(run.base, run.newest)
     assert str(saved / "common.pt") in problem.message
 
 

@@ -6,8 +6,9 @@ import shutil
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
-from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_iteration, find_newest, repair
+from nemotron.training.checkpoints.newest import find_newest, repair
 from nemotron.training.checkpoints.torch_files import read_numbers
+from nemotron.training.checkpoints.trackers import STATE_TRACKER, TRACKER
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
 """What Megatron-Bridge writes for a checkpoint, in order."""
@@ -104,9 +105,9 @@ def test_trackers_that_were_set_back_are_followed(saved):
 
 
 def test_one_iteration_may_be_asked_for(saved):
-    assert find_iteration(saved, 4).folder == saved / "iter_0000004"
+    assert find_newest(saved, 4).folder == saved / "iter_0000004"
     (saved / "iter_0000004/__0_0.distcp").unlink()
-    assert find_iteration(saved, 4).folder is None
+    assert find_newest(saved, 4).folder is None
 
 
 def test_a_checkpoint_itself_may_be_named(saved):

@@ -204,7 +204,8 @@ def test_each_check_of_inputs_and_of_the_machine_is_asked(tmp_path):
         train={"global_batch_size": 8},
         tokenizer={"tokenizer_model": "/gone/tokenizer"},
     )
-    start, run = find_start(settings), find_run_folder(settings, prepared())
+    start = find_start(settings)
+    run = find_run_folder(settings, prepared(), start)
     plan, inputs = check_inputs(settings, prepared(), start, 1, run)
     machine = check_machine(settings, prepared(), start, run, plan, choose_backend("cpu"))
     found = [" ".join(problem.message.split()[:3]) for problem in inputs]

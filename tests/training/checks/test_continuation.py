@@ -9,7 +9,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.lineage import log_artifact
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.run_folder import find_run_folder, hold, other_run
+from nemotron.training.checkpoints.run_folder import find_run_folder, hold
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_fixed_settings,
@@ -41,12 +41,12 @@ def config(output, model="tiny", peft=None, **checkpoint):
 
 
 def claim(settings, prepared=None):
-    with hold(find_run_folder(settings, prepared or data())):
+    with hold(find_run_folder(settings, prepared or data(), find_start(settings))):
         pass
 
 
 def same_run(settings, prepared=None):
-    return [*check_same_run(find_run_folder(settings, prepared or data()))]
+    return [*check_same_run(find_run_folder(settings, prepared or data(), find_start(settings)))]
 
 
 def test_a_run_is_of_the_artifact_it_started_from_whatever_latest_means_by_now(tmp_path):
@@ -213,8 +213,8 @@ def test_loading_from_where_a_run_saves_starts_it_and_resumes_it(tmp_path, monke
         assert (run.load, run.finished, run.is_own) == (None, saved, True)
         assert [*check_load(settings, run)] == []
     # Without `save`, the default place.
-    assert other_run(config(tmp_path / "run", load=f"{tmp_path}/run/checkpoints")) is None
-    assert other_run(config(tmp_path / "run", load="kept")) == tmp_path / "kept"
+    assert config(tmp_path / "run", load=f"{tmp_path}/run/checkpoints").other_run is None
+    assert config(tmp_path / "run", load="kept").other_run == tmp_path / "kept"
 
 
 def test_a_checkpoint_whose_folder_is_gone_is_refused_without_a_traceback(tmp_path):

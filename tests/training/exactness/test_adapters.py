@@ -16,7 +16,7 @@ from tests.training.exactness.rank import MODEL, TOKENIZER
 from tests.training.exactness.shards import Shard, assemble
 from tests.training.exactness.weights import make_weight
 
-from nemotron.training.checkpoints.reader import latest_iteration
+from nemotron.training.checkpoints.newest import latest_iteration
 from nemotron.training.weights import export_adapter
 from nemotron.training.weights.export_hf import convert
 

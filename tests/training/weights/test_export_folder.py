@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from nemotron.config import config_dir
 from nemotron.errors import UserError
 from nemotron.training import bridge
-from nemotron.training.weights import export_hf
+from nemotron.training.weights import export_hf, export_process
 
 TINY_MODEL = config_dir() / "tiny_model"
 TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
@@ -21,8 +21,7 @@ TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
 def asked(monkeypatch, tmp_path):
     """An export of some checkpoint to a folder: `asked(target)`; False when it is refused."""
     monkeypatch.setattr(export_hf, "latest_iteration", lambda folder: folder)
-    monkeypatch.setattr(export_hf, "find_code_to_load", lambda folder: [])
-    monkeypatch.setattr(export_hf, "run_module", lambda *arguments: None)
+    monkeypatch.setattr(export_process, "run_module", lambda *arguments: None)
 
     def ask(target):
         try:

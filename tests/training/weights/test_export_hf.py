@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from nemotron.errors import UserError
 from nemotron.training import cpu
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.reader import run_config
 from nemotron.training.generation.reply import Asked, reply_to
 from nemotron.training.generation.speaker import TransformersSpeaker
 from nemotron.training.weights import import_hf

@@ -145,7 +145,7 @@ def test_why_the_hub_has_no_such_model_is_said(monkeypatch):
 
     answer = httpx.Response(404, request=httpx.Request("GET", "https://hub"))
     for error, said in (
-        (errors.RepositoryNotFoundError("no", response=answer), "no model of that name"),
+        (errors.RepositoryNotFoundError("no", response=answer), "does not exist on the hub"),
         (errors.RevisionNotFoundError("no", response=answer), "no revision v9"),
         (errors.GatedRepoError("no", response=answer), "is gated"),
         (errors.LocalEntryNotFoundError("offline"), "cannot be read from the hub: offline"),

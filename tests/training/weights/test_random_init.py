@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from nemotron.training import cpu
-from nemotron.training.checkpoints.reader import latest_iteration
+from nemotron.training.checkpoints.newest import latest_iteration
 from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
 from nemotron.training.weights.random_init import make_starting_checkpoint
 

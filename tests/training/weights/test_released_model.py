@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from nemotron.config import config_dir
 from nemotron.training import cpu
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.reader import run_config
 from nemotron.training.checks.model import check_start
 from nemotron.training.config import RecipeConfig, SftConfig
 from nemotron.training.weights.export_hf import convert

@@ -41,7 +41,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     config = loaded.config
     start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    run, backend = find_run_folder(config, data), choose_backend(config.run.backend)
+    run, backend = find_run_folder(config, data, start), choose_backend(config.run.backend)
     processes = count_processes(config.run.nproc_per_node)
     plan, problems = check_inputs(config, data or expected, start, processes, run)
     refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)])
@@ -104,15 +104,17 @@ def report_here(
     from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.checks.continuation import describe_changes, describe_resume
     from nemotron.training.prepared_data import find_data
-    from nemotron.training.reporting.wandb_run import describe_wandb
+    from nemotron.training.reporting.wandb_run import find_wandb
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
     start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    run = find_run_folder(config, data)
-    too_few = _too_few_processes(config) if ranks is None else []
-    notes = [*describe_resume(run), *describe_changes(config, run), *too_few, *describe_wandb(config, run)]
+    run = find_run_folder(config, data, start)
+    record = find_wandb(config, run, has_work=True)
+    notes = [*describe_resume(run), *describe_changes(config, run)]
+    notes += _too_few_processes(config) if ranks is None else []
+    notes += record.describe() if record else []
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made where nothing will be trained.

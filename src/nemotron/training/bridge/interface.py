@@ -24,7 +24,7 @@ class Packs:
     """`dataset.*` of the YAML: further fields of `Line.dataset_config()`, and `pad_seq_to_mult` of
     PackedSequenceSpecs."""
     conversation_targets: bool = False
-    """Whether batches get this column (objective/conversation_targets.py), also those of the valid split and of
+    """Whether batches get that column (training/conversation_targets.py); so do those of the valid split and of
     `Line.split_iterator`."""
 
 
@@ -223,7 +223,7 @@ class Line(Protocol):
         """Refuse a checkpoint that only a later line can load.
 
         Args:
-            checkpoint: the folder of one, an `iter_*` folder, or a Hugging Face folder.
+            checkpoint: an `iter_*` folder, or a Hugging Face folder.
 
         Raises:
             UserError: the installed line cannot load it.

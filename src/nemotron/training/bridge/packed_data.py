@@ -10,7 +10,7 @@ from typing import Any
 from nemotron.errors import UserError
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
-from nemotron.training.objective.conversation_targets import read_conversation_targets
+from nemotron.training.conversation_targets import read_conversation_targets
 
 
 def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tuple[Any, dict[str, Any]]:

@@ -18,7 +18,6 @@ from nemotron.errors import UserError
 from nemotron.training.bridge.interface import HybridStack, MicroBatch, Packs
 from nemotron.training.bridge.packed_data import describe_packs, repeat_batches
 from nemotron.training.bridge.versions import build, missing_api
-from nemotron.training.checkpoints.reader import latest_iteration
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -267,10 +266,9 @@ def check_loadable(checkpoint: Path) -> None:
             f"{checkpoint} is a Hugging Face folder, which the 0.4 line of Megatron-Bridge does not start from.",
             f"Import it first: nemotron super3 model import {checkpoint} -o CHECKPOINT",
         )
-    iteration_dir = latest_iteration(checkpoint)
-    if (iteration_dir / "metadata.json").exists() and not (iteration_dir / "common.pt").exists():
+    if (checkpoint / "metadata.json").exists() and not (checkpoint / "common.pt").exists():
         raise UserError(
-            f"{iteration_dir} was saved by a later Megatron-Bridge than the installed one, which cannot read it.",
+            f"{checkpoint} was saved by a later Megatron-Bridge than the installed one, which cannot read it.",
             "Where it was saved, export it (nemotron super3 model export); here, import that folder (model import).",
         )
 

@@ -11,18 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from nemotron.training.checkpoints.reader import RUN_CONFIG
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
 METADATA = ".metadata"
 FORMAT = "metadata.json"
 TRAIN_STATE = "train_state.pt"
-RUN_CONFIG = "run_config.yaml"
 _COMMON = "common.pt"
-_SECTIONS = ("checkpoint", "train")
-"""Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
-a checkpoint, and one after the last that it reads."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +35,17 @@ class Damage:
         return f"{self.file} {self.what}" + (" (its save was cut short)" if self.unfinished else "")
 
 
-def find_damage(iteration_dir: Path) -> Damage | None:
-    """Find the first reason why a checkpoint (an `iter_*` folder) cannot be loaded.
+def find_damage(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | None:
+    """Find the first thing that keeps a checkpoint from being loaded.
 
-    None means that it is complete. Files are checked in the order in which a save writes them.
+    None when the checkpoint is whole.
+
+    Files are looked at in the order in which a save writes them.
+
+    Args:
+        iteration_dir: an `iter_*` folder.
+        saved: its run_config.yaml; None when that is not whole.
     """
-    saved = read_config(iteration_dir / RUN_CONFIG)
     if damage := _check_format(iteration_dir, saved):
         return damage
     try:
@@ -78,20 +78,3 @@ def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage |
     except ValueError:
         is_whole = False
     return None if is_whole else Damage(file.name, "is not readable", unfinished=True)
-
-
-def read_config(file: Path) -> dict[str, Any] | None:
-    """Read a run_config.yaml; None if it is missing, cut off or unreadable."""
-    config = read_yaml(file)
-    is_whole = config is not None and all(name in config for name in _SECTIONS)
-    return config if is_whole and file.read_bytes().endswith(b"\n") else None
-
-
-def read_yaml(file: Path) -> dict[str, Any] | None:
-    """Read a YAML file of sections; None if it is missing or not such a file."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
-    try:
-        config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return None
-    return config if isinstance(config, dict) else None

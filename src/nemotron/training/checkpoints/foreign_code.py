@@ -17,10 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nemotron.errors import Problem, UserError, as_problem
-from nemotron.training.checkpoints.damage import METADATA, RUN_CONFIG, read_yaml
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.reader import base_model_of, latest_iteration
+from nemotron.errors import Problem
+from nemotron.training.checkpoints.damage import METADATA
+from nemotron.training.checkpoints.reader import RUN_CONFIG, read_yaml
 from nemotron.training.checkpoints.torch_files import PickleReader
 
 TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
@@ -88,39 +87,20 @@ class _StrictReader(PickleReader):
         return super().find_class(module, name)
 
 
-def refuse_foreign_code(iteration_dir: Path) -> None:
-    """Refuse a checkpoint that would run its own code when it is loaded.
+def find_code_to_load(*iteration_dirs: Path | None) -> Iterator[Problem]:
+    """Yield a problem for each checkpoint that would run code when it is loaded.
 
-    Raises:
-        UserError: There is such a file; the message has its name and what it would call.
+    Args:
+        iteration_dirs: the `iter_*` folders that are going to be loaded, models under adapters included.
     """
     if os.environ.get(TRUST, "") not in ("", "0"):
         return
-    if found := find_foreign_code(iteration_dir):
-        raise UserError(
-            f"{found}.",
-            f"Get the checkpoint again from a source you trust. If you trust this one, set {TRUST}=1 to load it.",
-        )
-
-
-def find_code_to_load(*checkpoints: Path | None) -> Iterator[Problem]:
-    """Yield a problem for each checkpoint that would run its own code.
-
-    The base models of adapters are checked too.
-
-    Args:
-        checkpoints: Folders of checkpoints or `iter_*` folders. None, missing ones and Hugging Face folders are
-            skipped.
-    """
-    for checkpoint in checkpoints:
-        if checkpoint is None or not checkpoint.exists() or is_hf_folder(checkpoint):
-            continue
-        try:
-            iteration_dir = latest_iteration(checkpoint)
-            for loaded in dict.fromkeys((base_model_of(iteration_dir) or iteration_dir, iteration_dir)):
-                refuse_foreign_code(loaded)
-        except UserError as error:
-            yield as_problem(error)
+    for iteration_dir in dict.fromkeys(filter(None, iteration_dirs)):
+        if found := find_foreign_code(iteration_dir):
+            yield Problem(
+                f"{found}.",
+                f"Get the checkpoint again from a source you trust. If that is one, {TRUST}=1 loads it as it is.",
+            )
 
 
 def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:

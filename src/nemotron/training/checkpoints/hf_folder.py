@@ -75,8 +75,3 @@ def model_config(hf_model: str) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return described if isinstance(described, dict) else None
-
-
-def is_path(name: str) -> bool:
-    """Tell whether a name is meant as a folder rather than as a Hugging Face id."""
-    return name.startswith(("/", "./", "../")) or Path(name).exists()

@@ -9,8 +9,9 @@ from typing import Any
 
 from nemotron import lineage
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import is_hf_folder, is_path
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
+from nemotron.paths import is_path
+from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.config import SftConfig
 
 PRETRAINED = "ModelArtifact-pretrain"
@@ -49,16 +50,40 @@ def find_start(config: SftConfig) -> StartingPoint:
 
     Nothing is refused, because it may be on another machine.
     """
+    start = _name_start(config)
+    path = start.checkpoint
+    if path is None:
+        return start
+    if not path.exists():
+        return replace(start, description=f"{start.description} (not on this machine)")
+    if is_hf_folder(path):
+        return replace(start, description=f"{start.description} (Hugging Face folder)", is_hf=True, tokenizer=str(path))
+    try:
+        iteration_dir, saved = find_latest(path)
+    except UserError as error:
+        return replace(start, unreadable=error)
+    return replace(
+        start,
+        description=f"{start.description.removesuffix(str(path))}{iteration_dir} (Megatron checkpoint)",
+        iteration_dir=iteration_dir,
+        saved=saved,
+        tokenizer=(saved.get("tokenizer") or {}).get("tokenizer_model"),
+    )
+
+
+def _name_start(config: SftConfig) -> StartingPoint:
+    """Find out what the config names to start from, without looking at it."""
     given, model = config.checkpoint.get("pretrained_checkpoint"), config.run.model
     if given is not None:
-        return _look_at(Path(given), f"checkpoint.pretrained_checkpoint is {given}", str(given))
+        path = Path(given)
+        return StartingPoint(path, str(path), f"checkpoint.pretrained_checkpoint is {given}", str(given))
     if model is not None:
         try:
             artifact = lineage.resolve(model, Path(config.run.artifacts), hint=_how_to_make(config))
         except UserError as error:
             return StartingPoint(None, f"{model} (not on this machine)", f"run.model is {model}", unresolved=error)
         name, path = artifact.reference, Path(artifact.path)
-        return _look_at(path, f"run.model is {name}, at {path}", name, f"{name}: ")
+        return StartingPoint(path, f"{name}: {path}", f"run.model is {name}, at {path}", name)
     if config.recipe.random_start is not None:
         return StartingPoint(None, f"random weights, seed {config.recipe.random_start}")
     other = config.checkpoint.get("load")
@@ -74,19 +99,3 @@ def _how_to_make(config: SftConfig) -> str:
         f"Make it with: nemotron super3 model import {source}; register a Megatron checkpoint made elsewhere "
         "with: nemotron super3 model import FOLDER"
     )
-
-
-def _look_at(path: Path, setting: str, reference: str, prefix: str = "") -> StartingPoint:
-    start = StartingPoint(path, f"{prefix}{path}", setting, reference)
-    if not path.exists():
-        return replace(start, description=f"{start.description} (not on this machine)")
-    if is_hf_folder(path):
-        return replace(start, description=f"{start.description} (Hugging Face folder)", is_hf=True, tokenizer=str(path))
-    try:
-        iteration = latest_iteration(path)
-    except UserError as error:
-        return replace(start, unreadable=error)
-    saved = run_config(iteration)
-    tokenizer = (saved.get("tokenizer") or {}).get("tokenizer_model")
-    described = f"{prefix}{iteration} (Megatron checkpoint)"
-    return replace(start, description=described, iteration_dir=iteration, saved=saved, tokenizer=tokenizer)

@@ -1,23 +1,19 @@
-"""Find the checkpoint to resume from, and make Megatron's trackers name it.
+"""Which checkpoint of a folder a run continues from, an export reads.
 
-Megatron-Bridge loads what latest_train_state.pt names, or without it what latest_checkpointed_iteration.txt names
-(_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name an incomplete checkpoint,
-or be cut off itself.
+And making Megatron's trackers say the same.
 """
 
 import contextlib
-import re
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from nemotron.atomic_files import replaced_when_complete, write_text
-from nemotron.training.checkpoints.damage import FORMAT, METADATA, RUN_CONFIG, TRAIN_STATE, Damage, find_damage
-from nemotron.training.checkpoints.torch_files import read_numbers
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.damage import METADATA, TRAIN_STATE, Damage, find_damage
+from nemotron.training.checkpoints.reader import RUN_CONFIG, RUN_RECORD, read_json, run_config, whole_run_config
+from nemotron.training.checkpoints.trackers import is_iteration_dir, list_candidates, set_trackers
 
-STATE_TRACKER = "latest_train_state.pt"
-TRACKER = "latest_checkpointed_iteration.txt"
-_FOLDER = re.compile(r"iter_(\d+)")
 _GONE = Damage("it", "is gone", unfinished=False)
 _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unfinished=False)
 
@@ -48,56 +44,112 @@ class Newest:
     iteration: int
     """Its iterations; 0 without a checkpoint."""
     skipped: tuple[Skipped, ...] = ()
-    """Checkpoints that are incomplete, or later than the one to resume from, newest first."""
+    """Checkpoints that are not whole, or later than the one to continue from, newest first."""
+    saved: dict[str, Any] = field(default_factory=dict)
+    """The config that the newest was saved with; empty when there is none, or it is of Megatron-LM."""
+
+    def includes(self, folder: Path) -> bool:
+        """Tell whether a folder is one of these checkpoints itself.
+
+        False for the folder that they are in.
+        """
+        return folder in (self.folder, *(skipped.folder for skipped in self.skipped))
 
 
-def find_newest(checkpoints: Path) -> Newest:
-    """Find the newest complete checkpoint of a folder that a run saves to.
-
-    The trackers take precedence, then older checkpoints, because trackers may have been set back on purpose. A newer
-    checkpoint counts only if it was completed after the tracker was written, or if no tracker is readable.
+def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
+    """Find the newest whole checkpoint of a folder that a run saves to.
 
     Args:
-        checkpoints: The folder, or an `iter_*` folder itself.
+        checkpoints: the folder, or an `iter_*` folder itself.
+        step: take the checkpoint of this iteration, whatever the trackers name (checkpoint.ckpt_step).
     """
-    tracker, named = _read_trackers(checkpoints)
-    candidates, left = _list_folders(checkpoints), {}
-    if tracker is not None:
-        later = {iteration: folder for iteration, folder in candidates.items() if iteration > named}
-        since = {iteration: folder for iteration, folder in later.items() if _is_completed_since(folder, tracker)}
-        left = {iteration: folder for iteration, folder in later.items() if iteration not in since}
-        older = {iteration: folder for iteration, folder in candidates.items() if iteration < named}
-        candidates = {**since, named: checkpoints / f"iter_{named:07d}", **older}
-    elif _read_text_tracker(checkpoints) == "release" and (checkpoints / "release").is_dir():
-        return Newest(checkpoints / "release", 0)
+    candidates, later = list_candidates(checkpoints)
+    if step is not None and not is_iteration_dir(checkpoints):
+        candidates, later = {step: checkpoints / f"iter_{step:07d}"}, {}
     skipped: list[Skipped] = []
-    for iteration, folder in [*left.items(), *candidates.items()]:
-        damage = find_damage(folder) if folder.is_dir() else _GONE
-        if damage is None and iteration not in left:
-            return Newest(folder, iteration, tuple(skipped))
+    for iteration, folder in [*later.items(), *candidates.items()]:
+        saved = whole_run_config(folder)
+        if folder.name == "release":  # of Megatron-LM; Megatron-Bridge takes it as it is
+            return Newest(folder, 0, saved=saved or {})
+        damage = find_damage(folder, saved) if folder.is_dir() else _GONE
+        if damage is None and iteration not in later:
+            return Newest(folder, iteration, tuple(skipped), saved or {})
         skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED))
     return Newest(None, 0, tuple(skipped))
 
 
-def find_iteration(checkpoints: Path, step: int) -> Newest:
-    """Find the checkpoint of one iteration (checkpoint.ckpt_step).
-
-    The trackers are ignored.
+def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
+    """Find the newest whole checkpoint of a folder, which has to have one.
 
     Args:
-        checkpoints: The folder that a run saves to, or an `iter_*` folder itself.
-        step: The iteration.
+        checkpoint_dir: a folder that a run saved to, or the checkpoint itself.
+
+    Returns:
+        The `iter_*` folder, and the config that it was saved with.
+
+    Raises:
+        UserError: there is none, or the newest is damaged.
     """
-    if is_iteration_dir(checkpoints):
-        return find_newest(checkpoints)
-    folder = checkpoints / f"iter_{step:07d}"
-    damage = find_damage(folder) if folder.is_dir() else _GONE
-    return Newest(folder, step) if damage is None else Newest(None, 0, (Skipped(folder, step, damage),))
+    newest = find_newest(checkpoint_dir)
+    if newest.folder is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
+        return newest.folder, newest.saved
+    if (checkpoint_dir / RUN_CONFIG).is_file():  # a checkpoint that is named itself, of a form that we do not know
+        return checkpoint_dir, run_config(checkpoint_dir)
+    if newest.skipped:
+        older = (
+            "There is no older one." if newest.folder is None else f"Name an older one, which is whole: {newest.folder}"
+        )
+        raise UserError(f"The checkpoint {newest.skipped[0]}.", older)
+    raise UserError(
+        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
+        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
+    )
 
 
-def is_iteration_dir(folder: Path) -> bool:
-    """Tell whether a folder is a checkpoint itself, by its files."""
-    return any((folder / name).is_file() for name in (RUN_CONFIG, TRAIN_STATE, FORMAT, METADATA))
+def latest_iteration(checkpoint_dir: Path) -> Path:
+    """Return the `iter_*` folder that `find_latest` finds."""
+    return find_latest(checkpoint_dir)[0]
+
+
+def find_checkpoint(path: Path) -> Path:
+    """Find the newest `iter_*` folder of a run.
+
+    Args:
+        path: the run's output folder, the folder it saves to, or that `iter_*` folder itself.
+
+    Raises:
+        UserError: there is none.
+    """
+    if (path / "checkpoints").is_dir():
+        return latest_iteration(path / "checkpoints")
+    saved = read_json(path / RUN_RECORD).get("checkpoints")
+    if saved is not None and Path(saved).is_dir() and not any(path.glob("iter_*")):
+        path = Path(saved)
+    return latest_iteration(path)
+
+
+def base_model_of(iteration_dir: Path, saved: dict[str, Any]) -> Path | None:
+    """Return the `iter_*` folder of the model whose adapters a checkpoint holds.
+
+    None when it holds a whole model.
+
+    Args:
+        iteration_dir: the checkpoint.
+        saved: the config that it was saved with.
+
+    Raises:
+        UserError: it holds adapters, and their model is not where it was.
+    """
+    if saved.get("peft") is None:
+        return None
+    base = str((saved.get("checkpoint") or {}).get("pretrained_checkpoint"))
+    try:
+        return latest_iteration(Path(base))
+    except UserError:
+        raise UserError(
+            f"{iteration_dir} holds adapters, and the model that they were trained on is not at {base}.",
+            "Put that checkpoint back, or correct checkpoint.pretrained_checkpoint in run_config.yaml there.",
+        ) from None
 
 
 def repair(checkpoints: Path, newest: Newest) -> None:
@@ -109,56 +161,7 @@ def repair(checkpoints: Path, newest: Newest) -> None:
     for skipped in newest.skipped:
         with contextlib.suppress(FileNotFoundError):
             _set_aside(skipped.folder)
-    _set_trackers(checkpoints, newest)
-
-
-def _list_folders(checkpoints: Path) -> dict[int, Path]:
-    """Map iterations to `iter_*` folders, newest first.
-
-    For a folder that is a checkpoint itself, it is the only entry.
-    """
-    if is_iteration_dir(checkpoints):
-        match = _FOLDER.fullmatch(checkpoints.name)
-        return {int(match[1]) if match else _read_step(checkpoints / TRAIN_STATE) or 0: checkpoints}
-    try:
-        found = {_FOLDER.fullmatch(path.name): path for path in checkpoints.iterdir() if path.is_dir()}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    return dict(sorted(((int(match[1]), path) for match, path in found.items() if match), reverse=True))
-
-
-def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
-    """Return the tracker that Megatron-Bridge uses, and its iteration.
-
-    They are None and 0 without a readable tracker.
-    """
-    tracker = checkpoints / STATE_TRACKER
-    if tracker.is_file():
-        step = _read_step(tracker)
-        return (None, 0) if step is None else (tracker, step)
-    named = _read_text_tracker(checkpoints)
-    return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, 0)
-
-
-def _read_step(state: Path) -> int | None:
-    try:
-        return int(read_numbers(state)["step"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def _read_text_tracker(checkpoints: Path) -> str:
-    try:
-        return (checkpoints / TRACKER).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def _is_completed_since(folder: Path, tracker: Path) -> bool:
-    try:
-        return (folder / RUN_CONFIG).stat().st_mtime_ns >= tracker.stat().st_mtime_ns
-    except OSError:
-        return True  # not complete at all
+    set_trackers(checkpoints, newest.folder, newest.iteration)
 
 
 def _set_aside(folder: Path) -> None:
@@ -167,21 +170,3 @@ def _set_aside(folder: Path) -> None:
         return
     names = (folder.with_name(f"set_aside_{folder.name}{end}") for end in ("", *(f".{n}" for n in range(2, 10_000))))
     folder.rename(next(name for name in names if not name.exists()))
-
-
-def _set_trackers(checkpoints: Path, newest: Newest) -> None:
-    state, text = checkpoints / STATE_TRACKER, checkpoints / TRACKER
-    if newest.folder is None:
-        for tracker in (state, text):
-            tracker.unlink(missing_ok=True)
-        return
-    if newest.folder.name == "release":
-        return
-    saved, named = newest.folder / TRAIN_STATE, _read_text_tracker(checkpoints)
-    if not saved.is_file():  # from Megatron-LM
-        state.unlink(missing_ok=True)
-    elif not state.is_file() or state.read_bytes() != saved.read_bytes():
-        with replaced_when_complete(state) as temporary:
-            shutil.copyfile(saved, temporary)
-    if named != str(newest.iteration):
-        write_text(text, str(newest.iteration))

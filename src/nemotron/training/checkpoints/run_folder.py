@@ -7,27 +7,26 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
-from nemotron.folder_lock import Holder, find_holder, sole_writer
-from nemotron.training.checkpoints.newest import Newest, Skipped, find_iteration, find_newest, is_iteration_dir, repair
+from nemotron.folder_lock import Holder, find_holder, sole_writer, wait_until_free
+from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.newest import Newest, Skipped, base_model_of, find_newest, repair
 from nemotron.training.checkpoints.reader import (
     RUN_RECORD,
-    base_model_of,
     count_unreadable,
     read_json,
     read_records,
     record_of,
-    run_config,
     run_of,
 )
 from nemotron.training.checkpoints.run_record import identify_run, restore_record
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.ranks import is_first, is_first_here
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class RunFolder:
     record: dict[str, Any]
     """Identity of the run that saved it (run_record.py); empty without one, or if the run is not ours."""
     identity: dict[str, Any] = field(default_factory=dict)
-    """Identity of this run; empty if its data is not known."""
+    """What identifies this run; empty where its data or its start is not known."""
     saved: dict[str, Any] = field(default_factory=dict)
     """The config that the newest checkpoint was saved with; empty without one."""
     base: Path | None = None
@@ -86,87 +85,74 @@ class RunFolder:
             return self.resume_from
         return self.newest
 
-    def count_finished(self) -> int:
-        """Read the number of iterations in the newest checkpoint again, after training."""
+    def look_again(self) -> Newest:
+        """Look again at the newest checkpoint to continue from, after training."""
         own = find_newest(self.checkpoints)
-        return self.finished if own.folder is None else own.iteration
+        return own if own.folder is not None else Newest(self.newest, self.finished)
+
+    def count_finished(self) -> int:
+        """Count the iterations in the newest checkpoint, after training."""
+        return self.look_again().iteration
 
 
-def find_run_folder(config: SftConfig, data: PreparedData | None = None) -> RunFolder:
+def find_run_folder(
+    config: SftConfig, data: PreparedData | None = None, start: StartingPoint | None = None
+) -> RunFolder:
     """Find where a run writes, what it resumes from, and what identifies both runs.
 
     Args:
-        config: The training config.
-        data: The packs; None if they are not known, which leaves `identity` empty.
+        config: the training config.
+        data: the packs.
+        start: what the run starts from. Where it or the data is not known, `identity` is empty.
     """
-    output, checkpoints = Path(config.run.output_dir).absolute(), _saves_to(config)
-    load, step = other_run(config), config.checkpoint.get("ckpt_step")
-    resume_from = checkpoints
-    look = find_newest if step is None else partial(find_iteration, step=step)
-    newest = own = look(checkpoints) if load is None else find_newest(checkpoints)
+    output, checkpoints, load = Path(config.run.output_dir).absolute(), config.saves_to, config.other_run
+    step, resume_from = config.checkpoint.get("ckpt_step"), checkpoints
+    newest = own = find_newest(checkpoints, step if load is None else None)
     if load is not None and own.folder is None:
-        resume_from = load
-        newest = look(resume_from)
-        if is_iteration_dir(resume_from):
-            resume_from = resume_from.parent
-    run = RunFolder(
+        newest = find_newest(load, step)
+        resume_from = load.parent if newest.includes(load) else load
+    # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
+    folder, base, lost_base = newest.folder if newest.iteration else None, None, None
+    if folder is not None:
+        try:
+            base = base_model_of(folder, newest.saved)
+        except UserError as error:
+            lost_base = error
+    saved_by = output if folder is None or resume_from == checkpoints else run_of(folder) or output
+    recorded = {} if folder is None else record_of(folder) or read_json(output / RUN_RECORD)
+    return RunFolder(
         output=output,
         checkpoints=checkpoints,
         load=load,
         resume_from=resume_from,
         finished=newest.iteration,
-        # A checkpoint of Megatron-LM without iterations cannot be resumed.
-        newest=newest.folder if newest.iteration else None,
-        record={},
-        identity={} if data is None else identify_run(config, data),
+        newest=folder,
+        saved={} if folder is None else newest.saved,
+        base=base,
+        lost_base=lost_base,
+        metrics=[] if folder is None else read_records(saved_by / "metrics.jsonl"),
+        unreadable=0 if folder is None else count_unreadable(saved_by / "metrics.jsonl"),
         tested=frozenset(record["iteration"] for record in read_records(output / "test.jsonl")),
+        identity={} if data is None or start is None else identify_run(config, data, start),
+        record={} if folder is None else restore_record(recorded, newest.saved),
         skipped=newest.skipped,
         own=own,
         holder=find_holder(output) or find_holder(checkpoints),
         step=step,
     )
-    return run if run.newest is None else _with_saved(run, run.newest)
-
-
-def _with_saved(run: RunFolder, newest: Path) -> RunFolder:
-    """Add what the checkpoint to resume from records about itself and its run."""
-    saved, base, lost_base = run_config(newest), None, None
-    try:
-        base = base_model_of(newest)
-    except UserError as error:
-        lost_base = error
-    metrics = ((run.output if run.is_own else run_of(newest)) or run.output) / "metrics.jsonl"
-    return replace(
-        run,
-        saved=saved,
-        base=base,
-        lost_base=lost_base,
-        metrics=read_records(metrics),
-        unreadable=count_unreadable(metrics),
-        record=restore_record(record_of(newest) or read_json(run.output / RUN_RECORD), saved),
-    )
-
-
-def other_run(config: SftConfig) -> Path | None:
-    """Return the absolute path of checkpoint.load, unless the run saves there itself.
-
-    With Megatron, that means to resume, or to start a new run if there is no checkpoint yet.
-    """
-    load = config.checkpoint.get("load")
-    if load is None or Path(load).resolve() == _saves_to(config).resolve():
-        return None
-    return Path(load).absolute()
-
-
-def _saves_to(config: SftConfig) -> Path:
-    return Path(config.checkpoint.get("save") or Path(config.run.output_dir) / "checkpoints").absolute()
 
 
 @contextlib.contextmanager
-def hold(run: RunFolder) -> Iterator[RunFolder]:
-    """Lock a run's folders, across nodes, for the duration of the `with` block.
+def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
+    """Keep a run's folders for it, on every node, for the length of the `with` block.
 
-    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run.
+    Its folder of checkpoints then holds what was found, for Megatron to load just that, and run.json says whose they
+    are. The first rank holds them. The others stay until it lets go, when it has recorded and exported the model: ranks
+    that left would end its job (torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says).
+
+    Args:
+        run: the run's folders.
+        minutes: how long the other ranks stay at most (convert_to_hf.timeout_minutes).
 
     Yields:
         The run, without skipped checkpoints.
@@ -174,6 +160,14 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
     Raises:
         UserError: Another run uses one of the folders, or has used it since `run` was read.
     """
+    if not is_first():
+        yield run
+        holder = wait_until_free(run.output, 60 * minutes)
+        if holder is not None and is_first_here():
+            print(
+                f"After convert_to_hf.timeout_minutes={minutes} this node no longer waits for the export by {holder}."
+            )
+        return
     with contextlib.ExitStack() as held:
         held.enter_context(sole_writer(run.output, "run.output_dir"))
         if run.checkpoints != run.output:
@@ -193,8 +187,3 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
             if there != record:
                 write_text(copy, json.dumps(record, indent=2) + "\n")
         yield replace(run, skipped=(), own=replace(run.own, skipped=()))
-
-
-def count_finished(checkpoints: Path) -> int:
-    """Read the number of iterations in the newest complete checkpoint; 0 without one."""
-    return find_newest(checkpoints).iteration

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nemotron.paths import is_path
 from nemotron.secrets import mask_values
-from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -15,14 +15,13 @@ IDENTITY = ("model", "data", "pack_size", "adapters", "start")
 """What must not change when a run is resumed."""
 
 
-def identify_run(config: SftConfig, data: PreparedData) -> dict[str, Any]:
+def identify_run(config: SftConfig, data: PreparedData, start: StartingPoint) -> dict[str, Any]:
     """Collect what identifies a run, and where its model and its data are.
 
     `IDENTITY` lists what must not change. The export reads the place of the config, and errors name the data. A
     starting artifact is identified by its folder, because an alias such as `latest` moves. If it is not on this
     machine, it is left out.
     """
-    start = find_start(config)
     named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)
     record = {
         "hf_model": config.recipe.hf_model,

@@ -4,8 +4,6 @@
 checks what needs the machine that trains.
 """
 
-import os
-
 from nemotron.errors import Problem
 from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
@@ -28,6 +26,7 @@ from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.configured import find_model, parallel_sizes
 from nemotron.training.plan import Plan, count_run, make_plan
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.ranks import is_first
 
 
 def check_inputs(
@@ -104,7 +103,7 @@ def check_machine(
         *(() if backend is None else check_backend(config, backend)),
         *check_tracker_packages(config),
         # Only on the first rank, which locks the folder; the others would find it locked.
-        *(check_free(run) if os.environ.get("RANK", "0") == "0" else ()),
+        *(check_free(run) if is_first() else ()),
         *check_load(config, run),
         *check_same_run(run),
         *(() if data is None or plan is None else check_progress(config, data, run, plan)),

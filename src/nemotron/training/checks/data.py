@@ -9,7 +9,7 @@ from pathlib import Path
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.config import SftConfig
-from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
+from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 LARGEST_PADDING = 1024

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.lineage import check_root
+from nemotron.paths import is_path
 from nemotron.training.backend import Backend
-from nemotron.training.checkpoints.hf_folder import is_path
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.model import NAME_ONE

@@ -11,7 +11,6 @@ from typing import Any
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint
-from nemotron.training.checkpoints.run_folder import other_run
 from nemotron.training.config import SftConfig
 
 NAME_ONE = "Use a folder with the model's config.json, or a Hugging Face id."
@@ -39,7 +38,7 @@ def check_model_folder(hf_model: str) -> Iterator[Problem]:
 def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
     """Yield a problem if there is no complete model to start from."""
     named = (config.checkpoint.get("pretrained_checkpoint"), config.run.model, config.recipe.random_start)
-    if all(value is None for value in (*named, other_run(config))):
+    if all(value is None for value in (*named, config.other_run)):
         yield Problem(
             "There is no model to start from.",
             "Set checkpoint.pretrained_checkpoint=/path/to/megatron/checkpoint, or run.model to a model artifact: "
@@ -48,12 +47,12 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
     if start.checkpoint is None or not start.checkpoint.exists():
         return
     mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's default, if a YAML does not set it
-    if start.is_hf:
-        yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
-    elif start.unreadable is not None:
+    if start.unreadable is not None:
         yield as_problem(start.unreadable)
-    else:
+    elif not start.is_hf:
         yield from check_megatron_checkpoint(start.saved, start.checkpoint, start.setting, mtp)
+    else:
+        yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
 
 
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ This runs before Megatron-Bridge's own classes see them.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -137,12 +137,6 @@ def check_adapters(config: SftConfig) -> Iterator[Problem]:
         )
 
 
-def adapts_routed_experts(targets: Sequence[str]) -> bool:
-    """Tell whether `peft.target_modules` includes layers of the routed experts."""
-    lasts = [target.rsplit(".", 1)[-1] for target in targets if "shared_experts" not in target]
-    return any(fnmatchcase(name, last) for name in ("linear_fc1", "linear_fc2") for last in lasts)
-
-
 def _check_adapted_experts(config: SftConfig, peft: PeftConfig) -> Iterator[Problem]:
     """Yield a problem if adapters on experts would silently train on wrong sums.
 
@@ -152,7 +146,7 @@ def _check_adapted_experts(config: SftConfig, peft: PeftConfig) -> Iterator[Prob
     model = config.model
     tensor = model.get("tensor_model_parallel_size") or 1
     divided = model.get("expert_tensor_parallel_size") or tensor
-    if divided > 1 and adapts_routed_experts(peft.target_modules):
+    if divided > 1 and peft.adapts_routed_experts:
         yield Problem(
             f"model.expert_tensor_parallel_size is {divided}, with which Megatron-Bridge trains adapters on routed "
             "experts wrongly.",

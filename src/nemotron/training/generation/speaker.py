@@ -7,7 +7,7 @@ from typing import Any
 
 from nemotron.doctor import is_there
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import is_path
+from nemotron.paths import is_path
 from nemotron.training.generation.find_export import ADAPTER_CONFIG
 
 BESIDE_WEIGHTS = 1.1

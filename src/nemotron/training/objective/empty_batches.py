@@ -11,10 +11,11 @@ Every rank decides alike: by the number of supervised tokens of the whole batch 
 pipeline stages that read no data.
 """
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from nemotron.training.ranks import is_first
 
 if TYPE_CHECKING:
     from nemotron.training.objective.forward_step import TwoStageStep
@@ -78,7 +79,7 @@ class EmptyBatches:
         for kept, bias in zip(self._kept, self._biases, strict=True):
             bias.copy_(kept)
         self._step.skipped += 1
-        if os.environ.get("RANK", "0") == "0":
+        if is_first():
             # Not through logging: Megatron-Bridge filters warnings out.
             print(
                 f"Iteration {self._iteration}: no token of its global batch is supervised; skipped, no weight changes."

@@ -22,7 +22,7 @@ import torch
 
 from nemotron.training import bridge
 from nemotron.training.config import SampleUnit
-from nemotron.training.objective.conversation_targets import CONVERSATION_TARGETS
+from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 from nemotron.training.objective.loss import (
     Average,
     BatchTotals,

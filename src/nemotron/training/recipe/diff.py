@@ -8,9 +8,12 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nemotron.training.config import MEGATRON_SECTIONS
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
 
 ABSENT = "absent"
 
@@ -25,6 +28,22 @@ class Change:
 
     def __str__(self) -> str:
         return f"{self.key}: {self.ours} (the recipe says {self.recipe})"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A config ready for `finetune()`, and the recipe that it was made from."""
+
+    container: "ConfigContainer"
+    original: dict[str, Any]
+    """Megatron-Bridge's own recipe, key by key, as `what_runs` reads it."""
+
+    def changes(self) -> list[Change]:
+        """List how what runs differs from the recipe, whoever set it.
+
+        The YAML, the data, the backend.
+        """
+        return differences(self.original, what_runs(self.container))
 
 
 def what_runs(container: Any) -> dict[str, Any]:

@@ -3,13 +3,35 @@
 run_config.yaml of checkpoints, W&B, MLflow.
 """
 
+import os
+from collections.abc import Mapping
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nemotron.secrets import mask_values
+from nemotron.secrets import holds_secret, is_secret, mask_values
+from nemotron.training import bridge
+
+if TYPE_CHECKING:
+    from megatron.bridge.training.config import ConfigContainer
 
 
-def mask_what_is_written(container_class: Any) -> None:
+def keep_secrets_out(container: "ConfigContainer", variables: Mapping[str, Any]) -> None:
+    """Set the variables of `env_vars`, and mask secrets where the config is written.
+
+    Secret variables are set in this process: those of the config are written with it.
+    """
+    _mask_what_is_written(type(container))
+    secret = {
+        name: value
+        for name, value in variables.items()
+        if isinstance(value, str) and (is_secret(f"env_vars.{name}") or holds_secret(value))
+    }
+    for name, value in secret.items():
+        os.environ.setdefault(name, value)
+    bridge.installed().set_environment(container, {k: v for k, v in variables.items() if k not in secret})
+
+
+def _mask_what_is_written(container_class: Any) -> None:
     """Have `ConfigContainer.to_dict` mask secrets. Twice changes nothing.
 
     Both lines write their config by it.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.run_folder import count_finished
+from nemotron.training.checkpoints.newest import find_newest
 from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: what is raised when a loss or a gradient norm is not finite.
@@ -130,7 +130,7 @@ def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> 
 
 
 def _last_checkpoint(checkpoints: Path) -> str:
-    finished = count_finished(checkpoints)
+    finished = find_newest(checkpoints).iteration
     return f"The checkpoint of iteration {finished:,} is intact." if finished else "No checkpoint had been saved yet."
 
 

@@ -1,22 +1,20 @@
 """The adapters of a checkpoint as a folder for peft."""
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete
-from nemotron.errors import UserError, refuse
+from nemotron.errors import UserError
+from nemotron.paths import is_path
 from nemotron.secrets import mask_text
-from nemotron.training.checkpoints.foreign_code import find_code_to_load
-from nemotron.training.checkpoints.hf_folder import is_path
-from nemotron.training.checkpoints.reader import latest_iteration, run_config
-from nemotron.training.weights.export_hf import check_replaceable
+from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.weights.export_process import loaded_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_tokenizer
 from nemotron.training.weights.model_card import model_card
-from nemotron.training.weights.separate_process import run_module
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_MODULE = "nemotron.training.weights.export_adapter"
 
 
 def export_adapter(
@@ -38,13 +36,9 @@ def export_adapter(
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     check_adapters_of(iteration_dir)
-    refuse(find_code_to_load(iteration_dir))
-    target = Path(out_dir).absolute()
-    check_replaceable(target, CONFIG)
     named = str(Path(base_model).absolute()) if is_path(str(base_model)) else str(base_model)
-    arguments = [str(iteration_dir), str(target), named, str(tokenizer_dir)]
-    run_module("nemotron.training.weights.export_adapter", arguments, f"Exporting the adapters of {iteration_dir}")
-    return target
+    what = f"Exporting the adapters of {iteration_dir}"
+    return start_export(_MODULE, iteration_dir, Path(out_dir), named, str(tokenizer_dir), config=CONFIG, what=what)
 
 
 def check_adapters_of(iteration_dir: Path) -> None:
@@ -72,12 +66,8 @@ def convert(iteration_dir: Path, out_dir: Path, base_model: str, tokenizer_dir: 
 
     It must have no process group and no Megatron state.
     """
-    from nemotron.training import cpu
-    from nemotron.training.weights.adapters import load_whole_model
-    from nemotron.training.weights.megatron_model import single_process_group
-
-    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend(), single_process_group():
-        _save(load_whole_model(iteration_dir), unfinished, iteration_dir, base_model)
+    with loaded_for_export(iteration_dir, out_dir) as (model, unfinished):
+        _save(model, unfinished, iteration_dir, base_model)
         write_tokenizer(unfinished, tokenizer_dir)
         card = model_card(iteration_dir, base_model, adapter=True)
         (unfinished / "README.md").write_text(mask_text(card), encoding="utf-8")
@@ -137,13 +127,7 @@ def main() -> None:
 
     `python -m nemotron.training.weights.export_adapter`.
     """
-    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.export_adapter", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
-    parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("base", help="Hugging Face id or folder of the model that was adapted")
-    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
-    arguments = parser.parse_args()
-    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.base, arguments.tokenizer)
+    run_export(_MODULE, __doc__, convert)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,17 @@
 """A Megatron checkpoint as a Hugging Face folder."""
 
-import argparse
 import shutil
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete
-from nemotron.errors import UserError, refuse
 from nemotron.secrets import mask_text
 from nemotron.training import bridge
-from nemotron.training.checkpoints.foreign_code import find_code_to_load
-from nemotron.training.checkpoints.reader import latest_iteration
-from nemotron.training.weights.hf_files import NAMED_TEMPLATES, write_model_files, write_tokenizer
+from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.weights.export_process import loaded_for_export, run_export, start_export
+from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
-from nemotron.training.weights.separate_process import run_module
+
+_MODULE = "nemotron.training.weights.export_hf"
 
 
 def export_hf(
@@ -48,27 +46,9 @@ def export_hf(
             message.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
-    refuse(find_code_to_load(iteration_dir))
-    target = Path(hf_out_dir).absolute()
-    check_replaceable(target)
-    arguments = [str(iteration_dir), str(target), str(hf_config_dir), str(tokenizer_dir)]
-    run_module("nemotron.training.weights.export_hf", arguments, f"Exporting {iteration_dir} to Hugging Face format")
-    return target
-
-
-def check_replaceable(target: Path, config: str = "config.json") -> None:
-    """Refuse a folder that holds more than an earlier export.
-
-    An export has weights, a file of the name `config`, and no folder of the user.
-    """
-    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
-    names = {path.name for path in found}
-    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
-    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
-        raise UserError(
-            f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
-            "Name a new or empty folder.",
-        )
+    what = f"Exporting {iteration_dir} to Hugging Face format"
+    described, words = str(hf_config_dir), str(tokenizer_dir)
+    return start_export(_MODULE, iteration_dir, Path(hf_out_dir), described, words, config="config.json", what=what)
 
 
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
@@ -76,12 +56,7 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
 
     It must have no process group and no Megatron state.
     """
-    from nemotron.training import cpu
-    from nemotron.training.weights.adapters import load_whole_model
-    from nemotron.training.weights.megatron_model import single_process_group
-
-    with folder_replaced_when_complete(hf_out_dir) as unfinished, cpu.backend(), single_process_group():
-        model = load_whole_model(iteration_dir)
+    with loaded_for_export(iteration_dir, hf_out_dir) as (model, unfinished):
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
         (unfinished / "README.md").write_text(mask_text(model_card(iteration_dir, hf_config_dir)), encoding="utf-8")
 
@@ -106,13 +81,7 @@ def main() -> None:
 
     `python -m nemotron.training.weights.export_hf`.
     """
-    parser = argparse.ArgumentParser(prog="python -m nemotron.training.weights.export_hf", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
-    parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("config", help="Hugging Face id or folder with the model's config.json")
-    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
-    arguments = parser.parse_args()
-    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.config, arguments.tokenizer)
+    run_export(_MODULE, __doc__, convert)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 Recorded and exported by the first rank, while the others wait.
 """
 
-import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nemotron import lineage
 from nemotron.config import Loaded
-from nemotron.folder_lock import wait_until_free
 from nemotron.lineage.digest import compute_digest
 from nemotron.lineage.inputs import describe_source
-from nemotron.training.checkpoints.reader import latest_iteration, read_records
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
@@ -27,10 +25,16 @@ EXPORT_ARTIFACT = "ModelArtifact-sft-hf"
 ADAPTER_ARTIFACT = "ModelArtifact-sft-adapter"
 """The folder for peft, made from the same."""
 _LOSSES = ("token_loss", "sample_loss")
-_COUNTS = ("run_hash", "rows", "conversations", "dropped", "truncated")
 
 
-def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: RunFolder) -> str:
+def log_model(
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    iteration_dir: Path,
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> str:
     """Record the run's last checkpoint, its data and what it started from.
 
     Its metadata has the last losses on each split, and what became of the rows of its data.
@@ -40,23 +44,22 @@ def log_model(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, run: Ru
         plan: what the run did.
         data: the packs.
         run: its folders.
+        iteration_dir: the last checkpoint.
+        records: name of a file of records -> what it holds.
 
     Returns:
         The artifact, as `name:version`.
     """
-    last = {
-        name: (read_records(run.output / f"{name}.jsonl") or [{}])[-1] for name in ("metrics", "validation", "test")
-    }
-    counted = lineage.resolve(str(data.splits), loaded.config.run.artifacts).metadata
+    last = {name: found[-1] if found else {} for name, found in records.items()}
     metadata: dict[str, Any] = {key: last["metrics"].get(key) for key in ("iteration", "loss_stage", *_LOSSES)}
     metadata |= {
         split: {key: last[split].get(key) for key in ("iteration", *_LOSSES)}
         for split in ("validation", "test")
         if last[split]
     }
-    metadata["data"] = {key: counted[key] for key in _COUNTS if key in counted}
-    start, digest = _start(loaded.config, plan), compute_digest(latest_iteration(run.checkpoints))
-    return _log(loaded, MODEL_ARTIFACT, run.checkpoints, [plan.data, *start], metadata, digest)
+    metadata["data"] = data.counts
+    inputs = [data.reference, *_start(loaded.config, plan)]
+    return _log(loaded, MODEL_ARTIFACT, run.checkpoints, inputs, metadata, compute_digest(iteration_dir))
 
 
 def _start(config: SftConfig, plan: Plan) -> list[str]:
@@ -98,18 +101,6 @@ def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: boo
     """
     name = ADAPTER_ARTIFACT if adapter else EXPORT_ARTIFACT
     return lineage.log_artifact(name=name, type="model", path=folder, root=root, inputs=[str(iteration_dir)])
-
-
-def wait_for_first_rank(run: RunFolder, minutes: int) -> None:
-    """Wait until the first rank has recorded and exported the model.
-
-    Until it lets go of the run's folder.
-
-    Ranks that left would end its job: torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says.
-    """
-    holder = wait_until_free(run.output, 60 * minutes)
-    if holder is not None and os.environ.get("LOCAL_RANK", "0") == "0":
-        print(f"After convert_to_hf.timeout_minutes={minutes} this node no longer waits for the export by {holder}.")
 
 
 def _log(

@@ -8,8 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nemotron.training.checkpoints.reader import record_of, run_config, run_of
-from nemotron.training.checkpoints.run_folder import read_records
+from nemotron.training.checkpoints.reader import read_records, record_of, run_config, run_of
 
 _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
 

@@ -3,17 +3,16 @@
 A Hugging Face folder, an id of the hub, or a Megatron checkpoint made elsewhere.
 """
 
-import contextlib
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nemotron.errors import UserError, refuse
+from nemotron.errors import UserError, explain_hub_errors, refuse
 from nemotron.paths import expand_home
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.newest import is_iteration_dir
-from nemotron.training.checkpoints.reader import find_checkpoint, run_config
+from nemotron.training.checkpoints.newest import find_checkpoint
+from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.trackers import is_iteration_dir
 from nemotron.training.checks.model import check_megatron_checkpoint
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -77,42 +76,7 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
 def _download(model: str, revision: str | None) -> Source:
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(model, revision):
+    with explain_hub_errors(f"The model {model} (no folder here)", "model", model, revision):
         folder = Path(snapshot_download(model, revision=revision, allow_patterns=list(_FILES)))
     commit = folder.name
     return Source(f"hf://{model}@{commit}", model, folder, commit, is_megatron=False)
-
-
-@contextlib.contextmanager
-def _hub_errors(model: str, revision: str | None) -> Iterator[None]:
-    """Explain why a model could not be downloaded."""
-    from huggingface_hub import errors
-
-    try:
-        yield
-    except errors.GatedRepoError:
-        raise UserError(
-            f"The model {model} is gated, and this account may not read it.",
-            f"Ask for access at https://huggingface.co/{model}, then set HF_TOKEN or run: hf auth login",
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise UserError(f"The model {model} has no revision {revision}.", "Give a branch, a tag or a commit.") from None
-    except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"There is no folder {model} here, and no model of that name on the hub, or it is private.",
-            "Check the name; for a private model set HF_TOKEN or run: hf auth login",
-        ) from None
-    except OSError as error:
-        if error.filename is not None:  # the disk of this machine
-            raise
-        raise _unreachable(model, error) from None
-    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
-        raise _unreachable(model, error) from None
-
-
-def _unreachable(model: str, error: Exception) -> UserError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return UserError(
-        f"There is no folder {model} here, and the model cannot be read from the hub: {reason}.",
-        "Check the network and HF_ENDPOINT, or download it elsewhere and give its folder.",
-    )

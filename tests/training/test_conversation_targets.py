@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nemotron.training.objective.conversation_targets import read_conversation_targets
+from nemotron.training.conversation_targets import read_conversation_targets
 
 ROWS = [[5], [4, 4, 9], [1, 2], [7, 7, 7, 7], [3]]
 """Of five packs in two shards."""

@@ -1,0 +1,132 @@
+"""An export of a checkpoint to a folder, in a process of its own.
+
+What exports of a whole model and of adapters alone share: what is refused, what the process is handed, how its folder
+appears.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from nemotron.atomic_files import folder_replaced_when_complete
+from nemotron.errors import UserError, refuse
+from nemotron.training import bridge, torch_layers
+from nemotron.training.checkpoints.foreign_code import find_code_to_load
+from nemotron.training.checkpoints.newest import base_model_of, latest_iteration
+from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.weights.hf_files import NAMED_TEMPLATES
+from nemotron.training.weights.separate_process import run_module
+
+Convert = Callable[[Path, Path, str, str], None]
+"""Called as `convert(iteration_dir, out_dir, model, tokenizer)`, in a process without Megatron state."""
+
+
+def start_export(
+    module: str, iteration_dir: Path, out_dir: Path, model: str, tokenizer: str, *, config: str, what: str
+) -> Path:
+    """Run the module that converts a checkpoint, and wait for its folder.
+
+    Args:
+        module: its `main` calls `run_export`.
+        iteration_dir: the checkpoint's `iter_*` folder.
+        out_dir: replaced as a whole once the export is complete.
+        model: Hugging Face id or folder that describes the model.
+        tokenizer: Hugging Face id or folder of the tokenizer.
+        config: the file by which an earlier export is known.
+        what: the subject of the error when it fails.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        UserError: the checkpoint would run code of its own, the model under its adapters is gone, `out_dir` holds
+            something else than an earlier export, or the export failed.
+    """
+    refuse(find_code_to_load(base_model_of(iteration_dir, run_config(iteration_dir)), iteration_dir))
+    target = out_dir.absolute()
+    check_replaceable(target, config)
+    run_module(module, [str(iteration_dir), str(target), model, tokenizer], what)
+    return target
+
+
+def check_replaceable(target: Path, config: str) -> None:
+    """Refuse a folder that holds more than an earlier export.
+
+    An export has weights, a file of the name `config`, and no folder of the user.
+    """
+    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
+    names = {path.name for path in found}
+    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
+    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
+        raise UserError(
+            f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
+            "Name a new or empty folder.",
+        )
+
+
+@contextmanager
+def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
+    """Load the model of a checkpoint, and open the folder of its export.
+
+    The folder appears when it is complete.
+
+    Yields:
+        Megatron's list of chunks (one), and the folder to write.
+    """
+    from nemotron.training import cpu
+    from nemotron.training.weights.megatron_model import single_process_group
+
+    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend(), single_process_group():
+        yield load_whole_model(iteration_dir), unfinished
+
+
+def run_export(module: str, description: str | None, convert: Convert) -> None:
+    """Convert what the command line says: the process that `start_export` starts."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("model", help="Hugging Face id or folder with the config.json of the model")
+    parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
+    arguments = parser.parse_args()
+    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.model, arguments.tokenizer)
+
+
+def load_whole_model(iteration_dir: Path) -> list[Any]:
+    """Load the model of a checkpoint on the torch layers.
+
+    As Megatron's list of chunks (one).
+
+    Of a checkpoint of adapters, the model that they were trained on is loaded, and the adapters are put on it. They
+    stay next to its weights: Megatron-Bridge merges them when it converts (`merge_adapter_weights`).
+
+    Call it inside `cpu.backend()` and `single_process_group()`.
+
+    Raises:
+        UserError: the model that the adapters belong to is gone.
+    """
+    saved = run_config(iteration_dir)
+    base = base_model_of(iteration_dir, saved)
+    if base is None:
+        return _load(iteration_dir)
+    from megatron.bridge.utils.instantiate_utils import instantiate
+
+    model = _load(base)
+    peft: Any = instantiate(saved["peft"])
+    model = peft(model, training=False)
+    peft.set_params_to_save(model)
+    bridge.installed().load_adapters(model, iteration_dir, peft)
+    return model
+
+
+def _load(iteration_dir: Path) -> list[Any]:
+    from megatron.bridge.training.model_load_save import load_megatron_model
+
+    bridge.installed().check_loadable(iteration_dir)
+    # Meant for parallel sizes, the overrides accept any field of the model's config.
+    overrides: Any = torch_layers.provider_fields()
+    model: Any = load_megatron_model(
+        str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=overrides
+    )
+    return model
