@@ -67,6 +67,16 @@ def test_data_prep_needs_no_torch_and_gives_the_same_bytes(environment: Path, tm
     assert not list(environment.glob("lib/python*/site-packages/torch"))
 
 
+def test_the_schemas_of_configs_are_in_the_wheel(environment: Path) -> None:
+    printed = run(environment / "bin/nemotron", "config", "schema", "data_prep")
+    assert printed.returncode == 0, printed.stderr
+    [shipped] = environment.glob("lib/python*/site-packages/nemotron/_config/schema/data_prep.json")
+    assert printed.stdout == shipped.read_text(encoding="utf-8")
+    first = (shipped.parents[1] / "data_prep/tiny.yaml").read_text(encoding="utf-8").splitlines()[0]
+    named = first.removeprefix("# yaml-language-server: $schema=")
+    assert (shipped.parents[1] / "data_prep" / named).resolve() == shipped.resolve()
+
+
 def test_training_says_how_it_is_installed(environment: Path, tmp_path: Path) -> None:
     refused = run(environment / "bin/nemotron", "super3", "sft", "-c", "tiny", f"run.data={tmp_path}")
     assert refused.returncode == 1

@@ -19,7 +19,8 @@ SHOWN_NOTES = 20
 def show_prepared(result: "PrepResult") -> None:
     """Print what data prep made, per dataset and per split, and where it is."""
     metadata = result.metadata
-    console.heading("Prepared already: same inputs, same settings" if result.unchanged else "Prepared")
+    already = "Prepared already: same inputs, same settings (--force starts again)"
+    console.heading(already if result.unchanged else "Prepared")
     _show_datasets(metadata)
     console.out()
     _show_splits(metadata)
