@@ -7,11 +7,11 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from nemotron.data_prep.sources import hub_access
 from nemotron.errors import UserError
 
 _SHARED = {"typer": "typer", "omegaconf": "omegaconf", "yaml": "PyYAML"}
@@ -43,7 +43,6 @@ _INSTALLED_BY = {
 }  # fmt: skip
 """The extra of this package that installs each of them."""
 _IN_CONTAINER = ("transformer-engine", "mamba-ssm")
-HUB = "https://huggingface.co"
 HUB_SECONDS = 1.0
 FREE_BYTES = 10 * 2**30
 """Less free disk than this is reported. A tiny run takes megabytes; a checkpoint takes many times this."""
@@ -190,19 +189,10 @@ def _wandb_key() -> Finding:
 
 def _hub() -> Finding:
     """Try to connect to the hub, or to the endpoint or proxy that replaces it."""
-    from urllib.parse import urlsplit
-
-    endpoint = os.environ.get("HF_ENDPOINT") or HUB
-    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
-    if offline:
+    if hub_access.is_offline():
         return Finding("hub", "", "data and tokenizers come from the cache only", "Unset HF_HUB_OFFLINE.")
     try:
-        proxy = os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")
-        parts = urlsplit(proxy or endpoint)
-        port = parts.port or (80 if parts.scheme == "http" else 443)
-        with socket.create_connection((parts.hostname or "", port), timeout=HUB_SECONDS):
-            name = urlsplit(endpoint).hostname or endpoint
-            return Finding("hub", f"{name} through a proxy" if proxy else name)
+        return Finding("hub", hub_access.connect(HUB_SECONDS))
     except (OSError, ValueError):
         advice = "Check the network, or set HF_ENDPOINT or https_proxy."
         return Finding("hub", "", "data and tokenizers cannot be downloaded", advice)

@@ -140,6 +140,8 @@ def _nearest_option(token: str, name: str, known: dict[str, bool]) -> str:
     bare = [option.lstrip("-") for option in known]  # their dashes alone make short names alike
     if "." in name or ("=" in token and not did_you_mean(name.lstrip("-"), bare)):
         return f"Config values are written without dashes: {token.lstrip('-')}"
+    if longer := next((option for option in known if len(name) > 2 and option.startswith(name)), None):
+        return f'Did you mean "{longer}"?'
     return did_you_mean(name, known) or "--help lists the options of a command."
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.sources import hub_access
 from nemotron.data_prep.tokenization.encoders import (
     Encode,
     Encoded,
@@ -198,12 +199,40 @@ def _find_facts(name: str, definition: str, special_tokens: dict[str, str]) -> d
     }  # fmt: skip
 
 
+_TOKENIZER_HINT = (
+    "Check the name and your network, or set tokenizer.model to a folder with tokenizer.json. "
+    "To try things out, -c tiny has a small one."
+)
+
+
+def _is_cached(config: TokenizerConfig) -> bool:
+    """Look for a tokenizer in the hub's cache.
+
+    An impossible name is left to the library to explain.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(config.model, "tokenizer_config.json", revision=config.revision), str)
+    except ValueError:
+        return True
+
+
 def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:
+    cache_only = not Path(config.model).is_dir() and not hub_access.is_offline() and not hub_access.is_reachable()
+    if cache_only and not _is_cached(config):
+        raise UserError(
+            f"Cannot load the tokenizer {config.model}: the hub does not answer, and the cache has no copy.",
+            _TOKENIZER_HINT,
+        )
     from transformers import AutoTokenizer
 
     try:
         loaded = AutoTokenizer.from_pretrained(
-            config.model, revision=config.revision, trust_remote_code=config.trust_remote_code
+            config.model,
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            local_files_only=cache_only,
         )
         definition = loaded.backend_tokenizer.to_str()
     except AttributeError:
@@ -212,10 +241,7 @@ def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplat
         ) from None
     except Exception as error:  # of files that are anybody's, transformers raises anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(
-            f"Cannot load the tokenizer {config.model}: {reason}",
-            "Check tokenizer.model and your network, or give a local folder with tokenizer.json.",
-        ) from None
+        raise UserError(f"Cannot load the tokenizer {config.model}: {reason}", _TOKENIZER_HINT) from None
     template = loaded.chat_template
     special_tokens = {key: str(token) for key, token in loaded.special_tokens_map.items() if key in SPECIAL_TOKENS}
     return definition, special_tokens, template if isinstance(template, str | dict) else None
