@@ -7,11 +7,12 @@ import importlib.metadata
 import importlib.util
 import os
 import shutil
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from nemotron.data_prep.sources import hub_access
 from nemotron.errors import UserError
 
 _SHARED = {"typer": "typer", "omegaconf": "omegaconf", "yaml": "PyYAML"}
@@ -43,6 +44,7 @@ _INSTALLED_BY = {
 }  # fmt: skip
 """The extra of this package that installs each of them."""
 _IN_CONTAINER = ("transformer-engine", "mamba-ssm")
+HUB = "https://huggingface.co"
 HUB_SECONDS = 1.0
 FREE_BYTES = 10 * 2**30
 """Less free disk than this is reported. A tiny run takes megabytes; a checkpoint takes many times this."""
@@ -114,6 +116,42 @@ def missing_extras(stage: str) -> dict[str, str]:
         for module, (where, cost, package) in OPTIONAL.items()
         if where == stage and package != "ray" and not is_there(module)
     }
+
+
+def is_hub_offline() -> bool:
+    """Tell whether HF_HUB_OFFLINE asks for the cache only."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON")
+
+
+def connect_to_hub(seconds: float) -> str:
+    """Open a connection to the hub, or to the endpoint or proxy that replaces it.
+
+    Args:
+        seconds: How long to wait for each of its addresses.
+
+    Returns:
+        What answered, for people.
+
+    Raises:
+        OSError: Nothing did.
+        ValueError: HF_ENDPOINT or https_proxy is not an address.
+    """
+    endpoint = os.environ.get("HF_ENDPOINT") or HUB
+    proxy = os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")
+    parts = urlsplit(proxy or endpoint)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    with socket.create_connection((parts.hostname or "", port), timeout=seconds):
+        name = urlsplit(endpoint).hostname or endpoint
+        return f"{name} through a proxy" if proxy else name
+
+
+def is_hub_reachable(seconds: float = 5.0) -> bool:
+    """Tell whether a download may be tried: the hub's libraries try for minutes."""
+    try:
+        connect_to_hub(seconds)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def refuse_without_training() -> None:
@@ -189,10 +227,10 @@ def _wandb_key() -> Finding:
 
 def _hub() -> Finding:
     """Try to connect to the hub, or to the endpoint or proxy that replaces it."""
-    if hub_access.is_offline():
+    if is_hub_offline():
         return Finding("hub", "", "data and tokenizers come from the cache only", "Unset HF_HUB_OFFLINE.")
     try:
-        return Finding("hub", hub_access.connect(HUB_SECONDS))
+        return Finding("hub", connect_to_hub(HUB_SECONDS))
     except (OSError, ValueError):
         advice = "Check the network, or set HF_ENDPOINT or https_proxy."
         return Finding("hub", "", "data and tokenizers cannot be downloaded", advice)

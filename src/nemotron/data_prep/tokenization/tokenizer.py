@@ -15,7 +15,6 @@ import numpy as np
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.sources import hub_access
 from nemotron.data_prep.tokenization.encoders import (
     Encode,
     Encoded,
@@ -32,6 +31,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     read_definition,
     read_settings,
 )
+from nemotron.doctor import is_hub_offline, is_hub_reachable
 from nemotron.errors import UserError
 from nemotron.paths import is_path
 from nemotron.user_cache import recall, remember, version_of
@@ -219,7 +219,7 @@ def _is_cached(config: TokenizerConfig) -> bool:
 
 
 def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:
-    cache_only = not Path(config.model).is_dir() and not hub_access.is_offline() and not hub_access.is_reachable()
+    cache_only = not Path(config.model).is_dir() and not is_hub_offline() and not is_hub_reachable()
     if cache_only and not _is_cached(config):
         raise UserError(
             f"Cannot load the tokenizer {config.model}: the hub does not answer, and the cache has no copy.",

@@ -2,8 +2,8 @@ import socket
 
 import pytest
 
+from nemotron import doctor
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.sources import hub_access
 from nemotron.data_prep.tokenization import tokenizer
 from nemotron.errors import UserError
 
@@ -21,14 +21,14 @@ def nothing_listens(monkeypatch):
 def test_an_endpoint_that_listens_is_reachable(monkeypatch, nothing_listens):
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
-        assert hub_access.is_reachable()
+        assert doctor.is_hub_reachable()
 
 
 @pytest.mark.parametrize("endpoint", ["not an address", "http://127.0.0.1:no-port"])
 def test_what_is_no_address_is_not(monkeypatch, nothing_listens, endpoint):
-    assert not hub_access.is_reachable()
+    assert not doctor.is_hub_reachable()
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    assert not hub_access.is_reachable()
+    assert not doctor.is_hub_reachable()
 
 
 def test_a_tokenizer_that_is_neither_here_nor_there_is_refused_without_trying_for_a_minute(
