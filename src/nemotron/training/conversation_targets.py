@@ -1,9 +1,8 @@
-"""Read the column of the packs by which conversations are counted.
+"""Read the column of the packs that counts conversations.
 
-Megatron-Bridge leaves it alone.
-
-The datasets of both lines are alike in what is used here (data/packing/parquet.py in the 0.6 line,
-data/datasets/packed_parquet.py in the 0.4 line). Nothing here imports Megatron.
+Megatron-Bridge ignores this column. The datasets of both lines are the same in what is used here
+(data/packing/parquet.py in the 0.6 line, data/datasets/packed_parquet.py in the 0.4 line). Nothing here imports
+Megatron.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ its whole conversation."""
 
 
 def read_conversation_targets(module: Any, wanted: bool) -> None:
-    """Have Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or stop.
+    """Make Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or not.
 
     Args:
         module: where the line's GPTSFTPackedParquetDataset is looked up when one is built.
@@ -43,15 +42,15 @@ class ConversationTargets:
         self._bounds = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
 
     def __getitem__(self, row: int) -> np.ndarray:
-        """Return those of one pack, int32 [sequences]; a negative row counts from the end."""
+        """Return a pack's targets, int32 [sequences]; negative rows count from the end."""
         row %= len(self._bounds) - 1
         return self._values[self._bounds[row] : self._bounds[row + 1]]
 
 
 class ReadsConversationTargets:
-    """What a dataset of packs needs besides.
+    """A mix-in that adds the column to Megatron-Bridge's dataset of packs.
 
-    A mix-in, to be named before Megatron-Bridge's class.
+    It goes before Megatron-Bridge's class in the list of bases.
     """
 
     _parquet_paths: list[str]
@@ -78,10 +77,7 @@ class ReadsConversationTargets:
 
 
 def join_targets(rows: list[np.ndarray]) -> "Tensor":
-    """Join those of several packs, int32 [packs, most sequences of one].
-
-    Zeros fill up.
-    """
+    """Stack the targets of several packs, int32 [packs, most sequences], with zeros."""
     import torch
 
     joined = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int32)

@@ -1,6 +1,6 @@
-"""Megatron-Bridge's own training loop, without CUDA: the torch layers, on the CPU.
+"""Run Megatron-Bridge's own training loop without CUDA: torch layers on the CPU.
 
-    device.py     device="cuda" and torch.cuda, which Megatron names outright
+    device.py     device="cuda" and torch.cuda, which are hard-coded in Megatron
     settings.py   the config that goes with it: float32, gloo
 
 The layers themselves are those of `nemotron.training.torch_layers`. Not available: context parallelism, and all-to-all
@@ -36,13 +36,11 @@ def is_needed() -> bool:
 
 @contextmanager
 def backend() -> Iterator[None]:
-    """Use the torch layers and `device_mode` inside.
+    """Use the torch layers and `device_mode` inside the `with` block.
 
-    Everything that runs Megatron on CPU has to.
-
-    Torch computes in one thread per process unless OMP_NUM_THREADS says otherwise. A tiny model gains little from
-    more, results no longer depend on the machine, and where other work shares the cores, threads that wait for each
-    other at every small operation were measured to be ten times slower than one.
+    Everything that runs Megatron on a CPU needs this. Torch uses one thread per process unless OMP_NUM_THREADS is set:
+    a tiny model gains little from more, results do not depend on the machine, and on shared cores, threads that wait
+    for each other at every small operation were measured to be ten times slower than one.
     """
     torch_layers.activate()
     threads = torch.get_num_threads()

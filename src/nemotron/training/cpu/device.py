@@ -1,9 +1,9 @@
-"""Running code written for "cuda" on the CPU.
+"""Run code written for "cuda" on the CPU.
 
-Megatron names its device outright, `torch.zeros(..., device="cuda")`, `tensor.cuda()`, `torch.cuda.current_device()`,
+Megatron hard-codes its device, `torch.zeros(..., device="cuda")`, `tensor.cuda()`, `torch.cuda.current_device()`,
 in several hundred places. `device_mode` sends those to the CPU: a TorchFunctionMode rewrites the device of each torch
 call, and the functions of `torch.cuda` that Megatron's training loop calls answer for a machine with one slow device.
-The CPU's random generator plays the part of the GPU's.
+The CPU's random generator replaces the GPU's.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class CudaToCpu(TorchFunctionMode):
-    """Shows "cpu" to every torch function whose caller said "cuda"."""
+    """Passes "cpu" to every torch function that is called with "cuda"."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -46,7 +46,7 @@ def _is_cuda(device: object) -> bool:
 
 
 class _Stream:
-    """A CUDA stream or event where everything already happened in order."""
+    """A CUDA stream or event on which everything has already happened in order."""
 
     def __init__(self, *args: object, **kwargs: object) -> None: ...
     def wait_stream(self, stream: object) -> None: ...
@@ -101,11 +101,9 @@ _TORCH_CUDA: dict[str, object] = {
 
 @contextmanager
 def device_mode() -> Iterator[None]:
-    """Let "cuda" mean the CPU inside.
+    """Let "cuda" mean the CPU inside the `with` block, which may be nested.
 
-    For tensors of this thread, and for `torch.cuda` everywhere.
-
-    May be nested. `torch.cuda.is_available()` keeps telling the truth.
+    This affects tensors of this thread, and `torch.cuda` everywhere. `torch.cuda.is_available()` still tells the truth.
     """
     from megatron.core.tensor_parallel import random as megatron_random
 

@@ -1,4 +1,4 @@
-"""The settings that a machine without CUDA needs, besides the torch layers'."""
+"""Set what a machine without CUDA needs, in addition to the torch layers."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,9 @@ def _leave_cuda(model: Any) -> None:
 
 
 def apply(config: "ConfigContainer") -> None:
-    """Make a Megatron-Bridge config one that trains on CPU.
+    """Change a Megatron-Bridge config to train on a CPU.
 
-    Values that do not bear on that are left alone.
+    Other settings are not changed.
     """
     train_in_float32(config)
     torch_layers.apply(config)
@@ -44,5 +44,5 @@ def apply(config: "ConfigContainer") -> None:
         average_in_collective=False,  # gloo sums and cannot average
     )
     config.dist.distributed_backend = "gloo"
-    # Two cores have no use for loader processes, and pinned memory is CUDA's.
+    # Loader processes do not help on few cores, and pinned memory needs CUDA.
     set_fields(config.dataset, num_workers=0, pin_memory=False, persistent_workers=False)

@@ -1,4 +1,4 @@
-"""The layer spec by its older name, which checkpoints of the CPU backend have."""
+"""Provide the layer spec under its older name, which CPU checkpoints have."""
 
 from nemotron.training.torch_layers.spec import torch_hybrid_stack_spec
 

@@ -1,1 +1,1 @@
-"""What is optimised: the two-stage loss, the forward step, multi-token prediction."""
+"""Define what is optimised: the two-stage loss, the step, multi-token prediction."""

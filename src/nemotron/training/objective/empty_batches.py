@@ -1,14 +1,12 @@
-"""Skip a global batch in which nothing is supervised.
+"""Skip global batches without supervised tokens, so that no weight changes.
 
-No weight changes, whatever its packs hold.
+The main loss and MTP of such a batch have no gradient, but the experts' auxiliary loss has one, which is not divided by
+anything, and the routers' biases count its text. Megatron-Bridge would train only on that. Here the optimizer reports a
+step that was not taken, as after an overflow, and the biases are restored. The learning rate schedule and Adam do not
+see the batch, but it counts as an iteration.
 
-Its main loss and MTP have no gradient, but the auxiliary loss of the experts has one, which nothing divides (there are
-no supervised tokens), and the routers' biases count its text. Megatron-Bridge would train on that alone. Here its
-optimizer reports a step that was not taken, as after an overflow, and the biases are put back: the learning rate's
-schedule and Adam do not see the batch, which counts as an iteration all the same.
-
-Every rank decides alike: by the number of supervised tokens of the whole batch (`TwoStageStep.totals`), handed to
-pipeline stages that read no data.
+Every rank makes the same decision, by the number of supervised tokens of the whole batch (`TwoStageStep.totals`), which
+is sent to pipeline stages that read no data.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class EmptyBatches:
-    """Skips empty batches of a run, and counts them in `TwoStageStep.skipped`."""
+    """Skips the empty batches of a run, and counts them in `TwoStageStep.skipped`."""
 
     def __init__(self, step: "TwoStageStep") -> None:
         self._step = step
@@ -32,7 +30,7 @@ class EmptyBatches:
         self._kept: list[torch.Tensor] = []
 
     def begin(self, optimizer: Any, model: list[Any], pipeline: Any) -> None:
-        """Watch the steps of an optimizer.
+        """Wrap the step of an optimizer.
 
         Args:
             optimizer: Megatron's; its `step` returns (was taken, gradient norm, zeros in the gradient).
@@ -52,7 +50,7 @@ class EmptyBatches:
 
     @torch.no_grad()
     def begin_iteration(self, iteration: int) -> None:
-        """Copy the routers' biases, which are updated before the optimizer is asked.
+        """Copy the routers' biases, which are updated before the optimizer's step.
 
         Iterations count from 1.
         """
@@ -61,13 +59,13 @@ class EmptyBatches:
             kept.copy_(bias)
 
     def is_empty(self) -> bool:
-        """Tell whether the global batch just read has no supervised token.
+        """Tell whether the current global batch has no supervised token.
 
-        Every rank calls it, and gets one answer.
+        Every rank calls it, and gets the same answer.
         """
         stages = 1 if self._pipeline is None else self._pipeline.size()
         if stages == 1 and self._step.own_tokens:
-            return False  # without looking at a number that the GPU has yet to add up
+            return False  # without waiting for a sum on the GPU
         tokens = torch.as_tensor(self._step.totals.supervised_tokens, dtype=torch.float64).cuda()
         if stages > 1:
             tokens = tokens.clone()

@@ -1,17 +1,17 @@
-"""The forward step for `finetune()`: the two-stage loss, MTP.
+"""Define the forward step for `finetune()`: the two-stage loss and MTP.
 
-Both on supervised tokens only.
+Both use supervised tokens only.
 
 It follows `megatron.bridge.training.gpt_step.forward_step` and differs in three places (`bridge/` has what depends on
 the release):
 
 - Before the first micro-batch of a step it reads all of the step's loss masks, adds up two numbers over the
-  data-parallel group (N and |B| of `loss.py`), and weighs each position by its conversation. Megatron-Bridge makes this
-  possible: with the "batch" dataloader each rank receives its whole share of the global batch at once, as a fresh
+  data-parallel group (N and |B| of `loss.py`), and weights each position by its conversation. Megatron-Bridge makes
+  this possible: with the "batch" dataloader each rank receives its whole share of the global batch at once, as a fresh
   iterator over micro-batches (megatron/bridge/data/batch_utils.py, prepare_finetuning_batch).
 - It passes the loss mask to the model. The stock step does not, and Megatron-Core's `process_mtp_loss`
   (core/transformer/multi_token_prediction.py) then trains on prompts and padding.
-- It says which positions are padding, so that these take no part in the experts' routing (`padding.py`).
+- It marks padding positions, so that they are excluded from the experts' routing (`padding.py`).
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ Batch = dict[str, Any]
 
 
 def name_mtp(depth: int, quantity: str) -> str:
-    """Name a depth's loss or acceptance, as TensorBoard and W&B show it.
+    """Return the name of a depth's loss or acceptance in TensorBoard and W&B.
 
     `mtp_1 loss` is taken: Megatron-Core's MTPLossLoggingHelper adds its own sums under that name to the same dict.
     """
@@ -74,7 +74,7 @@ class TwoStageStep:
         self._pads_conversations = pads_conversations
         self.sample_unit: SampleUnit = sample_unit
         # One entry per model chunk (virtual pipeline stage): the iterator last seen, and its weighted micro-batches.
-        # Megatron makes new iterators for every step, in training and in evaluation; a new one means a new step.
+        # Megatron creates new iterators for every step, in training and in evaluation; a new one means a new step.
         self._source: dict[int, Any] = {}
         self._weighted: dict[int, Iterator[Batch]] = {}
         self.totals = BatchTotals(0, 0)
@@ -85,7 +85,7 @@ class TwoStageStep:
     def __call__(self, state: "GlobalState", data_iterator: Any, model: Any, return_schedule_plan: bool = False):
         """Run one micro-batch forward.
 
-        Megatron-Bridge hands over its state because the first parameter is called so (`needs_global_state_injection`,
+        Megatron-Bridge passes its state because of the name of the first parameter (`needs_global_state_injection`,
         megatron/bridge/training/utils/train_utils.py).
 
         Args:
@@ -107,7 +107,7 @@ class TwoStageStep:
                 "model.overlap_moe_expert_parallel_comm drops the pack boundaries, so conversations would attend to "
                 "each other. Set it to false."
             )
-        assert state.cfg is not None  # set before anything runs
+        assert state.cfg is not None  # set before any step
         line, groups = bridge.installed(), get_pg_collection(model)
         state.timers("batch-generator", log_level=2).start()
         micro_batches = self._weighted_micro_batches(state, data_iterator, line.model_chunk(model), groups.dp)
@@ -117,15 +117,13 @@ class TwoStageStep:
         loss_mask = None if batch.weights is None else (batch.weights > 0).float()
         with measure_mtp(model) as mtp:
             output = model(**batch.inputs, loss_mask=loss_mask)
-        weights: Any = batch.weights  # present on the last pipeline stage, where alone the loss function is called
+        weights: Any = batch.weights  # present on the last pipeline stage, the only one that calls the loss function
         return output, partial(self._loss, state, weights, mtp)
 
     def _weighted_micro_batches(
         self, state: "GlobalState", data_iterator: Any, chunk: int, data_parallel: torch.distributed.ProcessGroup
     ) -> Iterator[Batch] | None:
-        """Put sample weights in place of the loss mask of the step's micro-batches.
-
-        See `loss.py`.
+        """Replace the loss mask of the step's micro-batches by sample weights (`loss.py`).
 
         On the first call of a step this reads every micro-batch of the step and adds up N and |B| over
         `data_parallel`. Context-parallel ranks hold the same rows until `get_batch` divides them, so they are not part
@@ -143,9 +141,9 @@ class TwoStageStep:
             # Sample weights sum to 1 over each sample.
             counts[1] += batch["loss_mask"].double().sum()
         self.own_tokens = int(counts[0])
-        counts = counts.cuda(non_blocking=True)  # otherwise it waits for all that the GPU still has to do
+        counts = counts.cuda(non_blocking=True)  # otherwise this waits for all pending work on the GPU
         torch.distributed.all_reduce(counts, group=data_parallel)
-        # Sequences are whole numbers; of conversations a batch may have parts.
+        # Sequences are whole numbers, but a batch may have parts of conversations.
         samples = counts[1].round() if self.sample_unit == "sequence" else counts[1]
         self.totals = BatchTotals(counts[0], samples)
         self.average = self._schedule.average_at(state.train_state.step)
@@ -156,9 +154,7 @@ class TwoStageStep:
     def _loss(
         self, state: "GlobalState", weights: torch.Tensor, mtp: MtpMeasure, output: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-        """Compute the loss of one micro-batch.
-
-        Megatron calls it on the last pipeline stage.
+        """Compute the loss of one micro-batch; called on the last pipeline stage.
 
         Args:
             state: for the NaN and spike checks it configures.
@@ -227,10 +223,7 @@ class TwoStageStep:
 
 
 def _pad_ids(state: "GlobalState") -> set[int]:
-    """List the tokens that fill up.
-
-    Eos in packs of Megatron-Bridge, the pad token in conversations.
-    """
+    """Return the padding tokens: eos in packs of Megatron-Bridge, pad in sequences."""
     tokenizer = state.tokenizer
     ids = (getattr(tokenizer, name, None) for name in ("eos_id", "pad_id"))
     return {token for token in ids if isinstance(token, int)}

@@ -1,4 +1,4 @@
-r"""The two-stage loss, as token weights and a schedule. Plain torch; no Megatron.
+r"""Define the two-stage loss as token weights and a schedule, in plain torch.
 
 Write m_t for the loss mask, l_t for the cross entropy of position t, c for a conversation of the global batch, O_c
 for its supervised positions, B for the conversations that have any, and N for the number of supervised positions.
@@ -7,7 +7,7 @@ The two objectives are
     L_token  = 1/N * sum_t m_t l_t
     L_sample = 1/|B| * sum_{c in B} 1/|O_c| * sum_{t in O_c} l_t
 
-("Conversation" is said here of a training sequence, see `loss.sample_unit`.)
+(Here, "conversation" means a training sequence; see `loss.sample_unit`.)
 
 Megatron divides every gradient of the step by N (`calculate_per_token_loss`, core/distributed/finalize_model_grads.py).
 So both stages return `sum_t w_t l_t` with the same denominator N, and only the weights differ:
@@ -15,12 +15,12 @@ So both stages return `sum_t w_t l_t` with the same denominator N, and only the 
     stage "token":   w_t = m_t
     stage "sample":  w_t = m_t * N / (|B| * |O_c(t)|)
 
-Whatever else shares the gradient buffer (multi-token prediction, the MoE auxiliary loss) is then scaled alike in both
+Everything else in the gradient buffer (multi-token prediction, the MoE auxiliary loss) then has the same scale in both
 stages. Returning |B| as the denominator instead would multiply those gradients by N/|B|.
 
-All that a position needs to know of its conversation is 1/|O_c|, its *sample weight*. Summed over a conversation it is
-1, so summed over a batch it is |B|: however the positions of a conversation are spread over context-parallel ranks, no
-conversation is counted twice.
+All that a position needs to know about its conversation is 1/|O_c|, its *sample weight*. Summed over a conversation it
+is 1, so summed over a batch it is |B|: however the positions of a conversation are spread over context-parallel ranks,
+no conversation is counted twice.
 
 A conversation may be trained as several sequences s, which may lie in other packs and other batches. By
 `loss.sample_unit=conversation` each counts by its share of the conversation's supervised tokens, T_c over all of them:
@@ -45,7 +45,7 @@ Average = Literal["token", "sample"]
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: the average it takes, from which finished iteration on."""
+    """One stage: its average, and the number of finished iterations at its start."""
 
     average: Average
     start: int
@@ -60,17 +60,14 @@ class Schedule:
 
     stages: tuple[Stage, ...]
     never: tuple[Average, ...] = ()
-    """Stages whose start, a fraction of the run, falls on or after its end: the run is too short for them."""
+    """Stages whose start, a fraction of the run, is at or after its end: the run is too short for them."""
 
     def average_at(self, finished_iterations: int) -> Average:
         """Return the average that trains iteration `finished_iterations + 1`."""
         return next(s.average for s in reversed(self.stages) if finished_iterations >= s.start)
 
     def describe(self) -> str:
-        """Describe the schedule, counting from 1.
-
-        `token from iteration 1, sample from iteration 31`.
-        """
+        """Describe the schedule: `token from iteration 1, sample from iteration 31`."""
         begin = [f"{stage.average} from iteration {stage.start + 1}" for stage in self.stages]
         return ", ".join([*begin, *(f"{average} never: the run is too short" for average in self.never)])
 
@@ -81,7 +78,7 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
     `start` as an int is a number of finished iterations; as a float, a fraction of `train_iters`, rounded to the
     nearest iteration, and at least one after the stage before. A stage for which that leaves no iteration is dropped.
 
-    Stages outside the run or out of order are refused before (checks/counts.py). Every start has to be finite.
+    Stages outside the run or out of order have been refused already (checks/counts.py). Every start must be finite.
     """
     resolved: list[Stage] = []
     never: list[Average] = []
@@ -99,7 +96,7 @@ def resolve_schedule(stages: Sequence[StageConfig], train_iters: int) -> Schedul
 
 
 def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor":
-    """Tell which conversation of its pack each position belongs to.
+    """Return the conversation of its pack that each position belongs to.
 
     Args:
         boundaries: int [n + 1], the cumulative lengths that attention gets (`cu_seqlens`): conversation i holds
@@ -161,11 +158,9 @@ def conversation_weights(
 
 @dataclass(frozen=True)
 class BatchTotals:
-    """What the weights need to know of the whole global batch.
+    """Totals over the whole global batch, over all data-parallel ranks.
 
-    Every micro-batch of every data-parallel rank.
-
-    As numbers, or as tensors of no dimension: on a GPU, to look at a number is to wait for all that it has to do.
+    They are numbers or 0-dimensional tensors, because reading a number from a GPU waits for all of its pending work.
     """
 
     supervised_tokens: "int | torch.Tensor"
@@ -177,7 +172,7 @@ class BatchTotals:
 def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: Average) -> "torch.Tensor":
     """Compute the weights w_t of a stage.
 
-    They are summed with the token losses and divided by N.
+    The token losses are multiplied by them, summed and divided by N.
 
     Args:
         sample_weight: float32, from `sample_weights`, whole or any part of a batch.
@@ -189,5 +184,5 @@ def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: A
     """
     if average == "token":
         return (sample_weight > 0).float()
-    none = totals.conversations == 0  # then there is no weight to scale
+    none = totals.conversations == 0  # then there are no weights to scale
     return sample_weight * (totals.supervised_tokens / (totals.conversations + none))

@@ -1,6 +1,4 @@
-"""What one forward pass says about multi-token prediction.
-
-The loss and the acceptance of each depth.
+"""Measure multi-token prediction in a forward pass: loss and acceptance per depth.
 
 Megatron-Core keeps running sums for its log (`MTPLossLoggingHelper`, core/transformer/multi_token_prediction.py): each
 micro-batch adds its mean loss over supervised targets, and, but for the 0.4 line, how many of them the depth's most
@@ -35,13 +33,11 @@ class MtpMeasure:
 
 @contextmanager
 def measure_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
-    """Measure the forward pass of `model` that runs inside.
+    """Measure the forward pass of `model` inside the `with` block.
 
-    The measure is filled in when it is over.
-
-    In evaluation too, where Megatron does not measure: the one place where the outermost module, rather than its
-    layers, reads its `training` flag is the question whether to (HybridModel.forward). What an evaluation adds is
-    taken out of the running sums again; they belong to the training log.
+    The measure is filled in at the end of the block. This also works in evaluation, where Megatron does not measure:
+    only the outermost module's `training` flag decides whether it does (HybridModel.forward). What an evaluation adds
+    to the running sums is removed again, because they belong to the training log.
     """
     from megatron.core.utils import unwrap_model
 
@@ -68,10 +64,7 @@ def measure_mtp(model: torch.nn.Module) -> Iterator[MtpMeasure]:
 
 
 def _sums() -> list[torch.Tensor] | None:
-    """Copy Megatron-Core's running sums, [depths] each.
-
-    None as long as there are none.
-    """
+    """Copy Megatron-Core's running sums, [depths] each; None if there are none yet."""
     names, tracker = bridge.installed().MTP_SUMS, _tracker()
     return None if names[0] not in tracker else [tracker[name].clone() for name in names]
 

@@ -1,7 +1,4 @@
-"""Find the positions of a pack that are padding.
-
-They carry no text, and must not take part in routing.
-"""
+"""Find the padding positions of a pack, which must not take part in routing."""
 
 from collections.abc import Collection
 
@@ -40,7 +37,7 @@ def padding_positions(
     if not pads_conversations:
         return tail
     is_pad = torch.isin(tokens, torch.tensor(sorted(pad_ids), device=tokens.device))
-    # The nearest position from here on that is no padding token; `length` where there is none.
+    # The nearest position from here on that is not a padding token; `length` without one.
     text = torch.where(is_pad, length, positions)
     next_text = text.flip(0).cummin(0).values.flip(0)
     ends = boundaries[1:].long().contiguous()

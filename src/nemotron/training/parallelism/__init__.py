@@ -1,4 +1,4 @@
-"""How ranks share the model, and whether it fits into their memory.
+"""Compute how ranks share the model, and whether it fits in memory.
 
 Nothing here imports Megatron.
 """

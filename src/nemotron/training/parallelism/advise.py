@@ -1,7 +1,4 @@
-"""Find layouts that fit.
-
-Searched: the parallel sizes, recomputation and precisions for the ranks at hand.
-"""
+"""Find layouts that fit: parallel sizes, recomputation and precisions."""
 
 import itertools
 import shlex
@@ -19,7 +16,7 @@ from nemotron.training.parallelism.rank_parameters import Layout
 
 GPUS_PER_NODE = 8
 A_KIND_MORE, OTHER_DATA = 1.04, 1.1
-"""Factors on the estimated time: of each kind of parallelism in use, and where the data has to be prepared again."""
+"""Penalties on the estimated time: for each kind of parallelism in use, and if the data must be prepared again."""
 _KEYS = {
     "tensor": "model.tensor_model_parallel_size",
     "pipeline": "model.pipeline_model_parallel_size",
@@ -47,11 +44,11 @@ class Advice:
     overrides: tuple[str, ...]
     """What changes in the config, as `key=value`."""
     pad_to_multiple: int
-    """What data prep must pad conversations to: 2 x context parallel, or 1."""
+    """The multiple that data prep must pad sequences to: 2 x context parallel, or 1."""
     crosses: tuple[str, ...]
-    """Kinds of parallelism whose groups reach over nodes."""
+    """Kinds of parallelism whose groups span several nodes."""
     precision: int
-    """0: as configured; 1: the optimizer's state in half the bytes; 2: the gradients, too."""
+    """0: as configured; 1: half the bytes for the optimizer's state; 2: and for the gradients."""
 
     @property
     def command_line(self) -> str:
@@ -59,7 +56,7 @@ class Advice:
         return shlex.join(self.overrides)
 
     def describe(self) -> str:
-        """Say what a rank holds and what an iteration spends its time on, in one line."""
+        """Describe the memory of a rank and the time of an iteration in one line."""
         cost = self.cost
         parts = [f"about {self.memory.total / 1e9:.0f} GB per rank"]
         parts += [f"communication {cost.communication / cost.total:.0%} of the time"]
@@ -67,7 +64,9 @@ class Advice:
             parts.append(f"recomputation {cost.recompute / cost.total:.0%}")
         if cost.pipeline_bubble:
             parts.append(f"pipeline bubble {cost.pipeline_bubble / cost.total:.0%}")
-        parts.append(f"across nodes: {', '.join(self.crosses)}" if self.crosses else "nothing but data across nodes")
+        parts.append(
+            f"across nodes: {', '.join(self.crosses)}" if self.crosses else "only data parallelism across nodes"
+        )
         if self.pad_to_multiple > 1:
             parts.append(f"data prep with pad_to_multiple={self.pad_to_multiple}")
         return ", ".join(parts)
@@ -82,13 +81,13 @@ def advise(
     gpus_per_node: int = GPUS_PER_NODE,
     most: int = 5,
 ) -> list[Advice]:
-    """Search the layouts that fit into the memory of a GPU, the best first.
+    """Search for layouts that fit in the memory of a GPU, the best first.
 
-    Better is: what leaves the precisions as they are configured; then what keeps experts inside a node; then the
-    shorter iteration by estimate (cost.py). All rules of divisibility hold in what is returned.
+    A layout is better if it keeps the configured precisions, then if it keeps experts inside a node, then if its
+    estimated iteration is shorter (cost.py). All returned layouts obey the rules of divisibility.
 
     Args:
-        config: the training config; what it sets besides parallel sizes and recomputation stays.
+        config: The training config; only its parallel sizes and recomputation change.
         pack_size: tokens of a pack.
         ranks: processes in all.
         pad_to_multiple: of the data; context parallelism wants a multiple of twice its size.
@@ -96,8 +95,9 @@ def advise(
         most: how many to return.
 
     Returns:
-        At most `most`, of which no two differ only in recomputation; empty when nothing fits or the model's shape is
-        not known.
+        At most `most` layouts, of which no two differ only in recomputation; [] if nothing fits or the model's shape is
+        not
+            known.
     """
     shape = shape_in(config)
     if shape is None:
@@ -118,9 +118,9 @@ def advise(
 
 
 def _rank(advice: Advice, pad_to_multiple: int) -> tuple[int, bool, float]:
-    """Sort what is better first.
+    """Return a key that sorts the better layout first.
 
-    Each further kind of parallelism, and other data, must earn its trouble.
+    Each further kind of parallelism, and other data, must be worth the effort.
     """
     kinds = sum(getattr(advice.layout, kind) > 1 for kind in _KEYS)
     trouble = A_KIND_MORE**kinds * (OTHER_DATA if pad_to_multiple % advice.pad_to_multiple else 1.0)
@@ -128,7 +128,7 @@ def _rank(advice: Advice, pad_to_multiple: int) -> tuple[int, bool, float]:
 
 
 def _precisions(config: SftConfig) -> Iterator[tuple[int, StateBytes, tuple[str, ...]]]:
-    """Yield the precisions: as configured, then those that take fewer bytes."""
+    """Yield the precisions: the configured one, then those with fewer bytes."""
     state = state_bytes(config)
     yield 0, state, ()
     if config.peft is not None or config.mixed_precision is None:
@@ -142,7 +142,7 @@ def _precisions(config: SftConfig) -> Iterator[tuple[int, StateBytes, tuple[str,
 
 
 def _layouts(config: SftConfig, shape: ModelShape, pack_size: int, ranks: int) -> Iterator[Layout]:
-    """Every layout of the ranks that divides the model, the packs and the batch."""
+    """Yield every layout of the ranks that divides the model, the packs and the batch."""
     batch = config.train.get("global_batch_size") or 1
     contexts = _divisors(ranks) if config.run.backend in ("auto", "production") else [1]
     stages = [size for size in _divisors(len(shape.layers)) if ranks % size == 0 and size <= 16]

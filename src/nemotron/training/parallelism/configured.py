@@ -1,4 +1,4 @@
-"""Read off the config how the model is divided, and what training keeps of it."""
+"""Read from the config how the model is divided, and what training stores."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,10 +12,7 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
 
 
 def parallel_sizes(config: SftConfig) -> dict[str, int]:
-    """Return the parallel sizes of a config.
-
-    Tensor, pipeline, context, expert, expert_tensor.
-    """
+    """Return the sizes of tensor, pipeline, context, expert and expert_tensor."""
     keys = {
         "tensor": "tensor_model_parallel_size",
         "pipeline": "pipeline_model_parallel_size",
@@ -24,15 +21,12 @@ def parallel_sizes(config: SftConfig) -> dict[str, int]:
         "expert_tensor": "expert_tensor_parallel_size",
     }
     sizes = {name: config.model.get(key) for name, key in keys.items()}
-    # Megatron's default for experts is the tensor parallelism of the rest.
+    # Megatron's default for experts is the tensor parallelism of the other layers.
     return {name: size or (sizes["tensor"] or 1 if name == "expert_tensor" else 1) for name, size in sizes.items()}
 
 
 def fewest_ranks(config: SftConfig) -> int:
-    """Compute the fewest ranks for the parallel sizes.
-
-    Every other number is a multiple of it.
-    """
+    """Return the smallest number of ranks; all valid numbers are multiples of it."""
     sizes = parallel_sizes(config)
     return math.lcm(
         sizes["tensor"] * sizes["pipeline"] * sizes["context"],
@@ -42,22 +36,16 @@ def fewest_ranks(config: SftConfig) -> int:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What can be known of a model without a network and without Megatron.
-
-    None where it cannot.
-    """
+    """What is known about a model without network and Megatron; None if unknown."""
 
     shape: ModelShape | None
     vocab_size: int | None
 
 
 def find_model(config: SftConfig) -> KnownModel:
-    """Read the model's shape and vocabulary off its config.json.
-
-    Or recall them of a model that is known by name.
-    """
+    """Read the model's shape and vocabulary from its config.json, or by a known name."""
     hf_model = config.recipe.hf_model
-    # null turns multi-token prediction off; a YAML that leaves it open keeps what the model says.
+    # null turns multi-token prediction off; without the setting, the model's config decides.
     depths = (config.model["mtp_num_layers"] or 0) if "mtp_num_layers" in config.model else None
     described = model_config(hf_model)
     if described is None:
@@ -73,20 +61,17 @@ def find_model(config: SftConfig) -> KnownModel:
 
 
 def shape_in(config: SftConfig) -> ModelShape | None:
-    """Return the model's shape where no network and no Megatron is needed for it."""
+    """Return the model's shape, if it is known without network and Megatron."""
     return find_model(config).shape
 
 
 def state_bytes(config: SftConfig) -> StateBytes:
-    """Read what weights, gradients and optimizer take per parameter.
-
-    From the settings of OptimizerConfig.
-    """
+    """Read the bytes per parameter of weights, gradients and optimizer."""
     precision = config.mixed_precision
     divided = config.ddp.get("use_distributed_optimizer", True)
     if precision is None:
         return StateBytes(number=4, gradient=4, optimizer=8, divided=divided)
-    # A name stands for Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
+    # A name is Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
     in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
     types = ["float32"] * 3
     if config.optimizer.get("use_precision_aware_optimizer"):

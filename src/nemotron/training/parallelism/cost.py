@@ -1,13 +1,11 @@
-"""Estimate how long an iteration takes in a layout.
-
-To rank layouts against each other, not to predict seconds.
+"""Estimate the time of an iteration, to rank layouts rather than predict seconds.
 
 Floating-point operations after Narayanan et al. 2021 (arXiv 2104.04473, section 5.1): 2 per active parameter and token
-forward, twice that backward, once more forward where everything is recomputed; attention's scores on top. Bytes that
-ranks exchange follow Megatron-Core: tensor parallelism gathers and scatters every layer's input (Korthikanti et al.
-2022, arXiv 2205.05198), experts get their tokens in the latent size and give them back, context parallelism exchanges
+forward, twice that backward, once more forward with full recomputation, plus attention scores. The bytes that ranks
+exchange follow Megatron-Core: tensor parallelism gathers and scatters every layer's input (Korthikanti et al. 2022,
+arXiv 2205.05198), experts get their tokens in the latent size and give them back, context parallelism exchanges
 positions for heads in Mamba layers and passes keys and values around, data parallelism reduces gradients and gathers
-weights. Nothing is taken to overlap.
+weights. No overlap is assumed.
 """
 
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.parallelism.rank_parameters import Layout
 
 FLOPS = 4e14
-"""Per second and GPU: two fifths of an H100's bfloat16 peak, which large models reach."""
+"""FLOP/s of a GPU: two fifths of an H100's bfloat16 peak, which large models reach."""
 INSIDE, BETWEEN = 3e11, 4e10
 """Bytes per second and GPU inside a node (NVLink) and between nodes (400 Gbit/s InfiniBand, less its overhead)."""
 
@@ -44,7 +42,7 @@ class Cost:
 
 
 def crossing(layout: Layout, gpus_per_node: int) -> list[str]:
-    """Name the kinds of parallelism whose groups do not fit into one node.
+    """List the kinds of parallelism whose groups do not fit in one node.
 
     Ranks are numbered tensor first, then context or expert, then data, then pipeline (megatron/core/parallel_state.py).
     """
@@ -85,7 +83,7 @@ def iteration_cost(
     forward = _forward_flops(shape, pack_size) / (layout.tensor * layout.context * layout.pipeline)
     compute = mine * 3 * forward / FLOPS
     again = mine * forward / FLOPS if recompute_all else 0.0
-    passes = 3 if recompute_all else 2  # in which layers exchange what they exchange forward
+    passes = 3 if recompute_all else 2  # in which layers exchange the same as in the forward pass
     tokens = pack_size / layout.context
     per_stage = {letter: shape.layers.count(letter) / layout.pipeline for letter in "M*E"}
 
@@ -103,7 +101,7 @@ def iteration_cost(
         recompute=again,
         pipeline_bubble=(compute + again) * (layout.pipeline - 1) / mine,
         tensor=seconds("tensor", layout.tensor, 2 * hidden * sum(per_stage.values())),
-        # Ranks that share an expert's channels gather each other's tokens, and give back the sums.
+        # Ranks that share an expert's channels gather each other's tokens, and return the sums.
         expert=seconds("expert", layout.expert, dispatched)
         + seconds("expert tensor", layout.expert_tensor, layout.expert_tensor * dispatched),
         context=seconds("context", layout.context, exchanged),
@@ -112,9 +110,9 @@ def iteration_cost(
 
 
 def _forward_flops(shape: ModelShape, pack_size: int) -> float:
-    """Of a pack that is one conversation, the dearest kind.
+    """Count the FLOPs of a pack that is a single sequence, the most expensive kind.
 
-    MTP's depths as a layer of each of their kinds.
+    Each depth of MTP counts as one layer of each of its kinds.
     """
     scores = 2 * pack_size**2 * shape.num_attention_heads * shape.head_dim  # causal: half of all pairs, twice
     layers = shape.attention_layers + shape.mtp_depths

@@ -1,6 +1,6 @@
-"""Find out whether parallel sizes divide the model, a pack and the ranks.
+"""Check that parallel sizes divide the model, a pack and the ranks.
 
-These are Megatron's own conditions, asked before anything is queued. Where each rule stands, in megatron/core:
+These are Megatron's own conditions, checked before anything is queued. Their sources in megatron/core:
 `TransformerConfig.__post_init__` (attention heads, query groups), ssm/mamba_mixer.py and ssm/mamba_context_parallel.py
 (Mamba), transformer/moe/moe_layer.py (experts, and that they need sequence parallelism), tensor_parallel/layers.py
 (widths), models/hybrid/hybrid_layer_allocation.py (stages).
@@ -22,15 +22,13 @@ _OVERRIDES = {
     "moe_ffn_hidden_size": "moe_intermediate_size",
     "moe_shared_expert_intermediate_size": "moe_shared_expert_intermediate_size",
 }
-"""Megatron-Bridge's settings of the model, and what they are in `ModelShape`."""
+"""Megatron-Bridge's settings of the model, and their names in `ModelShape`."""
 
 
 def find_faults(
     model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int], pack_size: int | None = None
 ) -> Iterator[Problem]:
-    """Yield a problem for each size that does not divide the model.
-
-    Or does not divide tokens that ranks share.
+    """Yield a problem for each size that does not divide the model or shared tokens.
 
     Args:
         model: the section `model` of the config. What it says of the model wins over `shape`; null is unknown.
@@ -44,7 +42,7 @@ def find_faults(
 
 
 def find_pack_fault(context: int, pack_size: int) -> Iterator[Problem]:
-    """Yield a problem when context-parallel ranks cannot share a pack."""
+    """Yield a problem if context-parallel ranks cannot share a pack."""
     if context > 1 and pack_size % (2 * context):
         yield Problem(
             f"Packs of {pack_size:,} tokens cannot be divided among {context} context-parallel ranks.",
@@ -53,7 +51,7 @@ def find_pack_fault(context: int, pack_size: int) -> Iterator[Problem]:
 
 
 def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterator[Problem]:
-    """Yield a problem when parallel sizes do not divide the ranks, or these the batch.
+    """Yield a problem if parallel sizes do not divide the ranks, or ranks the batch.
 
     Args:
         sizes: as in `find_faults`.
@@ -66,12 +64,12 @@ def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterat
     undivided = {divisor: names for divisor, names in groups.items() if ranks % divisor}
     for divisor, names in undivided.items():
         yield Problem(
-            f"{ranks} ranks cannot be divided by {divisor} ({names} parallel).",
+            f"{ranks} ranks are not divisible by {divisor} ({names} parallel).",
             f"Start a multiple of {divisor} ranks, or lower model.*_parallel_size.",
         )
     if not undivided and batch % (data := ranks // replica):
         yield Problem(
-            f"train.global_batch_size={batch} does not divide among {data} data-parallel ranks.",
+            f"train.global_batch_size={batch} cannot be divided among {data} data-parallel ranks.",
             f"Use {math.ceil(batch / data) * data}.",
         )
 
@@ -79,7 +77,7 @@ def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterat
 def _divide_model(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[str, int]) -> Iterator[Problem]:
     """Yield a problem for each size that does not divide a count of the model.
 
-    What `model` says wins over `shape`; null is unknown.
+    Values in `model` take precedence over `shape`; null is unknown.
     """
     counts = {name: model.get(name, getattr(shape, field)) for name, field in _OVERRIDES.items()}
     counts = {name: count for name, count in counts.items() if isinstance(count, int) and count > 0}
@@ -89,13 +87,13 @@ def _divide_model(model: Mapping[str, Any], shape: ModelShape, sizes: Mapping[st
         counts = {name: count for name, count in counts.items() if "moe" not in name}
     tensor = [*_divide("model.tensor_model_parallel_size", sizes["tensor"], lambda size: _tensor(counts, size))]
     yield from tensor
-    if not tensor:  # or the same number is named twice
+    if not tensor:  # otherwise the same number is reported twice
         key, size = "model.context_parallel_size", sizes["context"]
         yield from _divide(key, size, lambda size: _context(counts, sizes["tensor"], size))
     key, size = "model.expert_model_parallel_size", sizes["expert"]
     yield from _divide(key, size, lambda size: _share(counts, {"num_moe_experts": size}))
     key, size = "model.expert_tensor_parallel_size", sizes["expert_tensor"]
-    if not tensor or size != sizes["tensor"]:  # by default it is the tensor parallelism of the rest
+    if not tensor or size != sizes["tensor"]:  # by default it is the tensor parallelism of the other layers
         yield from _divide(key, size, lambda size: _share(counts, {"moe_ffn_hidden_size": size}))
 
 
@@ -107,7 +105,7 @@ def _divide(key: str, size: int, fault: Callable[[int], str | None]) -> Iterator
 
 
 def _share(counts: Mapping[str, int], ranks: Mapping[str, int]) -> str | None:
-    """Name the first count that so many ranks cannot share."""
+    """Describe the first count that the ranks cannot share."""
     words = {
         "num_attention_heads": "attention heads",
         "mamba_num_heads": "Mamba heads",
@@ -133,9 +131,9 @@ def _tensor(counts: Mapping[str, int], size: int) -> str | None:
 
 
 def _context(counts: Mapping[str, int], tensor: int, size: int) -> str | None:
-    """Ranks that share a pack exchange its positions for heads in a Mamba layer.
+    """Describe why ranks cannot exchange a pack's positions for Mamba heads.
 
-    A group may be on several of them.
+    A group may be on several ranks.
     """
     if what := _share(counts, {"mamba_num_heads": tensor * size}):
         return f"{what}, tensor x context parallel" if tensor > 1 else what
@@ -166,10 +164,11 @@ def _divide_sequence(
 
 
 def _divide_layers(model: Mapping[str, Any], shape: ModelShape, stages: int) -> Iterator[Problem]:
-    """Stages are marked in the pattern of the layers, or are of equal length.
+    """Yield a problem if stages are neither marked nor of equal length.
 
-    Megatron would also take a multiple of stages, for interleaved pipelines. Megatron-Bridge has none for this model
-    (megatron/bridge/models/hybrid/hybrid_provider.py), and the layers of the others would be left out.
+    Megatron also accepts a multiple of stages, for interleaved pipelines. Megatron-Bridge does not support these for
+    this model (megatron/bridge/models/hybrid/hybrid_provider.py), and layers of the additional stages would be left
+    out.
     """
     pattern = model.get("hybrid_layer_pattern")
     marked = len(pattern.split("/")[0].split("|")) if isinstance(pattern, str) else 1

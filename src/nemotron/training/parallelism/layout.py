@@ -1,4 +1,4 @@
-"""The layout of a run in words: which ranks share what, what one will hold."""
+"""Describe the layout of a run: what ranks share, and the memory of a rank."""
 
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import advise
@@ -8,13 +8,13 @@ from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.parallelism.rank_parameters import Layout
 
 WORTH_PLANNING = 1e9
-"""Bytes below which memory needs no thought."""
+"""Below this many bytes, memory is not a concern."""
 
 
 def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) -> list[tuple[str, str]]:
     """Describe the layout in lines of the plan: (what, value).
 
-    The sizes have passed checks/counts.py.
+    The sizes must have passed checks/counts.py.
 
     Args:
         pack_size: tokens of a pack.
@@ -37,10 +37,7 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
 
 
 def _too_much(config: SftConfig, ranks: int, memory: Memory, pack_size: int) -> list[tuple[str, str]]:
-    """Say that the estimate exceeds a GPU's memory.
-
-    And what would lower its largest part, and a layout that fits.
-    """
+    """Explain that the estimate exceeds a GPU's memory, and what would reduce it."""
     limit = config.run.gpu_memory_gb - config.run.gpu_headroom_gb
     if memory.total <= limit * 1e9:
         return []
@@ -58,11 +55,13 @@ def _too_much(config: SftConfig, ranks: int, memory: Memory, pack_size: int) -> 
     }
     largest = max(remedies, key=lambda part: getattr(memory, part))
     exceeds = (
-        f"on {ranks} ranks, {memory.total / 1e9:.0f} GB are more than the {limit:.0f} that a GPU has to spare "
-        "(run.gpu_memory_gb less run.gpu_headroom_gb)"
+        f"on {ranks} ranks, {memory.total / 1e9:.0f} GB are more than the {limit:.0f} GB available on a GPU "
+        "(run.gpu_memory_gb minus run.gpu_headroom_gb)"
     )
     advice = advise(config, pack_size, ranks, most=1)
-    instead = f"{advice[0].command_line} ({advice[0].describe()})" if advice else f"nothing on {ranks} ranks: use more"
+    instead = (
+        f"{advice[0].command_line} ({advice[0].describe()})" if advice else f"nothing on {ranks} ranks; use more ranks"
+    )
     return [
         ("does not fit", f"{exceeds}. Most of it is {largest.replace('_', ' ')}: {remedies[largest]}."),
         ("what fits", instead),
@@ -71,13 +70,13 @@ def _too_much(config: SftConfig, ranks: int, memory: Memory, pack_size: int) -> 
 
 def _shares(sizes: dict[str, int]) -> str:
     divided = [f"{name.replace('_', ' ')} parallel {size}" for name, size in sizes.items() if size > 1]
-    return ", ".join(divided) or "nothing of the model: every rank holds all of it"
+    return ", ".join(divided) or "nothing: every rank has the whole model"
 
 
 def _tokens(pack_size: int, context: int) -> str:
     if context == 1:
         return f"{pack_size:,}: a whole pack"
-    return f"{pack_size // context:,}: of each conversation's {2 * context} slices, one early and one late"
+    return f"{pack_size // context:,}: two of the {2 * context} slices of each sequence, one early and one late"
 
 
 def _data_parallel(config: SftConfig, layout: Layout) -> str:
@@ -101,4 +100,4 @@ def _in_words(memory: Memory) -> str:
     parts = ("weights", "gradients", "optimizer", "activations", "mamba_states")
     named = ", ".join(f"{name.replace('_', ' ')} {getattr(memory, name) / 1e9:.0f}" for name in parts)
     where = f", on stage {memory.stage + 1}" if memory.stage else ""
-    return f"about {memory.total / 1e9:.0f} GB and what the framework adds ({named}{where})"
+    return f"about {memory.total / 1e9:.0f} GB plus the framework's own ({named}{where})"

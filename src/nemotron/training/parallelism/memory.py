@@ -1,10 +1,8 @@
-"""Estimate what a rank will hold.
+"""Estimate the memory of a rank, to choose a layout before anything is queued.
 
-Weights, gradients, optimizer, activations, Mamba states.
-
-An estimate to choose a layout by, before anything is queued. It leaves out what a framework adds (buffers of
-collectives, kernels' workspaces, fragmentation: `run.gpu_headroom_gb` is kept free for it) and takes routing to be
-balanced.
+The estimate covers weights, gradients, optimizer, activations and Mamba states. It excludes what a framework adds
+(communication buffers, kernel workspaces, fragmentation; `run.gpu_headroom_gb` is kept free for these), and assumes
+balanced routing.
 
 Weights, after Rajbhandari et al. 2020 (arXiv 1910.02054, section 3): bfloat16 weights (2 bytes) and gradients (4, in
 float32) on every rank; the optimizer's copy of the weights and the two Adam moments (12, in float32) divided over the
@@ -32,7 +30,7 @@ class StateBytes:
     """A weight, or a number that a layer keeps for its backward pass."""
     gradient: int = FP32
     optimizer: int = 3 * FP32
-    """The optimizer's own copy of the weight where that is no float32 itself, and Adam's two moments."""
+    """The optimizer's copy of the weight, if that is not float32 itself, and Adam's two moments."""
     divided: bool = True
     """Whether data-parallel ranks share the optimizer's state (`ddp.use_distributed_optimizer`)."""
 
@@ -42,7 +40,7 @@ FULL_PRECISION = StateBytes()
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one rank of the fullest pipeline stage."""
+    """Bytes of a rank in the fullest pipeline stage."""
 
     weights: int
     gradients: int
@@ -50,7 +48,7 @@ class Memory:
     activations: int
     mamba_states: int
     stage: int = 0
-    """Which stage that is, from 0."""
+    """The number of that stage, from 0."""
 
     @property
     def total(self) -> int:
@@ -67,15 +65,14 @@ def estimate(
     recompute_all: bool = False,
     pattern: str | None = None,
 ) -> Memory:
-    """Estimate the memory of one rank of the fullest pipeline stage.
+    """Estimate the memory of a rank in the fullest pipeline stage.
 
     Args:
         shape: the model.
         layout: how it and the packs are divided.
         pack_size: tokens of a pack; a rank holds `pack_size / layout.context` of them.
         state: of weights, gradients and optimizer.
-        trains_adapters: gradients and optimizer of the frozen weights are not there; those of adapters are too small
-            to count.
+        trains_adapters: Frozen weights have no gradients and optimizer state; those of adapters are negligible.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
         pattern: `model.hybrid_layer_pattern`, whose | mark where stages begin.
     """
@@ -118,9 +115,9 @@ def _kept(
     stage: int,
     recompute_all: bool,
 ) -> tuple[int, int]:
-    """Count the bytes that a stage keeps for its backward passes.
+    """Count the bytes that a stage stores for its backward passes.
 
-    Activations and Mamba states.
+    These are activations and Mamba states.
 
     A stage has as many packs in flight as there are stages from it to the last (1F1B schedule).
     """
@@ -141,11 +138,11 @@ def _kept(
 
 
 def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[str, int]:
-    """Count what a layer keeps for its backward pass, in numbers, by its letter."""
+    """Count the numbers that a layer stores for its backward pass, by its letter."""
     around = 2 * shape.hidden_size  # the layer's input and its norm
     mamba = around + shape.in_proj_width + shape.conv_width + 2 * shape.mamba_width
     attention = around + shape.qkv_width + 2 * shape.num_attention_heads * shape.head_dim
-    # Ranks that share an expert's channels have each other's tokens.
+    # Ranks that share an expert's channels store each other's tokens.
     per_expert = 2 * shape.moe_latent_size * layout.expert_tensor + 2 * shape.moe_intermediate_size
     moe = (
         around
@@ -158,17 +155,11 @@ def _layer_activations(shape: ModelShape, tokens: int, layout: Layout) -> dict[s
 
 
 def _mamba_states(shape: ModelShape, tokens: int, tensor: int) -> int:
-    """Count the bytes of one layer's float32 states at the ends of its chunks.
-
-    The scan keeps them.
-    """
+    """Count the bytes of the float32 states that a layer's scan stores per chunk."""
     chunks = -(-tokens // SCAN_CHUNK)
     return FP32 * chunks * shape.mamba_width * shape.ssm_state_size // tensor
 
 
 def _logits(shape: ModelShape, tokens: int, tensor: int, number: int) -> int:
-    """Count the bytes of the logits and their float32 softmax.
-
-    Of the main head and each MTP depth.
-    """
+    """Count the bytes of logits and float32 softmax, for the main head and MTP."""
     return (number + FP32) * tokens * shape.vocab_size * (1 + shape.mtp_depths) // tensor

@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What decides the number of parameters, field by field as in config.json.
+    """The fields of config.json that decide the number of parameters.
 
     Bias-free linear layers, squared-ReLU feed-forward layers (two matrices each), untied embeddings.
     """
@@ -74,14 +74,14 @@ class ModelShape:
 
     @property
     def expert_parameters(self) -> int:
-        """Of all routed experts, MTP included: what expert parallelism divides."""
+        """Count the parameters of all routed experts, including MTP, which ranks divide."""
         return (self.moe_layers + bool(self.mtp_depths)) * self.n_routed_experts * self.expert
 
     @property
     def dense_parameters(self) -> int:
         """Count the parameters of everything else.
 
-        The correction of each expert's score is included, as in the released safetensors.
+        The score correction of each expert is included, as in the released safetensors.
         """
         whole = {
             "M": self.mamba_parameters(),
@@ -101,7 +101,7 @@ class ModelShape:
     def mamba_parameters(self, tensor: int = 1) -> int:
         """Count the parameters of a Mamba layer on one of `tensor` ranks.
 
-        megatron/core/ssm/mamba_mixer.py.
+        Source: megatron/core/ssm/mamba_mixer.py.
         """
         per_head = 3 * self.mamba_num_heads  # A_log, D, dt_bias
         convolution = self.conv_width * (self.conv_kernel + 1)
@@ -109,18 +109,18 @@ class ModelShape:
         return (projections + convolution + per_head + self.mamba_width) // tensor + self.hidden_size
 
     def attention_parameters(self, tensor: int = 1) -> int:
-        """Count those of an attention layer on one of `tensor` ranks.
+        """Count the parameters of an attention layer on one of `tensor` ranks.
 
-        megatron/core/transformer/attention.py.
+        Source: megatron/core/transformer/attention.py.
         """
         inner = self.num_attention_heads * self.head_dim
         return self.hidden_size * (self.qkv_width + inner) // tensor + self.hidden_size
 
     def moe_parameters(self, tensor: int = 1) -> int:
-        """Count those of an MoE layer but its routed experts, on one of `tensor` ranks.
+        """Count the parameters of an MoE layer without routed experts, per tensor rank.
 
         The router and the two latent projections are whole on every rank (megatron/core/transformer/moe/moe_layer.py,
-        parallel_mode="duplicated"). The correction of the experts' scores is a buffer, no parameter.
+        parallel_mode="duplicated"). The correction of the experts' scores is a buffer, not a parameter.
         """
         latent = 2 * self.hidden_size * self.moe_latent_size
         shared = 2 * self.hidden_size * self.moe_shared_expert_intermediate_size
@@ -128,7 +128,7 @@ class ModelShape:
         return latent + router + shared // tensor + self.hidden_size
 
     def mtp_projection_parameters(self, tensor: int = 1) -> int:
-        """Count those of MTP's projection and its three norms, on one of `tensor` ranks.
+        """Count the parameters of MTP's projection and three norms, per tensor rank.
 
         It projects [hidden, embedding] to hidden.
         """
@@ -154,7 +154,7 @@ SUPER_120B_A12B = ModelShape(
     moe_latent_size=1024,
     mtp_depths=2,
 )
-"""Nemotron 3 Super, from its config.json: for plans on machines that cannot read that from the hub."""
+"""Nemotron 3 Super, from its config.json, for plans on machines without access to the hub."""
 
 KNOWN_SHAPES = {"nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16": SUPER_120B_A12B}
 
@@ -171,7 +171,7 @@ def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelS
             blocks in the file (1 where all depths share one), not the depths that are trained.
 
     Raises:
-        KeyError: it is of another architecture.
+        KeyError: The model has another architecture.
     """
     pattern = config.get("hybrid_override_pattern")
     if not pattern:

@@ -1,7 +1,7 @@
-"""Count the parameters that one rank holds, exactly as Megatron shards them.
+"""Count the parameters of a rank, exactly as Megatron shards them.
 
 Tensor parallelism divides projections, heads and vocabulary; norms, the router and the latent projections are whole on
-every rank. Pipeline stages hold unlike things: the embedding is on the first, the output layer, the MTP layers and a
+every rank. Pipeline stages differ: the embedding is on the first, the output layer, the MTP layers and a
 second copy of the embedding for them on the last (`HybridModel`, megatron/core/models/hybrid/hybrid_model.py).
 """
 
@@ -15,7 +15,7 @@ from nemotron.training.parallelism.model_shape import ModelShape
 class Layout:
     """How a model and its packs are divided over ranks.
 
-    By sizes that divide them (`find_rank_faults`).
+    The sizes must divide them (`find_rank_faults`).
     """
 
     ranks: int

@@ -1,1 +1,1 @@
-"""From YAML to Megatron-Bridge's ConfigContainer, compared with its recipe."""
+"""Build Megatron-Bridge's ConfigContainer, and compare it with its recipe."""

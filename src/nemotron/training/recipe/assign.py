@@ -1,6 +1,4 @@
-"""Put YAML values onto Megatron-Bridge's config objects, checked.
-
-The checks are those that a typed config would give.
+"""Set YAML values on Megatron-Bridge's config objects, with type checks.
 
 Megatron-Bridge's dataclasses accept any attribute silently, so a misspelt key would do nothing. Here a key must be a
 field of the object, and a value must fit the field's annotation.
@@ -28,7 +26,7 @@ def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mappin
         origins: dotted key -> where the value was written ("config/default.yaml:12", "command line").
 
     Raises:
-        UserError: a key that is no field, or a value that does not fit.
+        UserError: A key is not a field, or a value does not fit.
     """
     hints = field_types(type(target))
     check_keys(section, values, hints, type(target).__name__, origins)
@@ -37,7 +35,7 @@ def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mappin
 
 
 def check_keys(section: str, keys: Iterable[str], known: Iterable[str], owner: str, origins: Mapping[str, str]) -> None:
-    """Refuse the first of `keys` that is none of `known`, naming the nearest.
+    """Refuse the first unknown key, with the closest known one.
 
     Args:
         section: of the YAML, for messages.
@@ -58,10 +56,7 @@ def check_keys(section: str, keys: Iterable[str], known: Iterable[str], owner: s
 
 
 def field_types(owner: type) -> dict[str, Any]:
-    """Map each field to its resolved annotation.
-
-    To Any where that is imported under TYPE_CHECKING only.
-    """
+    """Map each field to its annotation, or to Any if that cannot be resolved."""
     try:
         hints = typing.get_type_hints(owner)
     except (NameError, TypeError):
@@ -70,9 +65,10 @@ def field_types(owner: type) -> dict[str, Any]:
 
 
 def _convert(value: Any, hint: Any, dotted: str, origins: Mapping[str, str]) -> Any:
-    """Convert `value` to what the annotation wants.
+    """Convert a value to the type of an annotation.
 
-    Raise UserError when no reading of the annotation fits.
+    Raises:
+        UserError: No reading of the annotation fits.
     """
     options = alternatives(hint)
     for option in options:
@@ -90,7 +86,7 @@ def _refusal(
 ) -> UserError:
     """Make the error: where `dotted` was written, what is wrong, and a hint.
 
-    The hint is the nearest of `known` to `word`, if any is near.
+    The hint is the known word closest to `word`, if any is close.
     """
     return UserError(f"{origins.get(dotted, 'config')}: {what}", did_you_mean(word, known) or otherwise)
 
@@ -122,15 +118,12 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
         return True, tuple(value)
     if plain in (bool, str, list, dict, type(None)):
         return isinstance(value, plain), value
-    # Paths, callables, config objects: YAML cannot spell them; strings go through and Megatron judges them.
+    # YAML cannot express paths, callables and config objects; strings are accepted, and Megatron checks them.
     return True, value
 
 
 def alternatives(hint: Any) -> list[Any]:
-    """List the members of a union, unions inside it resolved.
-
-    Of any other annotation, itself.
-    """
+    """List the members of a union, also of nested unions; else the annotation itself."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return [inner for option in typing.get_args(hint) for inner in alternatives(option)]
     return [hint]

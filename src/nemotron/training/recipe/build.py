@@ -1,4 +1,4 @@
-"""YAML -> Megatron-Bridge `ConfigContainer`.
+"""Build Megatron-Bridge's `ConfigContainer` from a config.
 
 Megatron-Bridge's own recipe comes first, then every section of the YAML over it (sections.py). The few values that
 depend on the data or on the number of ranks are filled in last (fill_in.py).
@@ -42,11 +42,10 @@ def build_recipe(
         data: the packs.
         run: its folders.
         origins: dotted key -> where it was written, for messages.
-        pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
+        pretrained_checkpoint: The checkpoint to start from; None leaves it to `checkpoint.load`.
 
     Raises:
-        UserError: a key that Megatron-Bridge does not have, a value that does not fit, or settings that exclude each
-            other.
+        UserError: Megatron-Bridge does not have a key, a value does not fit, or settings exclude each other.
     """
     container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     original = what_runs(container)
@@ -75,5 +74,5 @@ def _super_recipe(hf_model: str, peft_scheme: str | None) -> "ConfigContainer":
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"No model config could be read for recipe.hf_model={hf_model!r}: {reason}",
-            "Name a folder with a config.json, or a Hugging Face id that this machine can reach (HF_TOKEN, if gated).",
+            "Use a folder with a config.json, or a Hugging Face id that this machine can reach (HF_TOKEN, if gated).",
         ) from error

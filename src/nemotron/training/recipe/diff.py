@@ -1,7 +1,4 @@
-"""How the config that runs differs from Megatron-Bridge's own recipe.
-
-Setting by setting.
-"""
+"""Compare the config of a run with Megatron-Bridge's own recipe."""
 
 import copy
 import dataclasses
@@ -20,7 +17,7 @@ ABSENT = "absent"
 
 @dataclass(frozen=True)
 class Change:
-    """A setting in which the two differ."""
+    """A setting that differs."""
 
     key: str
     recipe: Any
@@ -47,15 +44,13 @@ class Recipe:
 
 
 def what_runs(container: Any) -> dict[str, Any]:
-    """Map every setting of a ConfigContainer to a plain value.
-
-    As training will have it.
+    """Map every setting of a ConfigContainer to its plain value in training.
 
     Mixed precision is applied first, as `runtime_config_update` (megatron/bridge/training/config.py) does when training
-    starts: it sets fields of the model, the optimizer and the gradients.
+    starts, because it sets fields of the model, the optimizer and the gradients.
     """
     container = copy.copy(container)
-    if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+    if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line uses its name
         from megatron.bridge.training.mixed_precision import get_mixed_precision_config
 
         container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
@@ -73,7 +68,7 @@ def what_runs(container: Any) -> dict[str, Any]:
 def differences(recipe: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Change]:
     """List the settings that differ, in our order, then what only the recipe has.
 
-    A missing part counts as one.
+    A missing section counts as one difference.
     """
     keys = [*ours, *(key for key in recipe if key not in ours)]
     changes = [
@@ -85,13 +80,13 @@ def differences(recipe: Mapping[str, Any], ours: Mapping[str, Any]) -> list[Chan
 
 
 def _parents(key: str) -> list[str]:
-    """`a.b.c`: `a.b` and `a`."""
+    """Return the sections around a key: `a.b` and `a` for `a.b.c`."""
     parts = key.split(".")
     return [".".join(parts[:length]) for length in range(len(parts) - 1, 0, -1)]
 
 
 def _part(key: str, settings: Mapping[str, Any]) -> str:
-    """Say of a key that is not among these settings that parts of it are, or nothing."""
+    """Describe a missing key as a section if the settings have parts of it."""
     return "set" if any(name.startswith(f"{key}.") for name in settings) else ABSENT
 
 
@@ -108,10 +103,7 @@ def _flatten(value: Any, key: str, settings: dict[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as one would write it, so that configs can be compared.
-
-    Functions and classes by name.
-    """
+    """Return a value in a comparable form, with functions and classes by name."""
     if isinstance(value, enum.Enum):
         return value.name
     if value is None or isinstance(value, bool | int | float | str):

@@ -1,9 +1,7 @@
-"""Refuse a misspelt Megatron-Bridge setting, or a value of the wrong type.
+"""Refuse misspelt Megatron-Bridge settings and wrong types, without Megatron.
 
-Without importing Megatron.
-
-Before training starts (in a dry run, before a job is queued) settings are looked up in megatron_settings.tsv, which
-tools/list_megatron_settings.py reads off the tested releases and explains. When training starts, `assign.py` checks
+Before training starts (in a dry run, before a job is queued), settings are looked up in megatron_settings.tsv, which
+tools/list_megatron_settings.py extracts from the tested releases and explains. When training starts, `assign.py` checks
 them against the installed release's own classes.
 """
 
@@ -19,7 +17,7 @@ from nemotron.json_schema import INTERPOLATED
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 
 Table = dict[str, dict[str, tuple[str, ...]]]
-"""Release -> dotted key -> its types, as the file spells them."""
+"""Maps a release to dotted keys and their types, as in the file."""
 
 SETTINGS_FILE = Path(__file__).with_name("megatron_settings.tsv")
 ANY = "any"
@@ -33,21 +31,21 @@ _TYPES: dict[str, tuple[type, ...]] = {
 _WORDS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "null": "null"}
 _JSON_TYPES = {"bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 _READABLE_CHOICES = 6
-"""More choices than these are listed in the hint, not in the sentence."""
+"""If there are more choices than this, they are listed in the hint instead of the message."""
 
 
 def check_known_settings(config: SftConfig, origins: Mapping[str, str]) -> None:
     """Check keys and values of every section that belongs to Megatron-Bridge.
 
-    A key or a value that any listed release takes passes, whichever release is installed here: the job may run with
-    another one, in a container. Where an unlisted release is installed, nothing is checked.
+    A key or a value passes if any listed release accepts it, because the job may run with another release, in a
+    container. If an unlisted release is installed, nothing is checked.
 
     Args:
         config: the training config.
         origins: dotted key -> where it was written.
 
     Raises:
-        UserError: naming the first wrong key or value, its place, and the nearest right one.
+        UserError: A key or a value is wrong; the message has its place and the closest valid one.
     """
     table = read_table(SETTINGS_FILE.read_text(encoding="utf-8"))
     if _installed_release() not in (*table, None):
@@ -60,7 +58,7 @@ def check_known_settings(config: SftConfig, origins: Mapping[str, str]) -> None:
                 f"{where}: {dotted} is not a setting of Megatron-Bridge {' or '.join(table)}.",
                 _nearest_key(table, dotted),
             )
-        # A null leaves the setting to the data or to what else is given.
+        # null leaves the setting to the data or to other settings.
         if value is not None and not any(_fits(value, kind) for kind in accepted):
             wanted, hint = _wanted(value, accepted)
             raise UserError(f"{where}: {dotted} is {value!r}, which is not {wanted}.", hint)
@@ -76,19 +74,16 @@ def read_table(text: str) -> Table:
 
 
 def schemas_of_section(section: str) -> dict[str, dict[str, Any]]:
-    """Return a JSON schema for each setting of a section.
-
-    None for a section that is not Megatron-Bridge's.
-    """
+    """Return a JSON schema for each setting of a section of Megatron-Bridge."""
     table = read_table(SETTINGS_FILE.read_text(encoding="utf-8"))
     keys = sorted({key for settings in table.values() for key in settings if key.startswith(f"{section}.")})
     return {key.partition(".")[2]: _schema(_accepted_types(table, key)) for key in keys}
 
 
 def _schema(accepted: Collection[str]) -> dict[str, Any]:
-    """Allow null and interpolations for a setting.
+    """Return the schema of a setting, which may also be null or an interpolation.
 
-    Null leaves it to the data or the recipe.
+    null leaves it to the data or the recipe.
     """
     if ANY in accepted:
         return {}
@@ -102,7 +97,7 @@ def _schema(accepted: Collection[str]) -> dict[str, Any]:
 def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
     """Yield dotted keys and values.
 
-    A section given by name (`mixed_precision: bf16_mixed`) under its own name.
+    A section given by name (`mixed_precision: bf16_mixed`) is yielded under its own key.
     """
     for section in MEGATRON_SECTIONS:
         content = getattr(config, section)
@@ -114,10 +109,7 @@ def _settings_of(config: SftConfig) -> Iterator[tuple[str, Any]]:
 
 
 def _accepted_types(table: Table, dotted: str) -> list[str]:
-    """Return the types of all releases together, those of the newest first.
-
-    None for an unknown key.
-    """
+    """Return the types of a key in all releases, the newest first; [] if unknown."""
     return list(dict.fromkeys(kind for settings in table.values() for kind in settings.get(dotted, ())))
 
 
@@ -131,16 +123,16 @@ def _fits(value: Any, kind: str) -> bool:
     if kind == ANY:
         return True
     if kind in _TYPES:
-        # To Python, true is an int.
+        # In Python, True is an int.
         return isinstance(value, _TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))
     choice = ast.literal_eval(kind)
     return type(value) is type(choice) and value == choice
 
 
 def _wanted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
-    """Say what would have been right, and what to do.
+    """Return what was expected, and a hint.
 
-    Many choices are listed once, the nearest first.
+    Many choices are listed only in the hint, the closest first.
     """
     types = [_WORDS[kind] for kind in accepted if kind in _WORDS]
     choices = [] if "str" in accepted else [ast.literal_eval(kind) for kind in accepted if kind not in _WORDS]
@@ -148,16 +140,16 @@ def _wanted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
     if len(choices) <= _READABLE_CHOICES:
         wanted = " or ".join([*map(repr, choices), *types])
         return wanted, near or f"Use {wanted}."
-    # Megatron-Bridge lists some names a second time, with - for _.
+    # Megatron-Bridge lists some names twice, with - instead of _.
     names = [name for name in choices if "-" not in name or name.replace("-", "_") not in choices]
     names.sort(key=lambda name: not _shares_part(value, name))
-    order = ", the nearest first" if _shares_part(value, names[0]) else ""
+    order = ", the closest first" if _shares_part(value, names[0]) else ""
     listed = f"Use one of these{order}: {', '.join(names)}."
     return " or ".join([f"one of its {len(names)} names", *types]), near or listed
 
 
 def _shares_part(value: Any, name: str) -> bool:
-    """Tell whether a part of `name` is nearly `value`, as fp8 is nearly fp8x."""
+    """Tell whether a part of `name` is close to `value`, as fp8 is to fp8x."""
     return bool(get_close_matches(str(value), name.split("_"), cutoff=0.75))
 
 

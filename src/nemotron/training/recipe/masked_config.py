@@ -1,6 +1,6 @@
-"""Megatron-Bridge's config without secrets, where it writes one.
+"""Mask secrets in the config that Megatron-Bridge writes.
 
-run_config.yaml of checkpoints, W&B, MLflow.
+It goes to run_config.yaml of checkpoints, W&B and MLflow.
 """
 
 import os
@@ -34,7 +34,7 @@ def keep_secrets_out(container: "ConfigContainer", variables: Mapping[str, Any])
 def _mask_what_is_written(container_class: Any) -> None:
     """Have `ConfigContainer.to_dict` mask secrets. Twice changes nothing.
 
-    Both lines write their config by it.
+    Both lines write their config with this method.
     """
     to_dict = container_class.to_dict
     if hasattr(to_dict, "__wrapped__"):

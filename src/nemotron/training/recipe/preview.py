@@ -1,7 +1,4 @@
-"""Compare the config of a run with Megatron-Bridge's recipe: for the dry run.
-
-The run does not start.
-"""
+"""Compare the config of a run with Megatron-Bridge's recipe, for a dry run."""
 
 import contextlib
 import os
@@ -32,12 +29,12 @@ def recipe_changes(
     Importing Megatron takes 20 to 50 seconds.
 
     Args:
-        ranks: processes in all; None: the fewest that the layout allows.
+        ranks: Number of processes; None takes the fewest that the layout allows.
         backend: what the run will compute on; None for the production stack of another machine, whose packages are not
             known here.
 
     Raises:
-        UserError: Megatron-Bridge is not installed, or the config is one that training would refuse.
+        UserError: Megatron-Bridge is not installed, or training would refuse the config.
     """
     if find_spec("megatron") is None or find_spec("megatron.bridge") is None:
         raise UserError("Megatron-Bridge is not installed here.", "Run uv sync, or see docs/install.md.")
@@ -49,7 +46,7 @@ def recipe_changes(
         start = plan.start.checkpoint
         recipe = build_recipe(config, plan, data, run, loaded.origins, start if start and start.exists() else None)
         if start is None and config.recipe.random_start is not None:
-            # Made when the run begins.
+            # Created when the run starts.
             start = start_folder(config.recipe.hf_model, run.output.parent / "start", config.recipe.random_start)
         recipe.container.checkpoint.pretrained_checkpoint = None if start is None else str(start)
         if backend is not None:
@@ -58,7 +55,7 @@ def recipe_changes(
 
 
 def _importable_here(backend: BackendName) -> BackendName:
-    """Choose what lets Megatron be imported here, whatever the training machine has."""
+    """Choose a backend with which Megatron can be imported on this machine."""
     from nemotron.training import cpu
 
     if cpu.is_needed():
@@ -81,10 +78,7 @@ def _ranks(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Discard output.
-
-    Megatron and its dependencies warn about themselves by the hundred.
-    """
+    """Discard output: Megatron and its dependencies print hundreds of warnings."""
     with (
         open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),

@@ -1,1 +1,1 @@
-"""Weights made and converted with Megatron: import, export, random, adapters."""
+"""Make and convert weights with Megatron: import, export, random, adapters."""

@@ -1,4 +1,4 @@
-"""The adapters of a checkpoint as a folder for peft."""
+"""Export the adapters of a checkpoint as a folder for peft."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def export_adapter(
 ) -> Path:
     """Write the LoRA adapters of a checkpoint as a folder that peft loads.
 
-    Runs in a process of its own on the CPU, as `export_hf` does.
+    Runs in a separate process on the CPU, like `export_hf`.
 
     Args:
         megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
@@ -50,21 +50,21 @@ def check_adapters_of(iteration_dir: Path) -> None:
     peft = run_config(iteration_dir).get("peft")
     if peft is None:
         raise UserError(
-            f"{iteration_dir} holds a whole model and no adapters: it is of full fine-tuning.",
-            "Export the model: leave --adapter (convert_to_hf.adapter) out.",
+            f"{iteration_dir} has a whole model and no adapters, because all weights were trained.",
+            "Export the model: remove --adapter (convert_to_hf.adapter).",
         )
     if not str(peft.get("_target_", "")).endswith(".LoRA"):
         kind = str(peft.get("_target_", "")).rpartition(".")[2]
         raise UserError(
-            f"{iteration_dir} holds {kind} adapters; only those of LoRA can be exported alone.",
-            "Export the merged model: leave --adapter (convert_to_hf.adapter) out.",
+            f"{iteration_dir} has {kind} adapters; only LoRA adapters can be exported alone.",
+            "Export the merged model: remove --adapter (convert_to_hf.adapter).",
         )
 
 
 def convert(iteration_dir: Path, out_dir: Path, base_model: str, tokenizer_dir: str) -> None:
     """Convert as `export_adapter` does, in this process.
 
-    It must have no process group and no Megatron state.
+    The process must not have a process group or Megatron state.
     """
     with loaded_for_export(iteration_dir, out_dir) as (model, unfinished):
         _save(model, unfinished, iteration_dir, base_model)
@@ -95,9 +95,9 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
 
 
 def _take_off_mtp(model: list[Any]) -> None:
-    """Take adapters off multi-token prediction.
+    """Remove adapters from multi-token prediction.
 
-    They are left out of the folder, and the 0.4 line has no names for them.
+    They are not exported, and the 0.4 line has no names for them.
     """
     for name, module in list(model[0].named_modules()):
         if name.startswith("mtp.") and hasattr(module, "to_wrap"):
@@ -108,7 +108,7 @@ def _take_off_mtp(model: list[Any]) -> None:
 def _merged_whole(model: list[Any]) -> dict[str, Any]:
     """Merge the adapters that peft does not apply (`peft_folder`).
 
-    Module -> W + alpha/dim B A.
+    The result maps a module to W + alpha/dim B A.
     """
     from nemotron.training.weights.peft_folder import WHOLE
 

@@ -1,4 +1,4 @@
-"""A Megatron checkpoint as a Hugging Face folder."""
+"""Export a Megatron checkpoint as a Hugging Face folder."""
 
 import shutil
 from pathlib import Path
@@ -54,7 +54,7 @@ def export_hf(
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
     """Convert as `export_hf` does, in this process.
 
-    It must have no process group and no Megatron state.
+    The process must not have a process group or Megatron state.
     """
     with loaded_for_export(iteration_dir, hf_out_dir) as (model, unfinished):
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)

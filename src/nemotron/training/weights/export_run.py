@@ -1,7 +1,4 @@
-"""The model that a run leaves.
-
-Recorded and exported by the first rank, while the others wait.
-"""
+"""Record and export the model of a run on the first rank, while the others wait."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +34,7 @@ def log_model(
 ) -> str:
     """Record the run's last checkpoint, its data and what it started from.
 
-    Its metadata has the last losses on each split, and what became of the rows of its data.
+    The metadata has the last losses on each split, and the row counts of the data.
 
     Args:
         loaded: the training config.
@@ -63,7 +60,7 @@ def log_model(
 
 
 def _start(config: SftConfig, plan: Plan) -> list[str]:
-    """Name what a run started from; nothing where only `checkpoint.load` says."""
+    """Return what a run started from; [] if it has only `checkpoint.load`."""
     if plan.start.reference is not None:
         return [plan.start.reference]
     if config.recipe.random_start is not None:
@@ -91,7 +88,7 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
 
 
 def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: bool = False) -> lineage.Artifact:
-    """Record an export that was made by itself, from the model that its checkpoint is.
+    """Record an export that was made outside of a run, from its checkpoint's model.
 
     Args:
         iteration_dir: the checkpoint's `iter_*` folder.

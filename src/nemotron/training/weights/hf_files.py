@@ -1,7 +1,7 @@
-"""Write what is no weight of a Hugging Face folder: configs, tokenizer, code.
+"""Write a Hugging Face folder's configs, tokenizer and code.
 
-Everything the source has is carried over byte for byte. What transformers would write in its place is not what was
-released: `save_pretrained` names a tokenizer class that transformers 4 and servers do not know.
+The source's files are copied byte for byte. transformers would write something else than was released:
+`save_pretrained` names a tokenizer class that transformers 4 and servers do not know.
 """
 
 import json
@@ -66,7 +66,7 @@ def generation_config(
 ) -> dict[str, Any]:
     """Return the generation_config.json of an export.
 
-    The source's, which stops at the ends of turns, too.
+    It is the source's, extended to stop at the ends of turns.
 
     Args:
         config: the model's config.json.
@@ -84,9 +84,7 @@ def generation_config(
 
 
 def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
-    """Copy a tokenizer's files into an export.
-
-    One without a chat template gets the bundled one.
+    """Copy a tokenizer's files to an export; add the bundled chat template if needed.
 
     Args:
         folder: of the export.
@@ -110,7 +108,7 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
         ends = with_turn_end(
             loaded, load_template("nemotron3" if loaded.chat_template is None else "tokenizer", loaded)
         )
-    except UserError:  # its own template is no template to train with: data prep used another
+    except UserError:  # its own template cannot be used for training, so data prep used another one
         return [loaded.end_id]
     return list(dict.fromkeys([ends.end_id, loaded.end_id]))
 

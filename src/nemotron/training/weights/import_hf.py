@@ -1,4 +1,4 @@
-"""A Hugging Face folder as a Megatron checkpoint to fine-tune from."""
+"""Import a Hugging Face folder as a Megatron checkpoint to fine-tune."""
 
 import argparse
 import logging
@@ -22,7 +22,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
     Args:
         hf_dir: folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
         out_dir: the checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
-        mtp: False leaves the multi-token-prediction layers out, there or not.
+        mtp: False leaves the multi-token-prediction layers out.
 
     The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
     checkpoint loads into any parallel layout, of the torch layers and of the production stack.
@@ -38,7 +38,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
             "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is not empty.", "Name a new folder; nothing there is overwritten.")
+        raise UserError(f"{target} is not empty.", "Use a new folder; nothing is overwritten.")
     described = model_config(str(source))
     has_mtp = described is None or bool(described.get("num_nextn_predict_layers"))
     refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
@@ -50,7 +50,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """Convert as `import_hf` does, in this process.
 
-    It must have no process group and no Megatron state.
+    The process must not have a process group or Megatron state.
     """
     from nemotron.training import cpu, torch_layers
     from nemotron.training.bridge.precision import use_float32
@@ -95,10 +95,10 @@ _NOT_FOUND = re.compile(r"Can't find (?:the following HF parameters in hf_keys: 
 
 @contextmanager
 def all_found(folder: Path) -> Iterator[None]:
-    """Have Megatron-Bridge convert the weights of `folder` inside.
+    """Check that Megatron-Bridge converts all weights of a folder in the `with` block.
 
     Raises:
-        UserError: it passed over some, naming them.
+        UserError: Megatron-Bridge skipped some weights; the message lists them.
     """
     warnings = _Warnings()
     converter = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
@@ -112,7 +112,7 @@ def all_found(folder: Path) -> Iterator[None]:
         converter.removeHandler(warnings)
     if warnings.missing:
         raise UserError(
-            f"{folder} has no weights {list_few(warnings.missing)}, which its config.json asks for.",
+            f"{folder} has no weights {list_few(warnings.missing)}, which its config.json requires.",
             "Download it again, or correct its config.json.",
         )
 

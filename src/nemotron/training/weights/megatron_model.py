@@ -1,7 +1,4 @@
-"""A Megatron model from a Hugging Face folder.
-
-And the one-process group that conversion needs.
-"""
+"""Make a Megatron model from a Hugging Face folder, in a group of one process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +28,9 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
 
 
 def leave_out_mtp(provider: Any) -> None:
-    """Have `provider`, a model provider, make a model without multi-token prediction.
+    """Change a model provider to make a model without multi-token prediction.
 
-    `mtp_num_layers` alone does not: while there is a pattern for the layers, there are layers
+    `mtp_num_layers` alone is not enough: with a pattern for these layers, they are still made
     (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
     """
     provider.mtp_num_layers = None
@@ -44,12 +41,10 @@ def leave_out_mtp(provider: Any) -> None:
 
 @contextmanager
 def single_process_group(seed: int = 0) -> Iterator[None]:
-    """Make a process group of this process alone.
+    """Make a process group of one process, with Megatron's parallel state.
 
-    Megatron's parallel state has size one.
-
-    Uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
-    follow from `seed`; torch's CPU generator is left as it was found.
+    It uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
+    depend on `seed`; torch's CPU generator is restored afterwards.
     """
     from megatron.bridge.training.initialize import destroy_global_state
     from megatron.core import parallel_state
@@ -66,6 +61,6 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
             model_parallel_cuda_manual_seed(seed)
             yield
     finally:
-        # Saving leaves global state that a training run in this process would trip over.
+        # Saving leaves global state that would break a training run in this process.
         destroy_global_state()
         torch.distributed.destroy_process_group()

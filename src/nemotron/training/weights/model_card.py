@@ -1,7 +1,4 @@
-"""The model card of an export.
-
-What it was made from and how, and the losses that it reached.
-"""
+"""Write the model card of an export: its origin, its config and its losses."""
 
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -24,9 +21,7 @@ adapters to it. Adapters of multi-token prediction are left out: transformers ha
 
 
 def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -> str:
-    """Return the README.md of the model in a checkpoint.
-
-    As Markdown with the hub's front matter.
+    """Return the README.md of a checkpoint's model, with the hub's front matter.
 
     Args:
         iteration_dir: the checkpoint's `iter_*` folder. What its run does not record is left out.

@@ -1,4 +1,4 @@
-"""The form in which peft applies adapters to transformers' NemotronH.
+"""Convert adapters to the form that peft applies to transformers' NemotronH.
 
 Megatron-Bridge writes one pair of matrices per layer and per expert. transformers 5 has the experts of a layer as one
 parameter each, `mixer.experts.up_proj` and `down_proj`, which peft adapts as `target_parameters`. And peft refuses

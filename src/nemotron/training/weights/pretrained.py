@@ -1,6 +1,6 @@
-"""A model to start from, as an artifact.
+"""Import a starting model as an artifact.
 
-Converted from Hugging Face, or a Megatron checkpoint where it is.
+It is converted from Hugging Face, or a Megatron checkpoint that is registered in place.
 """
 
 import json
@@ -20,16 +20,16 @@ from nemotron.training.weights.source import Source
 
 @dataclass(frozen=True)
 class Imported:
-    """A model that is recorded."""
+    """An imported model."""
 
     artifact: Artifact
     checkpoint: Path
     was_there: bool
-    """Whether the same had been converted before."""
+    """Whether it had been converted before."""
 
 
 def import_model(source: Source, output: Path | None, *, name: str, artifacts: Path, mtp: bool = True) -> Imported:
-    """Convert a model unless it is a Megatron checkpoint, and record it as `name`.
+    """Convert a model, unless it is a Megatron checkpoint, and record it as `name`.
 
     Args:
         source: what it is imported from.
@@ -46,8 +46,8 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
     lineage.check_root(artifacts)
     if source.is_megatron and output is not None:
         raise UserError(
-            f"{source.folder} is a Megatron checkpoint, registered where it is: nothing is written to {output}.",
-            "Leave --output out.",
+            f"{source.folder} is a Megatron checkpoint, which is registered in place; nothing is written to {output}.",
+            "Remove --output.",
         )
     facts = {"source": source.name, "hf_model": None if source.is_megatron else source.model, "mtp": mtp}
     facts |= {"revision": source.revision, "source_digest": compute_digest(source.folder)}
@@ -72,7 +72,7 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
 def _inputs(source: Source) -> list[str]:
     """Return what the artifact was made from.
 
-    Of a checkpoint that is registered in place, the run it is of.
+    For a checkpoint that is registered in place, this is its run.
     """
     if not source.is_megatron:
         return [source.name]
@@ -85,7 +85,7 @@ def _default_folder(source: Source) -> Path:
 
 
 def _is_made_from(target: Path, facts: dict[str, Any]) -> bool:
-    """Tell whether a folder is what the same import has made."""
+    """Tell whether a folder was made by the same import."""
     try:
         made = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["metadata"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,7 +1,4 @@
-"""A starting checkpoint of random weights.
-
-For models that have no released ones (the tiny model, tests).
-"""
+"""Make a starting checkpoint of random weights, for the tiny model and tests."""
 
 import argparse
 import hashlib
@@ -14,14 +11,12 @@ from nemotron.training.bridge.precision import use_float32
 from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 from nemotron.training.weights.separate_process import run_module
 
-# Part of the checkpoint's name: raise it when the same config and seed come to mean other weights.
+# Part of the checkpoint's name; increase it if the same config and seed give other weights.
 RECIPE_VERSION = 1
 
 
 def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Make a checkpoint of random weights on first use.
-
-    For the architecture in `hf_config_dir`.
+    """Make a checkpoint of random weights for an architecture, on first use.
 
     Args:
         hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
@@ -54,10 +49,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
 
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Return where `make_starting_checkpoint` leaves its checkpoint.
-
-    Given the same arguments.
-    """
+    """Return where `make_starting_checkpoint` saves, with the same arguments."""
     config_file = Path(hf_config_dir) / "config.json"
     key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"

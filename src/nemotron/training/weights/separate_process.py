@@ -1,7 +1,4 @@
-"""A module of this package as a process of its own.
-
-For what needs Megatron's global state to itself.
-"""
+"""Run a module of this package in a separate process, with its own Megatron state."""
 
 import subprocess
 import sys
@@ -11,10 +8,9 @@ from nemotron.errors import UserError
 
 
 def run_module(module: str, arguments: Sequence[str], what: str) -> None:
-    """Run `python -m module arguments` and wait.
+    """Run `python -m module arguments`, and wait for it.
 
-    It is handed arguments and nothing else: a module run this way must not read what a launcher put in the environment
-    (RANK, WORLD_SIZE), which the process inherits.
+    The module must not read variables of a launcher (RANK, WORLD_SIZE), which the process inherits.
 
     Args:
         what: the subject of the error, such as "Exporting /checkpoint".

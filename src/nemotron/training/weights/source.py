@@ -1,6 +1,6 @@
-"""What a model is imported from.
+"""Find what a model is imported from.
 
-A Hugging Face folder, an id of the hub, or a Megatron checkpoint made elsewhere.
+It is a Hugging Face folder, an id on the hub, or a Megatron checkpoint made elsewhere.
 """
 
 import re
@@ -24,7 +24,7 @@ _SAVED = ("iter_*", "latest_checkpointed_iteration.txt", "latest_train_state.pt"
 
 @dataclass(frozen=True)
 class Source:
-    """A model that is here."""
+    """A model on this machine."""
 
     name: str
     """As it is recorded: `hf://org/name@COMMIT`, or an absolute path."""
@@ -38,9 +38,7 @@ class Source:
 
 
 def find_source(given: str, revision: str | None = None, *, mtp: bool = True) -> Source:
-    """Find out what a model is to be imported from.
-
-    A model of the hub is downloaded, into the cache of the hub.
+    """Find the source of a model; a model on the hub is downloaded to the hub's cache.
 
     Args:
         given: a folder, or an id such as `org/name`.
