@@ -47,7 +47,7 @@ def stops_at_once() -> Iterator[None]:
         raise
     finally:
         for signum, handler in before.items():
-            if handler is not None:  # one that is not Python's
+            if handler is not None:  # None: a handler that was not set from Python
                 signal.signal(signum, handler)
 
 

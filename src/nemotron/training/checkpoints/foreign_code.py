@@ -99,7 +99,7 @@ def find_code_to_load(*iteration_dirs: Path | None) -> Iterator[Problem]:
         if found := find_foreign_code(iteration_dir):
             yield Problem(
                 f"{found}.",
-                f"Get the checkpoint again from a source you trust. If that is one, {TRUST}=1 loads it as it is.",
+                f"Get the checkpoint again from a source you trust. If you trust this one, set {TRUST}=1 to load it.",
             )
 
 

@@ -44,7 +44,7 @@ class Newest:
     iteration: int
     """Its iterations; 0 without a checkpoint."""
     skipped: tuple[Skipped, ...] = ()
-    """Checkpoints that are not whole, or later than the one to continue from, newest first."""
+    """Checkpoints that are incomplete, or later than the one to resume from, newest first."""
     saved: dict[str, Any] = field(default_factory=dict)
     """The config that the newest was saved with; empty when there is none, or it is of Megatron-LM."""
 
@@ -60,7 +60,7 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
     """Find the newest whole checkpoint of a folder that a run saves to.
 
     Args:
-        checkpoints: the folder, or an `iter_*` folder itself.
+        checkpoints: The folder, or an `iter_*` folder itself.
         step: take the checkpoint of this iteration, whatever the trackers name (checkpoint.ckpt_step).
     """
     candidates, later = list_candidates(checkpoints)
@@ -88,7 +88,7 @@ def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
         The `iter_*` folder, and the config that it was saved with.
 
     Raises:
-        UserError: there is none, or the newest is damaged.
+        UserError: There is none, or the newest is damaged.
     """
     newest = find_newest(checkpoint_dir)
     if newest.folder is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
@@ -97,12 +97,14 @@ def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
         return checkpoint_dir, run_config(checkpoint_dir)
     if newest.skipped:
         older = (
-            "There is no older one." if newest.folder is None else f"Name an older one, which is whole: {newest.folder}"
+            "There is no older one."
+            if newest.folder is None
+            else f"Use an older one, which is complete: {newest.folder}"
         )
         raise UserError(f"The checkpoint {newest.skipped[0]}.", older)
     raise UserError(
-        f"{checkpoint_dir} holds no finished Megatron checkpoint.",
-        "Name the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
+        f"{checkpoint_dir} has no complete Megatron checkpoint.",
+        "Give the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
     )
 
 
@@ -115,7 +117,7 @@ def find_checkpoint(path: Path) -> Path:
     """Find the newest `iter_*` folder of a run.
 
     Args:
-        path: the run's output folder, the folder it saves to, or that `iter_*` folder itself.
+        path: The run's output folder, the folder that it saves to, or an `iter_*` folder itself.
 
     Raises:
         UserError: there is none.
@@ -147,8 +149,8 @@ def base_model_of(iteration_dir: Path, saved: dict[str, Any]) -> Path | None:
         return latest_iteration(Path(base))
     except UserError:
         raise UserError(
-            f"{iteration_dir} holds adapters, and the model that they were trained on is not at {base}.",
-            "Put that checkpoint back, or correct checkpoint.pretrained_checkpoint in run_config.yaml there.",
+            f"{iteration_dir} has adapters, but the model that they were trained on is not at {base}.",
+            "Restore that checkpoint, or correct checkpoint.pretrained_checkpoint in its run_config.yaml.",
         ) from None
 
 

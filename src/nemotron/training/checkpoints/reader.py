@@ -7,12 +7,12 @@ from typing import Any
 import yaml
 
 RUN_RECORD = "run.json"
-"""What identifies a run (run_folder.py): in its output folder, and with its checkpoints where these are elsewhere."""
+"""The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""
 RUN_CONFIG = "run_config.yaml"
 """The config that a checkpoint was saved with, which Megatron-Bridge writes into it last of all."""
 _SECTIONS = ("checkpoint", "train")
-"""Of run_config.yaml, which has its sections in alphabetical order: the first that Megatron-Bridge reads when it loads
-a checkpoint, and one after the last."""
+"""Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
+a checkpoint, and one after the last that it reads."""
 
 
 def run_of(iteration_dir: Path) -> Path | None:
@@ -75,10 +75,7 @@ def whole_run_config(iteration_dir: Path) -> dict[str, Any] | None:
 
 
 def read_yaml(file: Path) -> dict[str, Any] | None:
-    """Read a YAML file of sections.
-
-    None when it is absent, not readable or something else.
-    """
+    """Read a YAML file of sections; None if it is missing or not such a file."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     try:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)

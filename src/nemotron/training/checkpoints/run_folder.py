@@ -111,7 +111,7 @@ def find_run_folder(
     if load is not None and own.folder is None:
         newest = find_newest(load, step)
         resume_from = load.parent if newest.includes(load) else load
-    # Of a checkpoint of Megatron-LM without iterations there is nothing to continue.
+    # A checkpoint of Megatron-LM without iterations cannot be resumed.
     folder, base, lost_base = newest.folder if newest.iteration else None, None, None
     if folder is not None:
         try:
@@ -144,11 +144,11 @@ def find_run_folder(
 
 @contextlib.contextmanager
 def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
-    """Keep a run's folders for it, on every node, for the length of the `with` block.
+    """Lock a run's folders, across nodes, for the duration of the `with` block.
 
-    Its folder of checkpoints then holds what was found, for Megatron to load just that, and run.json says whose they
-    are. The first rank holds them. The others stay until it lets go, when it has recorded and exported the model: ranks
-    that left would end its job (torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says).
+    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run. The first rank holds
+    them. The others stay until it lets go, when it has recorded and exported the model: ranks that left would end its
+    job (torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says).
 
     Args:
         run: the run's folders.

@@ -20,10 +20,7 @@ _FOLDER = re.compile(r"iter_(\d+)")
 
 
 def is_iteration_dir(folder: Path) -> bool:
-    """Tell whether a folder is a checkpoint itself.
-
-    By the files that Megatron-Bridge tells it by.
-    """
+    """Tell whether a folder is a checkpoint itself, by its files."""
     return any((folder / name).is_file() for name in (RUN_CONFIG, TRAIN_STATE, FORMAT, METADATA))
 
 
@@ -54,7 +51,7 @@ def list_candidates(checkpoints: Path) -> tuple[dict[int, Path], dict[int, Path]
 def _list_iterations(checkpoints: Path) -> dict[int, Path]:
     """Map iterations to `iter_*` folders, newest first.
 
-    A folder that is a checkpoint itself is the only one.
+    For a folder that is a checkpoint itself, it is the only entry.
     """
     if is_iteration_dir(checkpoints):
         match = _FOLDER.fullmatch(checkpoints.name)
@@ -70,7 +67,7 @@ def _is_completed_since(folder: Path, tracker: Path) -> bool:
     try:
         return (folder / RUN_CONFIG).stat().st_mtime_ns >= tracker.stat().st_mtime_ns
     except OSError:
-        return True  # not completed at all
+        return True  # not complete at all
 
 
 def _read_text_tracker(checkpoints: Path) -> str:
@@ -82,9 +79,9 @@ def _read_text_tracker(checkpoints: Path) -> str:
 
 
 def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
-    """Return the tracker that Megatron-Bridge goes by and the iteration it names.
+    """Return the tracker that Megatron-Bridge uses, and its iteration.
 
-    None and 0 when it says nothing.
+    They are None and 0 without a readable tracker.
     """
     tracker = checkpoints / STATE_TRACKER
     if tracker.is_file():

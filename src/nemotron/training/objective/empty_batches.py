@@ -78,10 +78,8 @@ class EmptyBatches:
             bias.copy_(kept)
         self._step.skipped += 1
         if is_first():
-            # Not through logging: Megatron-Bridge filters warnings out.
-            print(
-                f"Iteration {self._iteration}: no token of its global batch is supervised; skipped, no weight changes."
-            )
+            # Not through logging, because Megatron-Bridge filters warnings out.
+            print(f"Iteration {self._iteration}: no token of the global batch is supervised, so it is skipped.")
         return False, None, None
 
 

@@ -50,7 +50,7 @@ def build_recipe(
     container = _super_recipe(config.recipe.hf_model, config.peft.scheme if config.peft else None)
     original = what_runs(container)
     apply_sections(container, config, origins)
-    model: Any = container.model  # a HybridModelProvider; the container declares every family of models
+    model: Any = container.model  # a HybridModelProvider; the container's annotation covers all model families
     bridge.installed().fit_layout(model)
     if config.peft is not None:
         bridge.installed().fit_adapters(model, config.peft.adapts_routed_experts)

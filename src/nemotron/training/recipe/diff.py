@@ -36,9 +36,9 @@ class Recipe:
     """Megatron-Bridge's own recipe, key by key, as `what_runs` reads it."""
 
     def changes(self) -> list[Change]:
-        """List how what runs differs from the recipe, whoever set it.
+        """List how the final config differs from the recipe.
 
-        The YAML, the data, the backend.
+        Differences come from the YAML, the data and the backend.
         """
         return differences(self.original, what_runs(self.container))
 

@@ -36,7 +36,7 @@ def fill_in(
         plan: what the run will do.
         data: the packs.
         run: its folders.
-        pretrained_checkpoint: to start from, or None to leave it to `checkpoint.load`.
+        pretrained_checkpoint: The checkpoint to start from; None leaves it to `checkpoint.load`.
     """
     model: Any = container.model
     container.dataset = _dataset(config, plan, data, model.context_parallel_size)
@@ -48,7 +48,7 @@ def fill_in(
     model.calculate_per_token_loss = True
     container.ddp.average_in_collective = False
     if model.sequence_parallel and model.tensor_model_parallel_size == 1:
-        # Megatron refuses the combination, though there is then nothing to divide.
+        # Megatron refuses the combination, although there is nothing to divide then.
         logger.info("model.sequence_parallel has no effect with tensor_model_parallel_size 1; it is left off.")
         model.sequence_parallel = False
 
@@ -65,11 +65,9 @@ def _dataset(config: SftConfig, plan: Plan, data: PreparedData, context_parallel
 
 
 def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Set iterations, warm-up and decay, in samples or in iterations.
+    """Set iterations, warm-up and decay, all in samples or all in iterations.
 
-    Megatron-Bridge does not allow a mix of the two.
-
-    It counts a schedule in samples itself, as iterations times the batch.
+    Megatron-Bridge does not allow a mix. It converts a schedule in samples itself, as iterations times the batch.
     """
     samples, batch, given = config.train.get("train_samples"), plan.global_batch_size, config.scheduler
     scheduler: Any = container.scheduler
@@ -78,7 +76,7 @@ def _fill_in_length(container: "ConfigContainer", config: SftConfig, plan: Plan)
     container.train.train_iters = None if samples else plan.train_iters
     decay = plan.decay_iters if given.get("max_steps") is None else None
     if not decay and plan.warmup_iters >= plan.train_iters:
-        # The scheduler wants its decay to end after the warm-up; a constant schedule never decays.
+        # The scheduler requires the decay to end after the warm-up; a constant schedule never decays.
         decay = plan.warmup_iters + 1
     final = given.get("lr_wsd_decay_iters") or math.ceil((given.get("lr_wsd_decay_samples") or 0) / batch) or None
     counted = {"lr_warmup": plan.warmup_iters, "lr_decay": decay or None, "lr_wsd_decay": final}
@@ -97,14 +95,14 @@ def _fill_in_paths(
     run: RunFolder,
     pretrained_checkpoint: Path | None,
 ) -> None:
-    """Set checkpoints, logs and the tokenizer, where the YAML leaves them open."""
+    """Set checkpoints, logs and the tokenizer, if the YAML does not set them."""
     output = run.output
     container.checkpoint.save = str(run.checkpoints)
     container.checkpoint.load = str(run.load_from)
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     logs = container.logger
     logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
-    # W&B is on when a project is named, here or for everything (`[wandb]` of env.toml sets these variables).
+    # W&B is on if a project is set, here or in [wandb] of env.toml, which sets these variables.
     logs.wandb_project = config.logger.get("wandb_project") or os.environ.get("WANDB_PROJECT")
     logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
     logs.wandb_exp_name = config.logger.get("wandb_exp_name") or output.name
@@ -122,16 +120,16 @@ def _fill_in_paths(
 
 
 def _fill_in_validation(container: "ConfigContainer", config: SftConfig, plan: Plan) -> None:
-    """Let evaluation fit the valid split.
+    """Fit evaluation to the valid split.
 
-    Batches of at most the global batch, and the split at most once.
+    Batches are at most the global batch, and the split is read at most once.
     """
     ranks = _data_parallel_size(container.model)
     line = bridge.installed()
     asked, largest = (config.validation.get(key) for key in ("eval_iters", "eval_global_batch_size"))
     batch, iterations = line.evaluation(plan.valid_packs, ranks, plan.global_batch_size, largest, asked)
     if batch == 0:
-        logger.warning("The valid split is empty: no validation.")
+        logger.warning("The valid split is empty, so there is no validation.")
     line.set_evaluation(container, batch or ranks, iterations)
 
 

@@ -30,9 +30,9 @@ _OWN_KEYS = {
 
 
 def apply_sections(container: "ConfigContainer", config: SftConfig, origins: Mapping[str, str]) -> None:
-    """Set every section that is copied as it stands.
+    """Set every section that is copied unchanged.
 
-    `mixed_precision` may be a name, `dataset` is only checked.
+    `mixed_precision` may be a name; `dataset` is only checked.
 
     Args:
         container: Megatron-Bridge's recipe, changed in place.
@@ -46,13 +46,15 @@ def apply_sections(container: "ConfigContainer", config: SftConfig, origins: Map
         assign(target, section, values, origins)
     line = bridge.installed()
     for key in config.dataset.keys() & line.FROM_DATA:
-        raise UserError(f"dataset.{key} cannot be set: it follows from the data.", "Set run.data, and leave it out.")
+        raise UserError(
+            f"dataset.{key} cannot be set, because it follows from the data.", "Set run.data, and remove this key."
+        )
     owner = line.dataset_config()
     known = (*field_types(owner), "seq_length", "pad_seq_to_mult")
     check_keys("dataset", config.dataset, known, owner.__name__, origins)
     if config.peft is not None:
-        # The router's biases balance its experts, not by gradient but step by step. Adapters are saved without them: a
-        # resumed run, and an export, would have others than were trained with.
+        # The router's biases balance its experts, not by gradients but step by step. They are not saved with adapters,
+        # so a resumed run and an export would have other biases than training.
         model: Any = container.model
         model.moe_router_bias_update_rate = 0.0
     if config.mixed_precision is None:
@@ -73,7 +75,7 @@ def _list_sections(container: "ConfigContainer", config: SftConfig) -> Iterator[
                 f"mixed_precision is {config.mixed_precision!r}: {error}", "Use bf16_mixed, or null for float32."
             ) from None
     elif config.mixed_precision is not None:
-        if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line says it by name
+        if isinstance(container.mixed_precision, str):  # the recipe of the 0.4 line uses its name
             container.mixed_precision = get_mixed_precision_config(container.mixed_precision)
         yield container.mixed_precision, "mixed_precision", config.mixed_precision
     optional = {"comm_overlap": lambda: CommOverlapConfig(tp_comm_overlap=False), "profiling": ProfilingConfig}

@@ -52,16 +52,16 @@ def start_export(
 
 
 def check_replaceable(target: Path, config: str) -> None:
-    """Refuse a folder that holds more than an earlier export.
+    """Refuse a folder that is not just an earlier export.
 
-    An export has weights, a file of the name `config`, and no folder of the user.
+    An export has weights, a file named `config`, and no folders of the user.
     """
     found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
     names = {path.name for path in found}
     is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
     if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
         raise UserError(
-            f"{target} is not empty, and not an earlier export: exporting would replace all of it.",
+            f"{target} is not empty and not an earlier export, and exporting would replace all of it.",
             "Name a new or empty folder.",
         )
 
@@ -94,12 +94,10 @@ def run_export(module: str, description: str | None, convert: Convert) -> None:
 
 
 def load_whole_model(iteration_dir: Path) -> list[Any]:
-    """Load the model of a checkpoint on the torch layers.
+    """Load the model of a checkpoint with the torch layers, as a list of one chunk.
 
-    As Megatron's list of chunks (one).
-
-    Of a checkpoint of adapters, the model that they were trained on is loaded, and the adapters are put on it. They
-    stay next to its weights: Megatron-Bridge merges them when it converts (`merge_adapter_weights`).
+    For a checkpoint of adapters, the base model is loaded and the adapters are added to it. They stay separate from its
+    weights; Megatron-Bridge merges them during conversion (`merge_adapter_weights`).
 
     Call it inside `cpu.backend()` and `single_process_group()`.
 
@@ -124,7 +122,7 @@ def _load(iteration_dir: Path) -> list[Any]:
     from megatron.bridge.training.model_load_save import load_megatron_model
 
     bridge.installed().check_loadable(iteration_dir)
-    # Meant for parallel sizes, the overrides accept any field of the model's config.
+    # The overrides are meant for parallel sizes, but accept any field of the model's config.
     overrides: Any = torch_layers.provider_fields()
     model: Any = load_megatron_model(
         str(iteration_dir), use_cpu_init=True, skip_temp_dist_context=True, mp_overrides=overrides

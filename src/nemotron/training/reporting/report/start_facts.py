@@ -25,7 +25,7 @@ def describe_start(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, no
     """Collect the facts of a start, as JSON values.
 
     Args:
-        loaded: the config, with where each value came from.
+        loaded: The config, with where each value came from.
         plan: what the run will do.
         data: the packs.
         notes: what a user should know of this start, a line each.
