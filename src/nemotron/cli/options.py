@@ -9,7 +9,7 @@ import typer
 from nemotron.cli.configs import PREP_GROUP, ROLLOUTS_GROUP
 from nemotron.cli.usage import UsageError
 
-_DATA_SUFFIX = re.compile(r"\.(jsonl?|ndjson|parquet|pq)(\.gz|\.zst)?$", re.IGNORECASE)
+_DATA_SUFFIX = re.compile(r"\.(jsonl?|ndjson|csv|tsv|parquet|pq|arrow|feather)(\.gz|\.zst)?$", re.IGNORECASE)
 
 Config = Annotated[
     str,

@@ -9,6 +9,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.errors import UserError
 from nemotron.lineage import log_artifact
 from nemotron.training.generation import find_export as module
+from nemotron.training.generation import memory
 from nemotron.training.generation.find_export import find_export
 
 
@@ -80,6 +81,17 @@ def test_a_run_without_a_checkpoint_is_named_as_such(tmp_path):
     with pytest.raises(UserError, match="no checkpoint yet") as error:
         find(tmp_path / "run", tmp_path)
     assert "checkpoint.save_interval" in str(error.value.hint)
+
+
+def test_a_model_that_does_not_fit_is_not_exported(tmp_path, trained, exported, monkeypatch):
+    released = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    (trained / "run.json").write_text(json.dumps({"hf_model": released}))
+    monkeypatch.setattr(memory, "free_memory", lambda: 64 * 2**30)
+    with pytest.raises(UserError, match=r"24\d,\d{3},\d{3},\d{3} bytes"):
+        find(trained, tmp_path)
+    assert not exported
+    monkeypatch.setattr(memory, "free_memory", lambda: 256 * 2**30)
+    assert find(trained, tmp_path) == trained / "chat"
 
 
 def test_a_checkpoint_of_nobody_knows_no_model(tmp_path, trained, exported):

@@ -9,6 +9,7 @@ from nemotron.paths import expand_home
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.reader import RUN_RECORD, hf_model_of, run_of, tokenizer_of_checkpoint
+from nemotron.training.generation.memory import refuse_export_beyond_memory
 from nemotron.training.weights.export_hf import export_hf
 from nemotron.training.weights.model_card import exported_iteration
 
@@ -48,6 +49,7 @@ def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] =
             f"{checkpoint} does not record which Hugging Face model it is.",
             f"Export it, and name that folder: nemotron super3 model export {named} -o DIR --hf-model ID|DIR",
         )
+    refuse_export_beyond_memory(checkpoint, model)
     on_export(checkpoint)
     return export_hf(checkpoint, run / OWN_EXPORT, model, tokenizer_of_checkpoint(checkpoint) or model)
 

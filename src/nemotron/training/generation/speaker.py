@@ -9,6 +9,7 @@ from nemotron.doctor import is_there
 from nemotron.errors import UserError
 from nemotron.paths import is_path
 from nemotron.training.generation.find_export import ADAPTER_CONFIG
+from nemotron.training.generation.memory import free_memory
 
 BESIDE_WEIGHTS = 1.1
 """Memory for weights, and a tenth more for the state of a conversation."""
@@ -170,20 +171,3 @@ def _place(model: str) -> dict[str, Any]:
         f"{free / 2**30:,.1f} GiB here{f' and {sum(gpus) / 2**30:,.1f} GiB on GPUs' if gpus else ''}.",
         f"Run this where there is as much, or serve it: vllm serve {model} --tensor-parallel-size GPUS",
     )
-
-
-def free_memory() -> int:
-    """Return the bytes that this process may still take.
-
-    The machine's, or its control group's.
-    """
-    meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-    lines = dict(line.split(":", 1) for line in meminfo.splitlines())
-    free = int(lines["MemAvailable"].split()[0]) * 1024
-    try:
-        group = Path("/sys/fs/cgroup")
-        most, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-        kept = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        return min(free, most - used + int(kept["inactive_file"]))  # files in the cache make room
-    except (OSError, ValueError, KeyError):  # no control group, or one without a limit
-        return free

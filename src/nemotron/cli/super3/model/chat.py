@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nemotron.cli import configs, console, options
+from nemotron.cli.interrupts import stops_at_once
 from nemotron.cli.usage import UsageError
 
 if TYPE_CHECKING:
@@ -66,8 +67,9 @@ def chat(
     refuse_without_transformers()
     is_talk = not prompt and sys.stdin.isatty() and not as_json
     prompts = [] if is_talk else [_read(text) for text in prompt or ["-"]]
-    folder = _export(model, options.artifacts_root(artifacts))
-    speaker = TransformersSpeaker(folder, temperature=temperature, seed=seed)
+    with stops_at_once(), console.waiting("load the model") as progress:
+        folder = _export(model, options.artifacts_root(artifacts), progress)
+        speaker = TransformersSpeaker(folder, temperature=temperature, seed=seed)
     asked = Asked(thinking, budget, max_new_tokens)  # pyright: ignore[reportArgumentType]
     before = [] if system is None else [{"role": "system", "content": system}]
     if is_talk:
@@ -81,16 +83,19 @@ def chat(
             console.raw(_as_json({"prompt": text, **asdict(reply)}))
 
 
-def _export(model: str, artifacts: Path) -> Path:
+def _export(model: str, artifacts: Path, progress: console.Progress) -> Path:
     from nemotron.training.generation.find_export import find_export
 
     def tell(checkpoint: Path) -> None:
         from nemotron.doctor import refuse_without_training
 
         refuse_without_training()
-        console.note(f"Exporting {checkpoint} for transformers, which is done once for a checkpoint.")
+        progress.line(f"Exporting {checkpoint} for transformers, which is done once for a checkpoint.")
+        progress.wait_for("convert the weights")
 
-    return find_export(model, artifacts, tell)
+    folder = find_export(model, artifacts, tell)
+    progress.wait_for("load the model")
+    return folder
 
 
 def _read(text: str) -> str:

@@ -95,7 +95,8 @@ def export(
         [("checkpoint", str(iteration)), made, ("tokenizer", words), ("artifact", artifact.reference)],
     )
     if to is not None:
-        with stops_at_once(), console.waiting(f"upload to {to.repo}"):
+        console.note(f"Uploading {target} to {to.repo}.")
+        with stops_at_once():  # the hub's library shows its own bars
             address = push_folder(target, to)
         console.heading("Pushed")
         console.table([("repository", to.repo), ("branch", to.revision or "main"), ("commit", address)])
