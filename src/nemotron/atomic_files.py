@@ -30,9 +30,12 @@ def replaced_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True
         synced: Whether the new file must survive a failure of the machine, too. Where a checksum is compared before
             anything is read, nothing is lost without, and thousands of small files take a tenth of the time.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
     try:
         yield temporary
         if synced:

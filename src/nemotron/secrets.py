@@ -6,7 +6,7 @@ such as `api_key`, is a secret wherever it appears.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -64,7 +64,11 @@ def mask_text(value: str) -> str:
 
     `s3://KEY:SECRET@bucket` becomes `s3://***@bucket`.
     """
-    for secret in _known():
+    return _mask(value, _find_known())
+
+
+def _mask(value: str, known: Iterable[str]) -> str:
+    for secret in known:
         if secret in value:
             value = value.replace(secret, MASK)
     return _TOKENS.sub(MASK, _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}{MASK}@", value))
@@ -109,13 +113,11 @@ class MaskedStream:
             self.write(line)
 
 
-def _known() -> Iterator[str]:
-    """Yield the secrets whose values are known."""
-    yield from _remembered
-    for name in list(os.environ):  # a thread of another library may change it meanwhile
-        value = os.environ.get(name, "")
-        if len(value) >= _SHORTEST and _names_secret(name) and _is_findable(value):
-            yield value
+def _find_known() -> list[str]:
+    """List the secrets whose values are known."""
+    # A list: a thread of another library may change the environment meanwhile.
+    values = [os.environ.get(name, "") for name in list(os.environ) if _names_secret(name)]
+    return [*_remembered, *filter(_is_findable, values)]
 
 
 def _is_findable(secret: str) -> bool:
@@ -132,11 +134,15 @@ def mask_values(tree: Any) -> Any:
 
     Secrets are found by value or form, whatever their keys.
     """
+    return _mask_values(tree, _find_known())
+
+
+def _mask_values(tree: Any, known: list[str]) -> Any:
     if isinstance(tree, dict):
-        return {name: mask_values(child) for name, child in tree.items()}
+        return {name: _mask_values(child, known) for name, child in tree.items()}
     if isinstance(tree, list | tuple):
-        return [mask_values(child) for child in tree]
-    return mask_text(tree) if isinstance(tree, str) else tree
+        return [_mask_values(child, known) for child in tree]
+    return _mask(tree, known) if isinstance(tree, str) else tree
 
 
 def mask_tree(tree: Any, key: str = "") -> Any:

@@ -17,7 +17,6 @@ ASKED = """
 import json, os, sys
 from nemotron.data_prep.packing import shards
 from nemotron.data_prep.tokenization import part
-import awkward
 before = len(os.listdir("/proc/self/task"))
 from nemotron.data_prep import preload
 from nemotron.data_prep.tokenization import encoders

@@ -76,16 +76,26 @@ def test_a_known_tokenizer_is_not_loaded_to_describe_it(byte_tokenizer: Path, mo
     assert load_tokenizer(TokenizerConfig(model=str(byte_tokenizer))) == first
 
 
-def test_text_by_text_and_as_a_batch_the_ids_are_the_same(
-    byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["Hello<|im_end|>\n", "", "世界 🙂", "a  b"],
+        ["", ""],
+        ["<think>"],
+        [],
+        ["<|im_start|><|im_end|><think></think>", "every control token is in the text", "<|im_", "start|>"],
+    ],
+)
+def test_text_by_text_and_as_one_text_the_ids_are_the_same(
+    byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
     from nemotron.data_prep.tokenization import encoders
 
     definition = (byte_tokenizer / "tokenizer.json").read_text()
-    texts = ["Hello<|im_end|>\n", "", "世界 🙂", "a  b"]
-    alone = encoders._gigatoken.__wrapped__(definition)(texts)
-    monkeypatch.setattr(encoders, "TEXTS_ALONE", 0)
+    assert list(encoders._find_separators(definition)) == ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
     together = encoders._gigatoken.__wrapped__(definition)(texts)
+    monkeypatch.setattr(encoders, "_find_separators", lambda _: {})
+    alone = encoders._gigatoken.__wrapped__(definition)(texts)
     assert alone.ids.tolist() == together.ids.tolist()
     assert alone.lengths.tolist() == together.lengths.tolist()
     assert alone.ids.dtype == together.ids.dtype

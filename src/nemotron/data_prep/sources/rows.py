@@ -97,8 +97,12 @@ def _lines(part: Part) -> Iterator[bytes]:
     block = _whole_lines(part.file, *part.span)
     if part.span[0] == 0:
         block = block.removeprefix(BYTE_ORDER_MARK)
-    lines = block.split(b"\n")
-    yield from lines[:-1] if not lines[-1] else lines
+    begin = 0
+    while begin < len(block):
+        newline = block.find(b"\n", begin)
+        end = newline if newline >= 0 else len(block)
+        yield block[begin:end]  # not all at once: it is parsed while the processor's cache has it
+        begin = end + 1
 
 
 def _whole_lines(file: InputFile, start: int, end: int) -> bytes:

@@ -7,18 +7,17 @@ BPE tokenizers it knows. It is used only when both agree on this tokenizer and o
 import functools
 import itertools
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from nemotron.data_prep.tokenization.tokenizer_files import read_added_tokens
+
 EncoderName = Literal["gigatoken", "tokenizers"]
 SAMPLE_CHARACTERS = 200_000
 """Text of the run's own that both libraries encode before the fast one is trusted; about 0.1 s."""
 PIECE_CHARACTERS = 2_000
-TEXTS_ALONE = 20_000
-"""Texts that gigatoken is given one by one: it hands on a batch with awkward, which takes 0.2 s to import."""
 
 # What tokenizers disagree about when they do: runs of spaces, digits, contractions, marks, scripts without spaces,
 # emoji made of several characters, control characters, and text that almost is a special token.
@@ -102,22 +101,38 @@ def _gigatoken_backend(definition: str) -> Any:
 @functools.lru_cache(maxsize=2)
 def _gigatoken(definition: str) -> Encode:
     backend = _gigatoken_backend(definition)
-    texts_so_far = 0
+    separators = _find_separators(definition)
 
     def encode(texts: Sequence[str]) -> Encoded:
-        nonlocal texts_so_far
-        texts_so_far += len(texts)
-        if texts and texts_so_far < TEXTS_ALONE and "awkward" not in sys.modules:
-            rows = [backend.encode(text) for text in texts]
-            lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-            return Encoded(np.concatenate(rows).view(np.int32), lengths)
-        # An awkward array: flat ids and where each text begins, which is all we want of it.
-        layout: Any = backend.encode_batch(list(texts), parallel=False).layout
-        offsets = np.asarray(layout.offsets.data)
-        ids = np.asarray(layout.content.data)[offsets[0] : offsets[-1]]
-        return Encoded(ids.view(np.int32), np.diff(offsets))
+        # One text, with a control token between the texts that none of them has: a batch would come as an awkward
+        # array, which is slow to import and to take apart.
+        for name, separator in separators.items():
+            joined = name.join(texts)
+            if joined.count(name) != len(texts) - 1:
+                continue
+            ids = backend.encode(joined).view(np.int32)
+            is_text = ids != separator
+            ends = np.append(np.flatnonzero(~is_text), len(ids))
+            if len(ends) == len(texts):
+                return Encoded(ids[is_text], np.diff(ends, prepend=-1) - 1)
+        rows = [backend.encode(text) for text in texts]
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        return Encoded(np.concatenate([np.zeros(0, np.uint32), *rows]).view(np.int32), lengths)
 
     return encode
+
+
+def _find_separators(definition: str) -> dict[str, int]:
+    """Find control tokens that are the same whatever text surrounds them.
+
+    By name, with their ids.
+    """
+    flags = ("lstrip", "rstrip", "single_word", "normalized")
+    return {
+        token["content"]: token["id"]
+        for token in read_added_tokens(definition)
+        if token.get("special") and not any(map(token.get, flags))
+    }
 
 
 def load_fast(definition: str) -> None:
@@ -125,8 +140,6 @@ def load_fast(definition: str) -> None:
 
     It does not encode, which would start threads.
     """
-    import awkward as awkward  # gigatoken does at its first batch
-
     _gigatoken(definition)
 
 

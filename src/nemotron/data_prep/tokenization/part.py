@@ -33,7 +33,7 @@ from nemotron.data_prep.tokenization.encoded_batches import encode_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
 from nemotron.data_prep.tokenization.safe_encoding import failures_cost_their_row
-from nemotron.data_prep.tokenization.text_batches import Candidate, check_batches, render_batches
+from nemotron.data_prep.tokenization.text_batches import Candidate, RenderingCheck, render_batches
 from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
@@ -49,8 +49,13 @@ class Tokenization:
     special_tokens: SpecialTokensPolicy
 
     @cached_property
+    def rendering_check(self) -> RenderingCheck:
+        """What compares renderings with Jinja's; one for all parts of a process."""
+        return RenderingCheck(self.template)
+
+    @cached_property
     def marks(self) -> Marks:
-        """The tokens by which messages are told apart."""
+        """By which messages are told apart; every process finds them once."""
         return find_marks(self.tokenizer.encode_chunks, self.tokenizer.vocab_size, self.template.source)
 
 
@@ -94,7 +99,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         borders = DefinedBorders(how.tokenizer.definition, budget.cut) if (budget := work.control.budget) else None
         candidates = writer.kept(choose_modes(candidates, work.control, borders))
         rendered = writer.kept(render_batches(candidates, how.template, may_share=how.tokenizer.is_cut_before_turns))
-        checked = check_batches(rendered, how.template)
+        checked = how.rendering_check.check(rendered)
         may_be_cut = how.special_tokens == "split"
         for batch in writer.kept(encode_batches(checked, how.tokenizer, how.marks, may_be_cut=may_be_cut)):
             writer.append(*batch)

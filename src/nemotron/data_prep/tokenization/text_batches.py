@@ -21,7 +21,7 @@ from nemotron.errors import UserError
 BATCH_CHARACTERS = 4_000_000
 """Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
 CHECKED = 4
-"""Conversations of each batch that are rendered by Jinja too, for comparison."""
+"""Conversations in BATCH_CHARACTERS of text that are rendered by Jinja too, for comparison."""
 CHECKED_CHARACTERS = 100_000
 """The most text of one of them: a part of nothing but long ones would be rendered twice."""
 
@@ -115,29 +115,41 @@ def render_batches(
         yield batch
 
 
-def check_batches(batches: Iterable[Batch], template: Template) -> Iterator[Batch]:
-    """Hand batches on, checking a few conversations of each.
+class RenderingCheck:
+    """Compares some of what a process renders with what Jinja renders.
 
-    Of the first at least one is checked (`check_rendering`).
+    The bundled format is rendered without it. The first conversation is compared, however long it is, and then as many
+    as CHECKED says of so much text: a thousand small files are a few batches.
     """
-    for number, batch in enumerate(batches):
-        check_rendering(batch, template, at_least=1 if number == 0 else 0)
-        yield batch
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self._due = 1.0
+        """Conversations to compare."""
+        self._has_compared = False
+
+    def check(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """Hand batches on, comparing a few conversations of them.
+
+        Raises:
+            UserError: There is a difference: no data is better than data that inference will never look like.
+        """
+        for batch in batches:
+            if self._template.is_nemotron3:
+                self._due += CHECKED * sum(batch.characters) / BATCH_CHARACTERS
+                _compare(self._choose(batch), self._template)
+            yield batch
+
+    def _choose(self, batch: Batch) -> list[Candidate]:
+        count, self._due = int(self._due), self._due % 1
+        of_size = zip(batch.candidates, batch.characters, strict=True)
+        few = [candidate for candidate, characters in of_size if characters <= CHECKED_CHARACTERS][:count]
+        few = few if few or self._has_compared else batch.candidates[:1]
+        self._has_compared = True
+        return few
 
 
-def check_rendering(batch: Batch, template: Template, at_least: int) -> None:
-    """Compare a few conversations of the batch with what Jinja renders.
-
-    The bundled format is rendered without it.
-
-    `at_least` so many, however long they are. Raises UserError at a difference: no data is better than data that
-    inference will never look like.
-    """
-    if not template.is_nemotron3:
-        return
-    of_size = zip(batch.candidates, batch.characters, strict=True)
-    few = [candidate for candidate, characters in of_size if characters <= CHECKED_CHARACTERS][:CHECKED]
-    few = few if len(few) >= at_least else batch.candidates[:at_least]
+def _compare(few: list[Candidate], template: Template) -> None:
     try:
         differences = (first_difference(template, [one.conversation], **one.options) for one in few)
         difference = next(filter(None, differences), None)

@@ -92,7 +92,7 @@ def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
     if largest > 2 * len(vocab) + 100_000:
         problem = f"gives {token!r} the id {largest:,}, far beyond its {len(vocab):,} tokens"
         raise UserError(f"The tokenizer {name} {problem}.", COPY_AGAIN)
-    for added in _added_tokens(definition):
+    for added in read_added_tokens(definition):
         found = vocab.get(str(added.get("content")))
         if found is not None and found != added.get("id"):
             raise UserError(
@@ -164,7 +164,7 @@ def _check_largest_id(definition: str, name: str) -> None:
         )
 
 
-def _added_tokens(definition: str) -> Iterable[dict[str, Any]]:
+def read_added_tokens(definition: str) -> Iterable[dict[str, Any]]:
     """Read the added tokens of a tokenizer.json, but not its large vocabulary."""
     found = _ADDED_TOKENS.search(definition)
     if found is None:
