@@ -36,15 +36,13 @@ class Damage:
 
 
 def find_damage(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | None:
-    """Find the first thing that keeps a checkpoint from being loaded.
+    """Find the first reason why a checkpoint cannot be loaded.
 
-    None when the checkpoint is whole.
-
-    Files are looked at in the order in which a save writes them.
+    None means that it is complete. Files are checked in the order in which a save writes them.
 
     Args:
-        iteration_dir: an `iter_*` folder.
-        saved: its run_config.yaml; None when that is not whole.
+        iteration_dir: An `iter_*` folder.
+        saved: Its run_config.yaml, or None if that is incomplete.
     """
     if damage := _check_format(iteration_dir, saved):
         return damage

@@ -88,10 +88,10 @@ class _StrictReader(PickleReader):
 
 
 def find_code_to_load(*iteration_dirs: Path | None) -> Iterator[Problem]:
-    """Yield a problem for each checkpoint that would run code when it is loaded.
+    """Yield a problem for each checkpoint that would run its own code.
 
     Args:
-        iteration_dirs: the `iter_*` folders that are going to be loaded, models under adapters included.
+        iteration_dirs: The `iter_*` folders to load, including the base models of adapters. None is skipped.
     """
     if os.environ.get(TRUST, "") not in ("", "0"):
         return

@@ -1,7 +1,4 @@
-"""Which checkpoint of a folder a run continues from, an export reads.
-
-And making Megatron's trackers say the same.
-"""
+"""Find the checkpoint to resume from, and make Megatron's trackers name it."""
 
 import contextlib
 import shutil
@@ -46,7 +43,7 @@ class Newest:
     skipped: tuple[Skipped, ...] = ()
     """Checkpoints that are incomplete, or later than the one to resume from, newest first."""
     saved: dict[str, Any] = field(default_factory=dict)
-    """The config that the newest was saved with; empty when there is none, or it is of Megatron-LM."""
+    """The config of the newest; empty without a checkpoint, and for one of Megatron-LM."""
 
     def includes(self, folder: Path) -> bool:
         """Tell whether a folder is one of these checkpoints itself.
@@ -57,11 +54,11 @@ class Newest:
 
 
 def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
-    """Find the newest whole checkpoint of a folder that a run saves to.
+    """Find the newest complete checkpoint of a folder that a run saves to.
 
     Args:
         checkpoints: The folder, or an `iter_*` folder itself.
-        step: take the checkpoint of this iteration, whatever the trackers name (checkpoint.ckpt_step).
+        step: The iteration to find, whatever the trackers name (checkpoint.ckpt_step); None finds the newest.
     """
     candidates, later = list_candidates(checkpoints)
     if step is not None and not is_iteration_dir(checkpoints):
@@ -79,10 +76,10 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
 
 
 def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
-    """Find the newest whole checkpoint of a folder, which has to have one.
+    """Find the newest complete checkpoint of a folder that must have one.
 
     Args:
-        checkpoint_dir: a folder that a run saved to, or the checkpoint itself.
+        checkpoint_dir: A folder that a run saved to, or the checkpoint itself.
 
     Returns:
         The `iter_*` folder, and the config that it was saved with.
@@ -93,7 +90,7 @@ def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
     newest = find_newest(checkpoint_dir)
     if newest.folder is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
         return newest.folder, newest.saved
-    if (checkpoint_dir / RUN_CONFIG).is_file():  # a checkpoint that is named itself, of a form that we do not know
+    if (checkpoint_dir / RUN_CONFIG).is_file():  # named itself, in a form that we do not know
         return checkpoint_dir, run_config(checkpoint_dir)
     if newest.skipped:
         older = (
@@ -109,7 +106,13 @@ def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def latest_iteration(checkpoint_dir: Path) -> Path:
-    """Return the `iter_*` folder that `find_latest` finds."""
+    """Return the `iter_*` folder of the newest complete checkpoint.
+
+    That is `checkpoint_dir` itself if it is one.
+
+    Raises:
+        UserError: There is none, or the newest is damaged.
+    """
     return find_latest(checkpoint_dir)[0]
 
 

@@ -58,7 +58,7 @@ def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
 def run_config(iteration_dir: Path) -> dict[str, Any]:
     """Read the config that a checkpoint was saved with: its run_config.yaml.
 
-    Empty for a checkpoint of Megatron-LM, which writes none.
+    It is empty for a checkpoint of Megatron-LM, which does not write one.
     """
     return read_yaml(iteration_dir / RUN_CONFIG) or {}
 

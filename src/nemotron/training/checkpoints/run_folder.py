@@ -91,7 +91,7 @@ class RunFolder:
         return own if own.folder is not None else Newest(self.newest, self.finished)
 
     def count_finished(self) -> int:
-        """Count the iterations in the newest checkpoint, after training."""
+        """Read the number of iterations in the newest checkpoint again, after training."""
         return self.look_again().iteration
 
 
@@ -146,13 +146,13 @@ def find_run_folder(
 def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
     """Lock a run's folders, across nodes, for the duration of the `with` block.
 
-    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run. The first rank holds
-    them. The others stay until it lets go, when it has recorded and exported the model: ranks that left would end its
-    job (torchrun waits 300 s for those of other nodes, srun as long as its `--wait` says).
+    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run. The first rank locks
+    them. The others wait at the end until it has recorded and exported the model: if they left, its job would end
+    (torchrun waits 300 s for ranks of other nodes, and srun as long as its `--wait` says).
 
     Args:
-        run: the run's folders.
-        minutes: how long the other ranks stay at most (convert_to_hf.timeout_minutes).
+        run: The run's folders.
+        minutes: How long the other ranks wait at most (convert_to_hf.timeout_minutes).
 
     Yields:
         The run, without skipped checkpoints.
