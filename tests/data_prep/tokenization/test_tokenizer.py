@@ -38,6 +38,19 @@ def test_flat_ids_are_the_ids_of_each_text_alone(tokenizer: Tokenizer, texts: li
     assert tokenizer.encode_chunks(texts) == expected
 
 
+@pytest.mark.parametrize("text", ["日本語 😀 é", "a\ufffdb", "plain"])
+def test_pieces_join_to_the_text_and_cut_no_character(tokenizer: Tokenizer, text: str) -> None:
+    [ids] = tokenizer.encode_chunks([text])
+    pieces = tokenizer.pieces(ids)
+    assert [token for token, _ in pieces] == ids
+    assert "".join(piece for _, piece in pieces) == text
+
+
+def test_a_part_of_a_character_that_never_comes_is_shown_by_a_mark(tokenizer: Tokenizer) -> None:
+    [ids] = tokenizer.encode_chunks(["日"])
+    assert "".join(piece for _, piece in tokenizer.pieces(ids[:-1])).strip("\ufffd") == ""
+
+
 def test_the_ids_known_by_name(tokenizer: Tokenizer) -> None:
     assert (tokenizer.end_id, tokenizer.eos_id, tokenizer.pad_id) == (257, 257, 257)
     assert tokenizer.vocab_size == 260

@@ -146,5 +146,5 @@ def _chunk(ids: Sequence[int], supervised: bool, tokenizer: Tokenizer, pieces: b
         "supervised_tokens": len(ids) * supervised,
     }
     if pieces:
-        chunk["pieces"] = [[token, tokenizer.piece(token)] for token in ids]
+        chunk["pieces"] = tokenizer.pieces(ids)
     return chunk

@@ -214,5 +214,5 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None, pieces: bool) ->
     ]
     if tokenizer is not None and pieces:
         for chunk, own in zip(described, np.split(ids, ends[:-1]), strict=True):
-            chunk["pieces"] = [[token, tokenizer.piece(token)] for token in own.tolist()]
+            chunk["pieces"] = tokenizer.pieces(own.tolist())
     return described

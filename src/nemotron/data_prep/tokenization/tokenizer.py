@@ -43,6 +43,11 @@ BEFORE_TURNS = ("<|im_end|>\n", "<|im_end|>", "Yes", "1", ".", " ", " \n\t", "e\
 """What may stand before a turn: control tokens can be said to take the blanks before them."""
 
 
+_PART_OF_A_CHARACTER = "\ufffd"
+_LONGEST_CHARACTER = 4
+"""Bytes of UTF-8, and so tokens, that one character takes at most."""
+
+
 @dataclass(frozen=True)
 class Tokenizer:
     """A tokenizer and the ids that data prep needs to know by name."""
@@ -111,9 +116,23 @@ class Tokenizer:
         """The library's own tokenizer, whose `decode` turns ids into text."""
         return hugging_face(self.definition)
 
-    def piece(self, token: int) -> str:
-        """The text of one token; of a part of a character, the library's mark for it."""
-        return self.decoder.decode([token], skip_special_tokens=False)
+    def pieces(self, ids: Sequence[int]) -> list[list[Any]]:
+        """List tokens with their texts: [id, text] each.
+
+        Of a character that several tokens make, the last one has it and the others have no text. What never becomes a
+        character is shown by the library's mark.
+        """
+        found: list[list[Any]] = []
+        begun: list[int] = []
+        for token in ids:
+            begun.append(token)
+            text = self.decoder.decode(begun, skip_special_tokens=False)
+            if text.endswith(_PART_OF_A_CHARACTER) and len(begun) < _LONGEST_CHARACTER:
+                continue
+            found += [[part, ""] for part in begun[:-1]]
+            found.append([begun[-1], text])
+            begun = []
+        return found + [[token, self.decoder.decode([token], skip_special_tokens=False)] for token in begun]
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the same as one list per text."""
