@@ -86,8 +86,8 @@ class DroppedWriter:
         reason = str(dropped.reason)  # plain text, whichever enumeration it comes from
         self.reasons[reason] += 1
         if self.reasons[reason] <= EXAMPLES:
-            held_back = row is None or row.line != dropped.line
-            text = excerpt(Row(dropped.line, dropped.messages) if held_back else row)
+            at_hand = row if row is not None and row.line == dropped.line else Row(dropped.line, dropped.messages)
+            text = excerpt(at_hand)
             self.examples.append(DroppedExample(reason, dropped.line, shorten(printable(dropped.detail)), text))
         line = {"line": dropped.line, "reason": reason, "detail": dropped.detail}
         self._file = self._file or self._open()
