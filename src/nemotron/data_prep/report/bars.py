@@ -107,9 +107,8 @@ def _round_up(most: int) -> float:
 
 
 def _short(number: float) -> str:
-    """Format a number in little room: 950, 1.5k, 12k, 3.2M."""
-    for size, mark in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            scaled = number / size
-            return f"{scaled:.0f}{mark}" if scaled >= 100 or scaled == int(scaled) else f"{scaled:.1f}{mark}"
-    return f"{number:g}"
+    """Format a number in little room: 950, 1,536, 12.5k, 3.2M."""
+    if number < 10_000:
+        return f"{number:,.0f}"
+    size, mark = next((size, mark) for size, mark in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if number >= size)
+    return f"{number / size:.3g}{mark}"

@@ -24,6 +24,7 @@ def render_lengths(metadata: Metadata) -> Html:
         f"A sequence has at most {overlong.limit:,} tokens (overlong: {name(overlong.policy)}): {overlong.truncated:,}"
         f" conversations are cut, {overlong.dropped:,} dropped, and {overlong.lost_supervised_share:.2%} of the"
         f" supervised tokens lost. A pack size of {overlong.pack_size_for_99_percent:,} would keep 99 % of them."
+        " Bins widen with the length."
     )
     return section("lengths", "Lengths", limit, _grid(charts))
 

@@ -14,7 +14,7 @@ from nemotron.data_prep.report.tables import Html, count, name, paragraph, secti
 IGNORED = (NoteKind.UNUSED_ROW_FIELD, NoteKind.UNUSED_MESSAGE_FIELD, NoteKind.TEMPLATE_KWARGS)
 """Notes about what a row says and nobody reads."""
 MOST_DATASETS = 8
-"""Of each reason: where the rows are that it drops."""
+"""Where most of the rows are that a reason drops, and most duplicates."""
 
 
 def render_dropped(metadata: Metadata, examples: Examples) -> Html:
@@ -53,7 +53,7 @@ def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
     """Return how many conversations are repeated, and those that are most often."""
     rows = [
         (name(one.title), count(one.duplicates), count(one.dropped.get("duplicate", 0)))
-        for one in metadata.datasets
+        for one in sorted(metadata.datasets, key=lambda one: -one.duplicates)
         if one.duplicates
     ]
     repeated = [
@@ -61,7 +61,9 @@ def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
         for one in examples.sequences
         if one["kind"] == "repeated"
     ]
-    found = table(("dataset", "identical to an earlier one", "dropped for it"), rows, more="datasets")
+    found = table(
+        ("dataset", "identical to an earlier one", "dropped for it"), rows, more="datasets", most=MOST_DATASETS
+    )
     heading = "<h3>The most frequent</h3>" if repeated else ""
     return section("duplicates", "Duplicates", found or paragraph("None."), heading, *repeated)
 
