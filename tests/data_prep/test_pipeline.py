@@ -21,6 +21,7 @@ import zstandard
 from nemotron.data_prep import engine, pipeline, tokenize_inputs
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.output import finished
 from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.progress import WorkProgress
@@ -247,7 +248,7 @@ def test_every_shard_is_looked_at_sooner_or_later(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command looks at one of three shards here, another one each time: the last one's damage is found."""
-    monkeypatch.setattr(pipeline, "SAMPLED_BYTES", 1)
+    monkeypatch.setattr(finished, "SAMPLED_BYTES", 1)
     write_rows("chat.jsonl", [chat(f"{i}?", "word " * 40) for i in range(900)])
     config = make_config("chat.jsonl", num_shards=3, pack_size=256, train_ratio=1.0, valid_ratio=0.0, test_ratio=0.0)
     first = prepare(config)

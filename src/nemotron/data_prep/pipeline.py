@@ -108,7 +108,7 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
             splits = [_pack(config, corpus, cut, selection, split) for split in range(len(SPLITS))]
             shards = _write_shards(plan, corpus, cut, splits, run, on_progress)
             metadata = collect_metadata(plan, corpus, receipts, cut, selection, splits, shards)
-            write_json(plan.run_dir / EXAMPLES_FILE, examples)
+            write_json(plan.run_dir / EXAMPLES_FILE, mask_values(asdict(examples)))
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
             write_checksums(plan.run_dir)
             return _publish(plan, metadata, tokenizer.encoder)
