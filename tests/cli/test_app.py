@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from nemotron import doctor
 from nemotron.cli import app, configs
 from nemotron.errors import UserError
 
@@ -92,6 +93,18 @@ def test_ctrl_c_is_exit_code_130_without_a_traceback(capsys, monkeypatch):
 def test_the_machines_refusal_names_the_file(capsys, monkeypatch):
     assert app.run(failing(monkeypatch, PermissionError(13, "Permission denied", "/data/out"))) == 1
     assert capsys.readouterr().err.startswith("error: /data/out: Permission denied.\n")
+
+
+def test_a_command_that_comes_to_need_training_names_what_is_not_installed(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "is_there", lambda module: module != "torch")
+    assert app.run(failing(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch"))) == 1
+    assert "torch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["torch", "nemotron.gone"])
+def test_a_module_that_is_missing_for_no_such_reason_is_a_bug(monkeypatch, name):
+    with pytest.raises(ModuleNotFoundError):
+        app.run(failing(monkeypatch, ModuleNotFoundError(name=name)))
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):

@@ -22,6 +22,8 @@ from nemotron.errors import UserError
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
+_TRAINS_WITH = {"torch", "megatron"}
+"""What the base install does without: commands that only look at things import neither."""
 _CONTINUES = {"prep", "sft", "pipe", "rollouts"}
 """Commands that leave something behind when they are interrupted, and go on from there."""
 
@@ -132,12 +134,28 @@ def run(arguments: list[str]) -> int:
     except typer.TyperException as error:  # what Typer itself finds wrong with a command line
         console.error(UserError(error.format_message(), "--help lists the options of a command."))
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").partition(".")[0] not in _TRAINS_WITH:
+            raise
+        return _explain_missing(error)
     except OSError as error:
         # The machine's refusals (disk full, no permission) name their file; any other OSError is a bug.
         if debug or error.filename is None or error.strerror is None:
             raise
         console.error(UserError(f"{error.filename}: {error.strerror}.", "Check the disk and the permissions there."))
         return 1
+
+
+def _explain_missing(missing: ModuleNotFoundError) -> int:
+    """Name what is not installed, where a command came to need the training stack."""
+    from nemotron.doctor import refuse_without_training
+
+    try:
+        refuse_without_training()
+    except UserError as error:
+        console.error(error)
+        return 1
+    raise missing
 
 
 def main() -> None:

@@ -88,6 +88,9 @@ def pipe(
         remote.launch(placements, attached=run is not None)
     else:
         refuse(find_jobs(prepared))
+        from nemotron.doctor import refuse_without_training
+
+        refuse_without_training()
         with console.waiting("check both stages"):  # imports torch
             refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
