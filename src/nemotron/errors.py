@@ -99,7 +99,7 @@ def explain_hub_errors(
             f"{subject} does not exist on the hub, or is private.",
             f"Check the name; for a private {kind} set HF_TOKEN or run: hf auth login",
         ) from None
-    except Exception as error:  # the library's own, or its HTTP client's: the hub is out of reach
+    except Exception as error:  # from the library or its HTTP client: the hub cannot be reached
         if isinstance(error, OSError) and error.filename is not None:  # the disk of this machine
             raise
         raise UserError(

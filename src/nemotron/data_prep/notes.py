@@ -54,9 +54,9 @@ def describe_kind(kind: str) -> str:
 
 
 EXAMPLES = 3
-"""How many rows of a part, and of a dataset, are located where all are counted."""
+"""How many rows of a part, and of a dataset, are listed with their lines."""
 MOST_NAMES = 100
-"""Of one kind of note in a part: names come from the data, and may be as many as its rows."""
+"""The most names of one kind of note in a part: names come from the data, and could be as many as its rows."""
 
 
 @dataclass
@@ -90,5 +90,5 @@ class NoteCounter:
             count.lines.append(line)
 
     def counts(self) -> list[NoteCount]:
-        """Return what was noticed so far, by kind and name."""
+        """Return the notes so far, by kind and name."""
         return sorted(self._counts.values(), key=lambda count: (count.kind, count.name))

@@ -10,9 +10,9 @@ import numpy as np
 
 
 class PartIndex(NamedTuple):
-    """What a part holds, as flat arrays.
+    """What a part contains, as flat arrays.
 
-    Over its conversations, their sequences, and the trained turns of those.
+    They are over its conversations, their sequences, and the trained turns of these.
 
     All are int32, but for the hashes.
     """

@@ -159,7 +159,7 @@ def test_a_path_inside_the_repository(math: Hub) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message", "hint"),
     [
-        ({}, "has several subsets: algebra, geometry", "Name one"),
+        ({}, "has several subsets: algebra, geometry", '"subset"'),
         ({"subset": "algbra"}, 'has no subset "algbra"', 'Did you mean "algebra"?'),
         ({"subset": "algebra", "split": "dev"}, 'has no split "dev"', "It has train, validation."),
         ({"path": "hf://org/math/geometry", "split": "train"}, "a path inside the repository and a subset", "only"),

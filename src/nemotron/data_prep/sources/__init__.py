@@ -1,4 +1,4 @@
-"""Input files: finding them, cutting them into parts, reading rows.
+"""Find input files, cut them into parts, and read their rows.
 
 JSONL (`.jsonl`, `.ndjson`, `.json`), JSON arrays (`.json`), CSV and TSV, also compressed (`.gz`, `.zst`); Parquet and
 Arrow; on this machine (local.py), on object stores (object_store.py) and on the Hugging Face hub (hub.py).

@@ -1,10 +1,10 @@
-"""The blend file: which datasets, and what share of the mix each gets.
+"""Read the blend file: the datasets, and the share of the mix that each gets.
 
 {"datasets": [{"name": "chat", "path": "chat.jsonl", "weight": 2.0}, ...]}       split by ratio
 {"train": [...], "valid": [...], "test": [...]}                                  split by hand
 
-A domain that is asked for without data at hand has a null path and says what to bring. Keys that begin with an
-underscore are comments. Chat data itself may stand in the place of the file: a blend of one dataset.
+A domain without public data has a null path, and says what data to bring. Keys that begin with an underscore are
+comments. Chat data may be given instead of a blend file; it is a blend of one dataset.
 """
 
 import re
@@ -24,17 +24,17 @@ from nemotron.paths import expand_home
 
 @dataclass(frozen=True)
 class Dataset:
-    """One entry of a blend. What is None falls back to the config."""
+    """One entry of a blend. None falls back to the config."""
 
     name: str
     path: str
-    """A file, a folder or a glob, relative to the blend file; s3:// and gs:// likewise; or hf://org/name[@revision]."""
+    """A file, a folder or a glob, relative to the blend file, also s3:// and gs://; or hf://org/name[@revision]."""
     subset: str | None = None
-    """Of a dataset on the hub. None: its default or only one."""
+    """Subset of a dataset on the hub. Default: its default or only one."""
     split: str | None = None
-    """Of a dataset on the hub. None: `train` where there is one, otherwise all."""
+    """Split of a dataset on the hub. Default: `train` if it exists, otherwise all."""
     weight: float | None = None
-    """Share of the conversations in the mix, relative to the other weights. None: everything there is."""
+    """Share of the conversations in the mix, relative to the other weights. Default: all conversations."""
     repeat: bool = False
     """Conversations may be used more than once to reach that share."""
     filter: str | None = None
@@ -43,20 +43,20 @@ class Dataset:
     messages_field: str | None = None
     tools_field: str | None = None
     recursive: bool = False
-    """Look into the subfolders of a folder too."""
+    """Search the subfolders of a folder too."""
     goes_to: str | None = None
-    """The split, when the blend lists its splits by hand."""
+    """The split, if the blend lists its splits."""
     group: str | None = None
     domain: str | None = None
-    """What it teaches; several datasets may share one. Like group, scale and source it is only shown."""
+    """What it teaches; several datasets may share a domain. Like group, scale and source, it is only shown."""
     scale: str | None = None
     source: str | None = None
     reasoning: dict[str, Any] | None = None
-    """Overrides keys of the config's `reasoning`; {"effort": "low"} marks short traces."""
+    """Overrides keys of the config's `reasoning`; {"effort": "low"} marks short thoughts."""
     checks: list[str] | None = None
-    """What to count of it in the report: see domain_checks/."""
+    """Which checks to count in the report; see domain_checks/."""
     bring: str | None = None
-    """What to bring, where there is no public data."""
+    """What data to bring, if there is no public data."""
 
     @property
     def has_low_effort(self) -> bool:
@@ -71,29 +71,29 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Blend:
-    """A blend, read and checked. Dataset paths are absolute, names are unique."""
+    """A checked blend. Dataset paths are absolute, and names are unique."""
 
     path: str
-    """The blend file, or the data that stands in its place."""
+    """The blend file, or the data given instead."""
     datasets: tuple[Dataset, ...]
-    """Those with data."""
+    """Datasets with data."""
     missing: tuple[Dataset, ...] = ()
-    """Domains without: their path is empty."""
+    """Domains without data; their path is empty."""
     public_share: float | None = None
-    """How much of the documented blend the datasets without `bring` make, where the blend says so."""
+    """The share of the datasets without `bring` in the documented blend, if the blend states it."""
     unused_keys: tuple[str, ...] = ()
-    """Keys that say nothing about the mix and were left alone: `text_field of datasets[0]`."""
+    """Ignored keys, which do not affect the mix: `text_field of datasets[0]`."""
 
 
 LARGEST_BLEND = 64 * 2**20
-"""Bytes of a blend file; one that lists 100,000 files has 10 million."""
+"""The most bytes of a blend file; one that lists 100,000 files has 10 million."""
 LISTS_DATASETS = "Give a JSON file that lists the datasets, or chat data: a file, a folder, a glob or a URL."
 KEYS = tuple(field.name for field in fields(Dataset) if field.name != "goes_to")
 DESCRIPTIVE_KEYS = frozenset({
     "text_field", "category", "citation", "comment", "comments", "description", "homepage", "language", "license",
     "note", "notes", "tags", "url", "version",
 })  # fmt: skip
-"""Keys of other tools' blends that change nothing here. They are named in the plan and the summary."""
+"""Keys of other tools' blends that have no effect here. The plan and the summary list them."""
 
 
 def read_blend(path: str | Path) -> Blend:
@@ -103,7 +103,7 @@ def read_blend(path: str | Path) -> Blend:
         path: a blend file; or chat data, as a file, a folder, a glob, or an hf://, s3:// or gs:// URL.
 
     Raises:
-        UserError: it is missing, is neither, or is a broken blend file; the message names the entry at fault.
+        UserError: The path does not exist, is neither, or is a broken blend file; the message names the entry at fault.
     """
     if "://" in str(path):
         return _blend_of_one(str(path))
@@ -159,7 +159,7 @@ def _without_unused(content: Any, where: str, unused: list[str]) -> Any:
 
 
 def _entries(path: Path, content: Any) -> list[tuple[str, Any, str | None]]:
-    """(where in the file, entry, split) of every dataset in either form."""
+    """Return (place in the file, entry, split) of every dataset, in either form."""
     if isinstance(content, dict):
         content = {key: value for key, value in content.items() if key != "public_share"}
     if isinstance(content, dict) and isinstance(content.get("datasets"), list) and len(content) == 1:
@@ -185,7 +185,7 @@ def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> D
     if not isinstance(entry, dict) or not (is_missing or isinstance(entry.get("path"), str)):
         raise UserError(
             f"{blend_path}: {where} has no path.",
-            'Each dataset needs at least "path"; one to be brought has a null path and says what in "bring".',
+            'Each dataset needs at least "path". A dataset without public data has a null path and "bring".',
         )
     for key, value in entry.items():
         if key not in KEYS:
@@ -199,7 +199,7 @@ def _dataset(blend_path: Path, where: str, entry: Any, goes_to: str | None) -> D
 
 
 def _check_value(blend_path: Path, where: str, key: str, value: Any) -> None:
-    """Refuse a value of the wrong kind; null is no value."""
+    """Refuse a value of the wrong type; null means no value."""
     if value is None:
         return
     if key == "weight":
@@ -240,18 +240,15 @@ def _absolute(blend_path: Path, path: str) -> str:
 
 
 def _default_name(entry: dict[str, Any]) -> str:
-    """Return the file's name without suffixes.
-
-    Of a dataset on the hub its name, subset and split.
-    """
+    """Return the file's name without suffixes, or name, subset and split on the hub."""
     stem = Path((entry["path"] or entry.get("domain", "")).rstrip("/")).name.split(".")[0]
     return "-".join(part for part in (stem, entry.get("subset"), entry.get("split")) if part)
 
 
 def _folder_name(name: str) -> str:
-    """Make a folder name of a dataset's name.
+    """Make a folder name from a dataset's name.
 
-    Anything else than letters, digits, `.`, `_` and `-` becomes `-`.
+    Everything except letters, digits, `.`, `_` and `-` becomes `-`.
     """
     return re.sub(r"[^\w.-]+", "-", name).strip(".-") or "dataset"
 

@@ -1,4 +1,4 @@
-"""A blend as a table of domains: what is asked, what there is, what it covers."""
+"""Show a blend as a table of domains: documented and covered shares."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,23 +12,23 @@ from nemotron.errors import UserError
 class DomainRow:
     """One domain of a blend.
 
-    Shares are of 1, by sample count; None where the blend gives no weights.
+    Shares are fractions by sample count; None if the blend has no weights.
     """
 
     split: str | None
-    """Under which the blend lists it, if by split."""
+    """The split under which the blend lists it, if any."""
     group: str | None
     domain: str
     datasets: list[str]
     weight: float | None
     asked: float | None
-    """Of the documented mix."""
+    """Share of the documented mix."""
     available: bool
     """Whether all its datasets have a path."""
     covered: float | None
-    """Of the mix without the missing domains: what data prep aims for."""
+    """Share of the mix without the missing domains, which data prep aims for."""
     got: float | None
-    """Of the conversations of a finished run; None without one."""
+    """Share of the conversations in a finished run; None without one."""
     scale: str | None
     source: str | None
     bring: str | None
@@ -37,7 +37,7 @@ class DomainRow:
 def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[DomainRow]:
     """Return the domains of a blend, grouped.
 
-    `got` is a finished run's share of the conversations by dataset.
+    `got` has the shares of conversations in a finished run, by dataset.
     """
     listed = [*blend.datasets, *blend.missing]
     order = {key: number for number, key in enumerate(dict.fromkeys((d.goes_to, d.group) for d in listed))}
@@ -51,11 +51,10 @@ def domain_rows(blend: Blend, got: Mapping[str, float] | None = None) -> list[Do
 
 
 def share_out(blend: Blend) -> dict[tuple[str, str | None], float]:
-    """Return the share of the documented mix of every dataset with a weight.
+    """Return the share of every dataset with a weight in the documented mix.
 
-    By (name, split), missing ones too.
-
-    Where the blend states the share of its public datasets, these split it by weight, and the others the rest.
+    Keys are (name, split), including missing datasets. If the blend states the share of its public datasets, they
+    divide it by weight, and the others divide the rest.
     """
     listed = [*blend.datasets, *blend.missing]
     shares: dict[tuple[str, str | None], float] = {}
@@ -72,10 +71,7 @@ def share_out(blend: Blend) -> dict[tuple[str, str | None], float]:
 
 
 def coverage(blend: Blend) -> float | None:
-    """Return the share of the documented mix that the datasets with a path make.
-
-    None without weights.
-    """
+    """Return the share of the documented mix that has data; None without weights."""
     shares = share_out(blend)
     if not shares:
         return None
@@ -85,15 +81,15 @@ def coverage(blend: Blend) -> float | None:
 
 
 def describe_missing(blend: Blend) -> str:
-    """Return which share of the mix is covered, and the domains that are missing."""
+    """Describe the covered share of the mix, and the missing domains."""
     names = ", ".join(dict.fromkeys(_domain(dataset) for dataset in blend.missing))
     share = coverage(blend)
     covers = "" if share is None else f"{share:.0%} of the documented mix is covered; "
-    return f"{covers}without data are {names}"
+    return f"{covers}there is no data for {names}"
 
 
 def refuse_missing(blend: Blend) -> None:
-    """Raise UserError when a domain of the blend has no data."""
+    """Raise UserError if a domain of the blend has no data."""
     if blend.missing:
         raise UserError(
             f"{blend.path}: {describe_missing(blend)}.",

@@ -1,4 +1,4 @@
-"""Chat data where a blend file is expected: telling the two apart."""
+"""Distinguish chat data from a blend file."""
 
 import glob
 import re
@@ -11,7 +11,7 @@ from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_
 from nemotron.errors import UserError
 
 HEAD_BYTES = 2**20
-"""Enough of a file to tell rows from a list of datasets; a blend file is smaller than this."""
+"""How much of a file is read to distinguish rows from a list of datasets; a blend file is smaller."""
 BLEND_KEYS = frozenset({"datasets", *SPLITS})
 _ROW_FIELD = re.compile(rb'"(messages|conversations|prompt|instruction)"\s*:')
 
@@ -19,12 +19,11 @@ _ROW_FIELD = re.compile(rb'"(messages|conversations|prompt|instruction)"\s*:')
 def is_chat_data(path: Path) -> bool:
     """Tell whether a local path is chat data.
 
-    That is a data file, a folder that has some, or a glob that matches some.
-
-    A `.json` file is a blend file unless it holds rows: an array, or an object per line.
+    That is a data file, a folder with data files, or a glob that matches some. A `.json` file is a blend file unless it
+    has rows: an array, or an object per line.
 
     Raises:
-        UserError: a folder holds both data files and a blend file, so that either may be meant.
+        UserError: A folder has both data files and a blend file, so either may be meant.
     """
     if path.is_file():
         return format_of(path.name) is not None and not (may_be_array(path.name) and is_blend_file(path))
@@ -34,7 +33,7 @@ def is_chat_data(path: Path) -> bool:
 
 
 def is_blend_file(path: Path) -> bool:
-    """Tell whether a `.json` file lists datasets, or at least does not hold rows."""
+    """Tell whether a `.json` file lists datasets, or at least has no rows."""
     if format_of(path.name) is None or not path.name.lower().endswith(".json"):
         return False
     with open(path, "rb") as file:
@@ -50,22 +49,22 @@ def is_blend_file(path: Path) -> bool:
 
 def _folder_has_data(folder: Path) -> bool:
     if (folder / BOOKKEEPING[-1]).is_file():
-        return True  # a split of it is asked for where it is read
+        return True  # reading it will ask for a split
     names = [str(file) for file in folder.iterdir() if file.is_file() and format_of(file.name) is not None]
     files = [Path(name) for name in sorted(leave_out_bookkeeping(names))]
     blends = [file for file in files if is_blend_file(file)]
     if blends and len(blends) < len(files):
         raise UserError(
-            f"The folder {folder} holds data files and what may be a blend file, {blends[0].name}.",
+            f"The folder {folder} has data files and what may be a blend file, {blends[0].name}.",
             f"Give {blends[0]} for the blend, or a glob such as {folder}/*{files[0].suffix} for the data.",
         )
     return bool(files) and not blends
 
 
 def _lists_datasets(content: dict[str, object]) -> bool:
-    """Tell whether an object is meant as a blend, though perhaps a broken one.
+    """Tell whether an object is meant as a blend, perhaps a broken one.
 
-    A row may have a field `train`, too.
+    A row may have a field `train` too.
     """
     keys = [key for key in content if not key.startswith("_")]
     return BLEND_KEYS.issuperset(keys) or any(
@@ -74,10 +73,7 @@ def _lists_datasets(content: dict[str, object]) -> bool:
 
 
 def _has_paths(value: object) -> bool:
-    """Tell whether a value is a list of datasets.
-
-    Alone in a file, without the object around it, it is a broken blend.
-    """
+    """Tell whether a value is a list of datasets, which alone is a broken blend."""
     return isinstance(value, list) and all(isinstance(entry, dict) and "path" in entry for entry in value)
 
 

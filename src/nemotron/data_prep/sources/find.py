@@ -1,4 +1,4 @@
-"""Finding the input files of a dataset."""
+"""Find the input files of a dataset."""
 
 import zlib
 from collections.abc import Callable
@@ -16,12 +16,12 @@ def find_files(dataset: Dataset) -> list[InputFile]:
     """Return the files of a dataset, sorted by path.
 
     Raises:
-        UserError: there are none, or one cannot be read.
+        UserError: There are no files, or one cannot be read.
     """
     if holds_credentials(dataset.path):
         raise UserError(
-            f'Dataset "{dataset.name}": {dataset.path} holds credentials, and paths are recorded.',
-            "Take them out of the path and set them as variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            f'Dataset "{dataset.name}": {dataset.path} contains credentials, and paths are recorded.',
+            "Remove them from the path and set them as variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
     find = _finder(dataset)
     try:
@@ -29,7 +29,7 @@ def find_files(dataset: Dataset) -> list[InputFile]:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f'Dataset "{dataset.name}": cannot read {dataset.path}: {str(error).rstrip(".")}.',
-            "Check that the files are whole, and that you may read them from here.",
+            "Check that the files are complete, and that you may read them from this machine.",
         ) from None
 
 
@@ -40,7 +40,7 @@ def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
             raise UserError(
                 f'Dataset "{dataset.name}" has a {"subset" if dataset.subset else "split"}, but {dataset.path} is a '
                 "local path.",
-                "Subsets and splits are those of hf:// datasets; elsewhere give the path of the files themselves.",
+                "Only hf:// datasets have subsets and splits; otherwise give the path of the files themselves.",
             )
         return local.find_local
     if f"{scheme}://" == hub.SCHEME:
@@ -49,7 +49,7 @@ def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
         return object_store.find_objects
     known = [hub.SCHEME, *object_store.SCHEMES]
     hint = did_you_mean(f"{scheme}://", known) or f"Give a local path, or one of {', '.join(known)}."
-    raise UserError(f'Dataset "{dataset.name}": {dataset.path} is at no place that can be read.', hint)
+    raise UserError(f'Dataset "{dataset.name}": {dataset.path} is not at a place that can be read.', hint)
 
 
 def _described(found: Found) -> InputFile:

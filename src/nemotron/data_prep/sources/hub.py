@@ -1,7 +1,7 @@
-"""Inputs on the Hugging Face hub: hf://org/name, at one commit.
+"""Read inputs on the Hugging Face hub: hf://org/name, at one commit.
 
-The endpoint is HF_ENDPOINT when that is set, the token HF_TOKEN or that of `hf auth login`. Files are read a range at
-a time and not kept: every byte that is needed is transferred once.
+The endpoint is HF_ENDPOINT if it is set, and the token is HF_TOKEN or that of `hf auth login`. Files are read in ranges
+and not stored; every byte that is needed is transferred once.
 """
 
 import hashlib
@@ -32,7 +32,11 @@ class HubPath(NamedTuple):
 
 
 def parse_hub_path(path: str) -> HubPath:
-    """Take a hub path apart. Raises UserError when it is none."""
+    """Parse a hub path.
+
+    Raises:
+        UserError: It is not a hub path.
+    """
     found = re.fullmatch(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.*))?", path.rstrip("/"))
     if not found:
         raise UserError(f"{path} is not a dataset on the hub.", "Write hf://org/name, or hf://org/name@revision.")
@@ -41,12 +45,10 @@ def parse_hub_path(path: str) -> HubPath:
 
 
 def find_on_hub(dataset: Dataset) -> list[Found]:
-    """List the files of a dataset on the hub.
+    """List the files of a dataset on the hub, by its subset and split or its path.
 
-    Of its subset and split, or those its path names.
-
-    The revision is resolved to a commit here, once: what is read later is what was planned. A file is identified by
-    the hash of its content, so that a new commit costs only the files it changed.
+    The revision is resolved to a commit once, so that later reads match the plan. A file is identified by the hash of
+    its content, so that only the files that a new commit changed are processed again.
 
     Raises:
         UserError: the dataset, subset or split does not exist or may not be read, OSError when the hub cannot be
@@ -64,21 +66,25 @@ def find_on_hub(dataset: Dataset) -> list[Found]:
 
 
 def read_range(url: str, start: int, end: int) -> bytes:
-    """Return the bytes `start:end` of a file, in one request. Raises OSError."""
+    """Return the bytes `start:end` of a file, in one request.
+
+    Raises:
+        OSError: The request failed.
+    """
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_backoff
 
     headers = {**build_hf_headers(), "range": f"bytes={start}-{end - 1}"}
     try:
         answer = http_backoff("GET", _download_url(parse_hub_path(url)), headers=headers)
         hf_raise_for_status(answer)
-    except Exception as error:  # of huggingface_hub or of its HTTP client, which are not all OSErrors
+    except Exception as error:  # from huggingface_hub or its HTTP client; not all are OSErrors
         raise OSError(first_line(error)) from error
-    # A server may ignore the range and send everything: 200 rather than 206.
+    # A server may ignore the range and send everything, with status 200 instead of 206.
     return answer.content if answer.status_code == 206 else answer.content[start:end]
 
 
 def _choose(dataset: Dataset, wanted: HubPath, commit: str, files: dict[str, Any]) -> list[str]:
-    """Paths in the repository."""
+    """Choose the paths in the repository."""
     data = leave_out_bookkeeping(path for path in files if format_of(path))
     if not wanted.path:
         has_readme = README in files

@@ -1,8 +1,8 @@
-"""Which files of a dataset on the hub belong to a subset and a split.
+"""Find the files of a dataset on the hub that belong to a subset and a split.
 
-Its README says so under `configs`; without that, names do, by the rules of the `datasets` library: `train`, `dev`,
-`test` and the like between separators in a path, and a subset per folder. A subset that is none of these may be a split
-or the stem of a file: the blends of NVIDIA's recipes name parts of a repository that way.
+Its README lists them under `configs`. Without that, names decide, by the rules of the `datasets` library: `train`,
+`dev`, `test` and the like between separators in a path, and a subset per folder. A subset that is none of these may be
+a split or the stem of a file: the blends of NVIDIA's recipes name parts of a repository that way.
 """
 
 import re
@@ -29,8 +29,11 @@ SPLIT_WORDS = {
 def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[str]:
     """List the files of the dataset's subset and split, among those of its repository.
 
-    Without a subset: the default one, or the only one. Without a split: `train` where there is one, otherwise all.
-    Splits may be joined: `train+validation`. Raises UserError, with what there is, when the choice is open or wrong.
+    Without a subset, the default or only one is used. Without a split, it is `train` if it exists, otherwise all.
+    Splits may be joined: `train+validation`.
+
+    Raises:
+        UserError: The choice is ambiguous or wrong; the message lists what there is.
     """
     subsets, default = _declared(readme, paths)
     if not subsets:
@@ -50,13 +53,13 @@ def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[st
     if not chosen:
         raise UserError(
             f'Dataset "{dataset.name}": {dataset.path} has no data files that can be read in this subset and split.',
-            "JSONL, JSON and Parquet are read; look at the files of the dataset on the hub.",
+            "JSONL, JSON and Parquet can be read; check the files of the dataset on the hub.",
         )
     return chosen
 
 
 def matching(pattern: str, paths: Sequence[str]) -> list[str]:
-    """List the paths that a glob matches, or that are the file or folder it names."""
+    """List the paths that match a glob, or the file or folder with its name."""
     from fsspec.utils import glob_translate  # slow to import, and only data on the hub needs it
 
     pattern = pattern.removeprefix("./").rstrip("/")
@@ -70,15 +73,15 @@ def _pick_subset(dataset: Dataset, subsets: dict[str, Splits], default: str | No
     if len(subsets) > 1 and default is None:
         raise UserError(
             f'Dataset "{dataset.name}": {dataset.path} has several subsets: {", ".join(subsets)}.',
-            'Name one with "subset"; for several, list the dataset once for each.',
+            'Choose one with "subset"; for several, list the dataset once for each.',
         )
     return subsets[default] if default is not None else next(iter(subsets.values()), {})
 
 
 def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence[str]) -> Splits:
-    """Return the split or the files that are called like the asked subset.
+    """Return the split or the files with the name of the requested subset.
 
-    A split wins, as the README declares it.
+    A split takes precedence, because the README declares it.
     """
     name = dataset.subset
     assert name is not None
@@ -98,12 +101,12 @@ def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence
 
 
 def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
-    """Read the subsets of the README's front matter, and the default one."""
+    """Read the subsets in the README's front matter, and the default one."""
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
     try:
         content = yaml.safe_load(front[1]) if front else None
     except yaml.YAMLError:
-        content = None  # the hub shows such a README without its settings, too
+        content = None  # the hub ignores the settings of such a README too
     configs = content.get("configs") if isinstance(content, dict) else None
     subsets: dict[str, Splits] = {}
     default = None
@@ -127,7 +130,7 @@ def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str
 
 
 def _patterns(data_files: Any) -> dict[str, list[str]]:
-    """`data_files` in any of its forms as globs by split."""
+    """Return `data_files`, in any of its forms, as globs by split."""
     if isinstance(data_files, str):
         return {"train": [data_files]}
     if isinstance(data_files, dict):
@@ -148,7 +151,7 @@ def _listed(paths: Any) -> list[str]:
 def _by_folder(paths: Sequence[str]) -> dict[str, Splits]:
     """Return a subset per top folder that is neither `data` nor named like a split.
 
-    `default` for all other files.
+    All other files are in `default`.
     """
     words = {word for several in SPLIT_WORDS.values() for word in several}
     files: dict[str, list[str]] = {}
@@ -159,9 +162,9 @@ def _by_folder(paths: Sequence[str]) -> dict[str, Splits]:
 
 
 def _by_words(paths: Sequence[str]) -> Splits:
-    """Files by the split that a word of their path names.
+    """Return files by the split that a word in their path names.
 
-    All of them are `train` when no path names one.
+    If no path names one, all files are `train`.
     """
     splits: Splits = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""What the input of data prep is made of: files, their parts, and rows."""
+"""Define the input of data prep: files, their parts, and rows."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from nemotron.errors import UserError
 FileFormat = Literal["jsonl", "json_array", "json_stream", "parquet", "arrow", "arrow_stream", "csv", "tsv"]
 """A row per line, one array, objects that may span lines; row groups, record batches with an index or none; cells."""
 COLUMNAR: tuple[FileFormat, ...] = ("parquet", "arrow", "arrow_stream")
-"""They compress themselves."""
+"""Formats with their own compression."""
 SEPARATED: tuple[FileFormat, ...] = ("csv", "tsv")
 SUFFIXES: dict[str, FileFormat] = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet", ".pq": "parquet",
@@ -28,9 +28,9 @@ class InputFile:
     """A local path or a URL; on the Hugging Face hub with the commit: hf://datasets/org/name@sha/file."""
     size: int
     digest: str
-    """Names the content: another content has another digest. Tokens are kept under it."""
+    """Digest of the content, under which tokens are stored."""
     version: str
-    """Says whether the file is still the one that was identified; compared after every part that is read."""
+    """Shows whether the file is still the same; it is compared after every part that is read."""
     format: FileFormat
     compression: str | None
 
@@ -49,14 +49,14 @@ class Part:
 
     @property
     def bytes(self) -> int:
-        """Roughly how much there is to read."""
+        """Estimate how many bytes there are to read."""
         if self.span and self.file.format == "jsonl":
             return self.span[1] - self.span[0]
         return self.file.size
 
 
 class Found(NamedTuple):
-    """A file and its identity, as the fields of InputFile have it."""
+    """A file and its identity, with the fields of InputFile."""
 
     path: str
     size: int
@@ -75,21 +75,15 @@ class Row(NamedTuple):
     error: str | None = None
     is_blank: bool = False
     text: bytes | None = None
-    """The line as it stands, where rows are lines."""
+    """The raw line, if rows are lines."""
 
     def exact(self) -> Any:
-        """Return the value with all digits of its integers.
-
-        Those beyond 64 bits are rounded to floats in `value`.
-        """
+        """Return the value with exact integers; `value` rounds those beyond 64 bits."""
         return self.value if self.text is None else json.loads(self.text)
 
 
 def format_of(path: str) -> FileFormat | None:
-    """Return what the name of a file promises, or None when it is of no known kind.
-
-    Its content may turn out another.
-    """
+    """Return the format that a file's name implies, or None; the content may differ."""
     path = path.lower()
     name, compression = PurePosixPath(path).name, compression_of(path)
     format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
@@ -97,9 +91,9 @@ def format_of(path: str) -> FileFormat | None:
 
 
 def stem_of(path: str) -> str:
-    """Return the name of a data file without what says its format.
+    """Return the name of a data file without format suffixes.
 
-    `part.00` for `data/part.00.jsonl.zst`.
+    For example, `part.00` for `data/part.00.jsonl.zst`.
     """
     name = PurePosixPath(path).name
     return PurePosixPath(name[: len(name) - len(compression_of(path) or "")]).stem
@@ -112,12 +106,12 @@ def compression_of(path: str) -> str | None:
 
 
 def may_be_array(path: str) -> bool:
-    """Tell whether only the content tells JSONL from an array."""
+    """Tell whether only the content shows if a file is JSONL or an array."""
     return path.lower().removesuffix(compression_of(path) or "").endswith(".json")
 
 
 def list_suffixes() -> str:
-    """List what is read, as a part of a hint."""
+    """List the supported suffixes, for a hint."""
     packed = [suffix for suffix, format in SUFFIXES.items() if format not in COLUMNAR]
     return f"named {', '.join('*' + suffix for suffix in SUFFIXES)}; {', '.join(packed)} also as .gz or .zst"
 
@@ -126,10 +120,7 @@ BOOKKEEPING = ("state.json", "dataset_info.json", "dataset_dict.json")
 
 
 def leave_out_bookkeeping(paths: Iterable[str]) -> list[str]:
-    """Leave out what `datasets` keeps next to the Arrow files that it saves.
-
-    Its records of them, and the caches of what it computed.
-    """
+    """Remove the records and caches that `datasets` keeps next to its Arrow files."""
     found = list(paths)
     saved = {str(PurePosixPath(path).parent) for path in found if path.lower().endswith(".arrow")}
     states = {str(PurePosixPath(path).parent) for path in found if PurePosixPath(path).name == BOOKKEEPING[0]}
@@ -144,7 +135,7 @@ def _is_bookkeeping(path: str) -> bool:
 
 
 def no_data_files(dataset: str, folder: str, *, recursive: bool) -> UserError:
-    """The error for a folder, here or elsewhere, without a file that could be read."""
+    """Make the error for a folder without readable data files."""
     hint = f"It should hold files {list_suffixes()}."
     if not recursive:
         hint += ' Files in subfolders are read with "recursive": true.'

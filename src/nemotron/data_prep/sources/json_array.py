@@ -1,7 +1,4 @@
-"""The values of a file of JSON, an array or one after the other.
-
-Memory holds a stretch of the file.
-"""
+"""Read the values of a JSON file, an array or consecutive values, piece by piece."""
 
 import codecs
 import io
@@ -12,10 +9,10 @@ from collections.abc import Iterator
 from nemotron.errors import UserError
 
 STRETCH_CHARACTERS = 2**22
-"""Read at once; an element longer than this takes several."""
+"""Characters read at once; a longer element takes several reads."""
 
 LONGEST_WORD = len("\\ud83d\\ude00")
-"""Characters that only make sense together: an escaped surrogate pair, `-Infinity`."""
+"""The longest token that must not be cut: an escaped surrogate pair, `-Infinity`."""
 
 _AFTER_ELEMENT = tuple(" \t\r\n,]")
 _BLANK = re.compile(r"[ \t\r\n]*")
@@ -25,8 +22,10 @@ _HINT = "In JSONL, one object per line, a broken row costs only itself."
 def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
     """Yield the text of each element of the array in `file`, in order.
 
-    Only where one ends and the next begins is decided here; what an element is may still be refused by whoever
-    decodes it. Raises UserError, with the line, where the array itself is broken.
+    Only the boundaries of elements are found here; decoding an element may still fail.
+
+    Raises:
+        UserError: The array itself is broken; the message has the line.
     """
     stretch = _Stretch(file, name)
     stretch.expect("[")
@@ -42,14 +41,12 @@ def array_elements(file: io.BufferedIOBase, name: str) -> Iterator[str]:
 
 
 def stream_values(file: io.BufferedIOBase, name: str) -> Iterator[str]:
-    """Read the text of each value in `file`, in order.
+    """Yield the text of each value in `file`, in order.
 
-    One follows the other, each over as many lines as it takes.
-
-    A comma between two of them is passed over.
+    Values may span lines, and a comma between two values is skipped.
 
     Raises:
-        UserError: One is broken, so that nobody knows where the next one begins; it names the line.
+        UserError: A value is broken, so the next one cannot be found; the message has the line.
     """
     stretch = _Stretch(file, name)
     while not stretch.is_at_end():
@@ -64,25 +61,25 @@ class _Stretch:
     def __init__(self, file: io.BufferedIOBase, name: str) -> None:
         self._file, self._name = file, name
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        # Numbers stay text: what they are is not asked here, and Python refuses those of thousands of digits.
+        # Numbers stay text, because their values are not needed, and Python refuses numbers with thousands of digits.
         self._scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
         self._text, self._position, self._lines_before = "", 0, 1
         self._is_all = False
 
     def element(self) -> str:
-        """Return the text of the value that comes next."""
+        """Return the text of the next value."""
         self._skip_blank()
         while True:
             try:
                 _, end = self._scan(self._text, self._position)
             except json.JSONDecodeError as error:
-                offset = error.pos - self._position  # reading on moves the position
+                offset = error.pos - self._position  # reading more text moves the position
                 if not self._may_be_unfinished(error) or not self._more():
                     raise self._broken(self._position + offset, error.msg) from None
             except RecursionError:
                 raise self._broken(self._position, "it is nested too deeply") from None
             else:
-                # A number may go on in the next stretch: `1`, `1.`, `1.5e` all begin with one.
+                # A number may continue in the next read: `1`, `1.`, `1.5e` all begin with a number.
                 is_whole = self._text[end - 1] in "}]" or self._text[end : end + 1] in _AFTER_ELEMENT
                 if is_whole or not self._more():
                     text = self._text[self._position : end]
@@ -90,9 +87,9 @@ class _Stretch:
                     return text
 
     def _may_be_unfinished(self, error: json.JSONDecodeError) -> bool:
-        """Tell whether more text could complete it.
+        """Tell whether more text could complete the value.
 
-        If not, the rest of a large file need not be read to say so.
+        If not, the error is reported without reading the rest of a large file.
         """
         return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - LONGEST_WORD
 
@@ -122,10 +119,10 @@ class _Stretch:
                 return
 
     def _more(self) -> bool:
-        """Read on, and forget what was read; False at the end of the file."""
+        """Read more text and drop what was consumed; False at the end of the file."""
         if self._is_all:
             return False
-        # As much again as an unfinished element has already: it is scanned from its beginning every time.
+        # Read as much again as the unfinished element already has, because it is scanned from its beginning each time.
         unfinished = len(self._text) - self._position
         read = self._file.read(max(STRETCH_CHARACTERS, unfinished))
         self._is_all = not read

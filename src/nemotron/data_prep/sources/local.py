@@ -1,4 +1,4 @@
-"""Inputs on this machine's file systems."""
+"""Read inputs on this machine's file systems."""
 
 import glob
 import hashlib
@@ -20,7 +20,7 @@ from nemotron.errors import UserError, did_you_mean
 SAMPLE_BYTES = 2**20
 SAMPLES = 16
 WHOLE_DIGEST_BYTES = SAMPLES * SAMPLE_BYTES
-"""Files up to this size, of which the samples would be all, are identified by their bytes alone."""
+"""Files up to this size are identified by all of their bytes, because the samples would cover them anyway."""
 
 
 def find_local(dataset: Dataset) -> list[Found]:
@@ -33,9 +33,10 @@ def find_local(dataset: Dataset) -> list[Found]:
 
 
 def version(path: str) -> str:
-    """Changes with every write to the file, and when another file takes its place.
+    """Return a version that changes with every write, and if the file is replaced.
 
-    The change time cannot be set: restoring size and modification time does not restore the version.
+    It contains the change time, which cannot be set, so restoring size and modification time does not restore the
+    version.
     """
     return _version(os.stat(path))
 
@@ -49,14 +50,14 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
     if path.is_file():
         if format_of(path.name) is None:
             raise UserError(
-                f'Dataset "{dataset.name}": {path} is of no known kind.', f"Read are files {list_suffixes()}."
+                f'Dataset "{dataset.name}": {path} is not of a known format.', f"Files can be {list_suffixes()}."
             )
         return [path]
     if path.is_dir():
         if (path / BOOKKEEPING[-1]).is_file() and not dataset.recursive:
             splits = sorted(state.parent.name for state in path.glob(f"*/{BOOKKEEPING[0]}"))
             raise UserError(
-                f'Dataset "{dataset.name}": {path} holds the splits {", ".join(splits)} that `datasets` saved.',
+                f'Dataset "{dataset.name}": {path} has the splits {", ".join(splits)} that `datasets` saved.',
                 f"Give the one to train on, such as {path / (splits[0] if splits else 'train')}.",
             )
         found = path.rglob("*") if dataset.recursive else path.glob("*")
@@ -68,7 +69,7 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
     if path.is_dir():
         raise no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     if path.is_symlink() or path.exists():
-        kind = "a link to nothing" if not path.exists() else "no regular file"
+        kind = "a broken link" if not path.exists() else "not a regular file"
         raise UserError(f'Dataset "{dataset.name}": {path} is {kind}.', "Give a file, a folder or a glob.")
     siblings = [str(other) for other in path.parent.glob("*")]
     raise UserError(
@@ -80,9 +81,9 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
 def _identify(path: Path) -> Found:
     """Identify a file without reading terabytes twice.
 
-    Up to 16 MiB the digest is blake2b-128 of the content, so that a copy elsewhere is known to be the same. Beyond
-    that it is over 16 samples of 1 MiB and the version, which changes with every write: a changed file is never taken
-    for the old one, but a copy (or a change of permissions) is taken for a new one and tokenized again.
+    Up to 16 MiB, the digest is blake2b-128 of the content, so that a copy is recognised. For larger files, it covers 16
+    samples of 1 MiB and the version, which changes with every write. So a changed file is never mistaken for the old
+    one, but a copy (or a change of permissions) counts as new and is tokenized again.
     """
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())

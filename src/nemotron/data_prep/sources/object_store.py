@@ -1,6 +1,6 @@
-"""Inputs on object stores, through fsspec: s3:// (s3fs) and gs:// (gcsfs).
+"""Read inputs on object stores through fsspec: s3:// (s3fs) and gs:// (gcsfs).
 
-Credentials, endpoint and region come from where these libraries look for them: AWS_ACCESS_KEY_ID, AWS_PROFILE,
+These libraries read credentials, endpoint and region from: AWS_ACCESS_KEY_ID, AWS_PROFILE,
 AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, or FSSPEC_S3_... for any argument of s3fs.
 """
 
@@ -14,25 +14,26 @@ from nemotron.data_prep.sources.input_file import Found, format_of, leave_out_bo
 from nemotron.errors import UserError, did_you_mean
 
 LIBRARIES = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
-"""Of each scheme: the fsspec library, and the extra that installs it."""
+"""The fsspec library of each scheme, and the extra that installs it."""
 CREDENTIALS = {
     "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE to a profile of ~/.aws/config; for a public "
     "bucket FSSPEC_S3_ANON=true.",
     "gs": "Set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth application-default login.",
 }
-"""Of each scheme: what to do where the store does not know who asks, or does not let them."""
+"""What to do for each scheme if the store refuses access."""
 REFUSALS = frozenset({
     "PermissionError", "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "ProfileNotFound",
     "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError", "DefaultCredentialsError", "RefreshError",
 })  # fmt: skip
-"""The exceptions that say so: Python's, botocore's, google-auth's. By name, as only one of the libraries is needed."""
+"""Exceptions that mean refused access: Python's, botocore's, google-auth's. By name, because libraries may be
+missing."""
 SCHEMES = tuple(f"{scheme}://" for scheme in LIBRARIES)
 
 
 def find_objects(dataset: Dataset) -> list[Found]:
-    """The objects of a dataset: one, those below a prefix, or those that match a glob.
+    """List the objects of a dataset: one, those below a prefix, or those of a glob.
 
-    They are identified by what the store says of them (URL, ETag or generation, size): nothing is downloaded.
+    They are identified by what the store reports (URL, ETag or generation, size); nothing is downloaded.
 
     Raises:
         UserError: there are none, the library is missing or credentials are, OSError when the store fails.
@@ -56,7 +57,7 @@ def find_objects(dataset: Dataset) -> list[Found]:
 
 
 def version(url: str) -> str:
-    """Return what the store now says of the object: another value after every write."""
+    """Return the store's current version of an object, which changes with every write."""
     scheme, _, path = url.partition("://")
     store = _store(scheme)
     with _store_errors(url):
@@ -80,7 +81,7 @@ def _identify(url: str, info: dict[str, Any]) -> Found:
 def _version(info: dict[str, Any]) -> str:
     named = {name: info[name] for name in ("ETag", "etag", "generation") if info.get(name)}
     if not named:
-        raise OSError("the store gives neither an ETag nor a generation, so that a change could not be seen")
+        raise OSError("the store has neither an ETag nor a generation, so changes could not be detected")
     return f"{info['size']} {sorted(named.items())}"
 
 
@@ -99,10 +100,7 @@ def _store(scheme: str) -> Any:
 
 @contextlib.contextmanager
 def _store_errors(url: str) -> Iterator[None]:
-    """Each library of a store has its own exceptions, and not all are OSErrors.
-
-    Ours are.
-    """
+    """Turn the exceptions of a store's library into ours; not all are OSErrors."""
     try:
         yield
     except UserError:
@@ -115,10 +113,7 @@ def _store_errors(url: str) -> Iterator[None]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Tell whether the store does not know who asks, or does not let them.
-
-    Gcsfs says so by status, or in words.
-    """
+    """Tell whether the store refused access; gcsfs reports it as a status or in words."""
     names = {kind.__name__ for kind in type(error).__mro__}
     status = str(getattr(error, "code", ""))
     return not REFUSALS.isdisjoint(names) or status in ("401", "403") or str(error).startswith("Forbidden")
@@ -126,12 +121,12 @@ def _is_refusal(error: Exception) -> bool:
 
 def _nothing_found(dataset: Dataset, store: Any, path: str, listed: dict[str, Any]) -> UserError:
     if list(listed) == [path]:
-        known = f"Read are files {list_suffixes()}."
-        return UserError(f'Dataset "{dataset.name}": {dataset.path} is of no known kind.', known)
+        known = f"Files can be {list_suffixes()}."
+        return UserError(f'Dataset "{dataset.name}": {dataset.path} is not of a known format.', known)
     if listed:
         return no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     siblings = []
-    with contextlib.suppress(Exception):  # the neighbours are only for the hint
+    with contextlib.suppress(Exception):  # only for the hint
         siblings = [str(name) for name in store.ls(store._parent(path), detail=False)]
     return UserError(
         f'Dataset "{dataset.name}": {dataset.path} does not exist.',

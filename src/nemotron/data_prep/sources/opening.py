@@ -1,6 +1,6 @@
-"""Reading bytes of an input, wherever it is.
+"""Read the bytes of an input, wherever it is.
 
-A range at a time, so that memory stays bounded and nothing is staged.
+Files are read in ranges, so memory is bounded and nothing is copied first.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 READ_AHEAD = 8 * 2**20
-"""Bytes asked of a remote file at once."""
+"""Bytes per request for a remote file."""
 ReadRange = Callable[[str, int, int], bytes]
 
 
 def read_range(file: InputFile, start: int, end: int) -> bytes:
-    """Return the bytes `start:end` of a file, as it stands (not decompressed).
+    """Return the bytes `start:end` of a file, not decompressed.
 
     Raises:
-        OSError: they are not all there.
+        OSError: Not all of them could be read.
     """
     end = min(end, file.size)
     if start >= end:
         return b""
     content = _reader(file.path)(file.path, start, end)
     if len(content) != end - start:
-        raise OSError(f"{end - start} bytes were expected from byte {start} on, {len(content)} came")
+        raise OSError(f"expected {end - start} bytes from byte {start} on, but got {len(content)}")
     return content
 
 
 def read_head(file: InputFile, count: int) -> bytes:
-    """The first `count` bytes of a file, decompressed; fewer where it ends before."""
+    """Return the first `count` bytes of a file, decompressed; fewer if it is short."""
     if file.compression is None:
         return read_range(file, 0, count)
     with open_text(file, read_ahead=count) as text:
@@ -46,7 +46,7 @@ def read_head(file: InputFile, count: int) -> bytes:
 
 
 def open_raw(file: InputFile, read_ahead: int = READ_AHEAD) -> io.BufferedIOBase:
-    """Return the bytes of a file as they stand."""
+    """Open a file without decompression."""
     if _is_local(file.path):
         return open(file.path, "rb")
     return io.BufferedReader(_RangeFile(file), read_ahead)
@@ -54,13 +54,13 @@ def open_raw(file: InputFile, read_ahead: int = READ_AHEAD) -> io.BufferedIOBase
 
 @contextlib.contextmanager
 def open_text(file: InputFile, read_ahead: int = READ_AHEAD) -> Iterator[io.BufferedIOBase]:
-    """The bytes of a file, decompressed; for the length of the `with` block."""
+    """Open a file with decompression, for the duration of the `with` block."""
     with open_raw(file, read_ahead) as raw:
         if file.compression == ".gz":
             with gzip.GzipFile(fileobj=raw) as text:
                 yield text  # pyright: ignore[reportReturnType]
         elif file.compression == ".zst":
-            # Arrow's reader rather than zstandard's, which takes a truncated file for one that ends there.
+            # Arrow's reader, because zstandard's does not notice a truncated file.
             with io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd")) as text:
                 yield text
         else:
@@ -68,9 +68,9 @@ def open_text(file: InputFile, read_ahead: int = READ_AHEAD) -> Iterator[io.Buff
 
 
 def ensure_unchanged(file: InputFile) -> None:
-    """Raise OSError when the file is no longer the one that was identified.
+    """Raise OSError if a file has changed since it was identified.
 
-    Its rows must not pass for the old ones.
+    Its rows must not be taken for the old ones.
     """
     if file.path.startswith(hub.SCHEME):
         return  # a commit does not change
@@ -98,7 +98,7 @@ def _read_local(path: str, start: int, end: int) -> bytes:
 
 
 class _RangeFile(io.RawIOBase):
-    """A remote file as Python and Arrow read files: every read is one range request."""
+    """A remote file with Python's file interface; every read is one range request."""
 
     def __init__(self, file: InputFile) -> None:
         self._file, self._position = file, 0

@@ -1,4 +1,4 @@
-"""Cutting files into parts, and reading the rows of a part."""
+"""Cut files into parts, and read the rows of a part."""
 
 import io
 import zlib
@@ -18,9 +18,9 @@ PART_BYTES = 16 * 2**20
 """The largest part of a JSONL file: large enough that terabytes do not become a million small files."""
 LEAST_PART_BYTES = 4 * 2**20
 PARTS_OF_A_FILE = 32
-"""Files of which the parts would be fewer are cut finer, so that the workers end together."""
+"""Files with fewer parts are cut into smaller ones, so that the workers finish together."""
 LINE_REST_BYTES = 2**18
-"""Read at once beyond the end of a part, for the rest of its last line."""
+"""Bytes read at once beyond the end of a part, for the rest of its last line."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -41,7 +41,7 @@ def cut(file: InputFile) -> list[Part]:
         spans = [(start, min(start + each, pieces)) for start in range(0, pieces, each)]
         return [Part(file, i, span) for i, span in enumerate(spans)] or [Part(file, 0, (0, 0))]
     if file.format == "jsonl" and file.compression is None:
-        # By the size alone: the parts must not depend on who reads them.
+        # Only the size decides, because the parts must not depend on the number of workers.
         starts = range(0, max(file.size, 1), step)
         return [Part(file, i, (start, min(start + step, file.size))) for i, start in enumerate(starts)]
     return [Part(file, 0, None)]
@@ -51,8 +51,8 @@ def read_rows(part: Part) -> Iterator[Row]:
     """Yield the lines of a part, in order.
 
     Raises:
-        UserError: the file cannot be read or decompressed to its end, or is no longer what was planned: rows that are
-            there but unreadable must not pass for rows that do not exist.
+        UserError: The file cannot be read or decompressed to its end, or has changed since it was planned. Unreadable
+            rows must not be taken for missing rows.
     """
     try:
         if part.file.format in COLUMNAR:
@@ -73,9 +73,7 @@ def read_rows(part: Part) -> Iterator[Row]:
 
 def _unreadable(file: InputFile, error: Exception) -> UserError:
     reason = str(error).strip().rstrip(".")
-    return UserError(
-        f"Cannot read {file.path}: {reason}.", "Fix or replace the file; what data prep has finished is kept."
-    )
+    return UserError(f"Cannot read {file.path}: {reason}.", "Fix or replace the file; finished work is kept.")
 
 
 def _parse(number: int, line: bytes) -> Row:
@@ -110,12 +108,12 @@ def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
 
     From the first line's start to the last line's end.
     """
-    # With the byte before: a newline there means that a line starts at `start`.
+    # Including the byte before: a newline there means that a line starts at `start`.
     block = read_range(file, max(0, start - 1), end)
     if start:
         first = block.find(b"\n") + 1
         if not first:
-            return b""  # all of it is the middle of a line that belongs to an earlier part
+            return b""  # all of it is part of a line that belongs to an earlier part
         block = block[first:]
     rest = [block]
     while rest[-1] and not rest[-1].endswith(b"\n"):
@@ -130,5 +128,5 @@ def _value_rows(part: Part, read_values: Callable[[io.BufferedIOBase, str], Iter
     """Rows of a file that is read as a whole: their numbers count values, not lines."""
     with open_text(part.file) as file:
         for number, element in enumerate(read_values(file, part.file.path)):
-            # Half an emoji is no text: like any other wrong row it costs only itself.
+            # A lone surrogate is not text; like any other broken row, only this row is dropped.
             yield _parse(number, element.encode(errors="surrogatepass"))

@@ -1,6 +1,6 @@
-"""What a file holds, found out from its beginning.
+"""Detect the format of a file from its beginning.
 
-Of JSON: a row per line, one array, or objects over several lines.
+JSON may be a row per line, one array, or objects over several lines.
 """
 
 import codecs
@@ -18,14 +18,14 @@ _ENCODINGS = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32", codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16", b"{\0": "UTF-16", b"\0{": "UTF-16", b"[\0": "UTF-16", b"\0[": "UTF-16",
 }  # fmt: skip
-"""How text begins that is not UTF-8; UTF-32 first, whose mark begins like UTF-16's."""
+"""Byte order marks of other encodings than UTF-8; UTF-32 first, because its mark begins like UTF-16's."""
 
 
 def sniff(file: InputFile) -> FileFormat:
-    """Tell how the rows of a file stand in it.
+    """Detect the format of a file's rows.
 
     Raises:
-        UserError: It is not UTF-8, or not what its suffix says.
+        UserError: The file is not UTF-8, or not what its suffix says.
         OSError: It cannot be read.
     """
     head = read_head(file, HEAD_BYTES)
@@ -34,12 +34,12 @@ def sniff(file: InputFile) -> FileFormat:
     for beginning, encoding in _ENCODINGS.items():
         if head.startswith(beginning):
             raise UserError(
-                f"{file.path} is {encoding}, and rows are UTF-8.",
+                f"{file.path} is {encoding}, but rows must be UTF-8.",
                 f"Convert it: iconv -f {encoding} -t UTF-8 {file.path} > rows{SUFFIX_OF.get(file.format, '.jsonl')}",
             )
     if file.format in SEPARATED:
         if b"\0" in head[:2]:
-            raise UserError(f"{file.path} is UTF-16 or no text, and rows are UTF-8.", "Save it as CSV in UTF-8.")
+            raise UserError(f"{file.path} is UTF-16 or not text, but rows must be UTF-8.", "Save it as CSV in UTF-8.")
         return file.format
     text = head.decode("utf-8-sig", errors="replace").lstrip()
     line, newline, rest = text.partition("\n")
@@ -53,14 +53,14 @@ def sniff(file: InputFile) -> FileFormat:
 
 
 def _kind_of_arrow(head: bytes, path: str) -> FileFormat:
-    """Tell Arrow's files, which have an index, from its streams."""
+    """Distinguish Arrow files, which have an index, from Arrow streams."""
     if head.startswith(b"ARROW1"):
         return "arrow"
     # A stream begins with the length of its schema, since version 0.15 after a mark.
     if head.startswith(b"\xff\xff\xff\xff") or head[2:4] == b"\0\0":
         return "arrow_stream"
-    what = "is of Feather version 1, which nothing writes any more" if head.startswith(b"FEA1") else "is no Arrow file"
-    raise UserError(f"{path} {what}.", "Write it again, such as with pyarrow.feather.write_feather.")
+    what = "is an outdated Feather file of version 1" if head.startswith(b"FEA1") else "is not an Arrow file"
+    raise UserError(f"{path} {what}.", "Write it again, for example with pyarrow.feather.write_feather.")
 
 
 def _is_json(text: str) -> bool:
@@ -72,10 +72,7 @@ def _is_json(text: str) -> bool:
 
 
 def _goes_on(text: str, line_end: int, is_all: bool) -> bool:
-    """Tell whether the object that begins here ends on a later line.
-
-    Perhaps that is beyond the text.
-    """
+    """Tell whether the object that begins here ends on a later line."""
     try:
         _, end = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode(text)
     except json.JSONDecodeError as error:

@@ -1,1 +1,1 @@
-"""Chunks of text into tokens and their loss mask, a part of a file at a time."""
+"""Turn chunks of text into tokens and a loss mask, one part of a file at a time."""

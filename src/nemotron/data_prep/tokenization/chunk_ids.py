@@ -1,11 +1,9 @@
-"""The token ids of chunks, which are pieces of one text.
+"""Encode chunks, which are pieces of one text, alone or as parts of the whole.
 
-Encoded alone, or as parts of the whole.
-
-Chunks are encoded one by one, so that the border between a prompt and its answer is a token border, as it is at
+Chunks are encoded one by one, so that the boundary between a prompt and its answer is a token boundary, as at
 inference. A tokenizer that marks the starts of words (SentencePiece's, of Llama 2 and the first Mistral) would then
-write a mark, which means a blank, before every chunk. For such a one the whole sequence is encoded and its tokens are
-dealt to the chunks: each belongs to the chunk in which it ends, so that an answer loses nothing to its prompt.
+write a mark, which means a space, before every chunk. For such a tokenizer, the whole sequence is encoded, and each
+token is assigned to the chunk in which it ends, so that an answer loses nothing to its prompt.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +15,7 @@ from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
 _AHEAD = "\n"
-"""Written ahead of text from the middle of a sequence, to take the mark that the beginning of any text gets."""
+"""Written before text from the middle of a sequence, to take the mark that any text gets at its beginning."""
 
 
 def encode_chunks(
@@ -63,7 +61,7 @@ def _each_sequence(texts: Sequence[str], chunk_counts: Sequence[int], definition
 
 
 def _stretches(chunks: Sequence[Sequence[str]]) -> list[str]:
-    """The text of all chunks, cut where a control token was split and nowhere else."""
+    """Join the text of all chunks, cut only where a control token was split."""
     stretches = [""]
     for chunk in chunks:
         stretches[-1] += chunk[0]
@@ -72,9 +70,9 @@ def _stretches(chunks: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _encode_stretches(stretches: Sequence[str], definition: str) -> tuple[np.ndarray, np.ndarray]:
-    """Encode a text that is cut into stretches.
+    """Encode a text that is cut into pieces.
 
-    Also returned: where each token ends in it, in characters.
+    Also returns where each token ends in the text, in characters.
     """
     backend = hugging_face(definition)
     ids: list[int] = []

@@ -49,10 +49,7 @@ class _Pieces(NamedTuple):
 
 
 class _Sequences(NamedTuple):
-    """Flat arrays over a batch's sequences, and over their trained turns.
-
-    See PartIndex.
-    """
+    """Flat arrays over a batch's sequences and their trained turns; see PartIndex."""
 
     lengths: np.ndarray
     targets: np.ndarray
@@ -65,11 +62,11 @@ class _Conversations(NamedTuple):
     """Flat arrays over the conversations of a batch."""
 
     kept_counts: np.ndarray
-    """Sequences in which something trains."""
+    """Number of sequences in which something trains."""
     masked_counts: np.ndarray
-    """The other sequences."""
+    """Number of other sequences."""
     has_empty_answer: np.ndarray
-    """Whether an answer is nothing but its <|im_end|>."""
+    """Whether an answer is only its <|im_end|>."""
 
 
 def encode_batches(
@@ -121,7 +118,7 @@ def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encod
     errors: dict[int, RowError] = {}
     try:
         return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
-    except RowError:  # of some conversation: each is tried
+    except RowError:  # from one of the conversations, so each is tried separately
         texts = [*texts]
         sequence = chunk = 0
         for position, (history, count) in enumerate(zip(batch.history_counts, batch.sequence_counts, strict=True)):

@@ -1,9 +1,7 @@
-"""The choice of the encoder for a run.
+"""Choose the encoder of a run on a sample of its text, when tokenizing starts.
 
-It is made on a sample of its own text, when tokenizing starts.
-
-That the fast encoder gives the true ids is remembered for a tokenizer and both libraries' versions, with the writing
-systems that were compared: text in another one is compared again.
+The result of comparing the fast encoder with the reference is remembered for a tokenizer and both libraries' versions,
+with the writing systems that were compared. Text in another writing system is compared again.
 """
 
 import contextlib
@@ -21,7 +19,7 @@ from nemotron.errors import UserError
 from nemotron.user_cache import recall, remember, version_of
 
 SAMPLED_ROWS = 200
-"""Rows of every dataset that may be encoded twice, to choose the encoder."""
+"""How many rows of every dataset may be encoded twice to choose the encoder."""
 
 
 def choose_for_run(
@@ -30,13 +28,13 @@ def choose_for_run(
     first_parts: Sequence[Part],
     ids_by: Callable[[str, Sequence[str]], Encoded | str],
 ) -> EncoderChoice:
-    """Choose the fastest encoder that gives every dataset's first rows the true ids.
+    """Choose the fastest encoder that gives the correct ids for the first rows.
 
     Args:
         wanted: The config's encoder.
-        tokenizer: What is to be encoded with.
+        tokenizer: The tokenizer to encode with.
         first_parts: The first part of every dataset.
-        ids_by: `fast_ids`, or several processes that do it together.
+        ids_by: `fast_ids`, or the same in several processes.
     """
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
@@ -55,16 +53,16 @@ def choose_for_run(
 def _scripts(texts: Sequence[str]) -> set[int]:
     """List the writing systems of texts, roughly.
 
-    Stretches of 256 code points, of 4,096 beyond those of small alphabets.
+    They are blocks of 256 code points, or of 4,096 beyond the small alphabets.
     """
     points = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), "<u4")
     return set(np.unique(np.where(points < 0x2000, points >> 8, 0x1000 + (points >> 12))).tolist())
 
 
 def _sample_texts(first_parts: Sequence[Part]) -> Iterator[str]:
-    """Text of the first rows of every dataset, in turn.
+    """Yield text of the first rows of every dataset, in turn.
 
-    A file that cannot be read is reported when its turn comes.
+    Unreadable files are skipped here and reported when they are tokenized.
     """
     rows = [_first_rows(part) for part in first_parts]
     for row in itertools.chain.from_iterable(itertools.zip_longest(*rows)):
@@ -77,7 +75,7 @@ def _first_rows(part: Part) -> Iterator[Any]:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All text inside a JSON value, which may be nested deeper than Python recurses."""
+    """Yield all text inside a JSON value, without recursion."""
     left = [value]
     while left:
         value = left.pop()

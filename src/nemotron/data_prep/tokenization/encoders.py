@@ -1,7 +1,8 @@
-"""The libraries that turn text into token ids, and the choice between them.
+"""Encode text with one of two libraries, and choose between them.
 
-Hugging Face's `tokenizers` is the truth. `gigatoken` gives the same ids some thirty times faster for the byte-level
-BPE tokenizers it knows. It is used only when both agree on this tokenizer and on a sample of text like this run's.
+Hugging Face's `tokenizers` is the reference. `gigatoken` gives the same ids about thirty times faster for the
+byte-level BPE tokenizers that it supports. It is used only if both agree for this tokenizer on a sample of the run's
+text.
 """
 
 import functools
@@ -16,11 +17,11 @@ from nemotron.data_prep.tokenization.tokenizer_files import read_added_tokens
 
 EncoderName = Literal["gigatoken", "tokenizers"]
 SAMPLE_CHARACTERS = 200_000
-"""Text of the run's own that both libraries encode before the fast one is trusted; about 0.1 s."""
+"""How much of the run's text both libraries encode before the fast one is used; this takes about 0.1 s."""
 PIECE_CHARACTERS = 2_000
 
-# What tokenizers disagree about when they do: runs of spaces, digits, contractions, marks, scripts without spaces,
-# emoji made of several characters, control characters, and text that almost is a special token.
+# Text on which tokenizers tend to disagree: runs of spaces, digits, contractions, marks, scripts without spaces,
+# emoji of several characters, control characters, and text that is almost a special token.
 PROBES = (
     "", " ", "  ", "\n", " \n\n \t\n", "\r\n", "a  b   c    d", "trailing   ", "\u00a0\u2003\u3000x",
     "I'll we're THEY'VE don’t", "camelCaseHTTPServer snake_case __init__", "1 12 123 1234567890 3.14e-10 ١٢٣ ²³",
@@ -33,38 +34,35 @@ PROBES = (
 
 
 class Encoded(NamedTuple):
-    """A batch of texts as token ids, flat: text `i` has `lengths[i]` of them."""
+    """A batch of texts as flat token ids; text `i` has `lengths[i]` of them."""
 
     ids: np.ndarray  # int32 [tokens]
     lengths: np.ndarray  # int64 [texts]
 
 
 Encode = Callable[[Sequence[str]], Encoded]
-"""The ids of each text on its own, with special tokens recognised and none added."""
+"""Returns the ids of each text, with special tokens recognised and none added."""
 
 
 class EncoderChoice(NamedTuple):
-    """Return which library encodes.
-
-    When it is not the one asked for, one clause says why not.
-    """
+    """The library that encodes, and if it is not the requested one, the reason."""
 
     name: EncoderName
     reason: str = ""
 
 
 def make_encoder(name: EncoderName, definition: str) -> Encode:
-    """Return the encoder of that name for the contents of a tokenizer.json.
+    """Return the encoder of a library for the contents of a tokenizer.json.
 
-    What the library raises goes through.
+    Exceptions of the library are not caught.
     """
     return _gigatoken(definition) if name == "gigatoken" else _tokenizers(hugging_face(definition))
 
 
 @functools.lru_cache(maxsize=2)  # a large vocabulary takes half a second to load, and a run needs it several times
 def hugging_face(definition: str) -> Any:
-    """The `tokenizers.Tokenizer` of a tokenizer.json, without truncation and padding."""
-    # Set before the library starts its threads: workers are many, and each is one.
+    """Load the `tokenizers.Tokenizer` of a file, without truncation and padding."""
+    # Set before the library starts threads, because there are many workers with one thread each.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
@@ -144,7 +142,7 @@ def load_fast(definition: str) -> None:
 
 
 def fast_ids(definition: str, texts: Sequence[str]) -> Encoded | str:
-    """Return the ids of texts by `gigatoken`, or why it cannot give them (one clause)."""
+    """Return the ids of texts by `gigatoken`, or in one clause why it fails."""
     try:
         encode = make_encoder("gigatoken", definition)
     except Exception as error:  # the library raises plain RuntimeError for what it does not support
@@ -161,11 +159,11 @@ def choose_encoder(
     sample: Iterable[str],
     fast_ids: Callable[[str, Sequence[str]], Encoded | str] = fast_ids,
 ) -> EncoderChoice:
-    """The fastest encoder that gives the true ids; `wanted` is `auto` or a name.
+    """Choose the fastest encoder with correct ids; `wanted` is `auto` or a name.
 
-    `gigatoken` is compared with `tokenizers` on PROBES and on `sample` (see `take_pieces`). At any difference, or when
-    it does not know the tokenizer or fails, `tokenizers` is chosen, with the reason. `fast_ids` is how its ids are had:
-    in this process, or from workers.
+    `gigatoken` is compared with `tokenizers` on PROBES and on `sample` (see `take_pieces`). If there is a difference,
+    or if it does not support the tokenizer or fails, `tokenizers` is chosen, with the reason. `fast_ids` computes its
+    ids, in this process or in workers.
     """
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
@@ -181,7 +179,7 @@ def choose_encoder(
 
 
 def joined(parts: Sequence[Encoded | str]) -> Encoded | str:
-    """Batches as one batch; the first reason why there are none where there is one."""
+    """Join batches to one batch, or return the first reason for a failure."""
     reason = next((part for part in parts if isinstance(part, str)), None)
     if reason is not None:
         return reason
@@ -190,10 +188,7 @@ def joined(parts: Sequence[Encoded | str]) -> Encoded | str:
 
 
 def _first_difference(found: Encoded, expected: Encoded, texts: Sequence[str]) -> str | None:
-    """Return the first of `texts`, cut short, of which the ids differ.
-
-    None when there is none.
-    """
+    """Return the first text with different ids, shortened, or None."""
     if np.array_equal(found.ids, expected.ids) and np.array_equal(found.lengths, expected.lengths):
         return None
     pairs = zip(_rows(found), _rows(expected), texts, strict=True)
@@ -205,9 +200,9 @@ def _rows(encoded: Encoded) -> list[np.ndarray]:
 
 
 def take_pieces(sample: Iterable[str]) -> Iterator[str]:
-    """Take up to SAMPLE_CHARACTERS of text, cut into pieces.
+    """Take up to SAMPLE_CHARACTERS of text, in pieces.
 
-    One long text must not be all that is compared.
+    The pieces are short, so that one long text is not the whole sample.
     """
     left = SAMPLE_CHARACTERS
     for text in sample:

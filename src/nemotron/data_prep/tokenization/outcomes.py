@@ -1,10 +1,10 @@
-"""What a step of tokenization says of a row, besides handing it on.
+"""Define what a step of tokenization may say about a row.
 
 A step is a generator over what the step before kept:
 
     def step(candidates: Iterable[Candidate], ...) -> Iterator[Candidate | Dropped | Noticed]
 
-`PartWriter.kept` takes the outcomes out of its stream: it alone counts and writes.
+`PartWriter.kept` removes the outcomes from the stream; only it counts and writes.
 """
 
 import json
@@ -25,7 +25,7 @@ EXCERPT = 800
 
 
 class Dropped(NamedTuple):
-    """The row of this line (in the part, from 0) yields nothing."""
+    """The row of this line (in the part, from 0) is dropped."""
 
     line: int
     reason: DropReason | LeftOut
@@ -35,12 +35,12 @@ class Dropped(NamedTuple):
 
     @classmethod
     def because(cls, line: int, error: RowError, messages: Any = None) -> "Dropped":
-        """Make the outcome of a row that cannot be trained on."""
+        """Make the outcome of a row from its error."""
         return cls(line, error.reason, error.detail, messages)
 
 
 class Noticed(NamedTuple):
-    """Something was noticed in the row of this line, which goes on."""
+    """Something was noticed in the row of this line, which is kept."""
 
     line: int
     note: Note

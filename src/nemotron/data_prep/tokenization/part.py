@@ -1,8 +1,6 @@
-"""The first phase, for one part of one input file.
+"""Tokenize one part of an input file, from rows to tokens and mask.
 
-Rows -> conversations -> chunks -> tokens and mask.
-
-A pure function of the part's content and the Tokenization settings; workers share nothing.
+The result depends only on the part's content and the settings; workers share nothing.
 """
 
 import contextlib
@@ -42,7 +40,7 @@ NOTHING_TO_GUARD = contextlib.nullcontext()
 
 @dataclass(frozen=True)
 class Tokenization:
-    """What all parts of a run are tokenized with. Sent to each worker once."""
+    """What all parts of a run are tokenized with. It is sent to each worker once."""
 
     tokenizer: Tokenizer
     template: Template
@@ -68,10 +66,10 @@ class TokenizeWork:
     """Path of the tokenized part, without suffix."""
     admission: Admission
     sample: int | None
-    """Tokenize only so many conversations, those ranked first by `sample_seed`; more than will be needed."""
+    """Tokenize only this many conversations, ranked by `sample_seed`; more than will be needed."""
     sample_seed: int
     control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
-    """Which reasoning modes its conversations are chosen for."""
+    """The reasoning settings of its conversations."""
 
     def find_receipt(self) -> PartReceipt | None:
         """Return the receipt of the output.
@@ -85,7 +83,7 @@ class TokenizeWork:
 def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
     """Tokenize one part and write it.
 
-    Each step takes what the one before kept; what it drops or notices, the writer counts.
+    Each step takes what the step before kept, and the writer counts what a step drops or notices.
 
     Raises:
         UserError: The input cannot be read.
@@ -110,9 +108,9 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
 
 @contextlib.contextmanager
 def _rare_collection() -> Iterator[None]:
-    """Let Python look for reference cycles rarely.
+    """Make garbage collection rare.
 
-    Rows have none, and walking all their objects costs a twentieth.
+    Rows have no reference cycles, and checking all their objects takes 5 % of the time.
     """
     before = gc.get_threshold()
     gc.set_threshold(500_000, *before[1:])
@@ -157,7 +155,7 @@ def take_first(candidates: Iterable[Candidate], count: int, seed: int) -> Iterat
 def treat_special_tokens(
     candidates: Iterable[Candidate], special_tokens: SpecialTokens, policy: SpecialTokensPolicy
 ) -> Iterator[Candidate | Dropped | Noticed]:
-    """Treat control tokens written out in conversations as the policy says."""
+    """Apply the policy for control tokens that are written out in conversations."""
     for candidate in candidates:
         token = special_tokens.first_in(candidate.conversation)
         if token is None:
@@ -179,10 +177,10 @@ def treat_special_tokens(
 def choose_modes(
     candidates: Iterable[Candidate], control: ReasoningControl, borders: TokenBorders | None
 ) -> Iterator[Candidate | Dropped]:
-    """Bring every conversation into its reasoning mode."""
+    """Choose the reasoning mode of every conversation, and change it accordingly."""
     for candidate in candidates:
         try:
-            # Nothing is encoded without a budget, and entering a context for each row takes time.
+            # Without a budget nothing is encoded here, and a context for each row takes time.
             with NOTHING_TO_GUARD if borders is None else failures_cost_their_row():
                 steered = steer(
                     candidate.conversation, candidate.hash, candidate.own, control, borders, candidate.reasons

@@ -1,6 +1,4 @@
-"""Tokenized parts on disk.
-
-The first phase writes them, and the second gathers packs from them.
+"""Write and read tokenized parts, from which packs are gathered.
 
 A part `P` is up to six files; the receipt comes last, so a part with a receipt is complete:
 
@@ -45,7 +43,7 @@ TOKEN_BYTES = 4
 
 @dataclass(frozen=True)
 class PartReceipt:
-    """What became of the rows of a part, and the files that prove it."""
+    """What happened to the rows of a part, and the checksums of its files."""
 
     lines: int
     rows: int
@@ -58,7 +56,7 @@ class PartReceipt:
     examples: list[DroppedExample]
     """The first dropped rows for each reason."""
     notes: list[NoteCount]
-    """What was noticed, by kind and name."""
+    """Notes by kind and name."""
     files: dict[str, dict[str, Any]]
     """By suffix: `bytes` and `checksum`."""
     sample: int | None
@@ -87,10 +85,7 @@ class _HashedFile:
 
 
 class PartWriter:
-    """Counts and writes what becomes of the rows of one part.
-
-    Used through `write_part`.
-    """
+    """Counts and writes what happens to the rows of a part; used by `write_part`."""
 
     def __init__(self, open_file: Callable[[str], _HashedFile]) -> None:
         self._tokens, self._mask = open_file(TOKENS), open_file(MASK)
@@ -103,7 +98,7 @@ class PartWriter:
         self.rows = 0
 
     def rows_of(self, lines: Iterable[Row]) -> Iterator[Row]:
-        """Count the lines of the part, and hand on those that are rows."""
+        """Count the lines of the part, and yield those that are rows."""
         for row in lines:
             self.lines += 1
             if not row.is_blank:
@@ -111,7 +106,7 @@ class PartWriter:
                 yield row
 
     def kept[T](self, step: Iterable[T | Dropped | Noticed]) -> Iterator[T]:
-        """Hand on what a step kept; count, and write, what it dropped and noticed."""
+        """Yield what a step kept; count and write what it dropped and noticed."""
         for result in step:
             if isinstance(result, Dropped):
                 self.dropped.add(result, self._row)
@@ -128,7 +123,7 @@ class PartWriter:
         self._indices.append(compact(index))
 
     def index(self) -> PartIndex:
-        """Everything appended so far."""
+        """Return the index of everything appended so far."""
         return PartIndex(*map(np.concatenate, zip(EMPTY_INDEX, *self._indices, strict=True)))
 
     def stretches(self) -> Stretches:
@@ -172,7 +167,7 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
 def read_receipt(part: Path) -> PartReceipt | None:
     """Read the receipt of a complete part.
 
-    None when the part is absent, unfinished or damaged.
+    None means that the part is missing, unfinished or damaged.
     """
     try:
         content = orjson.loads(file_of(part, RECEIPT).read_bytes())
@@ -186,10 +181,7 @@ def read_receipt(part: Path) -> PartReceipt | None:
 
 
 def is_intact(_: None, part: Path) -> bool:
-    """Whether the files of a complete part are what was written, by their checksums.
-
-    Reads all of them.
-    """
+    """Tell whether the files of a part still have their checksums; reads all of them."""
     receipt = read_receipt(part)
     return receipt is not None and all(
         checksum(file_of(part, suffix)) == made["checksum"] for suffix, made in receipt.files.items()

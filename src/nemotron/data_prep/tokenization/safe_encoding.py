@@ -1,9 +1,8 @@
-"""Encoding of which a failure costs one row.
+"""Encode so that a failure drops only one row.
 
-The library's regular expressions give up on some texts.
-
-Ten million capitals are one such text. `tokenizers` then panics, which Python sees as a BaseException; `gigatoken` may
-encode the same text. So that the output does not depend on the encoder, a text is encoded only where both can.
+The libraries' regular expressions fail on some texts, for example ten million capital letters. `tokenizers` then
+panics, which is a BaseException in Python, while `gigatoken` may encode the text. A text is only used if both can
+encode it, so that the output does not depend on the encoder.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 
 LONG_TEXT = 1_000_000
-"""Characters of a text that `tokenizers` is asked for too: it gives up after some ten million steps of one match."""
+"""Longer texts are also encoded by `tokenizers`, which fails after about ten million steps of one match."""
 
 
 def encode_safely(
@@ -37,16 +36,13 @@ def encode_safely(
 
 @contextlib.contextmanager
 def failures_cost_their_row() -> Iterator[None]:
-    """Make a RowError of what the libraries raise.
-
-    Plain exceptions, RuntimeError, and panics.
-    """
+    """Turn exceptions and panics of the libraries into a RowError."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:
         if isinstance(error, Exception) and type(error) not in (Exception, RuntimeError):
-            raise  # a fault of this program
+            raise  # a bug in this program
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise RowError(DropReason.NOT_ENCODED, f"the tokenizer's library fails on a text: {reason}") from error

@@ -1,4 +1,4 @@
-"""Conversations as batches of rendered text: what is encoded at once.
+"""Render conversations to batches of text that are encoded at once.
 
 A batch holds about BATCH_CHARACTERS of text, or one long conversation. One with reasoning in many user turns has as
 many sequences, each with all the history before it. Of the bundled template that history is in the batch once.
@@ -19,7 +19,7 @@ from nemotron.data_prep.tokenization.outcomes import Dropped
 from nemotron.errors import UserError
 
 BATCH_CHARACTERS = 4_000_000
-"""Text encoded at once: enough to make the cost per call vanish, little enough to bound memory."""
+"""Characters encoded at once: enough to make the cost per call negligible, and few enough to bound memory."""
 CHECKED = 4
 """Conversations in BATCH_CHARACTERS of text that are rendered by Jinja too, for comparison."""
 CHECKED_CHARACTERS = 100_000
@@ -37,10 +37,10 @@ class Candidate(NamedTuple):
     reasons: bool | None = None
     """Whether an answer has reasoning; None: not known."""
     own: tuple[Mode, RenderOptions] | None = None
-    """The reasoning mode that its row says."""
+    """The reasoning mode that its row sets."""
     mode: Mode = Mode.NO_REASONING
     options: RenderOptions = {}  # noqa: RUF012 (never changed)
-    """What the template gets in that mode."""
+    """Options for the template in that mode."""
 
 
 @dataclass
@@ -158,5 +158,5 @@ def _compare(few: list[Candidate], template: Template) -> None:
     if difference is not None:
         raise UserError(
             f"The chat template {template.name} renders differently from its fast form: {difference}.",
-            "This is a fault of nemotron: please report it with this message.",
+            "This is a bug in nemotron; please report it with this message.",
         )

@@ -1,7 +1,4 @@
-"""Where a text may be cut so that it is a given number of tokens.
-
-At the end of a token, or at a newline nearby.
-"""
+"""Cut a text to a number of tokens, at a token or at a newline nearby."""
 
 import functools
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +10,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
 NEAR = 0.1
-"""How much of the budget may be left unused to end at a newline."""
+"""How much of the budget may stay unused to end at a newline."""
 
 
 class DefinedBorders:
@@ -25,9 +22,7 @@ class DefinedBorders:
     def cut(self, text: str, tail: str, most: int) -> str | None:
         """Return the longest beginning of `text` that fits `most` tokens with `tail`.
 
-        None when all of it fits.
-
-        With `newline` it ends at the last newline of its last tenth, if there is one.
+        None means that all of it fits. With `newline`, it ends at the last newline of its last tenth, if there is one.
         """
         ends = self._ends(text)
         if len(ends) <= most and self._count(text + tail) <= most:
@@ -35,7 +30,7 @@ class DefinedBorders:
         tokens = min(max(most, 0), len(ends))
         while tokens > 0:
             cut = text[: ends[tokens - 1]]
-            if self._count(cut + tail) <= most:  # the beginning of a text may be other tokens than in the whole
+            if self._count(cut + tail) <= most:  # the beginning of a text may have other tokens than within the whole
                 return self._at_newline(cut, ends, tokens, tail, most) if self._at == "newline" else cut
             tokens -= 1
         return ""
@@ -61,6 +56,6 @@ class DefinedBorders:
         )
 
 
-@functools.lru_cache(maxsize=2)  # a worker builds it once, and only when there is something to cut
+@functools.lru_cache(maxsize=2)  # a worker builds it once, and only if there is something to cut
 def _backend(definition: str) -> "Backend":
     return hugging_face(definition)

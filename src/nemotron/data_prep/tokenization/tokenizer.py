@@ -1,4 +1,4 @@
-"""Text to token ids, behind a seam small enough that the encoder can be replaced.
+"""Load a tokenizer and encode text, with a replaceable encoder.
 
 A tokenizer is loaded once from wherever it is named, reduced to the contents of its tokenizer.json and a few ids, and
 rebuilt from those in every worker: no worker needs transformers, the network, or the folder it came from.
@@ -38,7 +38,7 @@ from nemotron.user_cache import recall, remember, version_of
 
 END_OF_TURN = "<|im_end|>"
 CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
-"""Of the bundled format."""
+"""Control tokens of the bundled format."""
 BEFORE_TURNS = ("<|im_end|>\n", "<|im_end|>", "Yes", "1", ".", " ", " \n\t", "e\u0301", "<", "</think>\n\n")
 """What may stand before a turn: control tokens can be said to take the blanks before them."""
 
@@ -50,7 +50,7 @@ _LONGEST_CHARACTER = 4
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A tokenizer and the ids that data prep needs to know by name."""
+    """A tokenizer and the ids that data prep needs."""
 
     name: str
     definition: str = field(repr=False)
@@ -61,19 +61,19 @@ class Tokenizer:
     pad_id: int
     vocab_size: int
     special_tokens_map: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """eos_token, bos_token, ... as text: what a chat template may ask for."""
+    """eos_token, bos_token, ... as text, for chat templates."""
     chat_template: ChatTemplates = field(default=None, repr=False)
-    """The template the tokenizer brings along, or several by name."""
+    """The tokenizer's chat template, or several by name."""
     special: tuple[str, ...] = ()
     """The tokens that tokenizer.json calls special."""
     single_ids: Mapping[str, int | None] = field(default_factory=dict, repr=False)
-    """What each special token is encoded as; None: as several ids."""
+    """The id of each special token; None if it is encoded as several ids."""
     marks_word_starts: bool = False
     """Whether a mark is written at the beginning of a text that is not in the middle of one (see chunk_ids.py)."""
     is_cut_before_turns: bool = False
     """Whether a text encodes as its pieces do, cut before any <|im_start|>."""
     encoder: EncoderName = "tokenizers"
-    """The library that encodes. It is no part of the digest: the ids do not depend on it (see encoders.py)."""
+    """The library that encodes. It is not part of the digest, because ids do not depend on it (see encoders.py)."""
 
     @cached_property
     def digest(self) -> str:
@@ -83,16 +83,13 @@ class Tokenizer:
 
     @cached_property
     def special_tokens(self) -> SpecialTokens:
-        """The tokens that mean something to the model and are no text.
-
-        A message must not forge them.
-        """
+        """The control tokens, which a message must not forge."""
         return SpecialTokens(self.special)
 
     def encoding_with(self, encoder: EncoderName) -> "Tokenizer":
-        """This tokenizer with another encoder."""
+        """Return this tokenizer with another encoder."""
         other = replace(self, encoder=encoder)
-        other.__dict__["digest"] = self.digest  # the same, and ten megabytes to hash
+        other.__dict__["digest"] = self.digest  # it is the same, and hashing takes time
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -103,7 +100,7 @@ class Tokenizer:
         return make_encoder(self.encoder, self.definition)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """The ids of each text on its own, with special tokens recognised and none added."""
+        """Return the ids of each text, with special tokens recognised and none added."""
         return self._encode(texts)
 
     @cached_property
@@ -113,7 +110,7 @@ class Tokenizer:
 
     @cached_property
     def decoder(self) -> Any:
-        """The library's own tokenizer, whose `decode` turns ids into text."""
+        """The library's tokenizer, whose `decode` turns ids into text."""
         return hugging_face(self.definition)
 
     def pieces(self, ids: Sequence[int]) -> list[list[Any]]:
@@ -135,7 +132,7 @@ class Tokenizer:
         return found + [[token, self.decoder.decode([token], skip_special_tokens=False)] for token in begun]
 
     def encode_chunks(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the same as one list per text."""
+        """Return the ids of texts, as one list per text."""
         ids, lengths = self.encode(texts)
         return [part.tolist() for part in np.split(ids, np.cumsum(lengths)[:-1])] if len(lengths) else []
 
@@ -143,10 +140,10 @@ class Tokenizer:
 def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     """Load a tokenizer from a folder, or by its Hugging Face id.
 
-    What is found out about it is remembered: the library takes half a second to load a large vocabulary.
+    Facts about it are remembered, because the library takes half a second to load a large vocabulary.
 
     Raises:
-        UserError: there is none, or when it has no token that could end a turn.
+        UserError: There is no tokenizer, or it has no token that could end a turn.
     """
     path = Path(config.model)
     if (path / "tokenizer.json").is_file() and not config.trust_remote_code:
@@ -177,7 +174,7 @@ def _described(name: str, definition: str, special_tokens: dict[str, str], chat_
 
 
 def digest_of(definition: str) -> str:
-    """Name the contents of a tokenizer.json."""
+    """Return a digest of the contents of a tokenizer.json."""
     return hashlib.sha256(definition.encode()).hexdigest()
 
 
@@ -188,18 +185,18 @@ def _find_facts(name: str, definition: str, special_tokens: dict[str, str]) -> d
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
-    except BaseException as error:  # the library raises plain Exception, and when it panics not even that
+    except BaseException as error:  # the library raises plain Exception, and a panic is not even that
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
     check_ids(definition, vocab, name)
     if (eos := special_tokens.get("eos_token")) and eos not in vocab:
-        hint = "Name a token of its vocabulary as eos_token in its tokenizer_config.json."
-        raise UserError(f"The eos_token {eos!r} of the tokenizer {name} is none of its {len(vocab):,} tokens.", hint)
+        hint = "Set eos_token in its tokenizer_config.json to a token of its vocabulary."
+        raise UserError(f"The eos_token {eos!r} of the tokenizer {name} is not one of its {len(vocab):,} tokens.", hint)
     eos_id = vocab.get(eos or END_OF_TURN)
     end_id = vocab.get(END_OF_TURN, eos_id)
     if eos_id is None or end_id is None:
         raise UserError(
             f"The tokenizer {name} has neither {END_OF_TURN} nor an eos token.",
-            "Name one as eos_token in its tokenizer_config.json: it is where an answer ends.",
+            "Set eos_token in its tokenizer_config.json to the token that ends an answer.",
         )
     pad_id = vocab.get(special_tokens.get("pad_token") or "", eos_id)
     vocab_size = max(vocab.values()) + 1
@@ -258,7 +255,7 @@ def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplat
         raise UserError(
             f"The tokenizer {config.model} has no fast form.", "Convert it to a tokenizer.json first."
         ) from None
-    except Exception as error:  # of files that are anybody's, transformers raises anything
+    except Exception as error:  # transformers may raise anything for arbitrary files
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"Cannot load the tokenizer {config.model}: {reason}", _TOKENIZER_HINT) from None
     template = loaded.chat_template

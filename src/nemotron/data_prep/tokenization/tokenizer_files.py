@@ -1,7 +1,4 @@
-"""The files of a tokenizer's folder, which may be anybody's.
-
-Every one is checked before a library trusts it.
-"""
+"""Read and check the files of a tokenizer's folder, before a library loads them."""
 
 import io
 import json
@@ -15,19 +12,19 @@ import orjson
 from nemotron.data_prep.chat.template import DEFAULT, read_source
 from nemotron.errors import UserError
 
-COPY_AGAIN = "Copy the tokenizer's files from their source again, or name another folder as tokenizer.model."
+COPY_AGAIN = "Copy the tokenizer's files from their source again, or set tokenizer.model to another folder."
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 LARGEST_DEFINITION = 512 * 2**20
-"""Bytes of tokenizer.json; the largest known ones have 35 MB."""
+"""The most bytes of tokenizer.json; the largest known ones have 35 MB."""
 LARGEST_SETTINGS = 64 * 2**20
-"""Bytes of tokenizer_config.json; the largest known ones have 1.2 MB."""
+"""The most bytes of tokenizer_config.json; the largest known ones have 1.2 MB."""
 LARGEST_ID = 10_000_000
-"""Libraries allocate tables of as many rows as the largest id says. Known vocabularies have 300,000 tokens."""
+"""Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
 _LONG_NUMBER = re.compile(rf":\s*\d{{{len(str(LARGEST_ID))},}}")
 _ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
 
 ChatTemplates = str | dict[str, str] | None
-"""The chat template that a tokenizer brings along, or several by name."""
+"""A tokenizer's chat template, or several by name."""
 
 
 def read_definition(folder: Path) -> str:
@@ -35,7 +32,7 @@ def read_definition(folder: Path) -> str:
 
     Raises:
         OSError: there is none.
-        UserError: it is no text, or of a size or with ids that no tokenizer has.
+        UserError: The file is not text, or has a size or ids that no tokenizer has.
     """
     try:
         text = _read(folder / "tokenizer.json", LARGEST_DEFINITION).decode()
@@ -43,7 +40,7 @@ def read_definition(folder: Path) -> str:
         raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
     if _LONG_NUMBER.search(text):
         _check_largest_id(text, str(folder))
-    # Python translates line ends of other systems more slowly than it reads: mostly there are none.
+    # Python translates line ends more slowly than it reads, and usually there is nothing to translate.
     return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 
@@ -51,7 +48,7 @@ def read_ids(folder: Path) -> dict[str, int]:
     """Read the id of each token from a tokenizer.json, added tokens included."""
     described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = described["model"]["vocab"]
-    if isinstance(vocabulary, list):  # of a Unigram model: [token, score] in order
+    if isinstance(vocabulary, list):  # in a Unigram model: [token, score] in order
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
     return {**vocabulary, **{token["content"]: token["id"] for token in described.get("added_tokens", ())}}
 
@@ -62,7 +59,7 @@ def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
     They are in the files next to tokenizer.json.
 
     Raises:
-        UserError: a file is broken, or holds a value of the wrong type; file and value are named.
+        UserError: A file is broken, or has a value of the wrong type.
     """
     special_tokens: dict[str, str | None] = {}
     templates: dict[str, str] = {}
@@ -81,12 +78,10 @@ def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
 
 
 def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
-    """Check the ids that the library gives tokens.
-
-    No gaps, and those that tokenizer.json gives them.
+    """Check that the library's ids have no large gaps and match tokenizer.json.
 
     Raises:
-        UserError: naming token and id.
+        UserError: They do not; the message has the token and the id.
     """
     token, largest = max(vocab.items(), key=lambda item: item[1], default=("", 0))
     if largest > 2 * len(vocab) + 100_000:
@@ -127,10 +122,7 @@ def _token(value: Any, key: str, path: Path) -> str | None:
 
 
 def _named_templates(value: Any, path: Path) -> dict[str, str]:
-    """Read the templates of a settings file.
-
-    One as text, or a list of objects with `name` and `template`.
-    """
+    """Read the templates of a settings file: text, or objects with name and template."""
     if value is None:
         return {}
     named = [{"name": DEFAULT, "template": value}] if isinstance(value, str) else value
@@ -145,10 +137,7 @@ def _is_named_template(entry: Any) -> bool:
 
 
 def _check_largest_id(definition: str, name: str) -> None:
-    """Refuse an id that would take more memory than there is.
-
-    The fast encoder would end the process.
-    """
+    """Refuse an id that would take too much memory and crash the fast encoder."""
     try:
         content = orjson.loads(definition)
         vocab = content["model"]["vocab"]
@@ -156,7 +145,7 @@ def _check_largest_id(definition: str, name: str) -> None:
         added = ((token["content"], token["id"]) for token in content.get("added_tokens") or ())
         found = next(((token, id) for token, id in [*ids, *added] if id >= LARGEST_ID), None)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return  # a broken file: the library says what is wrong with it
+        return  # a broken file, which the library will report
     if found is not None:
         raise UserError(
             f"The tokenizer {name} gives {found[0]!r} the id {found[1]:,}; no vocabulary has {LARGEST_ID:,} tokens.",

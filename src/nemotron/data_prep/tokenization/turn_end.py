@@ -1,9 +1,7 @@
-"""The token with which a chat template ends an assistant's turn.
+"""Find the token with which a chat template ends an assistant's turn.
 
-A model must learn it, or it never stops.
-
-It is looked for before anything is written, in a conversation of our own. That a row's turns end with such a token too,
-those that call tools for example, is checked row by row (chat/chunks.py).
+A model must learn this token, or it never stops. It is found with a conversation of our own before anything is written.
+That the turns of each row end with such a token, also those that call tools, is checked row by row (chat/chunks.py).
 """
 
 from dataclasses import replace
@@ -19,22 +17,22 @@ def with_turn_end(tokenizer: Tokenizer, template: Template) -> Tokenizer:
     """Find the token that ends an assistant's turn.
 
     Returns:
-        The tokenizer with that as `end_id`: a turn is trained up to it.
+        The tokenizer with that token as `end_id`, up to which a turn trains.
 
     Raises:
-        UserError: the template ends turns with nothing that stops a model, or is written for other control tokens.
+        UserError: The template does not end turns with a stop token, or was written for other control tokens.
     """
     if template.is_nemotron3:
         _ensure_control_tokens(tokenizer, template.name)
         return tokenizer
-    # Conversations without tools last: it is they that say what most turns end with.
+    # Conversations without tools come last, because they show how most turns end.
     for chosen in dict.fromkeys((template.for_tools([{}]), template)):
         try:
             frame = find_frame(chosen)
         except RowError as error:
             raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
         if frame is None:
-            continue  # it takes no conversation of ours, perhaps none at all: every row says why
+            continue  # it refuses our conversations, perhaps all; each row will say why
         end_id = _single_id(tokenizer, frame.stop)
         if end_id is None:
             ending = f"with {frame.after.strip()[:40]!r}, no control token" if frame.after.strip() else "without one"

@@ -98,7 +98,7 @@ def test_a_file_without_rows_has_none(tmp_path: Path, content: str) -> None:
         (b"a,b,c", "3 cells"),
         (b"a", "1 cells"),
         (b'say "hi",b', None),
-        (b'"say "hi"",b', "written twice"),
+        (b'"say "hi"",b', "twice"),
         (b"a,M\xfcller", '"completion" is not UTF-8'),
     ],
 )

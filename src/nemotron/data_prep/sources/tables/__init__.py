@@ -1,1 +1,1 @@
-"""Files whose rows have columns: Parquet, Arrow, CSV and TSV."""
+"""Read files whose rows have columns: Parquet, Arrow, CSV and TSV."""

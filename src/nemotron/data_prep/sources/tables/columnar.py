@@ -1,4 +1,4 @@
-"""Parquet, and Arrow's files and streams: their parts, and the rows of a part."""
+"""Read Parquet and Arrow's files and streams: their parts, and rows of a part."""
 
 import io
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def _batches(part: Part) -> Iterator[pa.RecordBatch]:
                 yield from file.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=list(range(*part.span)))
             return
         for batch in _stream(raw) if part.span is None else _of_file(raw, *part.span):
-            batch.validate(full=True)  # offsets that point elsewhere would be read without a look
+            batch.validate(full=True)  # otherwise invalid offsets would be read unchecked
             yield from (batch.slice(start, ROWS_AT_ONCE) for start in range(0, batch.num_rows, ROWS_AT_ONCE))
 
 
@@ -63,7 +63,7 @@ def _open_file(raw: io.BufferedIOBase) -> pa.ipc.RecordBatchFileReader:
 def _stream(raw: io.BufferedIOBase) -> Iterator[pa.RecordBatch]:
     ends = MARK + ZERO if raw.read(len(MARK)) == MARK else ZERO
     raw.seek(-len(ends), 2)
-    if raw.read() != ends:  # Arrow would take a stream cut between two batches for a whole one
-        raise OSError("the mark that ends an Arrow stream is missing: it was cut off, or is still being written")
+    if raw.read() != ends:  # Arrow does not notice a stream that was cut between two batches
+        raise OSError("the end marker of the Arrow stream is missing, so it was cut off or is still being written")
     raw.seek(0)
     return iter(pa.ipc.open_stream(pa.PythonFile(raw, "r")))

@@ -1,6 +1,7 @@
-"""Text whose cells are parted by commas (CSV) or tabs (TSV), under a header.
+"""Read text with a header whose cells are separated by commas or tabs.
 
-By Python's reader rather than Arrow's, which takes no row beyond its block size and does not say where a row is wrong.
+This uses Python's reader, because Arrow's refuses rows larger than its block size and does not say where a row is
+wrong.
 """
 
 import csv
@@ -17,18 +18,18 @@ from nemotron.data_prep.sources.opening import open_text
 from nemotron.errors import UserError
 
 LONGEST_CELL = 2**28
-"""Characters. More is an open quote that swallows the rest of the file, and would fill the memory."""
+"""The most characters of a cell. More means an open quote that swallows the rest of the file."""
 TEXT_COLUMNS = frozenset((
     *("prompt", "instruction", "query", "question", "input", "context"),
     *("completion", "output", "response", "answer", "chosen", "rejected", "rejected_response"),
     *("system", "system_prompt", "system_message"),
     *("reasoning_content", "reasoning", "thinking", "reasoning_text", "thinking_content", "thought"),
 ))  # fmt: skip
-"""Columns of text, which may look like JSON without being meant as such: an answer may be a list of numbers."""
+"""Columns of text that may look like JSON without being JSON: an answer may be a list of numbers."""
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _OTHER_DELIMITERS = (";", "\t", "|", ",")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "0.0": 0, "1.0": 1}
-"""Loss flags, as spreadsheets and pandas write them."""
+"""Loss flags in the spelling of spreadsheets and pandas."""
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
 _MANY_DIGITS = re.compile(r"\d{19}")
 
@@ -36,8 +37,8 @@ _MANY_DIGITS = re.compile(r"\d{19}")
 def read_separated_rows(part: Part) -> Iterator[Row]:
     """Yield the rows of a CSV or TSV file.
 
-    They are numbered as in a spreadsheet: the header, which is handed on as a blank line, counts. A row that cannot be
-    read costs only itself.
+    They are numbered as in a spreadsheet: the header counts, and is yielded as a blank line. Only rows that cannot be
+    read are dropped.
 
     Raises:
         UserError: the header names no columns, or a quote is never closed.
@@ -65,7 +66,7 @@ def read_separated_rows(part: Part) -> Iterator[Row]:
 
 
 def _cells(lines: Any, path: str) -> Iterator[list[str] | str]:
-    """Yield the cells of each row; of a row that has none, what is wrong with it."""
+    """Yield the cells of each row, or for a broken row what is wrong with it."""
     while True:
         starts = lines.line_num + 1
         try:
@@ -75,10 +76,10 @@ def _cells(lines: Any, path: str) -> Iterator[list[str] | str]:
         except csv.Error as error:
             if "unexpected end" in str(error) or "field limit" in str(error):
                 raise UserError(
-                    f"{path}:{starts} has a quote that is never closed: all that follows would be one cell.",
-                    'Close it; a quote inside a cell is written twice: "".',
+                    f"{path}:{starts} has a quote that is never closed, so everything after it would be one cell.",
+                    'Close it; write a quote inside a cell twice: "".',
                 ) from None
-            yield f"{error}; a quote inside a cell is written twice"
+            yield f"{error}; write a quote inside a cell twice"
 
 
 def _check_header(cells: Sequence[str], path: str, delimiter: str) -> list[str]:
@@ -90,13 +91,13 @@ def _check_header(cells: Sequence[str], path: str, delimiter: str) -> list[str]:
     names = [name.strip() for name in cells]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f'The header of {path} names "{twice[0]}" twice.', "Give every column a name of its own.")
+        raise UserError(f'The header of {path} names "{twice[0]}" twice.', "Give every column a unique name.")
     other = next((each for each in _OTHER_DELIMITERS if each != delimiter and each in names[0]), None)
     if len(names) == 1 and other is not None:
         kind = {"\t": "tabs", ",": "commas"}
         raise UserError(
             f"The header of {path} has no {kind[delimiter]}, but {kind.get(other, repr(other))}: {names[0][:80]}",
-            "Part the cells by commas in .csv and by tabs in .tsv.",
+            "Separate the cells by commas in .csv and by tabs in .tsv.",
         )
     return names
 
@@ -119,10 +120,7 @@ def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
 
 
 def _read(name: str, cell: str) -> Any:
-    """Return what a cell holds: text, or a value where JSON would have one.
-
-    None for nothing.
-    """
+    """Return the value of a cell: text, a JSON value, or None if it is empty."""
     if name not in TEXT_COLUMNS:
         if not cell:
             return None
@@ -137,12 +135,12 @@ def _read(name: str, cell: str) -> Any:
 
 
 def _decode(cell: str) -> Any:
-    """Decode a cell with a list or an object in JSON; text that is none stays."""
+    """Decode a cell with a JSON list or object; other text is unchanged."""
     if not cell.lstrip().startswith(("[", "{")):
         return cell
     try:
         value = orjson.loads(cell)
-        # orjson rounds integers beyond 64 bits; it is faster, and refuses what is no JSON.
+        # orjson rounds integers beyond 64 bits, but it is faster, and refuses invalid JSON.
         return json.loads(cell) if _MANY_DIGITS.search(cell) else value
     except (ValueError, RecursionError):
         return cell

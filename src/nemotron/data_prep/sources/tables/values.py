@@ -1,4 +1,4 @@
-"""Values of tables as JSON would have them."""
+"""Convert values of tables to JSON values."""
 
 from datetime import date, time
 from decimal import Decimal
@@ -10,11 +10,11 @@ from nemotron.data_prep.drop_reasons import Unreadable
 
 
 def python_values(column: pa.Array) -> list[Any]:
-    """Return what the rows of a column hold.
+    """Return the values of a column.
 
-    Text that is not UTF-8, dates beyond the calendar and such are Unreadable.
+    Values such as text that is not UTF-8 and invalid dates are Unreadable.
     """
-    refusals = (ValueError, OverflowError, LookupError)  # of Python's types and of its time zones
+    refusals = (ValueError, OverflowError, LookupError)  # from Python's types and time zones
     try:
         return column.to_pylist()
     except refusals:
@@ -28,13 +28,11 @@ def python_values(column: pa.Array) -> list[Any]:
 
 
 def as_json(value: Any) -> Any:
-    """Give a value of a table as JSON would have it.
-
-    What JSON has no form for stays.
+    """Convert a value of a table to a JSON value, if it has a JSON form.
 
     Tables give all objects of a column the same keys and fills those a row never had with None: a tool schema would
-    list the parameters of every other tool. So None is dropped, but for `content`: for a message it is the one key
-    that null leaves valid.
+    list the parameters of every other tool. So None is dropped, except for `content`, the only key of a message that
+    may be null.
     """
     if isinstance(value, str):
         return value
@@ -55,7 +53,7 @@ def as_json(value: Any) -> Any:
 
 
 def _number(value: Decimal) -> int | float | str:
-    """Return the same number, or its digits where there is none with all of them."""
+    """Return the same number, or its digits if no number type can represent it."""
     if not value.is_finite():
         return str(value)
     if value == value.to_integral_value():
