@@ -1,12 +1,16 @@
-"""Every command of the documentation parses: the command, its options and the config it names exist."""
+"""Every command of the documentation parses: command, options and the config it names exist. So does each file."""
 
+import json
 import re
 import shlex
+import tomllib
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 import typer
-from tests.docs.pages import PAGES, blocks
+import yaml
+from tests.docs.pages import PAGES, Block, blocks, name
 
 from nemotron.cli.app import app
 from nemotron.cli.usage import arrange
@@ -38,3 +42,12 @@ def test_a_command_parses(line: str) -> None:
 
 def test_there_are_commands_to_check() -> None:
     assert len(commands()) > 60
+
+
+READERS: dict[str, Callable[[str], object]] = {"json": json.loads, "yaml": yaml.safe_load, "toml": tomllib.loads}
+FILES = [block for page in PAGES for block in blocks(page) if block.info and block.info[0] in READERS]
+
+
+@pytest.mark.parametrize("block", FILES, ids=lambda block: f"{name(block.page)}:{block.line}")
+def test_a_file_is_one_of_its_language(block: Block) -> None:
+    assert READERS[block.info[0]](block.text)
