@@ -95,7 +95,7 @@ def test_prep_makes_the_data_says_what_and_what_next(tmp_path, capsys):
     assert "pack: " in shown.err
 
     assert run(["super3", "data", "--sample=6", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
-    assert "Prepared already" in capsys.readouterr().out
+    assert "lready prepared" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["chat.jsonl"], ["blend_path=chat.jsonl"], ["*.jsonl"], ["."]])

@@ -109,7 +109,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "blend_weight": (weights_that_do_not_fit, "more than the dataset's share"),
     "Template rendering mismatch": (lambda: template(LOSES_REASONING), "chat_template=nemotron3"),
     "should end an assistant's turn with a control token": (lambda: template(NEVER_STOPS), "hint: "),
-    "Prepared already": (lambda: (prepare(), prepare()), "--force"),
+    "Already prepared": (lambda: (prepare(), prepare()), "--force"),
     "is at no place that can be read": (lambda: run([*PREP, "blend_path=ftp://host/chat.jsonl"]), "hint: "),
     'there is no key "recipe.packed_sequence" here': (
         lambda: run([*SFT, "tiny", "recipe.packed_sequence=true"]),

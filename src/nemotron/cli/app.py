@@ -23,9 +23,9 @@ from nemotron.errors import UserError
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 _TRAINS_WITH = {"torch", "megatron"}
-"""What the base install does without: commands that only look at things import neither."""
+"""Packages that the base install lacks; commands that only inspect things import neither."""
 _CONTINUES = {"prep", "sft", "pipe", "rollouts"}
-"""Commands that leave something behind when they are interrupted, and go on from there."""
+"""Commands that resume after an interruption."""
 
 app = typer.Typer(
     name="nemotron",
@@ -65,7 +65,7 @@ def _install_completion(asked: bool) -> None:
         from nemotron.cli.completion.install import install
 
         console.table([("written", str(path)) for path in install()])
-        console.out("It works in shells that are started from now on.")
+        console.out("Completion works in new shells.")
         raise typer.Exit
 
 
@@ -86,7 +86,7 @@ def nemotron(
     show_completion: Annotated[
         bool,
         typer.Option(
-            "--show-completion", callback=_show_completion, is_eager=True, help="Print the script that does so."
+            "--show-completion", callback=_show_completion, is_eager=True, help="Print the completion script."
         ),
     ] = False,
     debug: Annotated[
@@ -95,7 +95,7 @@ def nemotron(
 ) -> None:
     """Fine-tune Nemotron models on chat data.
 
-    Options may stand before or after a subcommand; --help explains each.
+    Options may come before or after a subcommand; --help explains each.
     """
 
 
@@ -115,7 +115,7 @@ def run(arguments: list[str]) -> int:
     try:
         arranged = arrange(command, [argument for argument in arguments if argument != "--debug"])
         if arranged.arguments is None:
-            # Asked directly: Typer, on its way down to a subcommand's help, imports pydantic.
+            # Called directly, because Typer imports pydantic on the way to a subcommand's help.
             context = typer.Context(arranged.command, info_name=" ".join(arranged.path), **_HELP)
             console.raw(arranged.command.get_help(context))
             return 0
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
             raise
         console.error(error)
         return 2 if isinstance(error, UsageError) else 1
-    except typer.TyperException as error:  # what Typer itself finds wrong with a command line
+    except typer.TyperException as error:  # Typer's own error about a command line
         console.error(UserError(error.format_message(), "--help lists the options of a command."))
         return error.exit_code
     except ModuleNotFoundError as error:
@@ -139,7 +139,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _explain_missing(error)
     except OSError as error:
-        # The machine's refusals (disk full, no permission) name their file; any other OSError is a bug.
+        # Errors of the machine (disk full, no permission) have a file name; any other OSError is a bug.
         if debug or error.filename is None or error.strerror is None:
             raise
         console.error(UserError(f"{error.filename}: {error.strerror}.", "Check the disk and the permissions there."))
@@ -147,7 +147,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _explain_missing(missing: ModuleNotFoundError) -> int:
-    """Name what is not installed, where a command came to need the training stack."""
+    """Explain which package of the training stack is missing."""
     from nemotron.doctor import refuse_without_training
 
     try:

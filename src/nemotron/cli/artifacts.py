@@ -1,4 +1,4 @@
-"""Run `nemotron artifacts`: what was made here, by what, from what."""
+"""Run `nemotron artifacts`: show what was made, by what, and from what."""
 
 import json
 import os
@@ -17,26 +17,28 @@ if TYPE_CHECKING:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME, NAME:latest, NAME:v3, NAME:ALIAS or its folder.")]
 Root = Annotated[
     Path | None,
-    typer.Option("--artifacts", metavar="DIR", help="Their records: run.artifacts. Or $NEMOTRON_ARTIFACTS."),
+    typer.Option(
+        "--artifacts", metavar="DIR", help="Folder of the records; default: $NEMOTRON_ARTIFACTS or run.artifacts."
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 artifacts = typer.Typer(
     rich_markup_mode=None,
-    help="Look at recorded data and models.",
+    help="Show recorded data and models.",
     epilog="Try it: nemotron artifacts list",
 )
 
 
 @artifacts.command("list")
 def list_(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Every version of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="List every version of this one.")] = None,
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
     """List what is recorded.
 
-    Of each name the latest version and those that have an alias; NAME: all of its versions.
+    Shows the latest version of each name and those with an alias; with NAME, all of its versions.
 
     \b
     Examples:
@@ -48,7 +50,7 @@ def list_(
 
     folder = _root(root)
     if name is not None:
-        find_record(name.partition(":")[0], folder)  # refuses a name that is not there, with the nearest
+        find_record(name.partition(":")[0], folder)  # refuses an unknown name, with the closest one
     chosen = [name.partition(":")[0]] if name is not None else list_names(folder)
     found, left_out = [], 0
     for each in chosen:
@@ -119,9 +121,9 @@ def show(name: Name, root: Root = None, as_json: AsJson = False) -> None:
 
 @artifacts.command("lineage")
 def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
-    """Show what an artifact was made from, and what from it.
+    """Show what an artifact was made from, and what was made from it.
 
-    Down to the datasets, and up to the Hugging Face export.
+    This reaches down to the datasets, and up to the Hugging Face export.
 
     \b
     Examples:
@@ -135,7 +137,7 @@ def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
     if artifact.reference not in records:
         from nemotron.lineage import ArtifactError
 
-        raise ArtifactError(f"{artifact.reference} is not recorded in {folder}.", "Name that folder: --artifacts DIR")
+        raise ArtifactError(f"{artifact.reference} is not recorded in {folder}.", "Give its folder: --artifacts DIR")
     above, below = records.made_from(artifact), records.used_by(artifact)
     if as_json:
         found = above.to_dict("made_from") | {"used_by": below.to_dict("used_by")["used_by"]}
@@ -179,9 +181,9 @@ def _print_children(node: "Node", indent: str) -> None:
 
 
 def _about(node: "Node") -> str:
-    """When it was made, and that it is gone.
+    """Describe when a node was made, and whether it is gone.
 
-    For a source outside, a part of what names its content.
+    For another source, this is a part of its digest.
     """
     if node.artifact is not None:
         gone = "" if Path(node.artifact.path).exists() else ", no longer there"

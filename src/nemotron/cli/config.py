@@ -1,4 +1,4 @@
-"""Run `nemotron config schema`: what editors check YAML with."""
+"""Run `nemotron config schema`: print what editors check YAML with."""
 
 import enum
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ import typer
 
 from nemotron.cli import console
 
-config = typer.Typer(help="Look at configs.", no_args_is_help=True)
+config = typer.Typer(help="Print config schemas.", no_args_is_help=True)
 
 
 class Kind(enum.StrEnum):
@@ -22,7 +22,7 @@ class Kind(enum.StrEnum):
 def schema(kind: Annotated[Kind, typer.Argument(help="Of which kind of config.")] = Kind.SFT) -> None:
     """Print the JSON schema of a kind of config, for editors.
 
-    The shipped YAML files name theirs in the first lines. For a file of your own:
+    The shipped YAML files refer to theirs in the first lines. For your own file:
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def schema(kind: Annotated[Kind, typer.Argument(help="Of which kind of config.")
 
 
 def schema_text(kind: Kind) -> str:
-    """Return the schema as it is printed and shipped."""
+    """Return the text of a schema, as it is printed and shipped."""
     import json
 
     return json.dumps(_schema(kind), indent=1, ensure_ascii=False)

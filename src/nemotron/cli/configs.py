@@ -1,4 +1,4 @@
-"""Load a command's configs, with what env.toml sets for everybody."""
+"""Load a command's configs, with the shared settings of env.toml."""
 
 import os
 from collections.abc import Sequence
@@ -15,9 +15,7 @@ ROLLOUTS_GROUP = "rollouts"
 
 
 def load_sft(name: str, overrides: Sequence[str], *, leave_artifacts: bool = False) -> "Loaded[SftConfig]":
-    """Load `config/<name>.yaml`, or a path.
-
-    Refuse what Megatron-Bridge would not take.
+    """Load `config/<name>.yaml` or a path, and check Megatron-Bridge's settings.
 
     Args:
         name, overrides: As the command line has them.
@@ -52,7 +50,7 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
 
 
 def use_env_file() -> None:
-    """Apply `[wandb]` and `[artifacts]` of env.toml here; the environment wins."""
+    """Apply `[wandb]` and `[artifacts]` of env.toml, below the environment."""
     from nemotron.launch import read_shared_environment
 
     for name, value in read_shared_environment().items():

@@ -1,4 +1,4 @@
-"""Report what a dry run finds: printed at once, or as one JSON object at the end."""
+"""Report the findings of a dry run: printed at once, or as JSON at the end."""
 
 import json
 import os
@@ -17,7 +17,7 @@ _SHOWN_VARIABLES = ("WANDB_PROJECT", "WANDB_ENTITY", "NEMOTRON_ARTIFACTS", "HF_H
 
 
 def check_options(dry: bool, **asked: bool) -> None:
-    """Refuse options that only change a dry run where there is none.
+    """Refuse options that only affect a dry run, if there is none.
 
     Raises:
         UsageError: One of `asked` is set without --dry-run.
@@ -69,7 +69,7 @@ class Report:
         data: Mapping[str, Any] | None = None,
         header: Sequence[str] | None = None,
     ) -> None:
-        """Add a part of (what, value) lines; `data`: the same for programs, as numbers."""
+        """Add a section of (what, value) lines; `data` is the same for programs."""
         if self._as_json:
             self._found[_key(title)] = dict(data) if data is not None else _grouped(rows)
             return
@@ -77,7 +77,7 @@ class Report:
         console.table(rows, header=header)
 
     def stage(self, name: str, rows: Sequence[tuple[str, str]], scripts: Mapping[str, str]) -> None:
-        """Add a stage as it would be launched, and its scripts by their titles."""
+        """Add a stage as it would be launched, and its scripts by title."""
         if self._as_json:
             stage = {"name": name, **_grouped(rows), **{_key(title): text for title, text in scripts.items()}}
             self._found.setdefault("stages", []).append(stage)
@@ -89,7 +89,7 @@ class Report:
             console.raw(text.rstrip())
 
     def refuse(self, problem: UserError) -> None:
-        """Add what stands in the way: shown at the end, and the exit code is 1."""
+        """Add a problem, which is shown at the end; the exit code is then 1."""
         self._problems.append(problem)
 
     def _end(self) -> None:
@@ -106,7 +106,7 @@ class Report:
 
 
 def local_variables() -> list[tuple[str, str]]:
-    """List the environment variables that a command uses here, secrets shown as `***`."""
+    """List the environment variables that a command uses, with secrets as `***`."""
     from nemotron.launch.secrets import HANDED_ON
 
     shown = [(name, os.environ[name]) for name in _SHOWN_VARIABLES if name in os.environ]
@@ -117,7 +117,7 @@ def local_variables() -> list[tuple[str, str]]:
 
 
 def _value(text: str) -> Any:
-    """Read a value as it would stand after `key=`; what cannot stand there is text."""
+    """Read a value as after `key=`; anything that cannot be parsed is text."""
     from nemotron.config.errors import ConfigError
     from nemotron.config.located import plain
     from nemotron.config.yaml_file import parse_value
@@ -129,12 +129,12 @@ def _value(text: str) -> Any:
 
 
 def _key(title: str) -> str:
-    """Make a key of a title: `Training plan` -> `training_plan`."""
+    """Convert a title to a key: `Training plan` becomes `training_plan`."""
     return re.sub(r"\W+", "_", title.lower()).strip("_")
 
 
 def _grouped(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Group lines by their labels; a label that comes again has a list."""
+    """Group lines by label; a repeated label has a list."""
     grouped: dict[str, list[Any]] = {}
     for label, *values in rows:
         grouped.setdefault(_key(label), []).append(values[0] if len(values) == 1 else values)

@@ -13,7 +13,7 @@ _SIGTERM_CODE = 128 + signal.SIGTERM
 
 @contextmanager
 def stops_at_once() -> Iterator[None]:
-    """Announce Ctrl-C and SIGTERM when they come, and stop.
+    """Announce Ctrl-C and SIGTERM at once, and stop.
 
     SIGTERM has exit code 143. Stopping takes a moment, in which temporary files are removed; a second Ctrl-C does not
     wait.

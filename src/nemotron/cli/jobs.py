@@ -1,4 +1,4 @@
-"""Run `nemotron jobs`, `logs` and `cancel`: what was submitted from this machine."""
+"""Run `nemotron jobs`, `logs` and `cancel`, for jobs submitted from this machine."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +14,12 @@ Wanted = Annotated[str, typer.Argument(metavar="ID", help="Slurm's job id, or th
 
 def jobs(
     clean: Annotated[
-        bool, typer.Option("--clean", help="Forget submissions that have ended, and remove secrets they left.")
+        bool, typer.Option("--clean", help="Forget submissions that have ended, and remove their secrets.")
     ] = False,
 ) -> None:
     """List the jobs submitted from this machine: state, node, elapsed time, exit code.
 
-    They stay in the list when Slurm has forgotten them. --clean leaves their folders and logs in place.
+    They stay in the list after Slurm has forgotten them. --clean keeps their folders and logs.
     """
     from nemotron.launch.jobs.records import forget_finished, read_records, refresh
 
@@ -40,7 +40,7 @@ def jobs(
 def logs(
     wanted: Wanted,
     follow: Annotated[
-        bool, typer.Option("-f", "--follow", help="Go on until the job ends; exit with its code.")
+        bool, typer.Option("-f", "--follow", help="Follow the log until the job ends; exit with its code.")
     ] = False,
 ) -> None:
     """Print the log of a job; --follow waits for more.
@@ -76,7 +76,7 @@ def cancel(wanted: Wanted) -> None:
 
     cancelled, ended = cancel_jobs(*find(wanted))
     for job in ended:
-        console.note(f"{job.stage} {job.id} had ended before: {job.state.lower()}.")
+        console.note(f"{job.stage} {job.id} had already ended: {job.state.lower()}.")
     if cancelled:
         console.out(f"Cancelled {', '.join(f'{job.stage} {job.id}' for job in cancelled)}.")
 

@@ -17,13 +17,13 @@ Config = Annotated[
 ]
 Run = Annotated[
     str | None,
-    typer.Option("-r", "--run", metavar="PROFILE", help="Run on this profile of env.toml, and stream the logs."),
+    typer.Option("-r", "--run", metavar="PROFILE", help="Run on a profile of env.toml, and stream the logs."),
 ]
 Batch = Annotated[
     str | None,
-    typer.Option("-b", "--batch", metavar="PROFILE", help="Submit to this profile of env.toml, and return."),
+    typer.Option("-b", "--batch", metavar="PROFILE", help="Submit to a profile of env.toml, and return."),
 ]
-DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("-d", "--dry-run", help="Show what would be done without doing it.")]
 
 
 def _set_verbose(asked: bool) -> None:
@@ -36,18 +36,18 @@ def _set_verbose(asked: bool) -> None:
 
 Verbose = Annotated[
     bool,
-    typer.Option("--verbose", callback=_set_verbose, help="Show what Megatron prints, too. Also NEMOTRON_VERBOSE=1."),
+    typer.Option("--verbose", callback=_set_verbose, help="Show Megatron's output too. Also NEMOTRON_VERBOSE=1."),
 ]
 Script = Annotated[
-    bool, typer.Option("--script", help="With --dry-run and a profile: show the very script for sbatch, too.")
+    bool, typer.Option("--script", help="With --dry-run and a profile: also show the script for sbatch.")
 ]
 Compare = Annotated[
-    bool, typer.Option("--compare", help="With --dry-run: show what differs from Megatron-Bridge's recipe, too.")
+    bool, typer.Option("--compare", help="With --dry-run: also show what differs from Megatron-Bridge's recipe.")
 ]
 Advise = Annotated[
     bool, typer.Option("--advise", help="With --dry-run: list the best layouts that fit the GPUs, and their cost.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: one JSON object, for programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="With --dry-run: print one JSON object, for programs.")]
 Peft = Annotated[
     str | None,
     typer.Option("--peft", metavar="lora|dora|none", help="Train adapters, or every weight; short for peft=..."),
@@ -58,15 +58,15 @@ Tries = Annotated[
 ]
 Artifacts = Annotated[
     Path | None,
-    typer.Option("--artifacts", metavar="DIR", help="Where to record it; without it, $NEMOTRON_ARTIFACTS."),
+    typer.Option("--artifacts", metavar="DIR", help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS."),
 ]
 Sample = Annotated[
     str | None,
     typer.Option("--sample", metavar="N", help="Use only N conversations of each dataset, chosen by sample_seed."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Forget what an earlier run left, and start again.")]
+Force = Annotated[bool, typer.Option("--force", help="Discard the output of an earlier run, and start again.")]
 
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse a blend with domains that have no data.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse a blend with domains without data.")]
 
 
 def _key_values(arguments: list[str] | None) -> list[str]:
@@ -104,7 +104,7 @@ def _data_or_key_values(arguments: list[str] | None) -> list[str]:
 
 
 def _is_data(argument: str) -> bool:
-    """Tell a path or URL from `key=value` and from a forgotten `-c NAME`."""
+    """Tell whether an argument is data, and not `key=value` or a forgotten `-c NAME`."""
     from nemotron.config import config_names
 
     if argument in (*config_names(), *config_names(PREP_GROUP)):
@@ -139,22 +139,22 @@ def check_profile(run: str | None, batch: str | None) -> str | None:
 
 
 def check_tries(prompts: list[str] | None, profile: str | None, *, dry: bool) -> None:
-    """Check that the prompts of `--try` can be answered here when training ends.
+    """Check that the prompts of `--try` can be answered here after training.
 
     Raises:
-        UsageError: the model will be elsewhere, there will be none, or a prompt is empty.
+        UsageError: The model will be on another machine, there will be none, or a prompt is empty.
     """
     if not prompts:
         return
     if profile is not None:
         chat = "nemotron super3 model chat RUN"
         raise UsageError(
-            f"--try answers on this machine, and {profile} trains elsewhere.", f"After the job, try {chat}"
+            f"--try answers on this machine, but {profile} trains elsewhere.", f"After the job, run {chat}"
         )
     if dry:
-        raise UsageError("--try needs a model, and a dry run makes none.", "Leave one of them out.")
+        raise UsageError("--try needs a model, but a dry run makes none.", "Remove one of the two options.")
     if not all(prompt.strip() for prompt in prompts):
-        raise UsageError("A prompt of --try is empty.", "Give its text.")
+        raise UsageError("A prompt of --try is empty.", "Write a text after --try.")
 
 
 def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
@@ -169,17 +169,14 @@ def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
 
 
 def artifacts_root(given: Path | None) -> Path:
-    """Return the folder of the artifact records.
-
-    As the shipped configs have it in run.artifacts.
-    """
+    """Return the folder of the artifact records, as in the shipped configs."""
     import os
 
     return given or Path(os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts"))
 
 
 def sample_overrides(sample: str | None, force: bool) -> list[str]:
-    """Write `--sample` and `--force` as the config values they set.
+    """Return `--sample` and `--force` as config values.
 
     Raises:
         UsageError: The sample is not a whole number above 0.

@@ -1,4 +1,4 @@
-"""Run `nemotron profiles`: what env.toml offers to --run and --batch."""
+"""Run `nemotron profiles`: list the profiles for --run and --batch."""
 
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 def profiles() -> None:
     """List the profiles of env.toml, and check each.
 
-    Exit code 1 when one cannot be used.
+    The exit code is 1 if one cannot be used.
     """
     from nemotron.launch import ProfileError, find_env_file
     from nemotron.launch.profiles import check_profiles
 
     path, found = find_env_file(), check_profiles()
     if path is None:
-        console.out("There is no env.toml here or in a folder above. Copy env.toml.example to env.toml and edit it.")
+        console.out("There is no env.toml in this folder or above. Copy env.toml.example to env.toml and edit it.")
         return
     good = {name: profile for name, profile in found.items() if not isinstance(profile, ProfileError)}
     console.heading(f"Profiles of {path}")

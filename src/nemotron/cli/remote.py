@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Detached(Exception):
-    """Ctrl-C around a submission, after what holds now was printed."""
+    """Ctrl-C during a submission, after its state was printed."""
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
-    """Place the stages on a profile of env.toml: what `launch` takes."""
+    """Place the stages on a profile of env.toml, for `launch`."""
     from nemotron.launch import load_profile
     from nemotron.launch import place as place_stages
 
@@ -28,7 +28,7 @@ def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tu
 
 
 def launch(placements: Sequence["Placement"], *, attached: bool) -> None:
-    """Submit the stages; attached, wait for them and leave with their exit code."""
+    """Submit the stages; if attached, wait for them and exit with their code."""
     from nemotron.launch import submit
     from nemotron.launch.executors.passed_on import check_packages
     from nemotron.launch.jobs.in_use import check_folders
@@ -82,7 +82,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
             ("container", placement.image or "none"),
             *[("mount", mount) for mount in placement.mounts],
             *[("environment", f"{name}={value}") for name, value in shown.variables.items()],
-            *[("not handed on", name) for name in find_unsent_secrets(placement)],
+            *[("not passed on", name) for name in find_unsent_secrets(placement)],
             ("works in", placement.workdir),
             ("job folder", placement.folder),
             ("runs", shown.command),
@@ -97,7 +97,7 @@ def report_launch(report: dry_run.Report, placements: Sequence["Placement"], *, 
 
 
 def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
-    """Say what keeps the stages from being recorded in W&B: each reason once."""
+    """List what keeps the stages from being recorded in W&B, without repetition."""
     from nemotron.lineage.access import describe_access_of_job
 
     lines = []
@@ -112,24 +112,22 @@ def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
 
 
 def _pass_on(placements: Sequence["Placement"], *, attached: bool) -> None:
-    """Submit through an executor that NeMo-Run follows by itself."""
+    """Submit through an executor whose jobs NeMo-Run follows itself."""
     from nemotron.launch.executors.passed_on import FOLLOWED_WITH, find_unsent_secrets, run_passed_on
 
     profile = placements[0].profile
     for name in find_unsent_secrets(placements[0]):
-        console.note(f"{name} is set here, and not handed on: {profile.executor} has its own way for secrets.")
+        console.note(f"{name} is set here but not passed on: {profile.executor} handles secrets in its own way.")
 
     def on_submitted(placement: "Placement", handle: str) -> None:
         console.heading(f"Submitted {placement.experiment} with profile {profile.name}")
-        rows = [("stage", placement.stage.name), ("job", handle), ("followed with", FOLLOWED_WITH[profile.executor])]
+        rows = [("stage", placement.stage.name), ("job", handle), ("follow it with", FOLLOWED_WITH[profile.executor])]
         console.table(rows)
 
     try:
         code = run_passed_on(placements, attached=attached, on_submitted=on_submitted)
     except KeyboardInterrupt:
-        console.note(
-            f"Interrupted; a job that was submitted continues. Followed with: {FOLLOWED_WITH[profile.executor]}."
-        )
+        console.note(f"Interrupted; a submitted job continues. Follow it with: {FOLLOWED_WITH[profile.executor]}.")
         raise Detached from None
     if code:
         raise typer.Exit(code)
@@ -166,7 +164,7 @@ def follow_submission(submission: "Submission") -> None:
             console.note(f"  It will stay pending: {advice.replace('JOB', job.id)}.")
             console.note(f"  To cancel it: nemotron cancel {submission.name}, and correct [{profile.name}].")
         if state.is_final and submission.tunnel is not None:
-            refresh(find(submission.name)[0])  # while Slurm still knows where and how long it ran
+            refresh(find(submission.name)[0])  # while Slurm still knows the job
 
     try:
         code = follow(submission, on_output=lambda text: typer.echo(text, nl=False), on_state=on_state)
@@ -176,7 +174,7 @@ def follow_submission(submission: "Submission") -> None:
         _interrupted(submission)
     else:
         if code == STOPPED:
-            console.note("Training was asked to stop, and saved. The same command continues it.")
+            console.note("Training was stopped and has saved. The same command continues it.")
         if code:
             raise typer.Exit(code)
 

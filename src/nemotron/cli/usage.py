@@ -1,7 +1,7 @@
-"""Arrange command lines as people type them, and explain typos.
+"""Rearrange command lines as people type them, and explain typos.
 
-Typer wants an option after the command that has it, so `nemotron super3 -c tiny sft` would fail. `arrange` moves
-options to where they belong, using Typer's own description of the commands, and answers what it cannot place.
+Typer requires an option after its command, so `nemotron super3 -c tiny sft` would fail. `arrange` moves options to
+their command, using Typer's own description of the commands, and explains those that it cannot place.
 """
 
 import re
@@ -21,21 +21,21 @@ class UsageError(UserError):
 
 @dataclass(frozen=True)
 class Arranged:
-    """An understood command line."""
+    """A parsed command line."""
 
     command: Any
     """Typer's command."""
     path: list[str]
     """Its full name: nemotron, super3, sft."""
     arguments: list[str] | None
-    """Subcommands, then their options, then the rest; None when help is asked for."""
+    """Subcommands, then their options, then the rest; None if help is requested."""
 
 
 def arrange(root: Any, arguments: list[str]) -> Arranged:
-    """Put a command line in Typer's order; a group alone asks for its help.
+    """Put a command line in Typer's order; a group alone requests its help.
 
     Args:
-        root: As `typer.main.get_command` returns it.
+        root: What `typer.main.get_command` returns.
         arguments: The words, options in any place.
 
     Raises:
@@ -137,7 +137,7 @@ def _subcommand(group: Any, path: list[str], commands: dict[str, Any]) -> Any:
 
 
 def _nearest_option(token: str, name: str, known: dict[str, bool]) -> str:
-    bare = [option.lstrip("-") for option in known]  # their dashes alone make short names alike
+    bare = [option.lstrip("-") for option in known]  # the dashes alone would make short names similar
     if "." in name or ("=" in token and not did_you_mean(name.lstrip("-"), bare)):
         return f"Config values are written without dashes: {token.lstrip('-')}"
     if longer := next((option for option in known if len(name) > 2 and option.startswith(name)), None):

@@ -1,4 +1,4 @@
-"""Report layouts that would fit, in a dry run that asks for them."""
+"""Report layouts that fit, for a dry run with --advise."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nemotron.training.config import SftConfig
 
 DOCUMENTED_RANKS, DOCUMENTED_PACK_SIZE = 32, 4096
-"""Where neither a profile nor the config nor the data says: the documented minimum, and data prep's default."""
+"""Used if neither profile, config nor data say: the documented minimum, and data prep's default."""
 
 
 def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: int | None) -> None:
@@ -35,7 +35,7 @@ def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: in
     spare = config.run.gpu_memory_gb - config.run.gpu_headroom_gb
     title = f"Layouts for {ranks} ranks of {config.run.gpu_memory_gb:g} GB and packs of {pack_size:,} tokens"
     if not found:
-        report.rows(title, [("nothing fits", f"into {spare:g} GB per rank: use more ranks, or adapters (-c lora)")])
+        report.rows(title, [("nothing fits", f"in {spare:g} GB per rank; use more ranks, or adapters (-c lora)")])
         return
     rows = [
         line

@@ -27,12 +27,12 @@ PrepConfig = Annotated[
     typer.Option(
         "--prep-config",
         metavar="NAME|PATH",
-        help="The data-prep config. Without it: the one named like --config, else default.",
+        help="The data-prep config; default: the one with the name of --config, else default.",
     ),
 ]
 Stage = Annotated[
     str | None,
-    typer.Option("--stage", metavar="prep|sft", help="Only data prep, or only training on the data it has made."),
+    typer.Option("--stage", metavar="prep|sft", help="Run only data prep, or only training on its data."),
 ]
 
 
@@ -97,16 +97,16 @@ def pipe(
         console.out()
         from nemotron.config.interpolate import is_open
 
-        if is_open(training.tree):  # what `${art:data,...}` means is known by now
+        if is_open(training.tree):  # `${art:data,...}` can be resolved now
             training = configs.load_sft(config, for_sft)
         train_here(training, ["--config", config, *for_sft])
 
 
 def _check_stage(stage: str | None) -> str | None:
-    """Refuse a --stage that is none.
+    """Refuse an unknown --stage.
 
     Raises:
-        UsageError: It is neither prep nor sft.
+        UsageError: The stage is neither prep nor sft.
     """
     if stage not in (None, "prep", "sft"):
         raise UsageError(f"There is no stage {stage}.", did_you_mean(stage, ("prep", "sft")) or "Stages: prep, sft.")
@@ -205,7 +205,7 @@ def _prep_name(config: str) -> str:
 
 
 def _reference(prepared: "Loaded[DataPrepConfig]") -> str:
-    """Name the artifact that data prep is going to make."""
+    """Return the reference of the artifact that data prep will make."""
     from nemotron.data_prep.output.publish import artifact_name
 
     return f"{artifact_name(prepared.config)}:{prepared.config.config_name}"

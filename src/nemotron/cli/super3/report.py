@@ -1,4 +1,4 @@
-"""Run `nemotron super3 report`: the page of a run, or of several."""
+"""Run `nemotron super3 report`: write the page of a run, or of several."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nemotron.training.reporting.report.run_files import RunFiles
 
 WATCH_SECONDS = 10.0
-"""Between two pages of --watch."""
+"""Seconds between two pages of --watch."""
 COMPARISON = "runs.html"
 """Where a page of several runs is written, unless --out says."""
 
@@ -28,16 +28,18 @@ def report(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help=f"Where to; report.html in the run, {COMPARISON} of several."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Write it again until the runs end.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Rewrite the page until the runs end.")] = False,
     artifacts: Annotated[
         Path | None,
-        typer.Option("--artifacts", metavar="DIR", help="The artifact records; without it, $NEMOTRON_ARTIFACTS."),
+        typer.Option(
+            "--artifacts", metavar="DIR", help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS."
+        ),
     ] = None,
 ) -> None:
     """Write the page of a training run, or one page that compares several.
 
-    Of one run: losses, validation, throughput, settings and what happened. Of several: their curves over each other,
-    the settings and numbers in which they differ. Training writes the page of its run by itself, also while it works.
+    For one run: losses, validation, throughput, settings and events. For several: their curves in the same charts, and
+    the settings and numbers that differ. Training writes the page of its run itself, also while it is running.
 
     \b
     Examples:
@@ -53,7 +55,7 @@ def report(
     root = options.artifacts_root(artifacts)
     folders = list(dict.fromkeys(find_run(each, root).absolute() for each in runs))
     if out is not None and out.is_dir():
-        raise UserError(f"--out {out} is a folder.", "Name a file, such as --out runs.html.")
+        raise UserError(f"--out {out} is a folder.", "Give a file, such as --out runs.html.")
     found = [RunFiles(folder) for folder in folders]
     write = _page_of(found, out)
     path = write()
@@ -65,7 +67,7 @@ def report(
                 run.update()
             write()
     elif watch:
-        console.note("Nothing is at work there: the page is written once.")
+        console.note("No run is active, so the page is written once.")
     rows = [("run", f"{run.folder}: {run.state}, {run.finished:,} iterations") for run in found]
     console.table([*rows, ("report", str(path))])
 

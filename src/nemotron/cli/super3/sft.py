@@ -39,7 +39,7 @@ def sft(
     peft: options.Peft = None,
     tries: options.Tries = None,
 ) -> None:
-    """Fine-tune on prepared data. A run found in run.output_dir is continued.
+    """Fine-tune on prepared data. A run in run.output_dir is resumed.
 
     \b
     Examples:
@@ -90,12 +90,12 @@ def _place(loaded: "Loaded[SftConfig]", profile: str, *, attached: bool) -> "tup
 
 
 def _try(run: str, prompts: list[str]) -> None:
-    """Answer prompts with the newest checkpoint, in a process of its own.
+    """Answer prompts with the newest checkpoint, in a new process.
 
-    What training left in memory is not in it.
+    Its memory is free of what training left behind.
 
     Raises:
-        typer.Exit: it failed; the run itself is finished.
+        typer.Exit: It failed; the run itself is finished.
     """
     import subprocess
     import sys
@@ -118,7 +118,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     with console.waiting("look for GPUs"):  # imports torch
         processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
-        # Every process checks, too; but what one of them refuses, torchrun buries under a traceback of its own.
+        # Every process checks too, but torchrun would hide the error of one under its own traceback.
         refuse_here(loaded)
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
@@ -150,7 +150,7 @@ class _Reporter:
     def __init__(self, progress: console.Progress, *, says_start: bool = True) -> None:
         self._progress = progress
         self._says_start = says_start
-        """Whether this process says how the run starts and stops. Every rank is asked; records come to one only."""
+        """Whether this process reports how the run starts and stops; only one process gets records."""
         self._total = 0
         self._stage = ""
 
@@ -193,7 +193,7 @@ def _first_and_last(records: list[dict[str, Any]], name: str) -> str:
 
 
 def show_result(result: "TrainResult") -> bool:
-    """Print what a training run made and what to try next; or that it was stopped.
+    """Print what a training run made and what to try next, or that it was stopped.
 
     Returns:
         Whether it was stopped, with something left to do.

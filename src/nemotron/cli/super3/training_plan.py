@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run on this machine, with everything that is wrong with it.
+    """Refuse a run on this machine, with all of its problems.
 
     Args:
         loaded: The training config.
-        expected: What data prep is about to make; None looks for the data that there is.
+        expected: What data prep will make; None looks for existing data.
 
     Raises:
         UserError: Something is wrong.
@@ -56,7 +56,7 @@ def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
 
 
 def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run before it is queued, as far as it can be checked from here.
+    """Refuse a run before it is queued, as far as this machine can check it.
 
     Args:
         loaded: The training config.
@@ -94,7 +94,7 @@ def report_here(
     Args:
         report: The dry run.
         loaded: The training config.
-        expected: What data prep is going to make; None looks for the data that there is.
+        expected: What data prep will make; None looks for existing data.
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
     """
     from nemotron.launch import count_gpus
@@ -117,7 +117,7 @@ def report_here(
     notes += record.describe() if record else []
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
-    # With `auto`, plans are also made where nothing will be trained.
+    # With `auto`, plans are also made on machines that will not train.
     asked = config.run.backend
     backend = None if asked == "auto" else choose_backend(asked, count_gpus() > 0)
     machine = check_machine(config, data, start, run, plan, backend)
@@ -153,7 +153,7 @@ def report_on(
         _report_plan(report, config, data, missing, plan, [], ranks)
         _report_checks(report, problems)
     if compare and plan is not None and data is not None:
-        # What another machine makes of `auto` is not known here; it is meant to have what training takes.
+        # What `auto` means on another machine is not known; we assume that it has what training needs.
         backend = config.run.backend if config.run.backend in ("torch", "cpu") else None
         _report_changes(report, loaded, plan, data, find_run_folder(config), ranks, backend)
 
@@ -179,7 +179,7 @@ def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftCo
 def _folder_of(placement: "Placement") -> Iterator[None]:
     """Work in the folder in which the job will start, so that relative paths match.
 
-    Where that is on another machine, work in an empty one: files that happen to be here say nothing.
+    If that is on another machine, work in an empty folder, because local files do not matter then.
     """
     there = Path(placement.workdir)
     with contextlib.ExitStack() as stack:
@@ -198,7 +198,7 @@ def _report_plan(
     notes: list[str],
     ranks: int | None,
 ) -> None:
-    """Add the data and the plan, as far as the run could be counted."""
+    """Add the data and the plan, as far as its numbers are known."""
     from nemotron.training.parallelism.layout import explain_layout
 
     if data is None:

@@ -11,7 +11,7 @@ from nemotron.cli.super3.data.verify import verify
 
 data = typer.Typer(
     rich_markup_mode=None,
-    help="Prepare chat data, and look at it.",
+    help="Prepare and inspect chat data.",
     epilog="Try it: nemotron super3 data prep sft -c tiny",
 )
 data.add_typer(prep, name="prep")

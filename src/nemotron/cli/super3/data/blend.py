@@ -1,4 +1,4 @@
-"""Run `nemotron super3 data blend`: what a blend asks for, and if it is there."""
+"""Run `nemotron super3 data blend`: show a blend, and check its data."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -18,13 +18,13 @@ BAR = 10
 
 blend = typer.Typer(
     rich_markup_mode=None,
-    help="Look at a blend, and check that its data can be read.",
+    help="Show a blend, and check that its data can be read.",
     epilog="Try it: nemotron super3 data blend show",
 )
 _File = Annotated[
     str | None, typer.Argument(metavar="[FILE]", help="A blend file; without it, the config's blend_path.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
 @blend.command("show")
@@ -32,11 +32,12 @@ def show(
     file: _File = None,
     config: options.Config = "default",
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="The output_dir of a data prep: shows what it got.")
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The output_dir of a data prep, to show its real shares."),
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Show a blend's domains: what is asked, what exists, what data prep aims for.
+    """Show the domains of a blend: documented, available and resulting shares.
 
     \b
     Examples:
@@ -58,7 +59,7 @@ def show(
 def check(file: _File = None, config: options.Config = "default", as_json: _Json = False) -> None:
     """Check that each dataset of a blend can be reached and its first row trained on.
 
-    Exit code 1 when not.
+    The exit code is 1 if one cannot.
 
     \b
     Examples:
@@ -108,7 +109,7 @@ def _got(folder: Path | None) -> dict[str, float] | None:
 
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
-        raise UserError(f"{folder} holds no prepared data of this version.", "Give the output_dir of a data prep.")
+        raise UserError(f"{folder} has no prepared data of this version.", "Give the output_dir of a data prep.")
     return {dataset.name: dataset.conversation_share for dataset in metadata.datasets}
 
 

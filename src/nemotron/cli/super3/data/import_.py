@@ -13,20 +13,23 @@ if TYPE_CHECKING:
     from nemotron.data_prep.imports.register import Registered
 
 PREPARED = "SFTDataArtifact-sft"
-"""Where `sft` looks, unless it is told otherwise (run.data in config/default.yaml)."""
+"""The artifact that `sft` uses by default (run.data in config/default.yaml)."""
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds train/ and valid/, or splits/ with them.")],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the artifact.")] = PREPARED,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with train/ and valid/, or with splits/.")],
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the artifact.")] = PREPARED,
     tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", metavar="ID|DIR", help="That it was made with, where not recorded.")
+        str | None,
+        typer.Option("--tokenizer", metavar="ID|DIR", help="Tokenizer that was used, if it is not recorded."),
     ] = None,
     pack_size: Annotated[
-        int | None, typer.Option("--pack-size", min=1, metavar="N", help="That it was packed to, where not recorded.")
+        int | None,
+        typer.Option("--pack-size", min=1, metavar="N", help="Pack size that was used, if it is not recorded."),
     ] = None,
     pad_to_multiple: Annotated[
-        int | None, typer.Option("--pad-to-multiple", min=1, metavar="N", help="Of the length of each sequence.")
+        int | None,
+        typer.Option("--pad-to-multiple", min=1, metavar="N", help="Padding of each sequence, if it is not recorded."),
     ] = None,
     artifacts: options.Artifacts = None,
 ) -> None:
@@ -70,7 +73,7 @@ def _show(registered: "Registered", artifacts: Path | None) -> None:
     console.table(rows, header=header, right=range(1, len(header)))
     for note in registered.notes:
         console.note(f"\n  {note}")
-    guessed = " (by the longest pack; --pack-size says otherwise)" if registered.is_guessed else ""
+    guessed = " (from the longest pack; set it with --pack-size)" if registered.is_guessed else ""
     console.out()
     console.table(
         [

@@ -26,7 +26,7 @@ Config = Annotated[
     str | None,
     typer.Option(
         "-c", "--config", metavar="NAME|PATH",
-        help="The data-prep config. Without it: that of the last data prep in this folder.",
+        help="The data-prep config; default: that of the last data prep in this folder.",
     ),
 ]  # fmt: skip
 
@@ -41,35 +41,41 @@ def inspect(
     ],
     overrides: options.Overrides = None,
     config: Config = None,
-    limit: Annotated[int | None, typer.Option("-n", "--limit", help="Show at most so many rows or packs.")] = None,
-    line: Annotated[int | None, typer.Option("--line", help="Only the row of this line, from 1.")] = None,
+    limit: Annotated[int | None, typer.Option("-n", "--limit", help="Show at most this many rows or packs.")] = None,
+    line: Annotated[int | None, typer.Option("--line", help="Show only the row of this line, from 1.")] = None,
     row_id: Annotated[
-        str | None, typer.Option("--id", help="Only rows whose id, uuid or conversation_id this is.")
+        str | None, typer.Option("--id", help="Show only rows with this id, uuid or conversation_id.")
     ] = None,
-    only: Annotated[str | None, typer.Option("--only", metavar="kept|dropped|REASON", help="Only such rows.")] = None,
-    grep: Annotated[str | None, typer.Option("--grep", metavar="TEXT", help="Only what holds this text.")] = None,
-    sample: Annotated[int | None, typer.Option("--sample", help="So many rows or packs, by chance.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of --sample.")] = 42,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="kept|dropped|REASON", help="Show only rows with this outcome.")
+    ] = None,
+    grep: Annotated[
+        str | None, typer.Option("--grep", metavar="TEXT", help="Show only rows and packs that contain this text.")
+    ] = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", help="Show this many rows or packs, chosen at random.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of --sample.")] = 42,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens end, and their ids.")] = False,
-    page: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write one HTML page to look through.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row or pack, for programs.")] = False,
+    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page to browse.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per row or pack, for programs.")
+    ] = False,
     no_pager: Annotated[bool, typer.Option("--no-pager", help="Do not show long output through $PAGER.")] = False,
 ) -> None:
     """Show which text of each conversation trains, before or after packing.
 
-    Every row of chat data appears as data prep sees it: its text, what of it trains, or why it is dropped. What depends
-    on other rows is left out: duplicates, samples, shares of a blend. Of prepared data the packs appear as a trainer
-    reads them, each sequence with the row it came from.
+    Every row of chat data is shown as data prep sees it: its text, what trains, or why it is dropped. Outcomes that
+    depend on other rows are left out: duplicates, samples, blend shares. Packs of prepared data are shown as a trainer
+    reads them, each sequence with the row that it came from.
 
     Lines that train are green and begin with a plus sign. With --json each row is one object: line, outcome ("kept"
     or "dropped"), reason, detail, special_token (a control token in the text), and sequences of chunks with role, text,
     supervised, tokens and supervised_tokens; each pack is split, shard, pack and sequences, these with dataset, file,
     line and chunks.
 
-    Settings are those of -c, else of the data, else of the last data prep in this folder. Where there was none, tokens
-    are counted with the bundled tokenizer, and nothing is said of length unless pack_size or max_doc_tokens is given.
+    Settings are those of -c, else of the data, else of the last data prep in this folder. Without any, tokens are
+    counted with the bundled tokenizer, and lengths are only checked if pack_size or max_doc_tokens is given.
 
     \b
     Examples:
@@ -102,7 +108,7 @@ def inspect(
         if outcomes and packed is None and not as_json:
             summarise(outcomes)
     if not found:
-        console.note(f"Nothing of {path} is as asked.")
+        console.note(f"Nothing in {path} matches the options.")
 
 
 def _show(row: dict[str, Any], *, is_pack: bool, as_json: bool) -> None:
@@ -119,17 +125,14 @@ def _write_page(page: Path, path: str, shown: Iterator[dict[str, Any]]) -> None:
     from nemotron.errors import UserError
 
     if page.is_dir() or not page.absolute().parent.is_dir():
-        problem = "is a folder" if page.is_dir() else "is in no folder that exists"
-        raise UserError(f"--html is {page}, which {problem}.", "Name a file to write.")
+        problem = "is a folder" if page.is_dir() else "is in a folder that does not exist"
+        raise UserError(f"--html is {page}, which {problem}.", "Give the file to write.")
     count = write_page(page, f"What trains of {path}", shown)
     console.note(f"{page} shows {count:,} of {path}.")
 
 
 def _locate(path: str, overrides: list[str]) -> Path | None:
-    """Find what is named: a path, or the folder of an artifact.
-
-    None: it is remote, or comes from stdin.
-    """
+    """Find the path of the data, or an artifact's folder; None if it is not local."""
     from nemotron.errors import UserError
     from nemotron.lineage import resolve
     from nemotron.paths import expand_home
@@ -151,7 +154,7 @@ def _packs(
 
     if wanted.only is not None or wanted.id is not None:
         name = "--id" if wanted.only is None else "--only"
-        raise UserError(f"{name} is for rows, and packs hold no such thing.", "Use --line or --grep.")
+        raise UserError(f"{name} works for rows, not for packs.", "Use --line or --grep.")
     if config is None and packed.run is not None:
         config = str(packed.run / "config.yaml")
     settings, _ = _settings(config, overrides)
@@ -176,7 +179,7 @@ def _rows(
     tokenizer = load_tokenizer(settings.tokenizer)
     template = load_template(settings.chat_template, tokenizer)
     tokenizer = with_turn_end(tokenizer, template)
-    console.note(f"Tokens are those of {tokenizer.name}.")
+    console.note(f"Tokens are counted with {tokenizer.name}.")
 
     def rules(dataset: Dataset) -> Rules:
         return Rules(
@@ -197,7 +200,7 @@ def _rows(
 
 
 def _blend(path: str) -> "tuple[Dataset, ...] | None":
-    """List the datasets of a blend; None: the path is chat data, or nothing."""
+    """List the datasets of a blend; None if the path is not a blend."""
     from nemotron.data_prep.sources.blend import read_blend
     from nemotron.data_prep.sources.chat_data import is_chat_data
     from nemotron.paths import expand_home
@@ -210,7 +213,7 @@ def _blend(path: str) -> "tuple[Dataset, ...] | None":
 
 @contextlib.contextmanager
 def _lines_of_stdin() -> Iterator[str]:
-    """Keep what stands on stdin in a file, as data prep reads files."""
+    """Write stdin to a file, because data prep reads files."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()
@@ -218,11 +221,11 @@ def _lines_of_stdin() -> Iterator[str]:
 
 
 def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig, bool]":
-    """Load the config, and decide whether its length limit is meant for this data."""
+    """Load the config, and decide whether its length limit applies to this data."""
     if config is not None:
         return configs.load_prep(config, overrides).config, True
     if (last := _last_config(overrides)) is not None:
-        console.note(f"With the settings of the last data prep here: {last}")
+        console.note(f"Settings are those of the last data prep here: {last}")
         return configs.load_prep(str(last), overrides).config, True
     judges_length = any(override.partition("=")[0] in ("pack_size", "max_doc_tokens") for override in overrides)
     own_tokenizer = any(override.startswith("tokenizer.model=") for override in overrides)
@@ -230,7 +233,7 @@ def _settings(config: str | None, overrides: list[str]) -> "tuple[DataPrepConfig
         "No data prep has run in this folder: "
         f"{'' if own_tokenizer else 'tokens are counted with the bundled tokenizer'}"
         f"{'' if own_tokenizer or judges_length else ', and '}"
-        f"{'' if judges_length else 'nothing is said of length'}. -c NAME or PATH takes the settings of a config."
+        f"{'' if judges_length else 'lengths are not checked'}. Use -c NAME or PATH for the settings of a config."
     )
     return configs.load_prep("tiny", overrides).config, judges_length
 

@@ -7,7 +7,7 @@ from nemotron.cli import console
 
 
 def show_row(row: dict[str, Any]) -> None:
-    """Print what becomes of one row."""
+    """Print what happens to one row."""
     name = f"{row['dataset']} line {row['line']}" if "dataset" in row else f"line {row['line']}"
     if row["outcome"] == "dropped":
         from nemotron.data_prep.drop_reasons import describe
@@ -32,7 +32,7 @@ def _notes(row: dict[str, Any]) -> list[str]:
     mode = row["mode"] if row["mode"] not in (None, "on", "no_reasoning") else None
     return [
         *([f"mode {mode}: {row['mode_reason']}"] if mode else []),
-        *([f"{token} stands in the text"] if token else []),
+        *([f"the text contains {token}"] if token else []),
         *([row["detail"]] if row["detail"] else []),
         *noticed,
     ]
@@ -50,7 +50,7 @@ def show_pack(pack: dict[str, Any]) -> None:
         place = f"{describe_origin(sequence)}, at {first:,} to {last:,}"
         console.heading(f"{place}{_counts(sequence['chunks'])}{padding}")
         for chunk in sequence["chunks"]:
-            # The newline after an answer's end does not train: it ends a line that is shown already.
+            # The newline after an answer's end does not train, but it ends a line that is already shown.
             if text := chunk["text"] if chunk["supervised"] else chunk["text"].removeprefix("\n"):
                 _show_chunk({**chunk, "text": text})
 
@@ -72,7 +72,7 @@ def _show_chunk(chunk: dict[str, Any]) -> None:
 
 
 def _show_pieces(chunk: dict[str, Any]) -> None:
-    """Print each token with its id, in lines that end where the text's do."""
+    """Print each token with its id, with the line breaks of the text."""
     line: list[str] = []
     lines = [line]
     for token, text in chunk["pieces"]:

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 prep = typer.Typer(
     rich_markup_mode=None,
-    help="Turn chat data into what a training stage reads.",
+    help="Turn chat data into packs for a training stage.",
     epilog="Try it: nemotron super3 data prep sft -c tiny",
 )
 
 
 @prep.callback()
 def _group() -> None:
-    # With a single command Typer would otherwise leave out the group, and `prep sft` would be `prep`.
+    # With a single command, Typer would otherwise drop the group, and `prep sft` would be `prep`.
     pass
 
 
@@ -45,7 +45,7 @@ def prep_sft(
 ) -> None:
     """Prepare chat data for fine-tuning: tokens, loss masks, packs, splits.
 
-    A killed run is completed.
+    A killed run is resumed.
 
     \b
     Examples:
@@ -95,7 +95,7 @@ def _report(
 
 
 def _next_command(config: str, result: "PrepResult") -> list[str]:
-    """Write the command that trains on what was made, with its config and artifacts."""
+    """Return the command that trains on the data, with its config and artifacts."""
     import os
 
     from nemotron.config import config_names
@@ -129,7 +129,7 @@ def report_prep(
     except UserError as error:
         if placement is None or placement.shares_files:
             report.refuse(error)
-        report.rows("Data prep plan", [("none from here", error.message)])
+        report.rows("Data prep plan", [("not available here", error.message)])
         return None
     report.rows("Data prep plan", plan.rows(), plan.to_dict())
     return plan

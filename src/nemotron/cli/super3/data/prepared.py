@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from nemotron.data_prep.plan import PrepPlan
 
 MANY = 0.01
-"""Of all rows: more of them lost for one reason is a fault of the settings rather than of some rows."""
+"""Share of all rows: if one reason drops more than this, the settings are more likely at fault than the rows."""
 SHOWN_NOTES = 20
-"""Lines of what was noticed in rows: fields may be many."""
+"""The most notes to print; there may be many fields."""
 
 
 def show_prepared(result: "PrepResult") -> None:
     """Print what data prep made, per dataset and per split, and where it is."""
     metadata = result.metadata
-    already = "Prepared already: same inputs, same settings (--force starts again)"
+    already = "Already prepared from the same inputs and settings (--force starts again)"
     console.heading(already if result.unchanged else "Prepared")
     _show_datasets(metadata)
     console.out()
@@ -73,7 +73,7 @@ def _show_splits(metadata: "Metadata") -> None:
 
 
 def _show_modes(metadata: "Metadata") -> None:
-    """Print the reasoning modes, where they are not just the rows' own form."""
+    """Print the reasoning modes, if any were chosen."""
     rows = [
         (
             stats.title,
@@ -131,13 +131,13 @@ def _places(places: "list[dict[str, Any]]") -> str:
 
 
 def _notes(metadata: "Metadata", plan: "PrepPlan") -> Iterator[str]:
-    """Yield what else to know before training on it."""
+    """Yield what else to know before training on the data."""
     if plan.blend.missing:
         from nemotron.data_prep.sources.blend_table import describe_missing
 
         yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
     if plan.blend.unused_keys:
-        yield f"The blend has keys that change nothing here: {', '.join(plan.blend.unused_keys)}."
+        yield f"The blend has keys that have no effect here: {', '.join(plan.blend.unused_keys)}."
     yield from _low_effort_note(metadata)
     yield from _overlong_note(metadata)
     yield from _lost_rows(metadata)
@@ -150,13 +150,13 @@ def _notes(metadata: "Metadata", plan: "PrepPlan") -> Iterator[str]:
         )
     for stats in metadata.datasets:
         if stats.weight is not None and not stats.kept:
-            yield f"{stats.title} was asked for by weight {stats.weight:g}, and has no conversation to give."
+            yield f"{stats.title} has the weight {stats.weight:g} but no conversations."
     made = {split.name for split in metadata.splits}
     if "train" not in made:
-        yield "There is no training split: nothing can be trained on this."
+        yield "There is no training split, so nothing can be trained on this data."
     asked = zip(("valid", "test"), plan.ratios[1:], strict=True)
     for name in [name for name, ratio in asked if ratio > 0 and name not in made and "train" in made]:
-        yield f"The {name} split is empty: there are too few different conversations."
+        yield f"The {name} split is empty, because there are too few different conversations."
 
 
 def _low_effort_note(metadata: "Metadata") -> Iterator[str]:
@@ -164,7 +164,7 @@ def _low_effort_note(metadata: "Metadata") -> Iterator[str]:
     if low["got"] < low["asked"] - 0.001:
         yield (
             f"Low effort makes {low['got']:.1%} of the conversations, not the {low['asked']:.1%} of "
-            'reasoning.low_effort: datasets with "reasoning": {"effort": "low"} have no more.'
+            'reasoning.low_effort, because datasets with "reasoning": {"effort": "low"} have no more.'
         )
 
 
@@ -185,7 +185,7 @@ def _overlong_note(metadata: "Metadata") -> Iterator[str]:
 
 
 def _lost_rows(metadata: "Metadata") -> Iterator[str]:
-    """Find drop reasons that call for another template and cost more than a few rows."""
+    """Yield notes on many dropped rows that suggest another template."""
     rows = sum(stats.rows for stats in metadata.datasets)
     lost = {
         reason: sum(stats.dropped.get(reason, 0) for stats in metadata.datasets)
@@ -196,7 +196,7 @@ def _lost_rows(metadata: "Metadata") -> Iterator[str]:
         yield (
             f"Template rendering mismatch: {lost['template_mismatch']:,} of {rows:,} rows "
             f"({lost['template_mismatch'] / rows:.1%}) do not show in {rendered} what the assistant says and where it "
-            "ends. Try chat_template=nemotron3, or look at the rows: nemotron super3 data inspect FILE"
+            "ends. Try chat_template=nemotron3, or inspect the rows: nemotron super3 data inspect FILE"
         )
     if lost["no_assistant_tokens"] > rows * MANY:
         yield (

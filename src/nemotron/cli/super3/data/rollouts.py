@@ -1,4 +1,4 @@
-"""Run `nemotron super3 data rollouts`: completions as training rows."""
+"""Run `nemotron super3 data rollouts`: make training rows from completions."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +29,7 @@ def rollouts(
 ) -> None:
     """Complete prompts with a served model; the completions become rows for data prep.
 
-    Any OpenAI-compatible endpoint will do, such as vLLM serving an export. A killed run is completed to the row. The
+    Any OpenAI-compatible endpoint works, such as vLLM with an export. A killed run is resumed without losing a row. The
     API key is read from the environment variable that endpoint.api_key_env names.
 
     \b

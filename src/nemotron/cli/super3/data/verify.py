@@ -1,4 +1,4 @@
-"""Run `nemotron super3 data verify`: is prepared data still what was written?"""
+"""Run `nemotron super3 data verify`: check that prepared data has not changed."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ def verify(
 ) -> None:
     """Check prepared data: checksums, links, packs, masks and counts.
 
-    Exit code 1 when something is wrong.
+    The exit code is 1 if something is wrong.
 
     \b
     Examples:
@@ -28,4 +28,4 @@ def verify(
     if found:
         console.note(f"{found} things are wrong with {folder}. Prepare the data again with --force.")
         raise typer.Exit(1)
-    console.out(f"{folder} is as it was written.")
+    console.out(f"{folder} is unchanged since it was written.")

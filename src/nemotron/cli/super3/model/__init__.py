@@ -8,7 +8,7 @@ from nemotron.cli.super3.model.import_ import import_
 
 model = typer.Typer(
     rich_markup_mode=None,
-    help="Convert models: Hugging Face to Megatron, and back; and talk to them.",
+    help="Convert models between Hugging Face and Megatron, and chat with them.",
     epilog="Try it: nemotron super3 model export output/tiny/sft",
 )
 model.command("chat")(chat)

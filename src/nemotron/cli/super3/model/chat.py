@@ -1,4 +1,4 @@
-"""Run `nemotron super3 model chat`: what a model says now."""
+"""Run `nemotron super3 model chat`: talk to a model."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,30 +25,30 @@ def chat(
     ],
     prompt: Annotated[
         list[str] | None,
-        typer.Option("--prompt", "-p", metavar="TEXT", help="Answer this and end; repeatable, - for stdin."),
+        typer.Option("--prompt", "-p", metavar="TEXT", help="Answer this prompt and exit; repeatable, - for stdin."),
     ] = None,
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="The system prompt.")] = None,
     thinking: Annotated[
-        str | None, typer.Option("--thinking", metavar="on|off|low", help="Think, do not, or with low effort.")
+        str | None, typer.Option("--thinking", metavar="on|off|low", help="Reasoning: on, off, or low effort.")
     ] = None,
     budget: Annotated[
-        int | None, typer.Option("--budget", metavar="N", min=1, help="Close the thought after N tokens.")
+        int | None, typer.Option("--budget", metavar="N", min=1, help="End the thought after N tokens.")
     ] = None,
     max_new_tokens: Annotated[
-        int, typer.Option("--max-new-tokens", metavar="N", min=1, help="Of thought and answer together.")
+        int, typer.Option("--max-new-tokens", metavar="N", min=1, help="Limit for thought and answer together.")
     ] = 1024,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", min=0, help="0: the likeliest token; without it, the model's own settings."),
+        typer.Option("--temperature", min=0, help="0 takes the most likely token; default: the model's own setting."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of what is sampled.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per prompt, for programs.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the sampling.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per prompt, for programs.")] = False,
     artifacts: options.Artifacts = None,
 ) -> None:
-    """Show what a model says now: a conversation, or one answer per --prompt.
+    """Chat with a model, or get one answer per --prompt.
 
-    A run's newest checkpoint is exported first, into its folder, unless it has been. On a terminal thought and answer
-    are shown apart; piped, the answer goes to stdout and the thought to stderr.
+    A run's newest checkpoint is first exported to its folder, unless that was done before. On a terminal, thought and
+    answer are shown separately; in a pipe, the answer goes to stdout and the thought to stderr.
 
     \b
     Examples:
@@ -62,7 +62,7 @@ def chat(
     if thinking not in (None, *THINKING):
         raise UsageError(f"--thinking is {thinking}.", f"Give one of {', '.join(THINKING)}.")
     if thinking == "off" and budget is not None:
-        raise UsageError(f"--thinking is off, and --budget is {budget}.", "Leave one of them out.")
+        raise UsageError(f"--thinking is off, but --budget is {budget}.", "Remove one of the two options.")
     configs.use_env_file()
     refuse_without_transformers()
     is_talk = not prompt and sys.stdin.isatty() and not as_json
@@ -73,7 +73,7 @@ def chat(
     asked = Asked(thinking, budget, max_new_tokens)  # pyright: ignore[reportArgumentType]
     before = [] if system is None else [{"role": "system", "content": system}]
     if is_talk:
-        console.note(f"Talking to {folder}. An empty line or Ctrl-D ends, Ctrl-C cuts an answer short.")
+        console.note(f"Talking to {folder}. An empty line or Ctrl-D ends the chat, Ctrl-C ends an answer.")
         _talk(speaker, before, asked)
     for text in prompts:
         if len(prompts) > 1 and not as_json:
@@ -90,7 +90,7 @@ def _export(model: str, artifacts: Path, progress: console.Progress) -> Path:
         from nemotron.doctor import refuse_without_training
 
         refuse_without_training()
-        progress.line(f"Exporting {checkpoint} for transformers, which is done once for a checkpoint.")
+        progress.line(f"Exporting {checkpoint} for transformers, once per checkpoint.")
         progress.wait_for("convert the weights")
 
     folder = find_export(model, artifacts, tell)
@@ -162,7 +162,7 @@ def _answer(speaker: "Speaker", messages: Sequence[dict[str, str]], asked: "Aske
 
 def _note_ending(reply: "Reply", asked: "Asked") -> None:
     if reply.was_closed:
-        console.note(f"(The thought was closed after its budget of {asked.budget:,} tokens.)")
+        console.note(f"(The thought was ended after its budget of {asked.budget:,} tokens.)")
     if reply.ended == "length":
         where = "answer" if reply.answer_tokens else "thought"
         console.note(f"(Cut off in its {where} after {asked.most:,} tokens; --max-new-tokens N allows more.)")

@@ -17,33 +17,38 @@ def export(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where to; without it, hf or adapter in the run's folder."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder to write; default: hf or adapter in the run's folder."
+        ),
     ] = None,
     adapter: Annotated[
-        bool, typer.Option("--adapter", help="The LoRA adapters alone, for peft, instead of the merged model.")
+        bool, typer.Option("--adapter", help="Export only the LoRA adapters, for peft, not the merged model.")
     ] = False,
     hf_model: Annotated[
         str | None,
         typer.Option(
-            "--hf-model", metavar="ID|DIR", help="Whose config.json describes the model; a run knows its own."
+            "--hf-model", metavar="ID|DIR", help="Model whose config.json describes this one; default: the run's."
         ),
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", metavar="ID|DIR", help="Without it, the one it was trained with.")
+        str | None,
+        typer.Option("--tokenizer", metavar="ID|DIR", help="Tokenizer to export; default: the one used in training."),
     ] = None,
     push: Annotated[
-        str | None, typer.Option("--push", metavar="ORG/NAME", help="Upload it to this repository of the hub, too.")
+        str | None, typer.Option("--push", metavar="ORG/NAME", help="Also upload it to this repository on the hub.")
     ] = None,
     private: Annotated[bool, typer.Option("--private", help="With --push: make the repository private.")] = False,
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="BRANCH", help="With --push: to this branch, not to main.")
+        str | None,
+        typer.Option("--revision", metavar="BRANCH", help="With --push: upload to this branch instead of main."),
     ] = None,
     artifacts: options.Artifacts = None,
 ) -> None:
-    """Export a checkpoint for transformers, tokenizer and chat template included.
+    """Export a checkpoint for transformers, with tokenizer and chat template.
 
-    The newest iteration is taken. LoRA adapters are merged into the model they were trained on; --adapter writes them
-    alone, for peft. A checkpoint whose files hold anything but data is refused: loading it would run its author's code.
+    The newest iteration is exported. LoRA adapters are merged into the model that they were trained on; --adapter
+    writes only the adapters, for peft. A checkpoint with anything but data is refused, because loading it would run its
+    author's code.
 
     \b
     Examples:
@@ -63,7 +68,7 @@ def export(
 
     if push is None and (private or revision is not None):
         option = "--private" if private else "--revision"
-        raise UsageError(f"{option} is for --push.", "Add --push ORG/NAME, or leave it out.")
+        raise UsageError(f"{option} works only with --push.", f"Add --push ORG/NAME, or remove {option}.")
     configs.use_env_file()
     refuse_without_training()
     iteration = find_checkpoint(checkpoint)
@@ -71,12 +76,12 @@ def export(
         check_adapters_of(iteration)
     run = run_of(iteration)
     if output is None and run is None:
-        raise UserError(f"{iteration} is not in a run's output folder.", "Say where to export to: --output DIR")
+        raise UserError(f"{iteration} is not in a run's output folder.", "Give the folder to write: --output DIR")
     described = hf_model or hf_model_of(iteration)
     if described is None:
         raise UserError(
             f"{iteration} does not record which Hugging Face model it is.",
-            "Name one of the same architecture: --hf-model ID|DIR",
+            "Give one of the same architecture: --hf-model ID|DIR",
         )
     words = tokenizer or tokenizer_of_checkpoint(iteration) or described
     target = output or (run or iteration) / ("adapter" if adapter else "hf")

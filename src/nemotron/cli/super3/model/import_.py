@@ -1,4 +1,4 @@
-"""Run `nemotron super3 model import`: a model to start from, as an artifact."""
+"""Run `nemotron super3 model import`: import a starting model as an artifact."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nemotron.training.weights.source import Source
 
 PRETRAINED = "ModelArtifact-pretrain"
-"""Where `sft` looks, unless it is told otherwise (run.model in config/default.yaml)."""
+"""The artifact that `sft` uses by default (run.model in config/default.yaml)."""
 
 
 def import_(
@@ -24,23 +24,19 @@ def import_(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; without it, in output/models."),
+        typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; default: in output/models."),
     ] = None,
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Of the artifact.")] = PRETRAINED,
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the artifact.")] = PRETRAINED,
     revision: Annotated[
-        str | None, typer.Option("--revision", metavar="REV", help="Of an id: a branch, a tag or a commit.")
+        str | None, typer.Option("--revision", metavar="REV", help="Branch, tag or commit of an id.")
     ] = None,
-    no_mtp: Annotated[
-        bool, typer.Option("--no-mtp", help="Leave the multi-token-prediction layers out, for a model without them.")
-    ] = False,
+    no_mtp: Annotated[bool, typer.Option("--no-mtp", help="Leave out the multi-token-prediction layers.")] = False,
     artifacts: options.Artifacts = None,
 ) -> None:
     """Make the model that fine-tuning starts from, and record it as an artifact.
 
-    A Hugging Face model is converted to a Megatron checkpoint. A Megatron checkpoint is registered where it is, without
-    copying.
-
-    Only its config.json and safetensors are read: pickles (pytorch_model.bin) and Python in the folder are not.
+    A Hugging Face model is converted to a Megatron checkpoint. Only its config.json and safetensors are read, but no
+    pickles (pytorch_model.bin) and no Python. A Megatron checkpoint is registered in place, without copying.
 
     \b
     Examples:
