@@ -110,7 +110,7 @@ CASES: dict[str, tuple[Callable[[], object], str]] = {
     "Template rendering mismatch": (lambda: template(LOSES_REASONING), "chat_template=nemotron3"),
     "should end an assistant's turn with a control token": (lambda: template(NEVER_STOPS), "hint: "),
     "Already prepared": (lambda: (prepare(), prepare()), "--force"),
-    "is at no place that can be read": (lambda: run([*PREP, "blend_path=ftp://host/chat.jsonl"]), "hint: "),
+    "is not at a place that can be read": (lambda: run([*PREP, "blend_path=ftp://host/chat.jsonl"]), "hint: "),
     'there is no key "recipe.packed_sequence" here': (
         lambda: run([*SFT, "tiny", "recipe.packed_sequence=true"]),
         "packs",
