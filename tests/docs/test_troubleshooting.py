@@ -17,6 +17,7 @@ from nemotron.cli.app import run
 from nemotron.cli.super3.sft import show_result
 from nemotron.config import load_config
 from nemotron.errors import UserError
+from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder, hold
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
@@ -73,7 +74,7 @@ def another(*settings: str) -> None:
     prepare()
     config = load_config("tiny", schema=SftConfig).config
     data = find_prepared_data(config.run.data, Path(config.run.artifacts), config_name="tiny")
-    with hold(find_run_folder(config, data)):
+    with hold(find_run_folder(config, data, find_start(config))):
         pass
     optimizer = {"lr": 0.003, "weight_decay": 0.1}
     write_checkpoint(Path("output/tiny/sft/checkpoints"), 20, {"optimizer": optimizer})

@@ -65,7 +65,7 @@ class Workshop:
 
     def run_line(self, line: str) -> str:
         """Run one command line as its rule says, and return what it prints."""
-        command = without_comment(line).removeprefix("uv run ")
+        command = without_comment(line).removeprefix("uv run ").removeprefix(".venv/bin/")
         if not command:
             return ""
         rules = find_rules(f"uv run {command}" if command.startswith("--project") else command)
