@@ -110,7 +110,13 @@ def run(arguments: list[str]) -> int:
     if completion.VARIABLE in os.environ:
         from nemotron.cli.completion.answer import answer
 
-        console.raw(answer(command))
+        try:
+            found = answer(command)
+        except Exception:  # a person who presses TAB cannot do anything about a damaged record
+            if debug:
+                raise
+            return 1
+        console.raw(found, newline=bool(found))
         return 0
     try:
         arranged = arrange(command, [argument for argument in arguments if argument != "--debug"])

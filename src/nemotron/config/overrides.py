@@ -83,7 +83,7 @@ def _set(node: Located, parts: list[str], value: Located, key: str) -> Located:
     name, rest = parts[0], parts[1:]
     if isinstance(node.value, list):
         children: list[Any] = list(node.value)
-        index = int(name) if name.isdigit() else None
+        index = int(name) if name.isdecimal() else None
         if index is None or index >= len(children):
             section = key.removesuffix("." + ".".join(parts))
             raise ConfigError(

@@ -87,7 +87,7 @@ def list_versions(root: Path, name: str) -> list[int]:
 
     A version that is still being written is left out.
     """
-    found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdigit() and _is_written(path)]
+    found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdecimal() and _is_written(path)]
     return sorted(int(path.stem[1:]) for path in found)
 
 
@@ -103,7 +103,7 @@ def read_aliases(root: Path, name: str) -> dict[str, int]:
     found = {}
     for path in sorted((root / name / "aliases").glob("[!.]*")):
         number = path.read_text(encoding="utf-8").strip().removeprefix("v")
-        if number.isdigit():
+        if number.isdecimal():
             found[path.name] = int(number)
     return found
 

@@ -96,4 +96,4 @@ def _find_artifact(source: str, root: Path) -> str | None:
 def _is_other_iteration(path: Path, artifact: Artifact) -> bool:
     """Tell whether a path is another checkpoint than the run's model."""
     iteration, digits = artifact.metadata.get("iteration"), path.name.removeprefix("iter_")
-    return iteration is not None and digits.isdigit() and int(digits) != iteration
+    return iteration is not None and digits.isdecimal() and int(digits) != iteration

@@ -197,7 +197,7 @@ def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         number = claim.read_text(encoding="utf-8").strip().removeprefix("v")
-        if number.isdigit() and int(number) in list_versions(root, artifact.name):
+        if number.isdecimal() and int(number) in list_versions(root, artifact.name):
             known = read(version_file(root, artifact.name, int(number)))
             return _record_place(known, artifact.path, root) if _is_same(known, artifact) else None
         time.sleep(0.05)

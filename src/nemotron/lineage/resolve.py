@@ -91,7 +91,7 @@ def _find_recorded(name: str, label: str, root: Path, hint: str | None) -> Artif
         known = list_names(root)
         near = did_you_mean(name, known) or (f"It has: {', '.join(known)}." if known else None)
         raise ArtifactError(f'There is no artifact "{name}" in {root}.', _join_advice(near, hint))
-    is_version = label.startswith("v") and label[1:].isdigit()
+    is_version = label.startswith("v") and label[1:].isdecimal()
     named = read_aliases(root, name)
     version = int(label[1:]) if is_version else named.get(label)
     if version not in numbers:

@@ -144,7 +144,7 @@ def fetch(name: str, label: str, target: Target) -> Artifact:
     api = wandb.Api(timeout=15)
     project = "/".join(filter(None, [target.entity or api.default_entity, target.project]))
     number = label.removeprefix("v")
-    labels = [_version_alias(int(number)), label] if label.startswith("v") and number.isdigit() else [label]
+    labels = [_version_alias(int(number)), label] if label.startswith("v") and number.isdecimal() else [label]
     found = _first(api, [f"{project}/{name}:{each}" for each in labels])
     with TemporaryDirectory() as folder:
         return read(Path(found.get_entry(MANIFEST).download(root=folder)))
@@ -176,7 +176,7 @@ def _masked_command_line() -> Iterator[None]:
 def _describe_input(reference: str, root: Path, digest: str) -> wandb.Artifact:
     """Describe an input: a version recorded in `root`, or a source outside."""
     name, _, label = reference.partition(":v")
-    if label.isdigit() and version_file(root, name, int(label)).is_file():
+    if label.isdecimal() and version_file(root, name, int(label)).is_file():
         return _describe(read_version(root, name, int(label)), root)
     facts = {"source": reference, **({"digest": digest} if digest else {})}
     source = wandb.Artifact(_outside_name(reference), "source", metadata=facts)

@@ -123,6 +123,56 @@ def test_bash_itself(tmp_path):
     assert done.stdout == "sequence\n"
 
 
+def test_a_file_name_is_no_shell_code_and_no_pattern(tmp_path):
+    """What TAB puts on the line is run with it: `$(touch x)` may be the name of a file that came with the data."""
+    command = tmp_path / "nemotron"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nemotron "$@"\n')
+    command.chmod(0o755)
+    names = {"$(touch x).jsonl", "x;touch x", "`touch x`", "it's \"a\".jsonl", "*", "ü.jsonl"}
+    (tmp_path / "data").mkdir()
+    for name in names:
+        (tmp_path / "data" / name).touch()
+    script = show("bash") + (
+        f"COMP_WORDS=({command} super3 data inspect ''); COMP_CWORD=4\n"
+        f"_nemotron_completion {command} 2>/dev/null; eval printf '%s\\\\n' ${{COMPREPLY[@]}}\n"
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path / "data", capture_output=True, text=True, check=True)
+    assert set(done.stdout.splitlines()) == names
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_names_that_no_line_can_hold_are_not_offered(complete, tmp_path, monkeypatch, shell):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a\nb.jsonl", "a\tb.jsonl", "a\x1b[31m.jsonl", "a\u202e.jsonl", "ab.jsonl"):
+        Path(name).touch()
+    assert set(complete("super3", "data", "inspect", "a", shell=shell)) == {"ab.jsonl"}
+
+
+def test_damaged_files_cost_only_what_they_name(complete, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NEMOTRON_ARTIFACTS", str(tmp_path / "records"))
+    (tmp_path / "data").mkdir()
+    log_artifact(name="whole", type="dataset", path=tmp_path / "data", root=tmp_path / "records")
+    for name, content in (("broken", b"\xff{"), ("other", b"[]")):
+        (tmp_path / "records" / name).mkdir()
+        (tmp_path / "records" / name / "v1.json").write_bytes(content)
+    (tmp_path / "records" / "whole" / "v².json").write_text("{}")
+    assert set(complete("super3", "sft", "run.data=")) == {f"run.data=whole{end}" for end in ("", ":v1", ":latest")}
+    for content in (b"\xff", b"[[[", b"a = " + b"[" * 100_000):
+        Path("env.toml").write_bytes(content)
+        assert complete("super3", "sft", "--run", "") == {}
+
+
+def test_an_unexpected_mistake_is_silence(monkeypatch, capfd):
+    """Whatever the shell asks, a person at a prompt sees no traceback."""
+    monkeypatch.setenv("_NEMOTRON_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "nemotron su")
+    monkeypatch.setenv("COMP_CWORD", "no number")
+    monkeypatch.setattr("nemotron.cli.completion.answer.find_place", lambda *_: 1 / 0)
+    assert run([]) == 1
+    assert capfd.readouterr() == ("", "")
+
+
 def test_installing_twice_adds_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)

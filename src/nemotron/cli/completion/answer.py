@@ -1,15 +1,19 @@
 """Answer a shell that completes a command line."""
 
 import os
+import re
 import shlex
 from typing import Any
 
 from nemotron.cli.completion import VARIABLE
 from nemotron.cli.completion.candidates import Candidate, find_candidates
 from nemotron.cli.completion.words import find_place
+from nemotron.printable import printable
 
 _SPLITTERS = ("=", ":")
 """What bash makes words of their own (COMP_WORDBREAKS), although nothing stands between them and their neighbours."""
+_SHELL_CHARACTERS = re.compile(r"([^\w./:=@%+,~-])")
+"""What bash and zsh would act on: both insert a candidate as it is, and a file may be named `$(reboot)`."""
 
 
 def answer(root: Any) -> str:
@@ -23,9 +27,12 @@ def answer(root: Any) -> str:
     """
     shell = os.environ[VARIABLE].removeprefix("complete_")
     words = _split(os.environ.get("COMP_WORDS", ""))
-    cursor = int(os.environ.get("COMP_CWORD") or len(words))
+    asked = os.environ.get("COMP_CWORD", "")
+    cursor = int(asked) if asked.isdecimal() else len(words)
     before, typed, kept = _join_what_bash_split([*words[1:cursor], *(words[cursor : cursor + 1] or [""])])
     found = find_candidates(find_place(root, before), typed)
+    # A name with a newline would be two candidates; one with an escape sequence would reach the terminal.
+    found = [each for each in found if printable(each.value, one_line=True) == each.value]
     return "\n".join(_format(candidate, shell, kept) for candidate in found)
 
 
@@ -65,4 +72,6 @@ def _join_what_bash_split(words: list[str]) -> tuple[list[str], str, int]:
 
 def _format(candidate: Candidate, shell: str, kept: int) -> str:
     value = candidate.value[kept:]
+    if shell != "fish":  # which does so itself
+        value = _SHELL_CHARACTERS.sub(r"\\\1", value)
     return value if shell == "bash" or not candidate.help else f"{value}\t{candidate.help}"

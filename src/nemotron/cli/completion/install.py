@@ -9,8 +9,8 @@ from nemotron.errors import UserError
 _BASH = """\
 _nemotron_completion() {
     local IFS=$'\\n'
-    COMPREPLY=( $(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD _NEMOTRON_COMPLETE=complete_bash \\
-        "$1" 2>/dev/null) )
+    mapfile -t COMPREPLY < <(COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD \\
+        _NEMOTRON_COMPLETE=complete_bash "$1" 2>/dev/null)
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=./] ]]; then
         compopt -o nospace
     fi

@@ -33,7 +33,7 @@ def profiles(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
     named = os.environ.get("NEMOTRON_ENV_FILE")
     places = [Path(named)] if named else [folder / "env.toml" for folder in (here, *here.parents)]
     path = next((path for path in places if path.is_file()), None)
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, RecursionError):
         tables = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
         for name, table in tables.items():
             if isinstance(table, dict) and name not in ("wandb", "artifacts"):
@@ -51,13 +51,14 @@ def artifacts(command: _Command, typed: str, kind: str | None = None) -> Iterato
 
     root = Path(os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
     for name in list_names(root):
-        if kind is not None and read_version(root, name, list_versions(root, name)[-1]).type != kind:
-            continue
-        yield name, "the latest version"
-        for version in list_versions(root, name):
-            yield f"{name}:v{version}", ""
-        for alias, version in read_aliases(root, name).items():
-            yield f"{name}:{alias}", f"v{version}"
+        with contextlib.suppress(OSError, ValueError):  # the others are there, whatever is wrong with this one
+            if kind is not None and read_version(root, name, list_versions(root, name)[-1]).type != kind:
+                continue
+            yield name, "the latest version"
+            for version in list_versions(root, name):
+                yield f"{name}:v{version}", ""
+            for alias, version in read_aliases(root, name).items():
+                yield f"{name}:{alias}", f"v{version}"
 
 
 def jobs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:

@@ -63,7 +63,7 @@ def exported_iteration(card: Path) -> int | None:
 def _iteration(iteration_dir: Path) -> int | None:
     """Read the checkpoint's iteration off its run config, else off its folder's name."""
     digits = iteration_dir.name.removeprefix("iter_")
-    return int(digits) if digits.isdigit() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
+    return int(digits) if digits.isdecimal() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
 
 
 def _losses(file: Path, name: str, iteration: int | None) -> tuple[str, Any, Any] | None:

@@ -52,7 +52,7 @@ class RunFiles:
         }
         saved = Path(read_json(self.folder / RUN_RECORD).get("checkpoints") or self.folder / "checkpoints")
         numbers = (folder.name.removeprefix("iter_") for folder in saved.glob("iter_*"))
-        self.checkpoints = sorted(int(number) for number in numbers if number.isdigit())
+        self.checkpoints = sorted(int(number) for number in numbers if number.isdecimal())
 
     @property
     def starts(self) -> list[dict[str, Any]]:
