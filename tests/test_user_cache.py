@@ -22,11 +22,26 @@ def test_what_was_remembered_is_recalled_under_its_key_alone(folder: Path) -> No
     assert recall("others", "a 1") is None
 
 
-def test_a_broken_file_is_as_good_as_none(folder: Path) -> None:
+@pytest.mark.parametrize("content", [b"", b"[1,", b"null", b"[]", b"{}", b'"text"', b"\xff\x00", b"[" * 5000])
+def test_a_broken_file_is_as_good_as_none(folder: Path, content: bytes) -> None:
     remember("facts", "a", [1])
     (file,) = folder.rglob("*.json")
-    file.write_bytes(b"[1,")
+    file.write_bytes(content)
     assert recall("facts", "a") is None
+
+
+def test_a_damaged_value_is_not_believed(folder: Path) -> None:
+    """An id of a token that is another one would train the wrong end of every turn."""
+    remember("facts", "a", {"eos_id": 12, "text": "é"})
+    remember("facts", "b", {"eos_id": 13})
+    file, other = sorted(folder.rglob("*.json"), key=lambda path: b'"eos_id": 13' in path.read_bytes())
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(b'"eos_id": 12', b'"eos_id": 14'))
+    assert recall("facts", "a") is None
+    file.write_bytes(other.read_bytes())
+    assert recall("facts", "a") is None
+    file.write_bytes(whole)
+    assert recall("facts", "a") == {"eos_id": 12, "text": "é"}
 
 
 def test_a_folder_that_cannot_be_made_costs_nothing_but_time(folder: Path) -> None:
@@ -40,7 +55,7 @@ def test_without_a_variable_it_lies_below_the_users_caches(tmp_path: Path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     remember("facts", "a", [1])
     (file,) = (tmp_path / "nemotron/facts").iterdir()
-    assert orjson.loads(file.read_bytes()) == [1]
+    assert orjson.loads(file.read_bytes())["value"] == [1]
 
 
 def test_the_version_of_a_package_is_told_without_importing_it() -> None:

@@ -1,7 +1,8 @@
 """Remember results that take long to work out, as small JSON files.
 
 The folder is $NEMOTRON_CACHE, or `nemotron` below $XDG_CACHE_HOME or ~/.cache. The files only save time: one that is
-missing, broken or not writable is ignored.
+missing, damaged or not writable is ignored. Each has the checksum of its value, because a damaged value that still
+looks like one would be believed.
 """
 
 import contextlib
@@ -18,8 +19,10 @@ from nemotron.atomic_files import write_json
 
 def recall(kind: str, key: str) -> Any:
     """Return the JSON value remembered under a key, or None."""
-    with contextlib.suppress(OSError, RuntimeError, orjson.JSONDecodeError):
-        return orjson.loads(_path(kind, key).read_bytes())
+    with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
+        record = orjson.loads(_path(kind, key).read_bytes())
+        if record["sha256"] == _checksum(key, record["value"]):
+            return record["value"]
     return None
 
 
@@ -29,7 +32,7 @@ def remember(kind: str, key: str, value: Any) -> None:
     The key must include everything that the value depends on.
     """
     with contextlib.suppress(OSError, RuntimeError, TypeError):
-        write_json(_path(kind, key), value)
+        write_json(_path(kind, key), {"sha256": _checksum(key, value), "value": value})
 
 
 def version_of(package: str) -> str:
@@ -43,6 +46,12 @@ def version_of(package: str) -> str:
     from importlib.metadata import version
 
     return version(package)
+
+
+def _checksum(key: str, value: Any) -> str:
+    """Return the checksum of a value under its key, as JSON has it: a tuple is a list there."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return hashlib.sha256(key.encode() + b"\0" + orjson.dumps(value, option=options, default=str)).hexdigest()
 
 
 def _path(kind: str, key: str) -> Path:
