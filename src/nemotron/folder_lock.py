@@ -154,7 +154,7 @@ def _read(file: IO[bytes]) -> Holder | None:
     file.seek(0)
     try:
         return Holder(**json.loads(file.read()))
-    except (ValueError, TypeError):  # free, or from an earlier release
+    except (ValueError, TypeError, RecursionError):  # free, or from an earlier release
         return None
 
 

@@ -49,7 +49,10 @@ def version_of(package: str) -> str:
 
 
 def _checksum(key: str, value: Any) -> str:
-    """Return the checksum of a value under its key, as JSON has it: a tuple is a list there."""
+    """Return the checksum of a value under its key, as JSON.
+
+    A tuple and a list are the same there.
+    """
     options = orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY
     return hashlib.sha256(key.encode() + b"\0" + orjson.dumps(value, option=options, default=str)).hexdigest()
 

@@ -119,7 +119,7 @@ def read(path: Path) -> Artifact:
         record = json.loads(path.read_text(encoding="utf-8"))
         # Fields added by a later release are ignored.
         return Artifact(**{key: value for key, value in record.items() if key in known})
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not an artifact record: {error}") from error
 
 

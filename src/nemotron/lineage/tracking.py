@@ -165,7 +165,7 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read which W&B run a folder or an artifact belongs to; {} if there is none."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) and {"project", "entity", "id"} <= known.keys() else {}
 

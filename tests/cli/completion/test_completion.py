@@ -128,7 +128,7 @@ def test_a_file_name_is_no_shell_code_and_no_pattern(tmp_path):
     command = tmp_path / "nemotron"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nemotron "$@"\n')
     command.chmod(0o755)
-    names = {"$(touch x).jsonl", "x;touch x", "`touch x`", "it's \"a\".jsonl", "*", "ü.jsonl"}
+    names = {"$(touch x).jsonl", "x;touch x", "`touch x`", 'it\'s "a".jsonl', "*", "ü.jsonl"}
     (tmp_path / "data").mkdir()
     for name in names:
         (tmp_path / "data" / name).touch()

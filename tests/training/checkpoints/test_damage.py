@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.damage import find_damage
-from nemotron.training.checkpoints.reader import whole_run_config
+from nemotron.training.checkpoints.reader import read_yaml, whole_run_config
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
@@ -97,3 +97,11 @@ def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
     torch.save({**saved, "other": "text", "many": torch.zeros(3)}, tmp_path / "state.pt")
     numbers = read_numbers(tmp_path / "state.pt")
     assert (numbers["step"], numbers["flops"], numbers["on"]) == (7, 1.5, True)
+
+
+@pytest.mark.parametrize("where", ["goes round", "grows"])
+def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, where):
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
+    text = "a: &a [*a]" if where == "goes round" else "\n".join(["a0: &a0 [1]", *lines])
+    (tmp_path / "run_config.yaml").write_text(f"{text}\n")
+    assert read_yaml(tmp_path / "run_config.yaml") is None

@@ -132,7 +132,7 @@ def read_records() -> list[Record]:
             values = json.loads(path.read_text(encoding="utf-8"))
             jobs = tuple(RecordedJob(**job) for job in values.pop("jobs"))
             records.append(Record(**values, jobs=jobs))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
     return sorted(records, key=lambda record: record.submitted, reverse=True)
 

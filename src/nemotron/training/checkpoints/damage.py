@@ -73,6 +73,6 @@ def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage |
         return None if is_other else Damage(FORMAT, "is missing", unfinished=True)
     try:
         is_whole = isinstance(json.loads(file.read_bytes()), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         is_whole = False
     return None if is_whole else Damage(file.name, "is not readable", unfinished=True)

@@ -51,7 +51,7 @@ def _header(file: Path) -> dict[str, object]:
     try:
         with file.open("rb") as opened:
             return json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    except (ValueError, OverflowError, MemoryError) as error:
+    except (ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise UserError(f"{file} is not readable as safetensors: {error}.", "Download it again.") from None
 
 

@@ -6,10 +6,14 @@ from typing import Any
 
 import yaml
 
+from nemotron.config.yaml_file import DEEPEST, MOST_VALUES
+
 RUN_RECORD = "run.json"
 """The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""
 RUN_CONFIG = "run_config.yaml"
 """The config that a checkpoint was saved with, which Megatron-Bridge writes into it last of all."""
+_TEXTS = ("output_dir", "checkpoints", "hf_model")
+"""Fields of run.json that are paths or names."""
 _SECTIONS = ("checkpoint", "train")
 """Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
 a checkpoint, and one after the last that it reads."""
@@ -42,12 +46,21 @@ def hf_model_of(iteration_dir: Path) -> str | None:
 
 
 def read_json(record: Path) -> dict[str, Any]:
-    """Read a run.json; {} if it is missing, empty or unreadable."""
+    """Read a run.json; {} if it is missing, empty or unreadable.
+
+    Its paths and names are text; anything else in their place is left out.
+    """
     try:
         content = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if key not in _TEXTS or _is_text(value)}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
 def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
@@ -81,7 +94,23 @@ def read_yaml(file: Path) -> dict[str, Any] | None:
         config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
-    return config if isinstance(config, dict) else None
+    return config if isinstance(config, dict) and _is_tree(config) else None
+
+
+def _is_tree(config: dict[str, Any]) -> bool:
+    """Tell whether a walk over all values ends.
+
+    YAML aliases may go round, or make a few lines into billions.
+    """
+    level: list[Any] = [config]
+    for _ in range(DEEPEST):
+        children = (inner for value in level for inner in (value.values() if isinstance(value, dict) else value))
+        level = [inner for inner in children if isinstance(inner, dict | list)]
+        if not level:
+            return True
+        if sum(map(len, level)) > MOST_VALUES:
+            return False
+    return False
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
@@ -107,6 +136,6 @@ def count_unreadable(path: Path) -> int:
 def _as_record(line: str) -> dict[str, Any] | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None

@@ -88,6 +88,6 @@ def _is_made_from(target: Path, facts: dict[str, Any]) -> bool:
     """Tell whether a folder was made by the same import."""
     try:
         made = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(made, dict) and all(made.get(key) == facts[key] for key in ("source", "source_digest", "mtp"))

@@ -13,6 +13,8 @@ import orjson
 from nemotron.charts.subsample import Floats
 
 _NOTHING = float("nan")
+_NAMES = ("loss_stage", "sample_unit")
+"""Fields that are text."""
 _CHUNK = 8 * 2**20
 """Bytes that are read at a time."""
 
@@ -23,7 +25,7 @@ class Curves:
     A million records are about 20 columns of 8 MB. Lines that are no records are left out, and what has no newline yet.
 
     Attributes:
-        first, last: a record each; empty when there is none.
+        first, last: a record each, its numbers and the names in it; empty when there is none.
         stages: (iteration, stage of the loss) where it begins or changes.
     """
 
@@ -72,8 +74,8 @@ class Curves:
             column.extend([_NOTHING] * (self._length - len(column)))
             column.frombytes(values.tobytes())
         self._length += len(records)
-        self.first = self.first or records[0]
-        self.last = records[-1]
+        self.first = self.first or _keep_known(records[0])
+        self.last = _keep_known(records[-1])
         for record in records:
             stage = record.get("loss_stage")
             if isinstance(stage, str) and (not self.stages or self.stages[-1][1] != stage):
@@ -88,6 +90,15 @@ class Curves:
     def names(self) -> list[str]:
         """Names of all numbers, in the order in which they came."""
         return [*self._columns]
+
+
+def _keep_known(record: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a damaged file has in place of a number or a name."""
+    return {
+        name: value
+        for name, value in record.items()
+        if (isinstance(value, str) if name in _NAMES else isinstance(value, int | float))
+    }
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:

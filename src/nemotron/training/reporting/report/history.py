@@ -15,12 +15,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nemotron.secrets import mask_values
 
 HISTORY = "history.jsonl"
 State = Literal["finished", "stopped", "failed"]
+_ANY = ""
+_FIELDS: dict[str, Any] = {
+    "event": str, "time": str, "iteration": int, "state": str, "message": str, "name": str,
+    "train_iters": int, "global_batch_size": int, "pack_size": int,
+    "data": {"reference": str, "splits": str, "packs": {_ANY: int}},
+    "machine": {"gpus": int, "device": str, "describe": str},
+    "flops_per_token": float, "adapters_only": bool, "origins": {_ANY: str}, "notes": [str],
+}  # fmt: skip
+"""What an event may say, and of which kind. A damaged file may say anything."""
 
 
 @dataclass
@@ -55,18 +64,39 @@ def record_session(folder: Path, facts: dict[str, Any], count_finished: Callable
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """Read the events of a run, oldest first; none of a run of an earlier release."""
+    """Read the events of a run, oldest first.
+
+    A run of an earlier release has none. Every field is of its kind, and `event`, `time` and `iteration` are there:
+    what is damaged is left out.
+    """
     try:
         lines = (folder / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     events = []
     for line in lines:
-        with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and event.get("event") in ("start", "end"):
+        with contextlib.suppress(ValueError, OverflowError, RecursionError):
+            event = {"iteration": 0, **(_keep(json.loads(line), _FIELDS) or {})}
+            datetime.fromisoformat(event.get("time", "")).timestamp()
+            if event.get("event") == "end" and event.get("state") not in get_args(State):
+                event.pop("state", None)
+            if event.get("event") in ("start", "end"):
                 events.append(event)
     return events
+
+
+def _keep(value: Any, kind: Any) -> Any:
+    """Return what of a value is of its kind; None where nothing is."""
+    if isinstance(kind, dict):
+        pairs = value.items() if isinstance(value, dict) else ()
+        kept = {name: _keep(inner, kind.get(name, kind.get(_ANY))) for name, inner in pairs}
+        return {name: inner for name, inner in kept.items() if inner is not None}
+    if isinstance(kind, list):
+        return [each for each in value if isinstance(each, kind[0])] if isinstance(value, list) else None
+    if kind in (int, float):
+        kinds = (int,) if kind is int else (int, float)
+        return value if type(value) in kinds and 0 <= value < 2**63 else None
+    return value if kind is not None and isinstance(value, kind) else None
 
 
 def _append(path: Path, event: dict[str, Any]) -> None:

@@ -54,7 +54,8 @@ def render_run(run: RunFiles, page_folder: Path) -> str:
         f"<h2>Settings</h2>{_settings(run)}",
         render_library(),
     ]
-    title = f"Training {run.start['name']} in {run.folder.name}" if run.start else f"Training in {run.folder.name}"
+    name = run.start.get("name")
+    title = f"Training {name} in {run.folder.name}" if name else f"Training in {run.folder.name}"
     return html_page(printable(title, one_line=True), "".join(parts))
 
 

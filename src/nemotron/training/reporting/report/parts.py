@@ -1,5 +1,6 @@
 """Pieces of HTML that the pages of runs are made of."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -36,7 +37,12 @@ def unfold(title: str, content: str) -> Html:
 
 
 def clock(seconds: float) -> str:
-    """Write a length of time: `1 h 02 min`, `3 min 04 s`, `5.6 s`."""
+    """Write a length of time: `1 h 02 min`, `3 min 04 s`, `5.6 s`.
+
+    Nothing where it is not finite.
+    """
+    if not math.isfinite(seconds):
+        return ""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

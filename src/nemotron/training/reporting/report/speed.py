@@ -48,7 +48,7 @@ def tokens_per_second(run: RunFiles) -> Floats:
     pack_size = run.start.get("pack_size")
     if not pack_size or not len(iterations):
         return np.full(len(iterations), np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         per_iteration = np.diff(packs, prepend=0) / np.diff(iterations, prepend=0)
         return per_iteration * pack_size / seconds
 
@@ -63,7 +63,7 @@ def measure_speed(run: RunFiles) -> Speed | None:
     return Speed(
         tokens=float(np.nanmedian(tokens)),
         seconds=float(np.nanmedian(seconds)),
-        gpus=machine.get("gpus"),
+        gpus=machine.get("gpus") or None,
         device=device,
         flops_per_token=run.start.get("flops_per_token"),
         peak=find_peak(device),
