@@ -75,10 +75,10 @@ def explain_hub_errors(
     """Ask the hub for something inside.
 
     Args:
-        subject: begins each message: `The model org/name`.
-        kind: of the repository.
-        repo: its id, `org/name`.
-        revision: the branch, tag or commit that is asked for.
+        subject: Begins each message: `The model org/name`.
+        kind: Of the repository.
+        repo: Its id, `org/name`.
+        revision: The branch, tag or commit that is asked for.
 
     Raises:
         UserError: The repository is gated, has no such revision, does not exist, or the hub is out of reach.

@@ -16,7 +16,7 @@ def subsample(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
 
     Args:
         x, y: a curve, all finite.
-        most: of the points; at least 4.
+        most: Of the points; at least 4.
     """
     if len(x) <= most:
         return x, y
@@ -34,7 +34,7 @@ def running_mean(x: Floats, y: Floats, points: int = 200) -> tuple[Floats, Float
 
     Args:
         x, y: a curve, all finite, of at least `points` points.
-        points: of the result.
+        points: Of the result.
 
     Returns:
         The means, each at the middle of its window, which is shorter near the ends of the curve.

@@ -92,7 +92,7 @@ class EnvFile:
         """Return the value of a key as `kind`; whole numbers may be text (`mem = 0`).
 
         Args:
-            kind: str, int, bool, Literal, a tuple or dict of str, or one of these or None.
+            kind: Str, int, bool, Literal, a tuple or dict of str, or one of these or None.
             key: The key to read.
             table: The table that has the key.
 

@@ -112,8 +112,8 @@ def find_open_target(project: str | None, entity: str | None, root: Path, made: 
 
     Args:
         project, entity: from the config.
-        root: folder of the artifact records.
-        made: the artifact; None where it is still to be made.
+        root: Folder of the artifact records.
+        made: The artifact; None where it is still to be made.
     """
     target = find_target(project, entity)
     if target is None:

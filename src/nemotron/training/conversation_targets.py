@@ -21,7 +21,7 @@ def read_conversation_targets(module: Any, wanted: bool) -> None:
     """Make Megatron-Bridge's datasets of packs read CONVERSATION_TARGETS, or not.
 
     Args:
-        module: where the line's GPTSFTPackedParquetDataset is looked up when one is built.
+        module: Where the line's GPTSFTPackedParquetDataset is looked up when one is built.
     """
     found: Any = module.GPTSFTPackedParquetDataset
     stock = getattr(found, "stock", found)

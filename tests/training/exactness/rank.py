@@ -44,8 +44,8 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     """Run two steps of a layout as one of its ranks; RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT say which.
 
     Args:
-        prepared: folder with the batch as a `train` split.
-        folder: of the layout; this rank's records go to rank<n>.pt.
+        prepared: Folder with the batch as a `train` split.
+        folder: Of the layout; this rank's records go to rank<n>.pt.
     """
     from nemotron.config import load_config
     from nemotron.training.backend import choose_backend, use_backend
@@ -101,7 +101,7 @@ def make_recorder(adapters: bool) -> Any:
     """A Megatron-Bridge callback that puts our weights into the model and keeps what each step left behind.
 
     Args:
-        adapters: whether only these are trained, and trained on after the steps that are kept.
+        adapters: Whether only these are trained, and trained on after the steps that are kept.
     """
     from megatron.bridge.training.callbacks import Callback, CallbackContext
 

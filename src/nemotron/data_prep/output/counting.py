@@ -39,7 +39,7 @@ def collect_metadata(
     """Count everything. `receipts` are per dataset, `packed` and `shards` per split.
 
     Raises:
-        RuntimeError: a row is not accounted for: that would be a fault of this program, and the output must not be
+        RuntimeError: A row is not accounted for: that would be a fault of this program, and the output must not be
             called done.
     """
     copies = selection.copies[corpus.conversation] * (cut.length > 0)

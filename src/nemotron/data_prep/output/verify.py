@@ -33,7 +33,7 @@ def verify(folder: Path) -> Iterator[str]:
     Nothing when all is well.
 
     Raises:
-        UserError: the folder holds no finished run.
+        UserError: The folder holds no finished run.
     """
     folder = expand_home(folder).absolute()
     metadata = read_metadata(folder / "metadata.json")

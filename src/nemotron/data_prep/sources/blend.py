@@ -100,7 +100,7 @@ def read_blend(path: str | Path) -> Blend:
     """Read a blend file, or make a blend of one dataset from chat data.
 
     Args:
-        path: a blend file; or chat data, as a file, a folder, a glob, or an hf://, s3:// or gs:// URL.
+        path: A blend file; or chat data, as a file, a folder, a glob, or an hf://, s3:// or gs:// URL.
 
     Raises:
         UserError: The path does not exist, is neither, or is a broken blend file; the message names the entry at fault.

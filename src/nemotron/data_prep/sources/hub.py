@@ -51,7 +51,7 @@ def find_on_hub(dataset: Dataset) -> list[Found]:
     its content, so that only the files that a new commit changed are processed again.
 
     Raises:
-        UserError: the dataset, subset or split does not exist or may not be read, OSError when the hub cannot be
+        UserError: The dataset, subset or split does not exist or may not be read, OSError when the hub cannot be
             reached.
     """
     wanted = parse_hub_path(dataset.path)

@@ -27,7 +27,7 @@ def find_local(dataset: Dataset) -> list[Found]:
     """Return the files of a dataset with a local path.
 
     Raises:
-        UserError: there are none, OSError when unreadable.
+        UserError: There are none, OSError when unreadable.
     """
     return [_identify(path) for path in sorted(_paths(dataset))]
 

@@ -36,7 +36,7 @@ def find_objects(dataset: Dataset) -> list[Found]:
     They are identified by what the store reports (URL, ETag or generation, size); nothing is downloaded.
 
     Raises:
-        UserError: there are none, the library is missing or credentials are, OSError when the store fails.
+        UserError: There are none, the library is missing or credentials are, OSError when the store fails.
     """
     scheme, _, path = dataset.path.partition("://")
     path = path.rstrip("/")

@@ -28,7 +28,7 @@ def cut(file: InputFile) -> list[Part]:
     """Return the parts of a file, in order; at least one.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: The file cannot be read.
     """
     step = min(PART_BYTES, max(LEAST_PART_BYTES, file.size // PARTS_OF_A_FILE))
     if file.format in ("parquet", "arrow"):

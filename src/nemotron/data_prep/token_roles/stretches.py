@@ -42,7 +42,7 @@ class Stretches(NamedTuple):
         """Return those of some tokens.
 
         Args:
-            tokens: bool [tokens]; all tokens of a stretch, or none.
+            tokens: Bool [tokens]; all tokens of a stretch, or none.
         """
         of = tokens[self.starts()]
         return Stretches(*(array[of] for array in self))

@@ -207,7 +207,7 @@ def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
     """Map the tokens of a complete part rather than read them.
 
     Returns:
-        ids int32 [tokens], mask uint8 [tokens].
+        Ids int32 [tokens], mask uint8 [tokens].
     """
     return _map(file_of(part, TOKENS), "<i4"), _map(file_of(part, MASK), "u1")
 

@@ -31,7 +31,7 @@ def read_definition(folder: Path) -> str:
     """Return the contents of a tokenizer's tokenizer.json.
 
     Raises:
-        OSError: there is none.
+        OSError: There is none.
         UserError: The file is not text, or has a size or ids that no tokenizer has.
     """
     try:

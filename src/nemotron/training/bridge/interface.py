@@ -95,8 +95,8 @@ class Line(Protocol):
         """Make the dataset config that reads packed Parquet folders.
 
         Args:
-            packs: what it reads.
-            global_batch_size: packs of a training step.
+            packs: What it reads.
+            global_batch_size: Packs of a training step.
         """
         ...
 
@@ -114,10 +114,10 @@ class Line(Protocol):
         Layouts that cannot be corrected are refused.
 
         Args:
-            model: the model provider, changed in place.
+            model: The model provider, changed in place.
 
         Raises:
-            UserError: the installed release cannot train in this layout.
+            UserError: The installed release cannot train in this layout.
         """
         ...
 
@@ -127,11 +127,11 @@ class Line(Protocol):
         Layouts that cannot be corrected are refused.
 
         Args:
-            model: the model provider.
-            routed_experts: whether there are adapters on these.
+            model: The model provider.
+            routed_experts: Whether there are adapters on these.
 
         Raises:
-            UserError: the installed release cannot train these adapters in this layout.
+            UserError: The installed release cannot train these adapters in this layout.
         """
         ...
 
@@ -141,9 +141,9 @@ class Line(Protocol):
         """Return the packs per batch and the number of batches for evaluating a split.
 
         Args:
-            packs: in the split.
+            packs: In the split.
             ranks: data-parallel ranks.
-            global_batch_size: packs of a training step.
+            global_batch_size: Packs of a training step.
             largest: `validation.eval_global_batch_size`, where given.
             asked: `validation.eval_iters`, where given; at most so many batches.
 
@@ -167,7 +167,7 @@ class Line(Protocol):
         """Iterate over one data-parallel rank's batches of a folder of packs.
 
         Args:
-            ranks: the data-parallel process group.
+            ranks: The data-parallel process group.
         """
         ...
 
@@ -175,7 +175,7 @@ class Line(Protocol):
         """Return where the sequences of a micro-batch (one pack) begin and end.
 
         Args:
-            batch: the collator's.
+            batch: The collator's.
 
         Returns:
             int32 [n + 1], as they are in memory. The padding of a sequence counts as part of it.
@@ -195,8 +195,8 @@ class Line(Protocol):
         Args:
             state: Megatron-Bridge's GlobalState.
             micro_batches: None on pipeline stages without data.
-            model: the model chunk.
-            groups: its process groups.
+            model: The model chunk.
+            groups: Its process groups.
         """
         ...
 
@@ -215,7 +215,7 @@ class Line(Protocol):
         lists names.
 
         Args:
-            converter: the NemotronHBridge that is about to make the table. Called before it does.
+            converter: The NemotronHBridge that is about to make the table. Called before it does.
         """
         ...
 
@@ -223,10 +223,10 @@ class Line(Protocol):
         """Refuse a checkpoint that only a later line can load.
 
         Args:
-            checkpoint: an `iter_*` folder, or a Hugging Face folder.
+            checkpoint: An `iter_*` folder, or a Hugging Face folder.
 
         Raises:
-            UserError: the installed line cannot load it.
+            UserError: The installed line cannot load it.
         """
         ...
 
@@ -243,7 +243,7 @@ class Line(Protocol):
         The model is a list of one chunk.
 
         Args:
-            peft: the PEFT object that gave them.
+            peft: The PEFT object that gave them.
         """
         ...
 
@@ -253,6 +253,6 @@ class Line(Protocol):
         Several files get an index.
 
         Args:
-            auto_bridge: an AutoBridge made from a config, without weights.
+            auto_bridge: An AutoBridge made from a config, without weights.
         """
         ...

@@ -17,9 +17,9 @@ def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tup
     """Describe folders of packs to Megatron-Bridge, which will verify their pages.
 
     Args:
-        packs: what is read.
-        specs_class: the line's PackedSequenceSpecs.
-        datasets: the module in which the line looks up its GPTSFTPackedParquetDataset when it builds one.
+        packs: What is read.
+        specs_class: The line's PackedSequenceSpecs.
+        datasets: The module in which the line looks up its GPTSFTPackedParquetDataset when it builds one.
 
     Returns:
         The specs, and the dataset config's fields that do not depend on the line.
@@ -47,7 +47,7 @@ def verify_pages(dataset_class: Any) -> None:
     A second call does nothing.
 
     Args:
-        dataset_class: the line's GPTSFTPackedParquetDataset, which opens a shard in `_ensure_reader`, in whichever
+        dataset_class: The line's GPTSFTPackedParquetDataset, which opens a shard in `_ensure_reader`, in whichever
             process reads it. A shard in an object store is left to it.
     """
     open_shard = dataset_class._ensure_reader
@@ -104,11 +104,11 @@ def repeat_batches(dataset: Any, config: Any, ranks: Any, global_batch_size: int
     """Iterate over one data-parallel rank's share of a dataset, repeatedly.
 
     Args:
-        dataset: one evaluation, in order.
-        config: the dataset config, for the loader's settings.
-        ranks: the data-parallel process group.
-        global_batch_size: packs of a batch, over all ranks.
-        options: further arguments of the line's `build_pretraining_data_loader`.
+        dataset: One evaluation, in order.
+        config: The dataset config, for the loader's settings.
+        ranks: The data-parallel process group.
+        global_batch_size: Packs of a batch, over all ranks.
+        options: Further arguments of the line's `build_pretraining_data_loader`.
     """
     from megatron.bridge.data.loaders import cyclic_iter
     from megatron.bridge.data.samplers import build_pretraining_data_loader

@@ -34,14 +34,14 @@ def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, conf
     """Return this rank's part of a pack's padding, on its device.
 
     Args:
-        padding: bool [1, tokens] of the whole pack.
-        packing: the pack's boundaries.
-        model: the model chunk, whose MTP layers get the mask too.
-        config: of the model.
-        groups: its process groups.
+        padding: Bool [1, tokens] of the whole pack.
+        packing: The pack's boundaries.
+        model: The model chunk, whose MTP layers get the mask too.
+        config: Of the model.
+        groups: Its process groups.
 
     Returns:
-        bool [1, tokens of this rank], true where a position is padding.
+        Bool [1, tokens of this rank], true where a position is padding.
     """
     from megatron.bridge.training.utils.packed_seq_utils import get_thd_cp_partition_indices
 

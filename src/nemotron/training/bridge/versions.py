@@ -18,7 +18,7 @@ def check_release() -> str:
     """Return the installed Megatron-Bridge release; warn if it is not tested.
 
     Raises:
-        UserError: it is not installed.
+        UserError: It is not installed.
     """
     release = _installed_release()
     if release is None:

@@ -123,7 +123,7 @@ def find_checkpoint(path: Path) -> Path:
         path: The run's output folder, the folder that it saves to, or an `iter_*` folder itself.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     if (path / "checkpoints").is_dir():
         return latest_iteration(path / "checkpoints")
@@ -139,11 +139,11 @@ def base_model_of(iteration_dir: Path, saved: dict[str, Any]) -> Path | None:
     None when it holds a whole model.
 
     Args:
-        iteration_dir: the checkpoint.
-        saved: the config that it was saved with.
+        iteration_dir: The checkpoint.
+        saved: The config that it was saved with.
 
     Raises:
-        UserError: it holds adapters, and their model is not where it was.
+        UserError: It holds adapters, and their model is not where it was.
     """
     if saved.get("peft") is None:
         return None

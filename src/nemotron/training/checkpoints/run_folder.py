@@ -101,9 +101,9 @@ def find_run_folder(
     """Find where a run writes, what it resumes from, and what identifies both runs.
 
     Args:
-        config: the training config.
-        data: the packs.
-        start: what the run starts from. Where it or the data is not known, `identity` is empty.
+        config: The training config.
+        data: The packs.
+        start: What the run starts from. Where it or the data is not known, `identity` is empty.
     """
     output, checkpoints, load = Path(config.run.output_dir).absolute(), config.saves_to, config.other_run
     step, resume_from = config.checkpoint.get("ckpt_step"), checkpoints

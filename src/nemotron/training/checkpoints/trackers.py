@@ -31,7 +31,7 @@ def list_candidates(checkpoints: Path) -> tuple[dict[int, Path], dict[int, Path]
     counts where it was completed after the tracker was written, or where no tracker is readable.
 
     Args:
-        checkpoints: the folder that a run saves to, or an `iter_*` folder itself.
+        checkpoints: The folder that a run saves to, or an `iter_*` folder itself.
 
     Returns:
         Iteration -> folder: of those to continue from, in order; and of those that are later than the trackers name.

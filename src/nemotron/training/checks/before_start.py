@@ -49,8 +49,7 @@ def check_inputs(
 
     Returns:
         The plan and the problems. The plan is None if its numbers cannot be computed: a setting is wrong, a length or a
-        size
-            does not fit, or the packs are not known.
+        size does not fit, or the packs are not known.
     """
     hf_model, sizes, model, plan = config.recipe.hf_model, parallel_sizes(config), find_model(config), None
     numbers = [*check_numbers(config)]

@@ -103,7 +103,7 @@ def check_parallel_sizes(
 
     Args:
         config: The training config.
-        sizes: tensor, pipeline, context, expert, expert_tensor.
+        sizes: Tensor, pipeline, context, expert, expert_tensor.
         shape: The shape of the model; None if it is not known.
         pack_size: Tokens per pack; None if it is not known.
         ranks: Number of processes; None if it is not known.

@@ -25,13 +25,13 @@ def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] =
     until the run has a newer checkpoint. Adapters are merged in it.
 
     Args:
-        named: a run's output folder, a Megatron checkpoint, an exported folder (of adapters alone, too), or an
+        named: A run's output folder, a Megatron checkpoint, an exported folder (of adapters alone, too), or an
             artifact.
-        artifacts: folder of the artifact records.
-        on_export: told the checkpoint before it is exported, which takes a while.
+        artifacts: Folder of the artifact records.
+        on_export: Told the checkpoint before it is exported, which takes a while.
 
     Raises:
-        UserError: there is no such thing, it has no checkpoint yet, or the export failed.
+        UserError: There is no such thing, it has no checkpoint yet, or the export failed.
     """
     path = expand_home(named)
     if not path.exists():

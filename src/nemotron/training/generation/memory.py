@@ -16,11 +16,11 @@ def refuse_export_beyond_memory(checkpoint: Path, model: str) -> None:
     A model that is neither here nor known by name is let through.
 
     Args:
-        checkpoint: what would be exported.
-        model: the Hugging Face id or folder that describes it.
+        checkpoint: What would be exported.
+        model: The Hugging Face id or folder that describes it.
 
     Raises:
-        UserError: they do not fit.
+        UserError: They do not fit.
     """
     described = model_config(model)
     try:

@@ -19,7 +19,7 @@ def refuse_without_transformers(*, adapters: bool = False) -> None:
     """Refuse to talk where the packages for it are not installed.
 
     Raises:
-        UserError: it names them.
+        UserError: It names them.
     """
     missing = [name for name in ("torch", "transformers", *(["peft"] if adapters else [])) if not is_there(name)]
     if missing:
@@ -36,12 +36,12 @@ class TransformersSpeaker:
         """Load the model.
 
         Args:
-            folder: as `find_export` gives it; of adapters alone, their model is loaded, too.
+            folder: As `find_export` gives it; of adapters alone, their model is loaded, too.
             temperature: 0 takes the likeliest token every time; None is what generation_config.json says.
-            seed: of what is sampled.
+            seed: Of what is sampled.
 
         Raises:
-            UserError: a package is missing, the weights do not fit into memory, or they cannot be loaded.
+            UserError: A package is missing, the weights do not fit into memory, or they cannot be loaded.
         """
         adapters = (folder / ADAPTER_CONFIG).is_file()
         refuse_without_transformers(adapters=adapters)
@@ -81,7 +81,7 @@ class TransformersSpeaker:
         """Return the text of the messages, up to where the reply begins.
 
         Raises:
-            UserError: there is no chat template.
+            UserError: There is no chat template.
         """
         if not self._tokenizer.chat_template:
             raise UserError("The tokenizer of this model has no chat template.", "Export the run again.")
@@ -152,7 +152,7 @@ def _place(model: str) -> dict[str, Any]:
     """Choose where a model goes, as options of from_pretrained.
 
     Raises:
-        UserError: it fits nowhere here.
+        UserError: It fits nowhere here.
     """
     import torch
 

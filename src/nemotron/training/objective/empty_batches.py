@@ -34,8 +34,8 @@ class EmptyBatches:
 
         Args:
             optimizer: Megatron's; its `step` returns (was taken, gradient norm, zeros in the gradient).
-            model: the rank's chunks.
-            pipeline: the process group of the pipeline's stages.
+            model: The rank's chunks.
+            pipeline: The process group of the pipeline's stages.
         """
         self._pipeline = pipeline
         routers = [module for chunk in model for module in chunk.modules() if hasattr(module, "expert_bias")]

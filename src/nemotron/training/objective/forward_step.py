@@ -54,10 +54,10 @@ class TwoStageStep:
     Called once per micro-batch and model chunk.
 
     Attributes:
-        totals: of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
-        average: the stage that trains, or trained, it.
-        own_tokens: supervised tokens of this rank's share of it; 0 on pipeline stages without data.
-        skipped: global batches that trained nothing, since this process began (empty_batches.py).
+        totals: Of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
+        average: The stage that trains, or trained, it.
+        own_tokens: Supervised tokens of this rank's share of it; 0 on pipeline stages without data.
+        skipped: Global batches that trained nothing, since this process began (empty_batches.py).
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class TwoStageStep:
         """Make the step of a run.
 
         Args:
-            schedule: which average trains which iteration.
-            pads_conversations: whether the data has `pad_to_multiple` above 1: then conversations end in padding.
-            sample_unit: what the sample average counts; "conversation" needs CONVERSATION_TARGETS in every batch.
+            schedule: Which average trains which iteration.
+            pads_conversations: Whether the data has `pad_to_multiple` above 1: then conversations end in padding.
+            sample_unit: What the sample average counts; "conversation" needs CONVERSATION_TARGETS in every batch.
         """
         self._schedule = schedule
         self._pads_conversations = pads_conversations
@@ -92,8 +92,8 @@ class TwoStageStep:
             state: Megatron-Bridge's global state; `train_state.step` is the number of finished iterations.
             data_iterator: micro-batches of this rank's share of the global batch, or None on pipeline stages without
                 data.
-            model: the model chunk.
-            return_schedule_plan: asked for by overlap_moe_expert_parallel_comm, which Megatron-Bridge does not combine
+            model: The model chunk.
+            return_schedule_plan: Asked for by overlap_moe_expert_parallel_comm, which Megatron-Bridge does not combine
                 with packed sequences.
 
         Returns:
@@ -157,10 +157,10 @@ class TwoStageStep:
         """Compute the loss of one micro-batch; called on the last pipeline stage.
 
         Args:
-            state: for the NaN and spike checks it configures.
+            state: For the NaN and spike checks it configures.
             weights: float32 sample weights [1, tokens].
-            mtp: this micro-batch's MTP losses and acceptance.
-            output: float [1, tokens], the cross entropy of each position.
+            mtp: This micro-batch's MTP losses and acceptance.
+            output: Float [1, tokens], the cross entropy of each position.
 
         Returns:
             The weighted sum of token losses; N of this micro-batch; and pairs (sum, count) that Megatron adds up over

@@ -99,9 +99,9 @@ def conversation_index(boundaries: "torch.Tensor", length: int) -> "torch.Tensor
     """Return the conversation of its pack that each position belongs to.
 
     Args:
-        boundaries: int [n + 1], the cumulative lengths that attention gets (`cu_seqlens`): conversation i holds
+        boundaries: Int [n + 1], the cumulative lengths that attention gets (`cu_seqlens`): conversation i holds
             positions boundaries[i] to boundaries[i+1] - 1. Repeated final values (filler) make empty conversations.
-        length: number of positions of the pack.
+        length: Number of positions of the pack.
 
     Returns:
         int64 [length], from 0. Positions at or after the last boundary (padding) get an index of their own.
@@ -117,7 +117,7 @@ def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "to
 
     Args:
         loss_mask: [length], 0 or 1, of any dtype.
-        boundaries: int [n + 1], see `conversation_index`.
+        boundaries: Int [n + 1], see `conversation_index`.
 
     Returns:
         float32 [length]; positive exactly where `loss_mask` is. Sums to 1 over every conversation that has supervised
@@ -139,8 +139,8 @@ def conversation_weights(
 
     Args:
         loss_mask: [length], 0 or 1, of any dtype.
-        boundaries: int [n + 1], see `conversation_index`.
-        targets: int, T_c of each sequence of the pack. Where there are fewer than boundaries, the rest is padding;
+        boundaries: Int [n + 1], see `conversation_index`.
+        targets: Int, T_c of each sequence of the pack. Where there are fewer than boundaries, the rest is padding;
             where more, the rest fills the pack up to another of its batch.
 
     Returns:
@@ -176,8 +176,8 @@ def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: A
 
     Args:
         sample_weight: float32, from `sample_weights`, whole or any part of a batch.
-        totals: of the global batch that `sample_weight` belongs to.
-        average: the stage.
+        totals: Of the global batch that `sample_weight` belongs to.
+        average: The stage.
 
     Returns:
         float32 of the same shape, 0 exactly where `sample_weight` is 0.

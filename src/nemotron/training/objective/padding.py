@@ -23,13 +23,13 @@ def padding_positions(
     Args:
         tokens: int64 [tokens], inputs of the pack.
         loss_mask: [tokens], positive where the next token is supervised.
-        boundaries: int [n + 1], cumulative lengths of the conversations as they lie in memory; final values may repeat.
-        filled: positions that conversations take, their own padding included.
-        pad_ids: tokens that pad.
-        pads_conversations: whether data prep padded conversations.
+        boundaries: Int [n + 1], cumulative lengths of the conversations as they lie in memory; final values may repeat.
+        filled: Positions that conversations take, their own padding included.
+        pad_ids: Tokens that pad.
+        pads_conversations: Whether data prep padded conversations.
 
     Returns:
-        bool [tokens], on the device of `tokens`.
+        Bool [tokens], on the device of `tokens`.
     """
     length = len(tokens)
     positions = torch.arange(length, device=tokens.device)

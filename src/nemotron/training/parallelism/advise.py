@@ -88,11 +88,11 @@ def advise(
 
     Args:
         config: The training config; only its parallel sizes and recomputation change.
-        pack_size: tokens of a pack.
-        ranks: processes in all.
-        pad_to_multiple: of the data; context parallelism wants a multiple of twice its size.
-        gpus_per_node: how many of them share a node.
-        most: how many to return.
+        pack_size: Tokens of a pack.
+        ranks: Processes in all.
+        pad_to_multiple: Of the data; context parallelism wants a multiple of twice its size.
+        gpus_per_node: How many of them share a node.
+        most: How many to return.
 
     Returns:
         At most `most` layouts, of which no two differ only in recomputation; [] if nothing fits or the model's shape is

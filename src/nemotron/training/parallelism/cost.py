@@ -69,14 +69,14 @@ def iteration_cost(
     """Estimate an iteration.
 
     Args:
-        shape: the model.
-        layout: how it and the packs are divided.
-        pack_size: tokens of a pack.
-        packs: of the global batch.
-        state: bytes of gradients and of numbers that are sent.
-        recompute_all: whether every layer is computed a second time for its backward pass.
-        trains_adapters: whether only adapters have gradients that data-parallel ranks exchange.
-        gpus_per_node: ranks between which NVLink is.
+        shape: The model.
+        layout: How it and the packs are divided.
+        pack_size: Tokens of a pack.
+        packs: Of the global batch.
+        state: Bytes of gradients and of numbers that are sent.
+        recompute_all: Whether every layer is computed a second time for its backward pass.
+        trains_adapters: Whether only adapters have gradients that data-parallel ranks exchange.
+        gpus_per_node: Ranks between which NVLink is.
     """
     crosses = crossing(layout, gpus_per_node)
     mine = packs / layout.data

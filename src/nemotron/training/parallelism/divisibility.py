@@ -31,10 +31,10 @@ def find_faults(
     """Yield a problem for each size that does not divide the model or shared tokens.
 
     Args:
-        model: the section `model` of the config. What it says of the model wins over `shape`; null is unknown.
-        shape: the model.
-        sizes: tensor, pipeline, context, expert, expert_tensor: the parallel sizes.
-        pack_size: of the data, in tokens; None where it is not known.
+        model: The section `model` of the config. What it says of the model wins over `shape`; null is unknown.
+        shape: The model.
+        sizes: Tensor, pipeline, context, expert, expert_tensor: the parallel sizes.
+        pack_size: Of the data, in tokens; None where it is not known.
     """
     faults = [*_divide_model(model, shape, sizes)]
     yield from faults or _divide_sequence(model, shape, sizes, pack_size)
@@ -54,9 +54,9 @@ def find_rank_faults(sizes: Mapping[str, int], ranks: int, batch: int) -> Iterat
     """Yield a problem if parallel sizes do not divide the ranks, or ranks the batch.
 
     Args:
-        sizes: as in `find_faults`.
-        ranks: processes in all.
-        batch: packs of a global batch.
+        sizes: As in `find_faults`.
+        ranks: Processes in all.
+        batch: Packs of a global batch.
     """
     replica = sizes["tensor"] * sizes["pipeline"] * sizes["context"]
     experts = sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"]

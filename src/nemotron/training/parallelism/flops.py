@@ -33,7 +33,7 @@ def find_peak(device: str) -> float | None:
     """Find the peak of a GPU by its name, in TFLOP/s; None when it is not known.
 
     Args:
-        device: as torch.cuda.get_device_name has it: `NVIDIA H100 80GB HBM3`.
+        device: As torch.cuda.get_device_name has it: `NVIDIA H100 80GB HBM3`.
     """
     words = device.replace("-", " ").split()
     fitting = [name for name in PEAK_TFLOPS if set(name.split()) <= set(words)]
@@ -46,9 +46,9 @@ def flops_per_token(shape: ModelShape, mean_length: float, *, adapters_only: boo
     A multiplication with a weight is 2 forward and 4 backward; attention is causal, over half of a sequence on average.
 
     Args:
-        shape: of the model.
-        mean_length: tokens of a sequence.
-        adapters_only: the weights are frozen: of the backward pass the gradient of the inputs alone is computed.
+        shape: Of the model.
+        mean_length: Tokens of a sequence.
+        adapters_only: The weights are frozen: of the backward pass the gradient of the inputs alone is computed.
     """
     active_experts = shape.num_experts_per_tok * shape.expert
     per_layer = {

@@ -17,8 +17,8 @@ def explain_layout(config: SftConfig, pack_size: int, ranks: int | None = None) 
     The sizes must have passed checks/counts.py.
 
     Args:
-        pack_size: tokens of a pack.
-        ranks: processes in all. Without it, the fewest that the layout allows, and four times as many: weights and
+        pack_size: Tokens of a pack.
+        ranks: Processes in all. Without it, the fewest that the layout allows, and four times as many: weights and
             activations stay the same then, and the optimizer is divided among more.
     """
     sizes = parallel_sizes(config)

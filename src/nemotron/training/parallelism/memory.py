@@ -68,10 +68,10 @@ def estimate(
     """Estimate the memory of a rank in the fullest pipeline stage.
 
     Args:
-        shape: the model.
-        layout: how it and the packs are divided.
-        pack_size: tokens of a pack; a rank holds `pack_size / layout.context` of them.
-        state: of weights, gradients and optimizer.
+        shape: The model.
+        layout: How it and the packs are divided.
+        pack_size: Tokens of a pack; a rank holds `pack_size / layout.context` of them.
+        state: Of weights, gradients and optimizer.
         trains_adapters: Frozen weights have no gradients and optimizer state; those of adapters are negligible.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
         pattern: `model.hybrid_layer_pattern`, whose | mark where stages begin.

@@ -50,8 +50,8 @@ def stage_layers(shape: ModelShape, stages: int, marked: str | None = None) -> l
     """Return the layers of each pipeline stage, a letter per layer.
 
     Args:
-        shape: the model.
-        stages: pipeline stages.
+        shape: The model.
+        stages: Pipeline stages.
         marked: `model.hybrid_layer_pattern`, in which | begins a stage; None, or without marks: stages of equal length,
             the first ones longer by a layer where the layers do not divide.
     """
@@ -67,11 +67,11 @@ def rank_parameters(shape: ModelShape, layout: Layout, layers: str, *, first: bo
     """Count the parameters of one rank of a pipeline stage.
 
     Args:
-        shape: the model.
-        layout: how it is divided.
-        layers: those of the stage, a letter each.
-        first: whether the stage is the first, which has the embedding.
-        last: whether it is the last, which has the output layer and the MTP layers.
+        shape: The model.
+        layout: How it is divided.
+        layers: Those of the stage, a letter each.
+        first: Whether the stage is the first, which has the embedding.
+        last: Whether it is the last, which has the output layer and the MTP layers.
     """
     tensor = layout.tensor
     embedding = shape.vocab_size // tensor * shape.hidden_size

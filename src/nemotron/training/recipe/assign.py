@@ -20,10 +20,10 @@ def assign(target: Any, section: str, values: Mapping[str, Any], origins: Mappin
     """Set `values` on the dataclass instance `target`.
 
     Args:
-        target: a Megatron-Bridge config object, changed in place.
-        section: its name in the YAML, for messages.
-        values: field name -> value as YAML gives it. Names of torch dtypes and of enum members are converted.
-        origins: dotted key -> where the value was written ("config/default.yaml:12", "command line").
+        target: A Megatron-Bridge config object, changed in place.
+        section: Its name in the YAML, for messages.
+        values: Field name -> value as YAML gives it. Names of torch dtypes and of enum members are converted.
+        origins: Dotted key -> where the value was written ("config/default.yaml:12", "command line").
 
     Raises:
         UserError: A key is not a field, or a value does not fit.
@@ -38,14 +38,14 @@ def check_keys(section: str, keys: Iterable[str], known: Iterable[str], owner: s
     """Refuse the first unknown key, with the closest known one.
 
     Args:
-        section: of the YAML, for messages.
-        keys: as the YAML gives them.
-        known: as the installed release has them.
-        owner: the class of Megatron-Bridge that has them, for messages.
-        origins: dotted key -> where it was written.
+        section: Of the YAML, for messages.
+        keys: As the YAML gives them.
+        known: As the installed release has them.
+        owner: The class of Megatron-Bridge that has them, for messages.
+        origins: Dotted key -> where it was written.
 
     Raises:
-        UserError: a key is not known.
+        UserError: A key is not known.
     """
     dotted = [f"{section}.{name}" for name in known]
     for key in (f"{section}.{name}" for name in keys):

@@ -37,11 +37,11 @@ def build_recipe(
     """Build the config of a run.
 
     Args:
-        config: the YAML, typed.
-        plan: what the run will do.
-        data: the packs.
-        run: its folders.
-        origins: dotted key -> where it was written, for messages.
+        config: The YAML, typed.
+        plan: What the run will do.
+        data: The packs.
+        run: Its folders.
+        origins: Dotted key -> where it was written, for messages.
         pretrained_checkpoint: The checkpoint to start from; None leaves it to `checkpoint.load`.
 
     Raises:

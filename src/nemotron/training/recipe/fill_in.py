@@ -31,11 +31,11 @@ def fill_in(
     """Set the values of a config that a YAML leaves open.
 
     Args:
-        container: with every section of the YAML, changed in place.
-        config: the YAML, typed.
-        plan: what the run will do.
-        data: the packs.
-        run: its folders.
+        container: With every section of the YAML, changed in place.
+        config: The YAML, typed.
+        plan: What the run will do.
+        data: The packs.
+        run: Its folders.
         pretrained_checkpoint: The checkpoint to start from; None leaves it to `checkpoint.load`.
     """
     model: Any = container.model
@@ -137,7 +137,7 @@ def _data_parallel_size(model: Any) -> int:
     """Count the ranks that hold different packs.
 
     Args:
-        model: a model provider with its parallel sizes.
+        model: A model provider with its parallel sizes.
     """
     replica = model.tensor_model_parallel_size * model.pipeline_model_parallel_size * model.context_parallel_size
     return count_ranks() // replica

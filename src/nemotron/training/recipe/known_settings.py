@@ -41,8 +41,8 @@ def check_known_settings(config: SftConfig, origins: Mapping[str, str]) -> None:
     container. If an unlisted release is installed, nothing is checked.
 
     Args:
-        config: the training config.
-        origins: dotted key -> where it was written.
+        config: The training config.
+        origins: Dotted key -> where it was written.
 
     Raises:
         UserError: A key or a value is wrong; the message has its place and the closest valid one.

@@ -30,7 +30,7 @@ def recipe_changes(
 
     Args:
         ranks: Number of processes; None takes the fewest that the layout allows.
-        backend: what the run will compute on; None for the production stack of another machine, whose packages are not
+        backend: What the run will compute on; None for the production stack of another machine, whose packages are not
             known here.
 
     Raises:

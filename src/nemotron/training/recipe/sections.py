@@ -36,11 +36,11 @@ def apply_sections(container: "ConfigContainer", config: SftConfig, origins: Map
 
     Args:
         container: Megatron-Bridge's recipe, changed in place.
-        config: the YAML, typed.
-        origins: dotted key -> where it was written, for messages.
+        config: The YAML, typed.
+        origins: Dotted key -> where it was written, for messages.
 
     Raises:
-        UserError: a key that Megatron-Bridge does not have, or a value that does not fit.
+        UserError: A key that Megatron-Bridge does not have, or a value that does not fit.
     """
     for target, section, values in _list_sections(container, config):
         assign(target, section, values, origins)

@@ -49,9 +49,9 @@ def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterat
     """Run `finetune()` inside.
 
     Args:
-        progress: how far it is.
-        log: where Megatron's own output goes, if anywhere.
-        checkpoints: where it saves.
+        progress: How far it is.
+        log: Where Megatron's own output goes, if anywhere.
+        checkpoints: Where it saves.
 
     Returns:
         Normally when it stopped on a signal, after saving.

@@ -19,7 +19,7 @@ def masked_output(log: Path | None) -> Iterator[None]:
     And in the command line that W&B records.
 
     Args:
-        log: a file that gets the output while somebody else shows progress; None leaves it where it goes.
+        log: A file that gets the output while somebody else shows progress; None leaves it where it goes.
     """
     with contextlib.ExitStack() as inside:
         file = None if log is None else inside.enter_context(log.open("a", encoding="utf-8", buffering=1))

@@ -34,7 +34,7 @@ class MetricsWriter(Callback):
     fields.py says what each field means.
 
     Attributes:
-        iteration: the one under way, from 1; None before the first.
+        iteration: The one under way, from 1; None before the first.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ def log_curves_to(run: "Run | None") -> Iterator[None]:
     it logs and uses every checkpoint as an artifact named after its folder (training/utils/wandb_utils.py).
 
     Args:
-        run: the open run, on the rank that has it; None leaves W&B out.
+        run: The open run, on the rank that has it; None leaves W&B out.
     """
     from megatron.bridge.training.state import GlobalState
     from megatron.bridge.training.utils import wandb_utils

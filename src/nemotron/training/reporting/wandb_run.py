@@ -50,9 +50,9 @@ def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRec
     Only the first rank, which reports it, and the last one, which opens it, ask the server.
 
     Args:
-        config: the training config.
-        run: its folders.
-        has_work: whether anything is left to train or to evaluate. A finished run is opened again only if W&B does not
+        config: The training config.
+        run: Its folders.
+        has_work: Whether anything is left to train or to evaluate. A finished run is opened again only if W&B does not
             have its model.
     """
     if not (is_first() or is_last()):
@@ -100,10 +100,10 @@ def finish_wandb(
     """Record in the open W&B run what was made, how it ended and the last losses.
 
     Args:
-        opened: the run.
-        output: folder of the training run, in which the first rank of several has left what it made.
-        evaluated: name of an evaluation -> its records.
-        stopped: whether a signal or a time limit ended the run.
+        opened: The run.
+        output: Folder of the training run, in which the first rank of several has left what it made.
+        evaluated: Name of an evaluation -> its records.
+        stopped: Whether a signal or a time limit ended the run.
     """
     if opened is None:
         return

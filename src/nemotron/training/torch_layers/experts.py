@@ -26,7 +26,7 @@ def group_where_possible(one_by_one: Forward) -> Forward:
     biases, and types other than bfloat16 go the old way.
 
     Args:
-        one_by_one: the method of megatron/core/transformer/moe/experts.py.
+        one_by_one: The method of megatron/core/transformer/moe/experts.py.
     """
 
     @functools.wraps(one_by_one)
@@ -69,9 +69,9 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
     """Apply the experts to their tokens: `probs * (activation(tokens W1^T) W2^T)`.
 
     Args:
-        experts: a SequentialMLP for which `can_be_grouped`.
+        experts: A SequentialMLP for which `can_be_grouped`.
         tokens: [n, hidden], those of the first expert first.
-        tokens_per_expert: int [experts]; they sum to n.
+        tokens_per_expert: Int [experts]; they sum to n.
         probs: [n], the router's weights.
 
     Returns:

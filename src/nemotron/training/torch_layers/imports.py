@@ -81,7 +81,7 @@ def import_megatron() -> None:
 
     Raises:
         RuntimeError: Megatron's Mamba layer was imported before, without the torch kernels.
-        UserError: the installed release lacks something.
+        UserError: The installed release lacks something.
     """
     if "megatron.core.ssm.mamba_mixer" in sys.modules:
         raise RuntimeError("Activate the torch layers before anything imports Megatron.")

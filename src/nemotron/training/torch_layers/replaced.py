@@ -10,7 +10,7 @@ def replaced(target: Any, **attributes: object) -> Iterator[None]:
     """Give `target` (a module) these attributes for the length of the `with` block.
 
     Raises:
-        AttributeError: it has none of that name: a replacement that nothing would ever read.
+        AttributeError: It has none of that name: a replacement that nothing would ever read.
     """
     before = {name: getattr(target, name) for name in attributes}
     for name, value in attributes.items():

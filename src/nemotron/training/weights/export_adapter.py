@@ -25,13 +25,13 @@ def export_adapter(
     Runs in a separate process on the CPU, like `export_hf`.
 
     Args:
-        megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
-        out_dir: replaced as a whole once the export is complete.
+        megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        out_dir: Replaced as a whole once the export is complete.
         base_model: Hugging Face id or folder of the model that they were trained on; the folder names it.
         tokenizer_dir: Hugging Face id or folder of the tokenizer, which is copied.
 
     Raises:
-        UserError: the checkpoint holds no LoRA adapters, `out_dir` holds something else than an earlier export, or the
+        UserError: The checkpoint holds no LoRA adapters, `out_dir` holds something else than an earlier export, or the
             export failed.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
@@ -45,7 +45,7 @@ def check_adapters_of(iteration_dir: Path) -> None:
     """Refuse a checkpoint without adapters, and adapters that peft cannot hold.
 
     Raises:
-        UserError: it is one of these.
+        UserError: It is one of these.
     """
     peft = run_config(iteration_dir).get("peft")
     if peft is None:

@@ -23,8 +23,8 @@ def export_hf(
     """Write a checkpoint as a folder that `transformers` loads, with its tokenizer.
 
     Args:
-        megatron_checkpoint_dir: the folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
-        hf_out_dir: replaced as a whole once the export is complete.
+        megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        hf_out_dir: Replaced as a whole once the export is complete.
         hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is written unchanged.
             Its generation_config.json is carried over, the token that ends a turn added to what generation stops at.
         tokenizer_dir: Hugging Face id or folder of the tokenizer, whose files are copied as they are. One without a
@@ -41,7 +41,7 @@ def export_hf(
     too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
 
     Raises:
-        UserError: there is no checkpoint, it holds adapters and the model they belong to is gone, `hf_out_dir` holds
+        UserError: There is no checkpoint, it holds adapters and the model they belong to is gone, `hf_out_dir` holds
             something else than an earlier export, or the export failed; then the end of its output is part of the
             message.
     """

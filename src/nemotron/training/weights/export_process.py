@@ -29,19 +29,19 @@ def start_export(
     """Run the module that converts a checkpoint, and wait for its folder.
 
     Args:
-        module: its `main` calls `run_export`.
-        iteration_dir: the checkpoint's `iter_*` folder.
-        out_dir: replaced as a whole once the export is complete.
+        module: Its `main` calls `run_export`.
+        iteration_dir: The checkpoint's `iter_*` folder.
+        out_dir: Replaced as a whole once the export is complete.
         model: Hugging Face id or folder that describes the model.
         tokenizer: Hugging Face id or folder of the tokenizer.
-        config: the file by which an earlier export is known.
-        what: the subject of the error when it fails.
+        config: The file by which an earlier export is known.
+        what: The subject of the error when it fails.
 
     Returns:
         The absolute path of the folder.
 
     Raises:
-        UserError: the checkpoint would run code of its own, the model under its adapters is gone, `out_dir` holds
+        UserError: The checkpoint would run code of its own, the model under its adapters is gone, `out_dir` holds
             something else than an earlier export, or the export failed.
     """
     refuse(find_code_to_load(base_model_of(iteration_dir, run_config(iteration_dir)), iteration_dir))
@@ -102,7 +102,7 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     Call it inside `cpu.backend()` and `single_process_group()`.
 
     Raises:
-        UserError: the model that the adapters belong to is gone.
+        UserError: The model that the adapters belong to is gone.
     """
     saved = run_config(iteration_dir)
     base = base_model_of(iteration_dir, saved)

@@ -37,12 +37,12 @@ def log_model(
     The metadata has the last losses on each split, and the row counts of the data.
 
     Args:
-        loaded: the training config.
-        plan: what the run did.
-        data: the packs.
-        run: its folders.
-        iteration_dir: the last checkpoint.
-        records: name of a file of records -> what it holds.
+        loaded: The training config.
+        plan: What the run did.
+        data: The packs.
+        run: Its folders.
+        iteration_dir: The last checkpoint.
+        records: Name of a file of records -> what it holds.
 
     Returns:
         The artifact, as `name:version`.
@@ -72,7 +72,7 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
     """Export the run's last checkpoint to Hugging Face format, and record it.
 
     Args:
-        model: the artifact of the checkpoint, as `name:version`.
+        model: The artifact of the checkpoint, as `name:version`.
 
     Returns:
         The folder, and its artifact.
@@ -91,10 +91,10 @@ def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: boo
     """Record an export that was made outside of a run, from its checkpoint's model.
 
     Args:
-        iteration_dir: the checkpoint's `iter_*` folder.
-        folder: the Hugging Face folder.
-        root: folder of the artifact records.
-        adapter: whether it is of adapters alone.
+        iteration_dir: The checkpoint's `iter_*` folder.
+        folder: The Hugging Face folder.
+        root: Folder of the artifact records.
+        adapter: Whether it is of adapters alone.
     """
     name = ADAPTER_ARTIFACT if adapter else EXPORT_ARTIFACT
     return lineage.log_artifact(name=name, type="model", path=folder, root=root, inputs=[str(iteration_dir)])

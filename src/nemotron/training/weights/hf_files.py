@@ -32,8 +32,8 @@ def local_folder(name: str, patterns: Sequence[str]) -> Path:
     Of an id, the files of these patterns are fetched.
 
     Args:
-        name: a folder, or an id of the hub.
-        patterns: as of `fnmatch`.
+        name: A folder, or an id of the hub.
+        patterns: As of `fnmatch`.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -46,9 +46,9 @@ def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> N
     """Write config.json, generation_config.json and the model's code into an export.
 
     Args:
-        folder: of the export.
-        hf_config: folder or id of the model that it is a fine-tuned copy of.
-        end_ids: tokens that end an assistant's turn in the training data: generation must stop at each.
+        folder: Of the export.
+        hf_config: Folder or id of the model that it is a fine-tuned copy of.
+        end_ids: Tokens that end an assistant's turn in the training data: generation must stop at each.
     """
     source = local_folder(hf_config, (*MODEL_FILES, "*.py"))
     shutil.copyfile(source / "config.json", folder / "config.json")
@@ -69,9 +69,9 @@ def generation_config(
     It is the source's, extended to stop at the ends of turns.
 
     Args:
-        config: the model's config.json.
-        generation: the source's own generation_config.json, where there is one.
-        end_ids: tokens that end a turn. Those that are missing are appended to `eos_token_id`.
+        config: The model's config.json.
+        generation: The source's own generation_config.json, where there is one.
+        end_ids: Tokens that end a turn. Those that are missing are appended to `eos_token_id`.
     """
     if generation is None:
         generation = {key: config[key] for key in ("bos_token_id", "pad_token_id") if config.get(key) is not None}
@@ -87,8 +87,8 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
     """Copy a tokenizer's files to an export; add the bundled chat template if needed.
 
     Args:
-        folder: of the export.
-        tokenizer: folder or id.
+        folder: Of the export.
+        tokenizer: Folder or id.
 
     Returns:
         The ids at which a turn ends, as data prep trains them: the token with which the chat template ends an answer,

@@ -20,15 +20,15 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
     """Write the weights of a Hugging Face model as a Megatron checkpoint.
 
     Args:
-        hf_dir: folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
-        out_dir: the checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
+        hf_dir: Folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
+        out_dir: The checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
         mtp: False leaves the multi-token-prediction layers out.
 
     The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
     checkpoint loads into any parallel layout, of the torch layers and of the production stack.
 
     Raises:
-        UserError: no model in `hf_dir`, weights missing in it, something in `out_dir`, or a failure; the end of its
+        UserError: No model in `hf_dir`, weights missing in it, something in `out_dir`, or a failure; the end of its
             output is in the message.
     """
     source, target = Path(hf_dir), Path(out_dir)

@@ -14,8 +14,8 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
     """Make the model provider for a folder with a Hugging Face config.json.
 
     Args:
-        hf_dir: the folder.
-        load_weights: whether a model that it provides gets the folder's weights, too.
+        hf_dir: The folder.
+        load_weights: Whether a model that it provides gets the folder's weights, too.
     """
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig

@@ -24,9 +24,9 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
     """Return the README.md of a checkpoint's model, with the hub's front matter.
 
     Args:
-        iteration_dir: the checkpoint's `iter_*` folder. What its run does not record is left out.
+        iteration_dir: The checkpoint's `iter_*` folder. What its run does not record is left out.
         base_model: Hugging Face id or folder that it is a fine-tuned copy of.
-        adapter: whether the folder holds adapters alone, to be put on that model.
+        adapter: Whether the folder holds adapters alone, to be put on that model.
     """
     run, record = run_of(iteration_dir), record_of(iteration_dir)
     library = "peft" if adapter else "transformers"

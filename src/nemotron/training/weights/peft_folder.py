@@ -23,7 +23,7 @@ def for_peft(adapters: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> di
     """Rename and pack the adapters that Megatron-Bridge's `save_hf_adapter` writes.
 
     Args:
-        adapters: by the names it gives them, A [rank, in] and B [out, rank]; of routed experts one by one.
+        adapters: By the names it gives them, A [rank, in] and B [out, rank]; of routed experts one by one.
         merged: `model.layers.N.mixer.out_proj` -> weight with its adapter merged, for each that has one.
     """
     plain, experts = {}, defaultdict(dict)
@@ -53,7 +53,7 @@ def adapter_config(
 
     Args:
         written: Megatron-Bridge's.
-        by_layer: name every module in full, since only some layers are adapted; else by the last part of its name.
+        by_layer: Name every module in full, since only some layers are adapted; else by the last part of its name.
     """
     modules, parameters = set(), set()
     for name in adapters:

@@ -32,15 +32,15 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
     """Convert a model, unless it is a Megatron checkpoint, and record it as `name`.
 
     Args:
-        source: what it is imported from.
-        output: the folder of the checkpoint; None: `models/NAME` in the output folder. A Megatron checkpoint stays
+        source: What it is imported from.
+        output: The folder of the checkpoint; None: `models/NAME` in the output folder. A Megatron checkpoint stays
             where it is.
-        name: of the artifact.
-        artifacts: folder of the artifact records.
+        name: Of the artifact.
+        artifacts: Folder of the artifact records.
         mtp: False leaves the multi-token-prediction layers out.
 
     Raises:
-        UserError: the output folder holds something else, weights are missing, or the conversion failed.
+        UserError: The output folder holds something else, weights are missing, or the conversion failed.
     """
     lineage.check_name(name)
     lineage.check_root(artifacts)

@@ -40,7 +40,7 @@ def check_destination(to: Destination) -> None:
     """Refuse what could not be pushed, before an export that may take hours.
 
     Raises:
-        UserError: the name is none, there is no token or the hub refuses it, the hub is out of reach, or the repository
+        UserError: The name is none, there is no token or the hub refuses it, the hub is out of reach, or the repository
             is public and a private one was asked for.
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -84,7 +84,7 @@ def push(folder: Path, to: Destination) -> str:
         The address of the commit.
 
     Raises:
-        UserError: it failed or was interrupted; the repository is as it was.
+        UserError: It failed or was interrupted; the repository is as it was.
     """
     from huggingface_hub.utils import disable_progress_bars
 
@@ -118,7 +118,7 @@ def _refuse_public(api: Any, to: Destination) -> None:
     """Refuse a public repository for what is to be private.
 
     Raises:
-        UserError: it is one.
+        UserError: It is one.
     """
     if not to.private:
         return

@@ -19,10 +19,10 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     """Make a checkpoint of random weights for an architecture, on first use.
 
     Args:
-        hf_config_dir: folder with the config.json of a Hugging Face NemotronH model.
-        out_dir: where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
+        hf_config_dir: Folder with the config.json of a Hugging Face NemotronH model.
+        out_dir: Where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
             config.json, the seed and the release line of Megatron-Bridge, so another one never meets an old checkpoint.
-        seed: of the weights. The same config, seed, line and torch release give the same weights.
+        seed: Of the weights. The same config, seed, line and torch release give the same weights.
 
     Returns:
         The checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only when

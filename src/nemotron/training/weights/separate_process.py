@@ -13,10 +13,10 @@ def run_module(module: str, arguments: Sequence[str], what: str) -> None:
     The module must not read variables of a launcher (RANK, WORLD_SIZE), which the process inherits.
 
     Args:
-        what: the subject of the error, such as "Exporting /checkpoint".
+        what: The subject of the error, such as "Exporting /checkpoint".
 
     Raises:
-        UserError: it failed; the end of its output is part of the message.
+        UserError: It failed; the end of its output is part of the message.
     """
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -41,12 +41,12 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
     """Find the source of a model; a model on the hub is downloaded to the hub's cache.
 
     Args:
-        given: a folder, or an id such as `org/name`.
-        revision: of an id: a branch, tag or commit.
-        mtp: whether the layers of multi-token prediction are wanted.
+        given: A folder, or an id such as `org/name`.
+        revision: Of an id: a branch, tag or commit.
+        mtp: Whether the layers of multi-token prediction are wanted.
 
     Raises:
-        UserError: there is no whole model, it is not there, or it cannot be downloaded.
+        UserError: There is no whole model, it is not there, or it cannot be downloaded.
     """
     folder = expand_home(given)
     if not folder.exists():

@@ -41,8 +41,8 @@ def read_separated_rows(part: Part) -> Iterator[Row]:
     read are dropped.
 
     Raises:
-        UserError: the header names no columns, or a quote is never closed.
-        OSError: the file cannot be read.
+        UserError: The header names no columns, or a quote is never closed.
+        OSError: The file cannot be read.
     """
     csv.field_size_limit(LONGEST_CELL)
     path = part.file.path
@@ -86,7 +86,7 @@ def _check_header(cells: Sequence[str], path: str, delimiter: str) -> list[str]:
     """Return the names of the columns.
 
     Raises:
-        UserError: a name is there twice, or it is a header with other delimiters.
+        UserError: A name is there twice, or it is a header with other delimiters.
     """
     names = [name.strip() for name in cells]
     twice = sorted({name for name in names if names.count(name) > 1})

@@ -25,7 +25,7 @@ def render_comparison(runs: Mapping[str, RunFiles]) -> str:
     """Render a page of several runs as a complete HTML document.
 
     Args:
-        runs: by the name that the legend has.
+        runs: By the name that the legend has.
     """
     header = ("", *runs)
     differing = differences(runs)

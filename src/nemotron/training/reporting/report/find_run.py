@@ -16,11 +16,11 @@ def find_run(reference: str, artifacts: Path) -> Path:
     """Find the output folder of a run.
 
     Args:
-        reference: that folder, its checkpoints, one of them, or a model artifact that was made here.
-        artifacts: folder of the artifact records.
+        reference: That folder, its checkpoints, one of them, or a model artifact that was made here.
+        artifacts: Folder of the artifact records.
 
     Raises:
-        UserError: there is no run.
+        UserError: There is no run.
     """
     path = expand_home(reference)
     if path.is_dir():

@@ -45,9 +45,9 @@ def record_session(folder: Path, facts: dict[str, Any], count_finished: Callable
     """Record the start and the end of what runs inside.
 
     Args:
-        folder: the run's output folder.
-        facts: of the start.
-        count_finished: counts the iterations that are saved.
+        folder: The run's output folder.
+        facts: Of the start.
+        count_finished: Counts the iterations that are saved.
     """
     session = Session()
     path = folder / HISTORY

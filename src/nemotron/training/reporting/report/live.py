@@ -27,9 +27,9 @@ def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | N
     writes records.
 
     Args:
-        folder: the run's output folder.
-        save_interval: iterations between two checkpoints.
-        on_record: progress.
+        folder: The run's output folder.
+        save_interval: Iterations between two checkpoints.
+        on_record: Progress.
     """
     page = _Page(folder)
 
@@ -51,10 +51,10 @@ def report_session(
     The page is written however it ends.
 
     Args:
-        folder: the run's output folder.
-        facts: of the start.
-        count_finished: counts the iterations that are saved.
-        is_writer: one process of the run writes.
+        folder: The run's output folder.
+        facts: Of the start.
+        count_finished: Counts the iterations that are saved.
+        is_writer: One process of the run writes.
     """
     if not is_writer:
         yield Session()

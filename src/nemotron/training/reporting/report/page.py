@@ -29,8 +29,8 @@ def write_report(run: RunFiles, path: Path | None = None) -> Path:
     """Write the page of a run, whole or not at all.
 
     Args:
-        run: as it was last read.
-        path: where to; report.html in its folder by default.
+        run: As it was last read.
+        path: Where to; report.html in its folder by default.
     """
     path = path or run.folder / REPORT
     write_text(path, render_run(run, path.absolute().parent))
@@ -41,8 +41,8 @@ def render_run(run: RunFiles, page_folder: Path) -> str:
     """Render the page of a run as a complete HTML document.
 
     Args:
-        run: as it was last read.
-        page_folder: where the page is written, for links.
+        run: As it was last read.
+        page_folder: Where the page is written, for links.
     """
     charts = "".join(map(render_chart, charts_of_run(run)))
     parts = [

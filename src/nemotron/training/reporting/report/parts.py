@@ -22,9 +22,9 @@ def table(rows: Iterable[Sequence[object]], header: Sequence[object] = (), *, ki
     """Write a table, its cells escaped.
 
     Args:
-        rows: cells of each line.
-        header: titles of the columns.
-        kind: a class of report.css: `facts` for a name and a text in each line.
+        rows: Cells of each line.
+        header: Titles of the columns.
+        kind: A class of report.css: `facts` for a name and a text in each line.
     """
     head = f"<thead><tr>{''.join(f'<th>{to_html(cell)}</th>' for cell in header)}</tr></thead>" if header else ""
     lines = "".join(f"<tr>{''.join(f'<td>{to_html(cell)}</td>' for cell in row)}</tr>" for row in rows)

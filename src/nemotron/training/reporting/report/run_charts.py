@@ -46,7 +46,7 @@ def label_of(name: str, sample: str) -> str:
 
     Args:
         name: `token_loss`, `mtp_1_acceptance`.
-        sample: what the average over samples counts.
+        sample: What the average over samples counts.
     """
     if found := re.fullmatch(r"mtp_(\d+)_(loss|acceptance)", name):
         return f"MTP depth {found[1]} {found[2]}"

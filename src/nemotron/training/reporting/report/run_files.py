@@ -20,19 +20,19 @@ class RunFiles:
     """What the files of a run say, as of the last `update`.
 
     Attributes:
-        folder: run.output_dir.
+        folder: The folder of run.output_dir.
         metrics, validation, test: the records.
-        history: the events, oldest first (history.py).
-        settings: dotted key -> value, secrets masked.
-        checkpoints: iterations of the checkpoints that are on disk, ascending.
+        history: The events, oldest first (history.py).
+        settings: Dotted key -> value, secrets masked.
+        checkpoints: Iterations of the checkpoints that are on disk, ascending.
     """
 
     def __init__(self, folder: Path, *, is_live: bool = False) -> None:
         """Read a folder.
 
         Args:
-            folder: run.output_dir.
-            is_live: whether this process trains in it.
+            folder: The folder of run.output_dir.
+            is_live: Whether this process trains in it.
         """
         self.folder = folder.absolute()
         self._is_live = is_live

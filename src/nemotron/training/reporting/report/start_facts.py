@@ -26,9 +26,9 @@ def describe_start(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, no
 
     Args:
         loaded: The config, with where each value came from.
-        plan: what the run will do.
-        data: the packs.
-        notes: what a user should know of this start, a line each.
+        plan: What the run will do.
+        data: The packs.
+        notes: What a user should know of this start, a line each.
     """
     config = loaded.config
     shape = shape_in(config)

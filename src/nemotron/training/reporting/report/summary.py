@@ -27,8 +27,8 @@ def summarize(run: RunFiles, page_folder: Path) -> Facts:
     """List what a run is and came to, as (name, value); what is not known is left out.
 
     Args:
-        run: the run.
-        page_folder: where the page is written, for links.
+        run: The run.
+        page_folder: Where the page is written, for links.
     """
     iterations = f"{run.finished:,}" + (f" of {run.train_iters:,}" if run.train_iters else "")
     facts: Facts = [("state", STATES[run.state]), ("iterations", iterations), ("data", _data(run, page_folder))]
