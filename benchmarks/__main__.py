@@ -3,11 +3,13 @@
     python -m benchmarks                                  # this tree
     python -m benchmarks --against ../older               # beside another checkout with its own .venv, interleaved
     python -m benchmarks --only "1 MB" --rounds 5
-    python -m benchmarks --large                          # 572 MB, 1,000 shards, a row of 20,000 messages, too
+    python -m benchmarks --large                          # 572 MB, 1,000,000 rows, 10,000 files, 1,000 shards, too
 
-Every run is a process of its own. Trees are interleaved, round by round, because machines drift; ratios are taken
-within a round, and medians over the rounds. Memory is the proportional set size of the whole process tree, looked at
-ten times a second. How data prep compares with the slow way of the public recipe: benchmarks/data_prep.py.
+Every run is a process of its own, after one that is not measured, which compiles byte code and fills caches. Trees are
+interleaved, round by round, because machines drift; ratios are taken within a round, and medians over the rounds.
+Memory is the proportional set size of the whole process tree, looked at ten times a second. Cases that are measured
+one by one on a day are all in the day's file. How data prep compares with the slow way of the public recipe:
+benchmarks/data_prep.py.
 """
 
 import argparse
@@ -36,30 +38,42 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", help="cases whose name holds this")
     parser.add_argument("--large", action="store_true", help="also what takes minutes")
-    parser.add_argument("--against", type=Path, help="another checkout, with its own .venv")
+    parser.add_argument("--against", type=Path, help="another checkout; with its own .venv, or run by this Python")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "nemotron-benchmarks")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
     arguments = parser.parse_args()
     trees = {"here": (ROOT, sys.executable)}
     if arguments.against:
-        trees["against"] = (arguments.against.resolve(), str(arguments.against.resolve() / ".venv/bin/python"))
+        other = arguments.against.resolve()
+        own_python = other / ".venv/bin/python"
+        trees["against"] = (other, str(own_python) if own_python.exists() else sys.executable)
     cases = [case for case in CASES if (arguments.large or not case.large) and (arguments.only or "") in case.name]
     if not cases:
         parser.error(f"no case is called {arguments.only!r}: {', '.join(case.name for case in CASES)}")
     runs: Runs = {case.name: {tree: [] for tree in trees} for case in cases}
     for case in cases:
         folder = folder_of(case, arguments.folder)
+        for root, python in trees.values():
+            if not case.large:
+                _run(case, folder, root, python, arguments.folder)
         for _ in range(arguments.rounds):
             for tree, (root, python) in trees.items():
                 runs[case.name][tree].append(_run(case, folder, root, python, arguments.folder))
         _show(case.name, runs[case.name])
     path = arguments.results / f"{date.today()}-{platform.node() or 'host'}.json"
-    path.write_text(json.dumps(_record(runs, arguments.rounds), indent=1) + "\n")
+    path.write_text(json.dumps(_record(runs, path), indent=1) + "\n")
     print(f"\n{path}")
 
 
 def _run(case: Case, folder: Path, root: Path, python: str, cache: Path) -> Measured:
-    environment = {"PYTHONPATH": str(root / "src"), "NEMOTRON_CACHE": str(cache / "cache"), "WANDB_MODE": "disabled"}
+    environment = {
+        "PYTHONPATH": str(root / "src"),
+        "NEMOTRON_CACHE": str(cache / "cache"),
+        "WANDB_MODE": "disabled",
+        # Byte code is compiled once, as in any environment that is used twice.
+        "PYTHONPYCACHEPREFIX": str(cache / "bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
     command = [python, "-m", "nemotron", *case.arguments]
     if case.keeps:
         measure(command, folder, environment)  # whatever another tree left is not this one's
@@ -85,17 +99,22 @@ def _ratios(trees: dict[str, list[Measured]]) -> list[float]:
     return [here.cpu_seconds / other.cpu_seconds for here, other in pairs]
 
 
-def _record(runs: Runs, rounds: int) -> dict[str, object]:
+def _record(runs: Runs, path: Path) -> dict[str, object]:
+    """Return what was measured, with the other cases of the file."""
+    earlier = json.loads(path.read_text())["cases"] if path.exists() else {}
+    command, load = ["python", "-m", "benchmarks", *sys.argv[1:]], os.getloadavg()[0]
+    measured = {
+        name: {
+            "command": command,
+            "load": load,
+            "runs": {tree: [asdict(run) for run in measured] for tree, measured in trees.items()},
+        }
+        for name, trees in runs.items()
+    }
     return {
-        "command": ["python", "-m", "benchmarks", *sys.argv[1:]],
-        "rounds": rounds,
         "machine": {"cpus": os.cpu_count(), "processor": platform.processor() or platform.machine()},
         "python": platform.python_version(),
-        "load": os.getloadavg()[0],
-        "cases": {
-            name: {tree: [asdict(run) for run in measured] for tree, measured in trees.items()}
-            for name, trees in runs.items()
-        },
+        "cases": {**earlier, **measured},
     }
 
 

@@ -35,7 +35,12 @@ def _tiny(folder: Path) -> None:
 
 def _corpus(conversations: int, copies: int = 1) -> Callable[[Path], None]:
     def make(folder: Path) -> None:
-        corpus.make_corpus(folder / "corpus.jsonl", conversations, copies)
+        shared = folder.parent / f"corpus-{conversations}x{copies}.jsonl"  # of all cases that have it
+        if not shared.exists():
+            unfinished = shared.with_suffix(".unfinished")
+            corpus.make_corpus(unfinished, conversations, copies)
+            unfinished.rename(shared)
+        (folder / "corpus.jsonl").hardlink_to(shared)
         _tokenizer(folder)
 
     return make
@@ -58,6 +63,28 @@ def _many_files(folder: Path) -> None:
         (folder / "files" / f"{number:05}.jsonl").write_text(line + "\n")
 
 
+def _short_rows(folder: Path) -> None:
+    """A million rows of a hundred bytes: all that is done for a row, and little text."""
+    with open(folder / "corpus.jsonl", "w") as file:
+        for number in range(1_000_000):
+            asked = {"role": "user", "content": f"What follows {number}?"}
+            file.write(json.dumps({"messages": [asked, {"role": "assistant", "content": f"{number + 1}."}]}) + "\n")
+    _tokenizer(folder)
+
+
+def _many_datasets(folder: Path) -> None:
+    """A blend of 300 datasets with weights, of 20 conversations each."""
+    _corpus(6000)(folder)
+    lines = (folder / "corpus.jsonl").read_text().splitlines(keepends=True)
+    (folder / "files").mkdir()
+    datasets = []
+    for number in range(300):
+        path = f"files/{number:03}.jsonl"
+        (folder / path).write_text("".join(lines[20 * number : 20 * number + 20]))
+        datasets.append({"name": f"dataset-{number:03}", "path": path, "weight": 1 + number % 3})
+    (folder / "blend.json").write_text(json.dumps({"datasets": datasets}))
+
+
 def _long_row(folder: Path) -> None:
     """One conversation of 20,000 messages, all answers with reasoning: each turn begins with the history."""
     messages = []
@@ -69,6 +96,7 @@ def _long_row(folder: Path) -> None:
 
 
 def _prep(*more: str, data: str = "corpus.jsonl") -> tuple[str, ...]:
+    """Arguments of data prep; `data` are rows, or `blend_path=` and a blend."""
     always = ("tokenizer.model=../tokenizer", "pack_size=4096", "output_dir=output", "run.artifacts=artifacts")
     return (*PREP, data, "-c", "tiny", *always, *more)
 
@@ -81,11 +109,13 @@ CASES = (
     Case("prep, done already", _prep("workers=1"), _corpus(200), keeps=True),
     Case("prep, 113 MB, 1 worker", _prep("workers=1"), _corpus(20_000)),
     Case("prep, 113 MB, 2 workers", _prep("workers=2"), _corpus(20_000)),
-    Case("prep, 10,000 files", _prep("workers=2", data="files"), _many_files),
+    Case("prep, 300 datasets", _prep("workers=2", data="blend_path=blend.json"), _many_datasets),
+    Case("prep, 10,000 files", _prep("workers=2", data="files"), _many_files, large=True),
+    Case("prep, 1,000,000 rows", _prep("workers=2"), _short_rows, large=True),
     Case("prep, 572 MB, 1 worker", _prep("workers=1"), _corpus(20_000, 5), large=True),
     Case("prep, 572 MB, 2 workers", _prep("workers=2"), _corpus(20_000, 5), large=True),
-    Case("prep, 1,000 shards", _prep("workers=2", "num_shards=1000"), _corpus(20_000, 5), large=True),
-    Case("prep, a row of 20,000 messages", _prep("workers=1", "overlong=split_turns"), _long_row, large=True),
+    Case("prep, 1,000 shards", _prep("workers=2", "num_shards=1000", "pack_size=1024"), _corpus(20_000, 5), large=True),
+    Case("prep, a row of 20,000 messages", _prep("workers=1", "overlong=split_turns"), _long_row),
 )
 
 
