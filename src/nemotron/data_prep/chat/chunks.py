@@ -77,7 +77,9 @@ def first_difference(
         return None
     for number, conversation in enumerate(conversations):
         turns = _keep_trained(turns_to_train(conversation.messages, _keeps_history_thinking(options)), conversation)
-        turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})] if turns else []
+        if not turns:
+            continue
+        turns = [turns[index] for index in sorted({0, len(turns) // 2, len(turns) - 1})]
         for turn, chunks in zip(turns, _render_nemotron3(conversation, turns, options).whole(), strict=True):
             fast = "".join(chunk.text for chunk in chunks)
             truth = template.render(conversation.messages[: turn.stop], conversation.tools, **options)

@@ -200,7 +200,7 @@ class _Stretches(NamedTuple):
 
     part: np.ndarray
     start: np.ndarray
-    count: np.ndarray
+    length: np.ndarray
     to: np.ndarray
 
 
@@ -212,7 +212,7 @@ def _stretches(work: ShardWork, members: slice, length: np.ndarray, to: np.ndarr
     part, shared = work.part[members], np.minimum(work.shared[members], length)
     own = _Stretches(part, work.start[members], length - shared, to + shared)
     first = _Stretches(part, work.history_start[members], shared, to)
-    both = (np.concatenate([mine[own.count > 0], ours[shared > 0]]) for mine, ours in zip(own, first, strict=True))
+    both = (np.concatenate([mine[own.length > 0], ours[shared > 0]]) for mine, ours in zip(own, first, strict=True))
     return _Stretches(*both)
 
 

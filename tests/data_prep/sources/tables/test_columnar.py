@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.feather as feather
+import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep.sources import cut, find_files, read_rows
@@ -113,3 +114,15 @@ def test_what_is_no_arrow_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"rows\.feather") as error:
         values_of(tmp_path / "rows.feather")
     assert error.value.hint
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
+def test_columns_of_one_name_are_refused(tmp_path: Path, name: str) -> None:
+    answers = pa.table([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["prompt", "answer", "answer"])
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        pq.write_table(answers, path)
+    else:
+        write_stream(path, answers)
+    with pytest.raises(UserError, match='"answer"'):
+        values_of(path)

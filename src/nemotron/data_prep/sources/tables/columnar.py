@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from nemotron.data_prep.sources.input_file import InputFile, Part, Row
 from nemotron.data_prep.sources.opening import open_raw
-from nemotron.data_prep.sources.tables.values import as_json, python_values
+from nemotron.data_prep.sources.tables.values import as_json, python_values, refuse_repeated_names
 
 ROWS_AT_ONCE = 512
 MARK, ZERO = b"\xff\xff\xff\xff", b"\0\0\0\0"
@@ -29,10 +29,13 @@ def read_table_rows(part: Part) -> Iterator[Row]:
     """Yield the rows of a part of a columnar file, numbered from 0.
 
     Raises:
-        OSError, pa.ArrowException: it cannot be read.
+        OSError, pa.ArrowException: It cannot be read.
+        UserError: Two columns have one name.
     """
     number = 0
     for batch in _batches(part):
+        if not number:
+            refuse_repeated_names(batch.schema.names, f"The schema of {part.file.path}")
         columns = [python_values(column) for column in batch.columns]
         for values in zip(*columns, strict=True):
             yield Row(number, as_json(dict(zip(batch.schema.names, values, strict=True))))

@@ -15,6 +15,7 @@ import orjson
 
 from nemotron.data_prep.sources.input_file import Part, Row
 from nemotron.data_prep.sources.opening import open_text
+from nemotron.data_prep.sources.tables.values import refuse_repeated_names
 from nemotron.errors import UserError
 
 LONGEST_CELL = 2**28
@@ -89,9 +90,7 @@ def _check_header(cells: Sequence[str], path: str, delimiter: str) -> list[str]:
         UserError: A name is there twice, or it is a header with other delimiters.
     """
     names = [name.strip() for name in cells]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise UserError(f'The header of {path} names "{twice[0]}" twice.', "Give every column a unique name.")
+    refuse_repeated_names(names, f"The header of {path}")
     other = next((each for each in _OTHER_DELIMITERS if each != delimiter and each in names[0]), None)
     if len(names) == 1 and other is not None:
         kind = {"\t": "tabs", ",": "commas"}

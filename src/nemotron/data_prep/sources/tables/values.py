@@ -1,5 +1,7 @@
-"""Convert values of tables to JSON values."""
+"""Convert values of tables to JSON values, under names that are there once."""
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import date, time
 from decimal import Decimal
 from typing import Any
@@ -7,6 +9,22 @@ from typing import Any
 import pyarrow as pa
 
 from nemotron.data_prep.drop_reasons import Unreadable
+from nemotron.errors import UserError
+
+
+def refuse_repeated_names(names: Iterable[str], where: str) -> None:
+    """Refuse columns of one name: a row would keep only the last of them.
+
+    Args:
+        names: Of the columns, in any order.
+        where: What names them, as the subject of a sentence.
+
+    Raises:
+        UserError: A name is there twice.
+    """
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        raise UserError(f'{where} names "{repeated[0]}" twice.', "Give every column a unique name.")
 
 
 def python_values(column: pa.Array) -> list[Any]:
