@@ -2,6 +2,8 @@
 
 import os
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,22 @@ def test_the_next_waits_until_the_lock_is_free(tmp_path):
         order.append("first")
     waiting.join()
     assert order == ["first", "second"]
+
+
+def test_whoever_waited_for_a_removed_lock_takes_the_one_that_is_there(tmp_path: Path) -> None:
+    lock, inside, most = tmp_path / "a.lock", [], []
+
+    def work() -> None:
+        with one_at_a_time(lock):
+            inside.append(None)
+            most.append(len(inside))
+            time.sleep(0.005)
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
+    assert not lock.exists()

@@ -54,7 +54,7 @@ def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
     On success it is renamed to `folder`; on failure it is removed.
 
     An older `folder` is removed once the new one is complete, so the caller must check first that it may be. Leftovers
-    of a killed process are cleared first, so only one process may write at a time.
+    of a killed process are cleared first, so only one process may write at a time (`one_at_a_time`).
     """
     unfinished, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("unfinished", "replaced"))
     if old.exists() and not folder.exists():  # killed between the two renames below
@@ -138,11 +138,25 @@ def write_checksums(folder: Path) -> None:
 
 @contextlib.contextmanager
 def one_at_a_time(lock: Path) -> Iterator[None]:
-    """Wait for the lock file and hold it for the duration of the `with` block.
+    """Wait for the lock file, hold it in the `with` block, and remove it.
 
     The lock is released if the process dies.
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    while True:
+        with open(lock, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is_at(lock, file.fileno()):  # the holder before removed the file that was waited for
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

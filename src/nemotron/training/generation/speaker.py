@@ -55,16 +55,16 @@ class TransformersSpeaker:
         logging.disable_progress_bar()
         try:
             model: Any = AutoModelForCausalLM.from_pretrained(base, dtype="auto", trust_remote_code=False, **placed)
+            if adapters:
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, str(folder))
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # damaged weights and tokenizers raise whatever their libraries like
             raise UserError(
-                f"transformers cannot load {base}: {str(error).strip().splitlines()[0]}",
+                f"transformers cannot load {folder}: {_describe(error)}",
                 "Export the run again; its checkpoint is intact.",
             ) from None
-        if adapters:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, str(folder))
         self._model = model.eval()
         self._torch, self._seed = torch, seed
         self._sampling: dict[str, Any] = {} if temperature is None else {"temperature": temperature or None}
@@ -81,13 +81,20 @@ class TransformersSpeaker:
         """Return the text of the messages, up to where the reply begins.
 
         Raises:
-            UserError: There is no chat template.
+            UserError: There is no chat template, or it refuses the messages.
         """
+        from jinja2 import TemplateError
+
         if not self._tokenizer.chat_template:
             raise UserError("The tokenizer of this model has no chat template.", "Export the run again.")
-        return self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True, **options
-        )
+        try:
+            return self._tokenizer.apply_chat_template(
+                list(messages), tokenize=False, add_generation_prompt=True, **options
+            )
+        except TemplateError as error:
+            raise UserError(
+                f"The chat template of this model refuses these messages: {_describe(error)}", "Say it in another form."
+            ) from None
 
     def encode(self, text: str) -> list[int]:
         """Return tokens, none added."""
@@ -105,21 +112,33 @@ class TransformersSpeaker:
     def generate(
         self, ids: Sequence[int], most: int, stops: Collection[int], on_token: Callable[[int], None]
     ) -> list[int]:
-        """Return at most `most` further tokens, the last of them perhaps one of `stops`."""
+        """Return at most `most` further tokens, the last of them perhaps one of `stops`.
+
+        Raises:
+            UserError: The model gives no probabilities to sample from.
+        """
         if most < 1:
             return []
         torch = self._torch
         torch.manual_seed(self._seed)
         prompt = torch.tensor([list(ids)], device=self._model.device)
-        said = self._model.generate(
-            input_ids=prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=most,
-            eos_token_id=sorted(stops),
-            pad_token_id=min(stops, default=0),
-            streamer=_Streamer(on_token),
-            **self._sampling,
-        )
+        try:
+            said = self._model.generate(
+                input_ids=prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=most,
+                eos_token_id=sorted(stops),
+                pad_token_id=min(stops, default=0),
+                streamer=_Streamer(on_token),
+                **self._sampling,
+            )
+        except RuntimeError as error:
+            if "probability tensor" not in str(error):
+                raise
+            raise UserError(
+                "The model gives NaN or infinity instead of probabilities: training diverged, or the weights are damaged.",
+                "Look at the losses in report.html, or name an earlier checkpoint.",
+            ) from None
         return said[0, prompt.shape[1] :].tolist()
 
 
@@ -138,8 +157,19 @@ class _Streamer:
     def end(self) -> None: ...
 
 
+def _describe(error: Exception) -> str:
+    """Return the first line of what an error says, or its name."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _base_of(folder: Path) -> str:
-    base = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    config = folder / ADAPTER_CONFIG
+    try:
+        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{config} is damaged: {_describe(error)}", "Export the adapters again; their run is intact."
+        ) from None
     if base is None or (is_path(str(base)) and not any(Path(base).glob("*.safetensors"))):
         raise UserError(
             f"{folder} holds adapters, and the weights of their model are not at {base}.",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete
+from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
@@ -70,7 +70,7 @@ def check_replaceable(target: Path, config: str) -> None:
 def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
     """Load the model of a checkpoint, and open the folder of its export.
 
-    The folder appears when it is complete.
+    The folder appears when it is complete. Another export to it is waited for.
 
     Yields:
         Megatron's list of chunks (one), and the folder to write.
@@ -78,7 +78,13 @@ def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list
     from nemotron.training import cpu
     from nemotron.training.weights.megatron_model import single_process_group
 
-    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend(), single_process_group():
+    lock = out_dir.with_name(f".{out_dir.name}.lock")
+    with (
+        one_at_a_time(lock),
+        folder_replaced_when_complete(out_dir) as unfinished,
+        cpu.backend(),
+        single_process_group(),
+    ):
         yield load_whole_model(iteration_dir), unfinished
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete
+from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
 from nemotron.errors import UserError, refuse
 from nemotron.training.checkpoints.hf_folder import list_few, model_config
 from nemotron.training.checks.model import check_weights
@@ -56,7 +56,8 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     from nemotron.training.bridge.precision import use_float32
     from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
 
-    with folder_replaced_when_complete(out_dir) as unfinished, cpu.backend():
+    lock = out_dir.with_name(f".{out_dir.name}.lock")
+    with one_at_a_time(lock), folder_replaced_when_complete(out_dir) as unfinished, cpu.backend():
         import torch
         from megatron.bridge.training.model_load_save import save_megatron_model
 
