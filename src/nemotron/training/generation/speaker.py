@@ -136,7 +136,7 @@ class TransformersSpeaker:
             if "probability tensor" not in str(error):
                 raise
             raise UserError(
-                "The model gives NaN or infinity instead of probabilities: training diverged, or the weights are damaged.",
+                "The model gives NaN or infinity for probabilities: training diverged, or the weights are damaged.",
                 "Look at the losses in report.html, or name an earlier checkpoint.",
             ) from None
         return said[0, prompt.shape[1] :].tolist()
