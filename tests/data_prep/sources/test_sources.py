@@ -214,6 +214,24 @@ def test_a_file_that_ends_too_early_is_not_taken_for_a_short_one(tmp_path: Path,
         rows_of(path)
 
 
+@pytest.mark.parametrize("part_bytes", [10, 10_000])
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst"])
+def test_a_line_without_end_costs_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part_bytes: int
+) -> None:
+    """A few compressed megabytes may hold a line of gigabytes."""
+    for constant, value in {"LONGEST_LINE": 100, "LEAST_PART_BYTES": part_bytes, "LINE_REST_BYTES": 30}.items():
+        monkeypatch.setattr(source_rows, constant, value)
+    lines = [b'{"n": 0}', b'{"n": "' + b"1" * 91 + b'"}', b'{"n": "' + b"2" * 92 + b'"}', b"3" * 950, b'{"n": 4}']
+    assert [len(line) for line in lines[1:3]] == [100, 101]
+    content = b"\n".join(lines)
+    pack = {"jsonl": bytes, "gz": gzip.compress, "zst": zstandard.compress}[name.rpartition(".")[2]]
+    (tmp_path / name).write_bytes(pack(content))
+    rows = rows_of(tmp_path / name)
+    assert [row.value["n"] for row in rows if row.value] == [0, "1" * 91, 4]
+    assert [row.error for row in rows if row.error] == ["the line is longer than 100 bytes"] * 2
+
+
 def test_an_input_whose_pages_have_checksums_is_verified(tmp_path: Path) -> None:
     """A letter that flips on a disk is another text; whoever wrote checksums wants to hear of it."""
     path = tmp_path / "rows.parquet"

@@ -21,6 +21,8 @@ PARTS_OF_A_FILE = 32
 """Files with fewer parts are cut into smaller ones, so that the workers finish together."""
 LINE_REST_BYTES = 2**18
 """Bytes read at once beyond the end of a part, for the rest of its last line."""
+LONGEST_LINE = 2**28
+"""Bytes of a line that is still read: a longer one costs its row, not the memory of the machine."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -79,6 +81,8 @@ def _unreadable(file: InputFile, error: Exception) -> UserError:
 def _parse(number: int, line: bytes) -> Row:
     if not line or line.isspace():
         return Row(number, None, is_blank=True)
+    if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+        return Row(number, None, f"the line is longer than {LONGEST_LINE:,} bytes")
     try:
         return Row(number, orjson.loads(line), text=line)
     except orjson.JSONDecodeError as error:
@@ -86,10 +90,13 @@ def _parse(number: int, line: bytes) -> Row:
 
 
 def _lines(part: Part) -> Iterator[bytes]:
-    """Yield the lines that start inside the part."""
+    """Yield the lines that start inside the part.
+
+    Of a line beyond LONGEST_LINE only the beginning, with more than so many bytes.
+    """
     if part.span is None:
         with open_text(part.file) as file:
-            for number, line in enumerate(file):
+            for number, line in enumerate(_limited_lines(file)):
                 yield line if number else line.removeprefix(BYTE_ORDER_MARK)
         return
     block = _whole_lines(part.file, *part.span)
@@ -103,10 +110,21 @@ def _lines(part: Part) -> Iterator[bytes]:
         begin = end + 1
 
 
+def _limited_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """Yield lines, and of one that is too long its beginning.
+
+    A few compressed megabytes may hold gigabytes of it.
+    """
+    while line := file.readline(LONGEST_LINE + 1):
+        yield line
+        while len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+            line = file.readline(LONGEST_LINE + 1)
+
+
 def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
     """Return the bytes of the lines that start in `start:end`.
 
-    From the first line's start to the last line's end.
+    From the first line's start to the last line's end, or to where that is too long.
     """
     # Including the byte before: a newline there means that a line starts at `start`.
     block = read_range(file, max(0, start - 1), end)
@@ -116,11 +134,13 @@ def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
             return b""  # all of it is part of a line that belongs to an earlier part
         block = block[first:]
     rest = [block]
-    while rest[-1] and not rest[-1].endswith(b"\n"):
+    last = len(block) - (block.rfind(b"\n") + 1)
+    while rest[-1] and not rest[-1].endswith(b"\n") and last <= LONGEST_LINE:
         more = read_range(file, end, end + LINE_REST_BYTES)
         end += len(more)
         newline = more.find(b"\n") + 1
         rest.append(more[:newline] if newline else more)
+        last += len(rest[-1])
     return b"".join(rest)
 
 

@@ -13,6 +13,7 @@ from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.tables import separated
 from nemotron.data_prep.sources.tables.separated import TEXT_COLUMNS
 from nemotron.errors import UserError
 
@@ -136,3 +137,9 @@ def test_broken_json_in_a_cell_is_named_where_it_is_needed(tmp_path: Path) -> No
     path = write_rows(tmp_path / "chat.csv", [{"messages": '[{"role": "user"'}])
     with pytest.raises(Exception, match=r'"messages" is text, and its messages are broken JSON'):
         parse_row(rows_of(path)[0].value)
+
+
+def test_a_line_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(separated, "LONGEST_CELL", 50)
+    with pytest.raises(UserError, match="Line 3 "):
+        rows_of(write(tmp_path / "rows.csv", "prompt,completion\na,b\n" + "c" * 60))

@@ -50,7 +50,7 @@ def read_separated_rows(part: Part) -> Iterator[Row]:
     with open_text(part.file) as raw:
         text = io.TextIOWrapper(cast(BinaryIO, raw), "utf-8-sig", errors="surrogateescape", newline="")
         try:
-            lines = csv.reader(text, delimiter=_DELIMITERS[part.file.format], strict=True)
+            lines = csv.reader(_lines(text, path), delimiter=_DELIMITERS[part.file.format], strict=True)
             names: list[str] | None = None
             for number, cells in enumerate(_cells(lines, path)):
                 if not cells:
@@ -64,6 +64,15 @@ def read_separated_rows(part: Part) -> Iterator[Row]:
                     yield _row(number, names, cells)
         finally:
             text.detach()
+
+
+def _lines(text: io.TextIOWrapper, path: str) -> Iterator[str]:
+    number = 0
+    while line := text.readline(LONGEST_CELL + 1):
+        number += 1
+        if len(line) > LONGEST_CELL:
+            raise UserError(f"Line {number} of {path} has over {LONGEST_CELL:,} characters.", "Shorten or remove it.")
+        yield line
 
 
 def _cells(lines: Any, path: str) -> Iterator[list[str] | str]:
