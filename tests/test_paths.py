@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +65,23 @@ def test_artifacts_below_a_home_are_found_again(tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
     log_artifact(name="Data", type="dataset", path=tmp_path, root="~/artifacts")
     assert resolve("Data", tmp_path / "artifacts") == resolve("Data", "~/artifacts")
+
+
+SERVE = """
+import multiprocessing.forkserver
+from nemotron.paths import keep_sockets_short
+if {keep}:
+    keep_sockets_short()
+multiprocessing.forkserver.ensure_running()
+"""
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_processes_start_where_tmpdir_is_too_long_for_sockets(tmp_path, keep):
+    long = tmp_path / ("t" * 120)
+    long.mkdir()
+    command = [sys.executable, "-c", SERVE.format(keep=keep)]
+    environment = {**os.environ, "TMPDIR": str(long)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode == 0) is keep, done.stderr
+    assert not keep or list(long.iterdir()) == []

@@ -1,5 +1,7 @@
-"""Paths as users write them."""
+"""Paths as users write them, and as the system takes them."""
 
+import os
+import tempfile
 from pathlib import Path
 
 from nemotron.errors import UserError
@@ -20,3 +22,26 @@ def expand_home(path: str | Path) -> Path:
 def is_path(name: str) -> bool:
     """Tell whether this is meant as a path rather than as a Hugging Face id."""
     return name.startswith(("/", "./", "../", "~")) or Path(name).exists()
+
+
+LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket (unix(7))."""
+_SOCKET_NAME = len("/pymp-12345678/listener-12345678")
+
+
+def keep_sockets_short() -> None:
+    """Let multiprocessing make its sockets in /tmp where TMPDIR is too long for them.
+
+    Schedulers set a TMPDIR of their own for each job. Call it before the first use of multiprocessing: it remembers
+    its folder, and removes it at the end of the process.
+    """
+    if len(os.fsencode(tempfile.gettempdir())) + _SOCKET_NAME <= LONGEST_SOCKET:
+        return
+    from multiprocessing import util
+
+    before = tempfile.tempdir
+    tempfile.tempdir = "/tmp"
+    try:
+        util.get_temp_dir()
+    finally:
+        tempfile.tempdir = before

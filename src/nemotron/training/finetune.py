@@ -5,6 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nemotron.config import Loaded
+from nemotron.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
@@ -56,6 +57,7 @@ def run_finetune(
     """
     config = loaded.config
     bridge.check_release()
+    keep_sockets_short()  # Megatron saves through multiprocessing
     # On one rank of each node, in the background while Megatron is imported.
     check = begin_check(data) if config.run.verify_data and is_first_here() else None
     say = partial(_say, on_record)

@@ -16,6 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from nemotron.errors import UserError
+from nemotron.paths import keep_sockets_short
 
 if TYPE_CHECKING:
     from nemotron.data_prep.engine import Run
@@ -32,6 +33,7 @@ def count_cores() -> int:
 @contextlib.contextmanager
 def use_processes() -> "Iterator[Run]":
     """Run work in processes on this machine, for the duration of a `with` block."""
+    keep_sockets_short()
     workers = _Workers()
     try:
         yield workers.run
@@ -45,6 +47,7 @@ def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     It imports `modules` in the background, so that workers have them from the start. There is one for the lifetime of
     this process, with `environment` added to its variables.
     """
+    keep_sockets_short()
     _CONTEXT.set_forkserver_preload(list(modules))
     with _set(environment):
         multiprocessing.forkserver.ensure_running()
