@@ -242,6 +242,22 @@ def test_several_generation_blocks_in_a_turn_are_all_supervised():
     ]  # fmt: skip
 
 
+def test_blocks_are_the_turns_that_wrote_them_even_where_there_are_as_many_blocks_as_turns():
+    marks_thinkers = Template(
+        "marks_thinkers.jinja",
+        "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content %}"
+        "{% generation %}{{ m.reasoning_content }}{% endgeneration %}|{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    )
+
+    (chunks,) = chunked(HI, HELLO | {"train": False}, WHY, BECAUSE, template=marks_thinkers)
+
+    assert chunks == [
+        Chunk("user", "[user]Hi[assistant]Hello[user]Why?[assistant]", False),
+        Chunk("assistant", "Hm.", True), Chunk("assistant", "|", False), Chunk("assistant", "Because.", True),
+    ]  # fmt: skip
+
+
 def test_a_template_that_marks_the_newest_turn_alone_trains_each_answer_alone():
     newest_only = Template(
         "newest_only.jinja",
@@ -270,6 +286,29 @@ def test_a_template_whose_prefixes_change_is_refused_not_masked_wrongly():
     with pytest.raises(RowError, match="message 1") as caught:
         chunked(HI, HELLO, template=counting)
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
+def test_of_two_prompts_that_an_answer_may_follow_it_is_the_longer():
+    """A prompt without thinking that is the beginning of the one with it: the opened thought is no part of the answer."""
+    opens_thoughts = Template(
+        "opens_thoughts.jinja",
+        "{% for m in messages %}[{{ m.role }}]"
+        "{% if m.role == 'assistant' %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{{ '<think>' if enable_thinking }}{% endif %}",
+    )
+
+    assert supervised(chunked(HI, BECAUSE, template=opens_thoughts)) == [["Hm.</think>Because."]]
+
+
+def test_the_error_is_of_the_form_of_messages_that_the_template_reads():
+    """It loses `reasoning_content`; as `thinking` it shows the thought, and marks even the history by it."""
+    reads_thinking = Template(
+        "reads_thinking.jinja",
+        "{{ '*' if messages[-1].thinking }}{% for m in messages %}{{ m.thinking }}{{ m.content }}{% endfor %}",
+    )
+
+    with pytest.raises(RowError, match=r"renders message 1 \(assistant\) differently"):
+        chunked(HI, BECAUSE, template=reads_thinking)
 
 
 def test_a_template_that_shows_answers_differently_in_the_history_trains_each_turn_alone():

@@ -57,3 +57,15 @@ def test_the_limits_are_a_conversations_and_gone_after_it():
 
     assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
     assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
+
+
+def test_all_renderings_of_a_conversation_share_its_limit(monkeypatch: pytest.MonkeyPatch):
+    """Each turn is rendered with all that precedes it: ten short renderings are one long one."""
+    monkeypatch.setattr(jinja_sandbox, "MOST_CHARACTERS", 5_000)
+    template = Template("t.jinja", "{% for m in messages %}{{ m.content }};{% endfor %}")
+    said = [{"role": role, "content": "x" * 100} for _ in range(10) for role in ("user", "assistant")]
+
+    assert len(template.render(said, None)) == 2_020  # far below the limit
+    with pytest.raises(RowError, match="5,000 characters") as caught:
+        sequences(Conversation(said), template)
+    assert caught.value.reason == DropReason.TEMPLATE_ERROR

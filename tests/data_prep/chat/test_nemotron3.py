@@ -101,6 +101,23 @@ def test_a_difference_is_reported_with_its_place(monkeypatch: pytest.MonkeyPatch
     )
 
 
+@pytest.mark.parametrize("asked", ["One?", "Three?", "Five?"])
+def test_a_difference_is_found_in_the_first_the_middle_and_the_last_turn(asked: str, monkeypatch: pytest.MonkeyPatch):
+    """With reasoning, each of the five turns is a sequence of its own, at whose end the budget stands."""
+    render = nemotron3.plain_turn
+    said = [{"role": "user", "content": text} for text in ("One?", "Two?", "Three?", "Four?", "Five?")]
+    answer = {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
+    conversation = parse_row({"messages": [message for user in said for message in (user, answer)]})
+    assert first_difference(TEMPLATE, [conversation], reasoning_budget=7) is None
+
+    def differ_where_it_is_the_last(message: dict, ending: str = "") -> str:
+        text = render(message, ending)
+        return text.replace(asked, "Why?") if ending else text
+
+    monkeypatch.setattr(nemotron3, "plain_turn", differ_where_it_is_the_last)
+    assert f"'{asked}" in (first_difference(TEMPLATE, [conversation], reasoning_budget=7) or "")
+
+
 def test_conversations_that_train_nothing_do_not_differ():
     asked, answered = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello", "train": False}
     greeting = {"role": "assistant", "content": "Welcome", "reasoning_content": "A guest."}

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError, Unreadable
-from nemotron.data_prep.sources import Row, cut, find_files, local, read_rows
+from nemotron.data_prep.sources import InputFile, Row, cut, find_files, local, read_rows
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.opening import read_range
 from nemotron.errors import UserError
 
 VALUES = [{"n": 1}, {"n": 2, "text": "zwei\u2028Zeilen"}, {"n": 3}]
@@ -230,6 +231,26 @@ def test_a_line_without_end_costs_its_row(
     rows = rows_of(tmp_path / name)
     assert [row.value["n"] for row in rows if row.value] == [0, "1" * 91, 4]
     assert [row.error for row in rows if row.error] == ["the line is longer than 100 bytes"] * 2
+
+
+def test_of_a_line_without_end_no_more_is_read_than_shows_its_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file of one gigabyte without a newline must not be in memory as a whole, once for every part."""
+    for constant, value in {"LONGEST_LINE": 100, "PART_BYTES": 50, "LINE_REST_BYTES": 30}.items():
+        monkeypatch.setattr(source_rows, constant, value)
+    (tmp_path / "rows.jsonl").write_bytes(b"1" * 10_000)
+    [file] = find_files(Dataset("test", str(tmp_path / "rows.jsonl")))
+    read: list[int] = []
+
+    def counting(file: InputFile, start: int, end: int) -> bytes:
+        read.append(end - start)
+        return read_range(file, start, end)
+
+    monkeypatch.setattr(source_rows, "read_range", counting)
+    first, *_ = cut(file)
+    assert [row.error for row in read_rows(first)] == ["the line is longer than 100 bytes"]
+    assert sum(read) <= 100 + 50 + 30
 
 
 def test_an_input_whose_pages_have_checksums_is_verified(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_the_same_writing_systems_are_compared_once(loaded: Tokenizer, tmp_path:
     assert compared.times == 2
 
 
+def test_a_further_writing_system_does_not_make_the_earlier_ones_forgotten(loaded: Tokenizer, tmp_path: Path) -> None:
+    compared = Counted()
+    for text in ("Привет", "世界", "Привет", "世界"):
+        choose_for_run("auto", loaded, parts(tmp_path, text), compared)
+    assert compared.times == 2
+
+
 def test_another_version_of_a_library_is_compared(
     loaded: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,9 +61,10 @@ def test_every_name_of_a_text_is_known() -> None:
     assert texts - {"reasoning_details", "thinking_blocks"} <= TEXT_COLUMNS
 
 
-def test_large_integers_keep_their_digits(tmp_path: Path) -> None:
-    path = write_rows(tmp_path / "chat.csv", [{"metadata": '{"id": 123456789012345678901234567890}'}])
-    assert rows_of(path)[0].value == {"metadata": {"id": 123456789012345678901234567890}}
+@pytest.mark.parametrize("number", [123456789012345678901234567890, 2**64 + 1, -(2**63) - 1])
+def test_integers_beyond_64_bits_keep_their_digits(tmp_path: Path, number: int) -> None:
+    path = write_rows(tmp_path / "chat.csv", [{"metadata": f'{{"id": {number}}}'}])
+    assert rows_of(path)[0].value == {"metadata": {"id": number}}
 
 
 def test_rows_are_numbered_as_in_a_spreadsheet(tmp_path: Path) -> None:
