@@ -403,6 +403,17 @@ def test_an_answer_is_never_cut_before_its_end(
     assert result.metadata.overlong.lost_supervised_share == pytest.approx(6 / 8)
 
 
+def test_what_is_lost_to_the_limit_is_a_share_of_what_would_be_trained_on(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat
+) -> None:
+    """A duplicate is left out whatever the limit is, so its tokens are neither lost nor kept."""
+    long = chat(*["Go on.", "words " * 10] * 8)
+    write_rows("chat.jsonl", [long, long, long])
+    overlong = prepare(make_config("chat.jsonl", dedupe=True)).metadata.overlong
+    assert overlong.lost_supervised_share == pytest.approx(6 / 8)
+    assert (overlong.truncated, overlong.dropped) == (1, 0)
+
+
 def test_a_sample_is_small_and_apart(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
 ) -> None:

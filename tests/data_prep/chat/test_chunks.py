@@ -246,7 +246,8 @@ def test_blocks_are_the_turns_that_wrote_them_even_where_there_are_as_many_block
     marks_thinkers = Template(
         "marks_thinkers.jinja",
         "{% for m in messages %}[{{ m.role }}]{% if m.reasoning_content %}"
-        "{% generation %}{{ m.reasoning_content }}{% endgeneration %}|{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% generation %}{{ m.reasoning_content }}{% endgeneration %}|"
+        "{% generation %}{{ m.content }}{% endgeneration %}"
         "{% else %}{{ m.content }}{% endif %}{% endfor %}",
     )
 
@@ -289,7 +290,7 @@ def test_a_template_whose_prefixes_change_is_refused_not_masked_wrongly():
 
 
 def test_of_two_prompts_that_an_answer_may_follow_it_is_the_longer():
-    """A prompt without thinking that is the beginning of the one with it: the opened thought is no part of the answer."""
+    """The one without thinking begins the one with it; what opens the thought is no part of the answer."""
     opens_thoughts = Template(
         "opens_thoughts.jinja",
         "{% for m in messages %}[{{ m.role }}]"

@@ -1,11 +1,12 @@
 """Which conversations count as the same: those of which a model sees, and learns, the same."""
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from nemotron.data_prep.chat.chunks import sequences
-from nemotron.data_prep.chat.content_hash import content_hash
+from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.row import parse_row
@@ -151,3 +152,10 @@ def test_the_hash_differs_when_the_content_does(changed: dict):
 def test_any_conversation_has_a_hash():
     deep = "[" * 300 + "]" * 300
     assert content_hash(parse(USER, calling(f'{{"a": 123456789012345678901234567890, "b": {deep}}}')))
+
+
+def test_a_seed_takes_the_same_sample_in_every_release():
+    """Of two copies of one conversation, and of another."""
+    ranks = sampling_rank(np.array([1, 1, 2], np.uint64), seed=42, occurrence=np.array([0, 1, 0]))
+
+    assert ranks.tolist() == [11_715_766_972_158_509_510, 12_636_300_244_247_861_673, 15_842_193_842_772_344_867]

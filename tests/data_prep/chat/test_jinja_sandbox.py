@@ -49,13 +49,15 @@ def test_constants_are_limited_where_they_are_computed():
 
 @pytest.mark.usefixtures("small_limits")
 def test_the_limits_are_a_conversations_and_gone_after_it():
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
     template = Template("t.jinja", "{% for m in messages %}{{ m.content }};{% endfor %}")
-    before = resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)
+    before = resource.getrlimit(resource.RLIMIT_AS)
 
     for _ in range(3):  # 600,000 characters each
         sequences(Conversation([HI[0], {"role": "assistant", "content": "x" * 200_000}]), template)
 
-    assert (resource.getrlimit(resource.RLIMIT_AS), signal.getsignal(signal.SIGVTALRM)) == before
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
     assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
 
 

@@ -30,6 +30,7 @@ ARGUMENTS = WEATHER["function"]["arguments"]
         (said("a\n  b\n c"), "a\nb\nc</s>"),  # each line trimmed
         (said("<think>\nHm.\n</think>\n\nSo."), "Hm.\n</think>\nSo.</s>"),  # <think> was in the prompt
         (said("So.", reasoning_content="Hm."), "<|channel|>analysis Hm.<|channel|>final So."),
+        (said("4", reasoning_content="2 + 2 is 4"), "2 + 2 is 4</think>4</s>"),  # the longest is looked for first
         (said(tool_calls=[WEATHER]), "weather" + json.dumps(ARGUMENTS)),
         (said(tool_calls=[WEATHER]), "weather" + json.dumps(ARGUMENTS, ensure_ascii=False, separators=(",", ":"))),
         (said(tool_calls=[WEATHER]), json.dumps({"name": "weather", "arguments": json.dumps(ARGUMENTS)})),
@@ -49,6 +50,7 @@ def test_parts_are_found_however_a_template_writes_them(message: dict, text: str
         (said("So."), "</s>", "the content"),
         (said("4", reasoning_content="two and two"), "4</s>", "the reasoning"),
         (said("4", reasoning_content="4"), "4</s>", "the reasoning"),  # the one text is not shown twice
+        (said("So.", reasoning_content="Hm, yes"), "Hm, So.yes</s>", "the reasoning"),  # the other stands in its middle
         (said("<think>Hm.</think>So."), "So.</s>", "the reasoning"),
         (said("I ask weather for Rome.", tool_calls=[calling("weather", city="Rome")]),
          "I ask weather for Rome.</s>", "the call of weather"),

@@ -62,3 +62,14 @@ def test_a_conversation_of_several_sequences_counts_once(
     assert sum(found["sequence_tokens"].counts) == 2
     assert found["conversation_tokens"].mean == found["sequence_tokens"].quantiles["max"]
     assert found["pack_conversations"].quantiles["max"] == 1
+
+
+def test_a_conversation_that_the_blend_repeats_counts_as_often_as_it_is_used(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    write_rows("short.jsonl", [chat("Hi", "Hello")])
+    write_rows("long.jsonl", [chat(f"{number}?", "word " * 20) for number in range(4)])
+    blend = {"datasets": [{"path": "long.jsonl", "weight": 1}, {"path": "short.jsonl", "weight": 1, "repeat": True}]}
+    found = prepare(make_config(blend=blend)).metadata.distributions
+    for name in ("conversation_tokens", "conversation_supervised", "sequence_tokens"):
+        assert (found[name].counts[0], found[name].counts[-1], sum(found[name].counts)) == (4, 4, 8)

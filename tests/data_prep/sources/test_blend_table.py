@@ -90,6 +90,21 @@ def test_what_is_brought_adds_to_the_coverage(tmp_path):
         refuse_missing(blend)
 
 
+@pytest.mark.parametrize(
+    ("valid", "covered"),
+    [
+        ([{"path": "b.jsonl"}], 0.75),  # without weights, it is no part of the mix
+        ([{"path": "b.jsonl", "weight": 1}], (0.75 + 1) / 2),
+        ([{"path": None, "weight": 1, "domain": "held out", "bring": "rows"}], 0.75 / 2),
+    ],
+)
+def test_of_two_splits_the_coverage_is_the_average_of_those_with_weights(tmp_path, valid, covered):
+    train = [{"path": "a.jsonl", "weight": 3}, {"path": None, "weight": 1, "domain": "science", "bring": "questions"}]
+    path = tmp_path / "blend.json"
+    path.write_text(json.dumps({"train": train, "valid": valid}))
+    assert coverage(read_blend(path)) == pytest.approx(covered)
+
+
 def test_without_weights_there_are_no_shares(tmp_path):
     path = tmp_path / "blend.json"
     path.write_text(json.dumps({"datasets": [{"path": "a.jsonl"}]}))

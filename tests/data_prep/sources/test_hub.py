@@ -218,6 +218,22 @@ def test_a_subset_may_be_a_split_that_no_config_is_called(hub: Hub) -> None:
     assert values_of("hf://org/chat", subset="outputs") == [2]
 
 
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [
+        (["small", "default"], "default"),  # by its name
+        (["small", "large, default: true"], "large"),  # because it says so
+        (["only"], "only"),
+    ],
+)
+def test_without_a_subset_it_is_the_default_or_the_only_one(hub: Hub, names: list[str], read: str) -> None:
+    configs = [f"- {{config_name: {name}, data_files: {name.partition(',')[0]}.jsonl}}" for name in names]
+    readme = "\n".join(["---", "configs:", *configs, "---", ""])
+    files = {f"{name}.jsonl": lines(name) for name in ("small", "default", "large", "only")}
+    hub.repos["org/sizes"] = {"main": {"README.md": readme.encode(), **files}}
+    assert values_of("hf://org/sizes") == [read]
+
+
 def test_a_dataset_without_a_train_split_is_read_whole(hub: Hub) -> None:
     readme = "---\nconfigs:\n- config_name: default\n  data_files:\n  - {split: chat, path: a.jsonl}\n"
     readme += "  - {split: code, path: b.jsonl}\n---\n"

@@ -71,13 +71,15 @@ def share_out(blend: Blend) -> dict[tuple[str, str | None], float]:
 
 
 def coverage(blend: Blend) -> float | None:
-    """Return the share of the documented mix that has data; None without weights."""
+    """Return the share of the documented mix that has data; None without weights.
+
+    Of several splits with weights it is the average.
+    """
     shares = share_out(blend)
     if not shares:
         return None
-    return sum(shares.get((dataset.name, dataset.goes_to), 0.0) for dataset in blend.datasets) / sum(
-        1 for _ in {dataset.goes_to for dataset in (*blend.datasets, *blend.missing)}
-    )
+    covered = sum(shares.get((dataset.name, dataset.goes_to), 0.0) for dataset in blend.datasets)
+    return covered / len({split for _, split in shares})  # the shares of a split add up to 1
 
 
 def describe_missing(blend: Blend) -> str:
