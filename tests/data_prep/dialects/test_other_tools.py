@@ -156,6 +156,29 @@ def test_an_encrypted_part_beside_the_text_of_a_thought_is_noted() -> None:
     assert [note.name for note in conversation.notes] == ["reasoning_details[].data"]
 
 
+@pytest.mark.parametrize(
+    ("pieces", "thought"),
+    [
+        (["One.\n", "Two."], "One.\nTwo."),
+        (["One.", " Two."], "One. Two."),
+        (["One.", "Two."], "One.\n\nTwo."),
+        (["", "One.", ""], "One."),
+    ],
+)
+def test_pieces_of_a_thought_are_paragraphs_unless_blanks_stand_between_them(pieces: list[str], thought: str) -> None:
+    content = [{"type": "thinking", "thinking": piece} for piece in pieces] + [{"type": "text", "text": "So."}]
+    answer = parse_row({"messages": [USER, {"role": "assistant", "content": content}]}).messages[1]
+    assert (answer["reasoning_content"], answer["content"]) == (thought, "So.")
+
+
+def test_results_stay_in_their_order_where_ids_do_not_say_which_call_is_meant() -> None:
+    calls = [{"id": id, "function": {"name": "f", "arguments": {}}} for id in ("a", "a", "b")]
+    results = [{"role": "tool", "tool_call_id": id, "content": content} for id, content in (("b", "1"), ("a", "2"))]
+    said = parse_row({"messages": [USER, {"role": "assistant", "tool_calls": calls}, *results, ANSWER]})
+    assert [message["content"] for message in said.messages if message["role"] == "tool"] == ["1", "2"]
+    assert said.notes == ()
+
+
 def test_nulls_that_the_model_wrote_stay() -> None:
     call = {"name": "weather", "arguments": '{"city": null}'}
     keys = {"role": None, "content": None, "tool_calls": None}
@@ -163,8 +186,9 @@ def test_nulls_that_the_model_wrote_stay() -> None:
     assert parse_row(row).messages[1]["tool_calls"][0]["function"]["arguments"] == {"city": None}
 
 
-def test_a_default_of_null_is_no_fill() -> None:
-    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string", "default": None}}}}
+@pytest.mark.parametrize("key", ["default", "const", "example"])
+def test_a_null_that_a_schema_may_have_is_no_fill(key: str) -> None:
+    tool = {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "string", key: None}}}}
     assert parse_row({"messages": [USER, ANSWER], "tools": [tool]}).tools == [tool]
 
 

@@ -75,9 +75,9 @@ def test_integers_in_arguments_keep_all_their_digits():
     assert message["tool_calls"][0]["function"]["arguments"] == {"a": 123456789012345678901234567890}
 
 
-def test_integers_keep_their_digits_where_the_decoder_rounds_them():
+@pytest.mark.parametrize("big", [123456789012345678901234567890, 2**64, -(2**63) - 1])
+def test_integers_keep_their_digits_where_the_decoder_rounds_them(big: int):
     """orjson makes floats of integers beyond 64 bits; the row is then decoded again."""
-    big = 123456789012345678901234567890
     limit = {"name": "f", "parameters": {"properties": {"a": {"type": "integer", "maximum": big}}}}
     text = json.dumps({"messages": [USER, calling({"a": [big]})], "tools": [limit]})
 

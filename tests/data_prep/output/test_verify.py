@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from nemotron.atomic_files import write_checksums
+from nemotron.atomic_files import checksum, write_checksums, write_json
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.output.verify import _check_pack, _check_shard, verify
+from nemotron.data_prep.output.verify import _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
@@ -101,6 +101,22 @@ def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     assert "Dataset chat: 42 rows" in problems
     assert re.search(r"\b1 rows, .*\b3\b", problems)
     assert "supervised_tokens" in problems or "add up" in problems
+
+
+def test_a_conversation_that_counts_half_is_found(result: PrepResult) -> None:
+    """The loss per conversation divides by these counts: one that is double makes its conversation half as heavy."""
+    shard, [split] = the_shard(result), result.metadata.splits
+    targets = pq.read_table(shard).column("conversation_targets").to_pylist()
+    targets[0][0] *= 2
+    table = pq.read_table(shard)
+    column = pa.array(targets, table.schema.field("conversation_targets").type)
+    place = table.schema.get_field_index("conversation_targets")
+    pq.write_table(table.set_column(place, table.schema.field(place), column), shard)
+    [made] = split.shards
+    changed = dataclasses.replace(made, bytes=shard.stat().st_size, checksum=checksum(shard))
+    write_json(result.plan.run_dir / "receipts" / "train" / f"{shard.stem}.json", changed)
+    found = _verify_split(result.plan.run_dir, dataclasses.replace(split, shards=[changed]), result.metadata)
+    assert list(found) == ["By conversation_targets train has 39.50 conversations, not 40."]
 
 
 FILES_NEXT_TO_THE_DATA = [

@@ -16,6 +16,7 @@ from nemotron.data_prep.tokenization.part_files import (
     TOKENS,
     PartWriter,
     file_of,
+    is_intact,
     read_dropped,
     read_receipt,
     read_tokens,
@@ -73,6 +74,23 @@ def test_a_part_that_is_made_again_forgets_what_it_dropped(tmp_path: Path) -> No
     write_part(tmp_path / "part", fill)
     receipt = write_part(tmp_path / "part", lambda _: None)
     assert read_dropped(tmp_path / "part", receipt) == []
+
+
+@pytest.mark.parametrize("suffix", [TOKENS, MASK])
+def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, suffix: str) -> None:
+    part = tmp_path / "part"
+    write_part(part, lambda writer: writer.append(np.array([7, 8, 9], np.int32), np.array([0, 1, 1]), EMPTY_INDEX))
+    file = file_of(part, suffix)
+    whole = file.read_bytes()
+    assert read_receipt(part) is not None
+    assert is_intact(None, part)
+
+    for of_another_size in (whole[:-1], whole + b"x"):
+        file.write_bytes(of_another_size)
+        assert read_receipt(part) is None
+    file.write_bytes(whole[:-1] + b"x")
+    assert read_receipt(part) is not None  # which looks at sizes alone
+    assert not is_intact(None, part)
 
 
 def test_what_sequences_share_stands_before_them() -> None:

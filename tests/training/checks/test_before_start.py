@@ -1,6 +1,7 @@
 """Every refusal before a run: by config and data alone, and by the machine that trains."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,13 @@ def test_the_vocabulary_of_a_known_model_needs_no_network(tmp_path):
     [problem] = check(settings, data)
     assert "2,048" in problem.message
     assert "131,072" in problem.message
+
+
+def test_samples_that_are_conversations_need_data_that_counts_them():
+    settings = config(loss=LossConfig(sample_unit="conversation"))
+    [problem] = check(settings, replace(prepared(), has_conversation_targets=False))
+    assert "loss.sample_unit is conversation" in problem.message
+    assert check(settings, replace(prepared(), has_conversation_targets=True)) == []
 
 
 def test_data_that_is_not_there_is_a_problem_among_others(tmp_path):

@@ -291,10 +291,22 @@ def test_another_layout_than_the_optimizer_was_saved_in_is_refused(tmp_path, siz
     assert f"model.{size}=1" in problem.hint
 
 
-def test_what_megatron_reshards_may_continue_in_another_layout(tmp_path):
-    saved = {"ddp": {"use_distributed_optimizer": True}, "checkpoint": {"dist_ckpt_optim_fully_reshardable": True}}
+@pytest.mark.parametrize(("divided", "reshardable"), [(True, True), (True, False), (False, True)])
+def test_what_megatron_reshards_may_continue_in_another_layout(tmp_path, divided, reshardable):
+    """It reshards an optimizer that was divided among ranks, and saved in the form for that."""
+    saved = {
+        "ddp": {"use_distributed_optimizer": divided},
+        "checkpoint": {"dist_ckpt_optim_fully_reshardable": reshardable},
+    }
     write_checkpoint(tmp_path / "checkpoints", 20, {"model": ONE_RANK, **saved})
-    assert [*check_layout(*changed(tmp_path, model={**ONE_RANK, "tensor_model_parallel_size": 2}))] == []
+    problems = [*check_layout(*changed(tmp_path, model={**ONE_RANK, "tensor_model_parallel_size": 2}))]
+    assert bool(problems) != (divided and reshardable)
+
+
+def test_a_setting_that_is_off_in_another_word_has_not_changed(tmp_path):
+    """null and 0 both turn multi-token prediction off."""
+    write_checkpoint(tmp_path / "checkpoints", 20, {"model": {"mtp_num_layers": None}})
+    assert [*check_fixed_settings(*changed(tmp_path, model={"mtp_num_layers": 0}))] == []
 
 
 @pytest.mark.parametrize("sections", [{"optimizer": {"lr": 1e-4}}, {"model": {"mtp_num_layers": None}}])

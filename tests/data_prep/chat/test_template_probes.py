@@ -1,0 +1,44 @@
+"""What conversations of our own tell about a template."""
+
+import pytest
+
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.chat.template_probes import drops_history_thinking, find_frame
+
+CHATML = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}</s>\n{% endfor %}"
+PROMPT = "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+
+
+def test_a_frame_is_what_stands_around_an_answer():
+    assert find_frame(Template("t", CHATML + PROMPT, ends=["</s>"])) == ("", "</s>\n", "</s>")
+    assert find_frame(Template("t", CHATML, ends=["</s>"])) == ("<|assistant|>", "</s>\n", "</s>")  # it has no prompt
+    assert find_frame(Template("t", CHATML)) == ("<|assistant|>", "</s>\n", "")  # no token is known that could stop
+    assert find_frame(Template("t", "{{ raise_exception('no') }}")) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "stop"),
+    [("<eot></s>", "<eot>"), ("</s><eot>", "</s>"), ("</s>2", "</s>2"), (" \n</s>", "</s>"), ("", "")],
+)
+def test_the_stop_is_the_first_control_token_and_of_two_at_one_place_the_longer(after: str, stop: str):
+    ends = ["</s>", "<eot>", "</s>2"]
+    template = Template("t", f"{{% for m in messages %}}{{{{ m.content }}}}{after}{{% endfor %}}", ends=ends)
+
+    found = find_frame(template)
+
+    assert found is not None
+    assert found.stop == stop
+
+
+@pytest.mark.parametrize(
+    ("shows", "drops"),
+    [
+        ("{{ m.reasoning_content if loop.last }}", True),
+        ("{{ m.thinking if loop.last }}", True),
+        ("{{ m.content if loop.last else m.content.split('</think>')[-1] }}", True),
+        ("{{ m.reasoning_content }}", False),
+        ("", False),
+    ],
+)
+def test_whether_a_template_shows_thoughts_in_the_newest_answer_alone(shows: str, drops: bool):
+    assert drops_history_thinking(Template("t", f"{{% for m in messages %}}{shows}{{% endfor %}}")) is drops
