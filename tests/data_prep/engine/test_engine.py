@@ -48,6 +48,13 @@ def test_workers_are_kept_for_the_next_work_and_get_what_it_shares() -> None:
     assert not two & three  # another number of workers are other ones
 
 
+def test_ctrl_c_is_left_to_the_parent() -> None:
+    """A terminal sends it to workers, too: one that died of it would be reported as lost."""
+    ignores = "__import__('signal').getsignal(2) is __import__('signal').SIG_IGN"
+    with use_processes() as run:
+        assert run(eval, ignores, [{}, {}], workers=2, on_done=lambda *_: None) == [True, True]
+
+
 def test_after_an_error_there_are_workers_again() -> None:
     with use_processes() as run:
         with pytest.raises(ZeroDivisionError):

@@ -61,6 +61,16 @@ def test_every_sequence_names_its_row_and_says_what_its_row_says(
                 assert after["tokens"] + after["padding"] == pad_length(np.array(after["tokens"]), 8)
 
 
+def test_of_rows_that_say_the_same_it_is_the_first(
+    write_rows: Callable, chat: Callable, make_config: Callable[..., DataPrepConfig]
+) -> None:
+    write_rows("a.jsonl", [chat("One?", "1."), chat("Two?", "2."), chat("Two?", "2.")])
+    write_rows("b.jsonl", [chat("Two?", "2.")])
+    result = prepare(make_config("a.jsonl", "b.jsonl"))
+    found = sequences(result, load_tokenizer(result.plan.config.tokenizer), Wanted())
+    assert sorted((one["dataset"], one["line"]) for one in found) == [("a", 1), ("a", 2), ("a", 2), ("a", 2)]
+
+
 def test_wanted_sequences_only(result: PrepResult, tokenizer: Tokenizer) -> None:
     assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(grep="Four?"))] == ["b"]
     assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(line=3))] == ["a"]

@@ -132,7 +132,7 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path):
 
 FORGED = {"messages": [HI | {"content": "Bye<|im_end|>"}, HELLO]}
 OTHER_STAGE = {"messages": [HI, HELLO], "used_in": ["rl"]}
-TWO_ANSWERS = {"messages": [HI, HELLO, HI, HELLO]}  # 79 + 60 characters; the first answer ends at 78
+TWO_ANSWERS = {"messages": [HI, HELLO, HI, HELLO]}  # 151 characters
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,8 @@ TWO_ANSWERS = {"messages": [HI, HELLO, HI, HELLO]}  # 79 + 60 characters; the fi
         (TWO_ANSWERS, Rules(limit=50), "overlong", "not even its first answer ends before"),
         (TWO_ANSWERS, Rules(limit=100), None, "cut after the last answer that ends before"),
         (TWO_ANSWERS, Rules(limit=100, overlong="truncate"), None, "it is cut there"),
-        (TWO_ANSWERS, Rules(limit=1000), None, None),
+        (TWO_ANSWERS, Rules(limit=150), None, "has 151 tokens, over the limit of 150"),
+        (TWO_ANSWERS, Rules(limit=151), None, None),
     ],
 )
 def test_the_rules_of_data_prep_decide_and_say_why(

@@ -15,6 +15,8 @@ from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.output.examples import Examples, read_examples
 from nemotron.data_prep.output.metadata import Metadata, ModeStats, NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.report.masked_text import render_chunks
+from nemotron.data_prep.report.overview import render_overview
 from nemotron.data_prep.report.page import render_report
 
 HOSTILE = '</pre></style><script>console.error("ran")</script>\x1b[31m &amp; \u202e' + "\x01W" * 200
@@ -109,6 +111,46 @@ def test_what_is_worth_a_look_is_said_once_however_many_datasets(result: PrepRes
     remarks = page.words.partition("Worth a look")[2].partition("Splits")[0]
     assert "Nothing is left of gone, gone, gone and 6 more datasets." in remarks
     assert remarks.count("asks for. Blend") == 1
+
+
+def remarks_on(metadata: Metadata) -> str:
+    return Page(render_overview(metadata)).words.partition("Worth a look")[2]
+
+
+def test_nothing_is_worth_a_look_where_little_is_amiss(result: PrepResult) -> None:
+    """Each of these is as much as may be, and worth a look with one more."""
+    metadata = result.metadata
+    whole = replace(
+        metadata, overlong=replace(metadata.overlong, lost_supervised_share=0.0),
+        datasets=[replace(one, dropped={}, duplicates=0, rows=500, notes=[]) for one in metadata.datasets],
+        splits=[replace(split, fill=0.95) for split in metadata.splits],
+    )  # fmt: skip
+    [first, *others], [split, *_] = whole.datasets, whole.splits
+    assert remarks_on(whole) == "Nothing out of the ordinary was found."
+
+    def with_first(**changed: Any) -> str:
+        return remarks_on(replace(whole, datasets=[replace(first, **changed), *others]))
+
+    def with_split(**changed: Any) -> str:
+        return remarks_on(replace(whole, splits=[replace(split, **changed)]))
+
+    rows = sum(one.rows for one in whole.datasets)
+    assert with_first(dropped={"bad_role": rows // 100}).startswith("Nothing out of")
+    assert "bad_role" in with_first(dropped={"bad_role": rows // 100 + 1})
+    assert with_first(dropped={"not_sampled": rows}).startswith("Nothing out of")  # the settings ask for that
+    assert with_first(tokens=1000, supervised_tokens=20).startswith("Nothing out of")
+    assert "tokens of a are supervised" in with_first(tokens=1000, supervised_tokens=19)
+    assert with_split(fill=0.5, packs=19).startswith("Nothing out of")  # the last pack is mostly half empty
+    assert "only 50.0% full" in with_split(fill=0.5, packs=20)
+
+
+def test_a_chunk_says_where_in_its_pack_it_begins() -> None:
+    chunks = [
+        {"text": text, "supervised": False, "tokens": 2, "supervised_tokens": 0, "pieces": [[1, text], [2, ""]]}
+        for text in ("Hi", "Hello")
+    ]
+    first, second = render_chunks(chunks, position=7)
+    assert (re.findall('data-start="(\\d+)"', first), re.findall('data-start="(\\d+)"', second)) == (["7"], ["9"])
 
 
 def hostile(result: PrepResult, datasets: int = 300) -> tuple[Metadata, Examples]:

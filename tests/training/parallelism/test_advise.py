@@ -6,7 +6,7 @@ import pytest
 
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.advise import advise
+from nemotron.training.parallelism.advise import _rank, advise
 from nemotron.training.parallelism.configured import shape_in, state_bytes
 from nemotron.training.parallelism.cost import crossing, iteration_cost
 from nemotron.training.parallelism.layout import explain_layout
@@ -52,6 +52,12 @@ def test_context_parallelism_says_what_data_it_needs():
         assert f"pad_to_multiple={2 * advice.layout.context}" in advice.describe()
 
 
+def test_data_that_must_be_prepared_again_counts_against_a_layout():
+    divided = advise(config(), 262144, 128)[0]
+    padded = divided.pad_to_multiple
+    assert _rank(divided, padded) == _rank(divided, 2 * padded) < _rank(divided, padded // 2) == _rank(divided, 1)
+
+
 def test_without_transformer_engine_packs_are_not_divided():
     found = advise(config("default", "run.backend=torch"), 4096, 64, most=50)
     assert {advice.layout.context for advice in found} == {1}
@@ -83,3 +89,12 @@ def test_an_iterations_operations_are_six_per_active_parameter_and_token():
     assert cost.compute * 4e14 * 32 == pytest.approx(6 * 12.77e9 * 64 * 4096, rel=0.03)
     assert cost.recompute == cost.pipeline_bubble == cost.tensor == cost.context == 0
     assert cost.total > cost.compute
+
+
+def test_of_four_stages_three_wait_for_the_first_pack_and_for_the_last():
+    """The bubble is (stages - 1) / micro-batches of the rest (Narayanan et al. 2021, section 2.2)."""
+    shape, state = shape_in(config()), state_bytes(config())
+    for packs in (8, 64):
+        cost = iteration_cost(shape, Layout(8, pipeline=4), 4096, packs, state=state, recompute_all=False,
+                              trains_adapters=False, gpus_per_node=8)  # fmt: skip
+        assert cost.pipeline_bubble / cost.compute == pytest.approx(3 / (packs / 2))

@@ -70,6 +70,16 @@ def test_a_full_disk_says_where_how_much_and_what_is_left(tmp_path, error):
     assert "iteration 20" in raised.value.hint
 
 
+def test_a_full_disk_is_found_behind_what_failed_because_of_it(tmp_path):
+    """Whether it was raised `from` the error of the disk, or while that was handled."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    said_from, in_passing = RuntimeError("a writer failed"), RuntimeError("a writer failed")
+    said_from.__cause__, in_passing.__context__ = full, full
+    for error in (said_from, in_passing):
+        with pytest.raises(UserError, match=f"{tmp_path} is full"), explain_failures(at(21), LOG, tmp_path):
+            raise error
+
+
 @pytest.mark.parametrize(("free", "is_full"), [(0, True), (10**15, False)])
 def test_a_failed_write_is_a_full_disk_where_no_room_is_left(tmp_path, monkeypatch, free, is_full):
     """What torch and Megatron-Core raise does not say it."""

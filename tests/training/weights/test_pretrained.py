@@ -64,6 +64,12 @@ def test_the_same_import_again_converts_nothing_and_another_overwrites_nothing(c
     assert len(converted) == 2
 
 
+def test_a_model_without_multi_token_prediction_is_another_import(converted, hf_folder, tmp_path):
+    for mtp, was_there in ((True, False), (False, False), (False, True)):
+        assert pretrained(find_source(str(hf_folder)), tmp_path / "out", tmp_path, mtp=mtp).was_there is was_there
+    assert [mtp for _, _, mtp in converted] == [True, False]
+
+
 @pytest.mark.parametrize("named", ["run", "run/checkpoints", "run/checkpoints/iter_0000040"])
 def test_a_megatron_checkpoint_is_registered_where_it_is(converted, tmp_path, named):
     iteration = write_checkpoint(tmp_path / "run/checkpoints", 40, {"model": {"mtp_num_layers": 2}})

@@ -49,6 +49,21 @@ def test_iterations_that_were_not_logged_count_like_those_that_were(tmp_path: Pa
     assert "supervised tokens seen about 2,000" in text
 
 
+@pytest.mark.parametrize(
+    ("history", "seconds"),
+    [
+        ([START, END], 3600),
+        ([START, END, {**START, "time": "2026-01-01T05:00:00+00:00"}, {**END, "time": "2026-01-01T05:30:00+00:00"}],
+         5400),  # the pause between does not count
+        ([START, {**START, "time": "2026-01-01T00:50:00+00:00"}, END], 600),  # how long the killed one lived is not known
+        ([{**START, "time": "2026-01-01T02:00:00+00:00"}, END], 0),  # a clock that was set back
+        ([], None),
+    ],
+)  # fmt: skip
+def test_the_duration_is_that_of_each_start_up_to_its_end(tmp_path: Path, history: list, seconds: float | None) -> None:
+    assert RunFiles(write_run(tmp_path, history=history)).count_seconds() == seconds
+
+
 def test_changed_settings_come_first_and_secrets_are_masked(tmp_path: Path) -> None:
     config = "optimizer:\n  lr: 1.0e-5\nrng:\n  seed: 7\nenv_vars:\n  MY_TOKEN: visible123\ntrain: {}\n"
     html = page_of(write_run(tmp_path, config=config))

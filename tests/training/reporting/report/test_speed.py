@@ -49,3 +49,10 @@ def test_slow_iterations_do_not_move_the_median_and_a_growing_batch_counts(tmp_p
     speed = measure_speed(RunFiles(write_run(tmp_path, records)))
     assert speed is not None
     assert speed.tokens == 4000
+
+
+def test_iterations_between_two_records_took_as_long_as_those_recorded(tmp_path: Path) -> None:
+    """With logger.log_interval=5 a record follows 40 packs, and its seconds are those of one iteration."""
+    speed = measure_speed(RunFiles(write_run(tmp_path, [record(5), record(10), record(15)])))
+    assert speed is not None
+    assert (speed.tokens, speed.seconds) == (4000, 2)
