@@ -55,7 +55,7 @@ def test_iterations_that_were_not_logged_count_like_those_that_were(tmp_path: Pa
         ([START, END], 3600),
         ([START, END, {**START, "time": "2026-01-01T05:00:00+00:00"}, {**END, "time": "2026-01-01T05:30:00+00:00"}],
          5400),  # the pause between does not count
-        ([START, {**START, "time": "2026-01-01T00:50:00+00:00"}, END], 600),  # how long the killed one lived is not known
+        ([START, {**START, "time": "2026-01-01T00:50:00+00:00"}, END], 600),  # without what was killed
         ([{**START, "time": "2026-01-01T02:00:00+00:00"}, END], 0),  # a clock that was set back
         ([], None),
     ],
