@@ -38,4 +38,4 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.xdist_group("cluster"))
         elif not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(config.rootpath))))
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

@@ -52,7 +52,7 @@ def below(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def imported(path: Path) -> set[str]:
+def find_imports(path: Path) -> set[str]:
     """The modules that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -65,23 +65,29 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-IMPORTS = [(module, name) for module, path in sorted(MODULES.items()) for name in sorted(imported(path))]
+Imports = list[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def imports() -> Imports:
+    """Who imports whom."""
+    return [(module, name) for module, path in sorted(MODULES.items()) for name in sorted(find_imports(path))]
 
 
 @pytest.mark.parametrize(("library", "package"), ONLY_IN.items())
-def test_a_library_has_one_importer(library: str, package: str) -> None:
-    assert [(who, whom) for who, whom in IMPORTS if below(whom, library) and not below(who, package)] == []
+def test_a_library_has_one_importer(imports: Imports, library: str, package: str) -> None:
+    assert [(who, whom) for who, whom in imports if below(whom, library) and not below(who, package)] == []
 
 
 @pytest.mark.parametrize(("package", "other"), NEVER)
-def test_one_never_imports_the_other(package: str, other: str) -> None:
-    assert [(who, whom) for who, whom in IMPORTS if below(who, package) and below(whom, other)] == []
+def test_one_never_imports_the_other(imports: Imports, package: str, other: str) -> None:
+    assert [(who, whom) for who, whom in imports if below(who, package) and below(whom, other)] == []
 
 
-def test_data_flows_one_way() -> None:
+def test_data_flows_one_way(imports: Imports) -> None:
     def place(module: str) -> int | None:
         fits = (index for index, room in enumerate(DATA_FLOW) if below(module, f"nemotron.data_prep.{room}"))
         return next(fits, None)
 
-    placed = [(who, place(who), whom, place(whom)) for who, whom in IMPORTS]
+    placed = [(who, place(who), whom, place(whom)) for who, whom in imports]
     assert [(who, whom) for who, here, whom, there in placed if None not in (here, there) and there > here] == []

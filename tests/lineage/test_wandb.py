@@ -1,3 +1,8 @@
+"""Runs and artifacts in Weights & Biases, offline; what is not on disk, from a client that stands in for the real one.
+
+wandb is imported in fixtures: that takes seconds, and every process that runs tests collects this file.
+"""
+
 import http.server
 import json
 import logging
@@ -7,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import wandb
-from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
 
 from nemotron.lineage import ArtifactError, log_artifact, resolve, tracking
 from nemotron.lineage.access import Target
@@ -18,8 +20,10 @@ KEY = "0123456789" * 4
 
 
 @pytest.fixture(autouse=True)
-def wandb_elsewhere(tmp_path, monkeypatch):
-    """No account, no settings and no project of whoever runs the tests."""
+def wandb(tmp_path, monkeypatch):
+    """The client, without the account, the settings and the project of whoever runs the tests."""
+    import wandb
+
     for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_RUN_ID", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
@@ -27,12 +31,16 @@ def wandb_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
     wandb.teardown()  # it reads the environment once per process
-    yield
+    yield wandb
     wandb.teardown()
 
 
 def read_run(path):
     """Everything that an offline run holds, as the client's own reader decodes it."""
+    import wandb
+    from wandb.proto import wandb_internal_pb2
+    from wandb.sdk.internal.datastore import DataStore
+
     wandb.teardown()  # its writer process ends, so everything is in the file
     store = DataStore()
     store.open_for_scan(str(path))
@@ -117,7 +125,7 @@ def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(made, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_resumed_job_continues_its_run(tmp_path):
+def test_a_resumed_job_continues_its_run(wandb, tmp_path):
     for _ in range(2):
         with tracking.wandb_run(
             Target("sft", mode="offline"), state=tmp_path / "wandb.json", folder=tmp_path, name="x", job_type="sft",
@@ -196,7 +204,7 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
 
 
 @pytest.fixture
-def project(made, root, tmp_path, monkeypatch):
+def project(wandb, made, root, tmp_path, monkeypatch):
     """A W&B project that has Model, of which this machine has no record: the client, and what it is asked."""
     made(metadata={"iteration": 7})
     record = (root / "Model" / "v1.json").rename(tmp_path / "record.json")

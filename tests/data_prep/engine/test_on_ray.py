@@ -16,13 +16,13 @@ from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 
-ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[None]:
     """One cluster for all tests here: starting one takes seconds. The engine uses the one it finds."""
+    ray = pytest.importorskip("ray")
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     yield
     ray.shutdown()

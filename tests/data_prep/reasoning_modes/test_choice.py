@@ -1,5 +1,6 @@
 """Shares, nesting and budgets over 100,000 content hashes; the modes that rows say for themselves."""
 
+from functools import cache
 from hashlib import sha256
 
 import numpy as np
@@ -11,20 +12,31 @@ from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningCo
 from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 
-HASHES = [sha256(str(number).encode()).digest()[:16] for number in range(100_000)]
+COUNT = 100_000
 
 
-def chosen(mode: Mode, **settings) -> set[bytes]:
-    share = settings.pop("budget", None)
-    budget = BudgetControl(share, 64, 1024) if share else None
-    return {hash for hash in HASHES if choose(hash, ReasoningControl(budget=budget, **settings)) is mode}
+@cache
+def hashes() -> list[bytes]:
+    return [sha256(str(number).encode()).digest()[:16] for number in range(COUNT)]
+
+
+@cache
+def choose_all(budget: float | None = None, **settings) -> list[Mode]:
+    """The mode of each hash; `budget` is a share."""
+    control = ReasoningControl(budget=BudgetControl(budget, 64, 1024) if budget else None, **settings)
+    return [choose(hash, control) for hash in hashes()]
+
+
+def chosen(mode: Mode, **settings) -> set[int]:
+    """The positions of the hashes for which a mode is chosen."""
+    return {place for place, other in enumerate(choose_all(**settings)) if other is mode}
 
 
 @pytest.mark.parametrize("seed", [0, 42])
 def test_shares_are_as_asked(seed):
     """The choices are independent: of 100,000 at 12 %, chance alone moves the share by 0.1 points (one sigma)."""
-    assert len(chosen(Mode.OFF, off=0.03, budget=0.12, seed=seed)) / len(HASHES) == pytest.approx(0.03, abs=0.001)
-    assert len(chosen(Mode.BUDGET, off=0.03, budget=0.12, seed=seed)) / len(HASHES) == pytest.approx(0.12, abs=0.003)
+    assert len(chosen(Mode.OFF, off=0.03, budget=0.12, seed=seed)) / COUNT == pytest.approx(0.03, abs=0.001)
+    assert len(chosen(Mode.BUDGET, off=0.03, budget=0.12, seed=seed)) / COUNT == pytest.approx(0.12, abs=0.003)
 
 
 def test_a_larger_share_contains_the_smaller_ones_choices():
@@ -38,8 +50,8 @@ def test_neither_share_moves_the_others_choices():
 
 
 def test_all_and_none():
-    assert len(chosen(Mode.OFF, off=1.0)) == len(HASHES)
-    assert len(chosen(Mode.ON)) == len(HASHES)
+    assert len(chosen(Mode.OFF, off=1.0)) == COUNT
+    assert len(chosen(Mode.ON)) == COUNT
 
 
 def test_another_seed_chooses_others():
@@ -50,14 +62,14 @@ def test_another_seed_chooses_others():
 @pytest.mark.parametrize("spacing", ["log", "linear"])
 def test_budgets_fill_their_range_evenly(spacing):
     budget = BudgetControl(1.0, 64, 4096, spacing)
-    drawn = np.array([draw_budget(hash, 42, budget) for hash in HASHES[:20_000]])
+    drawn = np.array([draw_budget(hash, 42, budget) for hash in hashes()[:20_000]])
     assert (drawn.min(), drawn.max()) == (64, 4096)
     middle = np.sqrt(64 * 4096) if spacing == "log" else (64 + 4096) / 2
     assert (drawn < middle).mean() == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_budget_of_one_value():
-    assert {draw_budget(hash, 1, BudgetControl(1.0, 100, 100)) for hash in HASHES[:500]} == {100}
+    assert {draw_budget(hash, 1, BudgetControl(1.0, 100, 100)) for hash in hashes()[:500]} == {100}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +138,9 @@ def test_unknown_kwargs_are_named():
 def test_what_a_row_says_goes_before_its_dataset():
     thinks = Conversation([{"role": "assistant", "content": "4", "reasoning_content": "hm"}])
     control = ReasoningControl(off=1.0)
-    assert steer(thinks, HASHES[0], None, control).mode is Mode.OFF
-    assert steer(thinks, HASHES[0], (Mode.ROW_ON, {}), control).mode is Mode.ROW_ON
-    assert steer(thinks, HASHES[0], None, ReasoningControl(off=1.0, low_effort=True)).options == {"low_effort": True}
+    assert steer(thinks, hashes()[0], None, control).mode is Mode.OFF
+    assert steer(thinks, hashes()[0], (Mode.ROW_ON, {}), control).mode is Mode.ROW_ON
+    assert steer(thinks, hashes()[0], None, ReasoningControl(off=1.0, low_effort=True)).options == {"low_effort": True}
 
 
 @pytest.mark.parametrize(
@@ -140,5 +152,5 @@ def test_what_a_row_says_goes_before_its_dataset():
     ],
 )
 def test_off_removes_thoughts_wherever_they_stand(message, content):
-    steered = steer(Conversation([{"role": "assistant", **message}]), HASHES[0], None, ReasoningControl(off=1.0))
+    steered = steer(Conversation([{"role": "assistant", **message}]), hashes()[0], None, ReasoningControl(off=1.0))
     assert steered.conversation.messages == [{"role": "assistant", "content": content}]

@@ -1,4 +1,7 @@
-"""Inputs on an object store: a real S3 API on loopback."""
+"""Inputs on an object store: a real S3 API on loopback.
+
+The libraries of S3 are imported in fixtures, because the quick suite, which collects this file, does not need them.
+"""
 
 import gzip
 import json
@@ -7,13 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import s3fs
 import zstandard
-from moto.server import ThreadedMotoServer
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.inspection.rows import inspect_file
@@ -33,6 +33,8 @@ Put = Callable[[str, bytes], str]
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -43,12 +45,14 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def put(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Put:
     """Write an object into a bucket of this test's own; returns its URL."""
+    import boto3
+
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
-    s3fs.S3FileSystem.clear_instance_cache()  # one of another test knows another endpoint
+    forget_connections()
     bucket = f"bucket-{abs(hash(request.node.nodeid))}"
     client = boto3.client("s3")
     client.create_bucket(Bucket=bucket)
@@ -58,6 +62,13 @@ def put(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureR
         return f"s3://{bucket}/{key}"
 
     return put
+
+
+def forget_connections() -> None:
+    """Have s3fs read the environment again: a connection of an earlier test knows another endpoint."""
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def values_of(path: str, **dataset: Any) -> list[Any]:
@@ -169,7 +180,7 @@ def test_a_missing_library_is_named_with_its_extra(
 def test_a_store_out_of_reach_is_an_error_of_the_user(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    s3fs.S3FileSystem.clear_instance_cache()
+    forget_connections()
     with pytest.raises(UserError, match=r'"test".* s3://other/x\.jsonl.*EndpointConnectionError'):
         find_files(Dataset("test", "s3://other/x.jsonl"))
 
@@ -189,7 +200,7 @@ def test_without_credentials_it_is_said_where_to_put_them(
     if profile is not None:
         monkeypatch.setenv("AWS_PROFILE", profile)
     for read in (lambda: find_files(Dataset("test", url)), lambda: list(read_rows(cut(file)[0]))):
-        s3fs.S3FileSystem.clear_instance_cache()
+        forget_connections()
         with pytest.raises(UserError, match=f"{url}: {said}") as error:
             read()
         assert "AWS_ACCESS_KEY_ID" in (error.value.hint or "")

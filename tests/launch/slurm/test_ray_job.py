@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from nemotron.launch import Stage, follow, place, submit
 from nemotron.launch.stages import PREP_SCRIPT
 
-pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="needs ray")
 
 # Says how many nodes the cluster has once there are two, and what opened it.
 COUNT_NODES = """

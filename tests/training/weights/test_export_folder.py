@@ -6,7 +6,6 @@ import sys
 from types import ModuleType, SimpleNamespace
 
 import pytest
-from transformers import AutoTokenizer
 
 from nemotron.config import config_dir
 from nemotron.errors import UserError
@@ -98,6 +97,8 @@ def test_the_models_config_is_copied_unchanged(saved):
 
 @pytest.mark.parametrize("own", ["{{ messages[0].content }}", None])
 def test_the_tokenizers_own_chat_template_is_kept_and_a_missing_one_is_added(saved, tmp_path, own):
+    from transformers import AutoTokenizer
+
     tokenizer = AutoTokenizer.from_pretrained(TINY_TOKENIZER)
     tokenizer.chat_template = own
     tokenizer.save_pretrained(tmp_path / "tokenizer")

@@ -6,12 +6,9 @@ import warnings
 import pytest
 import torch
 from safetensors.torch import save_file
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from nemotron.config import config_dir
 from nemotron.training.weights.peft_folder import adapter_config, for_peft
-
-peft = pytest.importorskip("peft")
 
 RANK, ALPHA = 4, 12
 WRITTEN = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha": ALPHA, "inference_mode": True,
@@ -20,6 +17,8 @@ WRITTEN = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": RANK, "lora_alpha
 
 @pytest.fixture
 def base():
+    from transformers import AutoConfig, AutoModelForCausalLM  # seconds that the quick suite does not need
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -61,6 +60,7 @@ def adapt(model, is_adapted):
     ],
 )
 def test_peft_makes_the_same_model_of_them(base, tmp_path, is_adapted, by_layer):
+    peft = pytest.importorskip("peft")
     ids = torch.tensor([[7, 8, 9, 100, 200, 300, 5, 6]])
     state = {name: value.clone() for name, value in base.state_dict().items()}
     adapters, merged = adapt(base, is_adapted)
