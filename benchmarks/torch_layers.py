@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B as SUPER
-from nemotron.training.torch_layers.experts import grouped
+from nemotron.training.torch_layers.experts import apply_grouped
 from nemotron.training.torch_layers.mamba import split_conv1d_scan_combined
 
 CONVERSATIONS = 8
@@ -35,7 +35,7 @@ def main() -> None:
             print(f"Mamba convolution and scan, chunks of {chunk:3}: {milliseconds:8.1f} ms")
         for count in (64, SUPER.n_routed_experts):
             experts, inputs = some_experts(count, arguments.tokens)
-            together = measure(lambda e=experts, i=inputs: grouped(e, *i).float().sum().backward(), arguments)
+            together = measure(lambda e=experts, i=inputs: apply_grouped(e, *i).float().sum().backward(), arguments)
             apart = measure(lambda e=experts, i=inputs: one_by_one(e, *i).float().sum().backward(), arguments)
             print(f"{count:3} experts, {SUPER.num_experts_per_tok} per token: {together:8.1f} ms grouped, "
                   f"{apart:8.1f} ms one by one ({apart / together:.1f}x)")  # fmt: skip

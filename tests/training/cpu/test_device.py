@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nemotron.training.cpu.device import CudaToCpu, not_compiled
+from nemotron.training.cpu.device import CudaToCpu, leave_uncompiled
 
 
 @pytest.fixture
@@ -42,11 +42,11 @@ def test_outside_the_mode_nothing_is_replaced():
 
 
 def test_not_compiled_stands_for_both_forms_of_the_decorator():
-    @not_compiled
+    @leave_uncompiled
     def plain():
         return 1
 
-    @not_compiled(dynamic=True)
+    @leave_uncompiled(dynamic=True)
     def with_options():
         return 2
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nemotron.training.torch_layers.experts import can_be_grouped, group_where_possible, grouped
+from nemotron.training.torch_layers.experts import apply_grouped, can_be_grouped, group_where_possible
 
 HIDDEN, INNER = 16, 24
 _stack = torch.stack
@@ -61,7 +61,7 @@ def test_grouped_experts_give_what_single_ones_give_and_the_same_gradients(count
     inputs = [tokens, probs, *weights_of(experts)]
 
     expected = one_by_one(experts, tokens, counts, probs)
-    found = grouped(experts, tokens, torch.tensor(counts), probs)
+    found = apply_grouped(experts, tokens, torch.tensor(counts), probs)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
     for one, other in zip(
         torch.autograd.grad(found, inputs, seed), torch.autograd.grad(expected, inputs, seed), strict=True
@@ -74,7 +74,7 @@ def test_stacked_weights_are_not_kept_for_the_backward_pass(monkeypatch):
     stacks = []
     monkeypatch.setattr(torch, "stack", lambda tensors: stacks.append(weakref.ref(made := _stack(tensors))) or made)
     experts, counts = make_experts(4), torch.tensor([2, 2, 2, 2])
-    found = grouped(experts, torch.randn(8, HIDDEN).requires_grad_(), counts, torch.ones(8))
+    found = apply_grouped(experts, torch.randn(8, HIDDEN).requires_grad_(), counts, torch.ones(8))
     assert [made() for made in stacks] == [None, None]  # one per product, gone again
     found.backward(torch.randn(8, HIDDEN))
     assert len(stacks) > 2
@@ -89,7 +89,7 @@ def test_on_a_gpu_experts_without_tokens_have_no_gradient(counts):
         layer.weight = layer.weight.detach().cuda().bfloat16().requires_grad_()
     tokens = torch.randn(sum(counts), HIDDEN, device="cuda", dtype=torch.bfloat16)
     probs = torch.rand(sum(counts), device="cuda")
-    found = grouped(experts, tokens, torch.tensor(counts), probs)
+    found = apply_grouped(experts, tokens, torch.tensor(counts), probs)
     torch.testing.assert_close(found, one_by_one(experts, tokens, counts, probs).bfloat16(), atol=0.2, rtol=0.02)
     found.float().sum().backward()
     for count, expert in zip(counts, experts.local_experts, strict=True):

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from nemotron.training.torch_layers.imports import not_compiled
-from nemotron.training.torch_layers.replaced import replaced
+from nemotron.training.torch_layers.imports import leave_uncompiled
+from nemotron.training.torch_layers.replace_attributes import replace_attributes
 
 CPU = torch.device("cpu")
 
@@ -109,9 +109,9 @@ def device_mode() -> Iterator[None]:
 
     random_state = {"_get_cuda_rng_state": _get_rng_state, "_set_cuda_rng_state": _set_rng_state}
     with (
-        replaced(torch.cuda, **_TORCH_CUDA),
-        replaced(megatron_random, **random_state),
-        replaced(torch, compile=not_compiled),
+        replace_attributes(torch.cuda, **_TORCH_CUDA),
+        replace_attributes(megatron_random, **random_state),
+        replace_attributes(torch, compile=leave_uncompiled),
         CudaToCpu(),
     ):
         yield

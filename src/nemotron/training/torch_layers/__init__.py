@@ -1,22 +1,21 @@
-"""Nemotron 3's layers in plain torch, inside Megatron.
+"""Run Nemotron 3 in Megatron with layers of plain torch.
 
-The same architecture, objectives and checkpoints without Transformer Engine and the Mamba kernels.
+Architecture, objectives and checkpoints stay the same; Transformer Engine and the Mamba kernels are not needed.
 
-Nothing here is imported on the production path. What is replaced, and why:
+The production path imports nothing from this package. Its modules replace:
 
     imports.py    packages that exist only for CUDA, while Megatron is being imported
-    patches.py    a few functions of Megatron that insist on CUDA or Transformer Engine
-    replaced.py   attributes of a module, replaced for a while
+    patches.py    a few functions of Megatron that require CUDA or Transformer Engine
     mamba.py      the mamba_ssm kernels: convolution and scan over packed sequences
     attention.py  Transformer Engine's attention over packed sequences
     experts.py    Transformer Engine's grouped products of the experts
     layers.py     Transformer Engine's RMSNorm and replicated linear layer
-    spec.py       the layer spec of the hybrid stack, made of these
-    settings.py   the config that goes with them
 
-They compute on whatever device the model is on: `run.backend=torch` trains with them on a GPU, `run.backend=cpu` on the
-CPU (`nemotron.training.cpu` has what Megatron needs beyond the layers to run there). Not available: context parallelism
-(Megatron's own attention has none without Transformer Engine).
+spec.py builds the layer spec of the hybrid stack from these layers, and settings.py the config that goes with them.
+
+The layers compute on the device of the model: `run.backend=torch` trains with them on a GPU, `run.backend=cpu` on the
+CPU (`nemotron.training.cpu` has what else Megatron needs there). Context parallelism is not available, because
+Megatron's own attention has none without Transformer Engine.
 
     from nemotron.training import torch_layers
 
@@ -35,14 +34,13 @@ __all__ = ["activate", "apply", "provider_fields", "use_torch_layers"]
 
 @cache
 def activate() -> None:
-    """Import Megatron and put the replacements in place, once.
+    """Import Megatron and install the replacements, once per process.
 
-    Before anything else imports it.
-
-    Takes 20 to 50 seconds on a small machine, nearly all of it Megatron-Bridge's own imports.
+    Call this before anything else imports Megatron. It takes 20 to 50 seconds on a small machine, nearly all of it
+    spent in Megatron-Bridge's own imports.
 
     Raises:
-        RuntimeError: Megatron was imported before.
+        RuntimeError: Megatron has been imported already.
     """
     from nemotron.training.torch_layers import imports, patches
 

@@ -1,7 +1,4 @@
-"""Core attention over packed conversations, in plain torch.
-
-With torch's scaled_dot_product_attention.
-"""
+"""Compute core attention over packed sequences with torch's own kernel."""
 
 from itertools import pairwise
 
@@ -15,12 +12,12 @@ from torch import Tensor, nn
 
 
 class PackedAttention(nn.Module):
-    """TEDotProductAttention for causal self-attention, without parameters.
+    """Replaces TEDotProductAttention for causal self-attention.
 
-    Plain batches (sbhd) and packs (thd).
+    It has no parameters, and takes plain batches (sbhd) and packs (thd).
 
-    A pack is attended one conversation at a time. That costs the sum of the squared conversation lengths instead of
-    the squared pack length, and no mask of pack length squared is ever held.
+    Each sequence of a pack is attended separately. The cost is the sum of the squared sequence lengths instead of the
+    squared pack length, and no mask of that size is ever allocated.
     """
 
     def __init__(
@@ -60,13 +57,17 @@ class PackedAttention(nn.Module):
         attention_bias: Tensor | None = None,
         packed_seq_params: PackedSeqParams | None = None,
     ) -> Tensor:
-        """Attend causally.
+        """Compute causal attention.
 
-        Key and value may have fewer heads than query (grouped-query attention).
+        Key and value may have fewer heads than query (grouped-query attention). As in Transformer Engine, a causal mask
+        means that `attention_mask` is not read.
 
-        A plain batch is [tokens, batch, heads, head size] and gives [tokens, batch, heads * head size]. A pack is
-        [tokens, heads, head size] and gives [tokens, heads * head size]. As in Transformer Engine, `attention_mask`
-        is not read when the mask is causal.
+        Args:
+            query, key, value: [tokens, batch, heads, head size]; of a pack [tokens, heads, head size].
+            packed_seq_params: The boundaries of a pack; None for a plain batch.
+
+        Returns:
+            [tokens, batch, heads * head size], or [tokens, heads * head size] for a pack.
         """
         if packed_seq_params is None:
             return self._attend(*(t.transpose(0, 1) for t in (query, key, value))).transpose(0, 1).flatten(-2)
@@ -75,7 +76,7 @@ class PackedAttention(nn.Module):
         return torch.cat([self._attend(*(t.unsqueeze(0) for t in qkv)).squeeze(0) for qkv in segments]).flatten(-2)
 
     def _attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """All [batch, tokens, heads, head size]."""
+        """Attend plain sequences; all tensors are [batch, tokens, heads, head size]."""
         output = F.scaled_dot_product_attention(
             *(t.transpose(1, 2) for t in (query, key, value)),
             is_causal=True,
@@ -87,14 +88,14 @@ class PackedAttention(nn.Module):
 
 
 def segment_lengths(packed: PackedSeqParams, tokens: int) -> list[int]:
-    """Lengths of the sequences of a pack, in order; they sum to `tokens`.
+    """Return the lengths of a pack's sequences, in order; they sum to `tokens`.
 
-    Boundaries are where sequences lie in memory (`cu_seqlens_q_padded` where sequences are padded), as for `seq_idx`
-    in PackedSeqParams. Tokens after the last boundary are padding and form a sequence of their own; repeated
-    boundaries, which the collator uses as filler, hold no tokens.
+    The boundaries are positions in memory (`cu_seqlens_q_padded` where sequences are padded), as for `seq_idx` in
+    PackedSeqParams. Tokens after the last boundary are padding and form a sequence of their own. Repeated boundaries,
+    which the collator uses as filler, hold no tokens.
     """
     known: dict[int, list[int]] = vars(packed).setdefault("_segment_lengths", {})
-    if tokens not in known:  # the first layer of a pack: reading boundaries on a GPU waits for all that it has to do
+    if tokens not in known:  # once per pack: reading the boundaries on a GPU waits for its whole queue
         padded = packed.cu_seqlens_q_padded
         boundaries = [*(packed.cu_seqlens_q if padded is None else padded).flatten().tolist(), tokens]
         known[tokens] = [end - start for start, end in pairwise(boundaries) if end > start]

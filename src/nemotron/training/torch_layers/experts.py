@@ -1,6 +1,6 @@
-"""All experts of a layer in two grouped matrix products.
+"""Compute all experts of a layer in two grouped matrix products.
 
-From weights that stay one parameter per expert.
+The weights stay one parameter per expert.
 """
 
 import functools
@@ -12,18 +12,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 ALIGNMENT = 16
-"""Bytes that rows of a grouped product's operands have to be a multiple of."""
+"""The rows of a grouped product's operands must be a multiple of this many bytes."""
 
 Forward = Callable[[Any, Tensor, Tensor, Tensor], tuple[Tensor, None]]
 
 
 def group_where_possible(one_by_one: Forward) -> Forward:
-    """Run `SequentialMLP.forward` in two products, where a GPU allows it.
+    """Wrap `SequentialMLP.forward` to compute in two products where a GPU allows it.
 
-    Not expert by expert.
-
-    With hundreds of experts the GPU otherwise waits for the launches of hundreds of small kernels. Adapters on experts,
-    biases, and types other than bfloat16 go the old way.
+    Expert by expert, the GPU waits for the launches of hundreds of small kernels. The original method still computes
+    experts with adapters or biases, and types other than bfloat16.
 
     Args:
         one_by_one: The method of megatron/core/transformer/moe/experts.py.
@@ -37,21 +35,20 @@ def group_where_possible(one_by_one: Forward) -> Forward:
         if not (tokens.is_cuda and tokens.dtype == torch.bfloat16 and len(tokens)):
             return one_by_one(self, tokens, tokens_per_expert, permuted_probs)
         if "_can_be_grouped" not in vars(self):
-            # Once: it looks at every expert, and adapters are put on before the first pass.
+            # Checked once, since it visits every expert; adapters are added before the first pass.
             self._can_be_grouped = can_be_grouped(self)
         if not self._can_be_grouped:
             return one_by_one(self, tokens, tokens_per_expert, permuted_probs)
-        return grouped(self, tokens, tokens_per_expert, permuted_probs), None
+        return apply_grouped(self, tokens, tokens_per_expert, permuted_probs), None
 
     return forward
 
 
 def can_be_grouped(experts: Any) -> bool:
-    """Tell whether a SequentialMLP is plain.
+    """Tell whether each expert is just two linear layers with an activation between.
 
-    Two linear layers each, an activation between.
-
-    An adapted layer is none: Megatron-Bridge's LoRALinear wraps one (`to_wrap`), and merges its weights only for show.
+    An adapted layer does not qualify: Megatron-Bridge's LoRALinear wraps the linear layer (`to_wrap`) and computes the
+    adapter separately.
     """
     config = experts.config
     layers = [layer for expert in experts.local_experts for layer in (expert.linear_fc1, expert.linear_fc2)]
@@ -65,17 +62,19 @@ def can_be_grouped(experts: Any) -> bool:
     )
 
 
-def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tensor) -> Tensor:
+def apply_grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tensor) -> Tensor:
     """Apply the experts to their tokens: `probs * (activation(tokens W1^T) W2^T)`.
 
     Args:
         experts: A SequentialMLP for which `can_be_grouped`.
-        tokens: [n, hidden], those of the first expert first.
+        tokens: [n, hidden], ordered by expert.
         tokens_per_expert: Int [experts]; they sum to n.
         probs: [n], the router's weights.
 
     Returns:
-        [n, hidden]. Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
+        [n, hidden].
+
+    Source: MLP.forward of megatron/core/transformer/mlp.py, with `per_token_scale`.
     """
     ends = tokens_per_expert.to(tokens.device).cumsum(0).to(torch.int32)
     hidden = _product(tokens, [expert.linear_fc1.weight for expert in experts.local_experts], ends)
@@ -84,13 +83,16 @@ def grouped(experts: Any, tokens: Tensor, tokens_per_expert: Tensor, probs: Tens
 
 
 def _product(rows: Tensor, weights: list[Tensor], ends: Tensor) -> Tensor:
-    """Multiply `rows` by the transposed weight of the group that each lies in.
+    """Multiply each group of rows by the transposed weight of the group.
 
-    Groups end at `ends`.
+    The weights are stacked here because checkpoints, adapters and conversion need them one by one. The copy costs
+    little compared with reading them. Keeping it for the backward pass would hold the experts of every layer twice, so
+    the backward pass stacks them again.
 
-    The weights are stacked for the product: checkpoints, adapters and conversion know them one by one. Copying them
-    costs little next to reading them, but keeping the copy for the backward pass would hold the experts of every layer
-    twice; they are stacked again there.
+    Args:
+        rows: [n, in], ordered by group.
+        weights: [out, in] for each group.
+        ends: Int [groups], the row after the last one of each group.
     """
     stacked = torch.stack(weights)
     place = stacked.untyped_storage().data_ptr()

@@ -1,15 +1,15 @@
-"""Importing Megatron where the packages that exist only for CUDA are missing.
+"""Import Megatron where packages that exist only for CUDA are missing.
 
-Packages are stood in for, only while Megatron is being imported; afterwards they are absent again, so that
-nothing else (transformers, say) takes them for installed:
+Stand-ins replace these packages, but only during the import. Afterwards the packages are absent again, so that nothing
+else (such as transformers) takes them for installed:
 
-    mamba_ssm, causal_conv1d    MambaMixer binds its kernels at import; it gets the torch ones of mamba.py for good.
-    transformer_engine(_torch)  Megatron-Bridge's LoRA layers import it regardless, for a fused path not used here; so
-                                do recipes of other models in the 0.4 line.
-    nvidia_resiliency_ext       Megatron-Bridge's training loop imports it regardless, for in-process restart.
+    mamba_ssm, causal_conv1d    MambaMixer binds its kernels when it is imported; it keeps those of mamba.py.
+    transformer_engine(_torch)  Megatron-Bridge's LoRA layers always import it, for a fused path that is not used here;
+                                so do recipes of other models in the 0.4 line.
+    nvidia_resiliency_ext       Megatron-Bridge's training loop always imports it, for in-process restart.
 
-Megatron-Core, which has torch code for the absence of Transformer Engine, is imported before the stand-in for
-transformer_engine exists and so concludes, rightly, that there is none.
+Megatron-Core has torch code for machines without Transformer Engine. It is imported before the stand-in for
+transformer_engine exists, and therefore uses that code.
 """
 
 import importlib
@@ -25,7 +25,7 @@ import torch
 
 from nemotron.training import bridge
 from nemotron.training.torch_layers import mamba
-from nemotron.training.torch_layers.replaced import replaced
+from nemotron.training.torch_layers.replace_attributes import replace_attributes
 
 # What MambaMixer checks before it accepts packed sequences.
 MAMBA_SSM_VERSION = "2.2.6"
@@ -44,16 +44,19 @@ _MAMBA_STAND_INS: dict[str, dict[str, object]] = {
 }
 
 
-def not_compiled(function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
-    """In place of `torch.compile`, plain or with options.
+def leave_uncompiled(function: Callable[..., Any] | None = None, **options: object) -> Callable[..., Any]:
+    """Return the function as it is, in place of `torch.compile`.
 
-    Compiling takes a C compiler, which not every machine has, GPU or not; and on the CPU longer than it saves.
+    Compiling requires a C compiler, which not every machine has, and on the CPU it takes longer than it saves.
+
+    Args:
+        function: What to compile; None when `torch.compile(**options)` is used as a decorator.
     """
     return (lambda decorated: decorated) if function is None else function
 
 
 class _Unused:
-    """Stands for a class that is named in an annotation or a base, and never made."""
+    """Stands in for a class that is only named in annotations or as a base."""
 
 
 _BRIDGE_STAND_INS: dict[str, dict[str, object]] = {
@@ -65,7 +68,7 @@ _BRIDGE_STAND_INS: dict[str, dict[str, object]] = {
     "nvidia_resiliency_ext.inprocess": {"CallWrapper": _Unused},
 }
 
-# Megatron-Core modules that look for Transformer Engine when they are imported, and import one another widely.
+# Megatron-Core modules that look for Transformer Engine when they are imported.
 _CORE_MODULES = (
     "megatron.core.models.gpt.gpt_layer_specs",
     "megatron.core.dist_checkpointing",
@@ -80,14 +83,14 @@ def import_megatron() -> None:
     Takes 20 to 50 seconds the first time in a process on a small machine.
 
     Raises:
-        RuntimeError: Megatron's Mamba layer was imported before, without the torch kernels.
-        UserError: The installed release lacks something.
+        RuntimeError: Megatron's Mamba layer has been imported already, without the torch kernels.
+        UserError: The installed release lacks a module that is needed.
     """
     if "megatron.core.ssm.mamba_mixer" in sys.modules:
         raise RuntimeError("Activate the torch layers before anything imports Megatron.")
-    # It warns that there is no CUDA, past whatever stderr is redirected to.
+    # It warns that there is no CUDA, even where stderr is redirected.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    with bridge.name_what_is_missing(), replaced(torch, compile=not_compiled):
+    with bridge.name_what_is_missing(), replace_attributes(torch, compile=leave_uncompiled):
         with _absent("transformer_engine"), _stand_ins(_MAMBA_STAND_INS):
             for name in (*bridge.installed().hybrid_stack().modules, *_CORE_MODULES):
                 importlib.import_module(name)
@@ -98,9 +101,9 @@ def import_megatron() -> None:
 
 
 def _remember_versions() -> None:
-    """Have Megatron ask for these versions now, and cache them.
+    """Have Megatron look up the versions of the stand-ins now, and cache them.
 
-    Its packed forward passes ask, without the stand-ins.
+    Its forward passes over packs look them up when the stand-ins are gone.
     """
     from megatron.core.utils import get_causal_conv1d_version, get_mamba_version
 
@@ -110,9 +113,9 @@ def _remember_versions() -> None:
 
 @contextmanager
 def _absent(name: str) -> Iterator[None]:
-    """Make `import name` fail, as where it is not installed.
+    """Make `import name` fail, as if the package were not installed.
 
-    (Where it is, without CUDA, it may do worse than fail.)
+    Where it is installed without CUDA, importing it may crash.
     """
     before = sys.modules.get(name)
     sys.modules[name] = None  # type: ignore[assignment]
@@ -126,7 +129,7 @@ def _absent(name: str) -> Iterator[None]:
 
 @contextmanager
 def _stand_ins(modules: dict[str, dict[str, object]]) -> Iterator[None]:
-    """Packages that can be imported and hold nothing but what is listed."""
+    """Make packages importable that contain only what is listed."""
     before = {name: sys.modules.get(name) for name in modules}
     for name, contents in modules.items():
         module = ModuleType(name, "A stand-in: see nemotron.training.torch_layers.imports.")

@@ -1,6 +1,6 @@
-"""Torch counterparts of the Transformer Engine layers that have no plain version.
+"""Replace the Transformer Engine layers for which Megatron has no torch version.
 
-Their parameters have the names Transformer Engine's have, and carry the same marks for Megatron's gradient reduction:
+Their parameters have the names of Transformer Engine's, and the same attributes for Megatron's gradient reduction:
 `sequence_parallel` (sum the gradient over tensor-parallel ranks, each of which saw part of the sequence) and
 `allreduce` (reduce over data-parallel, not expert-data-parallel, ranks).
 """
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 
 class RMSNorm(nn.Module):
-    """TENorm for `normalization="RMSNorm"`."""
+    """Replaces TENorm for `normalization="RMSNorm"`."""
 
     def __init__(self, config: TransformerConfig, hidden_size: int, eps: float = 1e-5) -> None:
         super().__init__()
         if config.normalization != "RMSNorm" or config.layernorm_zero_centered_gamma:
-            raise NotImplementedError("The torch layers know RMSNorm with weights around one, nothing else.")
+            raise NotImplementedError("The torch layers have only RMSNorm with weights around one.")
         self.eps = eps
         self.weight = nn.Parameter(
             torch.ones(hidden_size, device=torch.cuda.current_device(), dtype=config.params_dtype)
@@ -29,17 +29,17 @@ class RMSNorm(nn.Module):
         _mark(self.weight, sequence_parallel=config.sequence_parallel)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: [..., hidden_size]."""
+        """Normalize x, [..., hidden_size]."""
         return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
 
 
 class ReplicatedLinear(nn.Module):
-    """TELinear with `parallel_mode="duplicated"`: a layer whole on every rank.
+    """Replaces TELinear with `parallel_mode="duplicated"`: every rank has all of it.
 
-    The MoE latent projections.
+    The MoE latent projections use it.
     """
 
-    # Megatron-Bridge asks this of modules it does not know: copy the weight to every rank, do not split it.
+    # Megatron-Bridge reads this from modules it does not know: the weight is copied to every rank, not split.
     tensor_model_parallel = False
 
     def __init__(
@@ -67,11 +67,11 @@ class ReplicatedLinear(nn.Module):
         _mark(self.weight, allreduce=True, sequence_parallel=config.sequence_parallel)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """x: [..., input_size] -> [..., output_size], and no bias."""
+        """Map x, [..., input_size], to [..., output_size] and no bias."""
         return F.linear(x, self.weight), None
 
     def sharded_state_dict(self, prefix: str = "", sharded_offsets: tuple = (), metadata: dict | None = None) -> dict:
-        """Make the checkpoint entry: one copy, whatever the number of ranks holding it."""
+        """Return the checkpoint entry: one copy, however many ranks hold the layer."""
         return make_sharded_tensors_for_checkpoint(
             self.state_dict(prefix="", keep_vars=True), prefix, {}, sharded_offsets
         )

@@ -1,10 +1,8 @@
-"""The two mamba_ssm kernels of Megatron's MambaMixer, in plain torch.
+"""Replace the two mamba_ssm kernels of Megatron's MambaMixer with plain torch.
 
-For packed sequences.
-
-MambaMixer is torch around two names: a gated RMSNorm, and `mamba_split_conv1d_scan_combined` (depthwise causal
-convolution, then the state-space scan). Both honour `seq_idx`, so neither the convolution window nor the state
-crosses from one conversation of a pack into the next. Everything here runs on whatever device its inputs are on.
+The kernels are a gated RMSNorm, and `mamba_split_conv1d_scan_combined` (depthwise causal convolution, then the
+state-space scan). The convolution and the scan respect `seq_idx`, so that neither the convolution window nor the state
+crosses from one sequence of a pack into the next. Everything runs on the device of its inputs.
 
 The scan is the chunked form of structured state-space duality (Dao and Gu 2024, "Transformers are SSMs", section 6):
 quadratic inside chunks of `chunk_size` tokens, a recurrence over chunk states between them, so memory and time grow
@@ -23,11 +21,12 @@ from torch.utils.checkpoint import checkpoint
 
 
 class GatedRMSNorm(nn.Module):
-    """RMS norm over groups of `group_size` channels, optionally gated.
+    """Normalizes groups of `group_size` channels by their RMS, optionally gated.
 
-    `mamba_ssm.ops.triton.layernorm_gated.RMSNorm`.
+    With a gate z the result is `norm(x * silu(z))`, or `norm(x) * silu(z)` when `norm_before_gate`. It is computed in
+    float32.
 
-    With a gate z, `norm(x * silu(z))`, or `norm(x) * silu(z)` when `norm_before_gate`. Computed in float32.
+    Source: `mamba_ssm.ops.triton.layernorm_gated.RMSNorm`.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class GatedRMSNorm(nn.Module):
         self.norm_before_gate = norm_before_gate
 
     def forward(self, x: Tensor, z: Tensor | None = None) -> Tensor:
-        """x and z: [..., hidden_size]; the result has x's shape and type."""
+        """Normalize x, gated by z, both [..., hidden_size], in the type of x."""
         y = x.float()
         if z is not None and not self.norm_before_gate:
             y = y * F.silu(z.float())
@@ -72,16 +71,18 @@ def split_conv1d_scan_combined(
     activation: str = "silu",
     norm_before_gate: bool = False,
 ) -> Tensor:
-    """Compute what mamba_ssm's `mamba_split_conv1d_scan_combined` does.
+    """Compute mamba_ssm's `mamba_split_conv1d_scan_combined`, with the same arguments.
 
-    It has the same arguments.
-
-    zxbcdt: [b, l, 2 h p + 2 g n + h], the input projection: gate z, then x, B and C, then dt.
-    conv1d_weight: [h p + 2 g n, width]; conv1d_bias: [h p + 2 g n]; dt_bias, A (negative) and D: [h].
-    seq_idx: [b, l] int, non-decreasing along l: which sequence of the pack each token belongs to; None: one sequence.
+    Args:
+        zxbcdt: [b, l, 2 h p + 2 g n + h], the input projection: gate z, then x, B and C, then dt.
+        conv1d_weight: [h p + 2 g n, width].
+        conv1d_bias: [h p + 2 g n].
+        dt_bias, A, D: [h]; A is negative.
+        seq_idx: Int [b, l], non-decreasing along l: the sequence of the pack that each token belongs to; None: one
+            sequence.
 
     Returns:
-        The gated scan `y * silu(z)`, [b, l, h p], in the type of zxbcdt. The norm after it is MambaMixer's own.
+        The gated scan `y * silu(z)`, [b, l, h p], in the type of zxbcdt. MambaMixer applies the norm after it.
     """
     if activation not in ("silu", "swish") or norm_before_gate:
         raise NotImplementedError(f"Mamba with activation {activation!r}, norm_before_gate={norm_before_gate}")
@@ -103,8 +104,8 @@ def split_conv1d_scan_combined(
         )
         return y.flatten(-2).to(z.dtype)
 
-    # On a GPU, where memory is what there is least of, the backward pass computes the scan again, as mamba_ssm's does:
-    # what lies between takes many times the memory of the input.
+    # On a GPU, where memory is scarce, the backward pass computes the scan again, as mamba_ssm's does: the intermediate
+    # values take many times the memory of the input.
     y: Any = (
         checkpoint(scan, xbc, dt, use_reentrant=False, preserve_rng_state=False) if zxbcdt.is_cuda else scan(xbc, dt)
     )
@@ -114,7 +115,11 @@ def split_conv1d_scan_combined(
 def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | None = None) -> Tensor:
     """Convolve each channel over the tokens up to each position of its sequence.
 
-    x: [b, l, d]; weight: [d, width], the last column weighing the token itself; bias: [d].
+    Args:
+        x: [b, l, d].
+        weight: [d, width]; the last column is the weight of the token itself.
+        bias: [d].
+        seq_idx: Int [b, l], as above.
 
     Returns:
         [b, l, d].
@@ -132,12 +137,18 @@ def causal_conv1d(x: Tensor, weight: Tensor, bias: Tensor, seq_idx: Tensor | Non
 def scan_in_chunks(
     x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, chunk_size: int, seq_idx: Tensor | None = None
 ) -> Tensor:
-    """Scan the states of each sequence, from s = 0.
+    """Scan the states of each sequence, starting from s = 0.
 
     s_t = exp(dt_t A) s_{t-1} + dt_t x_t B_t^T, y_t = s_t C_t + D x_t.
 
-    x: [b, l, h, p]; dt: [b, l, h], positive; A and D: [h]; B and C: [b, l, g, n]; seq_idx: [b, l] or None.
-    Float32 in, float32 out. Sequences may start anywhere in a chunk.
+    Sequences may start anywhere in a chunk. Everything is float32.
+
+    Args:
+        x: [b, l, h, p].
+        dt: [b, l, h], positive.
+        A, D: [h].
+        B, C: [b, l, g, n].
+        seq_idx: Int [b, l], or None for one sequence.
 
     Returns:
         [b, l, h, p].
@@ -158,8 +169,8 @@ def scan_in_chunks(
     seq = seq_idx.unflatten(1, (-1, chunk_size))  # b c j
     causal = torch.ones(chunk_size, chunk_size, dtype=torch.bool, device=x.device).tril()
     visible = causal & (seq.unsqueeze(-1) == seq.unsqueeze(-2))  # b c i j: token i sees token j
-    # Log of the decay from its sequence's first token in the chunk to each token. A product with zeros and ones, not
-    # cumsum, which would carry rounding errors of one sequence into the next and into its gradients.
+    # Log of the decay to each token from the first token of its sequence in the chunk. This is a product with zeros and
+    # ones because cumsum would carry rounding errors of one sequence into the next, and into its gradients.
     step = (dt * A).unflatten(2, (groups, heads_per_group)).unflatten(1, (-1, chunk_size))
     decay = torch.einsum("bcij,bcjgr->bcigr", visible.to(step.dtype), step)
 
@@ -168,27 +179,27 @@ def scan_in_chunks(
 
 
 def _within_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, visible: Tensor) -> Tensor:
-    """Compute what each token gets from its own chunk.
+    """Sum what each token receives from its own chunk.
 
-    Masked scores C_i B_j exp(decay_i - decay_j).
+    The masked scores are C_i B_j exp(decay_i - decay_j).
     """
     decay = decay.permute(0, 1, 3, 4, 2)  # b c g r j
-    # Masked before the exponential, which could overflow where the difference is positive: i before j.
+    # Masked before the exponential, which could overflow where the difference is positive (i before j).
     weight = (decay.unsqueeze(-1) - decay.unsqueeze(-2)).masked_fill(~visible[:, :, None, None], -torch.inf).exp()
     scores = torch.einsum("bcign,bcjgn->bcgij", C, B)
     return torch.einsum("bcgrij,bcjgrp->bcigrp", scores.unsqueeze(3) * weight, x)
 
 
 def _from_earlier_chunks(x: Tensor, B: Tensor, C: Tensor, decay: Tensor, seq: Tensor) -> Tensor:
-    """Compute what each token gets from the chunks before.
+    """Sum what each token receives from earlier chunks.
 
-    From the state of its sequence at the end of the chunk before.
+    It comes from the state of the token's sequence at the end of the previous chunk.
     """
     last = seq[:, :, -1]  # b c
     in_last = (seq == last.unsqueeze(-1))[..., None, None]  # tokens whose state survives to the end of their chunk
     to_end = (decay[:, :, -1:] - decay).masked_fill(~in_last, -torch.inf).exp()
     added = torch.einsum("bcjgn,bcjgrp->bcgrpn", B, x * to_end.unsqueeze(-1))
-    # The incoming state reaches the end of a chunk only if one sequence spans all of it and the end of the one before.
+    # The incoming state reaches the end of a chunk only if one sequence spans it and the end of the previous chunk.
     spanned = F.pad(last[:, 1:] == last[:, :-1], (1, 0))
     kept = decay[:, :, -1].exp() * spanned[..., None, None]  # b c g r
 

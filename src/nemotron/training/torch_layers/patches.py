@@ -1,8 +1,6 @@
-"""What Megatron fixes in code, and other machines need otherwise.
+"""Replace functions of Megatron that require CUDA or Transformer Engine.
 
-Machines without CUDA or Transformer Engine.
-
-Each entry is one name in one Megatron module. They stay replaced for the life of the process.
+Each is one name in one Megatron module, and stays replaced for the life of the process.
 """
 
 import functools
@@ -16,11 +14,10 @@ from nemotron.training.bridge.dataset_helpers import use_built_helpers
 
 
 def patch_torch_layers() -> None:
-    """Replace the layers the hybrid stack always takes from Transformer Engine.
+    """Replace the layers that the hybrid stack always takes from Transformer Engine.
 
-    There are two, and the experts.
-
-    The block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
+    These are the block's TENorm (the norm after the last layer) and moe_layer.TELinear (the MoE latent projections).
+    The experts are computed in grouped products.
     """
     from megatron.core.transformer.moe import experts, moe_layer
 
@@ -30,7 +27,7 @@ def patch_torch_layers() -> None:
     block: Any = bridge.installed().hybrid_stack().block
     block.TENorm = RMSNorm
     moe_layer.TELinear = ReplicatedLinear
-    moe_layer.HAVE_TE = True  # read only where TELinear is about to be used
+    moe_layer.HAVE_TE = True  # read only before TELinear is used
     sequential: Any = experts.SequentialMLP
     sequential.forward = group_where_possible(sequential.forward)
 
@@ -54,11 +51,11 @@ def patch_conversion() -> None:
 
 
 def patch_adapters() -> None:
-    """Let LoRA tell the sizes of the torch layers.
+    """Let LoRA find the sizes of the torch layers.
 
-    Megatron-Core defines its Transformer Engine layers as None where there is none; Megatron-Bridge finds the names,
-    concludes that there is one, and asks of each layer whether it is an instance of None. And it asks the Mamba layers'
-    projection for the size of its tensor-parallel group by a name that only Transformer Engine's has.
+    Without Transformer Engine, Megatron-Core defines its layers as None. Megatron-Bridge finds the names, concludes
+    that Transformer Engine is installed, and tests whether each layer is an instance of None. It also reads the size of
+    the tensor-parallel group from the Mamba layers' projection, by a name that only Transformer Engine's has.
     """
     from megatron.bridge.peft import utils
     from megatron.core.tensor_parallel import ColumnParallelLinear
@@ -69,12 +66,12 @@ def patch_adapters() -> None:
 
 
 def patch_distributed_optimizer() -> None:
-    """Let the distributed optimizer resume where Adam is torch's.
+    """Let the distributed optimizer resume with torch's Adam.
 
-    It reads the number of finished steps from the state of its parameters before there is any, gives all of them one
-    and the same counter, which each of them would raise at every step, and then overwrites it with what was there
-    before. The number itself arrives, in the parameter groups. (It also insists that a rank have some parameter to
-    step, which is left so.)
+    It reads the number of finished steps from the state of its parameters before they have any. It then gives all of
+    them the same counter, which each would increase at every step, and overwrites that with the earlier value. The
+    right number is in the parameter groups. (It also requires every rank to have a parameter to step, which is not
+    changed here.)
     """
     from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
@@ -103,20 +100,20 @@ def patch_distributed_optimizer() -> None:
 
 
 def patch_training_loop() -> None:
-    """Steps of starting a run and of saving a checkpoint."""
+    """Replace steps of starting a run and of saving a checkpoint."""
     from megatron.bridge.training import setup
     from megatron.bridge.utils import instantiate_utils
     from megatron.core.dist_checkpointing.strategies import filesystem_async
 
-    # Refuses to start without CUDA unless told otherwise, which its caller has no way to do.
+    # It refuses to start without CUDA unless this is set, and its caller cannot set it.
     setup.initialize_megatron = functools.partial(setup.initialize_megatron, allow_no_cuda=True)
 
     use_built_helpers()
 
-    # Rebuilds objects named in a checkpoint's run_config.yaml, the layer spec among them, from known packages only.
+    # Objects named in a checkpoint's run_config.yaml, such as the layer spec, are rebuilt from known packages only.
     instantiate_utils.register_allowed_target_prefix("nemotron.training.torch_layers.")
     instantiate_utils.register_allowed_target_prefix("nemotron.training.cpu.")
 
-    # Starts a process to hold a queue that only asynchronous saves share with another process. Starting it imports
-    # the main script again, which costs as long as importing Megatron where the script does so.
+    # It starts a process for a queue that only asynchronous saves share with another process. The new process imports
+    # the main script again, which takes as long as importing Megatron if the script does that.
     filesystem_async.get_write_results_queue = lambda mp_mode="spawn": queue.Queue()

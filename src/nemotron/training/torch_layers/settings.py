@@ -1,4 +1,4 @@
-"""The Megatron-Bridge settings that go with the torch layers."""
+"""Change the Megatron-Bridge settings that the torch layers require."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +14,9 @@ SCAN_CHUNK_SIZE = 128
 
 
 def provider_fields() -> dict[str, Any]:
-    """Return the fields that build a provider from torch layers.
+    """Return the fields of a provider that builds a model from torch layers.
 
-    Without Transformer Engine or fused kernels.
+    They turn off Transformer Engine and fused kernels.
     """
     from nemotron.training.torch_layers.spec import torch_hybrid_stack_spec
 
@@ -35,22 +35,22 @@ def provider_fields() -> dict[str, Any]:
         "tp_comm_overlap": False,
         "cuda_graph_impl": "none",
         "use_te_rng_tracker": False,
-        # The scan gives the same result whatever the chunk; its cost grows with it.
+        # The chunk does not change the result of the scan; its cost grows with the chunk.
         "mamba_chunk_size": SCAN_CHUNK_SIZE,
     }
 
 
 def use_torch_layers(model: Any) -> None:
-    """Build `model`, a provider of hybrid models, from torch layers."""
+    """Have a provider of hybrid models build them from torch layers."""
     set_fields(model, **provider_fields())
 
 
 def apply(config: "ConfigContainer") -> None:
-    """Change a Megatron-Bridge config to train with the torch layers anywhere.
+    """Change a Megatron-Bridge config to train with the torch layers.
 
-    Number formats, parallel layout and optimizer are the config's, apart from what takes Transformer Engine (an
-    optimizer with states of less than float32) or DeepEP (the flex dispatcher), and the chunk of the Mamba scan, which
-    changes its speed alone.
+    Number formats, parallel layout and optimizer stay, except what requires Transformer Engine (optimizer states of
+    less than float32) or DeepEP (the flex dispatcher). The chunk of the Mamba scan changes too, which changes only its
+    speed.
     """
     model: Any = config.model
     use_torch_layers(model)

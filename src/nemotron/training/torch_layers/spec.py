@@ -1,11 +1,9 @@
-"""The hybrid stack of Nemotron 3 in torch layers.
-
-Megatron's default spec with Transformer Engine taken out.
+"""Build the layer spec of Nemotron 3's hybrid stack from torch layers.
 
 It mirrors `hybrid_stack_spec` of megatron/core/models/hybrid/hybrid_layer_specs.py (`mamba_stack_spec` of
 megatron/core/models/mamba/mamba_layer_specs.py in the 0.4 line). There the norm before a
-projection is part of the projection (TELayerNormColumnParallelLinear); here it is a module of its own, stored in
-checkpoints under the fused name. So checkpoints written by either stack load into the other.
+projection is part of the projection (TELayerNormColumnParallelLinear). Here it is a separate module that checkpoints
+store under the fused name, so that checkpoints of either stack load into the other.
 """
 
 from typing import Any
@@ -36,14 +34,14 @@ from nemotron.training import bridge
 from nemotron.training.torch_layers.attention import PackedAttention
 from nemotron.training.torch_layers.layers import RMSNorm
 
-# Megatron annotates the fields that take this function as modules, which its own specs do not heed either.
+# Megatron annotates these fields as modules, but its own specs also pass this function.
 BIAS_DROPOUT_ADD: Any = get_bias_dropout_add
 
 
 def torch_hybrid_stack_spec() -> ModuleSpec:
-    """Make a provider's `spec_field` for a stack without Transformer Engine.
+    """Return a provider's `spec_field` for a stack without Transformer Engine.
 
-    A function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
+    This is a function, not a constant, because Megatron-Bridge writes its name into the checkpoint's run_config.yaml.
     """
     hybrid = bridge.installed().hybrid_stack()
     return ModuleSpec(
@@ -107,7 +105,7 @@ def _mlp_layer() -> ModuleSpec:
 
 
 def _moe_layer() -> ModuleSpec:
-    # The number of experts comes from the model config; here it only has to be a number.
+    # The number of experts comes from the model config; here any number will do.
     experts = get_moe_module_spec(use_te=False, num_experts=8, moe_grouped_gemm=False)
     return ModuleSpec(
         module=MoETransformerLayer,
@@ -116,9 +114,9 @@ def _moe_layer() -> ModuleSpec:
 
 
 def _mtp_block() -> ModuleSpec:
-    """Norms and projection.
+    """Return the spec of multi-token prediction: its norms and projection.
 
-    The layers inside are built from the MTP part of the layer pattern.
+    Megatron builds the layers inside from the MTP part of the layer pattern.
     """
     layer = ModuleSpec(
         module=MultiTokenPredictionLayer,

@@ -1,4 +1,4 @@
-"""Attributes of somebody else's module, replaced for a while."""
+"""Replace attributes of a module for the length of a `with` block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,11 +6,11 @@ from typing import Any
 
 
 @contextmanager
-def replaced(target: Any, **attributes: object) -> Iterator[None]:
-    """Give `target` (a module) these attributes for the length of the `with` block.
+def replace_attributes(target: Any, **attributes: object) -> Iterator[None]:
+    """Give `target`, a module, these attributes inside the `with` block.
 
     Raises:
-        AttributeError: It has none of that name: a replacement that nothing would ever read.
+        AttributeError: The target has no attribute of that name, so nothing would read the replacement.
     """
     before = {name: getattr(target, name) for name in attributes}
     for name, value in attributes.items():
