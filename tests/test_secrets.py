@@ -7,6 +7,7 @@ from nemotron.secrets import (
     MaskedStream,
     holds_secret,
     is_secret,
+    mask_pieces,
     mask_text,
     mask_tree,
     mask_values,
@@ -74,6 +75,9 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
         ("postgres://u:p@host/db and more", "postgres://***@host/db and more"),
         ("https://ghtoken@host/x", "https://***@host/x"),
         ("main hf_abcdefghijklmnop", "main ***"),
+        ("s3://KEY:SE/CR+ET@bucket/path", "s3://***@bucket/path"),
+        ("https://me:p@ss@host/x", "https://***@host/x"),
+        ("https:/me:pw@host/x", "https:/***@host/x"),  # as a path of Python writes it
     ],
 )
 def test_credentials_are_found_in_any_text(text: str, shown: str):
@@ -97,6 +101,36 @@ def test_what_a_secret_variable_holds_is_a_secret_under_any_key(monkeypatch: pyt
     assert mask_tree({"name": "run-correct-horse-7"}) == {"name": "run-***-7"}
     monkeypatch.setenv("SOME_API_TOKEN", "/home/me/token")  # where it is, not what it is
     assert mask_text("/home/me/token") == "/home/me/token"
+
+
+def test_a_known_secret_is_found_in_the_forms_that_it_is_printed_in(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_API_TOKEN", 'correct/"horse"')
+    assert (
+        mask_text('{"a": "correct/\\"horse\\""} https://h/?t=correct%2F%22horse%22') == '{"a": "***"} https://h/?t=***'
+    )
+    monkeypatch.setenv("SOME_API_TOKEN", "-----BEGIN KEY-----\nMIICXAIBAAKBgQ\n-----END KEY-----\n")
+    assert mask_text("> MIICXAIBAAKBgQ") == "> ***"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        (["key ", "hf_", "abcdefgh", "ijklmnop", " end"], ["key ", "***", None, None, " end"]),
+        (["my hf_abcdefgh", "ijklmnop. No"], ["my ***", ". No"]),
+        (["x s3://A:B@bucket sk-abcdefgh", "ijklmnopqr"], ["x s3://***@bucket ***", None]),
+        (["", "nothing", ""], ["", "nothing", ""]),
+        ([], []),
+    ],
+)
+def test_a_secret_is_masked_however_a_text_is_cut(pieces: list[str], shown: list[str | None]):
+    assert mask_pieces(pieces) == shown
+    assert "".join(piece or "" for piece in shown) == mask_text("".join(pieces))
+
+
+@pytest.mark.parametrize("text", ["a.", "xx://a:", "sk-", "https://a", "xx:/a:b@@", "hf_A"])
+def test_no_text_takes_time_that_grows_with_its_square(text: str):
+    """A megabyte of any of these took hours."""
+    assert mask_text(text * 200_000).startswith((text[:2], "***"))
 
 
 def test_what_a_config_holds_as_a_secret_is_found_in_other_texts():
@@ -128,6 +162,18 @@ def test_a_stream_masks_what_others_print(monkeypatch: pytest.MonkeyPatch):
     assert MaskedStream(written).getvalue() == written.getvalue()
 
 
-@pytest.mark.parametrize("text", ["ssh://me@host/x", "http://host:80/a@b", "hf_home", "a:b@c", "/data/x@y:z", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssh://me@host/x",
+        "http://host:80/a@b",
+        "hf_home",
+        "a:b@c",
+        "/data/x@y:z",
+        "hf_tokenizer",
+        "docker://h:5000/a@sha256:b",
+        "",
+    ],
+)
 def test_what_only_looks_like_credentials_is_left(text: str):
     assert not holds_secret(text)

@@ -4,10 +4,12 @@ A value is a secret because of its key, its form or its origin: the value of a v
 such as `api_key`, is a secret wherever it appears.
 """
 
+import json
 import os
 import re
-from collections.abc import Iterable
-from functools import cache
+import sys
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 MASK = "***"
@@ -15,9 +17,16 @@ _WORDS = re.compile(r"[^a-z0-9]+")
 _SECRET = {"secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"}
 _SECRET_LAST = {"token", "key"}
 # A user with a password in any URL, or a user alone in a web URL, which may be a token; and tokens by known prefixes.
-_CREDENTIALS = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+@|(\bhttps?://)[^\s/@:]+@", re.IGNORECASE)
-_PASSWORDS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s/@:]*:([^\s/@]+)@", re.IGNORECASE)
-_TOKENS = re.compile(r"\b(hf_[A-Za-z0-9]{8,}|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}|AKIA[0-9A-Z]{16})\b")
+# Python shortens `://` to `:/` in paths. Lengths are limited, because time would grow with the square of a text's.
+_SCHEME = r"\b[a-z][a-z0-9+.-]{1,20}:/{1,2}"
+_PASSWORD = r"(?!\d{1,5}/)[^\s@\"'<>]{1,200}(?:@[^\s/@\"'<>]{0,200}(?=@))*"
+_CREDENTIALS = re.compile(
+    rf"{_SCHEME}([^\s/@:\"'<>]{{0,200}}:({_PASSWORD}))@|\bhttps?:/{{1,2}}([^\s/@:]{{1,200}})@", re.IGNORECASE
+)
+_TOKENS = re.compile(
+    r"\b(hf_(?:[A-Za-z0-9]{16,}|(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,})|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}"
+    r"|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16})\b"
+)
 _PUBLIC_VARIABLE = re.compile(
     r"(NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|NVTE|NVIDIA|NVSHMEM|OMP|MKL|TRITON|UB|GLOO|UCX|FI|OMPI|PMIX|SLURM|TOKENIZERS)_\w+"
     r"|\w+_(HOME|DIR|PATH|CACHE|OFFLINE|MODE|LEVEL|DEBUG|PROJECT|ENTITY)|PATH|PYTHON\w+|LD_\w+|NEMOTRON_\w+"
@@ -51,7 +60,7 @@ def holds_secret(value: str) -> bool:
 
     That is a known secret, a URL with credentials, or a well-known kind of token.
     """
-    return mask_text(value) != value
+    return bool(find_secrets(value))
 
 
 def holds_credentials(url: str) -> bool:
@@ -59,19 +68,71 @@ def holds_credentials(url: str) -> bool:
     return _CREDENTIALS.search(url) is not None
 
 
+def find_secrets(text: str) -> list[tuple[int, int]]:
+    """Return where the secrets of a text begin and end, in order and apart."""
+    return _find(text, _find_known())
+
+
 def mask_text(value: str) -> str:
-    """Replace what `holds_secret` finds in a text.
+    """Replace what `find_secrets` finds in a text.
 
     `s3://KEY:SECRET@bucket` becomes `s3://***@bucket`.
     """
     return _mask(value, _find_known())
 
 
+def mask_pieces(pieces: Sequence[str]) -> list[str | None]:
+    """Mask the secrets of a text that comes in pieces, such as its tokens.
+
+    Args:
+        pieces: Their concatenation is the text.
+
+    Returns:
+        Each piece as it is shown. The first piece of a secret has the mask; None are its others.
+    """
+    spans = find_secrets("".join(pieces))
+    shown: list[str | None] = []
+    end, masked = 0, set[int]()
+    for piece in pieces:
+        start, end = end, end + len(piece)
+        inside = [span for span in range(len(spans)) if spans[span][0] < end and spans[span][1] > start]
+        if not inside:
+            shown.append(piece)
+            continue
+        text, at = "", start
+        for span in inside:
+            first, after = spans[span]
+            text += piece[at - start : max(first, start) - start] + (MASK if span not in masked else "")
+            at = min(after, end)
+            masked.add(span)
+        shown.append((text + piece[at - start :]) or None)
+    return shown
+
+
 def _mask(value: str, known: Iterable[str]) -> str:
+    if not (spans := _find(value, known)):
+        return value
+    ends = [0, *(end for _, end in spans)]
+    kept = [value[end:start] for end, (start, _) in zip(ends, spans, strict=False)]
+    return MASK.join([*kept, value[ends[-1] :]])
+
+
+def _find(text: str, known: Iterable[str]) -> list[tuple[int, int]]:
+    urls = _CREDENTIALS.finditer(text) if "@" in text else ()
+    spans = [found.span(1) if found[1] else found.span(3) for found in urls]
+    spans += [found.span() for found in _TOKENS.finditer(text)]
     for secret in known:
-        if secret in value:
-            value = value.replace(secret, MASK)
-    return _TOKENS.sub(MASK, _CREDENTIALS.sub(lambda found: f"{found[1] or found[2]}{MASK}@", value))
+        at = text.find(secret)
+        while at >= 0:
+            spans.append((at, at + len(secret)))
+            at = text.find(secret, at + len(secret))
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if apart and start < apart[-1][1]:
+            apart[-1] = apart[-1][0], max(end, apart[-1][1])
+        else:
+            apart.append((start, end))
+    return apart
 
 
 def remember_secrets(tree: Any, key: str = "") -> None:
@@ -86,7 +147,7 @@ def remember_secrets(tree: Any, key: str = "") -> None:
         for child in tree:
             remember_secrets(child, key)
     elif isinstance(tree, str):
-        found = [tree] if is_secret(key) else [match[1] for match in _PASSWORDS.finditer(tree)]
+        found = [tree] if is_secret(key) else [match[2] for match in _CREDENTIALS.finditer(tree) if match[2]]
         _remembered.update(secret for secret in found if _is_findable(secret))
 
 
@@ -113,15 +174,34 @@ class MaskedStream:
             self.write(line)
 
 
+def mask_streams() -> None:
+    """Mask secrets in whatever this process prints from now on.
+
+    Libraries print and log the addresses that they ask, and a traceback has values, too.
+    """
+    sys.stdout, sys.stderr = MaskedStream(sys.stdout), MaskedStream(sys.stderr)
+
+
 def _find_known() -> list[str]:
-    """List the secrets whose values are known."""
+    """List the secrets whose values are known, in the forms that they are printed in."""
     # A list: a thread of another library may change the environment meanwhile.
     values = [os.environ.get(name, "") for name in list(os.environ) if _names_secret(name)]
-    return [*_remembered, *filter(_is_findable, values)]
+    known = {*_remembered, *filter(_is_findable, values)}
+    return [form for secret in known for form in _forms(secret)]
 
 
 def _is_findable(secret: str) -> bool:
     return len(secret) >= _SHORTEST and not secret.startswith(("/", "~/", "./", "${"))
+
+
+@lru_cache(maxsize=1000)
+def _forms(secret: str) -> frozenset[str]:
+    """Return a secret as it stands in a text, line by line, in JSON and in a URL."""
+    from urllib.parse import quote
+
+    lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST]
+    in_json = (json.dumps(secret, ensure_ascii=ascii)[1:-1] for ascii in (True, False))
+    return frozenset({secret, *lines, *in_json, quote(secret, safe=""), quote(secret)})
 
 
 @cache

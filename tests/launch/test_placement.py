@@ -58,9 +58,10 @@ def test_every_submission_has_a_name_of_its_own(prep, sft):
 
 
 def test_a_stage_is_placed_with_what_its_own_table_says(profile, prep: Stage, sft: Stage):
-    here = profile("nodes = 2", "gpus_per_node = 4", "[here.prep]", 'workdir = "/prep"', 'env_vars = { A = "1" }')
+    of_prep = ['workdir = "/prep"', 'env_vars = { NCCL_DEBUG = "1" }']
+    here = profile("nodes = 2", "gpus_per_node = 4", "[here.prep]", *of_prep)
     on_prep, on_sft = place([prep, sft], here, attached=True)
-    assert (on_prep.nodes, on_prep.ranks, on_prep.workdir, on_prep.variables) == (1, 1, "/prep", {"A": "1"})
+    assert (on_prep.nodes, on_prep.ranks, on_prep.workdir, on_prep.variables) == (1, 1, "/prep", {"NCCL_DEBUG": "1"})
     assert (on_sft.nodes, on_sft.processes, on_sft.ranks, on_sft.variables) == (2, 4, 8, {})
     assert on_prep.experiment == on_sft.experiment
     assert on_prep.folder.removesuffix("prep") == on_sft.folder.removesuffix("sft")

@@ -140,10 +140,11 @@ def test_numbers_are_taken_for_text_where_slurm_wants_text(profile):
 
 
 def test_a_stage_changes_what_its_table_says_and_adds_variables(profile):
-    whole = profile('env_vars = { A = "1", B = "1" }', "nodes = 4", "[here.prep]", "nodes = 1", "env_vars = { B = 2 }")
+    variables = 'env_vars = { NCCL_DEBUG = "1", CUDA_CACHE_PATH = "1" }'
+    whole = profile(variables, "nodes = 4", "[here.prep]", "nodes = 1", "env_vars = { CUDA_CACHE_PATH = 2 }")
     assert (whole.for_stage("prep").nodes, whole.for_stage("sft").nodes) == (1, 4)
-    assert whole.for_stage("prep").env_vars == {"A": "1", "B": "2"}
-    assert whole.for_stage("sft").env_vars == {"A": "1", "B": "1"}
+    assert whole.for_stage("prep").env_vars == {"NCCL_DEBUG": "1", "CUDA_CACHE_PATH": "2"}
+    assert whole.for_stage("sft").env_vars == {"NCCL_DEBUG": "1", "CUDA_CACHE_PATH": "1"}
 
 
 def test_secret_variables_are_kept_apart_and_out_of_the_repr(profile):
@@ -182,9 +183,37 @@ def test_data_prep_gets_cores_and_no_gpus_unless_it_says_otherwise(profile):
 
 @pytest.mark.parametrize("value", ["s3://KEY:s3cret@bucket", "postgres://u:s3cret@h/d", "hf_s3cretS3CRETs3cret"])
 def test_a_secret_under_an_innocent_name_is_kept_apart_too(profile, value: str):
-    written = profile(f'env_vars = {{ WHERE = "{value}", PLAIN = "http://host:80/path" }}')
-    assert written.secret_env_vars == {"WHERE": value}
-    assert written.env_vars == {"PLAIN": "http://host:80/path"}
+    written = profile(f'env_vars = {{ HF_HOME = "{value}", WANDB_DIR = "http://host:80/path" }}')
+    assert written.secret_env_vars == {"HF_HOME": value}
+    assert written.env_vars == {"WANDB_DIR": "http://host:80/path"}
+
+
+def test_a_variable_that_nobody_knows_is_handed_on_as_a_secret(profile):
+    written = profile('env_vars = { MY_LOGIN = "me", OMP_NUM_THREADS = 4 }')
+    assert written.secret_env_vars == {"MY_LOGIN": "me"}
+    assert written.env_vars == {"OMP_NUM_THREADS": "4"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'startup_commands = ["export API_TOKEN=s3cret"]',
+        'srun_args = ["--export=ALL,DB_PASSWORD=s3cret"]',
+        'additional_parameters = { comment = "API_KEY=s3cret" }',
+    ],
+)
+def test_a_secret_that_a_line_assigns_is_refused_without_showing_it(work: Path, line: str):
+    write(work, f'[here]\nexecutor = "slurm"\n{line}')
+    with pytest.raises(ProfileError, match=r"env\.toml:3") as caught:
+        load_profile("here")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["export HF_TOKEN=$(cat ~/.token)", "API_KEY=`pass key` ./log-in", "MAX_TOKENS=5 ./warm"]
+)
+def test_a_line_may_read_a_secret_from_elsewhere(profile, line: str):
+    assert profile(f'startup_commands = ["{line}"]').startup_commands == (line,)
 
 
 BASE = """
@@ -193,18 +222,18 @@ executor = "slurm"
 partition = "batch"
 nodes = 2
 mounts = ["/a:/a"]
-env_vars = { A = "1", B = "hf_s3cretS3CRETs3cret" }
+env_vars = { NCCL_DEBUG = "1", HF_HOME = "hf_s3cretS3CRETs3cret" }
 [base.prep]
 cpus_per_task = 4
 """
 
 
 def test_a_profile_extends_another(work: Path):
-    more = '[big]\nextends = "base"\nnodes = 8\nmounts = ["/b:/b"]\nenv_vars = { B = "2" }\n'
+    more = '[big]\nextends = "base"\nnodes = 8\nmounts = ["/b:/b"]\nenv_vars = { HF_HOME = "2" }\n'
     write(work, f"{BASE}{more}[big.prep]\nmem = 0\n")
     big = load_profile("big")
     assert (big.partition, big.nodes, big.mounts) == ("batch", 8, ("/b:/b",))
-    assert (big.env_vars, big.secret_env_vars) == ({"A": "1", "B": "2"}, {})
+    assert (big.env_vars, big.secret_env_vars) == ({"NCCL_DEBUG": "1", "HF_HOME": "2"}, {})
     assert (big.for_stage("prep").cpus_per_task, big.for_stage("prep").mem) == (4, "0")
     assert load_profile("base").nodes == 2
 

@@ -19,6 +19,7 @@ from nemotron.cli.remote import Detached
 from nemotron.cli.super3 import super3
 from nemotron.cli.usage import UsageError, arrange
 from nemotron.errors import UserError
+from nemotron.secrets import mask_streams
 
 _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -166,6 +167,7 @@ def _explain_missing(missing: ModuleNotFoundError) -> int:
 
 def main() -> None:
     """Run as the console script."""
+    mask_streams()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -64,7 +64,7 @@ def logs(
         if len(chosen) > 1:
             console.note(f"{job.stage} {job.id}:")
         text = read_log(submission.tunnel, job)
-        typer.echo(text, nl=False)
+        console.log(text)
         if not text:
             console.note(f"Nothing yet in {job.log}")
 

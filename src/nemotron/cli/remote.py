@@ -167,7 +167,7 @@ def follow_submission(submission: "Submission") -> None:
             refresh(find(submission.name)[0])  # while Slurm still knows the job
 
     try:
-        code = follow(submission, on_output=lambda text: typer.echo(text, nl=False), on_state=on_state)
+        code = follow(submission, on_output=console.log, on_state=on_state)
     except KeyboardInterrupt:
         if submission.tunnel is None:
             raise typer.Exit(130) from None

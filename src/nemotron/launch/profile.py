@@ -70,7 +70,7 @@ class Profile:
     install: tuple[str, ...] = ()
     """Packages, or wheels (.whl) on the submitting machine, that pip installs into the job's folder."""
     env_vars: dict[str, str] = field(default_factory=dict)
-    """Environment variables of the job."""
+    """Environment variables of the job. Any that is not known to be public is handed on as a secret."""
     secrets: tuple[str, ...] = ()
     """Names of further environment variables that are passed to the job as secrets."""
 
@@ -104,7 +104,7 @@ class Profile:
     source: Path = Path(FILE_NAME)
     """The file."""
     secret_env_vars: dict[str, str] = field(default_factory=dict, repr=False)
-    """The variables of `env_vars` whose names say that they are secret."""
+    """The variables of `env_vars` that may be secret: all that are not known to be public."""
     stage_overrides: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
     """What `[NAME.prep]` and `[NAME.sft]` change."""
     options: dict[str, Any] = field(default_factory=dict, repr=False)

@@ -3,13 +3,14 @@
 import re
 from typing import Any
 
-from nemotron.config import holds_secret
+from nemotron.config import holds_secret, is_secret
 from nemotron.launch.env_file import EnvFile, ProfileError
 from nemotron.launch.profile import Profile
 
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.:@+%~/][\w.:@+%~/-]*")
+_ASSIGNED = re.compile(r"\b([A-Za-z_]\w*)=(?![\"']?[$`])[\"']?[^\s\"']")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 _FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source", "stage_overrides", "options")
 _SECRETS_GO_BY = {
@@ -54,17 +55,26 @@ def _check_texts(file: EnvFile, profile: Profile, table: str) -> None:
         place = file.place(key, table)
         if key not in _FREE_TEXT and any(re.search(r"[\x00-\x1f\x7f]", text) for text in texts):
             raise ProfileError(f"{place}: {key} has a line break or another control character.", "Remove it.")
-        if key not in ("secret_env_vars", "stage_overrides") and any(holds_secret(text) for text in texts):
+        is_free = key in ("secret_env_vars", "stage_overrides")
+        if not is_free and any(holds_secret(text) or _assigns_secret(text) for text in texts):
             raise ProfileError(
                 f"{place}: {key} contains credentials, which would be written to the job's script.",
                 "Put them in an environment variable, and list its name under secrets.",
             )
 
 
+def _assigns_secret(text: str) -> bool:
+    """Tell whether a text sets a variable such as API_TOKEN.
+
+    `API_TOKEN=$OTHER` and `API_TOKEN=$(command)` hold no secret.
+    """
+    return any(is_secret(found[1]) for found in _ASSIGNED.finditer(text))
+
+
 def _texts(value: Any) -> list[Any]:
     if isinstance(value, dict):
-        return [*value, *value.values()]
-    return list(value) if isinstance(value, tuple) else [value]
+        return [*value, *(text for inner in value.values() for text in _texts(inner))]
+    return [text for inner in value for text in _texts(inner)] if isinstance(value, list | tuple) else [value]
 
 
 def _check_forms(file: EnvFile, profile: Profile, table: str) -> None:

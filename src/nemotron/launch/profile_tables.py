@@ -9,6 +9,7 @@ from nemotron.errors import did_you_mean
 from nemotron.launch.env_file import EnvFile, ProfileError
 from nemotron.launch.executors.fields import check_fields, executor_fields
 from nemotron.launch.profile import PASSED_ON, STAGES, Profile
+from nemotron.secrets import remember_secrets
 
 SHARED = {
     "wandb": {"project": "WANDB_PROJECT", "entity": "WANDB_ENTITY"},
@@ -122,7 +123,10 @@ def _read_keys(file: EnvFile, table: str, executor: str, skip: Sequence[str] = (
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", variable):
                 place = file.place("env_vars", table)
                 raise ProfileError(f"{place}: {variable} is not a valid name of an environment variable.", "Rename it.")
-        secret = {key: value for key, value in variables.items() if is_secret(key) or holds_secret(value)}
+        # The executors of others have no place for secrets, so only what surely is one is refused there.
+        section = "" if executor in PASSED_ON else "env_vars."
+        secret = {key: value for key, value in variables.items() if is_secret(section + key) or holds_secret(value)}
+        remember_secrets(secret, "env_vars")
         values["secret_env_vars"] = secret
         values["env_vars"] = {key: value for key, value in variables.items() if key not in secret}
     return values

@@ -92,7 +92,7 @@ def log_artifact(
         type=type,
         version=0,
         path=str(folder),
-        metadata=mask_values(make_portable(metadata or {})),
+        metadata=make_portable(mask_tree(dict(metadata or {}))),
         inputs=mask_values(references),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         digest=compute_digest(folder) if digest is None else digest,

@@ -10,6 +10,7 @@ from nemotron.cli import console
 from nemotron.config import Loaded, add_word, load_config
 from nemotron.errors import UserError
 from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
+from nemotron.secrets import mask_streams
 
 
 def run_script[T, R](
@@ -29,6 +30,7 @@ def run_script[T, R](
     INTERRUPTED after Ctrl-C. Of torchrun's processes only the first shows the result and reports mistakes in the
     config, which all of them find. A later mistake may concern a single process, so each process reports it.
     """
+    mask_streams()
     parser = ArgumentParser(description=description)
     parser.add_argument(
         "--config", "-c", default="default", metavar="NAME|FILE", help="name of a shipped config, or a file"

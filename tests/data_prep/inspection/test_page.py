@@ -100,3 +100,21 @@ def test_a_browser_runs_its_script(rows: Path, wanted: str) -> None:
     dom = subprocess.run([*browser, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120).stdout
     assert re.search(r"<title>.* ran</title>", dom), "the script ended with an error"
     assert len(re.findall(r"<article[^>]* hidden", dom)) == (3 if wanted else 0)
+
+
+def test_a_secret_in_several_tokens_is_on_no_page_and_still_counts(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "Use hf_PLANTEDabcdefghijkl01 now."}]
+    Path("rows.jsonl").write_text(json.dumps({"messages": said}))
+    shown = ["super3", "data", "inspect", "rows.jsonl", "-c", "tiny", "--tokens"]
+    assert (run([*shown, "--html", "page.html"]), run([*shown, "--json"]), run(shown)) == (0, 0, 0)
+    printed = capsys.readouterr().out
+    assert Page(Path("page.html")).trains == "\nUse *** now.<|im_end|>\n"
+    assert "Use" in printed
+    chunk = json.loads(printed.splitlines()[0])["sequences"][0][-1]
+    assert len(chunk["pieces"]) == chunk["tokens"] > 15
+    hidden = [text for token, text in chunk["pieces"] if token == "***"]
+    assert len(hidden) > 8
+    assert "".join(hidden).strip() == "***"
+    for output in (printed, Path("page.html").read_text()):
+        assert not any(part in output for part in ("hf_", "PLANT", "abcde"))

@@ -6,7 +6,7 @@ the terminal's own width. Anywhere else a line is a line, however long, for prog
 Everything printed goes through `printable`, as it may hold text out of data and file names.
 """
 
-from nemotron.cli.console.lines import command, content, error, heading, note, out, piece, raw
+from nemotron.cli.console.lines import command, content, error, heading, log, note, out, piece, raw
 from nemotron.cli.console.pager import paged
 from nemotron.cli.console.progress import Progress, waiting
 from nemotron.cli.console.tables import table
@@ -17,6 +17,7 @@ __all__ = [
     "content",
     "error",
     "heading",
+    "log",
     "note",
     "out",
     "paged",

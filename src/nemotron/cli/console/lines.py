@@ -45,6 +45,11 @@ def piece(text: str, **style: Any) -> None:
     stream.flush()
 
 
+def log(text: str) -> None:
+    """Print the log of a job among the results, also lines that it overwrote."""
+    raw(text.replace("\r\n", "\n").replace("\r", "\n"), newline=False)
+
+
 def content(line: str, margin: str, **style: Any) -> None:
     """Print a line of somebody's text after a margin.
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.inspection.origins import Origins
+from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError
@@ -61,7 +62,7 @@ def inspect_packs(
         packed: Where the packs are.
         tokenizer: The tokenizer that the packs were made with.
         wanted: Which sequences to show.
-        pieces: Whether chunks also list their tokens, as `pieces`: [id, text] each.
+        pieces: Whether chunks also list their tokens, as `pieces`: [id, text] each (pieces.py).
 
     Raises:
         UserError: A shard cannot be read, or its columns do not fit together.
@@ -146,5 +147,5 @@ def _chunk(ids: Sequence[int], supervised: bool, tokenizer: Tokenizer, pieces: b
         "supervised_tokens": len(ids) * supervised,
     }
     if pieces:
-        chunk["pieces"] = tokenizer.pieces(ids)
+        chunk["pieces"] = show_pieces(tokenizer, ids)
     return chunk

@@ -19,6 +19,7 @@ from nemotron.data_prep.chat.template import RenderOptions, Template
 from nemotron.data_prep.config import OverlongPolicy, SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
+from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, Steered, steer
 from nemotron.data_prep.reasoning_modes.row import read_own_mode
@@ -214,5 +215,5 @@ def _describe(chunks: list[Chunk], tokenizer: Tokenizer | None, pieces: bool) ->
     ]
     if tokenizer is not None and pieces:
         for chunk, own in zip(described, np.split(ids, ends[:-1]), strict=True):
-            chunk["pieces"] = tokenizer.pieces(own.tolist())
+            chunk["pieces"] = show_pieces(tokenizer, own.tolist())
     return described

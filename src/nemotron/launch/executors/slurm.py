@@ -81,6 +81,7 @@ def slurm_executor(placement: Placement, package: Path, *, secret: bool) -> Any:
         job_name_prefix=f"{profile.account or 'super3'}-nemotron.",
         container_image=placement.image,
         container_mounts=list(placement.mounts),
+        container_env=sorted(placement.secrets) if placement.image else None,  # or a variable of the image is in effect
         # A job whose predecessor failed would otherwise stay in the queue. sbatch would pass it the whole environment,
         # including secrets.
         additional_parameters={"kill_on_invalid_dep": "yes", "export": "NONE"} | profile.additional_parameters,
