@@ -1,8 +1,8 @@
-"""Charts in HTML pages that load nothing.
+"""Draw charts in HTML pages that load nothing from elsewhere.
 
 chart.js draws them with uPlot 1.6.32 (MIT, uplot/LICENSE):
 
-html_page("Title", render_chart(Chart("Loss", "iteration", "nats", [Series("train", x, y)])) + render_library())
+    html_page("Title", render_chart(Chart("Loss", "iteration", "nats", [Series("train", x, y)])) + render_library())
 """
 
 from nemotron.charts.chart import Chart, Marker, Series, render_chart, render_library

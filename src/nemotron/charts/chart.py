@@ -1,6 +1,6 @@
-"""A chart as HTML.
+"""Render a chart as HTML.
 
-Its data as JSON for chart.js, and a table of its main numbers that needs no JavaScript.
+It has the data as JSON for chart.js, and a table of the main numbers that needs no JavaScript.
 """
 
 import json
@@ -16,11 +16,11 @@ from nemotron.charts.subsample import Floats, running_mean, subsample
 from nemotron.printable import printable
 
 POINTS = 3000
-"""Of all series of a chart together: more than a screen has columns, and about 50 kB."""
+"""Most points of a chart, over all its series: more than a screen has columns, and about 50 kB."""
 FEWEST_POINTS = 200
-"""Of one series, however many share a chart."""
+"""Each series may have this many, however many share a chart."""
 LONG = 300
-"""Lines with more points may have a trend."""
+"""A line needs more points than this to have a trend."""
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("uplot/uPlot.iife.min.js", "chart.js")
@@ -32,17 +32,17 @@ class Series:
     """One quantity along the x axis."""
 
     name: str
-    """In the legend. Any text: it is escaped, and secrets in it are masked."""
+    """Shown in the legend. It may be any text: it is escaped, and secrets in it are masked."""
     x: Sequence[float] | Floats
     """Ascending."""
     y: Sequence[float | None] | Floats
-    """As long as x. Points where it is None or not finite are left out."""
+    """As long as x. Points where it is None or not finite are omitted."""
     kind: Literal["line", "dots"] = "line"
-    """Dots are joined by a thin line: for few points among many."""
+    """Dots are connected by a thin line; use them for a series with few points."""
     trend: bool = False
-    """Of a long line: draw the line faintly, and its running mean over it."""
+    """For a long line: draw it faintly, with its running mean on top."""
     color: int | None = None
-    """One of the eight colours of chart.css, from 0; by default its place in the chart."""
+    """One of the eight colours of chart.css, from 0; by default the position in the chart."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class Marker:
 
     at: float
     label: str
-    """Above the plot, where it covers no curve."""
+    """Shown above the plot, where it does not cover curves."""
     quiet: bool = False
-    """A short line at the foot of the plot, whose label appears on hover: for what happens often."""
+    """A short line at the bottom of the plot, with its label on hover, for frequent events."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Series over one x axis, with what its axes measure."""
+    """Series over one x axis, with the names of both axes."""
 
     title: str
     x_name: str
@@ -66,18 +66,18 @@ class Chart:
     series: Sequence[Series]
     markers: Sequence[Marker] = ()
     log: bool = False
-    """Logarithmic y axis; points that are not positive are left out."""
+    """Use a logarithmic y axis; points that are not positive are omitted."""
     group: str = ""
-    """Charts of one group share the position of the mouse along x."""
+    """Charts of one group share the x position of the cursor."""
 
 
 def render_chart(chart: Chart) -> str:
     """Render one chart as a `<figure>`.
 
-    The page needs `render_library()` once, anywhere.
+    The page must also have `render_library()` once.
 
     Returns:
-        HTML; an empty string when no series has a point.
+        HTML, or an empty string if no series has a point.
     """
     drawn = [(index, series, _points(series, chart.log)) for index, series in enumerate(chart.series)]
     drawn = [(index, series, points) for index, series, points in drawn if len(points[0])]
@@ -128,13 +128,13 @@ def _to_json(x: Floats, y: Floats) -> dict[str, list[float]]:
 
 
 def _round(values: Floats) -> list[float]:
-    """Keep six digits, and no `.0`: half the bytes of the page."""
+    """Keep six digits, and no `.0`, which halves the size of the page."""
     rounded = (float(f"{value:.6g}") if abs(value) < 1e6 else round(float(value)) for value in values)
     return [int(value) if value == int(value) else value for value in rounded]
 
 
 def _to_script(data: dict[str, Any]) -> str:
-    """Write JSON that may stand in a `<script>`, whatever its strings say."""
+    """Write JSON that is safe inside a `<script>`, whatever its strings contain."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 

@@ -1,4 +1,4 @@
-"""Fewer points for the same picture."""
+"""Reduce the points of a curve without changing how it looks."""
 
 from itertools import pairwise
 
@@ -11,12 +11,12 @@ Floats = NDArray[np.float64]
 def subsample(x: Floats, y: Floats, most: int) -> tuple[Floats, Floats]:
     """Reduce a curve to at most `most` points that keep its extremes.
 
-    The points are cut into runs of equal length; of each its lowest and its highest point stay, and of the curve its
-    first and last.
+    The points are divided into runs of equal length. Each run keeps its lowest and highest point, and the curve keeps
+    its first and last.
 
     Args:
-        x, y: a curve, all finite.
-        most: Of the points; at least 4.
+        x, y: A curve, all finite.
+        most: The number of points to keep, at least 4.
     """
     if len(x) <= most:
         return x, y
@@ -33,11 +33,11 @@ def running_mean(x: Floats, y: Floats, points: int = 200) -> tuple[Floats, Float
     """Average a curve over windows of a hundredth of its points.
 
     Args:
-        x, y: a curve, all finite, of at least `points` points.
-        points: Of the result.
+        x, y: A curve, all finite, of at least `points` points.
+        points: The number of points of the result.
 
     Returns:
-        The means, each at the middle of its window, which is shorter near the ends of the curve.
+        The means, each at the middle of its window. Windows are shorter near the ends of the curve.
     """
     middle = np.linspace(0, len(y) - 1, points).astype(int)
     half = max(1, len(y) // 200)

@@ -11,16 +11,16 @@ from nemotron.cli.completion.words import find_place
 from nemotron.printable import printable
 
 _SPLITTERS = ("=", ":")
-"""What bash makes words of their own (COMP_WORDBREAKS), although nothing stands between them and their neighbours."""
+"""Bash makes these separate words (COMP_WORDBREAKS), although no space surrounds them."""
 _SHELL_CHARACTERS = re.compile(r"([^\w./:=@%+,~-])")
-"""What bash and zsh would act on: both insert a candidate as it is, and a file may be named `$(reboot)`."""
+"""Characters to escape, since bash and zsh insert a candidate as it is, and a file may be named `$(reboot)`."""
 
 
 def answer(root: Any) -> str:
-    """Return the candidates for the shell that asks, one a line.
+    """Return the candidates for the shell that asks, one per line.
 
-    For bash a candidate is what goes after the last `=` or `:`; zsh and fish take whole words, and the help of each
-    after a tab.
+    For bash, a candidate is the text after the last `=` or `:`. Zsh and fish take whole words, each followed by a tab
+    and its help.
 
     Args:
         root: Typer's command `nemotron`.
@@ -37,7 +37,7 @@ def answer(root: Any) -> str:
 
 
 def _split(text: str) -> list[str]:
-    """Split words that stand in lines, or in one; an open quote is no mistake here."""
+    """Split text at newlines, else at spaces; a quote may be open."""
     words = text.split("\n") if "\n" in text else text.split(" ")
     return [_unquote(word) for word in words]
 
@@ -52,10 +52,10 @@ def _unquote(word: str) -> str:
 
 
 def _join_what_bash_split(words: list[str]) -> tuple[list[str], str, int]:
-    """Put `key`, `=`, `value` together again.
+    """Join `key`, `=`, `value` again.
 
     Returns:
-        The words before the cursor's, its word, and how much of that the shell keeps.
+        The words before the cursor, the word under it, and how many characters of that the shell keeps.
     """
     joined: list[str] = []
     kept, glue = 0, False
@@ -72,6 +72,6 @@ def _join_what_bash_split(words: list[str]) -> tuple[list[str], str, int]:
 
 def _format(candidate: Candidate, shell: str, kept: int) -> str:
     value = candidate.value[kept:]
-    if shell != "fish":  # which does so itself
+    if shell != "fish":  # fish escapes candidates itself
         value = _SHELL_CHARACTERS.sub(r"\\\1", value)
     return value if shell == "bash" or not candidate.help else f"{value}\t{candidate.help}"

@@ -1,4 +1,4 @@
-"""List what may stand under the cursor."""
+"""List the candidates for the word under the cursor."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _HELP = "Show help and exit."
 
 @dataclass(frozen=True)
 class Candidate:
-    """A word to complete to; one that ends in `=`, `.` or `/` goes on."""
+    """A word to complete to. After `=`, `.` or `/` the word continues."""
 
     value: str
     help: str = ""
 
 
 _Values = Callable[[tuple[str, ...], str], Iterator[tuple[str, str]]]
-"""Lists values with their help, given the command and what is typed of the value."""
+"""Lists values with their help, given the command and the typed part of the value."""
 
 _OPTION_VALUES: dict[str, _Values] = {
     "--config": known.configs,
@@ -56,15 +56,15 @@ _ARGUMENT_VALUES: dict[tuple[str, ...], _Values] = {
     ("cancel",): known.jobs,
 }
 _LATER_ARGUMENTS: dict[tuple[str, ...], _Values] = {("super3", "data", "inspect"): keys.complete_key}
-"""Of commands whose first argument is of another kind."""
+"""Values of further arguments, for commands whose first argument is of another kind."""
 
 
 def find_candidates(place: Place, typed: str) -> list[Candidate]:
-    """List the words that begin with what is typed.
+    """List the words that begin with the typed text.
 
     Args:
-        place: Where the cursor stands.
-        typed: What is typed of its word.
+        place: The position of the cursor.
+        typed: The typed part of its word.
     """
     if place.command is None:
         return []
@@ -85,7 +85,7 @@ def find_candidates(place: Place, typed: str) -> list[Candidate]:
 
 
 def _values_of(place: Place, name: str, typed: str) -> list[Candidate]:
-    """List the values of an option, by whichever of its names it is given."""
+    """List the values of an option, given any of its names."""
     for spelling in _spellings(place.command, name):
         if spelling in _OPTION_VALUES:
             return _matching(_OPTION_VALUES[spelling](place.path, typed), typed)
@@ -93,7 +93,7 @@ def _values_of(place: Place, name: str, typed: str) -> list[Candidate]:
 
 
 def _spellings(command: Any, name: str) -> list[str]:
-    """List the names of an option, of this command or of one below it."""
+    """List the names of an option of this command or its subcommands."""
     for parameter in command.params:
         if name in parameter.opts:
             return parameter.opts

@@ -1,4 +1,4 @@
-"""Install completion in a shell: a script, and the line that reads it."""
+"""Install completion in a shell: a script, and the line that loads it."""
 
 import os
 from pathlib import Path
@@ -51,19 +51,19 @@ _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
 def show(shell: str | None = None) -> str:
-    """Return the script of a shell, by default of the one this runs in."""
+    """Return the script for a shell, by default for the current one."""
     return _SCRIPTS[shell or find_shell()]
 
 
 def install() -> list[Path]:
-    """Write the script of the shell that this was started from, and have it read.
+    """Write the script for the current shell, and have the shell load it.
 
     Returns:
         The files that were written or changed.
     """
     shell = find_shell()
     home = Path.home()
-    if shell == "fish":  # reads every file of this folder by itself
+    if shell == "fish":  # fish loads every file of this folder
         config = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
         script = config / "fish" / "completions" / "nemotron.fish"
         write_text(script, _SCRIPTS[shell])
@@ -81,10 +81,10 @@ def install() -> list[Path]:
 
 
 def find_shell() -> str:
-    """Find the shell this runs in: the nearest process above it, else $SHELL.
+    """Find the current shell: the nearest parent process that is one, else $SHELL.
 
     Raises:
-        UserError: It is none that can be completed.
+        UserError: There is no completion for it.
     """
     process = os.getppid()
     while process > 1:

@@ -1,4 +1,4 @@
-"""Complete `key=value` out of the JSON schemas that ship with the configs."""
+"""Complete `key=value` from the JSON schemas that ship with the configs."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,16 +13,16 @@ _SCHEMAS = {
     "inspect": ("data_prep",),
     "prep": ("data_prep",),
 }
-"""The configs whose keys a command takes, by the part of its name that is here."""
+"""The configs whose keys a command takes, by a word of its name."""
 _ARTIFACT_TYPES = {"run.data": "dataset", "run.model": "model"}
 _WORDS = {True: "true", False: "false", None: "null"}
 
 
 def complete_key(command: tuple[str, ...], typed: str) -> Iterator[tuple[str, str]]:
-    """List keys, section by section, or the values of the key before the `=`.
+    """List keys, one section at a time, or the values of the key before the `=`.
 
     Yields:
-        `train.` for a section, `train.train_iters=` for a key, `overlong=drop` for a value; and the key's description.
+        `train.` for a section, `train.train_iters=` for a key, or `overlong=drop` for a value; and the description.
     """
     part = next(part for part in ("prep", *reversed(command)) if part in command and part in _SCHEMAS)
     for name in _SCHEMAS[part]:
@@ -43,7 +43,7 @@ def complete_key(command: tuple[str, ...], typed: str) -> Iterator[tuple[str, st
 
 
 def complete_key_or_file(command: tuple[str, ...], typed: str) -> Iterator[tuple[str, str]]:
-    """List keys, and chat data to prepare."""
+    """List keys, and files of chat data to prepare."""
     yield from complete_key(command, typed)
     if "=" not in typed:
         yield from known.files(command, typed)
@@ -60,7 +60,7 @@ def _forms(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _object(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the form of a setting that has keys of its own; {} where none has."""
+    """Return the form of a setting that has keys, or {} if none has."""
     return next((form for form in _forms(schema) if "properties" in form), {})
 
 
@@ -73,7 +73,7 @@ def _describe(schema: Mapping[str, Any]) -> str:
 
 
 def _choices(schema: Mapping[str, Any]) -> list[str]:
-    """List the values of a setting that is one of several words, or true or false."""
+    """List the values of a setting that is a choice of words, or true or false."""
     found = [choice for form in _forms(schema) for choice in form.get("enum", [])]
     if any(form.get("type") == "boolean" for form in _forms(schema)):
         found += [True, False]

@@ -1,4 +1,4 @@
-"""What there is to name: configs, profiles, artifacts, jobs, files."""
+"""List names to complete: configs, profiles, artifacts, jobs, files."""
 
 import contextlib
 import os
@@ -27,7 +27,7 @@ def prep_configs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
 def profiles(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
     """List the profiles of env.toml.
 
-    Read here, because nemotron.launch takes longer to import than a person at a prompt waits.
+    The file is read here because importing nemotron.launch takes too long for completion.
     """
     here = Path.cwd()
     named = os.environ.get("NEMOTRON_ENV_FILE")
@@ -44,14 +44,15 @@ def artifacts(command: _Command, typed: str, kind: str | None = None) -> Iterato
     """List the artifacts recorded here: names, versions and aliases.
 
     Args:
-        command, typed: As for the others here.
-        kind: Only those whose latest version is of this type: dataset or model.
+        command: The command on the line.
+        typed: The typed part of the word.
+        kind: List only those whose latest version is of this type: dataset or model.
     """
     from nemotron.lineage.artifact import list_names, list_versions, read_aliases, read_version
 
     root = Path(os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
     for name in list_names(root):
-        with contextlib.suppress(OSError, ValueError):  # the others are there, whatever is wrong with this one
+        with contextlib.suppress(OSError, ValueError):  # a damaged record does not hide the others
             if kind is not None and read_version(root, name, list_versions(root, name)[-1]).type != kind:
                 continue
             yield name, "the latest version"
@@ -73,7 +74,7 @@ def jobs(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
 
 
 def outcomes(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
-    """List what `inspect --only` takes."""
+    """List the values of `inspect --only`."""
     from nemotron.data_prep.drop_reasons import DropReason, describe
 
     yield from ((word, "") for word in ("kept", "dropped"))
@@ -100,6 +101,6 @@ def folders(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
 
 
 def folders_and_artifacts(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
-    """List folders, and recorded models."""
+    """List folders and recorded models."""
     yield from folders(command, typed)
     yield from artifacts(command, typed, "model")

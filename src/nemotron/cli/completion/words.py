@@ -1,4 +1,4 @@
-"""Find out what the word under the cursor is."""
+"""Find the command or option that the word under the cursor belongs to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ from nemotron.cli.usage import is_group, option_names, split_option
 
 @dataclass(frozen=True)
 class Place:
-    """Where the cursor stands."""
+    """The position of the cursor in a command."""
 
     command: Any
-    """Typer's command, as far as the words name one; None after a word that is none."""
+    """Typer's command, as far as it is typed; None after a word that names no command."""
     path: tuple[str, ...]
     """Its full name without `nemotron`: super3, sft."""
     option: str | None
-    """The option whose value is asked for."""
+    """The option whose value is completed."""
     arguments: tuple[str, ...]
     """Arguments of the command before the cursor."""
 
 
 def find_place(root: Any, words: Sequence[str]) -> Place:
-    """Walk the words before the cursor, in whatever order options and commands come.
+    """Follow the words before the cursor, with options and commands in any order.
 
     Args:
         root: Typer's command `nemotron`.
-        words: What is typed before the cursor's word.
+        words: The words before the one under the cursor.
     """
     takes_value = dict(_all_options(root))
     command, path, option = root, [], None

@@ -1,9 +1,9 @@
 """Print: results to stdout; errors, notes and progress to stderr.
 
-On a terminal text and tables fit its width, with colours unless NO_COLOR is set or TERM is dumb; COLUMNS goes before
-the terminal's own width. Anywhere else a line is a line, however long, for programs to read.
+On a terminal, text and tables fit its width, with colours unless NO_COLOR is set or TERM is dumb. COLUMNS overrides the
+terminal's own width. Anywhere else lines are never wrapped, because programs read them.
 
-Everything printed goes through `printable`, as it may hold text out of data and file names.
+All output goes through `printable`, because it may contain text from data and file names.
 """
 
 from nemotron.cli.console.lines import command, content, error, heading, log, note, out, piece, raw

@@ -21,7 +21,7 @@ def error(problem: UserError) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line next to the results, on stderr."""
+    """Print a line on stderr, apart from the results."""
     _print_prose(sys.stderr, printable(text))
 
 
@@ -31,14 +31,14 @@ def out(text: str = "", **style: Any) -> None:
 
 
 def raw(text: str, *, newline: bool = True) -> None:
-    """Print JSON or a script among the results: its lines stay as they are."""
+    """Print JSON or a script as part of the results, without wrapping its lines."""
     stream = screen.results()
     stream.write(printable(text) + ("\n" if newline else ""))
     stream.flush()
 
 
 def piece(text: str, **style: Any) -> None:
-    """Print a piece of a line among the results at once, as it comes."""
+    """Print a piece of a line of the results immediately."""
     stream = screen.results()
     text = printable(text)
     stream.write(typer.style(text, **style) if style and screen.is_styled(stream) else text)
@@ -51,9 +51,9 @@ def log(text: str) -> None:
 
 
 def content(line: str, margin: str, **style: Any) -> None:
-    """Print a line of somebody's text after a margin.
+    """Print a line of text out of data after a margin.
 
-    On a terminal, the lines it takes all have the margin.
+    Where a terminal needs several lines for it, each has the margin.
     """
     stream = screen.results()
     width = screen.width_of(stream)
@@ -63,7 +63,7 @@ def content(line: str, margin: str, **style: Any) -> None:
 
 
 def heading(text: str) -> None:
-    """Print a line that begins a part of the results."""
+    """Print the heading of a section of the results."""
     stream = screen.results()
     _write(stream, "")
     _print_prose(stream, printable(text), bold=True)

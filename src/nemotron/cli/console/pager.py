@@ -19,7 +19,7 @@ _USUAL = "less"
 def paged(*, wanted: bool = True) -> Iterator[None]:
     """Send the results to $PAGER as soon as they are longer than the screen.
 
-    Only on a terminal: what goes anywhere else is not paged. Whoever leaves the pager leaves the work inside, too.
+    Output that does not go to a terminal is not paged. Leaving the pager also ends the work in the `with` block.
 
     Args:
         wanted: False for --no-pager.
@@ -32,7 +32,7 @@ def paged(*, wanted: bool = True) -> Iterator[None]:
     try:
         with screen.results_go_to(stream):  # pyright: ignore[reportArgumentType]
             yield
-    except (BrokenPipeError, KeyboardInterrupt):  # the pager was left, or Ctrl-C stopped what it was still given
+    except (BrokenPipeError, KeyboardInterrupt):  # the user left the pager, or stopped the output with Ctrl-C
         if not stream.is_paging:
             raise
     finally:
@@ -40,15 +40,15 @@ def paged(*, wanted: bool = True) -> Iterator[None]:
 
 
 def _find_pager() -> list[str] | None:
-    """Return the pager's command; None: there is none, or the user wants none."""
+    """Return the pager's command; None if there is none or the user wants none."""
     words = shlex.split(os.environ.get("PAGER", _USUAL))
     if not words or words[0] == "cat" or shutil.which(words[0]) is None:
         return None
-    return [*words, "-R"] if Path(words[0]).name == "less" else words  # -R: colours are shown as colours
+    return [*words, "-R"] if Path(words[0]).name == "less" else words  # -R shows colours
 
 
 class _LateStream:
-    """A text stream that starts the pager when there is more than one screen."""
+    """A text stream that starts the pager once there is more than one screen."""
 
     def __init__(self, command: list[str], lines: int) -> None:
         self._command = command
@@ -78,7 +78,7 @@ class _LateStream:
         return True
 
     def finish(self) -> None:
-        """Print what one screen holds, or wait until the pager is left."""
+        """Print a text that fits on the screen, or wait until the user leaves the pager."""
         if self._pager is None:
             sys.stdout.write(self._held)
             sys.stdout.flush()
@@ -90,7 +90,7 @@ class _LateStream:
             try:
                 self._pager.wait()
                 return
-            except KeyboardInterrupt:  # the pager's affair: less stops a search
+            except KeyboardInterrupt:  # the pager handles it: less stops a search
                 continue
 
     def _start(self) -> None:

@@ -1,4 +1,4 @@
-"""Show how far work is: bars on a terminal, else a line now and then."""
+"""Show progress: bars on a terminal, else an occasional line."""
 
 import os
 import sys
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 SECONDS_BETWEEN_LINES = 10.0
-"""How often progress is a line when stderr is not a terminal."""
+"""How often to print a line when stderr is not a terminal."""
 _WIDE = 100
-"""A terminal narrower than this has short bars, and the last of several rates."""
+"""A narrower terminal gets short bars, and only the last of several rates."""
 _MANY = 8
-"""More bars than this, and those that have not begun or are done are left out."""
+"""With more bars than this, those that have not begun or are done are hidden."""
 
 
 class Progress:
     """Progress on stderr: bars on a terminal, else lines. A context manager."""
 
     def __init__(self) -> None:
-        # Bound now: training redirects sys.stderr to its log while it runs.
+        # Kept from the start, because training redirects sys.stderr to its log while it runs.
         self._stream = sys.stderr
         self._bars: Bars | None = None
         self._width = _WIDE
@@ -39,7 +39,7 @@ class Progress:
         self._last_update = 0.0
 
     def __enter__(self) -> Self:
-        # A dumb terminal cannot go back to a bar; lines it can show.
+        # A dumb terminal cannot redraw a bar, but it can show lines.
         if (width := screen.width_of(self._stream)) and os.environ.get("TERM") != "dumb":
             self._width = width
             self._bars = _make_bars(self._stream, width)
@@ -59,15 +59,15 @@ class Progress:
         """Show that `done` of `total` are finished.
 
         Args:
-            label: What is worked on.
+            label: The name of the work.
             done: How much is finished.
             total: How much there is.
-            unit: Of both.
-            note: Anything worth showing next to it.
-            made: Counts of what came of it, for rates: `{"rows": 1200}`.
+            unit: The unit of both.
+            note: Text to show next to the numbers.
+            made: Counts of the results so far, for rates: `{"rows": 1200}`.
         """
         now = time.monotonic()
-        # Labels announced together begin one after the other: the next one when the one before last moved.
+        # Labels announced together begin one after the other: each begins at the last update of the previous one.
         pace = self._paces.setdefault(label, _Pace(done))
         if pace.began is None and done > pace.done_before:
             pace.began = self._last_update
@@ -87,9 +87,9 @@ class Progress:
             self.line(f"{shown}: {', '.join(filter(None, [amount, note, pace.time_left(now, done, total)]))}")
 
     def wait_for(self, doing: str) -> None:
-        """Show work whose end is not known, until the next update.
+        """Show work of unknown length until the next update, on a terminal only.
 
-        Only on a terminal: elsewhere it would be a line without news.
+        Elsewhere it would be a line without information.
         """
         if self._bars is not None:
             self._stop_waiting()
@@ -102,13 +102,13 @@ class Progress:
             self._waiting = None
 
     def _leave_out_bars(self, bars: "Bars") -> None:
-        """Keep the screen from being full of bars that stand still."""
+        """Hide bars that do not move when there are many."""
         if len(self._tasks) > _MANY:
             for task in bars.tasks:
                 bars.update(task.id, visible=0 < task.completed < (task.total or 0))
 
     def line(self, text: str) -> None:
-        """Print a line that stays, above the bars."""
+        """Print a permanent line above the bars."""
         text = printable(text)
         if self._bars is not None:
             self._bars.console.print(text, markup=False, highlight=False)
@@ -118,7 +118,7 @@ class Progress:
 
 @contextmanager
 def waiting(doing: str) -> Iterator[Progress]:
-    """Show on a terminal that something goes on inside whose end is not known."""
+    """Show on a terminal that work of unknown length is running in the `with` block."""
     with Progress() as progress:
         progress.wait_for(doing)
         yield progress
@@ -131,7 +131,7 @@ def _make_bars(stream: TextIO, width: int) -> "Bars":
     from rich.text import Text
 
     class Clock(ProgressColumn):
-        """The time left, or the time since the work began."""
+        """Shows the time left, or the time since the work began."""
 
         max_refresh = 0.5
 
@@ -163,10 +163,10 @@ def _amount(done: int, total: int, unit: str) -> str:
 
 @dataclass
 class _Pace:
-    """How fast the work of one label goes."""
+    """How fast the work of one label progresses."""
 
     done_before: int
-    """Finished when the label first appeared: earlier runs' work, which says nothing about this one's pace."""
+    """Finished when the label first appeared, by earlier runs; it does not count for the pace of this one."""
     began: float | None = None
 
     def rates(self, now: float, made: Mapping[str, int]) -> str:
@@ -176,7 +176,7 @@ class _Pace:
         return ", ".join(f"{_short(count / (now - self.began))} {name}/s" for name, count in made.items())
 
     def time_left(self, now: float, done: int, total: int) -> str:
-        """Format the time left: `2:05 left`, or how long it took."""
+        """Format the time left, `2:05 left`, or the time taken."""
         if self.began is None:
             return ""
         spent = now - self.began

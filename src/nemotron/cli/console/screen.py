@@ -1,4 +1,4 @@
-"""Where output goes: a terminal of some width, a pager on it, or neither."""
+"""Find out where output goes: to a terminal, to a pager on it, or elsewhere."""
 
 import os
 import sys
@@ -8,11 +8,11 @@ from typing import TextIO
 
 USUAL_WIDTH = 80
 _NARROWEST = 20
-"""Below this nothing can be laid out; a terminal that reports less does not know its width."""
+"""A terminal that reports less than this does not know its width."""
 
 
 class _Pager:
-    """The stream of the pager that results go to, while there is one."""
+    """Holds the stream of the pager while results go to one."""
 
     stream: TextIO | None = None
 
@@ -33,7 +33,7 @@ def results_go_to(stream: TextIO) -> Iterator[None]:
 
 
 def width_of(stream: TextIO) -> int | None:
-    """Return how wide a terminal is; None where the stream goes elsewhere."""
+    """Return the width of a terminal, or None if the stream goes elsewhere."""
     if not is_terminal(stream):
         return None
     known = os.environ.get("COLUMNS", "")
@@ -42,13 +42,13 @@ def width_of(stream: TextIO) -> int | None:
 
 
 def is_styled(stream: TextIO) -> bool:
-    """Tell whether colours and bold letters are wanted, and understood."""
+    """Tell whether to use colours and bold text."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return wanted and is_terminal(stream)
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether somebody looks at what a stream gets, through the pager or not."""
+    """Tell whether a stream ends on a terminal, directly or through the pager."""
     return stream is _Pager.stream or stream.isatty()
 
 

@@ -8,28 +8,30 @@ from nemotron.cli.console.wrap import longest_word
 GAP = 2
 """Columns between columns."""
 BELOW = 0
-"""The width of a column whose cells stand below their rows."""
+"""The width of a column whose cells are printed below their rows."""
 _COST_BELOW, _COST_LINE = 1.5, 1.0
-"""What a cell below its row costs a reader, and a line more of a wrapped one."""
+"""The cost to a reader of a cell below its row, and of each further line of a wrapped cell."""
 _NAMES_SHARE = 0.45
-"""Of the terminal's width: what the first column may take before it gives way."""
+"""Share of the terminal's width that the first column may take before it is narrowed."""
 _LATER = 0.1
+"""How much less each later column matters."""
 _SHARES = (0.75, 0.5, 0.35)
-"""Of a column's natural width: what is tried besides the widths of its words."""
+"""Shares of a column's natural width to try, in addition to the widths of its words."""
 
 
 def fit_columns(columns: Sequence[Sequence[str]], fixed: Sequence[int], width: int) -> list[int] | None:
-    """Choose widths so that few cells wrap, and fewer still stand below their rows.
+    """Choose widths so that few cells wrap, and even fewer are below their rows.
 
-    Columns give way one after the other, each time the one that costs least for what it saves.
+    Columns are narrowed one at a time: each time the one that costs least for the space it saves.
 
     Args:
         columns: The cells of each column, its header first.
-        fixed: Columns that never give way: numbers. The first one, which names its row, does so only when it is long.
-        width: Columns of the terminal, all gaps included.
+        fixed: Columns of numbers, which are never narrowed. The first column, which names its row, is narrowed only if
+            it is long.
+        width: Columns of the terminal, including all gaps.
 
     Returns:
-        A width per column, BELOW included; None when numbers alone are too wide.
+        A width per column, possibly BELOW; None when the numbers alone are too wide.
     """
     options = [
         [_natural(column)]
@@ -53,7 +55,7 @@ def fit_columns(columns: Sequence[Sequence[str]], fixed: Sequence[int], width: i
 
 
 def is_below(cell: str, width: int) -> bool:
-    """Tell whether a cell stands below its row: a word of it is wider than its column."""
+    """Tell whether a cell is printed below its row, as its longest word is too wide."""
     return longest_word(cell) > width
 
 
@@ -67,7 +69,7 @@ def _widths(column: Sequence[str], *, is_first: bool) -> list[int]:
 
 
 def _loss(column: Sequence[str], width: int, narrower: int, index: int) -> float:
-    """Return what it costs a reader to narrow a column; later ones matter less."""
+    """Return the cost to a reader of narrowing a column; later columns matter less."""
     return (_cost(column, narrower) - _cost(column, width)) / (1 + _LATER * index)
 
 
@@ -82,7 +84,7 @@ def _cost_of_cell(cell: str, width: int) -> float:
 
 
 def _widen(columns: Sequence[Sequence[str]], widths: list[int], width: int) -> list[int]:
-    """Hand the space that is left to the narrowest columns that can use it."""
+    """Give the remaining space to the narrowest columns that can use it."""
     for index in sorted(range(len(widths)), key=lambda index: widths[index]):
         if widths[index] != BELOW:
             wider = min(_natural(columns[index]), widths[index] + width - _total(widths))

@@ -18,8 +18,8 @@ _INDENT_BELOW = _INDENT + "    "
 def table(rows: Iterable[Sequence[str]], *, header: Sequence[str] | None = None, right: Sequence[int] = ()) -> None:
     """Print aligned columns, two spaces in.
 
-    On a terminal, text wraps between words in its column. A word that is wider than its column, such as a path,
-    stands below its row, after the column's name. Elsewhere nothing is ever wrapped.
+    On a terminal, text wraps between words in its column. A cell with a word that is wider than its column, such as a
+    path, is printed below its row, after the column's title. Elsewhere nothing is wrapped.
 
     Args:
         rows: Cells of each line.
@@ -58,7 +58,7 @@ def _draw(
 
     titles = list(header) if header else [""] * len(body[0])
     columns = [[titles[index], *(row[index] for row in body)] for index in range(len(titles))]
-    untitled = [index for index, title in enumerate(titles) if header and not title]  # nothing to name them by, below
+    untitled = [index for index, title in enumerate(titles) if header and not title]  # below, they would have no title
     widths = fit_columns(columns, [*right, *untitled], width - len(_INDENT))
     styled = screen.is_styled(stream)
     console = Console(file=stream, width=width, color_system="standard" if styled else None, force_terminal=styled)
@@ -106,7 +106,7 @@ def _grid(rows: list[list[str]], widths: list[int], right: Sequence[int], style:
 
 
 def _as_record(row: list[str], titles: list[str], width: int) -> Iterator[str]:
-    """Write a row that columns cannot hold: its name, then `title cell` entries."""
+    """Print a row that does not fit in columns: its name, then `title cell` entries."""
     yield _INDENT + row[0]
     rest = [f"{title} {cell}".strip() for title, cell in zip(titles[1:], row[1:], strict=True) if cell]
     unbroken = " · ".join(entry.replace(" ", "\u00a0") for entry in rest)

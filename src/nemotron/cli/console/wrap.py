@@ -5,7 +5,7 @@ import re
 from nemotron.cli.console.screen import cells
 
 _PIECE = re.compile(r"[^/,=]*[/,=]+|[^/,=]+")
-"""Where a word that is wider than the terminal may be broken: a path after its slashes."""
+"""A word that is wider than the terminal may be broken after these characters, such as a path after its slashes."""
 
 
 def wrap(text: str, width: int, hang: str = "") -> list[str]:
@@ -14,13 +14,13 @@ def wrap(text: str, width: int, hang: str = "") -> list[str]:
     Args:
         text: One or more lines.
         width: Columns of the terminal.
-        hang: What further lines begin with, after the indentation.
+        hang: Begins further lines, after the indentation.
     """
     return [wrapped for line in text.split("\n") for wrapped in _wrap_line(line, width, hang)]
 
 
 def fold(line: str, width: int) -> list[str]:
-    """Break a line of somebody's text, after a space where there is one nearby."""
+    """Break a line of text out of data, after a space if there is one nearby."""
     lines = []
     while cells(line) > width:
         end = _fitting(line, width)
@@ -53,7 +53,7 @@ def _wrap_line(line: str, width: int, hang: str) -> list[str]:
 
 
 def _pieces(word: str, room: int) -> list[tuple[str, str]]:
-    """Return a word, or its pieces, each with what separates it from the last."""
+    """Return a word, or its pieces, each with the separator before it."""
     if cells(word) <= room:
         return [(word, " ")]
     first, *others = _PIECE.findall(word) or [word]
