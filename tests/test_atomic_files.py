@@ -9,9 +9,9 @@ import pytest
 
 from nemotron.atomic_files import (
     PRIVATE,
-    folder_replaced_when_complete,
     one_at_a_time,
-    replaced_when_complete,
+    replace_folder_when_complete,
+    replace_when_complete,
     write_json,
     write_text,
 )
@@ -34,7 +34,7 @@ def test_a_file_is_replaced_only_when_its_writer_succeeds(tmp_path):
     write_text(path, "old é")
 
     def fail_halfway():
-        with replaced_when_complete(path) as temporary:
+        with replace_when_complete(path) as temporary:
             temporary.write_text("half")
             assert path.read_text(encoding="utf-8") == "old é"
             raise ZeroDivisionError
@@ -54,7 +54,7 @@ def test_a_file_has_the_mode_that_the_umask_asks_for(tmp_path, umask, mask, expe
 
 def test_a_private_file_is_private_from_the_first_byte(tmp_path, umask):
     umask(0)
-    with replaced_when_complete(tmp_path / "token", PRIVATE) as temporary:
+    with replace_when_complete(tmp_path / "token", PRIVATE) as temporary:
         assert mode(temporary) == 0o600
     assert mode(tmp_path / "token") == 0o600
 
@@ -62,7 +62,7 @@ def test_a_private_file_is_private_from_the_first_byte(tmp_path, umask):
 def test_a_folder_takes_the_place_of_the_older_one(tmp_path):
     folder = tmp_path / "out"
     for content in ("first", "second"):
-        with folder_replaced_when_complete(folder) as unfinished:
+        with replace_folder_when_complete(folder) as unfinished:
             (unfinished / content).touch()
     assert [path.name for path in folder.iterdir()] == ["second"]
     assert list(tmp_path.iterdir()) == [folder]
@@ -72,7 +72,7 @@ def test_a_folder_that_fails_leaves_the_older_one(tmp_path):
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "mine").touch()
-    with pytest.raises(ZeroDivisionError), folder_replaced_when_complete(folder):
+    with pytest.raises(ZeroDivisionError), replace_folder_when_complete(folder):
         raise ZeroDivisionError
     assert (folder / "mine").exists()
     assert list(tmp_path.iterdir()) == [folder]
@@ -82,7 +82,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path):
     """Then the older folder has its temporary name, and nothing has the name that is asked for."""
     (tmp_path / ".out.replaced").mkdir()
     (tmp_path / ".out.replaced" / "mine").touch()
-    with pytest.raises(ZeroDivisionError), folder_replaced_when_complete(tmp_path / "out"):
+    with pytest.raises(ZeroDivisionError), replace_folder_when_complete(tmp_path / "out"):
         raise ZeroDivisionError
     assert (tmp_path / "out" / "mine").exists()
 
@@ -91,7 +91,7 @@ def test_a_folder_next_to_the_new_one_is_nobody_elses(tmp_path):
     neighbours = [tmp_path / "out.unfinished", tmp_path / "out.replaced", tmp_path / "out.old"]
     for folder in neighbours:
         folder.mkdir()
-    with folder_replaced_when_complete(tmp_path / "out"):
+    with replace_folder_when_complete(tmp_path / "out"):
         pass
     assert all(folder.is_dir() for folder in neighbours)
 

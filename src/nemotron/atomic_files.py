@@ -18,7 +18,7 @@ PRIVATE = 0o600
 
 
 @contextlib.contextmanager
-def replaced_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True) -> Iterator[Path]:
+def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True) -> Iterator[Path]:
     """Yield a temporary path next to `path`.
 
     On success it is synced and renamed to `path`; on failure it is removed. A rename is atomic, so readers and later
@@ -48,7 +48,7 @@ def replaced_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True
 
 
 @contextlib.contextmanager
-def folder_replaced_when_complete(folder: Path) -> Iterator[Path]:
+def replace_folder_when_complete(folder: Path) -> Iterator[Path]:
     """Yield an empty folder next to `folder`.
 
     On success it is renamed to `folder`; on failure it is removed.
@@ -84,7 +84,7 @@ def remove_unfinished(folder: Path) -> None:
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o666, *, synced: bool = True) -> None:
     """Write a small file atomically; `mode` is its permissions before the umask."""
-    with replaced_when_complete(path, mode, synced=synced) as temporary:
+    with replace_when_complete(path, mode, synced=synced) as temporary:
         temporary.write_bytes(content)
 
 

@@ -74,8 +74,8 @@ def examine(*, hub: bool = True) -> list[Finding]:
     needed = {module: package for modules in NEEDED.values() for module, package in modules.items()}
     return [
         Finding("Python", f"{_python()} ({sys.executable})"),
-        *[_needed(module, package) for module, package in needed.items()],
-        *[_optional(module) for module in OPTIONAL],
+        *[_check_needed(module, package) for module, package in needed.items()],
+        *[_check_optional(module) for module in OPTIONAL],
         _gpu(),
         _tool("sbatch", "Slurm", 'jobs are not submitted from here; tunnel = "ssh" reaches a login node'),
         _tool("ssh", "ssh", 'profiles with tunnel = "ssh" do not work'),
@@ -179,7 +179,7 @@ def _install(package: str) -> str:
     return f"Install {package}."
 
 
-def _needed(module: str, package: str) -> Finding:
+def _check_needed(module: str, package: str) -> Finding:
     if is_there(module):
         found = version(package) or "found"
         line = f" (the {'.'.join(found.split('.')[:2])} line)" if package == "megatron-bridge" else ""
@@ -188,7 +188,7 @@ def _needed(module: str, package: str) -> Finding:
     return Finding(package, "", f"{' and '.join(stages)} cannot start", _install(package), True)
 
 
-def _optional(module: str) -> Finding:
+def _check_optional(module: str) -> Finding:
     _, cost, package = OPTIONAL[module]
     if is_there(module):
         return Finding(package, version(package) or "found")

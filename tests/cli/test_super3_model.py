@@ -104,7 +104,7 @@ def test_import_registers_a_checkpoint_without_copying_it(imported, finished_run
 @pytest.mark.parametrize(
     ("files", "output", "message"),
     [
-        (["config.json"], "new", "is no model"),
+        (["config.json"], "new", "is not a model"),
         (["config.json", "model.safetensors"], ".", "is not empty"),
     ],
 )

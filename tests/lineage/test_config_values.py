@@ -78,7 +78,7 @@ def test_a_job_looks_it_up_when_it_starts(load, tmp_path):
     assert (loaded.config.dataset["value"], loaded.config.length) == (None, None)
     assert loaded.tree["dataset"]["value"] == "${art:data,path}/train"
     assert is_open(loaded.tree)
-    assert loaded.unexpanded() == loaded.config
+    assert loaded.convert_unexpanded() == loaded.config
     (tmp_path / "job.yaml").write_text(loaded.to_yaml())
     there = load_config(str(tmp_path / "job.yaml"), schema=Schema)
     assert there.config.dataset["value"] == f"{tmp_path}/splits/train"

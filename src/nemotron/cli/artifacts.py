@@ -138,7 +138,7 @@ def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
         from nemotron.lineage import ArtifactError
 
         raise ArtifactError(f"{artifact.reference} is not recorded in {folder}.", "Give its folder: --artifacts DIR")
-    above, below = records.made_from(artifact), records.used_by(artifact)
+    above, below = records.trace_inputs(artifact), records.trace_outputs(artifact)
     if as_json:
         found = above.to_dict("made_from") | {"used_by": below.to_dict("used_by")["used_by"]}
         console.raw(json.dumps(found, indent=2, ensure_ascii=False))

@@ -71,7 +71,7 @@ class Report:
     ) -> None:
         """Add a section of (what, value) lines; `data` is the same for programs."""
         if self._as_json:
-            self._found[_key(title)] = dict(data) if data is not None else _grouped(rows)
+            self._found[_key(title)] = dict(data) if data is not None else _group(rows)
             return
         console.heading(title)
         console.table(rows, header=header)
@@ -79,7 +79,7 @@ class Report:
     def stage(self, name: str, rows: Sequence[tuple[str, str]], scripts: Mapping[str, str]) -> None:
         """Add a stage as it would be launched, and its scripts by title."""
         if self._as_json:
-            stage = {"name": name, **_grouped(rows), **{_key(title): text for title, text in scripts.items()}}
+            stage = {"name": name, **_group(rows), **{_key(title): text for title, text in scripts.items()}}
             self._found.setdefault("stages", []).append(stage)
             return
         console.heading(f"Stage {name}")
@@ -133,7 +133,7 @@ def _key(title: str) -> str:
     return re.sub(r"\W+", "_", title.lower()).strip("_")
 
 
-def _grouped(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
+def _group(rows: Sequence[Sequence[str]]) -> dict[str, Any]:
     """Group lines by label; a repeated label has a list."""
     grouped: dict[str, list[Any]] = {}
     for label, *values in rows:

@@ -171,7 +171,7 @@ def follow_submission(submission: "Submission") -> None:
     except KeyboardInterrupt:
         if submission.tunnel is None:
             raise typer.Exit(130) from None
-        _interrupted(submission)
+        _handle_interrupt(submission)
     else:
         if code == STOPPED:
             console.note("Training was stopped and has saved. The same command continues it.")
@@ -179,7 +179,7 @@ def follow_submission(submission: "Submission") -> None:
             raise typer.Exit(code)
 
 
-def _interrupted(submission: "Submission") -> None:
+def _handle_interrupt(submission: "Submission") -> None:
     """Detach, or cancel when a person at a terminal chooses to."""
     try:
         answer = input("\nDetach (Enter) or cancel the jobs (c)? ") if sys.stdin.isatty() else ""

@@ -35,7 +35,7 @@ class Loaded[T]:
     path: Path
     """The YAML file itself."""
 
-    def unexpanded(self) -> T:
+    def convert_unexpanded(self) -> T:
         """Return the config with `~` as written, for a machine with another home."""
         return convert(type(self.config), attach_origin(drop_open(self.tree), DEFAULT))
 

@@ -27,7 +27,7 @@ class Alternatives:
     zero_is_off: bool = False
     """Whether the value 0 means that a key is not used, if another of the keys is set."""
 
-    def given(self, layer: Located) -> list[str]:
+    def find_given(self, layer: Located) -> list[str]:
         """List the keys that a layer sets."""
         values = {key: node.value for key in self.keys if (node := find(layer, key)) is not None}
         values = {key: value for key, value in values.items() if value is not None}
@@ -60,13 +60,13 @@ def merge_layer(base: Located, layer: Located, schema: Any = None) -> Located:
         schema: The dataclass that lists alternatives, or None.
     """
     for group in _alternatives(schema):
-        if given := group.given(layer):
+        if given := group.find_given(layer):
             winner = find(layer, given[0])
             assert winner is not None
             for key in group.keys:
                 below = find(base, key)
                 if find(layer, key) is None and below is not None and below.value is not None:
-                    base = merge(base, _nested(key, Located(None, winner.origin)))
+                    base = merge(base, _nest(key, Located(None, winner.origin)))
     return merge(base, layer)
 
 
@@ -84,9 +84,9 @@ def spell_out(layer: Located, schema: Any) -> Located:
         node = find(layer, other)
         if node is not None:
             _refuse_two("one setting", layer, [name for name in (other, key) if find(layer, name)])
-            layer = merge(_without(layer, other.split(".")), _nested(key, node))
+            layer = merge(_without(layer, other.split(".")), _nest(key, node))
     for group in _alternatives(schema):
-        _refuse_two(group.what, layer, group.given(layer))
+        _refuse_two(group.what, layer, group.find_given(layer))
     return layer
 
 
@@ -137,7 +137,7 @@ def _refuse_two(what: str, layer: Located, keys: Sequence[str]) -> None:
     raise ConfigError(f"{first}: {' and '.join(written)} set {what} twice.", f"Keep one: {' or '.join(keys)}.")
 
 
-def _nested(key: str, node: Located) -> Located:
+def _nest(key: str, node: Located) -> Located:
     for part in reversed(key.split(".")):
         node = Located({part: node}, node.origin)
     return node

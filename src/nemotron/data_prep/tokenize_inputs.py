@@ -14,7 +14,7 @@ from nemotron.data_prep.output.excerpts import Excerpt, Wanted, read_excerpt
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.progress import OnProgress, WorkProgress
 from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
-from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, fast_ids, joined
+from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, fast_ids, join
 from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork, tokenize_part
 from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact
 
@@ -121,7 +121,7 @@ def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Seque
     """
     bounds = [len(texts) * i // workers for i in range(workers + 1)]
     shares = [texts[begin:end] for begin, end in itertools.pairwise(bounds) if begin < end]
-    return joined(run(fast_ids, definition, shares, workers=workers, on_done=lambda *_: None))
+    return join(run(fast_ids, definition, shares, workers=workers, on_done=lambda *_: None))
 
 
 def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:

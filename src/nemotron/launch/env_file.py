@@ -88,7 +88,7 @@ class EnvFile:
                 return f"{self.path}:{number}"
         return str(self.path)
 
-    def typed(self, kind: Any, key: str, table: str) -> Any:
+    def read_as(self, kind: Any, key: str, table: str) -> Any:
         """Return the value of a key as `kind`; whole numbers may be text (`mem = 0`).
 
         Args:

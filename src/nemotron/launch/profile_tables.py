@@ -52,7 +52,7 @@ def _executor(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
     It is the table's own, that of the table around it, or that of the profile it extends.
     """
     if "executor" in file.tables[name]:
-        return file.typed(KEYS["executor"], "executor", name)
+        return file.read_as(KEYS["executor"], "executor", name)
     if "extends" in file.tables[name]:
         return _executor(file, _base(file, name, below), (*below, name))
     return "slurm"
@@ -71,7 +71,7 @@ def _keys_of(executor: str) -> dict[str, Any]:
 
 def _base(file: EnvFile, name: str, below: tuple[str, ...]) -> str:
     """Find the profile that `name` extends."""
-    base, known = file.typed(str, "extends", name), [table for table in file.tables if table not in SHARED]
+    base, known = file.read_as(str, "extends", name), [table for table in file.tables if table not in SHARED]
     place = file.place("extends", name)
     if base in (*below, name):
         raise ProfileError(f"{place}: [{name}] extends itself, through {base}.", "Remove one of the extends.")
@@ -114,7 +114,7 @@ def _append(file: EnvFile, table: str, keys: Mapping[str, Any], values: dict[str
 def _read_keys(file: EnvFile, table: str, executor: str, skip: Sequence[str] = ()) -> dict[str, Any]:
     keys = _keys_of(executor)
     given = [key for key in file.table(table) if key in keys and key not in skip]
-    values = {key: file.typed(keys[key], key, table) for key in given if keys[key] is not None}
+    values = {key: file.read_as(keys[key], key, table) for key in given if keys[key] is not None}
     if executor in PASSED_ON:
         check_fields(file, executor, table)
         values["options"] = {key: file.table(table)[key] for key in given if keys[key] is None}

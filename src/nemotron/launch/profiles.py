@@ -62,7 +62,7 @@ def _read_shared(file: EnvFile) -> dict[str, str]:
     for table, variables in SHARED.items():
         if table in file.tables:
             file.refuse_unknown(table, variables)
-            environment |= {variables[key]: file.typed(str, key, table) for key in file.tables[table]}
+            environment |= {variables[key]: file.read_as(str, key, table) for key in file.tables[table]}
     return environment
 
 

@@ -43,11 +43,11 @@ class Records:
     def __contains__(self, reference: str) -> bool:
         return reference in self._artifacts
 
-    def made_from(self, artifact: Artifact) -> Node:
+    def trace_inputs(self, artifact: Artifact) -> Node:
         """Return what an artifact was made from, down to the datasets."""
         return self._inputs(artifact.reference, "", set())
 
-    def used_by(self, artifact: Artifact) -> Node:
+    def trace_outputs(self, artifact: Artifact) -> Node:
         """Return what was made from an artifact, up to the exports."""
         return self._outputs(artifact.reference, set())
 

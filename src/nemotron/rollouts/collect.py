@@ -85,9 +85,9 @@ class _Collecting:
 
     def _check(self) -> None:
         if self.in_a_row >= STOP_AFTER:
-            raise self.stopped(f"{self.in_a_row} requests in a row failed")
+            raise self.explain_stop(f"{self.in_a_row} requests in a row failed")
 
-    def stopped(self, what: str) -> UserError:
+    def explain_stop(self, what: str) -> UserError:
         return UserError(
             f"{what}; the last: {self.last_failure}.",
             f"{len(self.journal.replies):,} completions are kept. Check the server, then run again for the rest.",
@@ -96,9 +96,9 @@ class _Collecting:
     def end(self, skip_failed: bool) -> None:
         """Raise UserError unless every request has a reply or may be skipped."""
         if self._rejected:
-            raise self.stopped(f"all {len(self._rejected)} requests were rejected")
+            raise self.explain_stop(f"all {len(self._rejected)} requests were rejected")
         if self.failed and not skip_failed:
-            raise self.stopped(f"{self.failed:,} of {self.total:,} requests failed")
+            raise self.explain_stop(f"{self.failed:,} of {self.total:,} requests failed")
 
 
 def list_requests(prompts: Sequence[Prompt], per_prompt: int) -> list[Request]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import replaced_when_complete, write_json
+from nemotron.atomic_files import replace_when_complete, write_json
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.rollouts.collect import Request
@@ -54,8 +54,8 @@ def write_rows(
     """
     counts = Counts()
     with (
-        replaced_when_complete(folder / ROWS) as rows_path,
-        replaced_when_complete(folder / LEFT_OUT) as left_out_path,
+        replace_when_complete(folder / ROWS) as rows_path,
+        replace_when_complete(folder / LEFT_OUT) as left_out_path,
         open(rows_path, "wb") as rows,
         open(left_out_path, "wb") as left_out,
     ):

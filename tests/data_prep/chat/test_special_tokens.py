@@ -33,7 +33,7 @@ def test_a_token_is_found_exactly_where_one_is_and_split_text_has_none(text: str
     found = tokens.first_in(said(text))
     assert (found is not None) == any(name in text for name in NAMES)
     assert found is None or found in text
-    broken = tokens.broken(said(text)).messages[0]["content"]
+    broken = tokens.break_tokens(said(text)).messages[0]["content"]
     assert not any(name in piece for piece in cut_at_marks(broken) for name in NAMES)
     assert remove_marks(broken) == "".join(cut_at_marks(broken)) == text
 
@@ -74,7 +74,7 @@ def test_a_name_that_makes_a_token_with_the_brackets_around_it_is_found_and_spli
     def rendered(shown: Conversation) -> str:
         return "".join(chunk.text for [*chunks] in sequences(shown, load_template("nemotron3")) for chunk in chunks)
 
-    broken = rendered(tokens.broken(conversation))
+    broken = rendered(tokens.break_tokens(conversation))
     assert remove_marks(broken) == rendered(conversation)
     turns = rendered(Conversation([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": ""}]))
     assert sum(piece.count("<|im_end|>") for piece in cut_at_marks(broken)) == turns.count("<|im_end|>")

@@ -19,7 +19,7 @@ from nemotron.data_prep.tokenization.encoders import (
     EncoderChoice,
     choose_encoder,
     fast_ids,
-    joined,
+    join,
     make_encoder,
 )
 
@@ -111,10 +111,10 @@ def test_a_failure_rules_it_out(tiny: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_fast_ids_may_come_from_elsewhere(tiny: str) -> None:
     def from_two(definition: str, texts: Sequence[str]) -> Encoded | str:
-        return joined([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])
+        return join([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])
 
     assert choose_encoder("auto", tiny, ["some text"], from_two) == ("gigatoken", "")
-    one_fails = joined([fast_ids(tiny, ["some text"]), "gigatoken fails: out of cheese"])
+    one_fails = join([fast_ids(tiny, ["some text"]), "gigatoken fails: out of cheese"])
     assert choose_encoder("auto", tiny, [], lambda *_: one_fails) == ("tokenizers", "gigatoken fails: out of cheese")
 
 

@@ -67,7 +67,7 @@ def test_a_control_token_is_noticed_whatever_the_policy() -> None:
     noticed, split = treat_special_tokens([forged], END, "split")
     assert noticed == FOUND
     assert isinstance(split, Candidate)
-    assert split.conversation == END.broken(forged.conversation)
+    assert split.conversation == END.break_tokens(forged.conversation)
     assert split.hash == forged.hash  # it is the same conversation
 
 

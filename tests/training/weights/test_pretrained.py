@@ -99,10 +99,10 @@ def test_adapters_and_checkpoints_without_mtp_are_no_start(tmp_path):
     [
         ("/nowhere/model", "does not exist"),
         ("model", "does not exist"),
-        ("empty", "is no model"),
-        ("config_only", "is no model"),
+        ("empty", "is not a model"),
+        ("config_only", "is not a model"),
         ("cut_off", "was cut short"),
-        ("file", "is no model"),
+        ("file", "is not a model"),
     ],
 )
 def test_what_is_no_model_is_refused_by_name(tmp_path, monkeypatch, given, said):

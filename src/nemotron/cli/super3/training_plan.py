@@ -172,7 +172,7 @@ def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: 
 
 def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
     """Load the config as the job will; over ssh, ~ is another home."""
-    return loaded.unexpanded() if placement.profile.is_elsewhere else loaded.config
+    return loaded.convert_unexpanded() if placement.profile.is_elsewhere else loaded.config
 
 
 @contextlib.contextmanager

@@ -186,7 +186,7 @@ def _describe_tool(tool: Tool) -> str:
     properties = properties if isinstance(properties, dict) else {}
     return (
         f"\n<function>\n<name>{tool['name']}</name>"
-        + _element(tool, "description", _trimmed)
+        + _element(tool, "description", _trim)
         + "\n<parameters>"
         + "".join(_describe_parameter(name, schema) for name, schema in properties.items())
         + _other_elements(parameters, ("type", "properties", "required"))
@@ -202,7 +202,7 @@ def _describe_parameter(name: str, schema: object) -> str:
     return (
         f"\n<parameter>\n<name>{name}</name>"
         + _element(schema, "type", str)
-        + _element(schema, "description", _trimmed)
+        + _element(schema, "description", _trim)
         + _element(schema, "enum", _to_json)
         + _other_elements(schema, ("name", "type", "description", "enum"))
         + "\n</parameter>"
@@ -217,5 +217,5 @@ def _other_elements(schema: dict[str, Any], placed: tuple[str, ...]) -> str:
     return "".join(_element(schema, key, _as_text) for key in schema if key not in placed)
 
 
-def _trimmed(value: object) -> str:
+def _trim(value: object) -> str:
     return str(value).strip()

@@ -119,8 +119,8 @@ def has_reasoning(message: Message) -> bool:
     content = message["content"]
     if not may_have_think_tag(content) or (THINK not in content and END_THINK not in content):
         return False
-    return _spoken(content) != _spoken(history_content(content, "tool_calls" in message))
+    return _remove_tags(content) != _remove_tags(history_content(content, "tool_calls" in message))
 
 
-def _spoken(content: str) -> str:
+def _remove_tags(content: str) -> str:
     return content.replace(THINK, "").replace(END_THINK, "").strip()

@@ -85,32 +85,32 @@ class SpecialTokens:
             self._clean.clear()
         self._clean.add(tools)
 
-    def broken(self, conversation: Conversation) -> Conversation:
+    def break_tokens(self, conversation: Conversation) -> Conversation:
         """Put a mark inside every control token of a conversation.
 
         A template renders the result, and `pieces` cuts it at the marks.
         """
         return replace(
-            conversation, messages=self._broken(conversation.messages), tools=self._broken(conversation.tools)
+            conversation, messages=self._break_value(conversation.messages), tools=self._break_value(conversation.tools)
         )
 
-    def _broken(self, value: Any) -> Any:
+    def _break_value(self, value: Any) -> Any:
         if isinstance(value, str):
             for pattern in self._in_text:
                 value = pattern.sub(lambda found: f"{found[0][0]}{_BREAK}{found[0][1:]}", value)
             return value
         if isinstance(value, list):
-            return [self._broken(inner) for inner in value]
+            return [self._break_value(inner) for inner in value]
         if isinstance(value, dict):
-            return {self._broken_name(key): self._broken_named(key, inner) for key, inner in value.items()}
+            return {self._break_name(key): self._break_named(key, inner) for key, inner in value.items()}
         return value
 
-    def _broken_named(self, key: str, value: Any) -> Any:
-        return self._broken_name(value) if key == "name" and isinstance(value, str) else self._broken(value)
+    def _break_named(self, key: str, value: Any) -> Any:
+        return self._break_name(value) if key == "name" and isinstance(value, str) else self._break_value(value)
 
-    def _broken_name(self, name: str) -> str:
+    def _break_name(self, name: str) -> str:
         """Break a name that forms a token, alone or with the brackets around it."""
-        return self._broken(f"<{name}>")[1:-1]
+        return self._break_value(f"<{name}>")[1:-1]
 
 
 def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text) -> Text | None:
@@ -183,7 +183,7 @@ def apply_policy(
     if policy == "drop":
         raise RowError(LeftOut.SPECIAL_TOKENS, f"the text has {token}")
     try:
-        return special_tokens.broken(conversation)
+        return special_tokens.break_tokens(conversation)
     except RecursionError:
         detail = f"the text has {token}, in a value nested too deeply to be split"
         raise RowError(LeftOut.SPECIAL_TOKENS, detail) from None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import replaced_when_complete
+from nemotron.atomic_files import replace_when_complete
 from nemotron.data_prep.drop_reasons import describe
 from nemotron.data_prep.inspection.packs import describe_origin
 from nemotron.data_prep.notes import describe_kind
@@ -35,7 +35,7 @@ def write_page(path: Path, title: str, shown: Iterable[dict[str, Any]]) -> int:
         shown: What inspect_file, inspect_dataset or inspect_packs yield.
     """
     count = 0
-    with replaced_when_complete(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with replace_when_complete(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(page_start(printable(title), (HERE / "page.css").read_text(encoding="utf-8")) + FORM)
         for item in shown:
             count += 1

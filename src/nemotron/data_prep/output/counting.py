@@ -60,13 +60,13 @@ def collect_metadata(
         },
         chat_template={"name": plan.template.name, "digest": plan.template.digest},
         blend=str(plan.blend.path),
-        datasets=_dataset_stats(plan, corpus, receipts, cut, selection, copies, packed),
+        datasets=_count_datasets(plan, corpus, receipts, cut, selection, copies, packed),
         splits=[
-            _split_stats(plan, number, corpus, cut, selection, copies, made)
+            _count_split(plan, number, corpus, cut, selection, copies, made)
             for number, made in enumerate(shards)
             if made
         ],
-        overlong=_overlong_stats(plan, corpus, cut, selection),
+        overlong=_count_overlong(plan, corpus, cut, selection),
         distributions=count_distributions(corpus, cut, selection, [*packed], plan.config.pack_size),
         low_effort={
             "asked": plan.config.reasoning.low_effort,
@@ -96,7 +96,7 @@ def ensure_something_trains(plan: PrepPlan, receipts: Sequence[Sequence[PartRece
     )
 
 
-def _overlong_stats(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
+def _count_overlong(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selection) -> OverlongStats:
     too_long = selection.outcome == OUTCOMES.index(LeftOut.OVERLONG)
     considered = (selection.kept | too_long)[corpus.conversation]
     all_targets = corpus.targets[considered].sum()
@@ -104,14 +104,14 @@ def _overlong_stats(plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selecti
     return OverlongStats(
         policy=plan.config.overlong,
         limit=plan.limit,
-        truncated=int((_truncated(corpus, cut) & selection.kept).sum()),
+        truncated=int((_find_truncated(corpus, cut) & selection.kept).sum()),
         dropped=int(too_long.sum()),
         lost_supervised_share=float(1 - cut.targets[considered].sum() / all_targets),
         pack_size_for_99_percent=int(pad_length(limit_for_99_percent, plan.config.pad_to_multiple)),
     )
 
 
-def _dataset_stats(
+def _count_datasets(
     plan: PrepPlan,
     corpus: Corpus,
     receipts: Sequence[Sequence[PartReceipt]],
@@ -124,7 +124,7 @@ def _dataset_stats(
     fill = measure_fill(corpus, packed, plan.config.pack_size, count)
     kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
     duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
-    truncated = np.bincount(corpus.dataset[_truncated(corpus, cut) & selection.kept], minlength=count)
+    truncated = np.bincount(corpus.dataset[_find_truncated(corpus, cut) & selection.kept], minlength=count)
     masked = np.bincount(corpus.dataset[selection.kept], corpus.masked_count[selection.kept], count)
     used = np.bincount(corpus.dataset, selection.copies, count)
     dataset_of_sequence = corpus.dataset[corpus.conversation]
@@ -136,7 +136,7 @@ def _dataset_stats(
     goes_to = [planned.dataset.goes_to for planned in plan.datasets]
     stats = []
     for number, planned in enumerate(plan.datasets):
-        dropped = _dropped(receipts[number], selection.outcome[corpus.dataset == number])
+        dropped = _count_dropped(receipts[number], selection.outcome[corpus.dataset == number])
         rows = sum(receipt.rows for receipt in receipts[number])
         noticed = _notes(planned, receipts[number])
         left_out = sum(dropped.values())
@@ -196,7 +196,7 @@ def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[Not
     return [NoteStats(*key, rows[key], places[key]) for key in keys]
 
 
-def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:
+def _count_dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:
     """Rows dropped by reason in both phases, the most frequent first."""
     counts: dict[str, int] = {}
     for receipt in receipts:
@@ -208,14 +208,14 @@ def _dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str,
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
-def _truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
+def _find_truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
     """bool [conversations]: something of the conversation did not fit."""
     shorter = np.zeros(len(corpus.line), bool)
     shorter[corpus.conversation[cut.length < corpus.length]] = True
     return shorter
 
 
-def _split_stats(
+def _count_split(
     plan: PrepPlan,
     number: int,
     corpus: Corpus,

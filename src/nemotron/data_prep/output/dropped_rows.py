@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import zstandard
 
-from nemotron.atomic_files import replaced_when_complete
+from nemotron.atomic_files import replace_when_complete
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output.places import find_places
 from nemotron.data_prep.plan import PrepPlan
@@ -30,7 +30,7 @@ def write_dropped(
     Each line has dataset, file, line (from 1), reason and detail of a dropped row.
     """
     with (
-        replaced_when_complete(plan.run_dir / DROPPED_ROWS) as temporary,
+        replace_when_complete(plan.run_dir / DROPPED_ROWS) as temporary,
         zstandard.open(temporary, "wb") as file,
     ):
         for row in _dropped_rows(plan, receipts, corpus, selection):

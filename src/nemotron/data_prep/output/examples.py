@@ -49,7 +49,11 @@ def choose_examples(
     Kinds are longest, shortest, repeated (how often: `count`) and dropped, with the reason.
     """
     places = find_places(plan, receipts)
-    chosen = [*_by_length(corpus, cut, selection), *_repeated(corpus, selection), *_left_out(corpus, selection)]
+    chosen = [
+        *_by_length(corpus, cut, selection),
+        *_find_repeated(corpus, selection),
+        *_find_left_out(corpus, selection),
+    ]
     wanted = []
     for kind, conversation, about in chosen:
         sequence = _longest_sequence(corpus, cut, conversation)
@@ -128,7 +132,7 @@ def _different(corpus: Corpus, chosen: list[tuple[str, int, dict[str, Any]]]) ->
     return [one for kind in taken.values() for one in kind]
 
 
-def _repeated(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
+def _find_repeated(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
     """Choose the conversations that occur most often in the input."""
     hashes, counts = np.unique(corpus.hash[selection.duplicates, 0], return_counts=True)
     order = np.lexsort((hashes, -counts))[:EXAMPLES]
@@ -136,7 +140,7 @@ def _repeated(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict
     return [("repeated", first, {"count": int(count) + 1}) for first, count in zip(firsts, counts[order], strict=True)]
 
 
-def _left_out(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
+def _find_left_out(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
     """Choose conversations that were left out, some for each reason.
 
     They are of different datasets where there are some.

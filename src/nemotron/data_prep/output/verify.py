@@ -72,7 +72,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
     of_run = read_metadata(run / "metadata.json")
     if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
         yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
-    if _resolved(_json(folder / "blend.json")) != _resolved(megatron_blend(run, metadata)):
+    if _resolve_paths(_json(folder / "blend.json")) != _resolve_paths(megatron_blend(run, metadata)):
         yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
     if not (folder / "report.html").is_file():  # what it says is for people, and nothing is trained on it
         yield f"{folder / 'report.html'} is missing."
@@ -85,7 +85,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
         yield f"{manifest} records the path {artifact.get('path')}; {IF_MOVED}"
 
 
-def _resolved(blend: Any) -> Any:
+def _resolve_paths(blend: Any) -> Any:
     """Return a Megatron blend with its paths resolved, and all else as JSON has it."""
     if not isinstance(blend, dict):
         return None

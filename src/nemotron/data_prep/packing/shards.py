@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemotron.atomic_files import checksum, replaced_when_complete, write_json
+from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
@@ -118,7 +118,7 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
     The bytes depend only on the arguments and the parts.
     """
     tokens = 0
-    with replaced_when_complete(work.path) as temporary:
+    with replace_when_complete(work.path) as temporary:
         # Ids are stored as a byte stream split (all lowest bytes, then all second bytes, ...), which is a sixth smaller
         # and a third faster to write and read. Nothing repeats enough for a dictionary.
         with pq.ParquetWriter(

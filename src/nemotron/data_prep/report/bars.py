@@ -56,7 +56,7 @@ def histogram(title: str, found: Distribution, axis: str, things: str, unit: str
     )
 
 
-def stacked(label: str, segments: Sequence[Segment], note: str, widest: int | None = None) -> Html:
+def stacked_bar(label: str, segments: Sequence[Segment], note: str, widest: int | None = None) -> Html:
     """Return a bar of segments next to each other.
 
     Args:

@@ -1,7 +1,7 @@
 """What the data is made of: datasets, shares, splits, roles, modes, checks."""
 
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata
-from nemotron.data_prep.report.bars import Segment, legend, pair, stacked
+from nemotron.data_prep.report.bars import Segment, legend, pair, stacked_bar
 from nemotron.data_prep.report.tables import Html, count, name, paragraph, section, share, table, unfold
 from nemotron.data_prep.token_roles.role import Role
 
@@ -138,7 +138,7 @@ def _role_bar(label: str, datasets: list[DatasetStats]) -> Html:
     segments = [Segment(f"role-{role}", str(role).replace("_", " "), _add_up(datasets, role)[0]) for role in Role]
     tokens = sum(one.tokens for one in datasets)
     supervised = share(sum(one.supervised_tokens for one in datasets), tokens)
-    return stacked(label, segments, f"{tokens:,} tokens, {supervised} supervised")
+    return stacked_bar(label, segments, f"{tokens:,} tokens, {supervised} supervised")
 
 
 def _add_up(datasets: list[DatasetStats], role: str) -> tuple[int, int]:

@@ -65,7 +65,7 @@ def _remarks(metadata: Metadata, rows: int) -> Iterator[str]:
             f"{overlong.lost_supervised_share:.1%} of the supervised tokens did not fit into {overlong.limit:,} tokens:"
             f" {overlong.truncated:,} conversations cut, {overlong.dropped:,} dropped. {_link('lengths')}"
         )
-    lost = {reason: dropped for reason, dropped in _lost(metadata).items() if dropped > rows * MANY}
+    lost = {reason: dropped for reason, dropped in _count_lost(metadata).items() if dropped > rows * MANY}
     for reason, dropped in [*lost.items()][:MOST_REASONS]:
         yield f"{things(dropped, 'row')} ({share(dropped, rows)}) dropped as {name(reason)}. {_link('dropped')}"
     if len(lost) > MOST_REASONS:
@@ -78,7 +78,7 @@ def _remarks(metadata: Metadata, rows: int) -> Iterator[str]:
     if off := [one for one in datasets if one.asked is not None and abs((one.got or 0.0) - one.asked) > OFF]:
         yield f"The shares of {_some(off)} are not those that the blend asks for. {_link('blend')}"
     duplicates = sum(one.duplicates for one in datasets)
-    if duplicates and not _lost(metadata).get(str(LeftOut.DUPLICATE)):
+    if duplicates and not _count_lost(metadata).get(str(LeftOut.DUPLICATE)):
         yield f"{things(duplicates, 'conversation')} repeat an earlier one word for word. {_link('duplicates')}"
     for split in metadata.splits:
         if split.fill < LOW_FILL and split.packs >= MANY_PACKS:
@@ -92,7 +92,7 @@ def _link(anchor: str) -> str:
     return f'<a href="#{anchor}">{anchor.capitalize()}</a>'
 
 
-def _lost(metadata: Metadata) -> dict[str, int]:
+def _count_lost(metadata: Metadata) -> dict[str, int]:
     """Count the rows that something is wrong with, by reason, the most frequent first."""
     lost: dict[str, int] = {}
     for dataset in metadata.datasets:

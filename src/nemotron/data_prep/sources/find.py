@@ -25,7 +25,7 @@ def find_files(dataset: Dataset) -> list[InputFile]:
         )
     find = _finder(dataset)
     try:
-        return [_described(found) for found in find(dataset)]
+        return [_describe(found) for found in find(dataset)]
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(
             f'Dataset "{dataset.name}": cannot read {dataset.path}: {str(error).rstrip(".")}.',
@@ -52,7 +52,7 @@ def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
     raise UserError(f'Dataset "{dataset.name}": {dataset.path} is not at a place that can be read.', hint)
 
 
-def _described(found: Found) -> InputFile:
+def _describe(found: Found) -> InputFile:
     format = format_of(found.path)
     assert format is not None
     file = InputFile(*found, format, compression_of(found.path))

@@ -35,7 +35,7 @@ def choose_files(dataset: Dataset, paths: Sequence[str], readme: str) -> list[st
     Raises:
         UserError: The choice is ambiguous or wrong; the message lists what there is.
     """
-    subsets, default = _declared(readme, paths)
+    subsets, default = _read_declared(readme, paths)
     if not subsets:
         subsets, default = _by_folder(paths), None
     splits = _pick_subset(dataset, subsets, default, paths)
@@ -100,7 +100,7 @@ def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence
     )
 
 
-def _declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
+def _read_declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
     """Read the subsets in the README's front matter, and the default one."""
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
     try:
@@ -134,17 +134,17 @@ def _patterns(data_files: Any) -> dict[str, list[str]]:
     if isinstance(data_files, str):
         return {"train": [data_files]}
     if isinstance(data_files, dict):
-        return {str(split): _listed(paths) for split, paths in data_files.items()}
+        return {str(split): _list_paths(paths) for split, paths in data_files.items()}
     patterns: dict[str, list[str]] = {}
     for entry in data_files if isinstance(data_files, list) else []:
         if isinstance(entry, dict):
-            patterns.setdefault(str(entry.get("split", "train")), []).extend(_listed(entry.get("path")))
+            patterns.setdefault(str(entry.get("split", "train")), []).extend(_list_paths(entry.get("path")))
         else:
             patterns.setdefault("train", []).append(str(entry))
     return patterns
 
 
-def _listed(paths: Any) -> list[str]:
+def _list_paths(paths: Any) -> list[str]:
     return [str(path) for path in (paths if isinstance(paths, list) else [paths]) if path is not None]
 
 

@@ -75,9 +75,9 @@ class _Stretch:
             except json.JSONDecodeError as error:
                 offset = error.pos - self._position  # reading more text moves the position
                 if not self._may_be_unfinished(error) or not self._more():
-                    raise self._broken(self._position + offset, error.msg) from None
+                    raise self._explain_broken(self._position + offset, error.msg) from None
             except RecursionError:
-                raise self._broken(self._position, "it is nested too deeply") from None
+                raise self._explain_broken(self._position, "it is nested too deeply") from None
             else:
                 # A number may continue in the next read: `1`, `1.`, `1.5e` all begin with a number.
                 is_whole = self._text[end - 1] in "}]" or self._text[end : end + 1] in _AFTER_ELEMENT
@@ -99,7 +99,7 @@ class _Stretch:
 
     def expect(self, character: str) -> None:
         if not self.next_is(character):
-            raise self._broken(self._position, f"expecting '{character}'")
+            raise self._explain_broken(self._position, f"expecting '{character}'")
         self._position += 1
 
     def is_at_end(self) -> bool:
@@ -108,7 +108,7 @@ class _Stretch:
 
     def expect_end(self) -> None:
         if not self.is_at_end():
-            raise self._broken(self._position, "there is more after the end of the array")
+            raise self._explain_broken(self._position, "there is more after the end of the array")
 
     def _skip_blank(self) -> None:
         while True:
@@ -129,11 +129,11 @@ class _Stretch:
         try:
             added = self._decode(read, final=self._is_all)
         except UnicodeDecodeError as error:
-            raise self._broken(len(self._text), f"it is not UTF-8: {error.reason}") from None
+            raise self._explain_broken(len(self._text), f"it is not UTF-8: {error.reason}") from None
         self._lines_before += self._text.count("\n", 0, self._position)
         self._text, self._position = self._text[self._position :] + added, 0
         return not self._is_all or bool(added)
 
-    def _broken(self, position: int, problem: str) -> UserError:
+    def _explain_broken(self, position: int, problem: str) -> UserError:
         line = self._lines_before + self._text.count("\n", 0, position)
         return UserError(f"{self._name}:{line} is not valid JSON: {problem}.", _HINT)

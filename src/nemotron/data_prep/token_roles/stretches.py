@@ -77,7 +77,7 @@ def find_stretches(
     places = _find_marks(ids, marks)
     if marks.has_headers:
         firsts = (np.cumsum(sequence_lengths) - sequence_lengths)[sequence_lengths > 0]
-        starts, roles = _headed_messages(ids, places[Kind.HEADER], firsts, marks)
+        starts, roles = _find_messages(ids, places[Kind.HEADER], firsts, marks)
     else:
         starts, roles = _chunk_starts(chunk_lengths, chunk_roles)
     starts, roles = _divide_answers(ids, starts, roles, places, marks)
@@ -92,7 +92,7 @@ def _find_marks(ids: np.ndarray, marks: Marks) -> dict[Kind, np.ndarray]:
     return {kind: np.flatnonzero(ids == marks.tokens.get(kind, -1)) for kind in DIVIDING}
 
 
-def _headed_messages(
+def _find_messages(
     ids: np.ndarray, headers: np.ndarray, firsts: np.ndarray, marks: Marks
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where messages begin, and whose they are.

@@ -178,7 +178,7 @@ def choose_encoder(
     return EncoderChoice("gigatoken")
 
 
-def joined(parts: Sequence[Encoded | str]) -> Encoded | str:
+def join(parts: Sequence[Encoded | str]) -> Encoded | str:
     """Join batches to one batch, or return the first reason for a failure."""
     reason = next((part for part in parts if isinstance(part, str)), None)
     if reason is not None:

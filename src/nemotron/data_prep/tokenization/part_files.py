@@ -28,7 +28,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from nemotron.atomic_files import checksum, replaced_when_complete, write_json
+from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.notes import NoteCount, NoteCounter
 from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex, bytes_of, compact, unpack
 from nemotron.data_prep.sources import Row
@@ -143,7 +143,7 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
     with ExitStack() as replaced, ExitStack() as opened:
 
         def open_file(suffix: str) -> _HashedFile:
-            temporary = replaced.enter_context(replaced_when_complete(file_of(part, suffix), synced=False))
+            temporary = replaced.enter_context(replace_when_complete(file_of(part, suffix), synced=False))
             made[suffix] = _HashedFile(opened.enter_context(open(temporary, "wb")))
             return made[suffix]
 

@@ -157,10 +157,10 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
         )
     else:
         definition, special_tokens, chat_template = _from_hub(config)
-    return _described(config.model, definition, special_tokens, chat_template)
+    return _describe(config.model, definition, special_tokens, chat_template)
 
 
-def _described(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
+def _describe(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
     key = f"2 {version_of('tokenizers')} {digest_of(definition)} {settings}"
     facts = recall("tokenizers", key)

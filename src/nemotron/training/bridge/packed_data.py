@@ -75,16 +75,16 @@ class _VerifiedShard:
         import pyarrow.parquet as pq
 
         self._path = path
-        with self._named_when_damaged():
+        with self._name_damaged_file():
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
 
     def read_row_group(self, number: int, columns: list[str]) -> Any:
         """Read packs."""
-        with self._named_when_damaged():
+        with self._name_damaged_file():
             return self._file.read_row_group(number, columns=columns)
 
     @contextmanager
-    def _named_when_damaged(self) -> Iterator[None]:
+    def _name_damaged_file(self) -> Iterator[None]:
         import pyarrow as pa
 
         try:

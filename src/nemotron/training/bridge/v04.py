@@ -162,7 +162,9 @@ def count_evaluated_packs(container: "ConfigContainer", packs: int) -> int:
 def split_iterator(container: "ConfigContainer", tokenizer: Any, folder: Path, ranks: Any) -> Any:
     config: Any = container.dataset
     specs = dataclasses.replace(config.packed_sequence_specs, packed_val_data_path=str(folder))
-    dataset: Any = dataclasses.replace(config, packed_sequence_specs=specs, do_validation=True).evaluated(tokenizer)
+    dataset: Any = dataclasses.replace(config, packed_sequence_specs=specs, do_validation=True).build_evaluation(
+        tokenizer
+    )
     batch: Any = container.train.global_batch_size
     return repeat_batches(dataset, config, ranks, batch)
 

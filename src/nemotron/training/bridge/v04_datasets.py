@@ -42,7 +42,7 @@ class ShuffledPacks(FinetuningDatasetConfig, DatasetProvider):
         ordered = EpochOrder(train, context.train_samples, self.global_batch_size, self.seed)
         return ordered, None if valid is None else FilledUp(valid, self.valid_rows), None
 
-    def evaluated(self, tokenizer: Any) -> "FilledUp":
+    def build_evaluation(self, tokenizer: Any) -> "FilledUp":
         """Build the valid split as one evaluation."""
         return FilledUp(self._packs(tokenizer)[1], self.valid_rows)
 

@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from nemotron.atomic_files import replaced_when_complete, write_text
+from nemotron.atomic_files import replace_when_complete, write_text
 from nemotron.training.checkpoints.damage import FORMAT, METADATA, TRAIN_STATE
 from nemotron.training.checkpoints.reader import RUN_CONFIG
 from nemotron.training.checkpoints.torch_files import read_numbers
@@ -111,7 +111,7 @@ def set_trackers(checkpoints: Path, folder: Path | None, iteration: int) -> None
     if not saved.is_file():  # of Megatron-LM
         state.unlink(missing_ok=True)
     elif not state.is_file() or state.read_bytes() != saved.read_bytes():
-        with replaced_when_complete(state) as temporary:
+        with replace_when_complete(state) as temporary:
             shutil.copyfile(saved, temporary)
     if named != str(iteration):
         write_text(text, str(iteration))

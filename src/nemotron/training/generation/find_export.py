@@ -11,7 +11,7 @@ from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.reader import RUN_RECORD, hf_model_of, run_of, tokenizer_of_checkpoint
 from nemotron.training.generation.memory import refuse_export_beyond_memory
 from nemotron.training.weights.export_hf import export_hf
-from nemotron.training.weights.model_card import exported_iteration
+from nemotron.training.weights.model_card import read_iteration
 
 EXPORT, OWN_EXPORT = "hf", "chat"
 """Folders in a run's: of `model export`, and of an export that was only made to be talked to."""
@@ -73,4 +73,4 @@ def _is_of(folder: Path, checkpoint: Path) -> bool:
     if not is_hf_folder(folder) or not card.is_file() or not any(folder.glob("*.safetensors")):
         return False
     saved = max((file.stat().st_mtime_ns for file in checkpoint.iterdir()), default=0)
-    return checkpoint.name == f"iter_{exported_iteration(card) or 0:07}" and card.stat().st_mtime_ns >= saved
+    return checkpoint.name == f"iter_{read_iteration(card) or 0:07}" and card.stat().st_mtime_ns >= saved

@@ -80,7 +80,7 @@ def estimate(
     memories = []
     for stage, layers in enumerate(stages):
         held = rank_parameters(shape, layout, layers, first=stage == 0, last=stage == len(stages) - 1)
-        activations, states = _kept(shape, layout, pack_size, state, layers, stage, recompute_all)
+        activations, states = _count_stored(shape, layout, pack_size, state, layers, stage, recompute_all)
         memories.append(_memory(held, layout, state, trains_adapters, activations, states, stage))
     return max(memories, key=lambda memory: memory.total)
 
@@ -106,7 +106,7 @@ def _memory(
     )
 
 
-def _kept(
+def _count_stored(
     shape: ModelShape,
     layout: Layout,
     pack_size: int,

@@ -60,7 +60,7 @@ def check_known_settings(config: SftConfig, origins: Mapping[str, str]) -> None:
             )
         # null leaves the setting to the data or to other settings.
         if value is not None and not any(_fits(value, kind) for kind in accepted):
-            wanted, hint = _wanted(value, accepted)
+            wanted, hint = _describe_accepted(value, accepted)
             raise UserError(f"{where}: {dotted} is {value!r}, which is not {wanted}.", hint)
 
 
@@ -129,7 +129,7 @@ def _fits(value: Any, kind: str) -> bool:
     return type(value) is type(choice) and value == choice
 
 
-def _wanted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
+def _describe_accepted(value: Any, accepted: Collection[str]) -> tuple[str, str]:
     """Return what was expected, and a hint.
 
     Many choices are listed only in the hint, the closest first.

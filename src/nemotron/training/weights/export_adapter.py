@@ -9,7 +9,7 @@ from nemotron.paths import is_path
 from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.newest import latest_iteration
 from nemotron.training.checkpoints.reader import run_config
-from nemotron.training.weights.export_process import loaded_for_export, run_export, start_export
+from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_tokenizer
 from nemotron.training.weights.model_card import model_card
 
@@ -22,17 +22,17 @@ def export_adapter(
 ) -> Path:
     """Write the LoRA adapters of a checkpoint as a folder that peft loads.
 
-    Runs in a separate process on the CPU, like `export_hf`.
+    It runs in a separate process on the CPU, like `export_hf`.
 
     Args:
         megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
-        out_dir: Replaced as a whole once the export is complete.
-        base_model: Hugging Face id or folder of the model that they were trained on; the folder names it.
+        out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
+        base_model: Hugging Face id or folder of the model that the adapters were trained on; the export records it.
         tokenizer_dir: Hugging Face id or folder of the tokenizer, which is copied.
 
     Raises:
-        UserError: The checkpoint holds no LoRA adapters, `out_dir` holds something else than an earlier export, or the
-            export failed.
+        UserError: The checkpoint has no LoRA adapters, `out_dir` contains anything but an earlier export, or the export
+            failed.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     check_adapters_of(iteration_dir)
@@ -42,10 +42,10 @@ def export_adapter(
 
 
 def check_adapters_of(iteration_dir: Path) -> None:
-    """Refuse a checkpoint without adapters, and adapters that peft cannot hold.
+    """Refuse a checkpoint without adapters, or with adapters other than LoRA.
 
     Raises:
-        UserError: It is one of these.
+        UserError: The checkpoint is refused.
     """
     peft = run_config(iteration_dir).get("peft")
     if peft is None:
@@ -64,9 +64,9 @@ def check_adapters_of(iteration_dir: Path) -> None:
 def convert(iteration_dir: Path, out_dir: Path, base_model: str, tokenizer_dir: str) -> None:
     """Convert as `export_adapter` does, in this process.
 
-    The process must not have a process group or Megatron state.
+    This process must not have a process group or Megatron state.
     """
-    with loaded_for_export(iteration_dir, out_dir) as (model, unfinished):
+    with load_for_export(iteration_dir, out_dir) as (model, unfinished):
         _save(model, unfinished, iteration_dir, base_model)
         write_tokenizer(unfinished, tokenizer_dir)
         card = model_card(iteration_dir, base_model, adapter=True)
@@ -85,7 +85,7 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
     _take_off_mtp(model)
     bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
     bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)
-    adapters, merged = load_file(folder / WEIGHTS), _merged_whole(model)
+    adapters, merged = load_file(folder / WEIGHTS), _merge_whole(model)
     written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     by_layer = any("layers" in target for target in peft["target_modules"])
     config = adapter_config(written, adapters, merged, by_layer=by_layer)
@@ -95,7 +95,7 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
 
 
 def _take_off_mtp(model: list[Any]) -> None:
-    """Remove adapters from multi-token prediction.
+    """Remove the adapters of multi-token prediction.
 
     They are not exported, and the 0.4 line has no names for them.
     """
@@ -105,10 +105,11 @@ def _take_off_mtp(model: list[Any]) -> None:
             setattr(model[0].get_submodule(parent), last, module.to_wrap)
 
 
-def _merged_whole(model: list[Any]) -> dict[str, Any]:
-    """Merge the adapters that peft does not apply (`peft_folder`).
+def _merge_whole(model: list[Any]) -> dict[str, Any]:
+    """Merge the adapters that peft does not apply (see `peft_folder`).
 
-    The result maps a module to W + alpha/dim B A.
+    Returns:
+        Module -> W + alpha/dim B A.
     """
     from nemotron.training.weights.peft_folder import WHOLE
 

@@ -7,7 +7,7 @@ from typing import Any
 from nemotron.secrets import mask_text
 from nemotron.training import bridge
 from nemotron.training.checkpoints.newest import latest_iteration
-from nemotron.training.weights.export_process import loaded_for_export, run_export, start_export
+from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
 
@@ -22,28 +22,28 @@ def export_hf(
 ) -> Path:
     """Write a checkpoint as a folder that `transformers` loads, with its tokenizer.
 
+    The weights keep their type, and take host memory once. MTP weights are exported under the names of released
+    checkpoints (`mtp.*`); transformers' NemotronH has no MTP and ignores them. Adapters are merged into the weights
+    they were trained on.
+
+    Without CUDA kernels, transformers 5.12.1 computes Mamba layers correctly only for sequences of up to `chunk_size`
+    tokens. It also raises time steps to `time_step_min`, which training does not do; see config/tiny_model.
+
+    The export runs in a separate process on the CPU with the torch layers, which also load checkpoints of the
+    production stack. Call it once, not on every rank. It needs no process group or GPU, and does not touch those of the
+    caller.
+
     Args:
         megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
-        hf_out_dir: Replaced as a whole once the export is complete.
-        hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is written unchanged.
-            Its generation_config.json is carried over, the token that ends a turn added to what generation stops at.
-        tokenizer_dir: Hugging Face id or folder of the tokenizer, whose files are copied as they are. One without a
-            chat template gets the bundled one.
-
-    The weights keep the type they have in the checkpoint and are held in host memory once. MTP weights are exported
-    under the names released checkpoints give them (`mtp.*`); transformers' NemotronH has no MTP and ignores them.
-    Adapters are merged into the weights they were trained on.
-
-    Where transformers has no CUDA kernels, its release 5.12.1 computes Mamba layers right only for sequences of up to
-    `chunk_size` tokens, and raises time steps to `time_step_min`, which training does not; see config/tiny_model.
-
-    Runs in one process of its own, on the CPU, with the torch layers, which read the production stack's checkpoints
-    too. Call it once, not on every rank; no process group or GPU is needed, and none of the caller's is touched.
+        hf_out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
+        hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is copied unchanged. Its
+            generation_config.json is copied too, with the token that ends a turn added to `eos_token_id`.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer, whose files are copied unchanged. A tokenizer without
+            a chat template gets the bundled one.
 
     Raises:
-        UserError: There is no checkpoint, it holds adapters and the model they belong to is gone, `hf_out_dir` holds
-            something else than an earlier export, or the export failed; then the end of its output is part of the
-            message.
+        UserError: There is no checkpoint, it has adapters and their base model is gone, `hf_out_dir` contains anything
+            but an earlier export, or the export failed; then the message has the end of its output.
     """
     iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
     what = f"Exporting {iteration_dir} to Hugging Face format"
@@ -54,9 +54,9 @@ def export_hf(
 def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
     """Convert as `export_hf` does, in this process.
 
-    The process must not have a process group or Megatron state.
+    This process must not have a process group or Megatron state.
     """
-    with loaded_for_export(iteration_dir, hf_out_dir) as (model, unfinished):
+    with load_for_export(iteration_dir, hf_out_dir) as (model, unfinished):
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
         (unfinished / "README.md").write_text(mask_text(model_card(iteration_dir, hf_config_dir)), encoding="utf-8")
 
@@ -64,7 +64,11 @@ def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
     """Write a Megatron model, its configs and a tokenizer into an existing folder.
 
-    The model is its list of chunks.
+    Args:
+        model: Megatron's list of model chunks.
+        folder: The folder to write into.
+        hf_config_dir: Hugging Face id or folder whose config.json describes the model.
+        tokenizer_dir: Hugging Face id or folder of the tokenizer.
     """
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig

@@ -1,7 +1,6 @@
-"""An export of a checkpoint to a folder, in a process of its own.
+"""Export a checkpoint to a folder in a separate process.
 
-What exports of a whole model and of adapters alone share: what is refused, what the process is handed, how its folder
-appears.
+Exports of a whole model and of adapters share this: the checks, the process and how its folder appears.
 """
 
 import argparse
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
+from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
@@ -20,7 +19,7 @@ from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module
 
 Convert = Callable[[Path, Path, str, str], None]
-"""Called as `convert(iteration_dir, out_dir, model, tokenizer)`, in a process without Megatron state."""
+"""`convert(iteration_dir, out_dir, model, tokenizer)`, called in a process without Megatron state."""
 
 
 def start_export(
@@ -29,20 +28,20 @@ def start_export(
     """Run the module that converts a checkpoint, and wait for its folder.
 
     Args:
-        module: Its `main` calls `run_export`.
+        module: The module to run; its `main` calls `run_export`.
         iteration_dir: The checkpoint's `iter_*` folder.
-        out_dir: Replaced as a whole once the export is complete.
+        out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
         model: Hugging Face id or folder that describes the model.
         tokenizer: Hugging Face id or folder of the tokenizer.
-        config: The file by which an earlier export is known.
-        what: The subject of the error when it fails.
+        config: A file that every such export has.
+        what: The subject of the error if the export fails.
 
     Returns:
         The absolute path of the folder.
 
     Raises:
-        UserError: The checkpoint would run code of its own, the model under its adapters is gone, `out_dir` holds
-            something else than an earlier export, or the export failed.
+        UserError: Loading the checkpoint would run foreign code, the base model of its adapters is gone, `out_dir`
+            contains anything but an earlier export, or the export failed.
     """
     refuse(find_code_to_load(base_model_of(iteration_dir, run_config(iteration_dir)), iteration_dir))
     target = out_dir.absolute()
@@ -52,9 +51,9 @@ def start_export(
 
 
 def check_replaceable(target: Path, config: str) -> None:
-    """Refuse a folder that is not just an earlier export.
+    """Refuse a folder with anything but an earlier export.
 
-    An export has weights, a file named `config`, and no folders of the user.
+    An export has weights, a file named `config`, and no folder except additional chat templates.
     """
     found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
     names = {path.name for path in found}
@@ -67,10 +66,10 @@ def check_replaceable(target: Path, config: str) -> None:
 
 
 @contextmanager
-def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
+def load_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
     """Load the model of a checkpoint, and open the folder of its export.
 
-    The folder appears when it is complete. Another export to it is waited for.
+    The folder appears once it is complete. If another export to it is running, wait for that one.
 
     Yields:
         Megatron's list of chunks (one), and the folder to write.
@@ -81,7 +80,7 @@ def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list
     lock = out_dir.with_name(f".{out_dir.name}.lock")
     with (
         one_at_a_time(lock),
-        folder_replaced_when_complete(out_dir) as unfinished,
+        replace_folder_when_complete(out_dir) as unfinished,
         cpu.backend(),
         single_process_group(),
     ):
@@ -89,7 +88,7 @@ def loaded_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list
 
 
 def run_export(module: str, description: str | None, convert: Convert) -> None:
-    """Convert what the command line says: the process that `start_export` starts."""
+    """Convert the checkpoint on the command line, in the process of `start_export`."""
     parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     parser.add_argument("checkpoint", type=Path, help="folder of a Megatron checkpoint")
     parser.add_argument("out", type=Path, help="folder to write")
@@ -108,7 +107,7 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     Call it inside `cpu.backend()` and `single_process_group()`.
 
     Raises:
-        UserError: The model that the adapters belong to is gone.
+        UserError: The base model of the adapters is gone.
     """
     saved = run_config(iteration_dir)
     base = base_model_of(iteration_dir, saved)

@@ -16,11 +16,11 @@ from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
 MODEL_ARTIFACT = "ModelArtifact-sft"
-"""The last checkpoint of a run."""
+"""The artifact of a run's last checkpoint."""
 EXPORT_ARTIFACT = "ModelArtifact-sft-hf"
-"""The Hugging Face folder, made from the checkpoint that ModelArtifact-sft is."""
+"""The artifact of the Hugging Face folder, exported from that checkpoint."""
 ADAPTER_ARTIFACT = "ModelArtifact-sft-adapter"
-"""The folder for peft, made from the same."""
+"""The artifact of the folder for peft, exported from that checkpoint."""
 _LOSSES = ("token_loss", "sample_loss")
 
 
@@ -32,17 +32,17 @@ def log_model(
     iteration_dir: Path,
     records: Mapping[str, Sequence[Mapping[str, Any]]],
 ) -> str:
-    """Record the run's last checkpoint, its data and what it started from.
+    """Record the run's last checkpoint, its data and its starting point.
 
     The metadata has the last losses on each split, and the row counts of the data.
 
     Args:
         loaded: The training config.
-        plan: What the run did.
-        data: The packs.
-        run: Its folders.
+        plan: The plan of the run.
+        data: The prepared data.
+        run: The folders of the run.
         iteration_dir: The last checkpoint.
-        records: Name of a file of records -> what it holds.
+        records: Name of a file of records -> its records.
 
     Returns:
         The artifact, as `name:version`.
@@ -60,7 +60,7 @@ def log_model(
 
 
 def _start(config: SftConfig, plan: Plan) -> list[str]:
-    """Return what a run started from; [] if it has only `checkpoint.load`."""
+    """Return the starting point of a run; [] if it has only `checkpoint.load`."""
     if plan.start.reference is not None:
         return [plan.start.reference]
     if config.recipe.random_start is not None:
@@ -88,13 +88,13 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
 
 
 def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: bool = False) -> lineage.Artifact:
-    """Record an export that was made outside of a run, from its checkpoint's model.
+    """Record an export that was made outside of a run, as made from its checkpoint.
 
     Args:
         iteration_dir: The checkpoint's `iter_*` folder.
         folder: The Hugging Face folder.
         root: Folder of the artifact records.
-        adapter: Whether it is of adapters alone.
+        adapter: Whether it has adapters only.
     """
     name = ADAPTER_ARTIFACT if adapter else EXPORT_ARTIFACT
     return lineage.log_artifact(name=name, type="model", path=folder, root=root, inputs=[str(iteration_dir)])

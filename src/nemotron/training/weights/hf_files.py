@@ -1,7 +1,7 @@
 """Write a Hugging Face folder's configs, tokenizer and code.
 
-The source's files are copied byte for byte. transformers would write something else than was released:
-`save_pretrained` names a tokenizer class that transformers 4 and servers do not know.
+Files are copied byte for byte, since `save_pretrained` of transformers would change them: it writes a tokenizer class
+that transformers 4 and inference servers do not have.
 """
 
 import json
@@ -29,11 +29,9 @@ MODEL_FILES = ("config.json", GENERATION_CONFIG)
 def local_folder(name: str, patterns: Sequence[str]) -> Path:
     """Return the folder of a Hugging Face model or tokenizer.
 
-    Of an id, the files of these patterns are fetched.
-
     Args:
         name: A folder, or an id of the hub.
-        patterns: As of `fnmatch`.
+        patterns: The files to download for an id, as `fnmatch` patterns.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -46,13 +44,13 @@ def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> N
     """Write config.json, generation_config.json and the model's code into an export.
 
     Args:
-        folder: Of the export.
-        hf_config: Folder or id of the model that it is a fine-tuned copy of.
-        end_ids: Tokens that end an assistant's turn in the training data: generation must stop at each.
+        folder: The folder of the export.
+        hf_config: Folder or id of the model before fine-tuning.
+        end_ids: Tokens that end an assistant's turn in the training data. Generation must stop at each.
     """
     source = local_folder(hf_config, (*MODEL_FILES, "*.py"))
     shutil.copyfile(source / "config.json", folder / "config.json")
-    for code in source.glob("*.py"):  # named by auto_map in config.json, for releases without the architecture
+    for code in source.glob("*.py"):  # auto_map in config.json names it, for releases without the architecture
         shutil.copyfile(code, folder / code.name)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     given = source / GENERATION_CONFIG
@@ -66,12 +64,12 @@ def generation_config(
 ) -> dict[str, Any]:
     """Return the generation_config.json of an export.
 
-    It is the source's, extended to stop at the ends of turns.
+    It is the source's, extended so that generation stops at the end of a turn.
 
     Args:
         config: The model's config.json.
-        generation: The source's own generation_config.json, where there is one.
-        end_ids: Tokens that end a turn. Those that are missing are appended to `eos_token_id`.
+        generation: The source's generation_config.json, or None if it has none.
+        end_ids: Tokens that end a turn, appended to `eos_token_id` unless it has them.
     """
     if generation is None:
         generation = {key: config[key] for key in ("bos_token_id", "pad_token_id") if config.get(key) is not None}
@@ -87,12 +85,12 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
     """Copy a tokenizer's files to an export; add the bundled chat template if needed.
 
     Args:
-        folder: Of the export.
-        tokenizer: Folder or id.
+        folder: The folder of the export.
+        tokenizer: Folder or id of the tokenizer.
 
     Returns:
-        The ids at which a turn ends, as data prep trains them: the token with which the chat template ends an answer,
-        and `<|im_end|>`, or eos in a tokenizer without it.
+        The ids that end a turn in data prep: the token with which the chat template ends an answer, and `<|im_end|>`,
+        or eos if the tokenizer does not have it.
     """
     source = local_folder(tokenizer, (*TOKENIZER_FILES, f"{NAMED_TEMPLATES}/*"))
     for name in TOKENIZER_FILES:
@@ -108,7 +106,7 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
         ends = with_turn_end(
             loaded, load_template("nemotron3" if loaded.chat_template is None else "tokenizer", loaded)
         )
-    except UserError:  # its own template cannot be used for training, so data prep used another one
+    except UserError:  # its template cannot be used for training, so data prep used another one
         return [loaded.end_id]
     return list(dict.fromkeys([ends.end_id, loaded.end_id]))
 

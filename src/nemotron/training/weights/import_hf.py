@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
+from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
 from nemotron.training.checkpoints.hf_folder import list_few, model_config
 from nemotron.training.checks.model import check_weights
@@ -19,17 +19,17 @@ from nemotron.training.weights.separate_process import run_module
 def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> Path:
     """Write the weights of a Hugging Face model as a Megatron checkpoint.
 
-    Args:
-        hf_dir: Folder with config.json and safetensors of a NemotronHForCausalLM, MTP weights included.
-        out_dir: The checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears when it is complete.
-        mtp: False leaves the multi-token-prediction layers out.
+    The weights keep their type, and take host memory once. The import runs in a separate process on the CPU. The
+    checkpoint loads into any parallel layout, with the torch layers and with the production stack.
 
-    The weights keep their type and are held in host memory once. Runs in one process of its own, on the CPU; the
-    checkpoint loads into any parallel layout, of the torch layers and of the production stack.
+    Args:
+        hf_dir: Folder with config.json and safetensors of a NemotronHForCausalLM, with MTP weights.
+        out_dir: The checkpoint, a value for `checkpoint.pretrained_checkpoint`. It appears once it is complete.
+        mtp: False omits the multi-token-prediction layers.
 
     Raises:
-        UserError: No model in `hf_dir`, weights missing in it, something in `out_dir`, or a failure; the end of its
-            output is in the message.
+        UserError: `hf_dir` has no model or lacks weights, `out_dir` is not empty, or the import failed; then the
+            message has the end of its output.
     """
     source, target = Path(hf_dir), Path(out_dir)
     if not (source / "config.json").is_file() or not any(source.glob("*.safetensors")):
@@ -50,14 +50,14 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """Convert as `import_hf` does, in this process.
 
-    The process must not have a process group or Megatron state.
+    This process must not have a process group or Megatron state.
     """
     from nemotron.training import cpu, torch_layers
     from nemotron.training.bridge.precision import use_float32
     from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
 
     lock = out_dir.with_name(f".{out_dir.name}.lock")
-    with one_at_a_time(lock), folder_replaced_when_complete(out_dir) as unfinished, cpu.backend():
+    with one_at_a_time(lock), replace_folder_when_complete(out_dir) as unfinished, cpu.backend():
         import torch
         from megatron.bridge.training.model_load_save import save_megatron_model
 
@@ -96,16 +96,16 @@ _NOT_FOUND = re.compile(r"Can't find (?:the following HF parameters in hf_keys: 
 
 @contextmanager
 def all_found(folder: Path) -> Iterator[None]:
-    """Check that Megatron-Bridge converts all weights of a folder in the `with` block.
+    """Check that Megatron-Bridge finds all weights of a folder in the `with` block.
 
     Raises:
-        UserError: Megatron-Bridge skipped some weights; the message lists them.
+        UserError: Megatron-Bridge did not find some weights; the message lists them.
     """
     warnings = _Warnings()
     converter = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
     level = converter.level
     converter.addHandler(warnings)
-    converter.setLevel(logging.WARNING)  # whatever others have set for all loggers
+    converter.setLevel(logging.WARNING)  # even if all loggers are set to another level
     try:
         yield
     finally:
@@ -119,7 +119,7 @@ def all_found(folder: Path) -> Iterator[None]:
 
 
 class _Warnings(logging.Handler):
-    """Collects what Megatron-Bridge says it cannot find."""
+    """Collects the weights that Megatron-Bridge reports as missing."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Make a Megatron model from a Hugging Face folder, in a group of one process."""
+"""Make a Megatron model of a Hugging Face folder, in a process group of one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
 
     Args:
         hf_dir: The folder.
-        load_weights: Whether a model that it provides gets the folder's weights, too.
+        load_weights: Whether the provider also loads the folder's weights.
     """
     from megatron.bridge import AutoBridge
     from transformers import AutoConfig
@@ -28,9 +28,9 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
 
 
 def leave_out_mtp(provider: Any) -> None:
-    """Change a model provider to make a model without multi-token prediction.
+    """Have a model provider make a model without multi-token prediction.
 
-    `mtp_num_layers` alone is not enough: with a pattern for these layers, they are still made
+    Setting `mtp_num_layers` is not enough: a pattern for these layers still makes them
     (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
     """
     provider.mtp_num_layers = None
@@ -43,8 +43,8 @@ def leave_out_mtp(provider: Any) -> None:
 def single_process_group(seed: int = 0) -> Iterator[None]:
     """Make a process group of one process, with Megatron's parallel state.
 
-    It uses neither ports nor the launcher's environment, so each rank of a job can have its own. Random numbers inside
-    depend on `seed`; torch's CPU generator is restored afterwards.
+    It uses neither ports nor the launcher's environment, so that each rank of a job can have one. Random numbers in the
+    `with` block depend on `seed`; torch's CPU generator is restored afterwards.
     """
     from megatron.bridge.training.initialize import destroy_global_state
     from megatron.core import parallel_state

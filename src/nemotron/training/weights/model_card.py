@@ -16,17 +16,18 @@ from transformers import AutoModelForCausalLM
 model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "THIS FOLDER")
 ```
 
-For transformers 5. Where Mamba's `out_proj` was adapted, its merged weight is here instead, since peft applies no
-adapters to it. Adapters of multi-token prediction are left out: transformers has none. A merged export has them."""
+This needs transformers 5. If Mamba's `out_proj` was adapted, the folder has its merged weight instead, because peft
+applies no adapters to it. Adapters of multi-token prediction are omitted, because transformers does not implement it; a
+merged export has them."""
 
 
 def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -> str:
     """Return the README.md of a checkpoint's model, with the hub's front matter.
 
     Args:
-        iteration_dir: The checkpoint's `iter_*` folder. What its run does not record is left out.
-        base_model: Hugging Face id or folder that it is a fine-tuned copy of.
-        adapter: Whether the folder holds adapters alone, to be put on that model.
+        iteration_dir: The checkpoint's `iter_*` folder. Facts that its run did not record are omitted.
+        base_model: Hugging Face id or folder of the model before fine-tuning.
+        adapter: Whether the folder has only adapters for that model.
     """
     run, record = run_of(iteration_dir), record_of(iteration_dir)
     library = "peft" if adapter else "transformers"
@@ -54,20 +55,20 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
     return "\n\n".join(parts) + "\n"
 
 
-def exported_iteration(card: Path) -> int | None:
-    """Read off a model card which iteration it is of; None where it does not say."""
+def read_iteration(card: Path) -> int | None:
+    """Read the iteration from a model card; None if the card does not have it."""
     found = re.search(r"^\| Iteration \| (\d+) \|$", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     return int(found[1]) if found else None
 
 
 def _iteration(iteration_dir: Path) -> int | None:
-    """Read the checkpoint's iteration off its run config, else off its folder's name."""
+    """Return the iteration in the folder's name, else in the run config."""
     digits = iteration_dir.name.removeprefix("iter_")
     return int(digits) if digits.isdecimal() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
 
 
 def _losses(file: Path, name: str, iteration: int | None) -> tuple[str, Any, Any] | None:
-    """Read the last record of a run up to the checkpoint's iteration."""
+    """Return the losses in a run's last record up to the checkpoint's iteration."""
     seen = [record for record in read_records(file) if iteration is None or record["iteration"] <= iteration]
     if not seen or seen[-1].get("token_loss") is None:
         return None

@@ -1,9 +1,9 @@
 """Convert adapters to the form that peft applies to transformers' NemotronH.
 
-Megatron-Bridge writes one pair of matrices per layer and per expert. transformers 5 has the experts of a layer as one
-parameter each, `mixer.experts.up_proj` and `down_proj`, which peft adapts as `target_parameters`. And peft refuses
-adapters on `out_proj` in models with Mamba layers, whose kernel reads the weight past them: there the merged weight is
-kept as one of `modules_to_save`. Transformers has no multi-token prediction: its adapters are left out.
+Megatron-Bridge writes one pair of matrices per layer and per expert. In transformers 5, all experts of a layer share
+the parameters `mixer.experts.up_proj` and `down_proj`, which peft adapts as `target_parameters`. Peft refuses adapters
+on `out_proj` in models with Mamba layers, because their kernel would ignore them. The merged weight is stored instead,
+as one of `modules_to_save`. Adapters of multi-token prediction are omitted, because transformers does not implement it.
 """
 
 import re
@@ -23,8 +23,8 @@ def for_peft(adapters: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> di
     """Rename and pack the adapters that Megatron-Bridge's `save_hf_adapter` writes.
 
     Args:
-        adapters: By the names it gives them, A [rank, in] and B [out, rank]; of routed experts one by one.
-        merged: `model.layers.N.mixer.out_proj` -> weight with its adapter merged, for each that has one.
+        adapters: Name -> A [rank, in] or B [out, rank]; each routed expert has its own.
+        merged: `model.layers.N.mixer.out_proj` -> weight with its adapter merged, for each adapted one.
     """
     plain, experts = {}, defaultdict(dict)
     for name, weight in adapters.items():
@@ -36,7 +36,7 @@ def for_peft(adapters: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> di
             else:
                 plain[renamed] = weight
     for (layer, projection, factor), weights in experts.items():
-        # peft nests the wrappers of two parameters of one module, the first one's innermost.
+        # peft nests the wrappers of two parameters of one module; the first parameter has the inner one.
         is_inner = projection == "up_proj" and (layer, "down_proj", factor) in experts
         stacked = torch.stack([weights[number] for number in sorted(weights)])
         # [experts, rank, in] -> [experts x rank, in]; [experts, out, rank] -> [out, rank x experts]
@@ -49,11 +49,12 @@ def for_peft(adapters: Mapping[str, Tensor], merged: Mapping[str, Tensor]) -> di
 def adapter_config(
     written: Mapping[str, Any], adapters: Mapping[str, Tensor], merged: Mapping[str, Tensor], *, by_layer: bool
 ) -> dict[str, Any]:
-    """Return the adapter_config.json that goes with `for_peft` of the same adapters.
+    """Return the adapter_config.json for the result of `for_peft`.
 
     Args:
-        written: Megatron-Bridge's.
-        by_layer: Name every module in full, since only some layers are adapted; else by the last part of its name.
+        written: The adapter_config.json of Megatron-Bridge.
+        adapters, merged: The arguments of `for_peft`.
+        by_layer: Whether only some layers are adapted. Then modules have their full names, else the last part of them.
     """
     modules, parameters = set(), set()
     for name in adapters:

@@ -1,6 +1,6 @@
 """Import a starting model as an artifact.
 
-It is converted from Hugging Face, or a Megatron checkpoint that is registered in place.
+A Hugging Face model is converted; a Megatron checkpoint is registered in place.
 """
 
 import json
@@ -25,22 +25,22 @@ class Imported:
     artifact: Artifact
     checkpoint: Path
     was_there: bool
-    """Whether it had been converted before."""
+    """Whether an earlier import had already converted it."""
 
 
 def import_model(source: Source, output: Path | None, *, name: str, artifacts: Path, mtp: bool = True) -> Imported:
     """Convert a model, unless it is a Megatron checkpoint, and record it as `name`.
 
     Args:
-        source: What it is imported from.
+        source: The model.
         output: The folder of the checkpoint; None: `models/NAME` in the output folder. A Megatron checkpoint stays
             where it is.
-        name: Of the artifact.
+        name: The name of the artifact.
         artifacts: Folder of the artifact records.
-        mtp: False leaves the multi-token-prediction layers out.
+        mtp: False omits the multi-token-prediction layers.
 
     Raises:
-        UserError: The output folder holds something else, weights are missing, or the conversion failed.
+        UserError: The output folder is not empty, weights are missing, or the conversion failed.
     """
     lineage.check_name(name)
     lineage.check_root(artifacts)
@@ -70,9 +70,9 @@ def import_model(source: Source, output: Path | None, *, name: str, artifacts: P
 
 
 def _inputs(source: Source) -> list[str]:
-    """Return what the artifact was made from.
+    """Return the inputs of the artifact.
 
-    For a checkpoint that is registered in place, this is its run.
+    A checkpoint that is registered in place has its run as input.
     """
     if not source.is_megatron:
         return [source.name]

@@ -5,33 +5,33 @@ import hashlib
 import json
 from pathlib import Path
 
-from nemotron.atomic_files import folder_replaced_when_complete, one_at_a_time
+from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.bridge.precision import use_float32
 from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 from nemotron.training.weights.separate_process import run_module
 
-# Part of the checkpoint's name; increase it if the same config and seed give other weights.
+# Part of the checkpoint's name. Increase it when the same config and seed give other weights.
 RECIPE_VERSION = 1
 
 
 def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
     """Make a checkpoint of random weights for an architecture, on first use.
 
+    Weights are drawn as Megatron draws them (normal, `initializer_range`), so that the first loss is close to
+    ln(vocabulary size). They are made on the CPU. Without a GPU this happens in this process, which must have the CPU
+    backend active and no process group yet. With a GPU it happens in a separate process, because Megatron keeps objects
+    of the first device that it uses, such as streams.
+
     Args:
         hf_config_dir: Folder with the config.json of a Hugging Face NemotronH model.
-        out_dir: Where starting checkpoints are kept. The checkpoint's own folder is named after the contents of
-            config.json, the seed and the release line of Megatron-Bridge, so another one never meets an old checkpoint.
-        seed: Of the weights. The same config, seed, line and torch release give the same weights.
+        out_dir: Folder of starting checkpoints. The checkpoint's folder is named after the contents of config.json, the
+            seed and the release line of Megatron-Bridge, so that a change of these makes a new checkpoint.
+        seed: The seed of the weights. The same config, seed, line and torch release give the same weights.
 
     Returns:
-        The checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears under that name only when
-        complete; processes that ask at the same time wait for the one that makes it. Weights are drawn as Megatron
-        draws them (normal, `initializer_range`), so the first loss is close to ln(vocabulary size).
-
-    Weights are made on the CPU. Where there is no GPU, that is in this process, with the CPU backend active and before
-    Megatron's own process group exists; else in a process of its own, since Megatron keeps things made for one device
-    (streams, say) that are of no use to another.
+        The checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears once it is complete; of
+        several processes, one makes it and the others wait.
     """
     folder = start_folder(hf_config_dir, out_dir, seed)
     if folder.is_dir():
@@ -39,7 +39,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
     with one_at_a_time(folder.with_suffix(".lock")):
         if folder.is_dir():
             return folder
-        with folder_replaced_when_complete(folder) as unfinished:
+        with replace_folder_when_complete(folder) as unfinished:
             if cpu.is_needed():
                 _save_random_model(Path(hf_config_dir), unfinished, seed)
             else:
@@ -49,7 +49,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
 
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
-    """Return where `make_starting_checkpoint` saves, with the same arguments."""
+    """Return the folder that `make_starting_checkpoint` uses for these arguments."""
     config_file = Path(hf_config_dir) / "config.json"
     key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""Find what a model is imported from.
+"""Find the source of an imported model.
 
 It is a Hugging Face folder, an id on the hub, or a Megatron checkpoint made elsewhere.
 """
@@ -17,9 +17,9 @@ from nemotron.training.checks.model import check_megatron_checkpoint
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILES = ("*.json", "*.safetensors", "*.model", "*.jinja", "*.py", "*.txt")
-"""What is downloaded of a model: weights, configs, tokenizer, code."""
+"""The files of a model to download: weights, configs, tokenizer, code."""
 _SAVED = ("iter_*", "latest_checkpointed_iteration.txt", "latest_train_state.pt", "checkpoints/iter_*", "release")
-"""Any of these in a folder that a Megatron run saved to, or in the folder around it."""
+"""A folder that a Megatron run saved to, or the folder around it, has at least one of these."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Source:
     """A model on this machine."""
 
     name: str
-    """As it is recorded: `hf://org/name@COMMIT`, or an absolute path."""
+    """The name in records: `hf://org/name@COMMIT`, or an absolute path."""
     model: str
-    """What describes it, for recipe.hf_model: the id, or the folder; of a Megatron checkpoint its folder."""
+    """The value for recipe.hf_model: the id, or the folder of the model or checkpoint."""
     folder: Path
-    """With config.json and *.safetensors, or a checkpoint's `iter_*` folder."""
+    """A folder with config.json and *.safetensors, or a checkpoint's `iter_*` folder."""
     revision: str | None
-    """The commit, of a model of the hub."""
+    """The commit, for a model of the hub."""
     is_megatron: bool
 
 
@@ -42,11 +42,11 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
 
     Args:
         given: A folder, or an id such as `org/name`.
-        revision: Of an id: a branch, tag or commit.
-        mtp: Whether the layers of multi-token prediction are wanted.
+        revision: A branch, tag or commit, for an id.
+        mtp: Whether the layers of multi-token prediction are needed.
 
     Raises:
-        UserError: There is no whole model, it is not there, or it cannot be downloaded.
+        UserError: The model does not exist, is incomplete, or cannot be downloaded.
     """
     folder = expand_home(given)
     if not folder.exists():
@@ -56,7 +56,9 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
             )
         return _download(given, revision)
     if revision is not None:
-        raise UserError(f"--revision {revision} is of the hub, and {given} is a folder here.", "Leave it out.")
+        raise UserError(
+            f"--revision {revision} is for models of the hub, but {given} is a folder.", "Remove --revision."
+        )
     folder = folder.resolve()
     if is_hf_folder(folder) and any(folder.glob("*.safetensors")):
         return Source(str(folder), str(folder), folder, None, is_megatron=False)
@@ -65,7 +67,7 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
         refuse(check_megatron_checkpoint(run_config(iteration), iteration, f"The checkpoint is {iteration}", mtp))
         return Source(str(iteration), str(iteration), iteration, None, is_megatron=True)
     raise UserError(
-        f"{given} is no model: a Hugging Face folder has config.json and *.safetensors, and a folder that Megatron "
+        f"{given} is not a model: a Hugging Face folder has config.json and *.safetensors, and a folder that Megatron "
         "saved to has iter_* folders.",
         "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
     )

@@ -57,11 +57,11 @@ def rollouts(
         if asked_budgets:
             _evaluate(plan, asked_budgets, progress)
             return
-        result = roll_out(plan, _shown_as(progress, "complete"))
+        result = roll_out(plan, _report_to(progress, "complete"))
     _show(plan, result)
 
 
-def _shown_as(progress: console.Progress, label: str) -> "Callable[[State], None]":
+def _report_to(progress: console.Progress, label: str) -> "Callable[[State], None]":
     before: list[int] = []
 
     def show(state: "State") -> None:
@@ -76,7 +76,7 @@ def _shown_as(progress: console.Progress, label: str) -> "Callable[[State], None
 def _evaluate(plan: "RolloutsPlan", budgets: list[int], progress: console.Progress) -> None:
     from nemotron.rollouts.budgets import HEADER, evaluate_budgets, make_cells
 
-    shown = {budget: _shown_as(progress, f"budget {budget:,}") for budget in budgets}
+    shown = {budget: _report_to(progress, f"budget {budget:,}") for budget in budgets}
     results, folder = evaluate_budgets(plan, budgets, lambda budget, state: shown[budget](state))
     console.heading("Answers within a budget")
     console.table([make_cells(result) for result in results], header=HEADER, right=range(len(HEADER)))
