@@ -45,7 +45,7 @@ def test_a_flipped_bit_is_found(result: PrepResult, pattern: str) -> None:
     [path] = result.plan.output_dir.glob(pattern)
     flip_a_byte(path)
     [problem] = [found for found in verify(result.plan.output_dir) if "checksum" in found]
-    assert Path(problem.split(" has another checksum")[0]).samefile(path)
+    assert Path(problem.split(" does not match")[0]).samefile(path)
 
 
 def test_a_page_that_changed_is_found_though_every_checksum_of_files_was_made_to_fit(result: PrepResult) -> None:
@@ -98,7 +98,7 @@ def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     metadata["splits"][0]["supervised_tokens"] -= 1
     path.write_text(json.dumps(metadata))
     problems = "\n".join(verify(result.plan.output_dir))
-    assert "Dataset chat: 42 rows" in problems
+    assert "chat has 42 rows" in problems
     assert re.search(r"\b1 rows, .*\b3\b", problems)
     assert "supervised_tokens" in problems or "add up" in problems
 
@@ -185,9 +185,9 @@ def test_a_moved_folder_is_reported_and_recorded_again_by_the_same_command(resul
         ([1, 2, 3, 4], [1, 0, 1, 1], [0, 2], "not rolled"),
         ([1, 2, 3, 4], [2, 0, 1, 0], [0, 2], "mask value"),
         ([1, 2, 3, 4], [1, 0, 1], [0, 2], "3 mask values"),
-        ([1, 2, 3, 4], [1, 0, 1, 0], [1, 2], "begin at 0"),
-        ([1, 2, 3, 4], [1, 0, 1, 0], [0, 4], "begin at 0"),
-        ([1, 2, 3, 4], [1, 0, 1, 0], [0, 2, 2], "begin at 0"),
+        ([1, 2, 3, 4], [1, 0, 1, 0], [1, 2], "increase from 0"),
+        ([1, 2, 3, 4], [1, 0, 1, 0], [0, 4], "increase from 0"),
+        ([1, 2, 3, 4], [1, 0, 1, 0], [0, 2, 2], "increase from 0"),
         ([1, 2, 3, 999], [1, 0, 1, 0], [0, 2], "vocabulary"),
         ([1, 2, 3, -1], [1, 0, 1, 0], [0, 2], "vocabulary"),
         ([1] * 256, [0] * 256, [0], None),

@@ -1,4 +1,4 @@
-"""Counts of what came out: rows kept or dropped, and what the output holds."""
+"""Count the rows that were kept or dropped, and the contents of the output."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,11 +36,12 @@ def collect_metadata(
     packed: Sequence[PackedSplit],
     shards: Sequence[Sequence[ShardReceipt]],
 ) -> Metadata:
-    """Count everything. `receipts` are per dataset, `packed` and `shards` per split.
+    """Count everything in a run.
+
+    `receipts` are per dataset, `packed` and `shards` per split.
 
     Raises:
-        RuntimeError: A row is not accounted for: that would be a fault of this program, and the output must not be
-            called done.
+        RuntimeError: A row was neither kept nor dropped. This is a bug, and the run must not count as finished.
     """
     copies = selection.copies[corpus.conversation] * (cut.length > 0)
     return Metadata(
@@ -76,7 +77,7 @@ def collect_metadata(
 
 
 def ensure_something_trains(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
-    """Raise UserError when no conversation is left, saying what became of the rows."""
+    """Raise UserError if no conversation is left, with the reasons."""
     if selection.kept.any():
         return
     parts = [receipt for per_dataset in receipts for receipt in per_dataset]
@@ -91,7 +92,7 @@ def ensure_something_trains(plan: PrepPlan, receipts: Sequence[Sequence[PartRece
     raise UserError(
         f"Empty sequences after processing: There are no assistant tokens to train on: all {rows} rows of "
         f"{plan.blend.path} were dropped ({listed}).",
-        f"Each row and what is wrong with it: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
+        f"To list each row and its reason: zstdcat {plan.run_dir / DROPPED_ROWS}. Check messages_field, "
         f"used_in_filter, {rendered} and pack_size.",
     )
 
@@ -176,7 +177,7 @@ def _count_datasets(
 
 
 def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[NoteStats]:
-    """Sum the notes of all parts of a dataset.
+    """Add up the notes of all parts of a dataset.
 
     Receipts number lines from the start of their part.
     """
@@ -197,7 +198,10 @@ def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[Not
 
 
 def _count_dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dict[str, int]:
-    """Rows dropped by reason in both phases, the most frequent first."""
+    """Count dropped rows by reason, the most frequent first.
+
+    Rows are dropped while tokenizing or when conversations are selected.
+    """
     counts: dict[str, int] = {}
     for receipt in receipts:
         for reason, count in receipt.dropped.items():
@@ -209,7 +213,7 @@ def _count_dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dic
 
 
 def _find_truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
-    """bool [conversations]: something of the conversation did not fit."""
+    """Return a mask, bool [conversations], of those that did not fit completely."""
     shorter = np.zeros(len(corpus.line), bool)
     shorter[corpus.conversation[cut.length < corpus.length]] = True
     return shorter

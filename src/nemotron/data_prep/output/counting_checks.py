@@ -1,4 +1,4 @@
-"""Counting the checks of a dataset's domain: languages, tool calls, lengths."""
+"""Count the findings of a dataset's checks: languages, tool calls, lengths."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,22 @@ from nemotron.data_prep.output.metadata import CheckStats, NoteStats
 from nemotron.data_prep.selection.corpus import Corpus
 
 FRACTIONS = (8, 4, 2, 1)
-"""Lengths are distinguished at these fractions of the pack size."""
+"""Lengths are counted up to the pack size divided by each of these."""
 
 
 def count_checks(
     checks: Sequence[str], notes: Sequence[NoteStats], number: int, corpus: Corpus, pack_size: int
 ) -> list[CheckStats]:
-    """Count what the checks of dataset `number` found, the most frequent first.
+    """Count what the checks of a dataset found, the most frequent finding first.
 
-    Lengths from short to long.
+    Lengths are ordered from short to long.
 
     Args:
-        checks: Those that the blend asks for.
-        notes: What was noticed in the dataset's rows.
-        number: Its place in the plan.
+        checks: The checks that the blend asks for.
+        notes: The notes on the dataset's rows.
+        number: The dataset's position in the plan.
         corpus: Everything tokenized, uncut.
-        pack_size: In tokens.
+        pack_size: Tokens per pack.
     """
     stats: list[CheckStats] = []
     for kind, check in FOUND_BY.items():
@@ -36,7 +36,7 @@ def count_checks(
 
 
 def is_check(note: NoteStats) -> bool:
-    """Whether a note answers a check, rather than being something to know about a row."""
+    """Tell whether a note is the finding of a check."""
     return NoteKind(note.kind) in FOUND_BY
 
 

@@ -1,4 +1,4 @@
-"""Counting reasoning modes: what each dataset has of each, asked and got."""
+"""Count the reasoning modes of each dataset, requested and actual."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
 
 CHOSEN_FROM = (Mode.ON, Mode.OFF, Mode.BUDGET, Mode.WITHIN_BUDGET)
-"""The conversations with reasoning that say no mode of their own: shares are of these."""
+"""Modes of conversations with reasoning whose rows set no mode. Requested shares refer to these."""
 LOW_EFFORT = (Mode.LOW_EFFORT, Mode.ROW_LOW_EFFORT)
 
 
@@ -20,7 +20,7 @@ def count_modes(
 ) -> list[ModeStats]:
     """Count the reasoning modes of dataset `number`.
 
-    `copies` is [sequences], how often each is used.
+    `copies`, [sequences], has how often each sequence is used.
     """
     dataset = plan.datasets[number].dataset
     is_its = corpus.dataset == number
@@ -50,7 +50,7 @@ def count_modes(
 
 
 def low_effort_share(corpus: Corpus, selection: Selection) -> float:
-    """The share of the conversations in the output that carry the low-effort flag."""
+    """Return the share of the output's conversations that have the low-effort flag."""
     used = _by_mode(corpus.mode, selection.copies)
     return float(sum(used[MODES.index(mode)] for mode in LOW_EFFORT) / max(used.sum(), 1))
 

@@ -1,4 +1,4 @@
-"""Counting tokens by who says them, per dataset, as they are in the output."""
+"""Count the tokens of each role in the output, per dataset."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -28,11 +28,11 @@ def count_roles(corpus: Corpus, cut: Cut, copies: np.ndarray, datasets: int) -> 
     Args:
         corpus: Everything tokenized, uncut.
         cut: How much of each sequence is kept.
-        copies: [sequences]: how often each is used.
-        datasets: How many there are.
+        copies: How often each sequence is used, [sequences].
+        datasets: The number of datasets.
 
     Returns:
-        Of each dataset the roles that it has; they add up to its tokens.
+        For each dataset its roles, whose counts add up to its tokens.
     """
     counts = np.zeros((datasets, len(ROLES), 2))
     for number, part in enumerate(corpus.parts):
@@ -53,7 +53,7 @@ def count_roles(corpus: Corpus, cut: Cut, copies: np.ndarray, datasets: int) -> 
 
 
 class _Sequences(NamedTuple):
-    """Of the sequences of a part what Corpus and Cut have."""
+    """The arrays of Corpus and Cut for the sequences of one part."""
 
     start: np.ndarray
     length: np.ndarray
@@ -81,12 +81,12 @@ def _count_part(stretches: Stretches, sequences: _Sequences) -> np.ndarray:
 def _count_own(stretches: Stretches, begin: np.ndarray, of: np.ndarray, sequences: _Sequences) -> np.ndarray:
     """Count the tokens that belong to one sequence.
 
-    Of a sequence only the beginning may be used.
+    Only the beginning of a sequence may be used.
     """
     begin = begin - sequences.start[of] + sequences.shared[of]
     kept = np.clip(sequences.kept[of] - begin, 0, stretches.lengths)
     trained = np.where(kept == stretches.lengths, stretches.targets, 0)
-    # A cut goes through at most one stretch of a sequence, which has the targets that the others have not.
+    # At most one stretch of a sequence is cut. It has the targets that the other stretches do not have.
     is_cut = (kept > 0) & (kept < stretches.lengths)
     left = sequences.targets - np.bincount(of, trained, len(sequences.targets))
     trained = np.where(is_cut, left[of], trained)
@@ -95,10 +95,10 @@ def _count_own(stretches: Stretches, begin: np.ndarray, of: np.ndarray, sequence
 
 
 def _count_history(stretches: Stretches, begin: np.ndarray, sequences: _Sequences) -> np.ndarray:
-    """Count the tokens that sequences share, once for each that begins with them.
+    """Count the tokens that sequences share, once for each sequence.
 
-    What is kept of a sequence ends after its history, as nothing before that trains. Of a conversation, each sequence
-    begins with at least as much of the history as the one before it.
+    A sequence is never cut inside its history, because nothing there trains. Each sequence of a conversation begins
+    with at least as much history as the previous one.
     """
     so_far = np.concatenate([[0], np.cumsum(sequences.copies)])
     first = np.searchsorted(sequences.history_start + sequences.shared, begin, side="right")

@@ -1,4 +1,4 @@
-"""The shares of the blend that were asked for, to compare with those it got."""
+"""Compute the shares that a blend asks for, to compare with the actual ones."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,10 @@ from nemotron.data_prep.sources.blend import Dataset
 
 
 def asked_shares(datasets: Sequence[Dataset], low_effort: float) -> list[float | None]:
-    """Return the share of each dataset that the blend asks for.
+    """Return the share of its split's conversations that each dataset should have.
 
-    It is of the conversations of its split.
-
-    None where the blend gives no weights. The datasets with low effort share what `reasoning.low_effort` asks for, the
-    others the rest.
+    It is None if the blend has no weights. Datasets with low effort divide the share of `reasoning.low_effort` among
+    them, and the others divide the rest.
     """
     asked: list[float | None] = [None] * len(datasets)
     for goes_to in {dataset.goes_to for dataset in datasets}:

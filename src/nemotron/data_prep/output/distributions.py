@@ -1,4 +1,4 @@
-"""How long conversations are, how full packs: counted in bins, with quantiles."""
+"""Count lengths of conversations and the fill of packs, in bins and quantiles."""
 
 from dataclasses import dataclass
 
@@ -16,16 +16,16 @@ FILL_EDGES = [float(percent) for percent in range(0, 101, 5)]
 
 @dataclass(frozen=True)
 class Distribution:
-    """How often values lie in which bin."""
+    """The number of values in each bin."""
 
     edges: list[float]
-    """[bins + 1]: a bin goes from its edge up to the next, which is not in it; but the last edge is."""
+    """[bins + 1]; a bin excludes its upper edge, except that the last bin includes it."""
     counts: list[int]
-    """[bins]."""
+    """[bins], the number of values in each."""
     quantiles: dict[str, float]
     """min, p10, median, p90, p99, max."""
     mean: float
-    """Their mean."""
+    """The mean of the values."""
 
 
 def count_distributions(
@@ -33,13 +33,13 @@ def count_distributions(
 ) -> dict[str, Distribution]:
     """Count conversations, sequences and packs of the output in bins.
 
-    The former as often as they are used.
+    Conversations and sequences are counted as often as they are used.
 
     Returns:
-        conversation_tokens       of its longest sequence, which is the whole of it
+        conversation_tokens       tokens of its longest sequence, which contains all of it
         conversation_supervised   supervised tokens of all its sequences
-        sequence_tokens           without padding
-        pack_fill                 tokens in percent of the pack size, padding included
+        sequence_tokens           tokens without padding
+        pack_fill                 tokens in percent of the pack size, with padding
         pack_conversations        different conversations in a pack
     """
     used = selection.copies > 0
@@ -63,8 +63,8 @@ def distribute(values: np.ndarray, edges: list[float] | None = None) -> Distribu
     """Count values in bins.
 
     Args:
-        values: At least one.
-        edges: Of the bins; None: such as suit whole numbers from 0.
+        values: At least one value.
+        edges: The edges of the bins; None chooses them for whole numbers from 0.
     """
     edges = edges or find_edges(int(values.min()), int(values.max()))
     counts = np.histogram(values, edges)[0]
@@ -74,10 +74,10 @@ def distribute(values: np.ndarray, edges: list[float] | None = None) -> Distribu
 
 
 def find_edges(lowest: int, highest: int) -> list[float]:
-    """Find edges of bins that people can read, at most MOST_BINS bins.
+    """Choose readable edges for at most MOST_BINS bins.
 
-    Each power of two is divided alike, as finely as that allows: 64, 80, 96, 112, 128, 160, ... Neighbouring numbers
-    have bins of their own where there are few.
+    Each power of two is divided into the same number of bins: 64, 80, 96, 112, 128, 160, ... A small range has one bin
+    per number.
     """
     if highest - lowest < MOST_BINS:
         return [float(edge) for edge in range(lowest, highest + 2)]
@@ -94,7 +94,7 @@ def find_edges(lowest: int, highest: int) -> list[float]:
 
 
 def _firsts(corpus: Corpus) -> np.ndarray:
-    """The first sequence of each conversation, of which every one has some."""
+    """Return the first sequence of each conversation; every conversation has one."""
     return np.flatnonzero(np.diff(corpus.conversation, prepend=-1))
 
 

@@ -1,7 +1,4 @@
-"""The list of every row that is not in the output.
-
-dropped.jsonl.zst, one line each.
-"""
+"""Write dropped.jsonl.zst, with a line for each row that is not in the output."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -42,7 +39,7 @@ def _dropped_rows(
 ) -> Iterator[dict[str, Any]]:
     """Yield the dropped rows in plan order.
 
-    Lines of a part are numbered from the part's start, so those of earlier parts are added.
+    Parts number their lines from their own start, so the lines of earlier parts are added.
     """
     left_out = np.flatnonzero(~selection.kept)
     details = {reason: reason.description for reason in OUTCOMES if reason is not None}

@@ -1,7 +1,6 @@
-"""What people look at in the report: sequences with their mask, and rows.
+"""Choose the examples of the report: sequences with their mask, and dropped rows.
 
-They are chosen from the arrays that decide everything else, the first ones where several would do: which they are
-depends on nothing but the data and the settings.
+The choice depends only on the data and the settings. Where several examples would do, it is the first.
 """
 
 import itertools
@@ -26,9 +25,9 @@ from nemotron.data_prep.tokenization.part_files import PartReceipt
 
 EXAMPLES_FILE = "examples.json"
 CONSIDERED = 64
-"""So many of the longest are looked at for EXAMPLES with different content."""
+"""The number of longest conversations to search for EXAMPLES with different content."""
 DROPPED_TOKENS, SHOWN_TOKENS = (150, 0), (700, 300)
-"""Of a dropped and of a kept sequence: tokens shown of its beginning and of its end."""
+"""Tokens to show from the beginning and the end of a dropped sequence, and of a kept one."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,9 @@ class Examples:
 def choose_examples(
     plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], corpus: Corpus, cut: Cut, selection: Selection
 ) -> list[Wanted]:
-    """Choose what is read for the report.
+    """Choose the sequences to show in the report.
 
-    Kinds are longest, shortest, repeated (how often: `count`) and dropped, with the reason.
+    Kinds are longest, shortest, repeated (`count` times) and dropped (with the reason).
     """
     places = find_places(plan, receipts)
     chosen = [
@@ -68,7 +67,7 @@ def choose_examples(
 
 
 def read_examples(run_dir: Path) -> Examples:
-    """Return the examples of a finished run; none where their file is gone."""
+    """Return the examples of a finished run, or none if their file is gone."""
     try:
         return Examples(**orjson.loads((run_dir / EXAMPLES_FILE).read_bytes()))
     except (OSError, orjson.JSONDecodeError, TypeError):
@@ -76,9 +75,9 @@ def read_examples(run_dir: Path) -> Examples:
 
 
 def dropped_rows_to_show(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> list[dict[str, Any]]:
-    """Return the first rows of each reason that were dropped untokenized.
+    """Return the first rows of each reason that were dropped before tokenizing.
 
-    Of several datasets one row each comes before further ones.
+    One row of each dataset comes first, then a second row of each, and so on.
     """
     per_reason: dict[str, list[tuple[int, int, dict[str, Any]]]] = defaultdict(list)
     seen: dict[tuple[str, int], int] = defaultdict(int)
@@ -95,7 +94,7 @@ def dropped_rows_to_show(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt
 
 
 def _by_length(corpus: Corpus, cut: Cut, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
-    """Choose the conversations with the longest, and the shortest, sequence."""
+    """Choose the conversations with the longest and the shortest sequences."""
     firsts = np.flatnonzero(np.diff(corpus.conversation, prepend=-1))
     longest = np.maximum.reduceat(cut.length, firsts)
     used = np.flatnonzero(selection.kept)
@@ -107,9 +106,9 @@ def _by_length(corpus: Corpus, cut: Cut, selection: Selection) -> list[tuple[str
 
 
 def _first_ranked(values: np.ndarray, count: int) -> np.ndarray:
-    """Return the places of the `count` lowest values, the lowest first.
+    """Return the positions of the `count` lowest values, the lowest first.
 
-    Of equal ones it is the first.
+    Equal values keep their order.
     """
     if len(values) > count:
         highest = np.partition(values, count - 1)[count - 1]
@@ -121,7 +120,7 @@ def _first_ranked(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _different(corpus: Corpus, chosen: list[tuple[str, int, dict[str, Any]]]) -> list[tuple[str, int, dict[str, Any]]]:
-    """Take EXAMPLES of each kind, none twice."""
+    """Take EXAMPLES of each kind, all with different content."""
     seen: set[bytes] = set()
     taken: dict[str, list[tuple[str, int, dict[str, Any]]]] = defaultdict(list)
     for one in chosen:
@@ -141,9 +140,9 @@ def _find_repeated(corpus: Corpus, selection: Selection) -> list[tuple[str, int,
 
 
 def _find_left_out(corpus: Corpus, selection: Selection) -> list[tuple[str, int, dict[str, Any]]]:
-    """Choose conversations that were left out, some for each reason.
+    """Choose some conversations for each reason to leave them out.
 
-    They are of different datasets where there are some.
+    They are from different datasets if possible.
     """
     chosen = []
     for code, reason in enumerate(OUTCOMES):
@@ -158,7 +157,7 @@ def _find_left_out(corpus: Corpus, selection: Selection) -> list[tuple[str, int,
 
 
 def _longest_sequence(corpus: Corpus, cut: Cut, conversation: int) -> int:
-    """Return the longest sequence of a conversation, of what is kept if any is."""
+    """Return the longest sequence of a conversation, after cutting if any is kept."""
     first, after = np.searchsorted(corpus.conversation, [conversation, conversation + 1])
     kept = cut.length[first:after]
     return int(first + np.argmax(kept if kept.any() else corpus.length[first:after]))

@@ -1,4 +1,4 @@
-"""Pieces of tokenized sequences as text, with who says them and what trains."""
+"""Read the beginning and end of tokenized sequences as text, with role and mask."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -15,11 +15,11 @@ from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.printable import printable
 
 MOST_OF_CHUNK, MOST_OF_SEQUENCE = 1500, 8000
-"""Characters: tokens may be long."""
+"""Most characters to show, because a token may be long."""
 
 Excerpt = dict[str, Any]
-"""What a Wanted is about, and `chunks`: {role (where it changes), text, supervised, tokens, supervised_tokens};
-{gap} where some are left out."""
+"""The `about` of a Wanted, and `chunks`: {role (if it changes), text, supervised, tokens, supervised_tokens}, or {gap}
+for tokens that are not shown."""
 
 
 class Wanted(NamedTuple):
@@ -27,11 +27,11 @@ class Wanted(NamedTuple):
 
     part: Path
     place: SequencePlace
-    """In the part."""
+    """The position of the sequence in the part."""
     length: int
-    """As much of it as is kept."""
+    """Tokens of the sequence that are kept."""
     shown: tuple[int, int]
-    """Tokens to read of its beginning and of its end."""
+    """Tokens to read from the beginning and from the end."""
     about: dict[str, Any]
 
 
@@ -42,7 +42,7 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     ids, mask = (np.concatenate([array[begin : begin + count] for begin, count in pieces]) for array in (ids, mask))
     starts, roles = _roles(wanted)
     head, tail = wanted.shown
-    if wanted.length <= head + tail + 50:  # a gap of a few tokens is not worth it
+    if wanted.length <= head + tail + 50:  # do not leave out just a few tokens
         regions = [(0, wanted.length)]
     else:
         regions = [(0, head), (wanted.length - tail, wanted.length)]
@@ -61,7 +61,7 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
             if characters > MOST_OF_SEQUENCE:
                 chunk["text"] = "\u2026"
             if chunk["role"] == speaker:
-                del chunk["role"]  # said already
+                del chunk["role"]  # unchanged
             speaker = chunk.get("role", speaker)
             chunks.append(chunk)
         end = until

@@ -1,7 +1,4 @@
-"""An earlier run of the same hash.
-
-It is left as it is when its files are still what was written.
-"""
+"""Find a finished run with the same hash, which need not be repeated."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -19,7 +16,7 @@ SAMPLED_BYTES = 256 * 2**20
 def read_finished(plan: PrepPlan) -> Metadata | None:
     """Read the metadata of a finished run with the same hash.
 
-    None means that there is none, or that its files are gone or have changed.
+    It is None if there is no such run, or if its files are gone or have changed.
     """
     metadata = read_metadata(plan.run_dir / "metadata.json")
     if metadata is None:

@@ -1,7 +1,4 @@
-"""What came out, counted: the contents of metadata.json.
-
-Counting.py does the counting.
-"""
+"""Define the contents of metadata.json, which counting.py counts."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,58 +15,58 @@ from nemotron.secrets import mask_values
 
 @dataclass(frozen=True)
 class NoteStats:
-    """Something noticed in rows that does not drop them (see notes.py)."""
+    """A note on rows, which does not drop them (see notes.py)."""
 
     kind: str
-    """What kind of thing: [outcomes.md](outcomes.md#noticed)."""
+    """The kind of note: [outcomes.md](outcomes.md#noticed)."""
     name: str
-    """Which one: the token, the field; empty where the kind says all."""
+    """The token or field that it is about; empty if the kind says everything."""
     rows: int
-    """Rows in which it was noticed."""
+    """The number of rows with this note."""
     places: list[dict[str, Any]]
-    """The first of them: file, line (from 1)."""
+    """The first of these rows: file, line (from 1)."""
 
     @property
     def title(self) -> str:
-        """What was noticed: the kind, and which one."""
+        """The kind, and what it is about."""
         return f"{self.kind} {self.name}" if self.name else self.kind
 
 
 @dataclass(frozen=True)
 class CheckStats:
-    """One finding of a check of the domain, among the conversations that were read."""
+    """One finding of a check, over the conversations that were read."""
 
     check: str
-    """The check, as the blend names it."""
+    """The check, by its name in the blend."""
     found: str
-    """What it found: a language, a use of tools, a length."""
+    """The finding: a language, a use of tools, or a length."""
     conversations: int
-    """Conversations of which that holds."""
+    """The number of conversations with this finding."""
     share: float
-    """Of all that the check looked at."""
+    """Their share of the conversations that the check examined."""
 
 
 @dataclass(frozen=True)
 class ModeStats:
-    """What a dataset has in one reasoning mode, as often as it is used."""
+    """What a dataset has in one reasoning mode, counted as often as it is used."""
 
     mode: str
     """The reasoning mode."""
     conversations: int
-    """Conversations that train in it."""
+    """Conversations that train in this mode."""
     sequences: int
     """Their sequences."""
     supervised_tokens: int
     """Their supervised tokens."""
     asked: float | None
-    """The share of the conversations to choose from, where the mode is chosen by share."""
+    """The requested share of the conversations to choose from, for a mode that is chosen by share."""
     got: float | None
-    """The share it is."""
+    """The actual share."""
 
 
 @dataclass(frozen=True)
 class DatasetStats:
-    """What became of the rows of one dataset.
+    """Counts of the rows of one dataset.
 
     `rows == kept + sum(dropped.values())`, always.
     """
@@ -77,29 +74,29 @@ class DatasetStats:
     name: str
     """The dataset's name in the blend."""
     goes_to: str | None
-    """The split that the blend lists it for, if it lists splits."""
+    """The split for which the blend lists it, if the blend lists splits."""
     weight: float | None
     """Its weight in the blend."""
     files: int
     """Input files."""
     bytes: int
-    """Their size."""
+    """The size of the input files."""
     rows: int
     """Rows read."""
     kept: int
     """Conversations in the output, each counted once."""
     repeated: int
-    """Further uses of them, where the blend repeats."""
+    """Further uses of these conversations, if the blend repeats them."""
     dropped: dict[str, int]
-    """Rows that are not, by reason."""
+    """Rows that are not in the output, by reason."""
     duplicates: int
-    """Conversations identical to an earlier one of the blend, dropped for it or not."""
+    """Conversations identical to an earlier one of the blend, whether dropped or not."""
     notes: list[NoteStats]
-    """What was noticed in its rows, kept or not, by kind, the most frequent first."""
+    """Notes on its rows, kept or not, by kind, the most frequent first."""
     truncated: int
     """Kept conversations of which a part did not fit."""
     masked_sequences: int
-    """Sequences of kept conversations left out because nothing in them would train."""
+    """Sequences of kept conversations that were left out because nothing in them trains."""
     sequences: int
     """Sequences in the output."""
     tokens: int
@@ -107,42 +104,42 @@ class DatasetStats:
     supervised_tokens: int
     """Tokens the trainer learns to predict."""
     roles: dict[str, RoleStats]
-    """The same tokens by who says them (token_roles/role.py)."""
+    """The same tokens by role (token_roles/role.py)."""
     asked: float | None
-    """The share of the conversations of its split that the blend's weights ask for; None without weights."""
+    """The share of its split's conversations that the blend's weights ask for; None without weights."""
     got: float | None
-    """The share it is, as often as they are used; None where the split has none."""
+    """The actual share, counted as often as they are used; None if the split has no conversations."""
     conversation_share: float
-    """Share of all conversations in the output, as often as they are used."""
+    """Share of all conversations in the output, counted as often as they are used."""
     share_of_supervised: float
-    """Share of all supervised tokens of the output, likewise: how much of the per-token loss comes from it."""
+    """Share of all supervised tokens in the output: its part of the per-token loss."""
     fill: float | None
-    """How full the packs are in which its tokens lie, on average; null without a token in the output."""
+    """Average fill of the packs with its tokens; null if it has no token in the output."""
     modes: list[ModeStats]
-    """Its reasoning modes: those that are asked for, and those that it has."""
+    """Its reasoning modes, requested or actual."""
 
     checks: list[CheckStats]
-    """What the checks that the blend asks for found."""
+    """Findings of the checks that the blend asks for."""
 
     @property
     def title(self) -> str:
-        """Return the name, with the split where the blend lists the dataset for one.
+        """Return the name, with the split if the blend lists the dataset for one.
 
-        The same dataset may be listed for several.
+        The same dataset may be listed for several splits.
         """
         return f"{self.name} ({self.goes_to})" if self.goes_to else self.name
 
 
 @dataclass(frozen=True)
 class SplitStats:
-    """One split as written."""
+    """Counts of one split."""
 
     name: str
     """`train`, `valid` or `test`."""
     path: str
     """Relative to the folder of metadata.json."""
     conversations: int
-    """Conversations, as often as they are used."""
+    """Conversations, counted as often as they are used."""
     sequences: int
     """Sequences."""
     packs: int
@@ -161,20 +158,20 @@ class SplitStats:
 
 @dataclass(frozen=True)
 class OverlongStats:
-    """What the limit on the length of a conversation cost."""
+    """What was lost to the length limit."""
 
     policy: str
     """The setting `overlong`."""
     limit: int
-    """Tokens that a sequence may have."""
+    """Most tokens of a sequence."""
     truncated: int
     """Kept conversations of which a part did not fit."""
     dropped: int
     """Conversations dropped for their length."""
     lost_supervised_share: float
-    """Of the supervised tokens of all conversations that were not left out for another reason."""
+    """Share of lost supervised tokens, of conversations that were not left out for another reason."""
     pack_size_for_99_percent: int
-    """The smallest pack size under which `split_turns` keeps 99 % of them."""
+    """The smallest pack size with which `split_turns` keeps 99 % of these tokens."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ class Metadata:
     """Everything counted in one run, and the settings a trainer needs."""
 
     run_hash: str
-    """Names everything that decides the output."""
+    """Hash of everything that decides the output."""
     config_name: str
     """The setting `config_name`."""
     pack_size: int
@@ -192,7 +189,7 @@ class Metadata:
     algorithm: str
     """The packing algorithm."""
     seed: int
-    """Of packing and of weighted blends."""
+    """The seed of packing and of weighted blends."""
     special_tokens_in_content: str
     """The setting of that name."""
     tokenizer: dict[str, Any]
@@ -202,17 +199,17 @@ class Metadata:
     blend: str
     """The blend file, or the data itself."""
     datasets: list[DatasetStats]
-    """What became of each dataset."""
+    """Counts of each dataset."""
     splits: list[SplitStats]
-    """What was written, split by split."""
+    """Counts of each split."""
     overlong: OverlongStats
-    """What the limit on length cost."""
+    """What was lost to the length limit."""
     distributions: dict[str, Distribution]
     """Lengths and fill, in bins (distributions.py)."""
     low_effort: dict[str, float]
-    """The share of low-effort conversations in the mix, `asked` (0: not asked for) and `got`."""
+    """The share of low-effort conversations in the mix, requested (`asked`; 0 if it was not) and actual (`got`)."""
     format_version: int = field(default=FORMAT_VERSION)
-    """Of the written files. The changelog lists the versions."""
+    """Version of the written files. The changelog lists the versions."""
 
     @property
     def tokens(self) -> int:
@@ -228,7 +225,7 @@ class Metadata:
 
     @property
     def sequence_lengths(self) -> dict[str, float]:
-        """Of the sequences in the output: shortest, quantiles, longest; in tokens."""
+        """Return the lengths of the output's sequences, in tokens, by quantile."""
         return self.distributions["sequence_tokens"].quantiles
 
     @property
@@ -236,13 +233,13 @@ class Metadata:
         return sum(dataset.kept + dataset.repeated for dataset in self.datasets)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, with the totals, secrets masked."""
+        """Convert to JSON values, with totals and with secrets masked."""
         totals = {name: getattr(self, name) for name in ("conversations", "tokens", "padding", "supervised_tokens")}
         return mask_values({**asdict(self), "totals": totals})
 
 
 def read_metadata(path: Path) -> Metadata | None:
-    """The metadata of a finished run, or None when there is none of this format."""
+    """Read the metadata of a finished run; None if there is none of this format."""
     try:
         content = orjson.loads(path.read_bytes())
         if content.get("format_version") != FORMAT_VERSION:

@@ -1,4 +1,4 @@
-"""Where rows stand: the file and line of what parts number from their own start."""
+"""Find the file and line of a row from its number in a part."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,24 +11,24 @@ class PartPlace(NamedTuple):
     """A part, in plan order."""
 
     dataset: int
-    """Its place in the plan."""
+    """The dataset's position in the plan."""
     name: str
-    """The dataset's."""
+    """The dataset's name."""
     file: str
     lines_before: int
     """Lines of the file before the part."""
 
     def of(self, line: int) -> dict[str, Any]:
-        """Return the place of a row, lines from 1.
+        """Return the dataset, file and line (from 1) of a row.
 
         Args:
-            line: In the part, from 0.
+            line: The row's line in the part, from 0.
         """
         return {"dataset": self.name, "file": self.file, "line": self.lines_before + line + 1}
 
 
 def find_places(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> list[PartPlace]:
-    """Return where every part of a plan begins. `receipts` are per dataset."""
+    """Return where each part of a plan begins; `receipts` are per dataset."""
     places = []
     for number, (planned, of_dataset) in enumerate(zip(plan.datasets, receipts, strict=True)):
         lines = 0

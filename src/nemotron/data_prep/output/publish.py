@@ -1,4 +1,4 @@
-"""Making a finished run the one that the output folder shows, and recording it."""
+"""Publish a finished run in the output folder, and record its artifact."""
 
 import hashlib
 import os
@@ -21,9 +21,9 @@ ARTIFACT = "SFTDataArtifact-sft"
 
 
 def artifact_name(config: DataPrepConfig) -> str:
-    """Return what the prepared data is recorded as.
+    """Return the name of the artifact of the prepared data.
 
-    A sample must not become the data that training finds by itself.
+    Training must not find a sample by default, so a sample has another name.
     """
     return ARTIFACT if config.sample is None else f"{ARTIFACT}-sample"
 
@@ -31,10 +31,10 @@ def artifact_name(config: DataPrepConfig) -> str:
 def publish(plan: PrepPlan, metadata: Metadata, report: str) -> Artifact:
     """Point the output folder at the run, and record the artifact.
 
-    `report` is the page that shows it. Doing it twice changes nothing.
+    `report` is the HTML report. Publishing a run again changes nothing.
 
-    `splits` is one link, replaced in one step: a reader sees all shards of one run or of the other, never a mixture.
-    The artifact's path is the run's own folder, which later runs leave alone.
+    `splits` is one link that is replaced atomically, so that a reader sees all shards of one run, never a mixture. The
+    artifact's path is the run's own folder, which later runs do not change.
     """
     _link_tokens(plan)
     point_link(plan.output_dir / "splits", plan.run_dir / "splits")
@@ -63,12 +63,12 @@ def publish(plan: PrepPlan, metadata: Metadata, report: str) -> Artifact:
 
 
 def name_content(lines: Iterable[str]) -> str:
-    """Name content by the names and digests of its files."""
+    """Return a digest of content, from the names and digests of its files."""
     return f"sha256:{hashlib.sha256(''.join(f'{line}\n' for line in lines).encode()).hexdigest()}"
 
 
 def _link_tokens(plan: PrepPlan) -> None:
-    """Link from the run to the tokenized parts that it was made from.
+    """Link the run to the tokenized parts that it was made from.
 
     datasets/{name}/{hash} -> tokens/{name}/{hash}.
     """
@@ -80,10 +80,10 @@ def _link_tokens(plan: PrepPlan) -> None:
 
 
 def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
-    """Return what blend.json says of the run in a folder.
+    """Return the contents of blend.json for the run in a folder.
 
-    Per split the flat list [weight, path without suffix, ...] that Megatron reads; weights are counts of packs. Beside
-    them, under `datasets`, which Megatron does not read: what share of the mix each dataset really got.
+    For each split it has the flat list [weight, path without suffix, ...] that Megatron reads; weights are numbers of
+    packs. `datasets`, which Megatron does not read, has the actual share of each dataset in the mix.
     """
     shares = [
         {
@@ -105,7 +105,7 @@ def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
 
 
 def _facts(plan: PrepPlan, metadata: Metadata) -> dict[str, Any]:
-    """Return what a consumer of the artifact needs to know without opening anything."""
+    """Return the facts that a consumer of the artifact needs without opening files."""
     facts = {
         "run_hash": metadata.run_hash,
         "pack_size": metadata.pack_size,

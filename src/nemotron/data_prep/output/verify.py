@@ -1,6 +1,6 @@
-"""Whether a finished run is still what data prep wrote.
+"""Verify that a finished run is still what data prep wrote.
 
-Checksums, links, and what the packs themselves promise.
+This checks checksums, links, and the contents of packs.
 """
 
 import io
@@ -24,16 +24,14 @@ from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST
 from nemotron.paths import expand_home
 
-IF_MOVED = "if the folder was moved, run data prep again with it as output_dir: it only records where things are."
+IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
 
 
 def verify(folder: Path) -> Iterator[str]:
-    """What is wrong with the finished run in an output folder, one sentence each.
-
-    Nothing when all is well.
+    """Yield each problem of the finished run in an output folder, as a sentence.
 
     Raises:
-        UserError: The folder holds no finished run.
+        UserError: The folder has no finished run.
     """
     folder = expand_home(folder).absolute()
     metadata = read_metadata(folder / "metadata.json")
@@ -44,7 +42,7 @@ def verify(folder: Path) -> Iterator[str]:
         )
     run = folder / "runs" / metadata.run_hash
     if (folder / "splits").resolve() != (run / "splits").resolve():
-        yield f"{folder / 'splits'} does not lead to the run of metadata.json, {run / 'splits'}."
+        yield f"{folder / 'splits'} does not link to the run of metadata.json, {run / 'splits'}."
     yield from _verify_files(run)
     yield from _verify_shown(folder, run, metadata)
     yield from _verify_tokens(run)
@@ -54,7 +52,7 @@ def verify(folder: Path) -> Iterator[str]:
 
 
 def _verify_files(run: Path) -> Iterator[str]:
-    """Yield the run's own small files: plan, config, counts, dropped rows."""
+    """Yield problems of the run's small files: plan, config, counts, dropped rows."""
     try:
         checksums: dict[str, str] = orjson.loads((run / CHECKSUMS).read_bytes())
     except (OSError, orjson.JSONDecodeError) as error:
@@ -64,17 +62,17 @@ def _verify_files(run: Path) -> Iterator[str]:
         if not (run / name).is_file():
             yield f"{run / name} is missing."
         elif checksum(run / name) != expected:
-            yield f"{run / name} has another checksum than in {CHECKSUMS}."
+            yield f"{run / name} does not match its checksum in {CHECKSUMS}."
 
 
 def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
-    """Yield what the output folder shows of the run, and the run's artifact."""
+    """Yield problems of the output folder's own files and of the run's artifact."""
     of_run = read_metadata(run / "metadata.json")
     if of_run is None or replace(of_run, config_name=metadata.config_name) != metadata:
         yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
     if _resolve_paths(_json(folder / "blend.json")) != _resolve_paths(megatron_blend(run, metadata)):
         yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
-    if not (folder / "report.html").is_file():  # what it says is for people, and nothing is trained on it
+    if not (folder / "report.html").is_file():  # its contents are for people only
         yield f"{folder / 'report.html'} is missing."
     manifest = run / "splits" / MANIFEST
     artifact = _json(manifest)
@@ -86,7 +84,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
 
 
 def _resolve_paths(blend: Any) -> Any:
-    """Return a Megatron blend with its paths resolved, and all else as JSON has it."""
+    """Return a Megatron blend with resolved paths, otherwise as JSON values."""
     if not isinstance(blend, dict):
         return None
     return {
@@ -103,7 +101,7 @@ def _json(path: Path) -> Any:
 
 
 def _verify_tokens(run: Path) -> Iterator[str]:
-    """Yield the tokenized parts, against their receipts."""
+    """Yield problems of the tokenized parts, compared with their receipts."""
     plan = _json(run / "plan.json") or {"datasets": []}
     links = [
         run / "datasets" / dataset["name"] / Path(file["tokens"]).name
@@ -112,7 +110,7 @@ def _verify_tokens(run: Path) -> Iterator[str]:
     ]
     for link in sorted(set(links)):
         if not link.is_dir():
-            yield f"{link} leads nowhere: the tokenized parts are gone."
+            yield f"{link} is a broken link: the tokenized parts are gone."
         for path in sorted(link.glob(f"part_*{RECEIPT}")):
             part = path.with_name(path.name.removesuffix(RECEIPT))
             receipt = read_receipt(part)
@@ -121,14 +119,14 @@ def _verify_tokens(run: Path) -> Iterator[str]:
                 continue
             for suffix, made in receipt.files.items():
                 if checksum(file_of(part, suffix)) != made["checksum"]:
-                    yield f"{file_of(part, suffix)} has another checksum than in its receipt."
+                    yield f"{file_of(part, suffix)} does not match the checksum in its receipt."
 
 
 def _verify_accounts(run: Path, metadata: Metadata) -> Iterator[str]:
-    """Every row is kept or dropped, and every dropped row is listed."""
+    """Yield problems of the counts: rows are kept or dropped, dropped ones are listed."""
     for stats in metadata.datasets:
         if stats.rows != stats.kept + sum(stats.dropped.values()):
-            yield f"Dataset {stats.name}: {stats.rows} rows are not the kept and the dropped ones together."
+            yield f"Dataset {stats.name} has {stats.rows} rows, which are not the kept and dropped ones together."
     path, dropped = run / "dropped.jsonl.zst", sum(sum(stats.dropped.values()) for stats in metadata.datasets)
     try:
         with zstandard.open(path, "rb") as stream, io.BufferedReader(stream) as file:
@@ -137,30 +135,30 @@ def _verify_accounts(run: Path, metadata: Metadata) -> Iterator[str]:
         yield f"{path} cannot be read: {error}."
         return
     if listed != dropped:
-        yield f"{path} lists {listed} rows, metadata.json counts {dropped}."
+        yield f"{path} lists {listed} rows, but metadata.json counts {dropped}."
 
 
 def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[str]:
     folder = run / split.path
     expected, found = {shard.file for shard in split.shards}, {path.name for path in folder.glob("*.parquet")}
     for name in sorted(found - expected):
-        yield f"{folder / name} is not of this run."
+        yield f"{folder / name} does not belong to this run."
     totals, conversations = np.zeros(4, np.int64), 0.0
     for shard in split.shards:
         path, receipt = folder / shard.file, run / "receipts" / split.name / f"{Path(shard.file).stem}.json"
         if not path.is_file():
             yield f"{path} is missing."
         elif read_shard_receipt(path, receipt) != shard:
-            yield f"{receipt} does not tell the same as metadata.json and the size of {path}."
+            yield f"{receipt} does not match metadata.json and the size of {path}."
         elif checksum(path) != shard.checksum:
-            yield f"{path} has another checksum than in its receipt."
+            yield f"{path} does not match the checksum in its receipt."
         else:
             problems, counts, shares = _check_shard(path, metadata)
             yield from (f"{path}: {problem}" for problem in problems)
             totals += counts
             conversations += shares
             if counts[:3] != [shard.packs, shard.sequences, shard.tokens]:
-                yield f"{path} has {counts[0]} packs, {counts[1]} sequences and {counts[2]} tokens, not as its receipt."
+                yield f"{path} has {counts[0]} packs, {counts[1]} sequences and {counts[2]} tokens, unlike its receipt."
     if totals.tolist() != [split.packs, split.sequences, split.tokens + split.padding, split.supervised_tokens]:
         yield f"The shards of {split.name} do not add up to the counts of metadata.json."
     elif abs(conversations - split.conversations) > 0.01:
@@ -171,8 +169,8 @@ def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int], 
     """Check a shard, one row group in memory at a time.
 
     Returns:
-        What is wrong; its packs, sequences, tokens and supervised tokens; and the shares that its sequences have of
-        their conversations, added up: over a split they make the number of conversations.
+        Its problems; its packs, sequences, tokens and supervised tokens; and the sum of its sequences' shares of their
+        conversations, which over a split is the number of conversations.
     """
     problems: list[str] = []
     counts, shares = np.zeros(4, np.int64), 0.0
@@ -207,25 +205,25 @@ def _packs(table: pa.Table) -> Iterator[tuple[np.ndarray, ...]]:
 
 
 def _check_conversations(targets: np.ndarray, whole: np.ndarray) -> Iterator[str]:
-    """A sequence has at least one target, and no more than its whole conversation."""
+    """Yield problems of targets: each sequence has 1 up to those of its conversation."""
     if len(whole) != len(targets):
         yield f"{len(whole)} values of conversation_targets for {len(targets)} sequences."
     elif (targets < 1).any() or (whole < targets).any():
-        yield f"supervised tokens of sequences, {targets[:8].tolist()}, of conversations {whole[:8].tolist()}."
+        yield f"sequences have {targets[:8].tolist()} supervised tokens, but their conversations {whole[:8].tolist()}."
 
 
 def _check_pack(ids: np.ndarray, mask: np.ndarray, starts: np.ndarray, metadata: Metadata) -> Iterator[str]:
-    """Check the promises of one pack: size, boundaries, ids, a rolled mask."""
+    """Yield problems of one pack: its size, boundaries, ids and mask."""
     if not 0 < len(ids) <= metadata.pack_size:
-        yield f"{len(ids)} tokens, not 1 to {metadata.pack_size}."
+        yield f"it has {len(ids)} tokens, not 1 to {metadata.pack_size}."
     if len(mask) != len(ids):
-        yield f"{len(mask)} mask values for {len(ids)} tokens."
+        yield f"it has {len(mask)} mask values for {len(ids)} tokens."
         return
     if len(starts) == 0 or starts[0] != 0 or (np.diff(starts) <= 0).any() or starts[-1] >= len(ids):
-        yield f"the sequences do not begin at 0 and then further on: {starts[:8].tolist()}."
+        yield f"the starts of its sequences do not increase from 0: {starts[:8].tolist()}."
         return
     if ids.min() < 0 or ids.max() >= metadata.tokenizer["vocab_size"]:
-        yield f"a token id is outside the vocabulary: {ids.min()} to {ids.max()}."
+        yield f"a token id is outside the vocabulary; ids are {ids.min()} to {ids.max()}."
     if mask.max() > 1:
         yield f"a mask value is {mask.max()}, not 0 or 1."
     if mask[np.append(starts[1:], len(ids)) - 1].any():
