@@ -47,11 +47,12 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     logging.disable(logging.WARNING)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does
     from nemotron.config import load_config
-    from nemotron.training.backend import backend
+    from nemotron.training.backend import choose_backend, use_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
-    from nemotron.training.plan import count_run, make_plan
+    from nemotron.training.counts import count_run
+    from nemotron.training.plan import make_plan
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     settings = [
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
     data = PreparedData("benchmark", folder, {"train": arguments.packs}, arguments.pack_size, tokenizer=tokenizer)
     run, start = find_run_folder(loaded.config), find_start(loaded.config)
     plan = make_plan(loaded.config, count_run(loaded.config, data), data, start, run)
-    with backend(loaded.config) as adapt, contextlib.redirect_stdout(None):
+    with use_backend(choose_backend(loaded.config.run.backend).name) as adapt, contextlib.redirect_stdout(None):
         from megatron.bridge.training.pretrain import pretrain
 
         from nemotron.training.objective.forward_step import TwoStageStep

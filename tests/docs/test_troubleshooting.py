@@ -18,7 +18,8 @@ from nemotron.cli.super3.sft import show_result
 from nemotron.config import load_config
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.run_folder import find_run_folder, hold
+from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
 from nemotron.training.prepared_data import find_prepared_data

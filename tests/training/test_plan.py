@@ -1,5 +1,6 @@
 """How long a run is, counted from its config and its data."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,10 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import LossConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
-from nemotron.training.plan import Plan, count_run, make_plan
+from nemotron.training.counts import count_run
+from nemotron.training.parallelism.flops import flops_per_token
+from nemotron.training.parallelism.model_shape import KNOWN_SHAPES
+from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared_data import PreparedData
 
 
@@ -98,3 +102,13 @@ def test_the_plan_says_where_a_run_starts_or_goes_on(tmp_path):
     write_checkpoint(tmp_path / "checkpoints", 20)
     plan = planned(settings, prepared(), find_run_folder(settings))
     assert plan.start.description == f"iteration 20, saved in {tmp_path}/checkpoints"
+
+
+def test_arithmetic_of_a_token_is_counted_where_shape_and_lengths_are_known():
+    shape = KNOWN_SHAPES["nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"]
+    settings, measured = config(), replace(prepared(), mean_length=1000.0)
+    counts, start = count_run(settings, measured), find_start(settings)
+    plan = make_plan(settings, counts, measured, start, shape=shape)
+    assert plan.flops_per_token == flops_per_token(shape, 1000.0)
+    assert make_plan(settings, counts, prepared(), start, shape=shape).flops_per_token is None
+    assert make_plan(settings, counts, measured, start).flops_per_token is None

@@ -1,7 +1,6 @@
 """Call Megatron-Bridge's `finetune()` with a config, our step and callbacks."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from nemotron.config import Loaded
@@ -15,18 +14,13 @@ from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.ranks import is_first, is_first_here
 from nemotron.training.reporting.failures import explain_failures
-from nemotron.training.reporting.report.live import keep_report
+from nemotron.training.reporting.report.live import OnRecord
 from nemotron.training.reporting.startup import Startup
 from nemotron.training.shards import begin_check
 from nemotron.training.stop_signals import heed_signals
 
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
-
-OnRecord = Callable[[str, dict[str, Any]], None]
-"""Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
-of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test"). On every rank also as
-`on_record("line", {"text": line})`, for a line to be shown at once: a step of the start, a signal."""
 
 
 def run_finetune(
@@ -35,7 +29,8 @@ def run_finetune(
     data: PreparedData,
     run: RunFolder,
     backend: BackendName,
-    on_record: OnRecord | None,
+    say: Callable[[str], None],
+    on_record: OnRecord,
     opened: "Run | None",
     *,
     evaluate_only: bool,
@@ -48,7 +43,9 @@ def run_finetune(
         data: The packs.
         run: Its folders.
         backend: What it computes on.
-        on_record: Called with progress.
+        say: Called on every rank with a line to show at once: a step of the start, a signal.
+        on_record: Called with each record of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl
+            ("test"), on the rank that writes them.
         opened: The W&B run that gets the curves, if there is one.
         evaluate_only: All iterations are trained and saved; only make the evaluations at the end of a run.
 
@@ -60,7 +57,6 @@ def run_finetune(
     keep_sockets_short()  # Megatron saves through multiprocessing
     # On one rank of each node, in the background while Megatron is imported.
     check = begin_check(data) if config.run.verify_data and is_first_here() else None
-    say = partial(_say, on_record)
     startup = Startup(say)
     startup.step("Importing torch and Megatron-Bridge")
     with heed_signals(say) as signals, bridge.name_what_is_missing(), use_backend(backend) as apply_backend:
@@ -80,7 +76,7 @@ def run_finetune(
         if start is None and seed is not None:
             start = make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", seed)
         # Adapters are continued on the model that they belong to. None leaves it to `checkpoint.load`.
-        recipe = build_recipe(config, plan, data, run, loaded.origins, start or run.base)
+        recipe = build_recipe(config, plan, data, run, loaded.origins, start or (run.base and run.base.folder))
         apply_backend(recipe.container)
         open_mlflow(recipe.container.logger)
         if evaluate_only:
@@ -92,8 +88,7 @@ def run_finetune(
         step = TwoStageStep(
             plan.schedule, pads_conversations=data.pad_to_multiple > 1, sample_unit=config.loss.sample_unit
         )
-        reporter = keep_report(run.output, config.checkpoint.get("save_interval"), on_record)
-        writer = MetricsWriter(run.output, plan.valid_packs, step, reporter)
+        writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), skip_empty_batches(step), writer]
         if check is not None:
             callbacks.append(ChecksShards(check))
@@ -104,11 +99,3 @@ def run_finetune(
         with log_curves_to(opened), startup.follow_setup(), explained as ending:
             finetune(recipe.container, step, callbacks=callbacks)
     return ending.stopped
-
-
-def _say(on_record: OnRecord | None, text: str) -> None:
-    """Show a line at once: through `on_record`, else in the output."""
-    if on_record is not None:
-        on_record("line", {"text": text})
-    elif is_first():
-        print(text, flush=True)

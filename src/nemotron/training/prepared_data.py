@@ -49,6 +49,8 @@ class PreparedData:
     tokenizer: DataTokenizer | None = None
     has_conversation_targets: bool | None = None
     """Whether every shard has the number of supervised tokens of each sequence's whole conversation."""
+    mean_length: float | None = None
+    """Mean tokens of a conversation."""
     counts: dict[str, Any] = field(default_factory=dict)
     """What became of its rows, which a model made from it records."""
 
@@ -110,8 +112,17 @@ def find_prepared_data(reference: str, artifacts: Path, *, config_name: str) -> 
             for of_split in shards.values()
             for shard in of_split
         ),
+        mean_length=_mean_length(artifact.metadata),
         counts={key: artifact.metadata[key] for key in _COUNTS if key in artifact.metadata},
     )
+
+
+def _mean_length(facts: Mapping[str, Any]) -> float | None:
+    """Return the mean tokens of a conversation, as data prep counted them."""
+    try:
+        return facts["tokens"] / facts["conversations"]
+    except (KeyError, TypeError, ZeroDivisionError):
+        return None
 
 
 def _how_to_make(config_name: str) -> str:

@@ -1,6 +1,7 @@
 """Run training, from a config to a checkpoint: read this module first."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +13,21 @@ from nemotron.training.backend import Backend, choose_backend
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.reader import read_records
-from nemotron.training.checkpoints.run_folder import RunFolder, find_run_folder, hold
+from nemotron.training.checkpoints.run_folder import RunFolder, find_run_folder
+from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.checks.continuation import describe_changes, describe_resume
 from nemotron.training.config import SftConfig
-from nemotron.training.finetune import OnRecord, run_finetune
+from nemotron.training.finetune import run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.ranks import count_ranks, is_first, is_first_here
 from nemotron.training.reporting.masked_output import masked_output
-from nemotron.training.reporting.report.live import report_session
+from nemotron.training.reporting.report.live import OnRecord, keep_report, report_session
 from nemotron.training.reporting.report.page import REPORT, write_report
 from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.start_facts import describe_start
-from nemotron.training.reporting.wandb_run import find_wandb, finish_wandb, wandb_run
+from nemotron.training.reporting.wandb_run import wandb_run
 from nemotron.training.weights.export_run import export_run, log_model
 
 if TYPE_CHECKING:
@@ -80,20 +82,19 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     plan, problems = check_inputs(config, data, start, count_ranks(), run)
     machine = check_machine(config, data, start, run, plan, backend)
     notes = [*describe_resume(run), *describe_changes(config, run), *backend.notes]
-    foreign_code = find_code_to_load(start.iteration_dir, run.base, run.newest) if is_first_here() else ()
+    foreign_code = find_code_to_load(start.megatron, run.base, run.newest) if is_first_here() else ()
     refuse([*missing, *problems, *machine, *foreign_code])
     assert data is not None
     assert plan is not None
     run.output.mkdir(parents=True, exist_ok=True)
     is_tested = not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
     has_work = run.finished < plan.train_iters or not is_tested
-    record = find_wandb(config, run, has_work=has_work)
-    notes += record.describe() if record else []
-    with wandb_run(record, loaded) as opened:
+    with wandb_run(loaded, run, has_work=has_work) as wandb:
+        notes += wandb.describe()
         with hold(run, config.convert_to_hf.timeout_minutes) as held:
-            result = _train(loaded, plan, data, held, backend, notes, on_record, opened, has_work=has_work)
+            result = _train(loaded, plan, data, held, backend, notes, on_record, wandb.opened, has_work=has_work)
         evaluated = {"validation": result.validation, "test": result.test}
-        finish_wandb(opened, run.output, evaluated, stopped=result.stopped)
+        wandb.record_end(run.output, evaluated, stopped=result.stopped)
     return result
 
 
@@ -121,9 +122,13 @@ def _train(
         if has_work:
             evaluate_only = resumed_from == plan.train_iters
             facts = describe_start(loaded, plan, data, [*plan.notes, *notes])
+            say, record = (
+                partial(_say, on_record),
+                keep_report(run.output, config.checkpoint.get("save_interval"), on_record),
+            )
             with report_session(run.output, facts, run.count_finished, is_writer=is_first()) as session:
                 session.stopped = stopped = run_finetune(
-                    loaded, plan, data, run, backend.name, on_record, opened, evaluate_only=evaluate_only
+                    loaded, plan, data, run, backend.name, say, record, opened, evaluate_only=evaluate_only
                 )
     newest = run.look_again()
     finished = min(newest.iteration, plan.train_iters)
@@ -165,3 +170,11 @@ def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, not
     elif is_first():
         for note in notes:
             print(f"note: {note}")
+
+
+def _say(on_record: OnRecord | None, text: str) -> None:
+    """Show a line at once: through `on_record`, else in the output."""
+    if on_record is not None:
+        on_record("line", {"text": text})
+    elif is_first():
+        print(text, flush=True)

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 from torch.distributed.checkpoint.planner import BytesIOWriteData, SavePlan, WriteItem, WriteItemType
 
 from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code
+from nemotron.training.checkpoints.reader import read_checkpoint
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import RunConfig, SftConfig
 
@@ -56,8 +57,8 @@ def archive_of(thing):
 
 def test_what_torch_writes_is_data(saved):
     torch.save({"args": None, "seed": torch.tensor(1), "dtype": torch.bfloat16}, saved / "common.pt")
-    assert find_foreign_code(saved) is None
-    assert list(find_code_to_load(saved)) == []
+    assert find_foreign_code(read_checkpoint(saved)) is None
+    assert list(find_code_to_load(read_checkpoint(saved))) == []
 
 
 def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trace):
@@ -66,17 +67,17 @@ def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trac
     load(target, checkpoint_id=saved, no_dist=True)
     assert trace.is_dir(), "torch no longer runs it: this check can go"
     trace.rmdir()
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert (found.file.suffix, found.name) == (".distcp", "posix.mkdir")
-    [problem] = find_code_to_load(saved)
+    [problem] = find_code_to_load(read_checkpoint(saved))
     assert str(found.file) in problem.message
     assert not trace.exists()
 
 
 def test_the_index_is_a_pickle_too(saved, trace):
     (saved / ".metadata").write_bytes(pickle.dumps(Planted(trace)))
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert (found.file.name, found.name) == (".metadata", "posix.mkdir")
     assert not trace.exists()
@@ -86,7 +87,7 @@ def test_the_index_is_a_pickle_too(saved, trace):
 def test_any_file_of_torch_is_looked_into(saved, trace, name):
     (saved / name).parent.mkdir(exist_ok=True)
     torch.save({"step": torch.tensor(4), "more": Planted(trace)}, saved / name)
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert (found.file, found.name) == (saved / name, "posix.mkdir")
     assert not trace.exists()
@@ -95,7 +96,7 @@ def test_any_file_of_torch_is_looked_into(saved, trace, name):
 @pytest.mark.parametrize("call", [os.system, subprocess.check_call, eval, getattr, exec])
 def test_whatever_is_called_is_named(saved, trace, call):
     torch.save(Planted(trace, call), saved / "common.pt")
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert found.name.endswith(call.__name__)
 
@@ -113,14 +114,14 @@ def after_a_set():
 @pytest.mark.parametrize("pickled", [torch_os_system(), after_a_set(), b"\x80\x04cos\nsystem\n", b"no pickle"])
 def test_no_pickle_gets_past_by_being_odd(saved, pickled):
     (saved / ".metadata").write_bytes(pickled)
-    assert find_foreign_code(saved) is not None
+    assert find_foreign_code(read_checkpoint(saved)) is not None
 
 
 def test_a_pickle_in_the_bytes_of_a_tensor_counts(saved, trace):
     """Transformer Engine keeps the state of its layers so, and unpickles it."""
     hidden = torch.frombuffer(bytearray(pickle.dumps(Planted(trace))), dtype=torch.uint8)
     write(saved, {"weight": torch.zeros(4), "_extra_state": SimpleNamespace(state=hidden)})
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert found.name == "posix.mkdir"
 
@@ -131,7 +132,7 @@ def test_a_pickle_of_bytes_that_torch_would_load_counts(saved, trace):
             return torch.storage._load_from_bytes, (archive_of(Planted(trace)),)
 
     write(saved, {"weight": torch.zeros(4), "state": Nested()})
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert found.name == "posix.mkdir"
 
@@ -152,7 +153,7 @@ def compressed(thing, file):
 @pytest.mark.parametrize("written_by", [old_format, program, compressed])
 def test_other_formats_that_torch_reads_are_refused(saved, written_by):
     written_by({"step": 1}, saved / "common.pt")
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert found.file.name == "common.pt"
 
@@ -170,7 +171,7 @@ def test_what_the_config_of_a_checkpoint_would_call_counts(saved, target):
     config = yaml.safe_load((saved / "run_config.yaml").read_text())
     config["model"] = {"layers": [{"_target_": target, "_args_": ["true"]}]}
     (saved / "run_config.yaml").write_text(yaml.safe_dump(config))
-    found = find_foreign_code(saved)
+    found = find_foreign_code(read_checkpoint(saved))
     assert found is not None
     assert (found.file.name, found.name) == ("run_config.yaml", target)
 
@@ -187,21 +188,21 @@ def test_what_the_config_of_a_checkpoint_would_call_counts(saved, target):
 def test_what_megatron_bridge_writes_there_passes(saved, target):
     config = yaml.safe_load((saved / "run_config.yaml").read_text())
     (saved / "run_config.yaml").write_text(yaml.safe_dump({**config, "model": {"_target_": target}}))
-    assert find_foreign_code(saved) is None
+    assert find_foreign_code(read_checkpoint(saved)) is None
 
 
 def test_who_knows_better_may_say_so(saved, trace, monkeypatch):
     torch.save(Planted(trace), saved / "common.pt")
     monkeypatch.setenv(TRUST, "1")
-    assert list(find_code_to_load(saved)) == []
+    assert list(find_code_to_load(read_checkpoint(saved))) == []
 
 
 def test_training_looks_at_what_it_starts_from_and_at_what_it_continues(tmp_path, saved, trace):
     other = write_checkpoint(tmp_path / "other", 2)
-    assert list(find_code_to_load(None, saved, other)) == []
+    assert list(find_code_to_load(None, *map(read_checkpoint, (saved, other)))) == []
     for folder in (saved, other):
         torch.save(Planted(trace), folder / "common.pt")
-    first, second = find_code_to_load(saved, other)
+    first, second = find_code_to_load(*map(read_checkpoint, (saved, other)))
     assert str(saved / "common.pt") in first.message
     assert str(other / "common.pt") in second.message
 
@@ -218,4 +219,4 @@ def test_the_model_that_adapters_belong_to_is_looked_at(tmp_path, saved, trace):
 def test_the_plan_that_older_megatron_keeps_in_the_index_is_data(saved):
     item = WriteItem(MetadataIndex("weight"), WriteItemType.BYTE_IO, bytes_io_data=BytesIOWriteData(3))
     (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=SavePlan([item]))))
-    assert find_foreign_code(saved) is None
+    assert find_foreign_code(read_checkpoint(saved)) is None

@@ -11,7 +11,8 @@ from nemotron.errors import UserError
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.reader import hf_model_of, read_records, run_of
-from nemotron.training.checkpoints.run_folder import find_run_folder, hold
+from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -41,7 +42,7 @@ def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
     before = find_run_folder(config(tmp_path))
     newest = write_checkpoint(tmp_path / "checkpoints", 40)
     after = find_run_folder(config(tmp_path))
-    assert (after.finished, after.newest) == (40, newest)
+    assert (after.finished, after.newest.folder) == (40, newest)
     assert (before.finished, before.count_finished()) == (0, 40)
 
 
@@ -117,9 +118,9 @@ def test_another_iteration_is_loaded_as_itself(tmp_path):
     write_checkpoint(tmp_path / "checkpoints", 40)
     assert find_run_folder(config(tmp_path)).load_from == tmp_path / "checkpoints"
     run = find_run_folder(config(tmp_path, ckpt_step=20))
-    assert (run.finished, run.newest, run.load_from) == (20, first, first)
+    assert (run.finished, run.newest.folder, run.load_from) == (20, first, first)
     run = find_run_folder(config(tmp_path / "two", load=str(first)))
-    assert (run.finished, run.newest, run.load_from) == (20, first, first)
+    assert (run.finished, run.newest.folder, run.load_from) == (20, first, first)
 
 
 def test_records_of_a_file_that_is_not_there(tmp_path):

@@ -9,7 +9,8 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.lineage import log_artifact
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.run_folder import find_run_folder, hold
+from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_fixed_settings,
@@ -24,8 +25,9 @@ from nemotron.training.checks.continuation import (
 )
 from nemotron.training.checks.machine import check_start_is_here
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
+from nemotron.training.counts import count_run
 from nemotron.training.objective.loss import Schedule, Stage
-from nemotron.training.plan import count_run, make_plan
+from nemotron.training.plan import make_plan
 from nemotron.training.prepared_data import PreparedData
 
 BATCH = {"global_batch_size": 4}

@@ -8,9 +8,9 @@ import pytest
 
 from nemotron.training.checks.counts import check_length, check_pack_size, check_parallel_sizes, check_stages
 from nemotron.training.config import RecipeConfig, SftConfig, StageConfig
+from nemotron.training.counts import count_run
 from nemotron.training.objective.loss import resolve_schedule
 from nemotron.training.parallelism.configured import parallel_sizes, shape_in
-from nemotron.training.plan import count_run
 from nemotron.training.prepared_data import PreparedData
 
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"

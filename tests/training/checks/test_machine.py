@@ -4,8 +4,10 @@ import pytest
 
 from nemotron.config import load_config
 from nemotron.training import backend
-from nemotron.training.checks.machine import check_backend
+from nemotron.training.checks.machine import check_backend, check_tracker_packages
 from nemotron.training.config import SftConfig
+
+TRACKERS = {"mlflow_experiment": "tiny", "comet_project": "tiny"}
 
 
 def config(chosen="auto"):
@@ -48,3 +50,40 @@ def test_context_parallelism_takes_the_production_stack(machine, chosen, gpu):
     machine(gpu=True, packages=backend.PRODUCTION_PACKAGES)
     divided.run.backend = "auto"
     assert [*check(divided)] == []
+
+
+def lacking(environ, **logger):
+    found = check_tracker_packages(SftConfig(logger=logger), environ)
+    return [f"{problem.message} {problem.hint}" for problem in found]
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Stand-ins for packages, which are found and never imported."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def install(*names):
+        for name in names:
+            (tmp_path / f"{name}.py").write_text("raise AssertionError('imported')")
+
+    return install
+
+
+def test_a_package_that_is_missing_is_named(installed):
+    with_key = {"COMET_API_KEY": "x"}
+    assert not lacking({})
+    mlflow, comet = lacking(with_key, **TRACKERS)
+    assert "pip install mlflow" in mlflow
+    assert "pip install comet-ml" in comet
+    installed("mlflow", "comet_ml")
+    assert not lacking(with_key, **TRACKERS)
+
+
+def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_path):
+    installed("comet_ml")
+    [problem] = lacking({}, comet_project="tiny")
+    assert "COMET_API_KEY" in problem
+    (tmp_path / ".comet.config").write_text("[comet]\napi_key=x\n")
+    assert not lacking({}, comet_project="tiny")

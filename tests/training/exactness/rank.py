@@ -52,7 +52,8 @@ def train(layout: Layout, batch: Batch, prepared: Path, folder: Path) -> None:
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.config import SftConfig
-    from nemotron.training.plan import count_run, make_plan
+    from nemotron.training.counts import count_run
+    from nemotron.training.plan import make_plan
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     overrides = [

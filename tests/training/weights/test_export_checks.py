@@ -5,7 +5,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import base_model_of, latest_iteration
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.reader import read_checkpoint
 from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
@@ -31,8 +31,8 @@ def test_adapters_name_the_model_they_were_trained_on(tmp_path):
     (tmp_path / "base").mkdir()
     base = write_checkpoint(tmp_path / "base", 0)
     made = write_checkpoint(tmp_path, 3, adapters(tmp_path / "base"))
-    assert base_model_of(made, run_config(made)) == base
-    assert base_model_of(base, run_config(base)) is None
+    assert base_model_of(read_checkpoint(made)) == read_checkpoint(base)
+    assert base_model_of(read_checkpoint(base)) is None
 
 
 def test_adapters_whose_model_is_gone_are_refused(tmp_path):

@@ -21,8 +21,8 @@ def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: in
         loaded: The training config.
         ranks: Processes in all; None takes run.nproc_per_node, else the documented minimum.
     """
+    from nemotron.training.counts import find_pack_size
     from nemotron.training.parallelism.advise import advise
-    from nemotron.training.plan import find_pack_size
     from nemotron.training.prepared_data import find_data
 
     config = loaded.config

@@ -111,10 +111,9 @@ def report_here(
     start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
     run = find_run_folder(config, data, start)
-    record = find_wandb(config, run, has_work=True)
     notes = [*describe_resume(run), *describe_changes(config, run)]
     notes += _too_few_processes(config) if ranks is None else []
-    notes += record.describe() if record else []
+    notes += find_wandb(config, run, has_work=True).describe()
     plan, problems = check_inputs(config, data or expected, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made on machines that will not train.

@@ -8,16 +8,17 @@ checkpoint: `.metadata` has the length of every part of every shard, and torch's
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from nemotron.training.checkpoints.reader import RUN_CONFIG
+from nemotron.training.checkpoints.reader import RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
 METADATA = ".metadata"
 FORMAT = "metadata.json"
 TRAIN_STATE = "train_state.pt"
 _COMMON = "common.pt"
+_SECTIONS = ("checkpoint", "train")
+"""Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
+a checkpoint, and one after the last that it reads."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,13 @@ class Damage:
         return f"{self.file} {self.what}" + (" (its save was cut short)" if self.unfinished else "")
 
 
-def find_damage(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | None:
+def find_damage(checkpoint: Checkpoint) -> Damage | None:
     """Find the first reason why a checkpoint cannot be loaded.
 
     None means that it is complete. Files are checked in the order in which a save writes them.
-
-    Args:
-        iteration_dir: An `iter_*` folder.
-        saved: Its run_config.yaml, or None if that is incomplete.
     """
-    if damage := _check_format(iteration_dir, saved):
+    iteration_dir = checkpoint.folder
+    if damage := _check_format(checkpoint):
         return damage
     try:
         if damaged := find_damaged_shard(iteration_dir / METADATA):
@@ -61,15 +59,17 @@ def find_damage(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | N
         return Damage(missing[0], "is missing", unfinished=True)
     if what := check_archive(state):
         return Damage(TRAIN_STATE, what, unfinished=True)
-    return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True) if saved is None else None
+    is_whole = all(name in checkpoint.saved for name in _SECTIONS)
+    is_whole = is_whole and (iteration_dir / RUN_CONFIG).read_bytes().endswith(b"\n")
+    return None if is_whole else Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
 
 
-def _check_format(iteration_dir: Path, saved: dict[str, Any] | None) -> Damage | None:
-    file = iteration_dir / FORMAT
-    if not (iteration_dir / METADATA).is_file():
+def _check_format(checkpoint: Checkpoint) -> Damage | None:
+    file = checkpoint.folder / FORMAT
+    if not (checkpoint.folder / METADATA).is_file():
         return Damage(METADATA, "is missing", unfinished=True)
     if not file.is_file():  # this is how Megatron-Bridge recognises its other format, fsdp_dtensor
-        is_other = ((saved or {}).get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
+        is_other = (checkpoint.saved.get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
         return None if is_other else Damage(FORMAT, "is missing", unfinished=True)
     try:
         is_whole = isinstance(json.loads(file.read_bytes()), dict)

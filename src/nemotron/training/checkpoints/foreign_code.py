@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.damage import METADATA
-from nemotron.training.checkpoints.reader import RUN_CONFIG, read_yaml
+from nemotron.training.checkpoints.reader import RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 
 TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
@@ -87,31 +87,32 @@ class _StrictReader(PickleReader):
         return super().find_class(module, name)
 
 
-def find_code_to_load(*iteration_dirs: Path | None) -> Iterator[Problem]:
+def find_code_to_load(*checkpoints: Checkpoint | None) -> Iterator[Problem]:
     """Yield a problem for each checkpoint that would run its own code.
 
     Args:
-        iteration_dirs: The `iter_*` folders to load, including the base models of adapters. None is skipped.
+        checkpoints: Those to load, including the base models of adapters. None is skipped.
     """
     if os.environ.get(TRUST, "") not in ("", "0"):
         return
-    for iteration_dir in dict.fromkeys(filter(None, iteration_dirs)):
-        if found := find_foreign_code(iteration_dir):
+    for checkpoint in {each.folder: each for each in checkpoints if each is not None}.values():
+        if found := find_foreign_code(checkpoint):
             yield Problem(
                 f"{found}.",
                 f"Get the checkpoint again from a source you trust. If you trust this one, set {TRUST}=1 to load it.",
             )
 
 
-def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:
+def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
     """Find the first name in a checkpoint that is not data; None if there is none.
 
     This reads every index, every small file, and the parts of shards that are not tensors. torch itself reads tensors
     with `weights_only=True`.
     """
-    for file, name in _foreign_targets(iteration_dir / RUN_CONFIG):
-        return ForeignCode(file, name)
-    for index in sorted(iteration_dir.rglob(METADATA)):
+    for target in _targets(checkpoint.saved):
+        if not _TARGETS.fullmatch(target) or _LOADERS.fullmatch(target.rsplit(".", 1)[-1]) or _leaves_package(target):
+            return ForeignCode(checkpoint.folder / RUN_CONFIG, target)
+    for index in sorted(checkpoint.folder.rglob(METADATA)):
         if name := _check_index(index):
             return ForeignCode(index, name)
         with ThreadPoolExecutor(_READERS) as readers:
@@ -119,7 +120,7 @@ def find_foreign_code(iteration_dir: Path) -> ForeignCode | None:
             for shard, name in readers.map(_check_parts, parts):
                 if name is not None:
                     return ForeignCode(shard, name)
-    for file in sorted(iteration_dir.rglob("*")):
+    for file in sorted(checkpoint.folder.rglob("*")):
         if file.suffix in _ARCHIVES and file.is_file() and (name := _check_archive(file)):
             return ForeignCode(file, name)
     return None
@@ -200,12 +201,6 @@ def _check_nested(content: Any) -> None:
         raise _Refused(_NESTED[0])
     if name := _check_archive(io.BytesIO(content)):
         raise _Refused(name)
-
-
-def _foreign_targets(run_config: Path) -> Iterator[tuple[Path, str]]:
-    for target in _targets(read_yaml(run_config)):
-        if not _TARGETS.fullmatch(target) or _LOADERS.fullmatch(target.rsplit(".", 1)[-1]) or _leaves_package(target):
-            yield run_config, target
 
 
 def _targets(value: Any) -> Iterator[str]:

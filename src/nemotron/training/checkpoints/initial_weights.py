@@ -3,15 +3,15 @@
 Nothing is refused here; checks/ does that.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from nemotron import lineage
 from nemotron.errors import UserError
 from nemotron.paths import is_path
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.reader import Checkpoint
 from nemotron.training.config import SftConfig
 
 PRETRAINED = "ModelArtifact-pretrain"
@@ -33,10 +33,8 @@ class StartingPoint:
     """Its reference for lineage: its path, or the exact version of the artifact."""
     is_hf: bool = False
     """Whether it is a Hugging Face folder."""
-    iteration_dir: Path | None = None
-    """The `iter_*` folder of a Megatron checkpoint."""
-    saved: dict[str, Any] = field(default_factory=dict)
-    """The config that the checkpoint was saved with."""
+    megatron: Checkpoint | None = None
+    """The newest Megatron checkpoint there."""
     tokenizer: str | None = None
     """The place of its tokenizer, if known."""
     unreadable: UserError | None = None
@@ -59,15 +57,14 @@ def find_start(config: SftConfig) -> StartingPoint:
     if is_hf_folder(path):
         return replace(start, description=f"{start.description} (Hugging Face folder)", is_hf=True, tokenizer=str(path))
     try:
-        iteration_dir, saved = find_latest(path)
+        newest = find_latest(path)
     except UserError as error:
         return replace(start, unreadable=error)
     return replace(
         start,
-        description=f"{start.description.removesuffix(str(path))}{iteration_dir} (Megatron checkpoint)",
-        iteration_dir=iteration_dir,
-        saved=saved,
-        tokenizer=(saved.get("tokenizer") or {}).get("tokenizer_model"),
+        description=f"{start.description.removesuffix(str(path))}{newest.folder} (Megatron checkpoint)",
+        megatron=newest,
+        tokenizer=(newest.saved.get("tokenizer") or {}).get("tokenizer_model"),
     )
 
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.damage import METADATA, TRAIN_STATE, Damage, find_damage
-from nemotron.training.checkpoints.reader import RUN_CONFIG, RUN_RECORD, read_json, run_config, whole_run_config
+from nemotron.training.checkpoints.reader import RUN_CONFIG, RUN_RECORD, Checkpoint, read_checkpoint, read_json
 from nemotron.training.checkpoints.trackers import is_iteration_dir, list_candidates, set_trackers
 
 _GONE = Damage("it", "is gone", unfinished=False)
@@ -22,6 +23,8 @@ class Skipped:
     folder: Path
     iteration: int
     why: Damage
+    saved: dict[str, Any] = field(default_factory=dict, compare=False)
+    """What can be read of its config."""
 
     @property
     def is_later(self) -> bool:
@@ -45,6 +48,11 @@ class Newest:
     saved: dict[str, Any] = field(default_factory=dict)
     """The config of the newest; empty without a checkpoint, and for one of Megatron-LM."""
 
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint and its config, or None."""
+        return None if self.folder is None else Checkpoint(self.folder, self.saved)
+
     def includes(self, folder: Path) -> bool:
         """Tell whether a folder is one of these checkpoints itself.
 
@@ -65,33 +73,49 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
         candidates, later = {step: checkpoints / f"iter_{step:07d}"}, {}
     skipped: list[Skipped] = []
     for iteration, folder in [*later.items(), *candidates.items()]:
-        saved = whole_run_config(folder)
+        checkpoint = read_checkpoint(folder)
         if folder.name == "release":  # of Megatron-LM; Megatron-Bridge takes it as it is
-            return Newest(folder, 0, saved=saved or {})
-        damage = find_damage(folder, saved) if folder.is_dir() else _GONE
+            return Newest(folder, 0, saved=checkpoint.saved)
+        damage = find_damage(checkpoint) if folder.is_dir() else _GONE
         if damage is None and iteration not in later:
-            return Newest(folder, iteration, tuple(skipped), saved or {})
-        skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED))
+            return Newest(folder, iteration, tuple(skipped), checkpoint.saved)
+        skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED, checkpoint.saved))
     return Newest(None, 0, tuple(skipped))
 
 
-def find_latest(checkpoint_dir: Path) -> tuple[Path, dict[str, Any]]:
+def find_in_turn(folders: Sequence[Path], step: int | None = None) -> list[Newest]:
+    """Look into folders in turn, until one has a checkpoint.
+
+    Args:
+        folders: Folders that runs save to.
+        step: The iteration to find in the last of them; None finds the newest.
+
+    Returns:
+        What was found in each folder that was looked into.
+    """
+    found: list[Newest] = []
+    for folder in folders:
+        found.append(find_newest(folder, step if len(found) + 1 == len(folders) else None))
+        if found[-1].folder is not None:
+            break
+    return found
+
+
+def find_latest(checkpoint_dir: Path) -> Checkpoint:
     """Find the newest complete checkpoint of a folder that must have one.
 
     Args:
         checkpoint_dir: A folder that a run saved to, or the checkpoint itself.
 
-    Returns:
-        The `iter_*` folder, and the config that it was saved with.
-
     Raises:
         UserError: There is none, or the newest is damaged.
     """
     newest = find_newest(checkpoint_dir)
-    if newest.folder is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
-        return newest.folder, newest.saved
+    if newest.checkpoint is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
+        return newest.checkpoint
     if (checkpoint_dir / RUN_CONFIG).is_file():  # named itself, in a form that we do not know
-        return checkpoint_dir, run_config(checkpoint_dir)
+        saved = [skipped.saved for skipped in newest.skipped if skipped.folder == checkpoint_dir]
+        return Checkpoint(checkpoint_dir, saved[0] if saved else {})
     if newest.skipped:
         older = (
             "There is no older one."
@@ -113,7 +137,7 @@ def latest_iteration(checkpoint_dir: Path) -> Path:
     Raises:
         UserError: There is none, or the newest is damaged.
     """
-    return find_latest(checkpoint_dir)[0]
+    return find_latest(checkpoint_dir).folder
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -133,26 +157,22 @@ def find_checkpoint(path: Path) -> Path:
     return latest_iteration(path)
 
 
-def base_model_of(iteration_dir: Path, saved: dict[str, Any]) -> Path | None:
-    """Return the `iter_*` folder of the model whose adapters a checkpoint holds.
+def base_model_of(checkpoint: Checkpoint) -> Checkpoint | None:
+    """Return the model whose adapters a checkpoint holds.
 
     None when it holds a whole model.
-
-    Args:
-        iteration_dir: The checkpoint.
-        saved: The config that it was saved with.
 
     Raises:
         UserError: It holds adapters, and their model is not where it was.
     """
-    if saved.get("peft") is None:
+    if checkpoint.saved.get("peft") is None:
         return None
-    base = str((saved.get("checkpoint") or {}).get("pretrained_checkpoint"))
+    base = str((checkpoint.saved.get("checkpoint") or {}).get("pretrained_checkpoint"))
     try:
-        return latest_iteration(Path(base))
+        return find_latest(Path(base))
     except UserError:
         raise UserError(
-            f"{iteration_dir} has adapters, but the model that they were trained on is not at {base}.",
+            f"{checkpoint.folder} has adapters, but the model that they were trained on is not at {base}.",
             "Restore that checkpoint, or correct checkpoint.pretrained_checkpoint in its run_config.yaml.",
         ) from None
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -14,9 +14,15 @@ RUN_CONFIG = "run_config.yaml"
 """The config that a checkpoint was saved with, which Megatron-Bridge writes into it last of all."""
 _TEXTS = ("output_dir", "checkpoints", "hf_model")
 """Fields of run.json that are paths or names."""
-_SECTIONS = ("checkpoint", "train")
-"""Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
-a checkpoint, and one after the last that it reads."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was looked at once, and is handed on."""
+
+    folder: Path
+    """The `iter_*` folder (`release` from Megatron-LM)."""
+    saved: dict[str, Any]
+    """The config that it was saved with; empty for one of Megatron-LM."""
 
 
 def run_of(iteration_dir: Path) -> Path | None:
@@ -71,20 +77,14 @@ def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
 def run_config(iteration_dir: Path) -> dict[str, Any]:
     """Read the config that a checkpoint was saved with: its run_config.yaml.
 
-    It is empty for a checkpoint of Megatron-LM, which does not write one.
+    It is empty if that is missing or not readable. Megatron-LM does not write one.
     """
     return read_yaml(iteration_dir / RUN_CONFIG) or {}
 
 
-def whole_run_config(iteration_dir: Path) -> dict[str, Any] | None:
-    """Read the config that a checkpoint was saved with, if it is all there.
-
-    None when it is absent, cut off or not readable.
-    """
-    file = iteration_dir / RUN_CONFIG
-    config = read_yaml(file)
-    is_whole = config is not None and all(name in config for name in _SECTIONS)
-    return config if is_whole and file.read_bytes().endswith(b"\n") else None
+def read_checkpoint(iteration_dir: Path) -> Checkpoint:
+    """Read what a checkpoint records about itself."""
+    return Checkpoint(iteration_dir, run_config(iteration_dir))
 
 
 def read_yaml(file: Path) -> dict[str, Any] | None:

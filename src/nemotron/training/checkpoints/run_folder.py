@@ -3,20 +3,17 @@
 This is read once and passed on.
 """
 
-import contextlib
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
-from nemotron.folder_lock import Holder, find_holder, sole_writer, wait_until_free
+from nemotron.folder_lock import Holder, find_holder
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.newest import Newest, Skipped, base_model_of, find_newest, repair
+from nemotron.training.checkpoints.newest import Newest, Skipped, base_model_of, find_in_turn, find_newest
 from nemotron.training.checkpoints.reader import (
     RUN_RECORD,
+    Checkpoint,
     count_unreadable,
     read_json,
     read_records,
@@ -26,7 +23,6 @@ from nemotron.training.checkpoints.reader import (
 from nemotron.training.checkpoints.run_record import identify_run, restore_record
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
-from nemotron.training.ranks import is_first, is_first_here
 
 
 @dataclass(frozen=True)
@@ -43,16 +39,14 @@ class RunFolder:
     """The folder of checkpoints that the run resumes from, if it has one."""
     finished: int
     """Iterations in the newest complete checkpoint there; 0 without one."""
-    newest: Path | None
-    """The `iter_*` folder of that checkpoint, or None."""
+    newest: Checkpoint | None
+    """That checkpoint, or None."""
     record: dict[str, Any]
     """Identity of the run that saved it (run_record.py); empty without one, or if the run is not ours."""
     identity: dict[str, Any] = field(default_factory=dict)
     """What identifies this run; empty where its data or its start is not known."""
-    saved: dict[str, Any] = field(default_factory=dict)
-    """The config that the newest checkpoint was saved with; empty without one."""
-    base: Path | None = None
-    """The `iter_*` folder of the base model, if the newest checkpoint has adapters; None if it is a whole model."""
+    base: Checkpoint | None = None
+    """The base model, if the newest checkpoint has adapters; None if it is a whole model."""
     lost_base: UserError | None = None
     """Why the base model is missing."""
     metrics: list[dict[str, Any]] = field(default_factory=list)
@@ -76,19 +70,26 @@ class RunFolder:
         return self.resume_from == self.checkpoints
 
     @property
+    def saved(self) -> dict[str, Any]:
+        """The config that the newest checkpoint was saved with; empty without one."""
+        return {} if self.newest is None else self.newest.saved
+
+    @property
     def load_from(self) -> Path:
         """The path that Megatron loads.
 
         It is the folder, or one checkpoint in it if the trackers may name another.
         """
-        if self.newest is None or self.newest.name == "release" or (self.is_own and self.step is None):
+        if self.newest is None or self.newest.folder.name == "release" or (self.is_own and self.step is None):
             return self.resume_from
-        return self.newest
+        return self.newest.folder
 
     def look_again(self) -> Newest:
         """Look again at the newest checkpoint to continue from, after training."""
         own = find_newest(self.checkpoints)
-        return own if own.folder is not None else Newest(self.newest, self.finished)
+        if own.folder is not None or self.newest is None:
+            return own
+        return Newest(self.newest.folder, self.finished, saved=self.newest.saved)
 
     def count_finished(self) -> int:
         """Read the number of iterations in the newest checkpoint again, after training."""
@@ -107,83 +108,35 @@ def find_run_folder(
     """
     output, checkpoints, load = Path(config.run.output_dir).absolute(), config.saves_to, config.other_run
     step, resume_from = config.checkpoint.get("ckpt_step"), checkpoints
-    newest = own = find_newest(checkpoints, step if load is None else None)
+    found = find_in_turn([checkpoints] if load is None else [checkpoints, load], step)
+    own, newest = found[0], found[-1]
     if load is not None and own.folder is None:
-        newest = find_newest(load, step)
         resume_from = load.parent if newest.includes(load) else load
     # A checkpoint of Megatron-LM without iterations cannot be resumed.
-    folder, base, lost_base = newest.folder if newest.iteration else None, None, None
-    if folder is not None:
+    resumed, base, lost_base = newest.checkpoint if newest.iteration else None, None, None
+    if resumed is not None:
         try:
-            base = base_model_of(folder, newest.saved)
+            base = base_model_of(resumed)
         except UserError as error:
             lost_base = error
-    saved_by = output if folder is None or resume_from == checkpoints else run_of(folder) or output
-    recorded = {} if folder is None else record_of(folder) or read_json(output / RUN_RECORD)
+    saved_by = output if resumed is None or resume_from == checkpoints else run_of(resumed.folder) or output
+    recorded = {} if resumed is None else record_of(resumed.folder) or read_json(output / RUN_RECORD)
     return RunFolder(
         output=output,
         checkpoints=checkpoints,
         load=load,
         resume_from=resume_from,
         finished=newest.iteration,
-        newest=folder,
-        saved={} if folder is None else newest.saved,
+        newest=resumed,
         base=base,
         lost_base=lost_base,
-        metrics=[] if folder is None else read_records(saved_by / "metrics.jsonl"),
-        unreadable=0 if folder is None else count_unreadable(saved_by / "metrics.jsonl"),
+        metrics=[] if resumed is None else read_records(saved_by / "metrics.jsonl"),
+        unreadable=0 if resumed is None else count_unreadable(saved_by / "metrics.jsonl"),
         tested=frozenset(record["iteration"] for record in read_records(output / "test.jsonl")),
         identity={} if data is None or start is None else identify_run(config, data, start),
-        record={} if folder is None else restore_record(recorded, newest.saved),
+        record={} if resumed is None else restore_record(recorded, resumed.saved),
         skipped=newest.skipped,
         own=own,
         holder=find_holder(output) or find_holder(checkpoints),
         step=step,
     )
-
-
-@contextlib.contextmanager
-def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
-    """Lock a run's folders, across nodes, for the duration of the `with` block.
-
-    Inside, Megatron loads exactly the checkpoint that was found, and run.json identifies the run. The first rank locks
-    them. The others wait at the end until it has recorded and exported the model: if they left, its job would end
-    (torchrun waits 300 s for ranks of other nodes, and srun as long as its `--wait` says).
-
-    Args:
-        run: The run's folders.
-        minutes: How long the other ranks wait at most (convert_to_hf.timeout_minutes).
-
-    Yields:
-        The run, without skipped checkpoints.
-
-    Raises:
-        UserError: Another run uses one of the folders, or has used it since `run` was read.
-    """
-    if not is_first():
-        yield run
-        holder = wait_until_free(run.output, 60 * minutes)
-        if holder is not None and is_first_here():
-            print(
-                f"After convert_to_hf.timeout_minutes={minutes} this node no longer waits for the export by {holder}."
-            )
-        return
-    with contextlib.ExitStack() as held:
-        held.enter_context(sole_writer(run.output, "run.output_dir"))
-        if run.checkpoints != run.output:
-            held.enter_context(sole_writer(run.checkpoints, "checkpoint.save"))
-        if run.step is None and find_newest(run.checkpoints) != run.own:
-            raise UserError(f"Another run has just ended in {run.output}.", "Run the same command again.")
-        if run.own.folder is not None or run.own.skipped:
-            repair(run.checkpoints, run.own)
-        # A folder without a checkpoint may be taken; one with a checkpoint keeps its record. The record is kept twice,
-        # because one copy may be damaged, or missing after checkpoints were copied.
-        copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
-        known = [read_json(copy) for copy in copies]
-        record = {"checkpoints": str(run.checkpoints), "output_dir": str(run.output), **run.identity}
-        if run.is_own and run.finished:
-            record = known[0] or known[1] or record
-        for copy, there in zip(copies, known, strict=True):
-            if there != record:
-                write_text(copy, json.dumps(record, indent=2) + "\n")
-        yield replace(run, skipped=(), own=replace(run.own, skipped=()))

@@ -9,8 +9,9 @@ Checks yield problems, before_start.py lists the checks, and `nemotron.errors.re
                      batch
     model.py         recipe.hf_model without config.json, no starting model, only adapters, missing weights
     data.py          padding, and data of another tokenizer or another vocabulary than the model's
-    machine.py       folders that do not exist or are not writable, a backend without a GPU or its packages
-    trackers.py      settings of MLflow or Comet that have no effect, missing packages and keys
+    machine.py       folders that do not exist or are not writable, a backend without a GPU or its packages, MLflow or
+                     Comet without its package or key
+    trackers.py      settings of MLflow or Comet that have no effect
     open_trackers.py an MLflow store that cannot be opened, when training starts
     continuation.py  a checkpoint resumed as another run, or with another batch, other stages or fixed settings
     built_model.py   a checkpoint of another architecture, seen only when Megatron-Bridge has built the model's config

@@ -18,13 +18,15 @@ from nemotron.training.checks.machine import (
     check_model_is_here,
     check_start_is_here,
     check_tokenizer_is_here,
+    check_tracker_packages,
 )
 from nemotron.training.checks.model import check_model_folder, check_start
 from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
-from nemotron.training.checks.trackers import check_tracker_packages, check_trackers
+from nemotron.training.checks.trackers import check_trackers
 from nemotron.training.config import SftConfig
+from nemotron.training.counts import count_run
 from nemotron.training.parallelism.configured import find_model, parallel_sizes
-from nemotron.training.plan import Plan, count_run, make_plan
+from nemotron.training.plan import Plan, make_plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.ranks import is_first
 
@@ -63,7 +65,7 @@ def check_inputs(
         ]
         problems += uncounted
         if data is not None and counts.train_packs is not None and not uncounted:
-            plan = make_plan(config, counts, data, start, run)
+            plan = make_plan(config, counts, data, start, run, model.shape)
     problems += [*check_model_folder(hf_model), *check_start(config, start)]
     if data is not None:
         problems += [

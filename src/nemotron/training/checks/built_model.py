@@ -4,12 +4,12 @@ This check comes last, after recipe/build.py has built that config, because only
 Hugging Face id leave open; it reads the hub if necessary.
 """
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.initial_weights import StartingPoint
+from nemotron.training.checkpoints.reader import Checkpoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 
 _ARCHITECTURE = (
@@ -28,26 +28,27 @@ def check_built_model(model: Any, start: StartingPoint, run: RunFolder) -> Itera
         start: What the run starts from. Megatron-Bridge compares a Hugging Face folder itself.
         run: What the run resumes.
     """
-    yield from check_same_model(model, start.iteration_dir, start.saved)
-    yield from check_same_model(model, run.newest, run.saved)
+    for checkpoint in (start.megatron, run.newest):
+        if checkpoint is not None:
+            yield from check_same_model(model, checkpoint)
 
 
-def check_same_model(model: Any, iteration_dir: Path | None, config: Mapping[str, Any]) -> Iterator[Problem]:
+def check_same_model(model: Any, checkpoint: Checkpoint) -> Iterator[Problem]:
     """Yield a problem for the first field that differs from a checkpoint's.
 
     Args:
         model: Megatron-Bridge's config of the model to build.
-        iteration_dir: The checkpoint's `iter_*` folder, for the message.
-        config: The config that the checkpoint was saved with; empty without a checkpoint.
+        checkpoint: What has to load into it.
     """
-    saved = config.get("model") or {}
+    saved = checkpoint.saved.get("model") or {}
     for name in _ARCHITECTURE:
         if name not in saved or not hasattr(model, name):
             continue
         theirs, ours = _main_layers(saved[name]), _main_layers(getattr(model, name))
         if theirs != ours:
             yield Problem(
-                f"The checkpoint {iteration_dir} is of another model: its {name} is {theirs}, but here it is {ours}.",
+                f"The checkpoint {checkpoint.folder} is of another model: its {name} is {theirs}, but here it is "
+                f"{ours}.",
                 "Use a checkpoint of this model, or set recipe.hf_model to the checkpoint's model.",
             )
             return  # other differences usually follow from the first

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from nemotron.errors import Problem
 from nemotron.training.config import SftConfig, StageConfig
+from nemotron.training.counts import Counts
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults
 from nemotron.training.parallelism.model_shape import ModelShape
-from nemotron.training.plan import Counts
 from nemotron.training.prepared_data import PreparedData
 
 

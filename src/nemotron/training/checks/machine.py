@@ -1,6 +1,8 @@
 """Check what this machine has: folders, a GPU, packages, permissions."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
@@ -10,8 +12,11 @@ from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.model import NAME_ONE
+from nemotron.training.checks.trackers import COMET_KEY, TRACKERS
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
+
+_COMET_FILES = ("~/.comet.config", ".comet.config")
 
 
 def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Problem]:
@@ -86,3 +91,20 @@ def check_backend(config: SftConfig, backend: Backend) -> Iterator[Problem]:
             f"run.backend=production needs {' and '.join(backend.missing)}, which this machine does not have.",
             "Train in the NeMo container, which has them, or use run.backend=torch: the same layers in plain torch.",
         )
+
+
+def check_tracker_packages(config: SftConfig, environ: Mapping[str, str] = os.environ) -> Iterator[Problem]:
+    """Yield a problem for each tracker that is on and not installed here.
+
+    And for one without a key.
+    """
+    for tracker in TRACKERS:
+        if config.logger.get(tracker.switch) and find_spec(tracker.module) is None:
+            yield Problem(
+                f"logger.{tracker.switch} is {config.logger[tracker.switch]}, and {tracker.name} is not installed.",
+                f"Install it where the run trains: pip install {tracker.package}",
+            )
+    files = [*([environ["COMET_CONFIG"]] if "COMET_CONFIG" in environ else []), *_COMET_FILES]
+    has_key = bool(environ.get(COMET_KEY)) or any(Path(file).expanduser().is_file() for file in files)
+    if config.logger.get("comet_project") and not has_key:
+        yield Problem("logger.comet_project is set, and there is no key for Comet here.", f"Set {COMET_KEY}.")

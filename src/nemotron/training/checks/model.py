@@ -49,8 +49,8 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
     mtp = bool(config.model.get("mtp_num_layers", 2))  # the recipe's default, if a YAML does not set it
     if start.unreadable is not None:
         yield as_problem(start.unreadable)
-    elif not start.is_hf:
-        yield from check_megatron_checkpoint(start.saved, start.checkpoint, start.setting, mtp)
+    elif start.megatron is not None:
+        yield from check_megatron_checkpoint(start.megatron.saved, start.checkpoint, start.setting, mtp)
     else:
         yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
 

@@ -1,13 +1,10 @@
-"""Refuse what MLflow and Comet would not record, or not on this machine.
+"""Refuse settings of MLflow and Comet with which nothing would be recorded.
 
 Megatron-Bridge logs to both; its own checks come after minutes, and pass over settings that have no effect.
 """
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem
@@ -15,7 +12,9 @@ from nemotron.training.config import SftConfig
 
 
 @dataclass(frozen=True)
-class _Tracker:
+class Tracker:
+    """An experiment tracker that Megatron-Bridge logs to."""
+
     name: str
     prefix: str
     switch: str
@@ -24,12 +23,11 @@ class _Tracker:
     package: str
 
 
-_TRACKERS = (
-    _Tracker("MLflow", "mlflow_", "mlflow_experiment", "mlflow", "mlflow"),
-    _Tracker("Comet", "comet_", "comet_project", "comet_ml", "comet-ml"),
+TRACKERS = (
+    Tracker("MLflow", "mlflow_", "mlflow_experiment", "mlflow", "mlflow"),
+    Tracker("Comet", "comet_", "comet_project", "comet_ml", "comet-ml"),
 )
 COMET_KEY = "COMET_API_KEY"
-_COMET_FILES = ("~/.comet.config", ".comet.config")
 _TAGS: dict[str, tuple[type, str]] = {
     "mlflow_tags": (dict, "names and texts, such as {team: chat}"),
     "comet_tags": (list, "a list of texts, such as [chat, tiny]"),
@@ -47,7 +45,7 @@ def check_trackers(config: SftConfig) -> Iterator[Problem]:
             "logger.comet_api_key is set: the config of a run is written in many places.",
             f"Leave it out, and set the variable {COMET_KEY}.",
         )
-    for tracker in _TRACKERS:
+    for tracker in TRACKERS:
         given = [key for key, value in logger.items() if key.startswith(tracker.prefix) and value is not None]
         idle = [key for key in given if key not in ("comet_api_key", "mlflow_log_artifacts")]
         if idle and not logger.get(tracker.switch):
@@ -59,23 +57,6 @@ def check_trackers(config: SftConfig) -> Iterator[Problem]:
         value = logger.get(key)
         if value is not None and not (isinstance(value, kind) and all(isinstance(text, str) for text in _texts(value))):
             yield Problem(f"logger.{key} is {value!r}.", f"Give {wanted}.")
-
-
-def check_tracker_packages(config: SftConfig, environ: Mapping[str, str] = os.environ) -> Iterator[Problem]:
-    """Yield a problem for each tracker that is on and not installed here.
-
-    And for one without a key.
-    """
-    for tracker in _TRACKERS:
-        if config.logger.get(tracker.switch) and find_spec(tracker.module) is None:
-            yield Problem(
-                f"logger.{tracker.switch} is {config.logger[tracker.switch]}, and {tracker.name} is not installed.",
-                f"Install it where the run trains: pip install {tracker.package}",
-            )
-    files = [*([environ["COMET_CONFIG"]] if "COMET_CONFIG" in environ else []), *_COMET_FILES]
-    has_key = bool(environ.get(COMET_KEY)) or any(Path(file).expanduser().is_file() for file in files)
-    if config.logger.get("comet_project") and not has_key:
-        yield Problem("logger.comet_project is set, and there is no key for Comet here.", f"Set {COMET_KEY}.")
 
 
 def _texts(value: Any) -> list[Any]:

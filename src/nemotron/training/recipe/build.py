@@ -55,9 +55,11 @@ def build_recipe(
     if config.peft is not None:
         bridge.installed().fit_adapters(model, config.peft.adapts_routed_experts)
     start = plan.start
-    for checkpoint in (start.checkpoint if start.is_hf else start.iteration_dir, run.base, run.newest):
+    if start.checkpoint is not None and start.is_hf:
+        bridge.installed().check_loadable(start.checkpoint)
+    for checkpoint in (start.megatron, run.base, run.newest):
         if checkpoint is not None:
-            bridge.installed().check_loadable(checkpoint)
+            bridge.installed().check_loadable(checkpoint.folder)
     fits_data = check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
     refuse([*fits_data, *check_built_model(model, start, run)])
     if not model.mtp_num_layers:

@@ -42,8 +42,7 @@ def apply_sections(container: "ConfigContainer", config: SftConfig, origins: Map
     Raises:
         UserError: A key that Megatron-Bridge does not have, or a value that does not fit.
     """
-    for target, section, values in _list_sections(container, config):
-        assign(target, section, values, origins)
+    sections = [*_list_sections(container, config)]
     line = bridge.installed()
     for key in config.dataset.keys() & line.FROM_DATA:
         raise UserError(
@@ -52,6 +51,8 @@ def apply_sections(container: "ConfigContainer", config: SftConfig, origins: Map
     owner = line.dataset_config()
     known = (*field_types(owner), "seq_length", "pad_seq_to_mult")
     check_keys("dataset", config.dataset, known, owner.__name__, origins)
+    for target, section, values in sections:
+        assign(target, section, values, origins)
     if config.peft is not None:
         # The router's biases balance its experts, not by gradients but step by step. They are not saved with adapters,
         # so a resumed run and an export would have other biases than training.

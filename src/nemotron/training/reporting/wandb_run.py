@@ -5,8 +5,7 @@ Opened by the last rank, which has the losses.
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,25 +26,42 @@ if TYPE_CHECKING:
 class WandbRecord:
     """Where a training run is recorded in W&B, found out once."""
 
-    target: Target
-    """The project, and whether it can be reached from here."""
-    state: Path
-    """JSON file with the id that a resumed job continues."""
+    target: Target | None
+    """The project, and whether it can be reached from here; None where nothing is recorded."""
     folder: Path
     """Holds `wandb/`, with the client's own files."""
     name: str
     """Of the run, for people."""
+    opened: "Run | None" = None
+    """The W&B run that gets the curves, on the rank that has it open."""
 
     def describe(self) -> list[str]:
         """Say in a line what happens when the server cannot be reached."""
-        if self.target.unreachable is None:
+        if self.target is None or self.target.unreachable is None:
             return []
         kept = f"recorded in {self.folder}/wandb; `wandb sync` uploads it later"
         return [f"W&B: {self.target.unreachable}. The run continues and is {kept}."]
 
+    def record_end(self, output: Path, evaluated: Mapping[str, Sequence[Mapping[str, Any]]], *, stopped: bool) -> None:
+        """Record in the open W&B run what was made, how it ended and the last losses.
 
-def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRecord | None:
-    """Find where a run is recorded in W&B; None: nowhere.
+        Args:
+            output: Folder of the training run, in which the first rank of several has left what it made.
+            evaluated: Name of an evaluation -> its records.
+            stopped: Whether a signal or a time limit ended the run.
+        """
+        if self.opened is None:
+            return
+        losses = {
+            f"{split}_{key}": value for split, records in evaluated.items() for key, value in _last_losses(records)
+        }
+        if count_ranks() > 1:
+            tracking.take_over(output)
+        tracking.summarize(losses, stopped=stopped)
+
+
+def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRecord:
+    """Find where a run is recorded in W&B.
 
     Only the first rank, which reports it, and the last one, which opens it, ask the server.
 
@@ -55,19 +71,15 @@ def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRec
         has_work: Whether anything is left to train or to evaluate. A finished run is opened again only if W&B does not
             have its model.
     """
-    if not (is_first() or is_last()):
-        return None
     logger, artifacts = config.logger, Path(config.run.artifacts)
-    made = None if has_work else _find_model(run, artifacts)
-    target = tracking.find_open_target(logger.get("wandb_project"), logger.get("wandb_entity"), artifacts, made)
-    if target is None:
-        return None
-    return WandbRecord(
-        target,
-        state=run.output / tracking.RUN_FILE,
-        folder=Path(logger.get("wandb_save_dir") or run.output),
-        name=mask_text(logger.get("wandb_exp_name") or run.output.name),
-    )
+    folder = Path(logger.get("wandb_save_dir") or run.output)
+    asks = is_first() or is_last()
+    made = None if has_work or not asks else _find_model(run, artifacts)
+    name = mask_text(logger.get("wandb_exp_name") or run.output.name)
+    if not asks:
+        return WandbRecord(None, folder, name)
+    project, entity = logger.get("wandb_project"), logger.get("wandb_entity")
+    return WandbRecord(tracking.find_open_target(project, entity, artifacts, made), folder, name)
 
 
 def _find_model(run: RunFolder, artifacts: Path) -> lineage.Artifact | None:
@@ -77,40 +89,25 @@ def _find_model(run: RunFolder, artifacts: Path) -> lineage.Artifact | None:
     return None
 
 
-def wandb_run(record: WandbRecord | None, loaded: Loaded[SftConfig]) -> AbstractContextManager["Run | None"]:
+@contextlib.contextmanager
+def wandb_run(loaded: Loaded[SftConfig], run: RunFolder, *, has_work: bool) -> Iterator[WandbRecord]:
     """Keep the run's W&B run open on the rank that has the losses, the last one.
 
-    It gives None on others.
+    Args:
+        loaded: The training config.
+        run: Its folders.
+        has_work: As in `find_wandb`.
     """
-    if record is None or not is_last():
-        return contextlib.nullcontext()
-    return tracking.wandb_run(
-        record.target,
-        state=record.state,
+    record = find_wandb(loaded.config, run, has_work=has_work)
+    with tracking.wandb_run(
+        record.target if is_last() else None,
+        state=run.output / tracking.RUN_FILE,
         folder=record.folder,
         name=record.name,
         job_type="sft",
         config=loaded.tree,
-    )
-
-
-def finish_wandb(
-    opened: "Run | None", output: Path, evaluated: Mapping[str, Sequence[Mapping[str, Any]]], *, stopped: bool
-) -> None:
-    """Record in the open W&B run what was made, how it ended and the last losses.
-
-    Args:
-        opened: The run.
-        output: Folder of the training run, in which the first rank of several has left what it made.
-        evaluated: Name of an evaluation -> its records.
-        stopped: Whether a signal or a time limit ended the run.
-    """
-    if opened is None:
-        return
-    losses = {f"{split}_{key}": value for split, records in evaluated.items() for key, value in _last_losses(records)}
-    if count_ranks() > 1:
-        tracking.take_over(output)
-    tracking.summarize(losses, stopped=stopped)
+    ) as opened:
+        yield replace(record, opened=opened)
 
 
 def _last_losses(records: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:

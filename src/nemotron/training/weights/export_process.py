@@ -14,7 +14,7 @@ from nemotron.errors import UserError, refuse
 from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.newest import base_model_of, latest_iteration
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.reader import read_checkpoint
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module
 
@@ -43,7 +43,8 @@ def start_export(
         UserError: Loading the checkpoint would run foreign code, the base model of its adapters is gone, `out_dir`
             contains anything but an earlier export, or the export failed.
     """
-    refuse(find_code_to_load(base_model_of(iteration_dir, run_config(iteration_dir)), iteration_dir))
+    checkpoint = read_checkpoint(iteration_dir)
+    refuse(find_code_to_load(base_model_of(checkpoint), checkpoint))
     target = out_dir.absolute()
     check_replaceable(target, config)
     run_module(module, [str(iteration_dir), str(target), model, tokenizer], what)
@@ -109,14 +110,14 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     Raises:
         UserError: The base model of the adapters is gone.
     """
-    saved = run_config(iteration_dir)
-    base = base_model_of(iteration_dir, saved)
+    checkpoint = read_checkpoint(iteration_dir)
+    base = base_model_of(checkpoint)
     if base is None:
         return _load(iteration_dir)
     from megatron.bridge.utils.instantiate_utils import instantiate
 
-    model = _load(base)
-    peft: Any = instantiate(saved["peft"])
+    model = _load(base.folder)
+    peft: Any = instantiate(checkpoint.saved["peft"])
     model = peft(model, training=False)
     peft.set_params_to_save(model)
     bridge.installed().load_adapters(model, iteration_dir, peft)

@@ -11,6 +11,9 @@ from nemotron.training.reporting.report.page import write_report
 from nemotron.training.reporting.report.run_files import RunFiles
 
 OnRecord = Callable[[str, dict[str, Any]], None]
+"""Called as `on_record("start", {"train_iters": n, "finished": k, "notes": [line, ...]})` once, then with each record
+of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test"). On every rank also as
+`on_record("line", {"text": line})`, for a line to be shown at once: a step of the start, a signal."""
 
 EVERY_SECONDS = 30.0
 """Between two pages, when nothing is evaluated or saved."""

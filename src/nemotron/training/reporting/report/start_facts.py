@@ -8,12 +8,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from nemotron import lineage
 from nemotron.config import Loaded
-from nemotron.errors import UserError
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import shape_in
-from nemotron.training.parallelism.flops import flops_per_token
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 
@@ -30,9 +26,6 @@ def describe_start(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, no
         data: The packs.
         notes: What a user should know of this start, a line each.
     """
-    config = loaded.config
-    shape = shape_in(config)
-    length = _mean_length(data, config)
     return {
         "name": loaded.name,
         "train_iters": plan.train_iters,
@@ -40,10 +33,8 @@ def describe_start(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, no
         "pack_size": plan.pack_size,
         "data": {"reference": data.reference, "splits": str(data.splits), "packs": data.packs},
         "machine": describe_machine(),
-        "flops_per_token": None
-        if shape is None or length is None
-        else flops_per_token(shape, length, adapters_only=config.peft is not None),
-        "adapters_only": config.peft is not None,
+        "flops_per_token": plan.flops_per_token,
+        "adapters_only": loaded.config.peft is not None,
         "origins": {key: origin for key, origin in loaded.origins.items() if not origin.startswith(_DEFAULTS)},
         "notes": [*notes],
     }
@@ -62,15 +53,3 @@ def describe_machine() -> dict[str, Any]:
         return {"gpus": None, "device": "CPU", "describe": described}
     device = torch.cuda.get_device_name()
     return {"gpus": ranks, "device": device, "describe": f"{ranks:,} x {device}, first on {socket.gethostname()}"}
-
-
-def _mean_length(data: PreparedData, config: SftConfig) -> float | None:
-    """Return the mean tokens of a conversation, as data prep counted them.
-
-    None where it did not.
-    """
-    try:
-        counted = lineage.resolve(str(data.splits), config.run.artifacts).metadata
-        return counted["tokens"] / counted["conversations"]
-    except (UserError, KeyError, TypeError, ZeroDivisionError):
-        return None
