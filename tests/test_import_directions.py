@@ -1,6 +1,7 @@
 """Imports go one way: rules of the design, read off the syntax tree, imports inside functions included."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ NEVER = [
     *[(room, library) for room in READ_WITHOUT_MEGATRON for library in ("nemotron.training.bridge", "megatron")],
     *[(f"nemotron.training.{room}", "nemotron.training.checks") for room in ("parallelism", "checkpoints", "bridge")],
     ("nemotron.data_prep", "nemotron.training"),
+    ("nemotron.lineage", "nemotron.config"),
 ]
 """(who, never imports whom)"""
 DATA_FLOW = (
@@ -46,6 +48,9 @@ DATA_FLOW = (
     ),
 )
 """Rooms and modules of data prep: each imports only from itself and those before it."""
+LAUNCH_FLOW = ("profiles", "stages", "secrets", "shell", "local", "placement", "package", "executors", "jobs", "submit")
+LAUNCH_FLOW += ("preview",)
+"""The same for launch."""
 
 
 def below(module: str, package: str) -> bool:
@@ -84,10 +89,16 @@ def test_one_never_imports_the_other(imports: Imports, package: str, other: str)
     assert [(who, whom) for who, whom in imports if below(who, package) and below(whom, other)] == []
 
 
-def test_data_flows_one_way(imports: Imports) -> None:
+@pytest.mark.parametrize(("package", "flow"), [("data_prep", DATA_FLOW), ("launch", LAUNCH_FLOW)])
+def test_rooms_import_one_way(imports: Imports, package: str, flow: tuple[str, ...]) -> None:
     def place(module: str) -> int | None:
-        fits = (index for index, room in enumerate(DATA_FLOW) if below(module, f"nemotron.data_prep.{room}"))
+        fits = (index for index, room in enumerate(flow) if below(module, f"nemotron.{package}.{room}"))
         return next(fits, None)
 
     placed = [(who, place(who), whom, place(whom)) for who, whom in imports]
     assert [(who, whom) for who, here, whom, there in placed if None not in (here, there) and there > here] == []
+
+
+def test_no_files_import_each_other(imports: Imports) -> None:
+    whom = {module: {name for who, name in imports if who == module and name in MODULES} for module in MODULES}
+    TopologicalSorter(whom).prepare()  # raises CycleError, with the files in a circle

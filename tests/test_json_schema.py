@@ -9,10 +9,10 @@ import pytest
 
 from nemotron.cli.app import run
 from nemotron.cli.config import Kind, schema_text
-from nemotron.config.files import config_dir
 from nemotron.config.located import plain
 from nemotron.config.yaml_file import read_yaml
 from nemotron.json_schema import INTERPOLATED, json_schema
+from nemotron.paths import config_dir
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -1,9 +1,10 @@
-"""Paths as users write them, and as the system takes them."""
+"""Paths as users write them, as the system takes them, and of what is shipped."""
 
 import os
 import tempfile
 from pathlib import Path
 
+import nemotron
 from nemotron.errors import UserError
 
 
@@ -45,3 +46,13 @@ def keep_sockets_short() -> None:
         util.get_temp_dir()
     finally:
         tempfile.tempdir = before
+
+
+def config_dir() -> Path:
+    """Return the folder of the shipped configs.
+
+    It is `config/` in a source checkout and `nemotron/_config` in an installed wheel.
+    """
+    package = Path(nemotron.__file__).resolve().parent
+    installed = package / "_config"
+    return installed if installed.is_dir() else package.parents[1] / "config"

@@ -8,7 +8,7 @@ from tools.reference import FOLDER, PAGES, make_page
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, SplitStats
 from nemotron.json_schema import field_docstrings
-from nemotron.launch.profile import Profile
+from nemotron.launch.profiles.profile import Profile
 from nemotron.rollouts.config import RolloutsConfig
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.launch import Profile, Stage, env_file, place
+from nemotron.launch import Profile, Stage, place
 from nemotron.launch.placement import (
     choose_image,
     choose_interpreter,
@@ -18,6 +18,7 @@ from nemotron.launch.placement import (
     make_experiment_name,
     pyxis_image,
 )
+from nemotron.launch.profiles import env_file
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 

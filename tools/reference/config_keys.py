@@ -8,12 +8,12 @@ from typing import Any
 
 from tools.reference.tables import code, described_fields, sentence, spell_type, spell_value, table
 
-from nemotron.config.files import config_dir
 from nemotron.config.located import plain
 from nemotron.config.yaml_file import read_yaml
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.launch.profile import Profile
-from nemotron.launch.profile_tables import KEYS as PROFILE_KEYS
+from nemotron.launch.profiles.profile import Profile
+from nemotron.launch.profiles.tables import KEYS as PROFILE_KEYS
+from nemotron.paths import config_dir
 from nemotron.rollouts.config import RolloutsConfig
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 from nemotron.training.recipe.known_settings import SETTINGS_FILE, read_table

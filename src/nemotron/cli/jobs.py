@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nemotron.cli import console
+from nemotron.cli.submissions import cancel_submission, follow_submission
 
 if TYPE_CHECKING:
     from nemotron.launch.jobs.records import Record, RecordedJob
@@ -56,8 +57,6 @@ def logs(
     record, chosen = find(wanted)
     submission = record.submission(chosen)
     if follow:
-        from nemotron.cli.remote import follow_submission
-
         follow_submission(submission)
         return
     for job in submission.jobs:
@@ -71,14 +70,7 @@ def logs(
 
 def cancel(wanted: Wanted) -> None:
     """Cancel a job, or all jobs of a submission, and remove its secrets."""
-    from nemotron.launch.jobs.records import cancel as cancel_jobs
-    from nemotron.launch.jobs.records import find
-
-    cancelled, ended = cancel_jobs(*find(wanted))
-    for job in ended:
-        console.note(f"{job.stage} {job.id} had already ended: {job.state.lower()}.")
-    if cancelled:
-        console.out(f"Cancelled {', '.join(f'{job.stage} {job.id}' for job in cancelled)}.")
+    cancel_submission(wanted)
 
 
 def _row(record: "Record", job: "RecordedJob") -> tuple[str, ...]:

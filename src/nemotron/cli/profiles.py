@@ -16,7 +16,7 @@ def profiles() -> None:
     The exit code is 1 if one cannot be used.
     """
     from nemotron.launch import ProfileError, find_env_file
-    from nemotron.launch.profiles import check_profiles
+    from nemotron.launch.profiles.load import check_profiles
 
     path, found = find_env_file(), check_profiles()
     if path is None:

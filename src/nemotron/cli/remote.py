@@ -1,22 +1,17 @@
 """Run `--run` and `--batch`: a command's stages on a profile of env.toml."""
 
 import os
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
 
 from nemotron.cli import console, dry_run
+from nemotron.cli.submissions import Detached, follow_submission, watch_command
 from nemotron.errors import UserError, refuse
-from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
-    from nemotron.launch import Job, JobState, Placement, Stage, Submission
-
-
-class Detached(Exception):
-    """Ctrl-C during a submission, after its state was printed."""
+    from nemotron.launch import Placement, Stage, Submission
 
 
 def place(stages: Sequence["Stage"], profile_name: str, *, attached: bool) -> tuple["Placement", ...]:
@@ -142,55 +137,4 @@ def _report(submission: "Submission") -> None:
         rows = [("stage", job.stage), ("folder", job.folder)]
         console.table([*rows, ("job", job.id), ("log", job.log)] if on_slurm else rows)
     if on_slurm:
-        console.table([("to watch", _watch(submission)), ("to cancel", f"nemotron cancel {submission.name}")])
-
-
-def _watch(submission: "Submission") -> str:
-    return f"nemotron logs {submission.name} --follow"
-
-
-def follow_submission(submission: "Submission") -> None:
-    """Stream a submission's output and exit with its code; Ctrl-C asks what to do."""
-    from nemotron.launch import follow
-    from nemotron.launch.jobs.pending import explain_pending
-    from nemotron.launch.jobs.records import find, refresh
-
-    profile = submission.profile
-
-    def on_state(job: "Job", state: "JobState") -> None:
-        reason = f" ({state.reason})" if state.reason else ""
-        console.note(f"{job.stage} {job.id}: {state.name.lower()}{reason}")
-        if state.name == "PENDING" and (advice := explain_pending(state.reason)):
-            console.note(f"  It will stay pending: {advice.replace('JOB', job.id)}.")
-            console.note(f"  To cancel it: nemotron cancel {submission.name}, and correct [{profile.name}].")
-        if state.is_final and submission.tunnel is not None:
-            refresh(find(submission.name)[0])  # while Slurm still knows the job
-
-    try:
-        code = follow(submission, on_output=console.log, on_state=on_state)
-    except KeyboardInterrupt:
-        if submission.tunnel is None:
-            raise typer.Exit(130) from None
-        _handle_interrupt(submission)
-    else:
-        if code == STOPPED:
-            console.note("Training was stopped and has saved. The same command continues it.")
-        if code:
-            raise typer.Exit(code)
-
-
-def _handle_interrupt(submission: "Submission") -> None:
-    """Detach, or cancel when a person at a terminal chooses to."""
-    try:
-        answer = input("\nDetach (Enter) or cancel the jobs (c)? ") if sys.stdin.isatty() else ""
-    except (EOFError, KeyboardInterrupt):
-        answer = ""
-    if answer.strip().lower() in ("c", "cancel"):
-        from nemotron.cli.jobs import cancel
-
-        cancel(submission.name)
-    else:
-        console.note("Detached; the jobs continue.")
-        console.note(f"To come back: {_watch(submission)}")
-        console.note(f"To cancel:    nemotron cancel {submission.name}")
-    raise Detached
+        console.table([("to watch", watch_command(submission)), ("to cancel", f"nemotron cancel {submission.name}")])

@@ -7,11 +7,12 @@ loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "comma
 """
 
 from nemotron.config.errors import ConfigError
-from nemotron.config.files import config_dir, config_names, find_config
+from nemotron.config.files import config_names, find_config
 from nemotron.config.loader import Loaded, load_config
 from nemotron.config.overrides import add_word, route_overrides
 from nemotron.config.path_settings import PathKeys, PathSetting
 from nemotron.config.spellings import Alternatives, Word
+from nemotron.paths import config_dir
 from nemotron.secrets import holds_secret, is_secret
 
 __all__ = [

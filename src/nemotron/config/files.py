@@ -2,22 +2,11 @@
 
 from pathlib import Path
 
-import nemotron
 from nemotron.config.errors import ConfigError
 from nemotron.errors import did_you_mean
-from nemotron.paths import expand_home
+from nemotron.paths import config_dir, expand_home
 
 _SUFFIXES = (".yaml", ".yml")
-
-
-def config_dir() -> Path:
-    """Return the folder of the shipped configs.
-
-    It is `config/` in a source checkout and `nemotron/_config` in an installed wheel.
-    """
-    package = Path(nemotron.__file__).resolve().parent
-    installed = package / "_config"
-    return installed if installed.is_dir() else package.parents[1] / "config"
 
 
 def find_config(name_or_path: str, group: str = "") -> Path:

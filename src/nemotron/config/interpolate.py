@@ -17,10 +17,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from nemotron.config.errors import ConfigError
-from nemotron.config.files import config_dir
 from nemotron.config.located import Located, attach_origin, leaves, plain
 from nemotron.config.renamed_keys import find_new_name
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import config_dir
 
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException

@@ -10,16 +10,18 @@
 NeMo-Run is imported by `preview` and `submit`, not here.
 """
 
-from nemotron.launch.env_file import ProfileError, find_env_file
 from nemotron.launch.jobs.follow import follow
 from nemotron.launch.jobs.state import JobState
+from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.local import count_gpus, count_processes, torchrun, torchrun_command
 from nemotron.launch.placement import Placement, place
 from nemotron.launch.preview import Preview, preview
-from nemotron.launch.profiles import Profile, load_profile, read_shared_environment
+from nemotron.launch.profiles.env_file import ProfileError, find_env_file
+from nemotron.launch.profiles.load import load_profile, read_shared_environment
+from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.shell import LaunchError
 from nemotron.launch.stages import Stage, make_prep_stage, make_sft_stage
-from nemotron.launch.submit import Job, Submission, submit
+from nemotron.launch.submit import submit
 
 __all__ = [
     "Job",

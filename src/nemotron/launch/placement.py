@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from nemotron.errors import UserError
-from nemotron.launch.profiles import Profile
+from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.secrets import collect_secrets
 from nemotron.launch.stages import Stage
 from nemotron.paths import expand_home

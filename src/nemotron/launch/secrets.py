@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.launch.profiles import Profile
+from nemotron.launch.profiles.profile import Profile
 
 HANDED_ON = (
     "HF_TOKEN",

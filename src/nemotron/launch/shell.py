@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nemotron.errors import UserError
-from nemotron.launch.profiles import Profile
+from nemotron.launch.profiles.profile import Profile
 from nemotron.paths import expand_home
 
 

@@ -1,9 +1,8 @@
 """Submit stages to Slurm through NeMo-Run, or run them on this machine."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,56 +11,12 @@ from nemotron.errors import UserError
 from nemotron.launch.executors.docker import check_docker, docker_command, docker_input
 from nemotron.launch.executors.slurm import open_slurm_experiment
 from nemotron.launch.jobs.state import find_job_id
+from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import Placement
-from nemotron.launch.profiles import Profile
+from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.secrets import put_secrets
 from nemotron.launch.shell import LaunchError, check_host
-
-
-@dataclass(frozen=True)
-class Job:
-    """One submitted stage."""
-
-    stage: str
-    id: str
-    """Slurm's job id; "" on this machine."""
-    folder: str
-    """The folder on the cluster with the job's code, config and logs."""
-    secrets_file: str = ""
-    """The file on the cluster with the job's secrets; "" without secrets."""
-    writes: tuple[str, ...] = ()
-    """The folders on the cluster that the job writes to."""
-    command: tuple[str, ...] = ()
-    """The command that runs the job on this machine."""
-    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Variables added to those of this process for the command; on a cluster they are in a file."""
-    given: str | None = field(default=None, repr=False)
-    """The command's standard input."""
-
-    @property
-    def log(self) -> str:
-        """The log of the stage, as a shell pattern.
-
-        Slurm starts another file when it restarts the job.
-        """
-        return f"{self.folder}/log-*_{self.id}_*.out"
-
-    @property
-    def batch_log(self) -> str:
-        """The log of the batch script (Slurm, the container runtime), also as a pattern."""
-        return f"{self.folder}/sbatch_*_{self.id}.out"
-
-
-@dataclass(frozen=True)
-class Submission:
-    """The result of `submit`; `follow` waits for it."""
-
-    name: str
-    profile: Profile
-    jobs: tuple[Job, ...]
-    tunnel: Any = field(default=None, repr=False)
-    """NeMo-Run's connection to the cluster; None on this machine."""
 
 
 def submit(placements: Sequence[Placement]) -> Submission:

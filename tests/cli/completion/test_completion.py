@@ -8,7 +8,7 @@ import pytest
 
 from nemotron.cli.app import run
 from nemotron.cli.completion.install import show
-from nemotron.launch.profiles import check_profiles
+from nemotron.launch.profiles.load import check_profiles
 from nemotron.lineage import log_artifact
 
 

@@ -19,7 +19,7 @@ from nemotron.errors import UserError
 from nemotron.paths import keep_sockets_short
 
 if TYPE_CHECKING:
-    from nemotron.data_prep.engine import Run
+    from nemotron.data_prep.engine.interface import Run
 
 # Not fork: this process has threads (progress display, Arrow), and a forked child could inherit their locks locked.
 _CONTEXT = multiprocessing.get_context("forkserver")

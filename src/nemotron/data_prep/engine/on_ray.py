@@ -16,7 +16,7 @@ import nemotron
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
-    from nemotron.data_prep.engine import Run
+    from nemotron.data_prep.engine.interface import Run
 
 ATTEMPTS = 3
 """How often work is attempted if its worker process or its node is lost."""

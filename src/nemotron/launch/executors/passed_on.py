@@ -15,10 +15,10 @@ import yaml
 
 from nemotron.config import is_secret
 from nemotron.errors import Problem, UserError
-from nemotron.launch.executors.fields import CLASSES, executor_fields
 from nemotron.launch.executors.slurm import block_input, import_nemo_run
 from nemotron.launch.package import LAUNCH_SCRIPT, write_package
 from nemotron.launch.placement import JOB_MOUNT, Placement
+from nemotron.launch.profiles.fields import CLASSES, executor_fields
 from nemotron.launch.secrets import HANDED_ON
 from nemotron.launch.shell import LaunchError
 from nemotron.secrets import mask_tree

@@ -24,9 +24,9 @@ from nemotron.launch.jobs.state import (
     read_first_failure,
     read_logged_end,
 )
+from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.local import run_to_end
 from nemotron.launch.shell import LaunchError
-from nemotron.launch.submit import Job, Submission
 
 _LOCAL_STATES = {0: "COMPLETED", STOPPED: "STOPPED", INTERRUPTED: "CANCELLED"}
 """The state of a stage on this machine by its exit code; any other code means failure. STOPPED is our own word."""

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 from nemotron.config import holds_secret, is_secret
-from nemotron.launch.env_file import EnvFile, ProfileError
-from nemotron.launch.profile import Profile
+from nemotron.launch.profiles.env_file import EnvFile, ProfileError
+from nemotron.launch.profiles.profile import Profile
 
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)

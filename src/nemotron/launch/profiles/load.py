@@ -3,11 +3,18 @@
 from pathlib import Path
 
 from nemotron.errors import did_you_mean
-from nemotron.launch.env_file import FILE_NAME, FILE_VARIABLE, EnvFile, ProfileError, find_env_file, read_env_file
-from nemotron.launch.executors.fields import check_required
-from nemotron.launch.profile import Profile
-from nemotron.launch.profile_checks import check_profile
-from nemotron.launch.profile_tables import SHARED, read_with_base
+from nemotron.launch.profiles.checks import check_profile
+from nemotron.launch.profiles.env_file import (
+    FILE_NAME,
+    FILE_VARIABLE,
+    EnvFile,
+    ProfileError,
+    find_env_file,
+    read_env_file,
+)
+from nemotron.launch.profiles.fields import check_required
+from nemotron.launch.profiles.profile import Profile
+from nemotron.launch.profiles.tables import SHARED, read_with_base
 
 
 def load_profile(name: str, start: Path | None = None) -> Profile:

@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields
 import pytest
 
 from nemotron.launch import ProfileError, place
-from nemotron.launch.executors.fields import CLASSES, executor_fields
+from nemotron.launch.profiles.fields import CLASSES, executor_fields
 
 LEPTON = ['container_image = "img"', 'nemo_run_dir = "/ws"']
 

@@ -7,7 +7,7 @@ import pytest
 
 from nemotron.launch import ProfileError, load_profile, read_shared_environment
 
-EXAMPLE = Path(__file__).parents[2] / "env.toml.example"
+EXAMPLE = Path(__file__).parents[3] / "env.toml.example"
 
 DOCUMENTED = """
 [wandb]

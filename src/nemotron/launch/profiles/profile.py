@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from nemotron.launch.env_file import FILE_NAME
+from nemotron.launch.profiles.env_file import FILE_NAME
 
 STAGES = ("prep", "sft")
 """Stages that may have their own table in a profile: `[NAME.prep]`, `[NAME.sft]`."""

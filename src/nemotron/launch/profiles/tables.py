@@ -6,9 +6,9 @@ from typing import Any, get_origin, get_type_hints
 
 from nemotron.config import holds_secret, is_secret
 from nemotron.errors import did_you_mean
-from nemotron.launch.env_file import EnvFile, ProfileError
-from nemotron.launch.executors.fields import check_fields, executor_fields
-from nemotron.launch.profile import PASSED_ON, STAGES, Profile
+from nemotron.launch.profiles.env_file import EnvFile, ProfileError
+from nemotron.launch.profiles.fields import check_fields, executor_fields
+from nemotron.launch.profiles.profile import PASSED_ON, STAGES, Profile
 from nemotron.secrets import remember_secrets
 
 SHARED = {

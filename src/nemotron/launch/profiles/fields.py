@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from nemotron.launch.env_file import EnvFile, ProfileError
+from nemotron.launch.profiles.env_file import EnvFile, ProfileError
 
 CLASSES = {
     "skypilot": "SkypilotExecutor",
