@@ -1,1 +1,1 @@
-"""report.html of data prep: what came out, to look at."""
+"""Render report.html of data prep."""

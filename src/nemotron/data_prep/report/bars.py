@@ -1,6 +1,6 @@
-"""Charts of the report, made of HTML.
+"""Render the charts of the report in HTML.
 
-They are readable at any width, show values on hover, and have the same as a table.
+They are readable at any width, show values on hover, and also have them as a table.
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.report.tables import Html, count, name, share, unfold
 
 LABELS = 8
-"""About so many bins have their beginning written below them."""
+"""About this many bins have their lower edge written below them."""
 
 
 class Segment(NamedTuple):
     """A part of a stacked bar."""
 
     kind: str
-    """Its class, which has a colour."""
+    """Its CSS class, which sets the colour."""
     title: str
     value: int
 
 
 def histogram(title: str, found: Distribution, axis: str, things: str, unit: str = "") -> Html:
-    """Return how often values lie in which bin.
+    """Return a bar chart of the number of values in each bin.
 
     Args:
-        title: Of the chart.
+        title: The title of the chart.
         found: The bins.
-        axis: What the values are.
+        axis: What the values measure.
         things: What is counted.
-        unit: What follows a value, such as " %".
+        unit: Text after a value, such as " %".
     """
     whole, top = sum(found.counts), _round_up(max(found.counts))
     bins = [_name_bin(found, number, unit) for number in range(len(found.counts))]
@@ -60,10 +60,10 @@ def stacked_bar(label: str, segments: Sequence[Segment], note: str, widest: int 
     """Return a bar of segments next to each other.
 
     Args:
-        label: What the bar is about.
-        segments: From left to right.
-        note: HTML at its right end.
-        widest: The value that fills the width; None: that of all segments together.
+        label: The text above the bar.
+        segments: The segments, from left to right.
+        note: HTML at the right end of the bar.
+        widest: The value that fills the width; None uses the sum of the segments.
     """
     whole = sum(segment.value for segment in segments)
     drawn = "".join(
@@ -76,14 +76,14 @@ def stacked_bar(label: str, segments: Sequence[Segment], note: str, widest: int 
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> Html:
-    """Return what the colours mean: (class, words)."""
+    """Return the legend of colours, from pairs of CSS class and text."""
     return Html(
         '<p class="keys">' + "".join(f'<span><i class="{kind}"></i>{words}</span>' for kind, words in entries) + "</p>"
     )
 
 
 def pair(asked: float, got: float, most: float) -> Html:
-    """Return two thin bars, of what was asked for and what it is."""
+    """Return two thin bars: the requested and the actual share."""
     bars = "".join(
         f'<i class="{kind}" style="width:{100 * min(value / most, 1):.2f}%"></i>'
         for kind, value in (("asked", asked), ("got", got))
@@ -99,7 +99,7 @@ def _name_bin(found: Distribution, number: int, unit: str) -> str:
 
 
 def _round_up(most: int) -> float:
-    """Return the next number that ends an axis well, of which the half does, too."""
+    """Round up to a number that ends an axis well, and whose half is round too."""
     if most <= 10:
         return most + most % 2
     step = 10 ** (len(str(most)) - 1)
@@ -107,7 +107,7 @@ def _round_up(most: int) -> float:
 
 
 def _short(number: float) -> str:
-    """Format a number in little room: 950, 1,536, 12.5k, 3.2M."""
+    """Format a number briefly: 950, 1,536, 12.5k, 3.2M."""
     if number < 10_000:
         return f"{number:,.0f}"
     size, mark = next((size, mark) for size, mark in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if number >= size)

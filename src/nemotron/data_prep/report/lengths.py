@@ -1,4 +1,4 @@
-"""How long conversations are, and how packs are filled."""
+"""Render the lengths of conversations and the fill of packs."""
 
 from nemotron.data_prep.output.metadata import Metadata
 from nemotron.data_prep.report.bars import histogram
@@ -6,7 +6,7 @@ from nemotron.data_prep.report.tables import Html, name, paragraph, section
 
 
 def render_lengths(metadata: Metadata) -> Html:
-    """Return the lengths of conversations, and what did not fit."""
+    """Return charts of the lengths of conversations, and what did not fit."""
     found, overlong = metadata.distributions, metadata.overlong
     charts = [
         histogram(
@@ -30,7 +30,7 @@ def render_lengths(metadata: Metadata) -> Html:
 
 
 def render_packs(metadata: Metadata) -> Html:
-    """Return how full packs are, and how many conversations share one."""
+    """Return charts of the fill of packs, and of conversations per pack."""
     found = metadata.distributions
     charts = [
         histogram("Fill of packs", found["pack_fill"], f"tokens in percent of {metadata.pack_size:,}", "packs", " %"),

@@ -1,4 +1,4 @@
-"""A sequence as people read it: a block per chunk, coloured where it trains."""
+"""Render a sequence as text: a block per chunk, coloured where it trains."""
 
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -10,11 +10,11 @@ from nemotron.printable import printable
 def render_chunks(chunks: Sequence[dict[str, Any]], position: int = 0) -> Iterator[str]:
     """Yield a `<pre>` per chunk.
 
-    Where it starts and how many tokens train is for page.js of inspection, which describes tokens.
+    Its attributes `data-start` and `data-trained` are for page.js of inspection, which describes tokens.
 
     Args:
-        chunks: {text, supervised, tokens, supervised_tokens}, with role and pieces where they are known; or {gap}.
-        position: Of the first token in its pack.
+        chunks: {text, supervised, tokens, supervised_tokens}, with role and pieces if they are known; or {gap}.
+        position: The position of the first token in its pack.
     """
     for chunk in chunks:
         if "gap" in chunk:
@@ -31,5 +31,5 @@ def render_chunks(chunks: Sequence[dict[str, Any]], position: int = 0) -> Iterat
 
 
 def as_html(text: str) -> str:
-    """Return text out of data as HTML that shows it and does nothing else."""
+    """Escape text from data, so that HTML only shows it."""
     return escape(printable(text))

@@ -1,4 +1,4 @@
-"""What the data is made of: datasets, shares, splits, roles, modes, checks."""
+"""Render datasets, shares, splits, roles, modes and checks."""
 
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata
 from nemotron.data_prep.report.bars import Segment, legend, pair, stacked_bar
@@ -9,7 +9,7 @@ MOST_BARS = 20
 
 
 def render_datasets(metadata: Metadata) -> Html:
-    """Return what became of the rows of each dataset."""
+    """Return a table with the counts of each dataset."""
     header = (
         "dataset", "rows", "kept", "dropped", "repeated", "truncated", "sequences", "tokens", "supervised tokens",
         "supervised", "fill",
@@ -27,9 +27,9 @@ def render_datasets(metadata: Metadata) -> Html:
 
 
 def render_blend(metadata: Metadata) -> Html:
-    """Return the shares that were asked for, next to what they are.
+    """Return a table of requested and actual shares.
 
-    Where there are many datasets, those that are furthest off come first.
+    If there are many datasets, those with the largest differences come first.
     """
     datasets = largest_first(metadata)
     if len(datasets) > MOST_BARS:
@@ -48,15 +48,15 @@ def render_blend(metadata: Metadata) -> Html:
     ]
     header = ("dataset", "asked", "got", "", "conversations", "of all tokens", "of all supervised tokens")
     about = paragraph(
-        "Asked and got are shares of the conversations of a split, as often as they are used. The last column is how"
-        " much of the loss per token a dataset has."
+        "Asked and got are shares of the conversations of a split, counted as often as they are used. The last column"
+        " is the dataset's part of the loss per token."
     )
     keys = legend([("asked", "asked"), ("got", "got")])
     return section("blend", "Shares of the blend", about, keys, table(header, rows, more="datasets"))
 
 
 def render_splits(metadata: Metadata) -> Html:
-    """Return what was written, split by split."""
+    """Return a table with the counts of each split."""
     header = (
         "split", "conversations", "sequences", "packs", "tokens", "supervised tokens", "supervised", "padding", "fill",
         "shards",
@@ -74,7 +74,7 @@ def render_splits(metadata: Metadata) -> Html:
 
 
 def render_roles(metadata: Metadata) -> Html:
-    """Return whose tokens they are, in all and per dataset."""
+    """Return the tokens by role, in all and per dataset."""
     found = {role: _add_up(metadata.datasets, role) for role in Role}
     tokens = sum(of_role for of_role, _ in found.values())
     rows = [
@@ -105,7 +105,7 @@ def render_roles(metadata: Metadata) -> Html:
 
 
 def render_modes(metadata: Metadata) -> Html:
-    """Return the reasoning modes of each dataset, asked and got."""
+    """Return the reasoning modes of each dataset, requested and actual."""
     header = ("dataset", "mode", "conversations", "sequences", "supervised tokens", "asked", "got")
     rows = [
         (
@@ -118,7 +118,7 @@ def render_modes(metadata: Metadata) -> Html:
 
 
 def render_checks(metadata: Metadata) -> Html:
-    """Return what the checks of domains found; nothing where the blend asks for none."""
+    """Return the findings of the checks, or nothing if the blend asks for none."""
     rows = [
         (name(one.title), check.check, name(check.found), count(check.conversations), f"{check.share:.1%}")
         for one in metadata.datasets
@@ -129,7 +129,7 @@ def render_checks(metadata: Metadata) -> Html:
 
 
 def largest_first(metadata: Metadata) -> list[DatasetStats]:
-    """Return the datasets; where there are many, those with the most tokens first."""
+    """Return the datasets; if there are many, those with the most tokens first."""
     few = len(metadata.datasets) <= MOST_BARS
     return metadata.datasets if few else sorted(metadata.datasets, key=lambda one: -one.tokens)
 
@@ -142,6 +142,6 @@ def _role_bar(label: str, datasets: list[DatasetStats]) -> Html:
 
 
 def _add_up(datasets: list[DatasetStats], role: str) -> tuple[int, int]:
-    """Add up the tokens of a role, and those of them that are supervised."""
+    """Add up the tokens and the supervised tokens of a role."""
     found = [one.roles[role] for one in datasets if role in one.roles]
     return sum(stats.tokens for stats in found), sum(stats.supervised_tokens for stats in found)

@@ -1,4 +1,4 @@
-"""The top of the report: the figures, and what is worth a look."""
+"""Render the top of the report: the figures, and what is worth a look."""
 
 from collections.abc import Iterator
 
@@ -8,16 +8,16 @@ from nemotron.data_prep.output.metadata import DatasetStats, Metadata
 from nemotron.data_prep.report.tables import Html, count, name, paragraph, section, share, text, things
 
 CHOSEN = {str(reason) for reason in (LeftOut.NOT_SAMPLED, LeftOut.BLEND_WEIGHT, LeftOut.FILTERED)}
-"""Rows that the settings leave out, with nothing wrong about them."""
+"""Reasons for which the settings leave out rows that are not at fault."""
 MANY = 0.01
-"""Of all rows: more of them lost is a fault of the data or the settings rather than of some rows."""
+"""If a larger share of the rows is lost, the data or the settings are wrong, not single rows."""
 MOST_REASONS = 5
 LITTLE = 0.02
-"""A dataset of which less is supervised mostly has its answers in a field that is not read as such."""
+"""If a smaller share of a dataset's tokens is supervised, its answers may be in a field that is not read."""
 LOW_FILL, MANY_PACKS = 0.9, 20
-"""Of fewer packs, one that is half empty is the last one."""
+"""With fewer packs, the low fill comes from the last pack."""
 OFF = 0.01
-"""A share that differs by more from what was asked for is worth a word."""
+"""A share that differs by more than this from the requested one is reported."""
 
 
 def render_overview(metadata: Metadata) -> Html:
@@ -42,8 +42,8 @@ def render_overview(metadata: Metadata) -> Html:
     return Html(
         f'<dl class="figures">{cells}</dl>'
         + paragraph(
-            "Supervised tokens are those the trainer learns to predict; a percentage of what is supervised"
-            " is of the tokens of the same line, without padding."
+            "Supervised tokens are those the trainer learns to predict. A percentage of supervised tokens refers to"
+            " the tokens in the same line, without padding."
         )
         + paragraph(
             f"Packs of {metadata.pack_size:,} tokens ({name(metadata.algorithm)}), tokenizer"
@@ -93,7 +93,7 @@ def _link(anchor: str) -> str:
 
 
 def _count_lost(metadata: Metadata) -> dict[str, int]:
-    """Count the rows that something is wrong with, by reason, the most frequent first."""
+    """Count the rows that are at fault by reason, the most frequent first."""
     lost: dict[str, int] = {}
     for dataset in metadata.datasets:
         for reason, dropped in dataset.dropped.items():

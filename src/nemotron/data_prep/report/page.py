@@ -1,4 +1,4 @@
-"""The page as a whole, from top to bottom."""
+"""Render the whole page, from top to bottom."""
 
 from pathlib import Path
 
@@ -47,8 +47,8 @@ def render_report(metadata: Metadata, examples: Examples) -> str:
     """Return the report as a complete HTML document, without scripts.
 
     Args:
-        metadata: What was counted.
-        examples: What was picked out to look at.
+        metadata: The counts of the run.
+        examples: The examples to show.
     """
     sections = "".join(
         [

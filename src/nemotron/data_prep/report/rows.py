@@ -1,4 +1,4 @@
-"""What became of rows: dropped, noticed, repeated; with examples."""
+"""Render dropped and repeated rows and notes on rows, with examples."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -12,13 +12,13 @@ from nemotron.data_prep.report.masked_text import render_chunks
 from nemotron.data_prep.report.tables import Html, count, name, paragraph, section, share, table, text, things, unfold
 
 IGNORED = (NoteKind.UNUSED_ROW_FIELD, NoteKind.UNUSED_MESSAGE_FIELD, NoteKind.TEMPLATE_KWARGS)
-"""Notes about what a row says and nobody reads."""
+"""Notes about parts of a row that are not used."""
 MOST_DATASETS = 8
-"""Where most of the rows are that a reason drops, and most duplicates."""
+"""Datasets to list for each reason, and for duplicates."""
 
 
 def render_dropped(metadata: Metadata, examples: Examples) -> Html:
-    """Return why rows are missing, with examples to unfold."""
+    """Return the reasons for dropped rows, with examples to unfold."""
     rows = sum(one.rows for one in metadata.datasets)
     counts: Counter[str] = Counter()
     for one in metadata.datasets:
@@ -32,13 +32,13 @@ def render_dropped(metadata: Metadata, examples: Examples) -> Html:
         for reason, lost in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
     every = (
-        paragraph("dropped.jsonl.zst, next to metadata.json in the run, lists every one of them.") if reasons else ""
+        paragraph("dropped.jsonl.zst, next to metadata.json in the run's folder, lists all of them.") if reasons else ""
     )
     return section("dropped", "Dropped rows", every, *(reasons or [paragraph("None.")]))
 
 
 def render_noticed(metadata: Metadata) -> Html:
-    """Return what was noticed in rows without dropping them."""
+    """Return the notes on rows, which do not drop them."""
     found = [(one.title, note) for one in metadata.datasets for note in one.notes if note.kind not in IGNORED]
     return section("noticed", "Noticed in rows", _notes(found) or paragraph("Nothing."))
 
@@ -50,7 +50,7 @@ def render_ignored(metadata: Metadata) -> Html:
 
 
 def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
-    """Return how many conversations are repeated, and those that are most often."""
+    """Return the numbers of repeated conversations, and the most frequent ones."""
     rows = [
         (name(one.title), count(one.duplicates), count(one.dropped.get("duplicate", 0)))
         for one in sorted(metadata.datasets, key=lambda one: -one.duplicates)
@@ -69,7 +69,7 @@ def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
 
 
 def render_sequences(metadata: Metadata, examples: Examples) -> Html:
-    """Return the longest and the shortest conversations as they train."""
+    """Return the longest and the shortest conversations, with what trains."""
     content = [paragraph('What trains is <span class="trains">coloured</span>.')] if examples.sequences else []
     for kind in ("longest", "shortest"):
         found = [one for one in examples.sequences if one["kind"] == kind]
@@ -87,7 +87,7 @@ def _about(one: dict[str, Any]) -> str:
 
 
 def _examples(reason: str, examples: Examples) -> Iterator[str]:
-    """Yield the examples of a reason: rows, and tokenized conversations."""
+    """Yield the examples of a reason: rows and tokenized conversations."""
     for row in examples.dropped:
         if row["reason"] == reason:
             yield f'<p class="place">{_place(row)}</p><p class="note">{text(row["detail"])}</p>'
@@ -104,9 +104,9 @@ def _by_dataset(metadata: Metadata, reason: str) -> list[tuple[str, str]]:
 
 
 def _notes(found: Iterable[tuple[str, NoteStats]]) -> Html:
-    """Return what was noticed as a table, the most frequent first.
+    """Return a table of notes, the most frequent first.
 
-    A line has the rows of all datasets.
+    A line counts the rows of all datasets.
     """
     alike: dict[tuple[str, str], list[tuple[str, NoteStats]]] = defaultdict(list)
     for title, note in found:

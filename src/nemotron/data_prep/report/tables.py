@@ -1,6 +1,6 @@
-"""Tables and words of the report.
+"""Render tables and text of the report.
 
-Text is escaped and cut where it is long, and no table has more rows than a page can hold.
+Text is escaped, and shortened if it is long. The number of rows of a table is limited.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ class Html(str):
 def text(value: object, most: int = 1000) -> Html:
     """Return plain text as HTML: printable and escaped.
 
-    What is longer than `most` is cut in the middle.
+    Text longer than `most` is shortened in the middle.
     """
     shown = printable(str(value))
     if len(shown) > most:
@@ -35,7 +35,7 @@ def name(value: object) -> Html:
 
 
 def section(anchor: str, heading: str, *content: str) -> Html:
-    """Return a section of the page; none where there is no content."""
+    """Return a section of the page, or nothing if it has no content."""
     inside = "".join(content)
     return Html(f'<section id="{anchor}"><h2>{heading}</h2>{inside}</section>' if inside else "")
 
@@ -46,7 +46,7 @@ def paragraph(*words: str) -> Html:
 
 
 def unfold(summary: str, *content: str, is_open: bool = False) -> Html:
-    """Return content that is shown when its summary is clicked."""
+    """Return content that is hidden until its summary is clicked."""
     return Html(f"<details{' open' if is_open else ''}><summary>{summary}</summary>{''.join(content)}</details>")
 
 
@@ -57,14 +57,14 @@ def table(
     more: str = "",
     most: int = MOST_ROWS,
 ) -> Html:
-    """Return a table, in a box that scrolls where it is too wide.
+    """Return a table, in a box that scrolls if it is too wide.
 
     Args:
         header: Titles of the columns.
-        rows: Cells, HTML where they are Html, else plain text.
-        text_columns: Those of words, besides the first.
-        more: What the rows are ("datasets"), to say how many are not shown.
-        most: So many rows are shown.
+        rows: Cells; each is Html or plain text.
+        text_columns: Columns of text, in addition to the first.
+        more: What the rows are, such as "datasets", for the number of rows that are not shown.
+        most: The number of rows to show.
     """
     rows = list(rows)
     if not rows:
@@ -87,7 +87,7 @@ def count(number: float) -> str:
 
 
 def share(part: float, whole: float, digits: int = 1) -> str:
-    """Format a share in percent; a dash where there is nothing to have a share of."""
+    """Format a share in percent, or a dash if the whole is zero."""
     return f"{part / whole:.{digits}%}" if whole else "-"
 
 

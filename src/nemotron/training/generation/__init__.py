@@ -1,1 +1,1 @@
-"""What a model says now: from a run or an export to replies, through transformers."""
+"""Generate replies of a run, an export or an artifact with transformers."""

@@ -1,4 +1,4 @@
-"""Find the folder for transformers that a run, an export or an artifact means."""
+"""Find the Hugging Face folder of a run, an export or an artifact."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,24 +14,23 @@ from nemotron.training.weights.export_hf import export_hf
 from nemotron.training.weights.model_card import read_iteration
 
 EXPORT, OWN_EXPORT = "hf", "chat"
-"""Folders in a run's: of `model export`, and of an export that was only made to be talked to."""
+"""Folders in a run's folder: of `model export`, and of an export that `model chat` made."""
 ADAPTER_CONFIG = "adapter_config.json"
 
 
 def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] = lambda checkpoint: None) -> Path:
-    """Find the folder of what is named.
+    """Find the Hugging Face folder of a model, exporting it if necessary.
 
-    A run's newest checkpoint is exported where there is no export of it. Such an export is kept in the run's folder
-    until the run has a newer checkpoint. Adapters are merged in it.
+    If a run's newest checkpoint is not exported, it is exported into the run's folder, with adapters merged. The export
+    stays there until the run has a newer checkpoint.
 
     Args:
-        named: A run's output folder, a Megatron checkpoint, an exported folder (of adapters alone, too), or an
-            artifact.
+        named: A run's output folder, a Megatron checkpoint, an exported folder (also of adapters only), or an artifact.
         artifacts: Folder of the artifact records.
-        on_export: Told the checkpoint before it is exported, which takes a while.
+        on_export: Called with the checkpoint before it is exported, which takes a while.
 
     Raises:
-        UserError: There is no such thing, it has no checkpoint yet, or the export failed.
+        UserError: The model does not exist, has no checkpoint yet, or could not be exported.
     """
     path = expand_home(named)
     if not path.exists():
@@ -62,13 +61,13 @@ def _newest(path: Path) -> Path:
         if (path / RUN_RECORD).is_file() and not any(saved.glob("iter_*")):
             raise UserError(
                 f"{path} is a run that has saved no checkpoint yet.",
-                "Wait for its first one, after checkpoint.save_interval iterations, or go on with the run.",
+                "Wait for the first one, after checkpoint.save_interval iterations, or continue the run.",
             ) from None
         raise
 
 
 def _is_of(folder: Path, checkpoint: Path) -> bool:
-    """Tell whether a folder was exported from this checkpoint, as it is now."""
+    """Tell whether a folder is an export of the checkpoint in its current state."""
     card = folder / "README.md"
     if not is_hf_folder(folder) or not card.is_file() or not any(folder.glob("*.safetensors")):
         return False

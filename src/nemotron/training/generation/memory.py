@@ -1,4 +1,4 @@
-"""Memory of this machine, and what a model takes of it."""
+"""Compare the memory of this machine with what a model needs."""
 
 from pathlib import Path
 
@@ -7,20 +7,20 @@ from nemotron.training.checkpoints.hf_folder import model_config
 from nemotron.training.parallelism.model_shape import KNOWN_SHAPES, shape_of
 
 _BYTES = 2
-"""Of a number in bfloat16."""
+"""Bytes of a bfloat16 number."""
 
 
 def refuse_export_beyond_memory(checkpoint: Path, model: str) -> None:
-    """Refuse to export a model whose weights do not fit here; they are held once.
+    """Refuse to export a model whose weights do not fit into memory once.
 
-    A model that is neither here nor known by name is let through.
+    A model of unknown size is not refused.
 
     Args:
-        checkpoint: What would be exported.
+        checkpoint: The checkpoint to export.
         model: The Hugging Face id or folder that describes it.
 
     Raises:
-        UserError: They do not fit.
+        UserError: The weights do not fit.
     """
     described = model_config(model)
     try:
@@ -32,16 +32,16 @@ def refuse_export_beyond_memory(checkpoint: Path, model: str) -> None:
     needed, free = _BYTES * (shape.dense_parameters + shape.expert_parameters), free_memory()
     if needed > free:
         raise UserError(
-            f"{checkpoint} is to be exported first, and its weights take {needed:,} bytes of memory "
-            f"({needed / 2**30:,.1f} GiB). Free are {free / 2**30:,.1f} GiB here.",
-            f"Where there is as much: nemotron super3 model export {checkpoint} -o DIR. Then chat with DIR.",
+            f"{checkpoint} has to be exported first, and its weights need {needed:,} bytes of memory "
+            f"({needed / 2**30:,.1f} GiB), but {free / 2**30:,.1f} GiB are free.",
+            f"On a machine with enough memory: nemotron super3 model export {checkpoint} -o DIR. Then chat with DIR.",
         )
 
 
 def free_memory() -> int:
-    """Return the bytes that this process may still take.
+    """Return the bytes that this process may still allocate.
 
-    The machine's, or its control group's.
+    The limit is that of the machine or of its control group.
     """
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
     lines = dict(line.split(":", 1) for line in meminfo.splitlines())
@@ -50,6 +50,6 @@ def free_memory() -> int:
         group = Path("/sys/fs/cgroup")
         most, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
         kept = dict(line.split() for line in (group / "memory.stat").read_text(encoding="ascii").splitlines())
-        return min(free, most - used + int(kept["inactive_file"]))  # files in the cache make room
+        return min(free, most - used + int(kept["inactive_file"]))  # the cache of files can be freed
     except (OSError, ValueError, KeyError):  # no control group, or one without a limit
         return free

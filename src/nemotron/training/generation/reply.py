@@ -1,4 +1,4 @@
-"""One reply of a model: its thought, within a budget perhaps, and its answer."""
+"""Generate a reply of a model: a thought, possibly within a budget, and an answer."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ THINK, END_THINK = "<think>", "</think>"
 _OPTIONS: dict[str, dict[str, Any]] = {
     "on": {"enable_thinking": True}, "off": {"enable_thinking": False}, "low": {"low_effort": True},
 }  # fmt: skip
-"""What the chat template gets for each mode of thinking."""
+"""Options of the chat template for each mode of thinking."""
 
 
 class Speaker(Protocol):
@@ -27,39 +27,39 @@ class Speaker(Protocol):
         ...
 
     def encode(self, text: str) -> list[int]:
-        """Return tokens, none added."""
+        """Return the tokens of a text, without adding special tokens."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return their text."""
+        """Return the text of tokens."""
         ...
 
     def token(self, text: str) -> int | None:
-        """Return the one token that a text is, if it is one."""
+        """Return the token of a text that is exactly one token, else None."""
         ...
 
     def generate(
         self, ids: Sequence[int], most: int, stops: Collection[int], on_token: Callable[[int], None]
     ) -> list[int]:
-        """Return at most so many further tokens, the last of them perhaps one of `stops`."""
+        """Return at most `most` further tokens; the last one may be one of `stops`."""
         ...
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How a reply is to be."""
+    """Settings of a reply."""
 
     thinking: Thinking | None = None
-    """None: as the chat template has it by itself."""
+    """None keeps the default of the chat template."""
     budget: int | None = None
-    """Tokens after which the thought is closed."""
+    """Most tokens of the thought, which is then closed."""
     most: int = 1024
-    """Tokens of thought and answer together."""
+    """Most tokens of thought and answer together."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model said."""
+    """The reply of a model."""
 
     thought: str
     answer: str
@@ -76,30 +76,31 @@ def reply_to(
 ) -> Reply:
     """Generate a reply to messages.
 
-    With a budget the template is told it, as in training, and at the budget the thought is closed: `\\n</think>`.
+    The template gets the budget, as in training, and a thought that reaches it is closed with `\\n</think>`.
 
     Args:
         speaker: The model.
         messages: The conversation so far.
-        asked: How the reply is to be.
-        on_text: Told the text as it comes, in stretches that end at white space.
+        asked: The settings of the reply.
+        on_text: Called with the text as it is generated, in pieces that end at white space.
 
     Raises:
-        UserError: The chat template has no such mode of thinking, or opens no thought that a budget could close.
+        UserError: The chat template does not have this mode of thinking, or opens no thought that a budget could close.
     """
     prompt = _render(speaker, messages, asked)
     ids, close = speaker.encode(prompt), speaker.token(END_THINK)
     is_open = prompt.rstrip().endswith(THINK)
     if asked.budget is not None and (not is_open or close is None):
         raise UserError(
-            "A budget is for thoughts, and the chat template opens none here.", "Leave --budget out, or thinking on."
+            "--budget limits the thought, but the chat template opens none here.",
+            "Remove --budget, or turn thinking on.",
         )
     thought: list[int] = []
     was_closed, left = False, asked.most
     if is_open and close is not None:
         budget = asked.budget if asked.budget is not None and asked.budget <= left else None
         flow = _Flow(speaker, lambda text: on_text("thought", text))
-        # Within the budget is the newline that closes a thought, as data prep cuts them.
+        # The newline that closes a thought counts for the budget, as in data prep.
         said = speaker.generate(ids, left if budget is None else budget - 1, {close, *speaker.stops}, flow.add)
         flow.end()
         ended = said[-1] if said else None
@@ -114,21 +115,21 @@ def reply_to(
     flow.end()
     answer = _without_stop(said, speaker.stops)
     ended = "stop" if len(answer) < len(said) else "length"
-    before, _, after = speaker.decode(answer).rpartition(END_THINK)  # of a template that opens no thought itself
+    before, _, after = speaker.decode(answer).rpartition(END_THINK)  # for a template that opens no thought
     written = "".join((speaker.decode(thought), before)).replace(THINK, "").strip()
     return Reply(written, after.strip(), len(thought), len(answer), ended, was_closed)
 
 
 def _render(speaker: Speaker, messages: Sequence[dict[str, str]], asked: Asked) -> str:
     if asked.thinking == "off" and asked.budget is not None:
-        raise UserError(f"Thinking is off, and the budget is {asked.budget}.", "Leave one of them out.")
+        raise UserError(f"Thinking is off, and the budget is {asked.budget}.", "Remove one of them.")
     options = _OPTIONS[asked.thinking] if asked.thinking is not None else {}
     told = {} if asked.budget is None else {"reasoning_budget": asked.budget}
     prompt = speaker.render(messages, **options, **told)
     if asked.thinking in ("off", "low") and prompt == speaker.render(messages, **told):
         raise UserError(
             f"The chat template of this model has no --thinking {asked.thinking}: its prompt stays the same.",
-            "Leave it out, or say it in the prompt as the model was trained to be told.",
+            "Remove it, or write the instruction that the model was trained with into the prompt.",
         )
     return prompt
 
@@ -138,16 +139,16 @@ def _without_stop(said: Sequence[int], stops: Collection[int]) -> list[int]:
 
 
 class _Flow:
-    """Text out of tokens as they come.
+    """Converts tokens to text as they are generated.
 
-    Up to the last white space: what follows may still change.
+    Text is passed on up to the last white space, because the rest may still change.
     """
 
     def __init__(self, speaker: Speaker, on_text: Callable[[str], None]) -> None:
         self._speaker, self._on_text = speaker, on_text
         self._ids: list[int] = []
         self._shown = 0
-        """Characters of these tokens that were handed on."""
+        """Characters of these tokens that were passed on."""
 
     def add(self, token: int) -> None:
         if token in self._speaker.stops or token == self._speaker.token(END_THINK):
@@ -158,7 +159,7 @@ class _Flow:
         if end > self._shown:
             self._on_text(text[self._shown : end])
             self._shown = end
-        if text.endswith("\n"):  # a line is done: decoding it with every further token would take ever longer
+        if text.endswith("\n"):  # a finished line is not decoded again, which would take longer with every token
             self._ids, self._shown = [], 0
 
     def end(self) -> None:

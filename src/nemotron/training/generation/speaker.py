@@ -1,4 +1,4 @@
-"""A model in memory, through transformers."""
+"""Load a model into memory with transformers."""
 
 import json
 from collections.abc import Callable, Collection, Sequence
@@ -12,19 +12,19 @@ from nemotron.training.generation.find_export import ADAPTER_CONFIG
 from nemotron.training.generation.memory import free_memory
 
 BESIDE_WEIGHTS = 1.1
-"""Memory for weights, and a tenth more for the state of a conversation."""
+"""Memory of a model per byte of its weights: a tenth more, for the state of a conversation."""
 
 
 def refuse_without_transformers(*, adapters: bool = False) -> None:
-    """Refuse to talk where the packages for it are not installed.
+    """Refuse to generate if packages are not installed.
 
     Raises:
-        UserError: It names them.
+        UserError: Packages are missing; the message lists them.
     """
     missing = [name for name in ("torch", "transformers", *(["peft"] if adapters else [])) if not is_there(name)]
     if missing:
         raise UserError(
-            f"Talking to a model needs {', '.join(missing)}, not installed here.",
+            f"Talking to a model needs {', '.join(missing)}, which is not installed.",
             f"In the repository, run uv sync. Elsewhere: pip install {' '.join(missing)}",
         )
 
@@ -36,9 +36,9 @@ class TransformersSpeaker:
         """Load the model.
 
         Args:
-            folder: As `find_export` gives it; of adapters alone, their model is loaded, too.
-            temperature: 0 takes the likeliest token every time; None is what generation_config.json says.
-            seed: Of what is sampled.
+            folder: The folder that `find_export` returned. For adapters, their base model is loaded too.
+            temperature: 0 always takes the most likely token; None uses generation_config.json.
+            seed: The seed of sampling.
 
         Raises:
             UserError: A package is missing, the weights do not fit into memory, or they cannot be loaded.
@@ -60,7 +60,7 @@ class TransformersSpeaker:
 
                 model = PeftModel.from_pretrained(model, str(folder))
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        except Exception as error:  # damaged weights and tokenizers raise whatever their libraries like
+        except Exception as error:  # damaged weights and tokenizers raise various types
             raise UserError(
                 f"transformers cannot load {folder}: {_describe(error)}",
                 "Export the run again; its checkpoint is intact.",
@@ -97,25 +97,25 @@ class TransformersSpeaker:
             ) from None
 
     def encode(self, text: str) -> list[int]:
-        """Return tokens, none added."""
+        """Return the tokens of a text, without adding special tokens."""
         return self._tokenizer(text, add_special_tokens=False).input_ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return their text, special tokens included."""
+        """Return the text of tokens, with special tokens."""
         return self._tokenizer.decode(list(ids), clean_up_tokenization_spaces=False)
 
     def token(self, text: str) -> int | None:
-        """Return the one token that a text is, if it is one."""
+        """Return the token of a text that is exactly one token, else None."""
         ids = self.encode(text)
         return ids[0] if len(ids) == 1 else None
 
     def generate(
         self, ids: Sequence[int], most: int, stops: Collection[int], on_token: Callable[[int], None]
     ) -> list[int]:
-        """Return at most `most` further tokens, the last of them perhaps one of `stops`.
+        """Return at most `most` further tokens; the last one may be one of `stops`.
 
         Raises:
-            UserError: The model gives no probabilities to sample from.
+            UserError: The probabilities of the model are not finite.
         """
         if most < 1:
             return []
@@ -136,14 +136,14 @@ class TransformersSpeaker:
             if "probability tensor" not in str(error):
                 raise
             raise UserError(
-                "The model gives NaN or infinity for probabilities: training diverged, or the weights are damaged.",
+                "The probabilities of the model are NaN or infinite: training diverged, or the weights are damaged.",
                 "Look at the losses in report.html, or name an earlier checkpoint.",
             ) from None
         return said[0, prompt.shape[1] :].tolist()
 
 
 class _Streamer:
-    """Hands on the tokens that transformers generates."""
+    """Passes on the tokens that transformers generates."""
 
     def __init__(self, on_token: Callable[[int], None]) -> None:
         self._on_token, self._is_prompt = on_token, True
@@ -158,7 +158,7 @@ class _Streamer:
 
 
 def _describe(error: Exception) -> str:
-    """Return the first line of what an error says, or its name."""
+    """Return the first line of an error's message, or its type."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -179,10 +179,10 @@ def _base_of(folder: Path) -> str:
 
 
 def _place(model: str) -> dict[str, Any]:
-    """Choose where a model goes, as options of from_pretrained.
+    """Choose the device of a model, as options of from_pretrained.
 
     Raises:
-        UserError: It fits nowhere here.
+        UserError: The model fits neither on the GPUs nor into memory.
     """
     import torch
 

@@ -1,1 +1,1 @@
-"""Metrics, evaluations, the report, and how failures are reported."""
+"""Write metrics, evaluations and the report, and explain failures."""

@@ -1,9 +1,7 @@
-"""Turn what ends a run before its last iteration into one sentence.
+"""Explain in one sentence why a run ended before its last iteration.
 
-A signal, numbers that are not finite, a failure.
-
-`finetune()` leaves by an exception in each of these cases. It logs the exception with a traceback first, and takes the
-process groups down afterwards, which makes the other ranks fail too.
+The reason may be a signal, a loss that is not finite, or a failure. In each case `finetune()` raises an exception.
+First it logs the exception with a traceback. Then it destroys the process groups, which makes the other ranks fail too.
 """
 
 import logging
@@ -19,55 +17,55 @@ from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import find_newest
 from nemotron.training.reporting.full_disk import explain_full_disk
 
-# megatron/core/rerun_state_machine.py, validate_result: what is raised when a loss or a gradient norm is not finite.
+# megatron/core/rerun_state_machine.py, validate_result: the error for a loss or a gradient norm that is not finite.
 _NOT_FINITE = re.compile(r"Rank (\d+), node \S+, .*iteration (\d+): Unexpected result (\S+) \(message='([^']*)'\)")
-# What torch.distributed says, through gloo or NCCL, on the ranks that survive a dying one.
+# Errors of torch.distributed (gloo or NCCL) on the ranks that remain when one dies.
 _PEER_LOST = re.compile(r"Connection (closed|reset) by peer|remote process exited|Broken pipe|aborted on rank", re.I)
 
 
-# torch/_utils.py, ExceptionWrapper: how a data loader's process hands its exception on, after a traceback.
+# torch/_utils.py, ExceptionWrapper: the exception of a data loader's process, after a traceback.
 _IN_A_LOADER = re.compile(rf"Caught UserError in .*^{UserError.__module__}\.UserError: (.*)", re.DOTALL | re.MULTILINE)
 
 
 class Progress(Protocol):
-    """What is read of MetricsWriter."""
+    """The part of MetricsWriter that is needed here."""
 
     iteration: int | None
-    """The iteration under way, from 1; None before the first."""
+    """The current iteration, from 1; None before the first."""
 
 
 @dataclass
 class Ending:
-    """How `finetune()` ended, once it has."""
+    """How `finetune()` ended."""
 
     stopped: bool = False
-    """By a signal or a time limit, after saving."""
+    """Whether a signal or a time limit stopped it, after saving."""
 
 
 @contextmanager
 def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterator[Ending]:
-    """Run `finetune()` inside.
+    """Explain failures of `finetune()`, which runs in the `with` block.
+
+    A stop by a signal or a time limit, after saving, is not a failure.
 
     Args:
-        progress: How far it is.
-        log: Where Megatron's own output goes, if anywhere.
-        checkpoints: Where it saves.
-
-    Returns:
-        Normally when it stopped on a signal, after saving.
+        progress: The progress of the run.
+        log: File with Megatron's own output, if there is one.
+        checkpoints: Folder of the run's checkpoints.
 
     Raises:
-        UserError: Megatron-Bridge refuses the config, a loss or gradient is not finite, or another rank is gone.
+        UserError: Megatron-Bridge refuses the config, a loss or gradient is not finite, the disk is full, or another
+            rank is gone.
     """
     ending = Ending()
     reason_first = _ReasonFirst(progress, checkpoints)
-    # Where the 0.6 line of Megatron-Bridge logs the exception that ends a run; the 0.4 line only raises it.
+    # The 0.6 line of Megatron-Bridge logs here the exception that ends a run; the 0.4 line only raises it.
     logger = logging.getLogger("megatron.bridge.training.pretrain")
     logger.addFilter(reason_first)
     try:
         yield ending
     except SystemExit as end:
-        # Megatron-Bridge's train() stops this way on a signal or a time limit, once it has saved.
+        # Megatron-Bridge's train() exits like this on a signal or a time limit, after saving.
         if end.code not in (0, None):
             raise
         ending.stopped = True
@@ -76,7 +74,7 @@ def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterat
             raise
         where = f"at the end of {log}" if log.exists() else "in the output above"
         raise UserError(f"Megatron-Bridge refuses this config: {error}", f"Its own message is {where}.") from error
-    except BaseException as error:  # what a writer of checkpoints raises is no Exception
+    except BaseException as error:  # a writer of checkpoints raises errors that are not Exceptions
         if (problem := _user_error(error, progress, checkpoints)) is None:
             raise
         raise problem from error
@@ -85,7 +83,7 @@ def explain_failures(progress: Progress, log: Path, checkpoints: Path) -> Iterat
 
 
 class _ReasonFirst(logging.Filter):
-    """Begins Megatron-Bridge's record of a failure with the rank and the reason.
+    """Begins Megatron-Bridge's log record of a failure with the rank and the reason.
 
     The traceback follows.
     """
@@ -99,7 +97,7 @@ class _ReasonFirst(logging.Filter):
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
             return True
-        if isinstance(error, SystemExit):  # no failure
+        if isinstance(error, SystemExit):  # not a failure
             return False
         problem = _user_error(error, self._progress, self._checkpoints)
         reason = problem.message if problem else f"{type(error).__name__}: {error}"
@@ -108,7 +106,7 @@ class _ReasonFirst(logging.Filter):
 
 
 def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> UserError | None:
-    """Put the error in the user's terms; None when it is not a known one."""
+    """Explain an error to the user; None if it is not a known one."""
     if problem := explain_full_disk(error, checkpoints):
         return problem
     if isinstance(error, UserError) and (found := _IN_A_LOADER.match(error.message)):
@@ -119,19 +117,19 @@ def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> 
         where, _, value, what = found.groups()
         return UserError(
             f"Training diverged: {what.removeprefix('found ')} (value {value}) on rank {where}{_at(progress)}.",
-            f"{_last_checkpoint(checkpoints)} Lower optimizer.lr or lengthen the warm-up, and look at the data.",
+            f"{_last_checkpoint(checkpoints)} Lower optimizer.lr or lengthen the warm-up, and check the data.",
         )
     if _PEER_LOST.search(str(error)):
         return UserError(
             f"Rank {_rank()} lost its connection to another rank{_at(progress)}.",
-            "The rank that ended first says why: look for the first error in this output.",
+            "The rank that ended first has the reason: look for the first error in this output.",
         )
     return None
 
 
 def _last_checkpoint(checkpoints: Path) -> str:
     finished = find_newest(checkpoints).iteration
-    return f"The checkpoint of iteration {finished:,} is intact." if finished else "No checkpoint had been saved yet."
+    return f"The checkpoint of iteration {finished:,} is intact." if finished else "No checkpoint has been saved yet."
 
 
 def _rank() -> str:

@@ -1,7 +1,4 @@
-"""A disk that is full in the middle of a save, in one sentence.
-
-Where, how much a checkpoint needs, what is left.
-"""
+"""Explain in one sentence that the disk is full, with the size of a checkpoint."""
 
 import errno
 import shutil
@@ -16,12 +13,10 @@ _SAYS_FULL = ("No space left on device", "Disk quota exceeded")
 
 
 def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | None:
-    """Say that the disk is full, where that is what an error comes from.
+    """Explain an error that comes from a full disk; None if it does not.
 
-    None when it is not.
-
-    Megatron-Core's writers run in other processes, torch wraps what they raise: it is looked for all along the chain.
-    Where the error says only that a write failed, the room that is left decides.
+    Megatron-Core's writers run in other processes, and torch wraps their errors, so the whole chain of errors is
+    searched. If the error says only that a write failed, the free space decides.
     """
     says_full = any(_is_full(each) for each in _chain(error))
     if not says_full and not any(_is_failed_write(each) for each in _chain(error)):
@@ -34,7 +29,7 @@ def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | No
     intact = f"The checkpoint of iteration {newest.iteration:,} is whole." if needed else "No checkpoint is saved yet."
     return UserError(
         f"The disk of {checkpoints} is full: {needs}, and {free:,} are free.",
-        f"{intact} Make room there, or keep fewer (checkpoint.most_recent_k=1); the same command then continues.",
+        f"{intact} Free space, or keep fewer checkpoints (checkpoint.most_recent_k=1). The same command continues.",
     )
 
 
@@ -46,9 +41,9 @@ def _is_full(error: BaseException) -> bool:
 
 
 def _is_failed_write(error: BaseException) -> bool:
-    """torch's zip writer meets a full disk as an unexpected position.
+    """Tell whether an error may come from a failed write.
 
-    Megatron-Core keeps even that to its log.
+    On a full disk, torch's zip writer reports an unexpected position, which Megatron-Core only logs.
     """
     return type(error).__name__ == "CheckpointException" or "unexpected pos" in str(error)
 

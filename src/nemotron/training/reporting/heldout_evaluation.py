@@ -1,4 +1,4 @@
-"""The test split, evaluated once when training ends."""
+"""Evaluate the test split once, when training ends."""
 
 import logging
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate_test_split(data: PreparedData, step: TwoStageStep, writer: MetricsWriter) -> list[Callback]:
-    """Make the callback that evaluates the test split at the end.
+    """Return the callback that evaluates the test split at the end.
 
-    None, with a line in the log, when it is empty.
+    If the split is empty, it logs this and returns no callback.
     """
     folder = data.folder("test")
     if folder is None:
@@ -32,12 +32,10 @@ def evaluate_test_split(data: PreparedData, step: TwoStageStep, writer: MetricsW
 
 
 class TestSplit(Callback):
-    """Evaluates the packs of `folder` after the last iteration.
+    """Evaluates the packs of a folder after the last iteration.
 
-    `writer` writes the losses to test.jsonl.
-
-    Megatron-Bridge's own test evaluation reads JSON lines only, and as many batches as a validation. This one reads
-    the packed Parquet, all of it.
+    `writer` writes the losses to test.jsonl. Megatron-Bridge's own test evaluation reads only JSON lines, and as many
+    batches as a validation. This one reads all of the packed Parquet.
     """
 
     __test__ = False  # not for pytest
@@ -49,14 +47,14 @@ class TestSplit(Callback):
         self._writer = writer
 
     def on_train_end(self, context: CallbackContext) -> None:
-        """Evaluate. Called on every rank; all of them take part."""
+        """Evaluate the split; every rank calls this and takes part."""
         line = bridge.installed()
         state: Any = context.state
         ranks = get_pg_collection(context.model).dp
         batch, iterations = line.evaluation(self._packs, ranks.size(), state.cfg.train.global_batch_size, None, None)
         if batch == 0:
             return
-        with _settings_kept(state.cfg):
+        with _restore_settings(state.cfg):
             line.set_evaluation(state.cfg, batch, iterations)
             losses, _, _ = evaluate(
                 state=state,
@@ -72,10 +70,10 @@ class TestSplit(Callback):
 
 
 @contextmanager
-def _settings_kept(container: Any) -> Iterator[None]:
-    """Take back what is set inside.
+def _restore_settings(container: Any) -> Iterator[None]:
+    """Restore the settings that the `with` block changes.
 
-    `evaluate()` reads the size of its job from the config.
+    `evaluate()` reads the number of batches from the config.
     """
     sections = (container.validation, container.dataset)
     before = [dict(vars(section)) for section in sections]

@@ -1,7 +1,4 @@
-"""What training prints, without secrets.
-
-Megatron, W&B and others print what they are given.
-"""
+"""Mask secrets in the output of training, of Megatron, W&B and others."""
 
 import contextlib
 import sys
@@ -14,12 +11,12 @@ from nemotron.secrets import MaskedStream
 
 @contextlib.contextmanager
 def masked_output(log: Path | None) -> Iterator[None]:
-    """Mask secrets in what Python code prints inside.
+    """Mask secrets in the output of Python code in the `with` block.
 
-    And in the command line that W&B records.
+    Secrets in the command line, which W&B records, are masked too.
 
     Args:
-        log: A file that gets the output while somebody else shows progress; None leaves it where it goes.
+        log: A file for the output, if the terminal shows progress; None does not redirect the output.
     """
     with contextlib.ExitStack() as inside:
         file = None if log is None else inside.enter_context(log.open("a", encoding="utf-8", buffering=1))

@@ -1,6 +1,6 @@
-"""The records of a run: metrics.jsonl, validation.jsonl and test.jsonl.
+"""Write the records of a run: metrics.jsonl, validation.jsonl and test.jsonl.
 
-One JSON object per iteration or evaluation.
+Each has one JSON object per iteration or evaluation.
 """
 
 import json
@@ -24,17 +24,14 @@ _EVALUATIONS: dict[Split, str] = {"valid": "validation", "test": "test"}
 
 
 class MetricsWriter(Callback):
-    """Writes the records of a run, and reports each to `on_record`.
+    """Writes the records of a run, and calls `on_record` with each.
 
-    They are metrics.jsonl, validation.jsonl and test.jsonl.
-
-    One rank writes: the last, which is on the last pipeline stage, where Megatron reduces the losses. A record is
+    Only the last rank writes, because it is on the last pipeline stage, where Megatron reduces the losses. A record is
     flushed as soon as it is complete. A resumed run first drops the records of iterations that it is going to repeat.
-
-    fields.py says what each field means.
+    fields.py describes each field.
 
     Attributes:
-        iteration: The one under way, from 1; None before the first.
+        iteration: The current iteration, from 1; None before the first.
     """
 
     def __init__(
@@ -59,13 +56,13 @@ class MetricsWriter(Callback):
                 keep_until(path, finished)
             earlier = read_records(self._metrics)
             self._skipped_before = earlier[-1].get("skipped_batches", 0) if earlier else 0
-            # A run that is continued only to be tested evaluates the valid split again as it ends.
+            # A run that is resumed only for the test evaluates the valid split again when it ends.
             self._evaluated = last_iteration(self._evaluations["valid"])
 
     def on_train_step_start(self, context: CallbackContext) -> None:
-        """Note the time and the learning rate this iteration trains with.
+        """Note the start time and the learning rate of the iteration.
 
-        The scheduler moves on before its end.
+        The scheduler changes the learning rate before the iteration ends.
         """
         self.iteration = context.state.train_state.step + 1
         self._step_started = time.perf_counter()
@@ -73,7 +70,7 @@ class MetricsWriter(Callback):
             self._lr = next((group["lr"] for group in context.optimizer.param_groups if group), 0.0)
 
     def on_train_step_end(self, context: CallbackContext) -> None:
-        """Write the record of the iteration, if it is one that is logged."""
+        """Write the record of the iteration, if it is due at the log interval."""
         state: Any = context.state
         iteration = state.train_state.step + 1
         last = iteration == state.cfg.train.train_iters
@@ -100,7 +97,7 @@ class MetricsWriter(Callback):
         """Write the record of an evaluation on the valid split."""
         state: Any = context.state
         finished = state.train_state.step
-        # Megatron evaluates once more when training ends, also right after the last scheduled evaluation.
+        # Megatron evaluates again when training ends, even right after the last scheduled evaluation.
         if finished != self._evaluated:
             self._evaluated = finished
             packs = bridge.installed().count_evaluated_packs(state.cfg, self._valid_packs)
@@ -110,7 +107,7 @@ class MetricsWriter(Callback):
     def write_evaluation(self, split: Split, finished: int, losses: Mapping[str, Any], packs: int) -> None:
         """Write the record of one evaluation of `packs` packs after `finished` iterations.
 
-        Every rank calls this, and finds the record written when it returns.
+        Every rank calls this. The record is on disk when it returns.
         """
         self._write_evaluation(split, finished, losses, packs)
         torch.distributed.barrier()
@@ -131,7 +128,7 @@ class MetricsWriter(Callback):
 def keep_until(path: Path, iteration: int) -> None:
     """Rewrite a JSON-lines file with only the records up to `iteration`.
 
-    Lines that are no records are dropped too.
+    Lines that are not records are dropped too.
     """
     if not path.exists():
         return
@@ -143,16 +140,16 @@ def keep_until(path: Path, iteration: int) -> None:
 def last_iteration(path: Path) -> int | None:
     """Read the iteration of the last record of a JSON-lines file.
 
-    None when there is none.
+    It is None if there is no record.
     """
     records = read_records(path)
     return records[-1]["iteration"] if records else None
 
 
 def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
-    """Convert names and tensors to what JSON has; a mean over nothing becomes null.
+    """Convert losses to JSON names and numbers; a mean over nothing becomes null.
 
-    Names are those that `step.py` reports: `token loss` is token_loss, `mtp depth 1 loss` is mtp_1_loss.
+    `token loss` becomes token_loss, and `mtp depth 1 loss` becomes mtp_1_loss.
     """
     numbers = {name.replace("mtp depth ", "mtp_").replace(" ", "_"): float(value) for name, value in losses.items()}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
@@ -161,7 +158,7 @@ def _numbers(losses: Mapping[str, Any]) -> dict[str, float | None]:
 def _memory() -> dict[str, float]:
     """Return the peak memory of this rank's GPU so far.
 
-    The allocator knows it: nothing waits for the GPU.
+    The allocator keeps this number, so this does not wait for the GPU.
     """
     if not torch.cuda.is_available():
         return {}

@@ -1,4 +1,4 @@
-"""The callback with which a run checks its shards."""
+"""Check the shards during a run."""
 
 from megatron.bridge.training.callbacks import Callback, CallbackContext
 
@@ -12,9 +12,9 @@ class ChecksShards(Callback):
         self._check = check
 
     def on_train_start(self, context: CallbackContext) -> None:
-        """Wait for what began with the run."""
+        """Wait for the check that started with the run."""
         self._check.finish()
 
     def on_train_step_start(self, context: CallbackContext) -> None:
-        """Look at a few shards again."""
+        """Check a few shards again."""
         self._check.look_again()

@@ -1,6 +1,6 @@
-"""Say what a run does before its first iteration, with the time since it began.
+"""Report the steps before the first iteration, with the time since the start.
 
-With Megatron that takes a while.
+With Megatron they take a while.
 """
 
 import importlib
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# What megatron/bridge/training/setup.py has finished, in the words of its `barrier_and_log`, and what it does next.
+# A message of `barrier_and_log` in megatron/bridge/training/setup.py -> the step that follows it.
 _NEXT = {
     "after megatron is initialized": "Loading the tokenizer",
     "after tokenizer is built": "Building the model and the optimizer",
@@ -26,14 +26,14 @@ class Startup:
         self._began = time.monotonic()
 
     def step(self, doing: str) -> None:
-        """Say what begins now."""
+        """Report the step that begins now."""
         self._say(f"{time.monotonic() - self._began:4.0f} s  {doing}")
 
     @contextmanager
     def follow_setup(self) -> Iterator[None]:
-        """Report the steps of Megatron-Bridge's own setup, which runs inside.
+        """Report the steps of Megatron-Bridge's setup, which runs in the `with` block.
 
-        A release that logs others is silent.
+        A release with other messages is not reported.
         """
         setup: Any = importlib.import_module("megatron.bridge.training.setup")
         original = getattr(setup, "barrier_and_log", None)

@@ -1,4 +1,4 @@
-"""Megatron-Bridge's curves in our own W&B run."""
+"""Log Megatron-Bridge's curves to our W&B run."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 def log_curves_to(run: "Run | None") -> Iterator[None]:
     """Have Megatron-Bridge log curves to `run`, and do nothing else in W&B.
 
-    By itself it opens a run of its own (training/state.py), which it ends before the model is recorded, and in which
-    it logs and uses every checkpoint as an artifact named after its folder (training/utils/wandb_utils.py).
+    Otherwise Megatron-Bridge would open another run (training/state.py), end it before the model is recorded, and log
+    and use every checkpoint as an artifact named after its folder (training/utils/wandb_utils.py).
 
     Args:
-        run: The open run, on the rank that has it; None leaves W&B out.
+        run: The open run, on the rank that has it; None turns W&B off.
     """
     from megatron.bridge.training.state import GlobalState
     from megatron.bridge.training.utils import wandb_utils
@@ -38,4 +38,4 @@ def log_curves_to(run: "Run | None") -> Iterator[None]:
 
 
 def _do_nothing(*_: Any, **__: Any) -> None:
-    """Stand in for what logs a checkpoint as an artifact, or marks it as used."""
+    """Replace the functions that log a checkpoint as an artifact or mark it as used."""

@@ -1,7 +1,4 @@
-"""The run in Weights & Biases of a training run.
-
-Opened by the last rank, which has the losses.
-"""
+"""Open the W&B run of a training run, on the last rank, which has the losses."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,29 +21,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WandbRecord:
-    """Where a training run is recorded in W&B, found out once."""
+    """Where a training run is recorded in W&B."""
 
     target: Target | None
-    """The project, and whether it can be reached from here; None where nothing is recorded."""
+    """The project, and whether the server can be reached; None if nothing is recorded."""
     folder: Path
-    """Holds `wandb/`, with the client's own files."""
+    """The folder that gets `wandb/`, with the client's files."""
     name: str
-    """Of the run, for people."""
+    """The name of the run."""
     opened: "Run | None" = None
     """The W&B run that gets the curves, on the rank that has it open."""
 
     def describe(self) -> list[str]:
-        """Say in a line what happens when the server cannot be reached."""
+        """Describe in a line what happens if the server cannot be reached."""
         if self.target is None or self.target.unreachable is None:
             return []
         kept = f"recorded in {self.folder}/wandb; `wandb sync` uploads it later"
         return [f"W&B: {self.target.unreachable}. The run continues and is {kept}."]
 
     def record_end(self, output: Path, evaluated: Mapping[str, Sequence[Mapping[str, Any]]], *, stopped: bool) -> None:
-        """Record in the open W&B run what was made, how it ended and the last losses.
+        """Record artifacts, the last losses and how the run ended in the open W&B run.
 
         Args:
-            output: Folder of the training run, in which the first rank of several has left what it made.
+            output: Folder of the training run, where the first of several ranks leaves its artifacts.
             evaluated: Name of an evaluation -> its records.
             stopped: Whether a signal or a time limit ended the run.
         """
@@ -63,13 +60,13 @@ class WandbRecord:
 def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRecord:
     """Find where a run is recorded in W&B.
 
-    Only the first rank, which reports it, and the last one, which opens it, ask the server.
+    Only the first rank, which reports it, and the last rank, which opens it, contact the server.
 
     Args:
         config: The training config.
-        run: Its folders.
-        has_work: Whether anything is left to train or to evaluate. A finished run is opened again only if W&B does not
-            have its model.
+        run: The folders of the run.
+        has_work: Whether there is anything left to train or to evaluate. A finished run is opened again only if W&B
+            does not have its model.
     """
     logger, artifacts = config.logger, Path(config.run.artifacts)
     folder = Path(logger.get("wandb_save_dir") or run.output)
@@ -83,7 +80,7 @@ def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRec
 
 
 def _find_model(run: RunFolder, artifacts: Path) -> lineage.Artifact | None:
-    """Find what a finished run has recorded its model as."""
+    """Find the artifact of a finished run's model."""
     with contextlib.suppress(lineage.ArtifactError):
         return lineage.resolve(str(run.checkpoints), artifacts)
     return None
@@ -91,11 +88,11 @@ def _find_model(run: RunFolder, artifacts: Path) -> lineage.Artifact | None:
 
 @contextlib.contextmanager
 def wandb_run(loaded: Loaded[SftConfig], run: RunFolder, *, has_work: bool) -> Iterator[WandbRecord]:
-    """Keep the run's W&B run open on the rank that has the losses, the last one.
+    """Keep the W&B run open on the last rank, which has the losses.
 
     Args:
         loaded: The training config.
-        run: Its folders.
+        run: The folders of the run.
         has_work: As in `find_wandb`.
     """
     record = find_wandb(loaded.config, run, has_work=has_work)

@@ -12,14 +12,14 @@ from nemotron.data_prep.sources.tables.values import as_json, python_values, ref
 
 ROWS_AT_ONCE = 512
 MARK, ZERO = b"\xff\xff\xff\xff", b"\0\0\0\0"
-"""Of a message of a stream, and the length of none, which ends it; streams of versions before 0.15 have no marks."""
+"""Begins each message of a stream; and the length 0, which ends the stream. Streams before 0.15 have no marks."""
 
 
 def count_pieces(file: InputFile) -> int:
     """Count the row groups of Parquet, or the record batches of an Arrow file.
 
     Raises:
-        OSError, pa.ArrowException: it cannot be read.
+        OSError, pa.ArrowException: The file cannot be read.
     """
     with open_raw(file) as raw:
         return pq.read_metadata(raw).num_row_groups if file.format == "parquet" else _open_file(raw).num_record_batches
@@ -29,8 +29,8 @@ def read_table_rows(part: Part) -> Iterator[Row]:
     """Yield the rows of a part of a columnar file, numbered from 0.
 
     Raises:
-        OSError, pa.ArrowException: It cannot be read.
-        UserError: Two columns have one name.
+        OSError, pa.ArrowException: The part cannot be read.
+        UserError: Two columns have the same name.
     """
     number = 0
     for batch in _batches(part):

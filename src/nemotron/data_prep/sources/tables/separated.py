@@ -96,7 +96,7 @@ def _check_header(cells: Sequence[str], path: str, delimiter: str) -> list[str]:
     """Return the names of the columns.
 
     Raises:
-        UserError: A name is there twice, or it is a header with other delimiters.
+        UserError: A name occurs twice, or the header has other delimiters.
     """
     names = [name.strip() for name in cells]
     refuse_repeated_names(names, f"The header of {path}")
@@ -121,7 +121,7 @@ def _row(number: int, names: Sequence[str], cells: Sequence[str]) -> Row:
         except UnicodeEncodeError:
             hint = "if all of the file is Windows-1252, convert it: iconv -f WINDOWS-1252 -t UTF-8"
             return Row(number, None, f'the cell under "{name}" is not UTF-8; {hint}')
-        # A column without a name is pandas' index, an empty cell what other rows have filled.
+        # A column without a name is the index of pandas. An empty cell is a missing value.
         if name and (read := _read(name, cell)) is not None:
             value[name] = read
     return Row(number, value)

@@ -1,4 +1,4 @@
-"""Convert values of tables to JSON values, under names that are there once."""
+"""Convert values of tables to JSON values, and check the names of columns."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from nemotron.errors import UserError
 
 
 def refuse_repeated_names(names: Iterable[str], where: str) -> None:
-    """Refuse columns of one name: a row would keep only the last of them.
+    """Refuse two columns with the same name, of which a row would keep only one.
 
     Args:
-        names: Of the columns, in any order.
-        where: What names them, as the subject of a sentence.
+        names: The names of the columns.
+        where: The source of the names, as the subject of a sentence.
 
     Raises:
-        UserError: A name is there twice.
+        UserError: A name occurs twice.
     """
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:

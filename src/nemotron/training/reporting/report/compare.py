@@ -1,4 +1,4 @@
-"""One page of several runs: their curves over each other, and where they differ."""
+"""Render a page that compares several runs: their curves and their differences."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,16 +16,16 @@ from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.speed import measure_speed
 
 _ALWAYS = ("optimizer.lr", "train.global_batch_size", "rng.seed")
-"""Settings that are shown whether or not runs differ in them."""
+"""Settings that are shown even if they are the same in all runs."""
 _PLACES = ("run.output_dir", "checkpoint.save", "logger.tensorboard_dir", "convert_to_hf.output_dir")
-"""Settings in which all runs differ, and which say nothing about them."""
+"""Settings that differ in all runs, but do not matter."""
 
 
 def render_comparison(runs: Mapping[str, RunFiles]) -> str:
     """Render a page of several runs as a complete HTML document.
 
     Args:
-        runs: By the name that the legend has.
+        runs: Name in the legend -> run.
     """
     header = ("", *runs)
     differing = differences(runs)
@@ -42,7 +42,7 @@ def render_comparison(runs: Mapping[str, RunFiles]) -> str:
 
 
 def name_runs(folders: Sequence[Path]) -> list[str]:
-    """Name runs by as much of the end of their folders as tells them apart."""
+    """Name runs by the shortest ends of their folders that differ."""
     parts = [folder.absolute().parts for folder in folders]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-length:]) for each in parts]
@@ -52,7 +52,7 @@ def name_runs(folders: Sequence[Path]) -> list[str]:
 
 
 def differences(runs: Mapping[str, RunFiles]) -> list[tuple[str, ...]]:
-    """List the settings in which runs differ: the key, and each one's value."""
+    """List the settings in which runs differ: the key, and the value of each run."""
     settings = [run.settings | _data_of(run) for run in runs.values()]
     keys = dict.fromkeys(key for each in settings for key in each)
     rows = []
@@ -64,15 +64,15 @@ def differences(runs: Mapping[str, RunFiles]) -> list[tuple[str, ...]]:
 
 
 def _data_of(run: RunFiles) -> dict[str, str]:
-    """Return the very version of the data, which `latest` in run.data does not say."""
+    """Return the version of the data, because run.data may be `latest`."""
     reference = (run.start.get("data") or {}).get("reference")
     return {} if reference is None else {"data": reference}
 
 
 def _numbers(runs: Mapping[str, RunFiles]) -> list[tuple[str, ...]]:
-    """List what the runs came to, a line for each number that one of them has."""
+    """List the numbers of the runs, with a line for each number that any run has."""
     columns = [_numbers_of(run) for run in runs.values()]
-    # The fullest column has its lines in order.
+    # The run with the most numbers determines their order.
     labels = dict.fromkeys(label for column in sorted(columns, key=len, reverse=True) for label in column)
     return [(label, *(column.get(label, "") for column in columns)) for label in labels]
 
@@ -97,7 +97,7 @@ def _numbers_of(run: RunFiles) -> dict[str, str]:
 
 
 def _last(split: str, curves: Curves, name: str) -> dict[str, str]:
-    """Return the last value by its label; of the valid losses also the lowest."""
+    """Return the last value by its label, and for a valid loss also the lowest."""
     values = curves.column(name)
     values = values[np.isfinite(values)]
     if not len(values):

@@ -1,6 +1,6 @@
-"""The numbers of a JSON-lines file of records, as columns.
+"""Read the numbers of a JSON-lines file of records as columns.
 
-They are read further as the file grows.
+As the file grows, only its new lines are read.
 """
 
 from array import array
@@ -16,17 +16,18 @@ _NOTHING = float("nan")
 _NAMES = ("loss_stage", "sample_unit")
 """Fields that are text."""
 _CHUNK = 8 * 2**20
-"""Bytes that are read at a time."""
+"""Bytes to read at a time."""
 
 
 class Curves:
     """Columns of metrics.jsonl, validation.jsonl or test.jsonl.
 
-    A million records are about 20 columns of 8 MB. Lines that are no records are left out, and what has no newline yet.
+    A million records take about 20 columns of 8 MB. Lines that are not records are ignored, and so is a last line
+    without a newline.
 
     Attributes:
-        first, last: a record each, its numbers and the names in it; empty when there is none.
-        stages: (iteration, stage of the loss) where it begins or changes.
+        first, last: The first and the last record, with its numbers and names; empty if there is none.
+        stages: (iteration, stage of the loss) for the first record and each change.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +45,7 @@ class Curves:
         return self._length
 
     def update(self) -> None:
-        """Read what was written since the last time; all of it when the file was replaced."""
+        """Read new lines, or all lines if the file was replaced."""
         try:
             with self._path.open("rb") as file:
                 status = self._path.stat()
@@ -82,18 +83,18 @@ class Curves:
                 self.stages.append((record["iteration"], stage))
 
     def column(self, name: str) -> Floats:
-        """Return a quantity of every record; NaN where one has none."""
+        """Return a quantity of every record, NaN if the record does not have it."""
         column = np.array(self._columns.get(name, ()), dtype=float)
         return np.concatenate([column, np.full(self._length - len(column), _NOTHING)])
 
     @property
     def names(self) -> list[str]:
-        """Names of all numbers, in the order in which they came."""
+        """Names of all numbers, in order of their first occurrence."""
         return [*self._columns]
 
 
 def _keep_known(record: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what a damaged file has in place of a number or a name."""
+    """Remove values of a damaged file that are not numbers or names."""
     return {
         name: value
         for name, value in record.items()

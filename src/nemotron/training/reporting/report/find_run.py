@@ -1,4 +1,4 @@
-"""From what a user calls a run to its folder."""
+"""Find the folder of a run."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
 from nemotron.training.reporting.report.run_files import MARKS_OF_A_RUN
 
 _LOOK_DOWN = 3
-"""Levels below a folder in which runs are looked for, to suggest them."""
+"""Levels below a folder to search for runs to suggest."""
 
 
 def find_run(reference: str, artifacts: Path) -> Path:
     """Find the output folder of a run.
 
     Args:
-        reference: That folder, its checkpoints, one of them, or a model artifact that was made here.
+        reference: The output folder, its checkpoints, one of them, or a model artifact that was made here.
         artifacts: Folder of the artifact records.
 
     Raises:
@@ -43,10 +43,10 @@ def find_run(reference: str, artifacts: Path) -> Path:
 
 
 def _run_at(path: Path) -> Path | None:
-    """Return the run that a folder is, or whose checkpoints it holds."""
+    """Return the run of an output folder, or of a folder of checkpoints."""
     for folder in (path, path.parent, path.parent.parent):
         recorded = read_json(folder / RUN_RECORD).get("output_dir")
-        # run.json is kept with the checkpoints, too; and a run that was moved is where its records are.
+        # run.json is also next to the checkpoints. A run that was moved is where its records are.
         if recorded is not None and Path(recorded) != folder.absolute() and not (folder / "metrics.jsonl").is_file():
             folder = Path(recorded)
         is_near = folder == path or path.name == "checkpoints" or path.name.startswith("iter_") or recorded
@@ -60,7 +60,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _advise_below(path: Path) -> str:
-    """Name the runs below a folder."""
+    """Suggest the runs below a folder."""
     levels = ["/".join(["*"] * depth) for depth in range(1, _LOOK_DOWN + 1)]
     below = [folder for level in levels for folder in sorted(path.glob(level)) if folder.is_dir() and _is_run(folder)]
     runs = [str(folder) for folder in below if folder.name != "checkpoints" and not folder.name.startswith("iter_")]
@@ -70,7 +70,7 @@ def _advise_below(path: Path) -> str:
 
 
 def _advise_next_to(path: Path) -> str:
-    """Name the folder that is nearest to one that is not there."""
+    """Suggest the closest name to a folder that does not exist."""
     parent = next(folder for folder in path.absolute().parents if folder.is_dir())
     missing = path.absolute().relative_to(parent).parts[0]
     near = did_you_mean(missing, [each.name for each in parent.iterdir() if each.is_dir()])

@@ -1,11 +1,11 @@
-"""history.jsonl: each start of a run, and how it ended.
+"""Keep history.jsonl, which records each start of a run and how it ended.
 
-An object per event: `event`, `time` (UTC, ISO 8601), `iteration` (of the newest checkpoint), and what belongs to it.
+It has an object per event: `event`, `time` (UTC, ISO 8601), `iteration` (of the newest checkpoint), and for
 
-- `start`: `origins` of the settings that are not the defaults, `data`, `machine` and `notes`.
-- `end`: `state`, one of finished, stopped (a signal or a time limit) and failed, with the `message` of a failure.
+- `start`: `origins` of the settings that are not the defaults, `data`, `machine` and `notes`;
+- `end`: `state`, which is finished, stopped (by a signal or a time limit) or failed, with the `message` of a failure.
 
-A start that no end follows is still at work, or was killed.
+If no end follows a start, the run is still working or was killed.
 """
 
 import contextlib
@@ -29,25 +29,25 @@ _FIELDS: dict[str, Any] = {
     "machine": {"gpus": int, "device": str, "describe": str},
     "flops_per_token": float, "adapters_only": bool, "origins": {_ANY: str}, "notes": [str],
 }  # fmt: skip
-"""What an event may say, and of which kind. A damaged file may say anything."""
+"""Fields of an event and their types. Anything else, from a damaged file, is removed."""
 
 
 @dataclass
 class Session:
-    """One time that a run is at work."""
+    """One session of a run, from a start to its end."""
 
     stopped: bool = False
-    """By a signal or a time limit: set before it ends."""
+    """Whether a signal or a time limit stopped it; set before it ends."""
 
 
 @contextlib.contextmanager
 def record_session(folder: Path, facts: dict[str, Any], count_finished: Callable[[], int]) -> Iterator[Session]:
-    """Record the start and the end of what runs inside.
+    """Record the start and the end of the `with` block.
 
     Args:
         folder: The run's output folder.
-        facts: Of the start.
-        count_finished: Counts the iterations that are saved.
+        facts: The facts of the start.
+        count_finished: Counts the saved iterations.
     """
     session = Session()
     path = folder / HISTORY
@@ -66,8 +66,8 @@ def record_session(folder: Path, facts: dict[str, Any], count_finished: Callable
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """Read the events of a run, oldest first.
 
-    A run of an earlier release has none. Every field is of its kind, and `event`, `time` and `iteration` are there:
-    what is damaged is left out.
+    A run of an earlier release has none. Every event has `event`, `time` and `iteration`, and every field has its type;
+    damaged events and fields are omitted.
     """
     try:
         lines = (folder / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -86,7 +86,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def _keep(value: Any, kind: Any) -> Any:
-    """Return what of a value is of its kind; None where nothing is."""
+    """Return the parts of a value that have the right type, or None."""
     if isinstance(kind, dict):
         pairs = value.items() if isinstance(value, dict) else ()
         kept = {name: _keep(inner, kind.get(name, kind.get(_ANY))) for name, inner in pairs}
@@ -100,10 +100,10 @@ def _keep(value: Any, kind: Any) -> Any:
 
 
 def _append(path: Path, event: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # a full disk ends a run by itself, with a better message
+    with contextlib.suppress(OSError):  # a full disk fails the run elsewhere, with a better message
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            # Whole lines at once, and on one of their own, should the last one have been cut off.
+            # One write per line; it begins a new line in case the last one was cut off.
             cut = "\n" if path.stat().st_size and not path.read_bytes().endswith(b"\n") else ""
             os.write(descriptor, f"{cut}{json.dumps(mask_values(event))}\n".encode())
         finally:

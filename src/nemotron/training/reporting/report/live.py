@@ -1,4 +1,4 @@
-"""The page of a run, written again and again while it works."""
+"""Rewrite the page of a run while it works."""
 
 import contextlib
 import time
@@ -16,23 +16,23 @@ of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl ("test"). 
 `on_record("line", {"text": line})`, for a line to be shown at once: a step of the start, a signal."""
 
 EVERY_SECONDS = 30.0
-"""Between two pages, when nothing is evaluated or saved."""
+"""Time between two pages if nothing is evaluated or saved."""
 LARGEST_SHARE = 0.02
-"""Of the time that a run may spend on its page, where writing it takes longer than `QUICK_SECONDS`."""
+"""Share of its time that a run may spend on its page, if writing it takes longer than `QUICK_SECONDS`."""
 QUICK_SECONDS = 1.0
 
 
 def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | None) -> OnRecord:
     """Return a callback for each record that keeps report.html current.
 
-    It calls `on_record`, too. The page is written after the first record, an evaluation, an iteration that is saved,
-    and every 30 seconds; a page that takes more than a second, as of a million iterations, less often. On the rank that
-    writes records.
+    It also calls `on_record`. The page is written after the first record, each evaluation and each saved iteration, and
+    every 30 seconds. A page that takes more than a second, for about a million iterations, is written less often. Only
+    the rank that writes records uses it.
 
     Args:
         folder: The run's output folder.
         save_interval: Iterations between two checkpoints.
-        on_record: Progress.
+        on_record: Shows progress.
     """
     page = _Page(folder)
 
@@ -49,15 +49,15 @@ def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | N
 def report_session(
     folder: Path, facts: dict[str, Any], count_finished: Callable[[], int], *, is_writer: bool
 ) -> Iterator[Session]:
-    """Record the start and the end of what runs inside, and write its page.
+    """Record the start and the end of the `with` block, and write the page.
 
-    The page is written however it ends.
+    The page is also written if the block fails.
 
     Args:
         folder: The run's output folder.
-        facts: Of the start.
-        count_finished: Counts the iterations that are saved.
-        is_writer: One process of the run writes.
+        facts: The facts of the start.
+        count_finished: Counts the saved iterations.
+        is_writer: Whether this is the process of the run that writes.
     """
     if not is_writer:
         yield Session()
@@ -70,7 +70,7 @@ def report_session(
 
 
 class _Page:
-    """The page, and how long it takes to write."""
+    """Writes the page, and measures how long that takes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -80,7 +80,7 @@ class _Page:
         self._is_told = False
 
     def write(self, *, is_news: bool) -> None:
-        """Write the page if it is time to."""
+        """Write the page if it is due."""
         wait = max(0.0 if is_news else EVERY_SECONDS, self._took / LARGEST_SHARE if self._took > QUICK_SECONDS else 0.0)
         started = time.monotonic()
         if started - self._written < wait:

@@ -1,4 +1,4 @@
-"""report.html: the page of one run."""
+"""Render report.html, the page of one run."""
 
 import json
 from datetime import UTC, datetime
@@ -21,16 +21,16 @@ from nemotron.training.reporting.report.summary import summarize
 
 REPORT = "report.html"
 RELOAD_SECONDS = 30
-"""How often the page of a running run reloads itself, at most."""
+"""The shortest time after which the page of a running run reloads itself."""
 _RELOAD = Path(__file__).with_name("reload.js")
 
 
 def write_report(run: RunFiles, path: Path | None = None) -> Path:
-    """Write the page of a run, whole or not at all.
+    """Write the page of a run atomically.
 
     Args:
-        run: As it was last read.
-        path: Where to; report.html in its folder by default.
+        run: The run, as last read.
+        path: The file to write; by default report.html in the run's folder.
     """
     path = path or run.folder / REPORT
     write_text(path, render_run(run, path.absolute().parent))
@@ -41,8 +41,8 @@ def render_run(run: RunFiles, page_folder: Path) -> str:
     """Render the page of a run as a complete HTML document.
 
     Args:
-        run: As it was last read.
-        page_folder: Where the page is written, for links.
+        run: The run, as last read.
+        page_folder: Folder of the page, for links.
     """
     charts = "".join(map(render_chart, charts_of_run(run)))
     parts = [
