@@ -2,7 +2,7 @@
 
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata
 from nemotron.data_prep.report.bars import Segment, legend, pair, stacked_bar
-from nemotron.data_prep.report.tables import Html, count, name, paragraph, section, share, table, unfold
+from nemotron.data_prep.report.tables import Html, count, paragraph, section, share, table, unfold
 from nemotron.data_prep.token_roles.role import Role
 
 MOST_BARS = 20
@@ -16,7 +16,7 @@ def render_datasets(metadata: Metadata) -> Html:
     )  # fmt: skip
     rows = [
         (
-            name(one.title),
+            one.title,
             *map(count, (one.rows, one.kept, one.rows - one.kept, one.repeated, one.truncated, one.sequences)),
             *(count(one.tokens), count(one.supervised_tokens), share(one.supervised_tokens, one.tokens)),
             "-" if one.fill is None else f"{one.fill:.1%}",
@@ -37,7 +37,7 @@ def render_blend(metadata: Metadata) -> Html:
     most = max([*(one.asked or 0.0 for one in datasets), *(one.got or 0.0 for one in datasets), 1e-9])
     rows = [
         (
-            name(one.title),
+            one.title,
             *("-" if one.asked is None else f"{one.asked:.2%}", "-" if one.got is None else f"{one.got:.2%}"),
             pair(one.asked or 0.0, one.got or 0.0, most),
             count(one.kept + one.repeated),
@@ -92,7 +92,7 @@ def render_roles(metadata: Metadata) -> Html:
     details = table(
         ("dataset", "role", "tokens", "supervised tokens", "supervised"),
         [
-            (name(one.title), role.replace("_", " "), count(stats.tokens), count(stats.supervised_tokens),
+            (one.title, role.replace("_", " "), count(stats.tokens), count(stats.supervised_tokens),
              share(stats.supervised_tokens, stats.tokens))
             for one in datasets for role, stats in one.roles.items()
         ],
@@ -109,7 +109,7 @@ def render_modes(metadata: Metadata) -> Html:
     header = ("dataset", "mode", "conversations", "sequences", "supervised tokens", "asked", "got")
     rows = [
         (
-            name(one.title), mode.mode, *map(count, (mode.conversations, mode.sequences, mode.supervised_tokens)),
+            one.title, mode.mode, *map(count, (mode.conversations, mode.sequences, mode.supervised_tokens)),
             *("-" if value is None else f"{value:.2%}" for value in (mode.asked, mode.got)),
         )
         for one in largest_first(metadata) for mode in one.modes
@@ -120,7 +120,7 @@ def render_modes(metadata: Metadata) -> Html:
 def render_checks(metadata: Metadata) -> Html:
     """Return the findings of the checks, or nothing if the blend asks for none."""
     rows = [
-        (name(one.title), check.check, name(check.found), count(check.conversations), f"{check.share:.1%}")
+        (one.title, check.check, check.found, count(check.conversations), f"{check.share:.1%}")
         for one in metadata.datasets
         for check in one.checks
     ]

@@ -52,7 +52,7 @@ def render_ignored(metadata: Metadata) -> Html:
 def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
     """Return the numbers of repeated conversations, and the most frequent ones."""
     rows = [
-        (name(one.title), count(one.duplicates), count(one.dropped.get("duplicate", 0)))
+        (one.title, count(one.duplicates), count(one.dropped.get("duplicate", 0)))
         for one in sorted(metadata.datasets, key=lambda one: -one.duplicates)
         if one.duplicates
     ]
@@ -100,7 +100,7 @@ def _examples(reason: str, examples: Examples) -> Iterator[str]:
 
 def _by_dataset(metadata: Metadata, reason: str) -> list[tuple[str, str]]:
     found = [(one.title, one.dropped[reason]) for one in metadata.datasets if reason in one.dropped]
-    return [(name(title), count(lost)) for title, lost in sorted(found, key=lambda entry: -entry[1])]
+    return [(title, count(lost)) for title, lost in sorted(found, key=lambda entry: -entry[1])]
 
 
 def _notes(found: Iterable[tuple[str, NoteStats]]) -> Html:
@@ -114,7 +114,7 @@ def _notes(found: Iterable[tuple[str, NoteStats]]) -> Html:
     counted = [(sum(note.rows for _, note in several), several) for several in alike.values()]
     rows = [
         (
-            *(name(several[0][1].title), count(total), describe_kind(several[0][1].kind)),
+            *(several[0][1].title, count(total), describe_kind(several[0][1].kind)),
             _some([title for title, _ in sorted(several, key=lambda one: -one[1].rows)]),
             _places(several[0][1]),
         )
