@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 
 from nemotron.atomic_files import write_bytes, write_json
+from nemotron.charts import Chart, Series, render_chart, render_library
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer
 from nemotron.html_page import html_page
@@ -18,9 +19,6 @@ from nemotron.rollouts.collect import State
 from nemotron.rollouts.filters import matches
 from nemotron.rollouts.reply import Outcome, Reply
 from nemotron.rollouts.run import RolloutsPlan, complete
-
-WIDTH, HEIGHT = 120, 160
-"""Size of a budget's column in the plot, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +110,23 @@ def count_thought_tokens(reply: Reply) -> int | None:
 
 
 def render_budgets(results: Sequence[BudgetResult]) -> str:
-    """Return an HTML page with the plot and the table."""
-    bars = []
-    for column, result in enumerate(results):
-        for place, (share, color) in enumerate(((result.within, "#76b900"), (result.exact, "#888"))):
-            tall = (share or 0) * HEIGHT
-            left = column * WIDTH + 10 + place * 45
-            bars.append(
-                f'<rect x="{left}" y="{HEIGHT - tall + 20:.1f}" width="40" height="{tall:.1f}" fill="{color}"/>'
-                f'<text x="{left}" y="{HEIGHT - tall + 15:.1f}">{format_percent(share)}</text>'
-            )
-        bars.append(f'<text x="{column * WIDTH + 10}" y="{HEIGHT + 38}">{result.budget:,} tokens</text>')
-    plot = f'<svg width="{WIDTH * len(results)}" height="{HEIGHT + 45}" role="img">{"".join(bars)}</svg>'
+    """Return an HTML page with the chart and the table."""
+    budgets = [result.budget for result in results]
+    chart = Chart(
+        "Answers by budget",
+        "budget in tokens",
+        "share of the answers",
+        [
+            Series("thought within the budget", budgets, [result.within for result in results], "dots"),
+            Series("equal to the reference", budgets, [result.exact for result in results], "dots"),
+        ],
+    )
     header = "".join(f"<th>{name}</th>" for name in HEADER)
     rows = "".join(
         f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in make_cells(result))}</tr>" for result in results
     )
-    legend = "<p>Green: answers whose thought is within the budget. Gray: answers equal to the reference.</p>"
-    return html_page("Answers within a budget", f"{legend}{plot}<table><tr>{header}</tr>{rows}</table>")
+    table = f"<table><tr>{header}</tr>{rows}</table>"
+    return html_page("Answers within a budget", f"{render_chart(chart)}{table}{render_library()}")
 
 
 HEADER = ("budget", "completions", "answers", "within budget", "tokens of thought", "exact match")
