@@ -263,3 +263,12 @@ def test_tools_and_calls_reach_the_endpoint_in_its_form(endpoint, make_config, t
     (row,) = rows_of(result)
     assert row["reference"] == "right"
     assert [message.get("train") for message in row["messages"]] == [None, False, None, False, None, None]
+
+
+def test_paths_may_begin_with_a_home(questions, make_config, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = make_config(f"~/{questions(3).relative_to(tmp_path)}")
+    config.output_dir = "~/rollouts"
+    plan = make_plan(config)
+    assert plan.output_dir == tmp_path / "rollouts"
+    assert len(plan.prompts.prompts) == 3

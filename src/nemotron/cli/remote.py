@@ -102,7 +102,7 @@ def _describe_wandb(placements: Sequence["Placement"]) -> list[str]:
         if placement.profile.executor == "local":
             environ = {**os.environ, **environ}
         project, entity = logger.get("wandb_project"), logger.get("wandb_entity")
-        lines += describe_access_of_job(environ, project, entity, here=placement.profile.tunnel == "local")
+        lines += describe_access_of_job(environ, project, entity, shares_home=placement.profile.tunnel == "local")
     return list(dict.fromkeys(lines))
 
 

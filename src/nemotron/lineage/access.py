@@ -98,19 +98,19 @@ def ask_server(target: Target, environ: Mapping[str, str] = os.environ) -> Targe
 
 
 def describe_access_of_job(
-    environ: Mapping[str, str], project: str | None, entity: str | None, *, here: bool
+    environ: Mapping[str, str], project: str | None, entity: str | None, *, shares_home: bool
 ) -> list[str]:
     """Explain, before a job is queued, why it cannot send its record; [] if it can.
 
     Args:
         environ: The job's variables, including secret ones.
         project, entity: From the job's config.
-        here: Whether the job sees this machine's home, where `wandb login` keeps a key.
+        shares_home: Whether the job sees this machine's home, where `wandb login` keeps a key.
     """
     target = find_target(project, entity, environ)
     if target is None or target.mode == "offline":
         return []
-    if not here and not environ.get("WANDB_API_KEY"):
+    if not shares_home and not environ.get("WANDB_API_KEY"):
         reason, otherwise = "no API key is passed to the job (set WANDB_API_KEY)", "Unless it finds one there, the job"
     else:
         reason, otherwise = explain_unreachable(target, environ), "Unless that changes, the job"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from nemotron.config import PathSetting
 from nemotron.data_prep.config import RowFormat
 from nemotron.errors import UserError
 
@@ -13,7 +14,7 @@ from nemotron.errors import UserError
 class PromptsConfig:
     """Which prompts to complete."""
 
-    source: str = ""
+    source: PathSetting = ""
     """A blend file, chat data as a blend's `path` names it, or an artifact: prepared data, or earlier rollouts."""
     samples: int | None = None
     """Number of different prompts, in the shares of the blend; null takes as many as there are."""
@@ -97,7 +98,7 @@ class FilterConfig:
 class RolloutsRunConfig:
     """Where the run is recorded."""
 
-    artifacts: str = "output/artifacts"
+    artifacts: PathSetting = "output/artifacts"
     """The folder of the artifact records."""
 
 
@@ -109,9 +110,9 @@ class RolloutsConfig:
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
-    model_artifact: str | None = None
+    model_artifact: PathSetting | None = None
     """The artifact of the served model, recorded as an input of the rollouts."""
-    output_dir: str = "output/rollouts"
+    output_dir: PathSetting = "output/rollouts"
     """Where the result goes."""
     config_name: str = "default"
     """Also the alias of the artifact: `RolloutArtifact-sft:<config_name>`."""

@@ -20,7 +20,6 @@ from nemotron.data_prep.sources import cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
 from nemotron.errors import UserError
 from nemotron.lineage import Artifact, resolve
-from nemotron.paths import expand_home
 from nemotron.rollouts.config import PromptsConfig
 
 ROWS = "rollouts.jsonl"
@@ -143,8 +142,7 @@ def _counts(available: list[int], weights: list[float | None], samples: int | No
 def _source(config: PromptsConfig, artifacts: str | Path) -> tuple[Blend, list[str]]:
     """Return the source as a blend, and its inputs for lineage."""
     source = config.source
-    path = expand_home(source) if "://" not in source else Path(source)
-    if "://" in source or "/" in source or path.exists():
+    if "/" in source or Path(source).exists():
         blend = read_blend(source)
         return blend, [dataset.path for dataset in blend.datasets]
     artifact = resolve(source, artifacts, hint="Or give the path of a blend file or of chat data.")

@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import point_link, write_json
+from nemotron.config.path_settings import expand_paths
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
-from nemotron.paths import expand_home
 from nemotron.rollouts.client import Client
 from nemotron.rollouts.collect import Request, State, collect, list_requests
 from nemotron.rollouts.config import RolloutsConfig, check
@@ -88,6 +88,7 @@ def make_plan(config: RolloutsConfig, on_progress: OnPrompts = lambda done, tota
     Raises:
         UserError: A setting is wrong.
     """
+    config = expand_paths(config, {})  # already done for a config from YAML
     check(config)
     check_root(config.run.artifacts)
     filters = make_filters(config.filter)
@@ -96,7 +97,7 @@ def make_plan(config: RolloutsConfig, on_progress: OnPrompts = lambda done, tota
         hint = "Set model_artifact to the served model, or to null if it is not recorded."
         model = resolve(config.model_artifact, config.run.artifacts, hint=hint)
     prompts = read_prompts(config.prompts, config.run.artifacts, on_progress)
-    output_dir = expand_home(config.output_dir).absolute()
+    output_dir = Path(config.output_dir).absolute()
     return RolloutsPlan(
         config, prompts, list_requests(prompts.prompts, config.prompts.per_prompt), filters, model, output_dir
     )
