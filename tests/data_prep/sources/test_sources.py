@@ -300,3 +300,19 @@ def test_an_argument_that_json_has_no_form_for_costs_its_row(tmp_path: Path, val
     [row] = rows_of(tmp_path / "rows.parquet")
     with pytest.raises(RowError, match="bad_tool_arguments"):
         parse_row(row.value)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_the_bytes_of_parts_add_up_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Otherwise progress would end at 30 or at 300 %."""
+    monkeypatch.setattr(source_rows, "LEAST_PART_BYTES", 1)
+    path, table = tmp_path / f"rows.{suffix}", pa.table({"n": range(700)})
+    if suffix == "parquet":
+        pq.write_table(table, path, row_group_size=100)
+    else:
+        with pa.ipc.new_file(path, table.schema) as file:
+            file.write_table(table, 100)
+    parts = cut(find_files(Dataset("test", str(path)))[0])
+    assert len(parts) == 7
+    assert sum(part.bytes for part in parts) == path.stat().st_size
+    assert max(part.bytes for part in parts) - min(part.bytes for part in parts) <= 1

@@ -1,6 +1,7 @@
 """Distinguish chat data from a blend file."""
 
 import glob
+import os
 import re
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def is_chat_data(path: Path) -> bool:
 
 def is_blend_file(path: Path) -> bool:
     """Tell whether a `.json` file lists datasets, or at least has no rows."""
-    if format_of(path.name) is None or not path.name.lower().endswith(".json"):
+    if not path.name.lower().endswith(".json"):
         return False
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -50,13 +51,14 @@ def is_blend_file(path: Path) -> bool:
 def _folder_has_data(folder: Path) -> bool:
     if (folder / BOOKKEEPING[-1]).is_file():
         return True  # reading it will ask for a split
-    names = [str(file) for file in folder.iterdir() if file.is_file() and format_of(file.name) is not None]
-    files = [Path(name) for name in sorted(leave_out_bookkeeping(names))]
-    blends = [file for file in files if is_blend_file(file)]
+    with os.scandir(folder) as entries:
+        names = [entry.path for entry in entries if format_of(entry.name) is not None and entry.is_file()]
+    files = sorted(leave_out_bookkeeping(names))
+    blends = [Path(file) for file in files if file.lower().endswith(".json") and is_blend_file(Path(file))]
     if blends and len(blends) < len(files):
         raise UserError(
             f"The folder {folder} has data files and what may be a blend file, {blends[0].name}.",
-            f"Give {blends[0]} for the blend, or a glob such as {folder}/*{files[0].suffix} for the data.",
+            f"Give {blends[0]} for the blend, or a glob such as {folder}/*{Path(files[0]).suffix} for the data.",
         )
     return bool(files) and not blends
 

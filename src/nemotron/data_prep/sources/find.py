@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.blend import Dataset
@@ -55,5 +54,6 @@ def _finder(dataset: Dataset) -> Callable[[Dataset], list[Found]]:
 def _describe(found: Found) -> InputFile:
     format = format_of(found.path)
     assert format is not None
-    file = InputFile(*found, format, compression_of(found.path))
-    return file if format == "parquet" else replace(file, format=sniff(file))
+    compression = compression_of(found.path)
+    file = InputFile(*found, format, compression)
+    return file if format == "parquet" or (kind := sniff(file)) == format else InputFile(*found, kind, compression)

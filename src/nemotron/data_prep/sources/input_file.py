@@ -1,6 +1,7 @@
 """Define the input of data prep: files, their parts, and rows."""
 
 import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -46,13 +47,8 @@ class Part:
     file: InputFile
     index: int
     span: tuple[int, int] | None
-
-    @property
-    def bytes(self) -> int:
-        """Estimate how many bytes there are to read."""
-        if self.span and self.file.format == "jsonl":
-            return self.span[1] - self.span[0]
-        return self.file.size
+    bytes: int
+    """Estimate of the bytes to read. Those of all parts of a file add up to its size."""
 
 
 class Found(NamedTuple):
@@ -85,8 +81,8 @@ class Row(NamedTuple):
 def format_of(path: str) -> FileFormat | None:
     """Return the format that a file's name implies, or None; the content may differ."""
     path = path.lower()
-    name, compression = PurePosixPath(path).name, compression_of(path)
-    format = SUFFIXES.get(PurePosixPath(name.removesuffix(compression or "")).suffix)
+    compression = compression_of(path)
+    format = SUFFIXES.get(posixpath.splitext(path.removesuffix(compression or ""))[1])
     return None if format in COLUMNAR and compression else format
 
 
@@ -101,7 +97,7 @@ def stem_of(path: str) -> str:
 
 def compression_of(path: str) -> str | None:
     """Return the suffix of a compressed file."""
-    suffix = PurePosixPath(path).suffix.lower()
+    suffix = posixpath.splitext(path)[1].lower()
     return suffix if suffix in COMPRESSIONS else None
 
 
@@ -123,6 +119,8 @@ def leave_out_bookkeeping(paths: Iterable[str]) -> list[str]:
     """Remove the records and caches that `datasets` keeps next to its Arrow files."""
     found = list(paths)
     saved = {str(PurePosixPath(path).parent) for path in found if path.lower().endswith(".arrow")}
+    if not saved:
+        return found
     states = {str(PurePosixPath(path).parent) for path in found if PurePosixPath(path).name == BOOKKEEPING[0]}
     folders = saved & states
     folders |= {str(PurePosixPath(folder).parent) for folder in folders}  # of several splits: dataset_dict.json

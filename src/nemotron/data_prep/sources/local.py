@@ -3,7 +3,7 @@
 import glob
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 from nemotron.data_prep.sources.blend import Dataset
@@ -29,7 +29,7 @@ def find_local(dataset: Dataset) -> list[Found]:
     Raises:
         UserError: There are none, OSError when unreadable.
     """
-    return [_identify(path) for path in sorted(_paths(dataset))]
+    return [_identify(path) for path in sorted(_paths(dataset), key=lambda path: path.split(os.sep))]
 
 
 def version(path: str) -> str:
@@ -45,14 +45,14 @@ def _version(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
-def _paths(dataset: Dataset) -> Iterable[Path]:
+def _paths(dataset: Dataset) -> list[str]:
     path = Path(dataset.path)
     if path.is_file():
         if format_of(path.name) is None:
             raise UserError(
                 f'Dataset "{dataset.name}": {path} is not of a known format.', f"Files can be {list_suffixes()}."
             )
-        return [path]
+        return [str(path)]
     if path.is_dir():
         if (path / BOOKKEEPING[-1]).is_file() and not dataset.recursive:
             splits = sorted(state.parent.name for state in path.glob(f"*/{BOOKKEEPING[0]}"))
@@ -60,12 +60,11 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
                 f'Dataset "{dataset.name}": {path} has the splits {", ".join(splits)} that `datasets` saved.',
                 f"Give the one to train on, such as {path / (splits[0] if splits else 'train')}.",
             )
-        found = path.rglob("*") if dataset.recursive else path.glob("*")
+        found = map(str, path.rglob("*")) if dataset.recursive else _list_folder(path)
     else:
-        found = (Path(name) for name in glob.glob(dataset.path, recursive=True))
-    names = [str(file) for file in found if format_of(file.name) is not None and file.is_file()]
-    if files := leave_out_bookkeeping(names):
-        return [Path(name) for name in files]
+        found = (str(Path(name)) for name in glob.glob(dataset.path, recursive=True))
+    if files := leave_out_bookkeeping(name for name in found if format_of(name) is not None and os.path.isfile(name)):
+        return files
     if path.is_dir():
         raise no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
     if path.is_symlink() or path.exists():
@@ -78,7 +77,13 @@ def _paths(dataset: Dataset) -> Iterable[Path]:
     )
 
 
-def _identify(path: Path) -> Found:
+def _list_folder(folder: Path) -> Iterator[str]:
+    """Yield the paths of what is in a folder, as `Path` writes them."""
+    before = "" if folder == Path() else f"{str(folder).rstrip(os.sep)}{os.sep}"
+    return (before + name for name in os.listdir(folder))
+
+
+def _identify(path: str) -> Found:
     """Identify a file without reading terabytes twice.
 
     Up to 16 MiB, the digest is blake2b-128 of the content, so that a copy is recognised. For larger files, it covers 16
@@ -96,4 +101,4 @@ def _identify(path: Path) -> Found:
             for i in range(SAMPLES):
                 file.seek((status.st_size - SAMPLE_BYTES) * i // (SAMPLES - 1))
                 digest.update(file.read(SAMPLE_BYTES))
-    return Found(str(path), status.st_size, digest.hexdigest(), _version(status))
+    return Found(path, status.st_size, digest.hexdigest(), _version(status))

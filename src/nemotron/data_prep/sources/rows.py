@@ -40,13 +40,15 @@ def cut(file: InputFile) -> list[Part]:
             raise _unreadable(file, error) from None
         # Row groups are large; record batches may have a thousand rows each.
         each = 1 if file.format == "parquet" else max(1, pieces * step // max(file.size, 1))
-        spans = [(start, min(start + each, pieces)) for start in range(0, pieces, each)]
-        return [Part(file, i, span) for i, span in enumerate(spans)] or [Part(file, 0, (0, 0))]
+        spans = [(start, min(start + each, pieces)) for start in range(0, pieces, each)] or [(0, 0)]
+        ends = [0, *(file.size * end // max(pieces, 1) for _, end in spans[:-1]), file.size]
+        return [Part(file, i, span, ends[i + 1] - ends[i]) for i, span in enumerate(spans)]
     if file.format == "jsonl" and file.compression is None:
         # Only the size decides, because the parts must not depend on the number of workers.
         starts = range(0, max(file.size, 1), step)
-        return [Part(file, i, (start, min(start + step, file.size))) for i, start in enumerate(starts)]
-    return [Part(file, 0, None)]
+        spans = [(start, min(start + step, file.size)) for start in starts]
+        return [Part(file, i, span, span[1] - span[0]) for i, span in enumerate(spans)]
+    return [Part(file, 0, None, file.size)]
 
 
 def read_rows(part: Part) -> Iterator[Row]:
