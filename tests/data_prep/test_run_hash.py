@@ -62,7 +62,7 @@ def hashes(byte_tokenizer: Path) -> Hashes:
     def hashed(config: DataPrepConfig, dataset: Dataset = DATASET) -> tuple[str, str]:
         return (
             hash_run(config, [(dataset, [(FILE, "tokens")])]),
-            hash_tokens(config, dataset, FILE, tokenizer, template),
+            *hash_tokens(config, dataset, [FILE], tokenizer, template),
         )
 
     return hashed

@@ -144,8 +144,8 @@ def _begin(plan: PrepPlan) -> None:
     if plan.config.force:
         shutil.rmtree(plan.run_dir, ignore_errors=True)
         for planned in plan.datasets:
-            for file in planned.files:
-                shutil.rmtree(file.folder, ignore_errors=True)
+            for tokens in planned.folders:
+                shutil.rmtree(tokens, ignore_errors=True)
     remove_unfinished(plan.output_dir)
     write_text(plan.run_dir / "config.yaml", dump_yaml(mask_tree(asdict(plan.config))))
     write_json(plan.run_dir / "plan.json", mask_values(plan.to_dict()))
@@ -174,7 +174,7 @@ def _tokenize_and_select(
 
 def _load(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> Corpus:
     """Load the tokenized conversations."""
-    outputs = [file.output(part) for planned in plan.datasets for file, part in planned.parts()]
+    outputs = [bundle.output for planned in plan.datasets for bundle in planned.bundles]
     datasets = [number for number, of_dataset in enumerate(receipts) for _ in of_dataset]
     return load_corpus(outputs, list(itertools.chain.from_iterable(receipts)), datasets)
 

@@ -16,10 +16,10 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.moment import TIMELESS, find_moment
 from nemotron.data_prep.packing.lengths import find_limit
-from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
+from nemotron.data_prep.planned_inputs import PlannedDataset, plan_files
 from nemotron.data_prep.reasoning_modes.settings import merge_control
 from nemotron.data_prep.run_hash import FORMAT_VERSION, hash_run, hash_tokens
-from nemotron.data_prep.sources import InputFile, Part, cut, find_files
+from nemotron.data_prep.sources import InputFile, find_files
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.sources.blend_table import describe_missing, refuse_missing
 from nemotron.data_prep.tokenization.part import TokenizeWork
@@ -31,42 +31,6 @@ SAMPLE_RESERVE = 32
 """Conversations tokenized in addition to twice the sample, because some may be too long or duplicates."""
 MORE = 4
 """The factor by which more are tokenized if those are not enough."""
-
-
-@dataclass(frozen=True)
-class PlannedFile:
-    """An input file and the folder of its tokenized parts.
-
-    The name of the folder is a hash of everything that decides their content.
-    """
-
-    file: InputFile
-    parts: tuple[Part, ...]
-    folder: Path
-
-    def output(self, part: Part) -> Path:
-        """Return the path of a tokenized part, without suffix."""
-        return self.folder / f"part_{part.index:06d}"
-
-
-@dataclass(frozen=True)
-class PlannedDataset:
-    """A dataset of the blend and its files."""
-
-    dataset: Dataset
-    files: tuple[PlannedFile, ...]
-    reasoning: ReasoningControl
-    """The reasoning modes in which its conversations train."""
-
-    @property
-    def bytes(self) -> int:
-        return sum(planned.file.size for planned in self.files)
-
-    def parts(self) -> Iterator[tuple[PlannedFile, Part]]:
-        """Yield every part with its file, in order."""
-        for planned in self.files:
-            for part in planned.parts:
-                yield planned, part
 
 
 @dataclass(frozen=True)
@@ -105,17 +69,14 @@ class PrepPlan:
         """Number of workers; None means one per core of the Ray cluster."""
         return self.config.workers or (engine.count_cores() if self.config.engine == "local" else None)
 
-    def tokenize_work(self, number: int, planned: PlannedFile, part: Part) -> TokenizeWork:
-        """Return the work of one part of dataset `number`."""
-        config, dataset = self.config, self.datasets[number].dataset
-        return TokenizeWork(
-            part,
-            planned.output(part),
-            make_admission(dataset, config),
-            self.candidates[number],
-            config.sample_seed,
-            self.datasets[number].reasoning,
-        )
+    def tokenize_works(self, number: int) -> Iterator[TokenizeWork]:
+        """Yield the work of dataset `number`, in order."""
+        config, planned = self.config, self.datasets[number]
+        admission = make_admission(planned.dataset, config)
+        for bundle in planned.bundles:
+            yield TokenizeWork(
+                bundle.parts, bundle.output, admission, self.candidates[number], config.sample_seed, planned.reasoning
+            )
 
     def with_more_candidates(self, numbers: Sequence[int]) -> "PrepPlan":
         """Return this plan with `MORE` times as many conversations to sample from.
@@ -130,7 +91,10 @@ class PrepPlan:
         """Return the plan as (what, value) lines for a dry run."""
         config = self.config
         inputs = [
-            (f"dataset {d.dataset.name}", f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {len(list(d.parts()))} parts")
+            (
+                f"dataset {d.dataset.name}",
+                f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {sum(len(file.parts) for file in d.files)} parts",
+            )
             for d in self.datasets
         ]
         return [
@@ -230,18 +194,14 @@ def _plan_dataset(
     template: Template,
     output_dir: Path,
 ) -> PlannedDataset:
-    """Plan a dataset, with a folder for each file's tokens that its hash names."""
-    folder = output_dir / "tokens" / dataset.name
-    planned = (
-        PlannedFile(file, tuple(cut(file)), folder / hash_tokens(config, dataset, file, tokenizer, template))
-        for file in files
-    )
+    hashes = hash_tokens(config, dataset, files, tokenizer, template)
+    planned, bundles = plan_files(files, hashes, output_dir / "tokens" / dataset.name)
     reasoning = merge_control(config.reasoning, dataset.reasoning, dataset.name)
-    return PlannedDataset(dataset, tuple(planned), reasoning)
+    return PlannedDataset(dataset, planned, bundles, reasoning)
 
 
 def _hash_run(config: DataPrepConfig, datasets: Sequence[PlannedDataset]) -> str:
-    return hash_run(config, [(d.dataset, [(f.file, f.folder.name) for f in d.files]) for d in datasets])
+    return hash_run(config, [(d.dataset, [(f.file, f.hash) for f in d.files]) for d in datasets])
 
 
 def make_admission(dataset: Dataset, config: DataPrepConfig) -> Admission:

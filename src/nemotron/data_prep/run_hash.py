@@ -5,9 +5,9 @@ forgotten here costs a needless run. If settings had to be listed to count, a fo
 """
 
 import hashlib
+import posixpath
 from collections.abc import Collection, Sequence
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -57,20 +57,23 @@ DATASET_DECIDES_NO_TOKENS = frozenset({"name", "weight", "repeat", "goes_to"})
 
 
 def hash_tokens(
-    config: DataPrepConfig, dataset: Dataset, file: InputFile, tokenizer: Tokenizer, template: Template
-) -> str:
-    """Hash everything that decides the tokens of one input file.
+    config: DataPrepConfig, dataset: Dataset, files: Sequence[InputFile], tokenizer: Tokenizer, template: Template
+) -> list[str]:
+    """Hash everything that decides the tokens of input files.
 
-    The hash names the folder of its tokenized parts.
+    A hash for each file. It names the folder of its tokenized parts.
     """
-    return _hash(
-        [
-            FORMAT_VERSION, tokenizer.digest, sorted(tokenizer.special_tokens_map.items()), template.digest,
-            list_settings(config, CHANGES_NOTHING | DECIDES_NO_TOKENS),
-            list_settings(dataset, DATASET_CHANGES_NOTHING | DATASET_DECIDES_NO_TOKENS),
-            file.format, file.compression, file.digest,
-        ]
-    )  # fmt: skip
+    common = [
+        FORMAT_VERSION, tokenizer.digest, sorted(tokenizer.special_tokens_map.items()), template.digest,
+        list_settings(config, CHANGES_NOTHING | DECIDES_NO_TOKENS),
+        list_settings(dataset, DATASET_CHANGES_NOTHING | DATASET_DECIDES_NO_TOKENS),
+    ]  # fmt: skip
+    return [_hash([*common, file.format, file.compression, file.digest]) for file in files]
+
+
+def hash_bundle(hashes: Sequence[str]) -> str:
+    """Name the folder of files that are tokenized together, from their hashes."""
+    return _hash(hashes)
 
 
 def hash_run(config: DataPrepConfig, datasets: Sequence[tuple[Dataset, Sequence[tuple[InputFile, str]]]]) -> str:
@@ -78,10 +81,13 @@ def hash_run(config: DataPrepConfig, datasets: Sequence[tuple[Dataset, Sequence[
 
     Args:
         config: The config.
-        datasets: Each dataset of the blend with its files, and each file with its `hash_tokens`.
+        datasets: Each dataset of the blend with its files, and each file with its hash by `hash_tokens`.
     """
     inputs = [
-        [list_settings(dataset, DATASET_CHANGES_NOTHING), [[Path(file.path).name, tokens] for file, tokens in files]]
+        [
+            list_settings(dataset, DATASET_CHANGES_NOTHING),
+            [[posixpath.basename(file.path), tokens] for file, tokens in files],
+        ]
         for dataset, files in datasets
     ]
     return _hash([FORMAT_VERSION, list_settings(config, CHANGES_NOTHING), inputs])

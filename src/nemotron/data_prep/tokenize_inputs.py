@@ -48,7 +48,7 @@ class InputTokenizer:
         self._check({output: receipt for output, receipt in there.items() if output not in self._receipts}, plan)
         kept = {output for output, receipt in there.items() if self._receipts.get(output) == receipt}
         self._make(plan, works, names, kept)
-        return [[self._receipts[file.output(part)] for file, part in of.parts()] for of in plan.datasets]
+        return [[self._receipts[bundle.output] for bundle in of.bundles] for of in plan.datasets]
 
     def _check(self, found: dict[Path, PartReceipt], plan: PrepPlan) -> None:
         """Accept the outputs of an earlier run that have not changed since.
@@ -74,20 +74,20 @@ class InputTokenizer:
             return
         totals, done = Counter[str](), Counter[str]()
         for output, work in works.items():
-            totals[names[output]] += work.part.bytes
-            done[names[output]] += work.part.bytes * (output in kept)
+            totals[names[output]] += work.bytes
+            done[names[output]] += work.bytes * (output in kept)
         made = {names[work.output]: Counter[str]() for work in missing}
         for name in made:
             self._on_progress(WorkProgress(name, done[name], totals[name], "bytes"))
 
         def count(position: int, receipt: PartReceipt) -> None:
             name = names[missing[position].output]
-            done[name] += missing[position].part.bytes
+            done[name] += missing[position].bytes
             made[name].update(rows=receipt.rows, tokens=receipt.tokens)
             self._on_progress(WorkProgress(name, done[name], totals[name], "bytes", made[name]))
 
         how = self._tokenization(plan)
-        self._workers = engine.count_useful_workers(plan.workers, sum(work.part.bytes for work in missing))
+        self._workers = engine.count_useful_workers(plan.workers, sum(work.bytes for work in missing))
         receipts = self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
         self._receipts |= {work.output: receipt for work, receipt in zip(missing, receipts, strict=True)}
 
@@ -107,7 +107,7 @@ class InputTokenizer:
             is_local = config.engine == "local"
             size = sum(planned.bytes for planned in plan.datasets)
             workers = engine.count_useful_workers(plan.workers, size) if is_local else 1
-            first_parts = [next(planned.parts())[1] for planned in plan.datasets]
+            first_parts = [planned.files[0].parts[0] for planned in plan.datasets]
             ids_by = fast_ids if workers == 1 else partial(_ids_of_workers, self._run, workers)
             self.encoder = choose_for_run(config.encoder, plan.tokenizer, first_parts, ids_by)
         tokenizer = plan.tokenizer.encoding_with(self.encoder.name)
@@ -127,13 +127,12 @@ def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Seque
 def _works(plan: PrepPlan) -> tuple[dict[Path, TokenizeWork], dict[Path, str]]:
     """Return the work of a plan and its names, by output.
 
-    Files with the same content are tokenized once.
+    What has the same content is tokenized once.
     """
     works: dict[Path, TokenizeWork] = {}
     names: dict[Path, str] = {}
     for number, planned in enumerate(plan.datasets):
-        for file, part in planned.parts():
-            work = plan.tokenize_work(number, file, part)
+        for work in plan.tokenize_works(number):
             works.setdefault(work.output, work)
             names.setdefault(work.output, f"tokenize {planned.dataset.name}")
     return works, names

@@ -27,10 +27,21 @@ from nemotron.errors import UserError
 
 def test_blank_lines_are_lines_but_no_rows(tmp_path: Path) -> None:
     def fill(writer: PartWriter) -> None:
-        assert [row.line for row in writer.rows_of([Row(0, {}), Row(1, None, is_blank=True), Row(2, {})])] == [0, 2]
+        assert [row.line for row in writer.rows_of([[Row(0, {}), Row(1, None, is_blank=True), Row(2, {})]])] == [0, 2]
 
     receipt = write_part(tmp_path / "part", fill)
-    assert (receipt.lines, receipt.rows) == (3, 2)
+    assert (receipt.lines, receipt.rows, receipt.starts) == (3, 2, [0])
+
+
+def test_the_lines_of_several_files_are_numbered_through(tmp_path: Path) -> None:
+    files = [[Row(0, {}), Row(1, {})], [], [Row(0, None, is_blank=True), Row(1, {})]]
+
+    def fill(writer: PartWriter) -> None:
+        assert [row.line for row in writer.rows_of(files)] == [0, 1, 3]
+
+    receipt = write_part(tmp_path / "part", fill)
+    assert (receipt.lines, receipt.rows, receipt.starts) == (4, 3, [0, 2, 2])
+    assert read_receipt(tmp_path / "part") == receipt
 
 
 def test_a_step_keeps_drops_and_notices(tmp_path: Path) -> None:
@@ -50,8 +61,10 @@ def test_a_step_keeps_drops_and_notices(tmp_path: Path) -> None:
 def test_the_first_dropped_rows_of_a_reason_are_kept_to_look_at(tmp_path: Path) -> None:
     """The row that was read last is at hand; of a row that was held back, what it says."""
 
+    rows = [Row(0, None, "no JSON", text=b'{"a\x1b\n'), Row(1, {"a": 1}), Row(2, {"a": 2})]
+
     def steps(writer: PartWriter) -> Iterator[Dropped]:
-        for row in writer.rows_of([Row(0, None, "no JSON", text=b'{"a\x1b\n'), Row(1, {"a": 1}), Row(2, {"a": 2})]):
+        for row in writer.rows_of([rows]):
             yield Dropped(row.line, DropReason.BAD_JSON if row.error else DropReason.BAD_ROLE, "why")
         yield from (Dropped(line, DropReason.MEDIA, "why", messages=[f"said {line}"]) for line in range(9))
 

@@ -3,6 +3,7 @@
 Parquet does not record them, but the tokenized parts do.
 """
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from nemotron.data_prep.output.places import PartPlace
 from nemotron.data_prep.tokenization.part_files import PartReceipt, map_tokens, read_index, read_receipt
 
 COMPARED = 16
@@ -28,11 +30,9 @@ class Origin(NamedTuple):
 
 
 class _Part(NamedTuple):
-    dataset: str
-    file: str
     path: Path
     receipt: PartReceipt
-    lines_before: int
+    place: PartPlace
 
 
 class _Places(NamedTuple):
@@ -60,7 +60,7 @@ class Origins:
             own = _Places(*index.starts(), index.shared_lengths.astype(np.int64), index.lengths.astype(np.int64))
             keys.append(self._keys(ids, own))
             numbers.append(np.full(len(own.length), number))
-            lines.append(np.repeat(index.lines, index.sequence_counts) + part.lines_before + 1)
+            lines.append(np.repeat(index.lines, index.sequence_counts))
             places.append(own)
         columns = [keys, numbers, lines, *zip(*places, strict=True)] if keys else [[np.zeros(0, np.int64)]] * 7
         joined = [np.concatenate(arrays) for arrays in columns]
@@ -85,7 +85,7 @@ class Origins:
             of_part, shared = map_tokens(part.path)[0], min(shared, same)
             is_shared_alike = np.array_equal(of_part[history : history + shared], ids[:shared])
             if is_shared_alike and np.array_equal(of_part[start : start + same - shared], ids[shared:same]):
-                best = Origin(part.dataset, part.file, int(self._lines[place]), same)
+                best = Origin(**part.place.of(int(self._lines[place])), tokens=same)
         return best
 
     def _keys(self, ids: np.ndarray, places: _Places) -> np.ndarray:
@@ -102,14 +102,16 @@ def _parts(run: Path) -> Iterator[_Part]:
     Parts that have been removed are left out.
     """
     plan: dict[str, Any] = orjson.loads((run / "plan.json").read_bytes())
-    for dataset in plan["datasets"]:
-        for file in dataset["files"]:
+    for number, dataset in enumerate(plan["datasets"]):
+        files = iter(dataset["files"])
+        for file in files:
             lines = 0
-            for number in range(file["parts"]):
-                tokens = Path(file["tokens"]).name
-                path = run / "datasets" / dataset["name"] / tokens / f"part_{number:06}"
+            for part in range(file["parts"]):
+                path = run / "datasets" / dataset["name"] / Path(file["tokens"]).name / f"part_{part:06}"
                 receipt = read_receipt(path)
                 if receipt is None:
                     break
-                yield _Part(dataset["name"], file["path"], path, receipt, lines)
+                together = [file, *itertools.islice(files, len(receipt.starts) - 1)]
+                paths = tuple(each["path"] for each in together)
+                yield _Part(path, receipt, PartPlace(number, dataset["name"], paths, receipt.starts, lines))
                 lines += receipt.lines

@@ -1,7 +1,7 @@
 """Count the rows that were kept or dropped, and the contents of the output."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ from nemotron.data_prep.output.counting_shares import asked_shares
 from nemotron.data_prep.output.distributions import count_distributions
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
+from nemotron.data_prep.output.places import PartPlace, find_places_of
 from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardReceipt
-from nemotron.data_prep.plan import PlannedDataset, PrepPlan
+from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut, find_limit_keeping
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
@@ -139,7 +140,7 @@ def _count_datasets(
     for number, planned in enumerate(plan.datasets):
         dropped = _count_dropped(receipts[number], selection.outcome[corpus.dataset == number])
         rows = sum(receipt.rows for receipt in receipts[number])
-        noticed = _notes(planned, receipts[number])
+        noticed = _notes(find_places_of(plan, number, receipts[number]), receipts[number])
         left_out = sum(dropped.values())
         of_split = sum(used[other] for other in range(count) if goes_to[other] == goes_to[number])
         if rows != kept[number] + left_out:
@@ -176,23 +177,21 @@ def _count_datasets(
     return stats
 
 
-def _notes(planned: PlannedDataset, receipts: Sequence[PartReceipt]) -> list[NoteStats]:
+def _notes(parts: Iterable[PartPlace], receipts: Sequence[PartReceipt]) -> list[NoteStats]:
     """Add up the notes of all parts of a dataset.
 
     Receipts number lines from the start of their part.
     """
     rows: Counter[tuple[str, str]] = Counter()
     places: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    lines_before = 0
-    for (file, part), receipt in zip(planned.parts(), receipts, strict=True):
-        lines_before = 0 if part.index == 0 else lines_before
+    for part, receipt in zip(parts, receipts, strict=True):
         for note in receipt.notes:
             key = note.kind, note.name
             rows[key] += note.rows
             found = places.setdefault(key, [])
-            more = [{"file": file.file.path, "line": lines_before + line + 1} for line in note.lines]
-            found += more[: EXAMPLES - len(found)]
-        lines_before += receipt.lines
+            for line in note.lines[: EXAMPLES - len(found)]:
+                place = part.of(line)
+                found.append({"file": place["file"], "line": place["line"]})
     keys = sorted(rows, key=lambda key: (key[0], -rows[key], key[1]))
     return [NoteStats(*key, rows[key], places[key]) for key in keys]
 

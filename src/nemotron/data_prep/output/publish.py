@@ -50,7 +50,7 @@ def publish(plan: PrepPlan, metadata: Metadata, report: str) -> Artifact:
         inputs=[planned.dataset.path for planned in plan.datasets],
         input_digests={
             planned.dataset.path: name_content(
-                f"{Path(file.file.path).name} {file.file.digest}" for file in planned.files
+                f"{os.path.basename(file.file.path)} {file.file.digest}" for file in planned.files
             )
             for planned in plan.datasets
         },
@@ -75,8 +75,8 @@ def _link_tokens(plan: PrepPlan) -> None:
     for planned in plan.datasets:
         folder = plan.run_dir / "datasets" / planned.dataset.name
         folder.mkdir(parents=True, exist_ok=True)
-        for file in planned.files:
-            point_link(folder / file.folder.name, file.folder)
+        for tokens in planned.folders:
+            point_link(folder / tokens.name, tokens)
 
 
 def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:

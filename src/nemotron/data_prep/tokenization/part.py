@@ -59,9 +59,9 @@ class Tokenization:
 
 @dataclass(frozen=True)
 class TokenizeWork:
-    """One part to tokenize."""
+    """What is tokenized together: one part of a file, or several small files."""
 
-    part: Part
+    parts: tuple[Part, ...]
     output: Path
     """Path of the tokenized part, without suffix."""
     admission: Admission
@@ -70,6 +70,11 @@ class TokenizeWork:
     sample_seed: int
     control: ReasoningControl = ReasoningControl()  # noqa: RUF009 (frozen)
     """The reasoning settings of its conversations."""
+
+    @property
+    def bytes(self) -> int:
+        """Estimate how many bytes there are to read."""
+        return sum(part.bytes for part in self.parts)
 
     def find_receipt(self) -> PartReceipt | None:
         """Return the receipt of the output.
@@ -81,7 +86,7 @@ class TokenizeWork:
 
 
 def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
-    """Tokenize one part and write it.
+    """Tokenize parts, and write them as one.
 
     Each step takes what the step before kept, and the writer counts what a step drops or notices.
 
@@ -90,7 +95,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
     """
 
     def fill(writer: PartWriter) -> None:
-        candidates = writer.kept(admit(writer.rows_of(read_rows(work.part)), work.admission))
+        candidates = writer.kept(admit(writer.rows_of(map(read_rows, work.parts)), work.admission))
         if work.sample is not None:
             candidates = writer.kept(take_first(candidates, work.sample, work.sample_seed))
         candidates = writer.kept(treat_special_tokens(candidates, how.tokenizer.special_tokens, how.special_tokens))

@@ -20,7 +20,7 @@ import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,6 +61,8 @@ class PartReceipt:
     """By suffix: `bytes` and `checksum`."""
     sample: int | None
     """Of how many conversations at most the part was made, those that rank first; None: of all."""
+    starts: list[int] = field(default_factory=lambda: [0])
+    """For each of its files, the number of the first line."""
 
     @property
     def bytes(self) -> int:
@@ -96,14 +98,22 @@ class PartWriter:
         self.notes = NoteCounter()
         self.lines = 0
         self.rows = 0
+        self.starts: list[int] = []
 
-    def rows_of(self, lines: Iterable[Row]) -> Iterator[Row]:
-        """Count the lines of the part, and yield those that are rows."""
-        for row in lines:
-            self.lines += 1
-            if not row.is_blank:
-                self.rows, self._row = self.rows + 1, row
-                yield row
+    def rows_of(self, files: Iterable[Iterable[Row]]) -> Iterator[Row]:
+        """Count the lines of files, and yield those that are rows.
+
+        They are numbered through all files.
+        """
+        for lines in files:
+            first = self.lines
+            self.starts.append(first)
+            for row in lines:
+                self.lines += 1
+                if not row.is_blank:
+                    self.rows += 1
+                    self._row = row._replace(line=first + row.line) if first else row
+                    yield self._row
 
     def kept[T](self, step: Iterable[T | Dropped | Noticed]) -> Iterator[T]:
         """Yield what a step kept; count and write what it dropped and noticed."""
@@ -158,7 +168,7 @@ def write_part(part: Path, fill: Callable[[PartWriter], None], sample: int | Non
         writer.lines, writer.rows, len(index.lines), len(index.lengths), len(index.turn_ends),
         int(index.lengths.sum(dtype=np.int64)), dict(sorted(writer.dropped.reasons.items())), writer.dropped.examples,
         writer.notes.counts(),
-        {suffix: file.described() for suffix, file in made.items()}, sample,
+        {suffix: file.described() for suffix, file in made.items()}, sample, writer.starts,
     )  # fmt: skip
     write_json(file_of(part, RECEIPT), receipt, synced=False)
     return receipt
