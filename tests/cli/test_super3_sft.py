@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,7 @@ def trained(monkeypatch):
         )  # fmt: skip
 
     monkeypatch.setattr(nemotron.training.run, "train", train)
+    monkeypatch.setattr(sys.modules[train_here.__module__], "refuse_before_torch", lambda loaded: None)
     monkeypatch.setattr(nemotron.launch, "count_processes", lambda nproc: 1)
     return calls
 
@@ -79,6 +81,7 @@ def started(monkeypatch):
     """What torchrun was called with, on a machine with eight GPUs."""
     calls = []
     monkeypatch.setattr(nemotron.launch, "count_processes", lambda nproc: 8)
+    monkeypatch.setattr(nemotron.launch, "count_gpus", lambda: 8)
     monkeypatch.setattr(nemotron.launch, "torchrun", lambda *arguments: calls.append(arguments) or 3)
     return calls
 
@@ -96,6 +99,16 @@ def test_what_is_refused_is_said_before_torchrun_starts_all_of_it(started, capsy
     assert "nemotron super3 data prep sft -c tiny" in shown
     assert "train.global_batch_size=4" in shown
     assert not started
+
+
+def test_what_does_not_depend_on_the_machine_is_refused_before_torch_is_imported():
+    """All of it: the missing data, and a setting that fits no data."""
+    words = ["super3", "sft", "-c", "tiny", "checkpoint.save_interval=0"]
+    code = f"import sys; from nemotron.cli.app import run; run({words!r}); print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
+    assert "nemotron super3 data prep sft -c tiny" in shown.stderr
+    assert "checkpoint.save_interval" in shown.stderr
 
 
 def test_sft_dry_run_without_data_says_what_makes_it(trained, capsys):

@@ -91,8 +91,7 @@ def pipe(
         from nemotron.doctor import refuse_without_training
 
         refuse_without_training()
-        with console.waiting("check both stages"):  # imports torch
-            refuse_here(training, _expect(prepared))
+        refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
         from nemotron.config.interpolate import is_open

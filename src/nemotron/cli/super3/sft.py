@@ -8,14 +8,13 @@ import typer
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.advice import report_advice
 from nemotron.cli.super3.training_plan import (
-    find_jobs,
+    refuse_before_torch,
     refuse_here,
     refuse_on,
     report_here,
     report_local_launch,
     report_on,
 )
-from nemotron.errors import refuse
 from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
@@ -77,7 +76,6 @@ def sft(
         refuse_on(loaded, placements[0])
         remote.launch(placements, attached=run is not None)
     else:
-        refuse(find_jobs(loaded))
         train_here(loaded, ["--config", config, *arguments])
         if tries:
             _try(loaded.config.run.output_dir, tries)
@@ -115,6 +113,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     from nemotron.launch import count_processes, torchrun
 
     refuse_without_training()
+    refuse_before_torch(loaded)
     with console.waiting("look for GPUs"):  # imports torch
         processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:

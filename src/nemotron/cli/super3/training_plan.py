@@ -14,7 +14,7 @@ from nemotron.errors import Problem, UserError, refuse
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.launch import Placement
-    from nemotron.training.backend import BackendName
+    from nemotron.training.backend import Backend, BackendName
     from nemotron.training.checkpoints.run_folder import RunFolder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import Plan
@@ -33,6 +33,40 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     """
     from nemotron.launch import count_processes
     from nemotron.training.backend import choose_backend
+
+    refuse_before_torch(loaded, expected)
+    config = loaded.config
+    with console.waiting("look for GPUs"):
+        backend, processes = choose_backend(config.run.backend), count_processes(config.run.nproc_per_node)
+    refuse(_find_problems(loaded, expected, processes, backend))
+
+
+def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
+    """Refuse what can be refused without torch, whose import takes seconds.
+
+    If anything is refused, GPUs are counted without torch, to list as many problems as possible.
+
+    Args:
+        loaded: The training config.
+        expected: As in `refuse_here`.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    from nemotron.launch import count_gpus
+    from nemotron.training.backend import choose_backend
+
+    asked = loaded.config.run
+    ranks = None if asked.nproc_per_node == "auto" else asked.nproc_per_node
+    if _find_problems(loaded, expected, ranks, None):
+        gpus = count_gpus()
+        backend = choose_backend(asked.backend, gpus > 0)
+        refuse(_find_problems(loaded, expected, ranks or max(1, gpus), backend))
+
+
+def _find_problems(
+    loaded: "Loaded[SftConfig]", expected: "PreparedData | None", ranks: int | None, backend: "Backend | None"
+) -> list[Problem]:
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.before_start import check_inputs, check_machine
@@ -41,10 +75,9 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     config = loaded.config
     start = find_start(config)
     data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    run, backend = find_run_folder(config, data, start), choose_backend(config.run.backend)
-    processes = count_processes(config.run.nproc_per_node)
-    plan, problems = check_inputs(config, data or expected, start, processes, run)
-    refuse([*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)])
+    run = find_run_folder(config, data, start)
+    plan, problems = check_inputs(config, data or expected, start, ranks, run)
+    return [*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)]
 
 
 def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
