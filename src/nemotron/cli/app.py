@@ -13,6 +13,7 @@ from nemotron.cli import completion, console
 from nemotron.cli.artifacts import artifacts
 from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
+from nemotron.cli.exit import skip_last_collections
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
@@ -168,7 +169,9 @@ def _explain_missing(missing: ModuleNotFoundError) -> int:
 def main() -> None:
     """Run as the console script."""
     mask_streams()
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    skip_last_collections()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nemotron.cli import console
+from nemotron.cli.exit import skip_last_collections
 from nemotron.config import Loaded, add_word, load_config
 from nemotron.errors import UserError
 from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
@@ -60,7 +61,9 @@ def run_script[T, R](
         if rank == "0":
             console.note("Interrupted. The same command continues where this one stopped.")
         sys.exit(INTERRUPTED)
-    if rank == "0" and show(result):
+    is_stopped = rank == "0" and show(result)
+    skip_last_collections()
+    if is_stopped:
         _leave_stopped()
 
 

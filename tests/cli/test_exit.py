@@ -1,0 +1,42 @@
+"""The end of a command after training."""
+
+import gc
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from nemotron.cli.exit import skip_last_collections
+
+
+class Cycle:
+    """An object that only the garbage collector frees, and that writes a file when it goes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.itself = path, self
+
+    def __del__(self) -> None:
+        self.path.write_text("written")
+
+
+@pytest.fixture(autouse=True)
+def unfreeze() -> object:
+    yield
+    gc.unfreeze()
+
+
+def test_what_lives_is_left_alone_and_what_is_garbage_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
+    Cycle(tmp_path / "file")
+    skip_last_collections()
+    assert (tmp_path / "file").read_text() == "written"
+    assert gc.get_freeze_count() > 10_000
+
+
+def test_a_command_without_torch_ends_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    skip_last_collections()
+    assert gc.get_freeze_count() < 10_000
