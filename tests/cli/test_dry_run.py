@@ -19,10 +19,9 @@ print(code, sorted({"torch", "megatron", "nemo_run", "transformers"} & set(sys.m
 
 
 @pytest.fixture
-def data(capsys):
+def data(prepare_tiny):
     """The tiny data, prepared."""
-    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
-    capsys.readouterr()
+    prepare_tiny()
 
 
 @pytest.fixture

@@ -113,13 +113,15 @@ def test_dry_run_shows_what_would_be_launched_and_launches_nothing(cluster, caps
     assert [path.name for path in tmp_path.iterdir()] == ["env.toml"]
 
 
-def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_reach(cluster, capsys, tmp_path):
+def test_dry_run_counts_the_layout_on_the_profiles_ranks_when_the_data_is_in_reach(
+    cluster, capsys, tmp_path, prepare_tiny
+):
     with (tmp_path / "env.toml").open("a") as file:
         file.write('[two-nodes]\nexecutor = "slurm"\naccount = "a"\npartition = "p"\nnodes = 2\ngpus_per_node = 4\n')
     line = ["super3", "sft", "-c", "tiny", "--batch", "two-nodes", "--dry-run", "train.global_batch_size=8"]
     assert run(line) == 0
     assert '"SFTDataArtifact-sft"' in capsys.readouterr().out
-    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    prepare_tiny()
     assert run([*line, "--compare"]) == 0
     shown = capsys.readouterr().out
     assert "8 of 8 ranks" in shown
@@ -167,9 +169,9 @@ def test_what_the_config_alone_refuses_is_not_submitted(cluster, tmp_path, capsy
     assert not cluster.stages
 
 
-def test_what_the_data_refuses_is_not_submitted_where_it_can_be_read(cluster, tmp_path, capsys):
+def test_what_the_data_refuses_is_not_submitted_where_it_can_be_read(cluster, tmp_path, capsys, prepare_tiny):
     (tmp_path / "env.toml").write_text(PROFILES)
-    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    prepare_tiny()
     line = ["super3", "sft", "-c", "tiny", "train.global_batch_size=24"]
     for settings, named in (
         (["model.context_parallel_size=2", "train.global_batch_size=12"], "pad_to_multiple=4"),
@@ -183,11 +185,10 @@ def test_what_the_data_refuses_is_not_submitted_where_it_can_be_read(cluster, tm
     assert cluster.stages == ["sft"]
 
 
-def test_what_lies_here_is_not_taken_for_what_is_there(cluster, tmp_path, capsys):
+def test_what_lies_here_is_not_taken_for_what_is_there(cluster, tmp_path, capsys, prepare_tiny):
     """Over ssh, relative paths and ~ are the cluster's: this machine's data says nothing about them."""
     (tmp_path / "env.toml").write_text(PROFILES)
-    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
-    capsys.readouterr()
+    prepare_tiny()
     assert run(["super3", "sft", "-c", "tiny", "--batch", "far", "train.global_batch_size=24000"]) == 0
     assert cluster.stages == ["sft"]
     assert '"SFTDataArtifact-sft"' in capsys.readouterr().err

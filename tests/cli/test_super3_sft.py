@@ -165,9 +165,9 @@ def test_pipe_refuses_what_the_prepared_data_could_not_be_trained_with(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_pipe_counts_the_plan_of_data_that_is_there_only_if_it_would_be_made_again(tmp_path, capsys):
+def test_pipe_counts_the_plan_of_data_that_is_there_only_if_it_would_be_made_again(prepare_tiny, capsys):
     line = ["super3", "pipe", "-c", "tiny", "workers=1", "--dry-run"]
-    assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
+    prepare_tiny()
     for settings, counted in (([], True), (["pack_size=2048"], False)):
         capsys.readouterr()
         assert run([*line, *settings]) == 0
