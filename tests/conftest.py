@@ -7,6 +7,14 @@ import pytest
 from tests.browser import CHROMIUM, Browser
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no fixture that several tests share find what whoever runs the tests has remembered."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / "shared"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find what another one, or whoever runs them, has remembered."""

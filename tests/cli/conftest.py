@@ -29,7 +29,6 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as monkeypatch:
         work_in(folder, monkeypatch)
-        monkeypatch.setenv("NEMOTRON_CACHE", str(folder / "cache"))
         assert run(["super3", "data", "prep", "sft", "-c", "tiny", "workers=1"]) == 0
     return folder / "output"
 

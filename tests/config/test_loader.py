@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pytest
@@ -76,6 +76,14 @@ def test_the_yaml_form_loads_to_the_same_config_and_holds_no_secret(load, tmp_pa
     assert again.tree == {**loaded.tree, "logger": {**loaded.tree["logger"], "api_key": "***"}}
 
 
+@pytest.fixture(scope="module")
+def defaults(tmp_path_factory):
+    """The config that says nothing."""
+    path = tmp_path_factory.mktemp("defaults") / "first.yaml"
+    path.write_text("{}")
+    return load_config(str(path), schema=Schema)
+
+
 @settings(deadline=None, max_examples=50)
 @given(
     output=st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda text: text != "???"),
@@ -83,21 +91,17 @@ def test_the_yaml_form_loads_to_the_same_config_and_holds_no_secret(load, tmp_pa
     revision=st.none() | st.text(st.characters(codec="utf-8"), max_size=8).filter(lambda text: text != "???"),
     start=st.integers(0, 10) | st.floats(0, 1),
 )
-def test_any_config_survives_being_written_down(tmp_path_factory, output, lr, revision, start):
-    folder = tmp_path_factory.getbasetemp()
-    first = folder / "first.yaml"
-    first.write_text("{}")
-    loaded = load_config(str(first), schema=Schema)
+def test_any_config_survives_being_written_down(defaults, output, lr, revision, start):
     tree = {
-        **loaded.tree,
+        **defaults.tree,
         "output": output,
         "lr": lr,
         "revision": revision,
         "stages": [{"average": "token", "start": start}],
     }
-    written = type(loaded)(loaded.config, tree, loaded.origins, loaded.name, loaded.path).to_yaml()
-    (folder / "second.yaml").write_text(written, encoding="utf-8")
-    again = load_config(str(folder / "second.yaml"), schema=Schema).config
+    second = defaults.path.with_name("second.yaml")
+    second.write_text(replace(defaults, tree=tree).to_yaml(), encoding="utf-8")
+    again = load_config(str(second), schema=Schema).config
     assert (again.output, again.lr, again.revision, again.stages) == (output, lr, revision, [Stage("token", start)])
 
 

@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+from tests.data_prep.small_run import Row, make_config_in, write_rows_in
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from nemotron.data_prep.config import BlendConfig, DataPrepConfig, PrepRunConfig, TokenizerConfig
+from nemotron.data_prep.config import DataPrepConfig
 
 # A busy machine is no fault of the code: tests do not depend on how long anything takes.
 hypothesis.settings.register_profile("no_deadline", deadline=None)
 hypothesis.settings.load_profile("no_deadline")
 
 SPECIAL_TOKENS = ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
-Row = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
@@ -43,34 +44,13 @@ def decode(byte_tokenizer: Path) -> Callable[[list[int]], str]:
 @pytest.fixture
 def write_rows(tmp_path: Path) -> Callable[[str, list[Row]], Path]:
     """Write rows as JSONL into the test's folder."""
-
-    def write(name: str, rows: list[Row]) -> Path:
-        path = tmp_path / name
-        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return path
-
-    return write
+    return partial(write_rows_in, tmp_path)
 
 
 @pytest.fixture
 def make_config(tmp_path: Path, byte_tokenizer: Path) -> Callable[..., DataPrepConfig]:
     """A config for the named files of the test's folder as one blend, in this process, everything into train."""
-
-    def make(*files: str, blend: dict[str, Any] | None = None, **settings: Any) -> DataPrepConfig:
-        blend_path = tmp_path / "blend.json"
-        blend_path.write_text(json.dumps(blend or {"datasets": [{"path": file} for file in files]}))
-        defaults = {"train_ratio": 1.0, "valid_ratio": 0.0, "test_ratio": 0.0, "workers": 1, "pack_size": 256}
-        samples = settings.pop("blend.samples", None)
-        return DataPrepConfig(
-            blend_path=str(blend_path),
-            blend=BlendConfig(samples=samples),
-            output_dir=str(tmp_path / "out"),
-            tokenizer=TokenizerConfig(model=str(byte_tokenizer)),
-            run=PrepRunConfig(artifacts=str(tmp_path / "artifacts")),
-            **{**defaults, **settings},
-        )
-
-    return make
+    return partial(make_config_in, tmp_path, byte_tokenizer)
 
 
 @pytest.fixture(scope="session")

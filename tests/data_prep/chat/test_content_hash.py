@@ -103,7 +103,7 @@ def neighbours(draw: st.DrawFn) -> tuple[list[dict], list[dict]]:
     return one, other[draw(st.integers(0, 1)) :]
 
 
-@settings(max_examples=600, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
 @given(neighbours())
 def test_the_hash_is_equal_exactly_where_the_training_sequences_are(pair: tuple[list[dict], list[dict]]):
     try:

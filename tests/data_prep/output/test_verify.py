@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +12,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.atomic_files import checksum, write_checksums, write_json
-from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.verify import _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Path, chat: Callable) -> PrepResult:
+    folder = tmp_path_factory.mktemp("verified")
+    write_rows_in(folder, "chat.jsonl", [*(chat(f"Question {i}", "Answer " * (i % 9 + 1)) for i in range(40)), {}])
+    result = prepare(make_config_in(folder, byte_tokenizer, "chat.jsonl"))
+    shutil.copytree(folder / "out", folder / "whole", symlinks=True)
+    return result
+
+
 @pytest.fixture
-def result(make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable) -> PrepResult:
-    write_rows("chat.jsonl", [*(chat(f"Question {i}", "Answer " * (i % 9 + 1)) for i in range(40)), {}])
-    return prepare(make_config("chat.jsonl"))
+def result(prepared: PrepResult) -> Iterator[PrepResult]:
+    """A finished run to damage, which is whole again for the next test."""
+    yield prepared
+    out = prepared.plan.output_dir
+    shutil.rmtree(out, ignore_errors=True)  # a test may have moved it
+    shutil.copytree(out.with_name("whole"), out, symlinks=True)
 
 
 def test_a_finished_run_is_as_it_was_written(result: PrepResult) -> None:
