@@ -1,6 +1,6 @@
 """Runs and artifacts in Weights & Biases, offline; what is not on disk, from a client that stands in for the real one.
 
-wandb is imported in fixtures: that takes seconds, and every process that runs tests collects this file.
+The real client is imported in a fixture of the slow tests, because that takes seconds.
 """
 
 import http.server
@@ -8,11 +8,14 @@ import json
 import logging
 import sys
 import threading
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from nemotron import lineage
 from nemotron.lineage import ArtifactError, log_artifact, resolve, tracking
 from nemotron.lineage.access import Target
 
@@ -20,17 +23,22 @@ KEY = "0123456789" * 4
 
 
 @pytest.fixture(autouse=True)
-def wandb(tmp_path, monkeypatch):
-    """The client, without the account, the settings and the project of whoever runs the tests."""
-    import wandb
-
+def elsewhere(tmp_path, monkeypatch):
+    """Hide the account, the settings and the project of whoever runs the tests."""
     for name in ("WANDB_PROJECT", "WANDB_ENTITY", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_RUN_ID", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb_config"))
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.setenv("WANDB_MODE", "offline")
-    wandb.teardown()  # it reads the environment once per process
+
+
+@pytest.fixture
+def wandb(elsewhere):
+    """The real client, which reads the environment once per process."""
+    import wandb
+
+    wandb.teardown()
     yield wandb
     wandb.teardown()
 
@@ -87,7 +95,7 @@ def test_without_a_project_wandb_is_not_even_imported(made, monkeypatch):
 
 
 @pytest.mark.slow
-def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(made, tmp_path, root, monkeypatch):
+def test_one_run_has_the_curves_and_uses_and_logs_the_artifacts(wandb, made, tmp_path, root, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["nemotron", "super3", "sft", "env_vars.HF_TOKEN=planted-1", "optimizer.lr=1e-5"])
     config = {"optimizer": {"lr": 1e-5}, "env_vars": {"HF_TOKEN": "planted-2"}}
     with tracking.wandb_run(
@@ -138,7 +146,7 @@ def test_a_resumed_job_continues_its_run(wandb, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_made_outside_a_run_gets_a_run_of_its_own_once(made, root, monkeypatch):
+def test_what_is_made_outside_a_run_gets_a_run_of_its_own_once(wandb, made, root, monkeypatch):
     monkeypatch.setenv("WANDB_PROJECT", "sft")
     made()
     made()
@@ -164,7 +172,7 @@ def server():
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["no key", "refuses", "stalls"])
 def test_a_server_that_cannot_be_used_costs_a_line_and_the_run_is_kept(
-    made, trouble, server, monkeypatch, caplog, root, tmp_path
+    wandb, made, trouble, server, monkeypatch, caplog, root, tmp_path
 ):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_PROJECT", "sft")
@@ -203,9 +211,13 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
     assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]
 
 
+class CommError(Exception):
+    """What the client raises when there is no such artifact."""
+
+
 @pytest.fixture
-def project(wandb, made, root, tmp_path, monkeypatch):
-    """A W&B project that has Model, of which this machine has no record: the client, and what it is asked."""
+def project(made, root, tmp_path, monkeypatch):
+    """A W&B project that has Model, of which this machine has no record; gives what its client is asked."""
     made(metadata={"iteration": 7})
     record = (root / "Model" / "v1.json").rename(tmp_path / "record.json")
     asked = []
@@ -219,11 +231,18 @@ def project(wandb, made, root, tmp_path, monkeypatch):
         def artifact(self, reference):
             asked.append(reference)
             if reference not in ("team/sft/Model:latest", "team/sft/Model:record-v1"):
-                raise wandb.errors.CommError(f"artifact {reference} not found")
+                raise CommError(f"artifact {reference} not found")
             entry = type("Entry", (), {"download": lambda self, root: str(record)})()
             return type("Found", (), {"get_entry": lambda self, name: entry})()
 
-    monkeypatch.setattr(wandb, "Api", Api)
+    client = ModuleType("wandb")
+    vars(client).update(Api=Api, Error=CommError, Artifact=object)
+    monkeypatch.setitem(sys.modules, "wandb", client)
+    spec = find_spec("nemotron.lineage.wandb")
+    ours = module_from_spec(spec)
+    spec.loader.exec_module(ours)  # with this client
+    monkeypatch.setitem(sys.modules, "nemotron.lineage.wandb", ours)
+    monkeypatch.setattr(lineage, "wandb", ours, raising=False)
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_PROJECT", "sft")
     monkeypatch.setattr(tracking, "ask_server", lambda target: target)
