@@ -1,4 +1,4 @@
-"""The pages of docs/reference/ that are made from the code.
+"""What is made from the code: pages of docs/reference/, and the schemas of config/schema/.
 
     python -m tools.reference            write them
     python -m tools.reference --check    fail if one is out of date
@@ -14,6 +14,9 @@ from tools.reference.config_keys import data_prep_page, profiles_page, rollouts_
 from tools.reference.file_formats import file_formats_page, metrics_page
 from tools.reference.outcomes import outcomes_page
 
+from nemotron.cli.config import Kind, schema_text
+from nemotron.paths import config_dir
+
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 MADE_BY = "<!-- Made from the code by `python -m tools.reference`. Change the code, and run it again. -->"
 _PAGES = {
@@ -27,8 +30,15 @@ _PAGES = {
     "outcomes.md": outcomes_page,
 }
 PAGES = tuple(_PAGES)
+SCHEMAS = config_dir() / "schema"
 
 
 def make_page(name: str) -> str:
     """Return the text of a page."""
     return f"{MADE_BY}\n\n{_PAGES[name]().strip()}\n"
+
+
+def make_files() -> dict[Path, str]:
+    """Return the text of every file that is made, by its path."""
+    pages = {FOLDER / name: make_page(name) for name in PAGES}
+    return pages | {SCHEMAS / f"{kind}.json": f"{schema_text(kind)}\n" for kind in Kind}
