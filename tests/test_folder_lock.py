@@ -14,6 +14,12 @@ from nemotron.errors import UserError
 from nemotron.folder_lock import find_holder, sole_writer, wait_until_free
 
 
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Look at a folder again soon."""
+    monkeypatch.setattr(folder_lock, "LOOK_NEAR_SECONDS", 0.05)
+
+
 def write_holder(folder: Path, **changed) -> None:
     """Leave the lock of another process, as `changed` from what this one would write."""
     with sole_writer(folder):
@@ -106,7 +112,7 @@ def test_others_wait_until_the_holder_lets_go(tmp_path):
     done = tmp_path / "done"
     first = (
         "import time\nfrom nemotron.folder_lock import *\n"
-        f"with sole_writer(Path({str(tmp_path)!r})):\n    print(flush=True)\n    time.sleep(1)\n"
+        f"with sole_writer(Path({str(tmp_path)!r})):\n    print(flush=True)\n    time.sleep(0.5)\n"
         f"    Path({str(done)!r}).touch()"
     )
     with subprocess.Popen([sys.executable, "-c", first], stdout=subprocess.PIPE) as holder:
