@@ -48,12 +48,12 @@ def test_the_home_of_nobody_is_the_users_mistake(use):
         ("run.artifacts", DataPrepConfig(run=PrepRunConfig(artifacts=NOBODYS))),
     ],
 )
-def test_the_home_of_nobody_in_a_setting_of_data_prep(key, config):
+def test_the_home_of_nobody_is_refused_in_a_setting_of_data_prep(key, config):
     with pytest.raises(UserError, match=f"{key}: {NOBODYS}"):
         prepare(config)
 
 
-def test_the_home_of_nobody_in_a_blend(tmp_path):
+def test_the_home_of_nobody_is_refused_in_a_blend(tmp_path):
     blend = tmp_path / "blend.json"
     blend.write_text(json.dumps({"datasets": [{"path": NOBODYS}]}))
     with pytest.raises(UserError, match=NOBODYS):

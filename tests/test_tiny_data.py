@@ -84,7 +84,7 @@ def calls(row: Row) -> list[Any]:
     return [call for message in row["messages"] for call in message.get("tool_calls", ())]
 
 
-def test_at_least_300_conversations_in_the_shares_of_the_blend(rows: list[Row]) -> None:
+def test_there_are_at_least_300_conversations_in_the_shares_of_the_blend(rows: list[Row]) -> None:
     blend = json.loads((DATA_PREP / "blend_tiny.json").read_text())["datasets"]
     per_file = Counter(row["id"].split("-")[0] for row in rows)
     assert sum(per_file.values()) >= 300
@@ -160,7 +160,7 @@ def test_a_few_are_longer_than_4096_tokens(rows: list[Row], tokenizer: Tokenizer
     assert 3 <= sum(length > 4096 for length in lengths) <= 8
 
 
-def test_exact_duplicates(rows: list[Row]) -> None:
+def test_some_conversations_are_exact_duplicates(rows: list[Row]) -> None:
     times = Counter(content_hash(parse_row(row)) for row in rows)
     assert sum(count - 1 for count in times.values()) >= 4
 

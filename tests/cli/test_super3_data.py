@@ -39,7 +39,7 @@ def test_inspect_marks_the_lines_that_train_and_counts_outcomes(chat, capsys):
     assert "3 rows" in shown
 
 
-def test_inspect_of_a_missing_file(capsys):
+def test_inspect_names_a_file_that_is_missing(capsys):
     assert run(["super3", "data", "inspect", "chta.jsonl"]) == 1
     assert "chta.jsonl" in capsys.readouterr().err
 

@@ -9,7 +9,7 @@ def resolved(tree):
     return plain(resolve(attach_origin(tree, "run.yaml:3"), "mine"))
 
 
-def test_keys_environment_and_the_shipped_folder(monkeypatch):
+def test_interpolations_name_keys_the_environment_and_the_shipped_folder(monkeypatch):
     monkeypatch.setenv("TEAM_DIR", "/team")
     monkeypatch.delenv("NOT_SET", raising=False)
     tree = {

@@ -35,7 +35,7 @@ def load(tmp_path, monkeypatch):
     return load
 
 
-def test_schema_file_and_command_line_in_that_order(load):
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_schema(load):
     loaded = load("lr: 1e-4\noutput: here\nstages:\n  - average: sample\n    start: 0.5\n", "output=there", "lr=1e-5")
     assert loaded.config == Schema(output="there", log_dir="there/logs", lr=1e-5, stages=[Stage("sample", 0.5)])
     assert loaded.origins == {

@@ -28,7 +28,7 @@ class Tunnel:
         shutil.copy(source, target)
 
 
-def test_the_usual_ones_the_named_ones_and_the_profiles_own(profile):
+def test_secrets_are_the_usual_ones_the_named_ones_and_the_profiles_own(profile):
     named = profile('secrets = ["MINE"]', 'env_vars = { WANDB_API_KEY = "from the profile" }')
     environment = {"HF_TOKEN": "h", "MINE": "m", "HOME": "/", "WANDB_API_KEY": "from the environment"}
     assert collect_secrets(named, environment) == {"HF_TOKEN": "h", "MINE": "m", "WANDB_API_KEY": "from the profile"}

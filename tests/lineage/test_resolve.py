@@ -67,13 +67,13 @@ def test_what_is_not_there_is_named_with_what_is(root, reference, message, hint)
     assert caught.value.hint.endswith(HINT)
 
 
-def test_a_folder_without_a_manifest(root, tmp_path):
+def test_a_folder_without_a_manifest_is_refused(root, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ArtifactError, match=r"empty.*artifact\.json"):
         resolve(str(tmp_path / "empty"), root)
 
 
-def test_no_records_at_all(tmp_path):
+def test_a_name_is_refused_without_any_records(tmp_path):
     with pytest.raises(ArtifactError) as caught:
         resolve("Data-sft", tmp_path / "nothing", hint=HINT)
     assert caught.value.hint == HINT

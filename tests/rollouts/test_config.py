@@ -33,7 +33,7 @@ def test_check_names_the_key_and_keeps_secrets(key, value):
     assert "sk-a-key" not in str(error.value)
 
 
-def test_reserved_keys_of_a_request():
+def test_reserved_keys_of_a_request_are_refused():
     config = RolloutsConfig()
     config.prompts.source = "chat.jsonl"
     config.sampling.extra = {"stream": True}

@@ -10,11 +10,11 @@ from nemotron.rollouts.pace import LONGEST_BACKOFF_S, Pace, backoff, retry_after
 
 
 @pytest.mark.parametrize(("header", "seconds"), [(None, None), ("3", 3.0), ("0.5", 0.5), ("-2", 0.0), ("soon", None)])
-def test_retry_after_in_seconds(header, seconds):
+def test_retry_after_may_be_seconds(header, seconds):
     assert retry_after(header) == seconds
 
 
-def test_retry_after_as_a_date():
+def test_retry_after_may_be_a_date():
     date = datetime.now(UTC) + timedelta(seconds=90)
     assert 85 < (retry_after(format_datetime(date, usegmt=True)) or 0) <= 90
 

@@ -24,7 +24,7 @@ def write(path, rows):
     return path
 
 
-def test_the_same_prompts_whatever_their_order(tmp_path):
+def test_the_same_prompts_are_chosen_whatever_their_order(tmp_path):
     rows = [conversation(f"q{i}", "a") for i in range(200)]
     there = write(tmp_path / "a.jsonl", rows)
     back = write(tmp_path / "b.jsonl", rows[::-1])

@@ -129,7 +129,7 @@ def test_a_pause_longer_than_allowed_ends_the_run_and_keeps_what_there_is(endpoi
     assert len(endpoint.requests) == 7  # three before the pause, the refused one, the three that were left
 
 
-def test_never_more_requests_at_a_time_than_asked(endpoint, questions, make_config):
+def test_no_more_requests_are_sent_at_a_time_than_asked(endpoint, questions, make_config):
     endpoint.misbehave = lambda *_: time.sleep(0.02)
     run(make_config(questions(30), endpoint__concurrency=3))
     assert 1 < endpoint.most_at_once <= 3

@@ -40,7 +40,7 @@ def test_without_a_length_the_run_is_one_epoch_of_whole_batches():
     ("train", "iterations"),
     [({"train_iters": 5000}, 5000), ({"train_samples": 83}, 10), ({"num_epochs": 2}, 24), ({"num_epochs": 0.5}, 6)],
 )
-def test_length_in_iterations_samples_or_epochs(train, iterations):
+def test_the_length_is_given_in_iterations_samples_or_epochs(train, iterations):
     assert planned(config(train), prepared(train=100)).train_iters == iterations
 
 

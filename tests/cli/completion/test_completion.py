@@ -42,7 +42,7 @@ def test_options_may_stand_before_the_command(complete):
 
 
 @pytest.mark.parametrize("option", [("-c", "ti"), ("--config", "ti"), ("--config=ti",)])
-def test_configs_by_name(complete, option):
+def test_configs_are_completed_by_name(complete, option):
     values = {value.removeprefix("--config=") for value in complete("super3", "sft", *option)}
     assert {"tiny", "tiny_lora"} <= values
 
@@ -62,7 +62,7 @@ def test_profiles_of_env_toml(complete, tmp_path, monkeypatch):
     assert set(check_profiles()) == {"big", "small"}
 
 
-def test_keys_section_by_section_then_their_values(complete):
+def test_keys_are_completed_section_by_section_and_then_their_values(complete):
     assert "optimizer." in complete("super3", "sft", "opt")
     assert "optimizer.lr=" in complete("super3", "sft", "optimizer.l")
     assert set(complete("super3", "sft", "loss.sample_unit=")) == {
@@ -78,7 +78,7 @@ def test_pipe_knows_the_keys_of_both_stages(complete):
     assert "train." in complete("super3", "pipe", "tr")
 
 
-def test_data_or_a_key(complete, tmp_path, monkeypatch):
+def test_data_and_keys_are_completed_for_data_prep(complete, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("overlong.jsonl").touch()
     Path("over").mkdir()
@@ -111,7 +111,7 @@ def test_scripts_ask_by_the_variables_that_are_answered(shell):
         assert variable in show(shell)
 
 
-def test_bash_itself(tmp_path):
+def test_bash_itself_completes_a_value(tmp_path):
     command = tmp_path / "nemotron"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nemotron "$@"\n')
     command.chmod(0o755)

@@ -26,7 +26,7 @@ def chunked(*messages: dict, template: Template = NEMOTRON3, **options) -> list[
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["id"]) for case in GOLDEN])
-def test_chunks_of_the_public_recipe(case: dict):
+def test_chunks_are_those_of_the_public_recipe(case: dict):
     result = sequences(parse_row(case), NEMOTRON3)
 
     assert [[[chunk.role, chunk.text] for chunk in chunks] for chunks in result] == case["sequences"]

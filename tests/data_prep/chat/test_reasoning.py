@@ -28,7 +28,7 @@ TOOL = {"role": "tool", "content": "ok"}
         ({"role": "user", "content": INLINE["content"]}, False),
     ],
 )
-def test_which_messages_have_reasoning(message: dict, expected: bool):
+def test_messages_with_reasoning_are_recognized(message: dict, expected: bool):
     assert has_reasoning(message) is expected
 
 

@@ -44,7 +44,7 @@ def test_keeps_reasoning_in_the_history_on_request(nemotron3: Template, case: di
 
 
 @pytest.mark.parametrize(("case", "expected"), golden("generation_prompt"))
-def test_prompts_for_the_first_answer(nemotron3: Template, case: dict, expected: str):
+def test_prompts_end_before_the_first_answer(nemotron3: Template, case: dict, expected: str):
     conversation = parse_row(case)
     first_answer = [message["role"] for message in conversation.messages].index("assistant")
 
@@ -106,7 +106,7 @@ def test_bundled_names_are_one_template():
     assert all(template.is_nemotron3 for template in templates)
 
 
-def test_a_template_from_a_file(tmp_path: Path):
+def test_a_template_is_read_from_a_file(tmp_path: Path):
     path = tmp_path / "shout.jinja"
     path.write_text("{% for message in messages %}{{ message.content | upper }}!{% endfor %}")
 

@@ -27,11 +27,11 @@ def pair(**row: Any) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("human", ["human", "user", "Human"])
 @pytest.mark.parametrize("gpt", ["gpt", "assistant", "model", "chatgpt"])
-def test_sharegpt_turns(human: str, gpt: str) -> None:
+def test_sharegpt_turns_are_parsed(human: str, gpt: str) -> None:
     assert sharegpt(HUMAN | {"from": human}, GPT | {"from": gpt}) == [USER, ASSISTANT]
 
 
-def test_sharegpt_calls_and_their_results() -> None:
+def test_sharegpt_calls_and_their_results_are_parsed() -> None:
     for call in ('{"name": "multiply", "arguments": {"a": 6, "b": 7}}', [CALL["function"]]):
         turns = [HUMAN, {"from": "function_call", "value": call}, {"from": "observation", "value": "42"}, GPT]
         assert sharegpt(*turns) == [
@@ -70,7 +70,7 @@ def test_a_list_of_openai_messages_may_be_called_conversations() -> None:
         {"instruction": "What is 6 times 7?", "input": "", "output": "42", "history": []},
     ],
 )
-def test_a_prompt_and_its_completion(row: dict[str, Any]) -> None:
+def test_a_prompt_and_its_completion_make_a_conversation(row: dict[str, Any]) -> None:
     assert pair(**row) == [USER, ASSISTANT]
 
 

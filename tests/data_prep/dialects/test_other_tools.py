@@ -248,7 +248,7 @@ def test_what_cannot_be_used_is_refused_by_name(row: dict[str, Any], reason: str
         ({"weight": None}, [True, True]),
     ],
 )
-def test_flags_of_a_row(flags: dict[str, Any], trained: list[bool]) -> None:
+def test_flags_of_a_row_are_read(flags: dict[str, Any], trained: list[bool]) -> None:
     conversation = parse_row({"messages": [USER, ANSWER, USER, ANSWER], **flags})
     assert ["train" not in message for message in conversation.messages[1::2]] == trained
 
@@ -256,7 +256,7 @@ def test_flags_of_a_row(flags: dict[str, Any], trained: list[bool]) -> None:
 @pytest.mark.parametrize(
     "flag", [{"masked": 1}, {"ignore": True}, {"step_loss_mask": 0}, {"loss_scale": 0.0}, {"trainable": False}]
 )
-def test_flags_of_a_message(flag: dict[str, Any]) -> None:
+def test_flags_of_a_message_are_read(flag: dict[str, Any]) -> None:
     conversation = parse_row({"messages": [USER, ANSWER | flag, USER, ANSWER]})
     assert conversation.messages[1].get("train") is False
 
@@ -283,7 +283,7 @@ def test_a_tag_is_a_thought_by_its_position(content: str, becomes: str | None) -
     assert message["content"] == (content if becomes is None else becomes)
 
 
-def test_a_thought_before_a_call_in_the_same_text() -> None:
+def test_a_thought_before_a_call_in_the_same_text_is_reasoning() -> None:
     """LLaMA-Factory puts a thought in front of the JSON of a function_call."""
     value = f"<think>A tool helps.</think>{json.dumps(CALL)}"
     row = {"conversations": [{"from": "human", "value": "?"}, {"from": "function_call", "value": value}]}

@@ -57,7 +57,7 @@ def test_tool_arguments_are_an_object_or_its_json(arguments: object):
 
 
 @pytest.mark.parametrize("arguments", [None, "null", "", " ", "{}", {}])
-def test_no_tool_arguments(arguments: object):
+def test_a_call_may_have_no_arguments(arguments: object):
     assert parse(USER, calling(arguments)).messages[1]["tool_calls"][0]["function"]["arguments"] == {}
 
 
@@ -107,7 +107,7 @@ def test_tools_are_a_list_or_its_json(tools: object):
 
 
 @pytest.mark.parametrize("tools", [None, [], "[]", "null"])
-def test_no_tools(tools: object):
+def test_a_row_may_have_no_tools(tools: object):
     assert parse(USER, ASSISTANT, tools=tools).tools is None
 
 

@@ -71,7 +71,7 @@ def test_of_rows_that_say_the_same_it_is_the_first(
     assert sorted((one["dataset"], one["line"]) for one in found) == [("a", 1), ("a", 2), ("a", 2), ("a", 2)]
 
 
-def test_wanted_sequences_only(result: PrepResult, tokenizer: Tokenizer) -> None:
+def test_only_wanted_sequences_are_shown(result: PrepResult, tokenizer: Tokenizer) -> None:
     assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(grep="Four?"))] == ["b"]
     assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(line=3))] == ["a"]
 

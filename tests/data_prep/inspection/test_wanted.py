@@ -18,7 +18,7 @@ def row(value: object, error: str | None = None) -> Row:
     return Row(0, value, error)
 
 
-def test_the_first_the_dropped_and_those_of_a_reason():
+def test_the_first_rows_the_dropped_ones_and_those_of_a_reason_are_shown():
     assert lines(limit=2) == [1, 2]
     assert lines(only="dropped") == lines(only="bad_json") == [4]
     assert lines(only="kept", limit=4) == [1, 2, 3, 5]
@@ -35,7 +35,7 @@ def test_every_row_is_sampled_as_often_as_the_others():
     assert all(150 <= count <= 250 for count in counts.values())  # 200 expected, 4 standard deviations
 
 
-def test_rows_by_line_id_and_text():
+def test_rows_are_found_by_line_id_and_text():
     said = row({"id": 17, "messages": [{"role": "user", "content": 'Say "hi"\nnow'}]})
     assert Wanted(line=3).wants_row(3, said)
     assert not Wanted(line=3).wants_row(4, said)

@@ -99,7 +99,9 @@ def test_best_fit_equals_the_naive_search_across_bitset_words(lengths: list[int]
 
 
 @given(lengths_lists, st.sampled_from(ALGORITHMS), st.integers(0, 5))
-def test_every_sequence_once_and_no_pack_over_capacity(lengths: list[int], algorithm: Algorithm, seed: int) -> None:
+def test_every_sequence_is_packed_once_and_no_pack_is_over_capacity(
+    lengths: list[int], algorithm: Algorithm, seed: int
+) -> None:
     packs = pack(np.array(lengths, dtype=np.int64), CAPACITY, algorithm, seed)
     assert sorted(packs.sequences.tolist()) == list(range(len(lengths)))
     sizes = [sum(lengths[i] for i in members) for members in packs]

@@ -49,7 +49,7 @@ def test_neither_share_moves_the_others_choices():
     assert chosen(Mode.BUDGET, budget=0.12) == chosen(Mode.BUDGET, budget=0.12, off=0.8)
 
 
-def test_all_and_none():
+def test_a_share_of_1_chooses_all_and_none_chooses_none():
     assert len(chosen(Mode.OFF, off=1.0)) == COUNT
     assert len(chosen(Mode.ON)) == COUNT
 
@@ -68,7 +68,7 @@ def test_budgets_fill_their_range_evenly(spacing):
     assert (drawn < middle).mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_a_budget_of_one_value():
+def test_a_budget_may_have_one_value():
     assert {draw_budget(hash, 1, BudgetControl(1.0, 100, 100)) for hash in hashes()[:500]} == {100}
 
 

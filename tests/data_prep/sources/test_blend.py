@@ -26,7 +26,7 @@ def test_paths_are_relative_to_the_blend_file(tmp_path: Path) -> None:
     assert (math.name, math.path) == ("math", "/abs/math.jsonl.gz")
 
 
-def test_splits_listed_by_hand(tmp_path: Path) -> None:
+def test_splits_may_be_listed_by_hand(tmp_path: Path) -> None:
     blend = read_blend(write(tmp_path, {"train": [{"path": "a.jsonl"}], "valid": [{"path": "b.jsonl"}]}))
     assert [(dataset.name, dataset.goes_to) for dataset in blend.datasets] == [("a", "train"), ("b", "valid")]
 
@@ -157,7 +157,7 @@ def test_what_may_repeat_does_not_limit_the_mix() -> None:
     assert mix_counts([100, 5], [1, 3], repeats=[True, True]) == [100, 300]  # each at least once
 
 
-def test_a_mix_of_a_given_size() -> None:
+def test_a_mix_may_have_a_given_size() -> None:
     assert mix_counts([100, 100], [1, 2], samples=30) == [10, 20]
     assert mix_counts([100, 100, 100], [1, 1, 1], samples=100) == [34, 33, 33]
     assert mix_counts([60, 20], [None, None], samples=40) == [30, 10]

@@ -141,14 +141,14 @@ def values_of(path: str, **dataset: Any) -> list[Any]:
     return [row.value for file in found for part in cut(file) for row in read_rows(part)]
 
 
-def test_declared_subsets_and_splits(math: Hub) -> None:
+def test_declared_subsets_and_splits_are_found(math: Hub) -> None:
     assert values_of("hf://org/math", subset="algebra") == [1, 2, 3]
     assert values_of("hf://org/math", subset="algebra", split="validation") == [4]
     assert values_of("hf://datasets/org/math", subset="algebra", split="train+validation") == [4, 1, 2, 3]
     assert values_of("hf://org/math", subset="geometry") == [5]
 
 
-def test_a_path_inside_the_repository(math: Hub) -> None:
+def test_a_path_inside_the_repository_is_read(math: Hub) -> None:
     assert values_of("hf://org/math/algebra/held_out.jsonl") == [4]
     assert values_of("hf://org/math@main/algebra/train-*") == [1, 2, 3]
     assert values_of("hf://org/math/geometry") == [5]

@@ -126,7 +126,7 @@ def test_no_more_is_asked_than_is_needed(put: Put, monkeypatch: pytest.MonkeyPat
     assert sum(end - start for start, end in asked) < file.size + 101 * len(cut(file))
 
 
-def test_prefixes_and_globs(put: Put) -> None:
+def test_prefixes_and_globs_find_objects(put: Put) -> None:
     for number, key in enumerate(["sft/b.jsonl", "sft/a.jsonl", "sft/deeper/c.jsonl", "sft/README.md", "other.jsonl"]):
         bucket = put(key, json.dumps(number).encode()).removesuffix(key)
     assert values_of(f"{bucket}sft") == [1, 0]

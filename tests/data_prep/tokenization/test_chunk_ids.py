@@ -60,7 +60,7 @@ def tokens_of(tokenizer: Tokenizer, texts: list[str]) -> list[list[str]]:
     return [named[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
 
 
-def test_who_marks_word_starts(marking: Tokenizer) -> None:
+def test_a_tokenizer_that_marks_word_starts_is_recognized(marking: Tokenizer) -> None:
     assert marking.marks_word_starts
     assert not load_tokenizer(TokenizerConfig(model=str(TINY))).marks_word_starts
 

@@ -64,7 +64,7 @@ def test_a_conversation_on_many_ranks_counts_once(pack):
     assert counted == pytest.approx(sum(bool(mask[a:b].any()) for a, b in pairwise(boundaries)), abs=1e-4)
 
 
-def test_a_conversation_of_eight_tokens_on_two_ranks():
+def test_a_conversation_of_eight_tokens_is_divided_between_two_ranks():
     # Answers at positions 5 to 7. Rank 0 holds positions 0 1 and 6 7, rank 1 holds 2 3 and 4 5.
     weights = sample_weights(torch.tensor([0, 0, 0, 0, 0, 1, 1, 1]), torch.tensor([0, 8], dtype=torch.int32))
     third = pytest.approx(1 / 3)

@@ -80,7 +80,7 @@ def test_sample_weights_sum_to_one_over_each_conversation_and_are_positive_where
         start += len(conversation)
 
 
-def test_two_conversations_of_unequal_length():
+def test_two_conversations_of_unequal_length_have_two_averages():
     # Three supervised tokens of loss 1 against one of loss 5: the token average is 2, the average of averages 3.
     packs = [[[(1.0, True), (1.0, True), (1.0, True)], [(9.0, False), (5.0, True)]]]
     assert trained_loss(packs, "token") == pytest.approx(2.0)

@@ -74,7 +74,7 @@ def test_the_shipped_configs_for_80_gb_fit(name, ranks):
     assert "does not fit" not in dict(explain_layout(config(name), 4096, ranks))
 
 
-def test_the_layout_of_the_public_estimate():
+def test_the_layout_of_the_public_estimate_needs_as_much_memory():
     """TP 8, EP 32, recomputation and the optimizer's state in 6 bytes: 53 GB on each of 32 ranks."""
     layout = Layout(32, tensor=8, expert=32)
     memory = estimate(SUPER_120B_A12B, layout, 4096, state=StateBytes(optimizer=6), recompute_all=True)

@@ -13,7 +13,7 @@ SMALL = ModelShape(
 )  # fmt: skip
 
 
-def test_the_count_by_hand() -> None:
+def test_the_count_is_the_one_by_hand() -> None:
     attention = 4 * (2 + 1 + 1) * 3 + 2 * 3 * 4 + 4  # q, k and v; out; norm
     two_experts = 2 * 2 * (2 * 5)
     moe = 2 * (4 * 2) + 8 * 4 + 2 * (4 * 6) + 4 + two_experts  # latent, router, shared expert, norm

@@ -17,7 +17,7 @@ def config(hf_model=SUPER, batch=64, peft=None, optimizer=None, run=None, **mode
     )  # fmt: skip
 
 
-def test_the_documented_layout_on_the_documented_ranks():
+def test_the_documented_layout_is_explained_on_the_documented_ranks():
     rows = dict(explain_layout(config(expert_model_parallel_size=8), 4096, ranks=32))
     assert rows["ranks share"] == "expert parallel 8"
     assert rows["data parallel"] == "32 of 32 ranks hold different packs, 2 per iteration each"

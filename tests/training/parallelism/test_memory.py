@@ -30,7 +30,7 @@ def test_super_has_the_parameters_that_its_name_says():
     assert 12e9 < SUPER_120B_A12B.active_parameters < 13e9
 
 
-def test_super_layer_by_layer_against_numbers_worked_out_by_hand():
+def test_the_bytes_of_super_are_those_worked_out_by_hand_layer_by_layer():
     shape = SUPER_120B_A12B
     # in_proj 4096 x (2 x 8192 + 2 x 8 x 128 + 128), out_proj 8192 x 4096, convolution 10240 x 5, 3 x 128, norms
     assert shape.mamba_parameters() == 109_640_064
@@ -112,7 +112,7 @@ def test_adapters_leave_two_bytes_a_parameter():
     assert (memory.weights, memory.gradients, memory.optimizer) == (2 * TINY_TRAINED, 0, 0)
 
 
-def test_the_documented_layout_of_super():
+def test_the_documented_layout_of_super_needs_what_was_worked_out_by_hand():
     """32 ranks, 8 of them sharing the experts: worked out by hand from the billions of parameters."""
     memory = estimate(SUPER_120B_A12B, Layout(ranks=32, expert=8), 4096)
     dense, experts = 8.0, 115.5 / 8

@@ -44,7 +44,7 @@ def test_values_are_set_and_others_left_alone():
         ("modules", ["a"], ["a"]),
     ],
 )
-def test_values_as_yaml_spells_them(key, value, expected):
+def test_values_are_read_as_yaml_spells_them(key, value, expected):
     settings = Settings()
     assign(settings, "section", {key: value}, {})
     assert getattr(settings, key) == expected
