@@ -120,7 +120,7 @@ def begin(
     }
     # Our log files have the output already, and output of other libraries could contain secrets.
     settings = wandb.Settings(console="off", silent=True, **limits)
-    with _masked_command_line():
+    with _mask_command_line():
         if mode == "online":
             try:
                 return Run(wandb.init(**options, mode="online", resume="allow", settings=settings), target)
@@ -163,7 +163,7 @@ def _version_alias(version: int) -> str:
 
 
 @contextmanager
-def _masked_command_line() -> Iterator[None]:
+def _mask_command_line() -> Iterator[None]:
     """Hide secrets in `sys.argv` while W&B copies it."""
     before = sys.argv
     sys.argv = [before[0], *mask_arguments(before[1:])] if before else before

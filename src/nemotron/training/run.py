@@ -22,7 +22,7 @@ from nemotron.training.finetune import run_finetune
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.ranks import count_ranks, is_first, is_first_here
-from nemotron.training.reporting.masked_output import masked_output
+from nemotron.training.reporting.mask_output import mask_output
 from nemotron.training.reporting.report.live import OnRecord, keep_report, report_session
 from nemotron.training.reporting.report.page import REPORT, write_report
 from nemotron.training.reporting.report.run_files import RunFiles
@@ -118,7 +118,7 @@ def _train(
         write_text(run.output / "config.yaml", loaded.to_yaml())
 
     stopped = False
-    with masked_output(None if on_record is None else run.output / "train.log"):
+    with mask_output(None if on_record is None else run.output / "train.log"):
         if has_work:
             evaluate_only = resumed_from == plan.train_iters
             facts = describe_start(loaded, plan, data, [*plan.notes, *notes])

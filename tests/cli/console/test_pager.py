@@ -11,7 +11,7 @@ def screen_of_24_lines(terminal, monkeypatch):
 
 def test_what_fits_the_screen_is_printed(screen_of_24_lines, monkeypatch):
     monkeypatch.setenv("PAGER", "false")
-    with console.paged():
+    with console.use_pager():
         console.out("one line")
     assert screen_of_24_lines.readouterr().out == "one line\n"
 
@@ -19,7 +19,7 @@ def test_what_fits_the_screen_is_printed(screen_of_24_lines, monkeypatch):
 def test_longer_results_go_through_the_pager_with_their_colours(screen_of_24_lines, monkeypatch, tmp_path):
     shown = tmp_path / "shown"
     monkeypatch.setenv("PAGER", f"tee {shown}")
-    with console.paged():
+    with console.use_pager():
         for number in range(100):
             console.out(str(number), fg="green")
     assert [line.strip("\x1b[32m0") for line in shown.read_text().splitlines()][-1] == "99"
@@ -29,7 +29,7 @@ def test_longer_results_go_through_the_pager_with_their_colours(screen_of_24_lin
 @pytest.mark.parametrize("pager", ["false", "head -1"])
 def test_leaving_the_pager_ends_the_work_quietly(screen_of_24_lines, monkeypatch, pager):
     monkeypatch.setenv("PAGER", pager)
-    with console.paged():
+    with console.use_pager():
         for number in range(1_000_000):
             console.out(str(number))
         pytest.fail("the work went on although nobody looks")
@@ -38,7 +38,7 @@ def test_leaving_the_pager_ends_the_work_quietly(screen_of_24_lines, monkeypatch
 @pytest.mark.parametrize("pager", ["", "cat", "no-such-pager"])
 def test_no_pager_is_no_pager(screen_of_24_lines, monkeypatch, pager):
     monkeypatch.setenv("PAGER", pager)
-    with console.paged():
+    with console.use_pager():
         for number in range(100):
             console.out(str(number))
     assert screen_of_24_lines.readouterr().out.count("\n") == 100
@@ -46,7 +46,7 @@ def test_no_pager_is_no_pager(screen_of_24_lines, monkeypatch, pager):
 
 def test_whoever_reads_a_pipe_gets_everything(capsys, monkeypatch):
     monkeypatch.setenv("PAGER", "false")
-    with console.paged():
+    with console.use_pager():
         for number in range(100):
             console.out(str(number))
     assert capsys.readouterr().out.count("\n") == 100

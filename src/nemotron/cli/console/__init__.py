@@ -7,8 +7,8 @@ All output goes through `printable`, because it may contain text from data and f
 """
 
 from nemotron.cli.console.lines import command, content, error, heading, log, note, out, piece, raw
-from nemotron.cli.console.pager import paged
-from nemotron.cli.console.progress import Progress, waiting
+from nemotron.cli.console.pager import use_pager
+from nemotron.cli.console.progress import Progress, show_work
 from nemotron.cli.console.tables import table
 
 __all__ = [
@@ -20,9 +20,9 @@ __all__ = [
     "log",
     "note",
     "out",
-    "paged",
     "piece",
     "raw",
+    "show_work",
     "table",
-    "waiting",
+    "use_pager",
 ]

@@ -16,7 +16,7 @@ _USUAL = "less"
 
 
 @contextmanager
-def paged(*, wanted: bool = True) -> Iterator[None]:
+def use_pager(*, wanted: bool = True) -> Iterator[None]:
     """Send the results to $PAGER as soon as they are longer than the screen.
 
     Output that does not go to a terminal is not paged. Leaving the pager also ends the work in the `with` block.

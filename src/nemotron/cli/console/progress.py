@@ -117,7 +117,7 @@ class Progress:
 
 
 @contextmanager
-def waiting(doing: str) -> Iterator[Progress]:
+def show_work(doing: str) -> Iterator[Progress]:
     """Show on a terminal that work of unknown length is running in the `with` block."""
     with Progress() as progress:
         progress.wait_for(doing)

@@ -114,7 +114,7 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
 
     refuse_without_training()
     refuse_before_torch(loaded)
-    with console.waiting("look for GPUs"):  # imports torch
+    with console.show_work("look for GPUs"):  # imports torch
         processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process checks too, but torchrun would hide the error of one under its own traceback.
@@ -139,7 +139,7 @@ def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
     if is_first:
         log = f"{loaded.config.run.output_dir}/train.log"
         console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
-    with console.waiting("start") as progress:
+    with console.show_work("start") as progress:
         return train(loaded, on_record=_Reporter(progress, says_start=is_first))
 
 

@@ -36,7 +36,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
 
     refuse_before_torch(loaded, expected)
     config = loaded.config
-    with console.waiting("look for GPUs"):
+    with console.show_work("look for GPUs"):
         backend, processes = choose_backend(config.run.backend), count_processes(config.run.nproc_per_node)
     refuse(_find_problems(loaded, expected, processes, backend))
 

@@ -68,7 +68,7 @@ class _Connection:
         """Run work as `engine.Run` says."""
         if not things:
             return []
-        ray = self._connected()
+        ray = self._connect_once()
         do = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_do)
         key, stored = uuid4().hex, ray.put(shared)
         results: dict[int, Result] = {}
@@ -94,7 +94,7 @@ class _Connection:
         except ray.exceptions.RayError as error:
             raise _explain_loss(error) from None
 
-    def _connected(self) -> Any:
+    def _connect_once(self) -> Any:
         if self._ray is None:
             self._ray = _ray()
             if not self._ray.is_initialized():

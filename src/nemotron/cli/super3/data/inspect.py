@@ -99,7 +99,7 @@ def inspect(
         _write_page(page, path, wanted.choose(shown))
         return
     found = False
-    with console.paged(wanted=not (no_pager or as_json)):
+    with console.use_pager(wanted=not (no_pager or as_json)):
         outcomes: Counter[str] = Counter()
         for row in wanted.choose(shown):
             found = True

@@ -149,7 +149,7 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
     console.note(f"Preparing data with {loaded.path.name}.")
     preload.start_early(loaded.config)
-    with stops_at_once(), console.waiting("look at the inputs") as progress:
+    with stops_at_once(), console.show_work("look at the inputs") as progress:
         from nemotron.data_prep.pipeline import prepare
 
         def show(work: "WorkProgress") -> None:

@@ -90,7 +90,7 @@ def export(
         check_destination(to)
     console.note(f"Exporting {iteration}.")
     export = export_adapter if adapter else export_hf
-    with stops_at_once(), console.waiting("write the adapters" if adapter else "convert the weights") as progress:
+    with stops_at_once(), console.show_work("write the adapters" if adapter else "convert the weights") as progress:
         export(iteration, target, described, words)
         progress.wait_for("record the artifact")
         artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)

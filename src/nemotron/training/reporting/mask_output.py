@@ -10,7 +10,7 @@ from nemotron.secrets import MaskedStream
 
 
 @contextlib.contextmanager
-def masked_output(log: Path | None) -> Iterator[None]:
+def mask_output(log: Path | None) -> Iterator[None]:
     """Mask secrets in the output of Python code in the `with` block.
 
     Secrets in the command line, which W&B records, are masked too.
