@@ -107,7 +107,7 @@ def test_a_model_that_does_not_fit_says_how_much_it_takes(monkeypatch, tmp_path,
 def training(monkeypatch):
     """`sft` without its training; the commands that it starts afterwards."""
     started, sft = [], importlib.import_module("nemotron.cli.super3.sft")
-    monkeypatch.setattr(sft, "find_jobs", lambda _: [])
+    monkeypatch.setattr(sft, "refuse_before_torch", lambda _: None)  # there is no data
     monkeypatch.setattr(sft, "train_here", lambda *_: started.append("train"))
     monkeypatch.setattr(
         subprocess, "run", lambda command, **_: started.append(command[2:]) or SimpleNamespace(returncode=0)
