@@ -68,7 +68,8 @@ def main() -> None:
 def _run(case: Case, folder: Path, root: Path, python: str, cache: Path) -> Measured:
     environment = {
         "PYTHONPATH": str(root / "src"),
-        "NEMOTRON_CACHE": str(cache / "cache"),
+        # Each tree has its own: what another release remembers may have another form.
+        "NEMOTRON_CACHE": str(cache / "cache" / str(root).strip("/").replace("/", "-")),
         "WANDB_MODE": "disabled",
         # Byte code is compiled once, as in any environment that is used twice.
         "PYTHONPYCACHEPREFIX": str(cache / "bytecode"),
