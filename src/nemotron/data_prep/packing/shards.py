@@ -42,6 +42,8 @@ WINDOW_TOKENS = 2**25
 """Tokens gathered before each write. This limits a worker's memory to about 400 MB for any shard size."""
 MOST_TOKENS_OF_A_ROW_GROUP = 2**23
 """Row groups of long packs have fewer packs than configured, because the Parquet writer holds a whole row group."""
+PAGE_VALUES = 2**18
+"""Values that are encoded at once: those of a page of 1 MiB, which makes the same pages as Arrow's 1,024 do."""
 LEAST_PACKS = 64
 """A shard has at least this many packs, unless there are fewer in total."""
 
@@ -124,6 +126,7 @@ def write_shard(gathering: Gathering, work: ShardWork) -> ShardReceipt:
         with pq.ParquetWriter(
             temporary, SCHEMA, compression=gathering.compression, write_statistics=False, use_dictionary=False,
             write_page_checksum=True,  # readers verify every page
+            write_batch_size=PAGE_VALUES,
             column_encoding={"input_ids.list.element": "BYTE_STREAM_SPLIT"},
         ) as writer:  # fmt: skip
             for first, last in _windows(work, gathering):
