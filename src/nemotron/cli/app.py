@@ -13,7 +13,7 @@ from nemotron.cli import completion, console
 from nemotron.cli.artifacts import artifacts
 from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
-from nemotron.cli.exit import skip_last_collections
+from nemotron.cli.exit import end_at_once, skip_last_collections
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
@@ -171,6 +171,7 @@ def main() -> None:
     mask_streams()
     code = run(sys.argv[1:])
     skip_last_collections()
+    end_at_once(code)
     sys.exit(code)
 
 

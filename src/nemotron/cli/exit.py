@@ -1,7 +1,10 @@
 """Exit quickly, although training leaves a million objects."""
 
+import atexit
 import gc
+import os
 import sys
+import threading
 
 
 def skip_last_collections() -> None:
@@ -13,3 +16,21 @@ def skip_last_collections() -> None:
     if "torch" in sys.modules:
         gc.collect()
         gc.freeze()
+
+
+def end_at_once(code: int) -> None:
+    """End the process after its exit handlers, without freeing its objects one by one.
+
+    Of a fast encoder's vocabulary that takes longer than preparing a megabyte. It returns, to end the usual way, where
+    that may matter: after torch was imported, while threads run, under a profiler or a debugger, and if what is printed
+    cannot be written.
+    """
+    if "torch" in sys.modules or threading.active_count() > 1 or sys.getprofile() or sys.gettrace():
+        return
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        return
+    os._exit(code)

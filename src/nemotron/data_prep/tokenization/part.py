@@ -4,7 +4,6 @@ The result depends only on the part's content and the settings; workers share no
 """
 
 import contextlib
-import gc
 import heapq
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
 from nemotron.data_prep.chat.reasoning import any_reasoning, turns_of, turns_to_train
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, apply_policy
 from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.collector import collect_rarely
 from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
@@ -107,22 +107,8 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         for batch in writer.kept(encode_batches(checked, how.tokenizer, how.marks, may_be_cut=may_be_cut)):
             writer.append(*batch)
 
-    with _rare_collection():
+    with collect_rarely():
         return write_part(work.output, fill, work.sample)
-
-
-@contextlib.contextmanager
-def _rare_collection() -> Iterator[None]:
-    """Make garbage collection rare.
-
-    Rows have no reference cycles, and checking all their objects takes 5 % of the time.
-    """
-    before = gc.get_threshold()
-    gc.set_threshold(500_000, *before[1:])
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dropped | Noticed]:

@@ -7,6 +7,7 @@ import typer
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.interrupts import stops_at_once
 from nemotron.cli.super3.data.prepared import show_prepared
+from nemotron.data_prep.collector import collect_rarely
 from nemotron.errors import Problem, UserError, refuse
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
 
     console.note(f"Preparing data with {loaded.path.name}.")
     preload.start_early(loaded.config)
-    with stops_at_once(), console.show_work("look at the inputs") as progress:
+    with stops_at_once(), collect_rarely(), console.show_work("look at the inputs") as progress:
         from nemotron.data_prep.pipeline import prepare
 
         def show(work: "WorkProgress") -> None:
