@@ -117,8 +117,7 @@ def _render_nemotron3(conversation: Conversation, turns: list[Turn], options: Re
     for turn in turns:
         user = turn.start - 1
         if user > rendered:
-            texts = ("".join(nemotron3.turn(messages, index, is_history=True)) for index in range(rendered, user))
-            history.append("".join(texts))
+            history.append("".join([nemotron3.history_turn(messages, index) for index in range(rendered, user)]))
             rendered = user
         chunks = [Chunk("user", nemotron3.plain_turn(messages[user], effort), False)]
         _add_turns(chunks, messages, range(turn.start, turn.stop), effort, keeps_thinking)
@@ -130,26 +129,33 @@ def _render_nemotron3(conversation: Conversation, turns: list[Turn], options: Re
 def _add_turns(chunks: list[Chunk], messages: list[Message], indices: range, effort: str, keep_thinking: bool) -> None:
     """Add the last messages of a sequence, at `indices`, as separate chunks."""
     last_user = last_user_index(messages, indices.stop)
+    role, text, supervised = chunks.pop()  # what may still grow
     for index in indices:
         message = messages[index]
-        is_history = index < last_user and not keep_thinking
-        prompt, text = nemotron3.turn(messages, index, is_history, effort if index == last_user else "")
-        previous = chunks[-1]
-        if prompt and previous.supervised:  # two assistant turns in a row, so no other chunk can take the prompt
-            chunks.append(Chunk("assistant", prompt, False))
-        elif prompt:
-            chunks[-1] = Chunk(previous.role, previous.text + prompt, False)
-        role = message["role"]
-        if role == "tool" == previous.role:
-            chunks[-1] = Chunk("tool", previous.text + text, False)
-        elif ANSWER_ONLY in message:
-            chunks.extend(_make_chunks(message, text))
+        speaker = message["role"]
+        if speaker == "assistant":
+            prompt, answer = nemotron3.assistant_turn(message, index < last_user and not keep_thinking)
+            if supervised:  # two assistant turns in a row, so no other chunk can take the prompt
+                chunks += (Chunk(role, text, True), Chunk("assistant", prompt, False))
+            else:
+                chunks.append(Chunk(role, text + prompt, False))
+            if ANSWER_ONLY in message:
+                chunks += _make_chunks(message, answer)
+                role, text, supervised = chunks.pop()
+            else:
+                role, text, supervised = speaker, answer, "train" not in message
+        elif speaker == "tool" == role:
+            text += nemotron3.tool_result(messages, index)
         else:
-            chunks.append(Chunk(role, text, is_trained(message)))
+            chunks.append(Chunk(role, text, supervised))
+            is_result, ending = speaker == "tool", effort if index == last_user else ""
+            text = nemotron3.tool_result(messages, index) if is_result else nemotron3.plain_turn(message, ending)
+            role, supervised = speaker, False
+    chunks.append(Chunk(role, text, supervised))
 
 
 def _make_chunks(message: Message, text: str) -> list[Chunk]:
-    """Return a message's text in chunks.
+    """Return the text of an assistant's message in chunks.
 
     This is one chunk, or two if a cut thought is not supervised: the thought and the rest.
     """

@@ -12,7 +12,15 @@ import numpy as np
 import orjson
 
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
-from nemotron.data_prep.chat.reasoning import Turn, history_content, last_user_index, newest_content, turns_to_train
+from nemotron.data_prep.chat.reasoning import (
+    NO_THINKING,
+    Turn,
+    history_content,
+    last_user_index,
+    may_have_think_tag,
+    newest_content,
+    turns_to_train,
+)
 
 
 def content_hash(conversation: Conversation, turns: list[Turn] | None = None) -> bytes:
@@ -33,8 +41,12 @@ def content_hash(conversation: Conversation, turns: list[Turn] | None = None) ->
     messages = messages[: trained[-1][0].stop] if trained else messages  # what follows is never shown
     stretches = [range(max(0, last_user_index(messages, turn.stop)), turn.stop) for turn, _ in trained]
     newest = stretches[0] if len(stretches) == 1 else set(itertools.chain.from_iterable(stretches))
-    shown = [
-        _answer(message, index not in newest) if message["role"] == "assistant" else _keep_shown(message)
+    shown: list[Any] = [
+        _answer(message, index not in newest)
+        if message["role"] == "assistant"
+        else message
+        if len(message) == 2
+        else {"role": message["role"], "content": message["content"]}
         for index, message in enumerate(messages)
     ]
     # Where each training sequence begins and ends, and what it trains, which depends on reasoning even if it is blank.
@@ -50,17 +62,15 @@ def _find_trained(messages: list[Message], turn: Turn) -> list[int]:
     return [index for index in range(turn.start, turn.stop) if is_trained(messages[index])]
 
 
-def _keep_shown(message: Message) -> Message:
-    return message if len(message) == 2 else {"role": message["role"], "content": message["content"]}
-
-
 def _answer(message: Message, is_history: bool) -> Message:
-    calls = message.get("tool_calls")
-    content = newest_content(message)
-    shown: Message = {
-        "role": "assistant",
-        "content": history_content(content, bool(calls)) if is_history else content.strip(),
-    }
+    content, calls = message["content"], message.get("tool_calls")
+    if not message.get("reasoning_content") and not may_have_think_tag(content):
+        # What follows would give the same, but copies the text at every step.
+        content = NO_THINKING + (content.strip() if is_history and calls else content.rstrip())
+    else:
+        content = newest_content(message)
+        content = history_content(content, bool(calls)) if is_history else content.strip()
+    shown: Message = {"role": "assistant", "content": content}
     if calls:
         shown["tool_calls"] = [call["function"] for call in calls]
     return shown

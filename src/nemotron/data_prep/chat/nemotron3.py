@@ -83,29 +83,26 @@ def effort(reasoning_budget: int | None, low_effort: bool) -> str:
     return budget + ("\n\n{reasoning effort: low}" if low_effort else "")
 
 
-def turn(messages: list[Message], index: int, is_history: bool, ending: str = "") -> tuple[str, str]:
-    """Render message `index` in two parts: its generation prompt, and the rest.
-
-    The prompt is empty except for assistants.
-
-    `is_history` shows an assistant without its reasoning; `ending` is added to a user's content.
-    """
+def history_turn(messages: list[Message], index: int) -> str:
+    """Render message `index` as the history shows it: an assistant's without its reasoning."""
     role = messages[index]["role"]
     if role == "assistant":
-        return _assistant_turn(messages[index], is_history)
-    if role == "tool":
-        return "", _tool_result(messages, index)
-    return "", plain_turn(messages[index], ending)
+        return "".join(assistant_turn(messages[index], is_history=True))
+    return tool_result(messages, index) if role == "tool" else plain_turn(messages[index])
 
 
-def _tool_result(messages: list[Message], index: int) -> str:
+def tool_result(messages: list[Message], index: int) -> str:
     """Render a tool's result; consecutive results share a user turn."""
     begin = "" if index > 0 and messages[index - 1]["role"] == "tool" else "<|im_start|>user\n"
     end = "" if index + 1 < len(messages) and messages[index + 1]["role"] == "tool" else END
     return f"{begin}<tool_response>\n{messages[index]['content']}\n</tool_response>\n{end}"
 
 
-def _assistant_turn(message: Message, is_history: bool) -> tuple[str, str]:
+def assistant_turn(message: Message, is_history: bool) -> tuple[str, str]:
+    """Render an assistant's turn in two parts: the generation prompt, and the rest.
+
+    `is_history` shows it without its reasoning.
+    """
     opening, content = _content(message, is_history)
     calls = message.get("tool_calls")
     calls = "\n" + "".join(map(_tool_call, calls)) if calls else ""

@@ -52,7 +52,7 @@ def turns_of(messages: list[Message], per_user: bool) -> list[Turn]:
 
 def any_reasoning(messages: list[Message]) -> bool:
     """Tell whether a message has reasoning."""
-    return any(map(has_reasoning, messages))
+    return any(map(has_reasoning, [message for message in messages if message["role"] == "assistant"]))
 
 
 def per_user_turn(messages: list[Message]) -> list[Turn]:

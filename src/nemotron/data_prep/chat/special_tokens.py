@@ -48,13 +48,9 @@ class SpecialTokens:
         escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
-    def _may_be_in(self, texts: list[str]) -> bool:
+    def _may_be_in(self, text: str) -> bool:
         """Tell whether a text has the first character of a token; most texts do not."""
-        for character in self._first_characters:
-            for text in texts:
-                if character in text:
-                    return True
-        return False
+        return any(map(text.__contains__, self._first_characters))
 
     def first_in(self, conversation: Conversation) -> str | None:
         """Find a control token that is written out in the conversation, or return None.
@@ -62,8 +58,9 @@ class SpecialTokens:
         Tool calls and tools are searched in their JSON form.
         """
         messages = conversation.messages
-        texts = [value for message in messages for value in message.values() if isinstance(value, str)]
-        if self._may_be_in(texts) and (found := _first(self._in_text, "\0".join(texts))):
+        texts = [value for message in messages for value in message.values() if type(value) is str]
+        text = "\0".join(texts)
+        if self._may_be_in(text) and (found := _first(self._in_text, text)):
             return found
         calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
         tools, key = conversation.tools, None

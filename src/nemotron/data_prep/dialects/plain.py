@@ -18,6 +18,29 @@ _CALL_KEYS = frozenset(("id", "type", "function"))
 _FUNCTION_KEYS = frozenset(("name", "arguments"))
 
 
+def is_exchange(raws: Any) -> bool:
+    """Tell whether messages are nothing but roles and texts, with an answer and nothing to note.
+
+    `read_messages` would return them as they are.
+    """
+    if type(raws) is not list:
+        return False
+    role, has_answer = "", False
+    for raw in raws:
+        if type(raw) is not dict or len(raw) != 2:
+            return False
+        previous, role, content = role, raw.get("role"), raw.get("content")
+        if type(content) is not str:
+            return False
+        if role == "assistant":
+            if previous == role or _may_have_tag(content):
+                return False
+            has_answer = True
+        elif type(role) is not str or role not in _ROLES:
+            return False
+    return has_answer
+
+
 def read_plain(raw: Any, position: int, found: Findings) -> Message | None:
     """Read a message if all of its fields are known and valid; otherwise return None.
 

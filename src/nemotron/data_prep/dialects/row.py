@@ -13,6 +13,7 @@ from nemotron.data_prep.dialects.findings import Findings, is_table
 from nemotron.data_prep.dialects.forms import find_messages
 from nemotron.data_prep.dialects.json_text import describe_kind, quote
 from nemotron.data_prep.dialects.messages import read_messages
+from nemotron.data_prep.dialects.plain import is_exchange
 from nemotron.data_prep.dialects.row_fields import add_system, flag_messages, is_plain, note_unused, refuse_unusable
 from nemotron.data_prep.dialects.tools import merge_tools, read_tools, remove_fill
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -54,6 +55,8 @@ def _parse(
     plain = is_plain(row, messages_field, tools_field)
     if not plain:
         refuse_unusable(row)
+    elif format != "prompt_completion" and row.get(tools_field) is None and is_exchange(row.get(messages_field)):
+        return Conversation(row[messages_field])
     form = find_messages(row, format, messages_field)
     raw = form.messages if plain else flag_messages(row, form.messages)
     tools = read_tools(row, tools_field)

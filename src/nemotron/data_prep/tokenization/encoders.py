@@ -99,13 +99,15 @@ def _gigatoken_backend(definition: str) -> Any:
 @functools.lru_cache(maxsize=2)
 def _gigatoken(definition: str) -> Encode:
     backend = _gigatoken_backend(definition)
-    separators = _find_separators(definition)
+    separators = {name.encode(): id for name, id in _find_separators(definition).items()}
 
     def encode(texts: Sequence[str]) -> Encoded:
         # One text, with a control token between the texts that none of them has: a batch would come as an awkward
-        # array, which is slow to import and to take apart.
+        # array, which is slow to import and to take apart. UTF-8 before they are joined: one text that is not ASCII
+        # would make the whole batch two or four times as wide.
+        pieces = [text.encode() for text in texts]
         for name, separator in separators.items():
-            joined = name.join(texts)
+            joined = name.join(pieces)
             if joined.count(name) != len(texts) - 1:
                 continue
             ids = backend.encode(joined).view(np.int32)

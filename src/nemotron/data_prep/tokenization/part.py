@@ -170,6 +170,9 @@ def choose_modes(
 ) -> Iterator[Candidate | Dropped]:
     """Choose the reasoning mode of every conversation, and change it accordingly."""
     for candidate in candidates:
+        if candidate.reasons is False and candidate.own is None and not control.low_effort:
+            yield candidate  # there is nothing to choose
+            continue
         try:
             # Without a budget nothing is encoded here, and a context for each row takes time.
             with NOTHING_TO_GUARD if borders is None else failures_cost_their_row():

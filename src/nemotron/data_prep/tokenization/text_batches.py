@@ -77,10 +77,10 @@ class Batch:
         for shared, chunks in sequences:
             self.shared_counts.append(shared)
             self.chunk_counts.append(len(chunks))
-            for role, text, supervised in chunks:
-                self.roles.append(role)
-                self.texts.append(text)
-                self.supervised.append(supervised)
+            roles, texts, supervised = zip(*chunks, strict=True)
+            self.roles += roles
+            self.texts += texts
+            self.supervised += supervised
         self.candidates.append(candidate)
         self.history_counts.append(len(history))
         self.sequence_counts.append(len(sequences))
