@@ -1,6 +1,7 @@
 """The end of a command after training."""
 
 import gc
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -40,3 +41,29 @@ def test_a_command_without_torch_ends_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     skip_last_collections()
     assert gc.get_freeze_count() < 10_000
+
+
+ENDING = """
+import atexit, sys
+from nemotron.cli.exit import end_at_once
+atexit.register(print, "an exit handler")
+print("a line", end=" ")
+{before}
+end_at_once(3)
+print("the usual way")
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "printed"),
+    [
+        ("", "a line an exit handler\n"),
+        ("sys.modules['torch'] = sys", "a line the usual way\nan exit handler\n"),
+        ("sys.setprofile(lambda *_: None)", "a line the usual way\nan exit handler\n"),
+    ],
+)
+def test_exit_handlers_run_and_what_was_printed_is_written(before: str, printed: str) -> None:
+    code = ENDING.format(before=before)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (3, printed)

@@ -84,7 +84,7 @@ def effort(reasoning_budget: int | None, low_effort: bool) -> str:
 
 
 def history_turn(messages: list[Message], index: int) -> str:
-    """Render message `index` as the history shows it: an assistant's without its reasoning."""
+    """Render message `index` as the history shows it, without reasoning."""
     role = messages[index]["role"]
     if role == "assistant":
         return "".join(assistant_turn(messages[index], is_history=True))

@@ -19,9 +19,9 @@ _FUNCTION_KEYS = frozenset(("name", "arguments"))
 
 
 def is_exchange(raws: Any) -> bool:
-    """Tell whether messages are nothing but roles and texts, with an answer and nothing to note.
+    """Tell whether messages are nothing but roles and texts.
 
-    `read_messages` would return them as they are.
+    Then there is an answer, and nothing to note: `read_messages` would return them as they are.
     """
     if type(raws) is not list:
         return False
