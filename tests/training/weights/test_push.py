@@ -3,7 +3,9 @@
 import base64
 import hashlib
 import json
+import os
 import re
+import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -26,6 +28,10 @@ class Hub:
         self.stored = {}
         """Large files, by SHA-256."""
         self.refuses_files = False
+        self.auth = {}
+        """What whoami says of the token; servers other than the hub say nothing."""
+        self.on_file = lambda: None
+        """Called before a large file is answered."""
         self.address = ""
 
     def answer(self, method, path, token, body):
@@ -35,7 +41,7 @@ class Hub:
         if token != f"Bearer {TOKEN}" and not path.startswith("/lfs/"):  # where files go is signed by itself
             return 401, {"error": "Invalid username or password."}
         if path == "/api/whoami-v2":
-            return 200, {"name": "me", "type": "user", "auth": {}}
+            return 200, {"name": "me", "type": "user", "auth": self.auth}
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
         if path == "/api/repos/create":
@@ -49,6 +55,7 @@ class Hub:
             )
             return 200, {"url": f"{self.address}/{name}"}
         if path.startswith("/lfs/"):
+            self.on_file()
             if self.refuses_files:
                 return 403, {"error": "quota"}
             self.stored[path.removeprefix("/lfs/")] = body
@@ -194,6 +201,53 @@ def test_a_token_that_the_hub_refuses_is_found_before_the_export(hub, exports, m
     assert push() == 1
     assert "HF_TOKEN" in capsys.readouterr().err
     assert exports == []
+
+
+def fine_grained(name, *permissions):
+    scoped = [{"entity": {"type": "org", "name": name}, "permissions": list(permissions)}]
+    return {"role": "fineGrained", "fineGrained": {"global": [], "scoped": scoped}}
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        {"role": "read"},
+        fine_grained("org", "repo.content.read"),
+        fine_grained("other", "repo.write"),
+        {"role": "fineGrained", "fineGrained": {"global": [], "scoped": []}},
+    ],
+)
+def test_a_token_that_may_only_read_is_found_before_the_export(hub, exports, capsys, token):
+    hub.auth = {"accessToken": token}
+    assert push() == 1
+    assert "org/sft" in capsys.readouterr().err
+    assert (exports, hub.repos) == ([], {})
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"accessToken": {"role": "write"}},
+        {"accessToken": fine_grained("org", "repo.content.read", "repo.write")},
+        {"accessToken": fine_grained("org/sft", "repo.write")},
+        {"accessToken": {"role": "fineGrained"}},
+        {"accessToken": "something"},
+        None,
+    ],
+)
+def test_a_token_that_may_write_or_of_which_nothing_is_known_is_used(hub, exports, auth):
+    hub.auth = auth
+    assert push() == 0
+    assert hub.repos == {"org/sft": {"main": FILES}}
+
+
+def test_ctrl_c_stops_the_upload_and_leaves_the_repository(hub, exports, tmp_path, capsys):
+    hub.on_file = lambda: os.kill(os.getpid(), signal.SIGINT)
+    hub.refuses_files = True
+    assert push() == 130
+    assert hub.repos == {"org/sft": {"main": {}}}
+    assert f"hf upload org/sft {tmp_path / 'run/hf'}" in capsys.readouterr().err.replace("\n", " ")
+    assert (tmp_path / "run/hf/model.safetensors").read_bytes() == FILES["model.safetensors"]
 
 
 def test_a_hub_out_of_reach_is_found_before_the_export(hub, exports, monkeypatch, capsys):

@@ -40,8 +40,8 @@ def check_destination(to: Destination) -> None:
     """Refuse what could not be pushed, before an export that may take hours.
 
     Raises:
-        UserError: The name is none, there is no token or the hub refuses it, the hub is out of reach, or the repository
-            is public and a private one was asked for.
+        UserError: The name is none, there is no token, it may only read or the hub refuses it, the hub is out of reach,
+            or the repository is public and a private one was asked for.
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -61,7 +61,7 @@ def check_destination(to: Destination) -> None:
         )
     api = _api()
     try:
-        api.whoami()
+        who = api.whoami()
     except HfHubHTTPError as error:
         if _status(error) in _REFUSED:
             raise UserError(
@@ -72,6 +72,11 @@ def check_destination(to: Destination) -> None:
             f"The hub is out of reach at {_endpoint() or 'https://huggingface.co'}: {_first_line(error)}.",
             "Check the network and HF_ENDPOINT, or leave --push out and upload the export later: hf upload",
         ) from None
+    if not _may_write(who, to.repo):
+        raise UserError(
+            f"The token of {TOKENS[0]} may not write to {to.repo}.",
+            "Make one that may at https://huggingface.co/settings/tokens, or name another repository.",
+        )
     _refuse_public(api, to)
 
 
@@ -84,7 +89,7 @@ def push(folder: Path, to: Destination) -> str:
         The address of the commit.
 
     Raises:
-        UserError: It failed or was interrupted; the repository is as it was.
+        UserError: It failed; the repository is as it was, also after Ctrl-C.
     """
     from huggingface_hub.utils import disable_progress_bars
 
@@ -105,13 +110,29 @@ def push(folder: Path, to: Destination) -> str:
         )
     except UserError:
         raise
-    except (Exception, KeyboardInterrupt) as error:
-        what = "was interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {_first_line(error)}"
+    except Exception as error:
         raise UserError(
-            f"The upload to {to.repo} {what}. The export in {folder} is whole.",
+            f"The upload to {to.repo} failed: {_first_line(error)}. The export in {folder} is whole.",
             f"{_advice(error)}Upload it by itself; what arrived is not sent again: {to.command(folder)}",
         ) from None
     return made.commit_url
+
+
+def _may_write(who: Any, repo: str) -> bool:
+    """Tell whether a token may write to a repository, by what the hub says of it.
+
+    The hub describes a token as `auth.accessToken` of whoami: its role, and for a fine-grained one its permissions on
+    users, organisations and repositories. Other servers may say nothing, or something else: then the upload decides.
+    """
+    try:
+        token = who["auth"]["accessToken"]
+        if token["role"] != "fineGrained":
+            return token["role"] != "read"
+        names = {repo, repo.partition("/")[0]}
+        scopes = [scope["permissions"] for scope in token["fineGrained"]["scoped"] if scope["entity"]["name"] in names]
+        return any("write" in permission for permissions in scopes for permission in permissions)
+    except (KeyError, TypeError, AttributeError):
+        return True
 
 
 def _refuse_public(api: Any, to: Destination) -> None:

@@ -101,8 +101,12 @@ def export(
     )
     if to is not None:
         console.note(f"Uploading {target} to {to.repo}.")
-        with stops_at_once():  # the hub's library shows its own bars
-            address = push_folder(target, to)
+        try:
+            with stops_at_once():  # the hub's library shows its own bars
+                address = push_folder(target, to)
+        except (KeyboardInterrupt, SystemExit):
+            console.note(f"The export in {target} is whole. To upload it: {to.command(target)}")
+            raise
         console.heading("Pushed")
         console.table([("repository", to.repo), ("branch", to.revision or "main"), ("commit", address)])
     if not adapter:
