@@ -191,10 +191,19 @@ def test_what_megatron_bridge_writes_there_passes(saved, target):
     assert find_foreign_code(read_checkpoint(saved)) is None
 
 
-def test_who_knows_better_may_say_so(saved, trace, monkeypatch):
+def test_who_knows_better_names_the_folder_and_is_reminded(saved, trace, monkeypatch, capfd):
     torch.save(Planted(trace), saved / "common.pt")
-    monkeypatch.setenv(TRUST, "1")
+    monkeypatch.setenv(TRUST, f"/elsewhere:{saved.parent}")
     assert list(find_code_to_load(read_checkpoint(saved))) == []
+    assert str(saved / "common.pt") in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["1", "", "/", ":", "/elsewhere"])
+def test_nobody_trusts_every_checkpoint(saved, trace, monkeypatch, value):
+    torch.save(Planted(trace), saved / "common.pt")
+    monkeypatch.setenv(TRUST, value)
+    [problem] = find_code_to_load(read_checkpoint(saved))
+    assert f"{TRUST}={saved.parent}" in problem.hint
 
 
 def test_training_looks_at_what_it_starts_from_and_at_what_it_continues(tmp_path, saved, trace):

@@ -18,12 +18,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
+from nemotron.printable import printable
 from nemotron.training.checkpoints.damage import METADATA
 from nemotron.training.checkpoints.reader import RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 
 TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
-"""The environment variable that turns this check off, for checkpoints from a known source."""
+"""The environment variable that names folders, with colons between them, whose checkpoints are loaded all the same.
+
+Folders and not a switch, because a switch that is set once would trust every later checkpoint too. No job gets it from
+the environment of who submits it.
+"""
 _READERS = 16
 _TENSOR = "torch.distributed.checkpoint.metadata.TensorStorageMetadata"
 _NESTED = ("torch.storage._load_from_bytes", "megatron.core.safe_globals.safe_load_from_bytes")
@@ -90,17 +95,27 @@ class _StrictReader(PickleReader):
 def find_code_to_load(*checkpoints: Checkpoint | None) -> Iterator[Problem]:
     """Yield a problem for each checkpoint that would run its own code.
 
+    One below a folder that `TRUST` names gets a line on stderr instead.
+
     Args:
         checkpoints: Those to load, including the base models of adapters. None is skipped.
     """
-    if os.environ.get(TRUST, "") not in ("", "0"):
-        return
     for checkpoint in {each.folder: each for each in checkpoints if each is not None}.values():
-        if found := find_foreign_code(checkpoint):
-            yield Problem(
-                f"{found}.",
-                f"Get the checkpoint again from a source you trust. If you trust this one, set {TRUST}=1 to load it.",
-            )
+        if not (found := find_foreign_code(checkpoint)):
+            continue
+        if _is_trusted(checkpoint.folder):
+            print(printable(f"warning: {found}. {TRUST} names it, so it is loaded."), file=sys.stderr)
+            continue
+        yield Problem(
+            f"{found}.",
+            "Get the checkpoint again from a source you trust. "
+            f"If you trust this one, name its folder to load it: {TRUST}={checkpoint.folder.parent}",
+        )
+
+
+def _is_trusted(folder: Path) -> bool:
+    named = [Path(name).expanduser().resolve() for name in os.environ.get(TRUST, "").split(os.pathsep) if name]
+    return any(folder.resolve().is_relative_to(trusted) for trusted in named if trusted != Path(trusted.anchor))
 
 
 def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
