@@ -5,7 +5,9 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import typer
@@ -24,6 +26,11 @@ def commands() -> list[str]:
     return list(dict.fromkeys(match[1] for match in found if match))
 
 
+@cache
+def nemotron() -> Any:
+    return typer.main.get_command(app)
+
+
 def config_group(command: list[str]) -> str:
     """Where the configs of a command are."""
     if "rollouts" in command:
@@ -33,7 +40,7 @@ def config_group(command: list[str]) -> str:
 
 @pytest.mark.parametrize("line", commands())
 def test_a_command_parses(line: str) -> None:
-    command = arrange(typer.main.get_command(app), shlex.split(line.partition(" > ")[0], comments=True)[1:])
+    command = arrange(nemotron(), shlex.split(line.partition(" > ")[0], comments=True)[1:])
     assert command.arguments is not None, "names a command, not only a group of commands"
     for option, value in pairwise(command.arguments):
         if option in ("-c", "--config") and not value.endswith(".yaml"):

@@ -5,6 +5,7 @@ Commands import what they need when they run, so that help is instant.
 
 import os
 import sys
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -101,6 +102,12 @@ def nemotron(
     """
 
 
+@cache
+def _make_command() -> Any:
+    """Build Typer's command, once for all command lines of a process."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line.
 
@@ -108,7 +115,7 @@ def run(arguments: list[str]) -> int:
         The exit code: 1 for an error, 2 for bad usage, 130 for Ctrl-C.
     """
     debug = "--debug" in arguments or os.environ.get("NEMOTRON_DEBUG", "") not in ("", "0")
-    command = typer.main.get_command(app)
+    command = _make_command()
     if completion.VARIABLE in os.environ:
         from nemotron.cli.completion.answer import answer
 

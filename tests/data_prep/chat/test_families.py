@@ -5,6 +5,7 @@ answer is what inference would show, the stop token is trained, nothing that a m
 trained that an assistant did not say. A conversation with which that cannot be is refused.
 """
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ KEPT = {
 """Which conversations each template shows without loss."""
 
 
+@cache
 def load(name: str) -> Template:
     source = (FOLDER / f"{name}.jinja").read_text(encoding="utf-8")
     return Template(name, source, {"bos_token": "<s>", "eos_token": "</s>"}, ends=STOPS)
