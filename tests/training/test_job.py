@@ -15,8 +15,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.state_dict_loader import load
 
 from nemotron.exit_codes import STOPPED
 from nemotron.training import bridge
@@ -200,6 +198,8 @@ def test_adapters_that_were_interrupted_are_those_of_an_uninterrupted_run(adapte
 
 def tensors(iteration_dir: Path) -> dict[str, torch.Tensor]:
     """Every tensor of a checkpoint, read with torch alone."""
+    from torch.distributed.checkpoint import FileSystemReader, load
+
     reader = FileSystemReader(iteration_dir)
     entries = reader.read_metadata().state_dict_metadata
     found = {

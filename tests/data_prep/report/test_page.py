@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.browser import Browser
+from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
 from nemotron.data_prep.notes import NoteKind
@@ -52,14 +53,16 @@ class Page(HTMLParser):
         self.trains += data if self._trains else ""
 
 
-@pytest.fixture
-def result(make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]) -> PrepResult:
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Path, chat: Callable[..., Any]) -> PrepResult:
     """Two weighted datasets with duplicates, broken and over-long rows and an unused field, padded."""
+    folder = tmp_path_factory.mktemp("reported")
     rows = [chat(f"Question {i}?", "word " * (i % 60)) for i in range(200)]
-    write_rows("a.jsonl", [*rows, rows[0], {"messages": HOSTILE}, chat("Hi", f"{HOSTILE}")])
-    write_rows("b.jsonl", [chat(f"Frage {i}?", "Wort", unknown=1) for i in range(120)])
+    write_rows_in(folder, "a.jsonl", [*rows, rows[0], {"messages": HOSTILE}, chat("Hi", f"{HOSTILE}")])
+    write_rows_in(folder, "b.jsonl", [chat(f"Frage {i}?", "Wort", unknown=1) for i in range(120)])
     blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1}]}
-    return prepare(make_config(blend=blend, train_ratio=0.8, valid_ratio=0.1, test_ratio=0.1, pad_to_multiple=8))
+    ratios = {"train_ratio": 0.8, "valid_ratio": 0.1, "test_ratio": 0.1}
+    return prepare(make_config_in(folder, byte_tokenizer, blend=blend, pad_to_multiple=8, **ratios))
 
 
 def page_of(result: PrepResult) -> str:
@@ -176,8 +179,13 @@ def hostile(result: PrepResult, datasets: int = 300) -> tuple[Metadata, Examples
     return changed, Examples(sequences, dropped)
 
 
-def test_content_is_shown_and_does_nothing(result: PrepResult) -> None:
-    for html in (page_of(result), render_report(*hostile(result))):
+@pytest.fixture(scope="module")
+def hostile_page(result: PrepResult) -> str:
+    return render_report(*hostile(result))
+
+
+def test_content_is_shown_and_does_nothing(result: PrepResult, hostile_page: str) -> None:
+    for html in (page_of(result), hostile_page):
         page = Page(html)
         assert "script" not in page.tags
         assert page.tags.count("style") == 1
@@ -186,16 +194,17 @@ def test_content_is_shown_and_does_nothing(result: PrepResult) -> None:
         assert "\\u001b[31m" in page.words
 
 
-def test_a_page_is_small_whatever_is_in_the_data(result: PrepResult) -> None:
-    html = render_report(*hostile(result))
-    assert len(html.encode()) < 1_000_000
-    assert "270 more datasets" in html
+def test_a_page_is_small_whatever_is_in_the_data(hostile_page: str) -> None:
+    assert len(hostile_page.encode()) < 1_000_000
+    assert "270 more datasets" in hostile_page
 
 
 @pytest.mark.slow
-def test_a_browser_shows_it_on_a_phone_and_on_a_desk(browser: Browser, result: PrepResult, tmp_path: Path) -> None:
+def test_a_browser_shows_it_on_a_phone_and_on_a_desk(
+    browser: Browser, result: PrepResult, hostile_page: str, tmp_path: Path
+) -> None:
     worst = tmp_path / "hostile.html"
-    worst.write_text(render_report(*hostile(result)), encoding="utf-8")
+    worst.write_text(hostile_page, encoding="utf-8")
     for page in (result.plan.output_dir / "report.html", worst):
         for width, dark in ((390, False), (390, True), (1280, False), (1280, True)):
             browser.open(page, width, dark=dark)

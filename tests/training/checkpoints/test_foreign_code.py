@@ -12,9 +12,6 @@ import pytest
 import torch
 import yaml
 from tests.training.checkpoints.made_up import write_checkpoint
-from torch.distributed.checkpoint import FileSystemWriter, load, save
-from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
-from torch.distributed.checkpoint.planner import BytesIOWriteData, SavePlan, WriteItem, WriteItemType
 
 from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code
 from nemotron.training.checkpoints.reader import read_checkpoint
@@ -46,6 +43,8 @@ def saved(tmp_path):
 
 
 def write(folder, state):
+    from torch.distributed.checkpoint import FileSystemWriter, save
+
     save(state, storage_writer=FileSystemWriter(folder, overwrite=True), no_dist=True)
 
 
@@ -62,6 +61,8 @@ def test_what_torch_writes_is_data(saved):
 
 
 def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trace):
+    from torch.distributed.checkpoint import load
+
     write(saved, {"weight": torch.zeros(4), "state": Planted(trace)})
     target = {"weight": torch.zeros(4), "state": None}
     load(target, checkpoint_id=saved, no_dist=True)
@@ -226,6 +227,9 @@ def test_the_model_that_adapters_belong_to_is_looked_at(tmp_path, saved, trace):
 
 
 def test_the_plan_that_older_megatron_keeps_in_the_index_is_data(saved):
+    from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
+    from torch.distributed.checkpoint.planner import BytesIOWriteData, SavePlan, WriteItem, WriteItemType
+
     item = WriteItem(MetadataIndex("weight"), WriteItemType.BYTE_IO, bytes_io_data=BytesIOWriteData(3))
     (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=SavePlan([item]))))
     assert find_foreign_code(read_checkpoint(saved)) is None
