@@ -74,6 +74,8 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
         ("s3://KEY:SECRET@bucket/path", "s3://***@bucket/path"),
         ("postgres://u:p@host/db and more", "postgres://***@host/db and more"),
         ("https://ghtoken@host/x", "https://***@host/x"),
+        ("HTTPS://ghtoken@host/x", "HTTPS://***@host/x"),
+        ("ssh://git@host/x", "ssh://git@host/x"),  # a name, as everybody has it
         ("main hf_abcdefghijklmnop", "main ***"),
         ("s3://KEY:SE/CR+ET@bucket/path", "s3://***@bucket/path"),
         ("https://me:p@ss@host/x", "https://***@host/x"),
@@ -99,8 +101,9 @@ def test_variables_known_to_be_public_are_shown(name: str):
 def test_what_a_secret_variable_holds_is_a_secret_under_any_key(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOME_API_TOKEN", "correct-horse")
     assert mask_tree({"name": "run-correct-horse-7"}) == {"name": "run-***-7"}
-    monkeypatch.setenv("SOME_API_TOKEN", "/home/me/token")  # where it is, not what it is
-    assert mask_text("/home/me/token") == "/home/me/token"
+    for place in ("/home/me/token", "~/my/token", "./my/token", "${oc.env:MY_TOKEN}"):  # where it is, not what it is
+        monkeypatch.setenv("SOME_API_TOKEN", place)
+        assert mask_text(place) == place
 
 
 def test_a_known_secret_is_found_in_the_forms_that_it_is_printed_in(monkeypatch: pytest.MonkeyPatch):

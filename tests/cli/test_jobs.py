@@ -27,6 +27,21 @@ def test_jobs_lists_state_node_and_elapsed(submitted, capsys):
     assert line[-1] == "sft_1"
 
 
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (JobState("FAILED", exit_code=137), ["failed", "137"]),
+        (JobState("COMPLETED"), ["completed", "0"]),
+        (JobState("FORGOTTEN"), ["forgotten"]),  # nobody knows how it ended
+    ],
+)
+def test_jobs_lists_how_a_job_ended(submitted, capsys, monkeypatch, state, shown):
+    monkeypatch.setattr(records, "ask_state", lambda shell, job: state)
+    assert run(["jobs"]) == 0
+    line = capsys.readouterr().out.splitlines()[1].split()
+    assert line[2 : line.index("here")] == shown
+
+
 def test_nothing_submitted_is_said(capsys):
     assert run(["jobs"]) == 0
     assert "--batch" in capsys.readouterr().out

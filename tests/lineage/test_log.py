@@ -124,6 +124,12 @@ def test_the_same_run_hash_is_one_version_wherever_it_was_made(tmp_path, data):
     assert resolve("Data-sft", tmp_path / "artifacts").path == str(data)
 
 
+def test_other_content_with_the_same_run_hash_is_another_version(tmp_path, data):
+    log(tmp_path, data, metadata={"run_hash": "abc"})
+    (data / "shard").write_text("damaged")
+    assert log(tmp_path, data, metadata={"run_hash": "abc"}).reference == "Data-sft:v2"
+
+
 def test_the_same_run_hash_at_the_same_time_is_one_version(tmp_path, data):
     with ThreadPoolExecutor(8) as pool:
         made = list(pool.map(lambda number: log(tmp_path, data, metadata={"run_hash": "abc", "n": number}), range(16)))

@@ -10,7 +10,7 @@ import sys
 import threading
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -209,6 +209,20 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
     monkeypatch.setattr(tracking, "_open", OpenRun())
     tracking.take_over(tmp_path)
     assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]
+
+
+def test_what_an_earlier_launch_handed_over_is_not_recorded_again(made, tmp_path, monkeypatch):
+    """Slurm starts a job again in the same folder."""
+    monkeypatch.setenv("WANDB_PROJECT", "sft")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    made()
+    tracking.hand_over(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    clock = SimpleNamespace(monotonic=iter([0, 1, 1e9]).__next__, sleep=lambda seconds: None)
+    monkeypatch.setattr(tracking, "time", clock)
+    monkeypatch.setattr(tracking, "_open", object())  # which would be asked to record
+    tracking.take_over(tmp_path)
 
 
 class CommError(Exception):

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
 from nemotron.data_prep.pipeline import PrepResult, prepare
 
 
@@ -51,3 +54,12 @@ def test_the_seed_decides_which_sequences_share_a_pack(prepared: Callable) -> No
     one, other = packs(1), packs(2)
     assert one != other
     assert sorted(np.concatenate(one).tolist()) == sorted(np.concatenate(other).tolist())
+
+
+def test_the_fill_of_a_dataset_is_that_of_the_packs_that_its_tokens_are_in() -> None:
+    """Of the first dataset 10 tokens are in a full pack and 40 are alone: (10 x 100 % + 40 x 40 %) / 50."""
+    corpus: Any = SimpleNamespace(dataset=np.array([0, 1, 0]), conversation=np.arange(3))
+    packed = PackedSplit(0, np.array([0, 1, 2]), np.array([0, 2, 3]), np.array([10, 90, 40]))
+    fill = measure_fill(corpus, [packed], 100, 3)
+    assert fill[:2].tolist() == pytest.approx([0.52, 1])
+    assert np.isnan(fill[2])

@@ -61,8 +61,10 @@ def test_another_seed_chooses_others():
 
 @pytest.mark.parametrize("spacing", ["log", "linear"])
 def test_budgets_fill_their_range_evenly(spacing):
-    budget = BudgetControl(1.0, 64, 4096, spacing)
-    drawn = np.array([draw_budget(hash, 42, budget) for hash in hashes()[:20_000]])
+    """Of the conversations that are chosen for one, too: the choice says nothing about the budget."""
+    budget = BudgetControl(0.5, 64, 4096, spacing)
+    few = [hash for hash in hashes()[:40_000] if choose(hash, ReasoningControl(budget=budget)) is Mode.BUDGET]
+    drawn = np.array([draw_budget(hash, ReasoningControl().seed, budget) for hash in few])
     assert (drawn.min(), drawn.max()) == (64, 4096)
     middle = np.sqrt(64 * 4096) if spacing == "log" else (64 + 4096) / 2
     assert (drawn < middle).mean() == pytest.approx(0.5, abs=0.02)
@@ -81,6 +83,7 @@ def test_a_budget_may_have_one_value():
         ({"chat_template_kwargs": '{"enable_thinking": true}'}, Mode.ROW_ON, {}),
         ({"chat_template_kwargs": {"low_effort": True}}, Mode.ROW_LOW_EFFORT, {"low_effort": True}),
         ({"chat_template_kwargs": {"reasoning_budget": 512}}, Mode.ROW_BUDGET, {"reasoning_budget": 512}),
+        ({"chat_template_kwargs": {"reasoning_budget": 0}}, Mode.ROW_BUDGET, {"reasoning_budget": 0}),
         (
             {"chat_template_kwargs": {"truncate_history_thinking": False}},
             Mode.ROW_ON,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,13 @@ def test_dedupe_keeps_the_first_that_fits(tmp_path: Path) -> None:
     assert reasons(choose(corpus, [Dataset("a", "")], limit=4, dedupe=True)) == [
         LeftOut.OVERLONG, None, LeftOut.DUPLICATE,
     ]  # fmt: skip
+
+
+def test_contents_are_the_same_if_all_of_their_hashes_is(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [[(1, ONE_TURN)] * 5])
+    hashes = np.array([(1, 1), (1, 2), (2, 1), (2, 2), (1, 2)], np.uint64)
+    selection = choose(replace(corpus, hash=hashes), [Dataset("a", "")], dedupe=True)
+    assert selection.duplicates.tolist() == [False, False, False, False, True]
 
 
 def numbered(count: int, first: int = 0) -> list[tuple[int, list[Turns]]]:

@@ -75,3 +75,23 @@ def test_the_history_of_many_turns_is_in_the_batch_once() -> None:
     assert isinstance(whole, text_batches.Batch)
     assert set(whole.shared_counts) == {0}
     assert "".join(whole.texts[-3:]) == template.render(turns, None)
+
+
+def test_a_few_conversations_are_rendered_by_jinja_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one however long it is, and then four in so many characters, none of them long."""
+    compared: list[str] = []
+    monkeypatch.setattr(text_batches, "first_difference", lambda template, few, **options: compared.extend(few))
+    check = text_batches.RenderingCheck(load_template("nemotron3"))
+
+    def hand_on(name: str, *characters: int) -> list[str]:
+        candidates = [text_batches.Candidate(0, b"", f"{name}{n}", []) for n in range(len(characters))]
+        list(check.check([text_batches.Batch(candidates, characters=list(characters))]))
+        return [compared.pop(0) for _ in list(compared)]
+
+    assert hand_on("long", 200_000, 200_000) == ["long0"]
+    assert hand_on("long again", 200_000) == []
+    sizes = [100_001, *[100_000] * 5, *[70_000] * 50]
+    assert hand_on("whole", *sizes) == [f"whole{n}" for n in range(1, 5)]
+    small = [hand_on("small", 10_000, 10_000) for _ in range(200)]
+    assert sum(map(len, small)) == 4
+    assert max(map(len, small)) == 1

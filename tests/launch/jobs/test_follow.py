@@ -114,6 +114,14 @@ def test_the_exit_code_is_that_of_the_node_that_failed_first(cluster: Cluster):
     assert wait(cluster, "7")[0] == 7
 
 
+def test_the_exit_code_of_a_job_that_no_signal_ended_is_its_own(cluster: Cluster):
+    """srun tells of a stage that the script then ran again, and that ended in another way."""
+    said = "srun: error: node1: task 0: Exited with exit code 7\n"
+    cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "2:0")]
+    cluster.writes = {1: ("sbatch_x.sft_7.out", said.encode())}
+    assert wait(cluster, "7")[0] == 2
+
+
 def test_without_a_complaint_the_batch_log_is_shown_whole(cluster: Cluster):
     cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "1:0")]
     cluster.writes = {1: ("sbatch_x.sft_7.out", b"+ false\n+ exit 1\n")}

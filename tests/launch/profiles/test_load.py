@@ -105,6 +105,7 @@ MISTAKES = {
     'executor = "slurm"\ntime = "4h"': "env.toml:3: time = '4h'",
     'executor = "slurm"\nmem = "lots"': "env.toml:3: mem = 'lots'",
     'executor = "slurm"\naccount = "a\\n#SBATCH --uid=0"': "env.toml:3: account",
+    'executor = "slurm"\npartition = "a\\u001b[2J"': "env.toml:3: partition has a line break or another control",
     'executor = "slurm"\nsrun_args = ["--x\\ntouch y"]': "env.toml:3: srun_args",
     'executor = "slurm"\nadditional_parameters = { "x=1 --uid" = 0 }': "additional_parameters = 'x=1 --uid'",
     'executor = "slurm"\nhost = "-oProxyCommand=x"': "env.toml:3: host = '-oProxyCommand=x'",

@@ -47,6 +47,15 @@ def convert(folder, *warnings):
             logging.getLogger("megatron.bridge.models.conversion.model_bridge").warning("WARNING: %s", warning)
 
 
+def test_a_conversion_leaves_the_log_of_the_bridge_as_it_was(tmp_path, monkeypatch):
+    log = logging.getLogger("megatron.bridge.models.conversion.model_bridge")
+    monkeypatch.setattr(log, "level", logging.ERROR)
+    handlers = list(log.handlers)
+    with all_found(tmp_path):
+        assert log.isEnabledFor(logging.WARNING)
+    assert (log.level, log.handlers) == (logging.ERROR, handlers)
+
+
 def test_what_a_conversion_passes_over_is_an_error(tmp_path):
     convert(tmp_path, "something else")
     warnings = ["Can't find a in hf_keys", "Can't find the following HF parameters in hf_keys: ['b', 'c']"]

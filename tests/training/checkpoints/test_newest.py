@@ -6,7 +6,8 @@ import shutil
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
-from nemotron.training.checkpoints.newest import find_newest, repair
+from nemotron.errors import UserError
+from nemotron.training.checkpoints.newest import find_latest, find_newest, repair
 from nemotron.training.checkpoints.torch_files import read_numbers
 from nemotron.training.checkpoints.trackers import STATE_TRACKER, TRACKER
 
@@ -102,6 +103,23 @@ def test_trackers_that_were_set_back_are_followed(saved):
     newest = find_newest(saved)
     assert newest.iteration == 2
     assert [skipped.iteration for skipped in newest.skipped] == [6, 4]
+
+
+def test_a_folder_that_is_named_must_not_hide_a_damaged_checkpoint(saved):
+    """A save that was killed, and one that the trackers were set back from, are no damage."""
+    (saved / "iter_0000006/.metadata").unlink()
+    (saved / "iter_0000006/run_config.yaml").unlink()
+    assert find_latest(saved).folder == saved / "iter_0000004"
+    write_checkpoint(saved, 4)
+    for folder in saved.glob("iter_*"):
+        make_older(folder / "run_config.yaml") if folder.name < "iter_0000006" else shutil.rmtree(folder)
+    write_checkpoint(saved, 6, tracked=False)
+    make_older(saved / "iter_0000006/run_config.yaml")
+    assert find_latest(saved).folder == saved / "iter_0000004"
+    (saved / "iter_0000004/__0_0.distcp").unlink()
+    with pytest.raises(UserError, match="iter_0000004") as error:
+        find_latest(saved)
+    assert str(saved / "iter_0000002") in error.value.hint
 
 
 def test_one_iteration_may_be_asked_for(saved):

@@ -52,6 +52,8 @@ def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(tmp_p
     [problem] = check(start(path))
     assert "mtp.layers.0.*, mtp.layers.1.*" in problem.message
     assert "model.mtp_num_layers=null" in problem.hint
+    [unset] = check(SftConfig(recipe=RecipeConfig("m"), checkpoint={"pretrained_checkpoint": str(path)}))
+    assert unset == problem  # the recipe has two such layers
     assert check(start(path, mtp=None)) == []
     assert "(Hugging Face folder)" in find_start(start(path, mtp=None)).description
 

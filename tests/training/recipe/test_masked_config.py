@@ -30,7 +30,9 @@ def container(monkeypatch):
 
 
 def test_secret_variables_are_set_here_and_the_others_by_megatron_bridge(container):
-    keep_secrets_out(container, {"MY_TOKEN": "planted123", "MIRROR": "https://me:planted456@pypi", "NCCL_DEBUG": "INFO"})
+    keep_secrets_out(
+        container, {"MY_TOKEN": "planted123", "MIRROR": "https://me:planted456@pypi", "NCCL_DEBUG": "INFO"}
+    )
     assert (os.environ["MY_TOKEN"], os.environ["MIRROR"]) == ("planted123", "https://me:planted456@pypi")
     assert container.env_vars == {"NCCL_DEBUG": "INFO"}
     assert "NCCL_DEBUG" not in os.environ

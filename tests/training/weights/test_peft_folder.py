@@ -49,6 +49,21 @@ def adapt(model, is_adapted):
     return adapters, merged
 
 
+def test_the_experts_of_a_layer_are_one_adapter_in_the_order_that_peft_reads():
+    """peft has the factors A of the experts one below the other; of B, expert by expert, the columns of each rank."""
+    name = "base_model.model.backbone.layers.1.mixer.experts.{}.up_proj.lora_{}.weight"
+    adapters = {
+        name.format(1, "A"): torch.tensor([[5, 6], [7, 8]]),
+        name.format(1, "B"): torch.tensor([[50, 60], [70, 80]]),
+        name.format(0, "A"): torch.tensor([[1, 2], [3, 4]]),
+        name.format(0, "B"): torch.tensor([[10, 20], [30, 40]]),
+    }
+    assert {name: weight.tolist() for name, weight in for_peft(adapters, {}).items()} == {
+        "base_model.model.model.layers.1.mixer.experts.lora_A.weight": [[1, 2], [3, 4], [5, 6], [7, 8]],
+        "base_model.model.model.layers.1.mixer.experts.lora_B.weight": [[10, 50, 20, 60], [30, 70, 40, 80]],
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_adapted", "by_layer"),

@@ -111,7 +111,8 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
         UserError: There is none, or the newest is damaged.
     """
     newest = find_newest(checkpoint_dir)
-    if newest.checkpoint is not None and all(skipped.why.unfinished or skipped.is_later for skipped in newest.skipped):
+    damaged = [skipped for skipped in newest.skipped if not (skipped.why.unfinished or skipped.is_later)]
+    if newest.checkpoint is not None and not damaged:
         return newest.checkpoint
     if (checkpoint_dir / RUN_CONFIG).is_file():  # named itself, in a form that we do not know
         saved = [skipped.saved for skipped in newest.skipped if skipped.folder == checkpoint_dir]
@@ -122,7 +123,7 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
             if newest.folder is None
             else f"Use an older one, which is complete: {newest.folder}"
         )
-        raise UserError(f"The checkpoint {newest.skipped[0]}.", older)
+        raise UserError(f"The checkpoint {(damaged or newest.skipped)[0]}.", older)
     raise UserError(
         f"{checkpoint_dir} has no complete Megatron checkpoint.",
         "Give the folder that training saved to (checkpoint.save), or one of its iter_* folders.",
