@@ -38,6 +38,7 @@ def test_options_stand_anywhere_and_in_every_spelling(line):
 def test_a_value_may_begin_with_a_dash_after_an_equals_sign_or_be_a_number():
     assert arranged("super3 sft --config=-odd") == ["super3", "sft", "--config", "-odd"]
     assert arranged("super3 pipe --sample -5") == ["super3", "pipe", "--sample", "-5"]
+    assert arranged("super3 data inspect -0.5 -") == ["super3", "data", "inspect", "-0.5", "-"]
 
 
 def test_what_follows_two_dashes_is_left_alone():

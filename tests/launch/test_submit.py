@@ -10,7 +10,7 @@ from nemotron.launch import LaunchError, follow, place, submit
 
 COMMANDS = {
     # Accepts the first job and refuses the second, as Slurm words it.
-    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo 41 && exit 0\n'
+    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo "41$OF" && exit 0\n'
     'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1',
     "srun": 'echo "Usage: srun [OPTIONS(0)...] [executable [args...]]"',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
@@ -63,9 +63,11 @@ def test_this_machine_takes_no_detached_job(profile, sft):
         submit(place([sft], profile(executor="local"), attached=False))
 
 
+@pytest.mark.parametrize("cluster", ["", ";east"])  # of a federation
 def test_a_refusal_is_reported_in_slurms_words_and_takes_back_what_was_done(
-    profile, prep, sft, fake_slurm: Path, monkeypatch: pytest.MonkeyPatch
+    profile, prep, sft, fake_slurm: Path, monkeypatch: pytest.MonkeyPatch, cluster: str
 ):
+    monkeypatch.setenv("OF", cluster)
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     with pytest.raises(LaunchError) as caught:
         submit(place([prep, sft], profile('account = "nobody"'), attached=False))

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.rollouts.collect import STOP_AFTER, _Collecting
+from nemotron.rollouts.collect import STOP_AFTER, _Collecting, list_requests, make_body
+from nemotron.rollouts.config import SamplingConfig
 from nemotron.rollouts.journal import Journal
+from nemotron.rollouts.prompts import Prompt
 from nemotron.rollouts.reply import Outcome, Reply
 
 ANSWER = Reply(Outcome.COMPLETED, {"content": "yes"})
@@ -33,6 +35,32 @@ def test_a_success_in_between_shows_that_it_is_up(collecting):
             collecting.fail("HTTP 503")
         collecting.add(f"a-{number}", ANSWER)
     assert (collecting.done, collecting.failed) == (5, 5 * (STOP_AFTER - 1))
+
+
+def test_what_failed_ends_the_run_unless_it_may_be_skipped(collecting):
+    collecting.end(skip_failed=False)
+    collecting.fail("HTTP 503")
+    collecting.end(skip_failed=True)
+    with pytest.raises(UserError, match=r"1 of 100 requests failed.*HTTP 503"):
+        collecting.end(skip_failed=False)
+
+
+def test_if_all_are_rejected_the_settings_are_wrong(collecting):
+    collecting.add("a-0", Reply(Outcome.REJECTED, detail="top_p must be below 1"))
+    with pytest.raises(UserError, match=r"all 1 requests were rejected.*top_p"):
+        collecting.end(skip_failed=True)
+
+
+def test_a_request_has_the_seed_of_its_key_and_tools_in_the_form_of_the_api():
+    prompt = Prompt("abc", "data", [{"role": "user", "content": "?"}], [{"name": "add"}], None)
+    one, other = list_requests([prompt], 2)
+    sampling = SamplingConfig(chat_template_kwargs={"enable_thinking": False}, extra={"top_k": 5})
+    body = make_body(one, "tiny", sampling)
+    assert make_body(one, "tiny", sampling) == body
+    assert make_body(other, "tiny", sampling)["seed"] != body["seed"]
+    assert 0 <= body["seed"] < 2**31
+    assert body["tools"] == [{"type": "function", "function": {"name": "add"}}]
+    assert (body["chat_template_kwargs"], body["top_k"], body["model"]) == ({"enable_thinking": False}, 5, "tiny")
 
 
 def test_rejections_are_failures_until_something_succeeds(collecting):

@@ -20,17 +20,55 @@ from nemotron.rollouts.config import RolloutsConfig, check
         ("sampling.temperature", -1.0),
         ("prompts.samples", 0),
         ("filter.max_tokens", 0),
+        ("output_dir", ""),
+        ("run.artifacts", " "),
+        ("prompts.messages_field", ""),
+        ("endpoint.base_url", "http://host/v1?key=secret@"),
+        ("endpoint.base_url", "ftp://host/v1"),
+        ("endpoint.base_url", "http:///v1"),
+        ("sampling.top_p", 1.01),
+        ("endpoint.retries", 101),
     ],
 )
 def test_check_names_the_key_and_keeps_secrets(key, value):
     config = RolloutsConfig()
     config.prompts.source = "chat.jsonl"
-    section, name = key.split(".")
-    setattr(getattr(config, section), name, value)
+    section, _, name = key.rpartition(".")
+    setattr(getattr(config, section) if section else config, name, value)
     with pytest.raises(UserError, match=key.replace(".", r"\.")) as error:
         check(config)
     assert "secret@" not in str(error.value)
     assert "sk-a-key" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("endpoint.base_url", "https://host/v1"),
+        ("endpoint.retries", 0),
+        ("endpoint.retries", 100),
+        ("sampling.temperature", 0.0),
+        ("sampling.top_p", 1.0),
+        ("endpoint.requests_per_minute", None),
+        ("prompts.per_prompt", 1000),
+    ],
+)
+def test_the_ends_of_a_range_are_in_it(key, value):
+    config = RolloutsConfig()
+    config.prompts.source = "chat.jsonl"
+    section, name = key.split(".")
+    setattr(getattr(config, section), name, value)
+    check(config)
+
+
+def test_a_length_that_none_has_is_refused():
+    config = RolloutsConfig()
+    config.prompts.source = "chat.jsonl"
+    config.filter.min_tokens = config.filter.max_tokens = 20
+    check(config)
+    config.filter.min_tokens = 21
+    with pytest.raises(UserError, match=r"filter\.min_tokens is 21, filter\.max_tokens 20"):
+        check(config)
 
 
 def test_reserved_keys_of_a_request_are_refused():

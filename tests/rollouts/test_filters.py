@@ -24,6 +24,30 @@ def test_matches(answer, reference, same):
     assert matches(answer, reference) is same
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "kept"), [(10, 20, [10, 20]), (None, 20, [9, 10, 20]), (10, None, [10, 20, 21])]
+)
+def test_the_length_may_be_from_the_least_to_the_most(least, most, kept):
+    (keep,) = make_filters(FilterConfig(min_tokens=least, max_tokens=most))
+    found = {tokens: keep({"rollout": {"tokens": tokens}}) for tokens in (9, 10, 20, 21)}
+    assert [tokens for tokens, reason in found.items() if reason is None] == kept
+    assert {*found.values()} == {None, "length"}
+
+
+def test_a_length_that_nobody_counted_is_no_length():
+    (keep,) = make_filters(FilterConfig(max_tokens=20))
+    with pytest.raises(UserError, match="does not count tokens"):
+        keep({"rollout": {"tokens": None}})
+
+
+def test_filters_are_applied_from_the_cheapest_on_and_none_is_the_default():
+    assert make_filters(FilterConfig()) == []
+    length, reference, function = make_filters(FilterConfig(min_tokens=1, exact_match=True, function="json:dumps"))
+    row = {"messages": [{"content": "4"}], "reference": None, "rollout": {"tokens": 0, "key": "a"}}
+    assert (length(row), reference(row), function(row)) == ("length", "no_reference", None)
+    assert [reference({**row, "reference": given}) for given in ("4", "5")] == [None, "wrong_answer"]
+
+
 @pytest.mark.parametrize("path", ["no_colon", "no_such_module:keep", "json:dmups", "json:__name__"])
 def test_a_function_that_cannot_be_had(path):
     with pytest.raises(UserError, match=r"filter\.function"):

@@ -1,5 +1,7 @@
 """The journal gives back what was written, whatever stands at its end."""
 
+import os
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -39,3 +41,28 @@ def test_a_damaged_line_costs_only_its_reply(written, tmp_path):
     path.write_bytes(lines[0] + b"\0\0\0\n" + lines[2])
     with Journal(path) as journal:
         assert set(journal.replies) == {"key-0", "key-2"}
+
+
+def test_of_a_full_disk_no_half_line_stays(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.add("key-1", REPLIES["key-1"])
+        whole = path.read_bytes()
+        write = os.write
+        with monkeypatch.context() as full:
+            full.setattr(os, "write", lambda file, line: write(file, line[:9]))
+            with pytest.raises(OSError, match="No space left"):
+                journal.add("key-2", REPLIES["key-2"])
+        assert path.read_bytes() == whole
+        journal.add("key-2", REPLIES["key-2"])
+        assert set(journal.replies) == {"key-1", "key-2"}
+
+
+def test_a_reply_is_kept_once(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    for reply in (REPLIES["key-1"], REPLIES["key-2"]):
+        with Journal(path) as journal:
+            journal.add("a-0", reply)
+    assert path.read_bytes().count(b"\n") == 1
+    with Journal(path) as journal:
+        assert journal.replies == {"a-0": REPLIES["key-1"]}

@@ -44,3 +44,19 @@ def test_a_pause_holds_even_those_that_had_their_turn():
         return await seconds_of_turns(pace, 1)
 
     assert asyncio.run(held()) >= 0.099
+
+
+def test_the_longest_pause_counts():
+    async def held() -> float:
+        pace = Pace(None)
+        pace.hold(0.1)
+        pace.hold(0.01)
+        return await seconds_of_turns(pace, 1)
+
+    assert asyncio.run(held()) >= 0.099
+
+
+def test_a_date_without_a_zone_is_in_utc():
+    date = datetime.now(UTC) + timedelta(seconds=90)
+    assert 85 < (retry_after(date.strftime("%a, %d %b %Y %H:%M:%S -0000")) or 0) <= 90
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0

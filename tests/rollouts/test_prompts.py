@@ -75,6 +75,31 @@ def test_an_artifact_is_a_source(tmp_path):
         read_prompts(PromptsConfig(source="Dta"), tmp_path / "records")
 
 
+def test_earlier_rollouts_are_a_source(tmp_path):
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "out/rollouts.jsonl", [conversation("q", "a")])
+    records, metadata = tmp_path / "records", {"blend": "gone.json"}  # that the rollouts were made of
+    log_artifact(name="Rollouts", type="dataset", path=tmp_path / "out", root=records, metadata=metadata)
+    (tmp_path / "model").mkdir()
+    log_artifact(name="Model", type="model", path=tmp_path / "model", root=records)
+    assert asked(read_prompts(PromptsConfig(source="Rollouts"), records)) == ["q"]
+    with pytest.raises(UserError, match="Model:v1 is a model, not chat data"):
+        read_prompts(PromptsConfig(source="Model"), records)
+
+
+@pytest.mark.parametrize(("given", "reference"), [(6, "6"), (0.5, "0.5"), (True, "six"), (" ", "six"), ([6], "six")])
+def test_a_reference_is_a_text_or_a_number(tmp_path, given, reference):
+    path = write(tmp_path / "a.jsonl", [conversation("3+3?", "six", expected_answer=given)])
+    [prompt] = read_prompts(PromptsConfig(source=str(path)), tmp_path).prompts
+    assert prompt.reference == reference
+
+
+def test_blank_lines_are_no_rows(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n" + json.dumps(conversation("q", "a")) + "\n \n")
+    assert read_prompts(PromptsConfig(source=str(path)), tmp_path).rows == 1
+
+
 def test_more_samples_than_there_are_take_all(tmp_path):
     path = write(tmp_path / "a.jsonl", [conversation(f"q{i}", "a") for i in range(5)])
     assert len(read_prompts(PromptsConfig(source=str(path), samples=50), tmp_path).prompts) == 5

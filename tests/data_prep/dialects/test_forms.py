@@ -77,6 +77,7 @@ def test_a_prompt_and_its_completion_make_a_conversation(row: dict[str, Any]) ->
 def test_the_input_follows_the_instruction() -> None:
     messages = pair(instruction="Translate.", input="Guten Tag", output="Good day", system="Be brief.")
     assert [message["content"] for message in messages] == ["Be brief.", "Translate.\n\nGuten Tag", "Good day"]
+    assert pair(instruction="Translate.", input="Guten Tag", response="Good day") == messages[1:]
 
 
 def test_answers_in_a_prompt_are_context() -> None:

@@ -61,6 +61,15 @@ def test_a_call_may_have_no_arguments(arguments: object):
     assert parse(USER, calling(arguments)).messages[1]["tool_calls"][0]["function"]["arguments"] == {}
 
 
+def test_nulls_that_a_table_filled_in_are_no_tool_arguments():
+    """In a table all messages have the same keys, as the user's shows; elsewhere a null is an argument."""
+    call = {"name": "multiply", "arguments": {"a": 6, "b": None}}
+    answer = {"role": "assistant", "content": None, "tool_calls": [call]}
+
+    for user, arguments in ((USER | {"tool_calls": None}, {"a": 6}), (USER, {"a": 6, "b": None})):
+        assert parse(user, answer).messages[1]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
 def test_a_call_may_be_bare_or_in_the_old_function_call():
     bare = {"name": "multiply", "arguments": {"a": 6}}
     expected = [{"type": "function", "function": bare}]

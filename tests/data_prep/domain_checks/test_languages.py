@@ -24,6 +24,8 @@ def answer(text: str) -> list[dict[str, str]]:
         ("ko", "비는 차갑지 않습니다."),
         ("Cyrillic", "Дождь не холодный."),
         ("Latin", "Ndege inaruka."),
+        ("Latin", "the der"),  # one word of each
+        ("de", "the der und"),
         ("none", "42 + 1 = 43"),
     ],
 )

@@ -123,6 +123,7 @@ def test_rows_say_their_own_mode_and_are_counted_apart(run, decode) -> None:
     assert {mode.mode: mode.conversations for mode in stats.modes} == {
         "off": 1, "row_on": 1, "row_off": 1, "row_low_effort": 1, "row_budget": 1,
     }  # fmt: skip
+    assert [mode.got for mode in stats.modes if mode.mode == "off"] == [1.0]  # of those whose row says nothing
     assert stats.dropped == {"bad_reasoning_mode": 1}
     assert "question 3 0?\n\n{reasoning effort: low}" in texts
     assert "question 4 0?\n\n{thinking token budget: 512}" in texts

@@ -14,11 +14,12 @@ from tests.data_prep.small_run import make_config_in, write_rows_in
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut
 from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.output.examples import Examples, read_examples
-from nemotron.data_prep.output.metadata import Metadata, ModeStats, NoteStats
+from nemotron.data_prep.output.metadata import DatasetStats, Metadata, ModeStats, NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.report.masked_text import render_chunks
 from nemotron.data_prep.report.overview import render_overview
 from nemotron.data_prep.report.page import render_report
+from nemotron.data_prep.report.rows import render_dropped, render_duplicates, render_ignored
 
 HOSTILE = '</pre></style><script>console.error("ran")</script>\x1b[31m &amp; \u202e' + "\x01W" * 200
 
@@ -105,6 +106,22 @@ def test_reasons_have_their_rows_and_noticed_fields_their_count(result: PrepResu
     assert "a.jsonl:202" in page.words
     assert "unused_row_field unknown" in page.words
     assert "word word<|im_end|>" in page.trains
+
+
+def test_what_concerns_most_rows_stands_first(result: PrepResult) -> None:
+    def of(title: str, rows: int) -> DatasetStats:
+        rare, known = (NoteStats("unused_row_field", name, count, []) for name, count in (("rare", 1), ("known", rows)))
+        dropped = {"bad_role": rows, "no_messages": 40 - rows}
+        found = {"dropped": dropped, "duplicates": rows, "notes": [rare, known]}
+        return replace(result.metadata.datasets[0], name=title, **found)
+
+    metadata = replace(result.metadata, datasets=[of("a", 2), of("b", 30)])
+    dropped = Page(render_dropped(metadata, Examples([], []))).words
+    assert re.findall("no_messages|bad_role", dropped) == ["no_messages", "bad_role"]  # 48 and 32
+    assert re.findall(r"[ab]\d+", dropped.partition("bad_role")[2]) == ["b30", "a2"]
+    duplicates = Page(render_duplicates(metadata, Examples([], []))).words
+    assert re.findall(r"[ab]\d+", duplicates) == ["b300", "a20"]  # the last column: dropped for it
+    assert re.findall("known|rare", Page(render_ignored(metadata)).words) == ["known", "rare"]
 
 
 def test_what_is_worth_a_look_is_said_once_however_many_datasets(result: PrepResult) -> None:

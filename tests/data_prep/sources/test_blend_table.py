@@ -105,6 +105,13 @@ def test_of_two_splits_the_coverage_is_the_average_of_those_with_weights(tmp_pat
     assert coverage(read_blend(path)) == pytest.approx(covered)
 
 
+@pytest.mark.parametrize("share", [0.6, 1, 1.0])
+def test_what_is_public_may_be_a_part_or_all(tmp_path, share):
+    path = tmp_path / "blend.json"
+    path.write_text(json.dumps({"public_share": share, "datasets": [{"path": "a.jsonl"}]}))
+    assert read_blend(path).public_share == share
+
+
 def test_without_weights_there_are_no_shares(tmp_path):
     path = tmp_path / "blend.json"
     path.write_text(json.dumps({"datasets": [{"path": "a.jsonl"}]}))
@@ -117,6 +124,8 @@ def test_without_weights_there_are_no_shares(tmp_path):
     [
         ({"datasets": [{"name": "x", "path": None}]}, r"datasets\[0\] has no path"),
         ({"datasets": [{"name": "x", "path": None, "bring": "rows"}]}, "no dataset with a path"),
+        ({"public_share": 0, "datasets": [{"path": "a.jsonl"}]}, "public_share is 0"),
+        ({"public_share": True, "datasets": [{"path": "a.jsonl"}]}, "public_share is True"),
         ({"public_share": 48, "datasets": [{"path": "a.jsonl"}]}, "public_share is 48"),
     ],
 )

@@ -53,6 +53,13 @@ def test_a_part_of_a_character_that_never_comes_is_shown_by_a_mark(tokenizer: To
     assert "".join(piece for _, piece in tokenizer.pieces(ids[:-1])).strip("\ufffd") == ""
 
 
+def test_what_never_becomes_a_character_takes_no_other_text(tokenizer: Tokenizer) -> None:
+    """Four bytes are the most that a character has: the fifth begins another."""
+    [emoji, letters] = tokenizer.encode_chunks(["😀", "hi"])
+    *_, (last, mark), (_, h), (_, i) = tokenizer.pieces([*emoji[-1:] * 4, *letters])
+    assert (last, mark.strip("\ufffd"), h, i) == (emoji[-1], "", "h", "i")
+
+
 def test_the_ids_known_by_name(tokenizer: Tokenizer) -> None:
     assert (tokenizer.end_id, tokenizer.eos_id, tokenizer.pad_id) == (257, 257, 257)
     assert tokenizer.vocab_size == 260

@@ -26,6 +26,7 @@ def test_batches_are_as_few_as_possible():
     assert evaluation_batches(7, 1, 4) == (4, 2)
     assert evaluation_batches(3, 4, 64) == (4, 1)
     assert evaluation_batches(5, 2, 4, asked=1) == (4, 1)
+    assert evaluation_batches(5, 1, 4, asked=2) == (3, 2)  # as many as are needed anyway
     assert evaluation_batches(0, 4, 64) == (0, 0)
 
 

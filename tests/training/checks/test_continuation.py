@@ -87,6 +87,17 @@ def test_the_same_run_may_continue(tmp_path):
     assert same_run(config(tmp_path)) == []
 
 
+def test_adapters_on_the_same_layers_are_the_same_in_any_order(tmp_path):
+    def of(*modules):
+        return config(tmp_path, peft=PeftConfig(target_modules=list(modules)))
+
+    claim(of("in_proj", "linear_qkv"))
+    write_checkpoint(tmp_path / "checkpoints", 40)
+    assert same_run(of("linear_qkv", "in_proj")) == []
+    [problem] = same_run(of("in_proj"))
+    assert "on in_proj linear_qkv" in problem.message
+
+
 @pytest.mark.parametrize(
     ("changed", "run_hash", "named"),
     [

@@ -15,6 +15,7 @@ def problems(**logger):
 def test_a_tracker_that_is_on_takes_all_its_settings():
     assert not problems()
     assert not problems(**ON, mlflow_tags={"team": "chat"}, mlflow_tracking_uri="sqlite:///x", comet_tags=["a"])
+    assert not problems(mlflow_log_artifacts=False, comet_workspace=None)  # as the recipe has them
     assert not problems(**ON, mlflow_run_name="x", comet_experiment_name="y", comet_workspace="z")
 
 

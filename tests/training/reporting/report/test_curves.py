@@ -38,6 +38,9 @@ def test_a_file_that_was_replaced_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "new").rename(path)
     curves.update()
     assert list(curves.column("iteration")) == [1, 2, 3]
+    path.write_text('{"iteration": 1}\n')  # in place
+    curves.update()
+    assert list(curves.column("iteration")) == [1]
 
 
 def test_a_value_that_is_null_or_absent_is_a_gap(tmp_path: Path) -> None:
