@@ -7,10 +7,11 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.launch import LaunchError, follow, place, submit
+from nemotron.launch.submit import _slurm_id
 
 COMMANDS = {
     # Accepts the first job and refuses the second, as Slurm words it.
-    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo "41$OF" && exit 0\n'
+    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo 41 && exit 0\n'
     'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1',
     "srun": 'echo "Usage: srun [OPTIONS(0)...] [executable [args...]]"',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
@@ -63,11 +64,9 @@ def test_this_machine_takes_no_detached_job(profile, sft):
         submit(place([sft], profile(executor="local"), attached=False))
 
 
-@pytest.mark.parametrize("cluster", ["", ";east"])  # of a federation
 def test_a_refusal_is_reported_in_slurms_words_and_takes_back_what_was_done(
-    profile, prep, sft, fake_slurm: Path, monkeypatch: pytest.MonkeyPatch, cluster: str
+    profile, prep, sft, fake_slurm: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("OF", cluster)
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     with pytest.raises(LaunchError) as caught:
         submit(place([prep, sft], profile('account = "nobody"'), attached=False))
@@ -89,3 +88,8 @@ def test_a_cluster_that_cannot_be_reached_is_named(profile, sft):
     lines = ['tunnel = "ssh"', 'host = "127.0.0.1"', "port = 1", 'user = "me"', 'remote_job_dir = "/jobs"']
     with pytest.raises(LaunchError, match=r"me@127\.0\.0\.1.*port 1"):
         submit(place([sft], profile(*lines), attached=True))
+
+
+@pytest.mark.parametrize("number", ["123", "123;east"])  # as a federation of clusters says it
+def test_the_number_of_a_job_is_told_from_its_cluster(number: str):
+    assert _slurm_id(f"slurm_tunnel://nemo_run/{number}") == "123"
