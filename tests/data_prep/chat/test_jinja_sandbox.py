@@ -71,3 +71,13 @@ def test_all_renderings_of_a_conversation_share_its_limit(monkeypatch: pytest.Mo
     with pytest.raises(RowError, match="5,000 characters") as caught:
         sequences(Conversation(said), template)
     assert caught.value.reason == DropReason.TEMPLATE_ERROR
+
+
+@pytest.mark.parametrize(("power", "is_refused"), [(1024, False), (1025, True), (-1025, True), (0.5, False)])
+def test_powers_are_limited_before_they_are_computed(power: float, is_refused: bool):
+    template = Template("power.jinja", f"{{% set n = messages | length %}}{{{{ n ** ({power}) }}}}")
+    if is_refused:
+        with pytest.raises(RowError, match=rf"power\.jinja raises a number to the power {power}"):
+            template.render(HI, None)
+    else:
+        assert template.render(HI, None) == str(2**power)
