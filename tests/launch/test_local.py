@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -76,6 +77,18 @@ def test_signals_are_handed_to_what_runs_the_training_processes(
     threading.Thread(target=stop_once_it_trains, daemon=True).start()
     assert torchrun([], 2) == STOPPED
     assert (tmp_path / "signalled").exists()
+
+
+@pytest.mark.parametrize("heeded", [signal.SIGTERM], indirect=True)
+def test_a_signal_that_comes_while_the_command_starts_reaches_it(monkeypatch: pytest.MonkeyPatch, heeded: int):
+    start = subprocess.Popen
+
+    def start_late(*arguments, **options):
+        os.kill(os.getpid(), heeded)
+        return start(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start_late)
+    assert run_to_end(["sleep", "60"]) == 128 + heeded
 
 
 def test_a_signal_that_is_ignored_stays_so():

@@ -61,14 +61,25 @@ def run_to_end(command: Sequence[str], environment: Mapping[str, str] | None = N
     Returns:
         The exit code, or 128 + the signal that ended the command.
     """
-    stdin = None if given is None else subprocess.PIPE
-    running = subprocess.Popen(command, env=environment, process_group=0, stdin=stdin)
+    running: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+
+    def pass_on(signum: int, frame: object) -> None:
+        if running is None:  # it is being started
+            early.append(signum)
+        else:
+            running.send_signal(signum)
+
     kept = {}
     for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         if signal.getsignal(signum) is signal.SIG_IGN:
             continue  # as under nohup
-        kept[signum] = signal.signal(signum, lambda signum, frame: running.send_signal(signum))
+        kept[signum] = signal.signal(signum, pass_on)
     try:
+        stdin = None if given is None else subprocess.PIPE
+        running = subprocess.Popen(command, env=environment, process_group=0, stdin=stdin)
+        for signum in early:
+            running.send_signal(signum)
         if running.stdin is not None:
             with contextlib.suppress(BrokenPipeError), running.stdin:
                 running.stdin.write(str(given).encode())
