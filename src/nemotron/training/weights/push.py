@@ -1,6 +1,6 @@
-"""An exported folder to the Hugging Face hub, in one commit.
+"""Push an exported folder to the Hugging Face hub.
 
-Who reads it there never sees half a model.
+It is one commit, so that nobody downloads an incomplete model.
 """
 
 import os
@@ -15,33 +15,33 @@ from nemotron.errors import UserError
 from nemotron.lineage.artifact import MANIFEST
 
 TOKENS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-"""The variables that may hold a token; it is taken from nowhere else, and not asked for."""
+"""The variables that may have a token, which is read from nowhere else and never prompted for."""
 _REFUSED = (401, 403)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where on the hub an export goes."""
+    """The repository on the hub for an export."""
 
     repo: str
     """`org/name`."""
     private: bool = False
-    """Whether the repository is made private, if it is made."""
+    """Whether the repository must be private. A new one is created as such."""
     revision: str | None = None
-    """A branch, made where there is none; None: main."""
+    """A branch, which is created if necessary; None is main."""
 
     def command(self, folder: Path) -> str:
-        """Return the command that uploads a folder there by itself."""
+        """Return the command that uploads a folder there without nemotron."""
         options = [*(["--private"] if self.private else []), *(["--revision", self.revision] if self.revision else [])]
         return shlex.join(["hf", "upload", self.repo, str(folder), "--exclude", MANIFEST, *options])
 
 
 def check_destination(to: Destination) -> None:
-    """Refuse what could not be pushed, before an export that may take hours.
+    """Refuse a push that would fail, before an export that may take hours.
 
     Raises:
-        UserError: The name is none, there is no token, it may only read or the hub refuses it, the hub is out of reach,
-            or the repository is public and a private one was asked for.
+        UserError: The name is not valid, there is no token, the token may only read or is refused, the hub cannot be
+            reached, or the repository is public but must be private.
     """
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -81,9 +81,9 @@ def check_destination(to: Destination) -> None:
 
 
 def push(folder: Path, to: Destination) -> str:
-    """Upload an exported folder, as it is, in one commit.
+    """Upload an exported folder unchanged, in one commit.
 
-    Without its artifact's record, which names the folders and the job of this machine.
+    The record of its artifact is left out, because it names folders and jobs of this machine.
 
     Returns:
         The address of the commit.
@@ -119,10 +119,10 @@ def push(folder: Path, to: Destination) -> str:
 
 
 def _may_write(who: Any, repo: str) -> bool:
-    """Tell whether a token may write to a repository, by what the hub says of it.
+    """Tell whether a token may write to a repository, according to the hub.
 
-    The hub describes a token as `auth.accessToken` of whoami: its role, and for a fine-grained one its permissions on
-    users, organisations and repositories. Other servers may say nothing, or something else: then the upload decides.
+    The hub describes a token in `auth.accessToken` of whoami: its role, and for a fine-grained token its permissions on
+    users, organizations and repositories. If another server does not describe it, the upload decides.
     """
     try:
         token = who["auth"]["accessToken"]
@@ -136,16 +136,16 @@ def _may_write(who: Any, repo: str) -> bool:
 
 
 def _refuse_public(api: Any, to: Destination) -> None:
-    """Refuse a public repository for what is to be private.
+    """Refuse a public repository for an export that must be private.
 
     Raises:
-        UserError: It is one.
+        UserError: The repository is public.
     """
     if not to.private:
         return
     try:
         is_public = api.repo_info(to.repo).private is False
-    except Exception:  # there is none yet, or nobody says: making it private comes later
+    except Exception:  # it does not exist yet, or is unknown; it is created as private later
         return
     if is_public:
         raise UserError(
