@@ -73,6 +73,13 @@ def test_the_preview_names_the_switch_and_the_tokens():
     assert rows["loss averages over"] == "token from iteration 1, sample from iteration 13"
     assert rows["iterations"] == "24 of 8 packs (2.00 epochs)"
     assert rows["tokens"] == f"up to {24 * 8 * 4096:,}"
+    assert "a sample is" not in rows
+
+
+def test_the_preview_says_where_a_sample_is_a_whole_conversation():
+    loss = LossConfig([StageConfig("sample")], sample_unit="conversation")
+    rows = dict(planned(config({"train_iters": 24}, loss=loss), prepared()).rows())
+    assert rows["a sample is"] == "a conversation, all its sequences together"
 
 
 def test_what_may_not_be_meant_is_a_note():

@@ -134,6 +134,16 @@ def test_the_accounting_is_asked_when_the_controller_has_forgotten(cluster: Clus
     assert wait(cluster, "7")[0] == 1
 
 
+def test_of_a_job_that_nobody_remembers_its_log_says_how_it_ended(cluster: Cluster):
+    cluster.states["7"] = ["slurm_load_jobs error: Invalid job id specified"]
+    for code, state in ((0, "COMPLETED"), (3, "FAILED")):
+        (cluster.folder / "sbatch_x.sft_7.out").write_text(f"job exited with code {code}\n")
+        assert wait(cluster, "7")[::2] == (code, [f"7 {state}"])
+    (cluster.folder / "sbatch_x.sft_7.out").write_text("srun: job 7 has been allocated resources\n")
+    with pytest.raises(LaunchError, match=r"no longer reports the state of job 7"):
+        wait(cluster, "7")
+
+
 def test_silence_is_borne_for_a_while_and_then_told(cluster: Cluster):
     cluster.states["7"] = [*[""] * 20, says("COMPLETED")]
     assert wait(cluster, "7")[0] == 0

@@ -33,6 +33,15 @@ def test_a_file_that_the_index_names_must_be_there(tmp_path):
         weight_names(tmp_path)
 
 
+def test_a_folder_without_weights_and_a_file_that_is_none_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"no \*\.safetensors"):
+        weight_names(tmp_path)
+    for content in (b"<html>", b"\xff" * 8, (8).to_bytes(8, "little") + b"{broken}"):
+        (tmp_path / "model.safetensors").write_bytes(content)
+        with pytest.raises(UserError, match=r"model\.safetensors is not readable"):
+            weight_names(tmp_path)
+
+
 def test_import_refuses_it_too(tmp_path):
     with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*") as error:
         import_hf(write_hf_folder(tmp_path, MAIN), tmp_path / "out")

@@ -122,6 +122,21 @@ def test_a_folder_that_is_named_must_not_hide_a_damaged_checkpoint(saved):
     assert str(saved / "iter_0000002") in error.value.hint
 
 
+def test_the_release_of_megatron_lm_is_taken_as_it_is(tmp_path):
+    (tmp_path / "release").mkdir()
+    (tmp_path / TRACKER).write_text("release")
+    newest = find_newest(tmp_path)
+    assert (newest.folder, newest.iteration, newest.skipped) == (tmp_path / "release", 0, ())
+
+
+def test_what_is_set_aside_a_second_time_has_another_name(saved):
+    for name in ("set_aside_iter_0000006", "set_aside_iter_0000006.2"):
+        (saved / "iter_0000006/train_state.pt").unlink()
+        repair(saved, find_newest(saved))
+        assert (saved / name).is_dir()
+        write_checkpoint(saved, 6)
+
+
 def test_one_iteration_may_be_asked_for(saved):
     assert find_newest(saved, 4).folder == saved / "iter_0000004"
     (saved / "iter_0000004/__0_0.distcp").unlink()

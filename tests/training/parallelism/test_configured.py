@@ -8,6 +8,7 @@ import pytest
 from nemotron.training.config import RecipeConfig, SftConfig
 from nemotron.training.parallelism.configured import fewest_ranks, find_model, parallel_sizes, state_bytes
 from nemotron.training.parallelism.memory import StateBytes
+from nemotron.training.parallelism.model_shape import shape_of
 
 TINY = Path(__file__).parents[3] / "config/tiny_model"
 
@@ -86,3 +87,13 @@ def test_a_model_that_is_not_here_and_not_known_has_no_shape(tmp_path):
     (tmp_path / "config.json").write_text('{"vocab_size": 5}')
     known = find_model(config(hf_model=str(tmp_path)))
     assert (known.shape, known.vocab_size) == (None, 5)
+
+
+def test_layers_of_another_kind_are_another_architecture():
+    described = json.loads((TINY / "config.json").read_text())
+    pattern = shape_of(described).layers
+    described.pop("layers_block_type", None)
+    marked = shape_of({**described, "hybrid_override_pattern": f"{pattern[:2]}|{pattern[2:]}/*E"})
+    assert marked.layers == pattern  # without the borders of stages, and without the MTP layers
+    with pytest.raises(KeyError, match="X"):
+        shape_of({**described, "hybrid_override_pattern": f"{pattern}X"})
