@@ -9,6 +9,7 @@ from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checks.open_trackers import open_mlflow
+from nemotron.training.collector import pause_collector
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -60,16 +61,17 @@ def run_finetune(
     startup = Startup(say)
     startup.step("Importing torch and Megatron-Bridge")
     with heed_signals(say) as signals, bridge.name_what_is_missing(), use_backend(backend) as apply_backend:
-        from megatron.bridge.training.finetune import finetune
+        with pause_collector():
+            from megatron.bridge.training.finetune import finetune
 
-        from nemotron.training.objective.empty_batches import skip_empty_batches
-        from nemotron.training.objective.forward_step import TwoStageStep
-        from nemotron.training.recipe.build import build_recipe
-        from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
-        from nemotron.training.reporting.metrics import MetricsWriter
-        from nemotron.training.reporting.shard_check import ChecksShards
-        from nemotron.training.reporting.wandb_curves import log_curves_to
-        from nemotron.training.weights.random_init import make_starting_checkpoint
+            from nemotron.training.objective.empty_batches import skip_empty_batches
+            from nemotron.training.objective.forward_step import TwoStageStep
+            from nemotron.training.recipe.build import build_recipe
+            from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
+            from nemotron.training.reporting.metrics import MetricsWriter
+            from nemotron.training.reporting.shard_check import ChecksShards
+            from nemotron.training.reporting.wandb_curves import log_curves_to
+            from nemotron.training.weights.random_init import make_starting_checkpoint
 
         startup.step("Building the config")
         start, seed = plan.start.checkpoint, config.recipe.random_start
