@@ -6,9 +6,6 @@ wandb itself is not imported.
 import configparser
 import netrc
 import os
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,6 +117,10 @@ def describe_access_of_job(
 
 
 def _explain_silence(address: str) -> str | None:
+    import ssl  # here: most runs ask no server, and these three take 20 ms
+    import urllib.error
+    import urllib.request
+
     try:
         with urllib.request.urlopen(f"{address}/healthz", timeout=ANSWER_SECONDS):
             return None
