@@ -23,6 +23,8 @@ TOKENIZER = Path(__file__).parents[1] / "config" / "data_prep" / "tiny" / "token
 WARM_UP_PAIRS = 2
 LOOKS = ("aten::_local_scalar_dense", "aten::nonzero")
 """What `item()`, `if tensor` and indexing with a mask come down to."""
+COPIES = frozenset({"tolist", "cpu", "numpy", "__array__"})
+"""Methods of tensors that copy to the host."""
 
 
 def main() -> None:
@@ -60,7 +62,6 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list["Taken"]]
         f"train.train_iters={2 * (arguments.pairs + WARM_UP_PAIRS)}",
         f"train.global_batch_size={arguments.packs}",
         "loss.stages=[{average: sample}]",
-        "scheduler.lr_warmup_samples=0",
         "scheduler.lr_warmup_iters=0",
         "dataset.num_workers=0",
     ]
@@ -117,6 +118,8 @@ class Taken:
     """That torch was asked for, if they were counted (which takes its time)."""
     looks: int = 0
     """How often a tensor's numbers were looked at, if that was counted: on a GPU each look waits for it."""
+    copies: int = 0
+    """How often a tensor was copied to the host, if that was counted, which waits as well."""
     outside: float = 0.0
     """In the forward step and its loss function, the model's own forward pass left out: all that the two steps do
     differently, apart from what a wait for the device costs."""
@@ -189,8 +192,16 @@ def turn_about(ours: Any, count: bool) -> tuple[Any, Any]:
 def counting(step: Taken) -> Iterator[None]:
     """Count the operations asked for inside, those that others are made of left out."""
     import torch
+    from torch.overrides import TorchFunctionMode
 
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+    class Copies(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            name = getattr(function, "__name__", "")
+            to_host = name == "to" and "cpu" in map(str, [*args[1:], *(kwargs or {}).values()])
+            step.copies += name in COPIES or to_host
+            return function(*args, **(kwargs or {}))
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile, Copies():
         yield
     events = [event for event in profile.events() or [] if event.name.startswith("aten::")]
     step.looks = sum(event.name in LOOKS for event in events)
@@ -200,7 +211,7 @@ def counting(step: Taken) -> Iterator[None]:
 def report_operations(taken: dict[str, list[Taken]], arguments: argparse.Namespace) -> None:
     """Print what the steps asked for; every step of a kind asks for about as much."""
     print(f"{arguments.packs} packs of {arguments.pack_size} tokens")
-    for what in ("operations", "looks"):
+    for what in ("operations", "looks", "copies"):
         ours, stock = (median(getattr(step, what) for step in taken[kind]) for kind in ("ours", "stock"))
         print(f"{what:10} {ours:,.0f}, stock {stock:,.0f}")
 
