@@ -190,6 +190,20 @@ def test_a_file_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     assert {".csv", ".arrow"} <= {word.strip("*,;") for word in str(error.value.hint).split()}
 
 
+def test_a_path_with_a_password_is_refused_for_it_is_recorded() -> None:
+    with pytest.raises(UserError, match=r"contains credentials") as error:
+        find_files(Dataset("d", "s3://KEY:gulf-stream@bucket/a.jsonl"))
+    assert "AWS_SECRET_ACCESS_KEY" in (error.value.hint or "")
+
+
+def test_a_link_to_nothing_and_what_is_no_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for name, kind in (("link.jsonl", "a broken link"), ("pipe.jsonl", "not a regular file")):
+        with pytest.raises(UserError, match=f"{name} is {kind}"):
+            find_files(Dataset("d", str(tmp_path / name)))
+
+
 def test_a_path_at_an_unknown_place_is_refused() -> None:
     with pytest.raises(UserError, match="s4://bucket/x") as error:
         find_files(Dataset("test", "s4://bucket/x"))

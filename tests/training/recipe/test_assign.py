@@ -2,7 +2,8 @@
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -25,6 +26,9 @@ class Settings:
     backend: Backend = Backend.auto
     overlap: bool = False
     modules: list[str] = field(default_factory=list)
+    betas: tuple[float, float] = (0.9, 0.95)
+    folder: Path | None = None
+    anything: Any = None
 
 
 def test_values_are_set_and_others_left_alone():
@@ -42,6 +46,10 @@ def test_values_are_set_and_others_left_alone():
         ("params_dtype", "bfloat16", torch.bfloat16),
         ("backend", "fused", Backend.fused),
         ("modules", ["a"], ["a"]),
+        ("betas", [0.9, 0.98], (0.9, 0.98)),
+        ("folder", "/data", "/data"),  # Megatron makes a path of it
+        ("anything", {"a": 1}, {"a": 1}),
+        ("style", "constant", "constant"),
     ],
 )
 def test_values_are_read_as_yaml_spells_them(key, value, expected):
@@ -65,6 +73,11 @@ def test_a_misspelt_key_names_its_place_and_the_nearest():
         ("lr", "fast", "a number"),
         ("overlap", 1, "true or false"),
         ("params_dtype", "float99", "a torch dtype such as bfloat16"),
+        ("params_dtype", "nn", "a torch dtype such as bfloat16"),
+        ("lr", True, "a number"),
+        ("train_iters", 5.0, "a whole number or null"),
+        ("modules", "a", "a list"),
+        ("backend", "fsed", "'auto' or 'fused'"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(key, value, wanted):
