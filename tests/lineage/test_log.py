@@ -54,6 +54,14 @@ def test_recording_the_same_again_is_the_same_version(tmp_path, data):
     assert resolve("Data-sft:back", tmp_path / "artifacts") == first
 
 
+def test_what_an_earlier_release_recorded_without_a_digest_is_the_same_version(tmp_path, data):
+    log(tmp_path, data, metadata={"tokens": 1}, inputs=["/raw/chat.jsonl"])
+    file = tmp_path / "artifacts/Data-sft/v1.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "digest": "", "input_digests": {}}))
+    assert log(tmp_path, data, metadata={"tokens": 1}, inputs=["/raw/chat.jsonl"]).version == 1
+    assert log(tmp_path, data, metadata={"tokens": 2}, inputs=["/raw/chat.jsonl"]).version == 2
+
+
 def test_an_input_artifact_is_recorded_by_its_version(tmp_path, data):
     source = log(tmp_path, data)
     model = log_artifact(name="Model-sft", type="model", path=data, root=tmp_path / "artifacts", inputs=[source])

@@ -133,11 +133,18 @@ def test_the_tokenizers_own_template_knows_its_special_tokens(chat_template: obj
     assert load_template("tokenizer", tokenizer).render(MESSAGES, None) == "<s>Hi"
 
 
-@pytest.mark.parametrize("chat_template", [None, "", {"tool_use": "x"}])
-def test_a_tokenizer_without_template(chat_template: object):
+@pytest.mark.parametrize(
+    ("chat_template", "problem"),
+    [
+        (None, "has no chat template of its own"),
+        ("", "has no chat template of its own"),
+        ({"tool_use": "x"}, 'has no chat template "default"'),
+    ],
+)
+def test_a_tokenizer_without_template(chat_template: object, problem: str):
     tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={})
 
-    with pytest.raises(UserError, match=r"chat_template: tokenizer"):
+    with pytest.raises(UserError, match=rf"The tokenizer {problem} \(chat_template: tokenizer\)"):
         load_template("tokenizer", tokenizer)
 
 
@@ -162,7 +169,7 @@ def test_one_of_the_tokenizers_templates_can_be_named():
 
 
 def test_a_misspelt_template_of_the_tokenizer_is_refused_with_the_nearest():
-    with pytest.raises(UserError, match=r'tokenizer:tool_usage.*"tool_use".*tokenizer:rag'):
+    with pytest.raises(UserError, match=r'"tool_usage" .*tokenizer:tool_usage.*"tool_use".*tokenizer:rag'):
         load_template("tokenizer:tool_usage", NAMED)
 
 

@@ -12,7 +12,7 @@ from typing import IO
 
 import pytest
 
-from nemotron.data_prep.engine.local import use_processes
+from nemotron.data_prep.engine.local import _set, use_processes
 from nemotron.errors import UserError
 
 # Work from the standard library: a worker process can import it, which it could not a test module.
@@ -46,6 +46,14 @@ def test_workers_are_kept_for_the_next_work_and_get_what_it_shares() -> None:
     assert two == same
     assert (len(two), len(three)) == (2, 3)
     assert not two & three  # another number of workers are other ones
+
+
+def test_what_a_worker_is_started_with_is_gone_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("NEMOTRON_OF_A_TEST", raising=False)
+    with _set({"OMP_NUM_THREADS": "1", "NEMOTRON_OF_A_TEST": "x"}):
+        assert (os.environ["OMP_NUM_THREADS"], os.environ["NEMOTRON_OF_A_TEST"]) == ("1", "x")
+    assert (os.environ["OMP_NUM_THREADS"], "NEMOTRON_OF_A_TEST" in os.environ) == ("7", False)
 
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
