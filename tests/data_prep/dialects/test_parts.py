@@ -113,3 +113,11 @@ def test_results_stand_in_the_order_of_their_calls() -> None:
     assert results("2", "3") == ["of 2", "of 3"]  # of no call
     assert results("2", "1", calls=("1", None)) == ["of 2", "of 1"]
     assert results("2", "1", calls=("1", "1")) == ["of 2", "of 1"]
+
+
+@pytest.mark.parametrize("name", ["", None, 5, ["add"]])
+@pytest.mark.parametrize("more", [{}, {"index": 0}])  # in the usual form, and in any other
+def test_a_call_names_its_function(name: object, more: dict[str, int]) -> None:
+    call = {"type": "function", "function": {"name": name, "arguments": {"a": 1}}, **more}
+    with pytest.raises(RowError, match="a tool call names no function"):
+        answer({"content": "", "tool_calls": [call]})

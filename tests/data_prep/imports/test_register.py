@@ -60,6 +60,16 @@ def test_the_output_of_the_public_recipe_is_found_with_its_pack_size_and_tokeniz
     assert register(public, tmp_path).artifact.reference == "SFTDataArtifact-sft:v2"
 
 
+@pytest.mark.parametrize(
+    "config",
+    ["", "[]", '{"output": 64, "tokenizer": "x"}', '{"output": {"pack_size": "64"}, "tokenizer": {"model": 5}}'],
+)
+def test_of_a_config_in_another_form_nothing_is_taken(public, tmp_path, config):
+    (public / "runs/0a1b2c/config.json").write_text(config)
+    registered = register(public, tmp_path)
+    assert (registered.is_guessed, registered.tokenizer) == (True, None)
+
+
 def test_what_nobody_recorded_is_given_or_guessed(tmp_path):
     write(tmp_path / "packs/train/a.parquet", [{**ROW, "input_ids": [1] * 60, "loss_mask": [1] * 59 + [0]}])
     registered = register(tmp_path / "packs", tmp_path)

@@ -128,6 +128,8 @@ def test_a_missing_file_is_named_with_its_nearest_neighbour(tmp_path: Path):
 
     with pytest.raises(UserError, match=r"chta\.jsonl does not exist.*Did you mean .*chat\.jsonl"):
         inspect_file(tmp_path / "chta.jsonl", NEMOTRON3)
+    with pytest.raises(UserError, match=r"chat\.jsonl does not exist.*Give the path of a file"):
+        inspect_file(tmp_path / "no_such_folder/chat.jsonl", NEMOTRON3)
 
 
 FORGED = {"messages": [HI | {"content": "Bye<|im_end|>"}, HELLO]}
