@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -43,6 +44,34 @@ def test_a_file_is_replaced_only_when_its_writer_succeeds(tmp_path):
         fail_halfway()
     assert path.read_text(encoding="utf-8") == "old é"
     assert list(path.parent.iterdir()) == [path]
+
+
+def write_and_die(path):
+    with replace_when_complete(path) as temporary:
+        temporary.write_text("half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_killed_writers_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "report [1].html"
+    for _ in range(3):
+        if (child := os.fork()) == 0:
+            write_and_die(path)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert len(list(tmp_path.iterdir())) == 1  # each removes what the one before left
+        assert not path.exists()
+    write_text(path, "whole")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_temporary_file_of_another_writer_is_left(tmp_path):
+    path = tmp_path / "x.txt"
+    with replace_when_complete(path) as slow:
+        slow.write_text("slow")
+        write_text(path, "quick")
+        assert slow.exists()
+    assert path.read_text() == "slow"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(("mask", "expected"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
+from glob import escape
 from pathlib import Path
 
 import orjson
@@ -22,7 +23,7 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
     """Yield a temporary path next to `path`.
 
     On success it is synced and renamed to `path`; on failure it is removed. A rename is atomic, so readers and later
-    runs see the old file, the complete new file, or no file.
+    runs see the old file, the complete new file, or no file. What killed processes left of the same file is removed.
 
     Args:
         path: Its folder is created if it is missing.
@@ -30,13 +31,10 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
         synced: Whether the new file must survive a failure of the machine, too. Where a checksum is compared before
             anything is read, nothing is lost without, and thousands of small files take a tenth of the time.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary, descriptor = _open_temporary(path, mode)
     try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-    except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-    try:
+        if synced:  # not where there are thousands of files, because this lists their folder
+            _remove_abandoned(path)
         yield temporary
         if synced:
             with open(temporary, "rb") as file:
@@ -45,6 +43,32 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
+    """Create an empty file next to a path, and lock it for as long as it is written."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            continue
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_at(temporary, descriptor):  # another writer may have taken it for abandoned before it was locked
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed processes left of a file: temporary files that nobody locks."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError), open(left, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 @contextlib.contextmanager
@@ -134,6 +158,15 @@ def write_checksums(folder: Path) -> None:
     """
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != CHECKSUMS)
     write_json(folder / CHECKSUMS, {path.name: checksum(path) for path in files})
+
+
+def is_as_written(path: Path) -> bool:
+    """Tell whether a file has its checksum in checksums.json of its folder."""
+    try:
+        checksums = orjson.loads((path.parent / CHECKSUMS).read_bytes())
+        return isinstance(checksums, dict) and checksums.get(path.name) == checksum(path)
+    except (OSError, orjson.JSONDecodeError):
+        return False
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nemotron.errors import UserError
+from nemotron.records.typed import typed
 
 LOCK = ".lock"
 HEARTBEAT_SECONDS = 5.0
@@ -153,8 +154,8 @@ def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
 def _read(file: IO[bytes]) -> Holder | None:
     file.seek(0)
     try:
-        return Holder(**json.loads(file.read()))
-    except (ValueError, TypeError, RecursionError):  # free, or from an earlier release
+        return typed(Holder, json.loads(file.read()))
+    except (ValueError, RecursionError):  # free, or from an earlier release
         return None
 
 

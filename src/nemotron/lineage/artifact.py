@@ -8,6 +8,7 @@ from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
+from nemotron.records.typed import typed
 
 MANIFEST = "artifact.json"
 """The file name of the record in the artifact's own folder."""
@@ -114,12 +115,9 @@ def read(path: Path) -> Artifact:
     Raises:
         ValueError: The file is not an artifact record.
     """
-    known = {item.name for item in dataclasses.fields(Artifact)}
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        # Fields added by a later release are ignored.
-        return Artifact(**{key: value for key, value in record.items() if key in known})
-    except (AttributeError, TypeError, ValueError, RecursionError) as error:
+        return typed(Artifact, json.loads(path.read_text(encoding="utf-8")), ignores_unknown=True)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not an artifact record: {error}") from error
 
 

@@ -6,12 +6,12 @@ Parquet does not record them, but the tokenized parts do.
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import orjson
 
 from nemotron.data_prep.output.places import PartPlace
+from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import PartReceipt, map_tokens, read_index, read_receipt
 
 COMPARED = 16
@@ -101,17 +101,16 @@ def _parts(run: Path) -> Iterator[_Part]:
 
     Parts that have been removed are left out.
     """
-    plan: dict[str, Any] = orjson.loads((run / "plan.json").read_bytes())
-    for number, dataset in enumerate(plan["datasets"]):
-        files = iter(dataset["files"])
+    for number, dataset in enumerate(read_inputs(run)):
+        files = iter(dataset.files)
         for file in files:
             lines = 0
-            for part in range(file["parts"]):
-                path = run / "datasets" / dataset["name"] / Path(file["tokens"]).name / f"part_{part:06}"
+            for part in range(file.parts):
+                path = dataset.link(run, file) / f"part_{part:06}"
                 receipt = read_receipt(path)
                 if receipt is None:
                     break
                 together = [file, *itertools.islice(files, len(receipt.starts) - 1)]
-                paths = tuple(each["path"] for each in together)
-                yield _Part(path, receipt, PartPlace(number, dataset["name"], paths, receipt.starts, lines))
+                paths = tuple(each.path for each in together)
+                yield _Part(path, receipt, PartPlace(number, dataset.name, paths, receipt.starts, lines))
                 lines += receipt.lines

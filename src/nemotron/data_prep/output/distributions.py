@@ -27,6 +27,10 @@ class Distribution:
     mean: float
     """The mean of the values."""
 
+    def __post_init__(self) -> None:
+        if not self.counts or len(self.edges) != len(self.counts) + 1:
+            raise ValueError(f"{len(self.counts)} bins have {len(self.edges)} edges")
+
 
 def count_distributions(
     corpus: Corpus, cut: Cut, selection: Selection, packed: list[PackedSplit], pack_size: int

@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import orjson
 
+from nemotron.atomic_files import is_as_written
 from nemotron.data_prep.notes import EXAMPLES
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted
 from nemotron.data_prep.output.places import find_places
@@ -22,6 +23,7 @@ from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt
+from nemotron.records.typed import typed
 
 EXAMPLES_FILE = "examples.json"
 CONSIDERED = 64
@@ -30,14 +32,25 @@ DROPPED_TOKENS, SHOWN_TOKENS = (150, 0), (700, 300)
 """Tokens to show from the beginning and the end of a dropped sequence, and of a kept one."""
 
 
+class DroppedRow(TypedDict):
+    """A row that was dropped before it was tokenized."""
+
+    reason: str
+    dataset: str
+    file: str
+    line: int
+    detail: str
+    text: str
+
+
 @dataclass(frozen=True)
 class Examples:
     """The contents of examples.json."""
 
     sequences: list[Excerpt]
-    """kind (longest, shortest, repeated, dropped), dataset, file, line, tokens, chunks, and more by kind."""
-    dropped: list[dict[str, Any]]
-    """Rows dropped before they were tokenized: reason, dataset, file, line, detail, text."""
+    """Sequences, of all kinds."""
+    dropped: list[DroppedRow]
+    """Rows dropped before they were tokenized."""
 
 
 def choose_examples(
@@ -67,19 +80,21 @@ def choose_examples(
 
 
 def read_examples(run_dir: Path) -> Examples:
-    """Return the examples of a finished run, or none if their file is gone."""
+    """Return the examples of a finished run, or none if their file is gone or damaged."""
+    path = run_dir / EXAMPLES_FILE
     try:
-        return Examples(**orjson.loads((run_dir / EXAMPLES_FILE).read_bytes()))
-    except (OSError, orjson.JSONDecodeError, TypeError):
+        found = typed(Examples, orjson.loads(path.read_bytes()))
+    except (OSError, ValueError):
         return Examples([], [])
+    return found if is_as_written(path) else Examples([], [])
 
 
-def dropped_rows_to_show(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> list[dict[str, Any]]:
+def dropped_rows_to_show(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]]) -> list[DroppedRow]:
     """Return the first rows of each reason that were dropped before tokenizing.
 
     One row of each dataset comes first, then a second row of each, and so on.
     """
-    per_reason: dict[str, list[tuple[int, int, dict[str, Any]]]] = defaultdict(list)
+    per_reason: dict[str, list[tuple[int, int, DroppedRow]]] = defaultdict(list)
     seen: dict[tuple[str, int], int] = defaultdict(int)
     places = find_places(plan, receipts)
     for place, receipt in zip(places, itertools.chain.from_iterable(receipts), strict=True):
@@ -87,8 +102,8 @@ def dropped_rows_to_show(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt
             key = example.reason, place.dataset
             seen[key] += 1
             if seen[key] <= EXAMPLES:
-                shown = {"reason": example.reason, **place.of(example.line)}
-                shown |= {"detail": example.detail, "text": example.text}
+                found = {"reason": example.reason, **place.of(example.line)}
+                shown = DroppedRow(**found, detail=example.detail, text=example.text)
                 per_reason[example.reason].append((seen[key], place.dataset, shown))
     return [shown for found in per_reason.values() for _, _, shown in sorted(found, key=lambda one: one[:2])[:EXAMPLES]]
 

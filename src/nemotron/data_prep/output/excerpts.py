@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 
@@ -17,9 +17,41 @@ from nemotron.printable import printable
 MOST_OF_CHUNK, MOST_OF_SEQUENCE = 1500, 8000
 """Most characters to show, because a token may be long."""
 
-Excerpt = dict[str, Any]
-"""The `about` of a Wanted, and `chunks`: {role (if it changes), text, supervised, tokens, supervised_tokens}, or {gap}
-for tokens that are not shown."""
+
+class Gap(TypedDict):
+    """Tokens that are left out."""
+
+    gap: int
+
+
+class Chunk(TypedDict):
+    """Tokens that all train, or that all do not."""
+
+    role: NotRequired[str]
+    """Where it changes."""
+    text: str
+    supervised: bool
+    tokens: int
+    supervised_tokens: int
+
+
+class Excerpt(TypedDict):
+    """What a Wanted is about, and its chunks."""
+
+    kind: str
+    """longest, shortest, repeated or dropped."""
+    dataset: str
+    file: str
+    line: int
+    tokens: int
+    uncut: int
+    """Tokens before it was cut."""
+    supervised_tokens: int
+    count: NotRequired[int]
+    """Of a repeated one: how often."""
+    reason: NotRequired[str]
+    """Of a dropped one."""
+    chunks: list[Chunk | Gap]
 
 
 class Wanted(NamedTuple):

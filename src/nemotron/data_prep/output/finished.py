@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nemotron.atomic_files import checksum
+from nemotron.atomic_files import checksum, is_as_written
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.plan import PrepPlan
@@ -18,7 +18,8 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
 
     It is None if there is no such run, or if its files are gone or have changed.
     """
-    metadata = read_metadata(plan.run_dir / "metadata.json")
+    path = plan.run_dir / "metadata.json"
+    metadata = read_metadata(path) if is_as_written(path) else None
     if metadata is None:
         return None
     for split in metadata.splits:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import orjson
 
@@ -10,7 +10,16 @@ from nemotron.data_prep.output.counting_roles import RoleStats
 from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
+from nemotron.records.typed import typed
 from nemotron.secrets import mask_values
+
+
+class Place(TypedDict):
+    """Where a row is."""
+
+    file: str
+    line: int
+    """From 1."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class NoteStats:
     """The token or field that it is about; empty if the kind says everything."""
     rows: int
     """The number of rows with this note."""
-    places: list[dict[str, Any]]
+    places: list[Place]
     """The first of these rows: file, line (from 1)."""
 
     @property
@@ -239,30 +248,14 @@ class Metadata:
 
 
 def read_metadata(path: Path) -> Metadata | None:
-    """Read the metadata of a finished run; None if there is none of this format."""
+    """Read the metadata of a finished run.
+
+    None means that there is none of this format, or that the file is damaged.
+    """
     try:
         content = orjson.loads(path.read_bytes())
-        if content.get("format_version") != FORMAT_VERSION:
+        if not isinstance(content, dict) or content.pop("totals", None) is None:
             return None
-        content.pop("totals")
-        splits = [
-            SplitStats(**{**split, "shards": [ShardReceipt(**shard) for shard in split["shards"]]})
-            for split in content.pop("splits")
-        ]
-        datasets = [
-            DatasetStats(
-                **{
-                    **dataset,
-                    "notes": [NoteStats(**note) for note in dataset["notes"]],
-                    "checks": [CheckStats(**check) for check in dataset["checks"]],
-                    "modes": [ModeStats(**mode) for mode in dataset["modes"]],
-                    "roles": {role: RoleStats(**stats) for role, stats in dataset["roles"].items()},
-                }
-            )
-            for dataset in content.pop("datasets")
-        ]
-        overlong = OverlongStats(**content.pop("overlong"))
-        distributions = {name: Distribution(**found) for name, found in content.pop("distributions").items()}
-        return Metadata(**content, datasets=datasets, splits=splits, overlong=overlong, distributions=distributions)
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError, AttributeError):
+        return typed(Metadata, content) if content.get("format_version") == FORMAT_VERSION else None
+    except (OSError, ValueError):
         return None

@@ -19,10 +19,12 @@ from nemotron.atomic_files import CHECKSUMS, checksum
 from nemotron.data_prep.output.metadata import Metadata, SplitStats, read_metadata
 from nemotron.data_prep.output.publish import megatron_blend
 from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt
+from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST
 from nemotron.paths import expand_home
+from nemotron.records.typed import typed
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
 
@@ -37,7 +39,7 @@ def verify(folder: Path) -> Iterator[str]:
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(
-            f"{folder} has no finished run of data prep: metadata.json is missing or of another version.",
+            f"{folder} has no finished run of data prep: metadata.json is missing, damaged or of another version.",
             "Give the output_dir of `nemotron super3 data prep sft`, let it finish, and use the same release.",
         )
     run = folder / "runs" / metadata.run_hash
@@ -54,8 +56,8 @@ def verify(folder: Path) -> Iterator[str]:
 def _verify_files(run: Path) -> Iterator[str]:
     """Yield problems of the run's small files: plan, config, counts, dropped rows."""
     try:
-        checksums: dict[str, str] = orjson.loads((run / CHECKSUMS).read_bytes())
-    except (OSError, orjson.JSONDecodeError) as error:
+        checksums = typed(dict[str, str], orjson.loads((run / CHECKSUMS).read_bytes()))
+    except (OSError, ValueError) as error:
         yield f"{run / CHECKSUMS} cannot be read: {error}."
         return
     for name, expected in checksums.items():
@@ -85,7 +87,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
 
 def _resolve_paths(blend: Any) -> Any:
     """Return a Megatron blend with resolved paths, otherwise as JSON values."""
-    if not isinstance(blend, dict):
+    if not isinstance(blend, dict) or not all(isinstance(entries, list) for entries in blend.values()):
         return None
     return {
         key: [str(Path(entry).resolve()) if isinstance(entry, str) else entry for entry in entries]
@@ -102,13 +104,12 @@ def _json(path: Path) -> Any:
 
 def _verify_tokens(run: Path) -> Iterator[str]:
     """Yield problems of the tokenized parts, compared with their receipts."""
-    plan = _json(run / "plan.json") or {"datasets": []}
-    links = [
-        run / "datasets" / dataset["name"] / Path(file["tokens"]).name
-        for dataset in plan["datasets"]
-        for file in dataset["files"]
-    ]
-    for link in sorted(set(links)):
+    try:
+        links = {dataset.link(run, file) for dataset in read_inputs(run) for file in dataset.files}
+    except UserError as error:
+        yield error.message
+        return
+    for link in sorted(links):
         if not link.is_dir():
             yield f"{link} is a broken link: the tokenized parts are gone."
         for path in sorted(link.glob(f"part_*{RECEIPT}")):

@@ -1,13 +1,13 @@
 """Render a sequence as text: a block per chunk, coloured where it trains."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from nemotron.printable import printable
 
 
-def render_chunks(chunks: Sequence[dict[str, Any]], position: int = 0) -> Iterator[str]:
+def render_chunks(chunks: Sequence[Mapping[str, Any]], position: int = 0) -> Iterator[str]:
     """Yield a `<pre>` per chunk.
 
     Its attributes `data-start` and `data-trained` are for page.js of inspection, which describes tokens.

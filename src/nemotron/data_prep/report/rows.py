@@ -1,7 +1,7 @@
 """Render dropped and repeated rows and notes on rows, with examples."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from nemotron.data_prep.drop_reasons import describe
@@ -57,7 +57,7 @@ def render_duplicates(metadata: Metadata, examples: Examples) -> Html:
         if one.duplicates
     ]
     repeated = [
-        unfold(f"{one['count']:,} times, first at {_place(one)}", *render_chunks(one["chunks"]))
+        unfold(f"{one.get('count', 1):,} times, first at {_place(one)}", *render_chunks(one["chunks"]))
         for one in examples.sequences
         if one["kind"] == "repeated"
     ]
@@ -81,7 +81,7 @@ def render_sequences(metadata: Metadata, examples: Examples) -> Html:
     return section("sequences", "Longest and shortest", *content)
 
 
-def _about(one: dict[str, Any]) -> str:
+def _about(one: Mapping[str, Any]) -> str:
     cut = f" (cut: it has {one['uncut']:,})" if one["uncut"] > one["tokens"] else ""
     return f"{one['tokens']:,} tokens{cut}, {one['supervised_tokens']:,} supervised: {_place(one)}"
 
@@ -93,7 +93,7 @@ def _examples(reason: str, examples: Examples) -> Iterator[str]:
             yield f'<p class="place">{_place(row)}</p><p class="note">{text(row["detail"])}</p>'
             yield f"<pre>\n{text(row['text'])}</pre>" if row["text"] else ""
     for one in examples.sequences:
-        if one["kind"] == "dropped" and one["reason"] == reason:
+        if one["kind"] == "dropped" and one.get("reason") == reason:
             yield f'<p class="place">{_place(one)}, {one["uncut"]:,} tokens</p>'
             yield from render_chunks(one["chunks"])
 
@@ -132,5 +132,5 @@ def _places(note: NoteStats) -> Html:
     return Html(f"{text(note.places[0]['file'], 120)}:{note.places[0]['line']}" if note.places else "")
 
 
-def _place(row: dict[str, Any]) -> str:
+def _place(row: Mapping[str, Any]) -> str:
     return f"{name(row['dataset'])} {text(row['file'], 160)}:{row['line']}"

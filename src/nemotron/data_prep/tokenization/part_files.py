@@ -35,6 +35,7 @@ from nemotron.data_prep.sources import Row
 from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate
 from nemotron.data_prep.tokenization.outcomes import Dropped, DroppedExample, DroppedWriter, Noticed
 from nemotron.errors import UserError
+from nemotron.records.typed import typed
 
 TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index", ".roles"
 DROPPED, RECEIPT = ".dropped.jsonl", ".json"
@@ -180,12 +181,9 @@ def read_receipt(part: Path) -> PartReceipt | None:
     None means that the part is missing, unfinished or damaged.
     """
     try:
-        content = orjson.loads(file_of(part, RECEIPT).read_bytes())
-        content["notes"] = [NoteCount(**count) for count in content["notes"]]
-        content["examples"] = [DroppedExample(**example) for example in content["examples"]]
-        receipt = PartReceipt(**content)
+        receipt = typed(PartReceipt, orjson.loads(file_of(part, RECEIPT).read_bytes()))
         intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
-    except (OSError, orjson.JSONDecodeError, TypeError, KeyError):
+    except (OSError, ValueError):
         return None
     return receipt if intact else None
 

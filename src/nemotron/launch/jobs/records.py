@@ -19,6 +19,7 @@ from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.shell import LaunchError, Shell
+from nemotron.records.typed import typed
 
 NO_ANSWER = "Slurm does not answer"
 """The reason given for a job whose state could not be read."""
@@ -129,10 +130,8 @@ def read_records() -> list[Record]:
     records = []
     for path in find_records_folder().glob("*.json"):
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            jobs = tuple(RecordedJob(**job) for job in values.pop("jobs"))
-            records.append(Record(**values, jobs=jobs))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            records.append(typed(Record, json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, RecursionError):
             continue
     return sorted(records, key=lambda record: record.submitted, reverse=True)
 
