@@ -1,8 +1,8 @@
 """Data prep the slow way, for comparison: what a first version looks like when each step is done the obvious way.
 
-Every prefix of every training sequence is rendered with Jinja, and what a message adds to it is its chunk; chunks are
-encoded one by one with Hugging Face tokenizers into Python lists; over-long sequences are cut; first fit looks at
-every pack; Parquet is written from lists. The sequences and chunks are the same as data prep's.
+Every prefix of every training sequence is rendered with Jinja, once a message, and what a message adds to it is its
+chunk; the chunks of a sequence are encoded with Hugging Face tokenizers into Python lists; over-long sequences are cut;
+first fit looks at every pack; Parquet is written from lists. The sequences and chunks are the same as data prep's.
 """
 
 import json
@@ -64,31 +64,31 @@ def prepare_slowly(
 def _chunks_by_prefix(
     template: Template, messages: list[Any], tools: list[Any] | None, start: int
 ) -> list[tuple[str, bool]]:
-    """(text, supervised) of each message of a sequence, by rendering the conversation up to and including it."""
+    """(text, supervised) of each message of a sequence, by rendering the conversation up to and including it.
+
+    Before an answer, with its generation prompt: one rendering a message, as in the public recipe.
+    """
     chunks: list[tuple[str, bool]] = []
-    before = ""
+    before = 0
     for stop in range(max(start, 1), len(messages) + 1):
-        if stop < len(messages) and messages[stop - 1]["role"] == messages[stop]["role"] == "tool":
+        message, following = messages[stop - 1], messages[stop] if stop < len(messages) else {"role": ""}
+        if message["role"] == following["role"] == "tool":
             continue  # tool results share a turn, which only the last one closes
-        if messages[stop - 1]["role"] == "assistant" and stop > start:
-            prompt = template.render(messages[: stop - 1], tools, add_generation_prompt=True)
-            text = template.render(messages[:stop], tools)
-            shared = len(prompt) if text.startswith(prompt) else len(before)
-            chunks += [(text[len(before) : shared], False), (text[shared:], True)]
-        else:
-            text = template.render(messages[:stop], tools)
-            chunks.append((text[len(before) :], False))
-        before = text
+        is_asked = following["role"] == "assistant" != message["role"]
+        thinks = bool(following.get("reasoning_content"))
+        text = template.render(messages[:stop], tools, add_generation_prompt=is_asked, enable_thinking=thinks)
+        chunks.append((text[before:], message["role"] == "assistant" and stop > start))
+        before = len(text)
     return chunks
 
 
 def _encode(encoder: Tokenizer, chunks: list[tuple[str, bool]]) -> Sequence:
     ids: list[int] = []
     mask: list[int] = []
-    for text, supervised in chunks:
-        encoded = encoder.encode(text, add_special_tokens=False).ids
-        ids += encoded
-        mask += [int(supervised)] * len(encoded)
+    encoded = encoder.encode_batch_fast([text for text, _ in chunks], add_special_tokens=False)
+    for encoding, (_, supervised) in zip(encoded, chunks, strict=True):
+        ids += encoding.ids
+        mask += [int(supervised)] * len(encoding.ids)
     return ids, mask
 
 
