@@ -1,6 +1,7 @@
 """Run work in processes on this machine."""
 
 import contextlib
+import ctypes
 import itertools
 import multiprocessing
 import multiprocessing.connection
@@ -186,7 +187,15 @@ _shared: Any
 def _do(sent: _Sent, thing: Any) -> Any:
     global _sent_last, _work, _shared
     if sent != _sent_last:
+        _shared = None
+        _return_free_memory()  # what the work before took is often more than the next needs
         with open(sent.path, "rb") as file:
             _work, _shared = pickle.load(file)
         _sent_last = sent
     return _work(_shared, thing)
+
+
+def _return_free_memory() -> None:
+    """Give memory that was freed back to the system, where the C library can (glibc)."""
+    with contextlib.suppress(AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
