@@ -52,6 +52,13 @@ def test_without_what_is_written_last_a_save_was_cut_short(tmp_path, name):
     folder = write_checkpoint(tmp_path, 20)
     (folder / name).unlink()
     assert damage_of(folder).unfinished
+    assert str(damage_of(folder)) == f"{name} is missing (its save was cut short)"
+
+
+def test_without_a_shard_it_was_not_the_save(tmp_path):
+    folder = write_checkpoint(tmp_path, 20)
+    (folder / "__0_0.distcp").unlink()
+    assert str(damage_of(folder)) == "__0_0.distcp is missing"
 
 
 @settings(max_examples=25, deadline=None)
