@@ -2,9 +2,23 @@
 
 import secrets
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.browser import CHROMIUM, Browser
+
+TOGETHER = {
+    "tests/data_prep/engine/test_on_ray.py": "cluster",
+    **dict.fromkeys(
+        (
+            "tests/data_prep/tokenization/test_tokenizer.py",
+            "tests/training/generation/test_speaker.py",
+            "tests/training/weights/test_export_folder.py",
+        ),
+        "transformers",
+    ),
+}
+"""Files whose tests run in one process: there is one cluster, and importing transformers takes seconds."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,19 +45,29 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what needs Megatron or a cluster as slow, silence Megatron's many warnings, and group tests for xdist.
-
-    The tests of a file share its fixtures, so they stay in one process; the tests of a cluster share the one cluster.
-    """
+    """Mark what needs Megatron or a cluster as slow, and silence Megatron's many warnings."""
     shows_warnings = config.pluginmanager.hasplugin("warnings")  # not with -p no:warnings
     for item in items:
         if item.get_closest_marker("megatron") and shows_warnings:
             item.add_marker(pytest.mark.filterwarnings("ignore"))
         if item.get_closest_marker("megatron") or item.get_closest_marker("slurm"):
             item.add_marker(pytest.mark.slow)
-        if item.get_closest_marker("slurm"):
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def group_of(nodeid: str) -> str:
+    """The tests of a group run in one process: those of a file, which share its fixtures, or of several files."""
+    file = nodeid.partition("::")[0]
+    return "cluster" if file.startswith("tests/launch/slurm/") else TOGETHER.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out groups to the processes of -n; xdist 3.8 does not see its own marks for that with pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None

@@ -16,7 +16,7 @@ from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.errors import UserError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,8 +15,6 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import END_OF_TURN, Tokenizer, load_tokenizer
 from nemotron.errors import UserError
 
-pytestmark = pytest.mark.xdist_group("transformers")  # one process imports it
-
 
 @pytest.fixture(scope="module")
 def tokenizer(byte_tokenizer: Path) -> Tokenizer:

@@ -9,8 +9,6 @@ import pytest
 from nemotron.errors import UserError
 from nemotron.training.generation.speaker import TransformersSpeaker
 
-pytestmark = pytest.mark.xdist_group("transformers")  # one process imports it
-
 TOKENIZER = Path(__file__).parents[3] / "config" / "data_prep" / "tiny" / "tokenizer"
 MESSAGES = [{"role": "user", "content": "Hi"}]
 

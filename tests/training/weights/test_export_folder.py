@@ -12,8 +12,6 @@ from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.weights import export_hf, export_process
 
-pytestmark = pytest.mark.xdist_group("transformers")  # one process imports it
-
 TINY_MODEL = config_dir() / "tiny_model"
 TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
 
