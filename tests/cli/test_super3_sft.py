@@ -104,10 +104,9 @@ def test_what_is_refused_is_said_before_torchrun_starts_all_of_it(started, capsy
 def test_what_does_not_depend_on_the_machine_is_refused_before_torch_is_imported():
     """All of it: the missing data, and a setting that fits no data."""
     words = ["super3", "sft", "-c", "tiny", "checkpoint.save_interval=0"]
-    code = f"import sys; from nemotron.cli.app import run; run({words!r}); "
-    code += "print({'torch', 'pydantic'} & {*sys.modules})"
+    code = f"import sys; from nemotron.cli.app import run; run({words!r}); print('torch' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout == "set()\n"
+    assert shown.stdout == "False\n"
     assert "nemotron super3 data prep sft -c tiny" in shown.stderr
     assert "checkpoint.save_interval" in shown.stderr
 

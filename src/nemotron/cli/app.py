@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nemotron.cli import completion, console, options
+from nemotron.cli import completion, console
 from nemotron.cli.artifacts import artifacts
 from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
@@ -134,8 +134,7 @@ def run(arguments: list[str]) -> int:
             context = typer.Context(arranged.command, info_name=" ".join(arranged.path), **_HELP)
             console.raw(arranged.command.get_help(context))
             return 0
-        with options.unchecked_text(command, arranged.path):
-            code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
+        code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
         if code == 130:
             goes_on = " The same command continues where this one stopped." if _CONTINUES & {*arranged.path} else ""
             console.note(f"Interrupted.{goes_on}")

@@ -1,10 +1,8 @@
 """Declare the options that commands share, as Typer annotations."""
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -186,39 +184,3 @@ def sample_overrides(sample: str | None, force: bool) -> list[str]:
     if sample is not None and (not sample.isdecimal() or int(sample) < 1):
         raise UsageError(f"--sample is {sample}.", "Give a whole number of conversations, at least 1.")
     return [*([f"sample={sample}"] if sample is not None else []), *(["force=true"] if force else [])]
-
-
-class _Text:
-    """Takes the words of a text option as they are, in place of Typer's check."""
-
-    def coerce(self, value: Any, param: Any, ctx: object) -> Any:
-        """Return a word, or a list of them."""
-        return list(value or ()) if param.multiple or param.nargs == -1 else value
-
-
-@contextlib.contextmanager
-def unchecked_text(root: Any, path: Sequence[str]) -> Iterator[None]:
-    """Run a command without pydantic, whose import takes a tenth of a second.
-
-    Typer checks values with it: text, which needs no check, and the flag of --help, which `arrange` has dealt with.
-    Options of other types are checked as before, and so is everything in a release of Typer that works otherwise.
-
-    Args:
-        root: What `typer.main.get_command` returns.
-        path: The full name of the command.
-    """
-    commands = [root]
-    for name in path[1:]:
-        commands.append(commands[-1].commands[name])
-    for command in commands:
-        command.add_help_option = False
-        for param in command.params:
-            kind = getattr(param, "type_descriptor", None)
-            is_text = kind is not None and kind.annotation in (str, list[str]) and kind.parameter_info.parser is None
-            if is_text and getattr(param, "_runtime_param", kind) is None:
-                param._runtime_param = _Text()
-    try:
-        yield
-    finally:
-        for command in commands:
-            command.add_help_option = True
