@@ -26,7 +26,7 @@ def outline(node: Node) -> list:
 
 
 def test_what_was_used_twice_shows_its_inputs_once(root: Path) -> None:
-    made_from = Records(root).made_from(resolve("Export", root))
+    made_from = Records(root).trace_inputs(resolve("Export", root))
     data = ["Data:v1", ["/raw.jsonl"]]
     assert outline(made_from) == ["Export:v1", ["One:v1", data], ["Two:v1", ["Data:v1..."]]]
     tree = made_from.to_dict("made_from")
@@ -37,7 +37,7 @@ def test_what_was_used_twice_shows_its_inputs_once(root: Path) -> None:
 
 
 def test_what_was_made_of_it_is_found_in_the_records_of_the_others(root: Path) -> None:
-    used_by = Records(root).used_by(resolve("Data", root))
+    used_by = Records(root).trace_outputs(resolve("Data", root))
     # The export has no users: nothing is left out where it stands again.
     assert outline(used_by) == ["Data:v1", ["One:v1", ["Export:v1"]], ["Two:v1", ["Export:v1"]]]
 
@@ -49,11 +49,11 @@ def test_of_an_input_that_stands_again_without_inputs_nothing_is_left_out(root: 
     for name in ("A", "B"):
         (tmp_path / name).mkdir()
         both.append(log_artifact(name=name, type="t", path=tmp_path / name, root=root, inputs=[*both]))
-    assert outline(Records(root).made_from(both[2])) == ["B:v1", ["Raw:v1"], ["A:v1", ["Raw:v1"]]]
+    assert outline(Records(root).trace_inputs(both[2])) == ["B:v1", ["Raw:v1"], ["A:v1", ["Raw:v1"]]]
 
 
 def test_a_damaged_record_is_left_out(root: Path) -> None:
     (root / "One/v1.json").write_text("{")
     records = Records(root)
     assert ("One:v1" in records, "Two:v1" in records) == (False, True)
-    assert outline(records.made_from(resolve("Export", root)))[1] == ["One:v1"]
+    assert outline(records.trace_inputs(resolve("Export", root)))[1] == ["One:v1"]
