@@ -250,3 +250,17 @@ def test_a_template_that_is_nested_without_end_is_refused(tmp_path: Path) -> Non
     path.write_text("{% if x %}" * 3000 + "{% endif %}" * 3000)
     with pytest.raises(UserError, match="deep"):
         load_template(str(path), None)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in [1] %}" * 50 + "{% endfor %}" * 50,  # more blocks than Python nests
+        "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}",
+        "{{ x | nosuch }}",
+    ],
+)
+def test_what_jinja_or_python_cannot_compile_is_refused_with_the_template(source: str) -> None:
+    with pytest.raises(UserError, match="odd") as caught:
+        Template("odd", source)
+    assert ".." not in caught.value.message

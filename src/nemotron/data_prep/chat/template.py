@@ -113,9 +113,11 @@ class Template:
             with limit_resources(name):
                 self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
-            message = f"The chat template {name} is not valid Jinja: line {error.lineno}: {error.message}."
+            message = (
+                f"The chat template {name} is not valid Jinja: line {error.lineno}: {str(error.message).rstrip('.')}."
+            )
             raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
-        except RecursionError as error:
+        except (RecursionError, SyntaxError) as error:  # Python has a limit of its own: 20 blocks in each other
             raise UserError(
                 f"The chat template {name} is nested too deeply.", "Simplify it, or use another template."
             ) from error
