@@ -7,6 +7,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import huggingface_hub.constants  # before a fixture sets HF_HUB_OFFLINE: the library reads it once
 import pytest
 from tests.test_planted_secrets import PLANTED, leaks, planted  # noqa: F401
 from tests.training.checkpoints.made_up import write_checkpoint
@@ -17,7 +18,7 @@ from nemotron.launch import Job, JobState, Profile, Submission
 from nemotron.launch.jobs import records
 from nemotron.lineage import log_artifact
 
-pytestmark = pytest.mark.usefixtures("planted")
+pytestmark = pytest.mark.usefixtures("planted", "offline")
 URL = "https://me:PLANTED20pw@127.0.0.1:9/x"
 PROFILES = {
     "account": '"hf_PLANTEDaccount21"',
@@ -73,6 +74,12 @@ LOGGERS = [
     ["logger.comet_project=hf_PLANTEDp36"],
     ["logger.comet_project=x", "logger.comet_api_key=PLANTED37k"],
 ]
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's library is offline here, and again what it was for the tests that come after."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
 
 def printed_by(capfd: pytest.CaptureFixture[str]) -> str:

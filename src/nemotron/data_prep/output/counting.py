@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from nemotron.data_prep.output.counting_roles import count_roles
 from nemotron.data_prep.output.counting_shares import asked_shares
 from nemotron.data_prep.output.distributions import count_distributions
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
-from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, SplitStats
+from nemotron.data_prep.output.metadata import DatasetStats, Metadata, NoteStats, OverlongStats, Place, SplitStats
 from nemotron.data_prep.output.places import PartPlace, find_places_of
 from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
 from nemotron.data_prep.packing.lengths import pad_length
@@ -183,7 +182,7 @@ def _notes(parts: Iterable[PartPlace], receipts: Sequence[PartReceipt]) -> list[
     Receipts number lines from the start of their part.
     """
     rows: Counter[tuple[str, str]] = Counter()
-    places: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    places: dict[tuple[str, str], list[Place]] = {}
     for part, receipt in zip(parts, receipts, strict=True):
         for note in receipt.notes:
             key = note.kind, note.name

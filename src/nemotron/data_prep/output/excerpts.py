@@ -79,7 +79,7 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     else:
         regions = [(0, head), (wanted.length - tail, wanted.length)]
     borders = np.unique(np.concatenate([[0], starts, np.flatnonzero(np.diff(mask)) + 1, np.ravel(regions)]))
-    chunks: list[dict[str, Any]] = []
+    chunks: list[Chunk | Gap] = []
     end = characters = 0
     speaker = ""
     for begin, until in regions:
@@ -92,14 +92,14 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
             characters += len(chunk["text"])
             if characters > MOST_OF_SEQUENCE:
                 chunk["text"] = "\u2026"
-            if chunk["role"] == speaker:
+            if role == speaker:
                 del chunk["role"]  # unchanged
-            speaker = chunk.get("role", speaker)
+            speaker = str(role)
             chunks.append(chunk)
         end = until
     if end < wanted.length:
         chunks.append({"gap": wanted.length - end})
-    return {**wanted.about, "chunks": chunks}
+    return Excerpt(**wanted.about, chunks=chunks)
 
 
 def _roles(wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
@@ -114,7 +114,7 @@ def _roles(wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(begins), np.concatenate(roles)
 
 
-def _chunk(ids: np.ndarray, supervised: bool, role: str, text: Callable[[Sequence[int]], str]) -> dict[str, Any]:
+def _chunk(ids: np.ndarray, supervised: bool, role: str, text: Callable[[Sequence[int]], str]) -> Chunk:
     return {
         "role": role,
         "text": shorten(printable(text(ids.tolist())), MOST_OF_CHUNK),
