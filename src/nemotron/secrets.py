@@ -92,20 +92,19 @@ def mask_pieces(pieces: Sequence[str]) -> list[str | None]:
     """
     spans = find_secrets("".join(pieces))
     shown: list[str | None] = []
-    end, masked = 0, set[int]()
+    end, span = 0, 0
     for piece in pieces:
         start, end = end, end + len(piece)
-        inside = [span for span in range(len(spans)) if spans[span][0] < end and spans[span][1] > start]
-        if not inside:
-            shown.append(piece)
-            continue
-        text, at = "", start
-        for span in inside:
+        text, at, is_masked = "", start, False
+        while span < len(spans) and spans[span][0] < end:
             first, after = spans[span]
-            text += piece[at - start : max(first, start) - start] + (MASK if span not in masked else "")
-            at = min(after, end)
-            masked.add(span)
-        shown.append((text + piece[at - start :]) or None)
+            text += piece[at - start : max(first, start) - start] + (MASK if first >= start else "")
+            at, is_masked = min(after, end), True
+            if after > end:  # the next pieces are its others
+                break
+            span += 1
+        text += piece[at - start :]
+        shown.append(None if is_masked and not text else text)
     return shown
 
 
