@@ -30,6 +30,7 @@ class Hub:
         self.refuses_files = False
         self.auth = {}
         """What whoami says of the token; servers other than the hub say nothing."""
+        self.knows_tokens = True
         self.on_file = lambda: None
         """Called before a large file is answered."""
         self.address = ""
@@ -40,6 +41,8 @@ class Hub:
         self.tokens.add(token)
         if token != f"Bearer {TOKEN}" and not path.startswith("/lfs/"):  # where files go is signed by itself
             return 401, {"error": "Invalid username or password."}
+        if path == "/api/whoami-v2" and not self.knows_tokens:
+            return 404, {"error": "Not Found"}
         if path == "/api/whoami-v2":
             return 200, {"name": "me", "type": "user", "auth": self.auth}
         if path == "/api/validate-yaml":
@@ -237,6 +240,12 @@ def test_a_token_that_may_only_read_is_found_before_the_export(hub, exports, cap
 )
 def test_a_token_that_may_write_or_of_which_nothing_is_known_is_used(hub, exports, auth):
     hub.auth = auth
+    assert push() == 0
+    assert hub.repos == {"org/sft": {"main": FILES}}
+
+
+def test_a_server_that_answers_nothing_about_tokens_gets_the_export(hub, exports):
+    hub.knows_tokens = False
     assert push() == 0
     assert hub.repos == {"org/sft": {"main": FILES}}
 

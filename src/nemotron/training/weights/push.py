@@ -61,8 +61,9 @@ def check_destination(to: Destination) -> None:
         )
     api = _api()
     try:
-        who = api.whoami()
+        who: Any = api.whoami()
     except HfHubHTTPError as error:
+        who = None  # a server that does not say decides at the upload
         if _status(error) in _REFUSED:
             raise UserError(
                 f"The hub refuses the token of {TOKENS[0]}.", "Make another one, which may write."
