@@ -91,7 +91,7 @@ def test_every_copy_of_a_repeated_conversation_counts_once(
 
 @pytest.mark.parametrize(
     ("values", "shown"),
-    [([3] * 10, "of conversations [3, 3"), ([0] * 10, "of conversations [0, 0"), ([9], "1 values of")],
+    [([3] * 10, "conversations [3, 3"), ([0] * 10, "conversations [0, 0"), ([9], "1 values of")],
 )
 def test_values_that_cannot_be_are_found(
     make_config: Callable[..., DataPrepConfig], write_rows: Callable, values: list[int], shown: str

@@ -9,7 +9,8 @@ from nemotron.training import bridge
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import SftConfig
-from nemotron.training.plan import count_run, make_plan
+from nemotron.training.counts import count_run
+from nemotron.training.plan import make_plan
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
 from nemotron.training.recipe.fill_in import fill_in
 

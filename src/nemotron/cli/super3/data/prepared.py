@@ -1,12 +1,12 @@
 """Print what data prep made: per dataset, per split, and notes."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nemotron.cli import console
 
 if TYPE_CHECKING:
-    from nemotron.data_prep.output.metadata import Metadata
+    from nemotron.data_prep.output.metadata import Metadata, Place
     from nemotron.data_prep.pipeline import PrepResult
     from nemotron.data_prep.plan import PrepPlan
 
@@ -125,7 +125,7 @@ def _show_noticed(metadata: "Metadata") -> None:
         console.note(f"  {len(found) - SHOWN_NOTES:,} more are in metadata.json, under notes.")
 
 
-def _places(places: "list[dict[str, Any]]") -> str:
+def _places(places: "list[Place]") -> str:
     """Format places: `chat.jsonl:3, chat.jsonl:5`."""
     return ", ".join(f"{place['file']}:{place['line']}" for place in places)
 
