@@ -27,6 +27,11 @@ def test_text_from_outside_cannot_act_on_the_terminal(capfd, show):
     assert r"a\u001b[2Jb\u000dc\u0008d\u0007e\u202ef\udc80" in shown
 
 
+def test_the_log_of_a_job_is_shown_without_colours_and_with_lines_that_it_overwrote(capsys):
+    console.log("\x1b[1mPrepared\x1b[0m\r\n1 of 2\r2 of 2\n\x1b[2J\n")
+    assert capsys.readouterr().out == "Prepared\n1 of 2\n2 of 2\n\\u001b[2J\n"
+
+
 def test_a_cell_of_a_table_stays_one_line(capsys):
     console.table([["a\nb", "c\td"]])
     assert capsys.readouterr().out == "  a\\nb  c\\td\n"

@@ -1,5 +1,6 @@
 """Print lines: errors and notes on stderr, results on stdout."""
 
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,8 @@ from nemotron.cli.console import screen
 from nemotron.cli.console.wrap import fold, wrap
 from nemotron.errors import UserError
 from nemotron.printable import printable
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def error(problem: UserError) -> None:
@@ -46,8 +49,8 @@ def piece(text: str, **style: Any) -> None:
 
 
 def log(text: str) -> None:
-    """Print the log of a job among the results, also lines that it overwrote."""
-    raw(text.replace("\r\n", "\n").replace("\r", "\n"), newline=False)
+    """Print the log of a job among the results, also lines that it overwrote, without its colours."""
+    raw(_COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n"), newline=False)
 
 
 def content(line: str, margin: str, **style: Any) -> None:

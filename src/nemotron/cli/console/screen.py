@@ -48,8 +48,12 @@ def is_styled(stream: TextIO) -> bool:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a stream ends on a terminal, directly or through the pager."""
-    return stream is _Pager.stream or stream.isatty()
+    """Tell whether a stream ends on a terminal, directly or through the pager.
+
+    Slurm gives a job whose output is unbuffered, as NeMo-Run asks for, a pseudoterminal whose other end is the log.
+    """
+    is_log = os.environ.get("SLURM_UNBUFFEREDIO") == "1" and "SLURM_PTY_PORT" not in os.environ
+    return stream is _Pager.stream or (stream.isatty() and not is_log)
 
 
 def cells(text: str) -> int:
