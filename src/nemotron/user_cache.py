@@ -32,8 +32,7 @@ def remember(kind: str, key: str, value: Any) -> None:
     The key must include everything that the value depends on.
     """
     with contextlib.suppress(OSError, RuntimeError, TypeError):
-        checksum = _checksum(key, value)
-        write_json(_path(kind, key), {"sha256": checksum, "value": value})
+        write_json(_path(kind, key), {"sha256": _checksum(key, value), "value": value})
 
 
 def version_of(package: str) -> str:

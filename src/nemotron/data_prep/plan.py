@@ -91,10 +91,7 @@ class PrepPlan:
         """Return the plan as (what, value) lines for a dry run."""
         config = self.config
         inputs = [
-            (
-                f"dataset {d.dataset.name}",
-                f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {sum(len(file.parts) for file in d.files)} parts",
-            )
+            (f"dataset {d.dataset.name}", f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {d.count_parts()} parts")
             for d in self.datasets
         ]
         return [
