@@ -49,7 +49,7 @@ def piece(text: str, **style: Any) -> None:
 
 
 def log(text: str) -> None:
-    """Print the log of a job among the results, also lines that it overwrote, without its colours."""
+    """Print the log of a job among the results: overwritten lines too, no colours."""
     raw(_COLOURS.sub("", text).replace("\r\n", "\n").replace("\r", "\n"), newline=False)
 
 
