@@ -12,9 +12,9 @@ from nemotron.lineage.tracking import hand_over
 from nemotron.training.backend import Backend, choose_backend
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.reader import read_records
 from nemotron.training.checkpoints.run_folder import RunFolder, find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
+from nemotron.training.checkpoints.run_record import read_records
 from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.checks.continuation import describe_changes, describe_resume
 from nemotron.training.config import SftConfig

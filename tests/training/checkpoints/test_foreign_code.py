@@ -13,8 +13,8 @@ import torch
 import yaml
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code
-from nemotron.training.checkpoints.reader import read_checkpoint
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.config import RunConfig, SftConfig
 

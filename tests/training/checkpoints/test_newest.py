@@ -7,9 +7,8 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.newest import find_latest, find_newest, repair
+from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_latest, find_newest, repair
 from nemotron.training.checkpoints.torch_files import read_numbers
-from nemotron.training.checkpoints.trackers import STATE_TRACKER, TRACKER
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
 """What Megatron-Bridge writes for a checkpoint, in order."""

@@ -10,9 +10,9 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
-from nemotron.training.checkpoints.reader import hf_model_of, read_records, run_of
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
+from nemotron.training.checkpoints.run_record import hf_model_of, read_records, run_of
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import Checkpoint
 from nemotron.training.checks.built_model import check_built_model, check_same_model
 
 SAVED = {"model": {"hidden_size": 128, "hybrid_layer_pattern": "ME|M*/*E", "vocab_size": 512}}

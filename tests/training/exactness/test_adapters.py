@@ -16,7 +16,7 @@ from tests.training.exactness.rank import MODEL, TOKENIZER
 from tests.training.exactness.shards import Shard, assemble
 from tests.training.exactness.weights import make_weight
 
-from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights import export_adapter
 from nemotron.training.weights.export_hf import convert
 
@@ -84,7 +84,7 @@ def base(folder, tmp_path_factory):
 @LAYOUTS
 def test_the_export_is_the_base_and_the_scaled_product(layout, folder, base, tmp_path):
     """W + alpha/dim B A, routed and shared experts included; all else, the final norm too, to the last bit."""
-    convert(latest_iteration(folder / layout.name / "checkpoints"), tmp_path / "hf", str(MODEL), str(TOKENIZER))
+    convert(find_latest(folder / layout.name / "checkpoints").folder, tmp_path / "hf", str(MODEL), str(TOKENIZER))
     exported = load_file(tmp_path / "hf" / "model.safetensors")
     assert exported.keys() == base.keys()
     trained, _ = assemble([Shard(*part) for rank in read_ranks(layout, folder) for part in rank["trained"]])
@@ -114,7 +114,7 @@ def test_peft_makes_of_the_exported_adapters_what_the_merged_export_is(folder, t
     from transformers import AutoModelForCausalLM
 
     [start] = folder.glob("start/start-*/iter_0000000")
-    trained = latest_iteration(folder / ONE_RANK.name / "checkpoints")
+    trained = find_latest(folder / ONE_RANK.name / "checkpoints").folder
     for checkpoint, name in ((start, "base"), (trained, "merged")):
         convert(checkpoint, tmp_path / name, str(MODEL), str(TOKENIZER))
     export_adapter.convert(trained, tmp_path / "adapter", str(tmp_path / "base"), str(TOKENIZER))

@@ -4,8 +4,9 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.newest import base_model_of, latest_iteration
-from nemotron.training.checkpoints.reader import read_checkpoint
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
+from nemotron.training.checkpoints.initial_weights import base_model_of
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
@@ -14,8 +15,8 @@ def test_the_iteration_training_would_resume_from_is_taken(tmp_path):
     old = write_checkpoint(tmp_path, 20)
     new = write_checkpoint(tmp_path, 40)
     (tmp_path / "iter_0000060").mkdir()  # a save that was interrupted
-    assert latest_iteration(tmp_path) == new
-    assert latest_iteration(old) == old
+    assert find_latest(tmp_path).folder == new
+    assert find_latest(old).folder == old
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):

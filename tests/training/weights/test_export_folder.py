@@ -10,6 +10,7 @@ import pytest
 from nemotron.config import config_dir
 from nemotron.errors import UserError
 from nemotron.training import bridge
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.weights import export_hf, export_process
 
 TINY_MODEL = config_dir() / "tiny_model"
@@ -19,7 +20,7 @@ TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
     """An export of some checkpoint to a folder: `asked(target)`; False when it is refused."""
-    monkeypatch.setattr(export_hf, "latest_iteration", lambda folder: folder)
+    monkeypatch.setattr(export_hf, "find_latest", lambda folder: Checkpoint(folder, {}))
     monkeypatch.setattr(export_process, "run_module", lambda *arguments: None)
 
     def ask(target):

@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from nemotron.errors import UserError
 from nemotron.training import cpu
-from nemotron.training.checkpoints.newest import latest_iteration
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.generation.reply import Asked, reply_to
 from nemotron.training.generation.speaker import TransformersSpeaker
 from nemotron.training.weights import import_hf
@@ -41,7 +40,7 @@ def exported(checkpoint, tmp_path_factory):
     config = json.loads((source / "config.json").read_text()) | {"eos_token_id": 2}
     (source / "config.json").write_text(json.dumps(config))
     (source / "generation_config.json").write_text(json.dumps({"do_sample": True, "eos_token_id": 2}))
-    convert(latest_iteration(checkpoint), folder, str(source), str(TINY_TOKENIZER))
+    convert(find_latest(checkpoint).folder, folder, str(source), str(TINY_TOKENIZER))
     return folder
 
 
@@ -113,7 +112,7 @@ def test_a_folder_without_mtp_is_imported_without_it_when_asked(exported, tmp_pa
     with pytest.raises(UserError, match=r"mtp\.layers\.0\.\*"):
         import_hf.import_hf(folder, tmp_path / "refused")
     import_hf.convert(folder, tmp_path / "imported", mtp=False)
-    assert run_config(latest_iteration(tmp_path / "imported"))["model"]["mtp_num_layers"] is None
+    assert find_latest(tmp_path / "imported").saved["model"]["mtp_num_layers"] is None
 
 
 def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
@@ -122,7 +121,7 @@ def test_reading_the_folder_back_gives_the_checkpoint(checkpoint, exported):
         from megatron.bridge.training.model_load_save import load_megatron_model
 
         [before] = load_megatron_model(
-            str(latest_iteration(checkpoint)), use_cpu_init=True, skip_temp_dist_context=True
+            str(find_latest(checkpoint).folder), use_cpu_init=True, skip_temp_dist_context=True
         )
         provider = hf_provider(exported, load_weights=True)
         cpu.use_cpu(provider)
@@ -141,7 +140,7 @@ def test_importing_the_folder_gives_a_checkpoint_to_start_from(checkpoint, expor
         from megatron.bridge.training.model_load_save import load_megatron_model
 
         before, after = (
-            load_megatron_model(str(latest_iteration(folder)), use_cpu_init=True, skip_temp_dist_context=True)[0]
+            load_megatron_model(str(find_latest(folder).folder), use_cpu_init=True, skip_temp_dist_context=True)[0]
             for folder in (checkpoint, tmp_path / "start")
         )
         expected = before.state_dict()

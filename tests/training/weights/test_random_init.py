@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from nemotron.training import cpu
-from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
 from nemotron.training.weights.random_init import make_starting_checkpoint
 
@@ -21,7 +21,7 @@ def load(checkpoint):
     """The model in a checkpoint folder; needs a process group."""
     from megatron.bridge.training.model_load_save import load_megatron_model
 
-    [model] = load_megatron_model(str(latest_iteration(checkpoint)), use_cpu_init=True, skip_temp_dist_context=True)
+    [model] = load_megatron_model(str(find_latest(checkpoint).folder), use_cpu_init=True, skip_temp_dist_context=True)
     return model
 
 

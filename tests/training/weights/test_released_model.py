@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from nemotron.config import config_dir
 from nemotron.training import cpu
 from nemotron.training.checkpoints.initial_weights import find_start
-from nemotron.training.checkpoints.newest import latest_iteration
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.checks.model import check_start
 from nemotron.training.config import RecipeConfig, SftConfig
 from nemotron.training.weights.export_hf import convert
@@ -35,7 +34,7 @@ def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("released")
     with cpu.backend():
         start = make_starting_checkpoint(RELEASED, folder / "start", seed=5)
-    convert(latest_iteration(start), folder / "hf", str(RELEASED), str(TOKENIZER))
+    convert(find_latest(start).folder, folder / "hf", str(RELEASED), str(TOKENIZER))
     return folder / "hf"
 
 
@@ -50,13 +49,13 @@ def test_what_is_imported_is_the_same_model_and_a_start_for_two_depths(released,
     imported = import_model(
         find_source(str(released)), tmp_path / "out", name="Model", artifacts=tmp_path / "artifacts"
     )
-    model = run_config(latest_iteration(imported.checkpoint))["model"]
+    model = find_latest(imported.checkpoint).saved["model"]
     assert model["hybrid_layer_pattern"].split("/")[0] == "MEM*EME"
     assert (model["mtp_num_layers"], model["mtp_use_repeated_layer"]) == (1, True)
     settings = SftConfig(recipe=RecipeConfig(str(released)), model={"mtp_num_layers": 2})
     settings.run.model, settings.run.artifacts = "Model", str(tmp_path / "artifacts")
     assert [*check_start(settings, find_start(settings))] == []
-    convert(latest_iteration(imported.checkpoint), tmp_path / "again", str(released), str(TOKENIZER))
+    convert(find_latest(imported.checkpoint).folder, tmp_path / "again", str(released), str(TOKENIZER))
     first, again = (load_file(folder / "model.safetensors") for folder in (released, tmp_path / "again"))
     assert first.keys() == again.keys()
     # Random weights are made in float32; an import takes the type that config.json says, bfloat16.

@@ -19,8 +19,7 @@ from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
 from nemotron.printable import printable
-from nemotron.training.checkpoints.damage import METADATA
-from nemotron.training.checkpoints.reader import RUN_CONFIG, Checkpoint
+from nemotron.training.checkpoints.checkpoint import METADATA, RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 
 TRUST = "NEMOTRON_TRUST_CHECKPOINTS"
@@ -170,7 +169,7 @@ def _object_parts(index: Path) -> dict[Path, list[tuple[int, int]]]:
                 spot = int(place["offset"]), int(place["length"])
                 parts.setdefault(index.parent / place["relative_path"], []).append(spot)
         return parts
-    except Exception:  # damage.py says what is wrong with it
+    except Exception:  # checkpoint.py says what is wrong with it
         return {}
 
 
@@ -187,7 +186,7 @@ def _check_parts(shard_and_parts: tuple[Path, list[tuple[int, int]]]) -> tuple[P
                 if name := _check_archive(io.BytesIO(file.read(length))):
                     return shard, name
     except OSError:
-        return shard, None  # damage.py says so
+        return shard, None  # checkpoint.py says so
     return shard, None
 
 

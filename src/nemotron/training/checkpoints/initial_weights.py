@@ -9,9 +9,9 @@ from pathlib import Path
 from nemotron import lineage
 from nemotron.errors import UserError
 from nemotron.paths import is_path
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_latest
-from nemotron.training.checkpoints.reader import Checkpoint
 from nemotron.training.config import SftConfig
 
 PRETRAINED = "ModelArtifact-pretrain"
@@ -96,3 +96,23 @@ def _how_to_make(config: SftConfig) -> str:
         f"Make it with: nemotron super3 model import {source}; register a Megatron checkpoint made elsewhere "
         "with: nemotron super3 model import FOLDER"
     )
+
+
+def base_model_of(checkpoint: Checkpoint) -> Checkpoint | None:
+    """Return the model whose adapters a checkpoint holds.
+
+    None when it holds a whole model.
+
+    Raises:
+        UserError: It holds adapters, and their model is not where it was.
+    """
+    if checkpoint.saved.get("peft") is None:
+        return None
+    base = str((checkpoint.saved.get("checkpoint") or {}).get("pretrained_checkpoint"))
+    try:
+        return find_latest(Path(base))
+    except UserError:
+        raise UserError(
+            f"{checkpoint.folder} has adapters, but the model that they were trained on is not at {base}.",
+            "Restore that checkpoint, or correct checkpoint.pretrained_checkpoint in its run_config.yaml.",
+        ) from None

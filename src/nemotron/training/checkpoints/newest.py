@@ -1,17 +1,36 @@
-"""Find the checkpoint to resume from, and make Megatron's trackers name it."""
+"""Find the checkpoint to resume from, and make Megatron's trackers name it.
+
+Megatron-Bridge loads what latest_train_state.pt names, and only without it what latest_checkpointed_iteration.txt does
+(_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name a checkpoint that is not
+whole, or be cut off itself.
+"""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from nemotron.atomic_files import replace_when_complete, write_text
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.damage import METADATA, TRAIN_STATE, Damage, find_damage
-from nemotron.training.checkpoints.reader import RUN_CONFIG, RUN_RECORD, Checkpoint, read_checkpoint, read_json
-from nemotron.training.checkpoints.trackers import is_iteration_dir, list_candidates, set_trackers
+from nemotron.training.checkpoints.checkpoint import (
+    FORMAT,
+    METADATA,
+    RUN_CONFIG,
+    TRAIN_STATE,
+    Checkpoint,
+    Damage,
+    find_damage,
+    read_checkpoint,
+)
+from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
+from nemotron.training.checkpoints.torch_files import read_numbers
 
+STATE_TRACKER = "latest_train_state.pt"
+TRACKER = "latest_checkpointed_iteration.txt"
+_FOLDER = re.compile(r"iter_(\d+)")
 _GONE = Damage("it", "is gone", unfinished=False)
 _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unfinished=False)
 
@@ -61,6 +80,85 @@ class Newest:
         return folder in (self.folder, *(skipped.folder for skipped in self.skipped))
 
 
+def is_iteration_dir(folder: Path) -> bool:
+    """Tell whether a folder is a checkpoint itself, by its files."""
+    return any((folder / name).is_file() for name in (RUN_CONFIG, TRAIN_STATE, FORMAT, METADATA))
+
+
+def _list_candidates(checkpoints: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+    """List the checkpoints of a folder by what its trackers name.
+
+    What they name comes first, then what is older: they may have been set back on purpose. A checkpoint that is newer
+    counts where it was completed after the tracker was written, or where no tracker is readable.
+
+    Args:
+        checkpoints: The folder that a run saves to, or an `iter_*` folder itself.
+
+    Returns:
+        Iteration -> folder: of those to continue from, in order; and of those that are later than the trackers name.
+    """
+    found = _list_iterations(checkpoints)
+    tracker, named = _read_trackers(checkpoints)
+    if tracker is None:
+        release = checkpoints / "release"  # of Megatron-LM
+        return ({0: release}, {}) if _read_text_tracker(checkpoints) == "release" and release.is_dir() else (found, {})
+    later = {iteration: folder for iteration, folder in found.items() if iteration > named}
+    since = {iteration: folder for iteration, folder in later.items() if _is_completed_since(folder, tracker)}
+    older = {iteration: folder for iteration, folder in found.items() if iteration < named}
+    left = {iteration: folder for iteration, folder in later.items() if iteration not in since}
+    return {**since, named: checkpoints / f"iter_{named:07d}", **older}, left
+
+
+def _list_iterations(checkpoints: Path) -> dict[int, Path]:
+    """Map iterations to `iter_*` folders, newest first.
+
+    For a folder that is a checkpoint itself, it is the only entry.
+    """
+    if is_iteration_dir(checkpoints):
+        match = _FOLDER.fullmatch(checkpoints.name)
+        return {int(match[1]) if match else _read_step(checkpoints / TRAIN_STATE) or 0: checkpoints}
+    try:
+        found = {_FOLDER.fullmatch(path.name): path for path in checkpoints.iterdir() if path.is_dir()}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return dict(sorted(((int(match[1]), path) for match, path in found.items() if match), reverse=True))
+
+
+def _is_completed_since(folder: Path, tracker: Path) -> bool:
+    try:
+        return (folder / RUN_CONFIG).stat().st_mtime_ns >= tracker.stat().st_mtime_ns
+    except OSError:
+        return True  # not complete at all
+
+
+def _read_text_tracker(checkpoints: Path) -> str:
+    """Read latest_checkpointed_iteration.txt: a number, `release`, or nothing."""
+    try:
+        return (checkpoints / TRACKER).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
+    """Return the tracker that Megatron-Bridge uses, and its iteration.
+
+    They are None and 0 without a readable tracker.
+    """
+    tracker = checkpoints / STATE_TRACKER
+    if tracker.is_file():
+        step = _read_step(tracker)
+        return (None, 0) if step is None else (tracker, step)
+    named = _read_text_tracker(checkpoints)
+    return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, 0)
+
+
+def _read_step(state: Path) -> int | None:
+    try:
+        return int(read_numbers(state)["step"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
 def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
     """Find the newest complete checkpoint of a folder that a run saves to.
 
@@ -68,7 +166,7 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
         checkpoints: The folder, or an `iter_*` folder itself.
         step: The iteration to find, whatever the trackers name (checkpoint.ckpt_step); None finds the newest.
     """
-    candidates, later = list_candidates(checkpoints)
+    candidates, later = _list_candidates(checkpoints)
     if step is not None and not is_iteration_dir(checkpoints):
         candidates, later = {step: checkpoints / f"iter_{step:07d}"}, {}
     skipped: list[Skipped] = []
@@ -130,17 +228,6 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
     )
 
 
-def latest_iteration(checkpoint_dir: Path) -> Path:
-    """Return the `iter_*` folder of the newest complete checkpoint.
-
-    That is `checkpoint_dir` itself if it is one.
-
-    Raises:
-        UserError: There is none, or the newest is damaged.
-    """
-    return find_latest(checkpoint_dir).folder
-
-
 def find_checkpoint(path: Path) -> Path:
     """Find the newest `iter_*` folder of a run.
 
@@ -151,31 +238,11 @@ def find_checkpoint(path: Path) -> Path:
         UserError: There is none.
     """
     if (path / "checkpoints").is_dir():
-        return latest_iteration(path / "checkpoints")
+        return find_latest(path / "checkpoints").folder
     saved = read_json(path / RUN_RECORD).get("checkpoints")
     if saved is not None and Path(saved).is_dir() and not any(path.glob("iter_*")):
         path = Path(saved)
-    return latest_iteration(path)
-
-
-def base_model_of(checkpoint: Checkpoint) -> Checkpoint | None:
-    """Return the model whose adapters a checkpoint holds.
-
-    None when it holds a whole model.
-
-    Raises:
-        UserError: It holds adapters, and their model is not where it was.
-    """
-    if checkpoint.saved.get("peft") is None:
-        return None
-    base = str((checkpoint.saved.get("checkpoint") or {}).get("pretrained_checkpoint"))
-    try:
-        return find_latest(Path(base))
-    except UserError:
-        raise UserError(
-            f"{checkpoint.folder} has adapters, but the model that they were trained on is not at {base}.",
-            "Restore that checkpoint, or correct checkpoint.pretrained_checkpoint in its run_config.yaml.",
-        ) from None
+    return find_latest(path).folder
 
 
 def repair(checkpoints: Path, newest: Newest) -> None:
@@ -187,7 +254,7 @@ def repair(checkpoints: Path, newest: Newest) -> None:
     for skipped in newest.skipped:
         with contextlib.suppress(FileNotFoundError):
             _set_aside(skipped.folder)
-    set_trackers(checkpoints, newest.folder, newest.iteration)
+    _set_trackers(checkpoints, newest.folder, newest.iteration)
 
 
 def _set_aside(folder: Path) -> None:
@@ -196,3 +263,22 @@ def _set_aside(folder: Path) -> None:
         return
     names = (folder.with_name(f"set_aside_{folder.name}{end}") for end in ("", *(f".{n}" for n in range(2, 10_000))))
     folder.rename(next(name for name in names if not name.exists()))
+
+
+def _set_trackers(checkpoints: Path, folder: Path | None, iteration: int) -> None:
+    """Make both trackers name a checkpoint; None removes them."""
+    state, text = checkpoints / STATE_TRACKER, checkpoints / TRACKER
+    if folder is None:
+        for tracker in (state, text):
+            tracker.unlink(missing_ok=True)
+        return
+    if folder.name == "release":
+        return
+    saved, named = folder / TRAIN_STATE, _read_text_tracker(checkpoints)
+    if not saved.is_file():  # of Megatron-LM
+        state.unlink(missing_ok=True)
+    elif not state.is_file() or state.read_bytes() != saved.read_bytes():
+        with replace_when_complete(state) as temporary:
+            shutil.copyfile(saved, temporary)
+    if named != str(iteration):
+        write_text(text, str(iteration))

@@ -3,26 +3,30 @@
 This is read once and passed on.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.folder_lock import Holder, find_holder
-from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.newest import Newest, Skipped, base_model_of, find_in_turn, find_newest
-from nemotron.training.checkpoints.reader import (
+from nemotron.secrets import mask_values
+from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.initial_weights import StartingPoint, base_model_of
+from nemotron.training.checkpoints.newest import Newest, Skipped, find_in_turn, find_newest
+from nemotron.training.checkpoints.run_record import (
     RUN_RECORD,
-    Checkpoint,
     count_unreadable,
     read_json,
     read_records,
     record_of,
     run_of,
 )
-from nemotron.training.checkpoints.run_record import identify_run, restore_record
-from nemotron.training.config import SftConfig
+from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
+
+IDENTITY = ("model", "data", "pack_size", "adapters", "start")
+"""What must not change when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class RunFolder:
     newest: Checkpoint | None
     """That checkpoint, or None."""
     record: dict[str, Any]
-    """Identity of the run that saved it (run_record.py); empty without one, or if the run is not ours."""
+    """Identity of the run that saved it (`identify_run`); empty without one, or if the run is not ours."""
     identity: dict[str, Any] = field(default_factory=dict)
     """What identifies this run; empty where its data or its start is not known."""
     base: Checkpoint | None = None
@@ -120,7 +124,9 @@ def find_run_folder(
         except UserError as error:
             lost_base = error
     saved_by = output if resumed is None or resume_from == checkpoints else run_of(resumed.folder) or output
-    recorded = {} if resumed is None else record_of(resumed.folder) or read_json(output / RUN_RECORD)
+    record = {} if resumed is None else record_of(resumed.folder) or read_json(output / RUN_RECORD)
+    if not record and resumed is not None and resumed.saved and resumed.saved.get("peft") is None:
+        record = {"adapters": None}  # that much the saved config shows
     return RunFolder(
         output=output,
         checkpoints=checkpoints,
@@ -134,9 +140,44 @@ def find_run_folder(
         unreadable=0 if resumed is None else count_unreadable(saved_by / "metrics.jsonl"),
         tested=frozenset(record["iteration"] for record in read_records(output / "test.jsonl")),
         identity={} if data is None or start is None else identify_run(config, data, start),
-        record={} if resumed is None else restore_record(recorded, resumed.saved),
+        record=record,
         skipped=newest.skipped,
         own=own,
         holder=find_holder(output) or find_holder(checkpoints),
         step=step,
     )
+
+
+def identify_run(config: SftConfig, data: PreparedData, start: StartingPoint) -> dict[str, Any]:
+    """Collect what identifies a run, and where its model and its data are.
+
+    `IDENTITY` lists what must not change. The export reads the place of the config, and errors name the data. A
+    starting artifact is identified by its folder, because an alias such as `latest` moves. If it is not on this
+    machine, it is left out.
+    """
+    named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint.resolve())
+    record = {
+        "hf_model": config.recipe.hf_model,
+        "data_from": data.whence,
+        "model": _identify_model(config.recipe.hf_model),
+        "data": data.run_hash or data.reference,
+        "pack_size": data.pack_size,
+        "adapters": _describe_adapters(config.peft),
+        **({} if start.unresolved else {"start": named}),
+        "start_named": config.run.model,
+    }
+    return mask_values(record)  # in the form that is written and compared
+
+
+def _identify_model(hf_model: str) -> str:
+    """Return a folder's name and the digest of its config; an id is unchanged."""
+    file = Path(hf_model) / "config.json"
+    if not file.is_file():
+        return hf_model
+    return f"{Path(hf_model).name} (config {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})"
+
+
+def _describe_adapters(peft: PeftConfig | None) -> str | None:
+    if peft is None:
+        return None
+    return f"{peft.scheme}, dim {peft.dim}, alpha {peft.alpha}, on {' '.join(sorted(peft.target_modules))}"

@@ -9,8 +9,8 @@ from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer, wait_until_free
 from nemotron.training.checkpoints.newest import find_newest, repair
-from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
 from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.ranks import is_first, is_first_here
 
 

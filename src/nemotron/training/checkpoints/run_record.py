@@ -1,69 +1,82 @@
-"""Identify a run, in run.json, so that a checkpoint is not resumed as another run."""
+"""Read what a run records about itself: run.json, and its files of JSON Lines."""
 
-import hashlib
-from collections.abc import Mapping
+import json
 from pathlib import Path
 from typing import Any
 
-from nemotron.paths import is_path
-from nemotron.secrets import mask_values
-from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.config import PeftConfig, SftConfig
-from nemotron.training.prepared_data import PreparedData
-
-IDENTITY = ("model", "data", "pack_size", "adapters", "start")
-"""What must not change when a run is resumed."""
+RUN_RECORD = "run.json"
+"""The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""
+_TEXTS = ("output_dir", "checkpoints", "hf_model")
+"""Fields of run.json that are paths or names."""
 
 
-def identify_run(config: SftConfig, data: PreparedData, start: StartingPoint) -> dict[str, Any]:
-    """Collect what identifies a run, and where its model and its data are.
+def run_of(iteration_dir: Path) -> Path | None:
+    """Return the output folder of the run that saved a checkpoint.
 
-    `IDENTITY` lists what must not change. The export reads the place of the config, and errors name the data. A
-    starting artifact is identified by its folder, because an alias such as `latest` moves. If it is not on this
-    machine, it is left out.
+    None means that the run is not ours, or was moved.
     """
-    named = config.recipe.random_start if start.checkpoint is None else str(start.checkpoint)
-    record = {
-        "hf_model": config.recipe.hf_model,
-        "data_from": data.whence,
-        "model": _identify_model(config.recipe.hf_model),
-        "data": data.run_hash or data.reference,
-        "pack_size": data.pack_size,
-        "adapters": _describe_adapters(config.peft),
-        **({} if start.unresolved else {"start": _identify_start(named)}),
-        "start_named": config.run.model,
-    }
-    return mask_values(record)  # in the form that is written and compared
+    saved = iteration_dir.absolute().parent
+    if (saved.parent / RUN_RECORD).is_file():
+        return saved.parent
+    output = read_json(saved / RUN_RECORD).get("output_dir")
+    return Path(output) if output is not None and Path(output).is_dir() else None
 
 
-def restore_record(recorded: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Complete the record of the run that saved a checkpoint; empty if it is unknown.
+def record_of(iteration_dir: Path) -> dict[str, Any]:
+    """Return the record of the run that saved a checkpoint; empty if it is not ours."""
+    saved = iteration_dir.absolute().parent
+    return read_json(saved / RUN_RECORD) or read_json(saved.parent / RUN_RECORD)
 
-    Args:
-        recorded: The content of run.json; empty without one.
-        saved: The config that Megatron-Bridge saved with the checkpoint.
+
+def hf_model_of(iteration_dir: Path) -> str | None:
+    """Return the Hugging Face id or folder that described the model in training.
+
+    None means that it was not recorded.
     """
-    if not recorded:  # the saved config at least shows whether the checkpoint has adapters
-        return {"adapters": None} if saved and saved.get("peft") is None else {}
-    if "start" in recorded:  # earlier releases recorded the path as typed
-        return {**recorded, "start": _identify_start(recorded["start"])}
-    return dict(recorded)
+    return record_of(iteration_dir).get("hf_model")
 
 
-def _identify_start(named: Any) -> Any:
-    """Return a checkpoint's resolved path; an artifact or a seed is unchanged."""
-    return str(Path(named).resolve()) if isinstance(named, str) and is_path(named) else named
+def read_json(record: Path) -> dict[str, Any]:
+    """Read a run.json; {} if it is missing, empty or unreadable.
+
+    Its paths and names are text; anything else in their place is left out.
+    """
+    try:
+        content = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {key: value for key, value in content.items() if key not in _TEXTS or _is_text(value)}
 
 
-def _identify_model(hf_model: str) -> str:
-    """Return a folder's name and the digest of its config; an id is unchanged."""
-    file = Path(hf_model) / "config.json"
-    if not file.is_file():
-        return hf_model
-    return f"{Path(hf_model).name} (config {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})"
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
 
 
-def _describe_adapters(peft: PeftConfig | None) -> str | None:
-    if peft is None:
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a JSON Lines file; [] if it is missing.
+
+    Lines that are not records are skipped: a power failure leaves NULs, a full disk half a line.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    # A last line without a newline is still being written.
+    return [record for record in map(_as_record, lines[:-1]) if record is not None]
+
+
+def count_unreadable(path: Path) -> int:
+    """Count the lines of a JSON Lines file that are not records, except the last line."""
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    return sum(_as_record(line) is None for line in lines)
+
+
+def _as_record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
         return None
-    return f"{peft.scheme}, dim {peft.dim}, alpha {peft.alpha}, on {' '.join(sorted(peft.target_modules))}"
+    return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from nemotron.errors import Problem
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint
-from nemotron.training.checkpoints.reader import Checkpoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 
 _ARCHITECTURE = (

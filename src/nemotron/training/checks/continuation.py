@@ -4,9 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nemotron.errors import Problem
-from nemotron.training.checkpoints.reader import RUN_RECORD
-from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.checkpoints.run_record import IDENTITY
+from nemotron.training.checkpoints.run_folder import IDENTITY, RunFolder
+from nemotron.training.checkpoints.run_record import RUN_RECORD
 from nemotron.training.config import SampleUnit, SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.plan import Plan
@@ -86,7 +85,7 @@ def check_same_run(run: RunFolder) -> Iterator[Problem]:
         # A run that is resumed in another folder need not repeat what it started from.
         if theirs == ours or (name == "start" and not run.is_own):
             continue
-        # Earlier releases recorded an artifact's reference as typed.
+        # 0.1.0 recorded an artifact's reference as typed.
         if name == "start" and theirs is not None and theirs == run.identity["start_named"]:
             continue
         if name == "data":  # digests only show that they differ
@@ -208,7 +207,7 @@ def check_same_unit(records: Sequence[Mapping[str, Any]], sample_unit: SampleUni
     A curve would mix two losses under one name.
 
     Args:
-        records: The records of metrics.jsonl; earlier releases counted sequences.
+        records: The records of metrics.jsonl; 0.1.0 counted sequences.
         sample_unit: The setting of the resumed run.
     """
     trained = records[-1].get("sample_unit", "sequence") if records else sample_unit

@@ -6,9 +6,10 @@ from pathlib import Path
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
 from nemotron.paths import expand_home
+from nemotron.training.checkpoints.checkpoint import tokenizer_of_checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
-from nemotron.training.checkpoints.reader import RUN_RECORD, hf_model_of, run_of, tokenizer_of_checkpoint
+from nemotron.training.checkpoints.run_record import RUN_RECORD, hf_model_of, run_of
 from nemotron.training.generation.memory import refuse_export_beyond_memory
 from nemotron.training.weights.export_hf import export_hf
 from nemotron.training.weights.model_card import read_iteration

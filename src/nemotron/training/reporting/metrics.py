@@ -15,7 +15,7 @@ from megatron.bridge.training.callbacks import Callback, CallbackContext
 
 from nemotron.atomic_files import write_text
 from nemotron.training import bridge
-from nemotron.training.checkpoints.reader import read_records
+from nemotron.training.checkpoints.run_record import read_records
 from nemotron.training.objective.forward_step import TwoStageStep
 
 Record = dict[str, Any]

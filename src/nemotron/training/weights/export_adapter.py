@@ -7,8 +7,8 @@ from typing import Any
 from nemotron.errors import UserError
 from nemotron.paths import is_path
 from nemotron.secrets import mask_text
-from nemotron.training.checkpoints.newest import latest_iteration
-from nemotron.training.checkpoints.reader import run_config
+from nemotron.training.checkpoints.checkpoint import run_config
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_tokenizer
 from nemotron.training.weights.model_card import model_card
@@ -34,7 +34,7 @@ def export_adapter(
         UserError: The checkpoint has no LoRA adapters, `out_dir` contains anything but an earlier export, or the export
             failed.
     """
-    iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    iteration_dir = find_latest(Path(megatron_checkpoint_dir)).folder
     check_adapters_of(iteration_dir)
     named = str(Path(base_model).absolute()) if is_path(str(base_model)) else str(base_model)
     what = f"Exporting the adapters of {iteration_dir}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from nemotron.secrets import mask_text
 from nemotron.training import bridge
-from nemotron.training.checkpoints.newest import latest_iteration
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
@@ -45,7 +45,7 @@ def export_hf(
         UserError: There is no checkpoint, it has adapters and their base model is gone, `hf_out_dir` contains anything
             but an earlier export, or the export failed; then the message has the end of its output.
     """
-    iteration_dir = latest_iteration(Path(megatron_checkpoint_dir))
+    iteration_dir = find_latest(Path(megatron_checkpoint_dir)).folder
     what = f"Exporting {iteration_dir} to Hugging Face format"
     described, words = str(hf_config_dir), str(tokenizer_dir)
     return start_export(_MODULE, iteration_dir, Path(hf_out_dir), described, words, config="config.json", what=what)

@@ -12,9 +12,10 @@ from typing import Any
 from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge, torch_layers
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
-from nemotron.training.checkpoints.newest import base_model_of, latest_iteration
-from nemotron.training.checkpoints.reader import read_checkpoint
+from nemotron.training.checkpoints.initial_weights import base_model_of
+from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module
 
@@ -96,7 +97,7 @@ def run_export(module: str, description: str | None, convert: Convert) -> None:
     parser.add_argument("model", help="Hugging Face id or folder with the config.json of the model")
     parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
     arguments = parser.parse_args()
-    convert(latest_iteration(arguments.checkpoint), arguments.out, arguments.model, arguments.tokenizer)
+    convert(find_latest(arguments.checkpoint).folder, arguments.out, arguments.model, arguments.tokenizer)
 
 
 def load_whole_model(iteration_dir: Path) -> list[Any]:

@@ -5,7 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nemotron.training.checkpoints.reader import read_records, record_of, run_config, run_of
+from nemotron.training.checkpoints.checkpoint import run_config
+from nemotron.training.checkpoints.run_record import read_records, record_of, run_of
 
 _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
 

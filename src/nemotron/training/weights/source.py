@@ -9,10 +9,9 @@ from pathlib import Path
 
 from nemotron.errors import UserError, explain_hub_errors, refuse
 from nemotron.paths import expand_home
+from nemotron.training.checkpoints.checkpoint import run_config
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
-from nemotron.training.checkpoints.newest import find_checkpoint
-from nemotron.training.checkpoints.reader import run_config
-from nemotron.training.checkpoints.trackers import is_iteration_dir
+from nemotron.training.checkpoints.newest import find_checkpoint, is_iteration_dir
 from nemotron.training.checks.model import check_megatron_checkpoint
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")

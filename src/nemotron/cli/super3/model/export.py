@@ -58,8 +58,9 @@ def export(
       nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
     """
     from nemotron.doctor import refuse_without_training
+    from nemotron.training.checkpoints.checkpoint import tokenizer_of_checkpoint
     from nemotron.training.checkpoints.newest import find_checkpoint
-    from nemotron.training.checkpoints.reader import hf_model_of, run_of, tokenizer_of_checkpoint
+    from nemotron.training.checkpoints.run_record import hf_model_of, run_of
     from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
     from nemotron.training.weights.export_hf import export_hf
     from nemotron.training.weights.export_run import record_export

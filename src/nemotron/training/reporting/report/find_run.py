@@ -5,7 +5,7 @@ from pathlib import Path
 from nemotron import lineage
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
-from nemotron.training.checkpoints.reader import RUN_RECORD, read_json
+from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.reporting.report.run_files import MARKS_OF_A_RUN
 
 _LOOK_DOWN = 3

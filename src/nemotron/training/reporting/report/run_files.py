@@ -8,7 +8,8 @@ from typing import Any, Literal
 from nemotron.config.located import attach_origin, leaves, plain
 from nemotron.folder_lock import find_holder
 from nemotron.secrets import mask_tree
-from nemotron.training.checkpoints.reader import RUN_RECORD, read_json, read_yaml
+from nemotron.training.checkpoints.checkpoint import read_yaml
+from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.reporting.report.curves import Curves
 from nemotron.training.reporting.report.history import HISTORY, State, read_history
 

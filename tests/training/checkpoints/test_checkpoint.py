@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
-from nemotron.training.checkpoints.damage import find_damage
-from nemotron.training.checkpoints.reader import read_checkpoint, read_yaml
+from nemotron.training.checkpoints.checkpoint import find_damage, read_checkpoint, read_yaml
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]

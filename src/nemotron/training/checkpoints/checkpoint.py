@@ -1,4 +1,4 @@
-"""Check that a checkpoint is complete: no file is missing or too short.
+"""Read what a checkpoint says of itself, and check that it is complete.
 
 Megatron-Bridge writes train_state.pt and run_config.yaml after it has pointed its trackers at a checkpoint
 (save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A file list of our own
@@ -8,10 +8,16 @@ checkpoint: `.metadata` has the length of every part of every shard, and torch's
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from nemotron.training.checkpoints.reader import RUN_CONFIG, Checkpoint
+import yaml
+
+from nemotron.config.yaml_file import DEEPEST, MOST_VALUES
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
+RUN_CONFIG = "run_config.yaml"
+"""The config that a checkpoint was saved with, which Megatron-Bridge writes into it last of all."""
 METADATA = ".metadata"
 FORMAT = "metadata.json"
 TRAIN_STATE = "train_state.pt"
@@ -19,6 +25,15 @@ _COMMON = "common.pt"
 _SECTIONS = ("checkpoint", "train")
 """Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
 a checkpoint, and one after the last that it reads."""
+
+
+class Checkpoint(NamedTuple):
+    """A checkpoint that was looked at once, and is handed on."""
+
+    folder: Path
+    """The `iter_*` folder (`release` from Megatron-LM)."""
+    saved: dict[str, Any]
+    """The config that it was saved with; empty for one of Megatron-LM."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,24 @@ class Damage:
 
     def __str__(self) -> str:
         return f"{self.file} {self.what}" + (" (its save was cut short)" if self.unfinished else "")
+
+
+def read_checkpoint(iteration_dir: Path) -> Checkpoint:
+    """Read what a checkpoint records about itself."""
+    return Checkpoint(iteration_dir, run_config(iteration_dir))
+
+
+def run_config(iteration_dir: Path) -> dict[str, Any]:
+    """Read the config that a checkpoint was saved with: its run_config.yaml.
+
+    It is empty if that is missing or not readable. Megatron-LM does not write one.
+    """
+    return read_yaml(iteration_dir / RUN_CONFIG) or {}
+
+
+def tokenizer_of_checkpoint(iteration_dir: Path) -> str | None:
+    """Return the tokenizer that training used; None if it was not recorded."""
+    return (run_config(iteration_dir).get("tokenizer") or {}).get("tokenizer_model")
 
 
 def find_damage(checkpoint: Checkpoint) -> Damage | None:
@@ -76,3 +109,29 @@ def _check_format(checkpoint: Checkpoint) -> Damage | None:
     except (ValueError, RecursionError):
         is_whole = False
     return None if is_whole else Damage(file.name, "is not readable", unfinished=True)
+
+
+def read_yaml(file: Path) -> dict[str, Any] | None:
+    """Read a YAML file of sections; None if it is missing or not such a file."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
+    try:
+        config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return None
+    return config if isinstance(config, dict) and _is_tree(config) else None
+
+
+def _is_tree(config: dict[str, Any]) -> bool:
+    """Tell whether a walk over all values ends.
+
+    YAML aliases may go round, or make a few lines into billions.
+    """
+    level: list[Any] = [config]
+    for _ in range(DEEPEST):
+        children = (inner for value in level for inner in (value.values() if isinstance(value, dict) else value))
+        level = [inner for inner in children if isinstance(inner, dict | list)]
+        if not level:
+            return True
+        if sum(map(len, level)) > MOST_VALUES:
+            return False
+    return False
