@@ -51,7 +51,7 @@ RULES = (
     Rule(r"^torchrun\b", "needs eight GPUs", elsewhere="tests/training/test_job.py"),
     # Training: a start of Megatron takes 20 seconds of CPU and more. The tutorial has the one for all pages.
     Rule(rf"{TRAIN}.*(--run|--batch)", "submits to a cluster", ("--dry-run",)),
-    Rule(r"logger\.(mlflow|comet)", "needs their packages", elsewhere="tests/training/checks/test_trackers.py"),
+    Rule(r"logger\.(mlflow|comet)", "needs their packages", elsewhere="tests/training/checks/test_settings.py"),
     Rule(r"^nemotron super3 report ModelArtifact", "needs two models", elsewhere="tests/cli/test_report.py"),
     Rule(r"\bmodel chat\b|--try\b", "loads a model, or trains one", elsewhere="tests/cli/test_chat.py"),
     Rule(rf"{TRAIN}.*(tiny|stages)", "trains", ("--dry-run", "run.output_dir=output/planned")),

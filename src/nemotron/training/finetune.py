@@ -8,7 +8,6 @@ from nemotron.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.checks.open_trackers import open_mlflow
 from nemotron.training.collector import pause_collector
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
@@ -70,7 +69,7 @@ def run_finetune(
             from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
             from nemotron.training.reporting.metrics import MetricsWriter
             from nemotron.training.reporting.shard_check import ChecksShards
-            from nemotron.training.reporting.wandb_curves import log_curves_to
+            from nemotron.training.reporting.trackers import log_curves_to, open_mlflow
             from nemotron.training.weights.random_init import make_starting_checkpoint
 
         startup.step("Building the config")

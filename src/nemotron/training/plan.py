@@ -82,7 +82,7 @@ def make_plan(
     run: RunFolder | None = None,
     shape: ModelShape | None = None,
 ) -> Plan:
-    """Plan a run whose numbers have passed `check_inputs` (checks/before_start.py).
+    """Plan a run whose numbers have passed `check_inputs` (checks/inputs.py).
 
     Args:
         config: The training config.

@@ -15,8 +15,9 @@ from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import RunFolder, find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.checkpoints.run_record import read_records
-from nemotron.training.checks.before_start import check_inputs, check_machine
 from nemotron.training.checks.continuation import describe_changes, describe_resume
+from nemotron.training.checks.inputs import check_inputs
+from nemotron.training.checks.machine import check_machine
 from nemotron.training.config import SftConfig
 from nemotron.training.finetune import run_finetune
 from nemotron.training.plan import Plan

@@ -10,14 +10,14 @@ from nemotron.training.checks.counts import check_length, check_pack_size, check
 from nemotron.training.config import RecipeConfig, SftConfig, StageConfig
 from nemotron.training.counts import count_run
 from nemotron.training.objective.loss import resolve_schedule
-from nemotron.training.parallelism.configured import parallel_sizes, shape_in
+from nemotron.training.parallelism.model_shape import shape_in
 from nemotron.training.prepared_data import PreparedData
 
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
 
 
 def parallel(settings, pack_size, ranks):
-    return [*check_parallel_sizes(settings, parallel_sizes(settings), shape_in(settings), pack_size, ranks)]
+    return [*check_parallel_sizes(settings, shape_in(settings), pack_size, ranks)]
 
 
 def config(hf_model=SUPER, batch=64, **model):

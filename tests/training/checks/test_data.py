@@ -11,7 +11,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
-from nemotron.training.checks.data import check_padding, check_sample_unit, check_tokenizer, check_vocabulary
+from nemotron.training.checks.data import check_padding, check_sample_unit, check_tokenizer
 from nemotron.training.checks.machine import check_tokenizer_is_here
 from nemotron.training.config import LossConfig, RecipeConfig, SftConfig
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
@@ -37,23 +37,6 @@ def test_conversations_are_counted_only_where_the_data_says_which_sequences_are_
         assert "loss.sample_unit" in problem.message
         assert "conversation_targets" in problem.message
         assert "nemotron super3 data prep sft" in problem.hint
-
-
-@pytest.mark.parametrize("model_vocab_size", [131072, 131584])
-def test_a_vocabulary_that_the_model_pads_is_the_models(model_vocab_size):
-    assert [*check_vocabulary(data(DataTokenizer("some", vocab_size=131072)), model_vocab_size, "super")] == []
-
-
-@pytest.mark.parametrize("model_vocab_size", [131071, 256000])
-def test_another_vocabulary_is_refused_with_both_sizes(model_vocab_size):
-    [problem] = check_vocabulary(data(DataTokenizer("some/tokenizer", vocab_size=131072)), model_vocab_size, "super")
-    for shown in ("some/tokenizer", "131,072", "super", f"{model_vocab_size:,}"):
-        assert shown in problem.message
-
-
-def test_data_that_does_not_record_its_vocabulary_is_taken_at_its_word():
-    for unknown in (None, DataTokenizer("some")):
-        assert [*check_vocabulary(data(unknown), 2048, "tiny")] == []
 
 
 def test_the_datas_own_tokenizer_may_be_named_by_any_path(tmp_path, monkeypatch):

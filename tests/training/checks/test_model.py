@@ -1,15 +1,28 @@
-"""A model that cannot be described or started from is refused by name."""
+"""A model that cannot be described or started from, or that data or a checkpoint does not fit, is refused by name."""
 
 import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
 
-from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checks.machine import check_model_is_here, check_start_is_here
-from nemotron.training.checks.model import check_model_folder, check_start, check_weights
+from nemotron.training.checks.model import (
+    check_built_model,
+    check_model_folder,
+    check_same_model,
+    check_start,
+    check_vocabulary,
+    check_weights,
+)
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
+from nemotron.training.parallelism.model_shape import find_model
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 
 def start(path, mtp: int | None = 2, **run):
@@ -96,10 +109,14 @@ def test_what_another_machine_may_have_is_only_refused_where_the_run_trains(tmp_
         assert problem.hint
 
 
+def check_folder(hf_model):
+    return [*check_model_folder(hf_model, find_model(SftConfig(recipe=RecipeConfig(hf_model))))]
+
+
 def test_a_model_folder_without_config_is_refused_and_an_id_left_to_the_hub(tmp_path):
     for elsewhere in ("someone/model", "/lustre/model"):
-        assert [*check_model_folder(elsewhere)] == []
-    [problem] = check_model_folder(str(tmp_path))
+        assert check_folder(elsewhere) == []
+    [problem] = check_folder(str(tmp_path))
     assert "recipe.hf_model" in problem.message
     assert "config.json" in problem.message
 
@@ -107,7 +124,7 @@ def test_a_model_folder_without_config_is_refused_and_an_id_left_to_the_hub(tmp_
 @pytest.mark.parametrize("content", ["{", "[]", "\xff"])
 def test_a_config_that_cannot_be_read_is_refused_without_a_traceback(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content.encode("latin-1"))
-    [problem] = check_model_folder(str(tmp_path))
+    [problem] = check_folder(str(tmp_path))
     assert f"recipe.hf_model is {tmp_path}" in problem.message
 
 
@@ -115,3 +132,57 @@ def test_only_the_machine_that_trains_needs_the_folder():
     [problem] = check_model_is_here("/lustre/model")
     assert "recipe.hf_model is /lustre/model" in problem.message
     assert [*check_model_is_here("someone/model")] == []
+
+
+def made_with(tokenizer=None):
+    return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, tokenizer=tokenizer)
+
+
+@pytest.mark.parametrize("model_vocab_size", [131072, 131584])
+def test_a_vocabulary_that_the_model_pads_is_the_models(model_vocab_size):
+    assert [*check_vocabulary(made_with(DataTokenizer("some", vocab_size=131072)), model_vocab_size, "super")] == []
+
+
+@pytest.mark.parametrize("model_vocab_size", [131071, 256000])
+def test_another_vocabulary_is_refused_with_both_sizes(model_vocab_size):
+    [problem] = check_vocabulary(
+        made_with(DataTokenizer("some/tokenizer", vocab_size=131072)), model_vocab_size, "super"
+    )
+    for shown in ("some/tokenizer", "131,072", "super", f"{model_vocab_size:,}"):
+        assert shown in problem.message
+
+
+def test_data_that_does_not_record_its_vocabulary_is_taken_at_its_word():
+    for unknown in (None, DataTokenizer("some")):
+        assert [*check_vocabulary(made_with(unknown), 2048, "tiny")] == []
+
+
+SAVED = {"model": {"hidden_size": 128, "hybrid_layer_pattern": "ME|M*/*E", "vocab_size": 512}}
+CHECKPOINT = Checkpoint(Path("/checkpoints/iter_0000004"), SAVED)
+
+
+def model(**changed):
+    return SimpleNamespace(**{"hidden_size": 128, "hybrid_layer_pattern": "MEM*", "vocab_size": 512, **changed})
+
+
+def test_pipeline_stages_and_mtp_layers_do_not_make_another_model():
+    assert [*check_same_model(model(), CHECKPOINT)] == []
+
+
+@pytest.mark.parametrize("changed", [{"hidden_size": 256}, {"hybrid_layer_pattern": "MEM*E"}, {"vocab_size": 1024}])
+def test_another_model_is_refused_by_what_differs(changed):
+    [(name, ours)] = changed.items()
+    [problem] = check_same_model(model(**changed), CHECKPOINT)
+    assert re.search(rf"\b{name}\b.*{re.escape(str(getattr(model(), name)))}", problem.message)
+    assert str(ours) in problem.message
+
+
+def test_both_checkpoints_have_to_fit_the_model():
+    start = StartingPoint(CHECKPOINT.folder, "", megatron=CHECKPOINT)
+    resumed = SimpleNamespace(newest=Checkpoint(Path("/checkpoints/iter_0000008"), SAVED))
+    found = [*check_built_model(model(hidden_size=256), "tiny", made_with(), start, resumed)]
+    assert len(found) == 2
+    for problem, checkpoint in zip(found, (CHECKPOINT, resumed.newest), strict=True):
+        assert str(checkpoint.folder) in problem.message
+    new = SimpleNamespace(newest=None)
+    assert [*check_built_model(model(hidden_size=256), "tiny", made_with(), StartingPoint(None, "random"), new)] == []

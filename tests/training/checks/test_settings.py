@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings
+from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings, check_trackers
 from nemotron.training.config import ConvertToHfConfig, PeftConfig, SftConfig
 
 
@@ -99,3 +99,41 @@ def test_adapters_alone_are_exported_of_lora_runs_only(peft):
     [problem] = map(str, check_adapters(config))
     assert "convert_to_hf.adapter" in problem
     assert not [*check_adapters(SftConfig(peft=PeftConfig(), convert_to_hf=config.convert_to_hf))]
+
+
+ON = {"mlflow_experiment": "tiny", "comet_project": "tiny"}
+
+
+def tracker_problems(**logger):
+    return [f"{problem.message} {problem.hint}" for problem in check_trackers(SftConfig(logger=logger))]
+
+
+def test_a_tracker_that_is_on_takes_all_its_settings():
+    assert not tracker_problems()
+    assert not tracker_problems(**ON, mlflow_tags={"team": "chat"}, mlflow_tracking_uri="sqlite:///x", comet_tags=["a"])
+    assert not tracker_problems(mlflow_log_artifacts=False, comet_workspace=None)  # as the recipe has them
+    assert not tracker_problems(**ON, mlflow_run_name="x", comet_experiment_name="y", comet_workspace="z")
+
+
+@pytest.mark.parametrize(
+    ("key", "switch"),
+    [("mlflow_run_name", "mlflow_experiment"), ("mlflow_tracking_uri", "mlflow_experiment"),
+     ("comet_workspace", "comet_project"), ("comet_experiment_name", "comet_project")],
+)  # fmt: skip
+def test_a_setting_without_what_turns_it_on_has_no_effect(key, switch):
+    [problem] = tracker_problems(**{key: "x"})
+    assert f"logger.{key}" in problem
+    assert f"logger.{switch}" in problem
+    assert not tracker_problems(**{key: "x", switch: "y"})
+
+
+def test_a_key_does_not_stand_in_a_config():
+    [problem] = tracker_problems(comet_project="x", comet_api_key="secret")
+    assert "COMET_API_KEY" in problem
+    assert "secret" not in problem.replace("comet_api_key", "")
+
+
+@pytest.mark.parametrize("tags", [{"mlflow_tags": ["a"]}, {"mlflow_tags": {"a": 1}}, {"comet_tags": {"a": "b"}}])
+def test_tags_of_the_wrong_form_are_refused(tags):
+    [problem] = tracker_problems(**ON, **tags)
+    assert f"logger.{next(iter(tags))}" in problem

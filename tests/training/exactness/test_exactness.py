@@ -10,7 +10,8 @@ from tests.training.exactness.rank import AUX_COEFFICIENT
 
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import parallel_sizes, shape_in
+from nemotron.training.parallelism.divisibility import parallel_sizes
+from nemotron.training.parallelism.model_shape import shape_in
 from nemotron.training.parallelism.rank_parameters import Layout as Sizes
 from nemotron.training.parallelism.rank_parameters import rank_parameters, stage_layers
 

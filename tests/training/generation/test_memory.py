@@ -60,7 +60,7 @@ def test_what_nobody_knows_is_let_through(machine, monkeypatch, tmp_path):
     machine(available=0)
     refuse_export_beyond_memory(Path("/run"), "someone/model")
     configs = {"tiny": json.loads((TINY / "config.json").read_text()), "other": {"hidden_size": 8}}
-    monkeypatch.setattr(memory, "model_config", configs.get)
+    monkeypatch.setattr(memory, "read_model_config", lambda model: (configs.get(model), None))
     refuse_export_beyond_memory(Path("/run"), "other")
     with pytest.raises(UserError):
         refuse_export_beyond_memory(Path("/run"), "tiny")

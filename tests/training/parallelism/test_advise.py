@@ -7,11 +7,10 @@ import pytest
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import _rank, advise
-from nemotron.training.parallelism.configured import shape_in, state_bytes
 from nemotron.training.parallelism.cost import crossing, iteration_cost
 from nemotron.training.parallelism.layout import explain_layout
-from nemotron.training.parallelism.memory import StateBytes, estimate
-from nemotron.training.parallelism.model_shape import SUPER_120B_A12B
+from nemotron.training.parallelism.memory import StateBytes, estimate, state_bytes
+from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_in
 from nemotron.training.parallelism.rank_parameters import Layout
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults
+from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.divisibility import (
+    fewest_ranks,
+    find_faults,
+    find_pack_fault,
+    find_rank_faults,
+    parallel_sizes,
+)
 from nemotron.training.parallelism.model_shape import shape_of
 
 TINY = shape_of(json.loads((Path(__file__).parents[3] / "config/tiny_model/config.json").read_text()))
@@ -132,3 +139,33 @@ def test_ranks_hold_whole_replicas_and_share_the_batch(sizes, ranks, batch, name
     found = [problem.message for problem in find_rank_faults({**ONES, **sizes}, ranks, batch)]
     assert len(found) == len(named)
     assert all(part in message for part, message in zip(named, found, strict=True))
+
+
+def sizes(tensor=1, pipeline=1, context=1, expert=1, expert_tensor=None):
+    return {
+        "tensor_model_parallel_size": tensor,
+        "pipeline_model_parallel_size": pipeline,
+        "context_parallel_size": context,
+        "expert_model_parallel_size": expert,
+        "expert_tensor_parallel_size": expert_tensor,
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "ranks"),
+    [
+        ({}, 1),
+        (sizes(tensor=2, pipeline=2, context=2), 8),
+        (sizes(tensor=2, pipeline=2, expert=8, expert_tensor=1), 16),
+        (sizes(tensor=2, expert=4), 8),  # the experts are divided by tensor parallelism, too
+        (sizes(tensor=2, context=3, expert=4, expert_tensor=1), 12),  # as many as both 6 and 4 divide
+    ],
+)
+def test_the_fewest_ranks_are_whole_groups_for_the_experts_and_for_the_other_layers(model, ranks):
+    assert fewest_ranks(SftConfig(model=model)) == ranks
+
+
+def test_the_experts_are_divided_as_the_other_layers_unless_the_config_says_more():
+    assert parallel_sizes(SftConfig(model=sizes(tensor=4)))["expert_tensor"] == 4
+    assert parallel_sizes(SftConfig(model=sizes(tensor=4, expert_tensor=1)))["expert_tensor"] == 1
+    assert set(parallel_sizes(SftConfig()).values()) == {1}

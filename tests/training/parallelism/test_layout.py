@@ -3,9 +3,8 @@
 import re
 
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
-from nemotron.training.parallelism.configured import state_bytes
 from nemotron.training.parallelism.layout import explain_layout
-from nemotron.training.parallelism.memory import StateBytes
+from nemotron.training.parallelism.memory import StateBytes, state_bytes
 
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
 

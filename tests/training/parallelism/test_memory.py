@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import shape_in
-from nemotron.training.parallelism.memory import StateBytes, estimate
-from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_of
+from nemotron.training.parallelism.memory import StateBytes, estimate, state_bytes
+from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_in, shape_of
 from nemotron.training.parallelism.rank_parameters import Layout, rank_parameters, stage_layers
 
 TINY_MODEL = Path(__file__).parents[3] / "config/tiny_model"
@@ -232,3 +231,25 @@ def test_expert_tensor_parallel_ranks_share_each_expert():
         rank_parameters(of_layers("E"), Layout(2, expert_tensor=ranks), "E", first=True, last=False) for ranks in (1, 2)
     )
     assert whole.experts == 2 * half.experts == TINY["n_routed_experts"] * of_layers("E").expert
+
+
+AWARE = {"use_precision_aware_optimizer": True, "main_params_dtype": "torch.float32", "exp_avg_dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "gradient", "optimizer"),
+    [
+        ({"mixed_precision": "bf16_mixed"}, 4, 12),
+        ({"mixed_precision": {"fp8": None}}, 2, 12),  # a change of the recipe's, whose gradients have two bytes
+        ({"mixed_precision": {"grad_reduce_in_fp32": True}}, 4, 12),
+        ({"mixed_precision": {}, "optimizer": {**AWARE, "exp_avg_sq_dtype": "uint8"}}, 2, 4 + 2 + 1),
+        ({"mixed_precision": {}, "optimizer": {"exp_avg_dtype": "uint8"}}, 2, 12),  # not without the switch
+    ],
+)
+def test_the_bytes_of_a_parameter_follow_from_the_precision(sections, gradient, optimizer):
+    assert state_bytes(SftConfig(**sections)) == StateBytes(gradient=gradient, optimizer=optimizer, divided=True)
+
+
+def test_without_mixed_precision_the_weights_are_their_own_main_copy():
+    expected = StateBytes(number=4, gradient=4, optimizer=8, divided=False)
+    assert state_bytes(SftConfig(mixed_precision=None, ddp={"use_distributed_optimizer": False})) == expected

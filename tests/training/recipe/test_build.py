@@ -16,11 +16,11 @@ from nemotron.errors import UserError
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
-from nemotron.training.checks.open_trackers import open_mlflow
 from nemotron.training.config import SftConfig
 from nemotron.training.counts import count_run
 from nemotron.training.plan import make_plan
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
+from nemotron.training.reporting.trackers import open_mlflow
 
 pytestmark = pytest.mark.megatron
 

@@ -69,7 +69,8 @@ def _find_problems(
 ) -> list[Problem]:
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_inputs, check_machine
+    from nemotron.training.checks.inputs import check_inputs
+    from nemotron.training.checks.machine import check_machine
     from nemotron.training.prepared_data import find_data
 
     config = loaded.config
@@ -100,7 +101,7 @@ def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "Pr
         UserError: Something is wrong.
     """
     from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checks.before_start import check_inputs
+    from nemotron.training.checks.inputs import check_inputs
     from nemotron.training.prepared_data import find_data
 
     config = _config_there(loaded, placement)
@@ -134,8 +135,9 @@ def report_here(
     from nemotron.training.backend import choose_backend
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_inputs, check_machine
     from nemotron.training.checks.continuation import describe_changes, describe_resume
+    from nemotron.training.checks.inputs import check_inputs
+    from nemotron.training.checks.machine import check_machine
     from nemotron.training.prepared_data import find_data
     from nemotron.training.reporting.wandb_run import find_wandb
 
@@ -174,7 +176,7 @@ def report_on(
     """
     from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.before_start import check_inputs
+    from nemotron.training.checks.inputs import check_inputs
     from nemotron.training.prepared_data import find_data
 
     config, ranks = _config_there(loaded, placement), placement.ranks
@@ -260,7 +262,7 @@ def _too_few_processes(config: "SftConfig") -> list[str]:
     """Report that this machine has too few processes for the layout."""
     from nemotron.launch import count_gpus
     from nemotron.training.checks.settings import check_numbers
-    from nemotron.training.parallelism.configured import fewest_ranks
+    from nemotron.training.parallelism.divisibility import fewest_ranks
 
     if any(check_numbers(config)):
         return []

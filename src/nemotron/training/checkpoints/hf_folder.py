@@ -5,7 +5,6 @@ No weights are loaded.
 
 import json
 from pathlib import Path
-from typing import Any
 
 from nemotron.errors import UserError
 
@@ -63,15 +62,3 @@ def list_few(names: list[str]) -> str:
 
 def _are(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
-
-
-def model_config(hf_model: str) -> dict[str, Any] | None:
-    """Read the config.json of `recipe.hf_model` if it is a folder.
-
-    None is returned for a Hugging Face id, which may need a network, and for a file that checks/model.py refuses.
-    """
-    try:
-        described = json.loads((Path(hf_model) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return described if isinstance(described, dict) else None

@@ -1,20 +1,20 @@
 """Check everything that can be checked before a run.
 
-Checks yield problems, before_start.py lists the checks, and `nemotron.errors.refuse` raises. What is refused where:
+Checks yield problems, `check_inputs` (inputs.py) and `check_machine` (machine.py) list the checks, and
+`nemotron.errors.refuse` raises. What is refused where:
 
     settings.py      by the config alone: a number of the wrong type or out of range, settings of Megatron-Bridge that
-                     would have to be overridden (micro_batch_size, ...), adapters (peft.*)
+                     would have to be overridden (micro_batch_size, ...), adapters (peft.*), settings of MLflow or Comet
+                     that have no effect
     counts.py        length or warm-up given twice or too long, a batch larger than the data, stages of the loss out of
                      the run, another pack size, parallel sizes that do not divide the model, a pack, the ranks or the
                      batch
-    model.py         recipe.hf_model without config.json, no starting model, only adapters, missing weights
-    data.py          padding, and data of another tokenizer or another vocabulary than the model's
+    model.py         recipe.hf_model without config.json, no starting model, only adapters, missing weights, data of
+                     another vocabulary; once Megatron-Bridge has built its config, a checkpoint of another architecture
+    data.py          padding, and data of another tokenizer
     machine.py       folders that do not exist or are not writable, a backend without a GPU or its packages, MLflow or
                      Comet without its package or key
-    trackers.py      settings of MLflow or Comet that have no effect
-    open_trackers.py an MLflow store that cannot be opened, when training starts
     continuation.py  a checkpoint resumed as another run, or with another batch, other stages or fixed settings
-    built_model.py   a checkpoint of another architecture, seen only when Megatron-Bridge has built the model's config
 
 `check_inputs` checks what follows from config and data alone, and also runs before a job is submitted. `check_machine`
 checks what needs the machine that trains. None of them imports Megatron. To add a check: yield a `Problem` in the file

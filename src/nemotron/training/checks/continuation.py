@@ -10,6 +10,7 @@ from nemotron.training.config import SampleUnit, SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.ranks import is_first
 
 _FIXED = (
     *("optimizer.lr", "optimizer.min_lr"),
@@ -29,6 +30,25 @@ _FREE = (
     *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
     *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
 )
+
+
+def check_continuation(
+    config: SftConfig, data: PreparedData | None, run: RunFolder, plan: Plan | None
+) -> Iterator[Problem]:
+    """Yield the problems with what is in the run's folders.
+
+    Args:
+        config: The training config.
+        data: None if it cannot be read.
+        run: The run's folders.
+        plan: None if its numbers could not be computed.
+    """
+    if is_first():  # it locks the folder; the others would find it locked
+        yield from check_free(run)
+    yield from check_load(config, run)
+    yield from check_same_run(run)
+    if data is not None and plan is not None:
+        yield from check_progress(config, data, run, plan)
 
 
 def check_free(run: RunFolder) -> Iterator[Problem]:

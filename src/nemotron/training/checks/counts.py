@@ -3,14 +3,14 @@
 These are length, warm-up, batch, stages of the loss, pack size and parallel sizes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 
 from nemotron.errors import Problem
 from nemotron.training.config import SftConfig, StageConfig
 from nemotron.training.counts import Counts
 from nemotron.training.objective.loss import Schedule
-from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults
+from nemotron.training.parallelism.divisibility import find_faults, find_pack_fault, find_rank_faults, parallel_sizes
 from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.prepared_data import PreparedData
 
@@ -95,7 +95,7 @@ def check_pack_size(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
 
 
 def check_parallel_sizes(
-    config: SftConfig, sizes: Mapping[str, int], shape: ModelShape | None, pack_size: int | None, ranks: int | None
+    config: SftConfig, shape: ModelShape | None, pack_size: int | None, ranks: int | None
 ) -> Iterator[Problem]:
     """Yield a problem for each parallel size that does not divide what it must divide.
 
@@ -103,11 +103,11 @@ def check_parallel_sizes(
 
     Args:
         config: The training config.
-        sizes: Tensor, pipeline, context, expert, expert_tensor.
         shape: The shape of the model; None if it is not known.
         pack_size: Tokens per pack; None if it is not known.
         ranks: Number of processes; None if it is not known.
     """
+    sizes = parallel_sizes(config)
     if shape is not None:
         yield from find_faults(config.model, shape, sizes, pack_size)
     if pack_size is not None:

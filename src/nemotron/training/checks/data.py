@@ -1,7 +1,4 @@
-"""Check that the data fits: its padding, tokenizer and vocabulary.
-
-A vocabulary mismatch is refused here.
-"""
+"""Check that the data fits: its padding, its samples and its tokenizer."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +8,6 @@ from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.config import SftConfig
 from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 from nemotron.training.prepared_data import DataTokenizer, PreparedData
-
-LARGEST_PADDING = 1024
-"""Embeddings are padded to a round number of rows. A model with more extra rows than this has another tokenizer."""
 
 
 def check_padding(config: SftConfig, data: PreparedData) -> Iterator[Problem]:
@@ -43,28 +37,6 @@ def check_sample_unit(config: SftConfig, data: PreparedData) -> Iterator[Problem
         yield Problem(
             f"loss.sample_unit is conversation, but {data.whence} lacks the column {CONVERSATION_TARGETS}.",
             "Prepare the data again (nemotron super3 data prep sft), or leave loss.sample_unit at sequence.",
-        )
-
-
-def check_vocabulary(data: PreparedData, model_vocab_size: int | None, model: str) -> Iterator[Problem]:
-    """Yield a problem if data and model have vocabularies of different sizes.
-
-    A model may have a few more embeddings (`LARGEST_PADDING`).
-
-    Args:
-        data: The packs.
-        model_vocab_size: Rows of the model's embeddings; None if they are not known.
-        model: The model, for the message.
-    """
-    tokenizer = data.tokenizer
-    if model_vocab_size is None or tokenizer is None or tokenizer.vocab_size is None:
-        return
-    if not 0 <= model_vocab_size - tokenizer.vocab_size < LARGEST_PADDING:
-        yield Problem(
-            f"{data.reference} was made with the tokenizer {tokenizer.model} of {tokenizer.vocab_size:,} tokens, but "
-            f"the model {model} has {model_vocab_size:,}.",
-            "Prepare the data with the model's tokenizer (tokenizer.model), or train the model that the data was made "
-            "for.",
         )
 
 

@@ -1,4 +1,7 @@
-"""Check what this machine has: folders, a GPU, packages, permissions."""
+"""List the checks of the machine that trains.
+
+These are folders, a GPU, packages, and the run to resume.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -11,12 +14,44 @@ from nemotron.paths import is_path
 from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checks.continuation import check_continuation
 from nemotron.training.checks.model import NAME_ONE
-from nemotron.training.checks.trackers import COMET_KEY, TRACKERS
+from nemotron.training.checks.settings import COMET_KEY, TRACKERS
 from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 
 _COMET_FILES = ("~/.comet.config", ".comet.config")
+
+
+def check_machine(
+    config: SftConfig,
+    data: PreparedData | None,
+    start: StartingPoint,
+    run: RunFolder,
+    plan: Plan | None,
+    backend: Backend | None,
+) -> list[Problem]:
+    """List the problems on this machine: folders, backend, the run to resume.
+
+    Args:
+        config: The training config.
+        data: None if it cannot be read.
+        start: What the run starts from.
+        run: Where it writes, and what it resumes.
+        plan: None if its numbers could not be computed.
+        backend: What it computes on; None skips this check, for a plan on a machine that will not train.
+    """
+    return [
+        *check_start_is_here(start, run),
+        *check_model_is_here(config.recipe.hf_model),
+        *(() if data is None else check_tokenizer_is_here(config, data)),
+        *check_artifacts(config.run.artifacts),
+        *check_base_model(run),
+        *(() if backend is None else check_backend(config, backend)),
+        *check_tracker_packages(config),
+        *check_continuation(config, data, run, plan),
+    ]
 
 
 def check_start_is_here(start: StartingPoint, run: RunFolder) -> Iterator[Problem]:

@@ -1,6 +1,7 @@
-"""Check the model and its starting weights.
+"""Check the model, its starting weights and its vocabulary.
 
-Refused are a model without a readable config, no starting model, adapters without a model, and missing weights.
+Refused are a model without a readable config, no starting model, adapters without a model, missing weights, data of
+another vocabulary, and a checkpoint of another architecture.
 """
 
 import json
@@ -9,30 +10,31 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, as_problem
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint
+from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
+from nemotron.training.parallelism.model_shape import KnownModel
+from nemotron.training.prepared_data import PreparedData
 
 NAME_ONE = "Use a folder with the model's config.json, or a Hugging Face id."
 WITHOUT_MTP = "train without multi-token prediction: model.mtp_num_layers=null"
+LARGEST_PADDING = 1024
+"""Embeddings are padded to a round number of rows. A model with more extra rows than this has another tokenizer."""
+_ARCHITECTURE = (
+    *("hidden_size", "num_layers", "hybrid_layer_pattern", "num_attention_heads", "num_query_groups", "vocab_size"),
+    *("ffn_hidden_size", "num_moe_experts", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size"),
+    *("moe_latent_size", "mamba_num_heads", "mamba_head_dim", "mamba_state_dim", "mamba_num_groups"),
+)
+"""Fields of Megatron-Bridge's model config that decide the number and the shapes of the weights."""
 _AGAIN = "Download it again: hf download MODEL --local-dir FOLDER"
 
 
-def check_model_folder(hf_model: str) -> Iterator[Problem]:
-    """Yield a problem if `recipe.hf_model` has no readable config.json."""
-    folder = Path(hf_model)
-    file = folder / "config.json"
-    if not file.is_file():
-        if folder.exists():
-            yield Problem(f"recipe.hf_model is {hf_model}, which has no config.json.", NAME_ONE)
-        return
-    try:
-        described = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
-        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json cannot be read: {error}.", NAME_ONE)
-        return
-    if not isinstance(described, dict):
-        yield Problem(f"recipe.hf_model is {hf_model}, whose config.json is not a JSON object.", NAME_ONE)
+def check_model_folder(hf_model: str, model: KnownModel) -> Iterator[Problem]:
+    """Yield a problem if `recipe.hf_model` is a folder without a readable config.json."""
+    if model.unreadable is not None:
+        yield Problem(f"recipe.hf_model is {hf_model}, {model.unreadable}.", NAME_ONE)
 
 
 def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
@@ -116,6 +118,70 @@ def check_megatron_checkpoint(saved: dict[str, Any], folder: Path, setting: str,
         )
 
 
+def check_vocabulary(data: PreparedData, model_vocab_size: int | None, model: str) -> Iterator[Problem]:
+    """Yield a problem if data and model have vocabularies of different sizes.
+
+    A model may have a few more embeddings (`LARGEST_PADDING`).
+
+    Args:
+        data: The packs.
+        model_vocab_size: Rows of the model's embeddings; None if they are not known.
+        model: The model, for the message.
+    """
+    tokenizer = data.tokenizer
+    if model_vocab_size is None or tokenizer is None or tokenizer.vocab_size is None:
+        return
+    if not 0 <= model_vocab_size - tokenizer.vocab_size < LARGEST_PADDING:
+        yield Problem(
+            f"{data.reference} was made with the tokenizer {tokenizer.model} of {tokenizer.vocab_size:,} tokens, but "
+            f"the model {model} has {model_vocab_size:,}.",
+            "Prepare the data with the model's tokenizer (tokenizer.model), or train the model that the data was made "
+            "for.",
+        )
+
+
+def check_built_model(
+    model: Any, hf_model: str, data: PreparedData, start: StartingPoint, run: RunFolder
+) -> Iterator[Problem]:
+    """Yield a problem if the model as built does not fit data or checkpoints.
+
+    This comes last, after recipe/build.py has built its config, because only the recipe knows what a YAML and a Hugging
+    Face id leave open; it reads the hub if necessary.
+
+    Args:
+        model: Megatron-Bridge's config of the model.
+        hf_model: Its name, for the message.
+        data: The packs.
+        start: What the run starts from. Megatron-Bridge compares a Hugging Face folder itself.
+        run: What the run resumes.
+    """
+    yield from check_vocabulary(data, model.vocab_size, hf_model)
+    for checkpoint in (start.megatron, run.newest):
+        if checkpoint is not None:
+            yield from check_same_model(model, checkpoint)
+
+
+def check_same_model(model: Any, checkpoint: Checkpoint) -> Iterator[Problem]:
+    """Yield a problem for the first field that differs from a checkpoint's.
+
+    Args:
+        model: Megatron-Bridge's config of the model to build.
+        checkpoint: What has to load into it.
+    """
+    saved = checkpoint.saved.get("model") or {}
+    for name in _ARCHITECTURE:
+        if name not in saved or not hasattr(model, name):
+            continue
+        theirs, ours = _main_layers(saved[name]), _main_layers(getattr(model, name))
+        if theirs != ours:
+            yield Problem(
+                f"The checkpoint {checkpoint.folder} is of another model: its {name} is {theirs}, but here it is "
+                f"{ours}.",
+                "Use a checkpoint of this model, or set recipe.hf_model to the checkpoint's model.",
+            )
+            return  # other differences usually follow from the first
+
+
 def _count(config: dict[str, Any], pattern: str, words: str) -> int:
     """Count the layers that a config lists as letters or words; 0 without a list.
 
@@ -128,3 +194,11 @@ def _count(config: dict[str, Any], pattern: str, words: str) -> int:
 
 def _is_mtp(name: str) -> bool:
     return name.startswith("mtp.")
+
+
+def _main_layers(value: Any) -> Any:
+    """Remove parts of a layer pattern that do not belong to the model itself.
+
+    Pipeline separators (|) depend on the layout, and the MTP layers (after /) are added only when Megatron builds it.
+    """
+    return value.replace("|", "").split("/")[0] if isinstance(value, str) else value

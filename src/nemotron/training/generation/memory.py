@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import model_config
-from nemotron.training.parallelism.model_shape import KNOWN_SHAPES, shape_of
+from nemotron.training.parallelism.model_shape import KNOWN_SHAPES, read_model_config, shape_of
 
 _BYTES = 2
 """Bytes of a bfloat16 number."""
@@ -22,7 +21,7 @@ def refuse_export_beyond_memory(checkpoint: Path, model: str) -> None:
     Raises:
         UserError: The weights do not fit.
     """
-    described = model_config(model)
+    described, _ = read_model_config(model)
     try:
         shape = KNOWN_SHAPES.get(model) if described is None else shape_of(described)
     except KeyError:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import parallel_sizes, shape_in, state_bytes
 from nemotron.training.parallelism.cost import Cost, crossing, iteration_cost
-from nemotron.training.parallelism.divisibility import find_faults
-from nemotron.training.parallelism.memory import Memory, StateBytes, estimate
-from nemotron.training.parallelism.model_shape import ModelShape
+from nemotron.training.parallelism.divisibility import find_faults, parallel_sizes
+from nemotron.training.parallelism.memory import Memory, StateBytes, estimate, state_bytes
+from nemotron.training.parallelism.model_shape import ModelShape, shape_in
 from nemotron.training.parallelism.rank_parameters import Layout
 
 GPUS_PER_NODE = 8

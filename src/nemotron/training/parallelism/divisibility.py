@@ -1,4 +1,4 @@
-"""Check that parallel sizes divide the model, a pack and the ranks.
+"""Read the parallel sizes, and check what they have to divide.
 
 These are Megatron's own conditions, checked before anything is queued. Their sources in megatron/core:
 `TransformerConfig.__post_init__` (attention heads, query groups), ssm/mamba_mixer.py and ssm/mamba_context_parallel.py
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from nemotron.errors import Problem
+from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.model_shape import ModelShape
 
 _OVERRIDES = {
@@ -23,6 +24,29 @@ _OVERRIDES = {
     "moe_shared_expert_intermediate_size": "moe_shared_expert_intermediate_size",
 }
 """Megatron-Bridge's settings of the model, and their names in `ModelShape`."""
+
+
+def parallel_sizes(config: SftConfig) -> dict[str, int]:
+    """Return the sizes of tensor, pipeline, context, expert and expert_tensor."""
+    keys = {
+        "tensor": "tensor_model_parallel_size",
+        "pipeline": "pipeline_model_parallel_size",
+        "context": "context_parallel_size",
+        "expert": "expert_model_parallel_size",
+        "expert_tensor": "expert_tensor_parallel_size",
+    }
+    sizes = {name: config.model.get(key) for name, key in keys.items()}
+    # Megatron's default for experts is the tensor parallelism of the other layers.
+    return {name: size or (sizes["tensor"] or 1 if name == "expert_tensor" else 1) for name, size in sizes.items()}
+
+
+def fewest_ranks(config: SftConfig) -> int:
+    """Return the smallest number of ranks; all valid numbers are multiples of it."""
+    sizes = parallel_sizes(config)
+    return math.lcm(
+        sizes["tensor"] * sizes["pipeline"] * sizes["context"],
+        sizes["expert"] * sizes["expert_tensor"] * sizes["pipeline"],
+    )
 
 
 def find_faults(

@@ -2,9 +2,9 @@
 
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import advise
-from nemotron.training.parallelism.configured import fewest_ranks, parallel_sizes, shape_in, state_bytes
-from nemotron.training.parallelism.memory import Memory, estimate
-from nemotron.training.parallelism.model_shape import ModelShape
+from nemotron.training.parallelism.divisibility import fewest_ranks, parallel_sizes
+from nemotron.training.parallelism.memory import Memory, estimate, state_bytes
+from nemotron.training.parallelism.model_shape import ModelShape, shape_in
 from nemotron.training.parallelism.rank_parameters import Layout
 
 WORTH_PLANNING = 1e9

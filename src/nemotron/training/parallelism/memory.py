@@ -14,6 +14,7 @@ needs no copy of the weights.
 
 from dataclasses import dataclass
 
+from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.model_shape import ModelShape
 from nemotron.training.parallelism.rank_parameters import Layout, RankParameters, rank_parameters, stage_layers
 
@@ -36,6 +37,25 @@ class StateBytes:
 
 
 FULL_PRECISION = StateBytes()
+_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "uint8": 1}
+
+
+def state_bytes(config: SftConfig) -> StateBytes:
+    """Read the bytes per parameter of weights, gradients and optimizer."""
+    precision = config.mixed_precision
+    divided = config.ddp.get("use_distributed_optimizer", True)
+    if precision is None:
+        return StateBytes(number=4, gradient=4, optimizer=8, divided=divided)
+    # A name is Megatron-Bridge's preset, with float32; a mapping changes the recipe's, which has bfloat16.
+    in_float32 = precision.get("grad_reduce_in_fp32", False) if isinstance(precision, dict) else True
+    types = ["float32"] * 3
+    if config.optimizer.get("use_precision_aware_optimizer"):
+        types = [config.optimizer.get(f"{part}_dtype") for part in ("main_params", "exp_avg", "exp_avg_sq")]
+    return StateBytes(
+        gradient=4 if in_float32 else 2,
+        optimizer=sum(_BYTES.get(str(name).removeprefix("torch."), 4) for name in types),
+        divided=divided,
+    )
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,12 @@
-"""Count the parameters of a NemotronH model from its config."""
+"""Read the shape of a NemotronH model, and count its parameters."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
+
+from nemotron.training.config import SftConfig
 
 
 @dataclass(frozen=True)
@@ -183,3 +187,52 @@ def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelS
     if other := set(layers) - set(_LETTERS.values()):
         raise KeyError(f"layers of the kinds {sorted(other)}")
     return ModelShape(layers=layers, **{name: config[name] for name in copied}, mtp_depths=depths)
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What is known about a model without network and Megatron; None if unknown."""
+
+    shape: ModelShape | None = None
+    vocab_size: int | None = None
+    unreadable: str | None = None
+    """The end of a sentence: why a folder has no readable config.json."""
+
+
+def find_model(config: SftConfig) -> KnownModel:
+    """Read the model's shape and vocabulary from its config.json, or by a known name."""
+    hf_model = config.recipe.hf_model
+    # null turns multi-token prediction off; without the setting, the model's config decides.
+    depths = (config.model["mtp_num_layers"] or 0) if "mtp_num_layers" in config.model else None
+    described, unreadable = read_model_config(hf_model)
+    if described is None:
+        known = KNOWN_SHAPES.get(hf_model)
+        if known is None:
+            return KnownModel(unreadable=unreadable)
+        return KnownModel(known if depths is None else replace(known, mtp_depths=depths), known.vocab_size, unreadable)
+    try:
+        shape = shape_of(described, depths)
+    except KeyError:
+        shape = None
+    return KnownModel(shape, described.get("vocab_size"))
+
+
+def shape_in(config: SftConfig) -> ModelShape | None:
+    """Return the model's shape, if it is known without network and Megatron."""
+    return find_model(config).shape
+
+
+def read_model_config(hf_model: str | Path) -> tuple[dict[str, Any] | None, str | None]:
+    """Read the config.json of `recipe.hf_model` if it is a folder here.
+
+    Returns:
+        What it says, or None; and the end of a sentence: why a folder has no readable one.
+    """
+    file = Path(hf_model) / "config.json"
+    if not file.is_file():
+        return None, "which has no config.json" if file.parent.exists() else None
+    try:
+        described = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
+        return None, f"whose config.json cannot be read: {error}"
+    return (described, None) if isinstance(described, dict) else (None, "whose config.json is not a JSON object")

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge
 from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.checks.built_model import check_built_model
-from nemotron.training.checks.data import check_vocabulary
+from nemotron.training.checks.model import check_built_model
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -60,8 +59,7 @@ def build_recipe(
     for checkpoint in (start.megatron, run.base, run.newest):
         if checkpoint is not None:
             bridge.installed().check_loadable(checkpoint.folder)
-    fits_data = check_vocabulary(data, model.vocab_size, config.recipe.hf_model)
-    refuse([*fits_data, *check_built_model(model, start, run)])
+    refuse(check_built_model(model, config.recipe.hf_model, data, start, run))
     if not model.mtp_num_layers:
         leave_out_mtp(model)
     fill_in(container, config, plan, data, run, pretrained_checkpoint)

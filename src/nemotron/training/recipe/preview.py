@@ -10,7 +10,7 @@ from nemotron.errors import UserError
 from nemotron.training.backend import BackendName, adapt, importable, missing_packages
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.configured import fewest_ranks
+from nemotron.training.parallelism.divisibility import fewest_ranks
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.recipe.diff import Change

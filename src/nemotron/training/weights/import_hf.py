@@ -11,8 +11,9 @@ from typing import Any
 
 from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
-from nemotron.training.checkpoints.hf_folder import list_few, model_config
+from nemotron.training.checkpoints.hf_folder import list_few
 from nemotron.training.checks.model import check_weights
+from nemotron.training.parallelism.model_shape import read_model_config
 from nemotron.training.weights.separate_process import run_module
 
 
@@ -39,7 +40,7 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
         )
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UserError(f"{target} is not empty.", "Use a new folder; nothing is overwritten.")
-    described = model_config(str(source))
+    described, _ = read_model_config(source)
     has_mtp = described is None or bool(described.get("num_nextn_predict_layers"))
     refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
     arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]

@@ -11,7 +11,8 @@ from nemotron.errors import Problem, UserError, refuse
 from nemotron.training.backend import choose_backend
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
-from nemotron.training.checks.before_start import check_inputs, check_machine
+from nemotron.training.checks.inputs import check_inputs
+from nemotron.training.checks.machine import check_machine
 from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
 from nemotron.training.prepared_data import DataTokenizer, PreparedData, find_data
 

@@ -9,7 +9,7 @@ def test_megatron_bridge_logs_to_our_run_and_opens_none(monkeypatch):
     from megatron.bridge.training.state import GlobalState
     from megatron.bridge.training.utils import wandb_utils
 
-    from nemotron.training.reporting.wandb_curves import log_curves_to
+    from nemotron.training.reporting.trackers import log_curves_to
 
     before = vars(GlobalState)["wandb_logger"], wandb_utils.on_save_checkpoint_success
     monkeypatch.setattr("wandb.init", lambda **options: pytest.fail("a run of Megatron-Bridge's own"))
