@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.config import ConfigError
+from nemotron.config import ConfigError, yaml_file
 from nemotron.config.located import plain
 from nemotron.config.yaml_file import dump_yaml, parse_value, read_yaml
 
@@ -140,3 +142,31 @@ def test_aliases_as_people_use_them_are_fine(tmp_path):
 def test_a_number_of_thousands_of_digits_is_refused_on_the_command_line():
     with pytest.raises(ConfigError, match="5,000 digits"):
         parse_value("9" * 5000, "command line")
+
+
+SHIPPED = Path(__file__).parents[2] / "config"
+BROKEN = [
+    "a: [1,\nb: 2",
+    "a: é\x01",
+    "a:\n\t- b",
+    "a: 'x",
+    "a: b: c",
+    "a: *nowhere",
+    "a: 1\n--- 2",
+    "- a",
+    "%YAML 3.0\n--- {}",
+]
+
+
+@pytest.mark.parametrize("text", [*BROKEN, *(path.read_text("utf-8") for path in sorted(SHIPPED.rglob("*.yaml")))])
+def test_with_and_without_libyaml_the_same_is_read_and_said(tmp_path, monkeypatch, text):
+    def read_or_refuse():
+        try:
+            return read(tmp_path, text)
+        except ConfigError as error:
+            return str(error)
+
+    with_libyaml = read_or_refuse()
+    monkeypatch.setattr(yaml_file, "CParser", None)
+    assert read_or_refuse() == with_libyaml
+    assert isinstance(with_libyaml, str) == (text in BROKEN)
