@@ -183,8 +183,8 @@ def mask_streams() -> None:
 
 def _find_known() -> list[str]:
     """List the secrets whose values are known, in the forms that they are printed in."""
-    # A list: a thread of another library may change the environment meanwhile.
-    values = [os.environ.get(name, "") for name in list(os.environ) if _names_secret(name)]
+    # A list: a thread of another library may change the environment meanwhile. Bytes: most need not be decoded.
+    values = [os.environ.get(os.fsdecode(name), "") for name in list(os.environb) if _names_secret(name)]
     known = {*_remembered, *filter(_is_findable, values)}
     return [form for secret in known for form in _forms(secret)]
 
@@ -204,8 +204,8 @@ def _forms(secret: str) -> frozenset[str]:
 
 
 @cache
-def _names_secret(variable: str) -> bool:
-    return is_secret(variable)
+def _names_secret(variable: bytes) -> bool:
+    return is_secret(os.fsdecode(variable))
 
 
 def mask_values(tree: Any) -> Any:

@@ -6,6 +6,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ CODE_RECORD = "_code_version.json"
 """In the copy of the package that a job runs: what `describe_code` found on the submitting machine."""
 
 
+@cache
 def describe_code() -> dict[str, Any]:
-    """Describe the running code.
+    """Describe the running code, as it was when this process asked first.
 
     The result has `package`, and for a git checkout also `commit` and whether it is `modified`.
     """
