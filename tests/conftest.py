@@ -1,5 +1,6 @@
 """What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
 
+import os
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -26,6 +27,14 @@ def no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let no fixture that several tests share find what whoever runs the tests has remembered."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / "shared"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_outlives_a_power_cut() -> Iterator[None]:
+    """Do not wait for the disk after each of thousands of small files."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(os, "fsync", lambda file: None)
         yield
 
 

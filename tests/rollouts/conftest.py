@@ -51,6 +51,7 @@ class Endpoint(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are written one after the other
     server: Endpoint
 
     def log_message(self, *_: object) -> None:

@@ -35,6 +35,9 @@ def replace_in(path: Path, place: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    "odds", [pytest.param(ODD[:1], id="None"), pytest.param(ODD[1:], marks=pytest.mark.slow, id="others")]
+)
+@pytest.mark.parametrize(
     ("file", "place"),
     [
         ("metadata.json", "splits.0.shards"),
@@ -49,8 +52,8 @@ def replace_in(path: Path, place: str, value: object) -> None:
         ("examples.json", "dropped.0.line"),
     ],
 )
-def test_data_prep_makes_again_what_it_needs(result: PrepResult, file: str, place: str) -> None:
-    for odd in ODD:
+def test_data_prep_makes_again_what_it_needs(result: PrepResult, file: str, place: str, odds: list[Any]) -> None:
+    for odd in odds:
         replace_in(result.plan.run_dir / file, place, odd)
         again = prepare(result.plan.config)
         assert again.metadata == result.metadata

@@ -109,6 +109,7 @@ def hub(monkeypatch):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # headers and body are written one after the other
 
         def do_GET(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
