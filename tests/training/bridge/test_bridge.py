@@ -2,14 +2,14 @@
 
 import logging
 import shutil
-import sys
 from dataclasses import dataclass
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.stand_ins import put_modules
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
@@ -97,12 +97,7 @@ class ModuleSpecOf:
 def recipes(monkeypatch):
     """A stand-in for the 0.4 line's module of recipes, empty."""
     name = "megatron.bridge.recipes.nemotronh.nemotron_3_super"
-    parts = name.split(".")
-    for end in range(2, len(parts) + 1):
-        monkeypatch.setitem(sys.modules, ".".join(parts[:end]), ModuleType(".".join(parts[:end])))
-    module = sys.modules[name]
-    vars(sys.modules["megatron.bridge.recipes.nemotronh"])["nemotron_3_super"] = module
-    return vars(module)
+    return vars(put_modules(monkeypatch, {name: {}})[name])
 
 
 @pytest.mark.parametrize("scheme", [None, "lora"])

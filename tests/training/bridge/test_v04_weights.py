@@ -1,9 +1,9 @@
 """Adapters on the 0.4 line, without it: what is refused there by layout."""
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from tests.stand_ins import put_modules
 
 from nemotron.errors import UserError
 from nemotron.training.bridge.v04_weights import fit_adapters
@@ -12,12 +12,8 @@ from nemotron.training.bridge.v04_weights import fit_adapters
 @pytest.fixture(autouse=True)
 def peft(monkeypatch):
     """Stands for megatron.bridge.peft."""
-    package = ModuleType("megatron.bridge.peft")
-    vars(package)["utils"] = SimpleNamespace(apply_swiglu_sharded_factory=None)
-    for name in ("megatron", "megatron.bridge"):
-        monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    monkeypatch.setitem(sys.modules, "megatron.bridge.peft", package)
-    return vars(package)["utils"]
+    name = "megatron.bridge.peft.utils"
+    return put_modules(monkeypatch, {name: {"apply_swiglu_sharded_factory": None}})[name]
 
 
 def test_adapters_on_routed_experts_that_are_divided_among_ranks_are_refused():

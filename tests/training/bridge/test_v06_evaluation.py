@@ -1,10 +1,9 @@
 """The valid split as the 0.6 line reads it, with a stand-in for Megatron-Bridge's loaders."""
 
-import sys
-from itertools import pairwise
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from tests.stand_ins import put_modules
 
 from nemotron.training.bridge.v06_evaluation import evaluate_whole
 
@@ -18,15 +17,12 @@ class Packs(list):
 @pytest.fixture
 def loaders(monkeypatch):
     """Megatron-Bridge's module, whose function builds the datasets and returns them."""
-    names = ["megatron", "megatron.bridge", "megatron.bridge.data", "megatron.bridge.data.loaders"]
-    modules = [ModuleType(name) for name in names]
-    for name, module in zip(names, modules, strict=True):
-        monkeypatch.setitem(sys.modules, name, module)
-    for outer, inner in pairwise(modules):
-        setattr(outer, inner.__name__.rpartition(".")[2], inner)
-    modules[-1].build_train_valid_test_data_loaders = lambda cfg, train_state, build: build()
+    name = "megatron.bridge.data.loaders"
+    modules = put_modules(
+        monkeypatch, {name: {"build_train_valid_test_data_loaders": lambda cfg, train_state, build: build()}}
+    )
     evaluate_whole()
-    return modules[-1]
+    return modules[name]
 
 
 def build(loaders, valid, iterations, consumed=0):

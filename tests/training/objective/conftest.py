@@ -4,11 +4,11 @@ They are put in the place of the modules that the objective imports when it runs
 (megatron/bridge/training/losses.py, megatron/core/transformer/multi_token_prediction.py, megatron/core/utils.py).
 """
 
-import sys
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.stand_ins import put_modules
 
 from nemotron.training import bridge
 from nemotron.training.bridge import MicroBatch
@@ -25,12 +25,6 @@ def masked_next_token_loss(loss_mask, output, *, check_for_nan_in_loss, check_fo
 
 def unwrap_model(models):
     return [getattr(model, "module", model) for model in models]
-
-
-def stand_in(name, **contents):
-    module = ModuleType(name)
-    vars(module).update(contents)
-    return module
 
 
 class Line:
@@ -73,8 +67,7 @@ def megatron(monkeypatch, line, tracker):
         "megatron.core.utils": {"unwrap_model": unwrap_model},
         "megatron.core.transformer.multi_token_prediction": {"MTPLossLoggingHelper": SimpleNamespace(tracker=tracker)},
     }
-    for name, contents in modules.items():
-        monkeypatch.setitem(sys.modules, name, stand_in(name, **contents))
+    put_modules(monkeypatch, modules)
     monkeypatch.setattr(bridge, "installed", lambda: line)
     with CudaToCpu():
         yield

@@ -1,0 +1,17 @@
+"""Megatron-Core's compiled helpers, which a wheel has and nobody can build there."""
+
+import pytest
+from tests.stand_ins import put_modules
+
+from nemotron.training.bridge.dataset_helpers import use_built_helpers
+
+
+@pytest.mark.parametrize("built", [True, False])
+def test_helpers_are_built_only_where_there_are_none(monkeypatch, built):
+    calls = []
+    name = "megatron.bridge.training.initialize"
+    modules = {name: {"compile_helpers": lambda: calls.append("make")}, "megatron.core.datasets": {}}
+    initialize = put_modules(monkeypatch, modules | ({"megatron.core.datasets.helpers_cpp": {}} if built else {}))[name]
+    use_built_helpers()
+    initialize.compile_helpers()
+    assert calls == ([] if built else ["make"])
