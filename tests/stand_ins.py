@@ -25,7 +25,7 @@ def put_modules(monkeypatch: pytest.MonkeyPatch, modules: Mapping[str, Mapping[s
     """
     made: dict[str, ModuleType] = {}
     for name, contents in modules.items():
-        parts = name.split(".")
+        parts = [name] if name.startswith("nemotron.") else name.split(".")  # our packages stay
         for end in range(1, len(parts) + 1):
             whole = ".".join(parts[:end])
             if not isinstance(sys.modules.get(whole), StandIn):
