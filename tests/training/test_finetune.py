@@ -37,7 +37,6 @@ class World:
             "heed_signals": lambda say: self.within("signals", signals),
             "use_backend": lambda backend: self.within(backend, lambda container: self.steps.append("adapted")),
             "pause_collector": lambda: self.within("no collector"),
-            "open_mlflow": lambda logger: self.steps.append(("mlflow", logger)),
             "Startup": self.startup,
             "explain_failures": lambda *arguments: self.within(
                 ("explained", *arguments), SimpleNamespace(stopped=self.stopped)
@@ -54,7 +53,10 @@ class World:
             f"{base}.reporting.heldout_evaluation": {"evaluate_test_split": lambda *arguments: [("test", *arguments)]},
             f"{base}.reporting.metrics": {"MetricsWriter": lambda *arguments: ("writer", *arguments)},
             f"{base}.reporting.shard_check": {"ChecksShards": lambda check: ("shards", check)},
-            f"{base}.reporting.wandb_curves": {"log_curves_to": lambda opened: self.within(("curves", opened))},
+            f"{base}.reporting.trackers": {
+                "log_curves_to": lambda opened: self.within(("curves", opened)),
+                "open_mlflow": lambda logger: self.steps.append(("mlflow", logger)),
+            },
             f"{base}.weights.random_init": {"make_starting_checkpoint": lambda *arguments: ("made", *arguments)},
         }
         put_modules(monkeypatch, parts)
