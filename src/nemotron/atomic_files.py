@@ -13,6 +13,7 @@ from pathlib import Path
 import orjson
 
 from nemotron.errors import UserError
+from nemotron.records.regular_files import open_file, read_bytes
 
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
@@ -37,7 +38,7 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
             _remove_abandoned(path)
         yield temporary
         if synced:
-            with open(temporary, "rb") as file:
+            with open_file(temporary) as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
@@ -66,7 +67,7 @@ def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
 def _remove_abandoned(path: Path) -> None:
     """Remove what killed processes left of a file: temporary files that nobody locks."""
     for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
-        with contextlib.suppress(OSError), open(left, "rb") as file:
+        with contextlib.suppress(OSError), open_file(left) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
 
@@ -144,7 +145,7 @@ def point_link(link: Path, target: Path) -> None:
 
 def checksum(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hex: what `sha256sum` prints."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -163,7 +164,7 @@ def write_checksums(folder: Path) -> None:
 def is_as_written(path: Path) -> bool:
     """Tell whether a file has its checksum in checksums.json of its folder."""
     try:
-        checksums = orjson.loads((path.parent / CHECKSUMS).read_bytes())
+        checksums = orjson.loads(read_bytes(path.parent / CHECKSUMS))
         return isinstance(checksums, dict) and checksums.get(path.name) == checksum(path)
     except (OSError, orjson.JSONDecodeError):
         return False
@@ -177,7 +178,7 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
     """
     lock.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        with open(lock, "ab") as file:
+        with open_file(lock, "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             if not _is_at(lock, file.fileno()):  # the holder before removed the file that was waited for
                 continue

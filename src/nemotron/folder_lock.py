@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from nemotron.errors import UserError
+from nemotron.records.regular_files import open_file
 from nemotron.records.typed import typed
 
 LOCK = ".lock"
@@ -66,7 +67,7 @@ def sole_writer(folder: Path, setting: str = "output_dir") -> Iterator[None]:
         UserError: Another process holds the folder; the message says which.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "a+b") as file:
+    with open_file(folder / LOCK, "a+b") as file:
         if other := _find_other(folder, file):
             raise UserError(
                 f"{folder} is being written by {other}.", f"Wait until it ends, or choose another {setting}."
@@ -90,7 +91,7 @@ def find_holder(folder: Path) -> Holder | None:
     Changes nothing and does not wait.
     """
     try:
-        with open(folder / LOCK, "rb") as file:
+        with open_file(folder / LOCK) as file:
             holder = _read(file)
             if holder is None or (holder.pid == os.getpid() and holder.machine == _machine()):
                 return None
@@ -193,7 +194,7 @@ def _is_alive(folder: Path, holder: Holder, patience: float) -> bool:
 
 
 def _heard(folder: Path) -> float:
-    with open(folder / LOCK, "rb") as file:  # opening the file fetches its attributes from the server, if there is one
+    with open_file(folder / LOCK) as file:  # opening the file fetches its attributes from the server, if there is one
         return os.fstat(file.fileno()).st_mtime
 
 

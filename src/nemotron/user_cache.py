@@ -15,12 +15,13 @@ from typing import Any
 import orjson
 
 from nemotron.atomic_files import write_json
+from nemotron.records.regular_files import read_bytes
 
 
 def recall(kind: str, key: str) -> Any:
     """Return the JSON value remembered under a key, or None."""
     with contextlib.suppress(OSError, RuntimeError, ValueError, TypeError, KeyError):
-        record = orjson.loads(_path(kind, key).read_bytes())
+        record = orjson.loads(read_bytes(_path(kind, key)))
         if record["sha256"] == _checksum(key, record["value"]):
             return record["value"]
     return None

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -80,3 +81,29 @@ def test_what_is_gone_is_still_recorded_and_said_to_be_gone(capsys, tmp_path):
 
 def test_nothing_recorded_yet(capsys, tmp_path):
     assert str(tmp_path / "new") in shown(capsys, "list", "--artifacts", str(tmp_path / "new"))
+
+
+GARBAGE = (b"", b"\0\0", b"\xff\xfe", b"v" + b"9" * 5000, "v²\n".encode(), b"[" * 100_000, b"null", b'{"name": 5}')
+
+
+def record_data():
+    return log_artifact(name="Data", type="dataset", path="Data", root="artifacts", metadata={"run_hash": "abc"})
+
+
+def test_a_damaged_record_is_named_or_left_out_and_keeps_no_other_from_being_recorded(root, capsys):
+    record_data()  # v3, with a claim of its run hash
+    for file in sorted(path for path in root.rglob("*") if path.is_file()):
+        before = file.read_bytes()
+        for content in (*GARBAGE, None):
+            file.unlink()
+            file.write_bytes(content) if content is not None else os.mkfifo(file)
+            run(["artifacts", "list"])
+            for name in ("Data", "Data:v1", "Data:tiny", "Model"):
+                for command in ("show", "lineage"):
+                    code, printed = run(["artifacts", command, name]), capsys.readouterr()
+                    assert code in (0, 1)
+                    assert (code == 1) == ("error: " in printed.err)
+            if content is not None:
+                assert record_data().version >= 3
+            file.unlink()
+            file.write_bytes(before)

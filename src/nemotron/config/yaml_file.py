@@ -21,6 +21,7 @@ except ImportError:  # PyYAML was built without libyaml
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import Located
+from nemotron.records.regular_files import read_text
 
 _TAG = "tag:yaml.org,2002:"
 _CORE_SCHEMA = [
@@ -93,7 +94,7 @@ def read_yaml(path: Path, shown: str) -> Located:
             raise ConfigError(
                 f"{shown} has {size:,} bytes; a config may have {LARGEST_FILE:,}.", "Name a config, not a data file."
             )
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"{shown}: cannot be read: {reason}.", "Give a readable YAML file.") from error

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import orjson
 
+from nemotron.records.regular_files import read_bytes
+
 TIMELESS = datetime(1970, 1, 1)
 """A fixed moment, with which runs that differ only in their moment have the same hash."""
 
@@ -29,6 +31,6 @@ def find_moment(output_dir: Path, timeless_hash: str) -> datetime | None:
 def _find_moments(output_dir: Path, timeless_hash: str) -> Iterator[datetime]:
     for path in (output_dir / "runs").glob("*/plan.json"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # incomplete, or in another format
-            recorded = orjson.loads(path.read_bytes())["chat_template"]
+            recorded = orjson.loads(read_bytes(path))["chat_template"]
             if recorded["timeless_hash"] == timeless_hash:
                 yield datetime.fromisoformat(recorded["moment"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
 from nemotron.data_prep.engine.local import count_cores, get_ready
+from nemotron.records.regular_files import read_bytes
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
 
@@ -48,7 +49,7 @@ def _is_worth_workers(config: DataPrepConfig) -> bool:
     try:
         files = [path]
         if path.suffix == ".json":
-            files = [path.parent / entry["path"] for entry in json.loads(path.read_bytes())["datasets"]]
+            files = [path.parent / entry["path"] for entry in json.loads(read_bytes(path))["datasets"]]
         return not all(map(Path.is_file, files)) or sum(file.stat().st_size for file in files) > BYTES_FOR_A_WORKER
     except (OSError, ValueError, LookupError, TypeError):
         return True  # not a blend of local files

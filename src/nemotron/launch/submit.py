@@ -17,6 +17,7 @@ from nemotron.launch.placement import Placement
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.secrets import put_secrets
 from nemotron.launch.shell import LaunchError, check_host
+from nemotron.records.regular_files import read_text
 
 
 def submit(placements: Sequence[Placement]) -> Submission:
@@ -78,7 +79,7 @@ def batch_scripts(placements: Sequence[Placement]) -> dict[str, str]:
     with open_experiment(placements, dry=True) as opened:
         opened.dryrun(log=False, delete_exp_dir=False)
         written = {job.id: Path(job.executor.experiment_dir, f"{job.id}_sbatch.sh") for job in opened.jobs}
-        return {stage: path.read_text(encoding="utf-8") for stage, path in written.items()}
+        return {stage: read_text(path) for stage, path in written.items()}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_text
 from nemotron.records.typed import typed
 
 MANIFEST = "artifact.json"
@@ -88,14 +89,14 @@ def list_versions(root: Path, name: str) -> list[int]:
 
     A version that is still being written is left out.
     """
-    found = [path for path in (root / name).glob("v*.json") if path.stem[1:].isdecimal() and _is_written(path)]
+    found = [path for path in (root / name).glob("v*.json") if _is_version(path.stem[1:]) and _is_written(path)]
     return sorted(int(path.stem[1:]) for path in found)
 
 
 def _is_written(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:  # claimed, then given up because another process recorded the same
+    except OSError:  # claimed, then given up because another process recorded the same; or a link that goes nowhere
         return False
 
 
@@ -103,10 +104,26 @@ def read_aliases(root: Path, name: str) -> dict[str, int]:
     """Return the version of each alias of a name."""
     found = {}
     for path in sorted((root / name / "aliases").glob("[!.]*")):
-        number = path.read_text(encoding="utf-8").strip().removeprefix("v")
-        if number.isdecimal():
-            found[path.name] = int(number)
+        if (version := read_version_label(path)) is not None:
+            found[path.name] = version
     return found
+
+
+def read_version_label(path: Path) -> int | None:
+    """Return the version in a file such as an alias; None if it is damaged."""
+    number = _read_line(path).removeprefix("v")
+    return int(number) if _is_version(number) else None
+
+
+def _is_version(number: str) -> bool:
+    return number.isascii() and number.isdecimal() and len(number) < 19
+
+
+def _read_line(path: Path) -> str:
+    try:
+        return read_text(path).strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def read(path: Path) -> Artifact:
@@ -116,9 +133,10 @@ def read(path: Path) -> Artifact:
         ValueError: The file is not an artifact record.
     """
     try:
-        return typed(Artifact, json.loads(path.read_text(encoding="utf-8")), ignores_unknown=True)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not an artifact record: {error}") from error
+        return typed(Artifact, json.loads(read_text(path)), ignores_unknown=True)
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"{path} is not an artifact record: {reason}") from error
 
 
 def read_version(root: Path, name: str, version: int) -> Artifact:
@@ -128,12 +146,9 @@ def read_version(root: Path, name: str, version: int) -> Artifact:
         ValueError: Its file is not an artifact record.
     """
     artifact = read(version_file(root, name, version))
-    place = place_file(root, name, version)
-    if place.is_file():
-        latest = place.read_text(encoding="utf-8").strip()
-        if Path(latest).exists():
-            return dataclasses.replace(artifact, path=latest)
-    return artifact
+    latest = _read_line(place_file(root, name, version))
+    is_place = latest.startswith("/") and "\0" not in latest and Path(latest).exists()
+    return dataclasses.replace(artifact, path=latest) if is_place else artifact
 
 
 def write(artifact: Artifact, path: Path) -> None:

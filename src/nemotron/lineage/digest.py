@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from nemotron.lineage.artifact import MANIFEST
+from nemotron.records.regular_files import open_file
 
 WHOLE_BYTES = 64 * 2**20
 """Files up to this size are read completely."""
@@ -43,7 +44,7 @@ def _is_temporary(file: Path) -> bool:
 
 def _digest_of_file(file: Path) -> tuple[str, bool]:
     size = file.stat().st_size
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         if size <= WHOLE_BYTES:
             return hashlib.file_digest(opened, "sha256").hexdigest(), True
         ends = hashlib.sha256(opened.read(_END_BYTES))

@@ -20,6 +20,7 @@ from nemotron.lineage.artifact import (
     list_versions,
     place_file,
     read,
+    read_version_label,
     version_file,
     write,
 )
@@ -137,10 +138,21 @@ def check_name(word: str) -> None:
 def _find_same(artifact: Artifact, root: Path) -> Artifact | None:
     """Find the newest version of the same thing, and record where it is now."""
     for version in reversed(list_versions(root, artifact.name)):
-        known = read(version_file(root, artifact.name, version))
-        if _is_same(known, artifact):
+        known = _read_version(artifact.name, version, root)
+        if known is not None and _is_same(known, artifact):
             return _record_place(known, artifact.path, root)
     return None
+
+
+def _read_version(name: str, version: int, root: Path) -> Artifact | None:
+    """Read a recorded version; None if its file is damaged.
+
+    A damaged one must not keep others from being recorded.
+    """
+    try:
+        return read(version_file(root, name, version))
+    except ValueError:
+        return None
 
 
 def _is_same(known: Artifact, new: Artifact) -> bool:
@@ -196,10 +208,10 @@ def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
         return None
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
-        number = claim.read_text(encoding="utf-8").strip().removeprefix("v")
-        if number.isdecimal() and int(number) in list_versions(root, artifact.name):
-            known = read(version_file(root, artifact.name, int(number)))
-            return _record_place(known, artifact.path, root) if _is_same(known, artifact) else None
+        number = read_version_label(claim)
+        if number is not None and number in list_versions(root, artifact.name):
+            known = _read_version(artifact.name, number, root)
+            return _record_place(known, artifact.path, root) if known and _is_same(known, artifact) else None
         time.sleep(0.05)
     # The process died before it wrote the record, or the record was removed later.
     write_text(claim, f"v{artifact.version}\n")

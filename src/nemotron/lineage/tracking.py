@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.atomic_files import write_text
 from nemotron.lineage.access import Target, ask_server, find_target
 from nemotron.lineage.artifact import Artifact, read_version
+from nemotron.records.regular_files import read_text
 from nemotron.secrets import mask_text, mask_tree
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def wandb_run_of(artifact: Artifact, root: Path) -> str:
 def read_state(path: Path) -> dict[str, Any]:
     """Read which W&B run a folder or an artifact belongs to; {} if there is none."""
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return known if isinstance(known, dict) and {"project", "entity", "id"} <= known.keys() else {}
@@ -188,7 +189,7 @@ def take_over(folder: Path) -> None:
     deadline = time.monotonic() + _WAIT_SECONDS
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError, ValueError):
-            left = json.loads((folder / _HANDED_OVER).read_text(encoding="utf-8"))
+            left = json.loads(read_text(folder / _HANDED_OVER))
             if left["launch"] == _launch():
                 for root, name, version, aliases in left["recorded"]:
                     record(read_version(Path(root), name, version), Path(root), aliases)

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import orjson
 
+from nemotron.records.regular_files import open_file
 from nemotron.rollouts.reply import Outcome, Reply
 
 
@@ -25,7 +26,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
         self.replies: dict[str, Reply] = {}
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed by __exit__)
+        self._file = open_file(path, "a+b", buffering=0)
         self._file.seek(0)
         content = self._file.read()
         whole = content.rfind(b"\n") + 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_text
 from nemotron.training.prepared_data import PreparedData
 
 _LOOKED_AT_PER_STEP = 16
@@ -33,7 +34,7 @@ def find_recorded_shards(data: PreparedData) -> list[Shard]:
     Data that was made elsewhere has none.
     """
     try:
-        record = json.loads((data.splits.resolve().parent / "metadata.json").read_text(encoding="utf-8"))
+        record = json.loads(read_text(data.splits.resolve().parent / "metadata.json"))
         return [
             Shard(data.splits / split["name"] / shard["file"], int(shard["bytes"]), str(shard["checksum"]))
             for split in record["splits"]

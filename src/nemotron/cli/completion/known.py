@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemotron.records.regular_files import read_text
+
 _Command = tuple[str, ...]
 
 
@@ -34,7 +36,7 @@ def profiles(command: _Command, typed: str) -> Iterator[tuple[str, str]]:
     places = [Path(named)] if named else [folder / "env.toml" for folder in (here, *here.parents)]
     path = next((path for path in places if path.is_file()), None)
     with contextlib.suppress(OSError, ValueError, RecursionError):
-        tables = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
+        tables = tomllib.loads(read_text(path)) if path else {}
         for name, table in tables.items():
             if isinstance(table, dict) and name not in ("wandb", "artifacts"):
                 yield name, str(table.get("executor", ""))

@@ -23,6 +23,7 @@ from nemotron.data_prep.chat.jinja_sandbox import (
 )
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError, did_you_mean
+from nemotron.records.regular_files import read_text
 
 BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3": "nemotron3.jinja"}
 FROM_TOKENIZER = "tokenizer"
@@ -220,7 +221,7 @@ def read_source(path: Path) -> str:
         if (size := path.stat().st_size) > LARGEST_FILE:
             hint = f"A chat template has at most {LARGEST_FILE:,} bytes: name another file."
             raise UserError(f"The chat template {path} has {size:,} bytes.", hint)
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         hint = "Check that it is a readable text file."
         raise UserError(f"The chat template {path} cannot be read: {error}.", hint) from error

@@ -10,6 +10,7 @@ from typing import Any
 from nemotron.errors import Problem, UserError, did_you_mean
 from nemotron.lineage import ArtifactError, resolve
 from nemotron.paths import expand_home
+from nemotron.records.regular_files import read_text
 
 SPLITS = ("train", "valid", "test")
 IMPORTED = "imported_from"
@@ -135,7 +136,7 @@ def _read_public_record(files: list[Path]) -> dict[str, Any]:
 
 def _read_object(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(read_text(file))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

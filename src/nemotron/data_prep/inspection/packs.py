@@ -18,6 +18,7 @@ from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError
+from nemotron.records.regular_files import refuse_other
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 
@@ -98,6 +99,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _is_shard(path: Path) -> bool:
     try:
+        refuse_other(path)
         return set(COLUMNS) <= set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
         return False
@@ -106,6 +108,7 @@ def _is_shard(path: Path) -> bool:
 def _read(shard: Path) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]]]:
     """Yield (ids, mask, starts of sequences) of every pack."""
     try:
+        refuse_other(shard)
         file = pq.ParquetFile(shard, page_checksum_verification=True)
         for batch in file.iter_batches(batch_size=8, columns=list(COLUMNS)):
             for ids, mask, starts in zip(*(batch.column(name) for name in COLUMNS), strict=True):

@@ -23,6 +23,7 @@ from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt
+from nemotron.records.regular_files import read_bytes
 from nemotron.records.typed import typed
 
 EXAMPLES_FILE = "examples.json"
@@ -83,7 +84,7 @@ def read_examples(run_dir: Path) -> Examples:
     """Return the examples of a finished run, or none if their file is gone or damaged."""
     path = run_dir / EXAMPLES_FILE
     try:
-        found = typed(Examples, orjson.loads(path.read_bytes()))
+        found = typed(Examples, orjson.loads(read_bytes(path)))
     except (OSError, ValueError):
         return Examples([], [])
     return found if is_as_written(path) else Examples([], [])

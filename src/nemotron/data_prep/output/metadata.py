@@ -10,6 +10,7 @@ from nemotron.data_prep.output.counting_roles import RoleStats
 from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
+from nemotron.records.regular_files import read_bytes
 from nemotron.records.typed import typed
 from nemotron.secrets import mask_values
 
@@ -253,7 +254,7 @@ def read_metadata(path: Path) -> Metadata | None:
     None means that there is none of this format, or that the file is damaged.
     """
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_bytes(path))
         if not isinstance(content, dict) or content.pop("totals", None) is None:
             return None
         return typed(Metadata, content) if content.get("format_version") == FORMAT_VERSION else None

@@ -24,6 +24,7 @@ from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_re
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST
 from nemotron.paths import expand_home
+from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.records.typed import typed
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
@@ -56,7 +57,7 @@ def verify(folder: Path) -> Iterator[str]:
 def _verify_files(run: Path) -> Iterator[str]:
     """Yield problems of the run's small files: plan, config, counts, dropped rows."""
     try:
-        checksums = typed(dict[str, str], orjson.loads((run / CHECKSUMS).read_bytes()))
+        checksums = typed(dict[str, str], orjson.loads(read_bytes(run / CHECKSUMS)))
     except (OSError, ValueError) as error:
         yield f"{run / CHECKSUMS} cannot be read: {error}."
         return
@@ -97,7 +98,7 @@ def _resolve_paths(blend: Any) -> Any:
 
 def _json(path: Path) -> Any:
     try:
-        return orjson.loads(path.read_bytes())
+        return orjson.loads(read_bytes(path))
     except (OSError, orjson.JSONDecodeError):
         return None
 
@@ -130,7 +131,7 @@ def _verify_accounts(run: Path, metadata: Metadata) -> Iterator[str]:
             yield f"Dataset {stats.name} has {stats.rows} rows, which are not the kept and dropped ones together."
     path, dropped = run / "dropped.jsonl.zst", sum(sum(stats.dropped.values()) for stats in metadata.datasets)
     try:
-        with zstandard.open(path, "rb") as stream, io.BufferedReader(stream) as file:
+        with open_file(path) as raw, zstandard.open(raw, "rb") as stream, io.BufferedReader(stream) as file:
             listed = sum(1 for line in file if orjson.loads(line))
     except (OSError, zstandard.ZstdError, orjson.JSONDecodeError) as error:
         yield f"{path} cannot be read: {error}."

@@ -17,6 +17,7 @@ from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
+from nemotron.records.regular_files import read_bytes
 from nemotron.records.typed import typed
 
 
@@ -146,7 +147,7 @@ def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
     None means that the shard is missing, unfinished or of another size.
     """
     try:
-        found = typed(ShardReceipt, orjson.loads(receipt.read_bytes()))
+        found = typed(ShardReceipt, orjson.loads(read_bytes(receipt)))
         return found if path.stat().st_size == found.bytes else None
     except (OSError, ValueError):
         return None

@@ -20,6 +20,7 @@ from nemotron.data_prep.domain_checks.look import CHECKS
 from nemotron.data_prep.sources.chat_data import is_chat_data
 from nemotron.errors import UserError, did_you_mean
 from nemotron.paths import expand_home
+from nemotron.records.regular_files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def read_blend(path: str | Path) -> Blend:
     if (size := path.stat().st_size) > LARGEST_BLEND:
         raise UserError(f"{path} has {size:,} bytes, and a blend at most {LARGEST_BLEND:,}.", LISTS_DATASETS)
     try:
-        content = orjson.loads(path.read_bytes())
+        content = orjson.loads(read_bytes(path))
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno} is not valid JSON: {error.msg}.", "Fix the blend file.") from None
     unused: list[str] = []

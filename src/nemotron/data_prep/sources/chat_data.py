@@ -10,6 +10,7 @@ import orjson
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping, may_be_array
 from nemotron.errors import UserError
+from nemotron.records.regular_files import open_file
 
 HEAD_BYTES = 2**20
 """How much of a file is read to distinguish rows from a list of datasets; a blend file is smaller."""
@@ -37,7 +38,7 @@ def is_blend_file(path: Path) -> bool:
     """Tell whether a `.json` file lists datasets, or at least has no rows."""
     if not path.name.lower().endswith(".json"):
         return False
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         head = file.read(HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"["):
         return _has_paths(_parse(head))

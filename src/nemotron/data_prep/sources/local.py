@@ -16,6 +16,7 @@ from nemotron.data_prep.sources.input_file import (
     no_data_files,
 )
 from nemotron.errors import UserError, did_you_mean
+from nemotron.records.regular_files import open_file
 
 SAMPLE_BYTES = 2**20
 SAMPLES = 16
@@ -90,7 +91,7 @@ def _identify(path: str) -> Found:
     samples of 1 MiB and the version, which changes with every write. So a changed file is never mistaken for the old
     one, but a copy (or a change of permissions) counts as new and is tokenized again.
     """
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         status = os.fstat(file.fileno())
         digest = hashlib.blake2b(digest_size=16)
         if status.st_size <= WHOLE_DIGEST_BYTES:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.input_file import InputFile
+from nemotron.records.regular_files import open_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -48,7 +49,7 @@ def read_head(file: InputFile, count: int) -> bytes:
 def open_raw(file: InputFile, read_ahead: int = READ_AHEAD) -> io.BufferedIOBase:
     """Open a file without decompression."""
     if _is_local(file.path):
-        return open(file.path, "rb")
+        return open_file(file.path)
     return io.BufferedReader(_RangeFile(file), read_ahead)
 
 
@@ -92,7 +93,7 @@ def _reader(path: str) -> ReadRange:
 
 
 def _read_local(path: str, start: int, end: int) -> bytes:
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         file.seek(start)
         return file.read(end - start)
 

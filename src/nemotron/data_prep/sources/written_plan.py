@@ -6,6 +6,7 @@ from pathlib import Path
 import orjson
 
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_bytes
 from nemotron.records.typed import typed
 
 
@@ -44,6 +45,6 @@ def read_inputs(run: Path) -> list[WrittenDataset]:
     """
     path = run / "plan.json"
     try:
-        return typed(_Plan, orjson.loads(path.read_bytes()), ignores_unknown=True).datasets
+        return typed(_Plan, orjson.loads(read_bytes(path)), ignores_unknown=True).datasets
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "Prepare the data again with --force.") from None

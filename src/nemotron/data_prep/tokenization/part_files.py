@@ -35,6 +35,7 @@ from nemotron.data_prep.sources import Row
 from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate
 from nemotron.data_prep.tokenization.outcomes import Dropped, DroppedExample, DroppedWriter, Noticed
 from nemotron.errors import UserError
+from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.records.typed import typed
 
 TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index", ".roles"
@@ -181,7 +182,7 @@ def read_receipt(part: Path) -> PartReceipt | None:
     None means that the part is missing, unfinished or damaged.
     """
     try:
-        receipt = typed(PartReceipt, orjson.loads(file_of(part, RECEIPT).read_bytes()))
+        receipt = typed(PartReceipt, orjson.loads(read_bytes(file_of(part, RECEIPT))))
         intact = all(file_of(part, suffix).stat().st_size == made["bytes"] for suffix, made in receipt.files.items())
     except (OSError, ValueError):
         return None
@@ -198,12 +199,12 @@ def is_intact(_: None, part: Path) -> bool:
 
 def read_index(part: Path, receipt: PartReceipt) -> PartIndex:
     """Return the index of a complete part."""
-    return unpack(file_of(part, INDEX).read_bytes(), receipt.kept, receipt.sequences, receipt.turns)
+    return unpack(read_bytes(file_of(part, INDEX)), receipt.kept, receipt.sequences, receipt.turns)
 
 
 def read_stretches(part: Path) -> Stretches:
     """Return the stretches of a complete part."""
-    content, arrays, begin = file_of(part, ROLES).read_bytes(), [], 0
+    content, arrays, begin = read_bytes(file_of(part, ROLES)), [], 0
     count = len(content) // sum(array.itemsize for array in NONE)
     for empty in NONE:
         arrays.append(np.frombuffer(content, empty.dtype.newbyteorder("<"), count, begin))
@@ -236,7 +237,7 @@ def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], ids: np.n
         UserError: The files have fewer tokens than when they were checked.
     """
     id_bytes, mask_bytes = memoryview(ids).cast("B"), memoryview(mask)
-    with open(file_of(part, TOKENS), "rb") as id_file, open(file_of(part, MASK), "rb") as mask_file:
+    with open_file(file_of(part, TOKENS)) as id_file, open_file(file_of(part, MASK)) as mask_file:
         id_number, mask_number = id_file.fileno(), mask_file.fileno()
         for begin, count, to in stretches:
             read = os.preadv(id_number, [id_bytes[TOKEN_BYTES * to : TOKEN_BYTES * (to + count)]], TOKEN_BYTES * begin)
@@ -249,12 +250,12 @@ def read_dropped(part: Path, receipt: PartReceipt) -> list[dict[str, int | str]]
     """Return the dropped rows of a complete part."""
     if DROPPED not in receipt.files:
         return []
-    return [orjson.loads(line) for line in file_of(part, DROPPED).read_bytes().splitlines()]
+    return [orjson.loads(line) for line in read_bytes(file_of(part, DROPPED)).splitlines()]
 
 
 def _map(path: Path, dtype: str) -> np.ndarray:
     # Not np.memmap: it resolves the path link by link, which took longer than the reading, and its slices are slow.
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
             return np.zeros(0, dtype)
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)

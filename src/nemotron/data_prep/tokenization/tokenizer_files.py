@@ -11,6 +11,7 @@ import orjson
 
 from nemotron.data_prep.chat.template import DEFAULT, read_source
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_bytes, read_text
 
 COPY_AGAIN = "Copy the tokenizer's files from their source again, or set tokenizer.model to another folder."
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -46,7 +47,7 @@ def read_definition(folder: Path) -> str:
 
 def read_ids(folder: Path) -> dict[str, int]:
     """Read the id of each token from a tokenizer.json, added tokens included."""
-    described = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    described = json.loads(read_text(folder / "tokenizer.json"))
     vocabulary = described["model"]["vocab"]
     if isinstance(vocabulary, list):  # in a Unigram model: [token, score] in order
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}
@@ -100,7 +101,7 @@ def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
 def _read(path: Path, largest: int) -> bytes:
     if (size := path.stat().st_size) > largest:
         raise UserError(f"{path} has {size:,} bytes, more than any tokenizer's ({largest:,}).", COPY_AGAIN)
-    return path.read_bytes()
+    return read_bytes(path)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

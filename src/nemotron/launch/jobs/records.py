@@ -19,6 +19,7 @@ from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.shell import LaunchError, Shell
+from nemotron.records.regular_files import read_text
 from nemotron.records.typed import typed
 
 NO_ANSWER = "Slurm does not answer"
@@ -130,7 +131,7 @@ def read_records() -> list[Record]:
     records = []
     for path in find_records_folder().glob("*.json"):
         try:
-            records.append(typed(Record, json.loads(path.read_text(encoding="utf-8"))))
+            records.append(typed(Record, json.loads(read_text(path))))
         except (OSError, ValueError, RecursionError):
             continue
     return sorted(records, key=lambda record: record.submitted, reverse=True)

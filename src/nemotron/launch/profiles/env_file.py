@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from nemotron.errors import UserError, did_you_mean
+from nemotron.records.regular_files import read_text
 
 FILE_NAME = "env.toml"
 FILE_VARIABLE = "NEMOTRON_ENV_FILE"
@@ -59,7 +60,7 @@ class EnvFile:
         self.path = path
         if (size := path.stat().st_size) > LARGEST_FILE:
             raise ProfileError(f"{path} has {size:,} bytes; it may have {LARGEST_FILE:,}.", "Move data elsewhere.")
-        self._lines = path.read_text(encoding="utf-8").splitlines()
+        self._lines = read_text(path).splitlines()
         try:
             self.tables: dict[str, Any] = tomllib.loads("\n".join(self._lines))
         except RecursionError as error:

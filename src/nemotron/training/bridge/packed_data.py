@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.records.regular_files import refuse_other
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
 from nemotron.training.conversation_targets import read_conversation_targets
@@ -76,6 +77,7 @@ class _VerifiedShard:
 
         self._path = path
         with self._name_damaged_file():
+            refuse_other(path)
             self._file = pq.ParquetFile(path, page_checksum_verification=True)
 
     def read_row_group(self, number: int, columns: list[str]) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import yaml
 
 from nemotron.config.yaml_file import DEEPEST, MOST_VALUES
+from nemotron.records.regular_files import read_bytes, read_text
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
 RUN_CONFIG = "run_config.yaml"
@@ -93,7 +94,7 @@ def find_damage(checkpoint: Checkpoint) -> Damage | None:
     if what := check_archive(state):
         return Damage(TRAIN_STATE, what, unfinished=True)
     is_whole = all(name in checkpoint.saved for name in _SECTIONS)
-    is_whole = is_whole and (iteration_dir / RUN_CONFIG).read_bytes().endswith(b"\n")
+    is_whole = is_whole and read_bytes(iteration_dir / RUN_CONFIG).endswith(b"\n")
     return None if is_whole else Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
 
 
@@ -105,7 +106,7 @@ def _check_format(checkpoint: Checkpoint) -> Damage | None:
         is_other = (checkpoint.saved.get("checkpoint") or {}).get("ckpt_format") == "fsdp_dtensor"
         return None if is_other else Damage(FORMAT, "is missing", unfinished=True)
     try:
-        is_whole = isinstance(json.loads(file.read_bytes()), dict)
+        is_whole = isinstance(json.loads(read_bytes(file)), dict)
     except (ValueError, RecursionError):
         is_whole = False
     return None if is_whole else Damage(file.name, "is not readable", unfinished=True)
@@ -115,7 +116,7 @@ def read_yaml(file: Path) -> dict[str, Any] | None:
     """Read a YAML file of sections; None if it is missing or not such a file."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     try:
-        config = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)
+        config = yaml.load(read_text(file), Loader=loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) and _is_tree(config) else None

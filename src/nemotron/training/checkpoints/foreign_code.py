@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
 from nemotron.printable import printable
+from nemotron.records.regular_files import open_file
 from nemotron.training.checkpoints.checkpoint import METADATA, RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 
@@ -141,7 +142,7 @@ def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
 
 
 def _check_index(index: Path) -> str | None:
-    with index.open("rb") as file:
+    with open_file(index) as file:
         return _check(file)
 
 
@@ -159,7 +160,7 @@ def _check(pickled: BinaryIO) -> str | None:
 def _object_parts(index: Path) -> dict[Path, list[tuple[int, int]]]:
     """Return offset and length of the parts of each shard that may not be tensors."""
     try:
-        with index.open("rb") as file:
+        with open_file(index) as file:
             state = PickleReader(file).load().state
         tensors = {name for name, entry in state["state_dict_metadata"].items() if _class_of(entry) == _TENSOR}
         parts: dict[Path, list[tuple[int, int]]] = {}
@@ -180,7 +181,7 @@ def _class_of(entry: Any) -> str:
 def _check_parts(shard_and_parts: tuple[Path, list[tuple[int, int]]]) -> tuple[Path, str | None]:
     shard, parts = shard_and_parts
     try:
-        with shard.open("rb") as file:
+        with open_file(shard) as file:
             for offset, length in sorted(parts):
                 file.seek(offset)
                 if name := _check_archive(io.BytesIO(file.read(length))):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from nemotron.errors import UserError
+from nemotron.records.regular_files import open_file, read_text
 
 INDEX = "model.safetensors.index.json"
 _MOST_NAMED = 6
@@ -25,7 +26,7 @@ def weight_names(folder: Path) -> set[str]:
     """
     index = folder / INDEX
     if index.is_file():
-        where: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        where: dict[str, str] = json.loads(read_text(index))["weight_map"]
         absent = sorted({file for file in where.values() if not (folder / file).is_file()})
         if absent:
             raise UserError(
@@ -48,7 +49,7 @@ def _header(file: Path) -> dict[str, object]:
     The file begins with the length of the header, followed by the header as JSON.
     """
     try:
-        with file.open("rb") as opened:
+        with open_file(file) as opened:
             return json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
     except (ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise UserError(f"{file} is not readable as safetensors: {error}.", "Download it again.") from None

@@ -15,6 +15,7 @@ from typing import Any
 
 from nemotron.atomic_files import replace_when_complete, write_text
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_bytes, read_text
 from nemotron.training.checkpoints.checkpoint import (
     FORMAT,
     METADATA,
@@ -134,7 +135,7 @@ def _is_completed_since(folder: Path, tracker: Path) -> bool:
 def _read_text_tracker(checkpoints: Path) -> str:
     """Read latest_checkpointed_iteration.txt: a number, `release`, or nothing."""
     try:
-        return (checkpoints / TRACKER).read_text(encoding="utf-8").strip()
+        return read_text(checkpoints / TRACKER).strip()
     except (OSError, ValueError):
         return ""
 
@@ -277,7 +278,7 @@ def _set_trackers(checkpoints: Path, folder: Path | None, iteration: int) -> Non
     saved, named = folder / TRAIN_STATE, _read_text_tracker(checkpoints)
     if not saved.is_file():  # of Megatron-LM
         state.unlink(missing_ok=True)
-    elif not state.is_file() or state.read_bytes() != saved.read_bytes():
+    elif not state.is_file() or read_bytes(state) != read_bytes(saved):
         with replace_when_complete(state) as temporary:
             shutil.copyfile(saved, temporary)
     if named != str(iteration):

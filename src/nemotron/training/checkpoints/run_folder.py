@@ -10,6 +10,7 @@ from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.folder_lock import Holder, find_holder
+from nemotron.records.regular_files import read_bytes
 from nemotron.secrets import mask_values
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint, base_model_of
@@ -174,7 +175,7 @@ def _identify_model(hf_model: str) -> str:
     file = Path(hf_model) / "config.json"
     if not file.is_file():
         return hf_model
-    return f"{Path(hf_model).name} (config {hashlib.sha256(file.read_bytes()).hexdigest()[:12]})"
+    return f"{Path(hf_model).name} (config {hashlib.sha256(read_bytes(file)).hexdigest()[:12]})"
 
 
 def _describe_adapters(peft: PeftConfig | None) -> str | None:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from nemotron.records.regular_files import read_text
+
 RUN_RECORD = "run.json"
 """The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""
 _TEXTS = ("output_dir", "checkpoints", "hf_model")
@@ -42,7 +44,7 @@ def read_json(record: Path) -> dict[str, Any]:
     Its paths and names are text; anything else in their place is left out.
     """
     try:
-        content = json.loads(record.read_text(encoding="utf-8"))
+        content = json.loads(read_text(record))
     except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(content, dict):
@@ -61,7 +63,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = read_text(path, errors="replace").split("\n")
     # A last line without a newline is still being written.
     return [record for record in map(_as_record, lines[:-1]) if record is not None]
 
@@ -70,7 +72,7 @@ def count_unreadable(path: Path) -> int:
     """Count the lines of a JSON Lines file that are not records, except the last line."""
     if not path.exists():
         return 0
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+    lines = read_text(path, errors="replace").split("\n")[:-1]
     return sum(_as_record(line) is None for line in lines)
 
 

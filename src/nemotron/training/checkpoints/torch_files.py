@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nemotron.records.regular_files import open_file
+
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_BYTES = 22
@@ -66,7 +68,7 @@ def read_stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
     """
     parts: dict[str, list[tuple[int, int]]] = {}
     try:
-        with metadata.open("rb") as file:
+        with open_file(metadata) as file:
             stored = PickleReader(file).load().state["storage_data"]
         for where in stored.values():
             place = where.state
@@ -110,7 +112,7 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
     size, needed = file.stat().st_size, max(offset + length for offset, length in parts)
     if size < needed:
         return f"has {size:,} of its {needed:,} bytes"
-    with file.open("rb") as opened:
+    with open_file(file) as opened:
         for offset, length in (parts[0], parts[-1]):
             opened.seek(offset)
             if opened.read(2) != b"PK":  # another kind of part, or not a part

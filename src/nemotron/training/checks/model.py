@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, as_problem
+from nemotron.records.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint
@@ -70,7 +71,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         way_out: How to train without them, for the message.
     """
     try:
-        config, names = json.loads((folder / "config.json").read_text(encoding="utf-8")), weight_names(folder)
+        config, names = json.loads(read_text(folder / "config.json")), weight_names(folder)
     except UserError as error:
         yield as_problem(error)
         return

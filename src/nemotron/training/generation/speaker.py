@@ -8,6 +8,7 @@ from typing import Any
 from nemotron.doctor import is_there
 from nemotron.errors import UserError
 from nemotron.paths import is_path
+from nemotron.records.regular_files import read_text
 from nemotron.training.generation.find_export import ADAPTER_CONFIG
 from nemotron.training.generation.memory import free_memory
 
@@ -165,7 +166,7 @@ def _describe(error: Exception) -> str:
 def _base_of(folder: Path) -> str:
     config = folder / ADAPTER_CONFIG
     try:
-        base = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = json.loads(read_text(config))["base_model_name_or_path"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
             f"{config} is damaged: {_describe(error)}", "Export the adapters again; their run is intact."

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nemotron.records.regular_files import read_text
 from nemotron.training.config import SftConfig
 
 
@@ -232,7 +233,7 @@ def read_model_config(hf_model: str | Path) -> tuple[dict[str, Any] | None, str 
     if not file.is_file():
         return None, "which has no config.json" if file.parent.exists() else None
     try:
-        described = json.loads(file.read_text(encoding="utf-8"))
+        described = json.loads(read_text(file))
     except (OSError, ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested too deeply
         return None, f"whose config.json cannot be read: {error}"
     return (described, None) if isinstance(described, dict) else (None, "whose config.json is not a JSON object")

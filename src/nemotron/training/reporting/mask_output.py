@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemotron.lineage.origin import mask_arguments
+from nemotron.records.regular_files import open_file
 from nemotron.secrets import MaskedStream
 
 
@@ -19,7 +20,7 @@ def mask_output(log: Path | None) -> Iterator[None]:
         log: A file for the output, if the terminal shows progress; None does not redirect the output.
     """
     with contextlib.ExitStack() as inside:
-        file = None if log is None else inside.enter_context(log.open("a", encoding="utf-8", buffering=1))
+        file = None if log is None else inside.enter_context(open_file(log, "a", encoding="utf-8", buffering=1))
         out, err = (MaskedStream(file or stream) for stream in (sys.stdout, sys.stderr))
         inside.enter_context(contextlib.redirect_stdout(out))  # pyright: ignore[reportArgumentType]
         inside.enter_context(contextlib.redirect_stderr(err))  # pyright: ignore[reportArgumentType]

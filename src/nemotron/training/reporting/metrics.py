@@ -14,6 +14,7 @@ import torch
 from megatron.bridge.training.callbacks import Callback, CallbackContext
 
 from nemotron.atomic_files import write_text
+from nemotron.records.regular_files import open_file
 from nemotron.training import bridge
 from nemotron.training.checkpoints.run_record import read_records
 from nemotron.training.objective.forward_step import TwoStageStep
@@ -119,7 +120,7 @@ class MetricsWriter(Callback):
             self._write(self._evaluations[split], split, {"iteration": finished, "packs": packs, **numbers})
 
     def _write(self, path: Path, kind: str, record: Record) -> None:
-        with path.open("a", encoding="utf-8") as file:
+        with open_file(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
         if self._on_record is not None:
             self._on_record(kind, record)

@@ -6,6 +6,7 @@ from typing import Any
 
 from nemotron.errors import UserError
 from nemotron.paths import is_path
+from nemotron.records.regular_files import read_text
 from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.checkpoint import run_config
 from nemotron.training.checkpoints.newest import find_latest
@@ -86,7 +87,7 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
     bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
     bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)
     adapters, merged = load_file(folder / WEIGHTS), _merge_whole(model)
-    written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    written = json.loads(read_text(folder / CONFIG))
     by_layer = any("layers" in target for target in peft["target_modules"])
     config = adapter_config(written, adapters, merged, by_layer=by_layer)
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

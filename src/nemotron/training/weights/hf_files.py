@@ -16,6 +16,7 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 from nemotron.data_prep.tokenization.turn_end import with_turn_end
 from nemotron.errors import UserError
+from nemotron.records.regular_files import read_text
 
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_FILES = (
@@ -52,9 +53,9 @@ def write_model_files(folder: Path, hf_config: str, end_ids: Sequence[int]) -> N
     shutil.copyfile(source / "config.json", folder / "config.json")
     for code in source.glob("*.py"):  # auto_map in config.json names it, for releases without the architecture
         shutil.copyfile(code, folder / code.name)
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = json.loads(read_text(source / "config.json"))
     given = source / GENERATION_CONFIG
-    generation = json.loads(given.read_text(encoding="utf-8")) if given.is_file() else None
+    generation = json.loads(read_text(given)) if given.is_file() else None
     written = json.dumps(generation_config(config, generation, end_ids), indent=2, ensure_ascii=False)
     (folder / GENERATION_CONFIG).write_text(written + "\n", encoding="utf-8")
 
@@ -114,5 +115,5 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
 def _has_chat_template(folder: Path) -> bool:
     next_to = ("chat_template.jinja", "chat_template.json", NAMED_TEMPLATES)
     settings = folder / "tokenizer_config.json"
-    inside = settings.is_file() and json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+    inside = settings.is_file() and json.loads(read_text(settings)).get("chat_template")
     return bool(inside) or any((folder / name).exists() for name in next_to)

@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from nemotron.records.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import run_config
 from nemotron.training.checkpoints.run_record import read_records, record_of, run_of
 
@@ -52,13 +53,13 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
         if losses:
             parts += ["## Losses", _table(("", "per token", "per sample"), losses)]
         if (run / "config.yaml").is_file():
-            parts += ["## Config", f"```yaml\n{(run / 'config.yaml').read_text(encoding='utf-8').rstrip()}\n```"]
+            parts += ["## Config", f"```yaml\n{read_text(run / 'config.yaml').rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
 def read_iteration(card: Path) -> int | None:
     """Read the iteration from a model card; None if the card does not have it."""
-    found = re.search(r"^\| Iteration \| (\d+) \|$", card.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+    found = re.search(r"^\| Iteration \| (\d+) \|$", read_text(card, errors="replace"), re.MULTILINE)
     return int(found[1]) if found else None
 
 

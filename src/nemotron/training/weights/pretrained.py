@@ -14,6 +14,7 @@ from nemotron import lineage
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST, Artifact
 from nemotron.lineage.digest import compute_digest
+from nemotron.records.regular_files import read_text
 from nemotron.training.weights.import_hf import import_hf
 from nemotron.training.weights.source import Source
 
@@ -87,7 +88,7 @@ def _default_folder(source: Source) -> Path:
 def _is_made_from(target: Path, facts: dict[str, Any]) -> bool:
     """Tell whether a folder was made by the same import."""
     try:
-        made = json.loads((target / MANIFEST).read_text(encoding="utf-8"))["metadata"]
+        made = json.loads(read_text(target / MANIFEST))["metadata"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
     return isinstance(made, dict) and all(made.get(key) == facts[key] for key in ("source", "source_digest", "mtp"))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
+from nemotron.records.regular_files import read_text
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.bridge.precision import use_float32
 from nemotron.training.weights.megatron_model import hf_provider, single_process_group
@@ -51,7 +52,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
     """Return the folder that `make_starting_checkpoint` uses for these arguments."""
     config_file = Path(hf_config_dir) / "config.json"
-    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, config_file.read_text()])
+    key = json.dumps([RECIPE_VERSION, bridge.installed().NAME, seed, read_text(config_file)])
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 

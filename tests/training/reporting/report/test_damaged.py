@@ -1,5 +1,6 @@
 """A page of a run whose files are damaged, or were written by somebody else: less is shown, and nothing ends it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def test_a_field_of_a_record_may_hold_anything(tmp_path: Path) -> None:
 def test_a_file_may_hold_anything(tmp_path: Path, name: str, content: bytes) -> None:
     (write_run(tmp_path) / name).write_bytes(content)
     assert "</html>" in pages_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_something_else_may_be_in_a_files_place(tmp_path: Path, name: str) -> None:
+    file = write_run(tmp_path) / name
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    if name.endswith(".jsonl"):
+        with pytest.raises(OSError, match="Not a regular file") as caught:
+            pages_of(tmp_path)
+        assert caught.value.filename == str(file)
+    else:
+        assert "</html>" in pages_of(tmp_path)
 
 
 def test_an_event_keeps_what_is_whole_in_it(tmp_path: Path) -> None:

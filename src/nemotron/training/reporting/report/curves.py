@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 
 from nemotron.charts.subsample import Floats
+from nemotron.records.regular_files import open_file
 
 _NOTHING = float("nan")
 _NAMES = ("loss_stage", "sample_unit")
@@ -47,7 +48,7 @@ class Curves:
     def update(self) -> None:
         """Read new lines, or all lines if the file was replaced."""
         try:
-            with self._path.open("rb") as file:
+            with open_file(self._path) as file:
                 status = self._path.stat()
                 if (status.st_dev, status.st_ino) != self._file or status.st_size < self._read:
                     self._forget()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from nemotron.records.regular_files import open_file, read_text
 from nemotron.secrets import mask_values
 
 HISTORY = "history.jsonl"
@@ -70,7 +71,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     damaged events and fields are omitted.
     """
     try:
-        lines = (folder / HISTORY).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(folder / HISTORY, errors="replace").splitlines()
     except FileNotFoundError:
         return []
     events = []
@@ -100,14 +101,12 @@ def _keep(value: Any, kind: Any) -> Any:
 
 
 def _append(path: Path, event: dict[str, Any]) -> None:
-    with contextlib.suppress(OSError):  # a full disk fails the run elsewhere, with a better message
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        try:
-            # One write per line; it begins a new line in case the last one was cut off.
-            cut = "\n" if path.stat().st_size and not path.read_bytes().endswith(b"\n") else ""
-            os.write(descriptor, f"{cut}{json.dumps(mask_values(event))}\n".encode())
-        finally:
-            os.close(descriptor)
+    # A full disk fails the run elsewhere, with a better message.
+    with contextlib.suppress(OSError), open_file(path, "a+b", buffering=0) as file:
+        # One write per line; it begins a new line in case the last one was cut off.
+        size = file.seek(0, os.SEEK_END)
+        cut = "\n" if size and os.pread(file.fileno(), 1, size - 1) != b"\n" else ""
+        file.write(f"{cut}{json.dumps(mask_values(event))}\n".encode())
 
 
 def _now() -> str:

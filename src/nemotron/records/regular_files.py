@@ -1,0 +1,64 @@
+"""Open files, and refuse what is none.
+
+Opening a FIFO waits for another process, and a device may have no end: whatever is in place of a file is refused at
+once.
+"""
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+from typing import IO, Any, Literal, overload
+
+
+@overload
+def open_file(path: Path | str, mode: Literal["rb"] = ...) -> BufferedReader: ...
+@overload
+def open_file(path: Path | str, mode: str, **options: Any) -> IO[Any]: ...
+def open_file(path: Path | str, mode: str = "rb", **options: Any) -> IO[Any]:
+    """Open a file as `open` does.
+
+    Raises:
+        OSError: It cannot be opened, or is a folder, a FIFO, a socket or a device; it names the path.
+    """
+    return open(path, mode, opener=_open, **options)
+
+
+def _open(path: str, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # which files ignore
+    try:
+        _refuse_other(path, os.fstat(descriptor).st_mode)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def refuse_other(path: Path | str) -> None:
+    """Refuse what `open_file` refuses, before a library opens it; errors as there."""
+    _refuse_other(str(path), os.stat(path).st_mode)
+
+
+def _refuse_other(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file", path)
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Return the bytes of a file; errors as of `open_file`."""
+    with open_file(path) as file:
+        return file.read()
+
+
+def read_text(path: Path | str, *, encoding: str = "utf-8", errors: str = "strict") -> str:
+    """Return the text of a file, with any line ends as newlines.
+
+    Raises:
+        OSError: As of `open_file`.
+        UnicodeDecodeError: It is not text of the encoding.
+    """
+    with open_file(path, "r", encoding=encoding, errors=errors) as file:
+        return file.read()

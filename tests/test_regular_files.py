@@ -1,0 +1,85 @@
+"""What is in place of a file is refused at once, wherever this package opens one."""
+
+import ast
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nemotron.records.regular_files import open_file, read_bytes, read_text, refuse_other
+
+SRC = Path(__file__).resolve().parents[1] / "src" / "nemotron"
+OWN = {
+    "charts/chart.py", "cli/completion/keys.py", "html_page.py", "launch/profiles/fields.py", "lineage/origin.py",
+    "training/recipe/known_settings.py", "training/reporting/report/page.py", "data_prep/report/page.py",
+    "data_prep/inspection/page.py", "data_prep/chat/template.py", "training/weights/hf_files.py",
+    "cli/completion/install.py",
+}  # fmt: skip
+"""Modules that read files of this package, or ones that they have just made or looked at."""
+OF_THE_SYSTEM = {
+    "data_prep/chat/jinja_sandbox.py", "data_prep/engine/local.py", "folder_lock.py", "recipes/ray_node.py",
+    "recipes/torchrun.py", "training/generation/memory.py",
+}  # fmt: skip
+"""Modules that read /proc or what another process of this package writes."""
+
+
+def make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "FIFO": os.mkfifo,
+    "socket": make_socket,
+    "device without end": lambda path: path.symlink_to("/dev/zero"),
+    "folder": Path.mkdir,
+    "broken link": lambda path: path.symlink_to("gone"),
+    "link to itself": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
+@pytest.mark.parametrize(
+    "use", [open_file, read_bytes, read_text, refuse_other, lambda path: open_file(path, "r+b").close()]
+)
+def test_only_a_file_is_opened(
+    use: Callable[[Path], Any], make: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path must be short
+    make(Path("place"))
+    with pytest.raises(OSError, match="place"):
+        use(Path("place"))
+
+
+def test_a_file_is_opened_as_usual(tmp_path: Path) -> None:
+    path = tmp_path / "notes"
+    for line in ("one\n", "two\r\n"):
+        with open_file(path, "a", encoding="utf-8", newline="") as file:
+            file.write(line)
+    assert read_bytes(path) == b"one\ntwo\r\n"
+    assert read_text(path) == "one\ntwo\n"
+    refuse_other(path)
+
+
+def opens(node: ast.AST) -> bool:
+    """Whether this opens a file to read or append to."""
+    if not isinstance(node, ast.Call):
+        return False
+    if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_bytes", "read_text"):
+        return True
+    opener = ast.unparse(node.func)
+    is_open = opener == "open" or (opener.endswith(".open") and opener != "zstandard.open")
+    modes = [each.value for each in node.args if isinstance(each, ast.Constant)]
+    return is_open and any(mode in ("r", "rb", "a", "ab", "a+b", "r+b") for mode in modes)
+
+
+def test_no_other_module_opens_files_itself() -> None:
+    found = {
+        str(path.relative_to(SRC))
+        for path in SRC.rglob("*.py")
+        if any(opens(node) for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    }
+    assert found - OWN - OF_THE_SYSTEM == set()
