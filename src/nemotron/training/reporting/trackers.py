@@ -1,11 +1,11 @@
 """Where the curves of a run go: our W&B run, and the experiment of MLflow."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nemotron.errors import UserError
+from nemotron.training.ranks import is_last
 
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
@@ -55,7 +55,7 @@ def open_mlflow(logs: Any) -> None:
     Raises:
         UserError: MLflow cannot use its store.
     """
-    if not logs.mlflow_experiment or os.environ.get("RANK", "0") != str(int(os.environ.get("WORLD_SIZE", "1")) - 1):
+    if not logs.mlflow_experiment or not is_last():
         return
     import mlflow  # pyright: ignore[reportMissingImports]
 

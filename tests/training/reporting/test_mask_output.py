@@ -1,0 +1,43 @@
+"""What training prints, to the terminal or to its log, without secrets."""
+
+import sys
+
+from nemotron.training.reporting.mask_output import mask_output
+
+SECRET = "hf_" + "a" * 34
+
+
+def test_output_is_masked_where_it_is_printed(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["sft", "env_vars.HF_TOKEN=planted", "a=1"])
+    before = sys.stdout
+    with mask_output(None):
+        print(SECRET)
+        print(SECRET, file=sys.stderr)
+        assert sys.argv[0] == "sft"
+        assert sys.argv[2] == "a=1"
+        assert "planted" not in "".join(sys.argv)
+    assert capsys.readouterr() == ("***\n", "***\n")
+    assert sys.stdout is before
+    assert sys.argv[1] == "env_vars.HF_TOKEN=planted"
+
+
+def test_with_a_log_the_terminal_is_left_alone(capsys, tmp_path):
+    log = tmp_path / "train.log"
+    log.write_text("of an earlier run\n")
+    with mask_output(log):
+        print(f"token {SECRET}")
+        print("a warning", file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    assert capsys.readouterr() == ("", "")
+    assert log.read_text() == "of an earlier run\ntoken ***\na warning\n"
+
+
+def test_the_command_line_is_as_before_after_an_error(monkeypatch):
+    argv = ["sft", "a=1"]
+    monkeypatch.setattr(sys, "argv", argv)
+    try:
+        with mask_output(None):
+            raise RuntimeError
+    except RuntimeError:
+        assert sys.argv is argv
