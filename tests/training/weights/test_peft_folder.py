@@ -64,6 +64,72 @@ def test_the_experts_of_a_layer_are_one_adapter_in_the_order_that_peft_reads():
     }
 
 
+def test_of_two_adapters_on_the_experts_the_first_is_the_inner_one():
+    """peft wraps the module once for each parameter. What only one layer has is not taken for another's."""
+    name = "base_model.model.backbone.layers.{}.mixer.experts.0.{}.lora_A.weight"
+    both = {name.format(1, "up_proj"): 1, name.format(1, "down_proj"): 2, name.format(2, "up_proj"): 3}
+    adapters = {key: torch.full((RANK, 2), value) for key, value in both.items()}
+    layer = "base_model.model.model.layers.{}.mixer.experts{}.lora_A.weight"
+    found = {key: int(weight[0, 0]) for key, weight in for_peft(adapters, {}).items()}
+    assert found == {layer.format(1, ".base_layer"): 1, layer.format(1, ""): 2, layer.format(2, ""): 3}
+
+
+NAMES = [
+    "base_model.model.backbone.layers.0.mixer.in_proj.lora_A.weight",
+    "base_model.model.backbone.layers.0.mixer.in_proj.lora_B.weight",
+    "base_model.model.backbone.layers.0.mixer.out_proj.lora_A.weight",
+    "base_model.model.backbone.layers.1.mixer.experts.0.up_proj.lora_A.weight",
+    "base_model.model.backbone.layers.1.mixer.experts.1.up_proj.lora_A.weight",
+    "base_model.model.backbone.layers.1.mixer.experts.1.down_proj.lora_B.weight",
+    "base_model.model.backbone.layers.1.mixer.shared_experts.up_proj.lora_A.weight",
+    "base_model.model.mtp.layers.0.mixer.q_proj.lora_A.weight",
+]
+"""As Megatron-Bridge writes them: of Mamba, of experts and of multi-token prediction."""
+MERGED = {"model.layers.0.mixer.out_proj": torch.ones(1, 1)}
+
+
+def test_merged_weights_are_in_the_place_of_adapters_and_those_of_mtp_are_left_out():
+    weights = for_peft({name: torch.ones(RANK, RANK) for name in NAMES}, MERGED)
+    assert all(weight.is_contiguous() for weight in weights.values())
+    assert sorted(weights) == [
+        "base_model.model.model.layers.0.mixer.in_proj.lora_A.weight",
+        "base_model.model.model.layers.0.mixer.in_proj.lora_B.weight",
+        "base_model.model.model.layers.0.mixer.out_proj.weight",
+        "base_model.model.model.layers.1.mixer.experts.base_layer.lora_A.weight",
+        "base_model.model.model.layers.1.mixer.experts.lora_B.weight",
+        "base_model.model.model.layers.1.mixer.shared_experts.up_proj.lora_A.weight",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("by_layer", "modules", "parameters", "saved"),
+    [
+        (False, ["in_proj", "up_proj"], ["mixer.experts.up_proj", "mixer.experts.down_proj"], ["out_proj"]),
+        (
+            True,
+            ["model.layers.0.mixer.in_proj", "model.layers.1.mixer.shared_experts.up_proj"],
+            ["model.layers.1.mixer.experts.up_proj", "model.layers.1.mixer.experts.down_proj"],
+            ["model.layers.0.mixer.out_proj"],
+        ),
+    ],
+)
+def test_peft_is_told_which_modules_and_parameters_are_adapted(by_layer, modules, parameters, saved):
+    adapters = dict.fromkeys(NAMES, torch.ones(1))
+    assert adapter_config(WRITTEN, adapters, MERGED, by_layer=by_layer) == {
+        **WRITTEN,
+        "target_modules": modules,
+        "target_parameters": parameters,
+        "modules_to_save": saved,
+        "lora_dropout": 0.0,
+    }
+
+
+@pytest.mark.parametrize("by_layer", [True, False])
+def test_without_experts_and_merged_weights_there_are_no_lists_of_them(by_layer):
+    config = adapter_config(WRITTEN, {NAMES[0]: torch.ones(1)}, {}, by_layer=by_layer)
+    assert (config["target_parameters"], config["modules_to_save"]) == (None, None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("is_adapted", "by_layer"),
