@@ -80,7 +80,7 @@ NAMES = [
     "base_model.model.backbone.layers.0.mixer.out_proj.lora_A.weight",
     "base_model.model.backbone.layers.1.mixer.experts.0.up_proj.lora_A.weight",
     "base_model.model.backbone.layers.1.mixer.experts.1.up_proj.lora_A.weight",
-    "base_model.model.backbone.layers.1.mixer.experts.1.down_proj.lora_B.weight",
+    "base_model.model.backbone.layers.1.mixer.experts.1.down_proj.lora_A.weight",
     "base_model.model.backbone.layers.1.mixer.shared_experts.up_proj.lora_A.weight",
     "base_model.model.mtp.layers.0.mixer.q_proj.lora_A.weight",
 ]
@@ -96,7 +96,7 @@ def test_merged_weights_are_in_the_place_of_adapters_and_those_of_mtp_are_left_o
         "base_model.model.model.layers.0.mixer.in_proj.lora_B.weight",
         "base_model.model.model.layers.0.mixer.out_proj.weight",
         "base_model.model.model.layers.1.mixer.experts.base_layer.lora_A.weight",
-        "base_model.model.model.layers.1.mixer.experts.lora_B.weight",
+        "base_model.model.model.layers.1.mixer.experts.lora_A.weight",
         "base_model.model.model.layers.1.mixer.shared_experts.up_proj.lora_A.weight",
     ]
 
