@@ -4,7 +4,7 @@ import html
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.chat.null_content import NULL_TEXT
@@ -65,6 +65,7 @@ def test_the_part_that_is_lost_is_named(message: dict, text: str, lost: str):
     assert lost in (find_lost(message, text) or "")
 
 
+@example(content="", reasoning="<", value="0<", encode=html.escape)
 @given(content=st.text(), reasoning=st.text(), value=st.text(), encode=st.sampled_from([json.dumps, html.escape, str]))
 def test_what_is_rendered_is_never_called_lost(content: str, reasoning: str, value: str, encode):
     message = said(content, reasoning_content=reasoning, tool_calls=[calling("f", x=value)])

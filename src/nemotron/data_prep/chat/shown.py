@@ -29,6 +29,7 @@ def find_lost(message: Message, text: str) -> str | None:
         The first part that is lost, in words ("the reasoning"), or None.
     """
     calls = [call["function"] for call in message.get("tool_calls", ())]
+    turn = text
     for what, part in sorted(_texts(message), key=lambda named: -len(named[1])):
         left = _take(part, text)
         if left is None:
@@ -37,6 +38,10 @@ def find_lost(message: Message, text: str) -> str | None:
     for name, value in ((call["name"], call["arguments"]) for call in calls):
         if (left := _take(name, text)) is None:
             return f"the call of {name}"
+        # As JSON, they cannot be mistaken for a text, nor a short text be taken out of them.
+        in_json = (json.dumps(value, ensure_ascii=ascii) for ascii in (True, False))
+        if any(spelling in turn for whole in in_json for spelling in _spellings(whole)):
+            continue
         if (argument := _find_lost_argument(value, left, text)) is not None:
             return f"{argument} of the call of {name}"
     if isinstance(message["content"], NullText) and "None" in text and not re.search("None|null", json.dumps(calls)):
