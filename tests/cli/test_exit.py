@@ -61,6 +61,7 @@ sys.exit(3)
         ("", "a line an exit handler\n"),
         ("sys.modules['torch'] = sys", "a line the usual way\nan exit handler\n"),
         ("sys.setprofile(lambda *_: None)", "a line the usual way\nan exit handler\n"),
+        ("import cProfile; cProfile.Profile().enable()", "a line the usual way\nan exit handler\n"),
     ],
 )
 def test_exit_handlers_run_and_what_was_printed_is_written(before: str, printed: str) -> None:

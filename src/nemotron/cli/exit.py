@@ -6,6 +6,9 @@ import os
 import sys
 import threading
 
+_TOOLS = 6
+"""How many profilers and debuggers Python has room for."""
+
 
 def skip_last_collections() -> None:
     """Keep Python from searching for cycles in everything when it exits.
@@ -25,7 +28,8 @@ def end_at_once(code: int) -> None:
     that may matter: after torch was imported, while threads run, under a profiler or a debugger, and if what is printed
     cannot be written.
     """
-    if "torch" in sys.modules or threading.active_count() > 1 or sys.getprofile() or sys.gettrace():
+    watched = sys.getprofile() or sys.gettrace() or any(map(sys.monitoring.get_tool, range(_TOOLS)))
+    if "torch" in sys.modules or threading.active_count() > 1 or watched:
         return
     atexit._run_exitfuncs()
     try:
