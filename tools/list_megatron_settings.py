@@ -26,7 +26,7 @@ def installed_settings() -> dict[str, tuple[str, ...]]:
     from nemotron.config import config_dir
     from nemotron.training import bridge, cpu
     from nemotron.training.config import MEGATRON_SECTIONS
-    from nemotron.training.recipe.assign import field_types
+    from nemotron.training.recipe.sections import field_types
 
     with cpu.backend():
         from megatron.bridge.training.comm_overlap import CommOverlapConfig
@@ -55,7 +55,7 @@ def installed_settings() -> dict[str, tuple[str, ...]]:
 
 def types_of(hint: Any) -> tuple[str, ...]:
     """Spell an annotation as the table does."""
-    from nemotron.training.recipe.assign import alternatives
+    from nemotron.training.recipe.sections import alternatives
 
     types: list[str] = []
     for option in alternatives(hint):

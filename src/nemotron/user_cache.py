@@ -33,7 +33,8 @@ def remember(kind: str, key: str, value: Any) -> None:
     The key must include everything that the value depends on.
     """
     with contextlib.suppress(OSError, RuntimeError, TypeError):
-        write_json(_path(kind, key), {"sha256": _checksum(key, value), "value": value})
+        record = {"sha256": _checksum(key, value), "value": value}
+        write_json(_path(kind, key), record)
 
 
 def version_of(package: str) -> str:

@@ -206,6 +206,9 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
         def log(self, artifact, root, aliases):
             taken.append(("logged", artifact.reference))
 
+        def keep(self, state, **more):
+            pass
+
     monkeypatch.setattr(tracking, "_open", OpenRun())
     tracking.take_over(tmp_path)
     assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]

@@ -46,7 +46,7 @@ def model(backend):
     import torch
 
     from nemotron.training import cpu, torch_layers
-    from nemotron.training.bridge.precision import use_float32
+    from nemotron.training.bridge.provider import use_float32
     from nemotron.training.weights.megatron_model import hf_provider
 
     provider = hf_provider(TINY_MODEL)

@@ -19,8 +19,12 @@ class World:
         self.first, self.stopped = True, False
         self.container = SimpleNamespace(checkpoint=SimpleNamespace(save="save", async_save=True), logger="logger")
         self.data = SimpleNamespace(pad_to_multiple=1)
-        self.plan = SimpleNamespace(start=SimpleNamespace(checkpoint=None), schedule="schedule", valid_packs=3)
-        self.run = SimpleNamespace(output=Path("out/run"), checkpoints=Path("out/run/checkpoints"), base=None)
+        self.plan = SimpleNamespace(
+            start=SimpleNamespace(checkpoint=None), schedule="schedule", valid_packs=3, train_iters=10
+        )
+        self.run = SimpleNamespace(
+            output=Path("out/run"), checkpoints=Path("out/run/checkpoints"), base=None, finished=0
+        )
         signals = SimpleNamespace(callback=lambda: "signals")
         line = SimpleNamespace(callbacks=lambda: ["of the line"])
         bridge = {
@@ -31,7 +35,7 @@ class World:
         ours = {
             "bridge": SimpleNamespace(**bridge),
             "keep_sockets_short": lambda: self.steps.append("sockets"),
-            "begin_check": lambda data: ("check", data),
+            "begin_check": lambda data: SimpleNamespace(callback=lambda: ("shards", data)),
             "is_first": lambda: self.first,
             "is_first_here": lambda: self.first,
             "heed_signals": lambda say: self.within("signals", signals),
@@ -52,7 +56,6 @@ class World:
             f"{base}.recipe.build": {"build_recipe": self.build},
             f"{base}.reporting.heldout_evaluation": {"evaluate_test_split": lambda *arguments: [("test", *arguments)]},
             f"{base}.reporting.metrics": {"MetricsWriter": lambda *arguments: ("writer", *arguments)},
-            f"{base}.reporting.shard_check": {"ChecksShards": lambda check: ("shards", check)},
             f"{base}.reporting.trackers": {
                 "log_curves_to": lambda opened: self.within(("curves", opened)),
                 "open_mlflow": lambda logger: self.steps.append(("mlflow", logger)),
@@ -81,11 +84,10 @@ class World:
         self.steps.append("trained")
         self.step, self.callbacks, self.in_force = step, callbacks, [*self.open]
 
-    def begin(self, evaluate_only=False, **sections):
+    def begin(self, **sections):
         loaded = SimpleNamespace(config=SftConfig(**sections), origins={"a": "b"})
         stopped = room.run_finetune(
             loaded, self.plan, self.data, self.run, "torch", self.said.append, "on record", "the W&B run",
-            evaluate_only=evaluate_only,
         )  # fmt: skip
         assert self.open == []
         return stopped
@@ -108,7 +110,7 @@ def test_megatron_trains_with_our_step_and_callbacks(world, capsys):
         "signals",
         ("skips empty", STEP),
         writer,
-        ("shards", ("check", world.data)),
+        ("shards", world.data),
     ]
     explained = ("explained", writer, Path("out/run/train.log"), Path("out/run/checkpoints"))
     assert world.in_force == ["signals", "named", "torch", ("curves", "the W&B run"), "setup", explained]
@@ -132,7 +134,8 @@ def test_the_step_knows_how_data_is_padded_and_counted(world, multiple, pads):
 
 def test_a_run_that_only_evaluates_saves_nothing(world):
     """Megatron-Bridge refuses to save in the background without a folder."""
-    world.begin(evaluate_only=True)
+    world.run.finished = 10
+    world.begin()
     assert world.container.checkpoint == SimpleNamespace(save=None, async_save=False)
 
 

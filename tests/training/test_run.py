@@ -9,7 +9,9 @@ import pytest
 
 from nemotron.errors import Problem, UserError
 from nemotron.training import run as room
-from nemotron.training.config import ConvertToHfConfig, RunConfig, SftConfig, TestSplitConfig
+from nemotron.training.config import RunConfig, SftConfig, TestSplitConfig
+from nemotron.training.reporting.report import live
+from nemotron.training.weights.export_run import Recorded
 
 ITERATIONS = 10
 
@@ -33,6 +35,7 @@ class World:
         for name in vars(World):
             if not name.startswith("__") and hasattr(room, name):
                 monkeypatch.setattr(room, name, getattr(self, name))
+        monkeypatch.setattr(live, "is_first", self.is_first)
 
     def begin(self, config=None, on_record=None):
         config = config or SftConfig(run=RunConfig(backend="torch"), checkpoint={"save_interval": 5})
@@ -122,9 +125,9 @@ class World:
         self.session = SimpleNamespace(stopped=None)
         yield self.session
 
-    def run_finetune(self, loaded, plan, data, run, backend, say, record, opened, *, evaluate_only):
+    def run_finetune(self, loaded, plan, data, run, backend, say, record, opened):
         assert (loaded, plan, data, run) == (self.loaded, self.plan, self.data, self.run)
-        self.note("finetune", backend, record, opened, evaluate_only)
+        self.note("finetune", backend, record, opened)
         say("a line of training")
         for name in ("metrics", "validation", "test"):
             (self.output / f"{name}.jsonl").write_text(json.dumps({"iteration": 1, "of": name}) + "\n")
@@ -138,15 +141,10 @@ class World:
         self.note("report", files.folder)
         (self.output / "report.html").touch()
 
-    def log_model(self, loaded, plan, data, run, folder, records):
+    def record_model(self, loaded, plan, data, run, folder, records):
         assert (loaded, plan, data, run) == (self.loaded, self.plan, self.data, self.run)
         self.note("model", folder, records)
-        return "model:3"
-
-    def export_run(self, loaded, plan, run, model):
-        assert (loaded, plan, run) == (self.loaded, self.plan, self.run)
-        self.note("export", model)
-        return Path("hf"), "export:1"
+        return Recorded("model:3", Path("hf"), "export:1")
 
     def hand_over(self, output):
         self.note("handed over", output)
@@ -178,12 +176,12 @@ def test_a_run_from_start_to_end(world):
         ("locked", 240, True),
         ("log", output / "train.log"),
         ("session", output, ["note of the plan", *NOTES], "count", True),
-        ("finetune", "cpu", (output, 5, on_record), "the W&B run", False),
+        ("finetune", "cpu", (output, 5, on_record), "the W&B run"),
         ("report", output),
         ("model", Path("iter"), RECORDS),
         ("handed over", output),
         ("unlocked",),
-        ("wandb ends", output, evaluated, {"stopped": False}),
+        ("wandb ends", evaluated, {"stopped": False}),
     ]
     assert seen == [
         ("start", {"train_iters": 10, "finished": 0, "notes": ["note of the plan", *NOTES]}),
@@ -203,18 +201,17 @@ def test_a_run_from_start_to_end(world):
         finished=10,
         stopped=False,
         artifact="model:3",
-        hf_folder=None,
-        hf_artifact="",
+        hf_folder=Path("hf"),
+        hf_artifact="export:1",
     )
 
 
 def test_a_run_that_is_stopped_records_no_model(world):
     world.stopped, world.trained_to = True, 6
-    result = world.begin(config=SftConfig(convert_to_hf=ConvertToHfConfig(enabled=True)))
+    result = world.begin()
     assert (result.finished, result.stopped, result.artifact, result.hf_folder) == (6, True, "", None)
     assert world.session.stopped is True
     assert not world.named("model")
-    assert not world.named("export")
     assert world.named("handed over")
     assert world.named("wandb ends")[0][-1] == {"stopped": True}
 
@@ -227,19 +224,15 @@ def test_a_run_that_is_stopped_before_its_evaluation_is_not_complete(world):
 
 
 def test_a_finished_run_is_exported_without_training(world):
-    """The model is recorded first, in case the export fails. It may have been trained further than now asked for."""
+    """It may have been trained further than now asked for."""
     world.finished = 12
     world.output.mkdir()
     (world.output / "report.html").touch()
-    result = world.begin(config=SftConfig(convert_to_hf=ConvertToHfConfig(enabled=True, timeout_minutes=7)))
+    result = world.begin()
     assert [step[0] for step in world.steps[3:]] == [
-        *("wandb", "locked", "log", "model", "export", "handed over", "unlocked", "wandb ends")
+        *("wandb", "locked", "model", "handed over", "unlocked", "wandb ends")
     ]
-    assert (world.named("wandb"), world.named("export"), world.named("locked")) == (
-        [(False,)],
-        [("model:3",)],
-        [(7, True)],
-    )
+    assert world.named("wandb") == [(False,)]
     assert (result.resumed_from, result.finished, result.stopped) == (10, 10, False)
     assert (result.hf_folder, result.hf_artifact) == (Path("hf"), "export:1")
 
@@ -256,14 +249,14 @@ def test_a_run_without_a_checkpoint_has_no_model(world, monkeypatch):
 def test_a_trained_run_only_evaluates_what_it_has_not(world, enabled, folder, tested, evaluates):
     world.finished, world.folder_of_test, world.tested = ITERATIONS, folder, tested
     world.begin(config=SftConfig(test=TestSplitConfig(enabled=enabled)))
-    assert [evaluate_only for *_, evaluate_only in world.named("finetune")] == ([True] if evaluates else [])
+    assert len(world.named("finetune")) == evaluates
 
 
 def test_a_run_that_has_iterations_left_trains_them(world):
     world.finished = 4
     result = world.begin()
     assert (result.resumed_from, result.finished) == (4, 10)
-    assert world.named("finetune")[0][-1] is False
+    assert world.named("finetune")
 
 
 def test_every_problem_is_shown_before_anything_is_written(world):

@@ -47,7 +47,8 @@ def wandb_run(
     """Keep a W&B run open for the duration of the `with` block, and record in it.
 
     Yields None if W&B is off or fails. The run that `state` names is continued, so that a resumed job has a single
-    curve. If the server cannot be used, the run is recorded offline, for `wandb sync`.
+    curve. If the server cannot be used, the run is recorded offline, for `wandb sync`. Of several ranks, the first one
+    hands over what it recorded (`hand_over`), in the folder of `state`.
 
     Args:
         target: Where to record, as returned by `ask_server`; None means that W&B is off.
@@ -64,6 +65,8 @@ def wandb_run(
     try:
         yield opened
         code = 0
+        if opened is not None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            take_over(state.parent)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise
@@ -213,7 +216,7 @@ def _begin(target: Target, state: Path, folder: Path, name: str, job_type: str, 
         folder.mkdir(parents=True, exist_ok=True)
         mode = "offline" if target.mode == "offline" or target.unreachable else "online"
         run = wandb.begin(target, number, mode, folder=folder, name=name, job_type=job_type, config=config)
-        _keep(state, target, number)
+        run.keep(state)
         print(f"W&B: {run.where()}", file=sys.stderr)
         return run
     return None
@@ -223,7 +226,7 @@ def _record(run: "Run", artifact: Artifact, root: Path, aliases: Sequence[str]) 
     with _only_warn(f"{artifact.reference} is recorded in {root}, but not in W&B"):
         run.use(artifact.inputs, root, artifact.input_digests)
         run.log(artifact, root, aliases)
-        _keep(_state_file(artifact, root), run.target, run.id, recorded=True)
+        run.keep(_state_file(artifact, root), recorded=True)
 
 
 def _is_of(known: Mapping[str, Any], target: Target) -> bool:
@@ -233,11 +236,6 @@ def _is_of(known: Mapping[str, Any], target: Target) -> bool:
 
 def _state_file(artifact: Artifact, root: Path) -> Path:
     return root / artifact.name / "wandb" / f"v{artifact.version}.json"
-
-
-def _keep(state: Path, target: Target, number: str, **more: Any) -> None:
-    known = {"project": target.project, "entity": target.entity, "id": number, **more}
-    write_text(state, json.dumps(known) + "\n")
 
 
 @contextlib.contextmanager

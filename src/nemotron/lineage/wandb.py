@@ -38,6 +38,11 @@ class Run:
         """The run's id, which a resumed job continues."""
         return self._run.id
 
+    def keep(self, state: Path, **more: Any) -> None:
+        """Write to a JSON file which run this is: project, entity and id."""
+        known = {"project": self.target.project, "entity": self.target.entity, "id": self.id, **more}
+        write_text(state, json.dumps(known) + "\n")
+
     def use(self, references: Sequence[str], root: Path, digests: Mapping[str, str] | None = None) -> None:
         """Record that the run uses artifacts, and other sources such as datasets.
 

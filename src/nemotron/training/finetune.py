@@ -32,8 +32,6 @@ def run_finetune(
     say: Callable[[str], None],
     on_record: OnRecord,
     opened: "Run | None",
-    *,
-    evaluate_only: bool,
 ) -> bool:
     """Build the Megatron-Bridge config and hand it to `finetune()` with our step.
 
@@ -47,7 +45,6 @@ def run_finetune(
         on_record: Called with each record of metrics.jsonl ("train"), validation.jsonl ("valid") and test.jsonl
             ("test"), on the rank that writes them.
         opened: The W&B run that gets the curves, if there is one.
-        evaluate_only: All iterations are trained and saved; only make the evaluations at the end of a run.
 
     Returns:
         Whether a signal or a time limit stopped training.
@@ -68,7 +65,6 @@ def run_finetune(
             from nemotron.training.recipe.build import build_recipe
             from nemotron.training.reporting.heldout_evaluation import evaluate_test_split
             from nemotron.training.reporting.metrics import MetricsWriter
-            from nemotron.training.reporting.shard_check import ChecksShards
             from nemotron.training.reporting.trackers import log_curves_to, open_mlflow
             from nemotron.training.weights.random_init import make_starting_checkpoint
 
@@ -80,8 +76,9 @@ def run_finetune(
         recipe = build_recipe(config, plan, data, run, loaded.origins, start or (run.base and run.base.folder))
         apply_backend(recipe.container)
         open_mlflow(recipe.container.logger)
-        if evaluate_only:
-            # Otherwise it would write the last checkpoint twice. Without a folder, Megatron-Bridge refuses async_save.
+        if run.finished >= plan.train_iters:
+            # Only the evaluations at the end are left. Otherwise it would write the last checkpoint twice. Without a
+            # folder, Megatron-Bridge refuses async_save.
             recipe.container.checkpoint.save, recipe.container.checkpoint.async_save = None, False
         if is_first():
             for change in recipe.changes():
@@ -92,7 +89,7 @@ def run_finetune(
         writer = MetricsWriter(run.output, plan.valid_packs, step, on_record)
         callbacks: list[Any] = [*bridge.installed().callbacks(), signals.callback(), skip_empty_batches(step), writer]
         if check is not None:
-            callbacks.append(ChecksShards(check))
+            callbacks.append(check.callback())
         if config.test.enabled:
             callbacks += evaluate_test_split(data, step, writer)
         startup.step("Starting Megatron")

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nemotron.atomic_files import write_text
 from nemotron.config import Loaded
 from nemotron.errors import refuse
 from nemotron.lineage.tracking import hand_over
-from nemotron.training.backend import Backend, choose_backend
+from nemotron.training.backend import BackendName, choose_backend
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import RunFolder, find_run_folder
@@ -24,15 +24,18 @@ from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData, find_data
 from nemotron.training.ranks import count_ranks, is_first, is_first_here
 from nemotron.training.reporting.mask_output import mask_output
-from nemotron.training.reporting.report.live import OnRecord, keep_report, report_session
+from nemotron.training.reporting.report.live import (
+    OnRecord,
+    describe_start,
+    keep_report,
+    report_session,
+    report_start,
+    say,
+)
 from nemotron.training.reporting.report.page import REPORT, write_report
 from nemotron.training.reporting.report.run_files import RunFiles
-from nemotron.training.reporting.report.start_facts import describe_start
 from nemotron.training.reporting.wandb_run import wandb_run
-from nemotron.training.weights.export_run import export_run, log_model
-
-if TYPE_CHECKING:
-    from nemotron.lineage.wandb import Run
+from nemotron.training.weights.export_run import Recorded, record_model
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,71 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     Raises:
         UserError: The config, the data, the output folder or this machine do not fit; it lists all problems.
     """
+    config, ready = loaded.config, _look(loaded)
+    plan, data, output = ready.plan, ready.data, ready.run.output
+    output.mkdir(parents=True, exist_ok=True)
+    resumed_from, stopped, made = min(ready.run.finished, plan.train_iters), False, Recorded()
+    with wandb_run(loaded, ready.run, has_work=ready.has_work) as wandb:
+        notes = [*plan.notes, *ready.notes, *wandb.describe()]
+        with hold(ready.run, config.convert_to_hf.timeout_minutes) as run:
+            report_start(on_record, plan.train_iters, resumed_from, notes)
+            if is_first():
+                write_text(output / "config.yaml", loaded.to_yaml())
+            if ready.has_work:
+                facts = describe_start(loaded, plan, data, notes)
+                record = keep_report(output, config.checkpoint.get("save_interval"), on_record)
+                with (
+                    mask_output(None if on_record is None else output / "train.log"),
+                    report_session(output, facts, run.count_finished, is_writer=is_first()) as session,
+                ):
+                    session.stopped = stopped = run_finetune(
+                        loaded, plan, data, run, ready.backend, partial(say, on_record), record, wandb.opened
+                    )
+            newest = run.look_again()
+            finished = min(newest.iteration, plan.train_iters)
+            is_complete = finished == plan.train_iters and not stopped
+            records = {name: read_records(output / f"{name}.jsonl") for name in ("metrics", "validation", "test")}
+            if is_first():
+                if not (output / REPORT).is_file():
+                    write_report(RunFiles(output))
+                if is_complete and newest.folder is not None:
+                    made = record_model(loaded, plan, data, run, newest.folder, records)
+                hand_over(output)
+        wandb.record_end({"validation": records["validation"], "test": records["test"]}, stopped=stopped)
+    return TrainResult(
+        plan=plan,
+        output_dir=output,
+        checkpoint=run.checkpoints,
+        metrics=output / "metrics.jsonl",
+        records=records["metrics"],
+        validation=records["validation"],
+        test=records["test"],
+        report=output / REPORT,
+        resumed_from=resumed_from,
+        finished=finished,
+        stopped=stopped,
+        artifact=made.artifact,
+        hf_folder=made.hf_folder,
+        hf_artifact=made.hf_artifact,
+    )
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A run that may start: what was found, looked at once."""
+
+    plan: Plan
+    data: PreparedData
+    run: RunFolder
+    backend: BackendName
+    has_work: bool
+    """Whether anything is left to train or to evaluate."""
+    notes: list[str]
+    """What a user should know, a line each."""
+
+
+def _look(loaded: Loaded[SftConfig]) -> _Ready:
+    """Look at everything that a run needs, and refuse it with all problems."""
     config = loaded.config
     start = find_start(config)
     data, missing = find_data(config, loaded.name)
@@ -87,95 +155,6 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
     refuse([*missing, *problems, *machine, *foreign_code])
     assert data is not None
     assert plan is not None
-    run.output.mkdir(parents=True, exist_ok=True)
     is_tested = not config.test.enabled or data.folder("test") is None or plan.train_iters in run.tested
     has_work = run.finished < plan.train_iters or not is_tested
-    with wandb_run(loaded, run, has_work=has_work) as wandb:
-        notes += wandb.describe()
-        with hold(run, config.convert_to_hf.timeout_minutes) as held:
-            result = _train(loaded, plan, data, held, backend, notes, on_record, wandb.opened, has_work=has_work)
-        evaluated = {"validation": result.validation, "test": result.test}
-        wandb.record_end(run.output, evaluated, stopped=result.stopped)
-    return result
-
-
-def _train(
-    loaded: Loaded[SftConfig],
-    plan: Plan,
-    data: PreparedData,
-    run: RunFolder,
-    backend: Backend,
-    notes: list[str],
-    on_record: OnRecord | None,
-    opened: "Run | None",
-    *,
-    has_work: bool,
-) -> TrainResult:
-    """Train in a folder that no other process writes to, after all checks."""
-    config = loaded.config
-    resumed_from = min(run.finished, plan.train_iters)
-    _report_start(on_record, plan, resumed_from, [*plan.notes, *notes])
-    if is_first():
-        write_text(run.output / "config.yaml", loaded.to_yaml())
-
-    stopped = False
-    with mask_output(None if on_record is None else run.output / "train.log"):
-        if has_work:
-            evaluate_only = resumed_from == plan.train_iters
-            facts = describe_start(loaded, plan, data, [*plan.notes, *notes])
-            say, record = (
-                partial(_say, on_record),
-                keep_report(run.output, config.checkpoint.get("save_interval"), on_record),
-            )
-            with report_session(run.output, facts, run.count_finished, is_writer=is_first()) as session:
-                session.stopped = stopped = run_finetune(
-                    loaded, plan, data, run, backend.name, say, record, opened, evaluate_only=evaluate_only
-                )
-    newest = run.look_again()
-    finished = min(newest.iteration, plan.train_iters)
-    is_complete = finished == plan.train_iters and not stopped
-
-    records = {name: read_records(run.output / f"{name}.jsonl") for name in ("metrics", "validation", "test")}
-    report, artifact, hf_folder, hf_artifact = run.output / REPORT, "", None, ""
-    if is_first():
-        if not report.is_file():
-            write_report(RunFiles(run.output))
-        if is_complete and newest.folder is not None:
-            artifact = log_model(loaded, plan, data, run, newest.folder, records)
-        if is_complete and config.convert_to_hf.enabled:
-            # The model is recorded already, in case this fails or is killed.
-            hf_folder, hf_artifact = export_run(loaded, plan, run, artifact)
-        hand_over(run.output)
-    return TrainResult(
-        plan=plan,
-        output_dir=run.output,
-        checkpoint=run.checkpoints,
-        metrics=run.output / "metrics.jsonl",
-        records=records["metrics"],
-        validation=records["validation"],
-        test=records["test"],
-        report=report,
-        resumed_from=resumed_from,
-        finished=finished,
-        stopped=stopped,
-        artifact=artifact,
-        hf_folder=hf_folder,
-        hf_artifact=hf_artifact,
-    )
-
-
-def _report_start(on_record: OnRecord | None, plan: Plan, resumed_from: int, notes: list[str]) -> None:
-    """Report what a user should know at the start: through `on_record`, or the output."""
-    if on_record is not None:
-        on_record("start", {"train_iters": plan.train_iters, "finished": resumed_from, "notes": notes})
-    elif is_first():
-        for note in notes:
-            print(f"note: {note}")
-
-
-def _say(on_record: OnRecord | None, text: str) -> None:
-    """Show a line at once: through `on_record`, else in the output."""
-    if on_record is not None:
-        on_record("line", {"text": text})
-    elif is_first():
-        print(text, flush=True)
+    return _Ready(plan, data, run, backend.name, has_work, notes)

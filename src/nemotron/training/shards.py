@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
@@ -75,6 +76,21 @@ class ShardCheck:
         self._problem: str | None = None
         self._reader = threading.Thread(target=self._read, name="shards", daemon=True)
         self._reader.start()
+
+    def callback(self) -> Any:
+        """Make the callback that stops a run on a damaged or changed shard."""
+        from megatron.bridge.training.callbacks import Callback, CallbackContext
+
+        check = self
+
+        class ChecksShards(Callback):
+            def on_train_start(self, context: CallbackContext) -> None:
+                check.finish()
+
+            def on_train_step_start(self, context: CallbackContext) -> None:
+                check.look_again()
+
+        return ChecksShards()
 
     def finish(self) -> None:
         """Wait until all shards are read.

@@ -186,3 +186,10 @@ def test_both_checkpoints_have_to_fit_the_model():
         assert str(checkpoint.folder) in problem.message
     new = SimpleNamespace(newest=None)
     assert [*check_built_model(model(hidden_size=256), "tiny", made_with(), StartingPoint(None, "random"), new)] == []
+
+
+def test_the_model_as_built_has_the_vocabulary_of_the_data():
+    start, run = StartingPoint(None, "random"), SimpleNamespace(newest=None)
+    [problem] = check_built_model(model(), "tiny", made_with(DataTokenizer("some", vocab_size=2048)), start, run)
+    assert "2,048" in problem.message
+    assert "512" in problem.message

@@ -49,7 +49,7 @@ def steps(monkeypatch):
 
     monkeypatch.setattr(bridge, "installed", lambda: Line(steps))
     note("apply_sections", change=lambda container: setattr(container.model, "mtp_num_layers", 2))
-    for name in ("check_vocabulary", "check_built_model", "leave_out_mtp", "fill_in", "keep_secrets_out"):
+    for name in ("check_built_model", "fill_in", "keep_secrets_out"):
         note(name)
     monkeypatch.setattr(build, "what_runs", lambda container: {"mtp": container.model.mtp_num_layers})
     return steps
@@ -78,8 +78,7 @@ def test_a_recipe_is_built_in_order_and_keeps_what_it_was_made_from(steps):
         ("recipe", "mine", None),
         ("apply_sections", container, config, {"a": "origin"}),
         ("layout", 2),
-        ("check_vocabulary", "data", 99, "mine"),
-        ("check_built_model", container.model, plan.start, run),
+        ("check_built_model", container.model, "mine", "data", plan.start, run),
         ("fill_in", container, config, plan, "data", run, Path("start")),
         ("keep_secrets_out", container, {"A": "1"}),
     ]
@@ -90,12 +89,6 @@ def test_adapters_are_fitted_to_the_layout(steps, targets, routed):
     make(SftConfig(peft=PeftConfig("dora", targets)), *run_from())
     assert [step[-1] for step in steps if step[0] == "recipe"] == ["dora"]
     assert ("adapters", 2, routed) in steps
-
-
-def test_a_model_without_mtp_has_no_pattern_for_it_either(steps, monkeypatch):
-    monkeypatch.setattr(build, "apply_sections", lambda container, *_: setattr(container.model, "mtp_num_layers", 0))
-    recipe = make(SftConfig(), *run_from())
-    assert ("leave_out_mtp", recipe.container.model) in steps
 
 
 @pytest.mark.parametrize(
@@ -112,10 +105,9 @@ def test_whatever_is_loaded_must_be_of_a_line_that_is_not_later(steps, run, aske
     assert [step[1] for step in steps if step[0] == "loadable"] == asked
 
 
-@pytest.mark.parametrize("check", ["check_vocabulary", "check_built_model"])
-def test_a_model_that_does_not_fit_is_refused(steps, monkeypatch, check):
-    monkeypatch.setattr(build, check, lambda *_: [Problem(f"{check} says no.", "Use another.")])
-    with pytest.raises(UserError, match=f"{check} says no"):
+def test_a_model_that_does_not_fit_is_refused(steps, monkeypatch):
+    monkeypatch.setattr(build, "check_built_model", lambda *_: [Problem("It does not fit.", "Use another.")])
+    with pytest.raises(UserError, match="It does not fit"):
         make(SftConfig(), *run_from())
     assert "fill_in" not in {step[0] for step in steps}
 

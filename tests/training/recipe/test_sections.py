@@ -1,16 +1,19 @@
 """Sections of the YAML put over a recipe, on stand-ins for Megatron-Bridge's config objects."""
 
+import enum
 from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+import torch
 from tests.stand_ins import put_modules
 
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.config import PeftConfig, SftConfig
-from nemotron.training.recipe.sections import apply_sections
+from nemotron.training.recipe.sections import apply_sections, assign
 
 COPIED = (
     *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
@@ -96,7 +99,9 @@ def apply(monkeypatch):
 
 def recipe_section(name, values):
     """A dataclass with these fields and those that others set, each set to "recipe"."""
-    own = {"model": ("moe_router_bias_update_rate", "bf16", "first_last_layers_bf16"), "optimizer": ("bf16",)}
+    precision = ("bf16", "first_last_layers_bf16")
+    mtp = ("mtp_num_layers", "mtp_hybrid_override_pattern")
+    own = {"model": ("moe_router_bias_update_rate", *precision, *mtp), "optimizer": ("bf16",)}
     names = dict.fromkeys((*values, *own.get(name, ())))
     return make_dataclass(name, [(key, Any, "recipe") for key in names])()
 
@@ -157,6 +162,12 @@ def test_adapters_are_what_the_config_says_and_biases_stay(apply):
     assert container.model.moe_router_bias_update_rate == 0
 
 
+@pytest.mark.parametrize(("depths", "pattern"), [(None, None), (0, None), (2, "recipe")])
+def test_a_model_without_mtp_has_no_pattern_for_it_either(apply, depths, pattern):
+    """The pattern alone would make the layers."""
+    assert apply(model={"mtp_num_layers": depths}).model.mtp_hybrid_override_pattern == pattern
+
+
 def test_settings_of_the_dataset_are_known_by_its_class_or_by_us(apply):
     container = apply(dataset=dict.fromkeys(("num_workers", "seq_length", "pad_seq_to_mult"), 4))
     assert not hasattr(container, "dataset")  # it is built later
@@ -176,3 +187,84 @@ def test_a_setting_that_follows_from_the_data_is_refused(apply):
 def test_a_setting_that_a_section_does_not_have_is_refused_with_its_line(apply):
     with pytest.raises(UserError, match=r"mine\.yaml:3: comm_overlap\.overlap_gard_reduce "):
         apply(comm_overlap={"overlap_gard_reduce": True})
+
+
+class Backend(enum.Enum):
+    auto = 1
+    fused = 2
+
+
+@dataclass
+class Settings:
+    train_iters: int | None = None
+    lr: float = 5e-6
+    style: Literal["constant", "cosine"] = "cosine"
+    params_dtype: torch.dtype = torch.float32
+    backend: Backend = Backend.auto
+    overlap: bool = False
+    modules: list[str] = field(default_factory=list)
+    betas: tuple[float, float] = (0.9, 0.95)
+    folder: Path | None = None
+    anything: Any = None
+
+
+def test_values_are_set_and_others_left_alone():
+    settings = Settings()
+    assign(settings, "optimizer", {"lr": 1e-5, "overlap": False}, {})
+    assert settings == Settings(lr=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("train_iters", None, None),
+        ("train_iters", 7, 7),
+        ("lr", 1, 1.0),
+        ("params_dtype", "bfloat16", torch.bfloat16),
+        ("backend", "fused", Backend.fused),
+        ("modules", ["a"], ["a"]),
+        ("betas", [0.9, 0.98], (0.9, 0.98)),
+        ("folder", "/data", "/data"),  # Megatron makes a path of it
+        ("anything", {"a": 1}, {"a": 1}),
+        ("style", "constant", "constant"),
+    ],
+)
+def test_values_are_read_as_yaml_spells_them(key, value, expected):
+    settings = Settings()
+    assign(settings, "section", {key: value}, {})
+    assert getattr(settings, key) == expected
+
+
+def test_a_misspelt_key_names_its_place_and_the_nearest():
+    with pytest.raises(UserError) as error:
+        assign(Settings(), "train", {"train_itres": 5}, {"train.train_itres": "my.yaml:3"})
+    assert error.value.message.startswith("my.yaml:3: train.train_itres ")
+    assert error.value.hint == 'Did you mean "train.train_iters"?'
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("train_iters", "five", "a whole number or null"),
+        ("train_iters", True, "a whole number or null"),
+        ("lr", "fast", "a number"),
+        ("overlap", 1, "true or false"),
+        ("params_dtype", "float99", "a torch dtype such as bfloat16"),
+        ("params_dtype", "nn", "a torch dtype such as bfloat16"),
+        ("lr", True, "a number"),
+        ("train_iters", 5.0, "a whole number or null"),
+        ("modules", "a", "a list"),
+        ("backend", "fsed", "'auto' or 'fused'"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(key, value, wanted):
+    with pytest.raises(UserError) as error:
+        assign(Settings(), "section", {key: value}, {f"section.{key}": "command line"})
+    assert error.value.message.startswith(f"command line: section.{key} is {value!r}")
+    assert wanted in error.value.message
+
+
+def test_a_misspelt_choice_names_the_nearest():
+    with pytest.raises(UserError) as error:
+        assign(Settings(), "scheduler", {"style": "constnat"}, {})
+    assert error.value.hint == 'Did you mean "constant"?'

@@ -15,7 +15,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.errors import Problem, UserError
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.checkpoint import Checkpoint
-from nemotron.training.weights import export_adapter, export_hf, export_process, import_hf, random_init
+from nemotron.training.weights import export_adapter, export_hf, export_process, import_hf, megatron_model, random_init
 from nemotron.training.weights.separate_process import run_module
 
 FLOAT32 = "float32"
@@ -54,17 +54,18 @@ class World:
         monkeypatch.setattr(torch_layers, "provider_fields", lambda: "fields of torch layers")
         ours = {
             "hf_provider": self.provide,
-            "leave_out_mtp": self.step("without MTP"),
             "single_process_group": lambda seed=0: self.within(("group", seed)),
         }
-        for name in ("hf_provider", "single_process_group"):
-            monkeypatch.setattr(random_init, name, ours[name])
-        monkeypatch.setattr(random_init, "use_float32", self.step("float32"))
+        for name, value in {**ours, "use_float32": self.step("float32")}.items():
+            monkeypatch.setattr(megatron_model, name, value)
         put_modules(
             monkeypatch,
             {
                 "nemotron.training.weights.megatron_model": ours,
-                "nemotron.training.bridge.precision": {"use_float32": self.step("float32")},
+                "nemotron.training.bridge.provider": {
+                    "use_float32": self.step("float32"),
+                    "leave_out_mtp": self.step("without MTP"),
+                },
                 "torch": {"float32": FLOAT32},
                 "megatron.bridge.training.model_load_save": {
                     "save_megatron_model": self.save,

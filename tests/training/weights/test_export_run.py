@@ -3,8 +3,14 @@
 import socket
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+
+from nemotron.training.config import ConvertToHfConfig, SftConfig
+from nemotron.training.weights import export_run
+from nemotron.training.weights.export_run import Recorded
 
 # torchrun, which gives the agents of other nodes one second instead of 300 once its own ranks have ended.
 TORCHRUN = """
@@ -29,22 +35,37 @@ from nemotron.training.prepared_data import PreparedData
 
 folder = Path(sys.argv[1])
 
-def train(*arguments, **options):
+def start(*arguments):
     started = folder / "started"
     if os.environ["RANK"] == "0":
         started.touch()
-        time.sleep(4)
-        (folder / "exported").touch()
     while not started.exists():  # training ends with a barrier
         time.sleep(0.1)
-    return SimpleNamespace(stopped=False, validation=[], test=[])
 
-data, plan = PreparedData("mine", folder, {"train": 1}), SimpleNamespace(train_iters=0)
+def export(output):
+    time.sleep(4)
+    (folder / "exported").touch()
+
+data, plan = PreparedData("mine", folder, {"train": 1}), SimpleNamespace(train_iters=0, notes=[])
 run.find_data, run.check_inputs, run.check_machine = lambda *_: (data, []), lambda *_: (plan, []), lambda *_: []
-run.choose_backend, run._train = lambda asked: Backend("cpu", gpu=False, missing=()), train
+run.choose_backend = lambda asked: Backend("cpu", gpu=False, missing=())
+run.report_start, run.hand_over = start, export  # the last that the first rank does
 run.train(load_config("tiny", [f"run.output_dir={folder}/run"], schema=SftConfig))
 print("rank", os.environ["RANK"], "left after the export:", (folder / "exported").exists())
 """
+
+
+def test_a_model_is_recorded_before_it_is_exported(monkeypatch, tmp_path):
+    """In case the export fails or is killed."""
+    made = []
+    monkeypatch.setattr(export_run, "log_model", lambda *arguments: made.append("model") or "model:3")
+    monkeypatch.setattr(export_run, "export_run", lambda *arguments: made.append(arguments[-1]) or (tmp_path, "hf:1"))
+    for enabled, expected in ((False, Recorded("model:3")), (True, Recorded("model:3", tmp_path, "hf:1"))):
+        loaded: Any = SimpleNamespace(config=SftConfig(convert_to_hf=ConvertToHfConfig(enabled=enabled)))
+        stand_in: Any = None
+        recorded = export_run.record_model(loaded, stand_in, stand_in, stand_in, tmp_path, {})
+        assert recorded == expected
+    assert made == ["model", "model", "model:3"]
 
 
 @pytest.mark.slow

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from nemotron.training import cpu
+from nemotron.training.bridge.provider import leave_out_mtp
 from nemotron.training.checkpoints.newest import find_latest
-from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
+from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 from nemotron.training.weights.random_init import make_starting_checkpoint
 
 pytestmark = pytest.mark.megatron

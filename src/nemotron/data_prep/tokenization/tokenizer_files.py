@@ -11,7 +11,7 @@ import orjson
 
 from nemotron.data_prep.chat.template import DEFAULT, read_source
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_bytes, read_text
+from nemotron.records.regular_files import read_bytes
 
 COPY_AGAIN = "Copy the tokenizer's files from their source again, or set tokenizer.model to another folder."
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -45,9 +45,9 @@ def read_definition(folder: Path) -> str:
     return io.StringIO(text, newline=None).read() if "\r" in text else text
 
 
-def read_ids(folder: Path) -> dict[str, int]:
+def read_ids(definition: str) -> dict[str, int]:
     """Read the id of each token from a tokenizer.json, added tokens included."""
-    described = json.loads(read_text(folder / "tokenizer.json"))
+    described = json.loads(definition)
     vocabulary = described["model"]["vocab"]
     if isinstance(vocabulary, list):  # in a Unigram model: [token, score] in order
         vocabulary = {token: index for index, (token, _) in enumerate(vocabulary)}

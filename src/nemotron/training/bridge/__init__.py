@@ -11,7 +11,7 @@
     packed_data.py         how packs reach any line
     pack_order.py          packs in order of training, and as one evaluation
     evaluation_batches.py  how the packs of a split are cut into batches
-    precision.py           float32, where the recipe would have mixed precision
+    provider.py            float32 and no MTP, for which a model provider has no setting
     dataset_helpers.py     Megatron's compiled dataset helpers, which wheels lack
 
     from nemotron.training import bridge

@@ -111,6 +111,7 @@ def find_run_folder(
         data: The packs.
         start: What the run starts from. Where it or the data is not known, `identity` is empty.
     """
+    identity = {} if data is None or start is None else identify_run(config, data, start)
     output, checkpoints, load = Path(config.run.output_dir).absolute(), config.saves_to, config.other_run
     step, resume_from = config.checkpoint.get("ckpt_step"), checkpoints
     found = find_in_turn([checkpoints] if load is None else [checkpoints, load], step)
@@ -140,7 +141,7 @@ def find_run_folder(
         metrics=[] if resumed is None else read_records(saved_by / "metrics.jsonl"),
         unreadable=0 if resumed is None else count_unreadable(saved_by / "metrics.jsonl"),
         tested=frozenset(record["iteration"] for record in read_records(output / "test.jsonl")),
-        identity={} if data is None or start is None else identify_run(config, data, start),
+        identity=identity,
         record=record,
         skipped=newest.skipped,
         own=own,

@@ -81,7 +81,7 @@ def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
         return not sure
     from nemotron.data_prep.config import TokenizerConfig
     from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-    from nemotron.data_prep.tokenization.tokenizer_files import read_ids
+    from nemotron.data_prep.tokenization.tokenizer_files import read_definition, read_ids
 
     ours = load_tokenizer(TokenizerConfig(model=folder))
     if ours.digest == recorded.digest:
@@ -90,7 +90,9 @@ def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
         return False
     # A rewritten file may differ although its tokens do not. Without the other file, only sizes can be compared.
     theirs = Path(recorded.model)
-    return read_ids(theirs) == read_ids(Path(folder)) if (theirs / "tokenizer.json").is_file() else not sure
+    if not (theirs / "tokenizer.json").is_file():
+        return not sure
+    return read_ids(read_definition(theirs)) == read_ids(ours.definition)
 
 
 def _is_same_place(one: str, other: str) -> bool:

@@ -52,12 +52,15 @@ def check_inputs(
         problems += uncounted
         if data is not None and counts.train_packs is not None and not uncounted:
             plan = make_plan(config, counts, data, start, run, model.shape)
-    problems += [*check_model_folder(hf_model, model), *check_start(config, start)]
+    problems += [
+        *check_model_folder(hf_model, model),
+        *(() if data is None else check_vocabulary(data, model.vocab_size, hf_model)),
+        *check_start(config, start),
+    ]
     if data is not None:
         problems += [
             *check_padding(config, data),
             *check_sample_unit(config, data),
-            *check_vocabulary(data, model.vocab_size, hf_model),
             *check_tokenizer(config, data, start),
         ]
     return plan, problems

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from nemotron.training import torch_layers
-from nemotron.training.bridge.precision import set_fields, train_in_float32, use_float32
+from nemotron.training.bridge.provider import set_fields, train_in_float32, use_float32
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer

@@ -19,7 +19,6 @@ from nemotron.training.recipe.diff import Recipe, what_runs
 from nemotron.training.recipe.fill_in import fill_in
 from nemotron.training.recipe.masked_config import keep_secrets_out
 from nemotron.training.recipe.sections import apply_sections
-from nemotron.training.weights.megatron_model import leave_out_mtp
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer
@@ -60,8 +59,6 @@ def build_recipe(
         if checkpoint is not None:
             bridge.installed().check_loadable(checkpoint.folder)
     refuse(check_built_model(model, config.recipe.hf_model, data, start, run))
-    if not model.mtp_num_layers:
-        leave_out_mtp(model)
     fill_in(container, config, plan, data, run, pretrained_checkpoint)
     keep_secrets_out(container, config.env_vars)
     return Recipe(container, original)

@@ -1,8 +1,8 @@
 """Refuse misspelt Megatron-Bridge settings and wrong types, without Megatron.
 
 Before training starts (in a dry run, before a job is queued), settings are looked up in megatron_settings.tsv, which
-tools/list_megatron_settings.py extracts from the tested releases and explains. When training starts, `assign.py` checks
-them against the installed release's own classes.
+tools/list_megatron_settings.py extracts from the tested releases and explains. When training starts, `sections.py`
+checks them against the installed release's own classes.
 """
 
 import ast

@@ -13,7 +13,7 @@ from nemotron.lineage.access import Target
 from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
-from nemotron.training.ranks import count_ranks, is_first, is_last
+from nemotron.training.ranks import is_first, is_last
 
 if TYPE_CHECKING:
     from nemotron.lineage.wandb import Run
@@ -39,22 +39,16 @@ class WandbRecord:
         kept = f"recorded in {self.folder}/wandb; `wandb sync` uploads it later"
         return [f"W&B: {self.target.unreachable}. The run continues and is {kept}."]
 
-    def record_end(self, output: Path, evaluated: Mapping[str, Sequence[Mapping[str, Any]]], *, stopped: bool) -> None:
-        """Record artifacts, the last losses and how the run ended in the open W&B run.
+    def record_end(self, evaluated: Mapping[str, Sequence[Mapping[str, Any]]], *, stopped: bool) -> None:
+        """Record the last losses and how the run ended in the open W&B run.
 
         Args:
-            output: Folder of the training run, where the first of several ranks leaves its artifacts.
             evaluated: Name of an evaluation -> its records.
             stopped: Whether a signal or a time limit ended the run.
         """
-        if self.opened is None:
-            return
-        losses = {
-            f"{split}_{key}": value for split, records in evaluated.items() for key, value in _last_losses(records)
-        }
-        if count_ranks() > 1:
-            tracking.take_over(output)
-        tracking.summarize(losses, stopped=stopped)
+        if self.opened is not None:
+            losses = [(split, *loss) for split, records in evaluated.items() for loss in _last_losses(records)]
+            tracking.summarize({f"{split}_{key}": value for split, key, value in losses}, stopped=stopped)
 
 
 def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRecord:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from nemotron.training import bridge
-from nemotron.training.bridge.precision import FLOAT32_STATE, set_fields
+from nemotron.training.bridge.provider import FLOAT32_STATE, set_fields
 
 if TYPE_CHECKING:
     from megatron.bridge.training.config import ConfigContainer

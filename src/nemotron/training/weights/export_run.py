@@ -1,6 +1,7 @@
 """Record and export the model of a run on the first rank, while the others wait."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,36 @@ EXPORT_ARTIFACT = "ModelArtifact-sft-hf"
 ADAPTER_ARTIFACT = "ModelArtifact-sft-adapter"
 """The artifact of the folder for peft, exported from that checkpoint."""
 _LOSSES = ("token_loss", "sample_loss")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What was recorded of a finished run."""
+
+    artifact: str = ""
+    """The model artifact, as `name:version`; empty if the run was stopped."""
+    hf_folder: Path | None = None
+    """The Hugging Face export, if one was requested."""
+    hf_artifact: str = ""
+    """The artifact of the export, as `name:version`; empty without one."""
+
+
+def record_model(
+    loaded: Loaded[SftConfig],
+    plan: Plan,
+    data: PreparedData,
+    run: RunFolder,
+    iteration_dir: Path,
+    records: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> Recorded:
+    """Record the model of a run, and export it if the config asks for it.
+
+    The model is recorded first, in case the export fails or is killed. The arguments are those of `log_model`.
+    """
+    artifact = log_model(loaded, plan, data, run, iteration_dir, records)
+    if not loaded.config.convert_to_hf.enabled:
+        return Recorded(artifact)
+    return Recorded(artifact, *export_run(loaded, plan, run, artifact))
 
 
 def log_model(

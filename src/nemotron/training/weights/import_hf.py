@@ -54,8 +54,8 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     This process must not have a process group or Megatron state.
     """
     from nemotron.training import cpu, torch_layers
-    from nemotron.training.bridge.precision import use_float32
-    from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
+    from nemotron.training.bridge.provider import leave_out_mtp, use_float32
+    from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 
     lock = out_dir.with_name(f".{out_dir.name}.lock")
     with one_at_a_time(lock), replace_folder_when_complete(out_dir) as unfinished, cpu.backend():

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from nemotron.training import bridge
+from nemotron.training import bridge, torch_layers
+from nemotron.training.bridge.provider import use_float32
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
@@ -25,18 +26,6 @@ def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
     provider = auto_bridge.to_megatron_provider(load_weights=load_weights)
     bridge.installed().complete_provider(provider, config)
     return provider
-
-
-def leave_out_mtp(provider: Any) -> None:
-    """Have a model provider make a model without multi-token prediction.
-
-    Setting `mtp_num_layers` is not enough: a pattern for these layers still makes them
-    (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
-    """
-    provider.mtp_num_layers = None
-    provider.mtp_hybrid_override_pattern = None
-    provider.mtp_use_repeated_layer = False
-    provider.keep_mtp_spec_in_bf16 = False
 
 
 @contextmanager
@@ -64,3 +53,17 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
         # Saving leaves global state that would break a training run in this process.
         destroy_global_state()
         torch.distributed.destroy_process_group()
+
+
+def save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
+    """Save a model of random weights, in float32 and on the CPU."""
+    from megatron.bridge.training.model_load_save import save_megatron_model
+
+    provider = hf_provider(hf_config_dir)
+    torch_layers.use_torch_layers(provider)
+    use_float32(provider)
+    provider.use_cpu_initialization = True
+    provider.finalize()
+    with single_process_group(seed):
+        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
+        save_megatron_model(model, folder)

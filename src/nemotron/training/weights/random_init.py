@@ -7,9 +7,8 @@ from pathlib import Path
 
 from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.records.regular_files import read_text
-from nemotron.training import bridge, cpu, torch_layers
-from nemotron.training.bridge.precision import use_float32
-from nemotron.training.weights.megatron_model import hf_provider, single_process_group
+from nemotron.training import bridge, cpu
+from nemotron.training.weights.megatron_model import save_random_model
 from nemotron.training.weights.separate_process import run_module
 
 # Part of the checkpoint's name. Increase it when the same config and seed give other weights.
@@ -42,7 +41,7 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
             return folder
         with replace_folder_when_complete(folder) as unfinished:
             if cpu.is_needed():
-                _save_random_model(Path(hf_config_dir), unfinished, seed)
+                save_random_model(Path(hf_config_dir), unfinished, seed)
             else:
                 arguments = [str(hf_config_dir), str(unfinished), str(seed)]
                 run_module("nemotron.training.weights.random_init", arguments, "Making random weights to start from")
@@ -56,19 +55,6 @@ def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> P
     return Path(out_dir) / f"start-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
-    from megatron.bridge.training.model_load_save import save_megatron_model
-
-    provider = hf_provider(hf_config_dir)
-    torch_layers.use_torch_layers(provider)
-    use_float32(provider)
-    provider.use_cpu_initialization = True
-    provider.finalize()
-    with single_process_group(seed):
-        model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-        save_megatron_model(model, folder)
-
-
 def main() -> None:
     """Run the process that `make_starting_checkpoint` starts.
 
@@ -80,7 +66,7 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     arguments = parser.parse_args()
     with cpu.backend():
-        _save_random_model(arguments.config, arguments.out, arguments.seed)
+        save_random_model(arguments.config, arguments.out, arguments.seed)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import pytest
 import torch
 from tests.training.reporting.report.made_up import END, START, record, write_run
 
+from nemotron.training.reporting.report.live import describe_machine
 from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.report.speed import measure_speed
-from nemotron.training.reporting.report.start_facts import describe_machine
 
 
 @pytest.fixture

@@ -1,11 +1,17 @@
-"""Rewrite the page of a run while it works."""
+"""Tell what a run does while it works: in the terminal, its history and its page."""
 
 import contextlib
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from nemotron.config import Loaded
+from nemotron.training.config import SftConfig
+from nemotron.training.plan import Plan
+from nemotron.training.prepared_data import PreparedData
+from nemotron.training.ranks import count_ranks, is_first
 from nemotron.training.reporting.report.history import Session, record_session
 from nemotron.training.reporting.report.page import write_report
 from nemotron.training.reporting.report.run_files import RunFiles
@@ -20,6 +26,63 @@ EVERY_SECONDS = 30.0
 LARGEST_SHARE = 0.02
 """Share of its time that a run may spend on its page, if writing it takes longer than `QUICK_SECONDS`."""
 QUICK_SECONDS = 1.0
+_DEFAULTS = ("default", "config/default.yaml:")
+"""How origins begin that are no change of the user's."""
+
+
+def report_start(on_record: OnRecord | None, train_iters: int, finished: int, notes: Sequence[str]) -> None:
+    """Report what a user should know at the start: through `on_record`, or the output."""
+    if on_record is not None:
+        on_record("start", {"train_iters": train_iters, "finished": finished, "notes": [*notes]})
+    elif is_first():
+        for note in notes:
+            print(f"note: {note}")
+
+
+def say(on_record: OnRecord | None, text: str) -> None:
+    """Show a line at once: through `on_record`, else in the output."""
+    if on_record is not None:
+        on_record("line", {"text": text})
+    elif is_first():
+        print(text, flush=True)
+
+
+def describe_start(loaded: Loaded[SftConfig], plan: Plan, data: PreparedData, notes: Sequence[str]) -> dict[str, Any]:
+    """Collect what a report cannot read off the run's other files, as JSON values.
+
+    Args:
+        loaded: The config, with where each value came from.
+        plan: What the run will do.
+        data: The packs.
+        notes: What a user should know of this start, a line each.
+    """
+    return {
+        "name": loaded.name,
+        "train_iters": plan.train_iters,
+        "global_batch_size": plan.global_batch_size,
+        "pack_size": plan.pack_size,
+        "data": {"reference": data.reference, "splits": str(data.splits), "packs": data.packs},
+        "machine": describe_machine(),
+        "flops_per_token": plan.flops_per_token,
+        "adapters_only": loaded.config.peft is not None,
+        "origins": {key: origin for key, origin in loaded.origins.items() if not origin.startswith(_DEFAULTS)},
+        "notes": [*notes],
+    }
+
+
+def describe_machine() -> dict[str, Any]:
+    """Describe what this run computes on.
+
+    Under `gpus` (None on a CPU), `device` (its name) and `describe` (both in words).
+    """
+    import torch
+
+    ranks = count_ranks()
+    if not torch.cuda.is_available():
+        described = f"{ranks:,} {'process' if ranks == 1 else 'processes'} on the CPU, {socket.gethostname()}"
+        return {"gpus": None, "device": "CPU", "describe": described}
+    device = torch.cuda.get_device_name()
+    return {"gpus": ranks, "device": device, "describe": f"{ranks:,} x {device}, first on {socket.gethostname()}"}
 
 
 def keep_report(folder: Path, save_interval: int | None, on_record: OnRecord | None) -> OnRecord:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from nemotron.training.bridge.precision import set_fields, train_in_float32
+from nemotron.training.bridge.provider import set_fields, train_in_float32
 
 
 def test_everything_is_float32_without_mixed_precision():

@@ -1,4 +1,4 @@
-"""Train in float32 (`mixed_precision=null`), which has no preset."""
+"""Change a model provider for what has no setting: float32, and no MTP."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ FLOAT32_STATE: dict[str, Any] = {
 
 
 def train_in_float32(container: "ConfigContainer") -> None:
-    """Remove mixed precision from a config, including the recipe's."""
+    """Remove mixed precision (`mixed_precision=null`), including the recipe's."""
     container.mixed_precision = None
     use_float32(container.model)
     set_fields(container.optimizer, bf16=False, fp16=False, params_dtype=torch.float32, **FLOAT32_STATE)
@@ -36,6 +36,18 @@ def use_float32(model: Any) -> None:
         first_last_layers_bf16=False,
         keep_mtp_spec_in_bf16=False,
     )
+
+
+def leave_out_mtp(provider: Any) -> None:
+    """Have a model provider make a model without multi-token prediction.
+
+    Setting `mtp_num_layers` is not enough: a pattern for these layers still makes them
+    (HybridModelProvider.finalize, megatron/bridge/models/hybrid/hybrid_provider.py).
+    """
+    provider.mtp_num_layers = None
+    provider.mtp_hybrid_override_pattern = None
+    provider.mtp_use_repeated_layer = False
+    provider.keep_mtp_spec_in_bf16 = False
 
 
 def set_fields(target: Any, **values: object) -> None:
