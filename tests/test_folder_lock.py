@@ -1,5 +1,6 @@
 """A folder has one writer, wherever the other one runs and however it ended."""
 
+import io
 import json
 import os
 import subprocess
@@ -139,3 +140,14 @@ def test_one_failed_look_does_not_end_the_wait(tmp_path, monkeypatch):
     monkeypatch.setattr(folder_lock, "LOOK_FAR_SECONDS", 0)
     assert wait_until_free(tmp_path, 60) is None
     assert looks == []
+
+
+@pytest.mark.parametrize(("then", "found"), [("the same", None), (None, None), ("another", "another")])
+def test_a_lock_that_outlives_its_holder_is_free_unless_somebody_took_it_meanwhile(monkeypatch, tmp_path, then, found):
+    """A child of the dead holder may keep it, or a process that came just before us."""
+    reads = iter(["the same", then])
+    monkeypatch.setattr(folder_lock, "_lock", lambda file: False)
+    monkeypatch.setattr(folder_lock, "_read", lambda file: next(reads))
+    monkeypatch.setattr(folder_lock, "_is_alive", lambda folder, holder, silence: False)
+    monkeypatch.setattr(folder_lock.time, "sleep", lambda seconds: None)
+    assert folder_lock._find_other(tmp_path, io.BytesIO()) == found

@@ -148,7 +148,7 @@ def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
     if not is_locked:  # by a child of a dead holder, or by a process that came just before us
         time.sleep(0.5)
         now = _read(file)
-        return now if now != holder and now is not None else None
+        return now if now != holder else None
     return None
 
 

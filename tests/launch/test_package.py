@@ -128,3 +128,14 @@ def test_packages_are_installed_once_into_the_jobs_folder(tmp_path: Path, prep: 
     asked = [line for line in (tmp_path / "calls").read_text().splitlines() if "pip" in line]
     assert asked == [f"-m pip install --quiet --target {code}/../site gigatoken>=0.10 {code}/wheels/{wheel.name}"]
     assert (tmp_path / "path").read_text().startswith(f"{code}:{code}/../site")
+
+
+def test_a_package_without_code_goes_into_a_folder_that_may_be_there(tmp_path: Path, profile, sft: Stage):
+    """An image that has this package; NeMo-Run prepares an experiment twice."""
+    names = ("base_url", "kube_apiserver_url", "client_id", "client_secret", "project_name", "container_image")
+    lines = [f'{name} = "a"' for name in (*names, "pvc_nemo_run_dir")]
+    placement = on(profile(*lines, executor="dgxcloud"), sft)
+    assert not placement.carries_code
+    for _ in range(2):
+        write_package(tmp_path / "a/b", placement)
+    assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["launch.sh", "tiny.yaml"]

@@ -132,3 +132,14 @@ def test_equal_tool_lists_are_described_alike_and_different_ones_are_not():
     )
 
     assert one == same != other
+
+
+@pytest.mark.parametrize("longer", ["chunks", "template"])
+def test_a_text_that_ends_early_differs_where_it_ends(monkeypatch: pytest.MonkeyPatch, longer: str):
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    conversation, whole = parse_row({"messages": said}), TEMPLATE.render(said, None)
+    cut, more = len(whole) - 3, whole + "more"
+    text = whole[:cut] if longer == "chunks" else more
+    monkeypatch.setattr(type(TEMPLATE), "render", lambda self, *_, **__: text)
+    difference = first_difference(TEMPLATE, [conversation]) or ""
+    assert f"character {cut if longer == 'chunks' else len(whole)}:" in difference

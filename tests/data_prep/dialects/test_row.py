@@ -236,3 +236,11 @@ def test_empty_text_in_place_of_tools_and_calls_means_none():
     conversation = parse_row({"messages": [USER, ASSISTANT | {"tool_calls": "", "function_call": ""}], "tools": " "})
     assert conversation.tools is None
     assert "tool_calls" not in conversation.messages[1]
+
+
+@pytest.mark.parametrize(("value", "is_unused"), [("on", False), ("OFF", False), ("He thinks aloud.", True), (1, True)])
+def test_a_switch_for_reasoning_is_no_reasoning(value: object, is_unused: bool):
+    """What a row calls its reasoning is a text that would be lost; `on` and `off` say that there is some."""
+    for field in ({"reasoning": value}, {"metadata": {"reasoning": value}}):
+        notes = [note.name for note in parse(USER, ASSISTANT, **field).notes]
+        assert bool(notes) is is_unused

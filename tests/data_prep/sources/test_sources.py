@@ -330,3 +330,8 @@ def test_the_bytes_of_parts_add_up_to_the_file(tmp_path: Path, monkeypatch: pyte
     assert len(parts) == 7
     assert sum(part.bytes for part in parts) == path.stat().st_size
     assert max(part.bytes for part in parts) - min(part.bytes for part in parts) <= 1
+
+
+def test_a_value_that_is_no_text_is_exact_already() -> None:
+    """As of Parquet, whose rows are not lines."""
+    assert Row(0, BIG).exact() is BIG

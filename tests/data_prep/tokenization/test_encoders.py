@@ -143,3 +143,15 @@ def test_the_bytes_do_not_depend_on_the_encoder(
     plans = [files.pop(next(p for p in files if p.name == "plan.json")) for files in written.values()]
     assert plans[0].replace(b"/gigatoken/", b"/tokenizers/") == plans[1]
     assert written["gigatoken"] == written["tokenizers"]
+
+
+def test_truncation_and_padding_of_a_tokenizer_are_ignored(tiny: str, truth: Encode) -> None:
+    """Every chunk would be cut, or filled up to the longest of its batch."""
+    own = Tokenizer.from_str(tiny)
+    own.enable_truncation(2)
+    own.enable_padding(length=7)
+    texts = ["one two three four five six seven eight nine ten", "one"]
+    for name in ("tokenizers", "gigatoken"):
+        found, expected = make_encoder(name, own.to_str())(texts), truth(texts)
+        assert found.ids.tolist() == expected.ids.tolist()
+        assert found.lengths.tolist() == expected.lengths.tolist()

@@ -17,6 +17,7 @@ from nemotron.data_prep.tokenization.part_files import (
     PartWriter,
     file_of,
     is_intact,
+    map_tokens,
     read_dropped,
     read_receipt,
     read_tokens,
@@ -150,3 +151,9 @@ def test_a_part_that_was_cut_short_meanwhile_is_named(tmp_path: Path) -> None:
     file_of(tmp_path / "part", MASK).write_bytes(bytes(3))
     with pytest.raises(UserError, match=r"part\.tokens"):
         read_tokens(tmp_path / "part", [(1, 3, 0)], np.zeros(3, np.int32), np.zeros(3, np.uint8))
+
+
+def test_a_part_without_tokens_has_none(tmp_path: Path) -> None:
+    write_part(tmp_path / "part", lambda writer: None)
+    ids, mask = map_tokens(tmp_path / "part")
+    assert (ids.tolist(), mask.tolist()) == ([], [])

@@ -106,4 +106,4 @@ def _conversations(split: PackedSplit, corpus: Corpus) -> np.ndarray:
     """Count the different conversations in each pack."""
     pack = np.repeat(np.arange(split.packs), np.diff(split.bounds))
     different = np.unique(pack * len(corpus.line) + corpus.conversation[split.sequences])
-    return np.bincount(different // max(len(corpus.line), 1), minlength=split.packs)
+    return np.bincount(different // len(corpus.line))  # no pack is empty

@@ -104,10 +104,8 @@ def write_tokenizer(folder: Path, tokenizer: str) -> list[int]:
         (folder / "chat_template.jinja").write_text(bundled, encoding="utf-8")
     loaded = load_tokenizer(TokenizerConfig(model=str(source)))
     try:
-        ends = with_turn_end(
-            loaded, load_template("nemotron3" if loaded.chat_template is None else "tokenizer", loaded)
-        )
-    except UserError:  # its template cannot be used for training, so data prep used another one
+        ends = with_turn_end(loaded, load_template("tokenizer", loaded))
+    except UserError:  # it has none that can be used for training, so data prep used another one
         return [loaded.end_id]
     return list(dict.fromkeys([ends.end_id, loaded.end_id]))
 
