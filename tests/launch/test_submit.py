@@ -1,13 +1,17 @@
 """Submitting: to this machine for real, to a cluster as far as its answers go (tests/launch/slurm has a real one)."""
 
+import contextlib
 import os
+import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nemotron.errors import UserError
 from nemotron.launch import LaunchError, follow, place, submit
-from nemotron.launch.submit import _slurm_id
+from nemotron.launch.submit import _slurm_id, batch_scripts
 
 COMMANDS = {
     # Accepts the first job and refuses the second, as Slurm words it.
@@ -64,6 +68,7 @@ def test_this_machine_takes_no_detached_job(profile, sft):
         submit(place([sft], profile(executor="local"), attached=False))
 
 
+@pytest.mark.slow  # imports NeMo-Run
 def test_a_refusal_is_reported_in_slurms_words_and_takes_back_what_was_done(
     profile, prep, sft, fake_slurm: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -93,3 +98,139 @@ def test_a_cluster_that_cannot_be_reached_is_named(profile, sft):
 @pytest.mark.parametrize("number", ["123", "123;east"])  # as a federation of clusters says it
 def test_the_number_of_a_job_is_told_from_its_cluster(number: str):
     assert _slurm_id(f"slurm_tunnel://nemo_run/{number}") == "123"
+
+
+ROOM = sys.modules["nemotron.launch.submit"]  # the package has a function of this name
+
+
+class Tunnel:
+    """A connection to a cluster: notes commands; those that hold a word of `fails` fail."""
+
+    job_dir = "/jobs/the experiment"
+
+    def __init__(self):
+        self.commands, self.fails = [], "nothing"
+
+    def run(self, command, **options):
+        assert options == {"hide": True, "warn": True, "in_stream": False}
+        self.commands.append(command)
+        return SimpleNamespace(ok=self.fails not in command)
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster behind ssh: `steps` has what is asked of it, `refuses` an error of submitting."""
+    cluster = SimpleNamespace(
+        tunnel=Tunnel(), steps=[], refuses=None, handles=["slurm://nemo_run/41", "slurm://x/42;east"]
+    )
+
+    @contextlib.contextmanager
+    def open_experiment(placements):
+        executor = SimpleNamespace(tunnel=cluster.tunnel)
+        jobs = [SimpleNamespace(executor=executor, handle=handle) for handle in cluster.handles[: len(placements)]]
+        cluster.opened = SimpleNamespace(jobs=jobs, run=run, tunnels={"kept": "open"})
+        yield cluster.opened
+
+    def run(detach):
+        cluster.steps.append(("run", detach))
+        if cluster.refuses:
+            raise cluster.refuses
+
+    monkeypatch.setattr(ROOM, "open_experiment", open_experiment)
+    monkeypatch.setattr(ROOM, "check_host", lambda profile, pythons: cluster.steps.append(("host", pythons)))
+    monkeypatch.setattr(ROOM, "put_secrets", lambda *arguments: cluster.steps.append(("secrets", *arguments)))
+    monkeypatch.setattr(ROOM, "find_job_id", lambda tunnel, folder: "43" if "/sft" in folder else None)
+    return cluster
+
+
+BEHIND_SSH = ('tunnel = "ssh"', 'host = "h"', 'user = "me"', 'remote_job_dir = "/jobs"', 'python = "/opt/python"')
+
+
+def test_jobs_are_submitted_and_named_with_what_they_write(profile, prep, sft, cluster):
+    placements = place([prep, sft], profile(*BEHIND_SSH), attached=False)
+    submission = submit(placements)
+    assert cluster.steps == [("host", ["/opt/python", "/opt/python"]), ("run", True)]
+    assert cluster.tunnel.commands == ["chmod 700 '/jobs/the experiment'/*_sbatch.sh"]
+    assert (submission.name, submission.profile) == (placements[0].experiment, placements[0].profile)
+    assert submission.tunnel is cluster.tunnel
+    assert cluster.opened.tunnels == {}  # the end of the experiment would close it
+    assert [(job.stage, job.id, job.folder, job.secrets_file) for job in submission.jobs] == [
+        ("prep", "41", "/jobs/the experiment/prep", ""),
+        ("sft", "42", "/jobs/the experiment/sft", ""),
+    ]
+    assert [job.writes for job in submission.jobs] == [tuple(placed.writes.values()) for placed in placements]
+
+
+def test_secrets_are_put_next_to_each_job_before_it_is_submitted(profile, prep, sft, cluster, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "s3cret")
+    placements = place([prep, sft], profile(*BEHIND_SSH), attached=False)
+    submission = submit(placements)
+    put = [("secrets", cluster.tunnel, placed.secrets_file, placed.secrets) for placed in placements]
+    assert cluster.steps[1:] == [*put, ("run", True)]
+    assert [job.secrets_file for job in submission.jobs] == [placed.secrets_file for placed in placements]
+
+
+def failed(stderr):
+    """The error of a command that ran on the cluster."""
+    error = RuntimeError("a command failed")
+    error.result = SimpleNamespace(stderr=stderr)
+    return error
+
+
+def test_what_was_accepted_of_a_refused_submission_is_cancelled(profile, prep, sft, cluster):
+    """NeMo-Run may not know the number of a job that Slurm has accepted."""
+    cluster.refuses, cluster.handles = failed("one\ntwo\nsbatch: error: no\nQuota exceeded\n"), ["slurm://x/41", ""]
+    placements = place([prep, sft], profile(*BEHIND_SSH), attached=False)
+    with pytest.raises(LaunchError, match=r"two; sbatch: error: no; Quota exceeded ") as caught:
+        submit(placements)
+    assert "one" not in caught.value.message.split()
+    files = " ".join(placed.secrets_file for placed in placements)
+    assert cluster.tunnel.commands == [f"rm -f {files}; scancel 41 43"]
+
+
+def test_an_interrupted_submission_is_taken_back(profile, prep, cluster):
+    cluster.refuses, cluster.handles = KeyboardInterrupt(), [""]
+    placements = place([prep], profile(*BEHIND_SSH), attached=False)
+    with pytest.raises(KeyboardInterrupt):
+        submit(placements)
+    assert cluster.tunnel.commands == [f"rm -f {placements[0].secrets_file}"]  # there is no job to cancel
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError("no route."), "me@h, the host of profile here, cannot be reached: no route. "),
+        (SystemExit(1), "refused the login"),
+        (TimeoutError(), "cannot be reached: TimeoutError. "),
+        (failed("bash: sbatch: command not found"), "sbatch, which is not installed"),
+        (failed(""), "RuntimeError: a command failed"),
+    ],
+)
+def test_why_nothing_was_submitted_is_said(profile, prep, cluster, error, message):
+    cluster.refuses = error
+    with pytest.raises(LaunchError, match=re.escape(message)):
+        submit(place([prep], profile(*BEHIND_SSH), attached=False))
+    reached = hasattr(error, "result")
+    assert bool(cluster.tunnel.commands) is reached  # only what can be reached is cleaned up
+
+
+def test_a_users_mistake_stays_what_it_is(profile, prep, cluster):
+    cluster.refuses = UserError("Not this.", "That.")
+    with pytest.raises(UserError, match=r"^Not this\. That\.$") as caught:
+        submit(place([prep], profile(*BEHIND_SSH), attached=False))
+    assert type(caught.value) is UserError
+
+
+def test_a_container_is_asked_for_before_anything_is_submitted(profile, prep, cluster):
+    image = (*BEHIND_SSH, 'container_image = "img"')
+    cluster.tunnel.fails = "--container-image"
+    with pytest.raises(LaunchError, match=r"container img.*profile here"):
+        submit(place([prep], profile(*image), attached=False))
+    assert cluster.steps == [("host", [])]
+    cluster.tunnel.fails = "nothing"
+    submit(place([prep], profile(*image), attached=False))
+    assert cluster.steps[-1] == ("run", True)
+
+
+def test_other_executors_have_no_batch_scripts(profile, prep):
+    assert batch_scripts(place([prep], profile(executor="local"), attached=True)) == {}

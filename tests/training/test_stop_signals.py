@@ -2,8 +2,11 @@
 
 import os
 import signal
+import threading
+from types import SimpleNamespace
 
 import pytest
+from tests.stand_ins import put_modules
 
 from nemotron.training.stop_signals import StopSignals, heed_signals
 
@@ -110,3 +113,39 @@ def test_a_line_that_cannot_be_printed_in_the_middle_of_another_is_written_all_t
         signals.begin(signal.SIGTERM)
         signal.raise_signal(signal.SIGINT)
     assert "saving" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("handled", [True, False])
+def test_a_training_loop_is_told_of_by_a_callback(signals: StopSignals, monkeypatch, said, megatron, handled):
+    """Only where Megatron-Bridge has a handler, of a signal that the config names."""
+    put_modules(monkeypatch, {"megatron.bridge.training.callbacks": {"Callback": object, "CallbackContext": object}})
+    train = SimpleNamespace(exit_signal_handler=handled, exit_signal=signal.SIGTERM)
+    context = SimpleNamespace(state=SimpleNamespace(cfg=SimpleNamespace(train=train)))
+    callback = signals.callback()
+    callback.on_train_start(context)
+    signal.raise_signal(signal.SIGTERM)
+    assert (len(said), len(megatron)) == ((1, 1) if handled else (0, 1))
+    callback.on_train_end(context)
+    with pytest.raises(KeyboardInterrupt):
+        signals.interrupt(signal.SIGINT, None)
+
+
+def test_a_thread_handles_no_signals(megatron):
+    before = [signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)]
+
+    def work():
+        with heed_signals(print) as signals:
+            signals.begin(signal.SIGTERM)
+            found.append([signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)])
+
+    found = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_an_exit_signal_may_be_the_interrupt_itself(signals: StopSignals, said):
+    """Its handler says what happens already."""
+    signals.begin(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) == signals.interrupt

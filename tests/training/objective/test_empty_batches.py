@@ -4,9 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.stand_ins import put_modules
 from tests.training.objective.test_forward_step import BOTH_STAGES, FIRST, run
 
-from nemotron.training.objective.empty_batches import EmptyBatches
+from nemotron.training.objective.empty_batches import EmptyBatches, skip_empty_batches
 from nemotron.training.objective.forward_step import TwoStageStep
 
 pytestmark = pytest.mark.usefixtures("megatron")
@@ -122,3 +123,20 @@ def test_a_rank_that_has_targets_looks_at_no_sum_of_the_gpu(training, all_ranks,
 
     monkeypatch.setattr(torch, "as_tensor", forbidden)
     assert training.optimizer.step()[0]
+
+
+def test_the_callback_begins_with_the_run_and_with_every_iteration(monkeypatch):
+    """Megatron-Bridge counts the finished iterations."""
+    begun = []
+    put_modules(monkeypatch, {"megatron.bridge.training.callbacks": {"Callback": object, "CallbackContext": object}})
+    monkeypatch.setattr(EmptyBatches, "begin", lambda self, *arguments: begun.append(arguments))
+    monkeypatch.setattr(EmptyBatches, "begin_iteration", lambda self, iteration: begun.append(iteration))
+    group = SimpleNamespace(pp="the pipeline")
+    pg_utils = {"get_pg_collection": lambda model: group if model == ["chunk"] else None}
+    put_modules(monkeypatch, {"megatron.bridge.training.utils.pg_utils": pg_utils})
+    callback = skip_empty_batches(TwoStageStep(BOTH_STAGES))
+    state = SimpleNamespace(train_state=SimpleNamespace(step=6))
+    context = SimpleNamespace(optimizer="optimizer", model=["chunk"], state=state)
+    callback.on_train_start(context)
+    callback.on_train_step_start(context)
+    assert begun == [("optimizer", ["chunk"], "the pipeline"), 7]
