@@ -32,6 +32,7 @@ NEVER = [
 DATA_FLOW = (
     *("config", "drop_reasons", "notes", "part_index", "sources", "chat", "dialects", "reasoning_modes", "token_roles"),
     *(
+        "plain_rows",
         "tokenization",
         "engine",
         "packing.lengths",

@@ -89,7 +89,7 @@ def test_reasoning_makes_a_sequence_per_user_turn(
 def test_rendering_that_departs_from_the_template_stops_the_run(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_rows("chat.jsonl", [chat("Hi", "Hello!")])
+    write_rows("chat.jsonl", [{"messages": [*chat("Hi", "Hello!")["messages"], {"role": "user", "content": "Bye"}]}])
     monkeypatch.setattr(nemotron3, "plain_turn", lambda *_: "<|im_start|>user\nHo<|im_end|>\n")
     with pytest.raises(UserError, match="conversation 0"):
         prepare(make_config("chat.jsonl"))

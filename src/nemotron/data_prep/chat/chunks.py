@@ -83,12 +83,19 @@ def first_difference(
         for turn, chunks in zip(turns, _render_nemotron3(conversation, turns, options).whole(), strict=True):
             fast = "".join(chunk.text for chunk in chunks)
             truth = template.render(conversation.messages[: turn.stop], conversation.tools, **options)
-            if fast != truth:
-                pairs = enumerate(zip(fast, truth, strict=False))
-                at = next((index for index, (a, b) in pairs if a != b), min(len(fast), len(truth)))
-                here, there = fast[at : at + 40], truth[at : at + 40]
-                return f"conversation {number}, character {at}: {here!r} instead of {there!r}"
+            if (difference := describe_difference(fast, truth)) is not None:
+                return f"conversation {number}, {difference}"
     return None
+
+
+def describe_difference(fast: str, truth: str) -> str | None:
+    """Describe where a text first differs from Jinja's; None means nowhere."""
+    if fast == truth:
+        return None
+    pairs = enumerate(zip(fast, truth, strict=False))
+    at = next((index for index, (a, b) in pairs if a != b), min(len(fast), len(truth)))
+    here, there = fast[at : at + 40], truth[at : at + 40]
+    return f"character {at}: {here!r} instead of {there!r}"
 
 
 def _keeps_history_thinking(options: RenderOptions) -> bool:

@@ -48,9 +48,13 @@ class SpecialTokens:
         escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
 
-    def _may_be_in(self, text: str) -> bool:
-        """Tell whether a text has the first character of a token; most texts do not."""
-        return any(map(text.__contains__, self._first_characters))
+    def are_in(self, text: str) -> bool:
+        """Tell whether a control token is written out in a text."""
+        return self._first_in_text(text) is not None
+
+    def _first_in_text(self, text: str) -> str | None:
+        # Most texts do not even have the first character of a token.
+        return _first(self._in_text, text) if any(map(text.__contains__, self._first_characters)) else None
 
     def first_in(self, conversation: Conversation) -> str | None:
         """Find a control token that is written out in the conversation, or return None.
@@ -59,8 +63,7 @@ class SpecialTokens:
         """
         messages = conversation.messages
         texts = [value for message in messages for value in message.values() if type(value) is str]
-        text = "\0".join(texts)
-        if self._may_be_in(text) and (found := _first(self._in_text, text)):
+        if found := self._first_in_text("\0".join(texts)):
             return found
         calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
         tools, key = conversation.tools, None

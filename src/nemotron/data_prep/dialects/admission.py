@@ -37,7 +37,7 @@ class Admission:
         """
         if row.error is not None:
             raise RowError(DropReason.BAD_JSON, row.error)
-        if not _is_used(row.value, self.used_in_field, self.used_in_filter):
+        if not self.is_used(row.value):
             raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
         conversation = parse_row(row.value, *self.fields, exact=row.exact)
         if self.checks:
@@ -51,15 +51,15 @@ class Admission:
             raise RowError(LeftOut.UNUSED_FIELDS, f"not used: {', '.join(unused)}")
         return replace(conversation, notes=notes)
 
+    def is_used(self, row: Any) -> bool:
+        """Tell whether a row lists the wanted stage among its stages.
 
-def _is_used(row: Any, field: str, wanted: str | None) -> bool:
-    """Tell whether a row lists `wanted` among its stages.
-
-    Stages are a list, or text separated by commas.
-    """
-    if wanted is None or not isinstance(row, dict):
-        return True
-    named = row.get(field)
-    if isinstance(named, str):
-        return wanted in (name.strip() for name in named.split(","))
-    return isinstance(named, list) and wanted in named
+        Stages are a list, or text separated by commas.
+        """
+        wanted = self.used_in_filter
+        if wanted is None or not isinstance(row, dict):
+            return True
+        named = row.get(self.used_in_field)
+        if isinstance(named, str):
+            return wanted in (name.strip() for name in named.split(","))
+        return isinstance(named, list) and wanted in named

@@ -22,6 +22,7 @@ from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.plain_rows.read import PlainRows
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl, steer
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 from nemotron.data_prep.reasoning_modes.thoughts import TokenBorders
@@ -95,7 +96,8 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
     """
 
     def fill(writer: PartWriter) -> None:
-        candidates = writer.kept(admit(writer.rows_of(map(read_rows, work.parts)), work.admission))
+        plain = PlainRows(work.admission, work.control, how.template, how.tokenizer.special_tokens)
+        candidates = writer.kept(admit(writer.rows_of(map(read_rows, work.parts)), work.admission, plain))
         if work.sample is not None:
             candidates = writer.kept(take_first(candidates, work.sample, work.sample_seed))
         candidates = writer.kept(treat_special_tokens(candidates, how.tokenizer.special_tokens, how.special_tokens))
@@ -111,9 +113,14 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         return write_part(work.output, fill, work.sample)
 
 
-def admit(rows: Iterable[Row], admission: Admission) -> Iterator[Candidate | Dropped | Noticed]:
-    """Parse rows into conversations, in order."""
+def admit(
+    rows: Iterable[Row], admission: Admission, plain_rows: PlainRows | None = None
+) -> Iterator[Candidate | Dropped | Noticed]:
+    """Parse rows into conversations, in order; plain ones are rendered at once."""
     for row in rows:
+        if plain_rows is not None and (plain := plain_rows.read(row)) is not None:
+            yield Candidate(row.line, plain.hash, plain.conversation, plain.turns, mode=plain.mode, texts=plain.texts)
+            continue
         try:
             conversation = admission.conversation(row)
             own = read_own_mode(row.value)
@@ -148,6 +155,9 @@ def treat_special_tokens(
 ) -> Iterator[Candidate | Dropped | Noticed]:
     """Apply the policy for control tokens that are written out in conversations."""
     for candidate in candidates:
+        if candidate.texts is not None:
+            yield candidate  # it has none
+            continue
         token = special_tokens.first_in(candidate.conversation)
         if token is None:
             yield candidate
@@ -170,7 +180,8 @@ def choose_modes(
 ) -> Iterator[Candidate | Dropped]:
     """Choose the reasoning mode of every conversation, and change it accordingly."""
     for candidate in candidates:
-        if candidate.reasons is False and candidate.own is None and not control.low_effort:
+        is_settled = candidate.reasons is False and candidate.own is None and not control.low_effort
+        if is_settled or candidate.texts is not None:
             yield candidate  # there is nothing to choose
             continue
         try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nemotron.data_prep.chat.chunks import first_difference, render
+from nemotron.data_prep.chat.chunks import describe_difference, first_difference, render
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import Turn
 from nemotron.data_prep.chat.rendered import Rendered, Sequence
@@ -41,6 +41,8 @@ class Candidate(NamedTuple):
     mode: Mode = Mode.NO_REASONING
     options: RenderOptions = {}  # noqa: RUF012 (never changed)
     """Options for the template in that mode."""
+    texts: list[str] | None = None
+    """The chunks of a plain row, which is rendered already (plain_rows/)."""
 
 
 @dataclass
@@ -86,6 +88,19 @@ class Batch:
         self.sequence_counts.append(len(sequences))
         self.characters.append(sum(map(len, self.texts[first:])))
 
+    def add_plain(self, candidate: Candidate, texts: list[str]) -> None:
+        """Add a plain row."""
+        turns = len(texts) // 2
+        self.texts += texts
+        self.roles += ["system"] + ["user", "assistant"] * turns
+        self.supervised += [False] + [False, True] * turns
+        self.candidates.append(candidate)
+        self.history_counts.append(0)
+        self.sequence_counts.append(1)
+        self.shared_counts.append(0)
+        self.chunk_counts.append(len(texts))
+        self.characters.append(sum(map(len, texts)))
+
 
 def render_batches(
     candidates: Iterable[Candidate], template: Template, *, may_share: bool
@@ -99,14 +114,17 @@ def render_batches(
     """
     batch, characters = Batch(), 0
     for candidate in candidates:
-        try:
-            rendered = render(candidate.conversation, template, candidate.turns, **candidate.options)
-        except RowError as error:
-            yield Dropped.because(candidate.line, error)
-            continue
-        if rendered.history and not may_share:
-            rendered = Rendered([], [Sequence(0, chunks) for chunks in rendered.whole()])
-        batch.add(candidate, *rendered)
+        if candidate.texts is not None:
+            batch.add_plain(candidate, candidate.texts)
+        else:
+            try:
+                rendered = render(candidate.conversation, template, candidate.turns, **candidate.options)
+            except RowError as error:
+                yield Dropped.because(candidate.line, error)
+                continue
+            if rendered.history and not may_share:
+                rendered = Rendered([], [Sequence(0, chunks) for chunks in rendered.whole()])
+            batch.add(candidate, *rendered)
         characters += batch.characters[-1]
         if characters >= BATCH_CHARACTERS:
             yield batch
@@ -151,8 +169,7 @@ class RenderingCheck:
 
 def _compare(few: list[Candidate], template: Template) -> None:
     try:
-        differences = (first_difference(template, [one.conversation], **one.options) for one in few)
-        difference = next(filter(None, differences), None)
+        difference = next(filter(None, (_find_difference(one, template) for one in few)), None)
     except RowError as error:
         difference = str(error)
     if difference is not None:
@@ -160,3 +177,9 @@ def _compare(few: list[Candidate], template: Template) -> None:
             f"The chat template {template.name} renders differently from its fast form: {difference}.",
             "This is a bug in nemotron; please report it with this message.",
         )
+
+
+def _find_difference(one: Candidate, template: Template) -> str | None:
+    if one.texts is None:
+        return first_difference(template, [one.conversation], **one.options)
+    return describe_difference("".join(one.texts), template.render(one.conversation.messages, None))
