@@ -8,7 +8,7 @@ import pytest
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
 from nemotron.training.prepared_data import PreparedData
-from nemotron.training.shards import ShardCheck, find_recorded_shards
+from nemotron.training.shards import ShardCheck, begin_check, find_recorded_shards
 
 
 @pytest.fixture
@@ -84,3 +84,11 @@ def test_a_shard_that_changes_under_a_run_is_named(data, change):
 def test_data_made_elsewhere_has_nothing_to_compare_with(data):
     (data.splits.parent / "metadata.json").unlink()
     assert find_recorded_shards(data) == []
+
+
+def test_a_check_begins_where_there_is_something_to_compare_with(data):
+    check = begin_check(data)
+    assert check is not None
+    check.finish()
+    (data.splits.parent / "metadata.json").unlink()
+    assert begin_check(data) is None

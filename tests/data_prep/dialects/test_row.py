@@ -244,3 +244,59 @@ def test_a_switch_for_reasoning_is_no_reasoning(value: object, is_unused: bool):
     for field in ({"reasoning": value}, {"metadata": {"reasoning": value}}):
         notes = [note.name for note in parse(USER, ASSISTANT, **field).notes]
         assert bool(notes) is is_unused
+
+
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        ({"parameters": {"a": 1}, "inputSchema": {"a": 2}}, "differ under"),
+        ({"input_schema": [1]}, "are a list, not an object: [1]"),
+    ],
+)
+def test_schemas_of_a_tool_that_cannot_be_meant_are_refused(function: dict, problem: str):
+    with pytest.raises(RowError) as caught:
+        parse(USER, ASSISTANT, tools=[{"name": "f", **function}])
+    assert caught.value.reason is DropReason.BAD_TOOLS
+    assert problem in caught.value.detail
+
+
+def test_a_null_function_of_a_table_is_no_wrapper():
+    """A table with bare and wrapped tools has the column in every row."""
+    bare = {"name": "f", "function": None, "description": "d"}
+    assert parse(USER, ASSISTANT, tools=[bare]).tools == [{"name": "f", "description": "d"}]
+
+
+def test_arguments_of_a_call_that_are_given_twice_have_to_agree():
+    def call(**wrapper: object):
+        function = {"name": "multiply", "arguments": {"a": 1}}
+        return {"role": "assistant", "content": "", "tool_calls": [{"function": function, **wrapper}]}
+
+    [again] = parse(USER, call(arguments={"a": 1})).messages[1]["tool_calls"]
+    assert again["function"]["arguments"] == {"a": 1}
+    for other in ({"arguments": {"a": 2}}, {"parameters": {"a": 2}}, {"input": {"a": 2}}):
+        with pytest.raises(RowError) as caught:
+            parse(USER, call(**other))
+        assert caught.value.reason is DropReason.BAD_TOOL_ARGUMENTS
+    notes = parse(USER, call(unheard_of="of")).notes
+    assert [note.name for note in notes] == ["tool_calls[].unheard_of"]
+
+
+def test_a_tool_result_that_json_has_no_form_for_costs_its_row():
+    """Also of Parquet, whose dates and bytes are no JSON."""
+    result = {"type": "tool_result", "tool_use_id": "c0", "content": {"at": b"bytes"}}
+    with pytest.raises(RowError) as caught:
+        parse(USER, calling({}), {"role": "user", "content": [result]}, ASSISTANT)
+    assert caught.value.reason is DropReason.BAD_CONTENT
+
+
+def test_a_part_that_is_no_text_where_only_text_can_be_costs_its_row():
+    call = {"type": "tool_use", "id": "c", "name": "f", "input": {}}
+    with pytest.raises(RowError) as caught:
+        parse({"role": "system", "content": [{"type": "text", "text": "a"}, call]}, USER, ASSISTANT)
+    assert caught.value.reason is DropReason.BAD_CONTENT
+    assert "a content part that is a call, not text" in caught.value.detail
+
+
+def test_what_else_a_part_of_text_says_is_noted():
+    notes = parse({"role": "user", "content": [{"type": "text", "text": "Hi", "footnote": "x"}]}, ASSISTANT).notes
+    assert [note.name for note in notes] == ["content[].footnote"]

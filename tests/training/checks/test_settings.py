@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from nemotron.training.checks.settings import check_adapters, check_numbers, check_settings, check_trackers
+from nemotron.training.checks.settings import _COMPUTED, check_adapters, check_numbers, check_settings, check_trackers
 from nemotron.training.config import ConvertToHfConfig, PeftConfig, SftConfig
 
 
@@ -137,3 +137,25 @@ def test_a_key_does_not_stand_in_a_config():
 def test_tags_of_the_wrong_form_are_refused(tags):
     [problem] = tracker_problems(**ON, **tags)
     assert f"logger.{next(iter(tags))}" in problem
+
+
+@pytest.mark.parametrize("wrong", [1, -0.1, math.nan, "0.1", True])
+def test_a_warm_up_is_a_fraction_of_the_run(wrong):
+    assert not numbers("scheduler.lr_warmup_fraction", 0)
+    assert not numbers("scheduler.lr_warmup_fraction", 0.99)
+    [problem] = numbers("scheduler.lr_warmup_fraction", wrong)
+    assert f"scheduler.lr_warmup_fraction is {wrong!r}" in problem
+
+
+@pytest.mark.parametrize(("key", "source"), _COMPUTED.items())
+def test_what_megatron_bridge_computes_is_not_set(key, source):
+    section, name = key.split(".")
+    [problem] = check_settings(SftConfig(**{section: {name: 7}}))
+    assert key in problem.message
+    assert source in str(problem.hint)
+
+
+def test_adapters_need_a_module():
+    [problem] = check_adapters(SftConfig(peft=PeftConfig(target_modules=[])))
+    assert "peft.target_modules" in problem.message
+    assert "linear_qkv" in str(problem.hint)
