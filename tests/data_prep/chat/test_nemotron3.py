@@ -143,3 +143,16 @@ def test_a_text_that_ends_early_differs_where_it_ends(monkeypatch: pytest.Monkey
     monkeypatch.setattr(type(TEMPLATE), "render", lambda self, *_, **__: text)
     difference = first_difference(TEMPLATE, [conversation]) or ""
     assert f"character {cut if longer == 'chunks' else len(whole)}:" in difference
+
+
+def test_every_key_of_a_tool_is_written_where_the_template_writes_it():
+    """Those that the template names, and others, on every level; random tools seldom have all of them."""
+    keys = {
+        "name": "n", "type": "object", "description": " d ", "enum": ["e"], "required": ["p"], "default": {"x": 1},
+        "strict": True, "title": None,
+    }  # fmt: skip
+    parameters = {**keys, "properties": {"p": keys, "q": {}, "r": "no schema"}}
+    functions = [{**keys, "parameters": parameters}, {"name": "bare", "parameters": {}}, {**keys, "parameters": "text"}]
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = {"messages": said, "tools": [*functions[:2], {"type": "function", "function": functions[0], "extra": 1}]}
+    assert first_difference(TEMPLATE, [parse_row(row)]) is None

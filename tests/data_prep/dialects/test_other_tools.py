@@ -305,3 +305,22 @@ def test_results_and_text_in_one_message_of_the_user_are_messages_of_their_own()
     assert {(note.kind.value, note.name) for note in conversation.notes} == {
         ("reordered_results", ""), ("unused_message_field", "tool_result.is_error"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"city": "Rome", "zone": None, "days": 1},
+        {"city": "Rome", "places": [{"zone": None, "days": 1}], "days": 1},
+        {"city": "Rome", "place": {"days": 1, "zone": None}},
+    ],
+)
+def test_a_null_of_a_table_is_found_among_filled_arguments_and_inside_them(arguments: dict[str, Any]) -> None:
+    keys: dict[str, Any] = dict.fromkeys(("role", "content", "tool_calls"))
+    calling = {"role": "assistant", "tool_calls": [{"name": "weather", "arguments": arguments}]}
+    row = {"messages": [filled_in(message, keys) for message in (USER, calling, RESULT, ANSWER)]}
+    conversation = parse_row(row)
+    [call] = conversation.messages[1]["tool_calls"]
+    assert "zone" not in json.dumps(call)
+    assert call["function"]["arguments"].keys() == arguments.keys() - {"zone"}
+    assert {note.kind.value for note in conversation.notes} == {"filled_nulls"}

@@ -8,7 +8,7 @@ import pytest
 
 from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.notes import MOST_NAMES, OTHERS, Note, NoteCount, NoteKind
-from nemotron.data_prep.part_index import EMPTY_INDEX
+from nemotron.data_prep.part_index import EMPTY_INDEX, SequencePlace
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt
 from nemotron.data_prep.tokenization.part_files import (
@@ -157,3 +157,11 @@ def test_a_part_without_tokens_has_none(tmp_path: Path) -> None:
     write_part(tmp_path / "part", lambda writer: None)
     ids, mask = map_tokens(tmp_path / "part")
     assert (ids.tolist(), mask.tolist()) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("length", "pieces"), [(9, [(100, 4), (7, 5)]), (4, [(100, 4), (7, 0)]), (3, [(100, 3), (7, 0)])]
+)
+def test_a_sequence_is_its_history_and_what_is_its_own(length: int, pieces: list[tuple[int, int]]) -> None:
+    """A sequence that is cut may end in its history."""
+    assert SequencePlace(history_start=100, shared=4, start=7).stretches(length) == pieces

@@ -1,5 +1,7 @@
 """A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
 
+import zipfile
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.checkpoint import find_damage, read_checkpoint, read_yaml
-from nemotron.training.checkpoints.torch_files import read_numbers
+from nemotron.training.checkpoints.torch_files import mentions, read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
 
@@ -111,3 +113,12 @@ def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, where):
     text = "a: &a [*a]" if where == "goes round" else "\n".join(["a0: &a0 [1]", *lines])
     (tmp_path / "run_config.yaml").write_text(f"{text}\n")
     assert read_yaml(tmp_path / "run_config.yaml") is None
+
+
+@pytest.mark.parametrize("names", [["a/data.pkl"], ["a/data.pkl", "b/data.pkl"], ["a/0"], []])
+def test_a_word_is_looked_for_in_the_dictionary_of_a_file_of_torch(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "common.pt", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"args" if name.startswith("a") else b"other")
+    assert mentions(tmp_path / "common.pt", "args") is ("a/data.pkl" in names)
+    assert not mentions(tmp_path / "missing.pt", "args")

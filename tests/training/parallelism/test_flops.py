@@ -40,6 +40,8 @@ def test_nemotron_3_super_without_mtp_is_six_times_its_active_parameters() -> No
         ("NVIDIA A100-SXM4-80GB", 312),
         ("NVIDIA GB200", 2500),
         ("NVIDIA GeForce GTX 1080", None),
+        ("H200-NVL", 835),
+        ("H100", 989),
         ("CPU", None),
     ],
 )

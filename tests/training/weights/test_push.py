@@ -15,6 +15,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 import nemotron.training.weights.export_adapter
 import nemotron.training.weights.export_hf
 from nemotron.cli.app import run
+from nemotron.training.weights.push import _first_line
 
 TOKEN = "hf_pushpushpushpushpushpushpushpush"
 FILES = {"config.json": b"{}", "README.md": b"# Fine-tuned\n", "model.safetensors": b"\0" * 2000}
@@ -306,3 +307,22 @@ def test_options_of_a_push_want_one(exports, capsys, line):
     assert run(["super3", "model", "export", "run", *line]) == 2
     assert "--push" in capsys.readouterr().err
     assert exports == []
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError("first.\nsecond"), "first"),
+        (OSError(), "OSError"),
+        (RuntimeError("a wrapper"), "a wrapper"),
+        (ValueError("what it says:"), "what it says"),
+    ],
+)
+def test_of_an_error_the_first_line_is_told(error, line):
+    assert _first_line(error) == line
+    cause = RuntimeError("a wrapper")
+    cause.__cause__ = error
+    assert _first_line(cause) == line
+    other = ValueError("not a wrapper")
+    other.__cause__ = error
+    assert _first_line(other) == "not a wrapper"
