@@ -1,6 +1,10 @@
+"""Tokenizers of the hub: whether it answers, what it gives, and what is said where it does not."""
+
 import socket
+from types import SimpleNamespace
 
 import pytest
+from tests.stand_ins import put_modules
 
 from nemotron import doctor
 from nemotron.data_prep.config import TokenizerConfig
@@ -39,3 +43,70 @@ def test_a_tokenizer_that_is_neither_here_nor_there_is_refused_without_trying_fo
         tokenizer.load_tokenizer(TokenizerConfig(model="nobody/has-this"))
     assert "nobody/has-this" in refused.value.message
     assert "tokenizer.model" in str(refused.value.hint)
+
+
+@pytest.fixture
+def transformers(monkeypatch):
+    """A hub that answers, and transformers, which gives or raises `found`; with what it is called."""
+    calls = SimpleNamespace(found=None, asked=None)
+
+    def from_pretrained(model, **options):
+        calls.asked = (model, options)
+        if isinstance(calls.found, Exception):
+            raise calls.found
+        return calls.found
+
+    put_modules(monkeypatch, {"transformers": {"AutoTokenizer": SimpleNamespace(from_pretrained=from_pretrained)}})
+    monkeypatch.setattr(tokenizer, "is_hub_offline", lambda: False)
+    monkeypatch.setattr(tokenizer, "is_hub_reachable", lambda: True)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("template", "kept"), [("{{ x }}", "{{ x }}"), ({"default": "x"}, {"default": "x"}), (3, None)]
+)
+def test_a_tokenizer_of_the_hub_is_its_definition_its_special_tokens_and_its_template(transformers, template, kept):
+    transformers.found = SimpleNamespace(
+        backend_tokenizer=SimpleNamespace(to_str=lambda: "definition"),
+        chat_template=template,
+        special_tokens_map={"eos_token": "</s>", "additional_special_tokens": ["a"]},
+    )
+    config = TokenizerConfig(model="org/name", revision="abc", trust_remote_code=True)
+    assert tokenizer._from_hub(config) == ("definition", {"eos_token": "</s>"}, kept)
+    options = {"revision": "abc", "trust_remote_code": True, "local_files_only": False}
+    assert transformers.asked == ("org/name", options)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (SimpleNamespace(), "has no fast form"),
+        (OSError("no such model.\nTraceback"), r"Cannot load the tokenizer org/name: no such model\. "),
+        (KeyError(), r"Cannot load the tokenizer org/name: KeyError "),
+    ],
+)
+def test_why_a_tokenizer_of_the_hub_cannot_be_used_is_said_in_a_line(transformers, found, message):
+    transformers.found = found
+    with pytest.raises(UserError, match=message):
+        tokenizer._from_hub(TokenizerConfig(model="org/name"))
+
+
+def test_without_an_answer_of_the_hub_a_copy_in_the_cache_is_enough(transformers, monkeypatch):
+    monkeypatch.setattr(tokenizer, "is_hub_reachable", lambda: False)
+    monkeypatch.setattr(tokenizer, "_is_cached", lambda config: True)
+    transformers.found = SimpleNamespace()
+    with pytest.raises(UserError):
+        tokenizer._from_hub(TokenizerConfig(model="org/name"))
+    assert transformers.asked[1]["local_files_only"] is True
+
+
+@pytest.mark.parametrize(("cached", "expected"), [("/cache/file", True), (None, False), (ValueError(), True)])
+def test_a_name_that_cannot_be_is_left_to_the_library_to_explain(monkeypatch, cached, expected):
+    def look(model, file, revision):
+        assert (model, file, revision) == ("org/name", "tokenizer_config.json", "abc")
+        if isinstance(cached, Exception):
+            raise cached
+        return cached
+
+    put_modules(monkeypatch, {"huggingface_hub": {"try_to_load_from_cache": look}})
+    assert tokenizer._is_cached(TokenizerConfig(model="org/name", revision="abc")) is expected

@@ -8,6 +8,7 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
+from nemotron.training.checkpoints import run_lock
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -130,3 +131,44 @@ def test_records_of_a_file_that_is_not_there(tmp_path):
 def test_a_last_line_that_is_still_being_written_is_left_out(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n{"itera')
     assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1}]
+
+
+@pytest.mark.parametrize(("holder", "local", "lines"), [(None, "0", 0), ("process 7", "0", 1), ("process 7", "1", 0)])
+def test_another_rank_waits_for_the_export_and_says_so_once_a_node_where_it_gives_up(
+    tmp_path, monkeypatch, capsys, holder, local, lines
+):
+    waited = []
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("LOCAL_RANK", local)
+    monkeypatch.setattr(run_lock, "wait_until_free", lambda *arguments: waited.append(arguments) or holder)
+    run = find_run_folder(config(tmp_path))
+    with hold(run, minutes=7) as held:
+        assert held is run
+        assert waited == []
+    assert waited == [(tmp_path, 420)]
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == lines
+    assert all("convert_to_hf.timeout_minutes=7" in line and "process 7" in line for line in said)
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_a_run_that_saved_nothing_has_what_it_was_continued_from(tmp_path):
+    """A run of no iterations, or one that was stopped before its first save."""
+    newest = write_checkpoint(tmp_path / "one/checkpoints", 20, {"train": {"train_iters": 99}})
+    run = find_run_folder(config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints"))
+    again = run.look_again()
+    assert (again.folder, again.iteration, run.count_finished()) == (newest, 20, 20)
+    assert again.saved["train"]["train_iters"] == 99
+    own = write_checkpoint(tmp_path / "two/checkpoints", 30)
+    assert (run.look_again().folder, run.count_finished()) == (own, 30)
+
+
+def test_megatron_loads_a_folder_or_the_one_checkpoint_of_it_that_is_meant(tmp_path):
+    write_checkpoint(tmp_path / "one/checkpoints", 20)
+    newest = write_checkpoint(tmp_path / "one/checkpoints", 30)
+    assert find_run_folder(config(tmp_path / "one")).load_from == tmp_path / "one/checkpoints"
+    other = find_run_folder(config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints"))
+    assert other.load_from == newest
+    step = find_run_folder(config(tmp_path / "one", ckpt_step=20))
+    assert step.load_from == tmp_path / "one/checkpoints/iter_0000020"
+    assert find_run_folder(config(tmp_path / "three")).load_from == tmp_path / "three/checkpoints"
