@@ -1,10 +1,10 @@
-"""float32, where a release has the fields for it."""
+"""float32, where a release has the fields for it, and no MTP."""
 
 from types import SimpleNamespace
 
 import torch
 
-from nemotron.training.bridge.provider import set_fields, train_in_float32
+from nemotron.training.bridge.provider import leave_out_mtp, set_fields, train_in_float32
 
 
 def test_everything_is_float32_without_mixed_precision():
@@ -27,3 +27,10 @@ def test_a_field_that_a_release_lacks_is_not_made_up():
     section = SimpleNamespace(there=1)
     set_fields(section, there=2, gone=3)
     assert vars(section) == {"there": 2}
+
+
+def test_a_model_without_mtp_has_no_pattern_for_it_either():
+    names = ("mtp_num_layers", "mtp_hybrid_override_pattern", "mtp_use_repeated_layer", "keep_mtp_spec_in_bf16")
+    provider = SimpleNamespace(**dict.fromkeys((*names, "num_layers"), "recipe"))
+    leave_out_mtp(provider)
+    assert vars(provider) == {**dict(zip(names, (None, None, False, False), strict=True)), "num_layers": "recipe"}

@@ -7,7 +7,7 @@ import torch
 from tests.stand_ins import put_modules
 
 from nemotron.training import bridge
-from nemotron.training.weights.megatron_model import hf_provider, leave_out_mtp, single_process_group
+from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 
 
 @pytest.mark.parametrize("load_weights", [False, True])
@@ -26,13 +26,6 @@ def test_a_provider_is_made_of_a_config_or_of_weights(monkeypatch, load_weights)
     provider = hf_provider("hf", load_weights=load_weights)
     assert provider == ("hf" if load_weights else described, load_weights)
     assert completed == [(provider, described)]
-
-
-def test_a_model_without_mtp_has_no_pattern_for_it_either():
-    names = ("mtp_num_layers", "mtp_hybrid_override_pattern", "mtp_use_repeated_layer", "keep_mtp_spec_in_bf16")
-    provider = SimpleNamespace(**dict.fromkeys((*names, "num_layers"), "recipe"))
-    leave_out_mtp(provider)
-    assert vars(provider) == {**dict(zip(names, (None, None, False, False), strict=True)), "num_layers": "recipe"}
 
 
 @pytest.fixture
