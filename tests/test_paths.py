@@ -1,16 +1,21 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from nemotron.cli.app import app
+from nemotron.cli.options import expand_paths
 from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources.blend import read_blend
 from nemotron.errors import UserError
-from nemotron.lineage import log_artifact, resolve
+from nemotron.lineage import log_artifact
+from nemotron.lineage.config_values import look_up
 from nemotron.paths import expand_home
 
 NOBODYS = "~no-such-user/x"
@@ -18,24 +23,60 @@ NOBODYS = "~no-such-user/x"
 
 def test_a_home_is_written_out(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
-    assert expand_home("~/data") == Path("/home/me/data")
-    assert expand_home("data/~") == Path("data/~")
+    assert expand_home("~/data") == "/home/me/data"
+    assert expand_home(Path("~/data")) == Path("/home/me/data")
+    for other in ("data/~", "s3://bucket//data", "./data/", "org/model"):
+        assert expand_home(other) == other
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        expand_home,
-        read_blend,
-        lambda path: resolve(path, "artifacts"),
-        lambda path: resolve("Data", path),
-        lambda path: log_artifact(name="Data", type="dataset", path=".", root=path),
-    ],
-)
-def test_the_home_of_nobody_is_the_users_mistake(use):
+def test_the_home_of_nobody_is_the_users_mistake():
     with pytest.raises(UserError) as caught:
-        use(NOBODYS)
+        expand_home(NOBODYS)
     assert NOBODYS in caught.value.message
+
+
+@pytest.mark.parametrize("given", [NOBODYS, [NOBODYS]])
+def test_the_home_of_nobody_is_refused_on_a_command_line(given):
+    with pytest.raises(UserError, match=NOBODYS):
+        expand_paths(given)
+
+
+def test_paths_of_a_command_line_begin_with_a_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert expand_paths(["~/a", "b"]) == ["/home/me/a", "b"]
+    assert expand_paths(Path("~/a")) == Path("/home/me/a")
+    assert expand_paths(None) is None
+
+
+def test_no_path_of_a_command_line_is_forgotten():
+    """Every argument and option whose value may be a path replaces `~` in it."""
+    forgotten = []
+    for name, command in commands():
+        for parameter in command.params:
+            is_path = re.search(r"\b(DIR|FILE|PATH|FOLDER|RUN|CHECKPOINT|ARTIFACT)\b", parameter.metavar or "")
+            if is_path and parameter.name not in EXPANDED_LATER and not expands(parameter):
+                forgotten.append((name, parameter.name))
+    assert forgotten == []
+
+
+EXPANDED_LATER = ("config", "prep_config", "overrides")
+"""By find_config, and where the config is loaded."""
+
+
+def commands():
+    def below(name, command):
+        for each, inner in getattr(command, "commands", {}).items():
+            yield from below(f"{name} {each}", inner)
+        yield name, command
+
+    return below("nemotron", typer.main.get_command(app))
+
+
+def expands(parameter):
+    callback = parameter.callback
+    while callback is not None and callback is not expand_paths:
+        callback = getattr(callback, "__wrapped__", None)
+    return callback is expand_paths
 
 
 @pytest.mark.parametrize(
@@ -60,11 +101,12 @@ def test_the_home_of_nobody_is_refused_in_a_blend(tmp_path):
         read_blend(blend)
 
 
-def test_artifacts_below_a_home_are_found_again(tmp_path, monkeypatch):
+def test_facts_of_an_artifact_below_a_home_may_stand_in_a_config(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("WANDB_PROJECT", raising=False)
-    log_artifact(name="Data", type="dataset", path=tmp_path, root="~/artifacts")
-    assert resolve("Data", tmp_path / "artifacts") == resolve("Data", "~/artifacts")
+    log_artifact(name="Data", type="dataset", path=tmp_path, root=tmp_path / "artifacts")
+    for reference in ("Data", "~/"):
+        assert look_up({"data": reference, "artifacts": "~/artifacts"}, "data", "path") == str(tmp_path)
 
 
 SERVE = """

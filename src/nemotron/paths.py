@@ -8,14 +8,18 @@ import nemotron
 from nemotron.errors import UserError
 
 
-def expand_home(path: str | Path) -> Path:
+def expand_home[P: (str, Path)](path: P) -> P:
     """Replace `~` or `~user` at the start of a path with that home.
+
+    This is done once, where a path comes in: from a config, a command line, env.toml, a blend file or a record.
 
     Raises:
         UserError: There is no such user (`Path.expanduser` raises RuntimeError then).
     """
+    if not str(path).startswith("~"):
+        return path
     try:
-        return Path(path).expanduser()
+        return type(path)(Path(path).expanduser())
     except RuntimeError:
         raise UserError(f"{path} names a user who does not exist on this machine.", "Write the full path.") from None
 

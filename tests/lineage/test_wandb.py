@@ -3,6 +3,7 @@
 The real client is imported in a fixture of the slow tests, because that takes seconds.
 """
 
+import contextlib
 import http.server
 import json
 import logging
@@ -212,6 +213,22 @@ def test_of_several_ranks_the_one_with_the_run_records(made, root, tmp_path, mon
     monkeypatch.setattr(tracking, "_open", OpenRun())
     tracking.take_over(tmp_path)
     assert taken[2:] == [("used", ["Data:v1"]), ("logged", "Model:v1")]
+
+
+@pytest.mark.parametrize(("ranks", "fails", "taken"), [("1", False, []), ("2", False, ["run"]), ("2", True, [])])
+def test_a_run_takes_over_at_its_end_what_the_first_rank_made(tmp_path, monkeypatch, ranks, fails, taken):
+    ended, taken_over = [], []
+    opened = SimpleNamespace(finish=ended.append)
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    monkeypatch.setattr(tracking, "_begin", lambda *arguments: opened)
+    monkeypatch.setattr(tracking, "take_over", lambda folder: taken_over.append(folder.name))
+    run = tracking.wandb_run(
+        Target("sft"), state=tmp_path / "run/wandb.json", folder=tmp_path, name="n", job_type="sft", config={}
+    )
+    with pytest.raises(RuntimeError) if fails else contextlib.nullcontext(), run:
+        if fails:
+            raise RuntimeError
+    assert (ended, taken_over) == ([int(fails)], taken)
 
 
 def test_what_an_earlier_launch_handed_over_is_not_recorded_again(made, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+from tests.stand_ins import put_modules
 
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
@@ -92,3 +93,16 @@ def test_a_check_begins_where_there_is_something_to_compare_with(data):
     check.finish()
     (data.splits.parent / "metadata.json").unlink()
     assert begin_check(data) is None
+
+
+def test_shards_are_checked_before_the_first_step_and_a_few_with_every_step(data, monkeypatch):
+    callback = {"Callback": object, "CallbackContext": object}
+    put_modules(monkeypatch, {"megatron.bridge.training.callbacks": callback})
+    check, calls = begin(data), []
+    monkeypatch.setattr(check, "finish", lambda: calls.append("whole"))
+    monkeypatch.setattr(check, "look_again", lambda: calls.append("few"))
+    checks = check.callback()
+    checks.on_train_start(None)
+    for _ in range(2):
+        checks.on_train_step_start(None)
+    assert calls == ["whole", "few", "few"]

@@ -1,24 +1,31 @@
 """Run `nemotron artifacts`: show what was made, by what, and from what."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nemotron.cli import console
+from nemotron.cli import console, options
 
 if TYPE_CHECKING:
     from nemotron.lineage import Artifact
     from nemotron.lineage.graph import Node
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="NAME, NAME:latest, NAME:v3, NAME:ALIAS or its folder.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", callback=options.expand_paths, help="NAME, NAME:latest, NAME:v3, NAME:ALIAS or its folder."
+    ),
+]
 Root = Annotated[
     Path | None,
     typer.Option(
-        "--artifacts", metavar="DIR", help="Folder of the records; default: $NEMOTRON_ARTIFACTS or run.artifacts."
+        "--artifacts",
+        metavar="DIR",
+        callback=options.expand_paths,
+        help="Folder of the records; default: $NEMOTRON_ARTIFACTS or run.artifacts.",
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -151,10 +158,9 @@ def lineage(name: Name, root: Root = None, as_json: AsJson = False) -> None:
 
 def _root(given: Path | None) -> Path:
     from nemotron.cli.configs import use_env_file
-    from nemotron.paths import expand_home
 
     use_env_file()
-    return expand_home(given or os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts")
+    return options.artifacts_root(given)
 
 
 def _find(name: str, root: Path) -> "Artifact":

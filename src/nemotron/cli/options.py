@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,9 +11,25 @@ from nemotron.cli.usage import UsageError
 
 _DATA_SUFFIX = re.compile(r"\.(jsonl?|ndjson|csv|tsv|parquet|pq|arrow|feather)(\.gz|\.zst)?$", re.IGNORECASE)
 
+
+def expand_paths(given: Any) -> Any:
+    """Replace `~` where paths come in, because a shell leaves it in quotes."""
+    from nemotron.paths import expand_home
+
+    if isinstance(given, list | tuple):
+        return [expand_home(each) for each in given]
+    return None if given is None else expand_home(given)
+
+
 Config = Annotated[
     str,
-    typer.Option("-c", "--config", metavar="NAME|PATH", help="A shipped config by name, or a YAML file of your own."),
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="NAME|PATH",
+        callback=expand_paths,
+        help="A shipped config by name, or a YAML file of your own.",
+    ),
 ]
 Run = Annotated[
     str | None,
@@ -58,7 +74,12 @@ Tries = Annotated[
 ]
 Artifacts = Annotated[
     Path | None,
-    typer.Option("--artifacts", metavar="DIR", help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS."),
+    typer.Option(
+        "--artifacts",
+        metavar="DIR",
+        callback=expand_paths,
+        help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS.",
+    ),
 ]
 Sample = Annotated[
     str | None,
@@ -109,7 +130,7 @@ def _is_data(argument: str) -> bool:
 
     if argument in (*config_names(), *config_names(PREP_GROUP)):
         return False
-    if "://" in argument.partition("=")[0] or Path(argument).expanduser().exists():
+    if "://" in argument.partition("=")[0] or Path(expand_paths(argument)).exists():
         return not argument.endswith((".yaml", ".yml"))
     return "=" not in argument and ("*" in argument or bool(_DATA_SUFFIX.search(argument)))
 
@@ -172,7 +193,7 @@ def artifacts_root(given: Path | None) -> Path:
     """Return the folder of the artifact records, as in the shipped configs."""
     import os
 
-    return given or Path(os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts"))
+    return given or Path(expand_paths(os.environ.get("NEMOTRON_ARTIFACTS") or "output/artifacts"))
 
 
 def sample_overrides(sample: str | None, force: bool) -> list[str]:

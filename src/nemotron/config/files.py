@@ -21,7 +21,7 @@ def find_config(name_or_path: str, group: str = "") -> Path:
     """
     known = config_names(group)
     shipped = config_dir() / group / f"{name_or_path}.yaml"
-    path = expand_home(name_or_path)
+    path = Path(expand_home(name_or_path))
     is_path = name_or_path.endswith(_SUFFIXES) or path.parent != Path()
     below = config_dir() / path.relative_to("config") if path.parts[:1] == ("config",) else shipped
     for candidate in (path, below, shipped) if is_path else (shipped,):

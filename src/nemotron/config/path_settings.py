@@ -65,10 +65,8 @@ def _expand_fields(value: Any, hint: Any, key: str, origins: Mapping[str, str]) 
 
 
 def _expand(value: Any, key: str, origins: Mapping[str, str]) -> Any:
-    if not (isinstance(value, str) and value.startswith("~")):
-        return value
     try:
-        return str(expand_home(value))
+        return expand_home(value) if isinstance(value, str) else value
     except UserError as error:
         raise ConfigError(f"{origins.get(key, 'config')}: {key}: {error.message}", error.hint) from None
 

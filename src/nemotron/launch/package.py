@@ -12,7 +12,6 @@ from nemotron.errors import UserError
 from nemotron.launch.placement import Placement
 from nemotron.launch.stages import PACKAGE, RAY_NODE, STARTUP, TORCHRUN, Stage
 from nemotron.lineage.origin import CODE_RECORD, describe_code
-from nemotron.paths import expand_home
 
 LAUNCH_SCRIPT = "launch.sh"
 
@@ -130,7 +129,7 @@ def _to_install(text: str) -> str:
 def _copy_wheels(folder: Path, placement: Placement) -> None:
     for text in placement.profile.install:
         if text.endswith(".whl"):
-            wheel = expand_home(text)
+            wheel = Path(text)
             if not wheel.is_file():
                 raise UserError(
                     f"The wheel {text} does not exist.", f"Correct install of profile {placement.profile.name}."

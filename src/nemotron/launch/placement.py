@@ -207,7 +207,7 @@ def find_jobs_root(profile: Profile) -> str:
     if profile.tunnel == "ssh":
         root = str(profile.remote_job_dir)
     else:
-        root = str(expand_home(profile.remote_job_dir or "output").resolve() / "experiments")
+        root = str(Path(profile.remote_job_dir or "output").resolve() / "experiments")
     if not re.fullmatch(r"/[\w./+@=:,-]*", root) or f"{JOB_MOUNT}/" in f"{root}/":
         raise UserError(
             f"The folder for jobs, {root}, cannot be used: it must be an absolute path without spaces, and no folder "
@@ -221,7 +221,7 @@ def list_mounts(profile: Profile, folder: str) -> tuple[str, ...]:
     """List the profile's mounts, plus the working folder if no mount covers it."""
     listed = profile.mounts
     if profile.is_here:
-        listed = tuple(f"{expand_home(source).absolute()}:{rest}" for source, _, rest in map(_partition, listed))
+        listed = tuple(f"{Path(source).absolute()}:{rest}" for source, _, rest in map(_partition, listed))
     for mount in listed:
         source, target = mount.split(":")[:2]
         if source == target and Path(folder).is_relative_to(source):
@@ -265,7 +265,7 @@ def pyxis_image(image: str, profile: Profile) -> str:
             if image.startswith("/"):
                 return image
             raise UserError(f"The image {image} is a relative path, which does not work over ssh.", advice)
-        path = expand_home(image).absolute()
+        path = Path(expand_home(image)).absolute()
         if not path.exists():
             raise UserError(f"The image {image} was not found: {path} does not exist.", advice)
         return str(path)

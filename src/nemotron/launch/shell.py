@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from nemotron.errors import UserError
 from nemotron.launch.profiles.profile import Profile
-from nemotron.paths import expand_home
 
 
 class LaunchError(UserError):
@@ -56,7 +55,7 @@ def ssh_command(profile: Profile) -> list[str]:
     if profile.port:
         options += ["-p", str(profile.port)]
     if profile.identity:
-        options += ["-i", str(expand_home(profile.identity))]
+        options += ["-i", profile.identity]
     return ["ssh", *options, f"{profile.user}@{profile.host}"]
 
 

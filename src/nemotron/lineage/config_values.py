@@ -5,6 +5,7 @@ from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
 from nemotron.lineage.resolve import resolve
+from nemotron.paths import expand_home
 
 
 def look_up(run: Mapping[str, Any], name: str, field: str) -> Any:
@@ -21,7 +22,7 @@ def look_up(run: Mapping[str, Any], name: str, field: str) -> Any:
     reference = run.get(name, name)
     if not isinstance(reference, str):
         raise UserError(f"run.{name} names no artifact", f"Set run.{name}.")
-    artifact = resolve(reference, run["artifacts"])
+    artifact = resolve(expand_home(reference), expand_home(run["artifacts"]))  # while a config is being loaded
     own = {key: getattr(artifact, key) for key in ("path", "name", "version", "type", "reference", "digest")}
     facts = {**_flatten(artifact.metadata), **own}
     if field not in facts:

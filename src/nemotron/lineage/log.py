@@ -26,7 +26,6 @@ from nemotron.lineage.artifact import (
 )
 from nemotron.lineage.digest import compute_digest
 from nemotron.lineage.inputs import describe_inputs, make_local, make_portable
-from nemotron.paths import expand_home
 from nemotron.secrets import mask_text, mask_tree, mask_values
 
 _MADE_BY = ("version", "created", "code", "command", "job", "config")
@@ -38,9 +37,8 @@ def check_root(root: Path | str) -> None:
 
     Raises:
         ArtifactError: A file has its path or a path above it, or the folder is not writable.
-        UserError: The path begins with `~name`, and there is no such user.
     """
-    root = expand_home(root)
+    root = Path(root)
     there = next(path for path in (root, *root.absolute().parents) if path.exists())
     if not there.is_dir():
         raise ArtifactError(f"Cannot write {there}: Not a directory.", "Set run.artifacts to a folder.")
@@ -86,7 +84,7 @@ def log_artifact(
     """
     for word in (name, *aliases):
         check_name(word)
-    root, folder = expand_home(root), Path(path).resolve()
+    root, folder = Path(root), Path(path).resolve()
     references, digests = describe_inputs(inputs, input_digests or {}, root)
     artifact = Artifact(
         name=name,

@@ -19,7 +19,6 @@ from nemotron.lineage.artifact import (
     write,
 )
 from nemotron.lineage.inputs import make_local
-from nemotron.paths import expand_home
 
 
 def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Artifact:
@@ -32,9 +31,9 @@ def resolve(reference: str, root: Path | str, *, hint: str | None = None) -> Art
     Raises:
         ArtifactError: There is no such artifact, or its folder no longer exists.
     """
-    root = expand_home(root)
+    root = Path(root)
     if "/" in reference or Path(reference).is_dir():
-        return _from_folder(expand_home(reference), hint)
+        return _from_folder(Path(reference), hint)
     artifact = _find(reference, root, hint)
     if not Path(artifact.path).exists():
         raise ArtifactError(
@@ -74,7 +73,7 @@ def find_record(reference: str, root: Path | str, *, hint: str | None = None) ->
             closest.
     """
     name, _, label = reference.partition(":")
-    return _find_recorded(name, label or "latest", expand_home(root), hint)
+    return _find_recorded(name, label or "latest", Path(root), hint)
 
 
 def _from_folder(folder: Path, hint: str | None) -> Artifact:

@@ -177,7 +177,7 @@ def _tokenizer(record: _Record) -> DataTokenizer | None:
     if tokenizer is None or (model := tokenizer.text("model")) is None:
         return None
     return DataTokenizer(
-        model=str(expand_home(model)) if model.startswith("~") else model,
+        model=expand_home(model),  # which 0.1.0 recorded as typed
         digest=tokenizer.text("digest"),
         vocab_size=tokenizer.count("vocab_size"),
         eos_id=tokenizer.count("eos_id", least=0),

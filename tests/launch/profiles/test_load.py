@@ -29,6 +29,36 @@ def write(work: Path, text: str) -> None:
     (work / "env.toml").write_text(text)
 
 
+OF_THIS_MACHINE = """
+identity = "~/.ssh/key"
+remote_job_dir = "~/jobs"
+install = ["~/mine.whl", "other"]
+mounts = ["~/data:/data"]
+[mine.prep]
+mounts = ["~/raw:/raw"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("lines", "jobs", "mount", "raw"),
+    [
+        ('executor = "docker"\ncontainer_image = "image"', "/home/me/jobs", "/home/me/data:/data", "/home/me/raw:/raw"),
+        ('executor = "slurm"', "/home/me/jobs", None, None),
+        ('executor = "slurm"\ntunnel = "ssh"\nhost = "login"\nuser = "me"', "~/jobs", None, None),
+    ],
+)
+def test_the_home_in_a_path_of_this_machine_is_written_out(work: Path, monkeypatch, lines, jobs, mount, raw):
+    """On a cluster that is reached over ssh, jobs have another home."""
+    monkeypatch.setenv("HOME", "/home/me")
+    given = OF_THIS_MACHINE if mount else re.sub(r"(?m)^mounts.*\n", "", OF_THIS_MACHINE)
+    write(work, f"[mine]\n{lines}{given}")
+    profile = load_profile("mine")
+    assert (profile.identity, profile.remote_job_dir) == ("/home/me/.ssh/key", jobs)
+    assert profile.install == ("/home/me/mine.whl", "other")
+    assert profile.mounts == ((mount,) if mount else ())
+    assert profile.for_stage("prep").mounts == ((raw,) if raw else ())
+
+
 def test_the_documented_file_works_as_it_is_written(work: Path):
     write(work, DOCUMENTED)
     profile = load_profile("YOUR-CLUSTER")

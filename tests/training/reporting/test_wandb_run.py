@@ -35,7 +35,6 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(tracking, "find_open_target", find_open_target)
     monkeypatch.setattr(tracking, "wandb_run", wandb_run)
-    monkeypatch.setattr(tracking, "take_over", lambda folder: calls.append(("taken over", folder)))
     monkeypatch.setattr(tracking, "summarize", lambda values, stopped: calls.append(("summary", values, stopped)))
     monkeypatch.setattr(room.lineage, "resolve", resolve)
     for name in ("RANK", "WORLD_SIZE"):
@@ -95,16 +94,14 @@ EVALUATED = {
 }
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_the_end_has_the_last_losses_and_what_the_first_rank_made(calls, monkeypatch, ranks):
-    rank(monkeypatch, ranks - 1, ranks)
-    WandbRecord(TARGET, Path("f"), "n", "the open run").record_end(Path("out"), EVALUATED, stopped=True)
+def test_the_end_has_the_last_losses(calls):
+    WandbRecord(TARGET, Path("f"), "n", "the open run").record_end(EVALUATED, stopped=True)
     losses = {"validation_token_loss": 1.0, "validation_sample_loss": 2.0, "test_sample_loss": 3.0}
-    assert calls == [*([("taken over", Path("out"))] if ranks > 1 else []), ("summary", losses, True)]
+    assert calls == [("summary", losses, True)]
 
 
 def test_without_an_open_run_nothing_is_recorded(calls):
-    WandbRecord(TARGET, Path("f"), "n").record_end(Path("out"), EVALUATED, stopped=False)
+    WandbRecord(TARGET, Path("f"), "n").record_end(EVALUATED, stopped=False)
     assert calls == []
 
 

@@ -22,19 +22,24 @@ COMPARISON = "runs.html"
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN", help="A run's output folder, its checkpoints, or its model artifact."),
+        typer.Argument(
+            metavar="RUN",
+            callback=options.expand_paths,
+            help="A run's output folder, its checkpoints, or its model artifact.",
+        ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help=f"Where to; report.html in the run, {COMPARISON} of several."),
-    ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Rewrite the page until the runs end.")] = False,
-    artifacts: Annotated[
-        Path | None,
         typer.Option(
-            "--artifacts", metavar="DIR", help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS."
+            "--out",
+            "-o",
+            metavar="FILE",
+            callback=options.expand_paths,
+            help=f"Where to; report.html in the run, {COMPARISON} of several.",
         ),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Rewrite the page until the runs end.")] = False,
+    artifacts: options.Artifacts = None,
 ) -> None:
     """Write the page of a training run, or one page that compares several.
 

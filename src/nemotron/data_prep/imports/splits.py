@@ -9,7 +9,6 @@ from typing import Any
 
 from nemotron.errors import Problem, UserError, did_you_mean
 from nemotron.lineage import ArtifactError, resolve
-from nemotron.paths import expand_home
 from nemotron.records.regular_files import read_text
 
 SPLITS = ("train", "valid", "test")
@@ -41,7 +40,7 @@ def find_splits(given: Path) -> Found:
     Raises:
         UserError: There is no such folder, or it has no training split.
     """
-    folder = expand_home(given).absolute()
+    folder = given.absolute()
     if not folder.is_dir():
         raise UserError(
             f"{given} is {'a file' if folder.exists() else 'not there'}.",

@@ -30,7 +30,6 @@ from nemotron.data_prep.tokenization.safe_encoding import encode_safely, failure
 from nemotron.data_prep.tokenization.token_borders import DefinedBorders
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import expand_home
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,7 @@ def inspect_file(
         UserError: The file does not exist or cannot be read.
     """
     if "://" not in str(path):
-        path = expand_home(path)
-        _ensure_file(path)
+        _ensure_file(Path(path))
     return inspect_dataset(Dataset(str(path), str(path)), template, tokenizer, rules, wanted, pieces=pieces, **options)
 
 

@@ -23,7 +23,6 @@ from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
 from nemotron.lineage import MANIFEST
-from nemotron.paths import expand_home
 from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.records.typed import typed
 
@@ -36,7 +35,7 @@ def verify(folder: Path) -> Iterator[str]:
     Raises:
         UserError: The folder has no finished run.
     """
-    folder = expand_home(folder).absolute()
+    folder = folder.absolute()
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(

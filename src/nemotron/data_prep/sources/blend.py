@@ -108,7 +108,7 @@ def read_blend(path: str | Path) -> Blend:
     """
     if "://" in str(path):
         return _blend_of_one(str(path))
-    path = expand_home(path).absolute()
+    path = Path(path).absolute()
     if is_chat_data(path):
         return _blend_of_one(str(path))
     if not path.is_file():

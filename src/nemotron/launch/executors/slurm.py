@@ -13,7 +13,6 @@ from nemotron.errors import UserError
 from nemotron.launch.package import LAUNCH_SCRIPT
 from nemotron.launch.placement import JOB_MOUNT, Placement
 from nemotron.launch.secrets import source_secrets
-from nemotron.paths import expand_home
 
 
 def import_nemo_run() -> ModuleType:
@@ -131,9 +130,8 @@ def make_tunnel(placement: Placement) -> Any:
     run, profile = import_nemo_run(), placement.profile
     if profile.tunnel == "local":
         return run.LocalTunnel(job_dir=placement.root)
-    identity = str(expand_home(profile.identity)) if profile.identity else None
     return run.SSHTunnel(
-        job_dir=placement.root, host=profile.host, user=profile.user, port=profile.port, identity=identity
+        job_dir=placement.root, host=profile.host, user=profile.user, port=profile.port, identity=profile.identity
     )
 
 

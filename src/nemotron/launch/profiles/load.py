@@ -1,6 +1,8 @@
 """Load profiles: the tables of `env.toml` that say where jobs run."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from nemotron.errors import did_you_mean
 from nemotron.launch.profiles.checks import check_profile
@@ -15,6 +17,7 @@ from nemotron.launch.profiles.env_file import (
 from nemotron.launch.profiles.fields import check_required
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.profiles.tables import SHARED, read_with_base
+from nemotron.paths import expand_home
 
 
 def load_profile(name: str, start: Path | None = None) -> Profile:
@@ -80,9 +83,27 @@ def _read_profile(file: EnvFile, name: str) -> Profile:
         raise ProfileError(f"{place}: [{name}] has no executor.", 'Add executor = "slurm", "local" or "docker".')
     values["env_vars"] = _read_shared(file) | values.get("env_vars", {})
     profile = Profile(name=name, source=file.path, stage_overrides=overrides, **values)
+    overrides = {stage: _expand_paths(given, profile) for stage, given in overrides.items()}
+    profile = replace(profile, stage_overrides=overrides, **_expand_paths(values, profile))
     if profile.is_passed_on:
         check_required(file, profile.executor, name, profile.options)
     check_profile(file, profile, name)
     for stage in overrides:
         check_profile(file, profile.for_stage(stage), f"{name}.{stage}")
     return profile
+
+
+def _expand_paths(values: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """Return the values of a table with `~` replaced in paths of this machine.
+
+    These are the key, wheels, and where jobs of this machine find and leave files.
+    """
+    changed = dict(values)
+    for key in ("identity", *(() if profile.is_elsewhere else ("remote_job_dir",))):
+        if values.get(key):
+            changed[key] = expand_home(values[key])
+    if "install" in values:
+        changed["install"] = tuple(expand_home(text) if text.endswith(".whl") else text for text in values["install"])
+    if profile.is_here and "mounts" in values:
+        changed["mounts"] = tuple(map(expand_home, values["mounts"]))
+    return changed

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
-from nemotron.paths import expand_home
 from nemotron.training.checkpoints.checkpoint import tokenizer_of_checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
@@ -33,7 +32,7 @@ def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] =
     Raises:
         UserError: The model does not exist, has no checkpoint yet, or could not be exported.
     """
-    path = expand_home(named)
+    path = Path(named)
     if not path.exists():
         path = Path(resolve(named, artifacts).path)
     if is_hf_folder(path) or (path / ADAPTER_CONFIG).is_file():

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nemotron.errors import UserError, explain_hub_errors, refuse
-from nemotron.paths import expand_home
 from nemotron.training.checkpoints.checkpoint import run_config
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint, is_iteration_dir
@@ -47,9 +46,9 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
     Raises:
         UserError: The model does not exist, is incomplete, or cannot be downloaded.
     """
-    folder = expand_home(given)
+    folder = Path(given)
     if not folder.exists():
-        if given.startswith((".", "/", "~")) or not _ID.fullmatch(given):
+        if given.startswith((".", "/")) or not _ID.fullmatch(given):
             raise UserError(
                 f"{given} does not exist.", "Give a folder, or an id of the Hugging Face hub such as org/name."
             )

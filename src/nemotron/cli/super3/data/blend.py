@@ -22,7 +22,10 @@ blend = typer.Typer(
     epilog="Try it: nemotron super3 data blend show",
 )
 _File = Annotated[
-    str | None, typer.Argument(metavar="[FILE]", help="A blend file; without it, the config's blend_path.")
+    str | None,
+    typer.Argument(
+        metavar="[FILE]", callback=options.expand_paths, help="A blend file; without it, the config's blend_path."
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
@@ -33,7 +36,12 @@ def show(
     config: options.Config = "default",
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="The output_dir of a data prep, to show its real shares."),
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            callback=options.expand_paths,
+            help="The output_dir of a data prep, to show its real shares.",
+        ),
     ] = None,
     as_json: _Json = False,
 ) -> None:

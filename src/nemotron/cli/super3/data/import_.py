@@ -17,11 +17,21 @@ PREPARED = "SFTDataArtifact-sft"
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with train/ and valid/, or with splits/.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR", callback=options.expand_paths, help="Folder with train/ and valid/, or with splits/."
+        ),
+    ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the artifact.")] = PREPARED,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", metavar="ID|DIR", help="Tokenizer that was used, if it is not recorded."),
+        typer.Option(
+            "--tokenizer",
+            metavar="ID|DIR",
+            callback=options.expand_paths,
+            help="Tokenizer that was used, if it is not recorded.",
+        ),
     ] = None,
     pack_size: Annotated[
         int | None,

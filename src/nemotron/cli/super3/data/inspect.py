@@ -36,6 +36,7 @@ def inspect(
         str,
         typer.Argument(
             metavar="PATH",
+            callback=options.expand_paths,
             help="Chat data, a blend, prepared data, one shard, an artifact, or - for lines from stdin.",
         ),
     ],
@@ -57,7 +58,10 @@ def inspect(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of --sample.")] = 42,
     tokens: Annotated[bool, typer.Option("--tokens", help="Show where tokens end, and their ids.")] = False,
-    page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write an HTML page to browse.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", callback=options.expand_paths, help="Write an HTML page to browse."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object per row or pack, for programs.")
     ] = False,
@@ -135,11 +139,10 @@ def _locate(path: str, overrides: list[str]) -> Path | None:
     """Find the path of the data, or an artifact's folder; None if it is not local."""
     from nemotron.errors import UserError
     from nemotron.lineage import resolve
-    from nemotron.paths import expand_home
 
     if path == "-" or "://" in path:
         return None
-    if not (found := expand_home(path)).exists() and "/" not in path:
+    if not (found := Path(path)).exists() and "/" not in path:
         with contextlib.suppress(UserError):
             return Path(resolve(path, configs.load_prep("tiny", overrides).config.run.artifacts).path)
     return found
@@ -203,11 +206,10 @@ def _blend(path: str) -> "tuple[Dataset, ...] | None":
     """List the datasets of a blend; None if the path is not a blend."""
     from nemotron.data_prep.sources.blend import read_blend
     from nemotron.data_prep.sources.chat_data import is_chat_data
-    from nemotron.paths import expand_home
 
     if not path.endswith(".json") or "://" in path:
         return None
-    file = expand_home(path)
+    file = Path(path)
     return read_blend(file).datasets if file.is_file() and not is_chat_data(file) else None
 
 

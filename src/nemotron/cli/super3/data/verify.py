@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from nemotron.cli import console
+from nemotron.cli import console, options
 
 
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The output_dir of a finished data prep.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", callback=options.expand_paths, help="The output_dir of a finished data prep."),
+    ],
 ) -> None:
     """Check prepared data: checksums, links, packs, masks and counts.
 

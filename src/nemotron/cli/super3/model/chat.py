@@ -21,7 +21,11 @@ THINKING = ("on", "off", "low")
 def chat(
     model: Annotated[
         str,
-        typer.Argument(metavar="RUN|EXPORT|ARTIFACT", help="A run's folder, a checkpoint, an export, or an artifact."),
+        typer.Argument(
+            metavar="RUN|EXPORT|ARTIFACT",
+            callback=options.expand_paths,
+            help="A run's folder, a checkpoint, an export, or an artifact.",
+        ),
     ],
     prompt: Annotated[
         list[str] | None,

@@ -13,12 +13,21 @@ from nemotron.errors import UserError
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="RUN|CHECKPOINT", help="A run's output folder, or a Megatron checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT",
+            callback=options.expand_paths,
+            help="A run's output folder, or a Megatron checkpoint.",
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="DIR", help="Folder to write; default: hf or adapter in the run's folder."
+            "--output",
+            "-o",
+            metavar="DIR",
+            callback=options.expand_paths,
+            help="Folder to write; default: hf or adapter in the run's folder.",
         ),
     ] = None,
     adapter: Annotated[
@@ -27,12 +36,20 @@ def export(
     hf_model: Annotated[
         str | None,
         typer.Option(
-            "--hf-model", metavar="ID|DIR", help="Model whose config.json describes this one; default: the run's."
+            "--hf-model",
+            metavar="ID|DIR",
+            callback=options.expand_paths,
+            help="Model whose config.json describes this one; default: the run's.",
         ),
     ] = None,
     tokenizer: Annotated[
         str | None,
-        typer.Option("--tokenizer", metavar="ID|DIR", help="Tokenizer to export; default: the one used in training."),
+        typer.Option(
+            "--tokenizer",
+            metavar="ID|DIR",
+            callback=options.expand_paths,
+            help="Tokenizer to export; default: the one used in training.",
+        ),
     ] = None,
     push: Annotated[
         str | None, typer.Option("--push", metavar="ORG/NAME", help="Also upload it to this repository on the hub.")

@@ -20,11 +20,21 @@ PRETRAINED = "ModelArtifact-pretrain"
 def import_(
     model: Annotated[
         str,
-        typer.Argument(metavar="HF_ID|FOLDER", help="A Hugging Face id or folder, or a Megatron checkpoint."),
+        typer.Argument(
+            metavar="HF_ID|FOLDER",
+            callback=options.expand_paths,
+            help="A Hugging Face id or folder, or a Megatron checkpoint.",
+        ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="The checkpoint to write; default: in output/models."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            callback=options.expand_paths,
+            help="The checkpoint to write; default: in output/models.",
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the artifact.")] = PRETRAINED,
     revision: Annotated[

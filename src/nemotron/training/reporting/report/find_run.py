@@ -4,7 +4,6 @@ from pathlib import Path
 
 from nemotron import lineage
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import expand_home
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.reporting.report.run_files import MARKS_OF_A_RUN
 
@@ -22,7 +21,7 @@ def find_run(reference: str, artifacts: Path) -> Path:
     Raises:
         UserError: There is no run.
     """
-    path = expand_home(reference)
+    path = Path(reference)
     if path.is_dir():
         found = _run_at(path)
         if found is None:
