@@ -4,17 +4,23 @@ import pickle
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
-from nemotron.data_prep.drop_reasons import DropReason, LeftOut
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
+from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.sources import Row
+from nemotron.data_prep.tokenization import part
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
-from nemotron.data_prep.tokenization.part import Tokenization, admit, take_first, treat_special_tokens
+from nemotron.data_prep.tokenization.part import Tokenization, admit, choose_modes, take_first, treat_special_tokens
 from nemotron.data_prep.tokenization.text_batches import Candidate
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
@@ -83,3 +89,55 @@ def test_a_worker_gets_the_template_whole(byte_tokenizer: Path) -> None:
     there = pickle.loads(pickle.dumps(how)).template
     assert (there.digest, there.moment, there.ends) == (template.digest, template.moment, template.ends)
     assert there.for_tools([{}]).source == template.for_tools([{}]).source
+
+
+REASONED = {"messages": [GOOD["messages"][0], {"role": "assistant", "content": "Hello", "reasoning_content": "Hm."}]}
+
+
+def modes_of(row: dict, control: ReasoningControl, borders: Any = None) -> list[Any]:
+    return list(choose_modes([candidate(row)], control, borders))
+
+
+def test_where_there_is_nothing_to_choose_a_conversation_stays_itself() -> None:
+    plain = candidate(GOOD)
+    assert list(choose_modes([plain], ReasoningControl(off=1.0), None)) == [plain]
+    [low] = modes_of(GOOD, ReasoningControl(low_effort=True))
+    assert (low.mode, low.options) == (Mode.LOW_EFFORT, {"low_effort": True})
+
+
+def test_a_mode_changes_the_conversation_and_what_is_trained_of_it() -> None:
+    [kept], [off] = modes_of(REASONED, ReasoningControl()), modes_of(REASONED, ReasoningControl(off=1.0))
+    assert (kept.mode, kept.conversation) == (Mode.ON, candidate(REASONED).conversation)
+    assert off.mode is Mode.OFF
+    assert "reasoning_content" not in off.conversation.messages[-1]
+    assert off.turns == candidate(GOOD).turns
+
+
+@pytest.mark.parametrize(
+    ("error", "borders", "expected"),
+    [
+        (RowError(DropReason.BAD_ROLE, "why"), None, DropReason.BAD_ROLE),
+        (RuntimeError("a panic"), "borders", DropReason.NOT_ENCODED),
+        (RuntimeError("a bug"), None, None),
+        (KeyError("a bug"), "borders", None),
+    ],
+)
+def test_what_the_tokenizers_library_gives_up_on_costs_its_row(monkeypatch, error, borders, expected) -> None:
+    """Only a budget encodes anything here; any other exception is a bug, which stops the run."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(part, "steer", fail)
+    if expected is None:
+        with pytest.raises(type(error)):
+            modes_of(REASONED, ReasoningControl(), borders)
+    else:
+        [dropped] = modes_of(REASONED, ReasoningControl(), borders)
+        assert (dropped.line, dropped.reason) == (0, expected)
+
+
+def test_what_a_row_asks_of_the_template_and_nobody_reads_is_noticed() -> None:
+    noticed, kept = admit([Row(3, {**GOOD, "chat_template_kwargs": {"unheard_of": 1}})], Admission())
+    assert noticed == Noticed(3, Note(NoteKind.TEMPLATE_KWARGS, "unheard_of"))
+    assert isinstance(kept, Candidate)

@@ -51,15 +51,18 @@ def state(monkeypatch):
     return calls
 
 
-def test_a_process_group_of_one_uses_neither_ports_nor_variables(state):
+def test_a_process_group_of_one_uses_neither_ports_nor_variables(state, monkeypatch):
     torch.manual_seed(1)
-    before = torch.get_rng_state()
+    before, fork = torch.get_rng_state(), torch.random.fork_rng
+    forked = []
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: forked.append(devices) or fork(devices))
     with single_process_group(7):
         assert torch.initial_seed() == 7
         torch.rand(1)
     group = ("gloo", {"store": "in this process", "rank": 0, "world_size": 1})
     assert state == [group, "parallel", ("seed", 7), "no state", "left"]
     assert torch.equal(torch.get_rng_state(), before)
+    assert forked == [[]]  # the generators of GPUs are Megatron's
 
 
 def test_a_process_group_ends_with_its_work(state):
