@@ -2,6 +2,8 @@
 
 import resource
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -23,11 +25,17 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jinja_sandbox, "SECONDS", 0.2)
     monkeypatch.setattr(jinja_sandbox, "MOST_CHARACTERS", 1_000_000)
     monkeypatch.setattr(jinja_sandbox, "MEMORY", 2**30)
+    monkeypatch.setattr(jinja_sandbox._Budget, "greedy", 0)
 
 
 @pytest.mark.parametrize(
     ("greedy", "limit"),
-    [(COUNTS, "0.2 s"), (DOUBLES, "GiB"), (PRINTS, "1,000,000 characters|0.2 s"), ("{{ n ** (10 ** 10) }}", "power")],
+    [
+        (COUNTS, "0.2 s"),
+        (DOUBLES, "GiB|0.2 s"),
+        (PRINTS, "1,000,000 characters|0.2 s"),
+        ("{{ n ** (10 ** 10) }}", "power"),
+    ],
 )
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_limits")
@@ -49,7 +57,7 @@ def test_constants_are_limited_where_they_are_computed():
 
 @pytest.mark.usefixtures("small_limits")
 def test_the_limits_are_a_conversations_and_gone_after_it():
-    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     template = Template("t.jinja", "{% for m in messages %}{{ m.content }};{% endfor %}")
     before = resource.getrlimit(resource.RLIMIT_AS)
 
@@ -57,8 +65,8 @@ def test_the_limits_are_a_conversations_and_gone_after_it():
         sequences(Conversation([HI[0], {"role": "assistant", "content": "x" * 200_000}]), template)
 
     assert resource.getrlimit(resource.RLIMIT_AS) == before
-    assert signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
-    assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] == 0
+    assert signal.getsignal(signal.SIGPROF) == signal.SIG_DFL
+    assert [signal.getitimer(timer)[0] for timer in (signal.ITIMER_PROF, signal.ITIMER_VIRTUAL)] == [0, 0]
 
 
 def test_all_renderings_of_a_conversation_share_its_limit(monkeypatch: pytest.MonkeyPatch):
@@ -81,3 +89,41 @@ def test_powers_are_limited_before_they_are_computed(power: float, is_refused: b
             template.render(HI, None)
     else:
         assert template.render(HI, None) == str(2**power)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_time_that_the_system_spends_for_a_template_counts(monkeypatch: pytest.MonkeyPatch):
+    """Most of it: finding memory for texts that are thrown away."""
+    monkeypatch.setattr(jinja_sandbox, "SECONDS", 0.05)
+    allocates = "{% set n = messages | length %}{% for _ in range(99999) %}{% set x = 'x' * (n * 10**8) %}{% endfor %}"
+    with pytest.raises(RowError, match=r"0\.05 s"):
+        Template("greedy.jinja", allocates).render(HI, None)
+
+
+@pytest.mark.usefixtures("small_limits")
+def test_a_template_that_is_greedy_again_and_again_ends_the_run(monkeypatch: pytest.MonkeyPatch):
+    """Otherwise each of a million rows takes the time that one may take."""
+    monkeypatch.setattr(jinja_sandbox, "MOST_CHARACTERS", 100)
+    template = Template("greedy.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")
+    long = [{"role": "user", "content": "x" * 200}]
+    for messages, error in ((long, RowError), (long, RowError), (HI, None), (long, RowError), (long, RowError)):
+        if error is None:
+            template.render(messages, None)
+        else:
+            with pytest.raises(error, match="100 characters"):
+                template.render(messages, None)
+    with pytest.raises(UserError, match=r"greedy\.jinja renders .* 3 times in a row"):
+        template.render(long, None)
+
+
+@pytest.mark.slow
+def test_what_python_cannot_interrupt_the_system_ends():
+    """Comparing two lists of lists takes 2**60 steps, between which no signal is looked at."""
+    grow = "{% for _ in range(60) %}{% set d.x = [d.x, d.x] %}{% set d.y = [d.y, d.y] %}{% endfor %}"
+    source = "{% set d = namespace(x=[messages], y=[messages]) %}" + grow + "{{ d.x == d.y }}"
+    code = (
+        "from nemotron.data_prep.chat import jinja_sandbox\njinja_sandbox.SECONDS = 0.1\n"
+        "from nemotron.data_prep.chat.template import Template\n"
+        f"Template('endless.jinja', {source!r}).render([{{}}], None)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGVTALRM

@@ -96,6 +96,12 @@ def test_a_worker_that_dies_is_reported() -> None:
         run(os.execv, "/bin/false", [["false"], ["false"]], workers=2, on_done=lambda *_: None)
 
 
+def test_a_worker_that_a_template_keeps_busy_is_reported_as_that() -> None:
+    code = "import signal; signal.raise_signal(signal.SIGVTALRM)"
+    with use_processes() as run, pytest.raises(UserError, match="chat template"):
+        run(exec, code, [{}, {}], workers=2, on_done=lambda *_: None)
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(
         textwrap.dedent(

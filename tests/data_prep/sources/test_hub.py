@@ -243,6 +243,14 @@ def test_a_dataset_without_a_train_split_is_read_whole(hub: Hub) -> None:
     assert values_of("hf://org/parts", split="code") == [2]
 
 
+@pytest.mark.parametrize(
+    "front", ["[" * 5000, "configs: 2024-99-99", "configs: [", "configs: {a: *b}", "[]", "configs: 5"]
+)
+def test_a_readme_that_declares_nonsense_declares_nothing(hub: Hub, front: str) -> None:
+    hub.repos["org/odd"] = {"main": {"README.md": f"---\n{front}\n---\n".encode(), "a.jsonl": lines(1)}}
+    assert values_of("hf://org/odd") == [1]
+
+
 def test_the_plan_pins_the_commit(
     math: Hub, make_config: Callable[..., Any], chat: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.errors import UserError
 
 # The output of a {% generation %} block is wrapped in these, so that it is found in the rendered text wherever the
 # template puts it. They have a nonce, so that no conversation can forge them.
@@ -24,8 +25,12 @@ BLOCK_BEGIN = f"\x02{_NONCE}\x02"
 BLOCK_END = f"\x03{_NONCE}\x03"
 
 
-SECONDS = 30.0
+SECONDS = 10.0
 """CPU time that a template may take for one conversation, over all renderings."""
+PROBE_SECONDS = 3.0
+"""CPU time that it may take to be compiled, or for a conversation of our own, which is short."""
+MOST_GREEDY = 3
+"""As many conversations in a row that exceed a limit end the run: the template is to blame, not they."""
 MOST_CHARACTERS = 200_000_000
 """Characters that it may render for one conversation, over all renderings."""
 MEMORY = 4 * 2**30
@@ -39,37 +44,50 @@ class LimitExceeded(Exception):
 
 
 class _Budget:
-    """What the current conversation may still use; None without a conversation."""
+    """What the current conversation may still use."""
 
     characters: int | None = None
+    """None without a conversation."""
+    greedy = 0
+    """Conversations before it, in a row, that exceeded a limit."""
 
 
 @contextlib.contextmanager
-def limit_resources(name: str) -> Iterator[None]:
+def limit_resources(name: str, seconds: float | None = None) -> Iterator[None]:
     """Limit a template's CPU time, memory and output within a `with` block.
 
     Nested blocks share the limits. Time is limited only in the main thread, where work runs.
 
     Args:
         name: The template's name, for the message.
+        seconds: The CPU time; by default that of a conversation.
 
     Raises:
         RowError: template_error; raised by the outermost block, so that nothing inside tries again.
+        UserError: The template exceeds a limit in one conversation after the other.
     """
     if _Budget.characters is not None:
         yield
         return
+    seconds = SECONDS if seconds is None else seconds
     _Budget.characters = MOST_CHARACTERS
     try:
-        with _limit_time(), _limit_memory():
+        with _limit_time(seconds), _limit_memory():
             yield
+        _Budget.greedy = 0
     except LimitExceeded as error:
-        raise RowError(DropReason.TEMPLATE_ERROR, f"{name} {error}") from None
+        raise _refuse(f"{name} {error}") from None
     except MemoryError:
-        detail = f"{name} takes more than {MEMORY >> 30} GiB of memory for one conversation"
-        raise RowError(DropReason.TEMPLATE_ERROR, detail) from None
+        raise _refuse(f"{name} takes more than {MEMORY >> 30} GiB of memory for one conversation") from None
     finally:
         _Budget.characters = None
+
+
+def _refuse(problem: str) -> RowError | UserError:
+    _Budget.greedy += 1
+    if _Budget.greedy < MOST_GREEDY:
+        return RowError(DropReason.TEMPLATE_ERROR, problem)
+    return UserError(f"The chat template {problem}, {MOST_GREEDY} times in a row.", "Use another template.")
 
 
 def count_rendered(text: str) -> None:
@@ -85,21 +103,28 @@ def count_rendered(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _limit_time() -> Iterator[None]:
+def _limit_time(seconds: float) -> Iterator[None]:
+    """Raise LimitExceeded after so many seconds of CPU time.
+
+    Some things that a template can do, such as comparing lists of lists of lists, run to their end before Python looks
+    at signals. After twice the time, the system ends the process: SIGVTALRM has no handler.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGVTALRM, _stop)
-    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+
+    def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise LimitExceeded(f"takes more than {seconds:g} s for one conversation")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # also counts what the system does for it, such as finding memory
+    signal.setitimer(signal.ITIMER_VIRTUAL, 2 * seconds)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise LimitExceeded(f"takes more than {SECONDS:g} s for one conversation")
+        signal.signal(signal.SIGPROF, before)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from nemotron.data_prep.chat.conversation import Message, Tool
 from nemotron.data_prep.chat.jinja_sandbox import (
     BLOCK_BEGIN,
     BLOCK_END,
+    PROBE_SECONDS,
     LimitExceeded,
     count_rendered,
     limit_resources,
@@ -123,7 +124,7 @@ class Template:
             UserError: See `__init__`.
         """
         try:
-            with limit_resources(self.name):
+            with limit_resources(self.name, PROBE_SECONDS):
                 return _compile(self.source)
         except jinja2.TemplateSyntaxError as error:
             message = f"The chat template {self.name} is not valid Jinja: line {error.lineno}: "
@@ -188,7 +189,7 @@ class Template:
                 text = self._compiled.render(messages=messages, tools=tools, **variables)
                 count_rendered(text)
             return text
-        except (RowError, LimitExceeded, MemoryError):  # handled by the block that set the limits
+        except (RowError, UserError, LimitExceeded, MemoryError):  # handled by the block that set the limits
             raise
         except Exception as error:  # a template is the user's program and may raise anything
             detail = f"{self.name}: {type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from nemotron.data_prep.chat.conversation import Message
-from nemotron.data_prep.chat.jinja_sandbox import limit_resources
+from nemotron.data_prep.chat.jinja_sandbox import PROBE_SECONDS, limit_resources
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.drop_reasons import RowError
 
@@ -37,7 +37,7 @@ def find_frame(template: Template) -> Frame | None:
     Raises:
         RowError: The template needs too much time or memory.
     """
-    with limit_resources(template.name):
+    with limit_resources(template.name, PROBE_SECONDS):
         return _find_frame(template)
 
 
@@ -69,17 +69,21 @@ def drops_history_thinking(template: Template) -> bool:
     """Tell whether the template shows reasoning only in the newest answer.
 
     If it shows reasoning always or never, a conversation stays one sequence.
+
+    Raises:
+        RowError: The template needs too much time or memory.
     """
-    for answer in (_in_fields, _inline):
-        messages = [
-            {"role": "user", "content": "One?"}, answer(_FIRST), {"role": "user", "content": "Two?"}, answer(_NEWEST)
-        ]  # fmt: skip
-        try:
-            shown = template.render(messages, None)
-        except RowError:
-            continue
-        if _NEWEST in shown and _FIRST not in shown:
-            return True
+    with limit_resources(template.name, PROBE_SECONDS):
+        for answer in (_in_fields, _inline):
+            messages = [
+                {"role": "user", "content": "1?"}, answer(_FIRST), {"role": "user", "content": "2?"}, answer(_NEWEST)
+            ]  # fmt: skip
+            try:
+                shown = template.render(messages, None)
+            except RowError:
+                continue
+            if _NEWEST in shown and _FIRST not in shown:
+                return True
     return False
 
 

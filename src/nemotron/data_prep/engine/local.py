@@ -97,9 +97,11 @@ class _Workers:
                 on_done(position, results[-1])
             return results
         with _send((work, shared)) as sent:
+            started: list[Any] = []
             try:
                 pool = self._of_size(size)
                 futures = {pool.submit(_do, sent, thing): position for position, thing in enumerate(things)}
+                started = multiprocessing.active_children()
                 for future in as_completed(futures):
                     on_done(futures[future], future.result())
                 return [future.result() for future in futures]
@@ -107,6 +109,11 @@ class _Workers:
                 self.end()  # work in progress completes; queued work is discarded
                 if not isinstance(error, BrokenProcessPool):
                     raise
+                if any(process.exitcode == -signal.SIGVTALRM for process in started):
+                    raise UserError(
+                        "The chat template works on one conversation without an end, and cannot be interrupted.",
+                        "Use another template; finished work is kept.",
+                    ) from None
                 raise UserError(
                     "A worker process died, most likely because the machine ran out of memory.",
                     "Run again with fewer workers (workers=1); finished work is kept.",

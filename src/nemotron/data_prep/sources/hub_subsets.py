@@ -105,7 +105,7 @@ def _read_declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits]
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
     try:
         content = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         content = None  # the hub ignores the settings of such a README too
     configs = content.get("configs") if isinstance(content, dict) else None
     subsets: dict[str, Splits] = {}

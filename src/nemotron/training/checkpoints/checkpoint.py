@@ -116,10 +116,21 @@ def read_yaml(file: Path) -> dict[str, Any] | None:
     """Read a YAML file of sections; None if it is missing or not such a file."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where PyYAML has it
     try:
-        config = yaml.load(read_text(file), Loader=loader)
+        text = read_text(file)
+        config = yaml.load(text, Loader=loader) if _is_shallow(text, loader) else None
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
     return config if isinstance(config, dict) and _is_tree(config) else None
+
+
+def _is_shallow(text: str, loader: Any) -> bool:
+    """Tell whether a YAML text may be loaded: deep nesting would crash libyaml."""
+    depth = 0
+    for event in yaml.parse(text, loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            return False
+    return True
 
 
 def _is_tree(config: dict[str, Any]) -> bool:
