@@ -177,6 +177,22 @@ def test_another_model_is_refused_by_what_differs(changed):
     assert str(ours) in problem.message
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("hidden_size", "num_layers", "hybrid_layer_pattern", "num_attention_heads", "num_query_groups", "vocab_size"),
+        *("ffn_hidden_size", "num_moe_experts", "moe_ffn_hidden_size", "moe_shared_expert_intermediate_size"),
+        *("moe_latent_size", "mamba_num_heads", "mamba_head_dim", "mamba_state_dim", "mamba_num_groups"),
+    ],
+)
+def test_whatever_decides_a_shape_has_to_be_the_same(name):
+    saved = Checkpoint(Path("/checkpoints/iter_0000004"), {"model": {name: 7, "lr": 1}})
+    [problem] = check_same_model(SimpleNamespace(**{name: 8, "lr": 2}), saved)
+    assert f"its {name} is 7" in problem.message
+    assert [*check_same_model(SimpleNamespace(**{name: 7}), saved)] == []
+    assert [*check_same_model(SimpleNamespace(lr=2), saved)] == []  # a release without the field
+
+
 def test_both_checkpoints_have_to_fit_the_model():
     start = StartingPoint(CHECKPOINT.folder, "", megatron=CHECKPOINT)
     resumed = SimpleNamespace(newest=Checkpoint(Path("/checkpoints/iter_0000008"), SAVED))
