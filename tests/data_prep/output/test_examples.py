@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zstandard
 
 from nemotron.data_prep.output.examples import EXAMPLES_FILE, _first_ranked, read_examples
 from nemotron.data_prep.output.excerpts import Excerpt
@@ -112,3 +113,39 @@ def test_a_run_without_its_examples_has_a_report(make_config: Callable[..., Any]
 def test_of_equal_ones_the_first_are_taken() -> None:
     assert _first_ranked(np.array([5, 1, 3, 1, 1, 9]), 2).tolist() == [1, 3]
     assert _first_ranked(np.array([5, 1, 3]), 9).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("words", range(0, 60, 3))
+def test_no_piece_of_a_secret_is_shown_where_an_excerpt_is_cut(
+    words: int, make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Of 40 tokens from the beginning and 20 from the end, the borders go through it somewhere."""
+    monkeypatch.setattr("nemotron.data_prep.output.examples.SHOWN_TOKENS", (40, 20))
+    secret = "hf_" + "".join(f"Planted{number}" for number in range(6))
+    write_rows("a.jsonl", [chat("Where?", " ".join(["a"] * words + [secret] + ["b"] * (60 - words)))])
+    result = prepare(make_config("a.jsonl"))
+    text = (result.plan.run_dir / EXAMPLES_FILE).read_text() + (result.plan.output_dir / "report.html").read_text()
+    assert "longest" in text
+    assert "lante" not in text
+
+
+def test_no_piece_of_a_secret_is_shown_of_a_dropped_row(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    secret = "PLANTED" * 600  # longer than what is shown
+    monkeypatch.setenv("MY_TOKEN", secret)
+    token = "hf_PLANTED" + "Ab1" * 20
+    odd = [
+        {"messages": [{"role": token, "content": "Hi"}]},
+        {"messages": token},
+        {"messages": [secret]},
+        {"messages": 1},
+    ]
+    write_rows("a.jsonl", [chat("Hi", "Yes"), *odd])
+    result = prepare(make_config("a.jsonl"))
+    assert len(read_examples(result.plan.run_dir).dropped) == len(odd)
+    for path in result.plan.output_dir.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert b"PLANTED" not in (zstandard.decompress(content, 10**6) if path.suffix == ".zst" else content)

@@ -6,6 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from nemotron.data_prep.drop_reasons import Unreadable
+from nemotron.secrets import mask_text
+
+LOOKED_AT = 4000
+"""Characters of a long value that are looked at for secrets."""
 
 
 def decode_json(text: str, refuse: Callable[[str], NoReturn]) -> object:
@@ -64,6 +68,8 @@ def shorten(value: object) -> str:
         shown = json.dumps(value, ensure_ascii=False, default=describe_kind)
     except (ValueError, RecursionError):
         shown = describe_kind(value)
+    if len(shown) > 40:  # a piece of a secret is not found as one
+        shown = mask_text(shown[:LOOKED_AT])
     return shown if len(shown) <= 40 else shown[:37] + "..."
 
 

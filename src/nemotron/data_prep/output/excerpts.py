@@ -1,7 +1,6 @@
 """Read the beginning and end of tokenized sequences as text, with role and mask."""
 
 import itertools
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
@@ -13,9 +12,14 @@ from nemotron.data_prep.tokenization.outcomes import shorten
 from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.printable import printable
+from nemotron.secrets import mask_pieces
 
 MOST_OF_CHUNK, MOST_OF_SEQUENCE = 1500, 8000
 """Most characters to show, because a token may be long."""
+
+
+AROUND = 300
+"""Tokens before and after what is shown that are looked at, for secrets of which only a piece would be shown."""
 
 
 class Gap(TypedDict):
@@ -70,7 +74,7 @@ class Wanted(NamedTuple):
 def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     """Read the beginning and the end of a sequence."""
     ids, mask = map_tokens(wanted.part)
-    pieces = wanted.place.stretches(wanted.length)
+    pieces = wanted.place.stretches(min(wanted.length + AROUND, wanted.about["uncut"]))
     ids, mask = (np.concatenate([array[begin : begin + count] for begin, count in pieces]) for array in (ids, mask))
     starts, roles = _roles(wanted)
     head, tail = wanted.shown
@@ -85,10 +89,12 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     for begin, until in regions:
         if begin > end:
             chunks.append({"gap": begin - end})
-        inside = borders[(borders >= begin) & (borders <= until)].tolist()
-        for first, after in itertools.pairwise(inside):
+        inside = list(itertools.pairwise(borders[(borders >= begin) & (borders <= until)].tolist()))
+        spans = [(max(0, begin - AROUND), begin), *inside, (until, until + AROUND)]
+        texts = mask_pieces([tokenizer.text(ids[first:after].tolist()) for first, after in spans])[1:-1]
+        for (first, after), text in zip(inside, texts, strict=True):
             role = ROLES[roles[np.searchsorted(starts, first, side="right") - 1]]
-            chunk = _chunk(ids[first:after], bool(mask[first]), str(role), tokenizer.text)
+            chunk = _chunk(text or "", after - first, bool(mask[first]), str(role))
             characters += len(chunk["text"])
             if characters > MOST_OF_SEQUENCE:
                 chunk["text"] = "\u2026"
@@ -114,11 +120,11 @@ def _roles(wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(begins), np.concatenate(roles)
 
 
-def _chunk(ids: np.ndarray, supervised: bool, role: str, text: Callable[[Sequence[int]], str]) -> Chunk:
+def _chunk(text: str, tokens: int, supervised: bool, role: str) -> Chunk:
     return {
         "role": role,
-        "text": shorten(printable(text(ids.tolist())), MOST_OF_CHUNK),
+        "text": shorten(printable(text), MOST_OF_CHUNK),
         "supervised": supervised,
-        "tokens": len(ids),
-        "supervised_tokens": len(ids) * supervised,
+        "tokens": tokens,
+        "supervised_tokens": tokens * supervised,
     }

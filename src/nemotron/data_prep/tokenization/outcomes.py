@@ -22,6 +22,8 @@ from nemotron.printable import printable
 
 EXCERPT = 800
 """Characters of a dropped row that are kept as an example."""
+LOOKED_AT = 2**20
+"""Characters that are looked at for secrets before: of a piece nobody can tell that it is of a secret."""
 
 
 class Dropped(NamedTuple):
@@ -97,11 +99,11 @@ class DroppedWriter:
 def excerpt(row: Row) -> str:
     """Return the beginning of a row, printable and with secrets masked."""
     if row.text is not None:
-        return shorten(printable(row.text[: 4 * EXCERPT].decode(errors="replace").rstrip("\r\n")))
+        return shorten(printable(row.text[:LOOKED_AT].decode(errors="replace").rstrip("\r\n")))
     if row.value is None:
         return ""
     try:
-        return shorten(printable(json.dumps(row.value, ensure_ascii=False, default=str)[: 4 * EXCERPT]))
+        return shorten(printable(json.dumps(row.value, ensure_ascii=False, default=str)[:LOOKED_AT]))
     except (RecursionError, ValueError, TypeError):  # nested too deeply, or keys that are no text
         return ""
 
