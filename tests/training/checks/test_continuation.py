@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
@@ -324,3 +325,62 @@ def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path
     [(section, values)] = sections.items()
     assert f"{section}.{next(iter(values))}" in problem.message
     assert f"checkpoint.pretrained_checkpoint={tmp_path}/checkpoints" in problem.hint
+
+
+def went_on(key, before, now):
+    """A run that was saved with a setting at `before`, and a config that sets it to `now`."""
+    section, name = key.split(".")
+    run = SimpleNamespace(
+        saved={section: {name: before}}, resume_from=Path("/one"), is_own=True, finished=4, newest="x"
+    )
+    return SftConfig(**{section: {name: now}}), run
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("optimizer.lr", "optimizer.min_lr", "scheduler.start_weight_decay", "scheduler.end_weight_decay"),
+        "model.mtp_num_layers",
+    ],
+)
+def test_what_megatron_knows_groups_of_weights_by_stays(key):
+    [problem] = check_fixed_settings(*went_on(key, 1, 2))
+    assert f"{key} is 2" in problem.message
+    assert "with 1," in problem.message
+    assert [*check_fixed_settings(*went_on(key, 1, 1))] == []
+
+
+SIZES = ("tensor_model", "pipeline_model", "expert_model", "expert_tensor")
+
+
+@pytest.mark.parametrize("key", [f"model.{size}_parallel_size" for size in SIZES])
+def test_an_optimizers_state_loads_in_its_own_layout(key):
+    [problem] = check_layout(*went_on(key, 1, 2))
+    assert f"{key} is 2" in problem.message
+    assert f"saved with {key}=1," in problem.message
+    assert [*check_layout(*went_on(key, 1, 1))] == []
+    assert [*check_layout(*went_on("model.context_parallel_size", 1, 2))] == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("train.global_batch_size", "scheduler.lr_decay_style", "model.mtp_loss_scaling_factor"),
+        *("optimizer.adam_beta1", "optimizer.adam_beta2", "optimizer.adam_eps", "optimizer.clip_grad"),
+    ],
+)
+def test_what_may_change_in_the_middle_of_a_run_is_said(key):
+    assert describe_changes(*went_on(key, 1, 2)) == [f"{key} is 2 from now on; it was 1."]
+    assert describe_changes(*went_on(key, 1, 1)) == []
+
+
+def test_a_run_with_a_fully_reshardable_optimizer_goes_on_in_any_layout():
+    settings, run = went_on("model.tensor_model_parallel_size", 1, 2)
+    run.saved |= {"ddp": {"use_distributed_optimizer": True}, "checkpoint": {"dist_ckpt_optim_fully_reshardable": True}}
+    assert [*check_layout(settings, run)] == []
+    run.saved["ddp"] = {"use_distributed_optimizer": False}
+    assert [*check_layout(settings, run)] != []
+    run.saved["ddp"] = None
+    assert [*check_layout(settings, run)] != []
+    settings.checkpoint["load_optim"] = False
+    assert [*check_layout(settings, run)] == []

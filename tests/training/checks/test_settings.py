@@ -159,3 +159,27 @@ def test_adapters_need_a_module():
     [problem] = check_adapters(SftConfig(peft=PeftConfig(target_modules=[])))
     assert "peft.target_modules" in problem.message
     assert "linear_qkv" in str(problem.hint)
+
+
+SCHEDULE = [f"scheduler.lr_{kind}_{unit}" for kind in ("decay", "wsd_decay") for unit in ("iters", "samples")]
+SIZES = [
+    f"model.{size}_parallel_size"
+    for size in ("tensor_model", "pipeline_model", "context", "expert_model", "expert_tensor")
+]
+
+
+@pytest.mark.parametrize(
+    ("least", "key"),
+    [
+        *((1, key) for key in ("train.train_iters", "train.train_samples", "scheduler.max_steps", *SCHEDULE, *SIZES)),
+        *((1, key) for key in ("validation.eval_global_batch_size", "checkpoint.save_interval", "logger.log_interval")),
+        *((1, key) for key in ("dataset.seq_length", "dataset.pad_seq_to_mult")),
+        *((0, key) for key in ("scheduler.lr_warmup_samples", "scheduler.lr_warmup_iters", "validation.eval_iters")),
+        *((0, key) for key in ("validation.eval_interval", "model.mtp_num_layers")),
+    ],
+)
+def test_a_number_that_is_counted_with_has_a_least_value(least, key):
+    assert not numbers(key, least)
+    assert not numbers(key, None)
+    [problem] = numbers(key, least - 1)
+    assert f"{key} is {least - 1}" in problem
