@@ -70,3 +70,14 @@ def test_the_file_is_left_only_to_a_killed_job_which_may_run_again(tmp_path: Pat
     script = "\n".join([*source_secrets(str(path)), f"exitcode={code}", f"exit {code}"])
     assert subprocess.run(["bash", "-c", script], check=False, capture_output=True).returncode == code
     assert path.exists() == left
+
+
+USUAL = (
+    *("HF_TOKEN", "WANDB_API_KEY", "COMET_API_KEY", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+    *("MLFLOW_TRACKING_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+)
+
+
+def test_every_usual_secret_is_handed_on_and_no_other_variable(profile):
+    environment = dict.fromkeys((*USUAL, "HOME", "AWS_PROFILE", "MY_TOKEN"), "x")
+    assert collect_secrets(profile(), environment) == dict.fromkeys(USUAL, "x")

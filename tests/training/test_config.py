@@ -1,7 +1,7 @@
 """The schema of the training config."""
 
 from nemotron.config import load_config
-from nemotron.training.config import SftConfig
+from nemotron.training.config import PeftConfig, SftConfig
 
 
 def test_every_path_of_a_training_config_may_begin_with_the_home(monkeypatch):
@@ -16,3 +16,17 @@ def test_every_path_of_a_training_config_may_begin_with_the_home(monkeypatch):
         section, name = key.split(".")
         values = getattr(config, section)
         assert (values[name] if isinstance(values, dict) else getattr(values, name)) == "/home/me/x", key
+
+
+def test_adapters_are_on_every_layer_that_their_scheme_supports():
+    assert PeftConfig().target_modules == [
+        "linear_qkv",
+        "linear_proj",
+        "linear_fc1",
+        "linear_fc2",
+        "in_proj",
+        "out_proj",
+    ]
+    shared = ["*.shared_experts.linear_fc1", "*.shared_experts.linear_fc2"]
+    assert PeftConfig("dora").target_modules == ["linear_qkv", "linear_proj", "out_proj", *shared]
+    assert PeftConfig("dora", ["in_proj"]).target_modules == ["in_proj"]

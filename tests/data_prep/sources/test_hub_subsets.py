@@ -3,7 +3,7 @@
 import pytest
 
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.sources.hub_subsets import _patterns, _read_declared, choose_files, matching
+from nemotron.data_prep.sources.hub_subsets import _by_words, _patterns, _read_declared, choose_files, matching
 from nemotron.errors import UserError
 
 PATHS = ["README.md", "data/train-0.parquet", "data/test-0.parquet", "math/a.jsonl", "math/b.jsonl", "chat.jsonl"]
@@ -85,3 +85,17 @@ def test_files_that_cannot_be_read_are_no_data():
     dataset = Dataset(name="d", path="hf://org/set", subset="a")
     with pytest.raises(UserError, match=r'Dataset "d": hf://org/set has no data files'):
         choose_files(dataset, PATHS, readme)
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("train", "train training"),
+        ("validation", "validation valid val dev"),
+        ("test", "test testing eval evaluation"),
+    ],
+)
+def test_a_split_is_told_by_many_words(split, words):
+    for word in words.split():
+        for path in (f"data/{word}-00000-of-00001.parquet", f"{word}.jsonl", f"{word}/a.jsonl"):
+            assert _by_words([path]) == {split: [path]}, path

@@ -77,3 +77,16 @@ def test_an_object_is_told_from_its_next_version_by_whatever_the_store_says():
     assert len({_version(info) for info in versions}) == 4
     with pytest.raises(OSError, match="neither an ETag nor a generation"):
         _version({"size": 3, "ETag": ""})
+
+
+REFUSALS = (
+    *("PermissionError", "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"),
+    *("ProfileNotFound", "TokenRetrievalError", "SSOTokenLoadError", "UnauthorizedSSOTokenError"),
+    *("DefaultCredentialsError", "RefreshError"),
+)
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_every_library_has_its_own_words_for_refused_access(name):
+    with pytest.raises(UserError, match=name), _store_errors("s3://bucket/key"):
+        raise type(name, (Exception,), {})("no")

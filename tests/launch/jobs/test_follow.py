@@ -173,3 +173,15 @@ def test_states_have_an_exit_code_of_their_own(cluster: Cluster, answer: str, ex
     cluster.states["7"] = [answer]
     assert ask_state(cluster, "7") == expected
     assert expected.is_final == (expected.name != "COMPLETING")
+
+
+@pytest.mark.parametrize(
+    ("name", "is_final"),
+    [
+        *((name, True) for name in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")),
+        *((name, True) for name in ("BOOT_FAIL", "DEADLINE", "PREEMPTED", "FORGOTTEN")),
+        *((name, False) for name in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED", "SUSPENDED")),
+    ],
+)
+def test_some_states_of_a_job_are_its_last(name, is_final):
+    assert JobState(name).is_final is is_final
