@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from nemotron.data_prep.token_roles.marks import find_marks
+from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.role import ROLES
 from nemotron.data_prep.token_roles.stretches import find_stretches
 
@@ -28,7 +29,7 @@ def roles(*sequences: str, chunks: Sequence[Sequence[tuple[str, str]]] = (), tem
         np.array([sum(map(len, sequence)) for sequence in pieces]),
         np.array([len(piece) for sequence in pieces for piece in sequence]),
         [role for sequence in chunks for role, _ in sequence],
-        np.zeros(len(ids) + 1, np.int64),
+        Ones(np.zeros(len(ids), np.uint8)),
         marks,
     )
     assert found.lengths.sum() == len(ids)

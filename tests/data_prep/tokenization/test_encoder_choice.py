@@ -106,3 +106,21 @@ def test_text_by_text_and_as_one_text_the_ids_are_the_same(
     assert alone.ids.tolist() == together.ids.tolist()
     assert alone.lengths.tolist() == together.lengths.tolist()
     assert alone.ids.dtype == together.ids.dtype
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "expected"),
+    [
+        ("<unk>", ["<s>", "</s>", "[INST]", "  "], True),
+        ("<unk>", ["<unk", "<s>"], False),
+        ("<unk>", ["<unk><s>"], False),
+        ("<unk>", ["a<"], False),
+        ("<unk>", ["k>b"], False),
+        ("<unk>", ["n"], False),
+        ("aba", [], False),
+    ],
+)
+def test_a_token_stands_alone_where_no_other_can_overlap_it(name: str, others: list[str], expected: bool) -> None:
+    from nemotron.data_prep.tokenization import encoders
+
+    assert encoders._stands_alone(name, [name, *others]) is expected

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nemotron.data_prep.token_roles.marks import NO_ROLE, Kind, Marks
+from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.role import CODE, OF_CHUNK, Role
 
 OPENING = 4
@@ -61,7 +62,7 @@ def find_stretches(
     sequence_lengths: np.ndarray,
     chunk_lengths: np.ndarray,
     chunk_roles: Sequence[str],
-    targets_so_far: np.ndarray,
+    targets: Ones,
     marks: Marks,
 ) -> Stretches:
     """Find the stretches of sequences that stand back to back.
@@ -71,7 +72,7 @@ def find_stretches(
         sequence_lengths: int64 [sequences].
         chunk_lengths: int64 [chunks].
         chunk_roles: The role of each chunk; not needed where messages have headers.
-        targets_so_far: int64 [tokens + 1]: targets among the tokens before each.
+        targets: Which tokens the trainer learns to predict.
         marks: Of the tokenizer and the template.
     """
     places = _find_marks(ids, marks)
@@ -82,8 +83,8 @@ def find_stretches(
         starts, roles = _chunk_starts(chunk_lengths, chunk_roles)
     starts, roles = _divide_answers(ids, starts, roles, places, marks)
     ends = np.append(starts[1:], len(ids)) if len(starts) else starts
-    targets = targets_so_far[ends] - targets_so_far[starts]
-    return Stretches(roles, (ends - starts).astype(np.int32), targets.astype(np.int32))
+    learned = targets.before(ends) - targets.before(starts)
+    return Stretches(roles, (ends - starts).astype(np.int32), learned.astype(np.int32))
 
 
 def _find_marks(ids: np.ndarray, marks: Marks) -> dict[Kind, np.ndarray]:

@@ -10,6 +10,7 @@ from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex
 from nemotron.data_prep.reasoning_modes.mode import MODES
 from nemotron.data_prep.token_roles.marks import Marks
+from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.stretches import Stretches, find_stretches
 from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, loss_mask
@@ -70,7 +71,7 @@ class _Conversations(NamedTuple):
 
 
 def encode_batches(
-    batches: Iterable[Batch], tokenizer: Tokenizer, marks: Marks, *, may_be_cut: bool
+    batches: Iterable[Batch], tokenizer: Tokenizer, marks: Marks
 ) -> Iterator[EncodedBatch | Dropped | Noticed]:
     """Encode batches, leaving out the sequences in which nothing trains.
 
@@ -78,15 +79,14 @@ def encode_batches(
         batches: Rendered conversations.
         tokenizer: What encodes them.
         marks: By which messages are told apart.
-        may_be_cut: Whether texts may have the marks of split control tokens, at which they are cut.
     """
     for batch in batches:
-        (ids, chunk_lengths), errors = _encode(batch, tokenizer, may_be_cut)
+        (ids, chunk_lengths), errors = _encode(batch, tokenizer)
         mask = loss_mask(ids, chunk_lengths, np.array(batch.supervised, bool), tokenizer.end_id)
         pieces = _find_pieces(batch, chunk_lengths)
-        targets_so_far = _count_targets(ids, mask, pieces.lengths, tokenizer.eos_id)
-        sequences = _measure(mask, pieces, targets_so_far)
-        stretches = find_stretches(ids, pieces.lengths, chunk_lengths, batch.roles, targets_so_far, marks)
+        targets = _find_targets(ids, mask, pieces.lengths, tokenizer.eos_id)
+        sequences = _measure(mask, pieces, targets)
+        stretches = find_stretches(ids, pieces.lengths, chunk_lengths, batch.roles, targets, marks)
         conversations = _count(batch, sequences)
         yield from _outcomes(batch.candidates, conversations, errors)
         yield _select_trained(
@@ -108,7 +108,7 @@ def _find_pieces(batch: Batch, chunk_lengths: np.ndarray) -> _Pieces:
     return _Pieces(is_history, so_far[ends] - so_far[ends - chunk_counts], shared_lengths)
 
 
-def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encoded, dict[int, RowError]]:
+def _encode(batch: Batch, tokenizer: Tokenizer) -> tuple[Encoded, dict[int, RowError]]:
     """Encode the chunks of a batch.
 
     Returns:
@@ -117,7 +117,7 @@ def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encod
     texts = batch.texts
     errors: dict[int, RowError] = {}
     try:
-        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
+        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=batch.may_be_cut), errors
     except RowError:  # from one of the conversations, so each is tried separately
         texts = [*texts]
         sequence = chunk = 0
@@ -125,25 +125,21 @@ def _encode(batch: Batch, tokenizer: Tokenizer, may_be_cut: bool) -> tuple[Encod
             chunk_counts = batch.chunk_counts[sequence : sequence + count]
             own = slice(chunk, chunk + history + sum(chunk_counts))
             try:
-                encode_safely(texts[own], chunk_counts, tokenizer, may_be_cut=may_be_cut)
+                encode_safely(texts[own], chunk_counts, tokenizer, may_be_cut=batch.may_be_cut)
             except RowError as error:
                 errors[position] = error
                 texts[own] = [""] * len(texts[own])
             sequence, chunk = sequence + count, own.stop
-        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=may_be_cut), errors
+        return encode_safely(texts, batch.chunk_counts, tokenizer, may_be_cut=batch.may_be_cut), errors
 
 
-def _count_targets(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> np.ndarray:
-    """Count the targets before every token, and all of them.
-
-    int64 [tokens + 1].
-    """
+def _find_targets(ids: np.ndarray, mask: np.ndarray, lengths: np.ndarray, eos_id: int) -> Ones:
+    """Find the tokens that the trainer learns to predict."""
     starts = np.cumsum(lengths) - lengths
-    is_target = find_trained_targets(mask, ids, starts[lengths > 0], eos_id)
-    return np.concatenate([[0], np.cumsum(is_target, dtype=np.int64)])
+    return Ones(find_trained_targets(mask, ids, starts[lengths > 0], eos_id))
 
 
-def _measure(mask: np.ndarray, pieces: _Pieces, targets_so_far: np.ndarray) -> _Sequences:
+def _measure(mask: np.ndarray, pieces: _Pieces, targets: Ones) -> _Sequences:
     """Count the targets of every sequence, and find where its trained turns end.
 
     A turn ends where the mask falls from 1 to 0, and where its sequence ends. History has none.
@@ -156,12 +152,13 @@ def _measure(mask: np.ndarray, pieces: _Pieces, targets_so_far: np.ndarray) -> _
     ends = np.flatnonzero(mask > next_mask) + 1
     of_piece = np.searchsorted(starts + lengths, ends, side="left")
     turn_counts = np.bincount(of_piece, minlength=len(starts))[is_own]
+    before = targets.before(starts)
     return _Sequences(
         lengths[is_own] + pieces.shared_lengths,
-        (targets_so_far[starts + lengths] - targets_so_far[starts])[is_own],
+        (targets.before(starts + lengths) - before)[is_own],
         turn_counts,
         ends - starts[of_piece] + np.repeat(pieces.shared_lengths, turn_counts),
-        targets_so_far[ends] - targets_so_far[starts[of_piece]],
+        targets.before(ends) - before[of_piece],
     )
 
 

@@ -20,6 +20,9 @@ SAMPLE_CHARACTERS = 200_000
 """How much of the run's text both libraries encode before the fast one is used; this takes about 0.1 s."""
 PIECE_CHARACTERS = 2_000
 
+ASKED_SEPARATORS = 8
+"""Of so many control tokens it is asked whether they stand alone; mostly the first separates all texts of a run."""
+
 # Text on which tokenizers tend to disagree: runs of spaces, digits, contractions, marks, scripts without spaces,
 # emoji of several characters, control characters, and text that is almost a special token.
 PROBES = (
@@ -99,7 +102,7 @@ def _gigatoken_backend(definition: str) -> Any:
 @functools.lru_cache(maxsize=2)
 def _gigatoken(definition: str) -> Encode:
     backend = _gigatoken_backend(definition)
-    separators = {name.encode(): id for name, id in _find_separators(definition).items()}
+    separators = {name.encode(): separator for name, separator in _find_separators(definition).items()}
 
     def encode(texts: Sequence[str]) -> Encoded:
         # One text, with a control token between the texts that none of them has: a batch would come as an awkward
@@ -108,10 +111,10 @@ def _gigatoken(definition: str) -> Encode:
         pieces = [text.encode() for text in texts]
         for name, separator in separators.items():
             joined = name.join(pieces)
-            if joined.count(name) != len(texts) - 1:
+            if not separator.stands_alone and joined.count(name) != len(texts) - 1:
                 continue
             ids = backend.encode(joined).view(np.int32)
-            is_text = ids != separator
+            is_text = ids != separator.id
             ends = np.append(np.flatnonzero(~is_text), len(ids))
             if len(ends) == len(texts):
                 return Encoded(ids[is_text], np.diff(ends, prepend=-1) - 1)
@@ -122,17 +125,39 @@ def _gigatoken(definition: str) -> Encode:
     return encode
 
 
-def _find_separators(definition: str) -> dict[str, int]:
-    """Find control tokens that are the same whatever text surrounds them.
+class Separator(NamedTuple):
+    """A control token that is the same whatever text surrounds it."""
 
-    By name, with their ids.
+    id: int
+    stands_alone: bool
+    """Whether it cannot share characters with another added token.
+
+    Then it is encoded wherever it is written, so its ids show whether one of the texts has it. Otherwise the texts must
+    be searched for it.
     """
+
+
+def _find_separators(definition: str) -> dict[str, Separator]:
+    """Find control tokens to write between texts, by name."""
     flags = ("lstrip", "rstrip", "single_word", "normalized")
-    return {
-        token["content"]: token["id"]
-        for token in read_added_tokens(definition)
-        if token.get("special") and not any(map(token.get, flags))
-    }
+    added = list(read_added_tokens(definition))
+    names = [token["content"] for token in added if token["content"]]
+    found: dict[str, Separator] = {}
+    for token in added:
+        if token.get("special") and token["content"] and not any(map(token.get, flags)):
+            alone = len(found) < ASKED_SEPARATORS and _stands_alone(token["content"], names)
+            found[token["content"]] = Separator(token["id"], alone)
+    return found
+
+
+def _stands_alone(name: str, names: Iterable[str]) -> bool:
+    """Tell whether a token cannot overlap itself, or another of some tokens."""
+    first, rest = name[0], name[1:]
+    return first not in rest and not any(
+        first in other[1:] or other[0] in rest or other.startswith(name) or name.startswith(other)
+        for other in names
+        if other != name
+    )
 
 
 def load_fast(definition: str) -> None:

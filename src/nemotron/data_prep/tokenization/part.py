@@ -105,8 +105,7 @@ def tokenize_part(how: Tokenization, work: TokenizeWork) -> PartReceipt:
         candidates = writer.kept(choose_modes(candidates, work.control, borders))
         rendered = writer.kept(render_batches(candidates, how.template, may_share=how.tokenizer.is_cut_before_turns))
         checked = how.rendering_check.check(rendered)
-        may_be_cut = how.special_tokens == "split"
-        for batch in writer.kept(encode_batches(checked, how.tokenizer, how.marks, may_be_cut=may_be_cut)):
+        for batch in writer.kept(encode_batches(checked, how.tokenizer, how.marks)):
             writer.append(*batch)
 
     with collect_rarely():
@@ -170,7 +169,7 @@ def treat_special_tokens(
         else:
             if treated is not candidate.conversation:
                 candidate = candidate._replace(
-                    conversation=treated, turns=turns_to_train(treated.messages), reasons=None
+                    conversation=treated, turns=turns_to_train(treated.messages), reasons=None, is_cut=True
                 )
             yield candidate
 

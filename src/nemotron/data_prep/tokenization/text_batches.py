@@ -41,6 +41,8 @@ class Candidate(NamedTuple):
     mode: Mode = Mode.NO_REASONING
     options: RenderOptions = {}  # noqa: RUF012 (never changed)
     """Options for the template in that mode."""
+    is_cut: bool = False
+    """Whether its texts have the marks of split control tokens."""
     texts: list[str] | None = None
     """The chunks of a plain row, which is rendered already (plain_rows/)."""
 
@@ -69,10 +71,13 @@ class Batch:
     """Of each chunk."""
     supervised: list[bool] = field(default_factory=list)
     """Of each chunk."""
+    may_be_cut: bool = False
+    """Whether texts may have the marks of split control tokens, at which they are cut."""
 
     def add(self, candidate: Candidate, history: list[str], sequences: list[Sequence]) -> None:
         """Add a conversation."""
         first = len(self.texts)
+        self.may_be_cut = self.may_be_cut or candidate.is_cut
         self.texts += history
         self.roles += ["system", *["user"] * len(history)][: len(history)]
         self.supervised += [False] * len(history)
