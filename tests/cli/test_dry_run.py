@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from nemotron.cli.app import run
+from nemotron.launch.profiles import env_file
 
 COMMANDS = (["super3", "data", "prep", "sft"], ["super3", "sft"], ["super3", "pipe"])
 # Runs a command line and prints, last, which of the heavy packages it imported.
@@ -37,6 +38,21 @@ def test_a_dry_run_imports_nothing_heavy(data, env_toml, command, where):
     line = [sys.executable, "-c", IMPORTS, *command, "-c", "tiny", "--dry-run", *where]
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("where", [[], ["--run", "here"]], ids=["here", "profile"])
+def test_env_toml_is_read_once(data, env_toml, capsys, monkeypatch, command, where):
+    read = []
+
+    class Counted(env_file.EnvFile):
+        def __init__(self, path):
+            read.append(path.name)
+            super().__init__(path)
+
+    monkeypatch.setattr(env_file, "EnvFile", Counted)
+    assert run([*command, "-c", "tiny", "--dry-run", *where]) == 0
+    assert read == ["env.toml"]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

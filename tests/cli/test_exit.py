@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from nemotron.cli.exit import skip_last_collections
+from nemotron.cli.exit import end, skip_last_collections
 
 
 class Cycle:
@@ -32,12 +32,14 @@ def test_what_lives_is_left_alone_and_what_is_garbage_is_finished(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", ModuleType("torch"))
     Cycle(tmp_path / "file")
-    skip_last_collections()
+    with pytest.raises(SystemExit) as ended:
+        end(3)
+    assert ended.value.code == 3
     assert (tmp_path / "file").read_text() == "written"
     assert gc.get_freeze_count() > 10_000
 
 
-def test_a_command_without_torch_ends_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_without_torch_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     skip_last_collections()
     assert gc.get_freeze_count() < 10_000
@@ -45,13 +47,14 @@ def test_a_command_without_torch_ends_as_it_is(monkeypatch: pytest.MonkeyPatch) 
 
 ENDING = """
 import atexit, sys
-from nemotron.cli.exit import end_at_once
+from nemotron.cli.exit import end, skip_last_collections
 atexit.register(print, "an exit handler")
 print("a line", end=" ")
 {before}
-end_at_once(3)
-print("the usual way")
-sys.exit(3)
+try:
+    end(3)
+finally:
+    print("the usual way")
 """
 
 

@@ -13,6 +13,7 @@ import nemotron.launch
 import nemotron.training.run
 from nemotron.cli.app import run
 from nemotron.cli.super3.sft import _Reporter, show_result, train_here
+from nemotron.training import prepared_data
 from nemotron.training.objective.loss import Schedule, Stage
 
 
@@ -87,10 +88,19 @@ def started(monkeypatch):
 
 
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
-    monkeypatch.setattr(sys.modules[train_here.__module__], "refuse_here", lambda loaded: None)
+    monkeypatch.setattr(sys.modules[train_here.__module__], "refuse_with_torch", lambda loaded, found: None)
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
     assert started == [(["--config", "tiny", "train.train_iters=2"], 8)]
     assert not trained
+
+
+def test_what_a_run_needs_is_looked_at_once_before_torchrun_starts(prepare_tiny, started, monkeypatch):
+    prepare_tiny()
+    looked, find_data = [], prepared_data.find_data
+    monkeypatch.setattr(prepared_data, "find_data", lambda *arguments: looked.append(1) or find_data(*arguments))
+    monkeypatch.setattr("nemotron.training.backend._sees_gpu", lambda: False)
+    assert run(["super3", "sft", "-c", "tiny", "train.global_batch_size=8"]) == 3
+    assert looked == [1]
 
 
 def test_what_is_refused_is_said_before_torchrun_starts_all_of_it(started, capsys):

@@ -40,7 +40,7 @@ class World:
             "is_first_here": lambda: self.first,
             "heed_signals": lambda say: self.within("signals", signals),
             "use_backend": lambda backend: self.within(backend, lambda container: self.steps.append("adapted")),
-            "pause_collector": lambda: self.within("no collector"),
+            "collect_rarely": lambda: self.within("no collector"),
             "Startup": self.startup,
             "explain_failures": lambda *arguments: self.within(
                 ("explained", *arguments), SimpleNamespace(stopped=self.stopped)

@@ -14,7 +14,7 @@ from nemotron.cli import completion, console
 from nemotron.cli.artifacts import artifacts
 from nemotron.cli.config import config
 from nemotron.cli.doctor import doctor
-from nemotron.cli.exit import end_at_once, skip_last_collections
+from nemotron.cli.exit import end
 from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
@@ -176,10 +176,7 @@ def _explain_missing(missing: ModuleNotFoundError) -> int:
 def main() -> None:
     """Run as the console script."""
     mask_streams()
-    code = run(sys.argv[1:])
-    skip_last_collections()
-    end_at_once(code)
-    sys.exit(code)
+    end(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

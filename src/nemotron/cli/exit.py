@@ -1,10 +1,12 @@
-"""Exit quickly, although training leaves a million objects."""
+"""End a process quickly, although training leaves a million objects."""
 
 import atexit
+import contextlib
 import gc
 import os
 import sys
 import threading
+from typing import NoReturn
 
 _TOOLS = 6
 """How many profilers and debuggers Python has room for."""
@@ -21,20 +23,19 @@ def skip_last_collections() -> None:
         gc.freeze()
 
 
-def end_at_once(code: int) -> None:
-    """End the process after its exit handlers, and free no objects before.
+def end(code: int) -> NoReturn:
+    """End the process with an exit code, after its exit handlers, and free no objects.
 
-    Of a fast encoder's vocabulary that takes longer than preparing a megabyte. It returns, to end the usual way, where
+    Of a fast encoder's vocabulary that takes longer than preparing a megabyte. The process ends the usual way where
     that may matter: after torch was imported, while threads run, under a profiler or a debugger, and if what is printed
     cannot be written.
     """
     watched = sys.getprofile() or sys.gettrace() or any(map(sys.monitoring.get_tool, range(_TOOLS)))
-    if "torch" in sys.modules or threading.active_count() > 1 or watched:
-        return
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except OSError:
-        return
-    os._exit(code)
+    skip_last_collections()
+    if "torch" not in sys.modules and threading.active_count() == 1 and not watched:
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    sys.exit(code)

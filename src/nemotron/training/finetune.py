@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from nemotron.config import Loaded
+from nemotron.data_prep.collector import collect_rarely
 from nemotron.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
-from nemotron.training.collector import pause_collector
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -57,7 +57,7 @@ def run_finetune(
     startup = Startup(say)
     startup.step("Importing torch and Megatron-Bridge")
     with heed_signals(say) as signals, bridge.name_what_is_missing(), use_backend(backend) as apply_backend:
-        with pause_collector():
+        with collect_rarely():
             from megatron.bridge.training.finetune import finetune
 
             from nemotron.training.objective.empty_batches import skip_empty_batches

@@ -96,14 +96,14 @@ def test_a_model_is_made_from_its_start(logged, monkeypatch, seed, reference, in
         (False, "mine", "hf", "ModelArtifact-sft-hf", Path("mine")),
     ],
 )
-def test_an_export_is_made_of_the_newest_checkpoint_and_recorded(logged, adapter, folder, kind, name, expected):
+def test_an_export_is_made_of_the_recorded_checkpoint_and_recorded_too(logged, adapter, folder, kind, name, expected):
     sections = {
         "convert_to_hf": ConvertToHfConfig(enabled=True, adapter=adapter, output_dir=folder),
         "recipe": RecipeConfig(hf_model="org/model"),
     }
-    assert room.export_run(loaded(**sections), plan(), RUN, "Model:v3") == (expected, f"{name}:v1")
+    assert room.export_run(loaded(**sections), plan(), RUN, Path("iter_9"), "Model:v3") == (expected, f"{name}:v1")
     made, recorded = logged
-    assert made == (kind, RUN.checkpoints, expected, "org/model", "tokenizer")
+    assert made == (kind, Path("iter_9"), expected, "org/model", "tokenizer")
     assert recorded == {
         "name": name, "path": expected, "inputs": ["Model:v3"], "metadata": None, "digest": None, **EVERYWHERE,
     }  # fmt: skip

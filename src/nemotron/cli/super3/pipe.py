@@ -9,7 +9,8 @@ from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prep import find_jobs, prep_sft, prepare_here, report_prep
 from nemotron.cli.super3.data.prepared import show_prepared
 from nemotron.cli.super3.sft import sft, train_here
-from nemotron.cli.super3.training_plan import refuse_here, refuse_on, report_here, report_on
+from nemotron.cli.super3.training_checks import refuse_here, refuse_on
+from nemotron.cli.super3.training_plan import report_here, report_on
 from nemotron.cli.usage import UsageError
 from nemotron.errors import UserError, did_you_mean, refuse
 

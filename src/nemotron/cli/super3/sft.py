@@ -7,14 +7,8 @@ import typer
 
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.advice import report_advice
-from nemotron.cli.super3.training_plan import (
-    refuse_before_torch,
-    refuse_here,
-    refuse_on,
-    report_here,
-    report_local_launch,
-    report_on,
-)
+from nemotron.cli.super3.training_checks import refuse_before_torch, refuse_on, refuse_with_torch
+from nemotron.cli.super3.training_plan import report_here, report_local_launch, report_on
 from nemotron.exit_codes import STOPPED
 
 if TYPE_CHECKING:
@@ -113,12 +107,12 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     from nemotron.launch import count_processes, torchrun
 
     refuse_without_training()
-    refuse_before_torch(loaded)
+    found = refuse_before_torch(loaded)
     with console.show_work("look for GPUs"):  # imports torch
         processes = count_processes(loaded.config.run.nproc_per_node)
     if processes > 1:
         # Every process checks too, but torchrun would hide the error of one under its own traceback.
-        refuse_here(loaded)
+        refuse_with_torch(loaded, found)
         console.note(f"Training in {processes} processes.")
         if code := torchrun(arguments, processes):
             raise typer.Exit(code)

@@ -1,119 +1,21 @@
-"""Plan a training run before it starts: report it, or refuse it."""
+"""Report the plan of a training run, for a dry run."""
 
-import contextlib
 import shlex
-import tempfile
-from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nemotron.cli import console, dry_run
-from nemotron.errors import Problem, UserError, refuse
+from nemotron.cli.super3.training_checks import config_there, find_jobs, folder_of, look
+from nemotron.errors import Problem, UserError
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.launch import Placement
-    from nemotron.training.backend import Backend, BackendName
+    from nemotron.training.backend import BackendName
     from nemotron.training.checkpoints.run_folder import RunFolder
     from nemotron.training.config import SftConfig
     from nemotron.training.plan import Plan
     from nemotron.training.prepared_data import PreparedData
-
-
-def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run on this machine, with all of its problems.
-
-    Args:
-        loaded: The training config.
-        expected: What data prep will make; None looks for existing data.
-
-    Raises:
-        UserError: Something is wrong.
-    """
-    from nemotron.launch import count_processes
-    from nemotron.training.backend import choose_backend
-
-    refuse_before_torch(loaded, expected)
-    config = loaded.config
-    with console.show_work("look for GPUs"):
-        backend, processes = choose_backend(config.run.backend), count_processes(config.run.nproc_per_node)
-    refuse(_find_problems(loaded, expected, processes, backend))
-
-
-def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
-    """Refuse what can be refused without torch, whose import takes seconds.
-
-    If anything is refused, GPUs are counted without torch, to list as many problems as possible.
-
-    Args:
-        loaded: The training config.
-        expected: As in `refuse_here`.
-
-    Raises:
-        UserError: Something is wrong.
-    """
-    from nemotron.launch import count_gpus
-    from nemotron.training.backend import choose_backend
-
-    asked = loaded.config.run
-    ranks = None if asked.nproc_per_node == "auto" else asked.nproc_per_node
-    if _find_problems(loaded, expected, ranks, None):
-        gpus = count_gpus()
-        backend = choose_backend(asked.backend, gpus > 0)
-        refuse(_find_problems(loaded, expected, ranks or max(1, gpus), backend))
-
-
-def _find_problems(
-    loaded: "Loaded[SftConfig]", expected: "PreparedData | None", ranks: int | None, backend: "Backend | None"
-) -> list[Problem]:
-    from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checkpoints.run_folder import find_run_folder
-    from nemotron.training.checks.inputs import check_inputs
-    from nemotron.training.checks.machine import check_machine
-    from nemotron.training.prepared_data import find_data
-
-    config = loaded.config
-    start = find_start(config)
-    data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    run = find_run_folder(config, data, start)
-    plan, problems = check_inputs(config, data or expected, start, ranks, run)
-    return [*find_jobs(loaded), *missing, *problems, *check_machine(config, data, start, run, plan, backend)]
-
-
-def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
-    """Find the submitted job that works in the folders of a run on this machine."""
-    from nemotron.launch.jobs.in_use import check_folders_here
-    from nemotron.launch.stages import list_sft_writes
-
-    return [*check_folders_here(list_sft_writes(loaded))]
-
-
-def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
-    """Refuse a run before it is queued, as far as this machine can check it.
-
-    Args:
-        loaded: The training config.
-        placement: The stage on its profile.
-        expected: As in `refuse_here`.
-
-    Raises:
-        UserError: Something is wrong.
-    """
-    from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checks.inputs import check_inputs
-    from nemotron.training.prepared_data import find_data
-
-    config = _config_there(loaded, placement)
-    with _folder_of(placement):
-        data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        start = find_start(config)
-        _, problems = check_inputs(config, data or expected, start, placement.ranks)
-        refuse(problems)
-    absent = [("data", problem.message) for problem in missing]
-    absent += [("model", start.unresolved.message)] if start.unresolved else []
-    for what, message in absent:
-        console.note(f"The {what} cannot be read from here; the job checks it when it starts. {message}")
 
 
 def report_here(
@@ -133,19 +35,16 @@ def report_here(
     """
     from nemotron.launch import count_gpus
     from nemotron.training.backend import choose_backend
-    from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.continuation import describe_changes, describe_resume
     from nemotron.training.checks.inputs import check_inputs
     from nemotron.training.checks.machine import check_machine
-    from nemotron.training.prepared_data import find_data
     from nemotron.training.reporting.wandb_run import find_wandb
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
-    start = find_start(config)
-    data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-    run = find_run_folder(config, data, start)
+    found = look(config, loaded.name, expected, trains_here=True)
+    start, data, missing, run = found.start, found.data, found.missing, found.run
+    assert run is not None
     notes = [*describe_resume(run), *describe_changes(config, run)]
     notes += _too_few_processes(config) if ranks is None else []
     notes += find_wandb(config, run, has_work=True).describe()
@@ -174,16 +73,14 @@ def report_on(
         report, loaded, expected, compare: As in `report_here`.
         placement: The stage on its profile.
     """
-    from nemotron.training.checkpoints.initial_weights import find_start
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.inputs import check_inputs
-    from nemotron.training.prepared_data import find_data
 
-    config, ranks = _config_there(loaded, placement), placement.ranks
-    with _folder_of(placement):
-        start = find_start(config)
-        data, missing = (None, []) if expected is not None else find_data(config, loaded.name)
-        plan, problems = check_inputs(config, data or expected, start, ranks)
+    config, ranks = config_there(loaded, placement), placement.ranks
+    with folder_of(placement):
+        found = look(config, loaded.name, expected, trains_here=False)
+        data, missing = found.data, found.missing
+        plan, problems = check_inputs(config, data or expected, found.start, ranks)
         _report_plan(report, config, data, missing, plan, [], ranks)
         _report_checks(report, problems)
     if compare and plan is not None and data is not None:
@@ -202,25 +99,6 @@ def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: 
     line = torchrun_command(arguments, processes) if processes > 1 else ["nemotron", "super3", "sft", *arguments]
     rows = [("GPUs here", str(gpus)), ("processes", str(processes)), *dry_run.local_variables()]
     report.stage("sft", [*rows, ("runs", shlex.join(mask_arguments(line)))], {})
-
-
-def _config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
-    """Load the config as the job will; over ssh, ~ is another home."""
-    return loaded.convert_unexpanded() if placement.profile.is_elsewhere else loaded.config
-
-
-@contextlib.contextmanager
-def _folder_of(placement: "Placement") -> Iterator[None]:
-    """Work in the folder in which the job will start, so that relative paths match.
-
-    If that is on another machine, work in an empty folder, because local files do not matter then.
-    """
-    there = Path(placement.workdir)
-    with contextlib.ExitStack() as stack:
-        if placement.profile.is_elsewhere or not there.is_dir():
-            there = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        stack.enter_context(contextlib.chdir(there))
-        yield
 
 
 def _report_plan(

@@ -52,7 +52,7 @@ def record_model(
     artifact = log_model(loaded, plan, data, run, iteration_dir, records)
     if not loaded.config.convert_to_hf.enabled:
         return Recorded(artifact)
-    return Recorded(artifact, *export_run(loaded, plan, run, artifact))
+    return Recorded(artifact, *export_run(loaded, plan, run, iteration_dir, artifact))
 
 
 def log_model(
@@ -99,11 +99,15 @@ def _start(config: SftConfig, plan: Plan) -> list[str]:
     return []
 
 
-def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str) -> tuple[Path, str]:
+def export_run(
+    loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, iteration_dir: Path, model: str
+) -> tuple[Path, str]:
     """Export the run's last checkpoint to Hugging Face format, and record it.
 
     Args:
-        model: The artifact of the checkpoint, as `name:version`.
+        loaded, plan, run: As in `log_model`.
+        iteration_dir: The checkpoint.
+        model: Its artifact, as `name:version`.
 
     Returns:
         The folder, and its artifact.
@@ -114,7 +118,7 @@ def export_run(loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, model: str
         name, export, default = ADAPTER_ARTIFACT, export_adapter, "adapter"
     folder = Path(config.convert_to_hf.output_dir or run.output / default)
     assert plan.tokenizer is not None
-    export(run.checkpoints, folder, config.recipe.hf_model, plan.tokenizer)
+    export(iteration_dir, folder, config.recipe.hf_model, plan.tokenizer)
     return folder, _log(loaded, name, folder, [model])
 
 

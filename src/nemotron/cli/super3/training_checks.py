@@ -1,0 +1,169 @@
+"""Look at a training run before it starts, and refuse it."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nemotron.cli import console
+from nemotron.errors import Problem, refuse
+
+if TYPE_CHECKING:
+    from nemotron.config import Loaded
+    from nemotron.launch import Placement
+    from nemotron.training.backend import Backend
+    from nemotron.training.checkpoints.initial_weights import StartingPoint
+    from nemotron.training.checkpoints.run_folder import RunFolder
+    from nemotron.training.config import SftConfig
+    from nemotron.training.prepared_data import PreparedData
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run needs, as it is found from here: looked at once, and handed on."""
+
+    start: "StartingPoint"
+    data: "PreparedData | None"
+    missing: list[Problem]
+    """The problem with the data, if it cannot be read."""
+    run: "RunFolder | None"
+    """The folders of a run on this machine; None of one that trains elsewhere."""
+
+
+def look(config: "SftConfig", name: str, expected: "PreparedData | None", *, trains_here: bool) -> Found:
+    """Look at the starting weights, the data and the folders of a run.
+
+    Args:
+        config: The training config.
+        name: Its name.
+        expected: What data prep will make; None looks for existing data.
+        trains_here: Whether it trains on this machine, whose folders are its own then.
+    """
+    from nemotron.training.checkpoints.initial_weights import find_start
+    from nemotron.training.checkpoints.run_folder import find_run_folder
+    from nemotron.training.prepared_data import find_data
+
+    start = find_start(config)
+    data, missing = (None, []) if expected is not None else find_data(config, name)
+    return Found(start, data, missing, find_run_folder(config, data, start) if trains_here else None)
+
+
+def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
+    """Refuse a run on this machine, with all of its problems.
+
+    Args:
+        loaded: The training config.
+        expected: What data prep will make; None looks for existing data.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    refuse_with_torch(loaded, refuse_before_torch(loaded, expected), expected)
+
+
+def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> Found:
+    """Refuse what can be refused without torch, whose import takes seconds.
+
+    If anything is refused, GPUs are counted without torch, to list as many problems as possible.
+
+    Args:
+        loaded: The training config.
+        expected: As in `refuse_here`.
+
+    Returns:
+        What was found, for `refuse_with_torch`.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    from nemotron.launch import count_gpus
+    from nemotron.training.backend import choose_backend
+
+    asked = loaded.config.run
+    ranks = None if asked.nproc_per_node == "auto" else asked.nproc_per_node
+    found = look(loaded.config, loaded.name, expected, trains_here=True)
+    if _list_problems(loaded, found, expected, ranks, None):
+        gpus = count_gpus()
+        backend = choose_backend(asked.backend, gpus > 0)
+        refuse(_list_problems(loaded, found, expected, ranks or max(1, gpus), backend))
+    return found
+
+
+def refuse_with_torch(loaded: "Loaded[SftConfig]", found: Found, expected: "PreparedData | None" = None) -> None:
+    """Refuse what depends on the GPUs of this machine, too; arguments as above."""
+    from nemotron.launch import count_processes
+    from nemotron.training.backend import choose_backend
+
+    asked = loaded.config.run
+    with console.show_work("look for GPUs"):
+        backend, processes = choose_backend(asked.backend), count_processes(asked.nproc_per_node)
+    refuse(_list_problems(loaded, found, expected, processes, backend))
+
+
+def _list_problems(
+    loaded: "Loaded[SftConfig]",
+    found: Found,
+    expected: "PreparedData | None",
+    ranks: int | None,
+    backend: "Backend | None",
+) -> list[Problem]:
+    from nemotron.training.checks.inputs import check_inputs
+    from nemotron.training.checks.machine import check_machine
+
+    config, data, start, run = loaded.config, found.data, found.start, found.run
+    assert run is not None
+    plan, problems = check_inputs(config, data or expected, start, ranks, run)
+    return [*find_jobs(loaded), *found.missing, *problems, *check_machine(config, data, start, run, plan, backend)]
+
+
+def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
+    """Find the submitted job that works in the folders of a run on this machine."""
+    from nemotron.launch.jobs.in_use import check_folders_here
+    from nemotron.launch.stages import list_sft_writes
+
+    return [*check_folders_here(list_sft_writes(loaded))]
+
+
+def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "PreparedData | None" = None) -> None:
+    """Refuse a run before it is queued, as far as this machine can check it.
+
+    Args:
+        loaded: The training config.
+        placement: The stage on its profile.
+        expected: As in `refuse_here`.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    from nemotron.training.checks.inputs import check_inputs
+
+    config = config_there(loaded, placement)
+    with folder_of(placement):
+        found = look(config, loaded.name, expected, trains_here=False)
+        _, problems = check_inputs(config, found.data or expected, found.start, placement.ranks)
+        refuse(problems)
+    absent = [("data", problem.message) for problem in found.missing]
+    absent += [("model", found.start.unresolved.message)] if found.start.unresolved else []
+    for what, message in absent:
+        console.note(f"The {what} cannot be read from here; the job checks it when it starts. {message}")
+
+
+def config_there(loaded: "Loaded[SftConfig]", placement: "Placement") -> "SftConfig":
+    """Load the config as the job will; over ssh, ~ is another home."""
+    return loaded.convert_unexpanded() if placement.profile.is_elsewhere else loaded.config
+
+
+@contextlib.contextmanager
+def folder_of(placement: "Placement") -> Iterator[None]:
+    """Work in the folder in which the job will start, so that relative paths match.
+
+    If that is on another machine, work in an empty folder, because local files do not matter then.
+    """
+    there = Path(placement.workdir)
+    with contextlib.ExitStack() as stack:
+        if placement.profile.is_elsewhere or not there.is_dir():
+            there = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(contextlib.chdir(there))
+        yield
