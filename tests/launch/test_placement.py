@@ -141,3 +141,17 @@ def test_what_hugging_face_and_wandb_read_is_handed_on_where_files_are_shared(
     monkeypatch.setenv("WANDB_MODE", "offline")
     variables = place([sft], profile('env_vars = { WANDB_MODE = "online" }'), attached=True)[0].variables
     assert (variables["HF_HOME"], variables["WANDB_MODE"]) == ("/cache", "online")
+
+
+SHARED = ("HF_HOME", "HF_HUB_OFFLINE", "NEMOTRON_ARTIFACTS", "WANDB_ENTITY", "WANDB_MODE", "WANDB_PROJECT")
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"), [(Profile("slurm"), SHARED), (Profile("slurm", tunnel="ssh", remote_job_dir="/jobs"), ())]
+)
+def test_a_job_that_sees_the_same_files_gets_what_names_them(profile, expected, sft: Stage, monkeypatch):
+    for name in (*SHARED, "HOME", "NEMOTRON_VERBOSE"):
+        monkeypatch.setenv(name, f"/of {name}")
+    variables = place([sft], profile, attached=True)[0].variables
+    assert {name for name in SHARED if variables.get(name) == f"/of {name}"} == set(expected)
+    assert "HOME" not in variables

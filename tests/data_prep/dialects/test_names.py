@@ -218,3 +218,10 @@ def test_thoughts_in_another_models_tags_are_kept_and_noted(tag):
     conversation = parse_row({"messages": [USER, {**ASSISTANT, "content": f"{tag}Hm."}]})
     assert conversation.messages[-1]["content"] == f"{tag}Hm."
     assert [note.name for note in conversation.notes] == [tag]
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}])
+def test_a_flag_of_a_prompt_that_says_nothing_needs_no_note(value):
+    assert parse_row({"messages": [{**USER, "train": value}, ASSISTANT]}).notes == ()
+    [note] = parse_row({"messages": [{**USER, "train": True}, ASSISTANT]}).notes
+    assert note.name == "train (user)"

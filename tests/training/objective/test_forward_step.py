@@ -223,3 +223,26 @@ def test_by_conversation_each_sequence_counts_by_its_share_of_the_conversation(m
 def test_by_conversation_data_without_the_column_is_an_error(make_model):
     with pytest.raises(KeyError, match="conversation_targets"):
         run(TwoStageStep(BOTH_STAGES, sample_unit="conversation"), make_model(), [FIRST])
+
+
+@pytest.mark.parametrize("name", ["eos_id", "pad_id"])
+def test_either_of_a_tokenizers_ids_pads(make_model, line, monkeypatch, name):
+    """Megatron-Bridge pads packs with eos, and the sequences in them with pad. Nine pads here, and five does not."""
+    seen = []
+    read = line.read_micro_batch
+
+    def note_padding(state, micro_batches, model, groups):
+        batch = next(micro_batches)
+        seen.append(batch["padding"].tolist())
+        return read(state, iter([batch]), model, groups)
+
+    monkeypatch.setattr(line, "read_micro_batch", note_padding)
+    state = state_at(0)
+    state.tokenizer = SimpleNamespace(**{"eos_id": 5, "pad_id": 5, name: 9})
+    padded = pack([[(1.0, True), (2.0, False), (0.0, False)]])
+    TwoStageStep(BOTH_STAGES, pads_conversations=True)(state, iter([padded]), make_model())
+    state.tokenizer = SimpleNamespace(eos_id=5)  # some tokenizers have no token for it
+    TwoStageStep(BOTH_STAGES, pads_conversations=True)(state, iter([padded]), make_model())
+    with_pad, without = (row for [row] in seen)
+    assert any(with_pad)
+    assert not any(without)
