@@ -127,3 +127,11 @@ def test_what_python_cannot_interrupt_the_system_ends():
         f"Template('endless.jinja', {source!r}).render([{{}}], None)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGVTALRM
+
+
+def test_what_looks_at_no_signal_is_ended_by_the_system_after_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    timers = []
+    monkeypatch.setattr(signal, "setitimer", lambda which, seconds: timers.append((which, seconds)))
+    with jinja_sandbox._limit_time(3):
+        assert timers == [(signal.ITIMER_PROF, 3), (signal.ITIMER_VIRTUAL, 6)]
+    assert timers[2:] == [(signal.ITIMER_PROF, 0), (signal.ITIMER_VIRTUAL, 0)]

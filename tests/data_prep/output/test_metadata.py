@@ -1,5 +1,6 @@
 """metadata.json: counts that add up, read back as they were written."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -92,3 +93,19 @@ def test_lengths_are_described_as_numpy_would(result: PrepResult) -> None:
     expected = {name: int(np.percentile(lengths, share)) for name, share in shares.items()}
     assert result.metadata.sequence_lengths == expected
     assert len(set(expected.values())) > 3  # lengths differ, so that one quantile is not taken for another
+
+
+def test_the_file_has_the_totals_of_all_splits(result: PrepResult) -> None:
+    metadata = result.metadata
+    written = json.loads((result.plan.run_dir / "metadata.json").read_text())
+    names = ("conversations", "tokens", "padding", "supervised_tokens")
+    assert written["totals"] == {name: getattr(metadata, name) for name in names}
+    assert metadata.tokens == sum(split.tokens for split in metadata.splits)
+
+
+@pytest.mark.parametrize(("names", "expected"), [(["train"], True), (["train", "valid"], True), (["valid"], False)])
+def test_there_is_something_to_train_on_where_one_of_the_splits_is_that(
+    result: PrepResult, names: list[str], expected: bool
+) -> None:
+    splits = [replace(result.metadata.splits[0], name=name) for name in names]
+    assert replace(result, metadata=replace(result.metadata, splits=splits)).has_training_split is expected

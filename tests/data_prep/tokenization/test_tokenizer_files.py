@@ -95,3 +95,9 @@ def test_of_two_files_that_name_a_special_token_the_config_wins(folder: Path) ->
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "</think>", "pad_token": "<think>"}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "<|im_end|>"}}))
     assert read_settings(folder)[0] == {"eos_token": "<|im_end|>", "pad_token": "<think>"}
+
+
+def test_line_ends_of_another_system_are_those_of_this_one(tmp_path: Path) -> None:
+    """A copy made on Windows has the same digest."""
+    (tmp_path / "tokenizer.json").write_bytes(b'{\r\n"a": 1\r}\n')
+    assert read_definition(tmp_path) == '{\n"a": 1\n}\n'
