@@ -1,9 +1,10 @@
 """Errors a user can cause: what is wrong, then what to do."""
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from typing import Literal
 
 _PAGES = {"model": "https://huggingface.co", "dataset": "https://huggingface.co/datasets"}
@@ -58,14 +59,24 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """Return `Did you mean "x"?` for the closest match, or None without one.
 
     A dotted key is compared as a whole first, then by its last part, so `trian.train_iters` and `train.train_itres`
-    both find `train.train_iters`.
+    both find `train.train_iters`. The parts that differ must be similar by themselves: of two files in one folder, or
+    two keys of one section, most is the same anyway.
     """
     candidates = list(dict.fromkeys(known))
-    near = get_close_matches(word, candidates, n=1, cutoff=0.6)
-    if not near:
+    near = [name for name in get_close_matches(word, candidates, n=5, cutoff=0.6) if _is_close(word, name)]
+    if not near and "/" not in word:
         by_leaf = {name.rsplit(".", 1)[-1]: name for name in reversed(candidates)}
         near = [by_leaf[leaf] for leaf in get_close_matches(word.rsplit(".", 1)[-1], by_leaf, n=1, cutoff=0.75)]
     return f'Did you mean "{near[0]}"?' if near else None
+
+
+def _is_close(word: str, name: str) -> bool:
+    """Tell whether what differs between two keys or paths is similar."""
+    parts, others = (re.split(r"\W|_", text) for text in (word, name))
+    for at in (0, -1):
+        while parts and others and parts[at] == others[at]:
+            del parts[at], others[at]
+    return not parts or not others or SequenceMatcher(None, " ".join(parts), " ".join(others)).ratio() >= 0.5
 
 
 @contextlib.contextmanager

@@ -11,11 +11,12 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.launch import LaunchError, follow, place, submit
+from nemotron.launch.executors.slurm import _federated_ids
 from nemotron.launch.submit import _slurm_id, batch_scripts
 
 COMMANDS = {
-    # Accepts the first job and refuses the second, as Slurm words it.
-    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo 41 && exit 0\n'
+    # Accepts the first job, as one of a federation, and refuses the second, as Slurm words it.
+    "sbatch": 'echo "$0 $*" >> "$CALLS"; [ "$(grep -c sbatch "$CALLS")" = 1 ] && echo "41;east" && exit 0\n'
     'echo "sbatch: error: Batch job submission failed: Invalid account" >&2; exit 1',
     "srun": 'echo "Usage: srun [OPTIONS(0)...] [executable [args...]]"',
     "scancel": 'echo "scancel $*" >> "$CALLS"',
@@ -77,7 +78,9 @@ def test_a_refusal_is_reported_in_slurms_words_and_takes_back_what_was_done(
         submit(place([prep, sft], profile('account = "nobody"'), attached=False))
     assert caught.value.message.endswith("sbatch: error: Batch job submission failed: Invalid account")
     assert "[here]" in str(caught.value.hint)
-    assert fake_slurm.read_text().splitlines()[-1] == "scancel 41"
+    *_, second, cancelled = fake_slurm.read_text().splitlines()
+    assert "--dependency=afterok:41 " in second
+    assert cancelled == "scancel 41"
     assert not list(Path("output").rglob("*.secrets"))
 
 
@@ -98,6 +101,16 @@ def test_a_cluster_that_cannot_be_reached_is_named(profile, sft):
 @pytest.mark.parametrize("number", ["123", "123;east"])  # as a federation of clusters says it
 def test_the_number_of_a_job_is_told_from_its_cluster(number: str):
     assert _slurm_id(f"slurm_tunnel://nemo_run/{number}") == "123"
+
+
+def test_a_job_waits_for_the_number_alone():
+    class Executor:
+        def parse_deps(self):
+            return ["41;east", "42"]
+
+    with _federated_ids(Executor):
+        assert Executor().parse_deps() == ["41", "42"]
+    assert Executor().parse_deps() == ["41;east", "42"]
 
 
 ROOM = sys.modules["nemotron.launch.submit"]  # the package has a function of this name

@@ -99,7 +99,7 @@ def _call(raw: Any, position: int, found: Findings) -> Call:
         function = raw.get("function")
         if type(function) is dict and function.keys() == _FUNCTION_KEYS:
             name, arguments = function["name"], function["arguments"]
-            if type(name) is str and name:
+            if type(name) is str and not (name == "" or name.isspace()):
                 if type(arguments) is not dict:
                     where = f"message {position} (assistant): the arguments of {name}"
                     arguments = read_arguments(arguments, where, found) or {}

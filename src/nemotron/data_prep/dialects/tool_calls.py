@@ -45,7 +45,7 @@ def _read_call(raw: object, where: str, found: Findings) -> Call:
     function = raw.get("function") if isinstance(raw, dict) else None
     function = raw if function is None else function
     name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(raw, dict) or not isinstance(function, dict) or not isinstance(name, str) or not name:
+    if not isinstance(raw, dict) or not isinstance(function, dict) or not isinstance(name, str) or not is_filled(name):
         shown = f"; it has {quote(raw)}" if isinstance(raw, dict) else f": {shorten(raw)}"
         raise RowError(DropReason.BAD_TOOL_CALLS, f"{where}: a tool call names no function{shown}")
     call: Call = {"id": raw["id"]} if isinstance(raw.get("id"), str) else {}

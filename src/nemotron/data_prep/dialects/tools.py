@@ -71,7 +71,7 @@ def _read_tool(tool: Any, position: int, refuse: Any) -> Tool:
         tool = decode_json(tool, lambda problem: refuse(f"[{position}] is text, and its parts {problem}"))
     function = tool if not isinstance(tool, dict) or tool.get("function") is None else tool["function"]
     name = function.get("name") if isinstance(function, dict) else None
-    if not isinstance(function, dict) or not isinstance(name, str) or not name:
+    if not isinstance(function, dict) or not isinstance(name, str) or not is_filled(name):
         shown = f"; it has {quote(tool)}" if isinstance(tool, dict) else f": {shorten(tool)}"
         refuse(f"[{position}] names no function{shown}")
     if function is tool and "function" in tool:  # null, in a table with both bare and wrapped tools

@@ -51,7 +51,7 @@ def open_slurm_experiment(placements: Sequence[Placement], packages: Path, stagi
         serialize_metadata_for_scripts=False,
     )
     secret = any(placement.secrets for placement in placements)
-    with block_input(), manager as opened:
+    with block_input(), _federated_ids(run.SlurmExecutor), manager as opened:
         earlier: list[str] = []
         for placement in placements:
             name = placement.stage.name
@@ -59,6 +59,20 @@ def open_slurm_experiment(placements: Sequence[Placement], packages: Path, stagi
             script = run.Script(path=f"{JOB_MOUNT}/code/{LAUNCH_SCRIPT}")
             earlier = [opened.add(script, executor=executor, name=name, dependencies=earlier)]
         yield opened
+
+
+@contextmanager
+def _federated_ids(executor: Any) -> Iterator[None]:
+    """Let a job wait for one whose sbatch said `41;east`, as those of a federation do.
+
+    NeMo-Run would put that into its next command, where the shell would run `east`.
+    """
+    parse = executor.parse_deps
+    executor.parse_deps = lambda self: [found.partition(";")[0] for found in parse(self)]
+    try:
+        yield
+    finally:
+        executor.parse_deps = parse
 
 
 @contextmanager
