@@ -90,15 +90,13 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
             if is_first():
                 write_text(output / "config.yaml", loaded.to_yaml())
             if ready.has_work:
-                facts = describe_start(loaded, plan, data, notes)
-                record = keep_report(output, config.checkpoint.get("save_interval"), on_record)
-                with (
-                    mask_output(None if on_record is None else output / "train.log"),
-                    report_session(output, facts, run.count_finished, is_writer=is_first()) as session,
-                ):
-                    session.stopped = stopped = run_finetune(
-                        loaded, plan, data, run, ready.backend, partial(say, on_record), record, wandb.opened
-                    )
+                with mask_output(None if on_record is None else output / "train.log"):
+                    facts = describe_start(loaded, plan, data, notes)
+                    record = keep_report(output, config.checkpoint.get("save_interval"), on_record)
+                    with report_session(output, facts, run.count_finished, is_writer=is_first()) as session:
+                        session.stopped = stopped = run_finetune(
+                            loaded, plan, data, run, ready.backend, partial(say, on_record), record, wandb.opened
+                        )
             newest = run.look_again()
             finished = min(newest.iteration, plan.train_iters)
             is_complete = finished == plan.train_iters and not stopped
