@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -104,8 +105,9 @@ def test_an_unreadable_file_stops_the_run_and_finished_work_is_kept(
 
 
 @pytest.mark.slow
-def test_sigterm_stops_with_a_line_and_leaves_nothing_behind(
-    write_rows: Callable, chat: Callable, tmp_path: Path
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
+def test_an_end_leaves_nothing_behind_and_where_it_can_a_line(
+    sent: signal.Signals, write_rows: Callable, chat: Callable, tmp_path: Path
 ) -> None:
     write_rows("chat.jsonl", [chat(f"{i}?", "word " * 200) for i in range(60_000)])
     temporary, artifacts = tmp_path / "temporary", tmp_path / "artifacts"
@@ -117,10 +119,13 @@ def test_sigterm_stops_with_a_line_and_leaves_nothing_behind(
     while not list((tmp_path / "out").glob("tokens/*/*")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.02)
-    process.terminate()
+    process.send_signal(sent)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "Terminated" in error
+    assert process.returncode == (143 if sent == signal.SIGTERM else -sent)
+    assert ("Terminated" in error) == (sent == signal.SIGTERM)
     assert "Traceback" not in error
+    deadline = time.monotonic() + 60
+    while list(temporary.iterdir()) and time.monotonic() < deadline:  # the processes it started remove it
+        time.sleep(0.1)
     assert list(temporary.iterdir()) == []
     assert not artifacts.exists()

@@ -5,10 +5,13 @@ Loading must not start a thread, because a fork does not copy threads. Reading a
 start none.
 """
 
+import atexit
 import contextlib
 import gc
 import json
+import multiprocessing.forkserver
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -81,5 +84,16 @@ def _load(tokenizer: str) -> None:
     gc.enable()
 
 
+def _remove_socket() -> None:
+    """Remove the folder of the socket at which this process is asked for workers.
+
+    The first process does that when it ends, unless it is killed.
+    """
+    address = multiprocessing.forkserver._forkserver._forkserver_address  # pyright: ignore
+    if address and (folder := Path(address).parent).name.startswith("pymp-"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 if (_wanted := os.environ.pop(_TOKENIZER, None)) is not None:
+    atexit.register(_remove_socket)
     _load(_wanted)

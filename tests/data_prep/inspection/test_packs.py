@@ -103,6 +103,14 @@ def test_a_shard_from_elsewhere_has_no_rows_to_name(result: PrepResult, tokenize
     assert "<|im_end|>" in trained(found[0]["chunks"])
 
 
+def test_a_shard_that_cannot_be_read_is_named_among_others(result: PrepResult, tokenizer: Tokenizer) -> None:
+    shard = result.splits_dir / "train/shard_000000.parquet"
+    shutil.copy(shard, shard.with_name("shard_000001.parquet"))
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(UserError, match=r"shard_000000\.parquet cannot be read"):
+        sequences(result, tokenizer, Wanted())
+
+
 def test_chat_data_in_parquet_is_not_packed(tmp_path: Path) -> None:
     rows = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"messages": [json.dumps([])]}), rows)

@@ -39,7 +39,9 @@ def find_packed(path: Path) -> Packed | None:
     if path.is_file():
         shards = [path] if path.suffix == ".parquet" and _is_shard(path) else []
     else:
-        shards = [shard for shard in sorted(_files(path)) if _is_shard(shard)]
+        kinds = {file: _is_shard(file) for file in sorted(_files(path))}
+        # Among shards, a file that cannot be read is a damaged one, which reading it will say.
+        shards = [file for file, kind in kinds.items() if kind is not False] if any(kinds.values()) else []
     if not shards:
         return None
     above = (folder for folder in shards[0].resolve().parents if (folder / "plan.json").is_file())
@@ -97,12 +99,13 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (splits / split).glob("*.parquet")
 
 
-def _is_shard(path: Path) -> bool:
+def _is_shard(path: Path) -> bool | None:
+    """Tell whether a file has packs; None if it cannot be read."""
     try:
         refuse_other(path)
         return set(COLUMNS) <= set(pq.read_schema(path).names)
     except (OSError, pa.ArrowException):
-        return False
+        return None
 
 
 def _read(shard: Path) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]]]:
