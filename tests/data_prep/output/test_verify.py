@@ -15,6 +15,7 @@ import zstandard
 from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.atomic_files import checksum, write_checksums, write_json
+from nemotron.data_prep.output import verify as verify_room
 from nemotron.data_prep.output.verify import _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
@@ -241,3 +242,41 @@ def test_what_another_release_prepared_is_not_called_damaged(result: PrepResult)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format_version": 5}))
     with pytest.raises(UserError, match="version"):
         list(verify(result.plan.output_dir))
+
+
+@pytest.mark.parametrize("suffix", ["tokens", "mask"])
+def test_a_tokenized_part_that_was_cut_short_or_lost_a_file_is_found(result: PrepResult, suffix: str) -> None:
+    [path] = result.plan.output_dir.glob(f"tokens/*/*/*.{suffix}")
+    path.write_bytes(path.read_bytes()[:-1])
+    for _ in range(2):
+        [problem] = [found for found in verify(result.plan.output_dir) if "tokenized part" in found]
+        assert str(path.with_suffix("").name) in problem
+        path.unlink(missing_ok=True)
+
+
+def test_a_shard_of_other_columns_is_no_shard(result: PrepResult, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(the_shard(result)).drop_columns(["loss_mask"]), tmp_path / "shard.parquet")
+    [problem], counts, shares = _check_shard(tmp_path / "shard.parquet", result.metadata)
+    assert "loss_mask" not in problem
+    assert "input_ids" in problem
+    assert (counts, shares) == ([0, 0, 0, 0], 0.0)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_counts_unlike_those_of_a_receipt_are_found(result: PrepResult, monkeypatch, place: int) -> None:
+    split = result.metadata.splits[0]
+    problems, counts, shares = _check_shard(the_shard(result), result.metadata)
+    counts[place] += 1
+    monkeypatch.setattr(verify_room, "_check_shard", lambda *_: (problems, counts, shares))
+    found = [*_verify_split(result.plan.run_dir, split, result.metadata)]
+    assert any(
+        f"{the_shard(result)} has {counts[0]} packs, {counts[1]} sequences and {counts[2]}" in each for each in found
+    )
+
+
+def test_inputs_that_nobody_recorded_are_a_problem_and_no_error(result: PrepResult, monkeypatch) -> None:
+    def fail(run: Path) -> None:
+        raise UserError("The record of the inputs is gone.", "Restore it.")
+
+    monkeypatch.setattr(verify_room, "read_inputs", fail)
+    assert [*verify_room._verify_tokens(result.plan.run_dir)] == ["The record of the inputs is gone."]
