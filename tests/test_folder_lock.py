@@ -1,5 +1,6 @@
 """A folder has one writer, wherever the other one runs and however it ended."""
 
+import errno
 import io
 import json
 import os
@@ -151,3 +152,18 @@ def test_a_lock_that_outlives_its_holder_is_free_unless_somebody_took_it_meanwhi
     monkeypatch.setattr(folder_lock, "_is_alive", lambda folder, holder, silence: False)
     monkeypatch.setattr(folder_lock.time, "sleep", lambda seconds: None)
     assert folder_lock._find_other(tmp_path, io.BytesIO()) == found
+
+
+@pytest.mark.parametrize(
+    ("number", "is_locked"),
+    [(errno.ENOLCK, True), (errno.ENOSYS, True), (errno.EOPNOTSUPP, True), (errno.EINVAL, True), (errno.EAGAIN, False)],
+)
+def test_a_file_system_without_locks_is_written_to_by_the_record_alone(monkeypatch, number, is_locked):
+    def flock(file, operation):
+        raise OSError(number, "")
+
+    monkeypatch.setattr(folder_lock.fcntl, "flock", flock)
+    assert folder_lock._lock(io.BytesIO()) is is_locked
+    monkeypatch.setattr(folder_lock.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        folder_lock._lock(io.BytesIO())

@@ -9,6 +9,7 @@ import pytest
 
 from nemotron.config import config_dir
 from nemotron.data_prep.imports.register import register_data
+from nemotron.data_prep.imports.splits import find_splits
 from nemotron.errors import UserError
 from nemotron.training.prepared_data import find_prepared_data
 
@@ -169,3 +170,18 @@ def test_data_of_our_own_that_was_copied_is_the_same_data(tmp_path):
     write(next((copied / "train").glob("*.parquet")), [ROW])
     (copied / "artifact.json").write_text(manifest)
     assert register_data(copied, name=name, artifacts=tmp_path / "artifacts").artifact.version == 3
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".pq"])
+@pytest.mark.parametrize(
+    ("other", "name"), [("validation", "valid"), ("val", "valid"), ("dev", "valid"), ("training", "train")]
+)
+def test_splits_of_other_names_are_told_from_files_that_are_none(tmp_path, suffix, other, name):
+    (tmp_path / other).mkdir()
+    (tmp_path / other / f"a{suffix}").touch()
+    with pytest.raises(UserError) as caught:
+        find_splits(tmp_path)
+    assert f"Rename {other} to {name};" in str(caught.value.hint)
+    (tmp_path / "train").mkdir()
+    (tmp_path / f"train/b{suffix}").touch()
+    assert find_splits(tmp_path).files == {"train": [tmp_path / f"train/b{suffix}"]}

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from tests.stand_ins import put_modules
 from tests.training.checkpoints.made_up import write_checkpoint
 
 import nemotron.training.weights.pretrained
@@ -178,3 +179,25 @@ def test_the_default_config_names_the_artifacts_that_imports_make():
     assert config.run.model == f"{PRETRAINED}:latest"
     assert config.run.data == f"{PREPARED}:latest"
     assert inspect.signature(import_).parameters["name"].default == PRETRAINED
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("iter_0000004", "latest_checkpointed_iteration.txt", "latest_train_state.pt", "checkpoints/iter_0000004"),
+        "release",
+    ],
+)
+def test_a_folder_that_a_run_saved_to_is_known_by_any_of_its_files(tmp_path, name):
+    (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(UserError) as caught:
+        find_source(str(tmp_path / "run"))
+    assert "is not a model" not in caught.value.message  # but one without a whole checkpoint
+
+
+def test_of_a_model_of_the_hub_weights_configs_tokenizer_and_code_are_downloaded(tmp_path, monkeypatch):
+    asked = []
+    hub = {"snapshot_download": lambda model, revision, allow_patterns: asked.append(allow_patterns) or str(tmp_path)}
+    put_modules(monkeypatch, {"huggingface_hub": hub})
+    find_source("org/name")
+    assert asked == [["*.json", "*.safetensors", "*.model", "*.jinja", "*.py", "*.txt"]]
