@@ -180,3 +180,20 @@ def test_a_stream_masks_what_others_print(monkeypatch: pytest.MonkeyPatch):
 )
 def test_what_only_looks_like_credentials_is_left(text: str):
     assert not holds_secret(text)
+
+
+@pytest.mark.parametrize("word", ["secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"])
+def test_a_word_for_a_secret_counts_wherever_it_stands_in_a_key(word):
+    assert is_secret(f"db.{word}")
+    assert is_secret(f"{word}_of_mine")
+    assert is_secret(f"my-{word.upper()}")
+    assert not is_secret(f"{word}.name")
+    assert not is_secret(f"my{word}x")
+
+
+@pytest.mark.parametrize("before", ["pad", "eos", "bos", "unk", "mask", "stop", "text", "prompt", "label", "messages"])
+def test_a_token_or_a_key_of_texts_is_no_secret(before):
+    for last in ("token", "key"):
+        assert not is_secret(f"{before}_{last}")
+        assert is_secret(f"my_{last}")
+        assert is_secret(f"{before}_api_{last}")

@@ -59,6 +59,7 @@ def test_a_project_turns_recording_on_and_a_mode_turns_it_off(nobody: dict[str, 
     assert find_target(environ=nobody) is None
     assert find_target("mine", environ={"WANDB_PROJECT": "other", "WANDB_ENTITY": "team"}) == Target("mine", "team")
     assert find_target(environ={"WANDB_PROJECT": "other"}) == Target("other")
+    assert find_target("mine", environ={"WANDB_MODE": "dryrun"}) == Target("mine", mode="offline")
     assert find_target("mine", "me", {"WANDB_ENTITY": "team", "WANDB_MODE": "offline"}) == Target(
         "mine", "me", "offline"
     )

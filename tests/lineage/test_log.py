@@ -3,10 +3,12 @@ import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
+from nemotron.lineage.log import _is_same
 
 
 @pytest.fixture(autouse=True)
@@ -183,3 +185,11 @@ def test_a_checkpoint_of_another_iteration_is_not_the_recorded_model(tmp_path, d
     options = {"name": "Export", "type": "model", "path": tmp_path, "root": tmp_path / "artifacts"}
     exported = [log_artifact(**options, inputs=[f"{data}/iter_00000{n}"]).inputs for n in (10, 20)]
     assert exported == [[f"{data}/iter_0000010"], ["Data-sft:v1"]]
+
+
+@pytest.mark.parametrize("field", ["version", "created", "code", "command", "job", "config"])
+def test_who_made_a_thing_and_when_does_not_make_it_another(tmp_path, data, field):
+    first = log(tmp_path, data, metadata={"tokens": 1})
+    changed = replace(first, **{field: "another"})
+    assert _is_same(changed, first)
+    assert not _is_same(replace(first, type="another"), first)

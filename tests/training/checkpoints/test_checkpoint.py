@@ -122,3 +122,21 @@ def test_a_word_is_looked_for_in_the_dictionary_of_a_file_of_torch(tmp_path, nam
             archive.writestr(name, b"args" if name.startswith("a") else b"other")
     assert mentions(tmp_path / "common.pt", "args") is ("a/data.pkl" in names)
     assert not mentions(tmp_path / "missing.pt", "args")
+
+
+@pytest.mark.parametrize("section", ["checkpoint", "train"])
+def test_a_config_that_lacks_what_megatron_reads_is_cut_off(tmp_path, section):
+    """Sections are in alphabetical order: what ends before `train` lacks more."""
+    folder = write_checkpoint(tmp_path, 20, {"checkpoint": {"save": "x"}, "train": {"train_iters": 9}})
+    assert damage_of(folder) is None
+    config = folder / "run_config.yaml"
+    kept = [line for line in config.read_text().splitlines() if not line.startswith(f"{section}:")]
+    config.write_text("\n".join(kept).replace("  save: x", "").replace("  train_iters: 9", "") + "\n")
+    damage = damage_of(folder)
+    assert (damage.file, damage.unfinished) == ("run_config.yaml", True)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "float32", "float64", "bool"])
+def test_numbers_of_every_type_that_megatron_saves_are_read(tmp_path, kind):
+    torch.save({"a": torch.tensor(1, dtype=getattr(torch, kind))}, tmp_path / "state.pt")
+    assert read_numbers(tmp_path / "state.pt")["a"] == 1

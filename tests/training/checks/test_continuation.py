@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,6 +121,9 @@ def test_all_that_differs_is_named(tmp_path):
     claim(config(tmp_path))
     write_checkpoint(tmp_path / "checkpoints", 40)
     assert len(same_run(config(tmp_path, model="other", peft=PeftConfig()), data("b2"))) == 3
+    [problem] = same_run(config(tmp_path), replace(data(), pack_size=1024))
+    assert "pack_size 512" in problem.message
+    assert "pack_size 1024" in problem.message
 
 
 def test_a_copied_model_folder_is_the_same_model(tmp_path):

@@ -244,6 +244,10 @@ AWARE = {"use_precision_aware_optimizer": True, "main_params_dtype": "torch.floa
         ({"mixed_precision": {"grad_reduce_in_fp32": True}}, 4, 12),
         ({"mixed_precision": {}, "optimizer": {**AWARE, "exp_avg_sq_dtype": "uint8"}}, 2, 4 + 2 + 1),
         ({"mixed_precision": {}, "optimizer": {"exp_avg_dtype": "uint8"}}, 2, 12),  # not without the switch
+        *(
+            ({"mixed_precision": {}, "optimizer": {**AWARE, "exp_avg_sq_dtype": name}}, 2, 4 + 2 + size)
+            for name, size in {"float32": 4, "torch.float16": 2, "bfloat16": 2, "uint8": 1, None: 4}.items()
+        ),
     ],
 )
 def test_the_bytes_of_a_parameter_follow_from_the_precision(sections, gradient, optimizer):

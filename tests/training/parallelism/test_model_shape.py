@@ -43,3 +43,10 @@ def test_layers_of_another_kind_are_another_architecture():
     assert marked.layers == pattern  # without the borders of stages, and without the MTP layers
     with pytest.raises(KeyError, match="X"):
         shape_of({**described, "hybrid_override_pattern": f"{pattern}X"})
+
+
+def test_layers_may_be_words():
+    described = json.loads((TINY / "config.json").read_text())
+    described.pop("hybrid_override_pattern", None)
+    words = ["mamba", "attention", "moe", "mamba"]
+    assert shape_of({**described, "layers_block_type": words}).layers == "M*EM"
