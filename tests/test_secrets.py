@@ -182,7 +182,9 @@ def test_what_only_looks_like_credentials_is_left(text: str):
     assert not holds_secret(text)
 
 
-@pytest.mark.parametrize("word", ["secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"])
+@pytest.mark.parametrize(
+    "word", ["secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"]
+)
 def test_a_word_for_a_secret_counts_wherever_it_stands_in_a_key(word):
     assert is_secret(f"db.{word}")
     assert is_secret(f"{word}_of_mine")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nemotron.launch import Placement, Profile, Stage, place
-from nemotron.launch.package import launch_line, launch_script, write_package
+from nemotron.launch.package import _rendezvous_lines, launch_line, launch_script, write_package
 from nemotron.launch.stages import TORCHRUN, TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
@@ -139,3 +140,22 @@ def test_a_package_without_code_goes_into_a_folder_that_may_be_there(tmp_path: P
     for _ in range(2):
         write_package(tmp_path / "a/b", placement)
     assert sorted(path.name for path in (tmp_path / "a/b").iterdir()) == ["launch.sh", "tiny.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("executor", "rank", "variables"),
+    [
+        ("skypilot", "SKYPILOT_NODE_RANK", ("NODE_RANK", "MASTER_PORT", "MASTER_ADDR")),
+        ("skypilot_jobs", "SKYPILOT_NODE_RANK", ("NODE_RANK", "MASTER_PORT", "MASTER_ADDR")),
+        ("lepton", "NODE_RANK", ("NODE_RANK",)),
+        ("dgxcloud", "PET_NODE_RANK", ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")),
+        ("kubeflow", "PET_NODE_RANK", ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")),
+        ("slurm", "SLURM_NODEID", ()),
+        ("local", "", ()),
+    ],
+)
+def test_a_node_finds_its_rank_and_the_first_node_by_its_executors_variables(executor, rank, variables):
+    lines = _rendezvous_lines(SimpleNamespace(profile=SimpleNamespace(executor=executor)))
+    exported = [word.partition("=")[0] for line in lines for word in line.split() if "=" in word.partition("$")[0]]
+    assert exported == list(variables)
+    assert not variables or rank in "\n".join(lines)

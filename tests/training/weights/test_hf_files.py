@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.stand_ins import put_modules
 
-from nemotron.training.weights.hf_files import generation_config, write_model_files, write_tokenizer
+from nemotron.training.weights.hf_files import generation_config, local_folder, write_model_files, write_tokenizer
 
 CONFIG = Path(__file__).parents[3] / "config"
 TINY_TOKENIZER = CONFIG / "data_prep" / "tiny" / "tokenizer"
@@ -77,3 +78,34 @@ def test_the_token_with_which_the_tokenizers_own_template_ends_an_answer_ends_ge
     )
     (tmp_path / "export").mkdir()
     assert write_tokenizer(tmp_path / "export", str(own)) == [1, IM_END]
+
+
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.model"),
+    *("vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"),
+)
+
+
+def test_whatever_file_a_tokenizer_has_comes_along(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for file in TINY_TOKENIZER.iterdir():
+        (own / file.name).write_bytes(file.read_bytes())
+    for name in TOKENIZER_FILES:
+        if not (own / name).exists():
+            (own / name).write_text("{}")
+    (own / "notes.txt").write_text("private")
+    (own / "additional_chat_templates").mkdir()
+    (own / "additional_chat_templates/tool_use.jinja").write_text("{{ tools }}")
+    (tmp_path / "export").mkdir()
+    for _ in range(2):
+        write_tokenizer(tmp_path / "export", str(own))
+    found = {path.relative_to(tmp_path / "export").as_posix() for path in (tmp_path / "export").rglob("*.*")}
+    assert found == {*TOKENIZER_FILES, "additional_chat_templates/tool_use.jinja"}
+
+
+def test_a_model_of_the_hub_is_downloaded_as_far_as_it_is_needed(monkeypatch):
+    hub = {"snapshot_download": lambda name, allow_patterns: f"/cache/{name}/{'+'.join(allow_patterns)}"}
+    put_modules(monkeypatch, {"huggingface_hub": hub})
+    assert local_folder("org/name", ("a", "*.py")) == Path("/cache/org/name/a+*.py")
+    assert local_folder(str(TINY_TOKENIZER), ("a",)) == TINY_TOKENIZER
