@@ -8,25 +8,27 @@ from nemotron.cli import dry_run
 if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.training.config import SftConfig
+    from nemotron.training.prepared_data import PreparedData
 
 DOCUMENTED_RANKS, DOCUMENTED_PACK_SIZE = 32, 4096
 """Used if neither profile, config nor data say: the documented minimum, and data prep's default."""
 
 
-def report_advice(report: dry_run.Report, loaded: "Loaded[SftConfig]", ranks: int | None) -> None:
+def report_advice(
+    report: dry_run.Report, loaded: "Loaded[SftConfig]", data: "PreparedData | None", ranks: int | None
+) -> None:
     """Add the best layouts that fit a GPU's memory, with costs and overrides to copy.
 
     Args:
         report: The dry run.
         loaded: The training config.
+        data: The prepared data; None if it cannot be read from here.
         ranks: Processes in all; None takes run.nproc_per_node, else the documented minimum.
     """
     from nemotron.training.counts import find_pack_size
     from nemotron.training.parallelism.advise import advise
-    from nemotron.training.prepared_data import find_data
 
     config = loaded.config
-    data, _ = find_data(config, loaded.name)
     pack_size = find_pack_size(config, data) or DOCUMENTED_PACK_SIZE
     if ranks is None:
         ranks = DOCUMENTED_RANKS if config.run.nproc_per_node == "auto" else config.run.nproc_per_node

@@ -53,14 +53,14 @@ def sft(
             report.config(loaded, "Training config")
             if profile is not None:
                 placements = _place(loaded, profile, attached=run is not None)
-                report_on(report, loaded, placements[0], compare=compare)
+                data = report_on(report, loaded, placements[0], compare=compare)
                 if advise:
-                    report_advice(report, loaded, placements[0].ranks)
+                    report_advice(report, loaded, data, placements[0].ranks)
                 remote.report_launch(report, placements, script=script)
             else:
-                report_here(report, loaded, compare=compare)
+                data = report_here(report, loaded, compare=compare)
                 if advise:
-                    report_advice(report, loaded, None)
+                    report_advice(report, loaded, data, None)
                 report_local_launch(report, loaded.config, ["--config", config, *arguments])
         return
     arguments = options.peft_overrides(peft, overrides)

@@ -24,7 +24,7 @@ def report_here(
     expected: "PreparedData | None" = None,
     *,
     compare: bool = False,
-) -> None:
+) -> "PreparedData | None":
     """Add the plan of a run on this machine to a dry run, and what is refused.
 
     Args:
@@ -32,6 +32,9 @@ def report_here(
         loaded: The training config.
         expected: What data prep will make; None looks for existing data.
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
+
+    Returns:
+        The data that was found.
     """
     from nemotron.launch import count_gpus
     from nemotron.training.backend import choose_backend
@@ -57,6 +60,7 @@ def report_here(
     _report_checks(report, [*find_jobs(loaded), *missing, *problems, *machine])
     if compare and plan is not None and data is not None:
         _report_changes(report, loaded, plan, data, run, ranks, choose_backend(asked).name)
+    return data
 
 
 def report_on(
@@ -66,12 +70,15 @@ def report_on(
     expected: "PreparedData | None" = None,
     *,
     compare: bool = False,
-) -> None:
+) -> "PreparedData | None":
     """Add the plan of a run on a profile to a dry run, and what would be refused.
 
     Args:
         report, loaded, expected, compare: As in `report_here`.
         placement: The stage on its profile.
+
+    Returns:
+        As `report_here`.
     """
     from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.checks.inputs import check_inputs
@@ -87,6 +94,7 @@ def report_on(
         # What `auto` means on another machine is not known; we assume that it has what training needs.
         backend = config.run.backend if config.run.backend in ("torch", "cpu") else None
         _report_changes(report, loaded, plan, data, find_run_folder(config), ranks, backend)
+    return data
 
 
 def report_local_launch(report: dry_run.Report, config: "SftConfig", arguments: list[str]) -> None:
