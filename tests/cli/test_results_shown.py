@@ -1,0 +1,161 @@
+"""What commands show of their results: every number stands where it belongs. Results are made up."""
+
+import importlib
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from nemotron.cli import console
+from nemotron.cli.app import run
+from nemotron.cli.super3.data import prepared
+
+# The packages have the commands under these names.
+chat = importlib.import_module("nemotron.cli.super3.model.chat")
+import_room = importlib.import_module("nemotron.cli.super3.data.import_")
+rollouts = importlib.import_module("nemotron.cli.super3.data.rollouts")
+ARTIFACT = SimpleNamespace(name="SFTDataArtifact-sft", reference="SFTDataArtifact-sft:v3")
+
+
+def words(text):
+    """The cells of each line that has any."""
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+def registered(**changes):
+    split = SimpleNamespace(packs=1000, sequences=2000, tokens=400_000, supervised_tokens=100_000)
+    facts = {
+        "splits": {"train": split}, "pack_size": 512, "is_guessed": False, "folder": Path("/packed"), "notes": [],
+        "tokenizer": "org/tokenizer", "artifact": ARTIFACT,
+    }  # fmt: skip
+    return SimpleNamespace(**{**facts, **changes})
+
+
+def test_registered_packs_are_counted_and_named_with_the_next_command(capsys):
+    import_room._show(registered(), None)
+    lines = words(capsys.readouterr().out)
+    assert "train 1,000 2,000 400,000 25.0% 78.1%" in lines
+    assert "pack size 512" in lines
+    assert "tokenizer org/tokenizer" in lines
+    assert "artifact SFTDataArtifact-sft:v3" in lines
+    assert lines[-1] == "Next: nemotron super3 sft"
+
+
+def test_what_registered_packs_lack_is_part_of_the_next_command(capsys):
+    other = SimpleNamespace(name="Mine", reference="Mine:v1")
+    import_room._show(registered(artifact=other, tokenizer=None, is_guessed=True, notes=["A note."]), Path("records"))
+    shown = capsys.readouterr()
+    lines = words(shown.out)
+    assert any("512 (from the longest pack; set it with --pack-size)" in line for line in lines)
+    assert not any(line.startswith("tokenizer") for line in lines)
+    assert "A note." in shown.out + shown.err
+    command = "run.data=Mine tokenizer.tokenizer_model=ID_OR_FOLDER run.artifacts=records"
+    assert lines[-1] == f"Next: nemotron super3 sft {command}"
+
+
+def rolled_out(**changes):
+    counts = SimpleNamespace(rows=1900, asked=2000, with_reasoning=1500, left_out=Counter(wrong=90, empty=10))
+    facts = {"counts": counts, "model": "a model", "rows": "rows.jsonl", "blend": "blend.json", "artifact": ARTIFACT}
+    return SimpleNamespace(**{**facts, **changes})
+
+
+def plan(samples=None):
+    prompts = SimpleNamespace(prompts=["a"] * 3, source="math.jsonl")
+    return SimpleNamespace(config=SimpleNamespace(prompts=SimpleNamespace(samples=samples)), prompts=prompts)
+
+
+def test_completions_are_counted_by_what_became_of_them(capsys):
+    rollouts._show(plan(), rolled_out())
+    shown = capsys.readouterr()
+    lines = words(shown.out)
+    assert any("1,900 rows of 2,000 completions by a model" in line for line in lines)
+    for line in ("rows 1,900", "with a thought 1,500", "wrong 90", "empty 10", "rows rows.jsonl", "blend blend.json"):
+        assert line in lines
+    assert lines[-1] == "Next: nemotron super3 data prep sft blend_path=blend.json"
+    assert "prompts.samples" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(("samples", "is_said"), [(3, False), (4, True), (1, False)])
+def test_more_prompts_than_there_are_is_said(capsys, samples, is_said):
+    rollouts._show(plan(samples), rolled_out())
+    shown = capsys.readouterr()
+    assert (f"prompts.samples={samples}" in shown.out + shown.err) is is_said
+
+
+def test_progress_counts_what_this_process_made():
+    updates = []
+    show = rollouts._report_to(SimpleNamespace(update=lambda *arguments: updates.append(arguments)), "complete")
+    show(SimpleNamespace(done=10, total=100, retried=0, tokens=0))
+    show(SimpleNamespace(done=15, total=100, retried=1200, tokens=700))
+    assert updates == [
+        ("complete", 10, 100, "completions", "", {"completions": 0, "tokens": 0}),
+        ("complete", 15, 100, "completions", "1,200 retries", {"completions": 5, "tokens": 700}),
+    ]
+
+
+def mode(name, **changes):
+    numbers = {"conversations": 1000, "sequences": 2000, "supervised_tokens": 3000, "asked": 0.25, "got": 0.5}
+    return SimpleNamespace(mode=name, **{**numbers, **changes})
+
+
+@pytest.mark.parametrize(("names", "is_shown"), [(["on", "no_reasoning"], False), (["on", "off"], True)])
+def test_reasoning_modes_are_shown_where_one_was_chosen(capsys, names, is_shown):
+    stats = SimpleNamespace(title="chat", modes=[mode(name, asked=None) for name in names[:1]] + [mode(names[1])])
+    prepared._show_modes(SimpleNamespace(datasets=[stats]))
+    lines = words(capsys.readouterr().out)
+    assert bool(lines) is is_shown
+    if is_shown:
+        assert lines[-2:] == ["chat on 1,000 2,000 3,000 - 50.0%", "chat off 1,000 2,000 3,000 25.0% 50.0%"]
+
+
+@pytest.mark.parametrize(("problems", "code"), [([], 0), (["a is missing.", "b differs."], 1)])
+def test_verify_lists_what_is_wrong(monkeypatch, capsys, tmp_path, problems, code):
+    monkeypatch.setattr("nemotron.data_prep.output.verify.verify", lambda folder: iter(problems))
+    assert run(["super3", "data", "verify", str(tmp_path)]) == code
+    shown = capsys.readouterr()
+    assert all(problem in words(shown.out) for problem in problems)
+    assert ("2 things are wrong" in shown.err + shown.out) is bool(problems)
+
+
+def replying(pieces, **reply):
+    facts = {"thought": "", "answer": "7", "was_closed": False, "ended": "stop", "answer_tokens": 1}
+
+    def reply_to(speaker, messages, asked, show):
+        for kind, text in pieces:
+            show(kind, text)
+        return SimpleNamespace(**{**facts, **reply})
+
+    return reply_to
+
+
+ASKED = SimpleNamespace(budget=1000, most=2000)
+
+
+def test_on_a_terminal_a_thought_is_dim_and_apart_from_the_answer(monkeypatch):
+    shown = []
+    pieces = [("thought", "\n Hm"), ("thought", " so."), ("answer", "\n7"), ("answer", " legs")]
+    monkeypatch.setattr("nemotron.training.generation.reply.reply_to", replying(pieces))
+    monkeypatch.setattr(chat.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(console, "piece", lambda text, **style: shown.append((text, style)))
+    chat._answer(None, [], ASKED)
+    dim = {"dim": True}
+    assert shown == [("Hm", dim), (" so.", dim), ("\n\n", {}), ("7", {}), (" legs", {})]
+
+
+@pytest.mark.parametrize(
+    ("reply", "note"),
+    [
+        ({}, ""),
+        ({"was_closed": True}, "budget of 1,000 tokens"),
+        ({"ended": "length"}, "in its answer after 2,000 tokens"),
+        ({"ended": "length", "answer_tokens": 0}, "in its thought after 2,000 tokens"),
+        ({"answer": ""}, "without an answer"),
+    ],
+)
+def test_why_a_reply_ended_is_noted(capsys, reply, note):
+    facts = {"thought": "", "answer": "7", "was_closed": False, "ended": "stop", "answer_tokens": 1}
+    chat._note_ending(SimpleNamespace(**{**facts, **reply}), ASKED)
+    shown = "".join(capsys.readouterr())
+    assert note in shown
+    assert bool(shown) is bool(note)
