@@ -2,6 +2,7 @@
 
 import importlib
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,9 @@ import pytest
 
 from nemotron.cli import console
 from nemotron.cli.app import run
+from nemotron.cli.super3.advice import report_advice
 from nemotron.cli.super3.data import prepared
+from nemotron.training.config import RunConfig, SftConfig
 
 # The packages have the commands under these names.
 chat = importlib.import_module("nemotron.cli.super3.model.chat")
@@ -159,3 +162,53 @@ def test_why_a_reply_ended_is_noted(capsys, reply, note):
     shown = "".join(capsys.readouterr())
     assert note in shown
     assert bool(shown) is bool(note)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A layout that was found to fit."""
+
+    command_line: str
+    overrides: tuple = ("model.tensor_model_parallel_size=2",)
+
+    def describe(self):
+        return "two ranks share a model"
+
+
+@pytest.mark.parametrize(
+    ("nproc", "ranks", "pad", "expected"),
+    [("auto", None, None, (32, 1)), (4, None, 8, (4, 8)), (4, 16, 8, (16, 8)), ("auto", 16, None, (16, 1))],
+)
+def test_advice_is_for_the_ranks_and_the_packs_that_there_are(monkeypatch, nproc, ranks, pad, expected):
+    asked, shown = [], []
+
+    def advise(config, pack_size, ranks, pad_to_multiple):
+        asked.append((pack_size, ranks, pad_to_multiple))
+        return [Layout("a=1 b=2"), Layout("")]
+
+    data = None if pad is None else SimpleNamespace(pad_to_multiple=pad)
+    monkeypatch.setattr("nemotron.training.prepared_data.find_data", lambda config, name: (data, []))
+    monkeypatch.setattr("nemotron.training.counts.find_pack_size", lambda config, data: data and 512)
+    monkeypatch.setattr("nemotron.training.parallelism.advise.advise", advise)
+    config = SftConfig(run=RunConfig(nproc_per_node=nproc, gpu_memory_gb=80, gpu_headroom_gb=12))
+    report = SimpleNamespace(rows=lambda *arguments: shown.append(arguments))
+    report_advice(report, SimpleNamespace(config=config, name="mine"), ranks)
+    pack_size = 4096 if pad is None else 512
+    assert asked == [(pack_size, *expected)]
+    [(title, rows, facts)] = shown
+    assert title == f"Layouts for {expected[0]} ranks of 80 GB and packs of {pack_size:,} tokens"
+    text = "two ranks share a model"
+    assert rows == [("1", text), ("", "a=1 b=2"), ("2", text), ("", "as configured")]
+    assert [layout["overrides"] for layout in facts["layouts"]] == [("model.tensor_model_parallel_size=2",)] * 2
+
+
+def test_advice_that_nothing_fits_names_the_memory_that_is_left(monkeypatch):
+    shown = []
+    monkeypatch.setattr("nemotron.training.prepared_data.find_data", lambda *_: (None, []))
+    monkeypatch.setattr("nemotron.training.parallelism.advise.advise", lambda *_, **__: [])
+    config = SftConfig(run=RunConfig(gpu_memory_gb=80, gpu_headroom_gb=12))
+    report = SimpleNamespace(rows=lambda *arguments: shown.append(arguments))
+    report_advice(report, SimpleNamespace(config=config, name="mine"), None)
+    [(_, [(word, what)])] = shown
+    assert word == "nothing fits"
+    assert "68 GB" in what

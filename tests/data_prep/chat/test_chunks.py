@@ -325,3 +325,8 @@ def test_a_template_that_shows_answers_differently_in_the_history_trains_each_tu
         [Chunk("user", "[user]Hi[assistant]", False), Chunk("assistant", "*Hello", True)],
         [Chunk("user", "[user]Hi[assistant]Hello[user]Why?[assistant]", False), Chunk("assistant", "*Hello", True)],
     ]
+
+
+def test_a_template_with_generation_blocks_always_knows_that_no_prompt_is_asked_for():
+    asks = Template("asks.jinja", "{% if add_generation_prompt is not defined %}{{ 1 / 0 }}{% endif %}" + MARKED.source)
+    assert chunked(HI, HELLO, template=asks) == chunked(HI, HELLO, template=MARKED)
