@@ -127,3 +127,8 @@ def test_processes_start_where_tmpdir_is_too_long_for_sockets(tmp_path, keep):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) is keep, done.stderr
     assert not keep or list(long.iterdir()) == []
+
+
+def test_a_path_with_a_nul_is_refused():
+    with pytest.raises(UserError, match="NUL"):
+        expand_home("out\0put")

@@ -1,6 +1,8 @@
 """Paths as users write them, as the system takes them, and of what is shipped."""
 
+import glob
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,14 +16,38 @@ def expand_home[P: (str, Path)](path: P) -> P:
     This is done once, where a path comes in: from a config, a command line, env.toml, a blend file or a record.
 
     Raises:
-        UserError: There is no such user (`Path.expanduser` raises RuntimeError then).
+        UserError: There is no such user (`Path.expanduser` raises RuntimeError then), or no path is like that.
     """
+    if "\0" in str(path):
+        raise UserError(f"{path} is no path: it has a NUL.", "Write another one.")
     if not str(path).startswith("~"):
         return path
     try:
         return type(path)(Path(path).expanduser())
     except RuntimeError:
         raise UserError(f"{path} names a user who does not exist on this machine.", "Write the full path.") from None
+
+
+def ensure_text(path: str | Path, what: str) -> None:
+    """Refuse a path that records could not name, because its bytes are not UTF-8.
+
+    Args:
+        path: The path.
+        what: What it is, to begin the message.
+
+    Raises:
+        UserError: It is not UTF-8.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what} has a path that is not UTF-8: {path}.", "Rename it.") from None
+
+
+def find_matches(pattern: str) -> list[str]:
+    """Return the paths that a glob matches; `**` is any number of folders."""
+    # Twice in a row it is the same as once, but each would be searched for all of the next.
+    return glob.glob(re.sub(r"(\*\*/+){2,}", "**/", pattern), recursive=True)
 
 
 def is_path(name: str) -> bool:

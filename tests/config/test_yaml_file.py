@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,9 @@ ALIASES = "\n".join(["a0: &a0 [x, x, x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 
         ("a: &a [*a]", "100"),
         (f"a: {'[' * 1000}{']' * 1000}", "too deeply"),
         (f"a: {'9' * 5000}", "5,000 digits"),
+        ("? [a, b]\n: c", "a key is not text"),
+        ("? {a: b}\n: c", "a key is not text"),
+        ('a: "\\ud800"', "surrogate"),
         ("#" + "x" * 5_000_000, "4,194,304"),
     ],
 )
@@ -170,3 +174,8 @@ def test_with_and_without_libyaml_the_same_is_read_and_said(tmp_path, monkeypatc
     monkeypatch.setattr(yaml_file, "CParser", None)
     assert read_or_refuse() == with_libyaml
     assert isinstance(with_libyaml, str) == (text in BROKEN)
+
+
+def test_bytes_of_an_argument_that_are_no_text_are_refused():
+    with pytest.raises(ConfigError, match=r"caf\\udce9"):
+        parse_value(os.fsdecode(b"caf\xe9"), "command line")

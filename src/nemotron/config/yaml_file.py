@@ -42,6 +42,7 @@ _FIX = {
 }
 """How to fix broken YAML: in a file (False), on the command line (True)."""
 _TWICE = "is already set"
+_NO_TEXT = "a text has half of a surrogate pair"
 LARGEST_FILE = 4 * 2**20
 """The most bytes that a config may have; the largest shipped one has 10,000."""
 MOST_VALUES = 100_000
@@ -121,6 +122,8 @@ def parse_value(text: str, origin: str) -> Located:
         return node
     if not text:
         return Located("", origin, "")
+    if not _is_text(text):
+        raise ConfigError(f"{origin}: {text!a} is not UTF-8 text.", "Rename what it names, or give another value.")
     return Located(_scalar(text), origin, text)
 
 
@@ -185,6 +188,8 @@ class _Reading:
             return Located({str(key.value): self.locate(child, depth + 1) for key, child in node.value}, origin)
         if isinstance(node, yaml.SequenceNode):
             return Located([self.locate(child, depth + 1) for child in node.value], origin)
+        if isinstance(node.value, str) and not _is_text(node.value):
+            raise yaml.MarkedYAMLError(problem=_NO_TEXT, problem_mark=node.start_mark)
         return Located(self.loader.construct_object(node), origin, str(node.value))
 
     def _count(self, node: yaml.Node, depth: int) -> None:
@@ -206,9 +211,23 @@ def _to_int(node: Any) -> int:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
+def _is_text(value: str) -> bool:
+    """Tell whether a text can be written.
+
+    Bytes of an argument that are not UTF-8 become halves of surrogate pairs, which cannot.
+    """
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _refuse_twice(node: yaml.MappingNode) -> None:
     seen: dict[str, int] = {}
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a key is not text", problem_mark=key.start_mark)
         if key.value in seen and key.value != "<<":
             problem = f'the key "{key.value}" {_TWICE} in line {seen[key.value]}'
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)

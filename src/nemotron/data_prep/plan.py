@@ -26,6 +26,7 @@ from nemotron.data_prep.tokenization.part import TokenizeWork
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
 from nemotron.data_prep.tokenization.turn_end import with_turn_end
 from nemotron.lineage import check_root
+from nemotron.paths import ensure_text
 
 SAMPLE_RESERVE = 32
 """Conversations tokenized in addition to twice the sample, because some may be too long or duplicates."""
@@ -163,6 +164,7 @@ def make_plan(config: DataPrepConfig) -> PrepPlan:
     template = load_template(config.chat_template, tokenizer)
     tokenizer = with_turn_end(tokenizer, template)
     output_dir = Path(config.output_dir).absolute()
+    ensure_text(output_dir, "The output folder")
     if config.sample is not None:
         output_dir /= f"sample-{config.sample}"
 

@@ -124,6 +124,25 @@ def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
     assert a == b != c
 
 
+def test_a_glob_of_many_folders_in_a_row_is_one_of_any(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/chat.jsonl").write_bytes(JSONL)
+    for number in range(30):
+        (tmp_path / f"a/{number}/c/d").mkdir(parents=True)
+    assert [file.path for file in find_files(Dataset("test", f"{tmp_path}/{'**/' * 40}*.jsonl"))] == [
+        str(tmp_path / "a/b/chat.jsonl")
+    ]
+
+
+def test_a_name_that_is_not_utf8_is_refused_before_it_is_recorded(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/caf\xe9.jsonl"
+    with open(path, "wb") as file:
+        file.write(JSONL)
+    for place in (os.fsdecode(path), str(tmp_path)):
+        with pytest.raises(UserError, match="not UTF-8"):
+            find_files(Dataset("test", place))
+
+
 def test_a_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
     (tmp_path / "chat.jsonl").write_bytes(JSONL)
     with pytest.raises(UserError, match=r"chta\.jsonl") as error:

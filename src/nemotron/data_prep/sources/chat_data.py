@@ -1,6 +1,5 @@
 """Distinguish chat data from a blend file."""
 
-import glob
 import os
 import re
 from pathlib import Path
@@ -10,6 +9,7 @@ import orjson
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping, may_be_array
 from nemotron.errors import UserError
+from nemotron.paths import find_matches
 from nemotron.records.regular_files import open_file
 
 HEAD_BYTES = 2**20
@@ -31,7 +31,7 @@ def is_chat_data(path: Path) -> bool:
         return format_of(path.name) is not None and not (may_be_array(path.name) and is_blend_file(path))
     if path.is_dir():
         return _folder_has_data(path)
-    return any(format_of(name) for name in glob.glob(str(path), recursive=True))
+    return any(format_of(name) for name in find_matches(str(path)))
 
 
 def is_blend_file(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """Read inputs on this machine's file systems."""
 
-import glob
 import hashlib
 import os
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from nemotron.data_prep.sources.input_file import (
     no_data_files,
 )
 from nemotron.errors import UserError, did_you_mean
+from nemotron.paths import ensure_text, find_matches
 from nemotron.records.regular_files import open_file
 
 SAMPLE_BYTES = 2**20
@@ -53,6 +53,7 @@ def _paths(dataset: Dataset) -> list[str]:
             raise UserError(
                 f'Dataset "{dataset.name}": {path} is not of a known format.', f"Files can be {list_suffixes()}."
             )
+        ensure_text(path, f'Dataset "{dataset.name}"')
         return [str(path)]
     if path.is_dir():
         if (path / BOOKKEEPING[-1]).is_file() and not dataset.recursive:
@@ -63,8 +64,10 @@ def _paths(dataset: Dataset) -> list[str]:
             )
         found = map(str, path.rglob("*")) if dataset.recursive else _list_folder(path)
     else:
-        found = (str(Path(name)) for name in glob.glob(dataset.path, recursive=True))
+        found = (str(Path(name)) for name in find_matches(dataset.path))
     if files := leave_out_bookkeeping(name for name in found if format_of(name) is not None and os.path.isfile(name)):
+        for file in files:
+            ensure_text(file, f'Dataset "{dataset.name}"')
         return files
     if path.is_dir():
         raise no_data_files(dataset.name, dataset.path, recursive=dataset.recursive)
