@@ -46,9 +46,12 @@ class WandbRecord:
             evaluated: Name of an evaluation -> its records.
             stopped: Whether a signal or a time limit ended the run.
         """
-        if self.opened is not None:
-            losses = [(split, *loss) for split, records in evaluated.items() for loss in _last_losses(records)]
-            tracking.summarize({f"{split}_{key}": value for split, key, value in losses}, stopped=stopped)
+        if self.opened is None:
+            return
+        losses = {
+            f"{split}_{key}": value for split, records in evaluated.items() for key, value in _last_losses(records)
+        }
+        tracking.summarize(losses, stopped=stopped)
 
 
 def find_wandb(config: SftConfig, run: RunFolder, *, has_work: bool) -> WandbRecord:
