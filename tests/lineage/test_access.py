@@ -9,6 +9,7 @@ import pytest
 
 from nemotron.lineage.access import (
     Target,
+    _setting,
     describe_access_of_job,
     explain_unreachable,
     find_key,
@@ -91,3 +92,10 @@ def test_before_a_job_is_queued_it_is_said_what_it_lacks(
     assert "no API key is passed to the job" in said("mine", shares_home=False)[0]
     monkeypatch.setattr("nemotron.lineage.access._explain_silence", lambda address: None)
     assert said("mine", shares_home=False, WANDB_API_KEY="k") == []
+
+
+def test_a_stored_setting_may_have_a_percent_sign(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "settings").write_text("[default]\nbase_url = https://h/%7Ea\n")
+    assert _setting("base_url") == "https://h/%7Ea"
+    assert _setting("mode") is None

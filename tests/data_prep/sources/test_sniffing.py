@@ -10,6 +10,7 @@ import pytest
 from nemotron.data_prep.sources import Row, cut, find_files, read_rows, sniffing
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.data_prep.sources.blend import Dataset
+from nemotron.data_prep.sources.sniffing import _kind_of_arrow
 from nemotron.errors import UserError
 
 ROWS = [{"n": 1, "text": "ein\nzwei"}, {"n": 2, "inner": [{"a": {}}]}, {"n": 3}]
@@ -76,3 +77,21 @@ def test_text_that_is_not_utf_8_is_named(tmp_path: Path, encoding: str) -> None:
 def test_a_broken_object_of_several_lines_is_an_error_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"rows\.jsonl:9"):
         read(tmp_path, '{\n  "n": 1\n}\n{\n  "n": 2\n}\n{\n  "n": \n}\n')
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"ARROW1\0\0", "arrow"),
+        (b"\xff\xff\xff\xff\x10", "arrow_stream"),
+        (b"\x10\x20\0\0", "arrow_stream"),
+        (b"FEA1....", "an outdated Feather file"),
+        (b"PAR1....", "not an Arrow file"),
+    ],
+)
+def test_arrow_files_are_told_from_streams_and_from_what_is_neither(head: bytes, kind: str) -> None:
+    if kind.startswith("arrow"):
+        assert _kind_of_arrow(head, "a.arrow") == kind
+    else:
+        with pytest.raises(UserError, match=f"^a.arrow is {kind}"):
+            _kind_of_arrow(head, "a.arrow")

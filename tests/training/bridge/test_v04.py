@@ -11,7 +11,7 @@ from tests.training.bridge.stand_ins import Group, Rows, Specs, groups, stand_in
 
 from nemotron.errors import UserError
 from nemotron.training import bridge
-from nemotron.training.bridge import v04
+from nemotron.training.bridge import v04, v04_weights
 
 
 @dataclass(kw_only=True)
@@ -304,3 +304,12 @@ def test_mtp_depths_share_a_layer_as_the_model_says(depths, hf_config, expected)
 
 def test_there_are_no_virtual_stages():
     assert v04.model_chunk(object()) == 0
+
+
+def test_weights_are_loaded_and_saved_as_later_lines_do(monkeypatch):
+    calls = []
+    monkeypatch.setattr(v04_weights, "load_adapters", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(v04_weights, "save_hf_weights", lambda *arguments: calls.append(arguments))
+    v04.load_adapters(["chunk"], Path("iter"), "lora")
+    v04.save_hf_weights("converter", ["chunk"], Path("folder"))
+    assert calls == [(["chunk"], Path("iter"), "lora"), ("converter", ["chunk"], Path("folder"))]

@@ -140,3 +140,12 @@ def test_a_config_that_lacks_what_megatron_reads_is_cut_off(tmp_path, section):
 def test_numbers_of_every_type_that_megatron_saves_are_read(tmp_path, kind):
     torch.save({"a": torch.tensor(1, dtype=getattr(torch, kind))}, tmp_path / "state.pt")
     assert read_numbers(tmp_path / "state.pt")["a"] == 1
+
+
+def test_the_other_format_of_megatron_bridge_is_known_by_its_config(tmp_path):
+    folder = write_checkpoint(tmp_path, 20, {"checkpoint": {"ckpt_format": "fsdp_dtensor"}, "train": {}})
+    (folder / "metadata.json").unlink()
+    assert damage_of(folder) is None
+    other = write_checkpoint(tmp_path, 30, {"checkpoint": {"ckpt_format": "torch_dist"}, "train": {}})
+    (other / "metadata.json").unlink()
+    assert damage_of(other).file == "metadata.json"

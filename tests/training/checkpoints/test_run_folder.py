@@ -172,3 +172,15 @@ def test_megatron_loads_a_folder_or_the_one_checkpoint_of_it_that_is_meant(tmp_p
     step = find_run_folder(config(tmp_path / "one", ckpt_step=20))
     assert step.load_from == tmp_path / "one/checkpoints/iter_0000020"
     assert find_run_folder(config(tmp_path / "three")).load_from == tmp_path / "three/checkpoints"
+
+
+def test_a_tracker_that_names_another_checkpoint_than_the_newest_is_repaired(tmp_path):
+    """Megatron loads what its trackers name, also where nothing else is wrong."""
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    write_checkpoint(tmp_path / "checkpoints", 30)
+    tracker = tmp_path / "checkpoints/latest_checkpointed_iteration.txt"
+    tracker.write_text("")
+    run = find_run_folder(config(tmp_path))
+    assert (run.finished, run.skipped) == (30, ())
+    with hold(run):
+        assert tracker.read_text() == "30"

@@ -20,6 +20,7 @@ MTP_SUMS = ("loss_values", "correct_values", "total_values")
 
 def masked_next_token_loss(loss_mask, output, *, check_for_nan_in_loss, check_for_spiky_loss):
     """The masked sum; Megatron-Bridge's second value is a number of tokens that the objective does not use."""
+    assert (check_for_nan_in_loss, check_for_spiky_loss) == (True, False)  # as state_at() of the tests has them
     return (output.view(-1).float() * loss_mask.view(-1)).sum(), None, {}
 
 

@@ -7,7 +7,7 @@ import pytest
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.advise import _rank, advise
-from nemotron.training.parallelism.cost import crossing, iteration_cost
+from nemotron.training.parallelism.cost import BETWEEN, INSIDE, crossing, iteration_cost
 from nemotron.training.parallelism.layout import explain_layout
 from nemotron.training.parallelism.memory import StateBytes, estimate, state_bytes
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_in
@@ -97,3 +97,15 @@ def test_of_four_stages_three_wait_for_the_first_pack_and_for_the_last():
         cost = iteration_cost(shape, Layout(8, pipeline=4), 4096, packs, state=state, recompute_all=False,
                               trains_adapters=False, gpus_per_node=8)  # fmt: skip
         assert cost.pipeline_bubble / cost.compute == pytest.approx(3 / (packs / 2))
+
+
+def test_what_leaves_a_node_takes_longer_than_what_stays_in_it():
+    state = StateBytes()
+    near, far = (
+        iteration_cost(SUPER_120B_A12B, Layout(32, tensor=8, expert=8), 4096, 64, state=state, recompute_all=False,
+                       trains_adapters=False, gpus_per_node=ranks)
+        for ranks in (8, 4)
+    )  # fmt: skip
+    assert far.tensor == pytest.approx(near.tensor * INSIDE / BETWEEN)
+    assert far.tensor > near.tensor
+    assert far.compute == near.compute
