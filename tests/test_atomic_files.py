@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
+import errno
 import os
 import signal
 import threading
@@ -158,3 +159,10 @@ def test_whoever_waited_for_a_removed_lock_takes_the_one_that_is_there(tmp_path:
         thread.join()
     assert most == [1] * 8
     assert not lock.exists()
+
+
+@pytest.mark.parametrize(("number", "names"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, number: int, names: bool) -> None:
+    with pytest.raises(OSError, match=os.strerror(number)) as caught, replace_when_complete(tmp_path / "report.html"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.filename == (str(tmp_path / "report.html") if names else None)

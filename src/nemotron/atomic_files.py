@@ -1,6 +1,7 @@
 """Files and folders that are either complete or absent, whenever the process dies."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -15,6 +16,8 @@ import orjson
 from nemotron.errors import UserError
 from nemotron.records.regular_files import open_file, read_bytes
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of writing where there is no room."""
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 
@@ -41,8 +44,10 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
             with open_file(temporary) as file:
                 os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = str(path)  # the error of a full disk does not say where
         raise
     finally:
         os.close(descriptor)

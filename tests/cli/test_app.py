@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 
@@ -65,6 +67,13 @@ def failing(monkeypatch, error):
 
     monkeypatch.setattr(configs, "load_prep", raise_it)
     return ["super3", "pipe", "-c", "tiny"]
+
+
+@pytest.mark.parametrize("place", [None, "report.html"])
+def test_a_full_disk_is_no_traceback_whether_or_not_the_error_says_where(capsys, monkeypatch, place):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), place)
+    assert app.run(failing(monkeypatch, full)) == 1
+    assert "No space left on device" in capsys.readouterr().err
 
 
 def test_a_users_mistake_is_two_lines_and_exit_code_1(capsys, monkeypatch):

@@ -154,10 +154,13 @@ def run(arguments: list[str]) -> int:
             raise
         return _explain_missing(error)
     except OSError as error:
-        # Errors of the machine (disk full, no permission) have a file name; any other OSError is a bug.
-        if debug or error.filename is None or error.strerror is None:
+        from nemotron.atomic_files import FULL
+
+        # Errors of the machine have a file name, unless the disk is full; any other OSError is a bug.
+        if debug or error.strerror is None or (error.filename is None and error.errno not in FULL):
             raise
-        console.error(UserError(f"{error.filename}: {error.strerror}.", "Check the disk and the permissions there."))
+        place = error.filename or "A file cannot be written"
+        console.error(UserError(f"{place}: {error.strerror}.", "Check the disk and the permissions there."))
         return 1
 
 
