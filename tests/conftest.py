@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tests.browser import CHROMIUM, Browser
+
+settings.register_profile("any machine", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("any machine")
 
 TOGETHER = {
     "tests/data_prep/engine/test_on_ray.py": "cluster",

@@ -84,7 +84,7 @@ def defaults(tmp_path_factory):
     return load_config(str(path), schema=Schema)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     output=st.text(st.characters(codec="utf-8"), max_size=20).filter(lambda text: text != "???"),
     lr=st.floats(allow_nan=False),

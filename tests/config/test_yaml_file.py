@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, yaml_file
@@ -107,7 +107,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(keys, values, max_size=3))
 def test_what_is_dumped_is_read_back(tmp_path_factory, tree):
     path = tmp_path_factory.getbasetemp() / "dumped.yaml"

@@ -6,16 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from tests.data_prep.small_run import Row, make_config_in, write_rows_in
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from nemotron.data_prep.config import DataPrepConfig
-
-# A busy machine is no fault of the code: tests do not depend on how long anything takes.
-hypothesis.settings.register_profile("no_deadline", deadline=None)
-hypothesis.settings.load_profile("no_deadline")
 
 SPECIAL_TOKENS = ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
 

@@ -167,7 +167,7 @@ ADMISSIONS = st.sampled_from([
 ])  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(LINES, CONTROLS, ADMISSIONS, st.sampled_from(["keep", "drop", "split"]))
 def test_any_rows_come_out_the_same(
     tmp_path: Path, lines: list[bytes], control: ReasoningControl, admission: Admission, policy: Any

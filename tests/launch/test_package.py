@@ -60,7 +60,7 @@ def test_the_packaged_code_is_what_is_imported_with_its_configs(tmp_path: Path, 
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=40))
 def test_variables_arrive_as_they_are_written(tmp_path: Path, prep: Stage, fake_python: Path, value: str):
     profile = Profile("slurm", python=str(fake_python), env_vars={"lower_Case": value, "AFTER": "1"})

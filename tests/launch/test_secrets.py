@@ -52,7 +52,7 @@ def test_the_file_is_private_and_no_command_holds_a_secret(tmp_path: Path):
     assert "s3cret" not in "".join(tunnel.commands)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), min_size=1, max_size=30))
 def test_a_script_that_traces_everything_reads_them_untold(tmp_path: Path, value: str):
     path = tmp_path / "secrets"

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.rollouts.journal import Journal
@@ -21,7 +21,6 @@ def written(tmp_path_factory):
     return path.read_bytes()
 
 
-@settings(deadline=None)
 @given(data=st.data())
 def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(written, tmp_path_factory, data):
     cut = data.draw(st.integers(0, len(written)))

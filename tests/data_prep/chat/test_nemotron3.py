@@ -76,7 +76,7 @@ options = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows, options)
 def test_plain_python_renders_what_jinja_renders(row: dict, options: dict):
     try:

@@ -62,7 +62,7 @@ def test_without_a_shard_it_was_not_the_save(tmp_path):
     assert str(damage_of(folder)) == "__0_0.distcp is missing"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cut=st.integers(1, 400))
 def test_a_cut_anywhere_in_a_shard_is_seen(tmp_path_factory, cut):
     folder = write_checkpoint(tmp_path_factory.mktemp("cut"), 20)

@@ -61,7 +61,7 @@ def seq_idx_of(lengths):
     return torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).int().unsqueeze(0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     chunk_size=st.sampled_from([1, 2, 4, 8, 64]),
@@ -112,7 +112,7 @@ def test_scan_has_no_gradient_across_sequences():
         assert moved.tolist() == [False] * 6 + [True] * 9 + [False] * 6, name
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(1, 6), min_size=1, max_size=5), seed=st.integers(0, 999))
 def test_convolution_stays_inside_each_sequence(lengths, seed):
     random = torch.Generator().manual_seed(seed)
