@@ -187,12 +187,11 @@ def test_advice_is_for_the_ranks_and_the_packs_that_there_are(monkeypatch, nproc
         return [Layout("a=1 b=2"), Layout("")]
 
     data = None if pad is None else SimpleNamespace(pad_to_multiple=pad)
-    monkeypatch.setattr("nemotron.training.prepared_data.find_data", lambda config, name: (data, []))
     monkeypatch.setattr("nemotron.training.counts.find_pack_size", lambda config, data: data and 512)
     monkeypatch.setattr("nemotron.training.parallelism.advise.advise", advise)
     config = SftConfig(run=RunConfig(nproc_per_node=nproc, gpu_memory_gb=80, gpu_headroom_gb=12))
     report = SimpleNamespace(rows=lambda *arguments: shown.append(arguments))
-    report_advice(report, SimpleNamespace(config=config, name="mine"), ranks)
+    report_advice(report, SimpleNamespace(config=config), data, ranks)
     pack_size = 4096 if pad is None else 512
     assert asked == [(pack_size, *expected)]
     [(title, rows, facts)] = shown
@@ -204,11 +203,10 @@ def test_advice_is_for_the_ranks_and_the_packs_that_there_are(monkeypatch, nproc
 
 def test_advice_that_nothing_fits_names_the_memory_that_is_left(monkeypatch):
     shown = []
-    monkeypatch.setattr("nemotron.training.prepared_data.find_data", lambda *_: (None, []))
     monkeypatch.setattr("nemotron.training.parallelism.advise.advise", lambda *_, **__: [])
     config = SftConfig(run=RunConfig(gpu_memory_gb=80, gpu_headroom_gb=12))
     report = SimpleNamespace(rows=lambda *arguments: shown.append(arguments))
-    report_advice(report, SimpleNamespace(config=config, name="mine"), None)
+    report_advice(report, SimpleNamespace(config=config), None, None)
     [(_, [(word, what)])] = shown
     assert word == "nothing fits"
     assert "68 GB" in what
