@@ -20,6 +20,7 @@ from nemotron.data_prep.output.verify import _check_pack, _check_shard, _verify_
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
+from nemotron.folder_lock import Holder
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,12 @@ def result(prepared: PrepResult) -> Iterator[PrepResult]:
     out = prepared.plan.output_dir
     shutil.rmtree(out, ignore_errors=True)  # a test may have moved it
     shutil.copytree(out.with_name("whole"), out, symlinks=True)
+
+
+def test_a_run_that_is_being_written_is_not_judged(result: PrepResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_room, "find_holder", lambda folder: Holder("token", "node-7", 41, "now"))
+    with pytest.raises(UserError, match="written by process 41 on node-7"):
+        list(verify(result.plan.output_dir))
 
 
 def test_a_finished_run_is_as_it_was_written(result: PrepResult) -> None:

@@ -22,6 +22,7 @@ from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt
 from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
+from nemotron.folder_lock import find_holder
 from nemotron.lineage import MANIFEST
 from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.records.typed import typed
@@ -33,9 +34,11 @@ def verify(folder: Path) -> Iterator[str]:
     """Yield each problem of the finished run in an output folder, as a sentence.
 
     Raises:
-        UserError: The folder has no finished run.
+        UserError: The folder has no finished run, or is being written.
     """
     folder = folder.absolute()
+    if (holder := find_holder(folder)) is not None:
+        raise UserError(f"{folder} is being written by {holder}.", "Wait until it ends, then verify again.")
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(

@@ -29,6 +29,7 @@ def verify(
         found += 1
         console.out(problem)
     if found:
-        console.note(f"{found} things are wrong with {folder}. Prepare the data again with --force.")
+        things = "1 thing is" if found == 1 else f"{found} things are"
+        console.note(f"{things} wrong with {folder}. Prepare the data again with --force.")
         raise typer.Exit(1)
     console.out(f"{folder} is unchanged since it was written.")
