@@ -138,14 +138,14 @@ def test_no_piece_of_a_secret_is_shown_of_a_dropped_row(
     monkeypatch.setenv("MY_TOKEN", secret)
     token = "hf_PLANTED" + "Ab1" * 20
     odd = [
+        {"messages": [{"role": "hf_PLANTED01", "content": "Hi"}]},
         {"messages": [{"role": token, "content": "Hi"}]},
         {"messages": token},
         {"messages": [secret]},
-        {"messages": 1},
     ]
     write_rows("a.jsonl", [chat("Hi", "Yes"), *odd])
     result = prepare(make_config("a.jsonl"))
-    assert len(read_examples(result.plan.run_dir).dropped) == len(odd)
+    assert sum(result.metadata.datasets[0].dropped.values()) == len(odd)
     for path in result.plan.output_dir.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""
         assert b"PLANTED" not in (zstandard.decompress(content, 10**6) if path.suffix == ".zst" else content)

@@ -19,6 +19,7 @@ from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
 from nemotron.data_prep.notes import EXAMPLES, Note
 from nemotron.data_prep.sources import Row
 from nemotron.printable import printable
+from nemotron.secrets import mask_text
 
 EXCERPT = 800
 """Characters of a dropped row that are kept as an example."""
@@ -91,7 +92,7 @@ class DroppedWriter:
             at_hand = row if row is not None and row.line == dropped.line else Row(dropped.line, dropped.messages)
             text = excerpt(at_hand)
             self.examples.append(DroppedExample(reason, dropped.line, shorten(printable(dropped.detail)), text))
-        line = {"line": dropped.line, "reason": reason, "detail": dropped.detail}
+        line = {"line": dropped.line, "reason": reason, "detail": mask_text(dropped.detail)}
         self._file = self._file or self._open()
         self._file.write(orjson.dumps(line) + b"\n")
 
