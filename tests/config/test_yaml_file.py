@@ -178,3 +178,17 @@ def test_with_and_without_libyaml_the_same_is_read_and_said(tmp_path, monkeypatc
 def test_bytes_of_an_argument_that_are_no_text_are_refused():
     with pytest.raises(ConfigError, match=r"caf\\udce9"):
         parse_value(os.fsdecode(b"caf\xe9"), "command line")
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [("a: [1, 2, 3]", True), ("a: [1, 2, 3, 4]", False), ("a: {b: {c: 1}}", True), ("a: {b: {c: {d: 1}}}", False)],
+)
+def test_as_many_values_and_levels_as_are_allowed_are_read(tmp_path, monkeypatch, text, fits):
+    monkeypatch.setattr(yaml_file, "MOST_VALUES", 5)
+    monkeypatch.setattr(yaml_file, "DEEPEST", 3)
+    if fits:
+        assert plain(read(tmp_path, text))
+    else:
+        with pytest.raises(ConfigError):
+            read(tmp_path, text)

@@ -233,3 +233,10 @@ def test_the_plan_that_older_megatron_keeps_in_the_index_is_data(saved):
     item = WriteItem(MetadataIndex("weight"), WriteItemType.BYTE_IO, bytes_io_data=BytesIOWriteData(3))
     (saved / ".metadata").write_bytes(pickle.dumps(Metadata({}, planner_data=SavePlan([item]))))
     assert find_foreign_code(read_checkpoint(saved)) is None
+
+
+def test_a_trusted_folder_may_be_in_the_home(saved, trace, monkeypatch):
+    torch.save(Planted(trace), saved / "common.pt")
+    monkeypatch.setenv("HOME", str(saved.parent.parent))
+    monkeypatch.setenv(TRUST, f"~/{saved.parent.name}")
+    assert list(find_code_to_load(read_checkpoint(saved))) == []

@@ -1,5 +1,6 @@
 """Which checkpoint a run continues from, whatever a kill left of the others and of Megatron's trackers."""
 
+import json
 import os
 import shutil
 
@@ -7,7 +8,14 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, find_latest, find_newest, repair
+from nemotron.training.checkpoints.newest import (
+    STATE_TRACKER,
+    TRACKER,
+    find_checkpoint,
+    find_latest,
+    find_newest,
+    repair,
+)
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
@@ -152,3 +160,15 @@ def test_nothing_whole_is_nothing_to_load(tmp_path):
     assert newest.folder is None
     repair(tmp_path, newest)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set_aside_iter_0000002"]
+
+
+def test_the_newest_checkpoint_is_found_from_any_folder_of_a_run(tmp_path):
+    newest = write_checkpoint(tmp_path / "run/checkpoints", 20)
+    for folder in (tmp_path / "run", tmp_path / "run/checkpoints", newest):
+        assert find_checkpoint(folder) == newest
+    elsewhere = write_checkpoint(tmp_path / "elsewhere", 30)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/run.json").write_text(json.dumps({"checkpoints": str(tmp_path / "elsewhere")}))
+    assert find_checkpoint(tmp_path / "other") == elsewhere
+    own = write_checkpoint(tmp_path / "other", 10)  # a run that saves to its own folder
+    assert find_checkpoint(tmp_path / "other") == own
