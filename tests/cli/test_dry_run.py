@@ -1,5 +1,6 @@
 """What a dry run imports, shows, refuses and prints for programs."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -106,3 +107,29 @@ def test_the_comparison_with_the_recipe_is_made_when_asked_for(data, capsys):
 def test_options_of_a_dry_run_need_one(option, capsys):
     assert run(["super3", "sft", "-c", "tiny", option]) == 2
     assert option in capsys.readouterr().err
+
+
+@pytest.fixture
+def stages(monkeypatch):
+    """What the commands of the two stages are called with."""
+    pipe, calls = importlib.import_module("nemotron.cli.super3.pipe"), []
+    for name in ("sft", "prep_sft"):
+        monkeypatch.setattr(
+            pipe, name, lambda *arguments, name=name, **options: calls.append((name, arguments, options))
+        )
+    return calls
+
+
+def test_one_stage_of_a_pipe_gets_all_that_was_asked_for(stages):
+    asked = ["super3", "pipe", "-c", "tiny", "--dry-run", "--json", "train.train_iters=30", "pack_size=2048"]
+    assert run([*asked, "--stage", "sft"]) == 0
+    [(name, (overrides, config, *flags), options)] = stages
+    assert (name, config, flags) == ("sft", "tiny", [None, None, True])
+    assert "train.train_iters=30" in overrides
+    assert options == {"script": False, "compare": False, "as_json": True}
+    stages.clear()
+    assert run([*asked, "--stage", "prep", "--sample", "5", "--force"]) == 0
+    [(name, (overrides, config, *flags), options)] = stages
+    assert (name, config, options) == ("prep_sft", "tiny", {})
+    assert overrides == ["pack_size=2048"]
+    assert flags == [None, None, True, False, True, 5, True]
