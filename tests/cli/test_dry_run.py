@@ -132,4 +132,4 @@ def test_one_stage_of_a_pipe_gets_all_that_was_asked_for(stages):
     [(name, (overrides, config, *flags), options)] = stages
     assert (name, config, options) == ("prep_sft", "tiny", {})
     assert overrides == ["pack_size=2048"]
-    assert flags == [None, None, True, False, True, 5, True]
+    assert flags == [None, None, True, False, True, "5", True]
