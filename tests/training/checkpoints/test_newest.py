@@ -7,6 +7,7 @@ import shutil
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
+import nemotron.training.checkpoints.newest
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import (
     STATE_TRACKER,
@@ -172,3 +173,14 @@ def test_the_newest_checkpoint_is_found_from_any_folder_of_a_run(tmp_path):
     assert find_checkpoint(tmp_path / "other") == elsewhere
     own = write_checkpoint(tmp_path / "other", 10)  # a run that saves to its own folder
     assert find_checkpoint(tmp_path / "other") == own
+
+
+def test_what_goes_while_it_is_read_is_gone(saved, monkeypatch):
+    def go(checkpoint):
+        if checkpoint.folder.name == "iter_0000006":
+            raise FileNotFoundError(2, "No such file or directory", str(checkpoint.folder / "metadata.json"))
+
+    monkeypatch.setattr(nemotron.training.checkpoints.newest, "find_damage", go)
+    newest = find_newest(saved)
+    assert newest.folder == saved / "iter_0000004"
+    assert str(newest.skipped[0].why) == "it is gone"

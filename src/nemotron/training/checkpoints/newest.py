@@ -175,7 +175,10 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
         checkpoint = read_checkpoint(folder)
         if folder.name == "release":  # of Megatron-LM; Megatron-Bridge takes it as it is
             return Newest(folder, 0, saved=checkpoint.saved)
-        damage = find_damage(checkpoint) if folder.is_dir() else _GONE
+        try:
+            damage = find_damage(checkpoint) if folder.is_dir() else _GONE
+        except FileNotFoundError:  # the first rank has set it aside meanwhile
+            damage = _GONE
         if damage is None and iteration not in later:
             return Newest(folder, iteration, tuple(skipped), checkpoint.saved)
         skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED, checkpoint.saved))
