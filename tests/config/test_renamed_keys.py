@@ -57,3 +57,22 @@ def test_a_key_for_several_stages_is_refused_likewise():
 def test_no_key_that_exists_is_called_renamed():
     assert RENAMED_KEYS.keys() & known_keys(SftConfig) <= {"run.env"}  # which only data prep does not have
     assert RENAMED_KEYS.keys().isdisjoint(known_keys(DataPrepConfig))
+
+
+RENAMED = (
+    *("recipe._target_", "recipe.packed_sequence", "recipe.peft", "dataset.super3_packed_sft_dir"),
+    *("dataset.nano3_packed_sft_dir", "dataset.packed_sequence_specs", "convert_to_hf.hf_model_id", "run.wandb"),
+    *("run.wandb.project", "run.wandb.entity", "run.env.startup_commands", "run.env.mounts", "run.env.executor"),
+    *("run.env", "tokenizer.add_bos", "tokenizer.add_eos", "plan", "download", "tokenization", "observability"),
+)
+
+
+def test_every_key_of_the_public_recipe_has_a_name_of_its_own():
+    names = [find_new_name(key) for key in RENAMED]
+    assert None not in names
+    assert len(RENAMED_KEYS) == len(RENAMED)
+    for key, name in zip(RENAMED, names, strict=True):
+        assert find_new_name(f"{key}.below") == name
+        outer = key.rpartition(".")[0]
+        assert outer not in RENAMED or find_new_name(outer) != name
+    assert find_new_name("recipe.hf_model") is None

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from nemotron.config import config_dir
+from nemotron.data_prep.imports import register as room
+from nemotron.data_prep.imports.packs import Counts
 from nemotron.data_prep.imports.register import register_data
 from nemotron.data_prep.imports.splits import find_splits
-from nemotron.errors import UserError
+from nemotron.errors import Problem, UserError
 from nemotron.training.prepared_data import find_prepared_data
 
 ROW = {"input_ids": [5, 6, 7], "loss_mask": [0, 1, 0], "seq_start_id": [0]}
@@ -185,3 +188,20 @@ def test_splits_of_other_names_are_told_from_files_that_are_none(tmp_path, suffi
     (tmp_path / "train").mkdir()
     (tmp_path / f"train/b{suffix}").touch()
     assert find_splits(tmp_path).files == {"train": [tmp_path / f"train/b{suffix}"]}
+
+
+def test_no_more_files_are_read_once_there_are_enough_problems(tmp_path, monkeypatch):
+    checked = []
+
+    def check_file(path, limits):
+        checked.append(path.name)
+        return SimpleNamespace(problems=[Problem(f"{path.name} is wrong.", "Make it again.")], counts=Counts())
+
+    monkeypatch.setattr(room, "check_file", check_file)
+    monkeypatch.setattr(room, "MOST_PROBLEMS", 2)
+    files = [tmp_path / f"{name}.parquet" for name in "abcd"]
+    for path in files:
+        path.touch()
+    with pytest.raises(UserError, match=r"a\.parquet is wrong"):
+        room._check_packs(SimpleNamespace(files={"train": files}), None, lambda done, total: None)
+    assert checked == ["a.parquet", "b.parquet"]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nemotron.config import load_config
 from nemotron.training.config import SftConfig
+from nemotron.training.parallelism import memory as memory_room
 from nemotron.training.parallelism.memory import StateBytes, estimate, state_bytes
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_in, shape_of
 from nemotron.training.parallelism.rank_parameters import Layout, rank_parameters, stage_layers
@@ -257,3 +258,18 @@ def test_the_bytes_of_a_parameter_follow_from_the_precision(sections, gradient, 
 def test_without_mixed_precision_the_weights_are_their_own_main_copy():
     expected = StateBytes(number=4, gradient=4, optimizer=8, divided=False)
     assert state_bytes(SftConfig(mixed_precision=None, ddp={"use_distributed_optimizer": False})) == expected
+
+
+def test_the_first_stage_has_the_embedding_and_the_last_one_the_output(monkeypatch):
+    ends = []
+    held = memory_room.rank_parameters
+
+    def note(shape, layout, layers, *, first, last):
+        ends.append((first, last))
+        return held(shape, layout, layers, first=first, last=last)
+
+    monkeypatch.setattr(memory_room, "rank_parameters", note)
+    for stages in (1, 4):
+        estimate(SUPER_120B_A12B, Layout(32, pipeline=stages, expert=8), 4096)
+    middle = [(False, False)] * 2
+    assert ends == [(True, True), (True, False), *middle, (False, True)]
