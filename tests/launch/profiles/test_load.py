@@ -101,6 +101,12 @@ def test_the_variable_names_another_file(work: Path, tmp_path: Path, monkeypatch
         load_profile("mine")
 
 
+def test_a_file_that_is_no_text_is_refused(work: Path):
+    (work / "env.toml").write_bytes('[here]\naccount = "café"\n'.encode("latin-1"))
+    with pytest.raises(ProfileError, match=r"env\.toml is not UTF-8"):
+        load_profile("here")
+
+
 def test_without_a_file_there_is_nothing_shared_and_no_profile(work: Path):
     assert read_shared_environment(work) == {}
     with pytest.raises(ProfileError, match=r"env\.toml\.example"):

@@ -60,11 +60,13 @@ class EnvFile:
         self.path = path
         if (size := path.stat().st_size) > LARGEST_FILE:
             raise ProfileError(f"{path} has {size:,} bytes; it may have {LARGEST_FILE:,}.", "Move data elsewhere.")
-        self._lines = read_text(path).splitlines()
         try:
+            self._lines = read_text(path).splitlines()
             self.tables: dict[str, Any] = tomllib.loads("\n".join(self._lines))
         except RecursionError as error:
             raise ProfileError(f"{path} is nested too deeply.", "Close the brackets of its lists.") from error
+        except UnicodeDecodeError as error:
+            raise ProfileError(f"{path} is not UTF-8 text.", "Save it as UTF-8.") from error
         except tomllib.TOMLDecodeError as error:
             raise ProfileError(
                 f"{path} is not valid TOML: {error}.", "Put texts in quotes and lists in brackets."
