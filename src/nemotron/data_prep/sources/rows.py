@@ -101,15 +101,17 @@ def _lines(part: Part) -> Iterator[bytes]:
             for number, line in enumerate(_limited_lines(file)):
                 yield line if number else line.removeprefix(BYTE_ORDER_MARK)
         return
-    block = _whole_lines(part.file, *part.span)
-    if part.span[0] == 0:
-        block = block.removeprefix(BYTE_ORDER_MARK)
-    begin = 0
-    while begin < len(block):
-        newline = block.find(b"\n", begin)
-        end = newline if newline >= 0 else len(block)
-        yield block[begin:end]  # not all at once: it is parsed while the processor's cache has it
-        begin = end + 1
+    start, end = part.span
+    # Including the byte before: a newline there means that a line starts at `start`.
+    block = read_range(part.file, max(0, start - 1), end)
+    begin = block.find(b"\n") + 1 if start else len(BYTE_ORDER_MARK) * block.startswith(BYTE_ORDER_MARK)
+    if start and not begin:
+        return  # all of it is part of a line that belongs to an earlier part
+    while (newline := block.find(b"\n", begin)) >= 0:
+        yield block[begin:newline]  # not all at once: it is parsed while the processor's cache has it
+        begin = newline + 1
+    if begin < len(block):
+        yield _whole_line(part.file, block[begin:], end)
 
 
 def _limited_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
@@ -123,27 +125,20 @@ def _limited_lines(file: io.BufferedIOBase) -> Iterator[bytes]:
             line = file.readline(LONGEST_LINE + 1)
 
 
-def _whole_lines(file: InputFile, start: int, end: int) -> bytes:
-    """Return the bytes of the lines that start in `start:end`.
+def _whole_line(file: InputFile, beginning: bytes, end: int) -> bytes:
+    """Return a line of which the beginning has been read, up to the byte `end`.
 
-    From the first line's start to the last line's end, or to where that is too long.
+    It is without its newline, and goes on to its end or to where it is too long.
     """
-    # Including the byte before: a newline there means that a line starts at `start`.
-    block = read_range(file, max(0, start - 1), end)
-    if start:
-        first = block.find(b"\n") + 1
-        if not first:
-            return b""  # all of it is part of a line that belongs to an earlier part
-        block = block[first:]
-    rest = [block]
-    last = len(block) - (block.rfind(b"\n") + 1)
-    while rest[-1] and not rest[-1].endswith(b"\n") and last <= LONGEST_LINE:
-        more = read_range(file, end, end + LINE_REST_BYTES)
+    pieces, length = [beginning], len(beginning)
+    while length <= LONGEST_LINE and (more := read_range(file, end, end + LINE_REST_BYTES)):
         end += len(more)
-        newline = more.find(b"\n") + 1
-        rest.append(more[:newline] if newline else more)
-        last += len(rest[-1])
-    return b"".join(rest)
+        piece, newline, _ = more.partition(b"\n")
+        pieces.append(piece)
+        length += len(piece)
+        if newline:
+            break
+    return b"".join(pieces)
 
 
 def _value_rows(part: Part, read_values: Callable[[io.BufferedIOBase, str], Iterator[str]]) -> Iterator[Row]:
