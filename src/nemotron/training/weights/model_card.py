@@ -53,7 +53,7 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
         if losses:
             parts += ["## Losses", _table(("", "per token", "per sample"), losses)]
         if (run / "config.yaml").is_file():
-            parts += ["## Config", f"```yaml\n{read_text(run / 'config.yaml').rstrip()}\n```"]
+            parts += ["## Config", f"```yaml\n{read_text(run / 'config.yaml', errors='replace').rstrip()}\n```"]
     return "\n\n".join(parts) + "\n"
 
 
