@@ -125,3 +125,9 @@ def test_prompts_are_refused_where_no_model_will_be(training, capsys, line):
     assert run(["super3", "sft", "-c", "tiny", "--try", "Hi", *line]) == 2
     assert "--try" in capsys.readouterr().err
     assert not training
+
+
+@pytest.mark.parametrize("thinking", ["on", "off", "low"])
+def test_thinking_is_on_off_or_low(says, thinking):
+    says("hm\n</think>", "7<|im_end|>")
+    assert run(["super3", "model", "chat", "run", "-p", "How many?", "--thinking", thinking]) != 2

@@ -140,3 +140,9 @@ def test_a_file_in_place_of_the_artifacts_is_refused_before_any_input_is_read(
 
 def test_a_sample_has_its_own_folder(config: MakeConfig, tmp_path: Path) -> None:
     assert make_plan(config(sample=5)).output_dir == tmp_path / "out" / "sample-5"
+
+
+def test_the_work_of_a_plan_has_the_seed_of_its_sample(config: MakeConfig) -> None:
+    [work] = make_plan(config(sample=1, sample_seed=7)).tokenize_works(0)
+    assert work.sample_seed == 7
+    assert work.sample

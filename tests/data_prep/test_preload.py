@@ -1,10 +1,12 @@
 """What the process that workers are forked from has loaded, and that loading it left no thread behind."""
 
 import json
+import multiprocessing.forkserver
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,3 +79,33 @@ def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
     monkeypatch.setattr(preload, "start_preloading", started.append)
     preload.start_early(config)
     assert bool(started) is begun
+
+
+@pytest.mark.parametrize(("name", "is_left"), [("pymp-abc", False), ("somebodys", True)])
+def test_the_folder_of_its_socket_is_removed_where_it_was_made_for_that(tmp_path, monkeypatch, name, is_left):
+    folder = tmp_path / name
+    folder.mkdir()
+    server = multiprocessing.forkserver._forkserver
+    monkeypatch.setattr(server, "_forkserver_address", str(folder / "listener"))
+    preload._remove_socket()
+    preload._remove_socket()
+    assert folder.is_dir() is is_left
+    monkeypatch.setattr(server, "_forkserver_address", None)
+    preload._remove_socket()
+
+
+@pytest.mark.parametrize("tokenizer", ["", "folder"])
+def test_what_is_loaded_is_shared_by_all_workers(monkeypatch, tokenizer):
+    """A collector that touches it would copy it to each of them; Ctrl-C is for the first process."""
+    steps = []
+    note = lambda name: lambda *arguments: steps.append((name, *arguments))  # noqa: E731
+    monkeypatch.setattr(preload, "signal", SimpleNamespace(signal=note("signal"), SIGINT=2, SIG_IGN="ignored"))
+    monkeypatch.setattr(
+        preload, "gc", SimpleNamespace(**{name: note(name) for name in ("disable", "freeze", "enable")})
+    )
+    monkeypatch.setattr("nemotron.data_prep.chat.template.load_template", note("template"))
+    monkeypatch.setattr("nemotron.data_prep.tokenization.encoders.load_fast", note("encoder"))
+    monkeypatch.setattr("nemotron.data_prep.tokenization.tokenizer_files.read_definition", lambda path: f"of {path}")
+    preload._load(tokenizer)
+    fast = [("encoder", "of folder")] if tokenizer else []
+    assert steps == [("signal", 2, "ignored"), ("disable",), ("template", "nemotron3"), *fast, ("freeze",), ("enable",)]

@@ -140,3 +140,10 @@ def test_a_file_is_known_by_its_content_not_by_its_folder(hashes: Hashes) -> Non
     config = DataPrepConfig()
     assert hash_run(config, [(DATASET, [(moved, "t")])]) == hash_run(config, [(DATASET, [(FILE, "t")])])
     assert hash_run(config, [(DATASET, [(FILE, "t")])]) != hash_run(config, [(DATASET, [(FILE, "other tokens")])])
+
+
+@pytest.mark.parametrize("changed", [{"format": "json_array"}, {"compression": ".gz"}, {"digest": "another"}])
+def test_what_a_file_holds_and_how_it_is_read_decides_its_tokens(byte_tokenizer: Path, changed: dict) -> None:
+    tokenizer, template = load_tokenizer(TokenizerConfig(str(byte_tokenizer))), Template("small", "{{ messages }}")
+    one, other = hash_tokens(DataPrepConfig(), DATASET, [FILE, replace(FILE, **changed)], tokenizer, template)
+    assert one != other

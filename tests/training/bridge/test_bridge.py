@@ -225,3 +225,10 @@ def test_rows_may_be_read_in_any_order_as_after_resuming():
 def test_an_evaluation_is_filled_up_with_packs_that_count_nowhere():
     assert [FilledUp(Packs("abc"), 4)[row] for row in range(4)] == ["a", "b", "c", "empty"]
     assert len(FilledUp(Packs("abc"), 2)) == 2
+
+
+def test_a_failed_import_that_names_nothing_is_left_alone():
+    error = ImportError("a shared library is gone")
+    with pytest.raises(ImportError, match="shared library") as caught, bridge.name_what_is_missing():
+        raise error
+    assert caught.value is error
