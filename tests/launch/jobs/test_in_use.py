@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.launch import Job, Profile, Stage, Submission, place
+from nemotron.launch.jobs import in_use
 from nemotron.launch.jobs.in_use import check_folders, check_folders_here
 from nemotron.launch.jobs.records import keep
 
@@ -69,3 +70,12 @@ def test_a_process_that_holds_the_folder_is_named(profile, sft: Stage, work: Pat
         [problem] = check_folders(place([writing(sft)], profile(), attached=True))
         assert f"process {holder.pid}" in problem.message
         holder.communicate()
+
+
+@pytest.mark.parametrize(("folder", "asks"), [("output/run", True), ("output/other", False)])
+def test_slurm_is_asked_only_about_jobs_that_write_to_the_folder(work: Path, monkeypatch, folder: str, asks: bool):
+    asked = []
+    submitted(work / folder)
+    monkeypatch.setattr(in_use, "refresh", lambda record: asked.append(record.name) or record)
+    [*check_folders_here({"run.output_dir": "output/run"})]
+    assert bool(asked) is asks
