@@ -74,3 +74,19 @@ def test_where_training_is_not_installed_its_commands_say_what_to_install(
     said = capsys.readouterr().err
     assert "torch, megatron-core, megatron-bridge" in said
     assert "nemotron[train]" in said
+
+
+@pytest.mark.parametrize(
+    ("stage", "there", "missing"),
+    [
+        ("prep", (), {"gigatoken", "zstandard"}),
+        ("prep", ("zstandard",), {"gigatoken"}),
+        ("sft", (), {"transformer-engine", "mamba-ssm"}),
+        ("sft", ("mamba_ssm", "transformer_engine"), set()),
+        ("launch", (), {"nemo-run"}),
+    ],
+)
+def test_what_a_stage_may_do_without_is_told_with_its_cost(monkeypatch, stage, there, missing):
+    monkeypatch.setattr(doctor, "is_there", lambda module: module in there)
+    assert doctor.missing_extras(stage).keys() == missing
+    assert all(doctor.missing_extras(stage).values())

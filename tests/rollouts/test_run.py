@@ -262,6 +262,7 @@ def test_tools_and_calls_reach_the_endpoint_in_its_form(endpoint, make_config, t
     assert "secret thought" not in json.dumps(request)
     (row,) = rows_of(result)
     assert row["reference"] == "right"
+    assert row["tools"] == [{"name": "f", "parameters": {}}]
     assert [message.get("train") for message in row["messages"]] == [None, False, None, False, None, None]
 
 

@@ -287,3 +287,10 @@ def test_inputs_that_nobody_recorded_are_a_problem_and_no_error(result: PrepResu
 
     monkeypatch.setattr(verify_room, "read_inputs", fail)
     assert [*verify_room._verify_tokens(result.plan.run_dir)] == ["The record of the inputs is gone."]
+
+
+@pytest.mark.parametrize("facts", [{"run_hash": "another"}, {}, [1], None])
+def test_an_artifact_of_another_run_is_not_this_runs(result: PrepResult, facts: object) -> None:
+    manifest = result.plan.run_dir / "splits/artifact.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "metadata": facts}))
+    assert f"{manifest} is not the artifact of the run." in [*verify(result.plan.output_dir)]
