@@ -10,10 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from nemotron.data_prep.chat.chunks import sequences
+from nemotron.data_prep.chat.content_hash import content_hash
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
+from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.plain_rows import render
 from nemotron.data_prep.plain_rows.read import PlainRows
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl
@@ -51,7 +54,12 @@ def say(*messages: Any, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_rows_of_roles_and_texts_are_plain(row: dict[str, Any]) -> None:
-    assert plain().read(Row(0, row)) is not None
+    read = plain().read(Row(0, row))
+    assert read is not None
+    conversation = parse_row(row)
+    [chunks] = sequences(conversation, TEMPLATE)
+    assert read.texts == [chunk.text for chunk in chunks]
+    assert read.hash == content_hash(conversation)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +82,7 @@ def test_rows_of_roles_and_texts_are_plain(row: dict[str, Any]) -> None:
         say(USER, {**ANSWER, "content": None}),
         say(USER, {**ANSWER, "train": False}),
         say({**USER, "name": "x"}, ANSWER),
+        say({**USER, "name": "x"}, REASONED),
         say({**USER, "role": "human"}, ANSWER),
         say(USER, ANSWER, tools=[{"name": "f"}]),
         say(USER, ANSWER, system="x"),
@@ -91,6 +100,7 @@ def test_other_rows_are_not(row: Any) -> None:
         Admission(checks=("languages",)),
         Admission(Fields(format="prompt_completion")),
         Admission(Fields(tools_field="reasoning")),
+        Admission(Fields(tools_field="messages")),
         Admission(used_in_filter="sft"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
-from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
@@ -21,7 +21,7 @@ from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization import part
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part import Tokenization, admit, choose_modes, take_first, treat_special_tokens
-from nemotron.data_prep.tokenization.text_batches import Candidate
+from nemotron.data_prep.tokenization.text_batches import Batch, Candidate, render_batches
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 
 GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
@@ -75,6 +75,17 @@ def test_a_control_token_is_noticed_whatever_the_policy() -> None:
     assert isinstance(split, Candidate)
     assert split.conversation == END.break_tokens(forged.conversation)
     assert split.hash == forged.hash  # it is the same conversation
+
+
+def test_a_batch_is_cut_at_marks_where_one_conversation_has_them() -> None:
+    plain, forged = candidate(GOOD), candidate(FORGED)
+    *_, split = treat_special_tokens([forged], END, "split")
+    assert isinstance(split, Candidate)
+    template = load_template("nemotron3")
+    for candidates, expected in (([plain], False), ([forged], False), ([split, plain], True), ([plain, split], True)):
+        [batch] = render_batches(candidates, template, may_share=True)
+        assert isinstance(batch, Batch)
+        assert batch.may_be_cut is expected
 
 
 def test_nothing_happens_without_one() -> None:
