@@ -1,5 +1,6 @@
 """What commands show of their results: every number stands where it belongs. Results are made up."""
 
+import contextlib
 import importlib
 from collections import Counter
 from dataclasses import dataclass
@@ -210,3 +211,32 @@ def test_advice_that_nothing_fits_names_the_memory_that_is_left(monkeypatch):
     [(_, [(word, what)])] = shown
     assert word == "nothing fits"
     assert "68 GB" in what
+
+
+def test_what_data_prep_does_last_is_waited_for_once_all_is_packed(monkeypatch):
+    shown, begun = [], []
+
+    def work(name, done):
+        return SimpleNamespace(name=name, done=done, total=2, unit="shards", made={"packs": done})
+
+    def prepare(config, on_progress):
+        for step in (work("tokenize", 2), work("pack", 1), work("pack", 2)):
+            on_progress(step)
+        return "the result"
+
+    @contextlib.contextmanager
+    def show_work(what):
+        yield SimpleNamespace(update=lambda *arguments, made: shown.append((*arguments, made)), wait_for=shown.append)
+
+    monkeypatch.setattr("nemotron.data_prep.pipeline.prepare", prepare)
+    monkeypatch.setattr("nemotron.data_prep.preload.start_early", begun.append)
+    monkeypatch.setattr(console, "show_work", show_work)
+    prep = importlib.import_module("nemotron.cli.super3.data.prep")
+    assert prep.prepare_here(SimpleNamespace(config="config", path=Path("mine.yaml"))) == "the result"
+    assert begun == ["config"]
+    assert shown == [
+        ("tokenize", 2, 2, "shards", {"packs": 2}),
+        ("pack", 1, 2, "shards", {"packs": 1}),
+        ("pack", 2, 2, "shards", {"packs": 2}),
+        "write the report and the record",
+    ]

@@ -186,11 +186,11 @@ class TwoStageStep:
                 # Sample weights sum to 1 over each sample, so this is (sum of averages, samples).
                 "sample loss": torch.stack([(losses * flat).sum(), flat.sum()]),
             }
+            counted = [counts for counts in (mtp.correct, mtp.targets) if counts is not None]
             for depth, loss in enumerate(() if mtp.losses is None else mtp.losses, 1):
                 report[name_mtp(depth, "loss")] = torch.stack([loss * tokens, tokens])
-                if mtp.correct is not None and mtp.targets is not None:
-                    accepted = torch.stack([mtp.correct[depth - 1], mtp.targets[depth - 1]])
-                    report[name_mtp(depth, "acceptance")] = accepted
+                if counted:
+                    report[name_mtp(depth, "acceptance")] = torch.stack([counts[depth - 1] for counts in counted])
         return trained, tokens.to(torch.int), report
 
     def _with_sample_weights(self, batch: Batch, pad_ids: set[int]) -> Batch:
