@@ -111,6 +111,12 @@ def test_a_shard_that_cannot_be_read_is_named_among_others(result: PrepResult, t
         sequences(result, tokenizer, Wanted())
 
 
+def test_a_damaged_index_has_no_rows_to_name(result: PrepResult, tokenizer: Tokenizer) -> None:
+    for index in result.plan.output_dir.rglob("part_*.index"):
+        index.write_bytes(bytes(index.stat().st_size))
+    assert {one["dataset"] for one in sequences(result, tokenizer, Wanted())} == {None}
+
+
 def test_chat_data_in_parquet_is_not_packed(tmp_path: Path) -> None:
     rows = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"messages": [json.dumps([])]}), rows)

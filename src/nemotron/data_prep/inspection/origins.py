@@ -12,7 +12,7 @@ import numpy as np
 
 from nemotron.data_prep.output.places import PartPlace
 from nemotron.data_prep.sources.written_plan import read_inputs
-from nemotron.data_prep.tokenization.part_files import PartReceipt, map_tokens, read_index, read_receipt
+from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, map_tokens, read_index, read_receipt
 
 COMPARED = 16
 """How many tokens of a sequence's beginning are used to look it up."""
@@ -51,7 +51,8 @@ class Origins:
     """
 
     def __init__(self, run: Path) -> None:
-        self._parts = list(_parts(run))
+        # Sequences of a damaged part are unknown, as those of one that is gone.
+        self._parts = [part for part in _parts(run) if is_intact(None, part.path)]
         self._weights = np.random.default_rng(0).integers(1, 2**62, COMPARED, np.int64) | 1
         keys, numbers, lines, places = [], [], [], []
         for number, part in enumerate(self._parts):
