@@ -240,3 +240,14 @@ def test_what_data_prep_does_last_is_waited_for_once_all_is_packed(monkeypatch):
         ("pack", 2, 2, "shards", {"packs": 2}),
         "write the report and the record",
     ]
+
+
+@pytest.mark.parametrize(("gpus", "tensor", "lines"), [(0, 1, 0), (8, 4, 0), (1, 4, 1), (6, 4, 1), (0, "four", 0)])
+def test_too_few_processes_for_a_layout_are_a_line(monkeypatch, gpus, tensor, lines):
+    """A number that is none is refused elsewhere."""
+    plan = importlib.import_module("nemotron.cli.super3.training_plan")
+    monkeypatch.setattr("nemotron.launch.count_gpus", lambda: gpus)
+    model = {"tensor_model_parallel_size": tensor, "pipeline_model_parallel_size": 1, "context_parallel_size": 1}
+    found = plan._too_few_processes(SftConfig(train={"global_batch_size": 8}, model=model))
+    assert len(found) == lines
+    assert all(f"machine: {max(1, gpus)};" in line and "multiple of 4" in line for line in found)

@@ -152,7 +152,7 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch, tmp_path):
-    return World(monkeypatch, tmp_path / "run")
+    return World(monkeypatch, tmp_path / "new" / "run")
 
 
 NOTES = ["note of resuming", "note of a change", "note of the backend", "note of W&B"]
@@ -226,7 +226,7 @@ def test_a_run_that_is_stopped_before_its_evaluation_is_not_complete(world):
 def test_a_finished_run_is_exported_without_training(world):
     """It may have been trained further than now asked for."""
     world.finished = 12
-    world.output.mkdir()
+    world.output.mkdir(parents=True)
     (world.output / "report.html").touch()
     result = world.begin()
     assert [step[0] for step in world.steps[3:]] == [

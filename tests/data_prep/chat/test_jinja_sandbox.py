@@ -135,3 +135,21 @@ def test_what_looks_at_no_signal_is_ended_by_the_system_after_twice_the_time(mon
     with jinja_sandbox._limit_time(3):
         assert timers == [(signal.ITIMER_PROF, 3), (signal.ITIMER_VIRTUAL, 6)]
     assert timers[2:] == [(signal.ITIMER_PROF, 0), (signal.ITIMER_VIRTUAL, 0)]
+
+
+NO_LIMIT = resource.RLIM_INFINITY
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "is_tighter"), [(NO_LIMIT, NO_LIMIT, False), (10, NO_LIMIT, True), (NO_LIMIT, 10, True)]
+)
+def test_a_tighter_limit_of_memory_stays(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, is_tighter: bool):
+    limits = []
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (soft, hard))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, limit: limits.append(limit))
+    with jinja_sandbox._limit_memory():
+        [(most, still)] = limits
+        assert (most == 10) is is_tighter
+        assert is_tighter or most > jinja_sandbox.MEMORY
+        assert still == hard
+    assert limits[1:] == [(soft, hard)]

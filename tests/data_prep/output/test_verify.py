@@ -294,3 +294,10 @@ def test_an_artifact_of_another_run_is_not_this_runs(result: PrepResult, facts: 
     manifest = result.plan.run_dir / "splits/artifact.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "metadata": facts}))
     assert f"{manifest} is not the artifact of the run." in [*verify(result.plan.output_dir)]
+
+
+@pytest.mark.parametrize("blend", [{"train": ["0.5", "x"], "valid": 3}, {"train": 3}, [1], {}])
+def test_a_blend_for_megatron_that_is_none_is_a_problem_and_no_error(result: PrepResult, blend: object) -> None:
+    path = result.plan.output_dir / "blend.json"
+    path.write_text(json.dumps(blend))
+    assert any(problem.startswith(f"{path} does not list") for problem in verify(result.plan.output_dir))

@@ -75,3 +75,9 @@ def test_a_removed_thought_leaves_the_answer(message: dict, content: str):
     [left] = remove_reasoning(Conversation([{"role": "assistant", **message}], None)).messages
     assert left["content"] == content
     assert "reasoning_content" not in left
+
+
+@pytest.mark.parametrize("blank", ["\n", " ", ""])
+def test_a_blank_field_does_not_hide_a_thought_in_the_content(blank: str):
+    changed = cut({"reasoning_content": blank, "content": "<think>abcdef</think>\n\nYes."}, 4)
+    assert changed == {"reasoning_content": blank, "content": "<think>abcd</think>\n\nYes."}

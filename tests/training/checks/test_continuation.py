@@ -388,3 +388,12 @@ def test_a_run_with_a_fully_reshardable_optimizer_goes_on_in_any_layout():
     assert [*check_layout(settings, run)] != []
     settings.checkpoint["load_optim"] = False
     assert [*check_layout(settings, run)] == []
+
+
+@pytest.mark.parametrize(("train_iters", "problems"), [(40, 1), (20, 0)])
+def test_iterations_after_the_end_of_a_shorter_run_are_not_compared(tmp_path, train_iters, problems):
+    settings = config(tmp_path)
+    write_checkpoint(tmp_path / "checkpoints", 40)
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 30, "loss_stage": "sample"}\n')
+    found = [problem for problem in progress(settings, train_iters) if "loss.stages" in problem.message]
+    assert len(found) == problems
