@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, yaml_file
 from nemotron.config.located import plain
-from nemotron.config.yaml_file import dump_yaml, parse_value, read_yaml
+from nemotron.config.yaml_file import as_argument, dump_yaml, parse_value, read_yaml
 
 
 def read(tmp_path, text):
@@ -192,3 +192,18 @@ def test_as_many_values_and_levels_as_are_allowed_are_read(tmp_path, monkeypatch
     else:
         with pytest.raises(ConfigError):
             read(tmp_path, text)
+
+
+texts = st.text("1aä: #'\"\\\n[{-", max_size=6)
+
+
+@given(
+    st.none() | st.booleans() | st.integers() | st.lists(texts, max_size=3) | st.dictionaries(texts, texts, max_size=2)
+)
+def test_a_value_shown_as_an_argument_is_read_back(value):
+    assert plain(parse_value(as_argument(value), "key")) == value
+
+
+@pytest.mark.parametrize(("value", "shown"), [("", '""'), ("größe", "größe"), (["ä", 1], '["ä", 1]'), (None, "null")])
+def test_a_value_is_shown_as_it_would_be_written(value, shown):
+    assert as_argument(value) == shown

@@ -12,6 +12,7 @@ from typing import IO
 
 import pytest
 
+from nemotron.data_prep.engine import local
 from nemotron.data_prep.engine.local import _set, use_processes
 from nemotron.errors import UserError
 
@@ -140,3 +141,25 @@ def is_running(stat: Path) -> bool:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_the_end_waits_for_the_work_in_progress_and_discards_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[dict[str, bool]] = []
+
+    class Pool:
+        def __init__(self, size: int, **_: object) -> None:
+            pass
+
+        def shutdown(self, **how: bool) -> None:
+            said.append(how)
+
+    monkeypatch.setattr(local, "ProcessPoolExecutor", Pool)
+    workers = local._Workers()
+    workers.end()
+    assert not said
+    kept = workers._of_size(2)
+    assert workers._of_size(2) is kept
+    assert workers._of_size(3) is not kept
+    workers.end()
+    workers.end()
+    assert said == [{"wait": True, "cancel_futures": True}] * 2

@@ -17,9 +17,11 @@ from nemotron.data_prep.tokenization.encoders import (
     Encode,
     Encoded,
     EncoderChoice,
+    EncoderName,
     choose_encoder,
     fast_ids,
     join,
+    make_decoder,
     make_encoder,
 )
 
@@ -155,3 +157,13 @@ def test_truncation_and_padding_of_a_tokenizer_are_ignored(tiny: str, truth: Enc
         found, expected = make_encoder(name, own.to_str())(texts), truth(texts)
         assert found.ids.tolist() == expected.ids.tolist()
         assert found.lengths.tolist() == expected.lengths.tolist()
+
+
+@pytest.mark.parametrize("name", ["gigatoken", "tokenizers"])
+def test_ids_are_shown_as_text_with_their_control_tokens_and_a_cut_character_as_such(
+    tiny: str, truth: Encode, name: EncoderName
+) -> None:
+    ids, _ = truth(["<|im_end|>東"])
+    decode = make_decoder(name, tiny)
+    assert decode(ids.tolist()) == "<|im_end|>東"
+    assert decode(ids.tolist()[:-1]) == "<|im_end|>\ufffd"

@@ -46,6 +46,16 @@ def test_a_mistake_is_named_with_its_line(profile, executor: str, lines: list[st
     assert "env.toml" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "line", ['runtime = "nvidia"', 'ipc_mode = "host"', 'shm_size = "1g"', 'docker_args = ["--init"]']
+)
+def test_what_is_dockers_alone_is_refused_elsewhere(profile, line: str):
+    profile(line, executor="docker")
+    for other in ("slurm", "local"):
+        with pytest.raises(ProfileError, match=line.split()[0]):
+            profile(line, executor=other)
+
+
 def test_nodes_and_processes_are_the_executors(profile, sft, prep):
     lines = ["num_nodes = 2", "gpus_per_node = 8", 'workdir = "/shared"', "[here.prep]", 'gpus = "L4"']
     on_prep, on_sft = place([prep, sft], profile(*lines, executor="skypilot"), attached=True)
