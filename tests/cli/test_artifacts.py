@@ -90,6 +90,7 @@ def record_data():
     return log_artifact(name="Data", type="dataset", path="Data", root="artifacts", metadata={"run_hash": "abc"})
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_or_left_out_and_keeps_no_other_from_being_recorded(root, capsys):
     record_data()  # v3, with a claim of its run hash
     for file in sorted(path for path in root.rglob("*") if path.is_file()):
