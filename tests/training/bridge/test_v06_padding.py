@@ -1,5 +1,6 @@
 """Padding that is kept out of the experts' routing, on small tensors with stand-ins for Megatron-Core's layers."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -66,10 +67,9 @@ def router(monkeypatch):
             "megatron.bridge.training.utils.packed_seq_utils": {"get_thd_cp_partition_indices": partition},
         },
     )
-    v06_padding._patch_router.cache_clear()
+    monkeypatch.setattr(v06_padding, "_patch_router", cache(v06_padding._patch_router.__wrapped__))
     with CudaToCpu():
         yield modules[name]
-    v06_padding._patch_router.cache_clear()
 
 
 def mask(model=None, sequence_parallel=False, **sizes):
