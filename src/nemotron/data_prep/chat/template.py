@@ -111,29 +111,17 @@ class Template:
             if self.tool_use is not None
             else self
         )
-        if not self.is_nemotron3:
-            _ = self._compiled
-
-    @functools.cached_property
-    def _compiled(self) -> jinja2.Template:
-        """The compiled template.
-
-        It is compiled at once, to be refused at once; the bundled one where nemotron3.py does not render in its place.
-
-        Raises:
-            UserError: See `__init__`.
-        """
         try:
-            with limit_resources(self.name, PROBE_SECONDS):
-                return _compile(self.source)
+            with limit_resources(name, PROBE_SECONDS):
+                self._compiled = _compile(source)
         except jinja2.TemplateSyntaxError as error:
-            message = f"The chat template {self.name} is not valid Jinja: line {error.lineno}: "
-            raise UserError(
-                f"{message}{str(error.message).rstrip('.')}.", f"Correct that line, or use one of {', '.join(BUNDLED)}."
-            ) from error
+            message = (
+                f"The chat template {name} is not valid Jinja: line {error.lineno}: {str(error.message).rstrip('.')}."
+            )
+            raise UserError(message, f"Correct that line, or use one of {', '.join(BUNDLED)}.") from error
         except (RecursionError, SyntaxError) as error:  # Python has a limit of its own: 20 blocks in each other
             raise UserError(
-                f"The chat template {self.name} is nested too deeply.", "Simplify it, or use another template."
+                f"The chat template {name} is nested too deeply.", "Simplify it, or use another template."
             ) from error
         except RowError as error:  # Jinja evaluates constants when it compiles
             raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
