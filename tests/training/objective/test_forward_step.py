@@ -179,8 +179,9 @@ def test_a_micro_batch_of_two_packs_is_refused(make_model):
         TwoStageStep(BOTH_STAGES)(state_at(0), iter([two]), make_model())
 
 
-def test_the_positions_that_only_fill_up_are_named_for_the_experts(make_model, line, monkeypatch):
-    """A pack of two positions of text in one of five, padded with the end-of-turn token."""
+@pytest.fixture
+def seen(line, monkeypatch):
+    """The padding of each pack that the release line was handed."""
     seen = []
     read = line.read_micro_batch
 
@@ -190,6 +191,11 @@ def test_the_positions_that_only_fill_up_are_named_for_the_experts(make_model, l
         return read(state, iter([batch]), model, groups)
 
     monkeypatch.setattr(line, "read_micro_batch", note_padding)
+    return seen
+
+
+def test_the_positions_that_only_fill_up_are_named_for_the_experts(make_model, seen):
+    """A pack of two positions of text in one of five, padded with the end-of-turn token."""
     padded = pack([[(1.0, True), (2.0, True)], [(0.0, False)] * 3]) | {"token_count": [2]}
     TwoStageStep(BOTH_STAGES)(state_at(0), iter([padded]), make_model())
     assert seen == [[[False, False, True, True, True]]]
@@ -226,17 +232,8 @@ def test_by_conversation_data_without_the_column_is_an_error(make_model):
 
 
 @pytest.mark.parametrize("name", ["eos_id", "pad_id"])
-def test_either_of_a_tokenizers_ids_pads(make_model, line, monkeypatch, name):
+def test_either_of_a_tokenizers_ids_pads(make_model, seen, name):
     """Megatron-Bridge pads packs with eos, and the sequences in them with pad. Nine pads here, and five does not."""
-    seen = []
-    read = line.read_micro_batch
-
-    def note_padding(state, micro_batches, model, groups):
-        batch = next(micro_batches)
-        seen.append(batch["padding"].tolist())
-        return read(state, iter([batch]), model, groups)
-
-    monkeypatch.setattr(line, "read_micro_batch", note_padding)
     state = state_at(0)
     state.tokenizer = SimpleNamespace(**{"eos_id": 5, "pad_id": 5, name: 9})
     padded = pack([[(1.0, True), (2.0, False), (0.0, False)]])
