@@ -9,6 +9,7 @@ from nemotron.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checkpoints.verified_parts import verify_parts
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
@@ -67,6 +68,8 @@ def run_finetune(
             from nemotron.training.reporting.metrics import MetricsWriter
             from nemotron.training.reporting.trackers import log_curves_to, open_mlflow
             from nemotron.training.weights.random_init import make_starting_checkpoint
+
+        verify_parts()
 
         startup.step("Building the config")
         start, seed = plan.start.checkpoint, config.recipe.random_start

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +15,6 @@ from nemotron.errors import Problem, UserError
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.weights import export_adapter, export_hf, export_process, import_hf, megatron_model, random_init
-from nemotron.training.weights.separate_process import run_module
 
 FLOAT32 = "float32"
 
@@ -368,30 +366,6 @@ def test_an_export_of_a_model_has_its_card_without_secrets(tmp_path, monkeypatch
     export_hf.convert(Path("iter"), Path("out"), "model", "tokenizer")
     assert steps == [(Path("iter"), Path("out")), ("the model", tmp_path, "model", "tokenizer")]
     assert (tmp_path / "README.md").read_text() == "iter of model ***"
-
-
-@pytest.mark.parametrize(("code", "fails"), [(0, False), (1, True), (-9, True)])
-def test_a_process_that_fails_shows_the_end_of_its_output(monkeypatch, code, fails):
-    calls = []
-
-    def run(command, **options):
-        calls.append((command, options))
-        lines = "\n".join(f"line {number}" for number in range(20))
-        return subprocess.CompletedProcess(command, code, stdout=lines, stderr="\nthe last\n\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    if fails:
-        with pytest.raises(UserError) as error:
-            run_module("a.module", ["x", "y"], "Exporting it")
-        shown = error.value.message.splitlines()
-        assert shown[0] == "Exporting it failed."
-        assert shown[1:] == [*(f"line {number}" for number in range(6, 20)), "the last"]
-        assert "python -m a.module x y" in str(error.value.hint)
-    else:
-        run_module("a.module", ["x", "y"], "Exporting it")
-    assert calls == [
-        ([sys.executable, "-m", "a.module", "x", "y"], {"capture_output": True, "text": True, "check": False})
-    ]
 
 
 class Adapted:

@@ -185,6 +185,13 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
     return Newest(None, 0, tuple(skipped))
 
 
+def find_older(folder: Path) -> Path | None:
+    """Find the newest complete checkpoint that is older than a damaged one."""
+    found = _list_iterations(folder.parent)
+    older = (each for each in found.values() if each.name < folder.name)
+    return next((each for each in older if find_damage(read_checkpoint(each)) is None), None)
+
+
 def find_in_turn(folders: Sequence[Path], step: int | None = None) -> list[Newest]:
     """Look into folders in turn, until one has a checkpoint.
 

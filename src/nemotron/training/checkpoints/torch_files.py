@@ -3,6 +3,7 @@
 No code in the files is run.
 """
 
+import io
 import pickle
 import struct
 import zipfile
@@ -123,8 +124,8 @@ def check_parts(file: Path, parts: list[tuple[int, int]]) -> str | None:
     return None
 
 
-def check_archive(file: Path) -> str | None:
-    """Describe what is wrong with a small file of torch.save, or return None.
+def check_archive(file: Path | io.BytesIO) -> str | None:
+    """Describe what is wrong with what torch.save wrote, or return None.
 
     Every byte is read and checked against the CRC.
     """
@@ -132,7 +133,8 @@ def check_archive(file: Path) -> str | None:
         with zipfile.ZipFile(file) as archive:
             return None if archive.testzip() is None else "has another checksum than was saved"
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
-        return "is empty" if file.stat().st_size == 0 else "is cut off or overwritten"
+        size = file.stat().st_size if isinstance(file, Path) else file.getbuffer().nbytes
+        return "is cut off or overwritten" if size else "is empty"
 
 
 def read_numbers(file: Path) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import find_newest
+from nemotron.training.checkpoints.verified_parts import find_user_error
 from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: the error for a loss or a gradient norm that is not finite.
@@ -107,6 +108,8 @@ class _ReasonFirst(logging.Filter):
 
 def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> UserError | None:
     """Explain an error to the user; None if it is not a known one."""
+    if not isinstance(error, UserError) and (problem := find_user_error(error)):
+        return problem
     if problem := explain_full_disk(error, checkpoints):
         return problem
     if isinstance(error, UserError) and (found := _IN_A_LOADER.match(error.message)):

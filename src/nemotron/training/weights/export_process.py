@@ -16,8 +16,9 @@ from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import base_model_of
 from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.verified_parts import verify_parts
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES
-from nemotron.training.weights.separate_process import run_module
+from nemotron.training.weights.separate_process import run_module, separate_process
 
 Convert = Callable[[Path, Path, str, str], None]
 """`convert(iteration_dir, out_dir, model, tokenizer)`, called in a process without Megatron state."""
@@ -97,7 +98,8 @@ def run_export(module: str, description: str | None, convert: Convert) -> None:
     parser.add_argument("model", help="Hugging Face id or folder with the config.json of the model")
     parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
     arguments = parser.parse_args()
-    convert(find_latest(arguments.checkpoint).folder, arguments.out, arguments.model, arguments.tokenizer)
+    with separate_process():
+        convert(find_latest(arguments.checkpoint).folder, arguments.out, arguments.model, arguments.tokenizer)
 
 
 def load_whole_model(iteration_dir: Path) -> list[Any]:
@@ -129,6 +131,7 @@ def _load(iteration_dir: Path) -> list[Any]:
     from megatron.bridge.training.model_load_save import load_megatron_model
 
     bridge.installed().check_loadable(iteration_dir)
+    verify_parts()
     # The overrides are meant for parallel sizes, but accept any field of the model's config.
     overrides: Any = torch_layers.provider_fields()
     model: Any = load_megatron_model(

@@ -3,7 +3,6 @@
 import argparse
 import logging
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from nemotron.errors import UserError, refuse
 from nemotron.training.checkpoints.hf_folder import list_few
 from nemotron.training.checks.model import check_weights
 from nemotron.training.parallelism.model_shape import read_model_config
-from nemotron.training.weights.separate_process import run_module
+from nemotron.training.weights.separate_process import run_module, separate_process
 
 
 def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> Path:
@@ -86,10 +85,8 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     parser.add_argument("--no-mtp", action="store_true", help="leave the multi-token-prediction layers out")
     arguments = parser.parse_args()
-    try:
+    with separate_process():
         convert(arguments.folder, arguments.out, mtp=not arguments.no_mtp)
-    except UserError as error:
-        sys.exit(str(error))
 
 
 _NOT_FOUND = re.compile(r"Can't find (?:the following HF parameters in hf_keys: )?(.+?)(?: in hf_keys)?$")

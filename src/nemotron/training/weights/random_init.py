@@ -9,7 +9,7 @@ from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.records.regular_files import read_text
 from nemotron.training import bridge, cpu
 from nemotron.training.weights.megatron_model import save_random_model
-from nemotron.training.weights.separate_process import run_module
+from nemotron.training.weights.separate_process import run_module, separate_process
 
 # Part of the checkpoint's name. Increase it when the same config and seed give other weights.
 RECIPE_VERSION = 1
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="checkpoint to write")
     parser.add_argument("seed", type=int)
     arguments = parser.parse_args()
-    with cpu.backend():
+    with separate_process(), cpu.backend():
         save_random_model(arguments.config, arguments.out, arguments.seed)
 
 

@@ -1,0 +1,132 @@
+"""The process in which Megatron converts: how it fails, and how it ends with the process that waits for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from nemotron.errors import UserError
+from nemotron.training.weights import separate_process as module
+from nemotron.training.weights.separate_process import run_module, separate_process
+
+LINES = "\n".join(f"line {number}" for number in range(20))
+
+
+class Process:
+    """Stands in for Popen: a process that ends with a code and an output, or is interrupted."""
+
+    code, output, interrupted = 0, LINES, False
+    last: "Process"
+
+    def __init__(self, command, **_):
+        self.command, self.returncode, self.calls = command, self.code, []
+        type(self).last = self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def communicate(self):
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return self.output, "\nthe last\n\n"
+
+    def __getattr__(self, name):
+        return lambda *_: self.calls.append(name)
+
+
+@pytest.fixture
+def process(monkeypatch):
+    """What the next process does, set as attributes."""
+    kind = type("Next", (Process,), {})
+    monkeypatch.setattr(subprocess, "Popen", kind)
+    return kind
+
+
+@pytest.mark.parametrize("code", [1, -9])
+def test_a_process_that_fails_shows_the_end_of_its_output(process, code):
+    process.code = code
+    with pytest.raises(UserError) as error:
+        run_module("a.module", ["x", "y"], "Exporting it")
+    assert error.value.message.splitlines() == [
+        "Exporting it failed.",
+        *(f"line {number}" for number in range(6, 20)),
+        "the last",
+    ]
+    assert "python -m a.module x y" in str(error.value.hint)
+    assert process.last.command == [sys.executable, "-m", "a.module", "x", "y"]
+
+
+def test_a_process_that_succeeds_says_nothing(process):
+    run_module("a.module", ["x", "y"], "Exporting it")
+    assert process.last.calls == []
+
+
+def test_an_interruption_lets_the_process_clean_up_first(process):
+    process.interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        run_module("a.module", [], "Exporting it")
+    assert process.last.calls == ["terminate", "wait", "kill"]
+
+
+def test_what_the_process_refuses_is_raised_as_it_was(process, monkeypatch, capsys):
+    """Torch wraps what is raised while it loads a checkpoint."""
+
+    class CheckpointException(BaseException):
+        failures = {3: (UserError("x.distcp is damaged.", "Get it again."), None)}  # noqa: RUF012
+
+    monkeypatch.setenv("NEMOTRON_PARENT", str(os.getppid()))
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda _: type("C", (), {"prctl": print}))
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit, match=r"x\.distcp is damaged\. Get it again\."), separate_process():
+        raise CheckpointException
+    assert signal.getsignal(signal.SIGTERM) is before
+    process.code, process.output = 1, f"Loading\n{capsys.readouterr().out}and a traceback"
+    with pytest.raises(UserError) as error:
+        run_module("a.module", [], "Exporting it")
+    assert (error.value.message, error.value.hint) == ("x.distcp is damaged.", "Get it again.")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch):
+    monkeypatch.delenv("NEMOTRON_PARENT", raising=False)
+    with pytest.raises(ZeroDivisionError), separate_process():
+        raise ZeroDivisionError
+
+
+SLEEPER = """
+import sys, time
+from pathlib import Path
+from nemotron.training.weights.separate_process import separate_process
+with separate_process():
+    begun = Path(sys.argv[1])
+    begun.touch()
+    try:
+        time.sleep(600)
+    finally:
+        begun.unlink()
+"""
+PARENT = """
+import sys
+from nemotron.training.weights.separate_process import run_module
+run_module("sleeper", sys.argv[1:], "It")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_process_ends_and_cleans_up_when_its_parent_is_killed(tmp_path, signum):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    begun = tmp_path / "begun"
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, begun], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    while not begun.exists():
+        assert parent.poll() is None
+        time.sleep(0.01)
+    parent.send_signal(signum)
+    parent.wait()
+    while begun.exists():
+        time.sleep(0.01)
