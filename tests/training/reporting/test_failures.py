@@ -148,3 +148,14 @@ def test_what_a_process_of_the_data_loader_refuses_is_said_without_its_traceback
     with pytest.raises(UserError) as error, explain_failures(at(4), LOG, tmp_path):
         list(torch.utils.data.DataLoader(Damaged(), num_workers=1))
     assert str(error.value) == "shard_000003.parquet is damaged. Prepare the data again."
+
+
+def test_a_damaged_checkpoint_is_said_as_it_is_where_torch_wraps_it(tmp_path, monkeypatch):
+    """Torch's error holds those of all ranks, and does not mean that the disk is full, even if it is."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    damaged = UserError("__1_0.distcp is damaged.", "The older one is complete.")
+    with pytest.raises(UserError) as error, explain_failures(at(None), LOG, tmp_path):
+        fail(CheckpointException("read", {1: (damaged, None)}))  # pyright: ignore[reportArgumentType]
+    assert error.value is damaged
