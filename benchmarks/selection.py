@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from nemotron.data_prep.config import SPLITS
-from nemotron.data_prep.packing.layout import pack_split
+from nemotron.data_prep.output.distributions import count_distributions
+from nemotron.data_prep.packing.layout import make_shard_works, pack_split
 from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, find_limit_keeping
@@ -25,6 +26,7 @@ from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, 
 
 CONVERSATIONS_PER_PART = 2860
 PACK_SIZE = 4096
+SHARDS = 64
 
 
 def main() -> None:
@@ -83,10 +85,14 @@ def _measure(parts: list[Path], receipts: list[PartReceipt]) -> None:
         for split in range(len(SPLITS))
     ]
     begin = _show("pack", begin)
+    works = make_shard_works(Path(), corpus, cut, packed, SHARDS)
+    begin = _show("shards", begin)
+    del works
     find_limit_keeping(corpus, 0.99, np.ones(len(corpus.length), bool))
+    count_distributions(corpus, cut, selection, packed, PACK_SIZE)
     _show("count", begin)
     packs = sum(split.packs for split in packed)
-    print(f"{len(corpus.line):,} conversations, {len(corpus.length):,} sequences, {len(corpus.turn_end):,} turns: "
+    print(f"{corpus.conversations:,} conversations, {len(corpus.length):,} sequences: "
           f"{int(corpus.length.sum(dtype=np.int64)) / 1e9:.1f}B tokens in {packs:,} packs")  # fmt: skip
 
 

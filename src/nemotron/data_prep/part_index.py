@@ -82,6 +82,34 @@ class SequencePlace(NamedTuple):
         return [(self.history_start, shared), (self.start, length - shared)]
 
 
+class Histories(NamedTuple):
+    """The sequences that begin with a history which they share with others: arrays [those sequences].
+
+    All others have no entry; usually these are most.
+    """
+
+    sequence: np.ndarray
+    """int32, ascending: the number of the sequence."""
+    start: np.ndarray
+    """int64: position in the part of the history."""
+    length: np.ndarray
+    """int32: how many tokens of the sequence are the beginning of that history."""
+
+    def of(self, chosen: np.ndarray) -> "Histories":
+        """Return those of chosen sequences, numbered by their places in `chosen`."""
+        if not len(self.sequence):
+            return self
+        at = np.searchsorted(self.sequence, chosen).clip(max=len(self.sequence) - 1)
+        places = np.flatnonzero(self.sequence[at] == chosen)
+        return Histories(places.astype(np.int32), self.start[at[places]], self.length[at[places]])
+
+    def among(self, members: slice) -> "Histories":
+        """Return those of the sequences in `members`, numbered from its beginning."""
+        first, after = np.searchsorted(self.sequence, [members.start, members.stop])
+        sequence, start, length = (array[first:after] for array in self)
+        return Histories(sequence - members.start, start, length)
+
+
 def bytes_of(array: np.ndarray) -> memoryview:
     """Return the bytes of an array as they are written, little endian."""
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data

@@ -229,8 +229,7 @@ def _write_shards(
     on_progress: OnProgress,
 ) -> list[list[ShardReceipt]]:
     """Write the missing shards, and return the receipts of all shards per split."""
-    most_shards = plan.config.num_shards
-    per_split = [list(make_shard_works(plan.run_dir, corpus, cut, packed, most_shards)) for packed in splits]
+    per_split = make_shard_works(plan.run_dir, corpus, cut, splits, plan.config.num_shards)
     works = [work for split_works in per_split for work in split_works]
     receipts = [read_finished_shard(work) for work in works]
     missing = [work for work, receipt in zip(works, receipts, strict=True) if receipt is None]

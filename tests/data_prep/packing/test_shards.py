@@ -19,7 +19,7 @@ from nemotron.data_prep.packing.shards import (
     read_shard_receipt,
     write_shard,
 )
-from nemotron.data_prep.part_index import EMPTY_INDEX
+from nemotron.data_prep.part_index import EMPTY_INDEX, Histories
 from nemotron.data_prep.tokenization.part_files import PartWriter, write_part
 
 PAD = 7
@@ -49,10 +49,10 @@ def work(
 ) -> ShardWork:
     """A shard of (part, start, length) sequences, which may begin with a history of another (start, length)."""
     part, start, length = np.array(sequences, np.int64).T
-    history_start, shared = np.array([*histories, *[(0, 0)] * (len(part) - len(histories))], np.int64).T
+    history = Histories(np.arange(len(histories), dtype=np.int32), *np.array(histories, np.int64).reshape(-1, 2).T)
     targets = 10 * np.arange(len(part), dtype=np.int32)  # told apart from anything else here
     return ShardWork(
-        folder / "shard.parquet", folder / "shard.json", part, start, history_start, shared, length, targets,
+        folder / "shard.parquet", folder / "shard.json", part, start, history, length, targets,
         np.array(pack_bounds),
     )  # fmt: skip
 

@@ -43,7 +43,7 @@ def collect_metadata(
     Raises:
         RuntimeError: A row was neither kept nor dropped. This is a bug, and the run must not count as finished.
     """
-    copies = selection.copies[corpus.conversation] * (cut.length > 0)
+    copies = np.where(cut.length > 0, selection.copies[corpus.conversation], 0).astype(np.int64)
     return Metadata(
         run_hash=plan.run_hash,
         config_name=plan.config.config_name,
@@ -122,13 +122,14 @@ def _count_datasets(
     packed: Sequence[PackedSplit],
 ) -> list[DatasetStats]:
     count = len(plan.datasets)
+    dataset = corpus.dataset
     fill = measure_fill(corpus, packed, plan.config.pack_size, count)
-    kept = np.bincount(corpus.dataset[selection.kept], minlength=count)
-    duplicates = np.bincount(corpus.dataset[selection.duplicates], minlength=count)
-    truncated = np.bincount(corpus.dataset[_find_truncated(corpus, cut) & selection.kept], minlength=count)
-    masked = np.bincount(corpus.dataset[selection.kept], corpus.masked_count[selection.kept], count)
-    used = np.bincount(corpus.dataset, selection.copies, count)
-    dataset_of_sequence = corpus.dataset[corpus.conversation]
+    kept = np.bincount(dataset[selection.kept], minlength=count)
+    duplicates = np.bincount(dataset[selection.duplicates], minlength=count)
+    truncated = np.bincount(dataset[_find_truncated(corpus, cut) & selection.kept], minlength=count)
+    masked = _count_masked(corpus, selection, count)
+    used = np.bincount(dataset, selection.copies, count)
+    dataset_of_sequence = dataset[corpus.conversation]
     sequences = np.bincount(dataset_of_sequence, copies, count)
     tokens = np.bincount(dataset_of_sequence, copies * cut.length, count)
     supervised = np.bincount(dataset_of_sequence, copies * cut.targets, count)
@@ -137,7 +138,7 @@ def _count_datasets(
     goes_to = [planned.dataset.goes_to for planned in plan.datasets]
     stats = []
     for number, planned in enumerate(plan.datasets):
-        dropped = _count_dropped(receipts[number], selection.outcome[corpus.dataset == number])
+        dropped = _count_dropped(receipts[number], selection.outcome[corpus.of_dataset(number)[0]])
         rows = sum(receipt.rows for receipt in receipts[number])
         noticed = _notes(find_places_of(plan, number, receipts[number]), receipts[number])
         left_out = sum(dropped.values())
@@ -210,9 +211,20 @@ def _count_dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dic
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
+def _count_masked(corpus: Corpus, selection: Selection, datasets: int) -> np.ndarray:
+    """Count the sequences of kept conversations left out because nothing in them would train.
+
+    int64 [datasets].
+    """
+    masked = np.zeros(datasets, np.int64)
+    for part in corpus.each_part():
+        masked[part.dataset] += corpus.read_index(part).masked_counts[selection.kept[part.conversations]].sum()
+    return masked
+
+
 def _find_truncated(corpus: Corpus, cut: Cut) -> np.ndarray:
     """Return a mask, bool [conversations], of those that did not fit completely."""
-    shorter = np.zeros(len(corpus.line), bool)
+    shorter = np.zeros(corpus.conversations, bool)
     shorter[corpus.conversation[cut.length < corpus.length]] = True
     return shorter
 

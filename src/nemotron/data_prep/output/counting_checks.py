@@ -42,9 +42,9 @@ def is_check(note: NoteStats) -> bool:
 
 def _lengths(number: int, corpus: Corpus, pack_size: int) -> list[CheckStats]:
     """Count conversations by their longest sequence."""
-    longest = np.zeros(len(corpus.line), corpus.length.dtype)
-    np.maximum.at(longest, corpus.conversation, corpus.length)
-    longest = longest[corpus.dataset == number]
+    conversations, sequences = corpus.of_dataset(number)
+    longest = np.zeros(conversations.stop - conversations.start, corpus.length.dtype)
+    np.maximum.at(longest, corpus.conversation[sequences] - conversations.start, corpus.length[sequences])
     bounds = [pack_size // fraction for fraction in FRACTIONS]
     counts = np.bincount(np.searchsorted(bounds, longest), minlength=len(bounds) + 1).tolist()
     names = [f"at most {bound:,} tokens" for bound in bounds] + [f"more than the pack size of {pack_size:,}"]

@@ -23,12 +23,11 @@ def count_modes(
     `copies`, [sequences], has how often each sequence is used.
     """
     dataset = plan.datasets[number].dataset
-    is_its = corpus.dataset == number
-    used = _by_mode(corpus.mode[is_its], selection.copies[is_its])
-    of_sequence = is_its[corpus.conversation]
-    mode_of_sequence = corpus.mode[corpus.conversation[of_sequence]]
-    sequences = _by_mode(mode_of_sequence, copies[of_sequence])
-    supervised = _by_mode(mode_of_sequence, copies[of_sequence] * cut.targets[of_sequence])
+    its_conversations, its_sequences = corpus.of_dataset(number)
+    used = _by_mode(corpus.mode[its_conversations], selection.copies[its_conversations])
+    mode_of_sequence = corpus.mode[corpus.conversation[its_sequences]]
+    sequences = _by_mode(mode_of_sequence, copies[its_sequences])
+    supervised = _by_mode(mode_of_sequence, copies[its_sequences] * cut.targets[its_sequences])
     control = merge_control(plan.config.reasoning, dataset.reasoning, dataset.name)
     asked = {Mode.OFF: control.off, Mode.BUDGET: control.budget.share if control.budget else 0.0}
     if control.low_effort:

@@ -35,17 +35,15 @@ def count_roles(corpus: Corpus, cut: Cut, copies: np.ndarray, datasets: int) -> 
         For each dataset its roles, whose counts add up to its tokens.
     """
     counts = np.zeros((datasets, len(ROLES), 2))
-    for number, part in enumerate(corpus.parts):
-        first, after = np.searchsorted(corpus.part, [number, number + 1])
-        if first == after:
+    for part in corpus.each_part():
+        index, its = corpus.read_index(part), part.sequences
+        if not len(index.lengths):
             continue
-        of_part = slice(first, after)
-        dataset = corpus.dataset[corpus.conversation[first]]
+        history_start, start = index.starts()
         sequences = _Sequences(
-            corpus.start[of_part], corpus.length[of_part], corpus.history_start[of_part], corpus.shared[of_part],
-            cut.length[of_part], cut.targets[of_part], copies[of_part],
-        )  # fmt: skip
-        counts[dataset] += _count_part(read_stretches(part), sequences)
+            start, index.lengths, history_start, index.shared_lengths, cut.length[its], cut.targets[its], copies[its]
+        )
+        counts[part.dataset] += _count_part(read_stretches(part.path), sequences)
     return [
         {str(role): RoleStats(int(own[code, 0]), int(own[code, 1])) for code, role in enumerate(ROLES) if own[code, 0]}
         for own in counts

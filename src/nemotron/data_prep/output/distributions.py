@@ -10,6 +10,7 @@ from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
 
 MOST_BINS = 24
+PACKS_AT_ONCE = 2**16
 QUANTILES = {"min": 0.0, "p10": 0.1, "median": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
 FILL_EDGES = [float(percent) for percent in range(0, 101, 5)]
 
@@ -103,7 +104,13 @@ def _firsts(corpus: Corpus) -> np.ndarray:
 
 
 def _conversations(split: PackedSplit, corpus: Corpus) -> np.ndarray:
-    """Count the different conversations in each pack."""
-    pack = np.repeat(np.arange(split.packs), np.diff(split.bounds))
-    different = np.unique(pack * len(corpus.line) + corpus.conversation[split.sequences])
-    return np.bincount(different // len(corpus.line))  # no pack is empty
+    """Count the different conversations in each pack, some packs at a time."""
+    counts = np.zeros(split.packs, np.int64)
+    for first in range(0, split.packs, PACKS_AT_ONCE):
+        bounds = split.bounds[first : first + PACKS_AT_ONCE + 1]
+        pack = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        both = pack * corpus.conversations + corpus.conversation[split.sequences[bounds[0] : bounds[-1]]]
+        both.sort()
+        different = both[np.diff(both, prepend=-1) > 0]
+        counts[first : first + len(bounds) - 1] = np.bincount(different // corpus.conversations)  # no pack is empty
+    return counts

@@ -41,15 +41,17 @@ def _dropped_rows(
 
     Parts number their lines from their own start, so the lines of earlier parts are added.
     """
-    left_out = np.flatnonzero(~selection.kept)
     details = {reason: reason.description for reason in OUTCOMES if reason is not None}
     details[LeftOut.OVERLONG] = f"the limit is {plan.limit} tokens, overlong: {plan.config.overlong}"
     for number, (place, receipt) in enumerate(zip(find_places(plan, receipts), chain(*receipts), strict=True)):
         found = read_dropped(corpus.parts[number], receipt)
-        first, after = np.searchsorted(corpus.conversation_part[left_out], [number, number + 1])
-        for conversation in left_out[first:after].tolist():
-            reason = OUTCOMES[selection.outcome[conversation]]
-            assert reason is not None  # it is left out
-            found.append({"line": int(corpus.line[conversation]), "reason": str(reason), "detail": details[reason]})
+        part = corpus.part(number)
+        outcomes = selection.outcome[part.conversations]
+        if (left_out := np.flatnonzero(outcomes)).size:
+            lines = corpus.read_index(part).lines[left_out]
+            for line, code in zip(lines.tolist(), outcomes[left_out].tolist(), strict=True):
+                reason = OUTCOMES[code]
+                assert reason is not None  # it is left out
+                found.append({"line": line, "reason": str(reason), "detail": details[reason]})
         for row in sorted(found, key=lambda row: row["line"]):
             yield {**place.of(int(row["line"])), "reason": row["reason"], "detail": row["detail"]}

@@ -17,7 +17,6 @@ from nemotron.atomic_files import is_as_written
 from nemotron.data_prep.notes import EXAMPLES
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted
 from nemotron.data_prep.output.places import find_places
-from nemotron.data_prep.part_index import SequencePlace
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
@@ -70,13 +69,13 @@ def choose_examples(
     wanted = []
     for kind, conversation, about in chosen:
         sequence = _longest_sequence(corpus, cut, conversation)
+        part = corpus.part_of_conversation(conversation)
         kept = int(cut.length[sequence]) or int(corpus.length[sequence])
-        place = places[corpus.conversation_part[conversation]].of(int(corpus.line[conversation]))
+        place = places[part.number].of(corpus.line_of(conversation))
         facts = {"tokens": kept, "uncut": int(corpus.length[sequence]), "supervised_tokens": int(cut.targets[sequence])}
         shown = SHOWN_TOKENS if kind in ("longest", "shortest") else DROPPED_TOKENS
         about = {"kind": kind, **place, **facts, **about}
-        stretches = SequencePlace(*(int(of[sequence]) for of in (corpus.history_start, corpus.shared, corpus.start)))
-        wanted.append(Wanted(corpus.parts[corpus.part[sequence]], stretches, kept, shown, about))
+        wanted.append(Wanted(part.path, corpus.place_of(sequence), kept, shown, about))
     return wanted
 
 
@@ -160,12 +159,12 @@ def _find_left_out(corpus: Corpus, selection: Selection) -> list[tuple[str, int,
 
     They are from different datasets if possible.
     """
-    chosen = []
+    chosen, datasets = [], corpus.dataset
     for code, reason in enumerate(OUTCOMES):
         found = np.flatnonzero(selection.outcome == code)
         if reason is None or not len(found):
             continue
-        _, firsts = np.unique(corpus.dataset[found], return_index=True)
+        _, firsts = np.unique(datasets[found], return_index=True)
         more = np.delete(found, firsts)[:EXAMPLES].tolist()
         for conversation in [*found[firsts].tolist(), *more][:EXAMPLES]:
             chosen.append(("dropped", conversation, {"reason": str(reason)}))

@@ -13,7 +13,7 @@ from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardWork, count_shards
-from nemotron.data_prep.selection.corpus import Corpus
+from nemotron.data_prep.selection.corpus import Corpus, Places
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
 
@@ -64,30 +64,51 @@ def pack_split(
 
 
 def make_shard_works(
-    run_dir: Path, corpus: Corpus, cut: Cut, packed: PackedSplit, most_shards: int
-) -> Iterator[ShardWork]:
-    """Divide the packs of a split among its shards, in order.
+    run_dir: Path, corpus: Corpus, cut: Cut, splits: Sequence[PackedSplit], most_shards: int
+) -> list[list[ShardWork]]:
+    """Divide the packs of every split among its shards, in order.
 
     `run_dir` is the folder of the run.
     """
-    name = SPLITS[packed.split]
+    places, targets = corpus.find_places(), count_conversation_targets(corpus, cut)
+    return [
+        [
+            _make_shard_work(run_dir, name, corpus, places, targets, cut, packed, packs)
+            for name, packs in _divide(packed, most_shards)
+        ]
+        for packed in splits
+    ]
+
+
+def _divide(packed: PackedSplit, most_shards: int) -> Iterator[tuple[str, slice]]:
+    """Yield the name of each shard of a split, and its packs."""
     count = count_shards(packed.packs, most_shards)
-    targets = count_conversation_targets(corpus, cut)
-    for number, shard in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
-        bounds = packed.bounds[shard[0] : shard[-1] + 2]
-        chosen = packed.sequences[bounds[0] : bounds[-1]]
-        file = f"shard_{number:06d}"
-        yield ShardWork(
-            path=run_dir / "splits" / name / f"{file}.parquet",
-            receipt=run_dir / "receipts" / name / f"{file}.json",
-            part=corpus.part[chosen],
-            start=corpus.start[chosen],
-            history_start=corpus.history_start[chosen],
-            shared=corpus.shared[chosen],
-            length=cut.length[chosen],
-            conversation_targets=targets[corpus.conversation[chosen]],
-            pack_bounds=bounds - bounds[0],
-        )
+    for number, packs in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
+        yield f"{SPLITS[packed.split]}/shard_{number:06d}", slice(packs[0], packs[-1] + 1)
+
+
+def _make_shard_work(
+    run_dir: Path,
+    name: str,
+    corpus: Corpus,
+    places: Places,
+    targets: np.ndarray,
+    cut: Cut,
+    packed: PackedSplit,
+    packs: slice,
+) -> ShardWork:
+    bounds = packed.bounds[packs.start : packs.stop + 1]
+    chosen = packed.sequences[bounds[0] : bounds[-1]]
+    return ShardWork(
+        path=run_dir / "splits" / f"{name}.parquet",
+        receipt=run_dir / "receipts" / f"{name}.json",
+        part=corpus.part_numbers(chosen),
+        start=places.start[chosen],
+        history=places.history.of(chosen),
+        length=cut.length[chosen],
+        conversation_targets=targets[corpus.conversation[chosen]],
+        pack_bounds=bounds - bounds[0],
+    )
 
 
 def count_conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
@@ -95,7 +116,12 @@ def count_conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:
 
     int32 [conversations]; only what is kept of a conversation counts.
     """
-    return np.bincount(corpus.conversation, cut.targets, len(corpus.line)).astype(np.int32)
+    targets = np.zeros(corpus.conversations, np.int32)
+    for part in corpus.each_part():
+        numbers = corpus.conversation[part.sequences] - part.conversations.start
+        counts = np.bincount(numbers, cut.targets[part.sequences])
+        targets[part.conversations] = counts  # every conversation has a sequence
+    return targets
 
 
 def measure_fill(corpus: Corpus, splits: Sequence[PackedSplit], pack_size: int, datasets: int) -> np.ndarray:

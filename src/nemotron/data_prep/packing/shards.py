@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.packing.lengths import pad_length
+from nemotron.data_prep.part_index import Histories
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
 from nemotron.records.regular_files import read_bytes
@@ -68,15 +69,13 @@ class ShardWork:
     path: Path
     receipt: Path
     part: np.ndarray = field(repr=False)
-    """int64 [sequences], in pack order: index into the parts."""
+    """int32 [sequences], in pack order: index into the parts."""
     start: np.ndarray = field(repr=False)
     """int64 [sequences]: position in the part of the first token that is the sequence's own."""
-    history_start: np.ndarray = field(repr=False)
-    """int64 [sequences]: position in the part of the history that it begins with."""
-    shared: np.ndarray = field(repr=False)
-    """int32 [sequences]: tokens of that history."""
+    history: Histories = field(repr=False)
+    """Of the sequences, numbered in pack order."""
     length: np.ndarray = field(repr=False)
-    """int64 [sequences]: tokens taken, without padding."""
+    """int32 [sequences]: tokens taken, without padding."""
     conversation_targets: np.ndarray = field(repr=False)
     """int32 [sequences]: tokens that the trainer learns to predict in all sequences of the same conversation."""
     pack_bounds: np.ndarray = field(repr=False)
@@ -214,10 +213,15 @@ def _stretches(work: ShardWork, members: slice, length: np.ndarray, to: np.ndarr
 
     Of each what is its own, of some a shared history before that.
     """
-    part, shared = work.part[members], np.minimum(work.shared[members], length)
+    part, history = work.part[members], work.history.among(members)
+    of = history.sequence
+    shared = np.zeros_like(length)
+    shared[of] = np.minimum(history.length, length[of])
     own = _Stretches(part, work.start[members], length - shared, to + shared)
-    first = _Stretches(part, work.history_start[members], shared, to)
-    both = (np.concatenate([mine[own.length > 0], ours[shared > 0]]) for mine, ours in zip(own, first, strict=True))
+    first = _Stretches(part[of], history.start, shared[of], to[of])
+    both = (
+        np.concatenate([mine[own.length > 0], ours[first.length > 0]]) for mine, ours in zip(own, first, strict=True)
+    )
     return _Stretches(*both)
 
 

@@ -1,109 +1,158 @@
-"""Load all tokenized parts of a run as a few flat arrays.
+"""What all tokenized parts of a run hold, as a few flat arrays.
 
 The second phase makes its decisions on these arrays. They are the only data that grows with the number of
-conversations, by about 100 bytes for each, which is why they are int32.
+conversations, by about 35 bytes for each. What only few steps need (lines, places, turns) stays on disk, and is read
+part by part.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex, spread
+from nemotron.data_prep.part_index import Histories, PartIndex, SequencePlace
 from nemotron.data_prep.tokenization.part_files import PartReceipt, read_index
+
+NO_HISTORY = Histories(np.zeros(0, np.int32), np.zeros(0, np.int64), np.zeros(0, np.int32))
+
+
+class CorpusPart(NamedTuple):
+    """Where the conversations and sequences of a part are in the arrays of a corpus."""
+
+    number: int
+    path: Path
+    dataset: int
+    """Index into the plan's datasets."""
+    conversations: slice
+    sequences: slice
+
+
+class Places(NamedTuple):
+    """Where all sequences stand in their parts."""
+
+    start: np.ndarray
+    """int64 [sequences]: position of the first token that is the sequence's own."""
+    history: Histories
+    """What some begin with."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Conversations, their sequences, and the trained turns of the sequences.
-
-    In plan order: dataset, file, part, line.
-
-    The turns of sequence `i` are those at `turn_bounds[i]:turn_bounds[i + 1]`.
-    """
+    """Conversations and their sequences, in plan order: dataset, file, part, line."""
 
     parts: tuple[Path, ...]
+    receipts: tuple[PartReceipt, ...]
+    dataset_of_part: np.ndarray
+    """int32 [parts], ascending: index into the plan's datasets."""
+    conversation_bounds: np.ndarray
+    """int64 [parts + 1]: part `p` has the conversations `conversation_bounds[p]:conversation_bounds[p + 1]`."""
+    sequence_bounds: np.ndarray
+    """int64 [parts + 1]: the same of sequences."""
 
-    dataset: np.ndarray
-    """int32 [conversations]: index into the plan's datasets."""
-    conversation_part: np.ndarray
-    """int32 [conversations]: index into `parts`."""
-    line: np.ndarray
-    """int32 [conversations]: line in the part, from 0."""
     hash: np.ndarray
     """uint64 [conversations, 2]: the content hash."""
     mode: np.ndarray
-    """int32 [conversations]: the code of the reasoning mode."""
-    masked_count: np.ndarray
-    """int32 [conversations]: sequences already left out because nothing in them would train."""
+    """uint8 [conversations]: the code of the reasoning mode."""
 
     conversation: np.ndarray
     """int32 [sequences]: index of the conversation."""
-    part: np.ndarray
-    """int32 [sequences]: index into `parts`."""
-    start: np.ndarray
-    """int64 [sequences]: position in the part of the first token that is the sequence's own."""
     length: np.ndarray
     """int32 [sequences]: tokens, uncut."""
-    history_start: np.ndarray
-    """int64 [sequences]: position in the part of the history that the conversation's sequences share."""
-    shared: np.ndarray
-    """int32 [sequences]: how many tokens of the sequence are the beginning of that history; 0 for most."""
     targets: np.ndarray
     """int32 [sequences]: tokens the trainer learns to predict, uncut."""
-    turn_bounds: np.ndarray
-    """int64 [sequences + 1]."""
 
-    turn_end: np.ndarray
-    """int32 [turns]: tokens from the start of the sequence to the end of the turn."""
-    turn_targets: np.ndarray
-    """int32 [turns]: targets of the sequence up to the end of the turn."""
+    @property
+    def conversations(self) -> int:
+        """The number of conversations."""
+        return len(self.hash)
+
+    @property
+    def dataset(self) -> np.ndarray:
+        """int32 [conversations]: index into the plan's datasets. It is made anew whenever it is asked for."""
+        return np.repeat(self.dataset_of_part, np.diff(self.conversation_bounds))
+
+    def of_dataset(self, number: int) -> tuple[slice, slice]:
+        """Return where the conversations and the sequences of a dataset are."""
+        first, after = np.searchsorted(self.dataset_of_part, [number, number + 1])
+        bounds = self.conversation_bounds, self.sequence_bounds
+        conversations, sequences = (slice(int(of[first]), int(of[after])) for of in bounds)
+        return conversations, sequences
+
+    def each_part(self) -> Iterator[CorpusPart]:
+        """Yield the parts, in order."""
+        for number in range(len(self.parts)):
+            yield self.part(number)
+
+    def part(self, number: int) -> CorpusPart:
+        """Return a part by its number."""
+        bounds = self.conversation_bounds, self.sequence_bounds
+        conversations, sequences = (slice(int(of[number]), int(of[number + 1])) for of in bounds)
+        return CorpusPart(number, self.parts[number], int(self.dataset_of_part[number]), conversations, sequences)
+
+    def part_of_conversation(self, conversation: int) -> CorpusPart:
+        """Return the part of a conversation."""
+        return self.part(int(np.searchsorted(self.conversation_bounds, conversation, side="right")) - 1)
+
+    def part_numbers(self, sequences: np.ndarray) -> np.ndarray:
+        """Return the number of each sequence's part, int32."""
+        return (np.searchsorted(self.sequence_bounds, sequences, side="right") - 1).astype(np.int32)
+
+    def read_index(self, part: CorpusPart) -> PartIndex:
+        """Read everything that a part's index holds."""
+        return read_index(part.path, self.receipts[part.number])
+
+    def line_of(self, conversation: int) -> int:
+        """Return the line of a conversation in its part, from 0."""
+        part = self.part_of_conversation(conversation)
+        return int(self.read_index(part).lines[conversation - part.conversations.start])
+
+    def place_of(self, sequence: int) -> SequencePlace:
+        """Return where a sequence stands in its part."""
+        part = self.part_of_conversation(int(self.conversation[sequence]))
+        index, number = self.read_index(part), sequence - part.sequences.start
+        history_start, start = index.starts()
+        return SequencePlace(int(history_start[number]), int(index.shared_lengths[number]), int(start[number]))
+
+    def find_places(self) -> Places:
+        """Find where all sequences stand in their parts."""
+        starts, histories = np.empty(len(self.length), np.int64), [NO_HISTORY]
+        for part in self.each_part():
+            index = self.read_index(part)
+            history_start, starts[part.sequences] = index.starts()
+            found = np.flatnonzero(index.shared_lengths)
+            numbers = (found + part.sequences.start).astype(np.int32)
+            histories.append(Histories(numbers, history_start[found], index.shared_lengths[found]))
+        return Places(starts, Histories(*map(np.concatenate, zip(*histories, strict=True))))
 
 
 def load_corpus(parts: Sequence[Path], receipts: Sequence[PartReceipt], datasets: Sequence[int]) -> Corpus:
     """Read the indices of tokenized parts.
 
-    `datasets` says which dataset each part belongs to.
+    `datasets` says which dataset each part belongs to, in ascending order.
     """
-    conversations, sequences, turns = (
-        np.array([getattr(receipt, name) for receipt in receipts], np.int64) for name in ("kept", "sequences", "turns")
+    conversations, sequences = (
+        np.concatenate([[0], np.cumsum([getattr(receipt, name) for receipt in receipts], dtype=np.int64)])
+        for name in ("kept", "sequences")
     )
-    counts = PartIndex(*spread(conversations, sequences, turns))
-    # Each part is read into its place; reading all parts and then joining them would take twice the memory.
-    joined = PartIndex(
-        *(
-            np.empty((count.sum(), *empty.shape[1:]), empty.dtype)
-            for count, empty in zip(counts, EMPTY_INDEX, strict=True)
-        )
-    )
-    history_start, start = (np.empty(len(joined.lengths), np.int64) for _ in range(2))
-    ends = PartIndex(*(np.cumsum(count) for count in counts))
-    for number, part in enumerate(parts):
-        index = read_index(part, receipts[number])
-        for to, end, count, array in zip(joined, ends, counts, index, strict=True):
-            to[end[number] - count[number] : end[number]] = array
-        of_part = slice(ends.lengths[number] - sequences[number], ends.lengths[number])
-        history_start[of_part], start[of_part] = index.starts()
-    numbers = np.arange(len(parts), dtype=np.int32)
-    turn_bounds = np.zeros(len(joined.turn_counts) + 1, np.int64)
-    np.cumsum(joined.turn_counts, out=turn_bounds[1:])
-    return Corpus(
+    corpus = Corpus(
         parts=tuple(parts),
-        dataset=np.repeat(np.asarray(datasets, np.int32), conversations),
-        conversation_part=np.repeat(numbers, conversations),
-        line=joined.lines,
-        hash=joined.hashes,
-        mode=joined.modes,
-        masked_count=joined.masked_counts,
-        conversation=np.repeat(np.arange(len(joined.lines), dtype=np.int32), joined.sequence_counts),
-        part=np.repeat(numbers, sequences),
-        start=start,
-        length=joined.lengths,
-        history_start=history_start,
-        shared=joined.shared_lengths,
-        targets=joined.targets,
-        turn_bounds=turn_bounds,
-        turn_end=joined.turn_ends,
-        turn_targets=joined.turn_targets,
+        receipts=tuple(receipts),
+        dataset_of_part=np.array(datasets, np.int32),
+        conversation_bounds=conversations,
+        sequence_bounds=sequences,
+        hash=np.empty((conversations[-1], 2), np.uint64),
+        mode=np.empty(conversations[-1], np.uint8),
+        conversation=np.empty(sequences[-1], np.int32),
+        length=np.empty(sequences[-1], np.int32),
+        targets=np.empty(sequences[-1], np.int32),
     )
+    # Each part is read into its place; reading all parts and then joining them would take twice the memory.
+    for part in corpus.each_part():
+        index = corpus.read_index(part)
+        corpus.hash[part.conversations], corpus.mode[part.conversations] = index.hashes, index.modes
+        corpus.length[part.sequences], corpus.targets[part.sequences] = index.lengths, index.targets
+        numbers = np.arange(part.conversations.start, part.conversations.stop, dtype=np.int32)
+        corpus.conversation[part.sequences] = np.repeat(numbers, index.sequence_counts)
+    return corpus

@@ -1,11 +1,13 @@
 """Decide how much to keep of sequences that are longer than a pack."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from nemotron.data_prep.config import OverlongPolicy
-from nemotron.data_prep.selection.corpus import Corpus
+from nemotron.data_prep.part_index import PartIndex
+from nemotron.data_prep.selection.corpus import Corpus, CorpusPart
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets
 from nemotron.data_prep.tokenization.part_files import map_tokens
 
@@ -46,32 +48,53 @@ def cut_overlong(corpus: Corpus, limit: int, policy: OverlongPolicy, eos_id: int
 def _find_last_turn(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Find the last trained turn of each sequence that ends within `limit`.
 
+    Args:
+        corpus: Everything tokenized.
+        over: The sequences, ascending.
+        limit: In tokens.
+
     Returns:
         (end, targets so far) for each sequence in `over`, else 0.
     """
-    first, after = corpus.turn_bounds[over], corpus.turn_bounds[over + 1]
-    counts = after - first
+    ends, targets = np.zeros(len(over), np.int32), np.zeros(len(over), np.int32)
+    for part, of_part in _by_part(corpus, over):
+        numbers = over[of_part] - part.sequences.start
+        ends[of_part], targets[of_part] = _find_last_turn_in(corpus.read_index(part), numbers, limit)
+    return ends, targets
+
+
+def _by_part(corpus: Corpus, sequences: np.ndarray) -> Iterator[tuple[CorpusPart, slice]]:
+    """Yield the parts of sequences, which ascend, and where in `sequences` those of the part are."""
+    bounds = np.searchsorted(sequences, corpus.sequence_bounds)
+    for number in np.flatnonzero(np.diff(bounds)).tolist():
+        yield corpus.part(number), slice(bounds[number], bounds[number + 1])
+
+
+def _find_last_turn_in(index: PartIndex, over: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
+    counts = index.turn_counts[over]
+    first = (np.cumsum(index.turn_counts, dtype=np.int64) - index.turn_counts)[over]
     starts = np.cumsum(counts) - counts
     turns = np.repeat(first - starts, counts) + np.arange(counts.sum())
     # Ends ascend within a sequence: those that fit come first. Every sequence has a turn, so no group is empty.
-    fitting = np.add.reduceat(corpus.turn_end[turns] <= limit, starts, dtype=np.int64) if len(over) else counts
+    fitting = np.add.reduceat(index.turn_ends[turns] <= limit, starts, dtype=np.int64)
     last = first + np.maximum(fitting, 1) - 1
     any_fits = fitting > 0
-    return corpus.turn_end[last] * any_fits, corpus.turn_targets[last] * any_fits
+    return index.turn_ends[last] * any_fits, index.turn_targets[last] * any_fits
 
 
 def _count_targets(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) -> np.ndarray:
     """Return the targets among the first `limit` tokens of each sequence in `over`."""
     counts = np.zeros(len(over), np.int64)
     start_of_sequence = np.zeros(1, np.int64)
-    own_limit = limit - corpus.shared  # nothing of what sequences share trains
-    for part in np.unique(corpus.part[over]):
-        ids, mask = map_tokens(corpus.parts[part])
-        for i in np.flatnonzero(corpus.part[over] == part):
-            begin = corpus.start[over[i]]
-            kept = slice(begin, begin + max(0, own_limit[over[i]]))
-            if kept.stop == begin:
+    for part, of_part in _by_part(corpus, over):
+        index, numbers = corpus.read_index(part), over[of_part] - part.sequences.start
+        ids, mask = map_tokens(part.path)
+        begins = index.starts()[1][numbers]
+        own_limits = limit - index.shared_lengths[numbers]  # nothing of what sequences share trains
+        for i, begin, own_limit in zip(range(of_part.start, of_part.stop), begins, own_limits, strict=True):
+            if own_limit <= 0:
                 continue
+            kept = slice(begin, begin + own_limit)
             counts[i] = find_trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
     return counts
 
@@ -84,9 +107,14 @@ def find_limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> 
 
     considered: bool [sequences], at least one true.
     """
-    gained = np.diff(corpus.turn_targets, prepend=np.int32(0))
-    firsts = corpus.turn_bounds[:-1]
-    gained[firsts] = corpus.turn_targets[firsts]
-    turns = np.repeat(considered, np.diff(corpus.turn_bounds))
-    so_far = np.cumsum(np.bincount(corpus.turn_end[turns], gained[turns]))  # by limit
+    by_limit = np.zeros(1 + corpus.length.max())
+    for part in corpus.each_part():
+        index = corpus.read_index(part)
+        gained = np.diff(index.turn_targets, prepend=np.int32(0))
+        firsts = np.cumsum(index.turn_counts) - index.turn_counts
+        gained[firsts] = index.turn_targets[firsts]
+        turns = np.repeat(considered[part.sequences], index.turn_counts)
+        counts = np.bincount(index.turn_ends[turns], gained[turns])
+        by_limit[: len(counts)] += counts
+    so_far = np.cumsum(by_limit)
     return int(np.searchsorted(so_far, share * so_far[-1]))

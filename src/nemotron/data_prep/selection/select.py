@@ -36,7 +36,7 @@ class Selection:
     duplicates: np.ndarray
     """bool [conversations]: an earlier conversation is identical, whether or not this one was dropped for it."""
     copies: np.ndarray
-    """int64 [conversations]: how often it is used; 0 if dropped, more than 1 only if the blend repeats."""
+    """int32 [conversations]: how often it is used; 0 if dropped, more than 1 only if the blend repeats."""
 
     @property
     def kept(self) -> np.ndarray:
@@ -65,7 +65,7 @@ def select(
     Raises:
         UserError: The mix needs more conversations of a dataset than there are.
     """
-    count = len(corpus.line)
+    count = corpus.conversations
     outcome = np.zeros(count, np.int8)
     any_sequence_left = np.zeros(count, bool)
     any_sequence_left[corpus.conversation[cut.length > 0]] = True
@@ -83,12 +83,12 @@ def select(
         _, first = np.unique(same_as[kept], return_index=True)
         outcome[np.delete(kept, first)] = OUTCOMES.index(LeftOut.DUPLICATE)
 
-    copies = np.ones(count, np.int64)
+    copies = np.ones(count, np.int32)
     occurrence = _count_before(same_as)
     if sample is not None:
         rank = sampling_rank(corpus.hash[:, 0], sample_seed, occurrence)
         for number in range(len(datasets)):
-            _keep_first(outcome, corpus.dataset == number, sample, rank, LeftOut.NOT_SAMPLED)
+            _keep_first(outcome, corpus.of_dataset(number)[0], sample, rank, LeftOut.NOT_SAMPLED)
     else:
         rank = sampling_rank(corpus.hash[:, 0], seed, occurrence)
         _apply_weights(outcome, copies, corpus, datasets, rank, samples, low_effort)
@@ -143,13 +143,13 @@ def _find_highest_split(same_as: np.ndarray, goes_to: np.ndarray) -> np.ndarray:
     return highest[same_as]
 
 
-def _keep_first(outcome: np.ndarray, among: np.ndarray, count: int, rank: np.ndarray, reason: LeftOut) -> np.ndarray:
+def _keep_first(outcome: np.ndarray, among: slice, count: int, rank: np.ndarray, reason: LeftOut) -> np.ndarray:
     """Keep the first-ranked `count` of the kept conversations `among`.
 
     Returns:
         The conversations that are kept, by rank.
     """
-    kept = np.flatnonzero((outcome == 0) & among)
+    kept = np.flatnonzero(outcome[among] == 0) + among.start
     by_rank = kept[np.argsort(rank[kept], kind="stable")]
     outcome[by_rank[count:]] = OUTCOMES.index(reason)
     return by_rank[:count]
@@ -174,7 +174,7 @@ def _apply_weights(
         of_mix = [datasets[number] for number in members]
         counts = _mix(of_mix, available, samples if goes_to in (None, "train") else None, low_effort)
         for number, count in zip(members, counts, strict=True):
-            used = _keep_first(outcome, corpus.dataset == number, count, rank, LeftOut.BLEND_WEIGHT)
+            used = _keep_first(outcome, corpus.of_dataset(number)[0], count, rank, LeftOut.BLEND_WEIGHT)
             if count > len(used):
                 copies[used] = count // len(used)
                 copies[used[: count % len(used)]] += 1
