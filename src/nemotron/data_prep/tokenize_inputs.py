@@ -31,6 +31,8 @@ class InputTokenizer:
         """Of outputs that have been checked or made."""
         self.encoder: EncoderChoice | None = None
         """The library that encodes; None if nothing has been encoded yet."""
+        self._how: Tokenization | None = None
+        """What all parts are tokenized with."""
         self._workers: int | None = 1
         """The number of workers that have loaded that library."""
 
@@ -96,13 +98,13 @@ class InputTokenizer:
 
         The processes that have the tokenizer loaded do it.
         """
-        tokenizer = plan.tokenizer.encoding_with(self.encoder.name) if self.encoder else plan.tokenizer
-        return self._run(read_excerpt, tokenizer, wanted, workers=self._workers, on_done=lambda *_: None)
+        how = self._how or Tokenization(plan.tokenizer, plan.template, plan.config.special_tokens_in_content)
+        return self._run(_read, how, wanted, workers=self._workers, on_done=lambda *_: None)
 
     def _tokenization(self, plan: PrepPlan) -> Tokenization:
         """Return what all parts are tokenized with; the first call chooses the encoder."""
-        config = plan.config
-        if self.encoder is None:
+        if self._how is None:
+            config = plan.config
             # On a cluster, this process chooses the encoder.
             is_local = config.engine == "local"
             size = sum(planned.bytes for planned in plan.datasets)
@@ -110,8 +112,13 @@ class InputTokenizer:
             first_parts = [planned.files[0].parts[0] for planned in plan.datasets]
             ids_by = fast_ids if workers == 1 else partial(_ids_of_workers, self._run, workers)
             self.encoder = choose_for_run(config.encoder, plan.tokenizer, first_parts, ids_by)
-        tokenizer = plan.tokenizer.encoding_with(self.encoder.name)
-        return Tokenization(tokenizer, plan.template, config.special_tokens_in_content)
+            tokenizer = plan.tokenizer.encoding_with(self.encoder.name)
+            self._how = Tokenization(tokenizer, plan.template, config.special_tokens_in_content)
+        return self._how
+
+
+def _read(how: Tokenization, wanted: Wanted) -> Excerpt:
+    return read_excerpt(how.tokenizer, wanted)
 
 
 def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Sequence[str]) -> Encoded | str:

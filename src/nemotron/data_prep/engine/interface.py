@@ -23,7 +23,8 @@ class Run(Protocol):
 
         Args:
             work: A function of a module.
-            shared: Sent to every worker process once. It, the things and the results must be picklable.
+            shared: Sent to every worker process once, and not again if the next work shares the same object. It, the
+                things and the results must be picklable.
             workers: Number of workers; None means one per core.
             on_done: Called as `on_done(position, result)` in this process, in the order of completion.
 

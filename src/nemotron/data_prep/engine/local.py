@@ -78,6 +78,7 @@ class _Workers:
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
         self._size = 0
+        self._sent: _Written | None = None
 
     def run[Shared, Thing, Result](
         self,
@@ -96,28 +97,28 @@ class _Workers:
                 results.append(work(shared, thing))
                 on_done(position, results[-1])
             return results
-        with _send((work, shared)) as sent:
-            started: list[Any] = []
-            try:
-                pool = self._of_size(size)
-                futures = {pool.submit(_do, sent, thing): position for position, thing in enumerate(things)}
-                started = multiprocessing.active_children()
-                for future in as_completed(futures):
-                    on_done(futures[future], future.result())
-                return [future.result() for future in futures]
-            except BaseException as error:
-                self.end()  # work in progress completes; queued work is discarded
-                if not isinstance(error, BrokenProcessPool):
-                    raise
-                if any(process.exitcode == -signal.SIGVTALRM for process in started):
-                    raise UserError(
-                        "The chat template works on one conversation without an end, and cannot be interrupted.",
-                        "Use another template; finished work is kept.",
-                    ) from None
+        started: list[Any] = []
+        try:
+            pool = self._of_size(size)
+            sent = self._send(shared)
+            futures = {pool.submit(_do, sent, work, thing): position for position, thing in enumerate(things)}
+            started = multiprocessing.active_children()
+            for future in as_completed(futures):
+                on_done(futures[future], future.result())
+            return [future.result() for future in futures]
+        except BaseException as error:
+            self.end()  # work in progress completes; queued work is discarded
+            if not isinstance(error, BrokenProcessPool):
+                raise
+            if any(process.exitcode == -signal.SIGVTALRM for process in started):
                 raise UserError(
-                    "A worker process died, most likely because the machine ran out of memory.",
-                    "Run again with fewer workers (workers=1); finished work is kept.",
+                    "The chat template works on one conversation without an end, and cannot be interrupted.",
+                    "Use another template; finished work is kept.",
                 ) from None
+            raise UserError(
+                "A worker process died, most likely because the machine ran out of memory.",
+                "Run again with fewer workers (workers=1); finished work is kept.",
+            ) from None
 
     def _of_size(self, size: int) -> ProcessPoolExecutor:
         if self._pool is None or self._size != size:
@@ -130,16 +131,21 @@ class _Workers:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+        if self._sent is not None:
+            self._sent.file.close()
+            self._sent = None
 
+    def _send(self, shared: object) -> "_Sent":
+        """Write `shared` to a file that workers read once, unless they have it from the work before.
 
-@contextlib.contextmanager
-def _send(value: object) -> "Iterator[_Sent]":
-    """Write `value` to a file that workers read once.
-
-    A vocabulary has ten megabytes, too much to send with every item.
-    """
-    with _write(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)) as file:
-        yield _Sent(f"/proc/{os.getpid()}/fd/{file.fileno()}", next(_numbers))
+        A vocabulary has ten megabytes, too much to send with every item.
+        """
+        if self._sent is None or self._sent.value is not shared:
+            content = pickle.dumps(shared, pickle.HIGHEST_PROTOCOL)
+            if self._sent is not None:
+                self._sent.file.close()
+            self._sent = _Written(shared, _write(content))
+        return _Sent(f"/proc/{os.getpid()}/fd/{self._sent.file.fileno()}", self._sent.number)
 
 
 def _write(content: bytes) -> IO[bytes]:
@@ -158,6 +164,13 @@ def _write(content: bytes) -> IO[bytes]:
             f"Cannot write a temporary file: {error.strerror or error}.",
             "Free some space, or set TMPDIR to a folder with space.",
         ) from error
+
+
+class _Written:
+    """What was sent to the workers last."""
+
+    def __init__(self, value: object, file: IO[bytes]) -> None:
+        self.value, self.file, self.number = value, file, next(_numbers)
 
 
 class _Sent(NamedTuple):
@@ -186,20 +199,19 @@ def _end_with_parent() -> None:
 
 
 _sent_last: _Sent | None = None
-_work: Callable[[Any, Any], Any]
 _shared: Any
-"""In a worker: what was sent last, which is the current work and its shared value."""
+"""In a worker: the shared value that was sent last."""
 
 
-def _do(sent: _Sent, thing: Any) -> Any:
-    global _sent_last, _work, _shared
+def _do(sent: _Sent, work: Callable[[Any, Any], Any], thing: Any) -> Any:
+    global _sent_last, _shared
     if sent != _sent_last:
         _shared = None
         _return_free_memory()  # what the work before took is often more than the next needs
         with open(sent.path, "rb") as file:
-            _work, _shared = pickle.load(file)
+            _shared = pickle.load(file)
         _sent_last = sent
-    return _work(_shared, thing)
+    return work(_shared, thing)
 
 
 def _return_free_memory() -> None:
