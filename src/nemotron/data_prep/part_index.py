@@ -83,9 +83,9 @@ class SequencePlace(NamedTuple):
 
 
 class Histories(NamedTuple):
-    """The sequences that begin with a history which they share with others: arrays [those sequences].
+    """The sequences that begin with a history which they share with others.
 
-    All others have no entry; usually these are most.
+    Arrays [those sequences]. All others have no entry; usually these are most.
     """
 
     sequence: np.ndarray

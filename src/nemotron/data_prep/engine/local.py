@@ -136,9 +136,9 @@ class _Workers:
             self._sent = None
 
     def _send(self, shared: object) -> "_Sent":
-        """Write `shared` to a file that workers read once, unless they have it from the work before.
+        """Write `shared` to a file that workers read once.
 
-        A vocabulary has ten megabytes, too much to send with every item.
+        That is done already if the work before shared it. A vocabulary has ten megabytes, too much to send with every item.
         """
         if self._sent is None or self._sent.value is not shared:
             content = pickle.dumps(shared, pickle.HIGHEST_PROTOCOL)

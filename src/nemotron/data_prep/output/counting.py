@@ -212,9 +212,9 @@ def _count_dropped(receipts: Sequence[PartReceipt], outcomes: np.ndarray) -> dic
 
 
 def _count_masked(corpus: Corpus, selection: Selection, datasets: int) -> np.ndarray:
-    """Count the sequences of kept conversations left out because nothing in them would train.
+    """Count the sequences of kept conversations in which nothing would train.
 
-    int64 [datasets].
+    int64 [datasets]; they were left out when they were tokenized.
     """
     masked = np.zeros(datasets, np.int64)
     for part in corpus.each_part():

@@ -70,7 +70,10 @@ class Corpus:
 
     @property
     def dataset(self) -> np.ndarray:
-        """int32 [conversations]: index into the plan's datasets. It is made anew whenever it is asked for."""
+        """int32 [conversations]: index into the plan's datasets.
+
+        It is made anew whenever it is asked for.
+        """
         return np.repeat(self.dataset_of_part, np.diff(self.conversation_bounds))
 
     def of_dataset(self, number: int) -> tuple[slice, slice]:

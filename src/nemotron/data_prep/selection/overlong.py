@@ -64,7 +64,10 @@ def _find_last_turn(corpus: Corpus, over: np.ndarray, limit: int) -> tuple[np.nd
 
 
 def _by_part(corpus: Corpus, sequences: np.ndarray) -> Iterator[tuple[CorpusPart, slice]]:
-    """Yield the parts of sequences, which ascend, and where in `sequences` those of the part are."""
+    """Yield the parts of sequences, and where in `sequences` those of each are.
+
+    `sequences` ascend.
+    """
     bounds = np.searchsorted(sequences, corpus.sequence_bounds)
     for number in np.flatnonzero(np.diff(bounds)).tolist():
         yield corpus.part(number), slice(bounds[number], bounds[number + 1])
