@@ -138,7 +138,8 @@ class _Workers:
     def _send(self, shared: object) -> "_Sent":
         """Write `shared` to a file that workers read once.
 
-        That is done already if the work before shared it. A vocabulary has ten megabytes, too much to send with every item.
+        That is done already if the work before shared it. A vocabulary has ten megabytes, too much to send with every
+        item.
         """
         if self._sent is None or self._sent.value is not shared:
             content = pickle.dumps(shared, pickle.HIGHEST_PROTOCOL)
