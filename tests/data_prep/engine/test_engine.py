@@ -92,9 +92,17 @@ def test_no_room_for_what_is_shared_is_the_users_to_mend(
 
 
 def test_a_worker_that_dies_is_reported() -> None:
-    """Here by becoming another program, which ends."""
-    with use_processes() as run, pytest.raises(UserError, match="worker"):
+    """Here by a signal, as the kernel does it when memory runs out."""
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with use_processes() as run, pytest.raises(UserError, match="memory"):
+        run(exec, code, [{}, {}], workers=2, on_done=lambda *_: None)
+
+
+def test_a_worker_that_ends_by_itself_is_reported_with_its_exit_code() -> None:
+    """Here by becoming another program. A script that calls `prepare` unguarded does it, too: workers import it."""
+    with use_processes() as run, pytest.raises(UserError, match="exit code 1") as error:
         run(os.execv, "/bin/false", [["false"], ["false"]], workers=2, on_done=lambda *_: None)
+    assert "__main__" in str(error.value.hint)
 
 
 def test_a_worker_that_a_template_keeps_busy_is_reported_as_that() -> None:

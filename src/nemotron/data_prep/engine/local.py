@@ -110,15 +110,7 @@ class _Workers:
             self.end()  # work in progress completes; queued work is discarded
             if not isinstance(error, BrokenProcessPool):
                 raise
-            if any(process.exitcode == -signal.SIGVTALRM for process in started):
-                raise UserError(
-                    "The chat template works on one conversation without an end, and cannot be interrupted.",
-                    "Use another template; finished work is kept.",
-                ) from None
-            raise UserError(
-                "A worker process died, most likely because the machine ran out of memory.",
-                "Run again with fewer workers (workers=1); finished work is kept.",
-            ) from None
+            raise _explain_loss([process.exitcode or 0 for process in started]) from None
 
     def _of_size(self, size: int) -> ProcessPoolExecutor:
         if self._pool is None or self._size != size:
@@ -147,6 +139,24 @@ class _Workers:
                 self._sent.file.close()
             self._sent = _Written(shared, _write(content))
         return _Sent(f"/proc/{os.getpid()}/fd/{self._sent.file.fileno()}", self._sent.number)
+
+
+def _explain_loss(exit_codes: Sequence[int]) -> UserError:
+    """Explain why workers were lost, by how they ended; below 0 it was by a signal."""
+    if -signal.SIGVTALRM in exit_codes:
+        return UserError(
+            "The chat template works on one conversation without an end, and cannot be interrupted.",
+            "Use another template; finished work is kept.",
+        )
+    if any(code > 0 for code in exit_codes):
+        return UserError(
+            f"A worker process ended with exit code {max(exit_codes)}; its error is shown above.",
+            'If a script of your own calls prepare(), call it below `if __name__ == "__main__":`; workers import it.',
+        )
+    return UserError(
+        "A worker process died, most likely because the machine ran out of memory.",
+        "Run again with fewer workers (workers=1); finished work is kept.",
+    )
 
 
 def _write(content: bytes) -> IO[bytes]:
