@@ -97,6 +97,7 @@ def test_import_registers_a_checkpoint_without_copying_it(imported, finished_run
     assert run(["super3", "model", "import", "run"]) == 0
     shown = capsys.readouterr().out
     assert "Registered" in shown
+    assert "recipe.hf_model" not in shown
     assert str(finished_run / "checkpoints/iter_0000040") in shown
     assert not imported
 

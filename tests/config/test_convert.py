@@ -49,6 +49,7 @@ def from_text(hint, text):
         (int | float, "'0.5'", 0.5),
         (int | Literal["auto"], "auto", "auto"),
         (int | Literal["auto"], "2", 2),
+        (int | Literal["1", "2"], "'1'", "1"),  # a choice as it is, before a number that it could become
         (Literal["a", "b"], "b", "b"),
         (Literal["1", "2"], "1", "1"),
         (Literal[1, 2], "2", 2),

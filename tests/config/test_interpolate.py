@@ -1,6 +1,6 @@
 import pytest
 
-from nemotron.config import ConfigError, config_dir
+from nemotron.config import ConfigError, config_dir, interpolate
 from nemotron.config.interpolate import resolve
 from nemotron.config.located import attach_origin, plain
 
@@ -68,6 +68,16 @@ def test_values_that_multiply_are_refused(reference):
 def test_a_section_that_multiplies_is_refused():
     with pytest.raises(ConfigError, match="copies"):
         resolved({"long": {"text": "x" * 10_000}, "copies": "${long}" * 200})
+
+
+def test_a_value_may_be_as_long_as_the_limit(monkeypatch):
+    """Its own text counts, and what it names."""
+    tree = {"a": "abc", "b": "${a}"}
+    monkeypatch.setattr(interpolate, "LARGEST_TEXT", len("${a}abc"))
+    assert resolved(tree)["b"] == "abc"
+    monkeypatch.setattr(interpolate, "LARGEST_TEXT", len("${a}abc") - 1)
+    with pytest.raises(ConfigError, match="b becomes longer"):
+        resolved(tree)
 
 
 def test_long_texts_and_many_names_are_fine():

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -21,6 +22,7 @@ import zstandard
 from nemotron.data_prep import engine, pipeline, tokenize_inputs
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output import finished
 from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
@@ -274,6 +276,17 @@ def test_damaged_work_of_an_earlier_run_is_done_again(
     again = prepare(make_config("chat.jsonl"))
     assert output_bytes(again) == before
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("sample", "short"), [(None, []), (2, [0]), (1, [])])
+def test_a_dataset_is_short_if_part_of_it_was_left_out_and_too_little_is_kept(sample: int | None, short: list[int]):
+    """The second was read to its end: there is no more of it."""
+    read, cut = SimpleNamespace(dropped={}), SimpleNamespace(dropped={LeftOut.NOT_SAMPLED: 3})
+    plan = SimpleNamespace(config=SimpleNamespace(sample=sample), datasets=["a", "b"])
+    corpus = SimpleNamespace(dataset=np.array([0, 0, 1]))
+    selection = SimpleNamespace(kept=np.array([True, False, True]))
+    found = pipeline._find_short_datasets
+    assert found(cast(Any, plan), cast(Any, [[read, cut], [read]]), cast(Any, corpus), cast(Any, selection)) == short
 
 
 def test_the_work_of_an_earlier_run_is_checked_once_however_often_the_sample_grows(

@@ -34,6 +34,10 @@ def test_what_was_used_twice_shows_its_inputs_once(root: Path) -> None:
     assert once["made_from"][0]["reference"] == "/raw.jsonl"
     assert again["path"] == once["path"]
     assert "made_from" not in again
+    data = resolve("Data", root)
+    assert again == {
+        "reference": "Data:v1", "digest": data.digest, "type": "t", "path": data.path, "created": data.created,
+    }  # fmt: skip
 
 
 def test_what_was_made_of_it_is_found_in_the_records_of_the_others(root: Path) -> None:

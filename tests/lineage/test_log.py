@@ -84,6 +84,13 @@ def test_a_claimed_but_unwritten_version_is_passed_over(tmp_path, data):
     assert log(tmp_path, data, metadata={"n": 1}).version == 3
 
 
+def test_the_number_of_a_version_that_was_removed_is_not_given_again(tmp_path, data):
+    for number in range(3):
+        log(tmp_path, data, metadata={"n": number})
+    (tmp_path / "artifacts/Data-sft/v2.json").unlink()
+    assert log(tmp_path, data, metadata={"n": 3}).version == 4
+
+
 @pytest.mark.parametrize("alias", ["my/run", "a:b", "v3", ""])
 def test_an_alias_that_no_reference_could_name_is_refused(tmp_path, data, alias):
     with pytest.raises(ArtifactError, match=f'"{alias}"'):

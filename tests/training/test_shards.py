@@ -8,6 +8,7 @@ from tests.stand_ins import put_modules
 
 from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
+from nemotron.training import shards
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.shards import ShardCheck, begin_check, find_recorded_shards
 
@@ -80,6 +81,19 @@ def test_a_shard_that_changes_under_a_run_is_named(data, change):
     change(shard)
     with pytest.raises(UserError, match=str(shard)):
         check.look_again()
+
+
+def test_a_step_looks_at_so_many_shards_and_the_next_at_the_next(data, monkeypatch):
+    check, seen = begin(data), []
+    first, second = (str(data.splits / f"train/shard_{number:06d}.parquet") for number in range(2))
+    mark = shards._mark
+    monkeypatch.setattr(shards, "_mark", lambda path: seen.append(str(path)) or mark(path))
+    for at_once, expected in ((1, [first, second, first]), (5, [second, first] * 3)):
+        monkeypatch.setattr(shards, "_LOOKED_AT_PER_STEP", at_once)
+        seen.clear()
+        for _ in range(3):
+            check.look_again()
+        assert seen == expected
 
 
 def test_data_made_elsewhere_has_nothing_to_compare_with(data):

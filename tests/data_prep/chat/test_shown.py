@@ -52,6 +52,7 @@ def test_parts_are_found_however_a_template_writes_them(message: dict, text: str
         (said("4", reasoning_content="4"), "4</s>", "the reasoning"),  # the one text is not shown twice
         (said("So.", reasoning_content="Hm, yes"), "Hm, So.yes</s>", "the reasoning"),  # the other stands in its middle
         (said("<think>Hm.</think>So."), "So.</s>", "the reasoning"),
+        (said("<think>Hm.</think>So."), "Hm.</s>", "the content"),
         (said("I ask weather for Rome.", tool_calls=[calling("weather", city="Rome")]),
          "I ask weather for Rome.</s>", "the call of weather"),
         (said(tool_calls=[calling("a", x="1"), calling("b", x="2")]), 'a {"x": "1"}', "the call of b"),

@@ -204,6 +204,8 @@ def test_only_templates_that_ask_for_the_time_depend_on_it():
 
     assert one.moment is None
     assert one.digest == other.digest
+    with_tools = Template("t", "Hi", tool_use="{{ strftime_now('%Y') }}", moment=datetime(2026, 1, 2))
+    assert with_tools.moment == datetime(2026, 1, 2)
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():

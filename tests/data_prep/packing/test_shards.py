@@ -16,6 +16,7 @@ from nemotron.data_prep.packing.shards import (
     ShardWork,
     choose_row_group_size,
     count_shards,
+    read_finished_shard,
     read_shard_receipt,
     write_shard,
 )
@@ -126,13 +127,28 @@ def test_windows_and_row_groups_do_not_change_the_rows(
     assert pq.ParquetFile(pieces.path).metadata.num_row_groups == 3
 
 
+def test_a_window_is_of_whole_row_groups_and_at_least_one(
+    tmp_path: Path, parts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seven packs of 4 tokens: what is in memory at once depends on the window, not on the shard."""
+    job = work(tmp_path, [(0, 0, 4)] * 7, [*range(8)])
+    by_two = [(0, 2), (2, 4), (4, 6), (6, 7)]
+    ranges = {2: by_two, 15: by_two, 16: [(0, 4), (4, 6), (6, 7)], 28: [(0, 6), (6, 7)]}
+    for tokens, expected in ranges.items():
+        monkeypatch.setattr(shards, "WINDOW_TOKENS", tokens)
+        assert list(shards._windows(job, Gathering(parts, PAD, 1, 2, "zstd"))) == expected
+
+
 def test_a_damaged_shard_is_not_taken_for_done(tmp_path: Path, parts: tuple[Path, Path]) -> None:
     job = work(tmp_path, [(0, 0, 4)], [0, 1])
     assert read_shard_receipt(job.path, job.receipt) is None
     receipt = write_shard(Gathering(parts, PAD, 1, 10, "zstd"), job)
-    assert read_shard_receipt(job.path, job.receipt) == receipt
-    job.path.write_bytes(job.path.read_bytes()[:-1])
-    assert read_shard_receipt(job.path, job.receipt) is None
+    assert read_shard_receipt(job.path, job.receipt) == read_finished_shard(job) == receipt
+    whole = job.path.read_bytes()
+    job.path.write_bytes(whole[:-1])
+    assert read_shard_receipt(job.path, job.receipt) is read_finished_shard(job) is None
+    job.path.write_bytes(whole[:-1] + b"?")  # of the size that it had
+    assert read_finished_shard(job) is None
 
 
 def test_a_reader_that_verifies_pages_notices_a_changed_mask(tmp_path: Path, parts: tuple[Path, Path]) -> None:

@@ -105,6 +105,7 @@ def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, 
     file.write_bytes(whole[:-1] + b"x")
     assert read_receipt(part) is not None  # which looks at sizes alone
     assert not is_intact(None, part)
+    assert not is_intact(None, part.with_name("none"))
 
 
 def test_what_sequences_share_stands_before_them() -> None:

@@ -126,12 +126,13 @@ def test_stages_are_jobs_of_one_experiment_each_after_the_one_before(nemo_run, p
     assert (nemo_run.input, nemo_run.deps) == ("", ["41", "42"])
 
 
-@pytest.mark.parametrize(("secret", "expected"), [("HF_TOKEN", True), ("HOME_OF_MINE", False)])
+@pytest.mark.parametrize(("secret", "expected"), [("HF_TOKEN", True), ("MINE", True), ("HOME_OF_MINE", False)])
 def test_one_stage_with_a_secret_is_enough_for_all_to_read_theirs(
     nemo_run, profile, prep, sft, monkeypatch, secret, expected
 ):
     monkeypatch.setenv(secret, "s3cret")
-    placements = place([prep, sft], profile(), attached=False)
+    of_one = ["[here.sft]", 'secrets = ["MINE"]'] if secret == "MINE" else []
+    placements = place([prep, sft], profile(*of_one), attached=False)
     with open_slurm_experiment(placements, Path("/packages"), Path("/staging")):
         pass
     for placement, (_, executor, *_) in zip(placements, nemo_run.added, strict=True):

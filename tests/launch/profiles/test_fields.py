@@ -1,10 +1,13 @@
 """NeMo-Run's executors in a profile: their own fields, as the installed release has them."""
 
-from dataclasses import MISSING, fields
+import dataclasses
+from dataclasses import MISSING
+from pathlib import Path
 
 import pytest
 
 from nemotron.launch import ProfileError, place
+from nemotron.launch.profiles import fields
 from nemotron.launch.profiles.fields import CLASSES, executor_fields
 
 LEPTON = ['container_image = "img"', 'nemo_run_dir = "/ws"']
@@ -15,12 +18,22 @@ LEPTON = ['container_image = "img"', 'nemo_run_dir = "/ws"']
 def test_the_fields_are_those_of_the_dataclass(executor: str):
     import nemo_run
 
-    known = {field.name: field for field in fields(getattr(nemo_run, CLASSES[executor])) if field.init}
+    known = {field.name: field for field in dataclasses.fields(getattr(nemo_run, CLASSES[executor])) if field.init}
     read = executor_fields(executor)
     ours = {"packager", "launcher", "env_vars", "experiment_id", "job_dir"}
     assert set(read) == set(known) - ours
     needed = {name for name, field in known.items() if field.default is field.default_factory is MISSING}
     assert {name for name, field in read.items() if field.required} >= needed
+
+
+def test_what_the_constructor_does_not_take_is_no_field(tmp_path: Path):
+    lines = ["a: int", "b: str = ''", "c: list = field(default_factory=list)", "d: int = field(init=False)"]
+    lines += ["e: int = field(init=True)", "f: int = field(repr=False)", "g = 1", "def h(self): pass"]
+    (tmp_path / "mine.py").write_text("\n    ".join(["class Other: pass\nclass Mine:", *lines]))
+    read = fields._dataclass_fields(tmp_path / "mine.py", "Mine")
+    assert {name: field.required for name, field in read.items()} == {
+        "a": True, "b": False, "c": False, "e": False, "f": False,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

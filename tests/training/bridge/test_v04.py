@@ -66,7 +66,7 @@ def datasets(monkeypatch):
 
 
 def dataset(valid: Path | None = Path("data/valid")):
-    return v04.make_packed_dataset(bridge.Packs(Path("data/train"), valid, 512, {"num_workers": 2}), 4)
+    return v04.make_packed_dataset(bridge.Packs(Path("data/train"), valid, 512, {"num_workers": 2}, False), 4)
 
 
 def test_packs_are_read_in_the_order_of_training(datasets):

@@ -76,7 +76,13 @@ def datasets(monkeypatch):
 
 
 def test_packs_are_read_as_they_are(datasets):
-    packs = bridge.Packs(Path("data/train"), Path("data/valid"), 512, {"num_workers": 5, "pad_seq_to_mult": 8})
+    packs = bridge.Packs(
+        Path("data/train"),
+        Path("data/valid"),
+        512,
+        {"num_workers": 5, "pad_seq_to_mult": 8},
+        conversation_targets=False,
+    )
     assert v06.make_packed_dataset(packs, 16) == Dataset(
         dataset_root="data",
         seq_length=512,

@@ -62,7 +62,8 @@ def installed(tmp_path, monkeypatch):
     """Stand-ins for packages, which are found and never imported."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
 
     def install(*names):
         for name in names:
@@ -85,5 +86,8 @@ def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_
     installed("comet_ml")
     [problem] = lacking({}, comet_project="tiny")
     assert "COMET_API_KEY" in problem
-    (tmp_path / ".comet.config").write_text("[comet]\napi_key=x\n")
-    assert not lacking({}, comet_project="tiny")
+    named = tmp_path / "mine"
+    for file in (tmp_path / ".comet.config", tmp_path / "here/.comet.config", named):  # one of them is enough
+        file.write_text("[comet]\napi_key=x\n")
+        assert not lacking({"COMET_CONFIG": str(named)}, comet_project="tiny")
+        file.unlink()

@@ -51,6 +51,18 @@ def test_missing_layers_are_named(tmp_path):
     assert "mtp.layers.0.*, mtp.layers.1.*" in mtp.message
 
 
+def test_what_cannot_be_read_is_a_problem_with_its_path(tmp_path):
+    config = write_hf_folder(tmp_path, [*MAIN, *MTP]) / "config.json"
+    config.write_text("{")
+    [broken] = check_weights(tmp_path, mtp=True, way_out="")
+    assert f"{config} cannot be read" in broken.message
+    write_hf_folder(tmp_path, [*MAIN, *MTP])
+    for file in tmp_path.glob("*.safetensors"):
+        file.unlink()
+    [empty] = check_weights(tmp_path, mtp=True, way_out="")
+    assert f"{tmp_path} has a config.json but no *.safetensors" in empty.message
+
+
 def test_layers_are_counted_where_a_released_config_lists_them_as_words(tmp_path):
     path = write_hf_folder(tmp_path, [*MAIN, *MTP])
     released = {"layers_block_type": ["mamba", "moe", "moe"], "mtp_layers_block_type": ["attention", "moe", "moe"]}

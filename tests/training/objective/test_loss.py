@@ -115,6 +115,7 @@ def test_stage_starts_after_a_fraction_of_the_run():
     assert schedule == Schedule((Stage("token", 0), Stage("sample", 30)))
     assert [schedule.average_at(done) for done in (0, 29, 30, 59)] == ["token", "token", "sample", "sample"]
     assert schedule.describe() == "token from iteration 1, sample from iteration 31"
+    assert resolve_schedule([StageConfig("token", 0.0), StageConfig("sample", 0.5)], train_iters=60) == schedule
 
 
 @pytest.mark.parametrize(

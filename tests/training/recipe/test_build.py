@@ -160,7 +160,9 @@ def test_a_split_is_read_to_its_last_pack_with_every_conversation_where_it_lies(
     batch = make_batches()["4"]
     folder = write_parquet(type(batch)(packs, batch.pack_size), tmp_path) / "train"
     container = build("tiny", "train.global_batch_size=2")
-    reads = bridge.Packs(folder, folder, batch.pack_size, {"num_workers": 0, "pin_memory": False})
+    reads = bridge.Packs(
+        folder, folder, batch.pack_size, {"num_workers": 0, "pin_memory": False}, conversation_targets=False
+    )
     container.dataset = line.make_packed_dataset(reads, 2)
     size, iterations = line.evaluation(packs=3, ranks=1, global_batch_size=2, largest=None, asked=None)
     line.set_evaluation(container, size, iterations)

@@ -416,7 +416,7 @@ def test_what_peft_does_not_apply_is_merged():
     assert weight.tolist() == [[13] * 3] * 4
 
 
-@pytest.mark.parametrize(("targets", "by_layer"), [(["in_proj"], False), (["*.layers.0.*.in_proj"], True)])
+@pytest.mark.parametrize(("targets", "by_layer"), [(["in_proj"], False), (["linear", "*.layers.0.*.in_proj"], True)])
 def test_adapters_are_saved_as_peft_reads_them(tmp_path, monkeypatch, targets, by_layer):
     calls, files = [], {}
     settings = {"target_modules": targets}
@@ -429,7 +429,9 @@ def test_adapters_are_saved_as_peft_reads_them(tmp_path, monkeypatch, targets, b
         files[path.name] = (weights, metadata)
         path.touch(mode=0o600)
 
-    auto = SimpleNamespace(from_hf_config=lambda config: SimpleNamespace(save_hf_adapter=save_hf_adapter))
+    # Code of the folder is never run.
+    configs = {("base", False): SimpleNamespace(save_hf_adapter=save_hf_adapter)}
+    auto = SimpleNamespace(from_hf_config=lambda config: configs[config])
     adapter_config = lambda written, adapters, merged, by_layer: {**written, "by": [adapters, merged, by_layer]}  # noqa: E731
     put_modules(
         monkeypatch,
@@ -437,7 +439,9 @@ def test_adapters_are_saved_as_peft_reads_them(tmp_path, monkeypatch, targets, b
             "megatron.bridge": {"AutoBridge": auto},
             "megatron.bridge.utils.instantiate_utils": {"instantiate": lambda peft: ("instance", peft)},
             "safetensors.torch": {"load_file": lambda path: path.name, "save_file": save_file},
-            "transformers": {"AutoConfig": SimpleNamespace(from_pretrained=lambda name, trust_remote_code: name)},
+            "transformers": {
+                "AutoConfig": SimpleNamespace(from_pretrained=lambda *a, trust_remote_code: (*a, trust_remote_code))
+            },
             "nemotron.training.weights.peft_folder": {"adapter_config": adapter_config, "for_peft": lambda *a: a},
         },
     )

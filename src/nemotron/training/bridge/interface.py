@@ -23,7 +23,7 @@ class Packs:
     options: Mapping[str, Any]
     """`dataset.*` of the YAML: further fields of `Line.dataset_config()`, and `pad_seq_to_mult` of
     PackedSequenceSpecs."""
-    conversation_targets: bool = False
+    conversation_targets: bool
     """Whether batches get that column (training/conversation_targets.py); so do those of the valid split and of
     `Line.split_iterator`."""
 

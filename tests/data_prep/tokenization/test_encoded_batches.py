@@ -1,0 +1,57 @@
+"""What of an encoded batch is kept."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.dialects.admission import Admission
+from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.sources import Row
+from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, encode_batches
+from nemotron.data_prep.tokenization.part import Tokenization, admit
+from nemotron.data_prep.tokenization.text_batches import Candidate, render_batches
+from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+
+TEMPLATE = Template("t", "{% for message in messages %}{{ message.content }}<|im_end|>{% endfor %}")
+
+
+def encode(
+    byte_tokenizer: Path, *answers: str, template: Template = TEMPLATE, **ids: int
+) -> tuple[list[Any], EncodedBatch]:
+    """What is said of conversations with these answers to a "Hi", and what is kept of them."""
+    tokenizer = replace(load_tokenizer(TokenizerConfig(str(byte_tokenizer))), **ids)
+    chats = [
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]}
+        for answer in answers
+    ]
+    candidates = [one for one in admit(map(Row, range(9), chats), Admission()) if isinstance(one, Candidate)]
+    marks = Tokenization(tokenizer, template, "keep").marks
+    *said, batch = encode_batches(render_batches(candidates, template, may_share=True), tokenizer, marks)
+    assert isinstance(batch, EncodedBatch)
+    return said, batch
+
+
+def test_a_sequence_in_which_nothing_trains_leaves_no_token_behind(byte_tokenizer: Path) -> None:
+    """The end of an empty answer follows the end of the question, and what follows an end is not trained."""
+    _, alone = encode(byte_tokenizer, "Hello")
+    [dropped], beside = encode(byte_tokenizer, "", "Hello")
+    assert (dropped.line, dropped.reason) == (0, LeftOut.NO_ASSISTANT_TOKENS)
+    assert beside.conversations.lines.tolist() == [1]
+    assert (beside.ids.tolist(), beside.mask.tolist()) == (alone.ids.tolist(), alone.mask.tolist())
+
+
+def test_a_batch_in_which_everything_trains_stays_as_it_is(byte_tokenizer: Path) -> None:
+    (_, one), (said, two) = encode(byte_tokenizer, "Hello"), encode(byte_tokenizer, "Hello", "Hello")
+    assert said == []
+    assert two.conversations.lines.tolist() == [0, 1]
+    assert (two.ids.tolist(), two.mask.tolist()) == (2 * one.ids.tolist(), 2 * one.mask.tolist())
+
+
+def test_an_answer_trains_up_to_its_end_whatever_the_eos_of_the_tokenizer(byte_tokenizer: Path) -> None:
+    """The line break after <|im_end|> does not."""
+    lines = Template("t", "{% for message in messages %}{{ message.content }}<|im_end|>\n{% endfor %}")
+    for eos_id in (1, 2):
+        _, batch = encode(byte_tokenizer, "Hello", template=lines, eos_id=eos_id)
+        assert batch.mask.tolist() == 4 * [0] + len("Hello.") * [1] + [0]
