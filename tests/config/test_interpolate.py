@@ -1,7 +1,7 @@
 import pytest
 
 from nemotron.config import ConfigError, config_dir, interpolate
-from nemotron.config.interpolate import resolve
+from nemotron.config.interpolate import is_open, resolve
 from nemotron.config.located import attach_origin, plain
 
 
@@ -78,6 +78,12 @@ def test_a_value_may_be_as_long_as_the_limit(monkeypatch):
     monkeypatch.setattr(interpolate, "LARGEST_TEXT", len("${a}abc") - 1)
     with pytest.raises(ConfigError, match="b becomes longer"):
         resolved(tree)
+
+
+def test_a_value_is_open_if_anything_in_it_is():
+    open_one = "${art:data,path}"
+    assert [is_open(value) for value in (["a", open_one], {"a": 1, "b": [open_one]})] == [True, True]
+    assert not any(is_open(value) for value in ([], {}, ["a", 1], {"a": None}))
 
 
 def test_long_texts_and_many_names_are_fine():

@@ -84,6 +84,14 @@ def test_other_settings_and_force_have_a_moment_of_their_own(config: Callable) -
     assert len({plan.template.moment for plan in (first, *others)}) == 3
 
 
+def test_the_moment_is_that_of_the_newest_run_that_differs_in_nothing_else(tmp_path: Path) -> None:
+    for name, hash_, day in [("a", "x", 2), ("b", "x", 3), ("c", "x", 1), ("d", "y", 4)]:
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        recorded = {"chat_template": {"timeless_hash": hash_, "moment": f"2026-01-0{day}"}}
+        (tmp_path / "runs" / name / "plan.json").write_bytes(orjson.dumps(recorded))
+    assert find_moment(tmp_path, "x") == datetime(2026, 1, 3)
+
+
 def test_damaged_plans_are_passed_over(tmp_path: Path) -> None:
     for name, content in [("a", b"{"), ("b", b"[]"), ("c", b'{"chat_template": {"timeless_hash": "x", "moment": 5}}')]:
         (tmp_path / "runs" / name).mkdir(parents=True)

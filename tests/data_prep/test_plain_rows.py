@@ -112,6 +112,7 @@ def test_no_row_is_plain_with_another_template_or_names_of_roles_as_control_toke
     row, other = Row(0, say(USER, ANSWER)), Template("mine", TEMPLATE.source + " ")
     assert PlainRows(Admission(), ReasoningControl(), other, SPECIAL).read(row) is None
     assert PlainRows(Admission(), ReasoningControl(), TEMPLATE, SpecialTokens(["user"])).read(row) is None
+    assert PlainRows(Admission(), ReasoningControl(), TEMPLATE, SpecialTokens(["<x>", "user"])).read(row) is None
 
 
 @pytest.mark.parametrize("control", [ReasoningControl(off=0.1), ReasoningControl(budget=BudgetControl(0.1, 1, 9))])

@@ -59,6 +59,7 @@ def test_importing_it_elsewhere_loads_nothing() -> None:
         ({"datasets": [{"path": "large.jsonl"}]}, True, True, True),
         ({"datasets": [{"path": "hf://someone/something"}]}, False, False, True),
         ({"datasets": [{"path": "."}]}, False, False, True),
+        ({"datasets": [{"path": "small.jsonl"}, {"path": "."}]}, False, False, True),
         ([{"messages": []}], False, False, True),
         ("small.jsonl", False, False, False),
     ],

@@ -183,6 +183,15 @@ def test_secrets_are_put_next_to_each_job_before_it_is_submitted(profile, prep, 
     assert [job.secrets_file for job in submission.jobs] == [placed.secrets_file for placed in placements]
 
 
+def test_one_job_with_a_secret_is_enough_for_each_to_have_its_file(profile, prep, sft, cluster, monkeypatch):
+    monkeypatch.setenv("MINE", "s3cret")
+    mine = profile(*BEHIND_SSH, "[here.sft]", 'secrets = ["MINE"]')
+    placements = place([prep, sft], mine, attached=False)
+    assert [placed.secrets for placed in placements] == [{}, {"MINE": "s3cret"}]
+    submit(placements)
+    assert [step[0] for step in cluster.steps[1:]] == ["secrets", "secrets", "run"]
+
+
 def failed(stderr):
     """The error of a command that ran on the cluster."""
     error = RuntimeError("a command failed")
@@ -199,6 +208,15 @@ def test_what_was_accepted_of_a_refused_submission_is_cancelled(profile, prep, s
     assert "one" not in caught.value.message.split()
     files = " ".join(placed.secrets_file for placed in placements)
     assert cluster.tunnel.commands == [f"rm -f {files}; scancel 41 43"]
+
+
+def test_only_what_has_a_number_is_cancelled(profile, prep, sft, cluster, monkeypatch):
+    cluster.refuses, cluster.handles = KeyboardInterrupt(), ["slurm://x/41", ""]
+    monkeypatch.setattr(ROOM, "find_job_id", lambda tunnel, folder: None)
+    placements = place([prep, sft], profile(*BEHIND_SSH), attached=False)
+    with pytest.raises(KeyboardInterrupt):
+        submit(placements)
+    assert cluster.tunnel.commands[0].endswith("; scancel 41")
 
 
 def test_an_interrupted_submission_is_taken_back(profile, prep, cluster):

@@ -162,6 +162,8 @@ def test_a_named_format_is_not_guessed() -> None:
         ({"instruction": "?", "input": 3, "output": "!"}, "bad_content"),
         ({"instruction": "?", "output": "!", "history": "a, b"}, "bad_message"),
         ({"instruction": "?", "output": "!", "history": [["a"]]}, "bad_message"),
+        ({"instruction": "?", "output": "!", "history": [["a", 5]]}, "bad_message"),
+        ({"instruction": "?", "output": "!", "history": ["ab"]}, "bad_message"),
         ({"prompt": "?", "completion": []}, "no_assistant_turn"),
     ],
 )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.dialects import messages as reading
@@ -43,6 +43,8 @@ def outcome(raws: list[dict]) -> object:
         return error.reason, error.detail
 
 
+@example([{"role": "tool", "content": "4", "tool_call_id": 5}])
+@example([{"role": "user", "content": "Hi", "name": "n"}])
 @given(st.lists(MESSAGES, max_size=3))
 def test_the_short_cut_changes_nothing(raws: list[dict]) -> None:
     short = outcome(raws)

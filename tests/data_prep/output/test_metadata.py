@@ -53,7 +53,13 @@ def test_the_output_folder_shows_the_metadata_of_the_run(result: PrepResult) -> 
 
 
 def test_metadata_of_another_format_is_not_taken_for_ours(tmp_path: Path) -> None:
-    for content in ("", "{}", '{"totals": {}, "splits": [{"name": "train"}]}'):
+    for content in (
+        "",
+        "{}",
+        "[]",
+        '{"totals": 1, "format_version": 1}',
+        '{"totals": {}, "splits": [{"name": "train"}]}',
+    ):
         (tmp_path / "metadata.json").write_text(content)
         assert read_metadata(tmp_path / "metadata.json") is None
 

@@ -20,6 +20,13 @@ def placed(algorithm: Callable[[np.ndarray, int], Iterator[int]], lengths: list[
     return list(algorithm(np.array(lengths, np.int32), capacity))
 
 
+@pytest.mark.parametrize("lengths", [[3, 0], [3, 7]])
+def test_a_length_that_no_pack_has_is_refused(lengths: list[int]) -> None:
+    assert len(pack(np.array([1, 6], np.int32), 6).bounds) == 3
+    with pytest.raises(ValueError, match=r"1\.\.6"):
+        pack(np.array(lengths, np.int32), 6)
+
+
 def naive_first_fit(lengths: list[int], capacity: int) -> list[int]:
     free: list[int] = []
     placed = []

@@ -60,6 +60,7 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ({"datasets": [{"path": "x", "weight": 1}, {"path": "y"}]}, 'a weight, but not "y"'),
         ({"train": [{"path": "x"}], "valid": [{"path": "y", "weight": 1}, {"path": "z"}]}, 'under "valid" a weight'),
         ({"train": 5}, "is not a blend"),
+        ({"train": [{"path": "x"}], "valid": 5}, "is not a blend"),
         ({"train": [{"path": "x"}], "vaild": []}, "is not a blend"),
     ],
 )
@@ -155,6 +156,7 @@ def test_what_may_repeat_does_not_limit_the_mix() -> None:
     assert mix_counts([100, 5], [1, 1], repeats=[False, True]) == [100, 100]
     assert mix_counts([100, 5], [1, 1], repeats=[True, False]) == [5, 5]
     assert mix_counts([100, 5], [1, 3], repeats=[True, True]) == [100, 300]  # each at least once
+    assert mix_counts([100, 5], [1, None]) == [100, 5]  # no shares without a weight for each
 
 
 def test_a_mix_may_have_a_given_size() -> None:

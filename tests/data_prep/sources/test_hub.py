@@ -131,6 +131,7 @@ def math(hub: Hub) -> Hub:
             "algebra/held_out.jsonl": lines(4),
             "geometry/all.jsonl": lines(5),
             "notes.txt": b"x",
+            "docs/notes.txt": b"x",
         }
     }
     return hub
@@ -163,6 +164,7 @@ def test_a_path_inside_the_repository_is_read(math: Hub) -> None:
         ({"subset": "algbra"}, 'has no subset "algbra"', 'Did you mean "algebra"?'),
         ({"subset": "algebra", "split": "dev"}, 'has no split "dev"', "It has train, validation."),
         ({"path": "hf://org/math/geometry", "split": "train"}, "a path inside the repository and a subset", "only"),
+        ({"path": "hf://org/math/docs"}, "no data files", ""),
         ({"path": "hf://math"}, "hf://math is not a dataset on the hub", "hf://org/name"),
         ({"path": "hf://org/none"}, "org/none does not exist on the hub, or is private", "HF_TOKEN"),
         ({"path": "hf://org/gated"}, "org/gated is gated", "https://huggingface.co/datasets/org/gated"),

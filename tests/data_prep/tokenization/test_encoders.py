@@ -1,5 +1,6 @@
 """The choice of the encoder: the fast one only where it gives the ids of the true one."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def test_gigatoken_gives_the_ids_of_tokenizers(fast: Encode, truth: Encode, text
     assert ids.tolist() == expected.ids.tolist()
     assert lengths.tolist() == expected.lengths.tolist()
     assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
+
+
+def test_a_separator_takes_no_spaces_around_it_and_is_special() -> None:
+    tokens = [{"content": "<plain>"}, {"content": "<wide>", "lstrip": True, "special": True}]
+    tokens += [{"content": "<end>", "rstrip": False, "special": True}, {"content": "", "special": True}]
+    added = [{"id": number, **token} for number, token in enumerate(tokens)]
+    assert encoders._find_separators(json.dumps({"added_tokens": added})) == {"<end>": encoders.Separator(2, True)}
 
 
 def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: str) -> None:

@@ -31,6 +31,7 @@ def folder(byte_tokenizer: Path, tmp_path: Path) -> Path:
         ("special_tokens_map.json", b'{"pad_token": 3}', "special_tokens_map.json: pad_token is 3"),
         ("tokenizer_config.json", b'{"chat_template": 5}', "tokenizer_config.json: chat_template is 5"),
         ("tokenizer_config.json", b'{"chat_template": [{"name": "x"}]}', "chat_template is .*x"),
+        ("tokenizer_config.json", b'{"chat_template": [{"name": "x", "template": "y"}, 5]}', "chat_template is .*5"),
         ("chat_template.jinja", b"\xff", "chat_template.jinja"),
     ],
 )

@@ -43,6 +43,13 @@ def test_a_job_that_works_in_the_folder_is_named(profile, sft: Stage, work: Path
     assert [each.message for each in check_folders_here({"run.output_dir": "output/run"})] == [problem.message]
 
 
+def test_one_of_several_jobs_may_be_the_one_that_works_there(work: Path, answer: Path):
+    jobs = (Job("prep", "6", "/jobs"), Job("sft", "7", "/jobs", writes=(str(work / "output/run"),)))
+    keep(Submission("both", Profile("slurm"), jobs, object()))
+    [problem] = check_folders_here({"run.output_dir": "output/run"})
+    assert re.search(r"\b7 .*both", problem.message)
+
+
 def test_another_folder_and_another_machine_are_free(profile, sft: Stage, work: Path, answer: Path):
     submitted(work / "output/other")
     submitted(work / "output/run", Profile("slurm", tunnel="ssh", host="far", user="me"))

@@ -7,6 +7,7 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.launch import Job, Profile, Submission, place
+from nemotron.launch.jobs import records
 from nemotron.launch.jobs.records import (
     announce,
     cancel,
@@ -17,6 +18,7 @@ from nemotron.launch.jobs.records import (
     read_records,
     refresh,
 )
+from nemotron.launch.jobs.state import JobState
 
 
 @pytest.fixture
@@ -52,6 +54,23 @@ def test_an_end_is_kept_after_slurm_has_forgotten_it(slurm: Path):
     (slurm / "answer").write_text("")
     [job] = refresh(read_records()[0]).jobs
     assert (job.state, job.exit_code, job.node, job.elapsed) == ("FAILED", 3, "node7", "00:01:02")
+
+
+def test_a_submission_is_asked_about_and_kept_until_its_last_job_has_ended(slurm: Path, monkeypatch):
+    asked: list[str] = []
+    states = {"7": "COMPLETED", "8": "RUNNING"}
+
+    def ask(shell: object, job_id: str) -> JobState:
+        asked.append(job_id)
+        return JobState(states[job_id])
+
+    monkeypatch.setattr(records, "ask_state", ask)
+    keep(submitted("both", "7", "8"))
+    assert [job.state for job in refresh(read_records()[0]).jobs] == ["COMPLETED", "RUNNING"]
+    assert forget_finished() == []
+    states["8"] = "FAILED"
+    assert [record.name for record in forget_finished()] == ["both"]
+    assert asked == ["7", "8", "8", "8"]
 
 
 def test_cancelling_removes_the_secrets(slurm: Path):

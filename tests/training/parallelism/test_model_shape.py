@@ -15,7 +15,10 @@ def config(model=None, hf_model="someone/model", **sections):
     return SftConfig(recipe=RecipeConfig(hf_model), model=model or {}, **sections)
 
 
-@pytest.mark.parametrize(("model", "depths"), [({}, 2), ({"mtp_num_layers": 1}, 1), ({"mtp_num_layers": None}, 0)])
+@pytest.mark.parametrize(
+    ("model", "depths"),
+    [({}, 2), ({"mtp_num_layers": 1}, 1), ({"mtp_num_layers": None}, 0), ({"mtp_num_layers": 0}, 0)],
+)
 @pytest.mark.parametrize("hf_model", ["nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16", "folder"])
 def test_the_depth_of_multi_token_prediction_is_the_configs_else_the_models(tmp_path, hf_model, model, depths):
     if hf_model == "folder":

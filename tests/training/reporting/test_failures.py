@@ -148,6 +148,9 @@ def test_what_a_process_of_the_data_loader_refuses_is_said_without_its_traceback
     with pytest.raises(UserError) as error, explain_failures(at(4), LOG, tmp_path):
         list(torch.utils.data.DataLoader(Damaged(), num_workers=1))
     assert str(error.value) == "shard_000003.parquet is damaged. Prepare the data again."
+    with pytest.raises(UserError) as error, explain_failures(at(4), LOG, tmp_path):
+        raise UserError("Of this process.", "Do this.")
+    assert (error.value.message, error.value.hint) == ("Of this process.", "Do this.")
 
 
 def test_a_damaged_checkpoint_is_said_as_it_is_where_torch_wraps_it(tmp_path, monkeypatch):

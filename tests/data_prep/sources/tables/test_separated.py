@@ -53,6 +53,9 @@ def test_an_answer_that_looks_like_json_is_text(tmp_path: Path) -> None:
 def test_a_prompt_of_messages_is_messages(tmp_path: Path) -> None:
     path = write_rows(tmp_path / "pairs.csv", [{"prompt": json.dumps(MESSAGES[:1]), "completion": "hi"}])
     assert rows_of(path)[0].value["prompt"] == MESSAGES[:1]
+    mixed = json.dumps([*MESSAGES[:1], "and then?"])
+    path = write_rows(tmp_path / "pairs.csv", [{"prompt": mixed, "completion": "hi"}])
+    assert rows_of(path)[0].value["prompt"] == mixed
 
 
 def test_every_name_of_a_text_is_known() -> None:
