@@ -107,6 +107,14 @@ def test_what_a_secret_variable_holds_is_a_secret_under_any_key(monkeypatch: pyt
         assert mask_text(place) == place
 
 
+def test_a_secret_that_is_part_of_another_leaves_no_end_of_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_API_TOKEN", "correct-horse-battery")
+    monkeypatch.setenv("OTHER_API_TOKEN", "horse-ba")
+    assert mask_text("a correct-horse-battery staple") == "a *** staple"
+    monkeypatch.setenv("OTHER_API_TOKEN", "battery staple")
+    assert mask_text("a correct-horse-battery staple") == "a ***"
+
+
 def test_a_known_secret_is_found_in_the_forms_that_it_is_printed_in(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SOME_API_TOKEN", 'correct/"horse"')
     assert (

@@ -175,6 +175,15 @@ def test_with_and_without_libyaml_the_same_is_read_and_said(tmp_path, monkeypatc
     assert isinstance(with_libyaml, str) == (text in BROKEN)
 
 
+def test_a_config_may_have_as_many_bytes_as_the_limit(tmp_path, monkeypatch):
+    (tmp_path / "run.yaml").write_text("a: 1")
+    monkeypatch.setattr(yaml_file, "LARGEST_FILE", 4)
+    assert plain(read_yaml(tmp_path / "run.yaml", "run.yaml")) == {"a": 1}
+    monkeypatch.setattr(yaml_file, "LARGEST_FILE", 3)
+    with pytest.raises(ConfigError, match="4 bytes"):
+        read_yaml(tmp_path / "run.yaml", "run.yaml")
+
+
 def test_bytes_of_an_argument_that_are_no_text_are_refused():
     with pytest.raises(ConfigError, match=r"caf\\udce9"):
         parse_value(os.fsdecode(b"caf\xe9"), "command line")

@@ -50,6 +50,9 @@ def test_shipped_paths_are_found_again_wherever_the_configs_lie(work: Path):
     loaded = load(work, "blend_path: ${config_dir:data_prep/blend_tiny.json}\npaths: ['${config_dir:tiny_model}', a/b]")
     stage = make_prep_stage(loaded)
     assert str(config_dir()) not in str(stage.config)
+    assert make_prep_stage(load(work, "text: '${config_dir:}'")).config["text"] == "${config_dir:}"
+    beside = f"{config_dir()}-mine"
+    assert make_prep_stage(load(work, f"text: {beside}")).config["text"] == beside
     (work / "job.yaml").write_text(yaml.safe_dump(stage.config))
     assert load_config("job.yaml", schema=Config).tree | {"run": None} == loaded.tree | {"run": None}
 

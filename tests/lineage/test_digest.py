@@ -26,6 +26,23 @@ def test_locks_temporary_files_and_the_manifest_do_not(folder):
     assert compute_digest(folder) == before
 
 
+def test_hidden_folders_do_not_count_and_hidden_files_do(folder):
+    before = compute_digest(folder)
+    (folder / ".cache").mkdir()
+    (folder / ".cache/x").write_text("x")
+    assert compute_digest(folder) == before
+    (folder / "iter_1/.metadata").write_text("x")
+    changed = compute_digest(folder)
+    (folder / ".lock").write_text("x")
+    (folder / "iter_1/x.tmp").write_text("x")  # not hidden: it is the user's
+    assert len({before, changed, compute_digest(folder)}) == 3
+
+
+def test_a_file_of_the_limit_is_read_whole(folder, monkeypatch):
+    monkeypatch.setattr("nemotron.lineage.digest.WHOLE_BYTES", len(b"weights"))
+    assert compute_digest(folder).startswith("sha256:")
+
+
 def test_of_large_files_the_ends_are_read(folder, monkeypatch):
     monkeypatch.setattr("nemotron.lineage.digest.WHOLE_BYTES", 4)
     before = compute_digest(folder)

@@ -56,6 +56,12 @@ def test_a_folder_that_was_moved_is_found_where_it_is_now(root, tmp_path):
             'Did you mean "tiny"? Data-sft has: ',
         ),
         ("Data-sft:v9", 'There is no "v9" of the artifact Data-sft in {root}.', "Data-sft has: latest, tiny, v1, v2."),
+        (
+            "Data-sft:vtwo",
+            'There is no "vtwo" of the artifact Data-sft in {root}.',
+            "Data-sft has: latest, tiny, v1, v2.",
+        ),
+        ("Data-sft:2", 'There is no "2" of the artifact Data-sft in {root}.', "Data-sft has: latest, tiny, v1, v2."),
         ("/no/such/folder", "The folder /no/such/folder does not exist.", HINT),
     ],
 )

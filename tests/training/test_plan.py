@@ -96,6 +96,7 @@ def test_what_may_not_be_meant_is_a_note():
     [
         ({"eval_interval": 10}, "every 10 iterations and at the end, the whole valid split"),
         ({"eval_iters": 4}, "at the end, on the next 32 of 100 packs each time"),
+        ({"eval_iters": 4, "eval_global_batch_size": 25}, "at the end, the whole valid split"),
         ({"eval_iters": 0}, "none (validation.eval_iters=0)"),
     ],
 )

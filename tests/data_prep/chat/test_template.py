@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from nemotron.data_prep.chat import template as template_module
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -185,6 +186,15 @@ def test_a_file_too_large_to_be_a_template_is_not_read(tmp_path: Path):
 
     with pytest.raises(UserError, match=r"large\.jinja.*1,000,000,000"):
         load_template(str(tmp_path / "large.jinja"))
+
+
+def test_a_template_may_have_as_many_bytes_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "t.jinja").write_text("Hello")
+    monkeypatch.setattr(template_module, "LARGEST_FILE", 5)
+    assert template_module.read_source(tmp_path / "t.jinja") == "Hello"
+    monkeypatch.setattr(template_module, "LARGEST_FILE", 4)
+    with pytest.raises(UserError, match="5 bytes"):
+        template_module.read_source(tmp_path / "t.jinja")
 
 
 def test_a_template_sent_to_a_worker_is_the_same_at_the_same_moment():

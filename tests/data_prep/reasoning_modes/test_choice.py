@@ -79,6 +79,10 @@ def test_a_budget_may_have_one_value():
     [
         ({"reasoning": "off"}, Mode.ROW_OFF, {}),
         ({"reasoning": "On"}, Mode.ROW_ON, {}),
+        ({"reasoning": True}, Mode.ROW_ON, {}),
+        ({"prompt": "2+2?", "completion": "4", "reasoning": "off"}, Mode.ROW_OFF, {}),
+        ({"instruction": "2+2?", "output": "4", "reasoning": "on"}, Mode.ROW_ON, {}),
+        ({"reasoning": "off", "chat_template_kwargs": {"enable_thinking": False}}, Mode.ROW_OFF, {}),
         ({"chat_template_kwargs": {"enable_thinking": False}}, Mode.ROW_OFF, {}),
         ({"chat_template_kwargs": '{"enable_thinking": true}'}, Mode.ROW_ON, {}),
         ({"chat_template_kwargs": {"low_effort": True}}, Mode.ROW_LOW_EFFORT, {"low_effort": True}),
@@ -102,6 +106,8 @@ def test_a_row_says_its_own_mode(row, mode, options):
         {"reasoning": None},
         {"reasoning": ""},
         {"reasoning": "The answer follows from the second law."},
+        {"reasoning": "It is easy"},
+        {"reasoning": "a" * 17},
         {"chat_template_kwargs": {}},
         {"chat_template_kwargs": {"enable_thinking": None}},
         {"chat_template_kwargs": {"add_generation_prompt": True}},
@@ -116,6 +122,7 @@ def test_a_row_says_no_mode(row):
     ("row", "named"),
     [
         ({"reasoning": "maybe"}, "maybe"),
+        ({"reasoning": "a" * 16}, "a" * 16),
         ({"reasoning": 3}, "3"),
         ({"chat_template_kwargs": {"enable_thinking": "no"}}, "enable_thinking"),
         ({"chat_template_kwargs": {"reasoning_budget": -1}}, "reasoning_budget"),
@@ -124,6 +131,7 @@ def test_a_row_says_no_mode(row):
         ({"chat_template_kwargs": "{"}, "broken JSON"),
         ({"chat_template_kwargs": [1]}, "not an object"),
         ({"reasoning": "on", "chat_template_kwargs": {"enable_thinking": False}}, "enable_thinking"),
+        ({"reasoning": "off", "chat_template_kwargs": {"low_effort": True}}, "low_effort"),
         ({"chat_template_kwargs": {"enable_thinking": False, "reasoning_budget": 5}}, "reasoning_budget"),
     ],
 )

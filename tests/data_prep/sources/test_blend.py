@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.selection.mix import UnreachableMix, mix_counts
+from nemotron.data_prep.sources import blend as blend_module
 from nemotron.data_prep.sources.blend import Dataset, read_blend
 from nemotron.errors import UserError
 
@@ -31,6 +32,15 @@ def test_splits_may_be_listed_by_hand(tmp_path: Path) -> None:
     assert [(dataset.name, dataset.goes_to) for dataset in blend.datasets] == [("a", "train"), ("b", "valid")]
 
 
+def test_a_blend_may_have_as_many_bytes_as_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, {"datasets": [{"path": "a.jsonl"}]})
+    monkeypatch.setattr(blend_module, "LARGEST_BLEND", path.stat().st_size)
+    assert len(read_blend(path).datasets) == 1
+    monkeypatch.setattr(blend_module, "LARGEST_BLEND", path.stat().st_size - 1)
+    with pytest.raises(UserError, match="bytes"):
+        read_blend(path)
+
+
 def test_names_become_folder_names(tmp_path: Path) -> None:
     blend = read_blend(write(tmp_path, {"datasets": [{"name": "org/set one", "path": "a.jsonl"}]}))
     assert blend.datasets[0].name == "org-set-one"
@@ -46,11 +56,17 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ({"datasets": []}, "lists no dataset"),
         ({"datasets": [{"name": "x"}]}, r"datasets\[0\] has no path"),
         ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
+        ({"datasets": [5]}, r"datasets\[0\]"),
+        ({"datasets": [{"path": "x"}], "other": 1}, "is not a blend"),
+        ({}, "is not a blend"),
+        ({"datasets": [{"path": "x"}], "public_share": "all"}, "public_share is 'all'"),
+        ({"datasets": [{"path": "x", "weight": "1"}]}, "has the weight '1'"),
         ({"datasets": [{"path": "x", "weight": 0}]}, "has the weight 0"),
         ({"datasets": [{"path": "x", "weight": True}]}, "has the weight True"),
         ({"datasets": [{"path": "x", "repeat": "yes"}]}, "has repeat 'yes'. Write true or false."),
         ({"datasets": [{"path": "x", "recursive": 1}]}, "has recursive 1. Write true or false."),
         ({"datasets": [{"path": "x", "name": 7}]}, "has name 7. It must be text."),
+        ({"datasets": [{"path": "x", "name": " "}]}, "has name ' '. It must be text."),
         (
             {"datasets": [{"path": "x", "format": "sharegtp"}]},
             'the unknown format "sharegtp". Did you mean "sharegpt"?',

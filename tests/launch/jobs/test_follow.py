@@ -106,6 +106,17 @@ def test_a_job_that_failed_before_its_stage_shows_what_slurm_complained_of(clust
     assert wait(cluster, "7")[:2] == (1, "slurmstepd: error: no such image\n")
 
 
+def test_a_job_that_failed_in_its_stage_has_said_why(cluster: Cluster):
+    cluster.states["7"] = [says("RUNNING"), says("FAILED", "NonZeroExitCode", "1:0")]
+    cluster.writes = {1: ("log-x.sft_7_0.out", b"no data\n"), 2: ("sbatch_x.sft_7.out", b"srun: error: node1\n")}
+    assert wait(cluster, "7")[:2] == (1, "no data\n")
+
+
+def test_the_exit_code_of_a_signal_stays_where_nobody_failed_before(cluster: Cluster):
+    cluster.states["7"] = [says("FAILED", "NonZeroExitCode", "143:0")]
+    assert wait(cluster, "7")[0] == 143
+
+
 def test_the_exit_code_is_that_of_the_node_that_failed_first(cluster: Cluster):
     said = "srun: error: node1: task 0: Exited with exit code 2\n# Command 1\n\nsrun bash launch.sh\n"
     said += "srun: error: node2: task 1: Exited with exit code 7\nsrun: error: node1: task 0: Terminated\n"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.launch import ProfileError, load_profile, read_shared_environment
+from nemotron.launch.profiles import env_file
 
 EXAMPLE = Path(__file__).parents[3] / "env.toml.example"
 
@@ -136,6 +137,8 @@ MISTAKES = {
     'executor = "slurm"\nexclusive = "yes"': "env.toml:3: exclusive = 'yes'",
     'executor = "slurm"\nmounts = "/a:/a"': "env.toml:3: mounts = '/a:/a'",
     'executor = "slurm"\nmounts = ["/a"]': 'env.toml:3: the mount "/a"',
+    'executor = "slurm"\nmounts = [":/a"]': 'env.toml:3: the mount ":/a"',
+    'executor = "slurm"\nmounts = ["/a:b"]': 'env.toml:3: the mount "/a:b" is relative',
     'executor = "slurm"\nmounts = ["a:/b"]': 'env.toml:3: the mount "a:/b"',
     'executor = "slurm"\nworkdir = "./x"': "env.toml:3: workdir = './x'",
     'executor = "slurm"\ninstall = ["-i https://pypi"]': "env.toml:3: install = '-i https://pypi'",
@@ -279,6 +282,15 @@ def test_a_profile_extends_another(work: Path):
     assert (big.env_vars, big.secret_env_vars) == ({"NCCL_DEBUG": "1", "HF_HOME": "2"}, {})
     assert (big.for_stage("prep").cpus_per_task, big.for_stage("prep").mem) == (4, "0")
     assert load_profile("base").nodes == 2
+
+
+def test_env_toml_may_have_as_many_bytes_as_the_limit(work: Path, monkeypatch: pytest.MonkeyPatch):
+    (work / "env.toml").write_text("[a]\n")
+    monkeypatch.setattr(env_file, "LARGEST_FILE", 4)
+    assert env_file.EnvFile(work / "env.toml").tables == {"a": {}}
+    monkeypatch.setattr(env_file, "LARGEST_FILE", 3)
+    with pytest.raises(ProfileError, match="4 bytes"):
+        env_file.EnvFile(work / "env.toml")
 
 
 def test_lists_are_added_to_where_append_says_so(work: Path):

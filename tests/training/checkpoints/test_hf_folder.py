@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from tests.training.checkpoints.made_up import HF_CONFIG, MAIN, MTP, write_hf_folder
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.hf_folder import weight_names
+from nemotron.training.checkpoints import hf_folder
+from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.weights.import_hf import all_found, import_hf
 
 
@@ -31,6 +32,13 @@ def test_a_file_that_the_index_names_must_be_there(tmp_path):
     sharded(tmp_path, MAIN, [])
     with pytest.raises(UserError, match=r"model-00001-of-00001\.safetensors"):
         weight_names(tmp_path)
+
+
+def test_the_first_names_are_listed_and_more_are_counted():
+    names = [*"abcdefghij"]
+    most = hf_folder._MOST_NAMED
+    assert list_few(names[:most]) == ", ".join(names[:most])
+    assert list_few(names[: most + 1]) == f"{', '.join(names[:most])} and 1 more"
 
 
 def test_a_folder_without_weights_and_a_file_that_is_none_are_refused(tmp_path):

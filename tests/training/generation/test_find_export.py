@@ -56,6 +56,25 @@ def test_an_export_is_itself(tmp_path, exported):
     assert not exported
 
 
+def test_adapters_are_an_export_too(tmp_path, exported):
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter/adapter_config.json").write_text("{}")
+    assert find(tmp_path / "adapter", tmp_path) == tmp_path / "adapter"
+    assert not exported
+
+
+@pytest.mark.parametrize("lost", ["README.md", "model.safetensors", "config.json"])
+def test_an_export_that_is_not_whole_is_made_again(tmp_path, trained, exported, lost):
+    (write_export(trained / "hf", 40) / lost).unlink()
+    assert find(trained, tmp_path) == trained / "chat"
+    assert len(exported) == 1
+
+
+def test_one_file_of_weights_is_enough(tmp_path, trained, exported):
+    (write_export(trained / "hf", 40) / "notes.txt").touch()
+    assert find(trained, tmp_path) == trained / "hf"
+
+
 def test_a_run_is_exported_once_for_a_checkpoint(tmp_path, trained, exported):
     assert [find(trained, tmp_path) for _ in range(2)] == [trained / "chat"] * 2
     assert exported == [("iter_0000040", "chat", "tiny_model", "words")]
@@ -81,6 +100,10 @@ def test_a_run_without_a_checkpoint_is_named_as_such(tmp_path):
     with pytest.raises(UserError, match="no checkpoint yet") as error:
         find(tmp_path / "run", tmp_path)
     assert "checkpoint.save_interval" in str(error.value.hint)
+    (tmp_path / "run/run.json").unlink()
+    with pytest.raises(UserError) as error:  # of no run, there is nothing to wait for
+        find(tmp_path / "run", tmp_path)
+    assert "no checkpoint yet" not in error.value.message
 
 
 def test_a_model_that_does_not_fit_is_not_exported(tmp_path, trained, exported, monkeypatch):

@@ -42,7 +42,7 @@ def line(monkeypatch):
 def filled(line, tmp_path):
     """Fills in a config of 16 batches of 64 packs: `filled("train.train_iters=8", context=2)`."""
 
-    def fill(*overrides, tensor=1, pipeline=1, context=1, valid=20):
+    def fill(*overrides, tensor=1, pipeline=1, context=1, valid=20, sequence=True):
         packs = {"train": 16 * 64, "valid": valid}
         tokenizer = DataTokenizer("/models/tokenizer")
         data = PreparedData("packs", tmp_path / "splits", packs, 4096, pad_to_multiple=4, tokenizer=tokenizer)
@@ -54,7 +54,7 @@ def filled(line, tmp_path):
         model = {f"{kind}_model_parallel_size" if kind != "context" else "context_parallel_size": size
                  for kind, size in sizes.items()}  # fmt: skip
         container = SimpleNamespace(
-            model=SimpleNamespace(**model, sequence_parallel=True, calculate_per_token_loss=False),
+            model=SimpleNamespace(**model, sequence_parallel=sequence, calculate_per_token_loss=False),
             ddp=SimpleNamespace(average_in_collective=True),
             **{name: SimpleNamespace() for name in ("train", "scheduler", "checkpoint", "logger", "tokenizer")},
         )
@@ -96,6 +96,13 @@ def test_a_run_that_ends_while_it_warms_up_decays_after_that(filled):
     assert (scheduler.lr_warmup_iters, scheduler.lr_decay_iters) == (469, 470)  # 30,000 samples in batches of 64
 
 
+@pytest.mark.parametrize(("warmup", "decay"), [(7, None), (8, 9), (9, 10)])
+def test_a_constant_rate_decays_only_where_the_warm_up_takes_the_whole_run(filled, warmup, decay):
+    constant = ("scheduler.lr_warmup_samples=null", f"scheduler.lr_warmup_iters={warmup}", "scheduler.max_steps=null")
+    scheduler = filled("train.train_iters=8", "scheduler.lr_decay_style=constant", *constant).scheduler
+    assert (scheduler.lr_warmup_iters, scheduler.lr_decay_iters) == (warmup, decay)
+
+
 def test_gradients_are_divided_once_by_the_tokens_of_the_batch(filled):
     container = filled()
     assert container.model.calculate_per_token_loss is True
@@ -104,8 +111,13 @@ def test_gradients_are_divided_once_by_the_tokens_of_the_batch(filled):
 
 
 @pytest.mark.parametrize(("tensor", "is_on"), [(1, False), (2, True)])
-def test_sequence_parallelism_needs_tensor_parallel_ranks(filled, tensor, is_on):
+def test_sequence_parallelism_needs_tensor_parallel_ranks(filled, tensor, is_on, caplog):
+    caplog.set_level("INFO")
     assert filled(tensor=tensor).model.sequence_parallel is is_on
+    assert ("model.sequence_parallel" in caplog.text) is not is_on
+    caplog.clear()
+    assert filled(tensor=tensor, sequence=False).model.sequence_parallel is False
+    assert not caplog.text
 
 
 @pytest.mark.parametrize(
@@ -139,7 +151,11 @@ def test_what_a_yaml_leaves_open_is_in_the_runs_folder(filled, tmp_path, monkeyp
     assert container.tokenizer.tokenizer_model == "/models/tokenizer"
 
     monkeypatch.setenv("WANDB_PROJECT", "of the environment")
+    monkeypatch.setenv("WANDB_ENTITY", "team")
     assert filled().logger.wandb_project == "of the environment"
+    assert filled().logger.wandb_entity == "team"
+    logs = filled("logger.wandb_entity=ours", "logger.wandb_save_dir=/wandb").logger
+    assert (logs.wandb_entity, logs.wandb_save_dir) == ("ours", "/wandb")
     named = filled("logger.wandb_project=mine", "logger.wandb_exp_name=hf_abcdefgh1234", "logger.tensorboard_dir=/tb")
     assert (named.logger.wandb_project, named.logger.tensorboard_dir) == ("mine", "/tb")
     assert named.logger.wandb_exp_name == "***"  # W&B would show it
