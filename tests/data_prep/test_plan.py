@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 
 from nemotron.data_prep import tokenize_inputs
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.plan import make_plan
+from nemotron.data_prep.plan import MORE, make_admission, make_plan
+from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError
 
 MakeConfig = Callable[..., DataPrepConfig]
@@ -32,6 +35,69 @@ def test_a_plan_writes_nothing(config: MakeConfig, tmp_path: Path) -> None:
     plan = make_plan(config())
     assert sorted(tmp_path.iterdir()) == sorted({*before, tmp_path / "blend.json"})
     assert dict(plan.rows())["run hash"] == plan.run_hash
+
+
+def test_a_plan_says_what_will_be_done(config: MakeConfig, tmp_path: Path) -> None:
+    plan = make_plan(config(workers=3))
+    rows = dict(plan.rows())
+    assert (rows["encoder"], rows["engine"]) == ("chosen when tokenizing starts", "3 processes of this machine")
+    assert not rows.keys() & {"not used", "template's time", "missing"}
+    (tmp_path / "small.jinja").write_text("{{ strftime_now('%Y') }}{{ messages }}{{ eos_token }}")
+    blend = {"datasets": [{"path": "chat.jsonl", "text_field": "x"}, {"name": "gone", "path": None, "bring": "Yours."}]}
+    changed = replace(plan, config=replace(plan.config, encoder="tokenizers", engine="ray", ray_address="ray:1"))
+    rows = dict(changed.rows())
+    assert (rows["encoder"], rows["engine"]) == ("tokenizers", "the Ray cluster at ray:1, 3 parts at a time")
+    rows = dict(make_plan(config(blend=blend)).rows())
+    assert rows["not used"] == "text_field of datasets[0]"
+    assert "gone" in rows["missing"]
+    assert "20" in rows["template's time"]
+
+
+@pytest.mark.parametrize(
+    ("given", "address", "workers", "said"),
+    [
+        ({"engine": "ray"}, None, None, "a Ray cluster of this machine, all its cores"),
+        ({"engine": "ray"}, "ray:2", None, "the Ray cluster at ray:2, all its cores"),
+        (
+            {"engine": "ray", "ray_address": "ray:1", "workers": 2},
+            "ray:2",
+            2,
+            "the Ray cluster at ray:1, 2 parts at a time",
+        ),
+    ],
+)
+def test_a_cluster_may_be_named_in_the_config_or_the_environment(
+    config: MakeConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict,
+    address: str | None,
+    workers: int | None,
+    said: str,
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    plan = make_plan(config())
+    plan = replace(plan, config=replace(plan.config, **{"workers": None, **given}))
+    assert plan.workers == workers
+    assert dict(plan.rows())["engine"] == said
+
+
+def test_what_a_dataset_says_of_its_fields_wins_over_the_config() -> None:
+    config = DataPrepConfig(messages_field="m", tools_field="t", format="openai", used_in_filter="sft")
+    plain = make_admission(Dataset("d", "d.jsonl"), config)
+    assert (plain.fields, plain.used_in_filter, plain.checks) == (Fields("m", "t", "openai"), "sft", ())
+    own = Dataset(
+        "d", "d.jsonl", filter="x", format="sharegpt", messages_field="mm", tools_field="tt", checks=["languages"]
+    )
+    admitted = make_admission(own, config)
+    assert admitted.fields == Fields("mm", "tt", "sharegpt")
+    assert (admitted.used_in_filter, admitted.checks) == ("x", ("languages",))
+
+
+def test_more_candidates_are_for_the_datasets_that_are_named(config: MakeConfig) -> None:
+    plan = replace(make_plan(config()), candidates=(5, None, 7))
+    assert plan.with_more_candidates([0, 1]).candidates == (5 * MORE, None, 7)
 
 
 @pytest.mark.parametrize("encoder", ["auto", "gigatoken", "tokenizers"])

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nemotron.launch import Placement, Profile, Stage, place
-from nemotron.launch.package import _rendezvous_lines, launch_line, launch_script, write_package
+from nemotron.launch.package import _rendezvous_lines, launch_line, launch_script, shell_word, write_package
 from nemotron.launch.stages import TORCHRUN, TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {}, "tiny", distributed=True)
@@ -105,6 +105,19 @@ def test_data_prep_with_ray_runs_on_a_cluster_of_all_nodes(prep: Stage):
     )
     assert 'export RAY_CLUSTER_DIR="$code/.."' in launch_script(on(profile, stage)).splitlines()
     assert "ray_node" not in launch_script(on(Profile("local"), stage)), "Ray starts one on this machine by itself"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("plain", "plain"),
+        ("it's", "'it'\"'\"'s'"),
+        ("a\n'b'\\\u0107", "$'a\\x0a\\'b\\'\\\\\u0107'"),
+        ("\x7f", "$'\\x7f'"),
+    ],
+)
+def test_any_text_is_one_word_on_one_line(text: str, word: str):
+    assert shell_word(text) == word
 
 
 def test_a_missing_interpreter_is_said_with_what_to_set(tmp_path: Path, prep: Stage):

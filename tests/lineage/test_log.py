@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
+from nemotron.lineage import log as log_module
 from nemotron.lineage.log import _is_same
 
 
@@ -106,6 +108,23 @@ def test_a_root_must_be_a_folder_or_become_one(tmp_path):
             check_root(root)
         assert f"{tmp_path}/file" in caught.value.message
         assert "run.artifacts" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC])
+def test_a_folder_that_may_not_be_written_to_is_recorded_without_a_manifest(tmp_path, data, monkeypatch, number):
+    written = log_module.write
+
+    def write(artifact, path):
+        if path.parent == data:
+            raise OSError(number, "no")
+        written(artifact, path)
+
+    monkeypatch.setattr(log_module, "write", write)
+    if number == errno.ENOSPC:
+        with pytest.raises(OSError, match="no"):
+            log(tmp_path, data)
+    else:
+        assert log(tmp_path, data).version == 1
 
 
 def test_a_record_says_what_made_it(tmp_path, data, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -72,6 +73,7 @@ def test_slurm_is_asked_for_one_task_a_node_with_all_its_cores(placed):
     plain = list_options(placed())
     assert {name for name, value in plain.items() if value is not None} == {"nodes", "ntasks_per_node"}
     assert list_options(placed("cpus_per_task = 4"))["cpus_per_task"] == 4
+    assert list_options(placed("gpus_per_node = 0", "exclusive = false")) == plain
 
 
 def test_a_stage_is_a_job_with_its_package_and_none_of_this_environment(nemo_run, placed):
@@ -81,7 +83,10 @@ def test_a_stage_is_a_job_with_its_package_and_none_of_this_environment(nemo_run
         assert options.pop(name) == value
     setup, srun = options.pop("setup_lines"), options.pop("srun_args")
     assert placement.secrets_file not in setup
-    assert srun[-1] == "--mpi=none"
+    assert srun == ["--mpi=none"]
+    patient = replace(placement, stage=replace(placement.stage, ends_within=90))
+    srun = slurm_executor(patient, Path("/packages/sft"), secret=False).options["srun_args"]
+    assert srun == ["--wait=90", "--mpi=none"]
     assert options == {
         "job_name_prefix": "acct-nemotron.",
         "container_image": None,

@@ -34,6 +34,15 @@ def test_a_file_that_the_index_names_must_be_there(tmp_path):
         weight_names(tmp_path)
 
 
+def test_several_files_that_are_missing_are_named(tmp_path):
+    sharded(tmp_path, MAIN, [])
+    index = tmp_path / hf_folder.INDEX
+    where = {name: f"model-{number}.safetensors" for number, name in enumerate(MAIN)}
+    index.write_text(json.dumps({"weight_map": where}))
+    with pytest.raises(UserError, match=r"model-0\.safetensors, model-1\.safetensors.* are missing"):
+        weight_names(tmp_path)
+
+
 def test_the_first_names_are_listed_and_more_are_counted():
     names = [*"abcdefghij"]
     most = hf_folder._MOST_NAMED

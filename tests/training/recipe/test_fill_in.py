@@ -103,6 +103,11 @@ def test_a_constant_rate_decays_only_where_the_warm_up_takes_the_whole_run(fille
     assert (scheduler.lr_warmup_iters, scheduler.lr_decay_iters) == (warmup, decay)
 
 
+def test_megatrons_own_length_of_a_schedule_has_no_other_beside_it(filled):
+    given = ("scheduler.lr_warmup_samples=null", "scheduler.lr_warmup_iters=1", "scheduler.max_steps=5")
+    assert filled("train.train_iters=8", *given).scheduler.lr_decay_iters is None
+
+
 def test_gradients_are_divided_once_by_the_tokens_of_the_batch(filled):
     container = filled()
     assert container.model.calculate_per_token_loss is True
