@@ -19,5 +19,10 @@ def printable(text: str, *, one_line: bool = False) -> str:
         text: Any text; lone surrogates are allowed.
         one_line: Escape newlines and tabs too.
     """
-    text = _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", mask_text(text))
+    text = escape(mask_text(text))
     return text.replace("\n", "\\n").replace("\t", "\\t") if one_line else text
+
+
+def escape(text: str) -> str:
+    """Escape what a terminal would act on, except tab and newline, as JSON does."""
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -203,16 +203,32 @@ def test_as_many_values_and_levels_as_are_allowed_are_read(tmp_path, monkeypatch
             read(tmp_path, text)
 
 
-texts = st.text("1aä: #'\"\\\n[{-", max_size=6)
+texts = st.text("1aä: #'\"\\\n[{-\x7f\x9b\u202e", max_size=6)
 
 
 @given(
-    st.none() | st.booleans() | st.integers() | st.lists(texts, max_size=3) | st.dictionaries(texts, texts, max_size=2)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.just("a\n\x7f")
+    | st.lists(texts, max_size=3)
+    | st.dictionaries(texts, texts, max_size=2)
 )
 def test_a_value_shown_as_an_argument_is_read_back(value):
     assert plain(parse_value(as_argument(value), "key")) == value
 
 
-@pytest.mark.parametrize(("value", "shown"), [("", '""'), ("größe", "größe"), (["ä", 1], '["ä", 1]'), (None, "null")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("", '""'),
+        ("größe", "größe"),
+        (["ä", 1], '["ä", 1]'),
+        (None, "null"),
+        ("a\x7f", r'"a\u007f"'),
+        (["\x9b\u202e"], r'["\u009b\u202e"]'),
+        ("a\nb", r'"a\nb"'),
+    ],
+)
 def test_a_value_is_shown_as_it_would_be_written(value, shown):
     assert as_argument(value) == shown

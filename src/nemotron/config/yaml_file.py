@@ -21,6 +21,7 @@ except ImportError:  # PyYAML was built without libyaml
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import Located
+from nemotron.printable import escape
 from nemotron.records.regular_files import read_text
 
 _TAG = "tag:yaml.org,2002:"
@@ -135,7 +136,9 @@ def dump_yaml(tree: Any) -> str:
 
 def as_argument(value: Any) -> str:
     """Return a value on one line, as it would be written after `key=`."""
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and value and escape(value) == value and "\n" not in value:
+        return value
+    return escape(json.dumps(value, ensure_ascii=False))
 
 
 def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:

@@ -241,7 +241,7 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(tmp_path):
     (write_checkpoint(tmp_path / "checkpoints", 40) / "__0_0.distcp").unlink()
     run = find_run_folder(config(tmp_path))
     assert [*check_load(config(tmp_path), run)] == []
-    [line] = describe_resume(run)
+    line, _ = describe_resume(run)
     assert f"{tmp_path}/checkpoints/iter_0000040" in line
     assert "__0_0.distcp" in line
     assert "iteration 20" in line
@@ -267,8 +267,20 @@ def test_what_cannot_be_read_of_a_run_is_reported(tmp_path):
     (tmp_path / "run.json").touch()
     (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n\0\0\0\n{"itera\n')
     metrics, record = describe_resume(find_run_folder(config(tmp_path)))
-    assert f"{tmp_path}/metrics.jsonl has 2" in metrics
+    assert f"{tmp_path}/metrics.jsonl has unreadable lines (2)" in metrics
     assert f"{tmp_path}/run.json" in record
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_run_whose_metrics_are_gone_says_so(tmp_path, content):
+    write_checkpoint(tmp_path / "checkpoints", 40)
+    (tmp_path / "run.json").write_text('{"model": "tiny"}')
+    if content is not None:
+        (tmp_path / "metrics.jsonl").write_text(content)
+    [line] = describe_resume(find_run_folder(config(tmp_path)))
+    assert f"{tmp_path}/metrics.jsonl has no records" in line
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n')
+    assert describe_resume(find_run_folder(config(tmp_path))) == []
 
 
 SAVED = {

@@ -42,6 +42,14 @@ def test_at_temperature_0_it_says_the_same_every_time(folder: Path) -> None:
     assert said == heard == speaker.generate(ids, 5, speaker.stops, lambda token: None)
 
 
+def test_what_else_the_model_asks_of_transformers_is_not_done(folder: Path) -> None:
+    """Assisted generation, beams, stop strings: a chat would end in a traceback."""
+    (folder / "generation_config.json").write_text('{"eos_token_id": 7, "num_beams": 3, "stop_strings": ["a"]}')
+    speaker = TransformersSpeaker(folder)
+    assert 7 in speaker.stops
+    assert len(speaker.generate(speaker.encode("Hi"), 3, speaker.stops, lambda token: None)) >= 1
+
+
 def halve(file: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
@@ -54,6 +62,7 @@ def halve(file: Path) -> None:
         ("tokenizer.json", halve),
         ("tokenizer.json", lambda file: file.write_text("[]")),
         ("config.json", lambda file: file.write_text("{")),
+        ("generation_config.json", halve),
         ("adapter_config.json", lambda file: file.write_text("{")),
         ("adapter_config.json", lambda file: file.write_text("[]")),
     ],

@@ -87,7 +87,9 @@ def describe_resume(run: RunFolder) -> list[str]:
     lines = [f"{skipped}. {goes_on}" for skipped in dict.fromkeys([*run.skipped, *run.own.skipped])]
     if run.is_own and run.finished:
         if run.unreadable:
-            lines.append(f"{run.output}/metrics.jsonl has {run.unreadable:,} unreadable lines, which are ignored.")
+            lines.append(f"{run.output}/metrics.jsonl has unreadable lines ({run.unreadable:,}), which are ignored.")
+        elif not run.metrics:
+            lines.append(f"{run.output}/metrics.jsonl has no records of the iterations before; its curves begin here.")
         if not run.record:
             lines.append(f"{run.output / RUN_RECORD} cannot be read, so nothing shows that this is the same run.")
     return lines

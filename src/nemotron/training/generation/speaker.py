@@ -11,6 +11,7 @@ from nemotron.paths import is_path
 from nemotron.records.regular_files import read_text
 from nemotron.training.generation.find_export import ADAPTER_CONFIG
 from nemotron.training.generation.memory import free_memory
+from nemotron.training.generation.sampling import Sampling, check_sampling, read_sampling
 
 BESIDE_WEIGHTS = 1.1
 """Memory of a model per byte of its weights: a tenth more, for the state of a conversation."""
@@ -49,7 +50,7 @@ class TransformersSpeaker:
         base = _base_of(folder) if adapters else str(folder)
         placed = _place(base)
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
         from transformers.utils import logging
 
         logging.set_verbosity_error()
@@ -66,17 +67,13 @@ class TransformersSpeaker:
                 f"transformers cannot load {folder}: {_describe(error)}",
                 "Export the run again; its checkpoint is intact.",
             ) from None
-        self._model = model.eval()
+        self._model, named = model.eval(), _sampling_of(base, model)
+        model.generation_config = GenerationConfig(**named.as_options())
         self._torch, self._seed = torch, seed
         self._sampling: dict[str, Any] = {} if temperature is None else {"temperature": temperature or None}
         if temperature is not None:
             self._sampling |= {"do_sample": temperature > 0, **({} if temperature else {"top_p": None, "top_k": None})}
-        named = model.generation_config.eos_token_id
-        self.stops = frozenset(
-            token
-            for token in (*(named if isinstance(named, list) else [named]), self._tokenizer.eos_token_id)
-            if token is not None
-        )
+        self.stops = frozenset(token for token in (*named.ends, self._tokenizer.eos_token_id) if token is not None)
 
     def render(self, messages: Sequence[dict[str, str]], **options: Any) -> str:
         """Return the text of the messages, up to where the reply begins.
@@ -177,6 +174,12 @@ def _base_of(folder: Path) -> str:
             "Name the run itself: its adapters are merged into the model it started from.",
         )
     return str(base)
+
+
+def _sampling_of(model: str, loaded: Any) -> Sampling:
+    if Path(model).is_dir():
+        return read_sampling(Path(model), loaded.config.vocab_size)
+    return check_sampling(loaded.generation_config.to_dict(), loaded.config.vocab_size)  # an id of the hub
 
 
 def _place(model: str) -> dict[str, Any]:
