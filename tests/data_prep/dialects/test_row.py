@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
+from nemotron.data_prep.notes import NoteKind
 
 USER = {"role": "user", "content": "What is 6 times 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
@@ -300,3 +301,99 @@ def test_a_part_that_is_no_text_where_only_text_can_be_costs_its_row():
 def test_what_else_a_part_of_text_says_is_noted():
     notes = parse({"role": "user", "content": [{"type": "text", "text": "Hi", "footnote": "x"}]}, ASSISTANT).notes
     assert [note.name for note in notes] == ["content[].footnote"]
+
+
+CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
+OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2}}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([USER | {"data": {"content": "no"}}, ASSISTANT], [USER, ASSISTANT]),  # not LangChain's
+        ([{"type": "human", "data": {"content": "Hi"}}, ASSISTANT], [{"role": "user", "content": "Hi"}, ASSISTANT]),
+        ([USER | {"images": []}, ASSISTANT | {"image": None}], [USER, ASSISTANT]),
+        ([USER | {"value": USER["content"]}, ASSISTANT | {"value": ""}], [USER, ASSISTANT]),  # the same text twice
+        ([USER, ASSISTANT | {"function_call": {}}], [USER, ASSISTANT]),
+        ([USER, ASSISTANT | {"function_call": " "}], [USER, ASSISTANT]),
+        (
+            [USER, {"role": "tool_call", "content": '{"name": "f", "arguments": {"a": 1}}'}],
+            [USER, {"role": "assistant", "content": "", "tool_calls": [CALL]}],
+        ),
+        (
+            [USER, {"role": "tool_call", "content": "So.", "tool_calls": [CALL]}],
+            [USER, {"role": "assistant", "content": "So.", "tool_calls": [CALL]}],
+        ),
+        (
+            [{"role": "function_call", "content": '{"name": "f", "arguments": {"a": 1}}'}, USER, ASSISTANT],
+            [{"role": "assistant", "content": "", "tool_calls": [CALL]}, USER, ASSISTANT],
+        ),
+        (
+            [USER, ASSISTANT | {"tool_calls": [CALL], "function_call": CALL["function"]}],
+            [USER, ASSISTANT | {"tool_calls": [CALL]}],
+        ),
+    ],
+)
+def test_what_is_empty_or_said_twice_changes_nothing(messages: list[dict], expected: list[dict]):
+    assert parse(*messages).messages == expected
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ([USER | {"value": "Something else"}, ASSISTANT], "ambiguous"),
+        ([USER, ASSISTANT | {"tool_calls": [CALL], "function_call": OTHER_CALL["function"]}], "ambiguous"),
+        ([USER, {"role": "tool_call", "content": "<think>So."}], "bad_tool_calls"),
+        ([USER | {"images": ["a.png"]}, ASSISTANT], "media"),
+    ],
+)
+def test_what_contradicts_itself_or_is_no_text_costs_its_row(messages: list[dict], reason: str):
+    with pytest.raises(RowError) as caught:
+        parse(*messages)
+    assert caught.value.reason == DropReason(reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "noted"),
+    [
+        ('<tool_call>\n{"name": "f"}', True),
+        ("<tool_call>[]", True),
+        ("The tag <tool_call> begins a call.", False),
+        ('{"name": "f"}', False),
+    ],
+)
+def test_a_call_that_was_written_as_text_is_noted(text: str, noted: bool):
+    notes = [note.kind for note in parse(USER, {"role": "assistant", "content": text}).notes]
+    assert (NoteKind.CALL_IN_TEXT in notes) is noted
+
+
+@pytest.mark.parametrize(
+    ("row", "unused"),
+    [
+        ({"metadata": {"messages": [1], "note": "x", "tools": []}}, ["metadata.messages"]),
+        ({"metadata": {"reasoning": "on"}}, []),
+        ({"metadata": {"reasoning": "So it is."}}, ["metadata.reasoning"]),
+        ({"metadata": "a text", "reasoning": "off", "chosen": None, "images": []}, []),
+        ({"extra": "x", "other": "", "id": 5, "chosen": 7, "rejected": "", "image": 3}, ["chosen", "extra", "image"]),
+        ({"label": True}, ["label"]),
+    ],
+)
+def test_fields_of_a_row_that_nobody_reads_are_noted(row: dict, unused: list[str]):
+    notes = parse(USER, ASSISTANT, **row).notes
+    assert sorted(note.name for note in notes if note.kind == NoteKind.UNUSED_ROW_FIELD) == unused
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"chosen": "x"}, "preference_data"),
+        ({"rejected": [1]}, "preference_data"),
+        ({"label": False}, "preference_data"),
+        ({"video": "x.mp4"}, "media"),
+        ({"images": [{}]}, "media"),
+    ],
+)
+def test_a_row_for_something_else_than_fine_tuning_on_text_is_dropped(row: dict, reason: str):
+    with pytest.raises(RowError) as caught:
+        parse(USER, ASSISTANT, **row)
+    assert caught.value.reason == DropReason(reason)
