@@ -12,6 +12,7 @@ from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import (
     STATE_TRACKER,
     TRACKER,
+    _is_completed_since,
     find_checkpoint,
     find_latest,
     find_newest,
@@ -135,6 +136,19 @@ def test_the_release_of_megatron_lm_is_taken_as_it_is(tmp_path):
     (tmp_path / TRACKER).write_text("release")
     newest = find_newest(tmp_path)
     assert (newest.folder, newest.iteration, newest.skipped) == (tmp_path / "release", 0, ())
+
+
+def test_a_release_that_is_not_there_is_nothing(tmp_path):
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("release")
+    assert find_newest(tmp_path).folder is None
+    (tmp_path / "release").mkdir()
+    (tmp_path / "latest_checkpointed_iteration.txt").write_text("no iteration")
+    assert find_newest(tmp_path).folder is None
+
+
+def test_a_checkpoint_without_its_config_is_not_held_to_be_older_than_the_trackers(tmp_path):
+    (tmp_path / "tracker").touch()
+    assert _is_completed_since(tmp_path / "iter_0000001", tmp_path / "tracker") is True
 
 
 def test_what_is_set_aside_a_second_time_has_another_name(saved):

@@ -84,6 +84,16 @@ def test_checkpoints_elsewhere_know_their_run(tmp_path):
     assert find_run_folder(other).record["data"] == "a1"
 
 
+def test_a_run_that_was_started_again_writes_its_record_over_that_of_the_other(tmp_path):
+    """Until there is a checkpoint, the folder belongs to whoever starts in it."""
+    for name in ("tiny", "other"):
+        settings = config(tmp_path)
+        settings.recipe.hf_model = name
+        claim(settings, data())
+        records = [json.loads((tmp_path / place).read_text()) for place in ("run.json", "checkpoints/run.json")]
+        assert [record["hf_model"] for record in records] == [name] * 2
+
+
 @pytest.mark.parametrize("second", ["same output", "same checkpoint.save"])
 def test_a_second_run_in_the_same_folder_is_refused_with_the_first(tmp_path, second):
     save = str(tmp_path / "saved")

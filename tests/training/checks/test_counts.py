@@ -104,6 +104,13 @@ def test_data_that_does_not_record_its_pack_size_needs_it_said():
     assert [*check_pack_size(SftConfig(), data(pack_size=512))] == []
 
 
+@pytest.mark.parametrize(("packed", "asked", "refused"), [(512, 512, 0), (512, 256, 1), (512, None, 0), (None, 512, 0)])
+def test_a_pack_size_may_be_repeated_but_not_changed(packed, asked, refused):
+    made = PreparedData("SFTDataArtifact-sft:v1", Path("/data"), {"train": 8}, pack_size=packed)
+    settings = SftConfig(dataset={} if asked is None else {"seq_length": asked})
+    assert len([*check_pack_size(settings, made)]) == refused
+
+
 def test_the_sequence_length_of_the_model_is_the_pack_size():
     [problem] = check_pack_size(SftConfig(model={"seq_length": 8192}), data(pack_size=4096))
     assert "model.seq_length is 8192" in problem.message

@@ -86,6 +86,16 @@ def start_at(folder):
     return find_start(SftConfig(checkpoint={"pretrained_checkpoint": str(folder)}))
 
 
+def test_a_tokenizer_without_a_digest_is_no_proof_either_way(tmp_path):
+    """Of the model's it is believed to be the same; of one that is asked for, not."""
+    folder = str(tokenizer_folder(tmp_path / "same"))
+    unknown = data(DataTokenizer("elsewhere"))
+    assert [*check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=folder)), unknown, NOWHERE)] == []
+    asked = SftConfig(recipe=RecipeConfig(hf_model=folder), tokenizer={"tokenizer_model": folder})
+    [problem] = check_tokenizer(asked, unknown, NOWHERE)
+    assert "tokenizer.tokenizer_model" in problem.message
+
+
 def test_the_tokenizer_of_what_training_starts_from_is_compared_too(tmp_path):
     same, other = tokenizer_folder(tmp_path / "same"), tokenizer_folder(tmp_path / "other", swap=True)
     for folder in (same, other):
@@ -137,6 +147,12 @@ def test_padding_that_they_cannot_share_names_the_one_that_is_needed(ranks, padd
     [problem] = check_padding(settings, padded(pad_to_multiple=padded_to))
     assert f"pad_to_multiple={padded_to}" in problem.message
     assert f"pad_to_multiple={2 * ranks}" in problem.hint
+
+
+@pytest.mark.parametrize("asked", [None, 0, 4, 8])
+def test_padding_that_divides_that_of_the_data_may_be_asked_for(asked):
+    config = SftConfig(dataset={"pad_seq_to_mult": asked})
+    assert [*check_padding(config, replace(data(), pad_to_multiple=8))] == []
 
 
 def test_the_trainers_padding_follows_from_the_data():

@@ -1,0 +1,44 @@
+"""What a run recorded of itself, as it may lie on the disk."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.training.checkpoints.run_record import count_unreadable, read_json, read_records, record_of, run_of
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", "5", "[" * 100_000])
+def test_a_record_that_cannot_be_read_is_empty(tmp_path: Path, content: str | None):
+    if content is not None:
+        (tmp_path / "run.json").write_text(content)
+    assert read_json(tmp_path / "run.json") == {}
+
+
+def test_what_should_be_a_path_and_is_none_is_left_out(tmp_path: Path):
+    written = {"output_dir": 5, "checkpoints": "/a\0b", "hf_model": "tiny", "adapters": {"dim": 8}}
+    (tmp_path / "run.json").write_text(json.dumps(written))
+    assert read_json(tmp_path / "run.json") == {"hf_model": "tiny", "adapters": {"dim": 8}}
+
+
+def test_a_line_is_a_record_if_it_says_of_which_iteration(tmp_path: Path):
+    lines = ['{"iteration": 1, "lr": 2}', "5", '{"lr": 1}', '{"iteration": "2"}', "\0\0", '{"iteration": 3}']
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines, '{"iteration": 4']))
+    assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1, "lr": 2}, {"iteration": 3}]
+    assert count_unreadable(tmp_path / "metrics.jsonl") == 4
+    assert count_unreadable(tmp_path / "none.jsonl") == 0
+
+
+def test_the_run_of_a_checkpoint_is_the_folder_around_it_or_what_its_record_names(tmp_path: Path):
+    checkpoints, output = tmp_path / "saved", tmp_path / "output"
+    (checkpoints / "iter_0000001").mkdir(parents=True)
+    assert run_of(checkpoints / "iter_0000001") is None
+    (checkpoints / "run.json").write_text(json.dumps({"output_dir": str(output), "hf_model": "copy"}))
+    assert run_of(checkpoints / "iter_0000001") is None  # it was moved
+    output.mkdir()
+    assert run_of(checkpoints / "iter_0000001") == output
+    (tmp_path / "run.json").write_text(json.dumps({"hf_model": "own"}))
+    assert run_of(checkpoints / "iter_0000001") == tmp_path
+    assert record_of(checkpoints / "iter_0000001")["hf_model"] == "copy"
+    (checkpoints / "run.json").unlink()
+    assert record_of(checkpoints / "iter_0000001") == {"hf_model": "own"}
