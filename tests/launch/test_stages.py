@@ -87,6 +87,12 @@ def test_training_takes_processes_and_container_from_the_config(work: Path):
     assert (stage.processes_per_node, stage.container, stage.distributed) == (2, "image", True)
 
 
+@pytest.mark.parametrize(("minutes", "seconds"), [(2, 420), (0, 300), (-1, 300)])
+def test_slurm_leaves_the_nodes_that_wait_for_an_export_alone(work: Path, minutes: int, seconds: int):
+    stage = make_sft_stage(load(work, "{}", f"convert_to_hf.timeout_minutes={minutes}"))
+    assert stage.ends_within == seconds
+
+
 @pytest.mark.parametrize(
     ("overrides", "own_cluster"),
     [([], False), (["engine=ray"], True), (["engine=ray", "ray_address=10.0.0.1:6379"], False)],

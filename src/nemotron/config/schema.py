@@ -105,7 +105,7 @@ def _unknown(key: str, node: Located, siblings: list[str], section: str, known: 
         return ConfigError(f'{where}: there is no key "{key}" here.', renamed)
     name = key.rsplit(".", 1)[-1]
     # Compared without the section, which would make all siblings look alike.
-    sibling = get_close_matches(name, siblings, n=1)
+    sibling = get_close_matches(name, siblings)
     near = f'Did you mean "{join(section, sibling[0])}"?' if sibling else did_you_mean(name, known)
     listed = f"Known keys{f' of {section}' if section else ''}: {', '.join(siblings)}."
     return ConfigError(f'{where}: unknown key "{key}".', near or listed)
