@@ -39,6 +39,7 @@ def test_a_server_is_out_of_reach_when_it_does_not_answer(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     why = explain_unreachable(Target("sft", mode="online"), ENVIRON)
+    assert explain_unreachable(Target("sft", mode="offline"), ENVIRON) is None
     if said is None:
         assert why is None
     else:

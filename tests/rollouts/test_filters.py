@@ -18,6 +18,8 @@ from nemotron.rollouts.filters import make_filters, matches
         (r"\boxed{42}", r"Hence \boxed{42}", True),
         (r"\boxed{42", "42", False),
         (r"\boxed{}", "42", False),
+        (r"\boxed{ 42 }", " 42\n", True),
+        (r"\boxed{}", "", True),
     ],
 )
 def test_matches(answer, reference, same):

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from nemotron.data_prep.dialects.forms import Fields
+from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError
 from nemotron.lineage import log_artifact
 from nemotron.rollouts.config import PromptsConfig
-from nemotron.rollouts.prompts import read_prompts
+from nemotron.rollouts.prompts import _make_admission, read_prompts
 
 
 def asked(prompts):
@@ -98,6 +100,21 @@ def test_blank_lines_are_no_rows(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text("\n" + json.dumps(conversation("q", "a")) + "\n \n")
     assert read_prompts(PromptsConfig(source=str(path)), tmp_path).rows == 1
+
+
+def test_a_file_of_this_folder_needs_no_folder_before_its_name(tmp_path, monkeypatch):
+    write(tmp_path / "a.jsonl", [conversation("q", "a")])
+    monkeypatch.chdir(tmp_path)
+    assert asked(read_prompts(PromptsConfig(source="a.jsonl"), tmp_path)) == ["q"]
+
+
+def test_what_a_dataset_says_of_its_fields_wins_over_the_config():
+    config = PromptsConfig(used_in_filter="rl")
+    plain = _make_admission(Dataset("d", "d.jsonl"), Fields("m", "t", "openai"), config)
+    assert (plain.fields, plain.used_in_filter) == (Fields("m", "t", "openai"), "rl")
+    own = Dataset("d", "d.jsonl", filter="x", format="sharegpt", messages_field="mm", tools_field="tt")
+    admitted = _make_admission(own, Fields("m", "t", "openai"), config)
+    assert (admitted.fields, admitted.used_in_filter) == (Fields("mm", "tt", "sharegpt"), "x")
 
 
 def test_more_samples_than_there_are_take_all(tmp_path):

@@ -4,7 +4,9 @@ import json
 import random
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -264,6 +266,19 @@ def test_tools_and_calls_reach_the_endpoint_in_its_form(endpoint, make_config, t
     assert row["reference"] == "right"
     assert row["tools"] == [{"name": "f", "parameters": {}}]
     assert [message.get("train") for message in row["messages"]] == [None, False, None, False, None, None]
+
+
+def test_a_plan_says_what_is_asked_and_how_fast(questions, make_config):
+    config = make_config(questions(3))
+    rows = dict(make_plan(config).rows())
+    assert rows["endpoint"] == f"{config.endpoint.base_url}, 8 requests at a time"
+    assert (rows["prompts"].split(" in ")[0], rows["with a reference"]) == ("3 of 3 different prompts", "3")
+    assert (rows["model"], rows["model artifact"]) == ("the one that the endpoint serves", "not recorded")
+    config.endpoint.requests_per_minute, config.endpoint.model = 1200, "mine"
+    plan = replace(make_plan(config), model_artifact=SimpleNamespace(reference="Model:v1"))
+    rows = dict(plan.rows())
+    assert rows["endpoint"].endswith("8 requests at a time, 1,200 a minute")
+    assert (rows["model"], rows["model artifact"]) == ("mine", "Model:v1")
 
 
 def test_paths_may_begin_with_a_home(questions, make_config, tmp_path, monkeypatch):

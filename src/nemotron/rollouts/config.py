@@ -171,7 +171,7 @@ def _value(config: RolloutsConfig, key: str) -> Any:
 def _check_address(endpoint: EndpointConfig) -> None:
     try:
         parts = urlsplit(endpoint.base_url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         raise UserError("endpoint.base_url is not an address.", "Write it as http://HOST:PORT/v1.") from None
     if parts.username is not None or parts.password is not None or parts.query:

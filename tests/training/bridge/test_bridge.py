@@ -137,6 +137,12 @@ def test_0_4_refuses_experts_whose_gradients_it_would_not_add_up():
     v06.fit_layout(refused)
     for fine in (layout(), layout(tensor_model=2, expert_model=2), layout(tensor_model=2, expert_tensor=2)):
         v04.fit_layout(fine)
+    dense = layout(tensor_model=2)
+    dense.num_moe_experts = None
+    v04.fit_layout(dense)
+    unset = layout(tensor_model=2)
+    unset.expert_tensor_parallel_size = None  # as many as for the other layers
+    v04.fit_layout(unset)
 
 
 def test_0_4_is_given_the_auxiliary_loss_times_the_ranks_that_share_a_sequence():
@@ -170,6 +176,7 @@ def test_0_4_refuses_a_checkpoint_of_a_later_line(tmp_path):
     v06.check_loadable(newest)
     shutil.copy(newest / "train_state.pt", newest / "common.pt")
     v04.check_loadable(newest)
+    v04.check_loadable(tmp_path / "release")  # of Megatron-LM, without either
 
 
 def test_0_4_does_not_start_from_a_hugging_face_folder(tmp_path):

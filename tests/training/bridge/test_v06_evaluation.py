@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 from tests.stand_ins import put_modules
 
-from nemotron.training.bridge.v06_evaluation import evaluate_whole
+from nemotron.training.bridge.v06_evaluation import evaluate_whole, fill_up, rows_of_an_evaluation
 
 
 class Packs(list):
@@ -55,6 +55,15 @@ def test_an_evaluation_of_a_part_goes_on_where_the_last_one_ended(loaders):
 
 def test_without_a_valid_split_there_is_nothing_to_fill(loaders):
     assert build(loaders, None, iterations=0) == (None, 0)
+
+
+def test_a_split_with_more_packs_than_an_evaluation_reads_is_left_as_it_is():
+    packs = Packs("abcd")
+    assert fill_up(packs, 3) is packs
+    assert len(fill_up(packs, 4)) == 4
+    assert [fill_up(packs, 5)[row] for row in range(5)] == [*"abcd", "d"]
+    unknown = SimpleNamespace(validation=SimpleNamespace(eval_iters=None, eval_global_batch_size=None))
+    assert rows_of_an_evaluation(unknown) == 0
 
 
 def test_a_second_call_changes_nothing(loaders):
