@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.output.distributions import MOST_BINS, distribute, find_edges
+from nemotron.data_prep.output.distributions import MOST_BINS, Distribution, distribute, find_edges
 from nemotron.data_prep.pipeline import prepare
 
 
@@ -73,3 +73,10 @@ def test_a_conversation_that_the_blend_repeats_counts_as_often_as_it_is_used(
     found = prepare(make_config(blend=blend)).metadata.distributions
     for name in ("conversation_tokens", "conversation_supervised", "sequence_tokens"):
         assert (found[name].counts[0], found[name].counts[-1], sum(found[name].counts)) == (4, 4, 8)
+
+
+@pytest.mark.parametrize(("edges", "counts"), [([0.0], []), ([0.0, 1.0, 2.0], [5]), ([0.0, 1.0], [5, 6])])
+def test_bins_have_one_edge_more_than_counts(edges: list[float], counts: list[int]) -> None:
+    assert Distribution([0.0, 1.0], [5], {}, 0.5).counts == [5]
+    with pytest.raises(ValueError, match=f"{len(counts)} bins have {len(edges)} edges"):
+        Distribution(edges, counts, {}, 0.5)

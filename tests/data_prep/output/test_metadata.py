@@ -38,6 +38,11 @@ def test_every_count_adds_up(result: PrepResult) -> None:
     assert [dataset.conversation_share for dataset in metadata.datasets] == pytest.approx([0.5, 0.5])
 
 
+def test_what_is_used_again_counts_again(result: PrepResult) -> None:
+    datasets = [replace(dataset, kept=10, repeated=3) for dataset in result.metadata.datasets]
+    assert replace(result.metadata, datasets=datasets).conversations == 2 * 13
+
+
 def test_the_counts_are_those_of_the_files(result: PrepResult) -> None:
     for split in result.metadata.splits:
         table = pq.read_table(result.splits_dir.parent / split.path)
@@ -81,6 +86,12 @@ def test_a_row_that_is_not_accounted_for_stops_the_run(
     with pytest.raises(RuntimeError, match=r"chat: 2 .*1 .*0 "):
         prepare(make_config("chat.jsonl"))
     assert not (tmp_path / "out" / "splits").exists()
+
+
+def test_a_dataset_of_a_split_is_shown_with_it(result: PrepResult) -> None:
+    dataset = result.metadata.datasets[0]
+    assert replace(dataset, goes_to=None).title == "a"
+    assert replace(dataset, goes_to="valid").title == "a (valid)"
 
 
 def test_every_reason_has_a_description() -> None:

@@ -16,7 +16,7 @@ from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.atomic_files import checksum, write_checksums, write_json
 from nemotron.data_prep.output import verify as verify_room
-from nemotron.data_prep.output.verify import _check_pack, _check_shard, _verify_split, verify
+from nemotron.data_prep.output.verify import _check_conversations, _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
@@ -206,6 +206,7 @@ def test_a_moved_folder_is_reported_and_recorded_again_by_the_same_command(resul
         ([1, 2, 3, 4], [1, 0, 1, 1], [0, 2], "not rolled"),
         ([1, 2, 3, 4], [2, 0, 1, 0], [0, 2], "mask value"),
         ([1, 2, 3, 4], [1, 0, 1], [0, 2], "3 mask values"),
+        ([1, 2, 3, 4], [1, 0, 1, 0], [], "increase from 0"),
         ([1, 2, 3, 4], [1, 0, 1, 0], [1, 2], "increase from 0"),
         ([1, 2, 3, 4], [1, 0, 1, 0], [0, 4], "increase from 0"),
         ([1, 2, 3, 4], [1, 0, 1, 0], [0, 2, 2], "increase from 0"),
@@ -301,3 +302,13 @@ def test_a_blend_for_megatron_that_is_none_is_a_problem_and_no_error(result: Pre
     path = result.plan.output_dir / "blend.json"
     path.write_text(json.dumps(blend))
     assert any(problem.startswith(f"{path} does not list") for problem in verify(result.plan.output_dir))
+
+
+@pytest.mark.parametrize(
+    ("targets", "whole", "found"),
+    [([1, 2], [1, 5], 0), ([0, 2], [1, 5], 1), ([1, 6], [1, 5], 1), ([1], [1, 5], 1)],
+)
+def test_a_sequence_trains_at_least_one_token_and_at_most_those_of_its_conversation(
+    targets: list[int], whole: list[int], found: int
+) -> None:
+    assert len([*_check_conversations(np.array(targets), np.array(whole))]) == found

@@ -8,6 +8,7 @@ import pytest
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.drop_reasons import RowError
+from nemotron.data_prep.reasoning_modes import choice
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl, choose, draw_budget, steer
 from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
@@ -52,6 +53,20 @@ def test_neither_share_moves_the_others_choices():
 def test_a_share_of_1_chooses_all_and_none_chooses_none():
     assert len(chosen(Mode.OFF, off=1.0)) == COUNT
     assert len(chosen(Mode.ON)) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("control", "mode"),
+    [
+        (ReasoningControl(off=0.25), Mode.ON),
+        (ReasoningControl(off=0.26), Mode.OFF),
+        (ReasoningControl(budget=BudgetControl(0.75, 1, 9)), Mode.BUDGET),
+        (ReasoningControl(budget=BudgetControl(0.74, 1, 9)), Mode.ON),
+    ],
+)
+def test_a_share_begins_at_one_end_and_excludes_the_other(monkeypatch, control, mode):
+    monkeypatch.setattr(choice, "_draw_fraction", lambda *_: 0.25)
+    assert choose(bytes(16), control) is mode
 
 
 def test_another_seed_chooses_others():
