@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nemotron.cli import console
-
-_SIGTERM_CODE = 128 + signal.SIGTERM
+from nemotron.exit_codes import TERMINATED
 
 
 @contextmanager
@@ -33,7 +32,7 @@ def stops_at_once() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
         if os.getpid() == process:
             _announce("SIGTERM: stopping ...")
-        raise SystemExit(_SIGTERM_CODE)
+        raise SystemExit(TERMINATED)
 
     before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
     if before[signal.SIGINT] is not signal.SIG_IGN:  # as under nohup
@@ -42,7 +41,7 @@ def stops_at_once() -> Iterator[None]:
     try:
         yield
     except SystemExit as end:
-        if end.code == _SIGTERM_CODE:
+        if end.code == TERMINATED:
             console.note("Terminated. The same command continues where this one stopped.")
         raise
     finally:
