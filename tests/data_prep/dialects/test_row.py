@@ -226,7 +226,15 @@ def test_every_reason_says_what_it_means():
 
 @pytest.mark.parametrize(
     ("content", "shown"),
-    [(["Paris", "Rom"], '["Paris", "Rom"]'), ({"ok": True}, '{"ok": true}'), (3, "3"), ("plain", "plain"), (None, "")],
+    [
+        (["Paris", "Röm"], '["Paris", "Röm"]'),
+        ([{"type": "text", "text": "a"}, 5], '[{"type": "text", "text": "a"}, 5]'),
+        ([], "[]"),
+        ({"ok": True}, '{"ok": true}'),
+        (3, "3"),
+        ("plain", "plain"),
+        (None, ""),
+    ],
 )
 def test_a_tool_result_given_as_data_is_shown_as_json(content: object, shown: str):
     conversation = parse(USER, ASSISTANT, {"role": "tool", "content": content}, ASSISTANT)
@@ -288,6 +296,8 @@ def test_a_tool_result_that_json_has_no_form_for_costs_its_row():
     with pytest.raises(RowError) as caught:
         parse(USER, calling({}), {"role": "user", "content": [result]}, ASSISTANT)
     assert caught.value.reason is DropReason.BAD_CONTENT
+    with pytest.raises(RowError, match="no form"):
+        parse(USER, calling({}), {"role": "tool", "content": {"measured": float("nan")}}, ASSISTANT)
 
 
 def test_a_part_that_is_no_text_where_only_text_can_be_costs_its_row():

@@ -11,7 +11,8 @@ from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
-from nemotron.data_prep.inspection.rows import Rules, inspect_file
+from nemotron.data_prep.drop_reasons import LeftOut, RowError
+from nemotron.data_prep.inspection.rows import Rules, _ensure_trained_and_fitting, inspect_file
 from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.errors import UserError
 
@@ -169,3 +170,36 @@ def test_a_control_token_is_shown_and_split_where_that_is_asked_for(tmp_path: Pa
     user, as_text = kept["sequences"][0][1], split["sequences"][0][1]
     assert user["text"] == as_text["text"]
     assert as_text["tokens"] == user["tokens"] + len("<|im_end|>") - 1
+
+
+def chunks(*tokens: int) -> list[dict]:
+    """A question and an answer, in turn."""
+    return [{"tokens": count, "supervised_tokens": count if at % 2 else 0} for at, count in enumerate(tokens)]
+
+
+@pytest.mark.parametrize(
+    ("described", "limit", "policy", "said"),
+    [
+        ([chunks(3, 4)], None, "drop", None),
+        ([chunks(3, 4)], 7, "drop", None),
+        ([chunks(3, 4), chunks(1, 1)], 6, "truncate", "has 7 tokens"),
+        ([chunks(3, 4, 5, 6), chunks(3, 9)], 7, "split_turns", "has 18 tokens"),
+    ],
+)
+def test_the_longest_sequence_of_a_row_is_held_to_the_limit(described: list, limit, policy, said) -> None:
+    found = _ensure_trained_and_fitting(described, Rules(limit=limit, overlong=policy))
+    assert (found is None) if said is None else (said in (found or ""))
+
+
+@pytest.mark.parametrize(
+    ("described", "limit", "policy", "reason"),
+    [
+        ([chunks(3)], None, "drop", LeftOut.NO_ASSISTANT_TOKENS),
+        ([chunks(1, 1), chunks(3, 4)], 6, "drop", LeftOut.OVERLONG),
+        ([chunks(3, 4), chunks(3, 9)], 6, "split_turns", LeftOut.OVERLONG),
+    ],
+)
+def test_a_row_of_which_nothing_is_left_is_dropped(described: list, limit, policy, reason: LeftOut) -> None:
+    with pytest.raises(RowError) as caught:
+        _ensure_trained_and_fitting(described, Rules(limit=limit, overlong=policy))
+    assert caught.value.reason == reason

@@ -2,7 +2,29 @@
 
 import pytest
 
-from nemotron.data_prep.sources.input_file import leave_out_bookkeeping
+from nemotron.data_prep.sources.input_file import format_of, leave_out_bookkeeping, may_be_array, stem_of
+
+
+@pytest.mark.parametrize(
+    ("path", "format", "stem"),
+    [
+        ("data/part.00.jsonl.zst", "jsonl", "part.00"),
+        ("Chat.JSONL", "jsonl", "Chat"),
+        ("chat.csv.gz", "csv", "chat"),
+        ("chat.parquet", "parquet", "chat"),
+        ("chat.parquet.gz", None, "chat"),  # Parquet compresses its pages itself
+        ("chat.txt", None, "chat"),
+        ("chat", None, "chat"),
+    ],
+)
+def test_a_name_tells_the_format(path: str, format: str | None, stem: str) -> None:
+    assert format_of(path) == format
+    assert stem_of(path) == stem
+
+
+@pytest.mark.parametrize(("path", "may"), [("a.json", True), ("a.JSON.gz", True), ("a.jsonl", False), ("json", False)])
+def test_only_json_may_be_an_array(path: str, may: bool) -> None:
+    assert may_be_array(path) is may
 
 
 @pytest.mark.parametrize(
@@ -10,6 +32,7 @@ from nemotron.data_prep.sources.input_file import leave_out_bookkeeping
     [
         (["state.json", "dataset_info.json", "data-0.arrow", "cache-1.arrow"], [0, 1, 3]),
         (["state.json", "data-0.ARROW"], [0]),
+        (["state.json", "data-0.arrow", "cache-notes.jsonl", "my-cache-1.arrow"], [0]),
         # Of several splits.
         (["d/dataset_dict.json", "d/train/state.json", "d/train/data-0.arrow", "d/test/data-0.arrow"], [0, 1]),
         (["d/train/state.json", "d/train/data-0.arrow", "d/other/state.json"], [0]),

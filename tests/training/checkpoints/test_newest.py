@@ -16,6 +16,7 @@ from nemotron.training.checkpoints.newest import (
     find_checkpoint,
     find_latest,
     find_newest,
+    is_iteration_dir,
     repair,
 )
 from nemotron.training.checkpoints.torch_files import read_numbers
@@ -136,6 +137,12 @@ def test_the_release_of_megatron_lm_is_taken_as_it_is(tmp_path):
     (tmp_path / TRACKER).write_text("release")
     newest = find_newest(tmp_path)
     assert (newest.folder, newest.iteration, newest.skipped) == (tmp_path / "release", 0, ())
+
+
+@pytest.mark.parametrize("name", ["run_config.yaml", "train_state.pt", "metadata.json", ".metadata", "other"])
+def test_a_folder_is_a_checkpoint_by_any_of_its_files(tmp_path, name):
+    (tmp_path / name).touch()
+    assert is_iteration_dir(tmp_path) is (name != "other")
 
 
 def test_a_release_that_is_not_there_is_nothing(tmp_path):

@@ -177,6 +177,15 @@ def test_a_batch_size_that_would_wait_forever_is_refused():
     [problem] = check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)
     assert "train.global_batch_size=8" in problem.message
     assert "divides 76" in problem.hint
+    again = [{"iteration": 19, "consumed_samples": 72}, *records, {"iteration": 20, "consumed_samples": 80}]
+    assert len([*check_batch_size(again, finished=19, packs=81, batch=8, train_iters=30)]) == 1  # the last counts
+
+
+def test_a_batch_size_is_compared_where_it_is_known_how_much_was_read():
+    for records in ([], [{"iteration": 18, "consumed_samples": 76}], [{"iteration": 19}]):
+        assert [*check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)] == []
+    records = [{"iteration": 19, "consumed_samples": 76}]
+    assert [*check_batch_size(records, finished=19, packs=7, batch=8, train_iters=30)] == []  # refused elsewhere
 
 
 def progress(settings, train_iters, prepared=None):

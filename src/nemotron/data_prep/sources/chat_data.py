@@ -71,7 +71,8 @@ def _lists_datasets(content: dict[str, object]) -> bool:
     """
     keys = [key for key in content if not key.startswith("_")]
     return BLEND_KEYS.issuperset(keys) or any(
-        (key in BLEND_KEYS and isinstance(content[key], list)) or _has_paths(content[key]) for key in keys
+        (key in BLEND_KEYS and isinstance(content[key], list)) or (content[key] and _has_paths(content[key]))
+        for key in keys
     )
 
 

@@ -1,0 +1,58 @@
+"""A path is chat data, or a blend that lists some."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nemotron.data_prep.sources.chat_data import is_chat_data
+from nemotron.errors import UserError
+
+ROW = {"messages": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "is_blend"),
+    [
+        ([{"path": "a"}], True),
+        ([{"path": "a"}, {"messages": []}], False),
+        ([{"path": "a"}, "b"], False),
+        ([], True),
+        ({"datasets": [{"path": "a"}]}, True),
+        ({"train": [{"path": "a"}]}, True),
+        ({"train": True, "messages": []}, False),
+        ({"mixture": [{"path": "a"}]}, True),
+        ({"_note": "x", "datasets": []}, True),
+        (ROW, False),
+        ({**ROW, "tools": []}, False),
+    ],
+)
+def test_a_json_file_is_a_blend_unless_it_has_rows(tmp_path: Path, content: object, is_blend: bool) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    assert is_chat_data(path) is not is_blend
+
+
+def test_a_folder_is_data_if_a_file_in_it_is(tmp_path: Path) -> None:
+    assert not is_chat_data(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "folder.jsonl").mkdir()
+    assert not is_chat_data(tmp_path)
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW))
+    assert is_chat_data(tmp_path)
+    (tmp_path / "b.json").write_text(json.dumps(ROW))
+    assert is_chat_data(tmp_path)
+    (tmp_path / "blend.json").write_text(json.dumps({"datasets": [{"path": "a.jsonl"}]}))
+    with pytest.raises(UserError, match=r"blend\.json"):
+        is_chat_data(tmp_path)
+    for name in ("a.jsonl", "b.json"):
+        (tmp_path / name).unlink()
+    assert not is_chat_data(tmp_path)
+
+
+def test_other_files_and_what_is_not_there_are_no_data(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").touch()
+    (tmp_path / "a.jsonl").touch()
+    assert [is_chat_data(tmp_path / name) for name in ("a.txt", "a.jsonl", "*.jsonl", "*.csv")] == [
+        False, True, True, False,
+    ]  # fmt: skip
