@@ -86,6 +86,8 @@ def test_a_value_becomes_what_the_field_wants(hint, text, value):
         (int | None, "x", 'key must be a whole number or null, not "x".'),
         (int | float, "x", 'key must be a number, not "x".'),
         (int | Literal["auto"], "x", 'key must be a whole number or "auto", not "x".'),
+        (Literal[1, 2], "true", "key must be 1 or 2, not true."),
+        (Literal["a", "b"], "c", 'key must be "a" or "b", not "c".'),
         (list[str], "a", 'key must be a list of texts, not "a".'),
         (list[int], "[1, x]", 'key.1 must be a whole number, not "x".'),
         (dict[str, Any], "5", "key must be a section, not 5."),

@@ -25,6 +25,11 @@ def test_a_config_is_its_parents_in_order_with_its_own_values_on_top(write):
     assert plain(read_layers(mine)) == {"train": {"iters": 5, "batch": 64}, "modules": ["c"]}
 
 
+@pytest.mark.parametrize("defaults", ["defaults: null", "defaults: []", "defaults:", ""])
+def test_a_config_may_have_no_parent(write, defaults):
+    assert plain(read_layers(write("mine.yaml", f"{defaults}\na: 1"))) == {"a": 1}
+
+
 def test_values_keep_the_file_they_come_from(write):
     write("base.yaml", "a: 1\nb: 2")
     tree = read_layers(write("mine.yaml", "defaults: base\nb: 3"))

@@ -3,6 +3,8 @@
 import pytest
 
 from nemotron.config import ConfigError, load_config
+from nemotron.config.located import attach_origin, plain
+from nemotron.config.spellings import find
 from nemotron.training.config import SftConfig
 
 
@@ -128,3 +130,9 @@ def value(tree, key):
     for part in key.split("."):
         tree = tree.get(part) if tree else None
     return tree
+
+
+def test_below_a_value_there_is_nothing_to_find():
+    tree = attach_origin({"a": {"b": 1}, "c": None}, "here")
+    found = {key: find(tree, key) for key in ("a", "a.b", "a.b.c", "c.d", "d", "d.e.f")}
+    assert {key: plain(node) for key, node in found.items() if node is not None} == {"a": {"b": 1}, "a.b": 1}

@@ -69,10 +69,13 @@ def test_a_number_keeps_the_text_it_was_written_as(tmp_path):
 def test_anchors_and_merge_keys_work(tmp_path):
     tree = read(tmp_path, "base: &base {lr: 1, wd: 2}\nmine:\n  <<: *base\n  lr: 3\n")
     assert plain(tree)["mine"] == {"lr": 3, "wd": 2}
+    twice = read(tmp_path, "a: &a {lr: 1}\nb: &b {wd: 2}\nmine:\n  <<: *a\n  <<: *b\n")
+    assert plain(twice)["mine"] == {"lr": 1, "wd": 2}
 
 
 def test_an_empty_file_is_an_empty_config(tmp_path):
     assert plain(read(tmp_path, "# nothing yet\n")) == {}
+    assert plain(read(tmp_path, "null\n")) == {}
 
 
 @pytest.mark.parametrize(

@@ -150,9 +150,9 @@ def _look_up(name: str, field: str, *, _root_: Any) -> Any:
 
 
 def _relocate(node: Located, value: Any) -> Located:
-    if isinstance(node.value, dict) and isinstance(value, dict):
+    if isinstance(node.value, dict):  # a section stays one; a text may have become one
         return Located({key: _relocate(child, value[key]) for key, child in node.value.items()}, node.origin)
-    if isinstance(node.value, list) and isinstance(value, list):
+    if isinstance(node.value, list):
         return Located([_relocate(*pair) for pair in zip(node.value, value, strict=True)], node.origin)
     return node if value == node.value else attach_origin(value, node.origin)
 
