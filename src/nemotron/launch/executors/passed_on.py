@@ -151,7 +151,6 @@ def open_experiment(placement: Placement) -> Iterator[Any]:
 
 def _fill(code: Path, placement: Placement) -> None:
     if not code.exists():  # NeMo-Run prepares an experiment twice
-        code.parent.mkdir(parents=True, exist_ok=True)
         write_package(code, placement)
 
 

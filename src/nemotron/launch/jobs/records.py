@@ -223,6 +223,4 @@ def forget_finished() -> list[Record]:
 
 
 def _write(record: Record) -> None:
-    folder = find_records_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / f"{record.name}.json", json.dumps(asdict(record), indent=1) + "\n")
+    write_text(find_records_folder() / f"{record.name}.json", json.dumps(asdict(record), indent=1) + "\n")
