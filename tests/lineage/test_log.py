@@ -156,6 +156,9 @@ def test_the_same_run_hash_is_one_version_wherever_it_was_made(tmp_path, data):
     assert (first.reference, again.reference) == ("Data-sft:v1", "Data-sft:v1")
     # It is found where it was made last, and where it was made first when that is gone.
     assert resolve("Data-sft", tmp_path / "artifacts").path == str(tmp_path / "again")
+    assert log(tmp_path, data, metadata={"run_hash": "abc"}).path == str(data)
+    assert resolve("Data-sft", tmp_path / "artifacts").path == str(data)
+    log(tmp_path, tmp_path / "again", metadata={"run_hash": "abc"})
     shutil.rmtree(tmp_path / "again")
     assert resolve("Data-sft", tmp_path / "artifacts").path == str(data)
 

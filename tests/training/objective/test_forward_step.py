@@ -8,6 +8,7 @@ from tests.training.objective.conftest import DATA_PARALLEL
 
 from nemotron.training.objective.forward_step import TwoStageStep
 from nemotron.training.objective.loss import Schedule, Stage
+from nemotron.training.objective.mtp import MtpMeasure
 
 BOTH_STAGES = Schedule((Stage("token", 0), Stage("sample", 10)))
 
@@ -163,6 +164,15 @@ def test_mtp_is_reported_for_each_depth_weighted_by_tokens(make_model):
 def test_without_mtp_none_is_reported(make_model):
     [(_, _, report)] = run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST])
     assert list(report) == ["lm loss", "token loss", "sample loss"]
+
+
+def test_a_line_that_counts_no_acceptance_reports_losses_alone(make_model):
+    step = TwoStageStep(BOTH_STAGES)
+    run(step, make_model(), [FIRST])
+    measured = MtpMeasure(losses=torch.tensor([2.0]))
+    _, _, report = step._loss(state_at(0), torch.tensor([[1.0, 0.0, 0.5]]), measured, torch.ones(1, 3))
+    assert report["mtp depth 1 loss"].tolist() == [4, 2]
+    assert "mtp depth 1 acceptance" not in report
 
 
 def test_a_batch_without_supervised_tokens_trains_nothing(make_model, monkeypatch):
