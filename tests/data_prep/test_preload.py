@@ -55,6 +55,7 @@ def test_importing_it_elsewhere_loads_nothing() -> None:
     [
         ({"datasets": [{"path": "small.jsonl"}]}, False, False, False),
         ({"datasets": [{"path": "small.jsonl"}, {"path": "large.jsonl"}]}, False, False, True),
+        ({"datasets": [{"path": "most.jsonl"}]}, False, False, False),
         ({"datasets": [{"path": "large.jsonl"}]}, True, False, False),
         ({"datasets": [{"path": "large.jsonl"}]}, True, True, True),
         ({"datasets": [{"path": "hf://someone/something"}]}, False, False, True),
@@ -68,8 +69,9 @@ def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
     blend: object, finished: bool, force: bool, begun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "small.jsonl").write_bytes(b"{}\n")
-    with open(tmp_path / "large.jsonl", "wb") as file:
-        file.truncate(BYTES_FOR_A_WORKER + 1)
+    for name, size in (("most", BYTES_FOR_A_WORKER), ("large", BYTES_FOR_A_WORKER + 1)):
+        with open(tmp_path / f"{name}.jsonl", "wb") as file:
+            file.truncate(size)
     (tmp_path / "blend.json").write_text(json.dumps(blend))
     if finished:
         (tmp_path / "output").mkdir()

@@ -55,6 +55,16 @@ def test_constants_are_limited_where_they_are_computed():
         Template("greedy.jinja", "{{ 'x' * 20000000000 }}").render(HI, None)
 
 
+def test_a_conversation_may_have_as_many_characters_as_the_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(jinja_sandbox._Budget, "characters", 5)
+    jinja_sandbox.count_rendered("123")
+    jinja_sandbox.count_rendered("45")
+    with pytest.raises(jinja_sandbox.LimitExceeded):
+        jinja_sandbox.count_rendered("6")
+    monkeypatch.setattr(jinja_sandbox._Budget, "characters", None)
+    jinja_sandbox.count_rendered("not counted")
+
+
 @pytest.mark.usefixtures("small_limits")
 def test_the_limits_are_a_conversations_and_gone_after_it():
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

@@ -1,6 +1,7 @@
 """Inputs: every kind of file gives the same rows, however it is cut; what cannot be read is said."""
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -122,6 +123,17 @@ def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     a, b, c = (file.digest for file in find_files(Dataset("test", str(tmp_path))))
     assert a == b != c
+
+
+def test_the_digest_of_a_file_of_the_limit_is_of_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b'{"messages": []}'
+    (tmp_path / "a.jsonl").write_bytes(content)
+    whole = hashlib.blake2b(content, digest_size=16).hexdigest()
+    monkeypatch.setattr(local, "SAMPLE_BYTES", 4)
+    for most, is_whole in ((len(content), True), (len(content) - 1, False)):
+        monkeypatch.setattr(local, "WHOLE_DIGEST_BYTES", most)
+        [file] = find_files(Dataset("test", str(tmp_path / "a.jsonl")))
+        assert (file.digest == whole) is is_whole
 
 
 def test_a_glob_of_many_folders_in_a_row_is_one_of_any(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from nemotron.data_prep.notes import Note, NoteKind
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
 from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.sources import Row
-from nemotron.data_prep.tokenization import part
+from nemotron.data_prep.tokenization import part, text_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part import Tokenization, admit, choose_modes, take_first, treat_special_tokens
 from nemotron.data_prep.tokenization.text_batches import Batch, Candidate, render_batches
@@ -86,6 +86,16 @@ def test_a_batch_is_cut_at_marks_where_one_conversation_has_them() -> None:
         [batch] = render_batches(candidates, template, may_share=True)
         assert isinstance(batch, Batch)
         assert batch.may_be_cut is expected
+
+
+def test_a_batch_ends_with_the_conversation_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    template, given = load_template("nemotron3"), [candidate(GOOD), candidate(GOOD, 1)]
+    [whole] = render_batches(given, template, may_share=True)
+    assert isinstance(whole, Batch)
+    assert whole.characters[0] == whole.characters[1] == len("".join(whole.texts)) / 2
+    for most, batches in ((whole.characters[0], 2), (whole.characters[0] + 1, 1)):
+        monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", most)
+        assert len(list(render_batches(given, template, may_share=True))) == batches
 
 
 def test_nothing_happens_without_one() -> None:

@@ -10,7 +10,7 @@ from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.notes import MOST_NAMES, OTHERS, Note, NoteCount, NoteKind
 from nemotron.data_prep.part_index import EMPTY_INDEX, SequencePlace
 from nemotron.data_prep.sources import Row
-from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt
+from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt, shorten
 from nemotron.data_prep.tokenization.part_files import (
     MASK,
     TOKENS,
@@ -79,6 +79,10 @@ def test_the_first_dropped_rows_of_a_reason_are_kept_to_look_at(tmp_path: Path) 
 def test_a_long_row_is_cut(tmp_path: Path) -> None:
     row = Row(0, None, "no JSON", text=b"x" * 10_000_000)
     assert excerpt(row) == "x" * EXCERPT + "\u2026"
+
+
+def test_a_text_of_the_limit_is_whole() -> None:
+    assert [shorten("abcd", most) for most in (3, 4, 5)] == ["abc\u2026", "abcd", "abcd"]
 
 
 def test_a_part_that_is_made_again_forgets_what_it_dropped(tmp_path: Path) -> None:

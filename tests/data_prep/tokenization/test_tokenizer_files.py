@@ -8,7 +8,12 @@ import pytest
 
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-from nemotron.data_prep.tokenization.tokenizer_files import read_definition, read_settings
+from nemotron.data_prep.tokenization.tokenizer_files import (
+    LARGEST_ID,
+    _check_largest_id,
+    read_definition,
+    read_settings,
+)
 from nemotron.errors import UserError
 
 
@@ -102,3 +107,14 @@ def test_line_ends_of_another_system_are_those_of_this_one(tmp_path: Path) -> No
     """A copy made on Windows has the same digest."""
     (tmp_path / "tokenizer.json").write_bytes(b'{\r\n"a": 1\r}\n')
     assert read_definition(tmp_path) == '{\n"a": 1\n}\n'
+
+
+def test_an_id_that_no_vocabulary_has_is_refused_wherever_it_stands():
+    for largest, refused in ((LARGEST_ID - 1, False), (LARGEST_ID, True)):
+        for vocab, added in (({"a": largest}, 0), ({"a": 0}, largest)):
+            definition = {"model": {"vocab": vocab}, "added_tokens": [{"content": "b", "id": added}]}
+            if refused:
+                with pytest.raises(UserError, match=f"{largest:,}"):
+                    _check_largest_id(json.dumps(definition), "mine")
+            else:
+                _check_largest_id(json.dumps(definition), "mine")

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.training.checkpoints import checkpoint
 from nemotron.training.checkpoints.checkpoint import find_damage, read_checkpoint, read_yaml
 from nemotron.training.checkpoints.torch_files import mentions, read_numbers
 
@@ -113,6 +114,12 @@ def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, where):
     text = "a: &a [*a]" if where == "goes round" else "\n".join(["a0: &a0 [1]", *lines])
     (tmp_path / "run_config.yaml").write_text(f"{text}\n")
     assert read_yaml(tmp_path / "run_config.yaml") is None
+
+
+def test_a_config_of_as_many_values_as_the_limit_is_one(monkeypatch):
+    monkeypatch.setattr(checkpoint, "MOST_VALUES", 3)
+    assert checkpoint._is_tree({"a": [1, 2], "b": {"c": 3}})
+    assert not checkpoint._is_tree({"a": [1, 2], "b": {"c": 3, "d": 4}})
 
 
 @pytest.mark.parametrize("names", [["a/data.pkl"], ["a/data.pkl", "b/data.pkl"], ["a/0"], []])

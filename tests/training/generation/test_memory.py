@@ -56,6 +56,17 @@ def test_an_export_that_does_not_fit_is_refused_with_both_numbers(machine):
     assert "model export /run" in error.value.hint
 
 
+def test_an_export_that_takes_all_that_is_free_is_made(monkeypatch):
+    super3 = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
+    shape = memory.KNOWN_SHAPES[super3]
+    needed = memory._BYTES * (shape.dense_parameters + shape.expert_parameters)
+    monkeypatch.setattr(memory, "free_memory", lambda: needed)
+    refuse_export_beyond_memory(Path("iter_1"), super3)
+    monkeypatch.setattr(memory, "free_memory", lambda: needed - 1)
+    with pytest.raises(UserError, match=f"{needed:,} bytes"):
+        refuse_export_beyond_memory(Path("iter_1"), super3)
+
+
 def test_what_nobody_knows_is_let_through(machine, monkeypatch, tmp_path):
     machine(available=0)
     refuse_export_beyond_memory(Path("/run"), "someone/model")

@@ -148,6 +148,7 @@ def test_a_line_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     before = csv.field_size_limit()
     try:
         with pytest.raises(UserError, match="Line 3 "):
-            rows_of(write(tmp_path / "rows.csv", "prompt,completion\na,b\n" + "c" * 60))
+            rows_of(write(tmp_path / "rows.csv", "prompt,completion\na,b\n" + "c" * 51))
+        assert len(rows_of(write(tmp_path / "rows.csv", "prompt,completion\n" + "a" * 48 + ",b"))) == 1
     finally:
         csv.field_size_limit(before)  # it is the process's
