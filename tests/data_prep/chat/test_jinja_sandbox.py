@@ -134,16 +134,19 @@ def test_what_python_cannot_interrupt_the_system_ends():
     code = (
         "from nemotron.data_prep.chat import jinja_sandbox\njinja_sandbox.SECONDS = 0.1\n"
         "from nemotron.data_prep.chat.template import Template\n"
-        f"Template('endless.jinja', {source!r}).render([{{}}], None)"
+        f"Template(\"'end' $(less).jinja\", {source!r}).render([{{}}], None)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGVTALRM
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGVTALRM
+    assert done.stderr.startswith("error: The chat template 'end' $(less).jinja works on one conversation")
+    assert done.stderr.count("\n") == 2
 
 
-def test_what_looks_at_no_signal_is_ended_by_the_system_after_twice_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_looks_at_no_signal_is_ended_by_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     timers = []
     monkeypatch.setattr(signal, "setitimer", lambda which, seconds: timers.append((which, seconds)))
-    with jinja_sandbox._limit_time(3):
-        assert timers == [(signal.ITIMER_PROF, 3), (signal.ITIMER_VIRTUAL, 6)]
+    with jinja_sandbox._limit_time("t.jinja", 3):
+        assert timers == [(signal.ITIMER_PROF, 3), (signal.ITIMER_VIRTUAL, 9)]
     assert timers[2:] == [(signal.ITIMER_PROF, 0), (signal.ITIMER_VIRTUAL, 0)]
 
 

@@ -1,9 +1,13 @@
 """Run chat templates in a sandbox with the functions that transformers provides."""
 
 import contextlib
+import ctypes
 import json
+import multiprocessing
+import os
 import resource
 import secrets
+import shlex
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -17,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError
+from nemotron.printable import printable
 
 # The output of a {% generation %} block is wrapped in these, so that it is found in the rendered text wherever the
 # template puts it. They have a nonce, so that no conversation can forge them.
@@ -72,7 +77,7 @@ def limit_resources(name: str, seconds: float | None = None) -> Iterator[None]:
     seconds = SECONDS if seconds is None else seconds
     _Budget.characters = MOST_CHARACTERS
     try:
-        with _limit_time(seconds), _limit_memory():
+        with _limit_time(name, seconds), _limit_memory():
             yield
         _Budget.greedy = 0
     except LimitExceeded as error:
@@ -103,11 +108,12 @@ def count_rendered(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _limit_time(seconds: float) -> Iterator[None]:
+def _limit_time(name: str, seconds: float) -> Iterator[None]:
     """Raise LimitExceeded after so many seconds of CPU time.
 
     Some things that a template can do, such as comparing lists of lists of lists, run to their end before Python looks
-    at signals. After twice the time, the system ends the process: SIGVTALRM has no handler.
+    at signals. After twice the time the process says so and ends; after three times, the system ends it: SIGVTALRM has
+    no handler.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -116,15 +122,73 @@ def _limit_time(seconds: float) -> Iterator[None]:
     def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
         raise LimitExceeded(f"takes more than {seconds:g} s for one conversation")
 
+    last_words = _LastWords.of_process(name)
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)  # also counts what the system does for it, such as finding memory
-    signal.setitimer(signal.ITIMER_VIRTUAL, 2 * seconds)
+    last_words.after(2 * seconds)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 3 * seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+        last_words.after(0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGPROF, before)
+
+
+class _SigEvent(ctypes.Structure):
+    """struct sigevent of glibc, to call a function in a thread of its own."""
+
+    _fields_ = (
+        ("value", ctypes.c_char_p),
+        ("signal", ctypes.c_int),
+        ("notify", ctypes.c_int),
+        ("function", ctypes.c_void_p),
+        ("rest", ctypes.c_byte * 40),
+    )
+
+
+class _LastWords:
+    """A timer after which the C library says why this process ends, and ends it.
+
+    Python could not: it is busy. The time is that of ITIMER_VIRTUAL. Workers have none: the first process says why they
+    ended.
+    """
+
+    _SIGEV_THREAD = 2
+    _USER_TIME = -7
+    """The clock of ITIMER_VIRTUAL: CPUCLOCK_VIRT of this process (linux/posix-timers.h)."""
+    _latest: "tuple[int, str, _LastWords] | None" = None
+
+    @classmethod
+    def of_process(cls, name: str) -> "_LastWords":
+        """Return the timer of this process for a template; timers are not inherited."""
+        if cls._latest is None or cls._latest[:2] != (os.getpid(), name):
+            cls._latest = os.getpid(), name, cls(name)
+        return cls._latest[2]
+
+    def __init__(self, name: str) -> None:
+        self._timer: ctypes.c_void_p | None = None
+        if multiprocessing.parent_process() is not None:
+            return
+        problem = f"error: The chat template {name} works on one conversation without an end: it cannot be interrupted."
+        lines = shlex.join([printable(problem, one_line=True), "hint: Use another template; finished work is kept."])
+        command = f"printf '%s\\n' {lines} >&2; kill -s VTALRM {os.getpid()}"
+        try:
+            library = ctypes.CDLL(None)
+            system = ctypes.cast(library.system, ctypes.c_void_p)
+            self._event = _SigEvent(command.encode(errors="replace"), 0, self._SIGEV_THREAD, system)
+            timer = ctypes.c_void_p()
+            if library.timer_create(self._USER_TIME, ctypes.byref(self._event), ctypes.byref(timer)) == 0:
+                self._timer, self._set = timer, library.timer_settime
+        except (AttributeError, OSError):  # another C library
+            return
+
+    def after(self, seconds: float) -> None:
+        """Start the timer; 0 stops it."""
+        if self._timer is not None:
+            whole, rest = divmod(round(seconds * 10**9), 10**9)
+            self._set(self._timer, 0, (ctypes.c_long * 4)(0, 0, whole, rest), None)
 
 
 @contextlib.contextmanager
