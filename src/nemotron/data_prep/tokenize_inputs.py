@@ -121,7 +121,7 @@ def _read(how: Tokenization, wanted: Wanted) -> Excerpt:
     return read_excerpt(how.tokenizer, wanted)
 
 
-def _ids_of_workers(run: engine.Run, workers: int, definition: str, texts: Sequence[str]) -> Encoded | str:
+def _ids_of_workers(run: engine.Run, workers: int, definition: bytes, texts: Sequence[str]) -> Encoded | str:
     """Compute `fast_ids` in the workers, a share in each.
 
     This way only the workers load the encoder.

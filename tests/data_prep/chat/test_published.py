@@ -76,7 +76,7 @@ def test_answers_train_up_to_the_stop_token_and_nothing_else(fetch, name: str, s
 
 def trained_texts(chunks: list, tokenizer: Tokenizer) -> list[str]:
     """What the mask trains of each supervised chunk, from its ids."""
-    backend = HfTokenizer.from_str(tokenizer.definition)
+    backend = HfTokenizer.from_str(tokenizer.definition.decode())
     ids, lengths = encode_chunks([chunk.text for chunk in chunks], [len(chunks)], tokenizer, may_be_cut=False)
     supervised = [chunk.supervised for chunk in chunks]
     mask = loss_mask(ids, lengths, np.array(supervised), tokenizer.end_id)
@@ -97,7 +97,7 @@ def test_whole_texts_of_llama2_have_the_ids_of_the_library(fetch):
 
     ids, lengths = encode_chunks(texts, [len(texts)], tokenizer, may_be_cut=False)
 
-    backend = HfTokenizer.from_str(tokenizer.definition)
+    backend = HfTokenizer.from_str(tokenizer.definition.decode())
     assert ids.tolist() == backend.encode("".join(texts), add_special_tokens=False).ids
     assert backend.decode(ids[: lengths[0]].tolist(), skip_special_tokens=False).endswith("[/INST]")
 

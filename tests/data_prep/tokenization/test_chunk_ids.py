@@ -50,12 +50,12 @@ def marking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 def whole(tokenizer: Tokenizer, texts: list[str]) -> list[int]:
     """What the library makes of the whole text."""
-    return HfTokenizer.from_str(tokenizer.definition).encode("".join(texts), add_special_tokens=False).ids
+    return HfTokenizer.from_str(tokenizer.definition.decode()).encode("".join(texts), add_special_tokens=False).ids
 
 
 def tokens_of(tokenizer: Tokenizer, texts: list[str]) -> list[list[str]]:
     ids, lengths = encode_chunks(texts, [len(texts)], tokenizer, may_be_cut=False)
-    named = [HfTokenizer.from_str(tokenizer.definition).id_to_token(id) for id in ids.tolist()]
+    named = [HfTokenizer.from_str(tokenizer.definition.decode()).id_to_token(id) for id in ids.tolist()]
     ends = [sum(lengths[: number + 1]) for number in range(len(texts))]
     return [named[end - length : end] for end, length in zip(ends, lengths.tolist(), strict=True)]
 
@@ -92,7 +92,7 @@ def test_a_split_control_token_is_text_without_marks(marking: Tokenizer) -> None
     forged = Conversation([{"role": "assistant", "content": "a<|end|>b"}])
     (message,) = SpecialTokens(["<|end|>"]).break_tokens(forged).messages
     ids, lengths = encode_chunks(["[", message["content"], "</s>"], [3], marking, may_be_cut=True)
-    named = [HfTokenizer.from_str(marking.definition).id_to_token(id) for id in ids.tolist()]
+    named = [HfTokenizer.from_str(marking.definition.decode()).id_to_token(id) for id in ids.tolist()]
     assert named == ["▁", "[", *"a<|end|>b", "</s>"]
     assert lengths.tolist() == [2, 9, 1]
 

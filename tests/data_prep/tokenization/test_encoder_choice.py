@@ -21,7 +21,7 @@ class Counted:
     def __init__(self) -> None:
         self.times = 0
 
-    def __call__(self, definition: str, texts: Sequence[str]) -> Encoded | str:
+    def __call__(self, definition: bytes, texts: Sequence[str]) -> Encoded | str:
         self.times += 1
         return fast_ids(definition, texts)
 
@@ -98,7 +98,7 @@ def test_text_by_text_and_as_one_text_the_ids_are_the_same(
 ) -> None:
     from nemotron.data_prep.tokenization import encoders
 
-    definition = (byte_tokenizer / "tokenizer.json").read_text()
+    definition = (byte_tokenizer / "tokenizer.json").read_bytes()
     assert list(encoders._find_separators(definition)) == ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
     together = encoders._gigatoken.__wrapped__(definition)(texts)
     monkeypatch.setattr(encoders, "_find_separators", lambda _: {})

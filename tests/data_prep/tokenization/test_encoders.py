@@ -45,17 +45,17 @@ PIECES = (
 
 
 @pytest.fixture(scope="module")
-def tiny() -> str:
-    return TINY.read_text(encoding="utf-8")
+def tiny() -> bytes:
+    return TINY.read_bytes()
 
 
 @pytest.fixture(scope="module")
-def fast(tiny: str) -> Encode:
+def fast(tiny: bytes) -> Encode:
     return make_encoder("gigatoken", tiny)
 
 
 @pytest.fixture(scope="module")
-def truth(tiny: str) -> Encode:
+def truth(tiny: bytes) -> Encode:
     return make_encoder("tokenizers", tiny)
 
 
@@ -71,25 +71,26 @@ def test_a_separator_takes_no_spaces_around_it_and_is_special() -> None:
     tokens = [{"content": "<plain>"}, {"content": "<wide>", "lstrip": True, "special": True}]
     tokens += [{"content": "<end>", "rstrip": False, "special": True}, {"content": "", "special": True}]
     added = [{"id": number, **token} for number, token in enumerate(tokens)]
-    assert encoders._find_separators(json.dumps({"added_tokens": added})) == {"<end>": encoders.Separator(2, True)}
+    definition = json.dumps({"added_tokens": added}).encode()
+    assert encoders._find_separators(definition) == {"<end>": encoders.Separator(2, True)}
 
 
-def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: str) -> None:
+def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: bytes) -> None:
     assert choose_encoder("auto", tiny, ["some text"]) == ("gigatoken", "")
     assert choose_encoder("tokenizers", tiny, ["some text"]) == ("tokenizers", "")
 
 
 def test_a_tokenizer_the_fast_encoder_does_not_know_is_encoded_by_the_true_one() -> None:
-    words = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")).to_str()
+    words = Tokenizer(models.WordLevel({"a": 0, "?": 1}, unk_token="?")).to_str().encode()
     name, reason = choose_encoder("gigatoken", words, [])
     assert name == "tokenizers"
     assert reason.startswith("gigatoken does not support this tokenizer: Unsupported model type")
 
 
-def shifted(wrong_for: str, error: bool = False) -> Callable[[str], Encode]:
+def shifted(wrong_for: str, error: bool = False) -> Callable[[bytes], Encode]:
     """A fast encoder that gets the texts with `wrong_for` in them wrong, or fails on them."""
 
-    def make(definition: str) -> Encode:
+    def make(definition: bytes) -> Encode:
         truth = make_encoder("tokenizers", definition)
 
         def encode(texts: Sequence[str]) -> Encoded:
@@ -106,7 +107,7 @@ def shifted(wrong_for: str, error: bool = False) -> Callable[[str], Encode]:
 
 @pytest.mark.parametrize(("wrong_for", "shown"), [("unheard-of", "'an unheard-of word'"), ("HTTPServer", "'camelCase")])
 def test_a_difference_in_the_sample_or_the_probes_rules_it_out(
-    tiny: str, wrong_for: str, shown: str, monkeypatch: pytest.MonkeyPatch
+    tiny: bytes, wrong_for: str, shown: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoders, "_gigatoken", shifted(wrong_for))
     name, reason = choose_encoder("auto", tiny, ["plain", "an unheard-of word", "plain"])
@@ -114,13 +115,13 @@ def test_a_difference_in_the_sample_or_the_probes_rules_it_out(
     assert f"gigatoken encodes {shown}" in reason
 
 
-def test_a_failure_rules_it_out(tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_rules_it_out(tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "_gigatoken", shifted("\U0010ffff", error=True))
     assert choose_encoder("auto", tiny, []) == ("tokenizers", "gigatoken fails: out of cheese")
 
 
-def test_the_fast_ids_may_come_from_elsewhere(tiny: str) -> None:
-    def from_two(definition: str, texts: Sequence[str]) -> Encoded | str:
+def test_the_fast_ids_may_come_from_elsewhere(tiny: bytes) -> None:
+    def from_two(definition: bytes, texts: Sequence[str]) -> Encoded | str:
         return join([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])
 
     assert choose_encoder("auto", tiny, ["some text"], from_two) == ("gigatoken", "")
@@ -133,7 +134,7 @@ def test_the_probes_are_different() -> None:
 
 
 def test_the_bytes_do_not_depend_on_the_encoder(
-    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path, tiny: str
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path, tiny: bytes
 ) -> None:
     write_rows("chat.jsonl", [chat(f"Frage {i}: où?", "Là-bas… 漢字 <|im_end|> 👍🏽\n\n  x" * i) for i in range(1, 30)])
     written = {}
@@ -155,21 +156,21 @@ def test_the_bytes_do_not_depend_on_the_encoder(
     assert written["gigatoken"] == written["tokenizers"]
 
 
-def test_truncation_and_padding_of_a_tokenizer_are_ignored(tiny: str, truth: Encode) -> None:
+def test_truncation_and_padding_of_a_tokenizer_are_ignored(tiny: bytes, truth: Encode) -> None:
     """Every chunk would be cut, or filled up to the longest of its batch."""
-    own = Tokenizer.from_str(tiny)
+    own = Tokenizer.from_str(tiny.decode())
     own.enable_truncation(2)
     own.enable_padding(length=7)
     texts = ["one two three four five six seven eight nine ten", "one"]
     for name in ("tokenizers", "gigatoken"):
-        found, expected = make_encoder(name, own.to_str())(texts), truth(texts)
+        found, expected = make_encoder(name, own.to_str().encode())(texts), truth(texts)
         assert found.ids.tolist() == expected.ids.tolist()
         assert found.lengths.tolist() == expected.lengths.tolist()
 
 
 @pytest.mark.parametrize("name", ["gigatoken", "tokenizers"])
 def test_ids_are_shown_as_text_with_their_control_tokens_and_a_cut_character_as_such(
-    tiny: str, truth: Encode, name: EncoderName
+    tiny: bytes, truth: Encode, name: EncoderName
 ) -> None:
     ids, _ = truth(["<|im_end|>東"])
     decode = make_decoder(name, tiny)

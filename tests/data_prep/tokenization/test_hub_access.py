@@ -72,7 +72,7 @@ def test_a_tokenizer_of_the_hub_is_its_definition_its_special_tokens_and_its_tem
         special_tokens_map={"eos_token": "</s>", "additional_special_tokens": ["a"]},
     )
     config = TokenizerConfig(model="org/name", revision="abc", trust_remote_code=True)
-    assert tokenizer._from_hub(config) == ("definition", {"eos_token": "</s>"}, kept)
+    assert tokenizer._from_hub(config) == (b"definition", {"eos_token": "</s>"}, kept)
     options = {"revision": "abc", "trust_remote_code": True, "local_files_only": False}
     assert transformers.asked == ("org/name", options)
 

@@ -25,7 +25,7 @@ LINES = "one two three four\nfive six seven"
 def test_what_is_left_fits_with_what_follows(
     byte_tokenizer: Path, text: str, tail: str, most: int, cut: str | None
 ) -> None:
-    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_text())
+    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes())
     assert borders.cut(text, tail, most) == cut
 
 
@@ -41,5 +41,5 @@ def test_what_is_left_fits_with_what_follows(
 def test_it_may_end_at_a_newline_nearby(
     byte_tokenizer: Path, at: Literal["token", "newline"], most: int, cut: str
 ) -> None:
-    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_text(), at)
+    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes(), at)
     assert borders.cut(LINES, "", most) == cut

@@ -42,14 +42,14 @@ def encode_chunks(
     return Encoded(ids, np.bincount(of_text, lengths, len(cut)).astype(np.int64))
 
 
-def _encode_whole(texts: Sequence[str], chunk_counts: Sequence[int], definition: str) -> Encoded:
+def _encode_whole(texts: Sequence[str], chunk_counts: Sequence[int], definition: bytes) -> Encoded:
     encoded = list(_each_sequence(texts, chunk_counts, definition))
     if not encoded:
         return Encoded(np.zeros(0, np.int32), np.zeros(0, np.int64))
     return Encoded(*(np.concatenate(arrays) for arrays in zip(*encoded, strict=True)))
 
 
-def _each_sequence(texts: Sequence[str], chunk_counts: Sequence[int], definition: str) -> Iterator[Encoded]:
+def _each_sequence(texts: Sequence[str], chunk_counts: Sequence[int], definition: bytes) -> Iterator[Encoded]:
     first = 0
     for count in chunk_counts:
         chunks = [cut_at_marks(text) for text in texts[first : first + count]]
@@ -69,7 +69,7 @@ def _stretches(chunks: Sequence[Sequence[str]]) -> list[str]:
     return stretches
 
 
-def _encode_stretches(stretches: Sequence[str], definition: str) -> tuple[np.ndarray, np.ndarray]:
+def _encode_stretches(stretches: Sequence[str], definition: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Encode a text that is cut into pieces.
 
     Also returns where each token ends in the text, in characters.

@@ -14,7 +14,7 @@ import numpy as np
 from nemotron.data_prep.config import EncoderSetting
 from nemotron.data_prep.sources import Part, read_rows
 from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, take_pieces
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, digest_of
+from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError
 from nemotron.user_cache import recall, remember, version_of
 
@@ -26,7 +26,7 @@ def choose_for_run(
     wanted: EncoderSetting,
     tokenizer: Tokenizer,
     first_parts: Sequence[Part],
-    ids_by: Callable[[str, Sequence[str]], Encoded | str],
+    ids_by: Callable[[bytes, Sequence[str]], Encoded | str],
 ) -> EncoderChoice:
     """Choose the fastest encoder that gives the correct ids for the first rows.
 
@@ -40,7 +40,7 @@ def choose_for_run(
         return EncoderChoice("tokenizers")
     sample = list(take_pieces(_sample_texts(first_parts)))
     scripts = _scripts(sample)
-    key = f"1 {version_of('gigatoken')} {version_of('tokenizers')} {digest_of(tokenizer.definition)}"
+    key = f"1 {version_of('gigatoken')} {version_of('tokenizers')} {tokenizer.definition_digest}"
     compared = set(recall("encoders", key) or ())
     if compared and scripts <= compared:
         return EncoderChoice("gigatoken")

@@ -54,7 +54,7 @@ class EncoderChoice(NamedTuple):
     reason: str = ""
 
 
-def make_encoder(name: EncoderName, definition: str) -> Encode:
+def make_encoder(name: EncoderName, definition: bytes) -> Encode:
     """Return the encoder of a library for the contents of a tokenizer.json.
 
     Exceptions of the library are not caught.
@@ -63,13 +63,13 @@ def make_encoder(name: EncoderName, definition: str) -> Encode:
 
 
 @functools.lru_cache(maxsize=2)  # a large vocabulary takes half a second to load, and a run needs it several times
-def hugging_face(definition: str) -> Any:
+def hugging_face(definition: bytes) -> Any:
     """Load the `tokenizers.Tokenizer` of a file, without truncation and padding."""
     # Set before the library starts threads, because there are many workers with one thread each.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_str(definition)
+    backend = Tokenizer.from_str(definition.decode())
     backend.no_truncation()
     backend.no_padding()
     return backend
@@ -84,7 +84,7 @@ def _tokenizers(backend: Any) -> Encode:
     return encode
 
 
-def make_decoder(name: EncoderName, definition: str) -> Callable[[Sequence[int]], str]:
+def make_decoder(name: EncoderName, definition: bytes) -> Callable[[Sequence[int]], str]:
     """Return what turns ids into text, special tokens included."""
     if name == "gigatoken":
         backend = _gigatoken_backend(definition)
@@ -93,14 +93,14 @@ def make_decoder(name: EncoderName, definition: str) -> Callable[[Sequence[int]]
 
 
 @functools.lru_cache(maxsize=2)
-def _gigatoken_backend(definition: str) -> Any:
+def _gigatoken_backend(definition: bytes) -> Any:
     import gigatoken
 
     return gigatoken.Tokenizer.from_json(definition)
 
 
 @functools.lru_cache(maxsize=2)
-def _gigatoken(definition: str) -> Encode:
+def _gigatoken(definition: bytes) -> Encode:
     backend = _gigatoken_backend(definition)
     separators = {name.encode(): separator for name, separator in _find_separators(definition).items()}
 
@@ -137,7 +137,7 @@ class Separator(NamedTuple):
     """
 
 
-def _find_separators(definition: str) -> dict[str, Separator]:
+def _find_separators(definition: bytes) -> dict[str, Separator]:
     """Find control tokens to write between texts, by name."""
     flags = ("lstrip", "rstrip", "single_word", "normalized")
     added = list(read_added_tokens(definition))
@@ -160,7 +160,7 @@ def _stands_alone(name: str, names: Iterable[str]) -> bool:
     )
 
 
-def load_fast(definition: str) -> None:
+def load_fast(definition: bytes) -> None:
     """Load the fast encoder of a tokenizer.json, for a process that forks.
 
     It does not encode, which would start threads.
@@ -168,7 +168,7 @@ def load_fast(definition: str) -> None:
     _gigatoken(definition)
 
 
-def fast_ids(definition: str, texts: Sequence[str]) -> Encoded | str:
+def fast_ids(definition: bytes, texts: Sequence[str]) -> Encoded | str:
     """Return the ids of texts by `gigatoken`, or in one clause why it fails."""
     try:
         encode = make_encoder("gigatoken", definition)
@@ -182,9 +182,9 @@ def fast_ids(definition: str, texts: Sequence[str]) -> Encoded | str:
 
 def choose_encoder(
     wanted: str,
-    definition: str,
+    definition: bytes,
     sample: Iterable[str],
-    fast_ids: Callable[[str, Sequence[str]], Encoded | str] = fast_ids,
+    fast_ids: Callable[[bytes, Sequence[str]], Encoded | str] = fast_ids,
 ) -> EncoderChoice:
     """Choose the fastest encoder with correct ids; `wanted` is `auto` or a name.
 

@@ -16,7 +16,7 @@ NEAR = 0.1
 class DefinedBorders:
     """Token borders of a tokenizer, by the contents of its tokenizer.json."""
 
-    def __init__(self, definition: str, at: Literal["token", "newline"] = "token") -> None:
+    def __init__(self, definition: bytes, at: Literal["token", "newline"] = "token") -> None:
         self._definition, self._at = definition, at
 
     def cut(self, text: str, tail: str, most: int) -> str | None:
@@ -57,5 +57,5 @@ class DefinedBorders:
 
 
 @functools.lru_cache(maxsize=2)  # a worker builds it once, and only if there is something to cut
-def _backend(definition: str) -> "Backend":
+def _backend(definition: bytes) -> "Backend":
     return hugging_face(definition)

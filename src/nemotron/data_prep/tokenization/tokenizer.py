@@ -53,8 +53,8 @@ class Tokenizer:
     """A tokenizer and the ids that data prep needs."""
 
     name: str
-    definition: str = field(repr=False)
-    """The contents of tokenizer.json."""
+    definition: bytes = field(repr=False)
+    """The contents of tokenizer.json, in UTF-8."""
     end_id: int
     """`<|im_end|>`, or eos in a tokenizer without it: the last token of an assistant's turn that is trained."""
     eos_id: int
@@ -78,8 +78,14 @@ class Tokenizer:
     @cached_property
     def digest(self) -> str:
         """blake2b-128 over everything that decides which ids come out, in hex."""
-        ids = f"{self.end_id} {self.eos_id} {self.pad_id}"
-        return hashlib.blake2b(f"{ids}\n{self.definition}".encode(), digest_size=16).hexdigest()
+        hash = hashlib.blake2b(f"{self.end_id} {self.eos_id} {self.pad_id}\n".encode(), digest_size=16)
+        hash.update(self.definition)
+        return hash.hexdigest()
+
+    @cached_property
+    def definition_digest(self) -> str:
+        """SHA-256 of the definition, in hex, under which facts about it are remembered."""
+        return hashlib.sha256(self.definition).hexdigest()
 
     @cached_property
     def special_tokens(self) -> SpecialTokens:
@@ -89,7 +95,8 @@ class Tokenizer:
     def encoding_with(self, encoder: EncoderName) -> "Tokenizer":
         """Return this tokenizer with another encoder."""
         other = replace(self, encoder=encoder)
-        other.__dict__["digest"] = self.digest  # it is the same, and hashing takes time
+        # They are the same, and hashing takes time.
+        other.__dict__.update(digest=self.digest, definition_digest=self.definition_digest)
         return other
 
     def __getstate__(self) -> dict[str, Any]:
@@ -160,31 +167,31 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
     return _describe(config.model, definition, special_tokens, chat_template)
 
 
-def _describe(name: str, definition: str, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
+def _describe(name: str, definition: bytes, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
-    key = f"2 {version_of('tokenizers')} {digest_of(definition)} {settings}"
+    digest = hashlib.sha256(definition).hexdigest()
+    key = f"2 {version_of('tokenizers')} {digest} {settings}"
     facts = recall("tokenizers", key)
     if facts is None:
         facts = _find_facts(name, definition, special_tokens)
         remember("tokenizers", key, facts)
-    return Tokenizer(
+    tokenizer = Tokenizer(
         name, definition, special_tokens_map=special_tokens, chat_template=chat_template,
         **{**facts, "special": tuple(facts["special"])},
     )  # fmt: skip
+    tokenizer.__dict__["definition_digest"] = digest
+    return tokenizer
 
 
-def digest_of(definition: str) -> str:
-    """Return a digest of the contents of a tokenizer.json."""
-    return hashlib.sha256(definition.encode()).hexdigest()
-
-
-def _find_facts(name: str, definition: str, special_tokens: dict[str, str]) -> dict[str, Any]:
+def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) -> dict[str, Any]:
     """Load a tokenizer, and find what Tokenizer has fields for."""
     try:
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}/tokenizer.json is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
     except BaseException as error:  # the library raises plain Exception, and a panic is not even that
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
     check_ids(definition, vocab, name)
@@ -234,7 +241,7 @@ def _is_cached(config: TokenizerConfig) -> bool:
         return True
 
 
-def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplates]:
+def _from_hub(config: TokenizerConfig) -> tuple[bytes, dict[str, str], ChatTemplates]:
     cache_only = not Path(config.model).is_dir() and not is_hub_offline() and not is_hub_reachable()
     if cache_only and not _is_cached(config):
         raise UserError(
@@ -250,7 +257,7 @@ def _from_hub(config: TokenizerConfig) -> tuple[str, dict[str, str], ChatTemplat
             trust_remote_code=config.trust_remote_code,
             local_files_only=cache_only,
         )
-        definition = loaded.backend_tokenizer.to_str()
+        definition = loaded.backend_tokenizer.to_str().encode()
     except AttributeError:
         raise UserError(
             f"The tokenizer {config.model} has no fast form.", "Convert it to a tokenizer.json first."

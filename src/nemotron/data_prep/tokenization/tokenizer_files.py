@@ -1,6 +1,5 @@
 """Read and check the files of a tokenizer's folder, before a library loads them."""
 
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -21,31 +20,32 @@ LARGEST_SETTINGS = 64 * 2**20
 """The most bytes of tokenizer_config.json; the largest known ones have 1.2 MB."""
 LARGEST_ID = 10_000_000
 """Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
-_LONG_NUMBER = re.compile(rf":\s*\d{{{len(str(LARGEST_ID))},}}")
-_ADDED_TOKENS = re.compile(r'"added_tokens"\s*:\s*(?=\[)')
+ADDED_TOKENS_BYTES = 2**17
+"""Of tokenizer.json, read to find its added tokens; more if that does not have all of them."""
+_LONG_NUMBER = re.compile(rb":\s*\d{%d,}" % len(str(LARGEST_ID)))
+_ADDED_TOKENS = re.compile(rb'"added_tokens"\s*:\s*(?=\[)')
 
 ChatTemplates = str | dict[str, str] | None
 """A tokenizer's chat template, or several by name."""
 
 
-def read_definition(folder: Path) -> str:
+def read_definition(folder: Path) -> bytes:
     """Return the contents of a tokenizer's tokenizer.json.
+
+    Line ends are newlines. It is bytes, because decoding takes longer than hashing, and the fast encoder would encode
+    text again.
 
     Raises:
         OSError: There is none.
-        UserError: The file is not text, or has a size or ids that no tokenizer has.
+        UserError: The file has a size or ids that no tokenizer has.
     """
-    try:
-        text = _read(folder / "tokenizer.json", LARGEST_DEFINITION).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{folder / 'tokenizer.json'} is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
-    if _LONG_NUMBER.search(text):
-        _check_largest_id(text, str(folder))
-    # Python translates line ends more slowly than it reads, and usually there is nothing to translate.
-    return io.StringIO(text, newline=None).read() if "\r" in text else text
+    content = _read(folder / "tokenizer.json", LARGEST_DEFINITION)
+    if _LONG_NUMBER.search(content):
+        _check_largest_id(content, str(folder))
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 
-def read_ids(definition: str) -> dict[str, int]:
+def read_ids(definition: bytes) -> dict[str, int]:
     """Read the id of each token from a tokenizer.json, added tokens included."""
     described = json.loads(definition)
     vocabulary = described["model"]["vocab"]
@@ -78,7 +78,7 @@ def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
     return named, templates.get(DEFAULT) if templates.keys() <= {DEFAULT} else templates
 
 
-def check_ids(definition: str, vocab: Mapping[str, int], name: str) -> None:
+def check_ids(definition: bytes, vocab: Mapping[str, int], name: str) -> None:
     """Check that the library's ids have no large gaps and match tokenizer.json.
 
     Raises:
@@ -137,7 +137,7 @@ def _is_named_template(entry: Any) -> bool:
     return isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("name", "template"))
 
 
-def _check_largest_id(definition: str, name: str) -> None:
+def _check_largest_id(definition: bytes, name: str) -> None:
     """Refuse an id that would take too much memory and crash the fast encoder."""
     try:
         content = orjson.loads(definition)
@@ -154,10 +154,16 @@ def _check_largest_id(definition: str, name: str) -> None:
         )
 
 
-def read_added_tokens(definition: str) -> Iterable[dict[str, Any]]:
+def read_added_tokens(definition: bytes) -> Iterable[dict[str, Any]]:
     """Read the added tokens of a tokenizer.json, but not its large vocabulary."""
     found = _ADDED_TOKENS.search(definition)
     if found is None:
         return []
-    tokens, _ = json.JSONDecoder().raw_decode(definition, found.end())
-    return tokens
+    end, read = found.end(), ADDED_TOKENS_BYTES
+    while True:
+        try:
+            return json.JSONDecoder().raw_decode(definition[end : end + read].decode(errors="ignore"))[0]
+        except json.JSONDecodeError:
+            if end + read >= len(definition):
+                raise
+            read *= 8  # there are many
