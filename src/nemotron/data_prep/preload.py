@@ -18,6 +18,7 @@ from pathlib import Path
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
 from nemotron.data_prep.engine.local import count_cores, get_ready
+from nemotron.data_prep.engine.numpy_threads import import_numpy
 from nemotron.records.regular_files import read_bytes
 
 _TOKENIZER = "NEMOTRON_PRELOAD_TOKENIZER"
@@ -70,6 +71,7 @@ def _load(tokenizer: str) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
     gc.disable()  # nothing loaded here is garbage, and a collector that touches it would copy it to every worker
+    import_numpy()
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.packing import shards as shards
     from nemotron.data_prep.tokenization import part as part

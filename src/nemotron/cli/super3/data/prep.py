@@ -147,10 +147,12 @@ def find_jobs(loaded: "Loaded[DataPrepConfig]") -> list[Problem]:
 def prepare_here(loaded: "Loaded[DataPrepConfig]") -> "PrepResult":
     """Run data prep on this machine, with progress."""
     from nemotron.data_prep import preload
+    from nemotron.data_prep.engine.numpy_threads import import_numpy
 
     console.note(f"Preparing data with {loaded.path.name}.")
     preload.start_early(loaded.config)
     with stops_at_once(), collect_rarely(), console.show_work("look at the inputs") as progress:
+        import_numpy()
         from nemotron.data_prep.pipeline import prepare
 
         def show(work: "WorkProgress") -> None:
