@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from glob import escape
 from pathlib import Path
 
 import orjson
@@ -71,7 +70,9 @@ def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove what killed processes left of a file: temporary files that nobody locks."""
-    for left in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+    prefix = f".{path.name}."
+    names = [name for name in os.listdir(path.parent) if name.startswith(prefix) and name.endswith(".tmp")]
+    for left in map(path.parent.joinpath, names):  # not by a glob: it compiles a pattern for each file
         with contextlib.suppress(OSError), open_file(left) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
