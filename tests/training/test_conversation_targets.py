@@ -1,12 +1,14 @@
 """The column that Megatron-Bridge's datasets leave alone, read with a stand-in for these."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nemotron.errors import UserError
 from nemotron.training.conversation_targets import read_conversation_targets
 
 ROWS = [[5], [4, 4, 9], [1, 2], [7, 7, 7, 7], [3]]
@@ -78,3 +80,12 @@ def test_values_that_are_not_one_for_each_sequence_are_refused(module, shards, m
     monkeypatch.setattr(sys.modules[__name__], "ROWS", [[5, 5], *ROWS[1:]])
     with pytest.raises(ValueError, match=r"2 sequences.* 1 .*conversation_targets"):
         packs[0]
+
+
+def test_a_damaged_value_names_its_shard(module, shards):
+    content = bytearray(Path(shards[1]).read_bytes())
+    content[content.index(bytes([7, 0, 0, 0]))] ^= 1
+    Path(shards[1]).write_bytes(content)
+    read_conversation_targets(module, True)
+    with pytest.raises(UserError, match=shards[1]):
+        module.GPTSFTPackedParquetDataset(shards)

@@ -1,6 +1,8 @@
 """Prepared data as the trainer finds it: typed, or refused where it is read."""
 
 import json
+import os
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,3 +96,13 @@ def test_conversations_can_be_counted_where_every_shard_has_the_column(find, tmp
         table = pa.table({"conversation_targets": column} if has_column else {"seq_start_id": column})
         pq.write_table(table, tmp_path / f"{name}.parquet")
     assert find(packs=0).has_conversation_targets is all(shards.values())
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, Path.touch])
+def test_what_is_in_place_of_a_shard_is_refused_by_name(find, tmp_path, make):
+    """Opening a FIFO would wait for ever."""
+    find()
+    place = tmp_path / "train/zzz.parquet"
+    make(place)
+    with pytest.raises(UserError, match=str(place)):
+        find()

@@ -9,7 +9,10 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Literal, overload
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
 
 
 @overload
@@ -62,3 +65,16 @@ def read_text(path: Path | str, *, encoding: str = "utf-8", errors: str = "stric
     """
     with open_file(path, "r", encoding=encoding, errors=errors) as file:
         return file.read()
+
+
+def open_parquet(path: Path | str) -> "ParquetFile":
+    """Open a Parquet file, to read pages with their checksums verified.
+
+    Raises:
+        OSError: As of `open_file`, or it is damaged.
+        pyarrow.ArrowException: It is damaged.
+    """
+    import pyarrow.parquet as pq
+
+    refuse_other(path)
+    return pq.ParquetFile(path, page_checksum_verification=True)

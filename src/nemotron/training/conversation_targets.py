@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nemotron.errors import UserError
+from nemotron.records.regular_files import open_parquet
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,14 +32,27 @@ def read_conversation_targets(module: Any, wanted: bool) -> None:
     module.GPTSFTPackedParquetDataset = targeted if wanted else stock
 
 
+def _read_column(path: str) -> Any:
+    """Read the column of a shard, as one array of chunks.
+
+    Raises:
+        UserError: The shard is damaged.
+    """
+    import pyarrow as pa
+
+    try:
+        return open_parquet(path).read([CONVERSATION_TARGETS]).column(0)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path} is damaged: {str(error).rstrip('.')}.", "Prepare the data again, which replaces damaged shards."
+        ) from error
+
+
 class ConversationTargets:
     """The column of all packs, in the order of their rows."""
 
     def __init__(self, paths: list[str]) -> None:
-        import pyarrow.parquet as pq
-
-        shards = [pq.ParquetFile(path, page_checksum_verification=True) for path in paths]
-        chunks = [chunk for shard in shards for chunk in shard.read([CONVERSATION_TARGETS]).column(0).chunks]
+        chunks = [chunk for path in paths for chunk in _read_column(path).chunks]
         lengths = [np.diff(chunk.offsets.to_numpy()) for chunk in chunks]
         self._values = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks])
         self._bounds = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])

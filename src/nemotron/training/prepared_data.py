@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nemotron.config import config_names
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.paths import expand_home
+from nemotron.records.regular_files import open_parquet
 from nemotron.training.config import SftConfig
 from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 
@@ -185,12 +186,10 @@ def _tokenizer(record: _Record) -> DataTokenizer | None:
 
 
 def _read_footers(folder: Path) -> "list[FileMetaData]":
-    import pyarrow.parquet as pq
-
     footers = []
     for path in sorted(folder.glob("*.parquet")):
         try:
-            footers.append(pq.read_metadata(path))
+            footers.append(open_parquet(path).metadata)
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read as Parquet: {error}", _AGAIN) from None
     return footers

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nemotron.errors import Problem
-from nemotron.records.regular_files import refuse_other
+from nemotron.records.regular_files import open_parquet
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 _MAKE_AGAIN = "Write it again, with one row per pack and these lists: input_ids, loss_mask (0 or 1), seq_start_id."
@@ -71,8 +70,7 @@ def check_file(path: Path, limits: Limits) -> Checked:
     checked = Checked()
     faults: dict[str, Problem] = {}
     try:
-        refuse_other(path)
-        with pq.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             if schema := [*_check_schema(path, file.schema_arrow)]:
                 return Checked(schema)
             first = 0

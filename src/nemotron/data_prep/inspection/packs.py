@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.inspection.origins import Origins
@@ -18,7 +17,7 @@ from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.tokenization.tokenizer import Tokenizer
 from nemotron.errors import UserError
-from nemotron.records.regular_files import refuse_other
+from nemotron.records.regular_files import open_parquet
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 
@@ -102,8 +101,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _is_shard(path: Path) -> bool | None:
     """Tell whether a file has packs; None if it cannot be read."""
     try:
-        refuse_other(path)
-        return set(COLUMNS) <= set(pq.read_schema(path).names)
+        return set(COLUMNS) <= set(open_parquet(path).schema_arrow.names)
     except (OSError, pa.ArrowException):
         return None
 
@@ -111,8 +109,7 @@ def _is_shard(path: Path) -> bool | None:
 def _read(shard: Path) -> Iterator[tuple[np.ndarray, np.ndarray, list[int]]]:
     """Yield (ids, mask, starts of sequences) of every pack."""
     try:
-        refuse_other(shard)
-        file = pq.ParquetFile(shard, page_checksum_verification=True)
+        file = open_parquet(shard)
         for batch in file.iter_batches(batch_size=8, columns=list(COLUMNS)):
             for ids, mask, starts in zip(*(batch.column(name) for name in COLUMNS), strict=True):
                 yield ids.values.to_numpy(), mask.values.to_numpy(), starts.as_py()

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 import zstandard
 
 from nemotron.atomic_files import CHECKSUMS, checksum
@@ -24,7 +23,7 @@ from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_re
 from nemotron.errors import UserError
 from nemotron.folder_lock import find_holder
 from nemotron.lineage import MANIFEST
-from nemotron.records.regular_files import open_file, read_bytes
+from nemotron.records.regular_files import open_file, open_parquet, read_bytes
 from nemotron.records.typed import typed
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
@@ -180,7 +179,7 @@ def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int], 
     counts, shares = np.zeros(4, np.int64), 0.0
     first_pack = 0
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with open_parquet(path) as file:
             if file.schema_arrow != SCHEMA:
                 problem = f"the columns are {file.schema_arrow.names}, or of other types than data prep writes."
                 return [problem], [0] * 4, 0.0

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import refuse_other
+from nemotron.records.regular_files import open_parquet
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
 from nemotron.training.conversation_targets import read_conversation_targets
@@ -73,12 +73,9 @@ class _VerifiedShard:
     """
 
     def __init__(self, path: str) -> None:
-        import pyarrow.parquet as pq
-
         self._path = path
         with self._name_damaged_file():
-            refuse_other(path)
-            self._file = pq.ParquetFile(path, page_checksum_verification=True)
+            self._file = open_parquet(path)
 
     def read_row_group(self, number: int, columns: list[str]) -> Any:
         """Read packs."""
