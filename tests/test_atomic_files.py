@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
 import errno
+import json
 import os
 import signal
 import threading
@@ -11,12 +12,16 @@ import pytest
 
 from nemotron.atomic_files import (
     PRIVATE,
+    is_as_written,
     one_at_a_time,
+    point_link,
     replace_folder_when_complete,
     replace_when_complete,
+    write_checksums,
     write_json,
     write_text,
 )
+from nemotron.errors import UserError
 
 
 @pytest.fixture
@@ -166,3 +171,31 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, numbe
     with pytest.raises(OSError, match=os.strerror(number)) as caught, replace_when_complete(tmp_path / "report.html"):
         raise OSError(number, os.strerror(number))
     assert caught.value.filename == (str(tmp_path / "report.html") if names else None)
+
+
+def test_a_link_takes_the_place_of_a_link_and_of_nothing_else(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        point_link(tmp_path / "link", tmp_path / name)
+        assert (tmp_path / "link").readlink() == Path(name)
+    (tmp_path / "other").rmdir()
+    point_link(tmp_path / "link", tmp_path / "one")  # one that leads nowhere, too
+    with pytest.raises(UserError, match=str(tmp_path / "one")):
+        point_link(tmp_path / "one", tmp_path / "link")
+
+
+def test_a_file_is_as_it_was_written_if_its_checksum_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("{}")
+    assert not is_as_written(path)
+    write_checksums(tmp_path)
+    assert is_as_written(path)
+    assert list(json.loads((tmp_path / "checksums.json").read_text())) == ["plan.json"]
+    path.write_text("[]")
+    assert not is_as_written(path)
+    path.unlink()
+    assert not is_as_written(path)
+    for damaged in ("{", "[]", "5", "null"):
+        path.write_text("{}")
+        (tmp_path / "checksums.json").write_text(damaged)
+        assert not is_as_written(path)

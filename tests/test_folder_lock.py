@@ -91,6 +91,22 @@ def test_a_live_process_on_another_node_is_heard(tmp_path, monkeypatch):
         pass
 
 
+def test_a_process_of_this_number_elsewhere_is_another_one(tmp_path):
+    for machine, is_held in (({}, False), ({"host": "node7", "machine": "another boot"}, True)):
+        folder = tmp_path / str(is_held)
+        write_holder(folder, **machine)
+        assert (find_holder(folder) is not None) is is_held
+
+
+@pytest.mark.parametrize(("silent", "is_held"), [(29.0, True), (30.0, True), (31.0, False)])
+def test_silence_is_borne_as_long_as_the_limit(tmp_path, monkeypatch, silent, is_held):
+    monkeypatch.setattr(folder_lock, "SILENCE_SECONDS", 30.0)
+    elsewhere(tmp_path)
+    monkeypatch.setattr(folder_lock, "_heard", lambda folder: 100.0)
+    monkeypatch.setattr(folder_lock, "_clock_of", lambda folder: 100.0 + silent)
+    assert (find_holder(tmp_path) is not None) is is_held
+
+
 def test_a_node_that_is_silent_has_lost_the_folder(tmp_path, monkeypatch):
     elsewhere(tmp_path, silent_for=60)
     assert find_holder(tmp_path) is None

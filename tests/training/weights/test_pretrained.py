@@ -155,6 +155,7 @@ def test_why_the_hub_has_no_such_model_is_said(monkeypatch):
         (errors.RepositoryNotFoundError("no", response=answer), "does not exist on the hub"),
         (errors.RevisionNotFoundError("no", response=answer), "no revision v9"),
         (errors.GatedRepoError("no", response=answer), "is gated"),
+        (OSError("no route"), "cannot be read from the hub: no route"),
         (errors.LocalEntryNotFoundError("offline"), "cannot be read from the hub: offline"),
         (ConnectionError("refused"), "cannot be read from the hub: refused"),
     ):
