@@ -268,6 +268,16 @@ def test_tools_and_calls_reach_the_endpoint_in_its_form(endpoint, make_config, t
     assert [message.get("train") for message in row["messages"]] == [None, False, None, False, None, None]
 
 
+def test_everything_is_asked_again_where_that_is_forced(endpoint, questions, make_config):
+    config = make_config(questions(2))
+    run(config)
+    run(config)
+    assert len(endpoint.requests) == 2
+    config.force = True
+    run(config)
+    assert len(endpoint.requests) == 4
+
+
 def test_a_plan_says_what_is_asked_and_how_fast(questions, make_config):
     config = make_config(questions(3))
     rows = dict(make_plan(config).rows())

@@ -156,6 +156,7 @@ def test_a_changed_object_is_another_one(put: Put) -> None:
     same = find_files(Dataset("test", put("rows.jsonl", JSONL)))[0]
     other = find_files(Dataset("test", put("rows.jsonl", JSONL.replace(b"1", b"4"))))[0]
     assert first.digest == same.digest != other.digest
+    assert len(first.digest) == 32  # as of a local file
     assert first.size == other.size
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import MISSING
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,28 @@ def test_what_the_constructor_does_not_take_is_no_field(tmp_path: Path):
     assert {name: field.required for name, field in read.items()} == {
         "a": True, "b": False, "c": False, "e": False, "f": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "fits"),
+    [
+        ({"a": 1, "b": 2}, dict[str, int], True),
+        ({"a": 1, "b": "x"}, dict[str, int], False),
+        ({"a": "x"}, dict, True),
+        ([1], dict[str, int], False),
+        (["a", 1], list[str], False),
+        (["a", 1], list, True),
+        ("a", list[str], False),
+        (1, float, True),
+        (True, float, False),
+        (True, int, False),
+        ("x", int | str, True),
+        (None, int | str, False),
+        (object(), Any, True),
+    ],
+)
+def test_a_value_fits_an_annotation(value: object, kind: Any, fits: bool):
+    assert fields._fits(value, kind) is fits
 
 
 @pytest.mark.parametrize(

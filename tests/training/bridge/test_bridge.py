@@ -90,7 +90,7 @@ def test_the_line_is_told_by_its_dataset(monkeypatch, tmp_path, files, line):
 
 class ModuleSpecOf:
     def __init__(self, place):
-        self.submodule_search_locations = [str(place)]
+        self.submodule_search_locations = ["/no/such/place", str(place)]
 
 
 @pytest.fixture

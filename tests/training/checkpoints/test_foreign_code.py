@@ -13,6 +13,7 @@ import torch
 import yaml
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.training.checkpoints import foreign_code
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.foreign_code import TRUST, find_code_to_load, find_foreign_code
 from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -240,3 +241,32 @@ def test_a_trusted_folder_may_be_in_the_home(saved, trace, monkeypatch):
     monkeypatch.setenv("HOME", str(saved.parent.parent))
     monkeypatch.setenv(TRUST, f"~/{saved.parent.name}")
     assert list(find_code_to_load(read_checkpoint(saved))) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "leaves"),
+    [
+        ("torch.a._b.c", True),
+        ("torch._C._nn.gelu", False),
+        ("torch.a.b", False),
+        ("torch.a.os.b", True),
+        ("_a.b", False),
+    ],
+)
+def test_a_private_name_or_a_module_of_python_on_the_way_leaves_the_package(monkeypatch, target, leaves):
+    for error in (None, ValueError):
+
+        def find(name, error=error):
+            if error:
+                raise error
+
+        monkeypatch.setattr(foreign_code, "find_spec", find)
+        assert foreign_code._leaves_package(target) is leaves
+
+
+def test_one_file_of_a_program_among_others_is_enough(tmp_path):
+    for names, is_program in ((["a/data.pkl", "a/data/0"], False), (["a/constants.pkl", "a/data/0"], True)):
+        with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+            for name in names:
+                archive.writestr(name, pickle.dumps(1))
+        assert bool(foreign_code._check_archive(tmp_path / "x.pt")) is is_program

@@ -139,6 +139,16 @@ def test_stages_that_cannot_be_are_refused(stages, message):
     assert problem.hint
 
 
+@pytest.mark.parametrize("starts", [(0, math.inf), (math.nan, 0.5)])
+def test_one_start_that_is_no_number_leaves_no_schedule(starts):
+    stages = [StageConfig("token", starts[0]), StageConfig("sample", starts[1])]
+    settings = SftConfig(train={"global_batch_size": 4, "train_iters": 10})
+    settings.loss.stages = stages
+    assert count_run(settings, None).schedule is None
+    settings.loss.stages = [StageConfig("token"), StageConfig("sample", 0.5)]
+    assert count_run(settings, None).schedule is not None
+
+
 def test_each_start_outside_the_run_is_named():
     stages = [StageConfig("token"), StageConfig("sample", 1.5), StageConfig("token", 12)]
     assert [p.message.split(" ")[0] for p in check_stages(stages, 10, None)] == [

@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from tests.stand_ins import put_modules
 
-from nemotron.training.weights.hf_files import generation_config, local_folder, write_model_files, write_tokenizer
+from nemotron.training.weights.hf_files import (
+    _has_chat_template,
+    generation_config,
+    local_folder,
+    write_model_files,
+    write_tokenizer,
+)
 
 CONFIG = Path(__file__).parents[3] / "config"
 TINY_TOKENIZER = CONFIG / "data_prep" / "tiny" / "tokenizer"
@@ -46,6 +52,27 @@ def test_the_sources_generation_config_and_code_come_along(tmp_path):
     assert (export / "config.json").read_text() == config
     assert (export / "configuration_x.py").is_file()
     assert json.loads((export / "generation_config.json").read_text()) == {"eos_token_id": [2, 11], "top_p": 0.95}
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "has"),
+    [
+        (None, None, False),
+        ({}, None, False),
+        ({"chat_template": ""}, None, False),
+        ({"chat_template": "{{ messages }}"}, None, True),
+        (None, "chat_template.jinja", True),
+        ({}, "chat_template.json", True),
+        ({}, "additional_chat_templates", True),
+        ({}, "other.jinja", False),
+    ],
+)
+def test_a_chat_template_stands_in_the_settings_or_next_to_them(tmp_path, settings, file, has):
+    if settings is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    if file is not None:
+        (tmp_path / file).touch()
+    assert _has_chat_template(tmp_path) is has
 
 
 def test_a_tokenizers_files_are_copied_as_they_are(tmp_path):
