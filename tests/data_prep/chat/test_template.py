@@ -216,6 +216,9 @@ def test_only_templates_that_ask_for_the_time_depend_on_it():
     assert one.digest == other.digest
     with_tools = Template("t", "Hi", tool_use="{{ strftime_now('%Y') }}", moment=datetime(2026, 1, 2))
     assert with_tools.moment == datetime(2026, 1, 2)
+    now = Template("t", "{{ strftime_now('%Y') }}").moment
+    assert now is not None
+    assert now.microsecond == 0  # as it is written down
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known():

@@ -76,6 +76,7 @@ def test_a_package_that_is_missing_is_named(installed):
     with_key = {"COMET_API_KEY": "x"}
     assert not lacking({})
     mlflow, comet = lacking(with_key, **TRACKERS)
+    assert mlflow.startswith("logger.mlflow_experiment is tiny")
     assert "pip install mlflow" in mlflow
     assert "pip install comet-ml" in comet
     installed("mlflow", "comet_ml")
@@ -85,6 +86,7 @@ def test_a_package_that_is_missing_is_named(installed):
 def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_path):
     installed("comet_ml")
     [problem] = lacking({}, comet_project="tiny")
+    assert problem.startswith("logger.comet_project")
     assert "COMET_API_KEY" in problem
     named = tmp_path / "mine"
     for file in (tmp_path / ".comet.config", tmp_path / "here/.comet.config", named):  # one of them is enough

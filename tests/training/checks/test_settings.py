@@ -136,7 +136,7 @@ def test_a_key_does_not_stand_in_a_config():
 @pytest.mark.parametrize("tags", [{"mlflow_tags": ["a"]}, {"mlflow_tags": {"a": 1}}, {"comet_tags": {"a": "b"}}])
 def test_tags_of_the_wrong_form_are_refused(tags):
     [problem] = tracker_problems(**ON, **tags)
-    assert f"logger.{next(iter(tags))}" in problem
+    assert problem.startswith(f"logger.{next(iter(tags))} is ")
 
 
 @pytest.mark.parametrize("wrong", [1, -0.1, math.nan, "0.1", True])
