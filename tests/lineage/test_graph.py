@@ -40,10 +40,15 @@ def test_what_was_used_twice_shows_its_inputs_once(root: Path) -> None:
     }  # fmt: skip
 
 
-def test_what_was_made_of_it_is_found_in_the_records_of_the_others(root: Path) -> None:
+def test_what_was_made_of_it_is_found_in_the_records_of_the_others(root: Path, tmp_path: Path) -> None:
     used_by = Records(root).trace_outputs(resolve("Data", root))
     # The export has no users: nothing is left out where it stands again.
     assert outline(used_by) == ["Data:v1", ["One:v1", ["Export:v1"]], ["Two:v1", ["Export:v1"]]]
+    (tmp_path / "Chat").mkdir()
+    log_artifact(name="Chat", type="t", path=tmp_path / "Chat", root=root, inputs=["Export:v1"])
+    used_by = Records(root).trace_outputs(resolve("Data", root))
+    users = ["Export:v1", ["Chat:v1"]]
+    assert outline(used_by) == ["Data:v1", ["One:v1", users], ["Two:v1", ["Export:v1..."]]]
 
 
 def test_of_an_input_that_stands_again_without_inputs_nothing_is_left_out(root: Path, tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ def notes(message: dict[str, Any]) -> list[str]:
         ),
         ({"content": "A", "reasoning_content": ["w", {"text": "hy"}]}, {"content": "A", "reasoning_content": "why"}),
         ({"content": "Yes.", "thinking": True}, {"content": "Yes."}),  # a switch
+        ({"content": "Yes.", "reasoning_details": [], "thinking_blocks": {}}, {"content": "Yes."}),
+        ({"content": [{"type": "thinking", "thinking": ""}, TEXT]}, {"content": "Yes."}),
+        ({"content": "A", "reasoning_content": [{"text": ""}, "why"]}, {"content": "A", "reasoning_content": "why"}),
+        (
+            {"content": "A", "reasoning_details": [{"data": "x"}, {"text": "why"}, {"encrypted_content": "y"}]},
+            {"content": "A", "reasoning_content": "why"},
+        ),
+        ({"content": "A", "thinking": "why", "reasoning": " why\n"}, {"content": "A", "reasoning_content": " why\n"}),
         ({"content": "", "refusal": "I cannot."}, {"content": "I cannot."}),
         (
             {"content": "", "additional_kwargs": {"reasoning_content": "why", "refusal": "No."}},
@@ -62,6 +70,11 @@ def test_parts_and_other_names_are_text_and_thoughts(message: dict[str, Any], ex
         ({"content": [{"type": "thinking", "thinking": [7]}]}, "for a part of a thought"),
         ({"content": "Yes.", "reasoning_content": [7]}, "reasoning_content has a number for a part"),
         ({"content": "Yes.", "reasoning_content": [{"kind": "x"}]}, "reasoning_content has a part without text"),
+        ({"content": "Yes.", "reasoning_details": [{"data": "x"}]}, "is encrypted, and has no text"),
+        ({"content": "Yes.", "reasoning_details": [{"encrypted_content": "x"}, {"data": "y"}]}, "is encrypted"),
+        ({"content": "Yes.", "reasoning_content": True}, "reasoning_content is true/false"),
+        ({"content": "Yes.", "reasoning": "a", "thinking": "b"}, "two thoughts"),
+        ({"content": [{"type": "text", "text": None, "more": 5}]}, "a content part without text"),
         ({"content": "Yes.", "value": "No."}, "two texts"),
         ({"name": "x"}, "has no content"),
         ({"content": "", "tool_calls": [CALL], "function_call": {**CALL, "name": "sub"}}, "tool calls differ"),
@@ -85,6 +98,10 @@ def test_fields_that_nobody_reads_are_noted() -> None:
     ]
     assert notes({"content": "Yes.", "refusal": "No."}) == ["refusal"]
     assert notes({"content": "Yes.", "refusal": "Yes."}) == []
+    assert notes({"content": "Yes.", "thinking": True, "reasoning": False}) == ["reasoning", "thinking"]
+    mixed = [{"text": "why"}, {"data": "x"}]
+    assert notes({"content": "Yes.", "reasoning_details": mixed}) == ["reasoning_details[].data"]
+    assert notes({"content": "Yes.", "reasoning_details": mixed[:1]}) == []
 
 
 def test_results_in_a_users_message_are_messages_of_their_own() -> None:

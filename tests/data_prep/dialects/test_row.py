@@ -323,6 +323,7 @@ OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2
         ([USER | {"data": {"content": "no"}}, ASSISTANT], [USER, ASSISTANT]),  # not LangChain's
         ([{"type": "human", "data": {"content": "Hi"}}, ASSISTANT], [{"role": "user", "content": "Hi"}, ASSISTANT]),
         ([USER | {"images": []}, ASSISTANT | {"image": None}], [USER, ASSISTANT]),
+        ([USER | {"images": " "}, ASSISTANT | {"refusal": " "}], [USER, ASSISTANT]),
         ([USER | {"value": USER["content"]}, ASSISTANT | {"value": ""}], [USER, ASSISTANT]),  # the same text twice
         ([USER, ASSISTANT | {"function_call": {}}], [USER, ASSISTANT]),
         ([USER, ASSISTANT | {"function_call": " "}], [USER, ASSISTANT]),
@@ -384,6 +385,7 @@ def test_a_call_that_was_written_as_text_is_noted(text: str, noted: bool):
         ({"metadata": {"reasoning": "on"}}, []),
         ({"metadata": {"reasoning": "So it is."}}, ["metadata.reasoning"]),
         ({"metadata": "a text", "reasoning": "off", "chosen": None, "images": []}, []),
+        ({"metadata": {"messages": " "}, "chosen": " ", "images": "\n", "extra": " "}, []),
         ({"extra": "x", "other": "", "id": 5, "chosen": 7, "rejected": "", "image": 3}, ["chosen", "extra", "image"]),
         ({"label": True}, ["label"]),
     ],
@@ -407,3 +409,24 @@ def test_a_row_for_something_else_than_fine_tuning_on_text_is_dropped(row: dict,
     with pytest.raises(RowError) as caught:
         parse(USER, ASSISTANT, **row)
     assert caught.value.reason == DropReason(reason)
+
+
+@pytest.mark.parametrize(
+    ("fields", "first"),
+    [
+        ({"system": "Be brief.", "system_prompt": " Be brief.\n"}, {"role": "system", "content": "Be brief."}),
+        ({"system": "", "system_message": None}, USER),
+        ({"system": [{"type": "text", "text": ""}]}, USER),
+    ],
+)
+def test_a_system_prompt_of_the_row_comes_first(fields: dict, first: dict):
+    assert parse(USER, ASSISTANT, **fields).messages[0] == first
+
+
+def test_a_system_prompt_of_the_row_fills_an_empty_one_and_may_repeat_another():
+    empty, said = {"role": "system", "content": " "}, {"role": "system", "content": "Be brief."}
+    assert parse(empty, USER, ASSISTANT, system="Be brief.").messages == [said, USER, ASSISTANT]
+    assert parse(said, USER, ASSISTANT, system="Be brief. ").messages == [said, USER, ASSISTANT]
+    for contradicting in ({"system": "Be long."}, {"system": "Be brief.", "system_prompt": "Be long."}):
+        with pytest.raises(RowError, match="two system prompts"):
+            parse(said, USER, ASSISTANT, **contradicting)

@@ -1,6 +1,7 @@
 """The choice of the encoder: the fast one only where it gives the ids of the true one."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_gigatoken_gives_the_ids_of_tokenizers(fast: Encode, truth: Encode, text
     assert ids.tolist() == expected.ids.tolist()
     assert lengths.tolist() == expected.lengths.tolist()
     assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
+
+
+def test_the_true_encoder_starts_no_threads(monkeypatch: pytest.MonkeyPatch, tiny: str) -> None:
+    """They would not survive a fork, and workers are processes."""
+    monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
+    encoders.hugging_face.__wrapped__(tiny)
+    assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 
 
 def test_a_separator_takes_no_spaces_around_it_and_is_special() -> None:
