@@ -10,7 +10,9 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
 from nemotron.data_prep.tokenization.tokenizer_files import (
     LARGEST_ID,
+    LONGEST_ADDED_TOKEN,
     _check_largest_id,
+    check_added_tokens,
     read_definition,
     read_settings,
 )
@@ -118,3 +120,18 @@ def test_an_id_that_no_vocabulary_has_is_refused_wherever_it_stands():
                     _check_largest_id(json.dumps(definition).encode(), "mine")
             else:
                 _check_largest_id(json.dumps(definition).encode(), "mine")
+
+
+@pytest.mark.parametrize("length", [LONGEST_ADDED_TOKEN, LONGEST_ADDED_TOKEN + 1])
+def test_an_added_token_that_is_too_long_is_refused_before_the_library_loads_it(length: int) -> None:
+    definition = json.dumps({"added_tokens": [{"content": "<s>"}, {"content": "x" * length}]}).encode()
+    if length <= LONGEST_ADDED_TOKEN:
+        check_added_tokens(definition, "mine")
+    else:
+        with pytest.raises(UserError, match=r"mine has an added token of 1,001 characters, 'xxx"):
+            check_added_tokens(definition, "mine")
+
+
+@pytest.mark.parametrize("added", ['[{"content": 5}]', "[5]", "[{}]", '[{"content": "a"', "[[[", "[]"])
+def test_broken_added_tokens_are_left_to_the_library(added: str) -> None:
+    check_added_tokens(f'{{"added_tokens": {added}'.encode(), "mine")

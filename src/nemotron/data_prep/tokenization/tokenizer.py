@@ -27,6 +27,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     COPY_AGAIN,
     SPECIAL_TOKENS,
     ChatTemplates,
+    check_added_tokens,
     check_ids,
     read_definition,
     read_settings,
@@ -185,6 +186,7 @@ def _describe(name: str, definition: bytes, special_tokens: dict[str, str], chat
 
 def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) -> dict[str, Any]:
     """Load a tokenizer, and find what Tokenizer has fields for."""
+    check_added_tokens(definition, name)
     try:
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)

@@ -20,6 +20,8 @@ LARGEST_SETTINGS = 64 * 2**20
 """The most bytes of tokenizer_config.json; the largest known ones have 1.2 MB."""
 LARGEST_ID = 10_000_000
 """Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
+LONGEST_ADDED_TOKEN = 1_000
+"""Characters; known ones have 40. The library takes the square of this time: half a minute for 10,000."""
 ADDED_TOKENS_BYTES = 2**17
 """Of tokenizer.json, read to find its added tokens; more if that does not have all of them."""
 _LONG_NUMBER = re.compile(rb":\s*\d{%d,}" % len(str(LARGEST_ID)))
@@ -76,6 +78,22 @@ def read_settings(folder: Path) -> tuple[dict[str, str], ChatTemplates]:
         templates[DEFAULT] = read_source(folder / "chat_template.jinja")
     named = {key: token for key, token in special_tokens.items() if token is not None}
     return named, templates.get(DEFAULT) if templates.keys() <= {DEFAULT} else templates
+
+
+def check_added_tokens(definition: bytes, name: str) -> None:
+    """Refuse an added token that would take the library minutes to load.
+
+    Raises:
+        UserError: One is too long; the message has how it begins.
+    """
+    try:
+        contents = [token["content"] for token in read_added_tokens(definition)]
+        longest = max(contents, key=len, default="")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return  # a broken file, which the library will report
+    if len(longest) > LONGEST_ADDED_TOKEN:
+        problem = f"has an added token of {len(longest):,} characters, {longest[:20]!r}..."
+        raise UserError(f"The tokenizer {name} {problem}; no token has more than {LONGEST_ADDED_TOKEN:,}.", COPY_AGAIN)
 
 
 def check_ids(definition: bytes, vocab: Mapping[str, int], name: str) -> None:
