@@ -1,5 +1,6 @@
 """A small model of transformers talks; damaged, it is refused in one sentence."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.generation.speaker import TransformersSpeaker
+from nemotron.training.generation import speaker as module
+from nemotron.training.generation.speaker import TransformersSpeaker, _base_of
 
 TOKENIZER = Path(__file__).parents[3] / "config" / "data_prep" / "tiny" / "tokenizer"
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -40,6 +42,16 @@ def test_at_temperature_0_it_says_the_same_every_time(folder: Path) -> None:
     said = speaker.generate(ids, 5, speaker.stops, heard.append)
     assert 1 <= len(said) <= 5
     assert said == heard == speaker.generate(ids, 5, speaker.stops, lambda token: None)
+    assert speaker.generate(ids, 0, speaker.stops, heard.append) == []
+    assert len(speaker.generate(ids, 1, speaker.stops, heard.append)) == 1
+
+
+def test_a_text_is_tokens_and_tokens_are_a_text(folder: Path) -> None:
+    speaker = TransformersSpeaker(folder)
+    ids = speaker.encode("Hi <|im_end|> ,")
+    assert speaker.decode(ids) == "Hi <|im_end|> ,"  # no space is taken out
+    assert speaker.token("<|im_end|>") in ids
+    assert speaker.token("Hi there, you") is None
 
 
 def test_what_else_the_model_asks_of_transformers_is_not_done(folder: Path) -> None:
@@ -88,3 +100,46 @@ def test_weights_that_are_no_numbers_are_named(folder: Path) -> None:
     speaker = TransformersSpeaker(folder, temperature=1.0)
     with pytest.raises(UserError, match="NaN"):
         speaker.generate(speaker.encode("Hi"), 3, speaker.stops, lambda token: None)
+
+
+def adapter(folder: Path, base: object) -> Path:
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    return folder
+
+
+def test_adapters_name_a_model_that_is_there_or_one_of_the_hub(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    assert _base_of(adapter(tmp_path, "someone/model")) == "someone/model"
+    for absent in (None, str(base), str(tmp_path / "none")):
+        with pytest.raises(UserError, match=f"not at {absent}"):
+            _base_of(adapter(tmp_path, absent))
+    (base / "model.safetensors").touch()
+    (base / "notes.txt").touch()
+    assert _base_of(adapter(tmp_path, str(base))) == str(base)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "free", "placed"),
+    [
+        ([], 200, {}),
+        ([], 199, None),
+        ([200], 0, {"device_map": {"": 0}}),
+        ([199, 1], 0, {"device_map": "auto"}),
+        ([199], 200, {}),
+        ([199], 199, None),
+    ],
+)
+def test_a_model_goes_where_it_fits(tmp_path: Path, monkeypatch, gpus: list[int], free: int, placed: object) -> None:
+    import torch
+
+    (tmp_path / "model.safetensors").write_bytes(bytes(100))
+    monkeypatch.setattr(module, "BESIDE_WEIGHTS", 2)
+    monkeypatch.setattr(module, "free_memory", lambda: free)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (gpus[number], 999))
+    if placed is None:
+        with pytest.raises(UserError, match="needs 200 bytes"):
+            module._place(str(tmp_path))
+    else:
+        assert module._place(str(tmp_path)) == placed

@@ -48,6 +48,14 @@ def test_layers_of_another_kind_are_another_architecture():
         shape_of({**described, "hybrid_override_pattern": f"{pattern}X"})
 
 
+def test_a_model_that_says_nothing_of_multi_token_prediction_has_none():
+    described = json.loads((TINY / "config.json").read_text())
+    described.pop("num_nextn_predict_layers", None)
+    assert shape_of(described).mtp_depths == 0
+    assert shape_of({**described, "num_nextn_predict_layers": None}).mtp_depths == 0
+    assert shape_of({**described, "num_nextn_predict_layers": 1}, 2).mtp_depths == 2
+
+
 def test_layers_may_be_words():
     described = json.loads((TINY / "config.json").read_text())
     described.pop("hybrid_override_pattern", None)
