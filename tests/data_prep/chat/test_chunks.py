@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.chunks import Chunk, sequences
+from nemotron.data_prep.chat.chunks import Chunk, _make_chunks, sequences
+from nemotron.data_prep.chat.reasoning import ANSWER_ONLY
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -330,3 +331,23 @@ def test_a_template_that_shows_answers_differently_in_the_history_trains_each_tu
 def test_a_template_with_generation_blocks_always_knows_that_no_prompt_is_asked_for():
     asks = Template("asks.jinja", "{% if add_generation_prompt is not defined %}{{ 1 / 0 }}{% endif %}" + MARKED.source)
     assert chunked(HI, HELLO, template=asks) == chunked(HI, HELLO, template=MARKED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "chunks"),
+    [
+        ({ANSWER_ONLY: True}, "a</think>b", [("a", False), ("</think>b", True)]),
+        ({}, "a</think>b", [("a</think>b", True)]),
+        ({ANSWER_ONLY: True, "train": False}, "a</think>b", [("a</think>b", False)]),
+        ({ANSWER_ONLY: True}, "</think>b", [("</think>b", True)]),
+        ({ANSWER_ONLY: True}, "b", [("b", True)]),
+        (
+            {ANSWER_ONLY: True, "reasoning_content": "</think>"},
+            "</think></think>b",
+            [("</think>", False), ("</think>b", True)],
+        ),
+    ],
+)
+def test_of_a_cut_thought_only_what_comes_after_it_trains(fields: dict, text: str, chunks: list):
+    made = _make_chunks({"role": "assistant", "content": "b", **fields}, text)
+    assert [(chunk.text, chunk.supervised) for chunk in made] == chunks

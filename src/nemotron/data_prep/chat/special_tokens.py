@@ -76,7 +76,7 @@ class SpecialTokens:
         # Templates write a name between angle brackets: `<parameter=NAME>`.
         if found := _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, tools]))):
             return found
-        if tools and key is not None:
+        if key is not None:
             self._remember_clean(key)
         return None
 
