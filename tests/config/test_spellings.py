@@ -4,7 +4,7 @@ import pytest
 
 from nemotron.config import ConfigError, load_config
 from nemotron.config.located import attach_origin, plain
-from nemotron.config.spellings import find
+from nemotron.config.spellings import _without, find
 from nemotron.training.config import SftConfig
 
 
@@ -136,3 +136,9 @@ def test_below_a_value_there_is_nothing_to_find():
     tree = attach_origin({"a": {"b": 1}, "c": None}, "here")
     found = {key: find(tree, key) for key in ("a", "a.b", "a.b.c", "c.d", "d", "d.e.f")}
     assert {key: plain(node) for key, node in found.items() if node is not None} == {"a": {"b": 1}, "a.b": 1}
+
+
+def test_what_is_taken_out_leaves_what_stands_next_to_it():
+    tree = attach_origin({"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": 4}, "here")
+    assert plain(_without(tree, ["a", "b", "c"])) == {"a": {"b": {"d": 2}, "e": 3}, "f": 4}
+    assert plain(_without(tree, ["f"])) == {"a": {"b": {"c": 1, "d": 2}, "e": 3}}

@@ -66,6 +66,7 @@ def test_a_stage_is_placed_with_what_its_own_table_says(profile, prep: Stage, sf
     assert (on_sft.nodes, on_sft.processes, on_sft.ranks, on_sft.variables) == (2, 4, 8, {})
     assert on_prep.experiment == on_sft.experiment
     assert on_prep.folder.removesuffix("prep") == on_sft.folder.removesuffix("sft")
+    assert on_sft.folder == f"{on_sft.root}/super3-prep-sft/{on_sft.experiment}/sft"
 
 
 def test_the_config_may_set_the_processes(profile, sft: Stage):

@@ -32,6 +32,8 @@ def test_an_input_in_the_folder_of_an_artifact_is_that_artifact(tmp_path: Path, 
     assert describe_inputs(outside, digests, root) == (outside, {"data": "sha256:1"})
     assert describe_inputs(inside[:1], {}, tmp_path / "other root") == (inside[:1], {})
     assert describe_inputs([made, *inside], {}, root)[0] == [made.reference]
+    (folder / "7").touch()
+    assert describe_inputs([f"{folder}/7"], {}, root)[0] == [made.reference]  # data has no iterations
 
 
 def test_paths_of_shipped_files_are_the_same_on_every_machine() -> None:

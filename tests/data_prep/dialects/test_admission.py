@@ -35,6 +35,16 @@ def test_the_field_of_the_stages_is_used_whatever_its_name() -> None:
         admission.conversation(row(stages=["rl"]))
 
 
+@pytest.mark.parametrize(
+    ("stages", "used"),
+    [("rl , sft", True), (["rl", "sft"], True), ("sfts", False), ("", False), ([], False), (None, False), (5, False)],
+)
+def test_stages_are_a_list_or_text_between_commas(stages: object, used: bool) -> None:
+    assert Admission(used_in_filter="sft").is_used({"used_in": stages}) is used
+    assert Admission(used_in_filter="sft").is_used({}) is False
+    assert Admission().is_used({"used_in": stages}) is True
+
+
 def test_what_was_normalised_is_no_reason_to_refuse() -> None:
     thinking = {"messages": [MESSAGES[0], {"role": "assistant", "content": "<think>\n</think>Hello"}]}
     assert Admission(strict_fields=True).conversation(Row(0, thinking)).messages == MESSAGES

@@ -2,6 +2,7 @@
 
 import operator
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -149,6 +150,31 @@ def is_running(stat: Path) -> bool:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.parametrize(
+    ("exit_codes", "said"),
+    [
+        ([0, 1, 3], "exit code 3"),
+        ([-9, 2], "exit code 2"),
+        ([0, -9], "out of memory"),
+        ([0], "out of memory"),
+        ([2, -signal.SIGVTALRM], "without an end"),
+    ],
+)
+def test_why_workers_were_lost_follows_from_how_they_ended(exit_codes: list[int], said: str) -> None:
+    assert said in local._explain_loss(exit_codes).message
+
+
+@pytest.mark.parametrize(("size", "things"), [(1, 3), (4, 1), (4, 0)])
+def test_little_work_is_done_in_this_process(monkeypatch: pytest.MonkeyPatch, size: int, things: int) -> None:
+    monkeypatch.setattr(local, "ProcessPoolExecutor", None)
+    done: list[tuple[int, int]] = []
+    results = local._Workers().run(
+        lambda shared, thing: shared + thing, 10, [*range(things)], workers=size, on_done=lambda *one: done.append(one)
+    )
+    assert results == [10 + thing for thing in range(things)]
+    assert done == [(thing, 10 + thing) for thing in range(things)]
 
 
 def test_the_end_waits_for_the_work_in_progress_and_discards_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class Pipeline:
     """Stages of which the last has seen `elsewhere` supervised tokens."""
 
     def __init__(self, elsewhere):
-        self.elsewhere = elsewhere
+        self.elsewhere, self.asked = elsewhere, 0
 
     def size(self):
         return 2
@@ -51,6 +51,7 @@ def all_ranks(monkeypatch):
     def all_reduce(tensor, op=None, group=None):
         if isinstance(group, Pipeline):
             assert op == torch.distributed.ReduceOp.MAX
+            group.asked += 1
             tensor.clamp_(min=group.elsewhere)
         else:
             tensor += others
@@ -111,6 +112,14 @@ def test_a_rank_without_targets_trains_on_those_of_the_others(training, all_rank
 def test_a_pipeline_stage_without_data_follows_those_that_have_it(training, all_ranks, make_model, elsewhere, taken):
     training.begin(Pipeline(elsewhere))
     assert training.take(make_model(), [])[0] is taken
+
+
+def test_a_pipeline_stage_with_data_asks_like_the_others(training, all_ranks, make_model):
+    """They would wait for it otherwise."""
+    pipeline = Pipeline(0)
+    training.begin(pipeline)
+    assert training.take(make_model(), [FIRST])[0] is True
+    assert pipeline.asked == 1
 
 
 def test_a_rank_that_has_targets_looks_at_no_sum_of_the_gpu(training, all_ranks, make_model, monkeypatch):

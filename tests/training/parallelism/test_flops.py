@@ -42,6 +42,7 @@ def test_nemotron_3_super_without_mtp_is_six_times_its_active_parameters() -> No
         ("NVIDIA GeForce GTX 1080", None),
         ("H200-NVL", 835),
         ("H100", 989),
+        ("NVIDIA H100 NVL", 835),
         ("CPU", None),
     ],
 )
