@@ -67,6 +67,13 @@ def test_with_nothing_to_save_one_interrupt_is_enough(signals: StopSignals, mega
     assert not megatron
 
 
+def test_a_signal_that_megatron_does_not_heed_is_said_all_the_same(signals: StopSignals, said):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signals.begin(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+    assert said[0].startswith("SIGTERM: stopping")
+
+
 def test_an_interrupt_after_sigterm_does_not_quit(signals: StopSignals, megatron):
     signals.begin(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)

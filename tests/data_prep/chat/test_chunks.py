@@ -351,3 +351,16 @@ def test_a_template_with_generation_blocks_always_knows_that_no_prompt_is_asked_
 def test_of_a_cut_thought_only_what_comes_after_it_trains(fields: dict, text: str, chunks: list):
     made = _make_chunks({"role": "assistant", "content": "b", **fields}, text)
     assert [(chunk.text, chunk.supervised) for chunk in made] == chunks
+
+
+def test_an_answer_begins_after_the_longest_prompt_that_it_follows():
+    """With thinking, the template opens the thought itself."""
+    template = Template(
+        "t",
+        "{% for m in messages %}{{ m.role }}:{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% if enable_thinking %}<think>{% endif %}{% endif %}",
+    )
+    [chunks] = chunked(HI, {"role": "assistant", "content": "<think>Hm.</think>Hello"}, template=template)
+    assert [chunk.text for chunk in chunks if chunk.supervised] == ["Hm.</think>Hello<|im_end|>"]
+    [chunks] = chunked(HI, HELLO, template=template)
+    assert [chunk.text for chunk in chunks if chunk.supervised] == ["Hello<|im_end|>"]

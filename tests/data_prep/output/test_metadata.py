@@ -112,6 +112,12 @@ def test_lengths_are_described_as_numpy_would(result: PrepResult) -> None:
     assert len(set(expected.values())) > 3  # lengths differ, so that one quantile is not taken for another
 
 
+def test_the_file_has_no_secrets(result: PrepResult) -> None:
+    tokenizer = {**result.metadata.tokenizer, "model": "s3://KEY:SECRET@bucket/x"}
+    written = replace(result.metadata, tokenizer=tokenizer).to_dict()
+    assert written["tokenizer"]["model"] == "s3://***@bucket/x"
+
+
 def test_the_file_has_the_totals_of_all_splits(result: PrepResult) -> None:
     metadata = result.metadata
     written = json.loads((result.plan.run_dir / "metadata.json").read_text())

@@ -68,6 +68,13 @@ def test_gigatoken_gives_the_ids_of_tokenizers(fast: Encode, truth: Encode, text
     assert (ids.dtype, lengths.dtype) == (np.int32, np.int64)
 
 
+def test_a_sample_is_short_pieces_of_many_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "SAMPLE_CHARACTERS", 10)
+    monkeypatch.setattr(encoders, "PIECE_CHARACTERS", 4)
+    assert list(encoders.take_pieces(["abcdef", "gh", "ijklmn", "o"])) == ["abcd", "gh", "ijkl"]
+    assert list(encoders.take_pieces(["abcdef", "gh", "ijk", "o", "p"])) == ["abcd", "gh", "ijk", "o"]
+
+
 def test_the_true_encoder_starts_no_threads(monkeypatch: pytest.MonkeyPatch, tiny: str) -> None:
     """They would not survive a fork, and workers are processes."""
     monkeypatch.delenv("TOKENIZERS_PARALLELISM", raising=False)
