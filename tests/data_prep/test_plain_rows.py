@@ -79,6 +79,7 @@ def test_rows_of_roles_and_texts_are_plain(row: dict[str, Any]) -> None:
         say({**USER, "content": "[INST]"}, ANSWER),
         say(USER, {**ANSWER, "content": "<tool_call>"}),
         say(USER, {**ANSWER, "content": "[THINK]"}),
+        say(USER, {**ANSWER, "content": "[THINK]"}, USER, ANSWER),
         say(USER, {**ANSWER, "content": None}),
         say(USER, {**ANSWER, "train": False}),
         say({**USER, "name": "x"}, ANSWER),

@@ -1,7 +1,9 @@
 """Before anything is written: the template must end an answer with a token that stops the model."""
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenization.tokenizer import CONTROL_TOKENS, load_tokenizer
 from nemotron.data_prep.tokenization.turn_end import with_turn_end
 from nemotron.errors import UserError
 
@@ -131,3 +133,16 @@ def test_nothing_is_written_for_a_template_that_never_stops(
     with pytest.raises(UserError, match=r"mine\.jinja"):
         prepare(make_config("chat.jsonl", chat_template=str(tmp_path / "mine.jinja")))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("lacks", CONTROL_TOKENS)
+def test_the_bundled_format_needs_each_of_its_tokens_as_one(tokenizer_with: Callable, lacks: str) -> None:
+    whole, bundled = tokenizer_with(*CONTROL_TOKENS), load_template("nemotron3")
+    assert with_turn_end(whole, bundled) == whole
+    in_pieces = replace(whole, single_ids={**whole.single_ids, lacks: None})
+    no_control = replace(
+        whole, special=tuple(token for token in whole.special if token != lacks), special_tokens_map={}
+    )
+    for tokenizer in (in_pieces, no_control):
+        with pytest.raises(UserError, match=re.escape(lacks)):
+            with_turn_end(tokenizer, bundled)
