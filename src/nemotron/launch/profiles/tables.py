@@ -1,7 +1,7 @@
 """Read a table of env.toml, with the profile it extends and its stage tables."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, get_origin, get_type_hints
 
 from nemotron.config import holds_secret, is_secret
@@ -36,7 +36,7 @@ def read_with_base(
     overrides: dict[str, dict[str, Any]] = {}
     if "extends" in file.tables[name]:
         values, overrides = read_with_base(file, _base(file, name, below), (*below, name))
-    values = _over(values, _read_keys(file, name, executor, skip=stages))
+    values = _over(values, _read_keys(file, name, executor))
     _append(file, name, _keys_of(executor), values, values)
     for stage in stages:
         table = f"{name}.{stage}"
@@ -111,9 +111,9 @@ def _append(file: EnvFile, table: str, keys: Mapping[str, Any], values: dict[str
         values[key] = (*values.get(key, base.get(key, ())), *more)
 
 
-def _read_keys(file: EnvFile, table: str, executor: str, skip: Sequence[str] = ()) -> dict[str, Any]:
+def _read_keys(file: EnvFile, table: str, executor: str) -> dict[str, Any]:
     keys = _keys_of(executor)
-    given = [key for key in file.table(table) if key in keys and key not in skip]
+    given = [key for key in file.table(table) if key in keys]
     values = {key: file.read_as(keys[key], key, table) for key in given if keys[key] is not None}
     if executor in PASSED_ON:
         check_fields(file, executor, table)
