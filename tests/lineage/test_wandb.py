@@ -291,6 +291,25 @@ def test_what_is_not_on_disk_is_looked_for_in_wandb_once(project, root, referenc
     assert len(project) == asked
 
 
+@pytest.mark.parametrize(
+    ("label", "asked"),
+    [
+        ("latest", ["latest"]),
+        ("v3", ["record-v3", "v3"]),  # our number, else W&B's
+        ("vtwo", ["vtwo"]),
+        ("3", ["3"]),
+    ],
+)
+def test_a_version_is_ours_or_else_that_of_wandb(project, label, asked):
+    from nemotron.lineage import wandb
+
+    for entity, path in ((None, "team/sft"), ("mine", "mine/sft")):
+        project.clear()
+        with contextlib.suppress(CommError):
+            wandb.fetch("Model", label, Target("sft", entity))
+        assert project == [f"{path}/Model:{each}" for each in asked]
+
+
 def test_what_wandb_does_not_have_either_is_said(project, root):
     with pytest.raises(ArtifactError) as caught:
         resolve("Model:nightly", root, hint="Make it.")

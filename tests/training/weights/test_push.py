@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
@@ -15,7 +16,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 import nemotron.training.weights.export_adapter
 import nemotron.training.weights.export_hf
 from nemotron.cli.app import run
-from nemotron.training.weights.push import _first_line
+from nemotron.training.weights.push import Destination, _first_line
 
 TOKEN = "hf_pushpushpushpushpushpushpushpush"
 FILES = {"config.json": b"{}", "README.md": b"# Fine-tuned\n", "model.safetensors": b"\0" * 2000}
@@ -326,3 +327,16 @@ def test_of_an_error_the_first_line_is_told(error, line):
     other = ValueError("not a wrapper")
     other.__cause__ = error
     assert _first_line(other) == "not a wrapper"
+
+
+@pytest.mark.parametrize(
+    ("to", "more"),
+    [
+        (Destination("me/x"), ""),
+        (Destination("me/x", private=True), " --private"),
+        (Destination("me/x", revision="v 1"), " --revision 'v 1'"),
+        (Destination("me/x", private=True, revision="v1"), " --private --revision v1"),
+    ],
+)
+def test_the_same_can_be_uploaded_without_us(to, more):
+    assert to.command(Path("out")) == f"hf upload me/x out --exclude artifact.json{more}"
