@@ -147,3 +147,7 @@ def test_what_a_file_holds_and_how_it_is_read_decides_its_tokens(byte_tokenizer:
     tokenizer, template = load_tokenizer(TokenizerConfig(str(byte_tokenizer))), Template("small", "{{ messages }}")
     one, other = hash_tokens(DataPrepConfig(), DATASET, [FILE, replace(FILE, **changed)], tokenizer, template)
     assert one != other
+
+
+def test_a_hash_is_short_enough_for_the_name_of_a_folder(hashes: Hashes) -> None:
+    assert [len(hash) for hash in hashes(DataPrepConfig())] == [16, 16]

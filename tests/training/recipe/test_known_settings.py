@@ -107,6 +107,8 @@ def test_a_value_of_the_wrong_type_names_its_place_and_what_is_wanted(settings, 
 
 def test_a_misspelt_choice_has_a_suggestion():
     assert refusal({"mixed_precision": "bf16_mixd"}).hint == 'Did you mean "bf16_mixed"?'
+    assert refusal({"model": {"recompute_method": "unifrom"}}).hint == 'Did you mean "uniform"?'
+    assert refusal({"model": {"recompute_method": "x"}}).hint == "Use 'uniform' or 'block' or null."
 
 
 def test_many_names_are_listed_once_the_nearest_first():
