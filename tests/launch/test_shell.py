@@ -28,6 +28,12 @@ def answers(monkeypatch):
     return answer
 
 
+def test_a_command_reads_nothing_and_may_print_anything(profile):
+    answer = shell.Shell(profile()).run("cat; printf 'a\\377b'; printf 'no' >&2; exit 3")
+    assert (answer.stdout, answer.stderr, answer.code, answer.ok) == ("a\ufffdb", "no", 3, False)
+    assert shell.Shell(profile()).run("true").ok
+
+
 def test_a_host_is_asked_for_its_tools_and_interpreters_at_once(there, answers):
     asked = answers()
     check_host(there, ["/opt/my python"])

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from nemotron.lineage.digest import compute_digest
@@ -36,6 +38,12 @@ def test_hidden_folders_do_not_count_and_hidden_files_do(folder):
     (folder / ".lock").write_text("x")
     (folder / "iter_1/x.tmp").write_text("x")  # not hidden: it is the user's
     assert len({before, changed, compute_digest(folder)}) == 3
+
+
+def test_a_name_may_have_any_bytes(folder):
+    before = compute_digest(folder)
+    (folder / os.fsdecode(b"a\xff")).touch()
+    assert compute_digest(folder) != before
 
 
 def test_a_file_of_the_limit_is_read_whole(folder, monkeypatch):

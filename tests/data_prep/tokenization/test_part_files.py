@@ -81,6 +81,12 @@ def test_a_long_row_is_cut(tmp_path: Path) -> None:
     assert excerpt(row) == "x" * EXCERPT + "\u2026"
 
 
+def test_an_excerpt_of_any_bytes_can_be_printed() -> None:
+    assert excerpt(Row(0, None, text=b"a\xffb\x1b[1m\r\n")) == "a\ufffdb\\u001b[1m"
+    assert excerpt(Row(0, None)) == ""
+    assert excerpt(Row(0, {"a": "\u00fc"})) == '{"a": "\u00fc"}'
+
+
 def test_a_text_of_the_limit_is_whole() -> None:
     assert [shorten("abcd", most) for most in (3, 4, 5)] == ["abc\u2026", "abcd", "abcd"]
 

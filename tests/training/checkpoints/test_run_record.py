@@ -27,6 +27,9 @@ def test_a_line_is_a_record_if_it_says_of_which_iteration(tmp_path: Path):
     assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1, "lr": 2}, {"iteration": 3}]
     assert count_unreadable(tmp_path / "metrics.jsonl") == 4
     assert count_unreadable(tmp_path / "none.jsonl") == 0
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"iteration": 1}\n\xff\n')
+    assert read_records(tmp_path / "metrics.jsonl") == [{"iteration": 1}]
+    assert count_unreadable(tmp_path / "metrics.jsonl") == 1
 
 
 def test_the_run_of_a_checkpoint_is_the_folder_around_it_or_what_its_record_names(tmp_path: Path):
