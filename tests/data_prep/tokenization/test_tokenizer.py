@@ -1,9 +1,11 @@
 """The tokenizer seam: flat ids, the ids known by name, and errors that say what to set."""
 
 import json
+import os
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -132,3 +134,38 @@ def test_python_in_a_tokenizer_folder_runs_only_where_it_is_trusted(
     (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "Planted"}))
     load_tokenizer(TokenizerConfig(model=str(folder), trust_remote_code=trusted))
     assert (tmp_path / "was-here").exists() == trusted
+
+
+DOUBLES = {"type": "Replace", "pattern": {"String": "e"}, "content": "ee"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"model": {"dropout": 0.5}}, "dropout 0.5"),
+        ({"normalizer": {"type": "Sequence", "normalizers": [DOUBLES] * 14}}, "16,478 characters of 95"),
+    ],
+)
+def test_a_tokenizer_whose_ids_are_not_those_of_the_text_is_refused(
+    byte_tokenizer: Path, tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    definition = json.loads((byte_tokenizer / "tokenizer.json").read_text())
+    definition["model"] |= changes.get("model", {})
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps({**definition, **{key: changes[key] for key in changes if key != "model"}})
+    )
+    with pytest.raises(UserError, match=named):
+        load_tokenizer(TokenizerConfig(str(tmp_path)))
+
+
+def test_what_the_library_prints_when_it_panics_is_not_shown(
+    byte_tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    definition = json.loads((byte_tokenizer / "tokenizer.json").read_text())
+    definition["normalizer"] = {"type": "Precompiled", "precompiled_charsmap": "AAAA"}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(definition))
+    with pytest.raises(UserError, match="precompiled_charsmap"):
+        load_tokenizer(TokenizerConfig(str(tmp_path)))
+    assert capfd.readouterr().err == ""
+    os.write(2, b"and what follows is\n")
+    assert capfd.readouterr().err == "and what follows is\n"

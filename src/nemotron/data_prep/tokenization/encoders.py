@@ -5,6 +5,7 @@ byte-level BPE tokenizers that it supports. It is used only if both agree for th
 text.
 """
 
+import contextlib
 import functools
 import itertools
 import os
@@ -69,10 +70,29 @@ def hugging_face(definition: bytes) -> Any:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_str(definition.decode())
+    text = definition.decode()
+    with _no_panic_messages():
+        backend = Tokenizer.from_str(text)
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+@contextlib.contextmanager
+def _no_panic_messages() -> Iterator[None]:
+    """Hide what Rust prints when it panics, because the same is raised."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _tokenizers(backend: Any) -> Encode:

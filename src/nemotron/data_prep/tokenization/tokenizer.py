@@ -171,7 +171,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 def _describe(name: str, definition: bytes, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
     digest = hashlib.sha256(definition).hexdigest()
-    key = f"2 {version_of('tokenizers')} {digest} {settings}"
+    key = f"3 {version_of('tokenizers')} {digest} {settings}"
     facts = recall("tokenizers", key)
     if facts is None:
         facts = _find_facts(name, definition, special_tokens)
@@ -197,6 +197,7 @@ def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) ->
     except BaseException as error:  # the library raises plain Exception, and a panic is not even that
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
     check_ids(definition, vocab, name)
+    _check_behaviour(backend, name)
     if (eos := special_tokens.get("eos_token")) and eos not in vocab:
         hint = "Set eos_token in its tokenizer_config.json to a token of its vocabulary."
         raise UserError(f"The eos_token {eos!r} of the tokenizer {name} is not one of its {len(vocab):,} tokens.", hint)
@@ -224,6 +225,26 @@ def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) ->
     }  # fmt: skip
 
 
+def _check_behaviour(backend: Any, name: str) -> None:
+    """Refuse a tokenizer that is random, or makes millions of tokens of a text.
+
+    Raises:
+        UserError: It is one.
+    """
+    if dropout := getattr(backend.model, "dropout", None):
+        raise UserError(
+            f"The tokenizer {name} has dropout {dropout:g}: it encodes the same text differently every time.",
+            "Set dropout to null in the model of its tokenizer.json.",
+        )
+    grown = len(_PROBE if backend.normalizer is None else backend.normalizer.normalize_str(_PROBE))
+    if grown > _MOST_GROWTH * len(_PROBE):
+        raise UserError(
+            f"The normalizer of the tokenizer {name} makes {grown:,} characters of {len(_PROBE)}.", COPY_AGAIN
+        )
+
+
+_PROBE = "".join(map(chr, range(32, 127)))
+_MOST_GROWTH = 100
 _TOKENIZER_HINT = (
     "Check the name and your network, or set tokenizer.model to a folder with tokenizer.json. "
     "To try things out, -c tiny has a small one."
