@@ -39,6 +39,9 @@ def notes(message: dict[str, Any]) -> list[str]:
         ({"content": "Yes.", "thinking": True}, {"content": "Yes."}),  # a switch
         ({"content": "Yes.", "reasoning_details": [], "thinking_blocks": {}}, {"content": "Yes."}),
         ({"content": [{"type": "thinking", "thinking": ""}, TEXT]}, {"content": "Yes."}),
+        ({"content": "A", "reasoning_content": "why\n</think>"}, {"content": "A", "reasoning_content": "why"}),
+        ({"content": "A", "reasoning_content": " <think>why"}, {"content": "A", "reasoning_content": "why"}),
+        ({"content": "A", "reasoning_content": " a<think> b"}, {"content": "A", "reasoning_content": " a<think> b"}),
         ({"content": "A", "reasoning_content": [{"text": ""}, "why"]}, {"content": "A", "reasoning_content": "why"}),
         (
             {"content": "A", "reasoning_details": [{"data": "x"}, {"text": "why"}, {"encrypted_content": "y"}]},

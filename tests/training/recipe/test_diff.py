@@ -20,11 +20,13 @@ class Optimizer:
 class Precision:
     bf16: bool = True
 
+    is_final: bool = False
+
     def finalize(self):
-        pass
+        self.is_final = True
 
     def setup(self, model, optimizer, ddp):
-        optimizer.bf16 = self.bf16
+        model.bf16 = optimizer.bf16 = ddp.bf16 = self.bf16
 
 
 @dataclass
@@ -38,8 +40,10 @@ class Container:
 
 def test_what_mixed_precision_sets_counts_and_the_config_is_left_alone():
     container = Container()
-    assert what_runs(container)["optimizer.bf16"] is True
-    assert container.optimizer.bf16 is False
+    runs = what_runs(container)
+    keys = ("model.bf16", "optimizer.bf16", "ddp.bf16", "mixed_precision.is_final")
+    assert [runs[key] for key in keys] == [True] * 4
+    assert container == Container()
 
 
 def test_every_difference_is_told_whoever_made_it():

@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 
 from nemotron.data_prep.config import SPLITS
-from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping, may_be_array
+from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping
 from nemotron.errors import UserError
 from nemotron.paths import find_matches
 from nemotron.records.regular_files import open_file
@@ -28,7 +28,7 @@ def is_chat_data(path: Path) -> bool:
         UserError: A folder has both data files and a blend file, so either may be meant.
     """
     if path.is_file():
-        return format_of(path.name) is not None and not (may_be_array(path.name) and is_blend_file(path))
+        return format_of(path.name) is not None and not is_blend_file(path)
     if path.is_dir():
         return _folder_has_data(path)
     return any(format_of(name) for name in find_matches(str(path)))
