@@ -53,6 +53,19 @@ def test_the_counts_are_those_of_the_files(result: PrepResult) -> None:
         assert split.fill == pytest.approx(split.tokens / (split.packs * 256))
 
 
+def test_the_artifact_says_what_a_consumer_needs(result: PrepResult) -> None:
+    facts, metadata = result.artifact.metadata, result.metadata
+    same = ("run_hash", "pack_size", "pad_to_multiple", "tokens", "supervised_tokens", "conversations", "tokenizer")
+    assert {name: facts[name] for name in same} == {name: getattr(metadata, name) for name in same}
+    assert (facts["rows"], facts["vocab_size"]) == (202 + 120, metadata.tokenizer["vocab_size"])
+    assert facts["rows"] == sum(dataset.kept for dataset in metadata.datasets) + sum(facts["dropped"].values())
+    assert facts["dropped"]["no_messages"] == 1
+    assert facts["truncated"] == metadata.overlong.truncated
+    assert facts["packs"] == {split.name: split.packs for split in metadata.splits}
+    assert (facts["chat_template"], facts["blend"]) == (metadata.chat_template, metadata.blend)
+    assert Path(facts["metadata"]) == result.plan.run_dir / "metadata.json"
+
+
 def test_the_output_folder_shows_the_metadata_of_the_run(result: PrepResult) -> None:
     assert read_metadata(result.splits_dir.parent / "metadata.json") == result.metadata
 
