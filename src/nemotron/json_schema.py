@@ -82,8 +82,6 @@ def _forms(hint: Any, name: str, open_settings: Open) -> list[dict[str, Any]]:
         return [_object(hint, open_settings)]
     if origin in (typing.Union, types.UnionType):
         return [form for part in inside for form in _forms(part, name, open_settings)]
-    if origin is typing.Annotated:
-        return _forms(inside[0], name, open_settings)
     if origin is Literal:
         return [{"enum": list(inside)}]
     if origin in (list, tuple):
