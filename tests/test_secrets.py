@@ -78,6 +78,8 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
         ("HTTPS://ghtoken@host/x", "HTTPS://***@host/x"),
         ("ssh://git@host/x", "ssh://git@host/x"),  # a name, as everybody has it
         ("main hf_abcdefghijklmnop", "main ***"),
+        (f"/data_hf_{'a1' * 17}/x", "/data_***/x"),
+        (f"xghp_{'a1' * 18}hf_{'b2' * 17}_", "x******_"),
         ("s3://KEY:SE/CR+ET@bucket/path", "s3://***@bucket/path"),
         ("https://me:p@ss@host/x", "https://***@host/x"),
         ("https:/me:pw@host/x", "https:/***@host/x"),  # as a path of Python writes it

@@ -26,6 +26,7 @@ _CREDENTIALS = re.compile(
 _TOKENS = re.compile(
     r"\b(hf_(?:[A-Za-z0-9]{16,}|(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,})|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}"
     r"|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16})\b"
+    r"|(?:hf_|gh[pousr]_)(?:(?!hf_|gh[pousr]_)[A-Za-z0-9]){34,}"  # also glued to a word
 )
 _PUBLIC_VARIABLE = re.compile(
     r"(NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|NVTE|NVIDIA|NVSHMEM|OMP|MKL|TRITON|UB|GLOO|UCX|FI|OMPI|PMIX|SLURM|TOKENIZERS)_\w+"
