@@ -87,6 +87,14 @@ def started(monkeypatch):
     return calls
 
 
+@pytest.fixture
+def looked(monkeypatch):
+    """An entry for each time that prepared data was looked up."""
+    looked, find_data = [], prepared_data.find_data
+    monkeypatch.setattr(prepared_data, "find_data", lambda *arguments: looked.append(1) or find_data(*arguments))
+    return looked
+
+
 def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, monkeypatch):
     monkeypatch.setattr(sys.modules[train_here.__module__], "refuse_with_torch", lambda loaded, found: None)
     assert run(["super3", "sft", "-c", "tiny", "train.train_iters=2"]) == 3
@@ -94,10 +102,8 @@ def test_several_gpus_are_torchruns_and_its_exit_code_is_ours(trained, started, 
     assert not trained
 
 
-def test_what_a_run_needs_is_looked_at_once_before_torchrun_starts(prepare_tiny, started, monkeypatch):
+def test_what_a_run_needs_is_looked_at_once_before_torchrun_starts(prepare_tiny, started, looked, monkeypatch):
     prepare_tiny()
-    looked, find_data = [], prepared_data.find_data
-    monkeypatch.setattr(prepared_data, "find_data", lambda *arguments: looked.append(1) or find_data(*arguments))
     monkeypatch.setattr("nemotron.training.backend._sees_gpu", lambda: False)
     assert run(["super3", "sft", "-c", "tiny", "train.global_batch_size=8"]) == 3
     assert looked == [1]
@@ -175,13 +181,14 @@ def test_pipe_refuses_what_the_prepared_data_could_not_be_trained_with(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
-def test_pipe_counts_the_plan_of_data_that_is_there_only_if_it_would_be_made_again(prepare_tiny, capsys):
+def test_pipe_counts_the_plan_of_data_that_is_there_only_if_it_would_be_made_again(prepare_tiny, looked, capsys):
     line = ["super3", "pipe", "-c", "tiny", "workers=1", "--dry-run"]
     prepare_tiny()
     for settings, counted in (([], True), (["pack_size=2048"], False)):
         capsys.readouterr()
         assert run([*line, *settings]) == 0
         assert ("averages over" in capsys.readouterr().out) is counted
+    assert looked == [1, 1]
 
 
 def test_pipe_with_a_config_that_only_training_has_prepares_with_the_default(trained, capsys):

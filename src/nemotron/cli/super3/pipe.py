@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from nemotron.config import Loaded
     from nemotron.data_prep.config import DataPrepConfig
     from nemotron.data_prep.plan import PrepPlan
-    from nemotron.data_prep.tokenization.tokenizer import Tokenizer
     from nemotron.launch import Placement
     from nemotron.training.config import SftConfig
     from nemotron.training.prepared_data import PreparedData
@@ -148,7 +147,7 @@ def _report(
     """Report both plans and launches; training is counted where its data exists."""
     placements = _place(prepared, training, profile, attached=attached) if profile is not None else ()
     plan = report_prep(report, prepared, placements[0] if placements else None)
-    expected = None if _is_made(training, plan) else _expect(prepared, plan and plan.tokenizer)
+    expected = _expect(prepared, plan)
     if placements:
         report_on(report, training, placements[1], expected, compare=compare)
         remote.report_launch(report, placements, script=script)
@@ -156,21 +155,14 @@ def _report(
         report_here(report, training, expected, compare=compare)
 
 
-def _is_made(training: "Loaded[SftConfig]", plan: "PrepPlan | None") -> bool:
-    """Check whether the existing data is what data prep would make."""
-    from nemotron.training.prepared_data import find_data
-
-    data, _ = find_data(training.config, training.name)
-    return data is not None and plan is not None and data.run_hash == plan.run_hash
-
-
-def _expect(prepared: "Loaded[DataPrepConfig]", tokenizer: "Tokenizer | None" = None) -> "PreparedData":
+def _expect(prepared: "Loaded[DataPrepConfig]", plan: "PrepPlan | None" = None) -> "PreparedData":
     """Describe the data before it is made, without pack counts."""
     from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
     config = prepared.config
     made_with = None
-    if tokenizer is not None:
+    if plan is not None:
+        tokenizer = plan.tokenizer
         made_with = DataTokenizer(tokenizer.name, tokenizer.digest, tokenizer.vocab_size, tokenizer.eos_id)
     return PreparedData(
         reference=_reference(prepared),
@@ -178,6 +170,7 @@ def _expect(prepared: "Loaded[DataPrepConfig]", tokenizer: "Tokenizer | None" = 
         packs={},
         pack_size=config.pack_size,
         pad_to_multiple=config.pad_to_multiple,
+        run_hash=None if plan is None else plan.run_hash,
         tokenizer=made_with,
     )
 

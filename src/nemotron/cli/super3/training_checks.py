@@ -38,7 +38,8 @@ def look(config: "SftConfig", name: str, expected: "PreparedData | None", *, tra
     Args:
         config: The training config.
         name: Its name.
-        expected: What data prep will make; None looks for existing data.
+        expected: What data prep will make, if anything. Existing data is looked for only without it, or if its run
+            hash is known, and is used only if it is the same data.
         trains_here: Whether it trains on this machine, whose folders are its own then.
     """
     from nemotron.training.checkpoints.initial_weights import find_start
@@ -46,7 +47,9 @@ def look(config: "SftConfig", name: str, expected: "PreparedData | None", *, tra
     from nemotron.training.prepared_data import find_data
 
     start = find_start(config)
-    data, missing = (None, []) if expected is not None else find_data(config, name)
+    data, missing = find_data(config, name) if expected is None or expected.run_hash is not None else (None, [])
+    if expected is not None and (data is None or data.run_hash != expected.run_hash):
+        data, missing = None, []
     return Found(start, data, missing, find_run_folder(config, data, start) if trains_here else None)
 
 
@@ -55,7 +58,7 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
 
     Args:
         loaded: The training config.
-        expected: What data prep will make; None looks for existing data.
+        expected: What data prep will make, if anything (`look`).
 
     Raises:
         UserError: Something is wrong.

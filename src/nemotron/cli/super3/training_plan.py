@@ -30,7 +30,7 @@ def report_here(
     Args:
         report: The dry run.
         loaded: The training config.
-        expected: What data prep will make; None looks for existing data.
+        expected: What data prep will make, if anything (`look`).
         compare: Whether to compare with Megatron-Bridge's recipe, which has to be imported for that.
 
     Returns:
