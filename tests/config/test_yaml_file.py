@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, yaml_file
 from nemotron.config.located import plain
-from nemotron.config.yaml_file import as_argument, dump_yaml, parse_value, read_yaml
+from nemotron.config.yaml_file import as_argument, dump_yaml, parse_plain, parse_value, read_yaml
 
 
 def read(tmp_path, text):
@@ -140,6 +140,19 @@ def test_a_config_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, t
     with pytest.raises(ConfigError, match=said) as error:
         read(tmp_path, text)
     assert str(error.value).startswith("run.yaml")
+
+
+NOT_YAML = [ALIASES, "a: &a [*a]", "a: " + "[" * 1000, "a: 1\na: 2", "a: \0", b"a: \xff", "", b""]
+
+
+@pytest.mark.parametrize("text", NOT_YAML, ids=range(len(NOT_YAML)))
+def test_yaml_of_other_programs_that_is_not_valid_is_none(text):
+    assert parse_plain(text) is None
+
+
+@pytest.mark.parametrize("text", ["a: [1, no]\nb: &b {c: 1.0e-05}\nd: *b\n", b"{a: [1, 'no'], b: &b {c: 1e-5}, d: *b}"])
+def test_yaml_of_other_programs_is_read_as_plain_values(text):
+    assert parse_plain(text) == {"a": [1, "no"], "b": {"c": 1e-5}, "d": {"c": 1e-5}}
 
 
 def test_aliases_as_people_use_them_are_fine(tmp_path):

@@ -20,7 +20,7 @@ except ImportError:  # PyYAML was built without libyaml
     CParser = None
 
 from nemotron.config.errors import ConfigError
-from nemotron.config.located import Located
+from nemotron.config.located import Located, plain
 from nemotron.printable import escape
 from nemotron.records.regular_files import read_text
 
@@ -126,6 +126,18 @@ def parse_value(text: str, origin: str) -> Located:
     if not _is_text(text):
         raise ConfigError(f"{origin}: {text!a} is not UTF-8 text.", "Rename what it names, or give another value.")
     return Located(_scalar(text), origin, text)
+
+
+def parse_plain(text: str | bytes) -> Any:
+    """Return the value of YAML that another program wrote; None if it is empty or not valid.
+
+    The limits of our own files hold for it, too.
+    """
+    try:
+        root = _parse(text if isinstance(text, str) else text.decode(), "it")
+    except (ConfigError, UnicodeDecodeError):
+        return None
+    return None if root is None else plain(root)
 
 
 def dump_yaml(tree: Any) -> str:

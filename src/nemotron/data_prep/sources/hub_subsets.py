@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-import yaml
-
+from nemotron.config.yaml_file import parse_plain
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.sources.input_file import stem_of
 from nemotron.errors import UserError, did_you_mean
@@ -103,10 +102,7 @@ def _split_or_stem(dataset: Dataset, subsets: dict[str, Splits], paths: Sequence
 def _read_declared(readme: str, paths: Sequence[str]) -> tuple[dict[str, Splits], str | None]:
     """Read the subsets in the README's front matter, and the default one."""
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(?:\n|$)", readme, re.DOTALL)
-    try:
-        content = yaml.safe_load(front[1]) if front else None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        content = None  # the hub ignores the settings of such a README too
+    content = parse_plain(front[1]) if front else None  # the hub, too, ignores settings that are not valid
     configs = content.get("configs") if isinstance(content, dict) else None
     subsets: dict[str, Splits] = {}
     default = None

@@ -5,10 +5,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
+from nemotron.config import ConfigError
 from nemotron.config.located import attach_origin, leaves, plain
+from nemotron.config.yaml_file import read_yaml
 from nemotron.folder_lock import find_holder
 from nemotron.secrets import mask_tree
-from nemotron.training.checkpoints.checkpoint import read_yaml
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.reporting.report.curves import Curves
 from nemotron.training.reporting.report.history import HISTORY, State, read_history
@@ -47,7 +48,7 @@ class RunFiles:
         for curves in (self.metrics, self.validation, self.test):
             curves.update()
         self.history = read_history(self.folder)
-        config = mask_tree(read_yaml(self.folder / "config.yaml") or {})
+        config = mask_tree(_read_config(self.folder / "config.yaml"))
         self.settings: dict[str, Any] = {
             key: plain(node) for key, node in leaves(attach_origin(config, "")).items() if node.value != {}
         }
@@ -116,3 +117,11 @@ class RunFiles:
 
 def _seconds(time: str) -> float:
     return datetime.fromisoformat(time).timestamp()
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    """Read the config of a run; {} if it is missing or damaged."""
+    try:
+        return plain(read_yaml(file, file.name))
+    except ConfigError:
+        return {}
