@@ -40,8 +40,7 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
             _remove_abandoned(path)
         yield temporary
         if synced:
-            with open_file(temporary) as file:
-                os.fsync(file.fileno())
+            os.fsync(descriptor)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

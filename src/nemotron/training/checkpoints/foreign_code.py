@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
 from nemotron.printable import printable
-from nemotron.records.regular_files import open_file
+from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.training.checkpoints.checkpoint import METADATA, RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 
@@ -128,10 +128,11 @@ def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
         if not _TARGETS.fullmatch(target) or _LOADERS.fullmatch(target.rsplit(".", 1)[-1]) or _leaves_package(target):
             return ForeignCode(checkpoint.folder / RUN_CONFIG, target)
     for index in sorted(checkpoint.folder.rglob(METADATA)):
-        if name := _check_index(index):
+        pickled = read_bytes(index)
+        if name := _check(io.BytesIO(pickled)):
             return ForeignCode(index, name)
         with ThreadPoolExecutor(_READERS) as readers:
-            parts = sorted(_object_parts(index).items())
+            parts = sorted(_object_parts(index.parent, pickled).items())
             for shard, name in readers.map(_check_parts, parts):
                 if name is not None:
                     return ForeignCode(shard, name)
@@ -139,11 +140,6 @@ def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
         if file.suffix in _ARCHIVES and file.is_file() and (name := _check_archive(file)):
             return ForeignCode(file, name)
     return None
-
-
-def _check_index(index: Path) -> str | None:
-    with open_file(index) as file:
-        return _check(file)
 
 
 def _check(pickled: BinaryIO) -> str | None:
@@ -157,18 +153,17 @@ def _check(pickled: BinaryIO) -> str | None:
     return None
 
 
-def _object_parts(index: Path) -> dict[Path, list[tuple[int, int]]]:
+def _object_parts(folder: Path, index: bytes) -> dict[Path, list[tuple[int, int]]]:
     """Return offset and length of the parts of each shard that may not be tensors."""
     try:
-        with open_file(index) as file:
-            state = PickleReader(file).load().state
+        state = PickleReader(io.BytesIO(index)).load().state
         tensors = {name for name, entry in state["state_dict_metadata"].items() if _class_of(entry) == _TENSOR}
         parts: dict[Path, list[tuple[int, int]]] = {}
         for key, where in state["storage_data"].items():
             if key.state["fqn"] not in tensors:
                 place = where.state
                 spot = int(place["offset"]), int(place["length"])
-                parts.setdefault(index.parent / place["relative_path"], []).append(spot)
+                parts.setdefault(folder / place["relative_path"], []).append(spot)
         return parts
     except Exception:  # checkpoint.py says what is wrong with it
         return {}

@@ -134,13 +134,13 @@ def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: 
             f"{train_iters:,}.",
             "Raise train.train_iters, or remove checkpoint.load.",
         )
-    yield from check_same_stages(run.metrics, plan.schedule, min(run.finished, train_iters))
     yield from check_same_unit(run.metrics, config.loss.sample_unit)
     yield from check_batch_size(
         run.metrics, run.finished, data.packs["train"], config.train["global_batch_size"], train_iters
     )
     yield from check_fixed_settings(config, run)
     yield from check_layout(config, run)
+    yield from check_same_stages(run.metrics, plan.schedule, min(run.finished, train_iters))
 
 
 def check_layout(config: SftConfig, run: RunFolder) -> Iterator[Problem]:
