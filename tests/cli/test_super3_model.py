@@ -30,8 +30,8 @@ def finished_run(tmp_path):
 @pytest.mark.parametrize("named", ["run", "run/checkpoints", "run/checkpoints/iter_0000040"])
 def test_a_run_knows_its_model_its_tokenizer_and_where_to(exported, finished_run, named, capsys):
     assert run(["super3", "model", "export", named]) == 0
-    [(iteration, target, model, tokenizer)] = exported
-    assert (iteration.absolute(), target) == (finished_run / "checkpoints/iter_0000040", finished_run / "hf")
+    [(checkpoint, target, model, tokenizer)] = exported
+    assert (checkpoint.folder.absolute(), target) == (finished_run / "checkpoints/iter_0000040", finished_run / "hf")
     assert (model, tokenizer) == ("tiny_model", "words")
     assert str(target) in capsys.readouterr().out
 

@@ -135,15 +135,18 @@ class World:
         return self.stopped
 
     def look_again(self):
-        return SimpleNamespace(iteration=self.finished, folder=Path("iter") if self.finished else None)
+        return SimpleNamespace(iteration=self.finished, checkpoint=Path("iter") if self.finished else None)
 
     def write_report(self, files):
         self.note("report", files.folder)
         (self.output / "report.html").touch()
 
-    def record_model(self, loaded, plan, data, run, folder, records):
-        assert (loaded, plan, data, run) == (self.loaded, self.plan, self.data, self.run)
-        self.note("model", folder, records)
+    def record_model(self, finished):
+        assert (finished.loaded, finished.plan, finished.data, finished.folder) == (
+            *(self.loaded, self.plan, self.data),
+            self.run,
+        )
+        self.note("model", finished.checkpoint, finished.records)
         return Recorded("model:3", Path("hf"), "export:1")
 
     def hand_over(self, output):
@@ -238,7 +241,7 @@ def test_a_finished_run_is_exported_without_training(world):
 
 
 def test_a_run_without_a_checkpoint_has_no_model(world, monkeypatch):
-    monkeypatch.setattr(world.run, "look_again", lambda: SimpleNamespace(iteration=10, folder=None))
+    monkeypatch.setattr(world.run, "look_again", lambda: SimpleNamespace(iteration=10, checkpoint=None))
     assert world.begin().artifact == ""
 
 

@@ -35,7 +35,7 @@ from nemotron.training.reporting.report.live import (
 from nemotron.training.reporting.report.page import REPORT, write_report
 from nemotron.training.reporting.report.run_files import RunFiles
 from nemotron.training.reporting.wandb_run import wandb_run
-from nemotron.training.weights.export_run import Recorded, record_model
+from nemotron.training.weights.export_run import FinishedRun, Recorded, record_model
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def train(loaded: Loaded[SftConfig], on_record: OnRecord | None = None) -> Train
             if is_first():
                 if not (output / REPORT).is_file():
                     write_report(RunFiles(output))
-                if is_complete and newest.folder is not None:
-                    made = record_model(loaded, plan, data, run, newest.folder, records)
+                if is_complete and newest.checkpoint is not None:
+                    made = record_model(FinishedRun(loaded, plan, data, run, newest.checkpoint, records))
                 hand_over(output)
         wandb.record_end({"validation": records["validation"], "test": records["test"]}, stopped=stopped)
     return TrainResult(

@@ -1,5 +1,6 @@
 """A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
 
+import os
 import zipfile
 
 import pytest
@@ -8,15 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
-from nemotron.training.checkpoints import checkpoint
-from nemotron.training.checkpoints.checkpoint import find_damage, read_checkpoint, read_yaml
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.torch_files import mentions, read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
 
 
 def damage_of(folder):
-    return find_damage(read_checkpoint(folder))
+    return read_checkpoint(folder).damage
 
 
 def halve(path):
@@ -47,6 +47,14 @@ def test_the_damaged_file_is_named(tmp_path, name, damaged_by):
     damage = damage_of(folder)
     assert damage is not None
     assert damage.file == name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_in_place_of_a_file_is_not_waited_for(tmp_path, name):
+    folder = write_checkpoint(tmp_path, 20)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert (damage_of(folder).file, damage_of(folder).what) == (name, "is missing")
 
 
 @pytest.mark.parametrize("name", ["train_state.pt", "run_config.yaml"])
@@ -112,14 +120,10 @@ def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
 def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, where):
     lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     text = "a: &a [*a]" if where == "goes round" else "\n".join(["a0: &a0 [1]", *lines])
-    (tmp_path / "run_config.yaml").write_text(f"{text}\n")
-    assert read_yaml(tmp_path / "run_config.yaml") is None
-
-
-def test_a_config_of_as_many_values_as_the_limit_is_one(monkeypatch):
-    monkeypatch.setattr(checkpoint, "MOST_VALUES", 3)
-    assert checkpoint._is_tree({"a": [1, 2], "b": {"c": 3}})
-    assert not checkpoint._is_tree({"a": [1, 2], "b": {"c": 3, "d": 4}})
+    folder = write_checkpoint(tmp_path, 20)
+    (folder / "run_config.yaml").write_text(f"{text}\n")
+    assert read_checkpoint(folder).saved == {}
+    assert damage_of(folder).file == "run_config.yaml"
 
 
 @pytest.mark.parametrize("names", [["a/data.pkl"], ["a/data.pkl", "b/data.pkl"], ["a/0"], []])

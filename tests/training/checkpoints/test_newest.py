@@ -7,7 +7,7 @@ import shutil
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
-import nemotron.training.checkpoints.newest
+import nemotron.training.checkpoints.checkpoint
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.newest import (
     STATE_TRACKER,
@@ -17,8 +17,8 @@ from nemotron.training.checkpoints.newest import (
     find_latest,
     find_newest,
     is_iteration_dir,
-    repair,
 )
+from nemotron.training.checkpoints.repair import repair
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
@@ -187,21 +187,21 @@ def test_nothing_whole_is_nothing_to_load(tmp_path):
 def test_the_newest_checkpoint_is_found_from_any_folder_of_a_run(tmp_path):
     newest = write_checkpoint(tmp_path / "run/checkpoints", 20)
     for folder in (tmp_path / "run", tmp_path / "run/checkpoints", newest):
-        assert find_checkpoint(folder) == newest
+        assert find_checkpoint(folder).folder == newest
     elsewhere = write_checkpoint(tmp_path / "elsewhere", 30)
     (tmp_path / "other").mkdir()
     (tmp_path / "other/run.json").write_text(json.dumps({"checkpoints": str(tmp_path / "elsewhere")}))
-    assert find_checkpoint(tmp_path / "other") == elsewhere
+    assert find_checkpoint(tmp_path / "other").folder == elsewhere
     own = write_checkpoint(tmp_path / "other", 10)  # a run that saves to its own folder
-    assert find_checkpoint(tmp_path / "other") == own
+    assert find_checkpoint(tmp_path / "other").folder == own
 
 
 def test_what_goes_while_it_is_read_is_gone(saved, monkeypatch):
-    def go(checkpoint):
-        if checkpoint.folder.name == "iter_0000006":
-            raise FileNotFoundError(2, "No such file or directory", str(checkpoint.folder / "metadata.json"))
+    def go(folder, index):
+        if folder.name == "iter_0000006":
+            raise FileNotFoundError(2, "No such file or directory", str(folder / "__0_0.distcp"))
 
-    monkeypatch.setattr(nemotron.training.checkpoints.newest, "find_damage", go)
+    monkeypatch.setattr(nemotron.training.checkpoints.checkpoint, "find_damaged_shard", go)
     newest = find_newest(saved)
     assert newest.folder == saved / "iter_0000004"
     assert str(newest.skipped[0].why) == "it is gone"

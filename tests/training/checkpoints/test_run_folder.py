@@ -77,7 +77,7 @@ def test_checkpoints_elsewhere_know_their_run(tmp_path):
     settings = config(tmp_path / "one", save=str(tmp_path / "elsewhere/checkpoints"))
     claim(settings, data())
     newest = write_checkpoint(tmp_path / "elsewhere/checkpoints", 20)
-    assert find_checkpoint(tmp_path / "one") == newest
+    assert find_checkpoint(tmp_path / "one").folder == newest
     assert run_of(newest) == tmp_path / "one"
     assert hf_model_of(newest) == "tiny"
     other = config(tmp_path / "two", save=str(tmp_path / "elsewhere/checkpoints"))
@@ -168,7 +168,7 @@ def test_a_run_that_saved_nothing_has_what_it_was_continued_from(tmp_path):
     run = find_run_folder(config(tmp_path / "two", load=f"{tmp_path}/one/checkpoints"))
     again = run.look_again()
     assert (again.folder, again.iteration, run.count_finished()) == (newest, 20, 20)
-    assert again.saved["train"]["train_iters"] == 99
+    assert again.checkpoint.saved["train"]["train_iters"] == 99
     own = write_checkpoint(tmp_path / "two/checkpoints", 30)
     assert (run.look_again().folder, run.count_finished()) == (own, 30)
 

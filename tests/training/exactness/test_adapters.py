@@ -16,6 +16,7 @@ from tests.training.exactness.rank import MODEL, TOKENIZER
 from tests.training.exactness.shards import Shard, assemble
 from tests.training.exactness.weights import make_weight
 
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.weights import export_adapter
 from nemotron.training.weights.export_hf import convert
@@ -77,14 +78,14 @@ def base(folder, tmp_path_factory):
     """The weights that the adapters are merged into, exported."""
     target = tmp_path_factory.mktemp("base") / "hf"
     [start] = folder.glob("start/start-*/iter_0000000")
-    convert(start, target, str(MODEL), str(TOKENIZER))
+    convert(read_checkpoint(start), target, str(MODEL), str(TOKENIZER))
     return load_file(target / "model.safetensors")
 
 
 @LAYOUTS
 def test_the_export_is_the_base_and_the_scaled_product(layout, folder, base, tmp_path):
     """W + alpha/dim B A, routed and shared experts included; all else, the final norm too, to the last bit."""
-    convert(find_latest(folder / layout.name / "checkpoints").folder, tmp_path / "hf", str(MODEL), str(TOKENIZER))
+    convert(find_latest(folder / layout.name / "checkpoints"), tmp_path / "hf", str(MODEL), str(TOKENIZER))
     exported = load_file(tmp_path / "hf" / "model.safetensors")
     assert exported.keys() == base.keys()
     trained, _ = assemble([Shard(*part) for rank in read_ranks(layout, folder) for part in rank["trained"]])
@@ -114,8 +115,8 @@ def test_peft_makes_of_the_exported_adapters_what_the_merged_export_is(folder, t
     from transformers import AutoModelForCausalLM
 
     [start] = folder.glob("start/start-*/iter_0000000")
-    trained = find_latest(folder / ONE_RANK.name / "checkpoints").folder
-    for checkpoint, name in ((start, "base"), (trained, "merged")):
+    trained = find_latest(folder / ONE_RANK.name / "checkpoints")
+    for checkpoint, name in ((read_checkpoint(start), "base"), (trained, "merged")):
         convert(checkpoint, tmp_path / name, str(MODEL), str(TOKENIZER))
     export_adapter.convert(trained, tmp_path / "adapter", str(tmp_path / "base"), str(TOKENIZER))
     base, merged = (

@@ -19,8 +19,9 @@ def exported(monkeypatch):
     calls = []
 
     def export(checkpoint, folder, model, tokenizer):
-        calls.append((checkpoint.name, folder.name, model, tokenizer))
-        write_export(folder, int(checkpoint.name.removeprefix("iter_")))
+        name = checkpoint.folder.name
+        calls.append((name, folder.name, model, tokenizer))
+        write_export(folder, int(name.removeprefix("iter_")))
         return folder
 
     monkeypatch.setattr(module, "export_hf", export)

@@ -14,6 +14,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.errors import Problem, UserError
 from nemotron.training import bridge, cpu, torch_layers
 from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.weights import export_adapter, export_hf, export_process, import_hf, megatron_model, random_init
 
 FLOAT32 = "float32"
@@ -114,6 +115,7 @@ def world(monkeypatch):
 
 
 INSIDE = ["cpu", ("group", 0)]
+ITER = Checkpoint(Path("iter"), {"peft": {"dim": 4}})
 
 
 @pytest.mark.parametrize("mtp", [True, False])
@@ -292,7 +294,7 @@ def test_an_export_is_made_in_a_process_of_its_own(tmp_path, monkeypatch):
     iteration = write_checkpoint(tmp_path / "run", 3)
     monkeypatch.setattr(export_process, "run_module", lambda *arguments: calls.append(arguments))
     monkeypatch.chdir(tmp_path)
-    folder = export_hf.export_hf(tmp_path / "run", "hf", "model", "tokenizer")
+    folder = export_hf.export_hf(find_checkpoint(tmp_path / "run"), "hf", "model", "tokenizer")
     assert folder == tmp_path / "hf"
     what = f"Exporting {iteration} to Hugging Face format"
     assert calls == [(export_hf.__name__, [str(iteration), str(folder), "model", "tokenizer"], what)]
@@ -304,20 +306,20 @@ def test_the_process_of_an_export_has_its_arguments(tmp_path, monkeypatch, modul
     monkeypatch.setattr(module, "convert", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(sys, "argv", ["export", str(tmp_path / "run"), "out", "model", "tokenizer"])
     module.main()
-    assert calls == [(iteration, Path("out"), "model", "tokenizer")]
+    assert calls == [(Checkpoint(iteration), Path("out"), "model", "tokenizer")]
 
 
 def test_what_loading_would_run_is_refused_before_an_export(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "run", 3)
     monkeypatch.setattr(export_process, "find_code_to_load", lambda *_: [Problem("It runs code.", "Do not.")])
     with pytest.raises(UserError, match="It runs code"):
-        export_hf.export_hf(tmp_path / "run", tmp_path / "hf", "model", "tokenizer")
+        export_hf.export_hf(find_checkpoint(tmp_path / "run"), tmp_path / "hf", "model", "tokenizer")
 
 
 def test_the_model_of_an_export_is_loaded_with_torch_layers_on_the_cpu(world, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_process, "load_whole_model", lambda folder: [*world.open, folder])
-    with export_process.load_for_export(Path("iter"), tmp_path / "out") as (model, unfinished):
-        assert model == [*INSIDE, Path("iter")]
+    monkeypatch.setattr(export_process, "load_whole_model", lambda found: [*world.open, found])
+    with export_process.load_for_export(ITER, tmp_path / "out") as (model, unfinished):
+        assert model == [*INSIDE, ITER]
         assert unfinished != tmp_path / "out"
         (unfinished / "weights").touch()
     assert (tmp_path / "out/weights").is_file()
@@ -326,22 +328,20 @@ def test_the_model_of_an_export_is_loaded_with_torch_layers_on_the_cpu(world, tm
 
 @pytest.fixture
 def saved(monkeypatch):
-    """A checkpoint `iter`, whose base model is set by the test: `saved.append(base)`."""
+    """The base model of a checkpoint, set by the test: `saved.append(base)`."""
     bases = []
-    checkpoint = Checkpoint(Path("iter"), {"peft": {"dim": 4}})
-    monkeypatch.setattr(export_process, "read_checkpoint", lambda folder: checkpoint._replace(folder=folder))
     monkeypatch.setattr(export_process, "base_model_of", lambda found: bases[0] if bases else None)
     return bases
 
 
 def test_a_whole_model_is_loaded(world, saved):
-    assert export_process.load_whole_model(Path("iter")) == ["chunk"]
+    assert export_process.load_whole_model(ITER) == ["chunk"]
     assert world.steps == [("loadable", Path("iter")), ("loaded", "iter")]
 
 
 def test_adapters_are_loaded_onto_their_base_model(world, saved):
     saved.append(Checkpoint(Path("base"), {}))
-    assert export_process.load_whole_model(Path("iter")) == ["adapted chunk"]
+    assert export_process.load_whole_model(ITER) == ["adapted chunk"]
     *before, (name, model, folder, peft) = world.steps
     assert before == [
         ("loadable", Path("base")),
@@ -362,9 +362,9 @@ def test_an_export_of_a_model_has_its_card_without_secrets(tmp_path, monkeypatch
 
     monkeypatch.setattr(export_hf, "load_for_export", load)
     monkeypatch.setattr(export_hf, "save_hf_folder", lambda *arguments: steps.append(arguments))
-    monkeypatch.setattr(export_hf, "model_card", lambda folder, model: f"{folder} of {model} hf_{'a' * 34}")
-    export_hf.convert(Path("iter"), Path("out"), "model", "tokenizer")
-    assert steps == [(Path("iter"), Path("out")), ("the model", tmp_path, "model", "tokenizer")]
+    monkeypatch.setattr(export_hf, "model_card", lambda found, model: f"{found.folder} of {model} hf_{'a' * 34}")
+    export_hf.convert(ITER, Path("out"), "model", "tokenizer")
+    assert steps == [(ITER, Path("out")), ("the model", tmp_path, "model", "tokenizer")]
     assert (tmp_path / "README.md").read_text() == "iter of model ***"
 
 
@@ -445,10 +445,9 @@ def test_adapters_are_saved_as_peft_reads_them(tmp_path, monkeypatch, targets, b
             "nemotron.training.weights.peft_folder": {"adapter_config": adapter_config, "for_peft": lambda *a: a},
         },
     )
-    monkeypatch.setattr(export_adapter, "run_config", lambda folder: {"peft": settings})
     monkeypatch.setattr(export_adapter, "_take_off_mtp", lambda model: calls.append(("without MTP", model)))
     monkeypatch.setattr(export_adapter, "_merge_whole", lambda model: "merged")
-    export_adapter._save(["chunk"], tmp_path, Path("iter"), "base")
+    export_adapter._save(["chunk"], tmp_path, Checkpoint(Path("iter"), {"peft": settings}), "base")
     saved = {"base_model_name_or_path": "base", "show_progress": False}
     assert calls == [("without MTP", ["chunk"]), ("saved", ["chunk"], ("instance", settings), saved)]
     weights = "adapter_model.safetensors"
@@ -468,12 +467,12 @@ def test_an_export_of_adapters_has_its_tokenizer_and_its_card_without_secrets(tm
     monkeypatch.setattr(export_adapter, "load_for_export", load)
     monkeypatch.setattr(export_adapter, "_save", lambda *arguments: steps.append(arguments))
     monkeypatch.setattr(export_adapter, "write_tokenizer", lambda *arguments: steps.append(arguments))
-    card = lambda folder, model, adapter: f"{folder} {model} {adapter} hf_{'a' * 34}"  # noqa: E731
+    card = lambda found, model, adapter: f"{found.folder} {model} {adapter} hf_{'a' * 34}"  # noqa: E731
     monkeypatch.setattr(export_adapter, "model_card", card)
-    export_adapter.convert(Path("iter"), Path("out"), "base", "tokenizer")
+    export_adapter.convert(ITER, Path("out"), "base", "tokenizer")
     assert steps == [
-        (Path("iter"), Path("out")),
-        ("the model", tmp_path, Path("iter"), "base"),
+        (ITER, Path("out")),
+        ("the model", tmp_path, ITER, "base"),
         (tmp_path, "tokenizer"),
     ]
     assert (tmp_path / "README.md").read_text() == "iter base True ***"
@@ -485,11 +484,11 @@ def test_an_export_of_adapters_names_its_base_model(tmp_path, monkeypatch, base)
     iteration, calls = write_checkpoint(tmp_path / "run", 3), []
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/base").mkdir(parents=True)
-    monkeypatch.setattr(export_adapter, "check_adapters_of", lambda folder: calls.append(folder))
+    monkeypatch.setattr(export_adapter, "check_adapters_of", lambda found: calls.append(found.folder))
     monkeypatch.setattr(
         export_process, "run_module", lambda module, arguments, what: calls.append((module, *arguments))
     )
-    assert export_adapter.export_adapter("run", "out", base, "tokenizer") == tmp_path / "out"
+    assert export_adapter.export_adapter(find_checkpoint(Path("run")), "out", base, "tokenizer") == tmp_path / "out"
     named = base if base == "org/model" else str(tmp_path / base)
     out = str(tmp_path / "out")
     assert calls == [Path("run/iter_0000003"), (export_adapter.__name__, "run/iter_0000003", out, named, "tokenizer")]

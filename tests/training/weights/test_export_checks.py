@@ -6,7 +6,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 from nemotron.errors import UserError
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.initial_weights import base_model_of
-from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.newest import find_checkpoint, find_latest
 from nemotron.training.weights.export_adapter import export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
@@ -21,7 +21,7 @@ def test_the_iteration_training_would_resume_from_is_taken(tmp_path):
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     with pytest.raises(UserError, match=str(tmp_path)):
-        export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
+        export_hf(find_checkpoint(tmp_path), tmp_path / "hf", "config", "tokenizer")
 
 
 def adapters(base):
@@ -39,7 +39,7 @@ def test_adapters_name_the_model_they_were_trained_on(tmp_path):
 def test_adapters_whose_model_is_gone_are_refused(tmp_path):
     write_checkpoint(tmp_path, 3, adapters("/gone"))
     with pytest.raises(UserError, match=r"iter_0000003.* /gone"):
-        export_hf(tmp_path, tmp_path / "hf", "config", "tokenizer")
+        export_hf(find_checkpoint(tmp_path), tmp_path / "hf", "config", "tokenizer")
 
 
 @pytest.mark.parametrize("target", ["run", "models", "run/checkpoints"])
@@ -48,7 +48,7 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
     (tmp_path / "models" / "mine").mkdir(parents=True)
     write_checkpoint(tmp_path / "run" / "checkpoints", 20)
     with pytest.raises(UserError, match=str(tmp_path / target)):
-        export_hf(tmp_path / "run" / "checkpoints", tmp_path / target, "config", "tokenizer")
+        export_hf(find_checkpoint(tmp_path / "run" / "checkpoints"), tmp_path / target, "config", "tokenizer")
     assert (tmp_path / "run" / "checkpoints" / "iter_0000020").is_dir()
     assert (tmp_path / "models" / "mine").is_dir()
 
@@ -60,7 +60,7 @@ def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path, target):
 def test_what_has_no_lora_adapters_is_not_exported_as_an_adapter(tmp_path, config, reason):
     iteration = write_checkpoint(tmp_path, 3, config)
     with pytest.raises(UserError, match=f"iter_0000003 .*{reason}"):
-        export_adapter(tmp_path, tmp_path / "adapter", "config", "tokenizer")
+        export_adapter(find_checkpoint(tmp_path), tmp_path / "adapter", "config", "tokenizer")
     assert not (tmp_path / "adapter").exists()
     assert iteration.is_dir()
 
@@ -74,4 +74,4 @@ def test_an_adapter_replaces_an_earlier_one_and_nothing_else(tmp_path):
     for name in ("config.json", "model.safetensors"):  # a merged model
         (target / name).touch()
     with pytest.raises(UserError, match=str(target)):
-        export_adapter(tmp_path / "run", target, "config", "tokenizer")
+        export_adapter(find_checkpoint(tmp_path / "run"), target, "config", "tokenizer")

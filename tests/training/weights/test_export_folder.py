@@ -20,12 +20,11 @@ TINY_TOKENIZER = config_dir() / "data_prep" / "tiny" / "tokenizer"
 @pytest.fixture
 def asked(monkeypatch, tmp_path):
     """An export of some checkpoint to a folder: `asked(target)`; False when it is refused."""
-    monkeypatch.setattr(export_hf, "find_latest", lambda folder: Checkpoint(folder, {}))
     monkeypatch.setattr(export_process, "run_module", lambda *arguments: None)
 
     def ask(target):
         try:
-            export_hf.export_hf(tmp_path / "checkpoint", target, TINY_MODEL, TINY_TOKENIZER)
+            export_hf.export_hf(Checkpoint(tmp_path / "checkpoint"), target, TINY_MODEL, TINY_TOKENIZER)
         except UserError:
             return False
         return True

@@ -40,7 +40,7 @@ def exported(checkpoint, tmp_path_factory):
     config = json.loads((source / "config.json").read_text()) | {"eos_token_id": 2}
     (source / "config.json").write_text(json.dumps(config))
     (source / "generation_config.json").write_text(json.dumps({"do_sample": True, "eos_token_id": 2}))
-    convert(find_latest(checkpoint).folder, folder, str(source), str(TINY_TOKENIZER))
+    convert(find_latest(checkpoint), folder, str(source), str(TINY_TOKENIZER))
     return folder
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.config import ConvertToHfConfig, SftConfig
 from nemotron.training.weights import export_run
-from nemotron.training.weights.export_run import Recorded
+from nemotron.training.weights.export_run import FinishedRun, Recorded
 
 # torchrun, which gives the agents of other nodes one second instead of 300 once its own ranks have ended.
 TORCHRUN = """
@@ -30,6 +31,7 @@ from types import SimpleNamespace
 from nemotron.config import load_config
 from nemotron.training import run
 from nemotron.training.backend import Backend
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.config import SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -63,7 +65,8 @@ def test_a_model_is_recorded_before_it_is_exported(monkeypatch, tmp_path):
     for enabled, expected in ((False, Recorded("model:3")), (True, Recorded("model:3", tmp_path, "hf:1"))):
         loaded: Any = SimpleNamespace(config=SftConfig(convert_to_hf=ConvertToHfConfig(enabled=enabled)))
         stand_in: Any = None
-        recorded = export_run.record_model(loaded, stand_in, stand_in, stand_in, tmp_path, {})
+        finished = FinishedRun(loaded, stand_in, stand_in, stand_in, Checkpoint(tmp_path), {})
+        recorded = export_run.record_model(finished)
         assert recorded == expected
     assert made == ["model", "model", "model:3"]
 

@@ -5,6 +5,7 @@ import json
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.weights import model_card as room
 from nemotron.training.weights.model_card import model_card, read_iteration
 
@@ -26,7 +27,7 @@ def iteration(tmp_path, monkeypatch):
 
 def test_the_card_of_a_run_has_its_origin_its_losses_and_its_config(iteration):
     assert (
-        model_card(iteration, "org/model")
+        model_card(read_checkpoint(iteration), "org/model")
         == """---
 library_name: transformers
 tags: [nemotron, sft]
@@ -61,20 +62,20 @@ optimizer:
 
 
 def test_the_card_of_adapters_says_how_to_load_them(iteration):
-    card = model_card(iteration, "org/model", adapter=True)
+    card = model_card(read_checkpoint(iteration), "org/model", adapter=True)
     assert card.startswith("---\nlibrary_name: peft\ntags: [nemotron, sft, lora]\n")
     assert "| Adapters | lora, rank 4 |" in card
     assert 'AutoModelForCausalLM.from_pretrained("org/model")' in card
-    assert "```python" not in model_card(iteration, "org/model")
+    assert "```python" not in model_card(read_checkpoint(iteration), "org/model")
 
 
 def test_a_folder_is_no_base_model_of_the_hub(iteration, tmp_path):
-    assert "base_model:" not in model_card(iteration, str(tmp_path))
+    assert "base_model:" not in model_card(read_checkpoint(iteration), str(tmp_path))
 
 
 def test_what_a_run_did_not_record_is_left_out(tmp_path):
     folder = write_checkpoint(tmp_path / "alone", 4)
-    card = model_card(folder, "org/model")
+    card = model_card(read_checkpoint(folder), "org/model")
     assert not {"Training data", "Adapters", "## Losses", "## Config"} & set(card.splitlines())
     assert "None" not in card
 
@@ -84,23 +85,23 @@ def test_losses_that_nobody_measured_are_left_out(iteration):
     (run / "validation.jsonl").write_text('{"iteration": 8, "token_loss": 1, "sample_loss": 1}\n')
     (run / "metrics.jsonl").write_text('{"iteration": 4, "token_loss": null}\n')
     (run / "config.yaml").unlink()
-    card = model_card(iteration, "org/model")
+    card = model_card(read_checkpoint(iteration), "org/model")
     assert "## Losses" not in card
     assert "## Config" not in card
 
 
 def test_the_iteration_of_a_checkpoint_of_megatron_lm_is_in_its_config(iteration):
     release = iteration.rename(iteration.with_name("release"))
-    card = model_card(release, "org/model")
+    card = model_card(read_checkpoint(release), "org/model")
     assert "| Iteration | 99 |" in card
     assert "training, iteration 8" in card
     (release / "run_config.yaml").unlink()
-    assert "| Iteration |" not in model_card(release, "org/model")
-    assert "training, iteration 8" in model_card(release, "org/model")
+    assert "| Iteration |" not in model_card(read_checkpoint(release), "org/model")
+    assert "training, iteration 8" in model_card(read_checkpoint(release), "org/model")
 
 
 def test_the_iteration_is_read_back(iteration, tmp_path):
-    (tmp_path / "README.md").write_text(model_card(iteration, "org/model"))
+    (tmp_path / "README.md").write_text(model_card(read_checkpoint(iteration), "org/model"))
     assert read_iteration(tmp_path / "README.md") == 4
     (tmp_path / "README.md").write_bytes(b"| Iteration | many |\xff")
     assert read_iteration(tmp_path / "README.md") is None

@@ -2,15 +2,17 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from nemotron import lineage
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.config import ConvertToHfConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.weights import export_run as room
 
-RUN = SimpleNamespace(output=Path("out"), checkpoints=Path("out/checkpoints"))
-DATA = SimpleNamespace(reference="Data:v2", counts={"rows": 5})
+RUN: Any = SimpleNamespace(output=Path("out"), checkpoints=Path("out/checkpoints"))
+DATA: Any = SimpleNamespace(reference="Data:v2", counts={"rows": 5})
 
 
 @pytest.fixture
@@ -45,6 +47,13 @@ RECORDS = {
     "validation": [{"iteration": 8, "token_loss": 4, "sample_loss": 5, "packs": 6}],
     "test": [],
 }
+CHECKPOINT = Checkpoint(Path("iter_9"))
+
+
+def finished(loaded, plan, records=RECORDS):
+    return room.FinishedRun(loaded, plan, DATA, RUN, CHECKPOINT, records)
+
+
 EVERYWHERE = {
     "type": "model", "aliases": ["latest"], "config": {"a": 1}, "root": Path("records"), "wandb_project": "p",
     "wandb_entity": "e",
@@ -52,7 +61,7 @@ EVERYWHERE = {
 
 
 def test_a_model_is_recorded_with_its_last_losses_and_what_it_was_made_from(logged):
-    assert room.log_model(loaded(), plan("Base:v1"), DATA, RUN, Path("iter_9"), RECORDS) == "ModelArtifact-sft:v1"
+    assert room.log_model(finished(loaded(), plan("Base:v1"))) == "ModelArtifact-sft:v1"
     assert logged == [
         {
             "name": "ModelArtifact-sft",
@@ -83,7 +92,7 @@ def test_a_model_is_recorded_with_its_last_losses_and_what_it_was_made_from(logg
 def test_a_model_is_made_from_its_start(logged, monkeypatch, seed, reference, inputs):
     monkeypatch.setattr(room, "describe_source", lambda name: (name, ""))
     config = loaded(recipe=RecipeConfig(hf_model="org/model", random_start=seed))
-    room.log_model(config, plan(reference), DATA, RUN, Path("iter_9"), {**RECORDS, "metrics": []})
+    room.log_model(finished(config, plan(reference), {**RECORDS, "metrics": []}))
     assert logged[0]["inputs"] == ["Data:v2", *inputs]
     assert logged[0]["metadata"]["iteration"] is None
 
@@ -101,9 +110,9 @@ def test_an_export_is_made_of_the_recorded_checkpoint_and_recorded_too(logged, a
         "convert_to_hf": ConvertToHfConfig(enabled=True, adapter=adapter, output_dir=folder),
         "recipe": RecipeConfig(hf_model="org/model"),
     }
-    assert room.export_run(loaded(**sections), plan(), RUN, Path("iter_9"), "Model:v3") == (expected, f"{name}:v1")
+    assert room.export_run(finished(loaded(**sections), plan()), "Model:v3") == (expected, f"{name}:v1")
     made, recorded = logged
-    assert made == (kind, Path("iter_9"), expected, "org/model", "tokenizer")
+    assert made == (kind, CHECKPOINT, expected, "org/model", "tokenizer")
     assert recorded == {
         "name": name, "path": expected, "inputs": ["Model:v3"], "metadata": None, "digest": None, **EVERYWHERE,
     }  # fmt: skip

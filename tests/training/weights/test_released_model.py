@@ -34,7 +34,7 @@ def released(tmp_path_factory):
     folder = tmp_path_factory.mktemp("released")
     with cpu.backend():
         start = make_starting_checkpoint(RELEASED, folder / "start", seed=5)
-    convert(find_latest(start).folder, folder / "hf", str(RELEASED), str(TOKENIZER))
+    convert(find_latest(start), folder / "hf", str(RELEASED), str(TOKENIZER))
     return folder / "hf"
 
 
@@ -55,7 +55,7 @@ def test_what_is_imported_is_the_same_model_and_a_start_for_two_depths(released,
     settings = SftConfig(recipe=RecipeConfig(str(released)), model={"mtp_num_layers": 2})
     settings.run.model, settings.run.artifacts = "Model", str(tmp_path / "artifacts")
     assert [*check_start(settings, find_start(settings))] == []
-    convert(find_latest(imported.checkpoint).folder, tmp_path / "again", str(released), str(TOKENIZER))
+    convert(find_latest(imported.checkpoint), tmp_path / "again", str(released), str(TOKENIZER))
     first, again = (load_file(folder / "model.safetensors") for folder in (released, tmp_path / "again"))
     assert first.keys() == again.keys()
     # Random weights are made in float32; an import takes the type that config.json says, bfloat16.

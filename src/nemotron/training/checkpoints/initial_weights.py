@@ -64,7 +64,7 @@ def find_start(config: SftConfig) -> StartingPoint:
         start,
         description=f"{start.description.removesuffix(str(path))}{newest.folder} (Megatron checkpoint)",
         megatron=newest,
-        tokenizer=(newest.saved.get("tokenizer") or {}).get("tokenizer_model"),
+        tokenizer=newest.tokenizer,
     )
 
 

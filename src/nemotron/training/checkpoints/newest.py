@@ -1,29 +1,25 @@
-"""Find the checkpoint to resume from, and make Megatron's trackers name it.
+"""Find the newest checkpoint that is whole, in a folder that a run saves to.
 
 Megatron-Bridge loads what latest_train_state.pt names, and only without it what latest_checkpointed_iteration.txt does
 (_resolve_checkpoint_iteration in megatron/bridge/training/checkpointing.py). Either can name a checkpoint that is not
 whole, or be cut off itself.
 """
 
-import contextlib
 import re
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from nemotron.atomic_files import replace_when_complete, write_text
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_bytes, read_text
+from nemotron.records.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import (
     FORMAT,
     METADATA,
+    RELEASE,
     RUN_CONFIG,
     TRAIN_STATE,
     Checkpoint,
     Damage,
-    find_damage,
     read_checkpoint,
 )
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
@@ -32,7 +28,6 @@ from nemotron.training.checkpoints.torch_files import read_numbers
 STATE_TRACKER = "latest_train_state.pt"
 TRACKER = "latest_checkpointed_iteration.txt"
 _FOLDER = re.compile(r"iter_(\d+)")
-_GONE = Damage("it", "is gone", unfinished=False)
 _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unfinished=False)
 
 
@@ -40,11 +35,14 @@ _SUPERSEDED = Damage("it", "is of a later iteration than the trackers name", unf
 class Skipped:
     """A checkpoint that is skipped."""
 
-    folder: Path
+    checkpoint: Checkpoint
     iteration: int
     why: Damage
-    saved: dict[str, Any] = field(default_factory=dict, compare=False)
-    """What can be read of its config."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the checkpoint."""
+        return self.checkpoint.folder
 
     @property
     def is_later(self) -> bool:
@@ -59,19 +57,17 @@ class Skipped:
 class Newest:
     """The newest checkpoint of a folder, and those that were skipped."""
 
-    folder: Path | None
-    """The `iter_*` folder (`release` from Megatron-LM) to resume from, or None."""
+    checkpoint: Checkpoint | None
+    """The one to resume from, or None."""
     iteration: int
     """Its iterations; 0 without a checkpoint."""
     skipped: tuple[Skipped, ...] = ()
     """Checkpoints that are incomplete, or later than the one to resume from, newest first."""
-    saved: dict[str, Any] = field(default_factory=dict)
-    """The config of the newest; empty without a checkpoint, and for one of Megatron-LM."""
 
     @property
-    def checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint and its config, or None."""
-        return None if self.folder is None else Checkpoint(self.folder, self.saved)
+    def folder(self) -> Path | None:
+        """The folder of the newest checkpoint, or None."""
+        return None if self.checkpoint is None else self.checkpoint.folder
 
     def includes(self, folder: Path) -> bool:
         """Tell whether a folder is one of these checkpoints itself.
@@ -101,8 +97,8 @@ def _list_candidates(checkpoints: Path) -> tuple[dict[int, Path], dict[int, Path
     found = _list_iterations(checkpoints)
     tracker, named = _read_trackers(checkpoints)
     if tracker is None:
-        release = checkpoints / "release"  # of Megatron-LM
-        return ({0: release}, {}) if _read_text_tracker(checkpoints) == "release" and release.is_dir() else (found, {})
+        release = checkpoints / RELEASE
+        return ({0: release}, {}) if read_text_tracker(checkpoints) == RELEASE and release.is_dir() else (found, {})
     later = {iteration: folder for iteration, folder in found.items() if iteration > named}
     since = {iteration: folder for iteration, folder in later.items() if _is_completed_since(folder, tracker)}
     older = {iteration: folder for iteration, folder in found.items() if iteration < named}
@@ -132,7 +128,7 @@ def _is_completed_since(folder: Path, tracker: Path) -> bool:
         return True  # not complete at all
 
 
-def _read_text_tracker(checkpoints: Path) -> str:
+def read_text_tracker(checkpoints: Path) -> str:
     """Read latest_checkpointed_iteration.txt: a number, `release`, or nothing."""
     try:
         return read_text(checkpoints / TRACKER).strip()
@@ -149,7 +145,7 @@ def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
     if tracker.is_file():
         step = _read_step(tracker)
         return (None, 0) if step is None else (tracker, step)
-    named = _read_text_tracker(checkpoints)
+    named = read_text_tracker(checkpoints)
     return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, 0)
 
 
@@ -173,15 +169,9 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
     skipped: list[Skipped] = []
     for iteration, folder in [*later.items(), *candidates.items()]:
         checkpoint = read_checkpoint(folder)
-        if folder.name == "release":  # of Megatron-LM; Megatron-Bridge takes it as it is
-            return Newest(folder, 0, saved=checkpoint.saved)
-        try:
-            damage = find_damage(checkpoint) if folder.is_dir() else _GONE
-        except FileNotFoundError:  # the first rank has set it aside meanwhile
-            damage = _GONE
-        if damage is None and iteration not in later:
-            return Newest(folder, iteration, tuple(skipped), checkpoint.saved)
-        skipped.append(Skipped(folder, iteration, damage or _SUPERSEDED, checkpoint.saved))
+        if checkpoint.damage is None and iteration not in later:
+            return Newest(checkpoint, iteration, tuple(skipped))
+        skipped.append(Skipped(checkpoint, iteration, checkpoint.damage or _SUPERSEDED))
     return Newest(None, 0, tuple(skipped))
 
 
@@ -189,7 +179,7 @@ def find_older(folder: Path) -> Path | None:
     """Find the newest complete checkpoint that is older than a damaged one."""
     found = _list_iterations(folder.parent)
     older = (each for each in found.values() if each.name < folder.name)
-    return next((each for each in older if find_damage(read_checkpoint(each)) is None), None)
+    return next((each for each in older if read_checkpoint(each).damage is None), None)
 
 
 def find_in_turn(folders: Sequence[Path], step: int | None = None) -> list[Newest]:
@@ -224,8 +214,8 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
     if newest.checkpoint is not None and not damaged:
         return newest.checkpoint
     if (checkpoint_dir / RUN_CONFIG).is_file():  # named itself, in a form that we do not know
-        saved = [skipped.saved for skipped in newest.skipped if skipped.folder == checkpoint_dir]
-        return Checkpoint(checkpoint_dir, saved[0] if saved else {})
+        skipped = (each.checkpoint for each in newest.skipped if each.folder == checkpoint_dir)
+        return next(skipped, Checkpoint(checkpoint_dir))
     if newest.skipped:
         older = (
             "There is no older one."
@@ -239,8 +229,8 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
     )
 
 
-def find_checkpoint(path: Path) -> Path:
-    """Find the newest `iter_*` folder of a run.
+def find_checkpoint(path: Path) -> Checkpoint:
+    """Find the newest checkpoint of a run.
 
     Args:
         path: The run's output folder, the folder that it saves to, or an `iter_*` folder itself.
@@ -249,47 +239,8 @@ def find_checkpoint(path: Path) -> Path:
         UserError: There is none.
     """
     if (path / "checkpoints").is_dir():
-        return find_latest(path / "checkpoints").folder
+        return find_latest(path / "checkpoints")
     saved = read_json(path / RUN_RECORD).get("checkpoints")
     if saved is not None and Path(saved).is_dir() and not any(path.glob("iter_*")):
         path = Path(saved)
-    return find_latest(path).folder
-
-
-def repair(checkpoints: Path, newest: Newest) -> None:
-    """Change a folder of checkpoints so that Megatron loads what `find_newest` found.
-
-    Skipped checkpoints are renamed, because a later save would mix its files with theirs. Shards without an index, left
-    by an interrupted save, are useless and are removed.
-    """
-    for skipped in newest.skipped:
-        with contextlib.suppress(FileNotFoundError):
-            _set_aside(skipped.folder)
-    _set_trackers(checkpoints, newest.folder, newest.iteration)
-
-
-def _set_aside(folder: Path) -> None:
-    if not any((folder / name).exists() for name in (METADATA, TRAIN_STATE, RUN_CONFIG)):
-        shutil.rmtree(folder)  # interrupted while writing shards, so there is no index for them
-        return
-    names = (folder.with_name(f"set_aside_{folder.name}{end}") for end in ("", *(f".{n}" for n in range(2, 10_000))))
-    folder.rename(next(name for name in names if not name.exists()))
-
-
-def _set_trackers(checkpoints: Path, folder: Path | None, iteration: int) -> None:
-    """Make both trackers name a checkpoint; None removes them."""
-    state, text = checkpoints / STATE_TRACKER, checkpoints / TRACKER
-    if folder is None:
-        for tracker in (state, text):
-            tracker.unlink(missing_ok=True)
-        return
-    if folder.name == "release":
-        return
-    saved, named = folder / TRAIN_STATE, _read_text_tracker(checkpoints)
-    if not saved.is_file():  # of Megatron-LM
-        state.unlink(missing_ok=True)
-    elif not state.is_file() or read_bytes(state) != read_bytes(saved):
-        with replace_when_complete(state) as temporary:
-            shutil.copyfile(saved, temporary)
-    if named != str(iteration):
-        write_text(text, str(iteration))
+    return find_latest(path)

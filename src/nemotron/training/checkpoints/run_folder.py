@@ -12,7 +12,7 @@ from nemotron.errors import UserError
 from nemotron.folder_lock import Holder, find_holder
 from nemotron.records.regular_files import read_bytes
 from nemotron.secrets import mask_values
-from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.checkpoint import RELEASE, Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint, base_model_of
 from nemotron.training.checkpoints.newest import Newest, Skipped, find_in_turn, find_newest
 from nemotron.training.checkpoints.run_record import (
@@ -85,7 +85,7 @@ class RunFolder:
 
         It is the folder, or one checkpoint in it if the trackers may name another.
         """
-        if self.newest is None or self.newest.folder.name == "release" or (self.is_own and self.step is None):
+        if self.newest is None or self.newest.folder.name == RELEASE or (self.is_own and self.step is None):
             return self.resume_from
         return self.newest.folder
 
@@ -94,7 +94,7 @@ class RunFolder:
         own = find_newest(self.checkpoints)
         if own.folder is not None or self.newest is None:
             return own
-        return Newest(self.newest.folder, self.finished, saved=self.newest.saved)
+        return Newest(self.newest, self.finished)
 
     def count_finished(self) -> int:
         """Read the number of iterations in the newest checkpoint again, after training."""

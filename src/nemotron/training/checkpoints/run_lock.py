@@ -8,7 +8,8 @@ from dataclasses import replace
 from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer, wait_until_free
-from nemotron.training.checkpoints.newest import find_newest, repair
+from nemotron.training.checkpoints.newest import find_newest
+from nemotron.training.checkpoints.repair import repair
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.ranks import is_first, is_first_here

@@ -58,34 +58,31 @@ class PickleReader(pickle.Unpickler):
         return pid
 
 
-def read_stored_parts(metadata: Path) -> dict[str, list[tuple[int, int]]]:
+def read_stored_parts(metadata: bytes) -> dict[str, list[tuple[int, int]]]:
     """Read where each part of a distributed checkpoint is stored, from `.metadata`.
 
     Returns:
         A map from file names to offset and length in bytes of each part, in order.
 
     Raises:
-        ValueError: The file cannot be read.
+        ValueError: It cannot be read.
     """
     parts: dict[str, list[tuple[int, int]]] = {}
     try:
-        with open_file(metadata) as file:
-            stored = PickleReader(file).load().state["storage_data"]
-        for where in stored.values():
+        for where in PickleReader(io.BytesIO(metadata)).load().state["storage_data"].values():
             place = where.state
             parts.setdefault(place["relative_path"], []).append((int(place["offset"]), int(place["length"])))
-    except OSError:
-        raise
     except Exception as error:  # a damaged pickle raises anything
         raise ValueError(f"not readable ({type(error).__name__})") from None
     return {name: sorted(places) for name, places in parts.items()}
 
 
-def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
+def find_damaged_shard(folder: Path, metadata: bytes) -> tuple[str, str] | None:
     """Find the first missing or damaged file of a distributed checkpoint.
 
     Args:
-        metadata: The checkpoint's `.metadata`, next to the files that it names.
+        folder: The checkpoint.
+        metadata: The bytes of its `.metadata`, which names the files.
 
     Returns:
         The file's name and what is wrong (`is missing`, `has 100 of its 200 bytes`); None if all files are complete.
@@ -94,7 +91,7 @@ def find_damaged_shard(metadata: Path) -> tuple[str, str] | None:
         ValueError: `.metadata` itself cannot be read.
     """
     for name, places in read_stored_parts(metadata).items():
-        file = metadata.parent / name
+        file = folder / name
         what = check_parts(file, places) if file.is_file() else "is missing"
         if what is not None:
             return name, what

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
-from nemotron.training.checkpoints.checkpoint import tokenizer_of_checkpoint
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.run_record import RUN_RECORD, hf_model_of, run_of
@@ -38,22 +38,21 @@ def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] =
     if is_hf_folder(path) or (path / ADAPTER_CONFIG).is_file():
         return path
     checkpoint = _newest(path)
-    run = run_of(checkpoint)
+    run, model = run_of(checkpoint.folder), hf_model_of(checkpoint.folder)
     for folder in () if run is None else (run / EXPORT, run / OWN_EXPORT):
-        if _is_of(folder, checkpoint):
+        if _is_of(folder, checkpoint.folder):
             return folder
-    model = hf_model_of(checkpoint)
     if run is None or model is None:
         raise UserError(
-            f"{checkpoint} does not record which Hugging Face model it is.",
+            f"{checkpoint.folder} does not record which Hugging Face model it is.",
             f"Export it, and name that folder: nemotron super3 model export {named} -o DIR --hf-model ID|DIR",
         )
-    refuse_export_beyond_memory(checkpoint, model)
-    on_export(checkpoint)
-    return export_hf(checkpoint, run / OWN_EXPORT, model, tokenizer_of_checkpoint(checkpoint) or model)
+    refuse_export_beyond_memory(checkpoint.folder, model)
+    on_export(checkpoint.folder)
+    return export_hf(checkpoint, run / OWN_EXPORT, model, checkpoint.tokenizer or model)
 
 
-def _newest(path: Path) -> Path:
+def _newest(path: Path) -> Checkpoint:
     try:
         return find_checkpoint(path)
     except UserError:

@@ -8,8 +8,7 @@ from nemotron.errors import UserError
 from nemotron.paths import is_path
 from nemotron.records.regular_files import read_text
 from nemotron.secrets import mask_text
-from nemotron.training.checkpoints.checkpoint import run_config
-from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_tokenizer
 from nemotron.training.weights.model_card import model_card
@@ -19,14 +18,14 @@ _MODULE = "nemotron.training.weights.export_adapter"
 
 
 def export_adapter(
-    megatron_checkpoint_dir: str | Path, out_dir: str | Path, base_model: str | Path, tokenizer_dir: str | Path
+    checkpoint: Checkpoint, out_dir: str | Path, base_model: str | Path, tokenizer_dir: str | Path
 ) -> Path:
     """Write the LoRA adapters of a checkpoint as a folder that peft loads.
 
     It runs in a separate process on the CPU, like `export_hf`.
 
     Args:
-        megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        checkpoint: What to export, from `find_checkpoint`.
         out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
         base_model: Hugging Face id or folder of the model that the adapters were trained on; the export records it.
         tokenizer_dir: Hugging Face id or folder of the tokenizer, which is copied.
@@ -35,46 +34,45 @@ def export_adapter(
         UserError: The checkpoint has no LoRA adapters, `out_dir` contains anything but an earlier export, or the export
             failed.
     """
-    iteration_dir = find_latest(Path(megatron_checkpoint_dir)).folder
-    check_adapters_of(iteration_dir)
+    check_adapters_of(checkpoint)
     named = str(Path(base_model).absolute()) if is_path(str(base_model)) else str(base_model)
-    what = f"Exporting the adapters of {iteration_dir}"
-    return start_export(_MODULE, iteration_dir, Path(out_dir), named, str(tokenizer_dir), config=CONFIG, what=what)
+    what = f"Exporting the adapters of {checkpoint.folder}"
+    return start_export(_MODULE, checkpoint, Path(out_dir), named, str(tokenizer_dir), config=CONFIG, what=what)
 
 
-def check_adapters_of(iteration_dir: Path) -> None:
+def check_adapters_of(checkpoint: Checkpoint) -> None:
     """Refuse a checkpoint without adapters, or with adapters other than LoRA.
 
     Raises:
         UserError: The checkpoint is refused.
     """
-    peft = run_config(iteration_dir).get("peft")
+    peft = checkpoint.saved.get("peft")
     if peft is None:
         raise UserError(
-            f"{iteration_dir} has a whole model and no adapters, because all weights were trained.",
+            f"{checkpoint.folder} has a whole model and no adapters, because all weights were trained.",
             "Export the model: remove --adapter (convert_to_hf.adapter).",
         )
     if not str(peft.get("_target_", "")).endswith(".LoRA"):
         kind = str(peft.get("_target_", "")).rpartition(".")[2]
         raise UserError(
-            f"{iteration_dir} has {kind} adapters; only LoRA adapters can be exported alone.",
+            f"{checkpoint.folder} has {kind} adapters; only LoRA adapters can be exported alone.",
             "Export the merged model: remove --adapter (convert_to_hf.adapter).",
         )
 
 
-def convert(iteration_dir: Path, out_dir: Path, base_model: str, tokenizer_dir: str) -> None:
+def convert(checkpoint: Checkpoint, out_dir: Path, base_model: str, tokenizer_dir: str) -> None:
     """Convert as `export_adapter` does, in this process.
 
     This process must not have a process group or Megatron state.
     """
-    with load_for_export(iteration_dir, out_dir) as (model, unfinished):
-        _save(model, unfinished, iteration_dir, base_model)
+    with load_for_export(checkpoint, out_dir) as (model, unfinished):
+        _save(model, unfinished, checkpoint, base_model)
         write_tokenizer(unfinished, tokenizer_dir)
-        card = model_card(iteration_dir, base_model, adapter=True)
+        card = model_card(checkpoint, base_model, adapter=True)
         (unfinished / "README.md").write_text(mask_text(card), encoding="utf-8")
 
 
-def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) -> None:
+def _save(model: list[Any], folder: Path, checkpoint: Checkpoint, base_model: str) -> None:
     from megatron.bridge import AutoBridge
     from megatron.bridge.utils.instantiate_utils import instantiate
     from safetensors.torch import load_file, save_file
@@ -82,7 +80,7 @@ def _save(model: list[Any], folder: Path, iteration_dir: Path, base_model: str) 
 
     from nemotron.training.weights.peft_folder import adapter_config, for_peft
 
-    peft = run_config(iteration_dir)["peft"]
+    peft = checkpoint.saved["peft"]
     _take_off_mtp(model)
     bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
     bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from nemotron.secrets import mask_text
 from nemotron.training import bridge
-from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_model_files, write_tokenizer
 from nemotron.training.weights.model_card import model_card
@@ -15,7 +15,7 @@ _MODULE = "nemotron.training.weights.export_hf"
 
 
 def export_hf(
-    megatron_checkpoint_dir: str | Path,
+    checkpoint: Checkpoint,
     hf_out_dir: str | Path,
     hf_config_dir: str | Path,
     tokenizer_dir: str | Path,
@@ -34,7 +34,7 @@ def export_hf(
     caller.
 
     Args:
-        megatron_checkpoint_dir: The folder a run saves to (its latest iteration is taken), or one `iter_*` folder.
+        checkpoint: What to export, from `find_checkpoint`.
         hf_out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
         hf_config_dir: Hugging Face id or folder whose config.json describes the model; it is copied unchanged. Its
             generation_config.json is copied too, with the token that ends a turn added to `eos_token_id`.
@@ -42,23 +42,22 @@ def export_hf(
             a chat template gets the bundled one.
 
     Raises:
-        UserError: There is no checkpoint, it has adapters and their base model is gone, `hf_out_dir` contains anything
+        UserError: The checkpoint has adapters and their base model is gone, `hf_out_dir` contains anything
             but an earlier export, or the export failed; then the message has the end of its output.
     """
-    iteration_dir = find_latest(Path(megatron_checkpoint_dir)).folder
-    what = f"Exporting {iteration_dir} to Hugging Face format"
+    what = f"Exporting {checkpoint.folder} to Hugging Face format"
     described, words = str(hf_config_dir), str(tokenizer_dir)
-    return start_export(_MODULE, iteration_dir, Path(hf_out_dir), described, words, config="config.json", what=what)
+    return start_export(_MODULE, checkpoint, Path(hf_out_dir), described, words, config="config.json", what=what)
 
 
-def convert(iteration_dir: Path, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
+def convert(checkpoint: Checkpoint, hf_out_dir: Path, hf_config_dir: str, tokenizer_dir: str) -> None:
     """Convert as `export_hf` does, in this process.
 
     This process must not have a process group or Megatron state.
     """
-    with load_for_export(iteration_dir, hf_out_dir) as (model, unfinished):
+    with load_for_export(checkpoint, hf_out_dir) as (model, unfinished):
         save_hf_folder(model, unfinished, hf_config_dir, tokenizer_dir)
-        (unfinished / "README.md").write_text(mask_text(model_card(iteration_dir, hf_config_dir)), encoding="utf-8")
+        (unfinished / "README.md").write_text(mask_text(model_card(checkpoint, hf_config_dir)), encoding="utf-8")
 
 
 def save_hf_folder(model: list[Any], folder: Path, hf_config_dir: str, tokenizer_dir: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
 from nemotron.training import bridge, torch_layers
-from nemotron.training.checkpoints.checkpoint import read_checkpoint
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import base_model_of
 from nemotron.training.checkpoints.newest import find_latest
@@ -20,18 +20,18 @@ from nemotron.training.checkpoints.verified_parts import verify_parts
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module, separate_process
 
-Convert = Callable[[Path, Path, str, str], None]
-"""`convert(iteration_dir, out_dir, model, tokenizer)`, called in a process without Megatron state."""
+Convert = Callable[[Checkpoint, Path, str, str], None]
+"""`convert(checkpoint, out_dir, model, tokenizer)`, called in a process without Megatron state."""
 
 
 def start_export(
-    module: str, iteration_dir: Path, out_dir: Path, model: str, tokenizer: str, *, config: str, what: str
+    module: str, checkpoint: Checkpoint, out_dir: Path, model: str, tokenizer: str, *, config: str, what: str
 ) -> Path:
     """Run the module that converts a checkpoint, and wait for its folder.
 
     Args:
         module: The module to run; its `main` calls `run_export`.
-        iteration_dir: The checkpoint's `iter_*` folder.
+        checkpoint: What to convert.
         out_dir: The folder to write. An earlier export there is replaced once the new one is complete.
         model: Hugging Face id or folder that describes the model.
         tokenizer: Hugging Face id or folder of the tokenizer.
@@ -45,11 +45,10 @@ def start_export(
         UserError: Loading the checkpoint would run foreign code, the base model of its adapters is gone, `out_dir`
             contains anything but an earlier export, or the export failed.
     """
-    checkpoint = read_checkpoint(iteration_dir)
     refuse(find_code_to_load(base_model_of(checkpoint), checkpoint))
     target = out_dir.absolute()
     check_replaceable(target, config)
-    run_module(module, [str(iteration_dir), str(target), model, tokenizer], what)
+    run_module(module, [str(checkpoint.folder), str(target), model, tokenizer], what)
     return target
 
 
@@ -69,7 +68,7 @@ def check_replaceable(target: Path, config: str) -> None:
 
 
 @contextmanager
-def load_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
+def load_for_export(checkpoint: Checkpoint, out_dir: Path) -> Iterator[tuple[list[Any], Path]]:
     """Load the model of a checkpoint, and open the folder of its export.
 
     The folder appears once it is complete. If another export to it is running, wait for that one.
@@ -87,7 +86,7 @@ def load_for_export(iteration_dir: Path, out_dir: Path) -> Iterator[tuple[list[A
         cpu.backend(),
         single_process_group(),
     ):
-        yield load_whole_model(iteration_dir), unfinished
+        yield load_whole_model(checkpoint), unfinished
 
 
 def run_export(module: str, description: str | None, convert: Convert) -> None:
@@ -99,10 +98,10 @@ def run_export(module: str, description: str | None, convert: Convert) -> None:
     parser.add_argument("tokenizer", help="Hugging Face id or folder of the tokenizer")
     arguments = parser.parse_args()
     with separate_process():
-        convert(find_latest(arguments.checkpoint).folder, arguments.out, arguments.model, arguments.tokenizer)
+        convert(find_latest(arguments.checkpoint), arguments.out, arguments.model, arguments.tokenizer)
 
 
-def load_whole_model(iteration_dir: Path) -> list[Any]:
+def load_whole_model(checkpoint: Checkpoint) -> list[Any]:
     """Load the model of a checkpoint with the torch layers, as a list of one chunk.
 
     For a checkpoint of adapters, the base model is loaded and the adapters are added to it. They stay separate from its
@@ -113,17 +112,16 @@ def load_whole_model(iteration_dir: Path) -> list[Any]:
     Raises:
         UserError: The base model of the adapters is gone.
     """
-    checkpoint = read_checkpoint(iteration_dir)
     base = base_model_of(checkpoint)
     if base is None:
-        return _load(iteration_dir)
+        return _load(checkpoint.folder)
     from megatron.bridge.utils.instantiate_utils import instantiate
 
     model = _load(base.folder)
     peft: Any = instantiate(checkpoint.saved["peft"])
     model = peft(model, training=False)
     peft.set_params_to_save(model)
-    bridge.installed().load_adapters(model, iteration_dir, peft)
+    bridge.installed().load_adapters(model, checkpoint.folder, peft)
     return model
 
 

@@ -9,6 +9,7 @@ from nemotron import lineage
 from nemotron.config import Loaded
 from nemotron.lineage.digest import compute_digest
 from nemotron.lineage.inputs import describe_source
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
@@ -37,57 +38,50 @@ class Recorded:
     """The artifact of the export, as `name:version`; empty without one."""
 
 
-def record_model(
-    loaded: Loaded[SftConfig],
-    plan: Plan,
-    data: PreparedData,
-    run: RunFolder,
-    iteration_dir: Path,
-    records: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> Recorded:
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose training is complete, and the checkpoint that it ended with."""
+
+    loaded: Loaded[SftConfig]
+    plan: Plan
+    data: PreparedData
+    folder: RunFolder
+    checkpoint: Checkpoint
+    """The last one."""
+    records: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Name of a file of records -> its records."""
+
+
+def record_model(run: FinishedRun) -> Recorded:
     """Record the model of a run, and export it if the config asks for it.
 
-    The model is recorded first, in case the export fails or is killed. The arguments are those of `log_model`.
+    The model is recorded first, in case the export fails or is killed.
     """
-    artifact = log_model(loaded, plan, data, run, iteration_dir, records)
-    if not loaded.config.convert_to_hf.enabled:
+    artifact = log_model(run)
+    if not run.loaded.config.convert_to_hf.enabled:
         return Recorded(artifact)
-    return Recorded(artifact, *export_run(loaded, plan, run, iteration_dir, artifact))
+    return Recorded(artifact, *export_run(run, artifact))
 
 
-def log_model(
-    loaded: Loaded[SftConfig],
-    plan: Plan,
-    data: PreparedData,
-    run: RunFolder,
-    iteration_dir: Path,
-    records: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> str:
+def log_model(run: FinishedRun) -> str:
     """Record the run's last checkpoint, its data and its starting point.
 
     The metadata has the last losses on each split, and the row counts of the data.
 
-    Args:
-        loaded: The training config.
-        plan: The plan of the run.
-        data: The prepared data.
-        run: The folders of the run.
-        iteration_dir: The last checkpoint.
-        records: Name of a file of records -> its records.
-
     Returns:
         The artifact, as `name:version`.
     """
-    last = {name: found[-1] if found else {} for name, found in records.items()}
+    last = {name: found[-1] if found else {} for name, found in run.records.items()}
     metadata: dict[str, Any] = {key: last["metrics"].get(key) for key in ("iteration", "loss_stage", *_LOSSES)}
     metadata |= {
         split: {key: last[split].get(key) for key in ("iteration", *_LOSSES)}
         for split in ("validation", "test")
         if last[split]
     }
-    metadata["data"] = data.counts
-    inputs = [data.reference, *_start(loaded.config, plan)]
-    return _log(loaded, MODEL_ARTIFACT, run.checkpoints, inputs, metadata, compute_digest(iteration_dir))
+    metadata["data"] = run.data.counts
+    inputs = [run.data.reference, *_start(run.loaded.config, run.plan)]
+    digest = compute_digest(run.checkpoint.folder)
+    return _log(run.loaded, MODEL_ARTIFACT, run.folder.checkpoints, inputs, metadata, digest)
 
 
 def _start(config: SftConfig, plan: Plan) -> list[str]:
@@ -99,27 +93,24 @@ def _start(config: SftConfig, plan: Plan) -> list[str]:
     return []
 
 
-def export_run(
-    loaded: Loaded[SftConfig], plan: Plan, run: RunFolder, iteration_dir: Path, model: str
-) -> tuple[Path, str]:
+def export_run(run: FinishedRun, model: str) -> tuple[Path, str]:
     """Export the run's last checkpoint to Hugging Face format, and record it.
 
     Args:
-        loaded, plan, run: As in `log_model`.
-        iteration_dir: The checkpoint.
-        model: Its artifact, as `name:version`.
+        run: The run.
+        model: The artifact of its model, as `name:version`.
 
     Returns:
         The folder, and its artifact.
     """
-    config = loaded.config
+    config = run.loaded.config
     name, export, default = EXPORT_ARTIFACT, export_hf, "hf"
     if config.convert_to_hf.adapter:
         name, export, default = ADAPTER_ARTIFACT, export_adapter, "adapter"
-    folder = Path(config.convert_to_hf.output_dir or run.output / default)
-    assert plan.tokenizer is not None
-    export(iteration_dir, folder, config.recipe.hf_model, plan.tokenizer)
-    return folder, _log(loaded, name, folder, [model])
+    folder = Path(config.convert_to_hf.output_dir or run.folder.output / default)
+    assert run.plan.tokenizer is not None
+    export(run.checkpoint, folder, config.recipe.hf_model, run.plan.tokenizer)
+    return folder, _log(run.loaded, name, folder, [model])
 
 
 def record_export(iteration_dir: Path, folder: Path, root: Path, *, adapter: bool = False) -> lineage.Artifact:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.records.regular_files import read_text
-from nemotron.training.checkpoints.checkpoint import run_config
+from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.run_record import read_records, record_of, run_of
 
 _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
@@ -23,15 +23,15 @@ applies no adapters to it. Adapters of multi-token prediction are omitted, becau
 merged export has them."""
 
 
-def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -> str:
+def model_card(checkpoint: Checkpoint, base_model: str, *, adapter: bool = False) -> str:
     """Return the README.md of a checkpoint's model, with the hub's front matter.
 
     Args:
-        iteration_dir: The checkpoint's `iter_*` folder. Facts that its run did not record are omitted.
+        checkpoint: Facts that its run did not record are omitted.
         base_model: Hugging Face id or folder of the model before fine-tuning.
         adapter: Whether the folder has only adapters for that model.
     """
-    run, record = run_of(iteration_dir), record_of(iteration_dir)
+    run, record, iteration = run_of(checkpoint.folder), record_of(checkpoint.folder), _iteration(checkpoint)
     library = "peft" if adapter else "transformers"
     head = ["---", f"library_name: {library}", f"tags: [nemotron, sft{', lora' if adapter else ''}]"]
     if not Path(base_model).exists():
@@ -40,16 +40,14 @@ def model_card(iteration_dir: Path, base_model: str, *, adapter: bool = False) -
         ("Base model", base_model),
         ("Training data", record.get("data_from")),
         ("Adapters" if adapter else "Adapters, merged", record.get("adapters")),
-        ("Iteration", _iteration(iteration_dir)),
+        ("Iteration", iteration),
         ("Code", f"nemotron {_version('nemotron')}, megatron-bridge {_version('megatron-bridge')}"),
     ]
     parts = ["\n".join([*head, "---"]), "# Fine-tuned with nemotron", _table(("", ""), facts)]
     if adapter:
         parts.append(_ADAPTER.format(base=base_model))
     if run is not None:
-        losses = [
-            row for row in (_losses(run / file, name, _iteration(iteration_dir)) for name, file in _LOSSES) if row
-        ]
+        losses = [row for row in (_losses(run / file, name, iteration) for name, file in _LOSSES) if row]
         if losses:
             parts += ["## Losses", _table(("", "per token", "per sample"), losses)]
         if (run / "config.yaml").is_file():
@@ -63,10 +61,10 @@ def read_iteration(card: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _iteration(iteration_dir: Path) -> int | None:
+def _iteration(checkpoint: Checkpoint) -> int | None:
     """Return the iteration in the folder's name, else in the run config."""
-    digits = iteration_dir.name.removeprefix("iter_")
-    return int(digits) if digits.isdecimal() else (run_config(iteration_dir).get("train") or {}).get("train_iters")
+    digits = checkpoint.folder.name.removeprefix("iter_")
+    return int(digits) if digits.isdecimal() else (checkpoint.saved.get("train") or {}).get("train_iters")
 
 
 def _losses(file: Path, name: str, iteration: int | None) -> tuple[str, Any, Any] | None:

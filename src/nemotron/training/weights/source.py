@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nemotron.errors import UserError, explain_hub_errors, refuse
-from nemotron.training.checkpoints.checkpoint import run_config
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint, is_iteration_dir
 from nemotron.training.checks.model import check_megatron_checkpoint
@@ -61,8 +60,9 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
     if is_hf_folder(folder) and any(folder.glob("*.safetensors")):
         return Source(str(folder), str(folder), folder, None, is_megatron=False)
     if folder.is_dir() and (is_iteration_dir(folder) or any(any(folder.glob(name)) for name in _SAVED)):
-        iteration = find_checkpoint(folder)
-        refuse(check_megatron_checkpoint(run_config(iteration), iteration, f"The checkpoint is {iteration}", mtp))
+        checkpoint = find_checkpoint(folder)
+        iteration = checkpoint.folder
+        refuse(check_megatron_checkpoint(checkpoint.saved, iteration, f"The checkpoint is {iteration}", mtp))
         return Source(str(iteration), str(iteration), iteration, None, is_megatron=True)
     raise UserError(
         f"{given} is not a model: a Hugging Face folder has config.json and *.safetensors, and a folder that Megatron "

@@ -75,7 +75,6 @@ def export(
       nemotron super3 model export /checkpoints/iter_0000200 -o /models/mine --hf-model /models/base
     """
     from nemotron.doctor import refuse_without_training
-    from nemotron.training.checkpoints.checkpoint import tokenizer_of_checkpoint
     from nemotron.training.checkpoints.newest import find_checkpoint
     from nemotron.training.checkpoints.run_record import hf_model_of, run_of
     from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
@@ -89,10 +88,10 @@ def export(
         raise UsageError(f"{option} works only with --push.", f"Add --push ORG/NAME, or remove {option}.")
     configs.use_env_file()
     refuse_without_training()
-    iteration = find_checkpoint(checkpoint)
+    found = find_checkpoint(checkpoint)
     if adapter:
-        check_adapters_of(iteration)
-    run = run_of(iteration)
+        check_adapters_of(found)
+    iteration, run = found.folder, run_of(found.folder)
     if output is None and run is None:
         raise UserError(f"{iteration} is not in a run's output folder.", "Give the folder to write: --output DIR")
     described = hf_model or hf_model_of(iteration)
@@ -101,7 +100,7 @@ def export(
             f"{iteration} does not record which Hugging Face model it is.",
             "Give one of the same architecture: --hf-model ID|DIR",
         )
-    words = tokenizer or tokenizer_of_checkpoint(iteration) or described
+    words = tokenizer or found.tokenizer or described
     target = output or (run or iteration) / ("adapter" if adapter else "hf")
     to = None if push is None else Destination(push, private, revision)
     if to is not None:
@@ -109,7 +108,7 @@ def export(
     console.note(f"Exporting {iteration}.")
     export = export_adapter if adapter else export_hf
     with stops_at_once(), console.show_work("write the adapters" if adapter else "convert the weights") as progress:
-        export(iteration, target, described, words)
+        export(found, target, described, words)
         progress.wait_for("record the artifact")
         artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)
     console.heading("Exported")
