@@ -28,29 +28,48 @@ class Found:
     data: "PreparedData | None"
     missing: list[Problem]
     """The problem with the data, if it cannot be read."""
-    run: "RunFolder | None"
-    """The folders of a run on this machine; None of one that trains elsewhere."""
+    expected: "PreparedData | None"
+    """What data prep will make, if the run waits for it."""
+
+    @property
+    def checked(self) -> "PreparedData | None":
+        """The data that the config must fit: what is there, or what data prep will make."""
+        return self.data or self.expected
 
 
-def look(config: "SftConfig", name: str, expected: "PreparedData | None", *, trains_here: bool) -> Found:
-    """Look at the starting weights, the data and the folders of a run.
+@dataclass(frozen=True)
+class FoundHere:
+    """What a run on this machine needs, and its folders."""
+
+    inputs: Found
+    run: "RunFolder"
+
+
+def look(config: "SftConfig", name: str, expected: "PreparedData | None") -> Found:
+    """Look at the starting weights and the data of a run.
 
     Args:
         config: The training config.
         name: Its name.
         expected: What data prep will make, if anything. Existing data is looked for only without it, or if its run
             hash is known, and is used only if it is the same data.
-        trains_here: Whether it trains on this machine, whose folders are its own then.
     """
     from nemotron.training.checkpoints.initial_weights import find_start
-    from nemotron.training.checkpoints.run_folder import find_run_folder
     from nemotron.training.prepared_data import find_data
 
     start = find_start(config)
     data, missing = find_data(config, name) if expected is None or expected.run_hash is not None else (None, [])
     if expected is not None and (data is None or data.run_hash != expected.run_hash):
         data, missing = None, []
-    return Found(start, data, missing, find_run_folder(config, data, start) if trains_here else None)
+    return Found(start, data, missing, expected)
+
+
+def look_here(config: "SftConfig", name: str, expected: "PreparedData | None") -> FoundHere:
+    """Look at the folders of a run on this machine, too; arguments as of `look`."""
+    from nemotron.training.checkpoints.run_folder import find_run_folder
+
+    found = look(config, name, expected)
+    return FoundHere(found, find_run_folder(config, found.data, found.start))
 
 
 def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> None:
@@ -63,10 +82,10 @@ def refuse_here(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = N
     Raises:
         UserError: Something is wrong.
     """
-    refuse_with_torch(loaded, refuse_before_torch(loaded, expected), expected)
+    refuse_with_torch(loaded, refuse_before_torch(loaded, expected))
 
 
-def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> Found:
+def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | None" = None) -> FoundHere:
     """Refuse what can be refused without torch, whose import takes seconds.
 
     If anything is refused, GPUs are counted without torch, to list as many problems as possible.
@@ -86,39 +105,35 @@ def refuse_before_torch(loaded: "Loaded[SftConfig]", expected: "PreparedData | N
 
     asked = loaded.config.run
     ranks = None if asked.nproc_per_node == "auto" else asked.nproc_per_node
-    found = look(loaded.config, loaded.name, expected, trains_here=True)
-    if _list_problems(loaded, found, expected, ranks, None):
+    found = look_here(loaded.config, loaded.name, expected)
+    if _list_problems(loaded, found, ranks, None):
         gpus = count_gpus()
         backend = choose_backend(asked.backend, gpus > 0)
-        refuse(_list_problems(loaded, found, expected, ranks or max(1, gpus), backend))
+        refuse(_list_problems(loaded, found, ranks or max(1, gpus), backend))
     return found
 
 
-def refuse_with_torch(loaded: "Loaded[SftConfig]", found: Found, expected: "PreparedData | None" = None) -> None:
-    """Refuse what depends on the GPUs of this machine, too; arguments as above."""
+def refuse_with_torch(loaded: "Loaded[SftConfig]", found: FoundHere) -> None:
+    """Refuse what depends on the GPUs of this machine, too."""
     from nemotron.launch import count_processes
     from nemotron.training.backend import choose_backend
 
     asked = loaded.config.run
     with console.show_work("look for GPUs"):
         backend, processes = choose_backend(asked.backend), count_processes(asked.nproc_per_node)
-    refuse(_list_problems(loaded, found, expected, processes, backend))
+    refuse(_list_problems(loaded, found, processes, backend))
 
 
 def _list_problems(
-    loaded: "Loaded[SftConfig]",
-    found: Found,
-    expected: "PreparedData | None",
-    ranks: int | None,
-    backend: "Backend | None",
+    loaded: "Loaded[SftConfig]", found: FoundHere, ranks: int | None, backend: "Backend | None"
 ) -> list[Problem]:
     from nemotron.training.checks.inputs import check_inputs
     from nemotron.training.checks.machine import check_machine
 
-    config, data, start, run = loaded.config, found.data, found.start, found.run
-    assert run is not None
-    plan, problems = check_inputs(config, data or expected, start, ranks, run)
-    return [*find_jobs(loaded), *found.missing, *problems, *check_machine(config, data, start, run, plan, backend)]
+    config, inputs, run = loaded.config, found.inputs, found.run
+    plan, problems = check_inputs(config, inputs.checked, inputs.start, ranks, run)
+    machine = check_machine(config, inputs.data, inputs.start, run, plan, backend)
+    return [*find_jobs(loaded), *inputs.missing, *problems, *machine]
 
 
 def find_jobs(loaded: "Loaded[SftConfig]") -> list[Problem]:
@@ -144,8 +159,8 @@ def refuse_on(loaded: "Loaded[SftConfig]", placement: "Placement", expected: "Pr
 
     config = config_there(loaded, placement)
     with folder_of(placement):
-        found = look(config, loaded.name, expected, trains_here=False)
-        _, problems = check_inputs(config, found.data or expected, found.start, placement.ranks)
+        found = look(config, loaded.name, expected)
+        _, problems = check_inputs(config, found.checked, found.start, placement.ranks)
         refuse(problems)
     absent = [("data", problem.message) for problem in found.missing]
     absent += [("model", found.start.unresolved.message)] if found.start.unresolved else []

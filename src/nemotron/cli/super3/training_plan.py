@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from nemotron.cli import console, dry_run
-from nemotron.cli.super3.training_checks import config_there, find_jobs, folder_of, look
+from nemotron.cli.super3.training_checks import config_there, find_jobs, folder_of, look, look_here
 from nemotron.errors import Problem, UserError
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def report_here(
 
     config = loaded.config
     ranks = None if config.run.nproc_per_node == "auto" else config.run.nproc_per_node
-    found = look(config, loaded.name, expected, trains_here=True)
-    start, data, missing, run = found.start, found.data, found.missing, found.run
-    assert run is not None
+    found = look_here(config, loaded.name, expected)
+    inputs, run = found.inputs, found.run
+    start, data, missing = inputs.start, inputs.data, inputs.missing
     notes = [*describe_resume(run), *describe_changes(config, run)]
     notes += _too_few_processes(config) if ranks is None else []
     notes += find_wandb(config, run, has_work=True).describe()
-    plan, problems = check_inputs(config, data or expected, start, ranks, run)
+    plan, problems = check_inputs(config, inputs.checked, start, ranks, run)
     _report_plan(report, config, data, missing, plan, notes, ranks)
     # With `auto`, plans are also made on machines that will not train.
     asked = config.run.backend
@@ -85,9 +85,9 @@ def report_on(
 
     config, ranks = config_there(loaded, placement), placement.ranks
     with folder_of(placement):
-        found = look(config, loaded.name, expected, trains_here=False)
+        found = look(config, loaded.name, expected)
         data, missing = found.data, found.missing
-        plan, problems = check_inputs(config, data or expected, found.start, ranks)
+        plan, problems = check_inputs(config, found.checked, found.start, ranks)
         _report_plan(report, config, data, missing, plan, [], ranks)
         _report_checks(report, problems)
     if compare and plan is not None and data is not None:
