@@ -11,7 +11,7 @@ import pytest
 
 from nemotron.records.regular_files import open_file, open_parquet, read_bytes, read_text, refuse_other
 
-SRC = Path(__file__).resolve().parents[1] / "src" / "nemotron"
+SRC = Path(__file__).resolve().parents[2] / "src" / "nemotron"
 OWN = {
     "charts/chart.py", "cli/completion/keys.py", "html_page.py", "launch/profiles/fields.py", "lineage/origin.py",
     "training/recipe/known_settings.py", "training/reporting/report/page.py", "data_prep/report/page.py",
