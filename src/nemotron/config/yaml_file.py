@@ -129,9 +129,9 @@ def parse_value(text: str, origin: str) -> Located:
 
 
 def parse_plain(text: str | bytes) -> Any:
-    """Return the value of YAML that another program wrote; None if it is empty or not valid.
+    """Return the value of YAML that another program wrote.
 
-    The limits of our own files hold for it, too.
+    It is None if the text is empty, not valid, or beyond the limits of our own files.
     """
     try:
         root = _parse(text if isinstance(text, str) else text.decode(), "it")

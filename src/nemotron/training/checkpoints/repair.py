@@ -1,4 +1,7 @@
-"""Make Megatron load the checkpoint that was found: set the others aside, and point its trackers at it."""
+"""Make Megatron load the checkpoint that was found.
+
+The others are set aside, and its trackers name this one.
+"""
 
 import contextlib
 import shutil
