@@ -87,7 +87,7 @@ def explain_hub_errors(
 
     Args:
         subject: Begins each message: `The model org/name`.
-        kind: Of the repository.
+        kind: The kind of repository.
         repo: Its id, `org/name`.
         revision: The branch, tag or commit that is asked for.
 

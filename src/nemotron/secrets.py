@@ -196,7 +196,7 @@ def _is_findable(secret: str) -> bool:
 
 @lru_cache(maxsize=1000)
 def _forms(secret: str) -> frozenset[str]:
-    """Return a secret as it stands in a text, line by line, in JSON and in a URL."""
+    """Return a secret as it appears in a text, line by line, in JSON and in a URL."""
     from urllib.parse import quote
 
     lines = [line for line in secret.splitlines() if len(line) >= _SHORTEST]

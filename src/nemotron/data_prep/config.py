@@ -154,7 +154,7 @@ class DataPrepConfig:
     parquet_row_group_size: int = 256
     """Packs per row group, the unit a trainer reads."""
     parquet_compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"
-    """Of the shards."""
+    """The compression of the shards."""
 
     sample: int | None = None
     """Take only this many conversations per dataset, and write them to their own folder below output_dir."""

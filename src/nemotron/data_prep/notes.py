@@ -25,7 +25,7 @@ class NoteKind(Described):
     FILLED_NULLS = "filled_nulls", "nulls that a table filled in count as absent"
     BLANK_THOUGHT = "blank_thought", "a thought without text is left out"
     OPENED_THOUGHT = "opened_thought", "a thought that only ends gets its <think>"
-    UNCLOSED_THOUGHT = "unclosed_thought", "a thought begins and never ends: it trains as it stands"
+    UNCLOSED_THOUGHT = "unclosed_thought", "a thought begins and never ends: it trains as it is"
     REPEATED_THOUGHT = "repeated_thought", "a thought is given twice and trained once"
     TAGGED_REASONING = "tagged_reasoning", "reasoning carries think tags of its own, which are left out"
     THINK_TAG_IN_TEXT = "think_tag_in_text", "a think tag in the middle of an answer is left as it is"
@@ -37,7 +37,7 @@ class NoteKind(Described):
 
 
 OTHERS = "(others)"
-"""Stands for the names of a kind that are not counted separately."""
+"""Replaces the names of a kind that are not counted separately."""
 
 
 class Note(NamedTuple):

@@ -1,6 +1,6 @@
-"""What a tokenized part holds, and where, in small arrays.
+"""The contents of a tokenized part, and their places, in small arrays.
 
-All that follows is decided from these.
+Selection and packing need only these.
 """
 
 import math
@@ -12,9 +12,8 @@ import numpy as np
 class PartIndex(NamedTuple):
     """What a part contains, as flat arrays.
 
-    They are over its conversations, their sequences, and the trained turns of these.
-
-    All are int32, but for the hashes.
+    They are over its conversations, their sequences, and the trained turns of the sequences. All are int32, except for
+    the hashes.
     """
 
     lines: np.ndarray
@@ -28,11 +27,11 @@ class PartIndex(NamedTuple):
     masked_counts: np.ndarray
     """[conversations]: further sequences left out because nothing in them would train."""
     history_lengths: np.ndarray
-    """[conversations]: tokens that its sequences share, which stand before them; 0 for most."""
+    """[conversations]: tokens that its sequences share, which come before them; 0 for most."""
     lengths: np.ndarray
     """[sequences], in tokens."""
     shared_lengths: np.ndarray
-    """[sequences]: of these, the first ones that are the beginning of the shared history."""
+    """[sequences]: how many of these are the beginning of the shared history."""
     targets: np.ndarray
     """[sequences]: tokens the trainer learns to predict, at least 1."""
     turn_counts: np.ndarray
@@ -43,7 +42,7 @@ class PartIndex(NamedTuple):
     """[turns]: targets of the sequence up to there."""
 
     def starts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Find where sequences stand in the part.
+        """Find the places of sequences in the part.
 
         Returns:
             int64 [sequences]: the first token of the shared history, and the first of a sequence's own.
@@ -62,9 +61,9 @@ EMPTY_INDEX = PartIndex(
 
 
 class SequencePlace(NamedTuple):
-    """Where a sequence stands in a part.
+    """The place of a sequence in a part.
 
-    First the beginning that it shares with others, then what is its own.
+    It consists of a beginning that it shares with others, and of a rest of its own.
     """
 
     history_start: int
@@ -76,7 +75,7 @@ class SequencePlace(NamedTuple):
         """Return the first token, and the number of tokens, of both pieces.
 
         Args:
-            length: How many tokens of the sequence are meant.
+            length: How many tokens of the sequence to cover.
         """
         shared = min(self.shared, length)
         return [(self.history_start, shared), (self.start, length - shared)]
@@ -121,7 +120,7 @@ def compact(index: PartIndex) -> PartIndex:
 
 
 def unpack(content: bytes, conversations: int, sequences: int, turns: int) -> PartIndex:
-    """Read the arrays of an index, which stand back to back."""
+    """Read the arrays of an index, which follow one another."""
     begin, arrays = 0, []
     for count, empty in zip(spread(conversations, sequences, turns), EMPTY_INDEX, strict=True):
         shape = (count, *empty.shape[1:])
@@ -132,8 +131,8 @@ def unpack(content: bytes, conversations: int, sequences: int, turns: int) -> Pa
 
 
 def spread[Value](conversations: Value, sequences: Value, turns: Value) -> tuple[Value, ...]:
-    """Repeat what holds for conversations, sequences and turns.
+    """Repeat the values for conversations, sequences and turns.
 
-    Once for each array of a PartIndex.
+    Each is repeated once per array of a PartIndex.
     """
     return (*[conversations] * 6, *[sequences] * 4, *[turns] * 2)

@@ -28,7 +28,7 @@ class InputTokenizer:
     def __init__(self, run: engine.Run, on_progress: OnProgress) -> None:
         self._run, self._on_progress = run, on_progress
         self._receipts: dict[Path, PartReceipt] = {}
-        """Of outputs that have been checked or made."""
+        """Receipts of the outputs that have been checked or made."""
         self.encoder: EncoderChoice | None = None
         """The library that encodes; None if nothing has been encoded yet."""
         self._how: Tokenization | None = None

@@ -111,7 +111,7 @@ class _Pool:
 
     def __init__(self, most: int | None, seed: int) -> None:
         self._most, self._seed = most, seed
-        self._heap: list[tuple[int, str, Prompt]] = []  # the last-ranked on top
+        self._heap: list[tuple[int, str, Prompt]] = []  # a heap with the last-ranked on top
         self.seen = 0
 
     def add(self, prompt: Prompt) -> None:

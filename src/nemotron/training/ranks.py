@@ -1,4 +1,4 @@
-"""Which process of a run this one is, as torchrun or srun says, or nobody."""
+"""Find out which process of a run this is, from torchrun or srun."""
 
 import os
 

@@ -71,7 +71,7 @@ def _find_arguments(wrappers: tuple[dict[str, Any], ...], where: str, found: Fin
     if any(arguments != first for arguments in filled.values()):
         raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} differ under {quote(filled)}")
     if unknown and not given:
-        raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} may stand under {quote(unknown)}, an unknown name")
+        raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"{where} may be under {quote(unknown)}, an unknown name")
     for key in unknown:
         found.note(NoteKind.UNUSED_MESSAGE_FIELD, f"tool_calls[].{key}")
     return first

@@ -36,7 +36,7 @@ class _Part(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """Where sequences stand in a part: int64 arrays [sequences], see PartIndex."""
+    """Places of sequences in a part: int64 arrays [sequences], see PartIndex."""
 
     history: np.ndarray
     start: np.ndarray

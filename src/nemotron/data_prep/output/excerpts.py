@@ -52,9 +52,9 @@ class Excerpt(TypedDict):
     """Tokens before it was cut."""
     supervised_tokens: int
     count: NotRequired[int]
-    """Of a repeated one: how often."""
+    """How often it occurs, if it is repeated."""
     reason: NotRequired[str]
-    """Of a dropped one."""
+    """Why it was dropped."""
     chunks: list[Chunk | Gap]
 
 

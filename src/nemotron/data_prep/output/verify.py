@@ -76,7 +76,7 @@ def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
         yield f"{folder / 'metadata.json'} is not that of the run, {run / 'metadata.json'}."
     if _resolve_paths(_json(folder / "blend.json")) != _resolve_paths(megatron_blend(run, metadata)):
         yield f"{folder / 'blend.json'} does not list the shards of the run where they are; {IF_MOVED}"
-    if not (folder / "report.html").is_file():  # its contents are for people only
+    if not (folder / "report.html").is_file():  # its contents are only for people
         yield f"{folder / 'report.html'} is missing."
     manifest = run / "splits" / MANIFEST
     artifact = _json(manifest)

@@ -102,7 +102,7 @@ class ShardReceipt:
     bytes: int
     """Size of the file."""
     checksum: str
-    """Of its content."""
+    """The checksum of its content."""
 
 
 def count_shards(packs: int, most: int) -> int:
@@ -209,7 +209,7 @@ class _Stretches(NamedTuple):
 
 
 def _stretches(work: ShardWork, members: slice, length: np.ndarray, to: np.ndarray) -> _Stretches:
-    """List where the tokens of sequences stand.
+    """List where the tokens of sequences are.
 
     Of each what is its own, of some a shared history before that.
     """

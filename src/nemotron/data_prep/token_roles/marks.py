@@ -1,4 +1,4 @@
-"""The tokens by which messages and their pieces are told apart."""
+"""The tokens that separate messages and their pieces."""
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -28,18 +28,18 @@ class Marks(NamedTuple):
     """The marks of a tokenizer."""
 
     tokens: dict[Kind, int]
-    """The ids of those that the tokenizer has as single tokens."""
+    """The id of each mark that is a single token."""
     headed: np.ndarray
     """uint8 [vocabulary]: the code of the role whose name begins with the token; NO_ROLE for any other."""
     has_headers: bool
-    """Whether the template writes a header at every message; else only chunks tell who speaks."""
+    """Whether the template writes a header at every message; otherwise only the chunks show who speaks."""
 
 
 def find_marks(encode: Callable[[Sequence[str]], list[list[int]]], vocab_size: int, template: str) -> Marks:
     """Find the marks that a tokenizer has as single tokens.
 
     Args:
-        encode: Gives the ids of each text.
+        encode: Returns the ids of each text.
         vocab_size: The number of tokens.
         template: The source of the chat template.
     """

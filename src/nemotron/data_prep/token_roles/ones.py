@@ -1,4 +1,4 @@
-"""Count the ones before any place of a long mask."""
+"""Count the ones before given places of a long mask."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ _EACH_BYTE = np.uint64(0x0101010101010101)
 class Ones:
     """Counts the ones of a mask before places in it.
 
-    The places are far fewer than the values, so this keeps a count for every eighth value: of millions, counting before
-    each one takes ten times as long.
+    There are far fewer places than values. So this keeps a count for every eighth value; a count for each of millions
+    of values would take ten times as long.
     """
 
     def __init__(self, mask: np.ndarray) -> None:

@@ -15,11 +15,11 @@ class Role(Described):
     REASONING = "reasoning", "the assistant's thoughts, up to </think>"
     ANSWER = "answer", "the assistant's content"
     CALLS = "tool_calls", "the assistant's calls of tools"
-    OTHER = "other", "what stands outside all messages"
+    OTHER = "other", "what is outside all messages"
 
 
 ROLES = tuple(Role)
 """A role's place is its code in arrays."""
 CODE = {role: code for code, role in enumerate(ROLES)}
 OF_CHUNK = {"system": Role.SYSTEM, "user": Role.USER, "tool": Role.TOOL, "assistant": Role.ANSWER}
-"""What a chunk's role is, where nothing in its tokens says more."""
+"""The role of a chunk's tokens, if no mark among them says more."""

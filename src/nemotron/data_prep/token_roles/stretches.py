@@ -1,8 +1,8 @@
 """Sequences of tokens as stretches of one role each.
 
-Where the template opens every message with <|im_start|> and a name, these say who speaks, in the history too. With any
-other template the chunks say it: what stands between two answers then counts as its last message's. Either way a
-thought ends at its </think>, and calls begin at <tool_call>, where the tokenizer has these as tokens.
+If the template opens every message with <|im_start|> and a name, these show who speaks, also in the history. With any
+other template the chunks show it; the text between two answers then counts as its last message's. In both cases a
+thought ends at its </think>, and calls begin at <tool_call>, if the tokenizer has these as tokens.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.role import CODE, OF_CHUNK, Role
 
 OPENING = 4
-"""A tool's result begins within so many tokens of its message: <|im_start|>, user, a newline, <tool_response>."""
+"""A tool's result begins within this many tokens of its message: <|im_start|>, user, a newline, <tool_response>."""
 
 
 DIVIDING = (Kind.HEADER, Kind.END_THINK, Kind.CALL)
@@ -23,24 +23,24 @@ DIVIDING = (Kind.HEADER, Kind.END_THINK, Kind.CALL)
 
 
 class Stretches(NamedTuple):
-    """The stretches of tokens that stand back to back, as flat arrays."""
+    """Consecutive stretches of tokens, as flat arrays."""
 
     roles: np.ndarray
-    """uint8: a code of ROLES."""
+    """uint8: the index in ROLES."""
     lengths: np.ndarray
     """int32, in tokens."""
     targets: np.ndarray
     """int32: tokens the trainer learns to predict."""
 
     def starts(self) -> np.ndarray:
-        """Return where each begins.
+        """Return the start of each stretch.
 
         int64, in tokens.
         """
         return np.cumsum(self.lengths, dtype=np.int64) - self.lengths
 
     def only(self, tokens: np.ndarray) -> "Stretches":
-        """Return those of some tokens.
+        """Return the stretches of some tokens.
 
         Args:
             tokens: Bool [tokens]; all tokens of a stretch, or none.
@@ -65,15 +65,15 @@ def find_stretches(
     targets: Ones,
     marks: Marks,
 ) -> Stretches:
-    """Find the stretches of sequences that stand back to back.
+    """Find the stretches of consecutive sequences.
 
     Args:
         ids: int32 [tokens].
         sequence_lengths: int64 [sequences].
         chunk_lengths: int64 [chunks].
-        chunk_roles: The role of each chunk; not needed where messages have headers.
+        chunk_roles: The role of each chunk; not needed if messages have headers.
         targets: Which tokens the trainer learns to predict.
-        marks: Of the tokenizer and the template.
+        marks: The marks of the tokenizer and the template.
     """
     places = _find_marks(ids, marks)
     if marks.has_headers:
@@ -88,7 +88,7 @@ def find_stretches(
 
 
 def _find_marks(ids: np.ndarray, marks: Marks) -> dict[Kind, np.ndarray]:
-    """Return where the marks are that divide, by kind."""
+    """Return the positions of the dividing marks, by kind."""
     # A comparison per mark takes a fifth of the time that it takes to look up every token.
     return {kind: np.flatnonzero(ids == marks.tokens.get(kind, -1)) for kind in DIVIDING}
 
@@ -98,7 +98,7 @@ def _find_messages(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where messages begin, and whose they are.
 
-    What stands before a sequence's first message is nobody's.
+    Tokens before a sequence's first message belong to nobody.
     """
     roles = marks.headed[ids[np.minimum(headers + 1, len(ids) - 1)]]
     others = firsts[ids[firsts] != marks.tokens[Kind.HEADER]]
@@ -125,7 +125,7 @@ def _chunk_starts(chunk_lengths: np.ndarray, chunk_roles: Sequence[str]) -> tupl
 def _divide_answers(
     ids: np.ndarray, starts: np.ndarray, roles: np.ndarray, places: dict[Kind, np.ndarray], marks: Marks
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Take the thought off the beginning of answers, and the calls off their end."""
+    """Separate the thought at the start of answers, and the calls at their end."""
     ends = np.append(starts[1:], len(ids))[: len(starts)]
     # An empty thought, <think></think>, is how an answer without one begins.
     thought_ends = places[Kind.END_THINK]
@@ -145,13 +145,13 @@ def _divide_answers(
     ])  # fmt: skip
     order = np.argsort(all_starts, kind="stable") if len(all_starts) > len(starts) else slice(None)
     all_starts, all_roles = all_starts[order], all_roles[order]
-    # Where two begin at the same token, the first is empty: an answer of nothing but calls.
+    # Where two begin at the same token, the first is empty: an answer that consists of calls.
     is_last = np.append(all_starts[1:] != all_starts[:-1], True)[: len(all_starts)]
     return all_starts[is_last], all_roles[is_last]
 
 
 def _first_per_message(positions: np.ndarray, starts: np.ndarray, roles: np.ndarray) -> np.ndarray:
-    """Return the first of some positions in every answer, -1 where there is none.
+    """Return the first of some positions in every answer; -1 if there is none.
 
     int64 [messages].
     """

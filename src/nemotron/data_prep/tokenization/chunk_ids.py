@@ -24,7 +24,7 @@ def encode_chunks(
     """Encode the chunks of sequences.
 
     Args:
-        texts: Of the chunks of all sequences.
+        texts: The texts of the chunks of all sequences.
         chunk_counts: How many chunks each sequence has; their sum is the number of texts.
         tokenizer: What encodes them.
         may_be_cut: Whether texts may have the marks of split control tokens, at which they are cut.

@@ -23,22 +23,22 @@ EMPTY_ANSWER = Note(NoteKind.EMPTY_ANSWER)
 
 
 class EncodedBatch(NamedTuple):
-    """The sequences of a batch that are kept, and whose they are."""
+    """The sequences of a batch that are kept, and who says their tokens."""
 
     ids: np.ndarray
-    """int32 [tokens]: of each conversation the shared history, then what is each sequence's own, back to back."""
+    """int32 [tokens]: for each conversation the shared history, then the rest of each sequence."""
     mask: np.ndarray
     """uint8 [tokens], not yet rolled."""
     conversations: PartIndex
     """The conversations, and their sequences."""
     stretches: Stretches
-    """Whose tokens they are."""
+    """Who says which tokens."""
 
 
 class _Pieces(NamedTuple):
-    """What stands back to back in a batch.
+    """The consecutive pieces of a batch.
 
-    Of each conversation that is the history, mostly empty, then its sequences.
+    For each conversation these are the history, usually empty, and its sequences.
     """
 
     is_history: np.ndarray
@@ -78,7 +78,7 @@ def encode_batches(
     Args:
         batches: Rendered conversations.
         tokenizer: What encodes them.
-        marks: By which messages are told apart.
+        marks: The tokens that separate messages.
     """
     for batch in batches:
         (ids, chunk_lengths), errors = _encode(batch, tokenizer)
@@ -112,7 +112,8 @@ def _encode(batch: Batch, tokenizer: Tokenizer) -> tuple[Encoded, dict[int, RowE
     """Encode the chunks of a batch.
 
     Returns:
-        The chunks' ids; and why, by position, a text of a conversation cannot be encoded: its chunks have no tokens.
+        The chunks' ids; and by a conversation's position, why one of its texts cannot be encoded. Its chunks have no
+        tokens then.
     """
     texts = batch.texts
     errors: dict[int, RowError] = {}
@@ -170,7 +171,7 @@ def _count(batch: Batch, sequences: _Sequences) -> _Conversations:
 
 
 def _have_empty_answers(sequence_counts: np.ndarray, sequences: _Sequences) -> np.ndarray:
-    """Find answers that are nothing but their <|im_end|>.
+    """Find answers that consist only of their <|im_end|>.
 
     bool [conversations]. From these, the model learns to say nothing.
     """

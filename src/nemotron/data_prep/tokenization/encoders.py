@@ -22,7 +22,7 @@ SAMPLE_CHARACTERS = 200_000
 PIECE_CHARACTERS = 2_000
 
 ASKED_SEPARATORS = 8
-"""Of so many control tokens it is asked whether they stand alone; mostly the first separates all texts of a run."""
+"""How many control tokens are tested for standing alone. Usually the first one separates all texts of a run."""
 
 # Text on which tokenizers tend to disagree: runs of spaces, digits, contractions, marks, scripts without spaces,
 # emoji of several characters, control characters, and text that is almost a special token.
@@ -105,7 +105,7 @@ def _tokenizers(backend: Any) -> Encode:
 
 
 def make_decoder(name: EncoderName, definition: bytes) -> Callable[[Sequence[int]], str]:
-    """Return what turns ids into text, special tokens included."""
+    """Return a function that turns ids into text, including special tokens."""
     if name == "gigatoken":
         backend = _gigatoken_backend(definition)
         return lambda ids: backend.decode(list(ids)).decode(errors="replace")
@@ -125,9 +125,9 @@ def _gigatoken(definition: bytes) -> Encode:
     separators = {name.encode(): separator for name, separator in _find_separators(definition).items()}
 
     def encode(texts: Sequence[str]) -> Encoded:
-        # One text, with a control token between the texts that none of them has: a batch would come as an awkward
-        # array, which is slow to import and to take apart. UTF-8 before they are joined: one text that is not ASCII
-        # would make the whole batch two or four times as wide.
+        # The texts are joined to one, with a control token between them that none of them has: a batch would come back
+        # as an awkward array, which is slow to import and to take apart. They are encoded as UTF-8 first, because one
+        # text that is not ASCII would make the whole string two or four times as wide.
         pieces = [text.encode() for text in texts]
         for name, separator in separators.items():
             joined = name.join(pieces)
@@ -152,8 +152,8 @@ class Separator(NamedTuple):
     stands_alone: bool
     """Whether it cannot share characters with another added token.
 
-    Then it is encoded wherever it is written, so its ids show whether one of the texts has it. Otherwise the texts must
-    be searched for it.
+    Then it is always encoded as itself, so the ids show whether one of the texts has it. Otherwise the texts must be
+    searched for it.
     """
 
 
@@ -171,7 +171,7 @@ def _find_separators(definition: bytes) -> dict[str, Separator]:
 
 
 def _stands_alone(name: str, names: Iterable[str]) -> bool:
-    """Tell whether a token cannot overlap itself, or another of some tokens."""
+    """Tell whether a token cannot overlap with itself or with other tokens."""
     first, rest = name[0], name[1:]
     return first not in rest and not any(
         first in other[1:] or other[0] in rest or other.startswith(name) or name.startswith(other)
@@ -189,10 +189,10 @@ def load_fast(definition: bytes) -> None:
 
 
 def fast_ids(definition: bytes, texts: Sequence[str]) -> Encoded | str:
-    """Return the ids of texts by `gigatoken`, or in one clause why it fails."""
+    """Return the ids that `gigatoken` gives, or why it fails, in one clause."""
     try:
         encode = make_encoder("gigatoken", definition)
-    except Exception as error:  # the library raises plain RuntimeError for what it does not support
+    except Exception as error:  # the library raises a plain RuntimeError for anything that it does not support
         return f"gigatoken does not support this tokenizer: {_first_line(error)}"
     try:
         return encode(texts)
@@ -215,7 +215,9 @@ def choose_encoder(
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
     texts = [*PROBES, *sample]
-    true = make_encoder("tokenizers", definition)(texts)  # first: workers that are asked below may still be starting
+    true = make_encoder("tokenizers", definition)(
+        texts
+    )  # first, because the workers that are asked below may still be starting
     found = fast_ids(definition, texts)
     if isinstance(found, str):
         return EncoderChoice("tokenizers", found)

@@ -49,12 +49,12 @@ class Tokenization:
 
     @cached_property
     def rendering_check(self) -> RenderingCheck:
-        """What compares renderings with Jinja's; one for all parts of a process."""
+        """Compares renderings with those of Jinja; one for all parts of a process."""
         return RenderingCheck(self.template)
 
     @cached_property
     def marks(self) -> Marks:
-        """By which messages are told apart; every process finds them once."""
+        """The tokens that separate messages; every process finds them once."""
         return find_marks(self.tokenizer.encode_chunks, self.tokenizer.vocab_size, self.template.source)
 
 
@@ -80,7 +80,7 @@ class TokenizeWork:
     def find_receipt(self) -> PartReceipt | None:
         """Return the receipt of the output.
 
-        None unless it is there, and made from as many conversations.
+        It is None if it is missing, or was made from another number of conversations.
         """
         receipt = read_receipt(self.output)
         return receipt if receipt is not None and receipt.sample == self.sample else None

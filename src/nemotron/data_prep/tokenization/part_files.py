@@ -3,10 +3,10 @@
 A part `P` is up to six files; the receipt comes last, so a part with a receipt is complete:
 
     P.tokens         int32, little endian: for each conversation the history that its sequences share, then the rest of
-                     each sequence, back to back, uncut
+                     each sequence, without gaps, uncut
     P.mask           uint8, the same shape: the loss mask, not yet rolled
-    P.index          the arrays of PartIndex, back to back
-    P.roles          the arrays of Stretches, back to back: whose tokens they are
+    P.index          the arrays of PartIndex, one after another
+    P.roles          the arrays of Stretches, one after another: who says each token
     P.dropped.jsonl  one line per dropped row, if there is one: line (from 0, in the part), reason, detail
     P.json           PartReceipt: counts, sizes and checksums
 
@@ -53,7 +53,7 @@ class PartReceipt:
     sequences: int
     turns: int
     tokens: int
-    """Of all sequences, uncut."""
+    """The tokens of all sequences, uncut."""
     dropped: dict[str, int]
     examples: list[DroppedExample]
     """The first dropped rows for each reason."""
@@ -62,13 +62,13 @@ class PartReceipt:
     files: dict[str, dict[str, Any]]
     """By suffix: `bytes` and `checksum`."""
     sample: int | None
-    """Of how many conversations at most the part was made, those that rank first; None: of all."""
+    """The most conversations that the part was made from, those that rank first; None means all."""
     starts: list[int] = field(default_factory=lambda: [0])
     """For each of its files, the number of the first line."""
 
     @property
     def bytes(self) -> int:
-        """Of all its files."""
+        """The bytes of all its files."""
         return sum(made["bytes"] for made in self.files.values())
 
 
@@ -84,7 +84,7 @@ class _HashedFile:
         self._bytes += len(content)
 
     def described(self) -> dict[str, Any]:
-        """Return what a receipt says of the file."""
+        """Return the entry of the file in a receipt."""
         return {"bytes": self._bytes, "checksum": self._hash.hexdigest()}
 
 
@@ -139,7 +139,7 @@ class PartWriter:
         return PartIndex(*map(np.concatenate, zip(EMPTY_INDEX, *self._indices, strict=True)))
 
     def stretches(self) -> Stretches:
-        """Those of all that was appended so far."""
+        """Return the stretches of everything appended so far."""
         return concatenate(self._stretches)
 
 
@@ -213,7 +213,7 @@ def read_stretches(part: Path) -> Stretches:
 
 
 def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Map the tokens of a complete part rather than read them.
+    """Map the tokens of a complete part into memory, without reading them.
 
     Returns:
         Ids int32 [tokens], mask uint8 [tokens].
@@ -222,14 +222,14 @@ def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], ids: np.ndarray, mask: np.ndarray) -> None:
-    """Read stretches of the tokens of a complete part to where they are wanted.
+    """Read stretches of the tokens of a complete part into arrays.
 
     Unlike mapped files, which cost a page fault every few kilobytes and count as memory of the process, this costs two
-    system calls a stretch.
+    system calls per stretch.
 
     Args:
         part: The part.
-        stretches: Of each the first token in the part, how many, and where the first goes in `ids` and `mask`.
+        stretches: (first token in the part, number of tokens, place of the first in `ids` and `mask`) of each.
         ids: int32, little endian.
         mask: uint8, of the same length.
 

@@ -1,7 +1,7 @@
 """Render conversations to batches of text that are encoded at once.
 
-A batch holds about BATCH_CHARACTERS of text, or one long conversation. One with reasoning in many user turns has as
-many sequences, each with all the history before it. Of the bundled template that history is in the batch once.
+A batch holds about BATCH_CHARACTERS of text, or one long conversation. A conversation with reasoning in many user turns
+has as many sequences, each with all the history before it. With the bundled template, the batch has that history once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,9 +21,9 @@ from nemotron.errors import UserError
 BATCH_CHARACTERS = 4_000_000
 """Characters encoded at once: enough to make the cost per call negligible, and few enough to bound memory."""
 CHECKED = 4
-"""Conversations in BATCH_CHARACTERS of text that are rendered by Jinja too, for comparison."""
+"""Conversations per BATCH_CHARACTERS of text that are also rendered by Jinja, for comparison."""
 CHECKED_CHARACTERS = 100_000
-"""The most text of one of them: a part of nothing but long ones would be rendered twice."""
+"""The longest of them: without this limit, a part of only long conversations would be rendered twice."""
 
 
 class Candidate(NamedTuple):
@@ -56,21 +56,21 @@ class Batch:
 
     candidates: list[Candidate] = field(default_factory=list)
     history_counts: list[int] = field(default_factory=list)
-    """Of each conversation: pieces of history."""
+    """[conversations]: number of pieces of history."""
     sequence_counts: list[int] = field(default_factory=list)
-    """Of each conversation."""
+    """[conversations]: number of sequences."""
     characters: list[int] = field(default_factory=list)
-    """Of each conversation."""
+    """[conversations]: characters of all texts."""
     shared_counts: list[int] = field(default_factory=list)
-    """Of each sequence: with how many pieces of the history it begins."""
+    """[sequences]: number of pieces of the history at its beginning."""
     chunk_counts: list[int] = field(default_factory=list)
-    """Of each sequence: chunks of its own."""
+    """[sequences]: number of its own chunks."""
     roles: list[str] = field(default_factory=list)
-    """Of each chunk."""
+    """[chunks]: the role of the message."""
     texts: list[str] = field(default_factory=list)
-    """Of each chunk."""
+    """[chunks]"""
     supervised: list[bool] = field(default_factory=list)
-    """Of each chunk."""
+    """[chunks]: whether it trains."""
     may_be_cut: bool = False
     """Whether texts may have the marks of split control tokens, at which they are cut."""
 
@@ -139,10 +139,10 @@ def render_batches(
 
 
 class RenderingCheck:
-    """Compares some of what a process renders with what Jinja renders.
+    """Compares the renderings of some conversations with those of Jinja.
 
-    The bundled format is rendered without it. The first conversation is compared, however long it is, and then as many
-    as CHECKED says of so much text: a thousand small files are a few batches.
+    The bundled format is rendered without Jinja. The first conversation is compared, however long it is, and then
+    CHECKED per batch: a thousand small files are a few batches.
     """
 
     def __init__(self, template: Template) -> None:
@@ -152,10 +152,10 @@ class RenderingCheck:
         self._has_compared = False
 
     def check(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """Hand batches on, comparing a few conversations of them.
+        """Pass batches on, after comparing a few of their conversations.
 
         Raises:
-            UserError: There is a difference: no data is better than data that inference will never look like.
+            UserError: There is a difference. Data that inference never produces is worse than no data.
         """
         for batch in batches:
             if self._template.is_nemotron3:

@@ -41,7 +41,7 @@ END_OF_TURN = "<|im_end|>"
 CONTROL_TOKENS = ("<|im_start|>", END_OF_TURN)
 """Control tokens of the bundled format."""
 BEFORE_TURNS = ("<|im_end|>\n", "<|im_end|>", "Yes", "1", ".", " ", " \n\t", "e\u0301", "<", "</think>\n\n")
-"""What may stand before a turn: control tokens can be said to take the blanks before them."""
+"""What may be before a turn: a tokenizer can define that control tokens include the blanks before them."""
 
 
 _PART_OF_A_CHARACTER = "\ufffd"

@@ -59,7 +59,7 @@ def _ensure_control_tokens(tokenizer: Tokenizer, template: str) -> None:
 
 
 def _single_id(tokenizer: Tokenizer, token: str) -> int | None:
-    """Return the id of a token, None where it is none or several."""
+    """Return the id of a token, None if it is not a single token."""
     if token in tokenizer.single_ids:
         return tokenizer.single_ids[token]
     (ids,) = tokenizer.encode_chunks([token])

@@ -37,7 +37,7 @@ def padding_mask(padding: "Tensor", packing: Mapping[str, Any], model: Any, conf
         padding: Bool [1, tokens] of the whole pack.
         packing: The pack's boundaries.
         model: The model chunk, whose MTP layers get the mask too.
-        config: Of the model.
+        config: The config of the model.
         groups: Its process groups.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Read what a checkpoint says of itself, and check that it is complete.
+"""Read what a checkpoint says about itself, and check that it is complete.
 
 Megatron-Bridge writes train_state.pt and run_config.yaml after it has pointed its trackers at a checkpoint
 (save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A file list of our own
@@ -17,7 +17,7 @@ from nemotron.records.regular_files import read_bytes
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
 
 RUN_CONFIG = "run_config.yaml"
-"""The config that a checkpoint was saved with, which Megatron-Bridge writes into it last of all."""
+"""The config that a checkpoint was saved with, which Megatron-Bridge writes last."""
 METADATA = ".metadata"
 FORMAT = "metadata.json"
 TRAIN_STATE = "train_state.pt"

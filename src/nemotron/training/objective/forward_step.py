@@ -54,7 +54,7 @@ class TwoStageStep:
     Called once per micro-batch and model chunk.
 
     Attributes:
-        totals: Of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
+        totals: Totals of the global batch whose micro-batches are being (or were last) handed out; float64 tensors.
         average: The stage that trains, or trained, it.
         own_tokens: Supervised tokens of this rank's share of it; 0 on pipeline stages without data.
         skipped: Global batches that trained nothing, since this process began (empty_batches.py).

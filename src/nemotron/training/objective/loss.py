@@ -176,7 +176,7 @@ def token_weights(sample_weight: "torch.Tensor", totals: BatchTotals, average: A
 
     Args:
         sample_weight: float32, from `sample_weights`, whole or any part of a batch.
-        totals: Of the global batch that `sample_weight` belongs to.
+        totals: Totals of the global batch that `sample_weight` belongs to.
         average: The stage.
 
     Returns:

@@ -89,7 +89,7 @@ def advise(
         config: The training config; only its parallel sizes and recomputation change.
         pack_size: Tokens of a pack.
         ranks: Processes in all.
-        pad_to_multiple: Of the data; context parallelism wants a multiple of twice its size.
+        pad_to_multiple: The setting of the data; context parallelism wants a multiple of twice its size.
         gpus_per_node: How many of them share a node.
         most: How many to return.
 

@@ -72,7 +72,7 @@ def iteration_cost(
         shape: The model.
         layout: How it and the packs are divided.
         pack_size: Tokens of a pack.
-        packs: Of the global batch.
+        packs: Packs of the global batch.
         state: Bytes of gradients and of numbers that are sent.
         recompute_all: Whether every layer is computed a second time for its backward pass.
         trains_adapters: Whether only adapters have gradients that data-parallel ranks exchange.

@@ -58,7 +58,7 @@ def find_faults(
         model: The section `model` of the config. What it says of the model wins over `shape`; null is unknown.
         shape: The model.
         sizes: Tensor, pipeline, context, expert, expert_tensor: the parallel sizes.
-        pack_size: Of the data, in tokens; None where it is not known.
+        pack_size: Tokens of a pack of the data; None if it is not known.
     """
     faults = [*_divide_model(model, shape, sizes)]
     yield from faults or _divide_sequence(model, shape, sizes, pack_size)

@@ -1,7 +1,7 @@
-"""Count the arithmetic of a token, and find the peak of a GPU: the sides of MFU.
+"""Count the FLOPs of a token, and look up the peak of a GPU, to compute MFU.
 
 MFU is the share of a GPU's peak that goes into the model: tokens/s of one GPU, times FLOPs per token, over the peak.
-What is computed twice to save memory does not count.
+Values that are computed twice to save memory count once.
 """
 
 from nemotron.training.parallelism.model_shape import ModelShape
@@ -26,14 +26,14 @@ PEAK_TFLOPS = {
     "B200": 2250.0,
     "L40S": 362.0,
 }
-"""Dense BF16, in 10^12 FLOP/s, by what stands in the device's name: NVIDIA's data sheets, without sparsity."""
+"""Dense BF16, in 10^12 FLOP/s, by a part of the device's name, from NVIDIA's data sheets, without sparsity."""
 
 
 def find_peak(device: str) -> float | None:
     """Find the peak of a GPU by its name, in TFLOP/s; None when it is not known.
 
     Args:
-        device: As torch.cuda.get_device_name has it: `NVIDIA H100 80GB HBM3`.
+        device: As torch.cuda.get_device_name returns it: `NVIDIA H100 80GB HBM3`.
     """
     words = device.replace("-", " ").split()
     fitting = [name for name in PEAK_TFLOPS if set(name.split()) <= set(words)]
@@ -46,9 +46,9 @@ def flops_per_token(shape: ModelShape, mean_length: float, *, adapters_only: boo
     A multiplication with a weight is 2 forward and 4 backward; attention is causal, over half of a sequence on average.
 
     Args:
-        shape: Of the model.
+        shape: The shape of the model.
         mean_length: Tokens of a sequence.
-        adapters_only: The weights are frozen: of the backward pass the gradient of the inputs alone is computed.
+        adapters_only: The weights are frozen, so the backward pass computes only the gradient of the inputs.
     """
     active_experts = shape.num_experts_per_tok * shape.expert
     per_layer = {

@@ -91,7 +91,7 @@ def estimate(
         shape: The model.
         layout: How it and the packs are divided.
         pack_size: Tokens of a pack; a rank holds `pack_size / layout.context` of them.
-        state: Of weights, gradients and optimizer.
+        state: Bytes of weights, gradients and optimizer.
         trains_adapters: Frozen weights have no gradients and optimizer state; those of adapters are negligible.
         recompute_all: `model.recompute_granularity=full`: only the input of each layer is kept, and one layer's rest.
         pattern: `model.hybrid_layer_pattern`, whose | mark where stages begin.

@@ -171,7 +171,7 @@ def shape_of(config: Mapping[str, Any], mtp_depths: int | None = None) -> ModelS
     """Read the shape of a NemotronHForCausalLM with latent MoE layers.
 
     Args:
-        config: The parsed file. Layers stand under `hybrid_override_pattern`, or as words under `layers_block_type`.
+        config: The parsed file. Layers are letters in `hybrid_override_pattern`, or words in `layers_block_type`.
         mtp_depths: `model.mtp_num_layers`, which wins over the config's `num_nextn_predict_layers`: that counts the
             blocks in the file (1 where all depths share one), not the depths that are trained.
 

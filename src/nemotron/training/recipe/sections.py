@@ -1,4 +1,4 @@
-"""The sections of the YAML, put over Megatron-Bridge's own recipe as they stand.
+"""Apply the sections of the YAML to Megatron-Bridge's own recipe, unchanged.
 
 So no default of the recipe wins over a documented value. Megatron-Bridge's dataclasses accept any attribute silently,
 so a misspelt key would do nothing. Here a key must be a field of the object, and a value must fit the field's

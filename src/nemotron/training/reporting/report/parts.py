@@ -39,7 +39,7 @@ def unfold(title: str, content: str) -> Html:
 def clock(seconds: float) -> str:
     """Write a length of time: `1 h 02 min`, `3 min 04 s`, `5.6 s`.
 
-    Nothing where it is not finite.
+    It is empty if the number is not finite.
     """
     if not math.isfinite(seconds):
         return ""

@@ -19,7 +19,7 @@ MARKS_OF_A_RUN = (RUN_RECORD, "metrics.jsonl", HISTORY)
 
 
 class RunFiles:
-    """What the files of a run say, as of the last `update`.
+    """The contents of a run's files, as of the last `update`.
 
     Attributes:
         folder: The folder of run.output_dir.
@@ -68,7 +68,7 @@ class RunFiles:
 
     @property
     def state(self) -> State | Literal["running", "killed", "unknown"]:
-        """How far it is: unknown for a run of an earlier release."""
+        """The state of the run: unknown for a run of an earlier release."""
         last = self.history[-1] if self.history else {}
         if last.get("event") == "end":
             return last.get("state", "unknown")
@@ -83,7 +83,7 @@ class RunFiles:
 
     @property
     def train_iters(self) -> int | None:
-        """Iterations that it is to have."""
+        """Iterations of the whole run."""
         return self.start.get("train_iters")
 
     @property
@@ -92,7 +92,7 @@ class RunFiles:
         return self.metrics.last.get("sample_unit", "sequence")
 
     def count_seconds(self) -> float | None:
-        """Add up the time from each start to its end; None where it is not recorded.
+        """Add up the time from each start to its end; None if that is not recorded.
 
         A start without an end counts up to the last record.
         """

@@ -26,7 +26,7 @@ class Speed:
     """Its name; empty where it is not recorded."""
     flops_per_token: float | None
     peak: float | None
-    """Of one GPU, in TFLOP/s."""
+    """TFLOP/s of one GPU."""
     adapters_only: bool
 
     @property
