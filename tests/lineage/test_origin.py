@@ -70,6 +70,7 @@ def test_git_is_asked_in_the_packages_folder_and_may_fail(monkeypatch, error):
     [
         (["/bin/nemotron", "super3", "sft", "a=b c"], "nemotron super3 sft 'a=b c'"),
         (["/src/nemotron/__main__.py", "x"], "nemotron x"),
+        (["nemotron", "data=s3://KEY:SECRET@bucket/x", "s3://A:B@c"], "nemotron 'data=s3://***@bucket/x' 's3://***@c'"),
         (["/src/data_prep.py", "--config", "c.yaml"], "data_prep.py --config c.yaml"),
         (["nemotron", "+env_vars.HF_TOKEN=planted", "--wandb-api-key=planted"], None),
     ],
