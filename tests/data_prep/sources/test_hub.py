@@ -165,6 +165,7 @@ def test_a_path_inside_the_repository_is_read(math: Hub) -> None:
         ({"subset": "algebra", "split": "dev"}, 'has no split "dev"', "It has train, validation."),
         ({"path": "hf://org/math/geometry", "split": "train"}, "a path inside the repository and a subset", "only"),
         ({"path": "hf://org/math/docs"}, "no data files", ""),
+        ({"subset": "algebra", "split": "trian"}, 'has no split "trian"', 'Did you mean "train"?'),
         ({"path": "hf://math"}, "hf://math is not a dataset on the hub", "hf://org/name"),
         ({"path": "hf://org/none"}, "org/none does not exist on the hub, or is private", "HF_TOKEN"),
         ({"path": "hf://org/gated"}, "org/gated is gated", "https://huggingface.co/datasets/org/gated"),

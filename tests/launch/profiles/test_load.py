@@ -144,6 +144,7 @@ MISTAKES = {
     'executor = "slurm"\ninstall = ["-i https://pypi"]': "env.toml:3: install = '-i https://pypi'",
     'executor = "slurm"\nappend = ["/a:/a"]': "env.toml:3: append should be a table",
     'executor = "slurm"\nappend = { partition = ["a"] }': "env.toml:3: partition is not a list",
+    'executor = "slurm"\nappend = { mount = ["/a:/a"] }': 'env.toml:3: mount is not a list. Did you mean "mounts"?',
     'executor = "slurm"\nappend = { mounts = "/a:/a" }': "env.toml:3: append.mounts should be a list of texts",
     'executor = "slurm"\nappend = { mounts = ["/a:/a", 1] }': "env.toml:3: append.mounts should be a list of texts",
     'executor = "slurm"\nmounts = ["/a:/a", 1]': "env.toml:3: mounts = ['/a:/a', 1] should be a list of texts",
