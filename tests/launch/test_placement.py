@@ -134,8 +134,9 @@ def test_an_image_file_is_there_and_absolute(work: Path):
         pyxis_image("./gone.sqsh", Profile("slurm"))
     over_ssh = Profile("slurm", tunnel="ssh")
     assert pyxis_image("/far/x.sqsh", over_ssh) == "/far/x.sqsh"
-    with pytest.raises(UserError, match=r"\./x\.sqsh"):
-        pyxis_image("./x.sqsh", over_ssh)
+    for written in ("./x.sqsh", "x.sqsh", "~/x.sqsh"):
+        with pytest.raises(UserError, match=f"{written} is a relative path"):
+            pyxis_image(written, over_ssh)
 
 
 def test_what_hugging_face_and_wandb_read_is_handed_on_where_files_are_shared(

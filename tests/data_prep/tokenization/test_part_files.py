@@ -1,5 +1,6 @@
 """One place counts and writes what becomes of the rows of a part."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,6 +117,13 @@ def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, 
     assert read_receipt(part) is not None  # which looks at sizes alone
     assert not is_intact(None, part)
     assert not is_intact(None, part.with_name("none"))
+
+
+def test_nobody_waits_for_the_disk_after_each_of_thousands_of_parts(tmp_path: Path, monkeypatch) -> None:
+    synced: list[object] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_part(tmp_path / "part", lambda writer: None)
+    assert not synced
 
 
 def test_what_sequences_share_stands_before_them() -> None:
