@@ -1,6 +1,7 @@
 """A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
 
 import os
+import pickle
 import zipfile
 
 import pytest
@@ -160,3 +161,33 @@ def test_the_other_format_of_megatron_bridge_is_known_by_its_config(tmp_path):
     other = write_checkpoint(tmp_path, 30, {"checkpoint": {"ckpt_format": "torch_dist"}, "train": {}})
     (other / "metadata.json").unlink()
     assert damage_of(other).file == "metadata.json"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"relative_path": "../iter_0000002/__0_0.distcp"},
+        {"relative_path": "/etc/passwd"},
+        {"relative_path": "."},
+        {"relative_path": ""},
+        {"relative_path": "a\0b"},
+        {"relative_path": 5},
+        {"offset": -5},
+        {"offset": "x"},
+        {"length": 0},
+        {"length": -1},
+        {"length": 2**70},
+        {"length": None},
+    ],
+    ids=str,
+)
+def test_a_part_that_is_nowhere_in_the_checkpoint_is_damage(tmp_path, place):
+    """Parts of another checkpoint would be loaded without a word."""
+    write_checkpoint(tmp_path, 2)
+    index = write_checkpoint(tmp_path, 4) / ".metadata"
+    stored = pickle.loads(index.read_bytes())
+    vars(stored.storage_data[1]).update(place)
+    index.write_bytes(pickle.dumps(stored))
+    damage = damage_of(index.parent)
+    assert damage is not None
+    assert damage.file == ".metadata"

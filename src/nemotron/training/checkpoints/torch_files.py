@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 from nemotron.records.regular_files import open_file
 
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
+_LARGEST_PART = 2**60
+"""More bytes than a part can have."""
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_BYTES = 22
 """torch.save writes a zip archive without a comment, whose last record has this length."""
@@ -70,8 +72,10 @@ def read_stored_parts(metadata: bytes) -> dict[str, list[tuple[int, int]]]:
     parts: dict[str, list[tuple[int, int]]] = {}
     try:
         for where in PickleReader(io.BytesIO(metadata)).load().state["storage_data"].values():
-            place = where.state
-            parts.setdefault(place["relative_path"], []).append((int(place["offset"]), int(place["length"])))
+            name, offset, length = (where.state[key] for key in ("relative_path", "offset", "length"))
+            if not name or Path(name).name != name or "\0" in name or not (offset >= 0 and 0 < length < _LARGEST_PART):
+                raise ValueError  # a file elsewhere is not of this checkpoint
+            parts.setdefault(name, []).append((int(offset), int(length)))
     except Exception as error:  # a damaged pickle raises anything
         raise ValueError(f"not readable ({type(error).__name__})") from None
     return {name: sorted(places) for name, places in parts.items()}
