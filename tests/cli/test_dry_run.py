@@ -133,3 +133,6 @@ def test_one_stage_of_a_pipe_gets_all_that_was_asked_for(stages):
     assert (name, config, options) == ("prep_sft", "tiny", {})
     assert overrides == ["pack_size=2048"]
     assert flags == [None, None, True, False, True, "5", True]
+    stages.clear()
+    assert run([*asked, "--stage", "prep", "--prep-config", "other"]) == 0
+    assert stages[0][1][1] == "other"

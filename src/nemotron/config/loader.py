@@ -128,4 +128,4 @@ def _restore_open(tree: Any, written: Any) -> Any:
         return {key: _restore_open(child, written.get(key)) for key, child in tree.items()}
     if isinstance(tree, list) and isinstance(written, list):
         return [_restore_open(*pair) for pair in zip(tree, written, strict=True)]
-    return written if isinstance(written, str) and is_open(written) else tree
+    return written if is_open(written) else tree

@@ -265,6 +265,7 @@ def test_flags_of_a_message_are_read(flag: dict[str, Any]) -> None:
     ("content", "becomes"),
     [
         ("so it is 4.</think>4", "<think>\nso it is 4.</think>4"),
+        ("so it is 4.</think>", "<think>\nso it is 4.</think>"),
         ("so it is 4.\n</think>\n\n4", "<think>\nso it is 4.\n</think>\n\n4"),
         ("\nso it is 4. </think> 4", "<think>\nso it is 4. </think> 4"),
         ("</think>\n\n4", "4"),

@@ -27,7 +27,9 @@ def test_moving_to_cuda_moves_nothing(mode):
 
 
 def test_other_devices_are_left_alone(mode):
-    assert torch.zeros(2, device="meta").device.type == "meta"
+    for device in ("meta", torch.device("meta")):
+        assert torch.zeros(2, device=device).device.type == "meta"
+        assert torch.ones(2).to(device).device.type == "meta"
 
 
 def test_a_tensor_calls_itself_what_megatrons_optimizer_compares_with(mode):
