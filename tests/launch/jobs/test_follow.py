@@ -196,3 +196,20 @@ def test_states_have_an_exit_code_of_their_own(cluster: Cluster, answer: str, ex
 )
 def test_some_states_of_a_job_are_its_last(name, is_final):
     assert JobState(name).is_final is is_final
+
+
+@pytest.mark.parametrize(("code", "state"), [(75, "STOPPED"), (130, "CANCELLED"), (1, "FAILED")])
+def test_the_state_of_a_stage_of_this_machine_follows_from_its_exit_code(monkeypatch, code, state):
+    """75: it was stopped, and continues by the same command. 130: Ctrl-C."""
+    codes, seen = iter([0, code, 0]), []
+    monkeypatch.setattr("nemotron.launch.jobs.follow.run_to_end", lambda *_: next(codes))
+    jobs = tuple(Job(stage, "", "") for stage in ("prep", "sft", "never"))
+    ended = follow(
+        Submission("s", Profile("local"), jobs, None),
+        on_output=print,
+        on_state=lambda job, now: seen.append((job.stage, now.name, now.exit_code)),
+    )
+    assert ended == code
+    assert seen == [
+        ("prep", "RUNNING", 0), ("prep", "COMPLETED", 0), ("sft", "RUNNING", 0), ("sft", state, code),
+    ]  # fmt: skip
