@@ -364,3 +364,12 @@ def test_an_answer_begins_after_the_longest_prompt_that_it_follows():
     assert [chunk.text for chunk in chunks if chunk.supervised] == ["Hm.</think>Hello<|im_end|>"]
     [chunks] = chunked(HI, HELLO, template=template)
     assert [chunk.text for chunk in chunks if chunk.supervised] == ["Hello<|im_end|>"]
+
+
+def test_generation_blocks_of_others_than_the_assistant_cost_the_row():
+    template = Template(
+        "t", "{% for m in messages %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% endfor %}"
+    )
+    with pytest.raises(RowError, match=r"3 .*blocks with text for 1 assistant") as caught:
+        chunked(HI, HELLO, WHY, template=template)
+    assert caught.value.reason == DropReason.TEMPLATE_MISMATCH

@@ -57,3 +57,14 @@ def test_dropped_rows_are_located_by_the_line_of_the_file(
     assert [(row["file"], row["line"], row["reason"]) for row in listed] == [
         (str(one), 9, "no_messages"), (str(two), 9, "no_messages"), (str(two), 10, "overlong"),
     ]  # fmt: skip
+
+
+def test_a_dataset_has_its_share_of_the_split_that_it_is_listed_for(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable
+) -> None:
+    for name, count in (("a", 6), ("b", 2), ("c", 5)):
+        write_rows(f"{name}.jsonl", [chat(f"{name} {n}", "Answer") for n in range(count)])
+    paths = {"train": ["a", "b"], "valid": ["c"]}
+    blend = {split: [{"path": f"{name}.jsonl"} for name in names] for split, names in paths.items()}
+    datasets = prepare(make_config(blend=blend)).metadata.datasets
+    assert [dataset.got for dataset in datasets] == [0.75, 0.25, 1.0]
