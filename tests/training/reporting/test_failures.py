@@ -162,3 +162,17 @@ def test_a_damaged_checkpoint_is_said_as_it_is_where_torch_wraps_it(tmp_path, mo
     with pytest.raises(UserError) as error, explain_failures(at(None), LOG, tmp_path):
         fail(CheckpointException("read", {1: (damaged, None)}))  # pyright: ignore[reportArgumentType]
     assert error.value is damaged
+
+
+def test_a_checkpoint_that_torch_cannot_load_is_named_with_the_one_before(tmp_path):
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    for iteration in (2, 4):
+        write_checkpoint(tmp_path, iteration)
+    missing = RuntimeError("Missing key in checkpoint state_dict: a.b.\nand more")
+    with (
+        pytest.raises(UserError, match="iter_0000004 cannot be loaded: Missing key") as error,
+        explain_failures(at(None), LOG, tmp_path),
+    ):
+        fail(CheckpointException("read", {0: (missing, None)}))  # pyright: ignore[reportArgumentType]
+    assert "iter_0000002 is complete" in error.value.hint

@@ -27,10 +27,11 @@ def verify_parts() -> None:
         return
 
     @wraps(slice_file)
-    def slice_verified(reader: Any, file: Any, info: Any) -> Any:
-        part = io.BytesIO(slice_file(reader, file, info).read())
+    def slice_verified(reader: Any, stream: Any, info: Any) -> Any:
+        part = io.BytesIO(slice_file(reader, stream, info).read())
         if what := check_archive(part):
-            raise _name_damaged_file(Path(reader.path) / info.relative_path, what)
+            file = Path(reader.path) / info.relative_path
+            raise UserError(f"{file} is damaged: a part of it {what}.", how_to_use_older(file.parent))
         part.seek(0)
         return part
 
@@ -44,10 +45,10 @@ def find_user_error(error: BaseException) -> UserError | None:
     return next((each for each in candidates if isinstance(each, UserError)), None)
 
 
-def _name_damaged_file(file: Path, what: str) -> UserError:
-    folder, older = file.parent, find_older(file.parent)
-    hint = "There is no older checkpoint next to it. Get it again from where it was made."
-    if older is not None:
-        move = shlex.join(["mv", str(folder), str(folder.with_name(f"set_aside_{folder.name}"))])
-        hint = f"{older} is complete. To use that one, run `{move}`, then the same command again."
-    return UserError(f"{file} is damaged: a part of it {what}.", hint)
+def how_to_use_older(folder: Path) -> str:
+    """Return a hint that names the checkpoint before a damaged one, and the command."""
+    older = find_older(folder)
+    if older is None:
+        return "There is no older checkpoint next to it. Get it again from where it was made."
+    move = shlex.join(["mv", str(folder), str(folder.with_name(f"set_aside_{folder.name}"))])
+    return f"{older} is complete. To use that one, run `{move}`, then the same command again."

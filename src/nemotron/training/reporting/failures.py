@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from nemotron.errors import UserError
+from nemotron.errors import UserError, first_line
 from nemotron.training.checkpoints.newest import find_newest
-from nemotron.training.checkpoints.verified_parts import find_user_error
+from nemotron.training.checkpoints.verified_parts import find_user_error, how_to_use_older
 from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: the error for a loss or a gradient norm that is not finite.
@@ -110,6 +110,8 @@ def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> 
     """Explain an error to the user; None if it is not a known one."""
     if not isinstance(error, UserError) and (problem := find_user_error(error)):
         return problem
+    if progress.iteration is None and type(error).__name__ == "CheckpointException":
+        return _explain_load(error, checkpoints)
     if problem := explain_full_disk(error, checkpoints):
         return problem
     if isinstance(error, UserError) and (found := _IN_A_LOADER.match(error.message)):
@@ -128,6 +130,13 @@ def _user_error(error: BaseException, progress: Progress, checkpoints: Path) -> 
             "The rank that ended first has the reason: look for the first error in this output.",
         )
     return None
+
+
+def _explain_load(error: Any, checkpoints: Path) -> UserError:
+    """Explain torch's error of loading a checkpoint, which has those of the ranks."""
+    newest = find_newest(checkpoints).folder or checkpoints
+    reason = next((first_line(each) for each, _ in error.failures.values()), type(error).__name__)
+    return UserError(f"The checkpoint {newest} cannot be loaded: {reason}.", how_to_use_older(newest))
 
 
 def _last_checkpoint(checkpoints: Path) -> str:
