@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
 
+from nemotron.errors import Problem
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
@@ -61,6 +62,7 @@ def test_what_cannot_be_read_is_a_problem_with_its_path(tmp_path):
         file.unlink()
     [empty] = check_weights(tmp_path, mtp=True, way_out="")
     assert f"{tmp_path} has a config.json but no *.safetensors" in empty.message
+    assert isinstance(empty, Problem)
 
 
 def test_layers_are_counted_where_a_released_config_lists_them_as_words(tmp_path):
