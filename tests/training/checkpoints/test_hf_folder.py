@@ -87,3 +87,12 @@ def test_what_a_conversion_passes_over_is_an_error(tmp_path):
     warnings = ["Can't find a in hf_keys", "Can't find the following HF parameters in hf_keys: ['b', 'c']"]
     with pytest.raises(UserError, match=r"a, \['b', 'c'\],.*config\.json"):
         convert(tmp_path, *warnings)
+
+
+def test_a_file_that_is_not_as_long_as_its_header_says_is_refused(tmp_path):
+    file = write_hf_folder(tmp_path, MAIN) / "model.safetensors"
+    whole = file.read_bytes()
+    for content in (whole[:-1], whole + b"x"):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match=f"has {len(content)} bytes, and its header describes {len(whole)}"):
+            weight_names(tmp_path)

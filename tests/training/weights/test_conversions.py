@@ -111,7 +111,9 @@ class World:
 
 @pytest.fixture
 def world(monkeypatch):
-    return World(monkeypatch)
+    made = World(monkeypatch)
+    monkeypatch.setattr(export_process, "verify_parts", lambda: made.steps.append("parts are verified"))
+    return made
 
 
 INSIDE = ["cpu", ("group", 0)]
@@ -336,7 +338,7 @@ def saved(monkeypatch):
 
 def test_a_whole_model_is_loaded(world, saved):
     assert export_process.load_whole_model(ITER) == ["chunk"]
-    assert world.steps == [("loadable", Path("iter")), ("loaded", "iter")]
+    assert world.steps == [("loadable", Path("iter")), "parts are verified", ("loaded", "iter")]
 
 
 def test_adapters_are_loaded_onto_their_base_model(world, saved):
@@ -345,6 +347,7 @@ def test_adapters_are_loaded_onto_their_base_model(world, saved):
     *before, (name, model, folder, peft) = world.steps
     assert before == [
         ("loadable", Path("base")),
+        "parts are verified",
         ("loaded", "base"),
         ("adapted", ["chunk"], False),
         ("saves", ["adapted chunk"]),

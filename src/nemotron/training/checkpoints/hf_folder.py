@@ -3,10 +3,11 @@
 No weights are loaded.
 """
 
+import io
 import json
 from pathlib import Path
 
-from nemotron.errors import UserError
+from nemotron.errors import UserError, first_line
 from nemotron.records.regular_files import open_file, read_text
 
 INDEX = "model.safetensors.index.json"
@@ -50,9 +51,15 @@ def _header(file: Path) -> dict[str, object]:
     """
     try:
         with open_file(file) as opened:
-            return json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-    except (ValueError, OverflowError, MemoryError, RecursionError) as error:
-        raise UserError(f"{file} is not readable as safetensors: {error}.", "Download it again.") from None
+            length = int.from_bytes(opened.read(8), "little")
+            header = json.loads(opened.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            wanted, size = 8 + length + max(ends, default=0), opened.seek(0, io.SEEK_END)
+    except (ValueError, OverflowError, MemoryError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is not readable as safetensors: {first_line(error)}.", "Download it again.") from None
+    if size != wanted:
+        raise UserError(f"{file} has {size:,} bytes, and its header describes {wanted:,}.", "Download it again.")
+    return header
 
 
 def list_few(names: list[str]) -> str:
