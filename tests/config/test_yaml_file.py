@@ -142,7 +142,14 @@ def test_a_config_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, t
     assert str(error.value).startswith("run.yaml")
 
 
-NOT_YAML = [ALIASES, "a: &a [*a]", "a: " + "[" * 1000, "a: 1\na: 2", "a: \0", b"a: \xff", "", b""]
+@pytest.mark.parametrize("text", ["a: !include {file: b.yaml}", "a: !!set {x: }", "a: !!python/tuple [1, 2]"])
+def test_a_tag_that_would_be_lost_is_refused(tmp_path, text):
+    with pytest.raises(ConfigError, match=r"run\.yaml:1: .* the tag .* is not known"):
+        read(tmp_path, text)
+
+
+TAGGED = "a: !!python/object:os.system {}"
+NOT_YAML = [ALIASES, TAGGED, "a: &a [*a]", "a: " + "[" * 1000, "a: 1\na: 2", "a: \0", b"a: \xff", "", b""]
 
 
 @pytest.mark.parametrize("text", NOT_YAML, ids=range(len(NOT_YAML)))

@@ -25,6 +25,7 @@ from nemotron.printable import escape
 from nemotron.records.regular_files import read_text
 
 _TAG = "tag:yaml.org,2002:"
+_COLLECTIONS = (f"{_TAG}map", f"{_TAG}seq")
 _CORE_SCHEMA = [
     ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
@@ -196,6 +197,7 @@ class _Reading:
     def locate(self, node: yaml.Node, depth: int = 0) -> Located:
         """Convert a node to a located tree."""
         self._count(node, depth)
+        _refuse_tag(node)
         origin = self.shown if self.one_line else f"{self.shown}:{node.start_mark.line + 1}"
         if isinstance(node, yaml.MappingNode):
             _refuse_twice(node)
@@ -236,6 +238,16 @@ def _is_text(value: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _refuse_tag(node: yaml.Node) -> None:
+    """Refuse the tag of a section or list, which would be lost.
+
+    PyYAML refuses those of other values.
+    """
+    if isinstance(node, yaml.CollectionNode) and node.tag not in _COLLECTIONS:
+        tag = str(node.tag).replace(_TAG, "!!")
+        raise yaml.MarkedYAMLError(problem=f"the tag {tag} is not known", problem_mark=node.start_mark)
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:

@@ -96,3 +96,25 @@ def test_a_file_that_is_not_as_long_as_its_header_says_is_refused(tmp_path):
         file.write_bytes(content)
         with pytest.raises(UserError, match=f"has {len(content)} bytes, and its header describes {len(whole)}"):
             weight_names(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"weight_map": []}', '{"weight_map": {"a": 1}}', "{", "[" * 100_000])
+def test_an_index_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "model.safetensors.index.json").write_text(content)
+    with pytest.raises(UserError, match=r"index\.json is not readable as an index"):
+        weight_names(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"dtype": "F64"}, {"shape": [3]}, {"shape": None}, {"data_offsets": [8]}])
+def test_a_tensor_that_its_bytes_cannot_be_is_refused(tmp_path, change):
+    """Megatron-Bridge would say so only after a minute, in the end of a traceback."""
+    described = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **change}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(described).to_bytes(8, "little") + described + bytes(8))
+    with pytest.raises(UserError, match=r"model\.safetensors is not readable"):
+        weight_names(tmp_path)
+
+
+def test_a_tensor_of_a_type_of_less_than_a_byte_is_left_to_the_library(tmp_path):
+    described = json.dumps({"w": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(len(described).to_bytes(8, "little") + described + bytes(2))
+    assert weight_names(tmp_path) == {"w"}

@@ -75,7 +75,7 @@ def test_a_kill_in_any_write_of_a_save_leaves_the_checkpoint_before(tmp_path, ki
 
 
 @pytest.mark.parametrize("state", [None, b"", b"\0" * 40])
-@pytest.mark.parametrize("text", [None, b"", b"\0", b"four"])
+@pytest.mark.parametrize("text", [None, b"", b"\0", b"four", b"4" * 5000])
 def test_without_a_readable_tracker_the_newest_whole_checkpoint_counts(saved, state, text):
     for name, content in ((STATE_TRACKER, state), (TRACKER, text)):
         (saved / name).unlink()

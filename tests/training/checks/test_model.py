@@ -65,6 +65,16 @@ def test_what_cannot_be_read_is_a_problem_with_its_path(tmp_path):
     assert isinstance(empty, Problem)
 
 
+@pytest.mark.parametrize(
+    "config", [[], {"num_hidden_layers": "x"}, {"hybrid_override_pattern": 5}, {"mtp_layers_block_type": {"a": "b"}}]
+)
+def test_a_config_that_cannot_say_which_layers_there_are_is_refused(tmp_path, config):
+    write_hf_folder(tmp_path, [*MAIN, *MTP])
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    [problem] = check_weights(tmp_path, mtp=True, way_out="")
+    assert "config.json cannot be read" in problem.message
+
+
 def test_layers_are_counted_where_a_released_config_lists_them_as_words(tmp_path):
     path = write_hf_folder(tmp_path, [*MAIN, *MTP])
     released = {"layers_block_type": ["mamba", "moe", "moe"], "mtp_layers_block_type": ["attention", "moe", "moe"]}

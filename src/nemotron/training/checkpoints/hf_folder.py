@@ -5,13 +5,24 @@ No weights are loaded.
 
 import io
 import json
+import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nemotron.errors import UserError, first_line
 from nemotron.records.regular_files import open_file, read_text
+from nemotron.records.typed import typed
 
 INDEX = "model.safetensors.index.json"
 _MOST_NAMED = 6
+_SIZES = {
+    **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
+    **dict.fromkeys(("U16", "I16", "F16", "BF16"), 2),
+    **dict.fromkeys(("U32", "I32", "F32"), 4),
+    **dict.fromkeys(("U64", "I64", "F64"), 8),
+}
+"""Bytes of a number of each type of safetensors that has whole bytes; rarer types are left to the library."""
 
 
 def is_hf_folder(path: Path) -> bool:
@@ -27,7 +38,7 @@ def weight_names(folder: Path) -> set[str]:
     """
     index = folder / INDEX
     if index.is_file():
-        where: dict[str, str] = json.loads(read_text(index))["weight_map"]
+        where = _read_index(index)
         absent = sorted({file for file in where.values() if not (folder / file).is_file()})
         if absent:
             raise UserError(
@@ -44,6 +55,19 @@ def weight_names(folder: Path) -> set[str]:
     return {name for file in files for name in _header(file) if name != "__metadata__"}
 
 
+@dataclass(frozen=True)
+class _Index:
+    weight_map: dict[str, str]
+
+
+def _read_index(file: Path) -> dict[str, str]:
+    """Read in which file each weight is."""
+    try:
+        return typed(_Index, json.loads(read_text(file)), ignores_unknown=True).weight_map
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} is not readable as an index: {first_line(error)}.", "Download it again.") from None
+
+
 def _header(file: Path) -> dict[str, object]:
     """Read the header of a safetensors file: a description of each tensor.
 
@@ -53,13 +77,26 @@ def _header(file: Path) -> dict[str, object]:
         with open_file(file) as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            ends = [_end_of(name, tensor) for name, tensor in header.items() if name != "__metadata__"]
             wanted, size = 8 + length + max(ends, default=0), opened.seek(0, io.SEEK_END)
     except (ValueError, OverflowError, MemoryError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is not readable as safetensors: {first_line(error)}.", "Download it again.") from None
     if size != wanted:
         raise UserError(f"{file} has {size:,} bytes, and its header describes {wanted:,}.", "Download it again.")
     return header
+
+
+def _end_of(name: str, tensor: dict[str, Any]) -> int:
+    """Return where a tensor ends in the data.
+
+    Raises:
+        ValueError: Its shape and type need more or fewer bytes than it has.
+    """
+    begin, end = tensor["data_offsets"]
+    size, shape = _SIZES.get(tensor["dtype"]), tensor["shape"]
+    if size is not None and size * math.prod(shape) != end - begin:
+        raise ValueError(f"{name} has {end - begin:,} bytes, which {tensor['dtype']} {shape} is not")
+    return end
 
 
 def list_few(names: list[str]) -> str:

@@ -7,6 +7,7 @@ whole, or be cut off itself.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,7 +147,10 @@ def _read_trackers(checkpoints: Path) -> tuple[Path | None, int]:
         step = _read_step(tracker)
         return (None, 0) if step is None else (tracker, step)
     named = read_text_tracker(checkpoints)
-    return (checkpoints / TRACKER, int(named)) if named.isdecimal() else (None, 0)
+    with suppress(ValueError):  # more digits than Python reads
+        if named.isdecimal():
+            return checkpoints / TRACKER, int(named)
+    return None, 0
 
 
 def _read_step(state: Path) -> int | None:

@@ -6,11 +6,13 @@ another vocabulary, and a checkpoint of another architecture.
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.records.regular_files import read_text
+from nemotron.records.typed import typed
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint
@@ -58,6 +60,17 @@ def check_start(config: SftConfig, start: StartingPoint) -> Iterator[Problem]:
         yield from check_weights(start.checkpoint, mtp=mtp, way_out=f"{WITHOUT_MTP}.")
 
 
+@dataclass(frozen=True)
+class _Layers:
+    """The keys of a config.json that say which layers there are."""
+
+    hybrid_override_pattern: str | None = None
+    layers_block_type: list[Any] | None = None
+    num_hidden_layers: int | None = None
+    mtp_hybrid_override_pattern: str | None = None
+    mtp_layers_block_type: list[Any] | None = None
+
+
 def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]:
     """Yield a problem if a Hugging Face folder lacks the weights of some layers.
 
@@ -71,7 +84,8 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         way_out: How to train without them, for the message.
     """
     try:
-        config, names = json.loads(read_text(folder / "config.json")), weight_names(folder)
+        names = weight_names(folder)
+        config = typed(_Layers, json.loads(read_text(folder / "config.json")), ignores_unknown=True)
     except UserError as error:
         yield as_problem(error)
         return
@@ -79,7 +93,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
         yield Problem(f"{folder / 'config.json'} cannot be read: {error}.", _AGAIN)
         return
     main = {name.split("layers.", 1)[1].split(".")[0] for name in names if ".layers." in name and not _is_mtp(name)}
-    layers = _count(config, "hybrid_override_pattern", "layers_block_type") or config.get("num_hidden_layers") or 0
+    layers = _count(config.hybrid_override_pattern, config.layers_block_type) or config.num_hidden_layers or 0
     missing = [f"layers.{layer}.*" for layer in range(layers) if str(layer) not in main]
     if missing:
         yield Problem(
@@ -88,7 +102,7 @@ def check_weights(folder: Path, *, mtp: bool, way_out: str) -> Iterator[Problem]
     if not mtp:
         return
     # Each letter of the pattern is a layer; all depths of multi-token prediction share these layers.
-    wanted = range(_count(config, "mtp_hybrid_override_pattern", "mtp_layers_block_type") or len("*E"))
+    wanted = range(_count(config.mtp_hybrid_override_pattern, config.mtp_layers_block_type) or len("*E"))
     there = {name.split(".")[2] for name in names if name.startswith("mtp.layers.")}
     missing = [f"mtp.layers.{layer}.*" for layer in wanted if str(layer) not in there]
     if missing:
@@ -183,14 +197,13 @@ def check_same_model(model: Any, checkpoint: Checkpoint) -> Iterator[Problem]:
             return  # other differences usually follow from the first
 
 
-def _count(config: dict[str, Any], pattern: str, words: str) -> int:
+def _count(pattern: str | None, words: list[Any] | None) -> int:
     """Count the layers that a config lists as letters or words; 0 without a list.
 
     Megatron's patterns may mark pipeline stages (|) and append the MTP layers (after /).
     """
-    letters = str(config.get(pattern) or "").split("/")[0].replace("|", "")
-    listed = config.get(words)
-    return len(letters) or (len(listed) if isinstance(listed, list) else 0)
+    letters = (pattern or "").split("/")[0].replace("|", "")
+    return len(letters) or len(words or ())
 
 
 def _is_mtp(name: str) -> bool:
