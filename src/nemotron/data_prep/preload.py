@@ -72,12 +72,14 @@ def _load(tokenizer: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process handles Ctrl-C
     gc.disable()  # nothing loaded here is garbage, and a collector that touches it would copy it to every worker
     import_numpy()
+    from nemotron.data_prep.chat.jinja_sandbox import start_no_thread
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.packing import shards as shards
     from nemotron.data_prep.tokenization import part as part
     from nemotron.data_prep.tokenization.encoders import load_fast
     from nemotron.data_prep.tokenization.tokenizer_files import read_definition
 
+    start_no_thread()
     load_template("nemotron3")
     if tokenizer:
         with contextlib.suppress(Exception):  # the plan will report what is wrong with it

@@ -152,12 +152,13 @@ class _LastWords:
     """A timer after which the C library says why this process ends, and ends it.
 
     Python could not: it is busy. The time is that of ITIMER_VIRTUAL. Workers have none: the first process says why they
-    ended.
+    ended. Nor has the process that they are forked from, because the timer would start a thread there.
     """
 
     _SIGEV_THREAD = 2
     _USER_TIME = -7
     """The clock of ITIMER_VIRTUAL: CPUCLOCK_VIRT of this process (linux/posix-timers.h)."""
+    _are_wanted = True
     _latest: "tuple[int, str, _LastWords] | None" = None
 
     @classmethod
@@ -169,7 +170,7 @@ class _LastWords:
 
     def __init__(self, name: str) -> None:
         self._timer: ctypes.c_void_p | None = None
-        if multiprocessing.parent_process() is not None:
+        if multiprocessing.parent_process() is not None or not self._are_wanted:
             return
         problem = f"error: The chat template {name} works on one conversation without an end: it cannot be interrupted."
         lines = shlex.join([printable(problem, one_line=True), "hint: Use another template; finished work is kept."])
@@ -189,6 +190,11 @@ class _LastWords:
         if self._timer is not None:
             whole, rest = divmod(round(seconds * 10**9), 10**9)
             self._set(self._timer, 0, (ctypes.c_long * 4)(0, 0, whole, rest), None)
+
+
+def start_no_thread() -> None:
+    """Make no timers in this process, because other processes are forked from it."""
+    _LastWords._are_wanted = False
 
 
 @contextlib.contextmanager
