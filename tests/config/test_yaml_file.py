@@ -142,7 +142,7 @@ def test_a_config_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch, t
     assert str(error.value).startswith("run.yaml")
 
 
-@pytest.mark.parametrize("text", ["a: !include {file: b.yaml}", "a: !!set {x: }", "a: !!python/tuple [1, 2]"])
+@pytest.mark.parametrize("text", ["a: !include {file: b.yaml}", "a: !!python/tuple [1, 2]"])
 def test_a_tag_that_would_be_lost_is_refused(tmp_path, text):
     with pytest.raises(ConfigError, match=r"run\.yaml:1: .* the tag .* is not known"):
         read(tmp_path, text)
@@ -160,6 +160,10 @@ def test_yaml_of_other_programs_that_is_not_valid_is_none(text):
 @pytest.mark.parametrize("text", ["a: [1, no]\nb: &b {c: 1.0e-05}\nd: *b\n", b"{a: [1, 'no'], b: &b {c: 1e-5}, d: *b}"])
 def test_yaml_of_other_programs_is_read_as_plain_values(text):
     assert parse_plain(text) == {"a": [1, "no"], "b": {"c": 1e-5}, "d": {"c": 1e-5}}
+
+
+def test_a_set_in_the_saved_config_of_adapters_is_read():
+    assert parse_plain("params_to_save: !!set\n  a: null\n") == {"params_to_save": {"a": None}}
 
 
 def test_aliases_as_people_use_them_are_fine(tmp_path):

@@ -25,7 +25,8 @@ from nemotron.printable import escape
 from nemotron.records.regular_files import read_text
 
 _TAG = "tag:yaml.org,2002:"
-_COLLECTIONS = (f"{_TAG}map", f"{_TAG}seq")
+_COLLECTIONS = tuple(_TAG + name for name in ("map", "seq", "set", "omap", "pairs"))
+"""The tags of YAML itself. Megatron-Bridge saves the config of adapters with a set."""
 _CORE_SCHEMA = [
     ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")),
