@@ -5,6 +5,8 @@ Megatron-Bridge ignores this column. The datasets of both lines are the same in 
 Megatron.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,13 +40,21 @@ def _read_column(path: str) -> Any:
     Raises:
         UserError: The shard is damaged.
     """
+    with name_damaged_shard(path):
+        return open_parquet(path).read([CONVERSATION_TARGETS]).column(0)
+
+
+@contextmanager
+def name_damaged_shard(path: str) -> Iterator[None]:
+    """Raise a UserError that names a shard, if it cannot be read in the `with` block."""
     import pyarrow as pa
 
     try:
-        return open_parquet(path).read([CONVERSATION_TARGETS]).column(0)
+        yield
     except (OSError, pa.ArrowException) as error:
         raise UserError(
-            f"{path} is damaged: {str(error).rstrip('.')}.", "Prepare the data again, which replaces damaged shards."
+            f"{path} is damaged: {str(error).rstrip('.')}.",
+            "Prepare the data again, which replaces damaged shards; then the same command continues.",
         ) from error
 
 

@@ -1,17 +1,14 @@
 """Pass packs to Megatron-Bridge, in what all release lines have in common."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nemotron.errors import UserError
 from nemotron.records.regular_files import open_parquet
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
-from nemotron.training.conversation_targets import read_conversation_targets
+from nemotron.training.conversation_targets import name_damaged_shard, read_conversation_targets
 
 
 def describe_packs(packs: Packs, specs_class: type, datasets: ModuleType) -> tuple[Any, dict[str, Any]]:
@@ -74,25 +71,13 @@ class _VerifiedShard:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        with self._name_damaged_file():
+        with name_damaged_shard(self._path):
             self._file = open_parquet(path)
 
     def read_row_group(self, number: int, columns: list[str]) -> Any:
         """Read packs."""
-        with self._name_damaged_file():
+        with name_damaged_shard(self._path):
             return self._file.read_row_group(number, columns=columns)
-
-    @contextmanager
-    def _name_damaged_file(self) -> Iterator[None]:
-        import pyarrow as pa
-
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(
-                f"{self._path} is damaged: {str(error).rstrip('.')}.",
-                "Prepare the data again, which replaces damaged shards; then the same command continues.",
-            ) from error
 
     def close(self) -> None:
         """Close the file."""

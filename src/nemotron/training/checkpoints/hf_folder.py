@@ -52,7 +52,7 @@ def weight_names(folder: Path) -> set[str]:
             f"{folder} has a config.json but no *.safetensors to take weights from.",
             "Download them too: hf download MODEL --local-dir FOLDER",
         )
-    return {name for file in files for name in _header(file) if name != "__metadata__"}
+    return {name for file in files for name in _header(file)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def _header(file: Path) -> dict[str, object]:
         with open_file(file) as opened:
             length = int.from_bytes(opened.read(8), "little")
             header = json.loads(opened.read(length))
-            ends = [_end_of(name, tensor) for name, tensor in header.items() if name != "__metadata__"]
+            header.pop("__metadata__", None)
+            ends = [_end_of(name, tensor) for name, tensor in header.items()]
             wanted, size = 8 + length + max(ends, default=0), opened.seek(0, io.SEEK_END)
     except (ValueError, OverflowError, MemoryError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{file} is not readable as safetensors: {first_line(error)}.", "Download it again.") from None

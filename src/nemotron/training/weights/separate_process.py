@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from nemotron.errors import UserError
+from nemotron.exit_codes import TERMINATED
 from nemotron.training.checkpoints.verified_parts import find_user_error
 
 _PARENT = "NEMOTRON_PARENT"
@@ -89,4 +90,4 @@ def separate_process() -> Iterator[None]:
 
 def _end(*_: object) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-    sys.exit(128 + signal.SIGTERM)
+    sys.exit(TERMINATED)
