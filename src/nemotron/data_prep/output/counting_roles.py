@@ -51,7 +51,7 @@ def count_roles(corpus: Corpus, cut: Cut, copies: np.ndarray, datasets: int) -> 
 
 
 class _Sequences(NamedTuple):
-    """The arrays of Corpus and Cut for the sequences of one part."""
+    """The arrays of PartIndex and Cut for the sequences of one part."""
 
     start: np.ndarray
     length: np.ndarray

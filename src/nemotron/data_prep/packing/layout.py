@@ -13,7 +13,7 @@ from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.packing.shards import ShardWork, count_shards
-from nemotron.data_prep.selection.corpus import Corpus, Places
+from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
 
@@ -71,13 +71,24 @@ def make_shard_works(
     `run_dir` is the folder of the run.
     """
     places, targets = corpus.find_places(), count_conversation_targets(corpus, cut)
-    return [
-        [
-            _make_shard_work(run_dir, name, corpus, places, targets, cut, packed, packs)
-            for name, packs in _divide(packed, most_shards)
-        ]
-        for packed in splits
-    ]
+    works: list[list[ShardWork]] = []
+    for packed in splits:
+        works.append([])
+        for name, packs in _divide(packed, most_shards):
+            bounds = packed.bounds[packs.start : packs.stop + 1]
+            chosen = packed.sequences[bounds[0] : bounds[-1]]
+            work = ShardWork(
+                path=run_dir / "splits" / f"{name}.parquet",
+                receipt=run_dir / "receipts" / f"{name}.json",
+                part=corpus.part_numbers(chosen),
+                start=places.start[chosen],
+                history=places.history.of(chosen),
+                length=cut.length[chosen],
+                conversation_targets=targets[corpus.conversation[chosen]],
+                pack_bounds=bounds - bounds[0],
+            )
+            works[-1].append(work)
+    return works
 
 
 def _divide(packed: PackedSplit, most_shards: int) -> Iterator[tuple[str, slice]]:
@@ -85,30 +96,6 @@ def _divide(packed: PackedSplit, most_shards: int) -> Iterator[tuple[str, slice]
     count = count_shards(packed.packs, most_shards)
     for number, packs in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
         yield f"{SPLITS[packed.split]}/shard_{number:06d}", slice(packs[0], packs[-1] + 1)
-
-
-def _make_shard_work(
-    run_dir: Path,
-    name: str,
-    corpus: Corpus,
-    places: Places,
-    targets: np.ndarray,
-    cut: Cut,
-    packed: PackedSplit,
-    packs: slice,
-) -> ShardWork:
-    bounds = packed.bounds[packs.start : packs.stop + 1]
-    chosen = packed.sequences[bounds[0] : bounds[-1]]
-    return ShardWork(
-        path=run_dir / "splits" / f"{name}.parquet",
-        receipt=run_dir / "receipts" / f"{name}.json",
-        part=corpus.part_numbers(chosen),
-        start=places.start[chosen],
-        history=places.history.of(chosen),
-        length=cut.length[chosen],
-        conversation_targets=targets[corpus.conversation[chosen]],
-        pack_bounds=bounds - bounds[0],
-    )
 
 
 def count_conversation_targets(corpus: Corpus, cut: Cut) -> np.ndarray:

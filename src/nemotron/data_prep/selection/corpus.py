@@ -30,7 +30,7 @@ class CorpusPart(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where all sequences stand in their parts."""
+    """Where all sequences are in their parts."""
 
     start: np.ndarray
     """int64 [sequences]: position of the first token that is the sequence's own."""
@@ -112,14 +112,14 @@ class Corpus:
         return int(self.read_index(part).lines[conversation - part.conversations.start])
 
     def place_of(self, sequence: int) -> SequencePlace:
-        """Return where a sequence stands in its part."""
+        """Return where a sequence is in its part."""
         part = self.part_of_conversation(int(self.conversation[sequence]))
         index, number = self.read_index(part), sequence - part.sequences.start
         history_start, start = index.starts()
         return SequencePlace(int(history_start[number]), int(index.shared_lengths[number]), int(start[number]))
 
     def find_places(self) -> Places:
-        """Find where all sequences stand in their parts."""
+        """Find where all sequences are in their parts."""
         starts, histories = np.empty(len(self.length), np.int64), [NO_HISTORY]
         for part in self.each_part():
             index = self.read_index(part)

@@ -215,9 +215,8 @@ def choose_encoder(
     if wanted == "tokenizers":
         return EncoderChoice("tokenizers")
     texts = [*PROBES, *sample]
-    true = make_encoder("tokenizers", definition)(
-        texts
-    )  # first, because the workers that are asked below may still be starting
+    # First, because the workers that are asked below may still be starting.
+    true = make_encoder("tokenizers", definition)(texts)
     found = fast_ids(definition, texts)
     if isinstance(found, str):
         return EncoderChoice("tokenizers", found)
