@@ -135,6 +135,16 @@ def test_a_failure_rules_it_out(tiny: bytes, monkeypatch: pytest.MonkeyPatch) ->
     assert choose_encoder("auto", tiny, []) == ("tokenizers", "gigatoken fails: out of cheese")
 
 
+def test_a_text_of_the_sample_that_cannot_be_encoded_does_not_stop_the_run(
+    tiny: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endless = {"type": "Replace", "pattern": {"Regex": "(.*?,){25}P"}, "content": "x"}
+    definition = json.dumps({**json.loads(tiny), "normalizer": endless}).encode()
+    name, reason = choose_encoder("auto", definition, ["1, 2, 3, " * 20])
+    assert (name, "tokenizers fails on a text" in reason) == ("tokenizers", True)
+    assert capfd.readouterr().err == ""  # the library would print its panic, and where it was
+
+
 def test_the_fast_ids_may_come_from_elsewhere(tiny: bytes) -> None:
     def from_two(definition: bytes, texts: Sequence[str]) -> Encoded | str:
         return join([fast_ids(definition, texts[:7]), fast_ids(definition, texts[7:])])

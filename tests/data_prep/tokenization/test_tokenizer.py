@@ -136,14 +136,19 @@ def test_python_in_a_tokenizer_folder_runs_only_where_it_is_trusted(
     assert (tmp_path / "was-here").exists() == trusted
 
 
-DOUBLES = {"type": "Replace", "pattern": {"String": "e"}, "content": "ee"}
+def replacing(pattern: str, content: str, steps: int) -> dict[str, Any]:
+    step = {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+    return {"normalizer": {"type": "Sequence", "normalizers": [step] * steps}}
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
         ({"model": {"dropout": 0.5}}, "dropout 0.5"),
-        ({"normalizer": {"type": "Sequence", "normalizers": [DOUBLES] * 14}}, "16,478 characters of 95"),
+        (replacing("e", "ee", 14), "16,478 characters of 96"),
+        (replacing("e", "e" * 1000, 20), "2,000,094 characters of 96"),  # of which the next step would make a gigabyte
+        (replacing("\u597d", "\u597d" * 200, 3), "40,095 characters of 96"),
+        (replacing("e", "x" * 1001, 1), "1,001 characters, 'xxxx"),
     ],
 )
 def test_a_tokenizer_whose_ids_are_not_those_of_the_text_is_refused(

@@ -216,7 +216,13 @@ def choose_encoder(
         return EncoderChoice("tokenizers")
     texts = [*PROBES, *sample]
     # First, because the workers that are asked below may still be starting.
-    true = make_encoder("tokenizers", definition)(texts)
+    try:
+        with _no_panic_messages():
+            true = make_encoder("tokenizers", definition)(texts)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as error:  # a panic; when tokenizing, it costs the row
+        return EncoderChoice("tokenizers", f"tokenizers fails on a text: {_first_line(error)}")
     found = fast_ids(definition, texts)
     if isinstance(found, str):
         return EncoderChoice("tokenizers", found)
@@ -260,5 +266,5 @@ def take_pieces(sample: Iterable[str]) -> Iterator[str]:
             return
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -22,6 +22,9 @@ LARGEST_ID = 10_000_000
 """Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
 LONGEST_ADDED_TOKEN = 1_000
 """Characters; known ones have 40. The library takes the square of this time: half a minute for 10,000."""
+MOST_GROWTH = 100
+"""How many times as long a normalizer may make a text; one sign of Unicode becomes 18 at most."""
+_PROBE = "".join(map(chr, range(32, 127)))
 ADDED_TOKENS_BYTES = 2**17
 """Of tokenizer.json, read to find its added tokens; more if that does not have all of them."""
 _LONG_NUMBER = re.compile(rb":\s*\d{%d,}" % len(str(LARGEST_ID)))
@@ -114,6 +117,37 @@ def check_ids(definition: bytes, vocab: Mapping[str, int], name: str) -> None:
                 f"is not its place in the vocabulary of {len(vocab):,} tokens ({found}).",
                 COPY_AGAIN,
             )
+
+
+def check_normalizer(normalizer: Any, name: str) -> None:
+    """Refuse a normalizer of the library that makes a text many times as long.
+
+    Its steps are tried one by one on a short text, because each may multiply what the one before made.
+
+    Raises:
+        UserError: It does, or a step writes a text longer than any token; the message has the numbers.
+    """
+    steps = _list_steps(normalizer)
+    described = [json.loads(step.__getstate__()) for step in steps]
+    for step in described:
+        written = step.get("content") or step.get("prepend") or ""
+        if len(written) > LONGEST_ADDED_TOKEN:
+            problem = f"writes {len(written):,} characters, {written[:20]!r}..."
+            raise UserError(f"The normalizer of the tokenizer {name} {problem}", COPY_AGAIN)
+    patterns = ["".join(step.get("pattern", {}).values()) for step in described]
+    probe = _PROBE + "".join(dict.fromkeys(each for each in patterns if len(each) <= LONGEST_ADDED_TOKEN))
+    text = probe
+    for step in steps:
+        text = step.normalize_str(text)
+        if len(text) > MOST_GROWTH * len(probe):
+            problem = f"makes {len(text):,} characters of {len(probe):,}"
+            raise UserError(f"The normalizer of the tokenizer {name} {problem}.", COPY_AGAIN)
+
+
+def _list_steps(normalizer: Any) -> list[Any]:
+    if not hasattr(normalizer, "__getitem__"):  # it is one itself
+        return [normalizer]
+    return [step for each in normalizer for step in _list_steps(each)]
 
 
 def _read(path: Path, largest: int) -> bytes:
