@@ -184,6 +184,13 @@ def test_a_link_takes_the_place_of_a_link_and_of_nothing_else(tmp_path: Path) ->
         point_link(tmp_path / "one", tmp_path / "link")
 
 
+def test_a_link_removes_what_a_killed_process_left_of_it(tmp_path: Path) -> None:
+    for name in (".link.4711.tmp", ".link.5.tmp", ".other.4711.tmp"):
+        (tmp_path / name).symlink_to("one")
+    point_link(tmp_path / "link", tmp_path / "one")
+    assert sorted(os.listdir(tmp_path)) == [".other.4711.tmp", "link"]
+
+
 def test_a_file_is_as_it_was_written_if_its_checksum_says_so(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("{}")

@@ -69,12 +69,16 @@ def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
 
 def _remove_abandoned(path: Path) -> None:
     """Remove what killed processes left of a file: temporary files that nobody locks."""
-    prefix = f".{path.name}."
-    names = [name for name in os.listdir(path.parent) if name.startswith(prefix) and name.endswith(".tmp")]
-    for left in map(path.parent.joinpath, names):  # not by a glob: it compiles a pattern for each file
+    for left in _list_temporary(path):
         with contextlib.suppress(OSError), open_file(left) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()
+
+
+def _list_temporary(path: Path) -> list[Path]:
+    prefix = f".{path.name}."  # not a glob: it compiles a pattern for each file
+    names = [name for name in os.listdir(path.parent) if name.startswith(prefix) and name.endswith(".tmp")]
+    return [path.with_name(name) for name in names]
 
 
 @contextlib.contextmanager
@@ -135,15 +139,17 @@ def write_json(path: Path, value: object, *, synced: bool = True) -> None:
 def point_link(link: Path, target: Path) -> None:
     """Make `link` a relative symbolic link to `target`, atomically.
 
-    An older link is replaced.
+    An older link is replaced, and what killed processes left of it is removed, so only one process may do this at a
+    time.
 
     Raises:
         UserError: `link` exists and is not a link.
     """
     if link.exists() and not link.is_symlink():
         raise UserError(f"{link} was not made by data prep, and a link has to go there.", "Move it away and run again.")
+    for left in _list_temporary(link):
+        left.unlink(missing_ok=True)
     temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
     temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
     temporary.replace(link)
 
