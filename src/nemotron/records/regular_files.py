@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 
+LARGEST = 4 * 2**30
+"""The most bytes that are read at once. A damaged file can seem to have any number, all of them zeros."""
+
+
 @overload
 def open_file(path: Path | str, mode: Literal["rb"] = ...) -> BufferedReader: ...
 @overload
@@ -51,8 +55,13 @@ def _refuse_other(path: str, mode: int) -> None:
 
 
 def read_bytes(path: Path | str) -> bytes:
-    """Return the bytes of a file; errors as of `open_file`."""
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: As of `open_file`, or it has more than LARGEST bytes.
+    """
     with open_file(path) as file:
+        _refuse_large(path, file)
         return file.read()
 
 
@@ -60,11 +69,17 @@ def read_text(path: Path | str, *, encoding: str = "utf-8", errors: str = "stric
     """Return the text of a file, with any line ends as newlines.
 
     Raises:
-        OSError: As of `open_file`.
+        OSError: As of `read_bytes`.
         UnicodeDecodeError: It is not text of the encoding.
     """
     with open_file(path, "r", encoding=encoding, errors=errors) as file:
+        _refuse_large(path, file)
         return file.read()
+
+
+def _refuse_large(path: Path | str, file: IO[Any]) -> None:
+    if os.fstat(file.fileno()).st_size > LARGEST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 
 
 def open_parquet(path: Path | str) -> "ParquetFile":

@@ -18,7 +18,7 @@ from nemotron.training.checkpoints.newest import (
     find_newest,
     is_iteration_dir,
 )
-from nemotron.training.checkpoints.repair import repair
+from nemotron.training.checkpoints.repair import clear_names, repair
 from nemotron.training.checkpoints.torch_files import read_numbers
 
 SAVE_ORDER = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", STATE_TRACKER, TRACKER, "run_config.yaml"]
@@ -205,3 +205,81 @@ def test_what_goes_while_it_is_read_is_gone(saved, monkeypatch):
     newest = find_newest(saved)
     assert newest.folder == saved / "iter_0000004"
     assert str(newest.skipped[0].why) == "it is gone"
+
+
+LARGE = 30 * 2**30
+
+
+def make_other(path, kind):
+    """Put something else in the place of a file or a folder; what was there is next to it."""
+    if path.exists():
+        path.rename(path.with_name(f"was_{path.name}"))
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "file":
+            path.write_text("5")
+        case "folder":
+            path.mkdir()
+        case "link to nothing":
+            path.symlink_to("nothing")
+        case "link to itself":
+            path.symlink_to(path)
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+        case "large file":
+            path.touch()
+            os.truncate(path, LARGE)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "file", "link to nothing", "link to itself", "link to a device"])
+@pytest.mark.parametrize("iteration", [4, 6, 8])
+def test_what_has_the_name_of_a_checkpoint_and_is_none_is_set_aside(saved, iteration, kind):
+    """A save goes to that name one day. A FIFO that is removed as a folder waits for another process, for good."""
+    make_other(saved / f"iter_{iteration:07d}", kind)
+    newest = find_newest(saved)
+    assert newest.iteration == (4 if iteration == 6 else 6)
+    clear_names(saved)
+    repair(saved, newest)
+    found = find_newest(saved)
+    assert (found.iteration, found.skipped) == (newest.iteration, ())
+    assert all(path.is_dir() for path in saved.glob("iter_*"))
+    assert os.path.lexists(saved / f"set_aside_iter_{iteration:07d}")
+
+
+def test_a_link_to_a_checkpoint_is_set_aside_without_what_it_leads_to(saved, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("disk") / "iter"
+    (saved / "iter_0000006").rename(elsewhere)
+    for name in (".metadata", "train_state.pt", "run_config.yaml"):  # its save was cut short
+        (elsewhere / name).unlink()
+    (saved / "iter_0000006").symlink_to(elsewhere)
+    repair(saved, find_newest(saved))
+    assert (saved / "set_aside_iter_0000006" / "__0_0.distcp").is_file()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to nothing", "link to a device", "large file"])
+@pytest.mark.parametrize("name", [STATE_TRACKER, TRACKER])
+def test_something_else_may_be_in_a_trackers_place(saved, name, kind):
+    make_other(saved / name, kind)
+    newest = find_newest(saved)
+    assert newest.iteration == 6
+    clear_names(saved)
+    repair(saved, newest)
+    assert trackers(saved) == (6, "6")
+
+
+@pytest.mark.parametrize("name", [".metadata", "metadata.json", "run_config.yaml", "train_state.pt"])
+def test_a_file_of_a_checkpoint_may_seem_larger_than_the_memory(saved, name):
+    make_other(saved / "iter_0000006" / name, "large file")
+    newest = find_newest(saved)
+    assert newest.iteration == 4
+    assert newest.skipped[0].why.file == name
+
+
+def test_torch_files_with_something_before_their_beginning_are_damaged(saved):
+    """zipfile would skip it; torch takes the file for another format."""
+    state = saved / "iter_0000006" / "train_state.pt"
+    state.write_bytes(b"\xef\xbb\xbf" + state.read_bytes())
+    assert [str(skipped.why) for skipped in find_newest(saved).skipped] == [
+        "train_state.pt has other bytes at its beginning (its save was cut short)"
+    ]

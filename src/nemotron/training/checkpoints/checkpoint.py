@@ -6,6 +6,7 @@ would, but checkpoints of earlier releases and from elsewhere have none. So we u
 checkpoint: `.metadata` has the length of every part of every shard, and torch's small files have checksums.
 """
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -79,6 +80,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         damage = None if folder.name == RELEASE else _find_damage(folder, files, saved)
     except FileNotFoundError:  # the first rank has set it aside meanwhile
         return Checkpoint(folder, damage=_GONE)
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise
+        return Checkpoint(folder, damage=Damage(Path(error.filename).name, "is too large", unfinished=False))
     return Checkpoint(folder, saved, damage)
 
 

@@ -9,7 +9,7 @@ from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer, wait_until_free
 from nemotron.training.checkpoints.newest import find_newest
-from nemotron.training.checkpoints.repair import repair
+from nemotron.training.checkpoints.repair import clear_names, repair
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.ranks import is_first, is_first_here
@@ -47,6 +47,7 @@ def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
             held.enter_context(sole_writer(run.checkpoints, "checkpoint.save"))
         if run.step is None and find_newest(run.checkpoints) != run.own:
             raise UserError(f"Another run has just ended in {run.output}.", "Run the same command again.")
+        clear_names(run.checkpoints)
         if run.own.folder is not None or run.own.skipped:
             repair(run.checkpoints, run.own)
         # A folder without a checkpoint may be taken; one with a checkpoint keeps its record. The record is kept twice,
