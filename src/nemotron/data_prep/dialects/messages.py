@@ -284,15 +284,15 @@ def _order_results(messages: list[Message], found: Findings) -> list[Message]:
     for index, message in enumerate(messages):
         if len(message.get("tool_calls", ())) < 2:
             continue
-        ids = [call.get("id") for call in message["tool_calls"]]
-        if None in ids or len(set(ids)) < len(ids):
+        places = {call.get("id"): place for place, call in enumerate(message["tool_calls"])}
+        if None in places or len(places) < len(message["tool_calls"]):
             continue
         stop = index + 1
         while stop < len(messages) and messages[stop]["role"] == "tool":
             stop += 1
         results = messages[index + 1 : stop]
-        if all(result.get("tool_call_id") in ids for result in results):
-            by_call = sorted(results, key=lambda result: ids.index(result["tool_call_id"]))
+        if all(result.get("tool_call_id") in places for result in results):
+            by_call = sorted(results, key=lambda result: places[result["tool_call_id"]])
             if by_call != results:
                 ordered[index + 1 : stop] = by_call
                 found.note(NoteKind.REORDERED_RESULTS)
