@@ -33,6 +33,10 @@ def forget(monkeypatch: pytest.MonkeyPatch):
         "key",
         "api-key",
         "apikey",
+        "clientSecret",
+        "storage.accountKey",
+        "APIKey",
+        "headers.Authorization",
     ],
 )
 def test_secrets(key):
@@ -49,6 +53,8 @@ def test_secrets(key):
         "special_tokens_in_content",
         "text_key",
         "seed",
+        "maxTokens",
+        "TokenizerConfig",
         "",
     ],
 )
@@ -69,6 +75,9 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
     assert tree["hf_token"] == "hf_x"
 
 
+_KEY = "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -83,6 +92,20 @@ def test_masking_replaces_text_under_a_secrets_key_and_nothing_else():
         ("s3://KEY:SE/CR+ET@bucket/path", "s3://***@bucket/path"),
         ("https://me:p@ss@host/x", "https://***@host/x"),
         ("https:/me:pw@host/x", "https:/***@host/x"),  # as a path of Python writes it
+        (r"https:\/\/me:pw@host\/x", r"https:\/\/***@host\/x"),  # as JSON may write it
+        ("s3://KEY%2F:SEC%40RET@bucket", "s3://***@bucket"),
+        ("https://b/x?v=4&X-Amz-Signature=0a1b&n=1", "https://b/x?v=4&X-Amz-Signature=***&n=1"),
+        ("https://b/x?sv=2&sig=a%2Bb%3D and more", "https://b/x?sv=2&sig=*** and more"),
+        ("https://b/x?n=1&amp;accessToken=abc#top", "https://b/x?n=1&amp;accessToken=***#top"),
+        ("https://b/x?eos_token=</s>&max_tokens=5", "https://b/x?eos_token=</s>&max_tokens=5"),
+        ("Protocol=https;AccountKey=ab==;End=x", "Protocol=https;AccountKey=***;End=x"),
+        ('"Authorization": "Basic bWU6cGFzc3dvcmQx"', '"Authorization": "Basic ***"'),
+        ("a bearer 0123456789abcdef", "a bearer ***"),
+        ("authorization is required, bearers are unwelcome", "authorization is required, bearers are unwelcome"),
+        ("--export=MY_API_KEY=abcdefgh,N=1", "--export=MY_API_KEY=***,N=1"),
+        ("export MY_API_KEY=$OTHER_KEY", "export MY_API_KEY=$OTHER_KEY"),
+        ("eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl!", "***!"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIC\nAAKB\n-----END PRIVATE KEY-----", _KEY),
     ],
 )
 def test_credentials_are_found_in_any_text(text: str, shown: str):

@@ -14,20 +14,36 @@ from typing import Any
 
 MASK = "***"
 _WORDS = re.compile(r"[^a-z0-9]+")
-_SECRET = {"secret", "secrets", "password", "passwd", "passphrase", "credential", "credentials", "apikey"}
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SECRET = {
+    *("secret", "secrets", "password", "passwd", "passphrase", "passcode", "credential", "credentials", "apikey"),
+    *("authorization", "bearer", "cookie"),
+}
 _SECRET_LAST = {"token", "key"}
 # A user with a password in any URL, or a user alone in a web URL, which may be a token; and tokens by known prefixes.
 # Python shortens `://` to `:/` in paths. Lengths are limited, because time would grow with the square of a text's.
-_SCHEME = r"\b[a-z][a-z0-9+.-]{1,20}:/{1,2}"
+_SCHEME = r"\b[a-z][a-z0-9+.-]{1,20}:(?:\\?/){1,2}"
 _PASSWORD = r"(?!\d{1,5}/)[^\s@\"'<>]{1,200}(?:@[^\s/@\"'<>]{0,200}(?=@))*"
 _CREDENTIALS = re.compile(
     rf"{_SCHEME}([^\s/@:\"'<>]{{0,200}}:({_PASSWORD}))@|\bhttps?:/{{1,2}}([^\s/@:]{{1,200}})@", re.IGNORECASE
 )
 _TOKENS = re.compile(
     r"\b(hf_(?:[A-Za-z0-9]{16,}|(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{8,})|sk-[\w-]{16,}|nvapi-[\w-]{16,}|gh[pousr]_\w{16,}"
-    r"|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16})\b"
+    r"|github_pat_\w{16,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{16,}|(?:AKIA|ASIA)[0-9A-Z]{16}"
+    r"|AIza[\w-]{35}|ya29\.[\w-]{16,}|npm_\w{36}|dckr_pat_[\w-]{16,}|wandb_v\d+_\w{16,}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,})\b"  # JSON Web Tokens
     r"|(?:hf_|gh[pousr]_)(?:(?!hf_|gh[pousr]_)[A-Za-z0-9]){34,}"  # also glued to a word
 )
+# By name: parameters of signed URLs and of others, and variables. Headers, and private keys.
+_PARAMETER = re.compile(r"[?&;]([a-z][\w.-]{0,60})=([^\s&;#\"'<>]{1,4000})", re.IGNORECASE)
+_VARIABLE = re.compile(r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9_]{1,60})=[\"']?(?![$`])([^\s,;\"']{8,4000})")
+_SIGNATURES = {"sig", "signature", "x-amz-signature", "x-goog-signature", "x-amz-credential"}
+_HEADER = re.compile(
+    r"\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?([\w.~+/=-]{16,4000})"
+    r"|\b(?:bearer|basic)\s+([\w.~+/=-]{16,4000})",
+    re.IGNORECASE,
+)
+_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----([^-]{1,20000})-----END")
 _PUBLIC_VARIABLE = re.compile(
     r"(NCCL|CUDA|CUBLAS|CUDNN|TORCH|PYTORCH|NVTE|NVIDIA|NVSHMEM|OMP|MKL|TRITON|UB|GLOO|UCX|FI|OMPI|PMIX|SLURM|TOKENIZERS)_\w+"
     r"|\w+_(HOME|DIR|PATH|CACHE|OFFLINE|MODE|LEVEL|DEBUG|PROJECT|ENTITY)|PATH|PYTHON\w+|LD_\w+|NEMOTRON_\w+"
@@ -48,7 +64,8 @@ def is_secret(key: str) -> bool:
     section, _, name = key.rpartition(".")
     if section.rpartition(".")[2] == "env_vars" and not _PUBLIC_VARIABLE.fullmatch(name):
         return True
-    words = [word for word in _WORDS.split(key.rsplit(".", 1)[-1].lower()) if word]
+    last = _CAMEL_CASE.sub("_", key.rsplit(".", 1)[-1])
+    words = [word for word in _WORDS.split(last.lower()) if word]
     if not words:
         return False
     if words[-1] in _SECRET_LAST:
@@ -121,6 +138,10 @@ def _find(text: str, known: Iterable[str]) -> list[tuple[int, int]]:
     urls = _CREDENTIALS.finditer(text) if "@" in text else ()
     spans = [found.span(1) if found[1] else found.span(3) for found in urls]
     spans += [found.span() for found in _TOKENS.finditer(text)]
+    spans += [found.span(2) for found in _PARAMETER.finditer(text) if _names_parameter(found[1])]
+    spans += [found.span(2) for found in _VARIABLE.finditer(text) if found[1] != "KEY" and is_secret(found[1])]
+    spans += [found.span(found.lastindex or 0) for found in _HEADER.finditer(text)]
+    spans += [found.span(1) for found in _PRIVATE_KEY.finditer(text)]
     for secret in known:
         at = text.find(secret)
         while at >= 0:
@@ -133,6 +154,10 @@ def _find(text: str, known: Iterable[str]) -> list[tuple[int, int]]:
         else:
             apart.append((start, end))
     return apart
+
+
+def _names_parameter(name: str) -> bool:
+    return name.lower() in _SIGNATURES or is_secret(name)
 
 
 def remember_secrets(tree: Any, key: str = "") -> None:

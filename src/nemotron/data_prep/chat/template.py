@@ -176,6 +176,8 @@ class Template:
             with nullcontext() if self.is_nemotron3 else limit_resources(self.name):
                 text = self._compiled.render(messages=messages, tools=tools, **variables)
                 count_rendered(text)
+            if not text.isascii():
+                text.encode()  # half of a surrogate pair is no text
             return text
         except (RowError, UserError, LimitExceeded, MemoryError):  # handled by the block that set the limits
             raise

@@ -87,7 +87,7 @@ def megatron_blend(run: Path, metadata: Metadata) -> dict[str, list[Any]]:
     """
     shares = [
         {
-            "name": dataset.name, "split": dataset.goes_to, "weight": dataset.weight,
+            "name": mask_text(dataset.name), "split": dataset.goes_to, "weight": dataset.weight,
             "conversations": dataset.kept + dataset.repeated, "conversation_share": dataset.conversation_share,
             "supervised_tokens": dataset.supervised_tokens, "share_of_supervised": dataset.share_of_supervised,
         }

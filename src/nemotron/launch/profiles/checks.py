@@ -10,7 +10,7 @@ from nemotron.launch.profiles.profile import Profile
 _TIME = re.compile(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}|infinite|unlimited", re.IGNORECASE)
 _MEMORY = re.compile(r"\d+[KMGT]?B?", re.IGNORECASE)
 _ADDRESS = re.compile(r"[\w.:@+%~/][\w.:@+%~/-]*")
-_ASSIGNED = re.compile(r"\b([A-Za-z_]\w*)=(?![\"']?[$`])[\"']?[^\s\"']")
+_ASSIGNED = re.compile(r"\b([A-Za-z_]\w*)=(?![\"']?[$`])(?=[\"']?[^\s\"'])")
 _OPTION = re.compile(r"[a-z][a-z0-9_-]*")
 _FREE_TEXT = ("startup_commands", "env_vars", "secret_env_vars", "name", "source", "stage_overrides", "options")
 _SECRETS_GO_BY = {
