@@ -253,6 +253,20 @@ def test_a_template_cannot_leave_the_sandbox(source: str):
         Template("evil.jinja", source).render(MESSAGES, None)
 
 
+def test_half_of_a_surrogate_pair_is_no_text():
+    """No library encodes it, so it costs its row here."""
+    with pytest.raises(RowError, match="surrogates not allowed") as caught:
+        Template("half.jinja", "{{ '\\ud800' }}").render(MESSAGES, None)
+    assert caught.value.reason == DropReason.TEMPLATE_ERROR
+
+
+def test_nothing_in_a_template_chooses_at_random():
+    with pytest.raises(UserError, match="No filter named 'random'"):
+        Template("dice.jinja", "{{ [1, 2] | random }}")
+    with pytest.raises(RowError, match="'lipsum' is undefined"):
+        Template("text.jinja", "{{ lipsum() }}").render(MESSAGES, None)
+
+
 def test_jinja_as_transformers_runs_it():
     source = "{% for m in messages %}\n  {% if loop.first %}{% continue %}{% endif %}\n{{ m | tojson }}{% endfor %}"
     messages = [MESSAGES[0], {"role": "assistant", "content": "<b>東京</b>"}]

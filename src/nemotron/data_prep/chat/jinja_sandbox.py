@@ -243,11 +243,12 @@ class GenerationBlocks(Extension):
 def make_environment() -> ImmutableSandboxedEnvironment:
     """Make a sandbox that runs any chat template for transformers.
 
-    It has the same whitespace rules, filters and functions. `strftime_now` is a variable of each rendering instead,
-    because the moment is set for a run.
+    It has the same whitespace rules, filters and functions, except for those that choose at random: a row must render
+    the same every time. `strftime_now` is a variable of each rendering instead, because the moment is set for a run.
     """
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlocks, loopcontrols])
     environment.filters["tojson"] = _to_json
+    del environment.filters["random"], environment.globals["lipsum"]
     environment.globals["raise_exception"] = _raise_exception
     return environment
 
