@@ -148,6 +148,15 @@ def test_an_import_that_lacks_weights_leaves_no_checkpoint(world, tmp_path, monk
     assert not (tmp_path / "out").exists()
 
 
+def test_of_two_imports_to_one_folder_the_second_overwrites_nothing(world, tmp_path):
+    """Both found it empty when they began; the second waits for the first."""
+    import_hf.convert(Path("hf"), tmp_path / "out")
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(UserError, match="out is not empty"):
+        import_hf.convert(Path("hf"), tmp_path / "out")
+    assert (tmp_path / "out/mine").is_file()
+
+
 @pytest.mark.parametrize(("more", "mtp"), [([], True), (["--no-mtp"], False)])
 def test_the_process_of_an_import_has_its_arguments(monkeypatch, more, mtp):
     calls = []

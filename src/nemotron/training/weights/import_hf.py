@@ -37,14 +37,31 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
             f"{source} is not a Hugging Face model: it needs config.json and *.safetensors; pickles are not read.",
             "Download one first: hf download nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16 --local-dir FOLDER",
         )
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} is not empty.", "Use a new folder; nothing is overwritten.")
+    _refuse_filled(target)
     described, _ = read_model_config(source)
     has_mtp = described is None or bool(described.get("num_nextn_predict_layers"))
     refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
     arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
     run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}")
     return target
+
+
+def _refuse_filled(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is not empty.", "Use a new folder; nothing is overwritten.")
+
+
+@contextmanager
+def fill_new_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `folder`, after waiting for another import to it.
+
+    Raises:
+        UserError: The other one has filled it.
+    """
+    with one_at_a_time(folder.with_name(f".{folder.name}.lock")):
+        _refuse_filled(folder)
+        with replace_folder_when_complete(folder) as unfinished:
+            yield unfinished
 
 
 def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
@@ -56,8 +73,7 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     from nemotron.training.bridge.provider import leave_out_mtp, use_float32
     from nemotron.training.weights.megatron_model import hf_provider, single_process_group
 
-    lock = out_dir.with_name(f".{out_dir.name}.lock")
-    with one_at_a_time(lock), replace_folder_when_complete(out_dir) as unfinished, cpu.backend():
+    with fill_new_folder(out_dir) as unfinished, cpu.backend():
         import torch
         from megatron.bridge.training.model_load_save import save_megatron_model
 
