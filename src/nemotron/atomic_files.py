@@ -7,7 +7,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -37,7 +37,7 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
     temporary, descriptor = _open_temporary(path, mode)
     try:
         if synced:  # not where there are thousands of files, because this lists their folder
-            _remove_abandoned(path)
+            _remove_unlocked(_list_temporary(path))
         yield temporary
         if synced:
             os.fsync(descriptor)
@@ -67,9 +67,14 @@ def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove what killed processes left of a file: temporary files that nobody locks."""
-    for left in _list_temporary(path):
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left in a folder that others may be writing to."""
+    _remove_unlocked([path for path in folder.iterdir() if path.name.startswith(".") and path.suffix == ".tmp"])
+
+
+def _remove_unlocked(paths: Iterable[Path]) -> None:
+    """Remove temporary files that nobody locks."""
+    for left in paths:
         with contextlib.suppress(OSError), open_file(left) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             left.unlink()

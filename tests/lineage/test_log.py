@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from nemotron.atomic_files import replace_when_complete
 from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
 from nemotron.lineage import log as log_module
 from nemotron.lineage.log import _is_same
@@ -47,6 +48,15 @@ def test_each_change_is_a_version_and_aliases_follow(tmp_path, data):
     root = tmp_path / "artifacts"
     assert second.version == 2
     assert [resolve(f"Data-sft:{label}", root).version for label in ("latest", "tiny")] == [2, 1]
+
+
+def test_what_killed_writers_left_is_removed_by_the_next_version(tmp_path, data):
+    folder = tmp_path / "artifacts/Data-sft"
+    folder.mkdir(parents=True)
+    (folder / ".v1.json.0a1b2c3d.tmp").write_text("{")
+    with replace_when_complete(folder / "v1.json"):  # of somebody who lives
+        log(tmp_path, data)
+        assert len(list(folder.glob(".v1.json.*.tmp"))) == 1
 
 
 def test_recording_the_same_again_is_the_same_version(tmp_path, data):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
+from nemotron.atomic_files import remove_abandoned, write_text
 from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,
@@ -183,6 +183,7 @@ def _claim_version(artifact: Artifact, root: Path) -> Artifact:
             target.touch(exist_ok=False)
         except FileExistsError:
             continue
+        remove_abandoned(target.parent)
         numbered = dataclasses.replace(artifact, version=version)
         if (first := _claim_run_hash(numbered, root)) is not None:
             target.unlink()
