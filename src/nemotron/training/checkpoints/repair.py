@@ -29,7 +29,10 @@ def repair(checkpoints: Path, newest: Newest) -> None:
 
 
 def clear_names(checkpoints: Path) -> None:
-    """Rename what a save could not replace: a checkpoint's name that is no folder, and a tracker's that is one."""
+    """Rename what a save could not replace.
+
+    That is what has the name of a checkpoint and is no folder, or that of a tracker and is one.
+    """
     for path in checkpoints.glob(_ITERATIONS):
         if not path.is_dir():
             _rename_aside(path)

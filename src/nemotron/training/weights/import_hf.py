@@ -53,7 +53,9 @@ def _refuse_filled(folder: Path) -> None:
 
 @contextmanager
 def fill_new_folder(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder`, after waiting for another import to it.
+    """Yield an empty folder that becomes `folder`.
+
+    If another import to it is running, wait for that one.
 
     Raises:
         UserError: The other one has filled it.
