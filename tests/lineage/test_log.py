@@ -117,7 +117,7 @@ def test_a_root_must_be_a_folder_or_become_one(tmp_path):
         with pytest.raises(ArtifactError) as caught:
             check_root(root)
         assert f"{tmp_path}/file" in caught.value.message
-        assert "run.artifacts" in caught.value.hint
+        assert "run.artifacts" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC])

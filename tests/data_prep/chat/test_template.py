@@ -3,6 +3,7 @@ import pickle
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,9 @@ def test_the_digest_is_of_the_contents(tmp_path: Path):
     "chat_template", ["{{ bos_token }}{{ messages[0].content }}", {"default": "{{ bos_token }}Hi"}]
 )
 def test_the_tokenizers_own_template_knows_its_special_tokens(chat_template: object):
-    tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={"bos_token": "<s>", "pad_token": None})
+    tokenizer: Any = SimpleNamespace(
+        chat_template=chat_template, special_tokens_map={"bos_token": "<s>", "pad_token": None}
+    )
 
     assert load_template("tokenizer", tokenizer).render(MESSAGES, None) == "<s>Hi"
 
@@ -143,13 +146,13 @@ def test_the_tokenizers_own_template_knows_its_special_tokens(chat_template: obj
     ],
 )
 def test_a_tokenizer_without_template(chat_template: object, problem: str):
-    tokenizer = SimpleNamespace(chat_template=chat_template, special_tokens_map={})
+    tokenizer: Any = SimpleNamespace(chat_template=chat_template, special_tokens_map={})
 
     with pytest.raises(UserError, match=rf"The tokenizer {problem} \(chat_template: tokenizer\)"):
         load_template("tokenizer", tokenizer)
 
 
-NAMED = SimpleNamespace(
+NAMED: Any = SimpleNamespace(
     chat_template={"default": "plain", "tool_use": "{{ tools | length }} tools", "rag": "documents"},
     special_tokens_map={},
 )

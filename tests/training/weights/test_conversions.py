@@ -100,13 +100,21 @@ class World:
         return ["chunk"]
 
     def instantiate(self, settings):
-        def adapt(model, training):
-            self.steps.append(("adapted", model, training))
-            return ["adapted chunk"]
+        return Adapters(self.steps, settings)
 
-        adapt.set_params_to_save = lambda model: self.steps.append(("saves", model))
-        adapt.settings = settings
-        return adapt
+
+class Adapters:
+    """Settings of adapters, which Megatron-Bridge calls to add them to a model."""
+
+    def __init__(self, steps, settings):
+        self.steps, self.settings = steps, settings
+
+    def __call__(self, model, training):
+        self.steps.append(("adapted", model, training))
+        return ["adapted chunk"]
+
+    def set_params_to_save(self, model):
+        self.steps.append(("saves", model))
 
 
 @pytest.fixture
