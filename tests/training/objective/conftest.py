@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from tests.stand_ins import put_modules
+from torch.overrides import TorchFunctionMode
 
 from nemotron.training import bridge
 from nemotron.training.bridge import MicroBatch
@@ -74,6 +75,19 @@ def megatron(monkeypatch, line, tracker):
         yield
 
 
+class _NamesDevices(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (torch.arange, torch.zeros, torch.ones, torch.tensor):
+            assert "device" in (kwargs or {}), f"{function.__name__} makes a tensor on the CPU"
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def names_devices():
+    """Inside, no new tensor may be made on the default device: with a batch on a GPU, torch would refuse the two."""
+    return _NamesDevices()
+
+
 class Model(torch.nn.Module):
     """Gives the losses it is handed, and keeps the loss masks; with `depths`, adds up MTP sums while it trains."""
 
@@ -81,7 +95,7 @@ class Model(torch.nn.Module):
         super().__init__()
         self.chunk = chunk
         self.masks = []
-        self._tracker = tracker
+        self._tracker = {} if tracker is None else tracker
         self._depths = depths
 
     def forward(self, losses, loss_mask):

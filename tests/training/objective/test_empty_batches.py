@@ -51,6 +51,7 @@ def all_ranks(monkeypatch):
     def all_reduce(tensor, op=None, group=None):
         if isinstance(group, Pipeline):
             assert op == torch.distributed.ReduceOp.MAX
+            assert tensor.dtype == torch.float64  # of every stage, also of one that has counted nothing
             group.asked += 1
             tensor.clamp_(min=group.elsewhere)
         else:
@@ -120,6 +121,19 @@ def test_a_pipeline_stage_with_data_asks_like_the_others(training, all_ranks, ma
     training.begin(pipeline)
     assert training.take(make_model(), [FIRST])[0] is True
     assert pipeline.asked == 1
+
+
+def test_what_other_stages_have_is_not_added_to_the_totals_of_the_loss(training, all_ranks, make_model):
+    training.begin(Pipeline(elsewhere=7))
+    training.take(make_model(), [FIRST])
+    assert training.step.totals.supervised_tokens == 3
+
+
+def test_only_the_first_rank_says_that_a_batch_is_skipped(training, all_ranks, make_model, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    training.begin()
+    assert training.take(make_model(), [NOTHING])[0] is False
+    assert capsys.readouterr().out == ""
 
 
 def test_a_rank_that_has_targets_looks_at_no_sum_of_the_gpu(training, all_ranks, make_model, monkeypatch):

@@ -7,7 +7,7 @@ import torch
 from tests.training.objective.conftest import DATA_PARALLEL
 
 from nemotron.training.objective.forward_step import TwoStageStep
-from nemotron.training.objective.loss import Schedule, Stage
+from nemotron.training.objective.loss import BatchTotals, Schedule, Stage
 from nemotron.training.objective.mtp import MtpMeasure
 
 BOTH_STAGES = Schedule((Stage("token", 0), Stage("sample", 10)))
@@ -118,6 +118,36 @@ def test_the_totals_are_those_of_all_ranks_summed_once_a_step(make_model, all_re
     assert (step.totals.supervised_tokens, step.totals.conversations) == (5, 3)
 
 
+def test_the_totals_are_counted_in_float64_and_sent_without_waiting_for_the_gpu(make_model, all_reduces, monkeypatch):
+    """Above 16.7 million tokens float32 no longer counts; and whoever waits for the GPU stops it."""
+    sent = []
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda counts, **options: sent.append(options) or counts)
+    run(TwoStageStep(BOTH_STAGES), make_model(), [FIRST])
+    assert [counts.dtype for counts in all_reduces] == [torch.float64]
+    assert sent == [{"non_blocking": True}]
+
+
+@pytest.mark.parametrize("tokens", [3, 7, 41])
+def test_sequences_are_whole_numbers_although_their_weights_are_not(make_model, tokens):
+    step = TwoStageStep(BOTH_STAGES)
+    run(step, make_model(), [[[(1.0, True)] * tokens]])
+    assert float(step.totals.conversations) == 1 + len(supervised(OTHERS))
+
+
+def test_reading_is_timed_as_in_megatrons_own_step(make_model, line, monkeypatch):
+    events, state, read = [], state_at(0), line.read_micro_batch
+
+    def timers(name, log_level=None):
+        return SimpleNamespace(
+            start=lambda: events.append((name, "start", log_level)), stop=lambda: events.append((name, "stop"))
+        )
+
+    state.timers = timers
+    monkeypatch.setattr(line, "read_micro_batch", lambda *arguments: events.append("read") or read(*arguments))
+    TwoStageStep(BOTH_STAGES)(state, iter([pack(FIRST)]), make_model())
+    assert events == [("batch-generator", "start", 2), "read", ("batch-generator", "stop")]
+
+
 def test_model_chunks_read_micro_batches_of_their_own(make_model, all_reduces):
     """Virtual pipeline stages take turns; one's iterator must not be taken for the other's."""
     step, chunks = TwoStageStep(BOTH_STAGES), [make_model(chunk=0), make_model(chunk=1)]
@@ -138,10 +168,11 @@ def test_the_model_gets_the_supervised_positions_for_mtp(make_model, finished):
 
 
 def test_a_pipeline_stage_without_data_takes_part_in_nothing(make_model, all_reduces):
-    model = make_model()
-    TwoStageStep(BOTH_STAGES)(state_at(0), None, model)
+    step, model = TwoStageStep(BOTH_STAGES), make_model()
+    step(state_at(0), None, model)
     assert model.masks == [None]
     assert not all_reduces
+    assert (step.totals, step.average, step.own_tokens, step.skipped) == (BatchTotals(0, 0), "token", 0, 0)
 
 
 def test_both_averages_are_reported_as_sums_and_counts_in_either_stage(make_model):
@@ -220,20 +251,34 @@ def test_by_conversation_each_sequence_counts_by_its_share_of_the_conversation(m
     """FIRST: 2 tokens of 6, and a conversation of one; SECOND: none, and 4 of 8."""
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda counts, group: None)
     step, model = TwoStageStep(BOTH_STAGES, sample_unit="conversation"), make_model()
-    iterator, losses = iter([pack_of_parts(FIRST, [6, 1]), pack_of_parts(SECOND, [9, 8])]), []
+    iterator, results = iter([pack_of_parts(FIRST, [6, 1]), pack_of_parts(SECOND, [9, 8])]), []
     for _ in range(2):
         output, loss_function = step(state_at(10), iterator, model)
-        loss, tokens, report = loss_function(output)
-        losses.append(loss.item())
+        results.append(loss_function(output))
+    _, tokens, report = results[1]
     n, w = 7, 1 / 3 + 1 + 1 / 2
     assert step.totals.supervised_tokens == n
     assert float(step.totals.conversations) == pytest.approx(w, rel=1e-6)
     expected = [(1 / 3 * (2 + 4) / 2 + 3) / w, 1 / 2 * (0.5 + 1.5 + 2.5 + 7) / 4 / w]
-    assert [loss / n for loss in losses] == pytest.approx(expected, rel=1e-6)
+    assert [loss.item() / n for loss, _, _ in results] == pytest.approx(expected, rel=1e-6)
     assert report["sample loss"].tolist() == pytest.approx([11.5 / 8, 1 / 2])
     # MTP still gets 0 or 1, and gradients are divided by tokens.
     assert [mask.tolist() for mask in model.masks] == [[[0, 1, 1, 1]], [[0, 1, 0, 1, 1, 1]]]
     assert tokens == 4
+
+
+def test_the_column_of_conversations_is_not_handed_to_megatron(make_model, line, monkeypatch):
+    """Its own functions for batches cut and send every tensor that they are given."""
+    handed, read = [], line.read_micro_batch
+
+    def note(state, micro_batches, model, groups):
+        handed.append(next(micro_batches))
+        return read(state, iter(handed), model, groups)
+
+    monkeypatch.setattr(line, "read_micro_batch", note)
+    step = TwoStageStep(BOTH_STAGES, sample_unit="conversation")
+    step(state_at(0), iter([pack_of_parts(FIRST, [6, 1])]), make_model())
+    assert handed[0].keys() - pack(FIRST).keys() == {"padding"}
 
 
 def test_by_conversation_data_without_the_column_is_an_error(make_model):

@@ -91,6 +91,19 @@ def test_conversation_index_follows_the_boundaries_and_sets_padding_apart():
     assert conversation_index(torch.tensor([0, 2, 5, 5], dtype=torch.int32), 7).tolist() == [0, 0, 1, 1, 1, 3, 3]
 
 
+def test_weights_are_computed_where_the_batch_is(names_devices):
+    mask, boundaries = torch.tensor([0, 1, 1]), torch.tensor([0, 2, 3])
+    with names_devices:
+        sample_weights(mask, boundaries)
+        conversation_weights(mask, boundaries, targets=boundaries[1:])
+
+
+def test_positions_after_the_last_boundary_have_no_weight():
+    mask, boundaries = torch.tensor([1, 1, 0, 0]), torch.tensor([0, 2])
+    assert sample_weights(mask, boundaries).tolist() == [0.5, 0.5, 0, 0]
+    assert conversation_weights(mask, boundaries, torch.tensor([4])).tolist() == [0.25, 0.25, 0, 0]
+
+
 def test_the_mask_alone_decides_the_token_weights():
     _, mask, boundaries = tensors([[(1.0, True), (1.0, False)], [(1.0, True)]], padding=1)
     weights = token_weights(sample_weights(mask, boundaries), BatchTotals(2, 2), "token")

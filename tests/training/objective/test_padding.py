@@ -38,6 +38,22 @@ def test_a_pad_token_of_its_own_is_padding_from_the_first_on():
     assert positions(tokens, mask, [0, 4, 8], 8, pads_conversations=True, pad_ids=both) == [0, 0, 0, 1, 0, 0, 0, 0]
 
 
+def test_only_data_that_was_padded_has_padding_inside_conversations():
+    """A turn that is not trained ends in the token that also pads."""
+    assert positions([7, END], [0, 0], [0, 2], 2, pads_conversations=False) == [0, 0]
+    assert positions([7, END], [0, 0], [0, 2], 2, pads_conversations=True) == [0, 1]
+
+
+def test_boundaries_need_not_reach_the_end_of_the_pack():
+    assert positions([7, 8, PAD, 9, 9], [0] * 5, [0, 3], 3, pads_conversations=True, pad_ids=(PAD,)) == [0, 0, 1, 1, 1]
+
+
+def test_padding_is_found_where_the_batch_is(names_devices):
+    tokens, mask, boundaries = (torch.tensor(of) for of in ([7, PAD], [0, 0], [0, 2]))
+    with names_devices:
+        padding_positions(tokens, mask, boundaries, 2, {PAD}, pads_conversations=True)
+
+
 def test_padding_tokens_before_the_end_are_text():
     tokens = [PAD, 7, PAD, 8, PAD, PAD]
     assert positions(tokens, [0] * 6, [0, 6], 6, pads_conversations=True, pad_ids=(PAD,)) == [0, 0, 0, 0, 1, 1]

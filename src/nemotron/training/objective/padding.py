@@ -36,7 +36,7 @@ def padding_positions(
     tail = positions >= filled
     if not pads_conversations:
         return tail
-    is_pad = torch.isin(tokens, torch.tensor(sorted(pad_ids), device=tokens.device))
+    is_pad = torch.isin(tokens, torch.tensor(list(pad_ids), device=tokens.device))
     # The nearest position from here on that is not a padding token; `length` without one.
     text = torch.where(is_pad, length, positions)
     next_text = text.flip(0).cummin(0).values.flip(0)
@@ -45,5 +45,5 @@ def padding_positions(
     run = next_text >= ends[conversation]
     before = torch.roll(run, 1)
     begins = boundaries[:-1].long()[conversation] == positions
-    is_target = (torch.roll(loss_mask, 1) > 0) & ~begins & (positions > 0)
-    return tail | (run & ~(is_target & ~(before & ~begins)))
+    is_target = (torch.roll(loss_mask, 1) > 0) & ~begins
+    return tail | (run & ~(is_target & ~before))
