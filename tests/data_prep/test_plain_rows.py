@@ -50,6 +50,7 @@ def say(*messages: Any, **fields: Any) -> dict[str, Any]:
         say(SYSTEM, USER, ANSWER, USER, ANSWER),
         say(USER, ANSWER, id=3, metadata="x", tools=None),
         say(SYSTEM, USER, REASONED),
+        say(USER, {**REASONED, "reasoning_content": "\n b is more \n"}),
         say({**USER, "content": ""}, {**ANSWER, "content": ""}),
     ],
 )

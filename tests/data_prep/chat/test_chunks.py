@@ -270,6 +270,28 @@ def test_a_template_that_marks_the_newest_turn_alone_trains_each_answer_alone():
     assert supervised(chunked(HI, HELLO, HELLO, template=newest_only)) == [["Hello"], ["Hello"]]
 
 
+def test_an_answer_is_trained_as_it_looks_before_the_next_question():
+    """The whole conversation shows the first answer without its thought, so that each answer is a sequence."""
+    drops_thoughts = Template(
+        "drops_thoughts.jinja",
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}"
+        "{{ m.reasoning_content if loop.last }}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    )
+
+    assert supervised(chunked(HI, BECAUSE, WHY, HELLO, template=drops_thoughts)) == [["Hm.Because."], ["Hello"]]
+
+
+def test_what_follows_a_generation_block_may_depend_on_what_follows_the_message():
+    separated = Template(
+        "separated.jinja",
+        "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}"
+        "{% else %}{{ m.content }}{% endif %}{{ '.' if loop.last else '|' }}{% endfor %}",
+    )
+
+    assert supervised(chunked(HI, HELLO, WHY, HELLO, template=separated)) == [["Hello", "Hello"]]
+
+
 def test_a_template_that_marks_too_few_turns_is_refused():
     first_only = Template(
         "first_only.jinja",
@@ -341,6 +363,7 @@ def test_a_template_with_generation_blocks_always_knows_that_no_prompt_is_asked_
         ({ANSWER_ONLY: True, "train": False}, "a</think>b", [("a</think>b", False)]),
         ({ANSWER_ONLY: True}, "</think>b", [("</think>b", True)]),
         ({ANSWER_ONLY: True}, "b", [("b", True)]),
+        ({ANSWER_ONLY: True}, "a</think>b </think>", [("a", False), ("</think>b </think>", True)]),
         (
             {ANSWER_ONLY: True, "reasoning_content": "</think>"},
             "</think></think>b",

@@ -149,6 +149,18 @@ def test_the_hash_differs_when_the_content_does(changed: dict):
     assert content_hash(parse_row(changed)) != content_hash(parse(USER, ASSISTANT))
 
 
+@pytest.mark.parametrize(
+    ("number", "hash"), [(7, "a50205a74abefe5ca66004b790ae1d54"), (10**20, "e350ac782a45d0d83bd4c61c8250950e")]
+)
+def test_the_hash_is_the_same_in_every_release(number: int, hash: str):
+    """Splits, samples and the choice of reasoning modes follow it; 10**20 is beyond what orjson writes."""
+    answer = ASSISTANT | {"reasoning_content": "It is."}
+    result = {"role": "tool", "tool_call_id": "1", "content": "42"}
+    messages = [USER, calling({"a": 6, "b": number}), result, answer, USER, answer]
+    assert content_hash(parse(*messages, tools=[TOOL])).hex() == hash
+    assert content_hash(parse({"role": "system", "content": ""}, *messages, tools=[TOOL])).hex() == hash
+
+
 def test_any_conversation_has_a_hash():
     deep = "[" * 300 + "]" * 300
     assert content_hash(parse(USER, calling(f'{{"a": 123456789012345678901234567890, "b": {deep}}}')))

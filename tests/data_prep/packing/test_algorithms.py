@@ -125,6 +125,17 @@ def test_the_seed_decides_the_order(algorithm: Algorithm) -> None:
     assert first.sequences.tolist() != other.sequences.tolist()
 
 
+def test_a_pack_has_its_sequences_in_the_order_they_were_placed() -> None:
+    packs = pack(np.ones(400, np.int64), CAPACITY, "concatenative")
+    assert sorted(members.tolist() for members in packs) == np.arange(400).reshape(10, CAPACITY).tolist()
+
+
+def test_sequences_of_equal_length_keep_their_shuffled_order() -> None:
+    lengths = np.full(400, 10)
+    shuffled, decreasing = (pack(lengths, CAPACITY, f"first_fit_{name}", seed=3) for name in ("shuffle", "decreasing"))
+    assert shuffled.sequences.tolist() == decreasing.sequences.tolist()
+
+
 def test_shuffling_mixes_datasets_inside_packs() -> None:
     lengths = np.full(400, 10)  # the first half from one dataset, the second from another
     packs = pack(lengths, 40, "first_fit_shuffle", seed=0)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.packing import shards
 from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
 from nemotron.data_prep.pipeline import PrepResult, prepare
 
@@ -31,6 +32,14 @@ def test_packs_have_room_for_the_padding(prepared: Callable) -> None:
     for pack in packs:
         ends = [*pack["seq_start_id"], len(pack["input_ids"])]
         assert all((end - start - 1) % 64 == 0 for start, end in pairwise(ends))
+
+
+def test_shards_divide_the_packs_in_order(prepared: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rows(prepared(pack_size=128))
+    monkeypatch.setattr(shards, "LEAST_PACKS", 2)
+    result = prepared(pack_size=128, num_shards=3)
+    assert len(list(result.splits_dir.glob("train/*.parquet"))) == 3
+    assert rows(result) == whole
 
 
 def test_a_sequence_of_which_nothing_is_left_takes_no_place(
@@ -57,9 +66,9 @@ def test_the_seed_decides_which_sequences_share_a_pack(prepared: Callable) -> No
 
 
 def test_the_fill_of_a_dataset_is_that_of_the_packs_that_its_tokens_are_in() -> None:
-    """Of the first dataset 10 tokens are in a full pack and 40 are alone: (10 x 100 % + 40 x 40 %) / 50."""
-    corpus: Any = SimpleNamespace(dataset=np.array([0, 1, 0]), conversation=np.arange(3))
-    packed = PackedSplit(0, np.array([0, 1, 2]), np.array([0, 2, 3]), np.array([10, 90, 40]))
-    fill = measure_fill(corpus, [packed], 100, 3)
-    assert fill[:2].tolist() == pytest.approx([0.52, 1])
-    assert np.isnan(fill[2])
+    """Of the first dataset 10 tokens are in a full pack and 40 in another: (10 x 100 % + 40 x 41 %) / 50."""
+    corpus: Any = SimpleNamespace(dataset=np.array([0, 1, 0, 2]), conversation=np.arange(4))
+    packed = PackedSplit(0, np.array([0, 1, 2, 3]), np.array([0, 2, 4]), np.array([10, 90, 40, 1]))
+    fill = measure_fill(corpus, [packed], 100, 4)
+    assert fill[:3].tolist() == pytest.approx([0.528, 1, 0.41])
+    assert np.isnan(fill[3])

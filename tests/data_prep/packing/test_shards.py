@@ -1,6 +1,7 @@
 """Shards: packs gathered from tokenized parts, as the trainer reads them."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.packing import shards
-from nemotron.data_prep.packing.lengths import find_longest_sequence, pad_length
+from nemotron.data_prep.packing.lengths import find_limit, find_longest_sequence, pad_length
 from nemotron.data_prep.packing.shards import (
     Gathering,
     ShardWork,
@@ -85,6 +87,9 @@ def test_a_sequence_begins_with_the_history_that_it_shares(tmp_path: Path, parts
 
 def test_the_schema_is_the_trainers(tmp_path: Path, parts: tuple[Path, Path]) -> None:
     write_shard(Gathering(parts, PAD, 1, 10, "zstd"), work(tmp_path, [(0, 0, 4)], [0, 1]))
+    column = pq.ParquetFile(tmp_path / "shard.parquet").metadata.row_group(0).column(0)
+    assert "BYTE_STREAM_SPLIT" in column.encodings
+    assert (column.has_dictionary_page, column.statistics) == (False, None)
     types = {field.name: str(field.type) for field in pq.read_schema(tmp_path / "shard.parquet")}
     assert {name: type.split(": ")[1] for name, type in types.items()} == {
         "input_ids": "int32>", "loss_mask": "uint8>", "seq_start_id": "int32>", "conversation_targets": "int32>",
@@ -111,6 +116,11 @@ def test_the_longest_sequence_fits_and_a_longer_one_does_not(pack_size: int, mul
     longest = find_longest_sequence(pack_size, multiple)
     assert int(pad_length(np.array(longest), multiple)) <= pack_size
     assert int(pad_length(np.array(longest + 1), multiple)) > pack_size
+
+
+def test_the_longest_document_may_be_shorter_than_a_pack_but_not_longer() -> None:
+    config = partial(DataPrepConfig, blend_path="", output_dir="", pack_size=100, pad_to_multiple=64)
+    assert [find_limit(config(max_doc_tokens=tokens)) for tokens in (None, 64, 65, 66)] == [65, 64, 65, 65]
 
 
 def test_windows_and_row_groups_do_not_change_the_rows(

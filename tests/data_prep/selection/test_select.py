@@ -100,6 +100,16 @@ def test_drop_takes_the_whole_conversation(corpus: Corpus) -> None:
     assert cut_overlong(corpus, 45, "drop", EOS).length.tolist() == [0, 0, 0]
 
 
+def test_sequences_are_cut_in_the_part_that_they_are_in(tmp_path: Path) -> None:
+    long, short = [(5, 5), (10, 10), (10, 20)], [(4, 3)]
+    corpus = make_corpus(tmp_path, [[(1, [short])], [(2, [short, long]), (3, [long])], [(4, [[(2, 40)], short])]])
+    turns, rest = (cut_overlong(corpus, 41, policy, EOS) for policy in ("split_turns", "truncate"))
+    assert turns.length.tolist() == [7, 7, 30, 30, 0, 7]
+    assert turns.targets.tolist() == [3, 3, 15, 15, 0, 3]
+    assert rest.length.tolist() == [7, 7, 41, 41, 41, 7]
+    assert rest.targets.tolist() == [3, 3, 16, 16, 39, 3]
+
+
 @pytest.mark.parametrize("policy", ["split_turns", "truncate", "drop"])
 def test_a_sequence_of_exactly_the_limit_is_not_too_long(tmp_path: Path, policy: OverlongPolicy) -> None:
     """Its last turn is not the end of it, so that a policy that cut here would be seen."""
@@ -112,6 +122,12 @@ def test_the_limit_that_keeps_a_share(corpus: Corpus) -> None:
     everything = np.ones(3, bool)
     assert [find_limit_keeping(corpus, share, everything) for share in (0.1, 0.3, 0.6, 0.99)] == [10, 30, 50, 60]
     assert find_limit_keeping(corpus, 0.99, np.array([False, True, True])) == 50
+
+
+def test_the_limit_that_keeps_a_share_is_found_over_all_parts(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [[(1, [[(5, 5), (80, 10)]])], [(2, [[(20, 10)]]), (3, [[(30, 5)]])]])
+    limits = [find_limit_keeping(corpus, share, np.ones(3, bool)) for share in (5 / 30, 0.5, 0.6, 1)]
+    assert limits == [10, 30, 35, 100]
 
 
 @settings(max_examples=30)
@@ -173,6 +189,17 @@ def test_a_sample_is_taken_per_dataset_by_seed_not_from_the_head(tmp_path: Path)
     assert (first[:50].sum(), first[50:].sum()) == (10, 3)
     assert first.tolist() == again.tolist() != other.tolist()
     assert not first[:10].all()
+
+
+def test_the_seed_of_the_mix_is_not_that_of_the_sample(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path, [numbered(40), numbered(20, first=40)])
+    datasets = [Dataset("a", "", weight=1), Dataset("b", "", weight=1)]
+
+    def kept(**settings: int) -> list[bool]:
+        return choose(corpus, datasets, **settings).kept.tolist()
+
+    assert kept(seed=1) == kept(seed=1, sample_seed=2) != kept(seed=2)
+    assert kept(sample=10, seed=1) == kept(sample=10, seed=2) != kept(sample=10, sample_seed=1)
 
 
 def test_weights_set_the_shares(tmp_path: Path) -> None:

@@ -56,3 +56,21 @@ def test_a_few_conversations_may_leave_valid_and_test_empty() -> None:
 def test_a_ratio_of_zero_gives_an_empty_split() -> None:
     assigned = assign_splits(hashes(5000), (0.9, 0.1, 0.0))
     assert set(assigned.tolist()) == {0, 1}
+
+
+def at(*fractions: float) -> list[int]:
+    """Hashes that are these fractions of all that there are."""
+    return [int(fraction * 2**64) for fraction in fractions]
+
+
+def test_the_nearest_to_the_middle_of_an_empty_split_moves_there() -> None:
+    """Valid is 0.5 to 0.7 and has none; the middle is 0.6, and 0.75 is nearer than 0.42."""
+    values = np.array([*at(0.42, 0.8, 0.75), *range(97)], np.uint64)
+    assert assign_splits(values, (0.5, 0.2, 0.3))[:3].tolist() == [0, 2, 1]
+    assert assign_splits(values[:99], (0.5, 0.2, 0.3))[:3].tolist() == [0, 2, 2]  # too few for every split
+
+
+def test_the_last_of_a_split_stays_there() -> None:
+    """The nearest to valid is all that test has, twice: what is in train moves instead."""
+    values = np.array([*at(0.42, 0.75, 0.75), *range(97)], np.uint64)
+    assert assign_splits(values, (0.5, 0.2, 0.3))[:3].tolist() == [1, 2, 2]

@@ -96,11 +96,25 @@ def test_a_thought_that_ends_a_sequence_does_not_reach_into_the_next() -> None:
     ]
 
 
+def test_a_header_that_was_cut_is_nobodys() -> None:
+    """An over-long conversation ends anywhere."""
+    assert roles("<|im_start|> user a <|im_start|>", template=CHATML) == [
+        ["user: <|im_start|> user a", "other: <|im_start|>"]
+    ]
+    assert roles("<|im_start|> user", template=CHATML) == [["user: <|im_start|> user"]]
+
+
 def test_without_headers_chunks_say_who_speaks() -> None:
     sequence = [("user", "a b"), ("assistant", "c </think> <tool_call> d"), ("tool", ""), ("tool", "a")]
     assert roles(chunks=[sequence], template="[INST]") == [
         ["user: a b", "reasoning: c </think>", "tool_calls: <tool_call> d", "tool_results: a"]
     ]
+
+
+def test_a_call_inside_a_thought_is_none() -> None:
+    sequence = [("user", "a"), ("assistant", "<tool_call> b </think> c")]
+    [found] = roles(chunks=[sequence], template="[INST]")
+    assert found == ["user: a", "reasoning: <tool_call> b </think>", "answer: c"]
 
 
 def test_names_that_begin_alike_are_no_headers() -> None:

@@ -76,6 +76,11 @@ def test_a_token_across_a_border_belongs_to_the_chunk_in_which_it_ends(
     assert tokens_of(marking, [prompt, answer]) == [["▁", "[", "a", "]"], ["▁Hi"]]
 
 
+def test_nothing_to_encode_has_no_tokens(marking: Tokenizer) -> None:
+    ids, lengths = encode_chunks([], [], marking, may_be_cut=False)
+    assert (ids.dtype, ids.size, lengths.dtype, lengths.size) == ("int32", 0, "int64", 0)
+
+
 chunks = st.text(st.sampled_from(LETTERS), max_size=6) | st.sampled_from(["</s>", "<|end|>", " Hi"])
 
 

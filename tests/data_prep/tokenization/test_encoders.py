@@ -82,6 +82,12 @@ def test_the_true_encoder_starts_no_threads(monkeypatch: pytest.MonkeyPatch, tin
     assert os.environ["TOKENIZERS_PARALLELISM"] == "false"
 
 
+def test_loading_a_tokenizer_leaves_no_file_open(tiny: bytes) -> None:
+    before = os.listdir("/proc/self/fd")
+    encoders.hugging_face.__wrapped__(tiny)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_separator_takes_no_spaces_around_it_and_is_special() -> None:
     tokens = [{"content": "<plain>"}, {"content": "<wide>", "lstrip": True, "special": True}]
     tokens += [{"content": "<end>", "rstrip": False, "special": True}, {"content": "", "special": True}]

@@ -4,13 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
+from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import turns_to_train
-from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.dialects.row import parse_row
+from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.output.examples import EXAMPLES_FILE
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenization import part, text_batches
+from nemotron.data_prep.tokenization.outcomes import Dropped
+from nemotron.data_prep.tokenization.text_batches import Batch
 
 USER = {"role": "user", "content": "And then?"}
 
@@ -95,3 +99,29 @@ def test_a_few_conversations_are_rendered_by_jinja_too(monkeypatch: pytest.Monke
     small = [hand_on("small", 10_000, 10_000) for _ in range(200)]
     assert sum(map(len, small)) == 4
     assert max(map(len, small)) == 1
+
+
+def test_a_batch_ends_with_the_conversation_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", 6)
+    texts = [["s", "u", "a"], ["s", "u", "b"], ["s", "u", "longer"], ["s", "u", "c"]]
+    candidates = [
+        text_batches.Candidate(line, b"", Conversation([]), [], texts=text) for line, text in enumerate(texts)
+    ]
+    batches = list(text_batches.render_batches(candidates, load_template("nemotron3"), may_share=True))
+    assert [[one.line for one in batch.candidates] for batch in batches if isinstance(batch, Batch)] == [
+        [0, 1], [2], [3],
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_rendered_is_dropped_and_the_rest_goes_on() -> None:
+    said = [parse_row({"messages": [USER, {"role": "assistant", "content": text}]}) for text in ("a", "no", "b")]
+    template = Template(
+        "picky",
+        "{% for m in messages %}{{ raise_exception('refused') if m.content == 'no' else m.content }}|{% endfor %}",
+    )
+    candidates = [text_batches.Candidate(7 + n, b"", one, turns_to_train(one.messages)) for n, one in enumerate(said)]
+    dropped, batch = text_batches.render_batches(candidates, template, may_share=False)
+    assert isinstance(dropped, Dropped)
+    assert (dropped.line, dropped.reason) == (8, DropReason.TEMPLATE_ERROR)
+    assert isinstance(batch, Batch)
+    assert [one.line for one in batch.candidates] == [7, 9]
