@@ -132,7 +132,8 @@ def test_a_pack_has_its_sequences_in_the_order_they_were_placed() -> None:
 
 def test_sequences_of_equal_length_keep_their_shuffled_order() -> None:
     lengths = np.full(400, 10)
-    shuffled, decreasing = (pack(lengths, CAPACITY, f"first_fit_{name}", seed=3) for name in ("shuffle", "decreasing"))
+    shuffled = pack(lengths, CAPACITY, "first_fit_shuffle", seed=3)
+    decreasing = pack(lengths, CAPACITY, "first_fit_decreasing", seed=3)
     assert shuffled.sequences.tolist() == decreasing.sequences.tolist()
 
 

@@ -1,6 +1,7 @@
 """What is encoded at once, or once for several sequences, makes no difference to what comes out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -83,12 +84,13 @@ def test_the_history_of_many_turns_is_in_the_batch_once() -> None:
 
 def test_a_few_conversations_are_rendered_by_jinja_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first one however long it is, and then four in so many characters, none of them long."""
-    compared: list[str] = []
+    compared: list[Any] = []
     monkeypatch.setattr(text_batches, "first_difference", lambda template, few, **options: compared.extend(few))
     check = text_batches.RenderingCheck(load_template("nemotron3"))
 
     def hand_on(name: str, *characters: int) -> list[str]:
-        candidates = [text_batches.Candidate(0, b"", f"{name}{n}", []) for n in range(len(characters))]
+        names: Any = [f"{name}{n}" for n in range(len(characters))]  # in the place of conversations
+        candidates = [text_batches.Candidate(0, b"", one, []) for one in names]
         list(check.check([text_batches.Batch(candidates, characters=list(characters))]))
         return [compared.pop(0) for _ in list(compared)]
 

@@ -82,9 +82,10 @@ def test_a_copy_sent_to_a_worker_encodes_alike(tokenizer: Tokenizer) -> None:
 
 def test_another_eos_is_another_tokenizer(byte_tokenizer: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_bytes((byte_tokenizer / "tokenizer.json").read_bytes())
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</think>"}))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</think>", "pad_token": "<think>"}))
     other = load_tokenizer(TokenizerConfig(model=str(tmp_path)))
     assert other.eos_id != tokenizer.eos_id
+    assert [other.pad_id] == other.encode(["<think>"]).ids.tolist()
     assert other.end_id == tokenizer.end_id
     assert other.digest != tokenizer.digest
 
