@@ -13,7 +13,7 @@ from nemotron.training.counts import count_run
 from nemotron.training.parallelism.flops import flops_per_token
 from nemotron.training.parallelism.model_shape import KNOWN_SHAPES
 from nemotron.training.plan import Plan, make_plan
-from nemotron.training.prepared_data import PreparedData
+from nemotron.training.prepared_data import DataTokenizer, PreparedData
 
 
 def prepared(train=100, valid=4):
@@ -74,6 +74,27 @@ def test_the_preview_names_the_switch_and_the_tokens():
     assert rows["iterations"] == "24 of 8 packs (2.00 epochs)"
     assert rows["tokens"] == f"up to {24 * 8 * 4096:,}"
     assert "a sample is" not in rows
+
+
+def test_the_preview_begins_with_the_data_and_its_packs():
+    rows = planned(config({"train_iters": 24}, scheduler={"lr_warmup_iters": 3}), prepared()).rows()
+    assert rows[:2] == [
+        ("data", "SFTDataArtifact-sft:v1 (100 train and 4 valid packs)"),
+        ("pack size", "4,096 tokens"),
+    ]
+    assert ("learning-rate warm-up", "3 iterations") in rows
+
+
+def test_the_plan_names_the_tokenizer_of_the_data_unless_another_is_set():
+    made = replace(prepared(), tokenizer=DataTokenizer("mine"))
+    assert planned(config(), made).tokenizer == "mine"
+    assert planned(config(tokenizer={"tokenizer_model": "copy"}), made).tokenizer == "copy"
+    assert planned(config(), prepared()).tokenizer is None
+
+
+def test_the_plan_keeps_what_sets_the_length():
+    assert planned(config(), prepared()).length == ("train.num_epochs", 1)
+    assert planned(config({"train_samples": 83}), prepared()).length == ("train.train_samples", 83)
 
 
 def test_the_preview_says_where_a_sample_is_a_whole_conversation():

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
@@ -15,6 +16,7 @@ from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.checks.continuation import (
     check_batch_size,
+    check_continuation,
     check_fixed_settings,
     check_layout,
     check_load,
@@ -181,6 +183,14 @@ def test_a_batch_size_that_would_wait_forever_is_refused():
     assert len([*check_batch_size(again, finished=19, packs=81, batch=8, train_iters=30)]) == 1  # the last counts
 
 
+@pytest.mark.parametrize(("train_iters", "refused"), [(2, 0), (3, 1)])
+def test_a_run_that_ends_before_it_would_wait_may_use_the_batch_size(train_iters, refused):
+    """An epoch of 9 packs, of which 2 are trained: 4 more are a batch, and the last 3 are none."""
+    records = [{"iteration": 1, "consumed_samples": 2}]
+    problems = [*check_batch_size(records, finished=1, packs=9, batch=4, train_iters=train_iters)]
+    assert ["at 6 packs" in problem.message for problem in problems] == [True] * refused
+
+
 def test_a_batch_size_is_compared_where_it_is_known_how_much_was_read():
     for records in ([], [{"iteration": 18, "consumed_samples": 76}], [{"iteration": 19}]):
         assert [*check_batch_size(records, finished=19, packs=81, batch=8, train_iters=30)] == []
@@ -194,6 +204,38 @@ def progress(settings, train_iters, prepared=None):
     packs = prepared or data()
     plan = make_plan(settings, count_run(settings, packs), packs, find_start(settings), run)
     return [*check_progress(settings, packs, run, plan)]
+
+
+def test_a_folder_that_another_process_writes_is_refused_by_the_rank_that_locks_it(tmp_path, monkeypatch):
+    """The other ranks find it locked by the first one."""
+    run = replace(find_run_folder(config(tmp_path)), holder="process 7 on node1")
+    [problem] = check_continuation(config(tmp_path), None, run, None)
+    assert "process 7 on node1" in problem.message
+    assert "run.output_dir" in problem.hint
+    monkeypatch.setenv("RANK", "1")
+    assert [*check_continuation(config(tmp_path), None, run, None)] == []
+
+
+def test_what_was_trained_is_compared_where_data_and_plan_are_known(tmp_path):
+    settings = config(tmp_path)
+    settings.train["train_iters"] = 40
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1, "loss_stage": "sample"}\n')
+    run, packs = find_run_folder(settings), data()
+    plan = make_plan(settings, count_run(settings, packs), packs, find_start(settings), run)
+    [problem] = check_continuation(settings, packs, run, plan)
+    assert "Iteration 1" in problem.message
+    assert [*check_continuation(settings, None, run, plan), *check_continuation(settings, packs, run, None)] == []
+
+
+def test_a_run_that_is_over_may_be_started_again(tmp_path):
+    """Only what follows training is done again."""
+    write_checkpoint(tmp_path / "checkpoints", 20)
+    assert progress(config(tmp_path), 20) == []
+
+
+def test_of_a_new_run_there_is_nothing_to_report(tmp_path):
+    assert describe_resume(find_run_folder(config(tmp_path))) == []
 
 
 def test_a_run_may_be_continued_elsewhere(tmp_path):
@@ -258,15 +300,16 @@ def test_a_damaged_checkpoint_is_passed_over_with_a_line(tmp_path):
 
 def test_a_damaged_checkpoint_without_an_older_one_is_refused(tmp_path):
     (write_checkpoint(tmp_path / "checkpoints", 40) / "__0_0.distcp").unlink()
-    [problem] = check_load(config(tmp_path), find_run_folder(config(tmp_path)))
-    assert "__0_0.distcp" in problem.message
-    assert "run.output_dir" in problem.hint
+    for settings in (config(tmp_path), config(tmp_path, save_interval=40)):  # a save that is cut short loses no shard
+        [problem] = check_load(settings, find_run_folder(settings))
+        assert "__0_0.distcp" in problem.message
+        assert "run.output_dir" in problem.hint
 
 
-@pytest.mark.parametrize(("interval", "refused"), [(40, 0), (20, 1)])
-def test_only_a_first_save_that_was_cut_short_lets_a_run_start_again(tmp_path, interval, refused):
-    """With an interval of 20 there was a checkpoint before that of iteration 40."""
-    (write_checkpoint(tmp_path / "checkpoints", 40) / "run_config.yaml").unlink()
+@pytest.mark.parametrize(("iteration", "interval", "refused"), [(40, 40, 0), (40, 20, 1), (1, 1, 0), (1, None, 1)])
+def test_only_a_first_save_that_was_cut_short_lets_a_run_start_again(tmp_path, iteration, interval, refused):
+    """With an interval of 20 there was a checkpoint before that of iteration 40; without one, only the end is saved."""
+    (write_checkpoint(tmp_path / "checkpoints", iteration) / "run_config.yaml").unlink()
     settings = config(tmp_path, save_interval=interval)
     assert len([*check_load(settings, find_run_folder(settings))]) == refused
 
@@ -352,13 +395,14 @@ def test_settings_that_cannot_change_in_the_middle_of_a_run_are_refused(tmp_path
     assert f"checkpoint.pretrained_checkpoint={tmp_path}/checkpoints" in problem.hint
 
 
-def went_on(key, before, now):
+def went_on(key, before, now) -> Any:
     """A run that was saved with a setting at `before`, and a config that sets it to `now`."""
     section, name = key.split(".")
     run = SimpleNamespace(
         saved={section: {name: before}}, resume_from=Path("/one"), is_own=True, finished=4, newest="x"
     )
-    return SftConfig(**{section: {name: now}}), run
+    settings: dict[str, Any] = {section: {name: now}}
+    return SftConfig(**settings), run
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,22 @@ def test_a_learning_rate_that_decays_has_warmed_up_before_the_end(scheduler, ref
     assert ["warms up for 10 " in problem.message for problem in problems] == [True] * refused
 
 
+def test_a_warm_up_is_given_once():
+    settings = SftConfig(
+        train={"global_batch_size": 8, "train_iters": 10},
+        scheduler={"lr_warmup_iters": 5, "lr_warmup_samples": 0, "lr_warmup_fraction": 0.5},
+    )
+    [problem] = check_length(settings, count_run(settings, None), None)
+    assert "scheduler.lr_warmup_iters=5 and scheduler.lr_warmup_fraction=0.5" in problem.message
+    settings.scheduler["lr_warmup_fraction"] = None
+    assert [*check_length(settings, count_run(settings, None), None)] == []
+
+
+def test_a_fraction_of_a_run_of_unknown_length_is_no_warm_up_yet():
+    settings = SftConfig(train={"global_batch_size": 8}, scheduler={"lr_warmup_fraction": 0.5})
+    assert count_run(settings, None).warmup_iters == 0
+
+
 def test_a_batch_may_be_all_the_packs_there_are_and_an_epoch_less_than_a_batch():
     packs = PreparedData("mine", Path("/data"), {"train": 8}, pack_size=512)
     for train in ({"global_batch_size": 8}, {"global_batch_size": 8, "train_samples": 8}, {"global_batch_size": 4}):

@@ -69,9 +69,13 @@ def tokenizer_folder(folder, swap=False):
     return folder
 
 
-def made_with(folder):
+def recorded(folder):
     tokenizer = load_tokenizer(TokenizerConfig(model=str(folder)))
-    return data(DataTokenizer(str(folder), tokenizer.digest, 2048, tokenizer.eos_id))
+    return DataTokenizer(str(folder), tokenizer.digest, 2048, tokenizer.eos_id)
+
+
+def made_with(folder):
+    return data(recorded(folder))
 
 
 def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
@@ -80,6 +84,17 @@ def test_the_models_own_tokenizer_is_compared_token_by_token(tmp_path):
     [problem] = check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=str(other))), made_with(TINY), NOWHERE)
     assert str(other) in problem.message
     assert f"tokenizer.model={other}" in problem.hint
+
+
+@pytest.mark.parametrize(("changed", "same"), [({}, True), ({"vocab_size": 2047}, False), ({"eos_id": 0}, False)])
+def test_without_the_datas_tokenizer_only_sizes_can_be_compared(tmp_path, changed, same):
+    """Of a rewritten file the digest is another. The model's is believed to be the same; one asked for is not."""
+    rewritten = str(tokenizer_folder(tmp_path / "same"))
+    prepared = data(replace(recorded(TINY), model="/gone/tokenizer", **changed))
+    problems = [*check_tokenizer(SftConfig(recipe=RecipeConfig(hf_model=rewritten)), prepared, NOWHERE)]
+    assert (problems == []) is same
+    [problem] = check_tokenizer(SftConfig(tokenizer={"tokenizer_model": rewritten}), prepared, NOWHERE)
+    assert f"tokenizer.tokenizer_model is {rewritten}" in problem.message
 
 
 def start_at(folder):
@@ -114,7 +129,7 @@ def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
     copy = SftConfig(tokenizer={"tokenizer_model": str(shutil.copytree(TINY, tmp_path / "copy"))})
     prepared = made_with(TINY)
     assert [*check_tokenizer(copy, prepared, NOWHERE)] == []
-    prepared = replace(prepared, tokenizer=replace(prepared.tokenizer, model="/gone/tokenizer"))
+    prepared = data(replace(recorded(TINY), model="/gone/tokenizer"))
     assert [*check_tokenizer(copy, prepared, NOWHERE), *check_tokenizer_is_here(copy, prepared)] == []
     # Another machine may have the folder; the one that trains needs it.
     assert [*check_tokenizer(SftConfig(), prepared, NOWHERE)] == []
@@ -126,6 +141,7 @@ def test_a_copy_of_the_datas_tokenizer_may_stand_in_for_it(tmp_path):
 def test_data_that_does_not_record_its_tokenizer_needs_it_said():
     [problem] = check_tokenizer(SftConfig(), data(), NOWHERE)
     assert "tokenizer.tokenizer_model" in problem.hint
+    assert [*check_tokenizer_is_here(SftConfig(), data())] == []
     assert [*check_tokenizer(SftConfig(tokenizer={"tokenizer_model": str(TINY)}), data(), NOWHERE)] == []
     still_to_be_made = replace(data(), packs={})
     assert [*check_tokenizer(SftConfig(), still_to_be_made, NOWHERE)] == []

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.training.checkpoints.made_up import MAIN, MTP, write_hf_folder
@@ -84,6 +85,16 @@ def test_layers_are_counted_where_a_released_config_lists_them_as_words(tmp_path
     assert "weights mtp.layers.2.*: " in mtp.message
 
 
+def test_layers_are_counted_without_the_marks_of_stages_and_without_mtp_or_by_their_number(tmp_path):
+    path = write_hf_folder(tmp_path, [*MAIN, *MTP])
+    for described in ({"hybrid_override_pattern": "M|E/*E/*E"}, {"num_hidden_layers": 2}, {}):
+        (path / "config.json").write_text(json.dumps(described))
+        assert [*check_weights(path, mtp=True, way_out="")] == []
+    (path / "config.json").write_text('{"num_hidden_layers": 3}')
+    [problem] = check_weights(path, mtp=True, way_out="")
+    assert "layers.2.*" in problem.message
+
+
 def test_training_does_not_start_from_a_folder_without_mtp_unless_asked_to(tmp_path):
     path = write_hf_folder(tmp_path, MAIN)
     [problem] = check(start(path))
@@ -111,6 +122,7 @@ def test_a_checkpoint_that_is_not_the_whole_model_is_no_start(tmp_path, saved, n
 
 def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
     [problem] = check(start(tmp_path))
+    assert f"{problem.message} {problem.hint}" == str(find_start(start(tmp_path)).unreadable)
     assert str(tmp_path) in problem.message
 
 
@@ -217,19 +229,26 @@ def test_whatever_decides_a_shape_has_to_be_the_same(name):
     assert [*check_same_model(SimpleNamespace(lr=2), saved)] == []  # a release without the field
 
 
+def test_of_another_model_only_the_first_difference_is_named():
+    """The others usually follow from it."""
+    [problem] = check_same_model(model(vocab_size=1024, hidden_size=256), CHECKPOINT)
+    assert "its hidden_size is 128" in problem.message
+
+
 def test_both_checkpoints_have_to_fit_the_model():
     start = StartingPoint(CHECKPOINT.folder, "", megatron=CHECKPOINT)
-    resumed = SimpleNamespace(newest=Checkpoint(Path("/checkpoints/iter_0000008"), SAVED))
+    resumed: Any = SimpleNamespace(newest=Checkpoint(Path("/checkpoints/iter_0000008"), SAVED))
     found = [*check_built_model(model(hidden_size=256), "tiny", made_with(), start, resumed)]
     assert len(found) == 2
     for problem, checkpoint in zip(found, (CHECKPOINT, resumed.newest), strict=True):
         assert str(checkpoint.folder) in problem.message
-    new = SimpleNamespace(newest=None)
+    new: Any = SimpleNamespace(newest=None)
     assert [*check_built_model(model(hidden_size=256), "tiny", made_with(), StartingPoint(None, "random"), new)] == []
 
 
 def test_the_model_as_built_has_the_vocabulary_of_the_data():
-    start, run = StartingPoint(None, "random"), SimpleNamespace(newest=None)
+    start = StartingPoint(None, "random")
+    run: Any = SimpleNamespace(newest=None)
     [problem] = check_built_model(model(), "tiny", made_with(DataTokenizer("some", vocab_size=2048)), start, run)
     assert "2,048" in problem.message
     assert "512" in problem.message

@@ -1,6 +1,7 @@
 """Settings that a config alone shows to be wrong, refused by key and value."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from nemotron.training.config import ConvertToHfConfig, PeftConfig, SftConfig
 def numbers(key, value):
     """What is said of one setting in an otherwise right config."""
     section, name = key.split(".")
-    sections = {"train": {"global_batch_size": 4}}
+    sections: dict[str, Any] = {"train": {"global_batch_size": 4}}
     sections.setdefault(section, {})[name] = value
     return [str(problem) for problem in check_numbers(SftConfig(**sections))]
 
@@ -48,7 +49,8 @@ def test_the_weight_of_mtp_is_a_number_from_zero(wrong):
 
 def problems(key, value):
     section, name = key.split(".")
-    return [str(problem) for problem in check_settings(SftConfig(**{section: {name: value}}))]
+    sections: dict[str, Any] = {section: {name: value}}
+    return [str(problem) for problem in check_settings(SftConfig(**sections))]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +69,7 @@ def test_each_has_one_value_that_works(key, right, wrong):
     [problem] = problems(key, wrong)
     assert key in problem
     assert repr(wrong) in problem
+    assert f"must be {'null' if right is None else repr(right)}, " in problem
 
 
 def adapters(targets, **model):
@@ -131,6 +134,7 @@ def test_a_key_does_not_stand_in_a_config():
     [problem] = tracker_problems(comet_project="x", comet_api_key="secret")
     assert "COMET_API_KEY" in problem
     assert "secret" not in problem.replace("comet_api_key", "")
+    assert [problem] == tracker_problems(comet_api_key="secret")  # which needs no project
 
 
 @pytest.mark.parametrize("tags", [{"mlflow_tags": ["a"]}, {"mlflow_tags": {"a": 1}}, {"comet_tags": {"a": "b"}}])
@@ -149,16 +153,22 @@ def test_a_warm_up_is_a_fraction_of_the_run(wrong):
 
 @pytest.mark.parametrize(("key", "source"), _COMPUTED.items())
 def test_what_megatron_bridge_computes_is_not_set(key, source):
-    section, name = key.split(".")
-    [problem] = check_settings(SftConfig(**{section: {name: 7}}))
-    assert key in problem.message
-    assert source in str(problem.hint)
+    [problem] = problems(key, 7)
+    assert key in problem
+    assert source in problem
 
 
 def test_adapters_need_a_module():
     [problem] = check_adapters(SftConfig(peft=PeftConfig(target_modules=[])))
     assert "peft.target_modules" in problem.message
     assert "linear_qkv" in str(problem.hint)
+
+
+@pytest.mark.parametrize(("rate", "refused"), [(None, 0), (0, 0), (0.001, 0), (0.01, 1), (1, 1)])
+def test_adapters_leave_the_biases_of_routers_alone(rate, refused):
+    """The rate of full fine-tuning is a default; another one was asked for."""
+    found = adapters(["linear_qkv"], moe_router_bias_update_rate=rate)
+    assert [f"model.moe_router_bias_update_rate is {rate}" in each for each in found] == [True] * refused
 
 
 SCHEDULE = [f"scheduler.lr_{kind}_{unit}" for kind in ("decay", "wsd_decay") for unit in ("iters", "samples")]

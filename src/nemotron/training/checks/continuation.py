@@ -125,7 +125,7 @@ def check_same_run(run: RunFolder) -> Iterator[Problem]:
 
 def check_progress(config: SftConfig, data: PreparedData, run: RunFolder, plan: Plan) -> Iterator[Problem]:
     """Yield a problem if the finished iterations do not fit the plan."""
-    if not run.finished or run.newest is None:
+    if not run.finished:
         return
     train_iters = plan.train_iters
     if not run.is_own and run.finished >= train_iters:
