@@ -1,13 +1,23 @@
 """Layouts that fit, for ranks and GPUs as people have them."""
 
 import shlex
+from dataclasses import astuple, replace
 
 import pytest
 
 from nemotron.config import load_config
-from nemotron.training.config import SftConfig
-from nemotron.training.parallelism.advise import _rank, advise
-from nemotron.training.parallelism.cost import BETWEEN, INSIDE, crossing, iteration_cost
+from nemotron.training.config import PeftConfig, SftConfig
+from nemotron.training.parallelism.advise import (
+    _SMALL_OPTIMIZER,
+    Advice,
+    _advice,
+    _divisors,
+    _layouts,
+    _precisions,
+    _rank,
+    advise,
+)
+from nemotron.training.parallelism.cost import BETWEEN, INSIDE, Cost, crossing, iteration_cost
 from nemotron.training.parallelism.layout import explain_layout
 from nemotron.training.parallelism.memory import StateBytes, estimate, state_bytes
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B, shape_in
@@ -51,6 +61,105 @@ def test_context_parallelism_says_what_data_it_needs():
         assert f"pad_to_multiple={2 * advice.layout.context}" in advice.describe()
 
 
+def advice(layout, cost=None, **changed):
+    """Advice of a layout, with made-up seconds."""
+    seconds = cost or Cost(compute=60, recompute=0, pipeline_bubble=0, tensor=5, expert=5, context=5, data=5)
+    memory = estimate(SUPER_120B_A12B, Layout(64, tensor=8, expert=8), 4096)
+    made = Advice(layout, memory, seconds, overrides=(), pad_to_multiple=1, crosses=(), precision=0)
+    return replace(made, **changed)
+
+
+def test_each_kind_of_parallelism_has_to_be_worth_it():
+    none, one, two = (_rank(advice(layout), 1)[2] for layout in (Layout(8), Layout(8, tensor=2), Layout(8, 2, 2)))
+    assert (one, two) == pytest.approx((1.04 * none, 1.04**2 * none))
+
+
+def test_an_advice_says_what_takes_the_time():
+    plain = advice(Layout(8)).describe()
+    assert "communication 25% of the time, only data parallelism across nodes" in plain
+    seconds = Cost(compute=60, recompute=10, pipeline_bubble=10, tensor=5, expert=5, context=5, data=5)
+    said = advice(Layout(8), seconds, pad_to_multiple=4, crosses=("expert", "pipeline")).describe()
+    assert "communication 20% of the time, recomputation 10%, pipeline bubble 10%" in said
+    assert "across nodes: expert, pipeline, data prep with pad_to_multiple=4" in said
+
+
+def layouts(settings, ranks, pack_size=1024):
+    """Tensor, pipeline, context, expert and expert tensor sizes of each layout that divides the tiny model."""
+    shape = shape_in(settings)
+    assert shape is not None
+    return {astuple(layout)[1:] for layout in _layouts(settings, shape, pack_size, ranks)}
+
+
+def test_every_layout_is_looked_at_that_divides_model_packs_and_batch():
+    """The tiny model: 7 layers, 2 Mamba groups, 8 experts; batches of 4 packs."""
+    plain = {(1, 1, 1, 1, 1), (1, 1, 1, 2, 1), (2, 1, 1, 1, 1), (2, 1, 1, 1, 2), (2, 1, 1, 2, 1)}
+    divided_packs = {(1, 1, 2, 1, 1), (1, 1, 2, 2, 1)}
+    assert layouts(config("tiny"), 2) == plain | divided_packs
+    assert layouts(config("tiny", "run.backend=production"), 2) == plain | divided_packs
+    assert layouts(config("tiny", "run.backend=torch"), 2) == plain
+    assert layouts(config("tiny"), 2, pack_size=1022) == plain  # of which 4 slices are no whole numbers
+    assert layouts(config("tiny"), 7) == {(1, 7, 1, 1, 1)}  # a layer each, as 7 ranks cannot share 4 packs
+    assert {sizes[0] * sizes[2] for sizes in layouts(config("tiny"), 8)} == {2, 4}
+    # Marks of other stages do not count, and adapters are not trained on divided experts.
+    assert layouts(config("tiny", "model.hybrid_layer_pattern=MEM*|EME"), 2) == plain | divided_packs
+    assert layouts(config("tiny", "peft=lora"), 2) == (plain | divided_packs) - {(2, 1, 1, 1, 2)}
+
+
+def test_without_a_batch_size_a_batch_is_one_pack():
+    settings = config("tiny")
+    del settings.train["global_batch_size"]
+    assert {sizes[0] * sizes[2] for sizes in layouts(settings, 4)} == {4}
+
+
+def test_a_model_has_at_most_16_stages_and_16_tensor_parallel_ranks():
+    shape = replace(SUPER_120B_A12B, layers="M" * 34, mamba_num_heads=128, n_groups=64)
+    found = [*_layouts(config("default", "train.global_batch_size=34"), shape, 4352, 34)]
+    assert max(layout.pipeline for layout in found) == 2
+    assert _divisors(32, 16) == [1, 2, 4, 8, 16]
+    assert _divisors(12) == [1, 2, 3, 4, 6, 12]
+
+
+def test_precisions_are_lowered_one_after_the_other():
+    def bytes_of(settings):
+        return [(order, state.gradient, state.optimizer) for order, state, _ in _precisions(settings)]
+
+    assert bytes_of(SftConfig()) == [(0, 4, 12), (1, 4, 6), (2, 2, 6)]
+    assert bytes_of(SftConfig(mixed_precision={})) == [(0, 2, 12), (1, 2, 6)]  # the recipe's gradients have two
+    changed = (override.removeprefix("optimizer.").partition("=") for override in _SMALL_OPTIMIZER)
+    assert bytes_of(SftConfig(optimizer={key: value for key, _, value in changed})) == [(0, 4, 6), (2, 2, 6)]
+    for alone in (SftConfig(mixed_precision=None), SftConfig(peft=PeftConfig())):
+        assert len(bytes_of(alone)) == 1
+    *_, (_, _, changes) = _precisions(SftConfig())
+    assert changes == (*_SMALL_OPTIMIZER, "mixed_precision={grad_reduce_in_fp32: false}")
+
+
+def overrides(layout, recompute, **model):
+    settings = SftConfig(model=model, train={"global_batch_size": 8})
+    made = _advice(settings, SUPER_120B_A12B, 4096, layout, StateBytes(), recompute, 8)
+    return made.overrides, made.pad_to_multiple
+
+
+RECOMPUTE = ("model.recompute_granularity=full", "model.recompute_method=uniform", "model.recompute_num_layers=1")
+
+
+def test_an_advice_overrides_what_is_not_so_already():
+    tensor, sequence = "model.tensor_model_parallel_size=2", "model.sequence_parallel=true"
+    assert overrides(Layout(8), False) == ((), 1)
+    assert overrides(Layout(8, tensor=2), False) == ((tensor, sequence), 1)
+    assert overrides(Layout(8, tensor=2), False, sequence_parallel=True) == ((tensor,), 1)
+    assert overrides(Layout(8), False, sequence_parallel=False) == ((), 1)
+    assert overrides(Layout(8, context=2), False) == (("model.context_parallel_size=2",), 4)
+    assert overrides(Layout(8), True) == (RECOMPUTE, 1)
+    assert overrides(Layout(8), True, recompute_granularity="full") == ((), 1)
+    assert overrides(Layout(8), False, recompute_granularity="full") == (("model.recompute_granularity=null",), 1)
+
+
+def test_layers_are_recomputed_only_where_nothing_else_fits():
+    found = advise(config("tiny"), 1024, 4, most=50)
+    assert not any("recompute" in override for each in found for override in each.overrides)
+    assert len({(each.layout, each.precision) for each in found}) == len(found)
+
+
 def test_data_that_must_be_prepared_again_counts_against_a_layout():
     divided = advise(config(), 262144, 128)[0]
     padded = divided.pad_to_multiple
@@ -82,7 +191,7 @@ def test_the_layout_of_the_public_estimate_needs_as_much_memory():
 
 def test_an_iterations_operations_are_six_per_active_parameter_and_token():
     """Where attention's scores are little: 12.77 billion active parameters, 64 packs of 4,096 tokens on 32 GPUs."""
-    shape, state = shape_in(config()), state_bytes(config())
+    shape, state = SUPER_120B_A12B, state_bytes(config())
     cost = iteration_cost(shape, Layout(32, expert=8), 4096, 64, state=state, recompute_all=False,
                           trains_adapters=False, gpus_per_node=8)  # fmt: skip
     assert cost.compute * 4e14 * 32 == pytest.approx(6 * 12.77e9 * 64 * 4096, rel=0.03)
@@ -92,7 +201,7 @@ def test_an_iterations_operations_are_six_per_active_parameter_and_token():
 
 def test_of_four_stages_three_wait_for_the_first_pack_and_for_the_last():
     """The bubble is (stages - 1) / micro-batches of the rest (Narayanan et al. 2021, section 2.2)."""
-    shape, state = shape_in(config()), state_bytes(config())
+    shape, state = SUPER_120B_A12B, state_bytes(config())
     for packs in (8, 64):
         cost = iteration_cost(shape, Layout(8, pipeline=4), 4096, packs, state=state, recompute_all=False,
                               trains_adapters=False, gpus_per_node=8)  # fmt: skip
