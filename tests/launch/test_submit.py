@@ -92,7 +92,9 @@ def test_a_container_on_a_cluster_without_them_is_refused_with_the_way_out(profi
     assert not fake_slurm.exists()
 
 
-def test_a_cluster_that_cannot_be_reached_is_named(profile, sft):
+def test_a_cluster_that_cannot_be_reached_is_named(profile, sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "rsync").symlink_to("/bin/true")  # it is looked for, not used: not every machine has one
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{tmp_path}")
     lines = ['tunnel = "ssh"', 'host = "127.0.0.1"', "port = 1", 'user = "me"', 'remote_job_dir = "/jobs"']
     with pytest.raises(LaunchError, match=r"me@127\.0\.0\.1.*port 1"):
         submit(place([sft], profile(*lines), attached=True))

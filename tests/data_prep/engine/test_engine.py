@@ -100,9 +100,9 @@ def test_a_worker_that_dies_is_reported() -> None:
 
 
 def test_a_worker_that_ends_by_itself_is_reported_with_its_exit_code() -> None:
-    """Here by becoming another program. A script that calls `prepare` unguarded does it, too: workers import it."""
+    """A script that calls `prepare` unguarded is such a case: workers import it."""
     with use_processes() as run, pytest.raises(UserError, match="exit code 1") as error:
-        run(os.execv, "/bin/false", [["false"], ["false"]], workers=2, on_done=lambda *_: None)
+        run(exec, "import os; os._exit(1)", [{}, {}], workers=2, on_done=lambda *_: None)
     assert "__main__" in str(error.value.hint)
 
 

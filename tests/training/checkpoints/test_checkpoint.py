@@ -118,7 +118,8 @@ def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["goes round", "grows"])
-def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, where):
+def test_a_config_whose_aliases_have_no_end_is_none(tmp_path, monkeypatch, where):
+    monkeypatch.setattr("nemotron.config.yaml_file.MOST_VALUES", 1000)
     lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
     text = "a: &a [*a]" if where == "goes round" else "\n".join(["a0: &a0 [1]", *lines])
     folder = write_checkpoint(tmp_path, 20)
