@@ -198,6 +198,28 @@ def test_pipe_with_a_config_that_only_training_has_prepares_with_the_default(tra
     assert "nowhere.json" in shown.err
 
 
+def test_pipe_with_a_config_of_ones_own_prepares_as_the_one_it_inherits_from(trained, tmp_path, capsys):
+    (tmp_path / "between.yaml").write_text("defaults: [lora, tiny]\n")
+    (tmp_path / "mine.yaml").write_text("defaults: between\n")
+    assert run(["super3", "pipe", "-c", "mine.yaml", "--dry-run"]) == 0
+    assert "config/data_prep/tiny.yaml" in capsys.readouterr().out
+
+
+def test_pipe_takes_data_as_prep_does(trained, tmp_path, capsys):
+    (tmp_path / "chats.jsonl").write_text('{"messages": []}\n')
+    run(["super3", "pipe", "chats.jsonl", "-c", "tiny", "--dry-run"])
+    assert "chats.jsonl" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "command_of_key"),
+    [("sft pack_size=4", "data prep sft pack_size="), ("data prep sft train.train_iters=3", "sft train.train_iters=")],
+)
+def test_a_setting_of_the_other_stage_is_sent_there(trained, capsys, command, command_of_key):
+    assert run(["super3", *command.split(), "-c", "tiny"]) == 1
+    assert f"nemotron super3 {command_of_key}" in capsys.readouterr().err
+
+
 def test_pipe_refuses_two_places_for_artifacts(trained, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text("defaults: tiny\nrun: {artifacts: elsewhere}\n")
     assert run(["super3", "pipe", "-c", "mine.yaml", "--prep-config", "tiny"]) == 1

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from nemotron.config import ConfigError
-from nemotron.config.layers import read_layers
+from nemotron.config.layers import list_ancestors, read_layers
 from nemotron.config.located import plain
 
 
@@ -23,6 +23,15 @@ def test_a_config_is_its_parents_in_order_with_its_own_values_on_top(write):
     write("big.yaml", "train: {batch: 64}")
     mine = write("mine.yaml", "defaults: [base, big]\ntrain: {iters: 5}\nmodules: [c]")
     assert plain(read_layers(mine)) == {"train": {"iters": 5, "batch": 64}, "modules": ["c"]}
+
+
+def test_ancestors_are_listed_nearest_first_and_of_two_the_one_that_wins(write):
+    write("root.yaml", "a: 1")
+    write("base.yaml", "defaults: root")
+    write("big.yaml", "defaults: [base]")
+    assert list_ancestors(write("mine.yaml", "defaults: [base, big]")) == ["big", "base", "base", "root"]
+    write("there.yaml", "defaults: back")
+    assert list_ancestors(write("back.yaml", "defaults: there")) == ["there", "back"]
 
 
 @pytest.mark.parametrize("defaults", ["defaults: null", "defaults: []", "defaults:", ""])

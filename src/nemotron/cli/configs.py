@@ -1,7 +1,8 @@
 """Load a command's configs, with the shared settings of env.toml."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def load_sft(name: str, overrides: Sequence[str], *, leave_artifacts: bool = Fal
     from nemotron.training.recipe.known_settings import check_known_settings
 
     use_env_file()
-    loaded = load_config(name, overrides, schema=SftConfig, leave_artifacts=leave_artifacts)
+    with _explain_other_stage(overrides, SftConfig):
+        loaded = load_config(name, overrides, schema=SftConfig, leave_artifacts=leave_artifacts)
     check_known_settings(loaded.config, loaded.origins)
     return loaded
 
@@ -37,7 +39,8 @@ def load_prep(name: str, overrides: Sequence[str]) -> "Loaded[DataPrepConfig]":
     from nemotron.data_prep.config import DataPrepConfig
 
     use_env_file()
-    return load_config(name, overrides, group=PREP_GROUP, schema=DataPrepConfig)
+    with _explain_other_stage(overrides, DataPrepConfig):
+        return load_config(name, overrides, group=PREP_GROUP, schema=DataPrepConfig)
 
 
 def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig]":
@@ -47,6 +50,37 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
 
     use_env_file()
     return load_config(name, overrides, group=ROLLOUTS_GROUP, schema=RolloutsConfig)
+
+
+@contextmanager
+def _explain_other_stage(overrides: Sequence[str], schema: type) -> Iterator[None]:
+    """Where a config is refused and an override is one of the other stage, say that instead.
+
+    Raises:
+        ConfigError: As said.
+    """
+    from nemotron.config import ConfigError, may_have
+    from nemotron.config.located import COMMAND_LINE
+
+    try:
+        yield
+    except ConfigError:
+        from nemotron.data_prep.config import DataPrepConfig
+        from nemotron.training.config import SftConfig
+
+        other, stage, command = (
+            (SftConfig, "training", "sft")
+            if schema is DataPrepConfig
+            else (DataPrepConfig, "data prep", "data prep sft")
+        )
+        for override in overrides:
+            if may_have(other, override) and not may_have(schema, override):
+                key = override.partition("=")[0]
+                raise ConfigError(
+                    f"{COMMAND_LINE}: {key} is a setting of {stage}.",
+                    f"Set it there: nemotron super3 {command} {key}=..., or run both with nemotron super3 pipe.",
+                ) from None
+        raise
 
 
 def use_env_file() -> None:

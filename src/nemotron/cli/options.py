@@ -1,6 +1,7 @@
 """Declare the options that commands share, as Typer annotations."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +100,8 @@ def _key_values(arguments: list[str] | None) -> list[str]:
             known = [*config_names(), *config_names(PREP_GROUP), *config_names(ROLLOUTS_GROUP)]
             is_config = argument in known or argument.endswith((".yaml", ".yml"))
             hint = f"Did you mean -c {argument}?" if is_config else f"To set it, write {argument}=VALUE."
+            if _is_data(argument):
+                hint = f"To prepare it as data: nemotron super3 data prep sft {shlex.quote(argument)}"
             raise UsageError(f'"{argument}" is not key=value.', hint)
     return list(arguments or [])
 

@@ -8,8 +8,9 @@ loaded.config.run.output_dir, loaded.origins["train.train_iters"]  # ..., "comma
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.files import config_names, find_config
+from nemotron.config.layers import list_ancestors
 from nemotron.config.loader import Loaded, load_config
-from nemotron.config.overrides import add_word, route_overrides
+from nemotron.config.overrides import add_word, may_have, route_overrides
 from nemotron.config.path_settings import PathKeys, PathSetting
 from nemotron.config.spellings import Alternatives, Word
 from nemotron.paths import config_dir
@@ -28,6 +29,8 @@ __all__ = [
     "find_config",
     "holds_secret",
     "is_secret",
+    "list_ancestors",
     "load_config",
+    "may_have",
     "route_overrides",
 ]

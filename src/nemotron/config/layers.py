@@ -53,6 +53,27 @@ def read_layers(
     return merge_layer(merged, above[path], schema) if above and path in above else merged
 
 
+def list_ancestors(path: Path, group: str = "") -> list[str]:
+    """List the names in a file's `defaults`, then those in its parents', and so on: nearest first.
+
+    Of one file the last name comes first, as its values win.
+
+    Raises:
+        ConfigError: A parent does not exist, or a file is not valid. A cycle ends the list.
+    """
+    names: list[str] = []
+    seen, left = {path}, [path]
+    while left:
+        child = left.pop(0)
+        for parent in reversed(_names(read_own(child).value.get("defaults"))):
+            names.append(parent.value)
+            file = find_parent(parent.value, child, group, parent.origin)
+            if file not in seen:
+                seen.add(file)
+                left.append(file)
+    return names
+
+
 def read_own(path: Path, schema: Any = None) -> Located:
     """Return a file's own values, including `defaults`.
 

@@ -112,7 +112,7 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
     known = {name: known_keys(schema) for name, schema in schemas.items()}
     routed: dict[str, list[str]] = {name: [] for name in schemas}
     for argument in overrides:
-        key = re.sub(r"\.\d+(?=\.|$)", "", split_override(argument)[0])
+        key = _key_of(argument)
         takers = [name for name in schemas if key in known[name]]
         takers = takers or [name for name in schemas if _in_open_section(key, known[name])]
         if not takers:
@@ -122,6 +122,17 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
         for name in takers:
             routed[name].append(argument)
     return routed
+
+
+def may_have(schema: type, override: str) -> bool:
+    """Tell whether a schema defines the key of an override, or has an open section above it."""
+    key, known = _key_of(override), known_keys(schema)
+    return key in known or _in_open_section(key, known)
+
+
+def _key_of(override: str) -> str:
+    """Return the key without the positions in lists."""
+    return re.sub(r"\.\d+(?=\.|$)", "", split_override(override)[0])
 
 
 def _in_open_section(key: str, known: list[str]) -> bool:

@@ -27,7 +27,7 @@ PrepConfig = Annotated[
     typer.Option(
         "--prep-config",
         metavar="NAME|PATH",
-        help="The data-prep config; default: the one with the name of --config, else default.",
+        help="The data-prep config; default: the one with the name of --config or of the nearest config it inherits.",
     ),
 ]
 Stage = Annotated[
@@ -37,7 +37,7 @@ Stage = Annotated[
 
 
 def pipe(
-    overrides: options.Overrides = None,
+    overrides: options.DataOrOverrides = None,
     config: options.Config = "default",
     prep_config: PrepConfig = None,
     run: options.Run = None,
@@ -59,6 +59,7 @@ def pipe(
     \b
     Examples:
       nemotron super3 pipe -c tiny
+      nemotron super3 pipe -c tiny chats.jsonl
       nemotron super3 pipe -c tiny pack_size=2048 train.train_iters=30
       nemotron super3 pipe --run YOUR-CLUSTER
       nemotron super3 pipe --batch YOUR-CLUSTER --stage sft
@@ -191,10 +192,16 @@ def _route(overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _prep_name(config: str) -> str:
-    """Choose the data-prep config of the same name, if there is one (lora has none)."""
-    from nemotron.config import config_names
+    """Choose the data-prep config with the name of the config, or of the nearest one that it inherits from.
 
-    return config if config in config_names(configs.PREP_GROUP) else "default"
+    lora has none, nor has what inherits from `default` alone: `default` then.
+    """
+    from nemotron.config import config_names, find_config, list_ancestors
+
+    known = [name for name in config_names(configs.PREP_GROUP) if name != "default"]
+    if config in known:
+        return config
+    return next((name for name in list_ancestors(find_config(config)) if name in known), "default")
 
 
 def _reference(prepared: "Loaded[DataPrepConfig]") -> str:
