@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +23,7 @@ import zstandard
 
 from nemotron.data_prep import engine, pipeline, tokenize_inputs
 from nemotron.data_prep.chat import nemotron3
-from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output import finished
 from nemotron.data_prep.output.metadata import NoteStats
@@ -220,6 +222,17 @@ def test_the_same_again_is_nothing_to_do(make_config: MakeConfig, write_rows: Wr
     assert again.metadata == first.metadata
     assert again.artifact.version == first.artifact.version
     assert prepare(make_config("chat.jsonl", force=True)).unchanged is False
+
+
+def test_a_tokenizer_that_was_moved_is_named_by_its_new_place(
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
+) -> None:
+    write_rows("chat.jsonl", many_rows(chat, 20))
+    first = prepare(make_config("chat.jsonl"))
+    moved = shutil.copytree(first.metadata.tokenizer["model"], tmp_path / "moved")
+    again = prepare(replace(make_config("chat.jsonl"), tokenizer=TokenizerConfig(model=str(moved))))
+    assert again.unchanged
+    assert again.metadata.tokenizer == {**first.metadata.tokenizer, "model": str(moved)}
 
 
 def test_a_missing_shard_is_made_again(make_config: MakeConfig, write_rows: WriteRows, chat: Chat) -> None:

@@ -9,6 +9,8 @@ from nemotron.errors import UserError
 Algorithm = Literal["first_fit_shuffle", "first_fit_decreasing", "best_fit", "concatenative"]
 OverlongPolicy = Literal["split_turns", "truncate", "drop"]
 RowFormat = Literal["auto", "openai", "sharegpt", "prompt_completion"]
+WITH_MESSAGES = frozenset[RowFormat](("auto", "openai", "sharegpt"))
+"""The formats of rows with a list of messages. Only their rows may be read in a faster way, past `find_messages`."""
 SpecialTokensPolicy = Literal["keep", "split", "drop"]
 EngineName = Literal["local", "ray"]
 EncoderSetting = Literal["auto", "gigatoken", "tokenizers"]

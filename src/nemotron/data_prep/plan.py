@@ -83,7 +83,7 @@ class PrepPlan:
         """Return this plan with `MORE` times as many conversations to sample from.
 
         Args:
-            datasets: The numbers of the datasets that get more.
+            numbers: The positions of the datasets that get more.
         """
         grown = (None if n is None else n * MORE if i in numbers else n for i, n in enumerate(self.candidates))
         return replace(self, candidates=tuple(grown))

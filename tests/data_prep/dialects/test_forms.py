@@ -143,6 +143,12 @@ def test_a_named_format_is_not_guessed() -> None:
         parse_row({"conversations": [HUMAN, GPT]}, format="openai")
 
 
+def test_a_new_format_has_no_messages_until_they_are_found_for_it() -> None:
+    """Faster ways past `find_messages` are for the formats of WITH_MESSAGES."""
+    with pytest.raises(RowError, match="no_messages"):
+        parse_row({"messages": [USER, ASSISTANT]}, format="new")  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

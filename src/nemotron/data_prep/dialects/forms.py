@@ -10,7 +10,7 @@ The messages themselves are not checked here.
 
 from typing import Any, NamedTuple
 
-from nemotron.data_prep.config import RowFormat
+from nemotron.data_prep.config import WITH_MESSAGES, RowFormat
 from nemotron.data_prep.dialects import names
 from nemotron.data_prep.dialects.json_text import decode_json, describe_kind, is_filled, quote, shorten
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -42,7 +42,7 @@ def find_messages(row: Raw, format: RowFormat, messages_field: str) -> Form:
     Raises:
         RowError: no_messages; the detail says what the row has instead.
     """
-    if format != "prompt_completion":
+    if format in WITH_MESSAGES:
         others = () if format == "openai" else names.CONVERSATIONS
         for name in (messages_field, *others):
             if name in row and is_filled(row[name]):

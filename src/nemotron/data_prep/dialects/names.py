@@ -1,7 +1,7 @@
 """List the names under which rows and messages store the same thing.
 
-docs/data-prep.md has the same table. A field whose name is not in these tables is counted and shown if it is not empty,
-and never dropped silently.
+docs/reference/chat-format.md has the same table. A field whose name is not in these tables is counted and shown if it
+is not empty, and never dropped silently.
 """
 
 CONVERSATIONS = ("conversations", "conversation")

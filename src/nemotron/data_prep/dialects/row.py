@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
-from nemotron.data_prep.config import RowFormat
+from nemotron.data_prep.config import WITH_MESSAGES, RowFormat
 from nemotron.data_prep.dialects.findings import Findings, is_table
 from nemotron.data_prep.dialects.forms import find_messages
 from nemotron.data_prep.dialects.json_text import describe_kind, quote
@@ -55,7 +55,7 @@ def _parse(
     plain = is_plain(row, messages_field, tools_field)
     if not plain:
         refuse_unusable(row)
-    elif format != "prompt_completion" and row.get(tools_field) is None and is_exchange(row.get(messages_field)):
+    elif format in WITH_MESSAGES and row.get(tools_field) is None and is_exchange(row.get(messages_field)):
         return Conversation(row[messages_field])
     form = find_messages(row, format, messages_field)
     raw = form.messages if plain else flag_messages(row, form.messages)

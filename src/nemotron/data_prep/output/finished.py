@@ -27,8 +27,17 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
             path = plan.run_dir / split.path / shard.file
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 return None
-    # The name of the config is the only field that the hash does not cover.
-    return None if _is_changed(plan, metadata) else replace(metadata, config_name=plan.config.config_name)
+    if _is_changed(plan, metadata):
+        return None
+    # What the hash does not cover: names, and where inputs are.
+    tokenizer = {"model": plan.tokenizer.name, "revision": plan.config.tokenizer.revision}
+    return replace(
+        metadata,
+        config_name=plan.config.config_name,
+        tokenizer={**metadata.tokenizer, **tokenizer},
+        chat_template={**metadata.chat_template, "name": plan.template.name},
+        blend=str(plan.blend.path),
+    )
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:

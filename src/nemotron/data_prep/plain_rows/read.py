@@ -9,6 +9,7 @@ from nemotron.data_prep.chat.conversation import Conversation, Message
 from nemotron.data_prep.chat.reasoning import Turn, may_have_think_tag
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.config import WITH_MESSAGES
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.json_text import is_filled
 from nemotron.data_prep.dialects.row_fields import is_plain
@@ -61,7 +62,7 @@ class PlainRows:
             template.is_nemotron3
             and not admission.checks
             and not control.low_effort
-            and admission.fields.format != "prompt_completion"
+            and admission.fields.format in WITH_MESSAGES
             and len(names) == 2
             and names.isdisjoint(("reasoning", KWARGS))
             # Control tokens are searched in the texts alone, while first_in searches the roles and between them too.

@@ -106,9 +106,9 @@ def find_limit_keeping(corpus: Corpus, share: float, considered: np.ndarray) -> 
     """Find the smallest limit under which `split_turns` keeps enough targets.
 
     Args:
+        corpus: The sequences.
         share: Share of the targets of the considered sequences that must be kept.
-
-    considered: bool [sequences], at least one true.
+        considered: bool [sequences], at least one true.
     """
     by_limit = np.zeros(1 + corpus.length.max())
     for part in corpus.each_part():
