@@ -98,6 +98,17 @@ def test_prep_makes_the_data_says_what_and_what_next(tmp_path, capsys):
     assert "lready prepared" in capsys.readouterr().out
 
 
+def test_what_next_fits_the_batch_to_little_data(chat, capsys):
+    assert (
+        run(
+            ["super3", "data", "prep", "sft", str(chat), "-c", "tiny", "workers=1", "train_ratio=0.95", "valid_ratio=0"]
+        )
+        == 0
+    )
+    shown = capsys.readouterr().out.replace("\\\n", "").split()
+    assert shown[-1] == "train.global_batch_size=1"
+
+
 @pytest.mark.parametrize("arguments", [["chat.jsonl"], ["blend_path=chat.jsonl"], ["*.jsonl"], ["."]])
 def test_prep_takes_chat_data_where_a_blend_is_asked(chat, arguments, capsys):
     assert run(["super3", "data", "prep", "sft", *arguments, "-c", "tiny", "workers=1", "output_dir=out"]) == 0
@@ -202,7 +213,7 @@ def test_prep_tells_what_should_be_known_before_training_on_it(tmp_path, capsys)
     ]
     assert "<|im_end|>" in noticed[1]
     assert "weight 2" in shown.err
-    assert shown.out.rstrip().endswith(f"run.data=SFTDataArtifact-sft:v1 run.artifacts={tmp_path}/records")
+    assert shown.out.rstrip().endswith(f"run.artifacts={tmp_path}/records train.global_batch_size=1")
 
     assert run([*line, *elsewhere, "train_ratio=0", "valid_ratio=1", "test_ratio=0"]) == 0
     shown = capsys.readouterr()

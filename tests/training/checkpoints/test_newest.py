@@ -184,6 +184,11 @@ def test_nothing_whole_is_nothing_to_load(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set_aside_iter_0000002"]
 
 
+def test_a_folder_that_does_not_exist_is_said_to_be_missing(tmp_path):
+    with pytest.raises(UserError, match="nowhere does not exist"):
+        find_checkpoint(tmp_path / "nowhere")
+
+
 def test_the_newest_checkpoint_is_found_from_any_folder_of_a_run(tmp_path):
     newest = write_checkpoint(tmp_path / "run/checkpoints", 20)
     for folder in (tmp_path / "run", tmp_path / "run/checkpoints", newest):

@@ -227,6 +227,8 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
             else f"Use an older one, which is complete: {newest.folder}"
         )
         raise UserError(f"The checkpoint {(damaged or newest.skipped)[0]}.", older)
+    if not checkpoint_dir.exists():
+        raise UserError(f"{checkpoint_dir} does not exist.", "Give the output folder of a run, or a checkpoint of it.")
     raise UserError(
         f"{checkpoint_dir} has no complete Megatron checkpoint.",
         "Give the folder that training saved to (checkpoint.save), or one of its iter_* folders.",

@@ -36,8 +36,9 @@ def check_length(config: SftConfig, counts: Counts, data: PreparedData | None) -
             "Raise it, or lower train.global_batch_size.",
         )
     if data is not None and counts.train_packs is not None and counts.train_packs < batch:
+        packs = "1 training pack" if counts.train_packs == 1 else f"{counts.train_packs} training packs"
         yield Problem(
-            f"train.global_batch_size is {batch}, but {data.reference} has only {counts.train_packs} training packs.",
+            f"train.global_batch_size is {batch}, but {data.reference} has only {packs}.",
             f"Lower it (train.global_batch_size={counts.train_packs}) or prepare more data.",
         )
     yield from _check_warm_up(config, counts)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from nemotron.data_prep.progress import WorkProgress
     from nemotron.launch import Placement
 
+_LARGE_BATCH = 1024
+"""The packs that suffice for any usual batch, so that the training config need not be read."""
+
 prep = typer.Typer(
     rich_markup_mode=None,
     help="Turn chat data into packs for a training stage.",
@@ -105,7 +108,17 @@ def _next_command(config: str, result: "PrepResult") -> list[str]:
     artifacts = result.plan.config.run.artifacts
     is_default = artifacts == os.environ.get("NEMOTRON_ARTIFACTS", "output/artifacts")
     elsewhere = [] if is_default else [f"run.artifacts={artifacts}"]
-    return ["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere]
+    fewer = _fit_batch(same_config[-1] if same_config else "default", result)
+    return ["nemotron", "super3", "sft", *same_config, f"run.data={result.artifact.reference}", *elsewhere, *fewer]
+
+
+def _fit_batch(config: str, result: "PrepResult") -> list[str]:
+    """Return the override for data with fewer training packs than the config's global batch has."""
+    packs = sum(split.packs for split in result.metadata.splits if split.name == "train")
+    if packs >= _LARGE_BATCH:
+        return []
+    batch = configs.load_sft(config, [], leave_artifacts=True).config.train.get("global_batch_size")
+    return [f"train.global_batch_size={packs}"] if isinstance(batch, int) and packs < batch else []
 
 
 def report_prep(
