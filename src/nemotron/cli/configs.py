@@ -54,10 +54,10 @@ def load_rollouts(name: str, overrides: Sequence[str]) -> "Loaded[RolloutsConfig
 
 @contextmanager
 def _explain_other_stage(overrides: Sequence[str], schema: type) -> Iterator[None]:
-    """Where a config is refused and an override is one of the other stage, say that instead.
+    """Name an override that the other stage has, where a config is refused.
 
     Raises:
-        ConfigError: As said.
+        ConfigError: It has one.
     """
     from nemotron.config import ConfigError, may_have
     from nemotron.config.located import COMMAND_LINE

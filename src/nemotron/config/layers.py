@@ -54,9 +54,9 @@ def read_layers(
 
 
 def list_ancestors(path: Path, group: str = "") -> list[str]:
-    """List the names in a file's `defaults`, then those in its parents', and so on: nearest first.
+    """List the configs that a file inherits from, by name, nearest first.
 
-    Of one file the last name comes first, as its values win.
+    Of the `defaults` of one file the last name comes first, as its values win.
 
     Raises:
         ConfigError: A parent does not exist, or a file is not valid. A cycle ends the list.

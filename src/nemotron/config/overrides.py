@@ -125,7 +125,7 @@ def route_overrides(overrides: Sequence[str], schemas: Mapping[str, type]) -> di
 
 
 def may_have(schema: type, override: str) -> bool:
-    """Tell whether a schema defines the key of an override, or has an open section above it."""
+    """Tell whether a schema defines an override's key, or an open section above."""
     key, known = _key_of(override), known_keys(schema)
     return key in known or _in_open_section(key, known)
 

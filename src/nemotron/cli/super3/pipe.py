@@ -192,9 +192,9 @@ def _route(overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _prep_name(config: str) -> str:
-    """Choose the data-prep config with the name of the config, or of the nearest one that it inherits from.
+    """Choose the data-prep config that goes with a training config.
 
-    lora has none, nor has what inherits from `default` alone: `default` then.
+    It has the same name, or that of the nearest config that is inherited; `default` if there is none, as for lora.
     """
     from nemotron.config import config_names, find_config, list_ancestors
 

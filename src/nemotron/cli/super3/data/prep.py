@@ -113,7 +113,7 @@ def _next_command(config: str, result: "PrepResult") -> list[str]:
 
 
 def _fit_batch(config: str, result: "PrepResult") -> list[str]:
-    """Return the override for data with fewer training packs than the config's global batch has."""
+    """Return the override that fits the config's global batch to little data."""
     packs = sum(split.packs for split in result.metadata.splits if split.name == "train")
     if packs >= _LARGE_BATCH:
         return []
