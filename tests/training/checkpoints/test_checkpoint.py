@@ -3,6 +3,7 @@
 import os
 import pickle
 import zipfile
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from nemotron.training.checkpoints.torch_files import mentions, read_numbers
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
 
 
-def damage_of(folder):
+def damage_of(folder) -> Any:
     return read_checkpoint(folder).damage
 
 
@@ -70,6 +71,23 @@ def test_without_a_shard_it_was_not_the_save(tmp_path):
     folder = write_checkpoint(tmp_path, 20)
     (folder / "__0_0.distcp").unlink()
     assert str(damage_of(folder)) == "__0_0.distcp is missing"
+
+
+@pytest.mark.parametrize(
+    ("name", "cut_short"),
+    [("common.pt", False), ("__0_0.distcp", False), (".metadata", False), ("metadata.json", True),
+     ("train_state.pt", True), ("run_config.yaml", True)],
+)  # fmt: skip
+def test_only_half_a_file_that_torch_does_not_sync_speaks_of_a_save_that_was_cut_short(tmp_path, name, cut_short):
+    folder = write_checkpoint(tmp_path, 20)
+    torch.save({"args": None}, folder / "common.pt")
+    halve(folder / name)
+    assert (damage_of(folder).file, damage_of(folder).unfinished) == (name, cut_short)
+
+
+@pytest.mark.parametrize("name", ["iter_0000020", "release"])
+def test_a_checkpoint_that_was_moved_away_meanwhile_is_gone(tmp_path, name):
+    assert str(damage_of(tmp_path / name)) == "it is gone"
 
 
 @settings(max_examples=25)

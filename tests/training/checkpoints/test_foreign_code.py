@@ -61,6 +61,11 @@ def test_what_torch_writes_is_data(saved):
     assert list(find_code_to_load(read_checkpoint(saved))) == []
 
 
+def test_numbers_that_begin_like_a_pickle_are_numbers(saved):
+    torch.save({"bytes": torch.tensor([0x80, ord("X")], dtype=torch.uint8)}, saved / "common.pt")
+    assert find_foreign_code(read_checkpoint(saved)) is None
+
+
 def test_an_object_in_a_shard_would_run_in_torch_and_is_refused_here(saved, trace):
     from torch.distributed.checkpoint import load
 
@@ -108,12 +113,19 @@ def torch_os_system():
     return b"\x80\x04\x8c\x05torch\x8c\x09os.system\x93\x8c\x04true\x85R."
 
 
+def data_by_a_path():
+    """Name a function of torch._utils, which is data, as an attribute of torch: only whole names are compared."""
+    return b"\x80\x04\x8c\x05torch\x8c\x19_utils._rebuild_tensor_v2\x93."
+
+
 def after_a_set():
     """Call os.system after something that a reader of stand-ins could stumble over."""
     return b"\x80\x04cbuiltins\nset\n)R(K\x01\x90cos\nsystem\n\x8c\x04true\x85R."
 
 
-@pytest.mark.parametrize("pickled", [torch_os_system(), after_a_set(), b"\x80\x04cos\nsystem\n", b"no pickle"])
+@pytest.mark.parametrize(
+    "pickled", [torch_os_system(), data_by_a_path(), after_a_set(), b"\x80\x04cos\nsystem\n", b"no pickle"]
+)
 def test_no_pickle_gets_past_by_being_odd(saved, pickled):
     (saved / ".metadata").write_bytes(pickled)
     assert find_foreign_code(read_checkpoint(saved)) is not None
