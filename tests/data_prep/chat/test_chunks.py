@@ -304,6 +304,18 @@ def test_a_template_that_marks_too_few_turns_is_refused():
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
 
 
+def test_generation_blocks_inside_each_other_are_refused():
+    nested = Template(
+        "nested.jinja",
+        "{% for m in messages %}{% generation %}a{% generation %}{{ m.content }}{% endgeneration %}{% endgeneration %}"
+        "{% endfor %}",
+    )
+
+    with pytest.raises(RowError, match="nested") as caught:
+        chunked(HI, HELLO, template=nested)
+    assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
 def test_a_template_whose_prefixes_change_is_refused_not_masked_wrongly():
     counting = Template("counting.jinja", "{{ messages | length }}{% for m in messages %}{{ m.content }}{% endfor %}")
 

@@ -34,6 +34,7 @@ def test_the_stop_is_the_first_control_token_and_of_two_at_one_place_the_longer(
     ("shows", "drops"),
     [
         ("{{ m.reasoning_content if loop.last }}", True),
+        ("{{ m.reasoning if loop.last }}", True),
         ("{{ m.thinking if loop.last }}", True),
         ("{{ m.content if loop.last else m.content.split('</think>')[-1] }}", True),
         ("{{ m.reasoning_content }}", False),
@@ -41,4 +42,6 @@ def test_the_stop_is_the_first_control_token_and_of_two_at_one_place_the_longer(
     ],
 )
 def test_whether_a_template_shows_thoughts_in_the_newest_answer_alone(shows: str, drops: bool):
-    assert drops_history_thinking(Template("t", f"{{% for m in messages %}}{shows}{{% endfor %}}")) is drops
+    answers = f"{{% if m.role == 'assistant' %}}{shows}{{% endif %}}"
+    template = Template("t", f"{{% for m in messages %}}{answers}{{% endfor %}}")
+    assert drops_history_thinking(template) is drops

@@ -23,6 +23,12 @@ def test_unused_fields_are_noted_and_strict_fields_refuses_them() -> None:
         Admission(strict_fields=True).conversation(Row(0, marked))
 
 
+def test_what_a_check_finds_is_noted_with_what_the_row_has() -> None:
+    kinds = [note.kind.value for note in Admission(checks=("languages",)).conversation(row(quality=5)).notes]
+    assert kinds[0] == "unused_row_field"
+    assert len(kinds) == 2
+
+
 def test_metadata_is_refused_by_nobody() -> None:
     metadata = {"id": 1, "source": "web", "license": "cc0", "metadata": {"pages": 3}, "used_in": ["x"]}
     assert Admission(strict_fields=True).conversation(row(**metadata)).notes == ()

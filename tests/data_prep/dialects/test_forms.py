@@ -74,6 +74,14 @@ def test_a_prompt_and_its_completion_make_a_conversation(row: dict[str, Any]) ->
     assert pair(**row) == [USER, ASSISTANT]
 
 
+def test_earlier_turns_are_pairs_or_messages_and_train() -> None:
+    row = {"instruction": "What is 6 times 7?", "output": "42", "system": "Be brief."}
+    said = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    earlier = [*said, {"role": "assistant", "content": "Hello"}, USER, ASSISTANT]
+    assert pair(**row, history=[["Hi", "Hello"]]) == earlier
+    assert pair(**row, history=[earlier[1], earlier[2]]) == earlier
+
+
 def test_the_input_follows_the_instruction() -> None:
     messages = pair(instruction="Translate.", input="Guten Tag", output="Good day", system="Be brief.")
     assert [message["content"] for message in messages] == ["Be brief.", "Translate.\n\nGuten Tag", "Good day"]

@@ -254,6 +254,20 @@ def test_flags_of_a_row_are_read(flags: dict[str, Any], trained: list[bool]) -> 
 
 
 @pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        ({"loss_mask": [0, 1]}, r'"loss_mask" of the row has 2 flags for 4 messages'),
+        ({"mask": [0, 0, 0, 1]}, r'"mask" of the row is a list'),
+        ({"train": 2}, "train is 2"),
+        ({"train": "yes"}, "train is .yes"),
+    ],
+)
+def test_flags_of_a_row_that_cannot_be_meant_are_refused(flags: dict[str, Any], problem: str) -> None:
+    with pytest.raises(RowError, match=f"bad_train_flag.*{problem}"):
+        parse_row({"messages": [USER, ANSWER, USER, ANSWER], **flags})
+
+
+@pytest.mark.parametrize(
     "flag", [{"masked": 1}, {"ignore": True}, {"step_loss_mask": 0}, {"loss_scale": 0.0}, {"trainable": False}]
 )
 def test_flags_of_a_message_are_read(flag: dict[str, Any]) -> None:

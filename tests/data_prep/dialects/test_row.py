@@ -188,6 +188,21 @@ def test_why_a_row_is_dropped(row: object, reason: str):
     assert caught.value.detail
 
 
+def test_a_row_that_is_nested_too_deeply_costs_itself_alone():
+    deep: dict = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    with pytest.raises(RowError, match="nested") as caught:
+        parse(USER | {"tool_calls": None}, calling(deep))  # of a table, whose nulls are taken out
+    assert caught.value.reason == DropReason.BAD_MESSAGE
+
+
+def test_the_same_tools_may_be_given_twice():
+    assert parse(USER, ASSISTANT, tools=[TOOL], functions=[TOOL["function"]]).tools == [TOOL]
+    with pytest.raises(RowError, match=r'bad_tools.*"tools" and "functions"'):
+        parse(USER, ASSISTANT, tools=[TOOL], functions=[TOOL["function"] | {"description": "Another."}])
+
+
 def test_the_detail_names_the_message_at_fault():
     with pytest.raises(RowError, match=r'message 1: .*"critic"'):
         parse(USER, {"role": "critic", "content": "Wrong."})
@@ -325,6 +340,7 @@ OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2
         ([USER | {"images": []}, ASSISTANT | {"image": None}], [USER, ASSISTANT]),
         ([USER | {"images": " "}, ASSISTANT | {"refusal": " "}], [USER, ASSISTANT]),
         ([USER | {"value": USER["content"]}, ASSISTANT | {"value": ""}], [USER, ASSISTANT]),  # the same text twice
+        ([USER, {"role": "assistant", "refusal": "No."}], [USER, ASSISTANT | {"content": "No."}]),
         ([USER, ASSISTANT | {"function_call": {}}], [USER, ASSISTANT]),
         ([USER, ASSISTANT | {"function_call": " "}], [USER, ASSISTANT]),
         (
@@ -343,6 +359,18 @@ OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2
             [USER, ASSISTANT | {"tool_calls": [CALL], "function_call": CALL["function"]}],
             [USER, ASSISTANT | {"tool_calls": [CALL]}],
         ),
+        (
+            [USER, ASSISTANT, {"role": "tool_call", "content": "", "tool_calls": [CALL]}],
+            [USER, ASSISTANT | {"tool_calls": [CALL]}],
+        ),
+        (
+            [
+                USER,
+                ASSISTANT | {"content": ""},
+                {"role": "tool_call", "content": "<think>So.</think>", "tool_calls": [CALL]},
+            ],
+            [USER, ASSISTANT | {"content": "<think>So.</think>", "tool_calls": [CALL]}],
+        ),
     ],
 )
 def test_what_is_empty_or_said_twice_changes_nothing(messages: list[dict], expected: list[dict]):
@@ -355,6 +383,11 @@ def test_what_is_empty_or_said_twice_changes_nothing(messages: list[dict], expec
         ([USER | {"value": "Something else"}, ASSISTANT], "ambiguous"),
         ([USER, ASSISTANT | {"tool_calls": [CALL], "function_call": OTHER_CALL["function"]}], "ambiguous"),
         ([USER, {"role": "tool_call", "content": "<think>So."}], "bad_tool_calls"),
+        ([USER, ASSISTANT, {"role": "tool_call", "content": "So.", "tool_calls": [CALL]}], "bad_content"),
+        (
+            [USER, ASSISTANT | {"train": False}, {"role": "tool_call", "content": "", "tool_calls": [CALL]}],
+            "bad_train_flag",
+        ),
         ([USER | {"images": ["a.png"]}, ASSISTANT], "media"),
     ],
 )

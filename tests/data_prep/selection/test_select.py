@@ -202,6 +202,17 @@ def test_the_seed_of_the_mix_is_not_that_of_the_sample(tmp_path: Path) -> None:
     assert kept(sample=10, seed=1) == kept(sample=10, seed=2) != kept(sample=10, sample_seed=1)
 
 
+def test_a_conversation_is_chosen_by_the_first_half_of_its_hash(tmp_path: Path) -> None:
+    """The second half only tells conversations apart."""
+    corpus = make_corpus(tmp_path, [numbered(40), numbered(20, first=40)])
+    other = replace(corpus, hash=np.stack([corpus.hash[:, 0], np.arange(60, dtype=np.uint64)], axis=1))
+    datasets = [Dataset("a", "", weight=1), Dataset("b", "", weight=1)]
+    for asked in ({"sample": 10}, {"samples": 20}, {"ratios": (0.5, 0.2, 0.3)}):
+        one, two = (choose(of, datasets, **asked) for of in (corpus, other))
+        assert one.kept.tolist() == two.kept.tolist()
+        assert one.split.tolist() == two.split.tolist()
+
+
 def test_weights_set_the_shares(tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path, [numbered(60), numbered(20, first=60)])
     selection = choose(corpus, [Dataset("a", "", weight=1), Dataset("b", "", weight=0.5)])

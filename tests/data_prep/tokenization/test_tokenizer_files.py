@@ -14,6 +14,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     _check_largest_id,
     check_added_tokens,
     read_definition,
+    read_ids,
     read_settings,
 )
 from nemotron.errors import UserError
@@ -135,3 +136,12 @@ def test_an_added_token_that_is_too_long_is_refused_before_the_library_loads_it(
 @pytest.mark.parametrize("added", ['[{"content": 5}]', "[5]", "[{}]", '[{"content": "a"', "[[[", "[]"])
 def test_broken_added_tokens_are_left_to_the_library(added: str) -> None:
     check_added_tokens(f'{{"added_tokens": {added}'.encode(), "mine")
+
+
+@pytest.mark.parametrize("vocabulary", [{"a": 0, "b": 1}, [["a", -1.5], ["b", -2.5]]])
+def test_the_ids_are_those_of_the_vocabulary_and_of_added_tokens(vocabulary: object) -> None:
+    """In a Unigram model a token's place is its id."""
+    added = [{"content": "b", "id": 1}, {"content": "c", "id": 2}]
+    definition = {"model": {"vocab": vocabulary}, "added_tokens": added}
+    assert read_ids(json.dumps(definition).encode()) == {"a": 0, "b": 1, "c": 2}
+    assert read_ids(json.dumps({"model": {"vocab": vocabulary}}).encode()) == {"a": 0, "b": 1}
