@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nemotron.data_prep.chat.null_content import NullText
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.notes import NoteKind
 
 USER = {"role": "user", "content": "What is 6 times 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
+THOUGHT = {"reasoning_content": "6 * 7"}
 TOOL = {"type": "function", "function": {"name": "multiply", "parameters": {"type": "object"}}}
 
 
@@ -77,6 +79,13 @@ def test_a_call_may_be_bare_or_in_the_old_function_call():
 
     assert parse(USER, {"role": "assistant", "tool_calls": [bare]}).messages[1]["tool_calls"] == expected
     assert parse(USER, {"role": "assistant", "function_call": bare}).messages[1]["tool_calls"] == expected
+
+
+@pytest.mark.parametrize(("content", "is_null"), [(None, True), ("", False), ([], False)])
+def test_content_that_is_null_is_empty_text_that_a_template_can_tell_from_others(content: object, is_null: bool):
+    message = calling({}) | {"content": content, "weight": 1}
+    [_, answer] = parse(USER, message).messages
+    assert (answer["content"], isinstance(answer["content"], NullText)) == ("", is_null)
 
 
 def test_integers_in_arguments_keep_all_their_digits():
@@ -360,6 +369,10 @@ OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2
             [USER, ASSISTANT | {"tool_calls": [CALL]}],
         ),
         (
+            [USER, ASSISTANT | {"content": ""}, {"role": "tool_call", **THOUGHT, "content": "", "tool_calls": [CALL]}],
+            [USER, ASSISTANT | {"content": ""} | THOUGHT | {"tool_calls": [CALL]}],
+        ),
+        (
             [USER, ASSISTANT, {"role": "tool_call", "content": "", "tool_calls": [CALL]}],
             [USER, ASSISTANT | {"tool_calls": [CALL]}],
         ),
@@ -384,6 +397,15 @@ def test_what_is_empty_or_said_twice_changes_nothing(messages: list[dict], expec
         ([USER, ASSISTANT | {"tool_calls": [CALL], "function_call": OTHER_CALL["function"]}], "ambiguous"),
         ([USER, {"role": "tool_call", "content": "<think>So."}], "bad_tool_calls"),
         ([USER, ASSISTANT, {"role": "tool_call", "content": "So.", "tool_calls": [CALL]}], "bad_content"),
+        ([USER, ASSISTANT, {"role": "tool_call", "content": "", **THOUGHT, "tool_calls": [CALL]}], "bad_content"),
+        (
+            [
+                USER,
+                ASSISTANT | {"content": ""} | THOUGHT,
+                {"role": "tool_call", "content": "So.", "tool_calls": [CALL]},
+            ],
+            "bad_content",
+        ),
         (
             [USER, ASSISTANT | {"train": False}, {"role": "tool_call", "content": "", "tool_calls": [CALL]}],
             "bad_train_flag",

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
 from nemotron.data_prep.output.metadata import read_metadata
@@ -16,14 +17,16 @@ from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
 
 
-@pytest.fixture
-def result(make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]) -> PrepResult:
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Path, chat: Callable[..., Any]) -> PrepResult:
     """Two weighted datasets with duplicates, broken and over-long rows, over three splits."""
+    folder = tmp_path_factory.mktemp("run")
     rows = [chat(f"Question {i}?", "word " * (i % 60)) for i in range(200)]
-    write_rows("a.jsonl", [*rows, rows[0], {"messages": 1}])
-    write_rows("b.jsonl", [chat(f"Frage {i}?", "Wort") for i in range(120)])
+    write_rows_in(folder, "a.jsonl", [*rows, rows[0], {"messages": 1}])
+    write_rows_in(folder, "b.jsonl", [chat(f"Frage {i}?", "Wort") for i in range(120)])
     blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1}]}
-    return prepare(make_config(blend=blend, train_ratio=0.8, valid_ratio=0.1, test_ratio=0.1))
+    ratios = {"train_ratio": 0.8, "valid_ratio": 0.1, "test_ratio": 0.1}
+    return prepare(make_config_in(folder, byte_tokenizer, blend=blend, **ratios))
 
 
 def test_every_count_adds_up(result: PrepResult) -> None:
@@ -36,6 +39,47 @@ def test_every_count_adds_up(result: PrepResult) -> None:
     assert sum(split.conversations for split in metadata.splits) == metadata.conversations
     assert sum(dataset.conversation_share for dataset in metadata.datasets) == pytest.approx(1)
     assert [dataset.conversation_share for dataset in metadata.datasets] == pytest.approx([0.5, 0.5])
+
+
+def test_a_run_small_enough_to_count_by_hand(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any]
+) -> None:
+    """A byte is a token, so that a system turn has 10, a user's turn 8 more than its text, and an answer 15 more.
+
+    In a: 38 and 36 tokens, of the second without the newline after the answer that fits. In b, used twice: 37.
+    """
+    fits, cut = chat("Hi", "yes"), chat("Hi", "a", "Hi", "w" * 200)
+    a = write_rows("a.jsonl", [fits, fits, cut, {"messages": 1}, {"messages": 2}, chat("Hi", "w" * 300)])
+    b = write_rows("b.jsonl", [chat("B", "bee")])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 3}, {"path": "b.jsonl", "weight": 3, "repeat": True}]}
+    config = make_config(blend=blend, pad_to_multiple=4, pack_size=128, dedupe=True, seed=7, config_name="mine")
+    metadata = prepare(config).metadata
+    first, second = metadata.datasets
+    assert {name: value for name, value in asdict(first).items() if name not in ("roles", "modes", "fill")} == {
+        "name": "a", "goes_to": None, "weight": 3, "files": 1, "bytes": a.stat().st_size, "rows": 6, "kept": 2,
+        "repeated": 0, "dropped": {"no_messages": 2, "duplicate": 1, "overlong": 1}, "duplicates": 1, "notes": [],
+        "truncated": 1, "masked_sequences": 0, "sequences": 2, "tokens": 73, "supervised_tokens": 6, "asked": 0.5,
+        "got": 0.5, "conversation_share": 0.5, "share_of_supervised": 6 / 14, "checks": [],
+    }  # fmt: skip
+    assert list(first.dropped) == ["no_messages", "duplicate", "overlong"]
+    assert (second.bytes, second.rows, second.kept, second.repeated) == (b.stat().st_size, 1, 1, 1)
+    assert (second.sequences, second.tokens, second.supervised_tokens) == (2, 74, 8)
+    [split] = metadata.splits
+    assert {name: value for name, value in asdict(split).items() if name != "shards"} == {
+        "name": "train", "path": "splits/train", "conversations": 4, "sequences": 4, "packs": 2, "tokens": 147,
+        "padding": 5, "supervised_tokens": 14, "fill": 152 / 256,
+    }  # fmt: skip
+    assert asdict(metadata.overlong) == {
+        "policy": "split_turns", "limit": 125, "truncated": 1, "dropped": 1,
+        "lost_supervised_share": pytest.approx(1 - 10 / (4 + 2 + 201 + 301 + 4)),
+        "pack_size_for_99_percent": 337,  # an answer ends at 334, and 333 are padded to 336
+    }  # fmt: skip
+    assert set(metadata.tokenizer) == {"model", "revision", "digest", "vocab_size", "eos_id"}
+    assert (metadata.tokenizer["vocab_size"], metadata.tokenizer["eos_id"]) == (260, 257)
+    assert (metadata.chat_template["name"], len(metadata.chat_template["digest"])) == ("nemotron3", 32)
+    assert metadata.low_effort == {"asked": 0, "got": 0}
+    settings = ("config_name", "pack_size", "pad_to_multiple", "algorithm", "seed", "special_tokens_in_content")
+    assert [getattr(metadata, name) for name in settings] == [getattr(config, name) for name in settings]
 
 
 def test_what_is_used_again_counts_again(result: PrepResult) -> None:
