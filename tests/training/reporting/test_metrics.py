@@ -94,6 +94,50 @@ def test_a_record_says_what_an_iteration_did(writer, tmp_path):
     assert [(kind, told["iteration"]) for kind, told in writer.told] == [("train", 7)]
 
 
+def test_an_iteration_takes_from_its_start_to_its_record(writer, tmp_path, metrics, monkeypatch):
+    moments = iter([10.0, 12.34567])
+    monkeypatch.setattr(metrics, "time", SimpleNamespace(perf_counter=lambda: next(moments)))
+    train(writer, [1])
+    [record] = records(tmp_path / "metrics.jsonl")
+    assert record["seconds"] == 2.3457
+    assert (record["grad_norm"], record["lr"]) == (None, 0.0)  # of a rank that has no optimizer
+
+
+def test_parts_of_conversations_have_six_digits(writer, tmp_path):
+    for samples in (7 / 3, 4.0):
+        writer._step.totals = BatchTotals(30, samples)
+        train(writer, [1])
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    parts, whole = (line.partition('"conversations": ')[2] for line in lines)
+    assert parts.startswith("2.333333,")
+    assert whole.startswith("4,")
+
+
+def test_a_resumed_run_counts_its_skipped_batches_on(writer, tmp_path):
+    for skipped in (1, 3):
+        with (tmp_path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"iteration": skipped, "skipped_batches": skipped}) + "\n")
+    writer.on_train_start(context(3))
+    writer._step.skipped = 2
+    train(writer, [4])
+    assert records(tmp_path / "metrics.jsonl")[-1]["skipped_batches"] == 5
+    (tmp_path / "metrics.jsonl").write_text('{"iteration": 1}\n')  # of a release that did not count them
+    writer.on_train_start(context(1))
+    train(writer, [2])
+    assert records(tmp_path / "metrics.jsonl")[-1]["skipped_batches"] == 2
+
+
+def test_all_ranks_wait_until_an_evaluation_is_written(writer, tmp_path, monkeypatch):
+    """Another rank reads the file when training ends."""
+    written = []
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: written.append((tmp_path / "validation.jsonl").exists()))
+    for rank in (1, 0):
+        monkeypatch.setattr(torch.distributed, "get_rank", lambda rank=rank: rank)
+        writer.on_eval_end(context(4, total_loss_dict={"token loss": 1.0}))
+        writer.write_evaluation("test", 4, {"token loss": 1.0}, 5)
+    assert written == [True] * 4
+
+
 @pytest.mark.parametrize(("interval", "logged"), [(1, [*range(1, 11)]), (3, [3, 6, 9, 10]), (5, [5, 10]), (99, [10])])
 def test_every_nth_iteration_is_logged_and_always_the_last(writer, tmp_path, interval, logged):
     train(writer, range(1, 11), log_interval=interval)
@@ -141,9 +185,13 @@ def test_an_evaluation_says_over_which_packs_and_leaves_the_stages_loss_out(writ
 
 def test_the_evaluation_at_the_end_is_not_a_second_record(writer, tmp_path):
     """Megatron evaluates when training ends, also right after a scheduled evaluation and after resuming there."""
-    for _ in range(2):
-        writer.on_eval_end(context(4, total_loss_dict={"token loss": 1.0}))
+    (tmp_path / "validation.jsonl").write_text('{"iteration": 4}\n')
     writer.on_train_start(context(4))
+    writer.on_eval_end(context(4, total_loss_dict={"token loss": 1.0}))
+    assert iterations_in(tmp_path / "validation.jsonl") == [4]
+    (tmp_path / "validation.jsonl").unlink()
+    writer.on_train_start(context(4))
+    writer.on_eval_end(context(4, total_loss_dict={"token loss": 1.0}))
     writer.on_eval_end(context(4, total_loss_dict={"token loss": 1.0}))
     assert iterations_in(tmp_path / "validation.jsonl") == [4]
 
