@@ -2,10 +2,12 @@
 
 import io
 import json
+import shutil
 
 import pytest
 
 from nemotron.cli.app import run
+from nemotron.config import config_dir
 
 
 @pytest.fixture
@@ -159,6 +161,15 @@ def test_prep_names_the_limit_that_cut_and_nothing_where_none_did(tmp_path, caps
     else:
         [line] = [line for line in shown.splitlines() if "Sequences truncated excessively" in line]
         assert f" {advice}" in line.partition("dropped).")[2]
+
+
+def test_prep_warns_of_a_tokenizer_that_loses_letters(chat, tmp_path, capsys):
+    shutil.copytree(config_dir() / "data_prep" / "tiny" / "tokenizer", tmp_path / "tokenizer")
+    file = tmp_path / "tokenizer" / "tokenizer.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "normalizer": {"type": "Lowercase"}}))
+    settings = ["train_ratio=1", "valid_ratio=0", "test_ratio=0", "tokenizer.model=tokenizer"]
+    assert run(["super3", "data", "prep", "sft", "-c", "tiny", str(chat), "workers=1", *settings]) == 0
+    assert '"is it a{1}; if b == 7? café!" of "Is it' in " ".join(capsys.readouterr().err.split())
 
 
 def test_prep_warns_of_many_rows_that_the_template_does_not_show(tmp_path, capsys):

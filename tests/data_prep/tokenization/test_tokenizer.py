@@ -164,6 +164,26 @@ def test_a_tokenizer_whose_ids_are_not_those_of_the_text_is_refused(
         load_tokenizer(TokenizerConfig(str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("normalizer", "decoder", "changes"),
+    [
+        (None, {"type": "ByteLevel"}, ""),
+        ({"type": "NFC"}, {"type": "ByteLevel"}, ""),
+        ({"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "ByteLevel"}, ""),
+        ({"type": "Lowercase"}, {"type": "ByteLevel"}, '"is it a{1}; if b == 7?'),
+        ({"type": "Lowercase"}, None, ""),  # what the ids mean is not known
+    ],
+)
+def test_a_tokenizer_that_loses_letters_says_how_a_text_comes_back(
+    byte_tokenizer: Path, tmp_path: Path, normalizer: dict | None, decoder: dict | None, changes: str
+) -> None:
+    definition = json.loads((byte_tokenizer / "tokenizer.json").read_text())
+    changed = {**definition, "normalizer": normalizer, "decoder": decoder and {**definition["decoder"], **decoder}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(changed))
+    found = load_tokenizer(TokenizerConfig(str(tmp_path))).changes
+    assert (found.startswith(changes), bool(found)) == (True, bool(changes))
+
+
 def test_what_the_library_prints_when_it_panics_is_not_shown(
     byte_tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     check_added_tokens,
     check_ids,
     check_normalizer,
+    describe_changes,
     read_definition,
     read_settings,
 )
@@ -74,6 +75,8 @@ class Tokenizer:
     """Whether a mark is written at the beginning of a text that is not in the middle of one (see chunk_ids.py)."""
     is_cut_before_turns: bool = False
     """Whether a text encodes as its pieces do, cut before any <|im_start|>."""
+    changes: str = ""
+    """How a short text comes back, if letters of it do not come back as they were."""
     encoder: EncoderName = "tokenizers"
     """The library that encodes. It is not part of the digest, because ids do not depend on it (see encoders.py)."""
 
@@ -172,7 +175,7 @@ def load_tokenizer(config: TokenizerConfig) -> Tokenizer:
 def _describe(name: str, definition: bytes, special_tokens: dict[str, str], chat_template: ChatTemplates) -> Tokenizer:
     settings = " ".join(f"{key}={token}" for key, token in sorted(special_tokens.items()))
     digest = hashlib.sha256(definition).hexdigest()
-    key = f"3 {version_of('tokenizers')} {digest} {settings}"
+    key = f"4 {version_of('tokenizers')} {digest} {settings}"
     facts = recall("tokenizers", key)
     if facts is None:
         facts = _find_facts(name, definition, special_tokens)
@@ -223,6 +226,7 @@ def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) ->
         "single_ids": {token: ids[0] if len(ids) == 1 else None for token, ids in encoded.items()},
         "marks_word_starts": encode("\na") != encode("\n") + encode("a"),
         "is_cut_before_turns": all(encode(before + turn) == encode(before) + encode(turn) for before in BEFORE_TURNS),
+        "changes": describe_changes(backend),
     }  # fmt: skip
 
 

@@ -24,6 +24,7 @@ LONGEST_ADDED_TOKEN = 1_000
 """Characters; known ones have 40. The library takes the square of this time: half a minute for 10,000."""
 MOST_GROWTH = 100
 """How many times as long a normalizer may make a text; one sign of Unicode becomes 18 at most."""
+_SENTENCE = "Is it a{1}; if B == 7? Caf\u00e9!"
 _PROBE = "".join(map(chr, range(32, 127)))
 ADDED_TOKENS_BYTES = 2**17
 """Of tokenizer.json, read to find its added tokens; more if that does not have all of them."""
@@ -142,6 +143,20 @@ def check_normalizer(normalizer: Any, name: str) -> None:
         if len(text) > MOST_GROWTH * len(probe):
             problem = f"makes {len(text):,} characters of {len(probe):,}"
             raise UserError(f"The normalizer of the tokenizer {name} {problem}.", COPY_AGAIN)
+
+
+def describe_changes(backend: Any) -> str:
+    """Describe how a short text comes back from ids: `"is it 7?" of "Is It 7?"`.
+
+    Blanks are not compared, because many tokenizers add or join some.
+
+    Returns:
+        Nothing if it comes back, or if the tokenizer has no decoder to tell.
+    """
+    if backend.decoder is None:
+        return ""
+    back = backend.decode(backend.encode(_SENTENCE, add_special_tokens=False).ids, skip_special_tokens=False)
+    return "" if "".join(back.split()) == "".join(_SENTENCE.split()) else f'"{back}" of "{_SENTENCE}"'
 
 
 def _list_steps(normalizer: Any) -> list[Any]:

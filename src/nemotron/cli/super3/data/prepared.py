@@ -138,6 +138,8 @@ def _notes(metadata: "Metadata", plan: "PrepPlan") -> Iterator[str]:
         yield f"{describe_missing(plan.blend)}. See: nemotron super3 data blend show {plan.blend.path}"
     if plan.blend.unused_keys:
         yield f"The blend has keys that have no effect here: {', '.join(plan.blend.unused_keys)}."
+    if plan.tokenizer.changes:
+        yield f"The tokenizer does not keep all text: it makes {plan.tokenizer.changes}. The model learns only that."
     yield from _low_effort_note(metadata)
     yield from _overlong_note(metadata)
     yield from _lost_rows(metadata)
