@@ -62,6 +62,21 @@ def test_a_process_that_fails_shows_the_end_of_its_output(process, code):
     assert process.last.command == [sys.executable, "-m", "a.module", "x", "y"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OSError: [Errno 28] No space left on device: '/models/mine'",
+        "safetensors_rust.SafetensorError: Error while serializing: I/O error: ... (os error 28)",
+        "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0",
+    ],
+)
+def test_a_full_disk_is_one_sentence(process, line):
+    process.code, process.output = 1, f"Traceback (most recent call last):\n{line}\n"
+    with pytest.raises(UserError) as error:
+        run_module("a.module", [], "Exporting it")
+    assert error.value.message == f"Exporting it failed, because the disk is full: {line}."
+
+
 def test_a_process_that_succeeds_says_nothing(process):
     run_module("a.module", ["x", "y"], "Exporting it")
     assert process.last.calls == []

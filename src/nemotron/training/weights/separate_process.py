@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ _PARENT = "NEMOTRON_PARENT"
 """The environment variable with the id of the process that waits for a module."""
 _REFUSAL = "nemotron.errors.UserError "
 """Begins the line of output that hands a UserError over, as JSON."""
+_SAYS_FULL = re.compile(r"No space left on device|Disk quota exceeded|os error 28\b|\bunexpected pos \d")
+"""The last is what torch's zip writer says (see full_disk.py)."""
 _PR_SET_PDEATHSIG = 1
 _SECONDS_TO_END = 20
 
@@ -34,7 +37,8 @@ def run_module(module: str, arguments: Sequence[str], what: str) -> None:
         what: The subject of the error, such as "Exporting /checkpoint".
 
     Raises:
-        UserError: Raised by the module, or the module failed; the message has the end of its output.
+        UserError: Raised by the module, or the module failed; the message has the end of its output, or the line that
+            says that the disk is full.
     """
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, _PARENT: str(os.getpid())}
@@ -56,6 +60,11 @@ def run_module(module: str, arguments: Sequence[str], what: str) -> None:
     for line in lines:
         if line.startswith(_REFUSAL):
             raise UserError(*json.loads(line.removeprefix(_REFUSAL)))
+    if full := next((line.strip() for line in reversed(lines) if _SAYS_FULL.search(line)), None):
+        raise UserError(
+            f"{what} failed, because the disk is full: {full}.",
+            "Its input is intact, and nothing unfinished is left. Free space, and run the same command again.",
+        )
     tail = "\n".join(lines[-15:])
     raise UserError(
         f"{what} failed.\n{tail}",
