@@ -61,7 +61,7 @@ def read_bytes(path: Path | str) -> bytes:
         OSError: As of `open_file`, or it has more than LARGEST bytes.
     """
     with open_file(path) as file:
-        _refuse_large(path, file)
+        refuse_large(path, file)
         return file.read()
 
 
@@ -73,11 +73,12 @@ def read_text(path: Path | str, *, encoding: str = "utf-8", errors: str = "stric
         UnicodeDecodeError: It is not text of the encoding.
     """
     with open_file(path, "r", encoding=encoding, errors=errors) as file:
-        _refuse_large(path, file)
+        refuse_large(path, file)
         return file.read()
 
 
-def _refuse_large(path: Path | str, file: IO[Any]) -> None:
+def refuse_large(path: Path | str, file: IO[Any]) -> None:
+    """Refuse a file with more than LARGEST bytes, with an OSError."""
     if os.fstat(file.fileno()).st_size > LARGEST:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
 

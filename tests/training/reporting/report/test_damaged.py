@@ -86,3 +86,12 @@ def test_an_event_keeps_what_is_whole_in_it(tmp_path: Path) -> None:
     start, end = read_history(tmp_path)
     assert start == {**FULL_START, "iteration": 0, "machine": {"device": "H100"}, "notes": ["one"]}
     assert "state" not in end
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "metrics.jsonl"])
+def test_a_file_may_seem_to_have_no_end(tmp_path: Path, name: str) -> None:
+    (write_run(tmp_path) / name).touch()
+    os.truncate(tmp_path / name, 30 * 2**30)
+    with pytest.raises(OSError, match="File too large") as caught:
+        pages_of(tmp_path)
+    assert caught.value.filename == str(tmp_path / name)

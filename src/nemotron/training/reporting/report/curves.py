@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from nemotron.charts.subsample import Floats
-from nemotron.records.regular_files import open_file
+from nemotron.records.regular_files import open_file, refuse_large
 
 _NOTHING = float("nan")
 _NAMES = ("loss_stage", "sample_unit")
@@ -49,6 +49,7 @@ class Curves:
         """Read new lines, or all lines if the file was replaced."""
         try:
             with open_file(self._path) as file:
+                refuse_large(self._path, file)
                 status = self._path.stat()
                 if (status.st_dev, status.st_ino) != self._file or status.st_size < self._read:
                     self._forget()
