@@ -173,6 +173,14 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, numbe
     assert caught.value.filename == (str(tmp_path / "report.html") if names else None)
 
 
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        write_text(tmp_path / "report.html", "x")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "report.html"), None)
+    assert os.listdir(tmp_path) == ["report.html"]
+
+
 def test_a_link_takes_the_place_of_a_link_and_of_nothing_else(tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -202,6 +210,10 @@ def test_a_file_is_as_it_was_written_if_its_checksum_says_so(tmp_path: Path) -> 
     assert not is_as_written(path)
     path.unlink()
     assert not is_as_written(path)
+    path.touch()
+    os.truncate(path, 30 * 2**30)  # zeros that are not on the disk
+    assert not is_as_written(path)
+    path.unlink()
     for damaged in ("{", "[]", "5", "null"):
         path.write_text("{}")
         (tmp_path / "checksums.json").write_text(damaged)

@@ -13,7 +13,7 @@ import pytest
 
 from nemotron import folder_lock
 from nemotron.errors import UserError
-from nemotron.folder_lock import find_holder, sole_writer, wait_until_free
+from nemotron.folder_lock import LOCK, find_holder, sole_writer, wait_until_free
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +124,14 @@ def test_a_lock_file_that_names_nobody_is_free(tmp_path, content):
     assert find_holder(tmp_path) is None
     with sole_writer(tmp_path):
         pass
+
+
+def test_a_lock_file_may_seem_larger_than_the_memory(tmp_path):
+    (tmp_path / LOCK).touch()
+    os.truncate(tmp_path / LOCK, 30 * 2**30)
+    assert find_holder(tmp_path) is None
+    with sole_writer(tmp_path):
+        assert (tmp_path / LOCK).stat().st_size < 1000
 
 
 def test_others_wait_until_the_holder_lets_go(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import open_file, read_bytes
+from nemotron.records.regular_files import LARGEST, open_file, read_bytes
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of writing where there is no room."""
@@ -46,6 +46,8 @@ def replace_when_complete(path: Path, mode: int = 0o666, *, synced: bool = True)
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             error.filename = str(path)  # the error of a full disk does not say where
+        if isinstance(error, IsADirectoryError):
+            error.filename, error.filename2 = str(path), None  # not the temporary file
         raise
     finally:
         os.close(descriptor)
@@ -181,6 +183,8 @@ def is_as_written(path: Path) -> bool:
     """Tell whether a file has its checksum in checksums.json of its folder."""
     try:
         checksums = orjson.loads(read_bytes(path.parent / CHECKSUMS))
+        if path.stat().st_size > LARGEST:  # which would take as long as the file seems to have bytes
+            return False
         return isinstance(checksums, dict) and checksums.get(path.name) == checksum(path)
     except (OSError, orjson.JSONDecodeError):
         return False

@@ -25,6 +25,8 @@ SILENCE_SECONDS = 45.0
 """A holder on another machine counts as dead after this much silence. File attributes on NFS may be stale."""
 LOOK_NEAR_SECONDS, LOOK_FAR_SECONDS = 0.5, 10.0
 """Seconds between two checks of a holder, on the same machine and on another: hundreds of ranks may be checking."""
+_LARGEST = 2**16
+"""More bytes than a lock file has; a damaged one may seem to have any number."""
 _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -155,7 +157,7 @@ def _find_other(folder: Path, file: IO[bytes]) -> Holder | str | None:
 def _read(file: IO[bytes]) -> Holder | None:
     file.seek(0)
     try:
-        return typed(Holder, json.loads(file.read()))
+        return typed(Holder, json.loads(file.read(_LARGEST)))
     except (ValueError, RecursionError):  # free, or from an earlier release
         return None
 
