@@ -281,6 +281,14 @@ def test_a_file_of_a_checkpoint_may_seem_larger_than_the_memory(saved, name):
     assert newest.skipped[0].why.file == name
 
 
+def test_a_train_state_of_another_iteration_is_not_used(saved):
+    """Megatron would go on from the iteration that it names, with the weights of this one."""
+    shutil.copy(saved / "iter_0000004/train_state.pt", saved / "iter_0000006")
+    newest = find_newest(saved)
+    assert newest.iteration == 4
+    assert str(newest.skipped[0].why) == "train_state.pt is of iteration 4"
+
+
 def test_torch_files_with_something_before_their_beginning_are_damaged(saved):
     """zipfile would skip it; torch takes the file for another format."""
     state = saved / "iter_0000006" / "train_state.pt"

@@ -8,6 +8,7 @@ checkpoint: `.metadata` has the length of every part of every shard, and torch's
 
 import errno
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from nemotron.config.yaml_file import parse_plain
 from nemotron.records.regular_files import read_bytes
-from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions
+from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions, read_numbers
 
 RUN_CONFIG = "run_config.yaml"
 """The config that a checkpoint was saved with, which Megatron-Bridge writes last."""
@@ -25,6 +26,7 @@ TRAIN_STATE = "train_state.pt"
 RELEASE = "release"
 """The folder of a checkpoint of Megatron-LM that has no iteration."""
 _COMMON = "common.pt"
+_ITERATION = re.compile(r"iter_(\d+)")
 _SECTIONS = ("checkpoint", "train")
 """Sections of run_config.yaml, which are in alphabetical order: the first one that Megatron-Bridge reads when it loads
 a checkpoint, and one after the last that it reads."""
@@ -107,8 +109,23 @@ def _find_damage(folder: Path, files: Mapping[str, bytes], saved: Mapping[str, A
         return Damage(missing[0], "is missing", unfinished=True)
     if what := check_archive(state):
         return Damage(TRAIN_STATE, what, unfinished=True)
+    if what := _describe_other_step(state):
+        return Damage(TRAIN_STATE, what, unfinished=False)
     is_whole = all(name in saved for name in _SECTIONS) and files[RUN_CONFIG].endswith(b"\n")
     return None if is_whole else Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
+
+
+def _describe_other_step(state: Path) -> str | None:
+    """Describe a train_state.pt that is of another iteration than its folder.
+
+    Megatron would resume from that iteration, with the weights of this one.
+    """
+    named = _ITERATION.fullmatch(state.parent.name)
+    try:
+        step = read_numbers(state).get("step")
+    except ValueError as error:
+        return f"is {error}"
+    return None if named is None or step in (None, int(named[1])) else f"is of iteration {step:.0f}"
 
 
 def _check_format(files: Mapping[str, bytes], saved: Mapping[str, Any]) -> Damage | None:
