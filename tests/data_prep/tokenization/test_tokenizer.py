@@ -109,6 +109,12 @@ def test_a_tokenizer_that_cannot_end_a_turn_is_refused(tmp_path: Path) -> None:
         load_tokenizer(TokenizerConfig(model=str(tmp_path)))
 
 
+def test_a_tokenizer_that_fails_on_most_texts_is_refused(tmp_path: Path) -> None:
+    HfTokenizer(models.Unigram([("<|im_end|>", 0.0), ("<|im_start|>", 0.0)])).save(str(tmp_path / "tokenizer.json"))
+    with pytest.raises(UserError, match="unk_id"):
+        load_tokenizer(TokenizerConfig(model=str(tmp_path)))
+
+
 def test_a_vocabulary_with_holes_is_as_large_as_its_largest_id_says(tmp_path: Path) -> None:
     """Megatron makes a row for every id: one too few would end training in the middle."""
     vocabulary = {"<|im_end|>": 0, "a": 3, "b": 9}

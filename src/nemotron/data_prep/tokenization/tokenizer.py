@@ -24,13 +24,13 @@ from nemotron.data_prep.tokenization.encoders import (
     make_encoder,
 )
 from nemotron.data_prep.tokenization.tokenizer_files import (
-    COPY_AGAIN,
     SPECIAL_TOKENS,
     ChatTemplates,
     check_added_tokens,
     check_ids,
     check_normalizer,
     describe_changes,
+    explain_failures,
     read_definition,
     read_settings,
 )
@@ -191,15 +191,9 @@ def _describe(name: str, definition: bytes, special_tokens: dict[str, str], chat
 def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) -> dict[str, Any]:
     """Load a tokenizer, and find what Tokenizer has fields for."""
     check_added_tokens(definition, name)
-    try:
+    with explain_failures(name):
         backend = hugging_face(definition)
         vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}/tokenizer.json is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
-    except BaseException as error:  # the library raises plain Exception, and a panic is not even that
-        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
     check_ids(definition, vocab, name)
     _check_behaviour(backend, name)
     if (eos := special_tokens.get("eos_token")) and eos not in vocab:
@@ -217,7 +211,8 @@ def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) ->
     special = tuple(token.content for token in backend.get_added_tokens_decoder().values() if token.special)
 
     def encode(text: str) -> list[int]:
-        return backend.encode(text, add_special_tokens=False).ids
+        with explain_failures(name):
+            return backend.encode(text, add_special_tokens=False).ids
 
     turn = f"{CONTROL_TOKENS[0]}user\nAnd then?"
     encoded = {token: encode(token) for token in (*special, *CONTROL_TOKENS, *filter(None, [eos]))}

@@ -1,8 +1,9 @@
 """Read and check the files of a tokenizer's folder, before a library loads them."""
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,23 @@ def check_ids(definition: bytes, vocab: Mapping[str, int], name: str) -> None:
             )
 
 
+@contextlib.contextmanager
+def explain_failures(name: str) -> Iterator[None]:
+    """Explain errors and panics of the library in a `with` block.
+
+    Raises:
+        UserError: There was one.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, MemoryError, UserError):
+        raise
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name}/tokenizer.json is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
+    except BaseException as error:  # the library raises plain Exception, and a panic is not even that
+        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
+
+
 def check_normalizer(normalizer: Any, name: str) -> None:
     """Refuse a normalizer of the library that makes a text many times as long.
 
@@ -139,7 +157,8 @@ def check_normalizer(normalizer: Any, name: str) -> None:
     probe = _PROBE + "".join(dict.fromkeys(each for each in patterns if len(each) <= LONGEST_ADDED_TOKEN))
     text = probe
     for step in steps:
-        text = step.normalize_str(text)
+        with explain_failures(name):
+            text = step.normalize_str(text)
         if len(text) > MOST_GROWTH * len(probe):
             problem = f"makes {len(text):,} characters of {len(probe):,}"
             raise UserError(f"The normalizer of the tokenizer {name} {problem}.", COPY_AGAIN)
