@@ -49,6 +49,33 @@ def test_what_it_does_not_record_is_not_known(find):
     assert (data.pack_size, data.pad_to_multiple, data.run_hash, data.tokenizer) == (None, 1, None, None)
 
 
+def test_every_split_is_counted_over_all_its_shards(find, tmp_path):
+    for split, shards in {"valid": (2, 3), "test": (0,)}.items():
+        (tmp_path / split).mkdir()
+        for number, packs in enumerate(shards):
+            pq.write_table(pa.table({"ids": list(range(packs))}), tmp_path / split / f"{number}.parquet")
+    assert find().packs == {"train": 3, "valid": 5}
+
+
+def test_one_is_a_size(find):
+    data = find(pack_size=1, pad_to_multiple=1, tokenizer={"model": "words", "vocab_size": 1})
+    assert (data.pack_size, data.pad_to_multiple, data.tokenizer) == (1, 1, DataTokenizer("words", vocab_size=1))
+
+
+@pytest.mark.parametrize(
+    ("facts", "mean"),
+    [({"tokens": 30, "conversations": 4}, 7.5), ({"tokens": 30}, None), ({"tokens": 30, "conversations": 0}, None),
+     ({"tokens": "30", "conversations": 4}, None)],
+)  # fmt: skip
+def test_the_mean_length_of_a_conversation_follows_from_the_counts(find, facts, mean):
+    assert find(**facts).mean_length == mean
+
+
+def test_a_model_made_from_it_records_what_became_of_its_rows(find):
+    kept = {"run_hash": "a1", "rows": 9, "conversations": 4, "dropped": {"no_messages": 5}, "truncated": 1}
+    assert find(**kept, tokens=30).counts == kept
+
+
 @pytest.mark.parametrize(
     ("facts", "named"),
     [
@@ -72,10 +99,13 @@ def test_the_home_in_a_recorded_path_is_expanded(find, monkeypatch):
     assert find(tokenizer={"model": "~/words"}).tokenizer == DataTokenizer("/home/me/words")
 
 
-def test_without_training_packs_the_command_that_makes_some_is_named(find):
+def test_without_training_packs_the_command_that_makes_some_is_named(find, tmp_path):
     with pytest.raises(UserError) as error:
         find(packs=0)
-    assert "data prep sft -c tiny" in error.value.hint
+    assert "data prep sft -c tiny;" in error.value.hint
+    for without_its_own in ("default", "h100"):
+        with pytest.raises(UserError, match="data prep sft;"):
+            find_prepared_data(str(tmp_path), tmp_path, config_name=without_its_own)
 
 
 def test_the_folder_around_the_splits_will_do(find, tmp_path):

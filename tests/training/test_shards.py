@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 from tests.stand_ins import put_modules
@@ -72,9 +73,13 @@ def put_in_its_place(shard):
     other.replace(shard)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda shard: shard.write_bytes(shard.read_bytes() + b"more"), written_over, put_in_its_place]
-)
+def longer_with_its_old_time(shard):
+    before = shard.stat().st_mtime_ns
+    shard.write_bytes(shard.read_bytes() + b"more")
+    os.utime(shard, ns=(before, before))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, longer_with_its_old_time, written_over, put_in_its_place])
 def test_a_shard_that_changes_under_a_run_is_named(data, change):
     check = begin(data)
     shard = data.splits / "train/shard_000001.parquet"
@@ -98,6 +103,14 @@ def test_a_step_looks_at_so_many_shards_and_the_next_at_the_next(data, monkeypat
 
 def test_data_made_elsewhere_has_nothing_to_compare_with(data):
     (data.splits.parent / "metadata.json").unlink()
+    assert find_recorded_shards(data) == []
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"splits": null}', '{"splits": [{"name": "train", "shards": [{"file": "a"}]}]}']
+)
+def test_what_data_prep_did_not_write_is_nothing_to_compare_with(data, content):
+    (data.splits.parent / "metadata.json").write_text(content)
     assert find_recorded_shards(data) == []
 
 
