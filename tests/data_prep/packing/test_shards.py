@@ -173,6 +173,18 @@ def test_a_reader_that_verifies_pages_notices_a_changed_mask(tmp_path: Path, par
         pq.read_table(job.path, page_checksum_verification=True)
 
 
+def test_arrow_without_its_other_allocator_writes_the_same(
+    tmp_path: Path, parts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_built() -> None:
+        raise NotImplementedError
+
+    job = work(tmp_path, [(0, 0, 20)], [0, 1])
+    before = write_shard(Gathering(parts, PAD, 1, 10, "zstd"), job)
+    monkeypatch.setattr(shards.pa, "jemalloc_memory_pool", not_built)
+    assert write_shard(Gathering(parts, PAD, 1, 10, "zstd"), job) == before
+
+
 def test_few_packs_make_few_shards() -> None:
     assert [count_shards(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
 
