@@ -65,6 +65,20 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
         assert run(eval, ignores, [{}, {}], workers=2, on_done=lambda *_: None) == [True, True]
 
 
+def test_ctrl_c_does_not_reach_workers_that_are_still_starting() -> None:
+    code = """
+import multiprocessing.forkserver, re, signal
+from pathlib import Path
+from nemotron.data_prep.engine.local import get_ready
+get_ready([], {})
+status = Path(f"/proc/{multiprocessing.forkserver._forkserver._forkserver_pid}/status").read_text()
+blocked = int(re.search(r"SigBlk:\\s*(\\w+)", status)[1], 16)
+print(bool(blocked & 1 << signal.SIGINT - 1), signal.pthread_sigmask(signal.SIG_BLOCK, []))
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout == "True set()\n"
+
+
 def test_after_an_error_there_are_workers_again() -> None:
     with use_processes() as run:
         with pytest.raises(ZeroDivisionError):

@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import pickle
 import signal
@@ -50,8 +51,22 @@ def get_ready(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     """
     keep_sockets_short()
     _CONTEXT.set_forkserver_preload(list(modules))
-    with _set(environment):
+    multiprocessing.resource_tracker.ensure_running()  # here, because it unblocks Ctrl-C
+    with _set(environment), _block_ctrl_c():
         multiprocessing.forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _block_ctrl_c() -> Iterator[None]:
+    """Keep Ctrl-C from a process that is started in the `with` block.
+
+    A terminal sends it to all processes; this one handles it when the block ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
