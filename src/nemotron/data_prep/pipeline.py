@@ -12,8 +12,8 @@ import contextlib
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
 from nemotron.data_prep.config import SPLITS, DataPrepConfig, check
 from nemotron.data_prep.drop_reasons import LeftOut
-from nemotron.data_prep.output.counting import collect_metadata, ensure_something_trains
+from nemotron.data_prep.output.counting import collect_metadata, count_splits, ensure_something_trains
 from nemotron.data_prep.output.dropped_rows import write_dropped
 from nemotron.data_prep.output.examples import (
     EXAMPLES_FILE,
@@ -104,10 +104,18 @@ def prepare(config: DataPrepConfig, *, on_progress: OnProgress = ignore_progress
             write_dropped(plan, receipts, corpus, selection)
             ensure_something_trains(plan, receipts, selection)
             chosen = choose_examples(plan, receipts, corpus, cut, selection)
-            examples = Examples(tokenizer.read(plan, chosen), dropped_rows_to_show(plan, receipts))
-            splits = [_pack(config, corpus, cut, selection, split) for split in range(len(SPLITS))]
-            shards = _write_shards(plan, corpus, cut, splits, run, on_progress)
-            metadata = collect_metadata(plan, corpus, receipts, cut, selection, splits, shards)
+            splits: list[PackedSplit] = []
+            counted: list[Metadata] = []
+
+            def pack() -> None:
+                splits.extend(_pack(config, corpus, cut, selection, split) for split in range(len(SPLITS)))
+
+            def count() -> None:
+                counted.append(collect_metadata(plan, corpus, receipts, cut, selection, splits))
+
+            examples = Examples(tokenizer.read(plan, chosen, meanwhile=pack), dropped_rows_to_show(plan, receipts))
+            shards = _write_shards(plan, corpus, cut, splits, run, on_progress, meanwhile=count)
+            metadata = replace(counted[0], splits=count_splits(plan, corpus, cut, selection, shards))
             write_json(plan.run_dir / EXAMPLES_FILE, mask_values(asdict(examples)))
             write_json(plan.run_dir / "metadata.json", metadata.to_dict())
             write_checksums(plan.run_dir)
@@ -227,8 +235,12 @@ def _write_shards(
     splits: Sequence[PackedSplit],
     run: engine.Run,
     on_progress: OnProgress,
+    meanwhile: Callable[[], object],
 ) -> list[list[ShardReceipt]]:
-    """Write the missing shards, and return the receipts of all shards per split."""
+    """Write the missing shards, and return the receipts of all shards per split.
+
+    This process calls `meanwhile` while workers write them.
+    """
     per_split = make_shard_works(plan.run_dir, corpus, cut, splits, plan.config.num_shards)
     works = [work for split_works in per_split for work in split_works]
     receipts = [read_finished_shard(work) for work in works]
@@ -248,6 +260,6 @@ def _write_shards(
         choose_row_group_size(config.parquet_row_group_size, config.pack_size), config.parquet_compression,
     )  # fmt: skip
     workers = engine.count_useful_workers(plan.workers, sum(work.bytes_to_read for work in missing))
-    written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count))
+    written = iter(run(write_shard, gathering, missing, workers=workers, on_done=count, meanwhile=meanwhile))
     complete = iter([receipt or next(written) for receipt in receipts])
     return [[next(complete) for _ in split_works] for split_works in per_split]

@@ -5,11 +5,12 @@ Parts that are already tokenized and undamaged are skipped.
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from nemotron.data_prep import engine
+from nemotron.data_prep.engine.interface import do_nothing
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted, read_excerpt
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.progress import OnProgress, WorkProgress
@@ -93,13 +94,15 @@ class InputTokenizer:
         receipts = self._run(tokenize_part, how, missing, workers=self._workers, on_done=count)
         self._receipts |= {work.output: receipt for work, receipt in zip(missing, receipts, strict=True)}
 
-    def read(self, plan: PrepPlan, wanted: Sequence[Wanted]) -> list[Excerpt]:
+    def read(
+        self, plan: PrepPlan, wanted: Sequence[Wanted], meanwhile: Callable[[], object] = do_nothing
+    ) -> list[Excerpt]:
         """Read pieces of what was tokenized, as text.
 
-        The processes that have the tokenizer loaded do it.
+        The processes that have the tokenizer loaded do it, and this one calls `meanwhile`.
         """
         how = self._how or Tokenization(plan.tokenizer, plan.template, plan.config.special_tokens_in_content)
-        return self._run(_read, how, wanted, workers=self._workers, on_done=lambda *_: None)
+        return self._run(_read, how, wanted, workers=self._workers, on_done=lambda *_: None, meanwhile=meanwhile)
 
     def _tokenization(self, plan: PrepPlan) -> Tokenization:
         """Return what all parts are tokenized with; the first call chooses the encoder."""

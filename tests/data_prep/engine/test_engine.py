@@ -30,6 +30,26 @@ def test_results_come_in_order_and_are_reported_as_they_finish(workers: int) -> 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_this_process_does_something_else_before_any_result_is_reported(workers: int) -> None:
+    steps: list[str] = []
+    with use_processes() as run:
+        run(
+            operator.floordiv, 12, [1, 2],
+            workers=workers, on_done=lambda *_: steps.append("done"), meanwhile=lambda: steps.append("meanwhile"),
+        )  # fmt: skip
+    assert steps == ["meanwhile", "done", "done"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_what_this_process_does_meanwhile_ends_the_work(workers: int) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    with use_processes() as run, pytest.raises(ZeroDivisionError):
+        run(operator.floordiv, 12, [1, 2], workers=workers, on_done=lambda *_: None, meanwhile=fail)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_an_error_reaches_the_caller(workers: int) -> None:
     with use_processes() as run, pytest.raises(ZeroDivisionError):
         run(operator.floordiv, 12, [1, 0, 2], workers=workers, on_done=lambda *_: None)

@@ -120,6 +120,10 @@ def test_no_more_is_queued_than_keeps_the_cores_busy(ray, workers, cores, most):
 
 def test_without_work_no_cluster_is_started(ray):
     assert run_all([]) == []
+    done = []
+    with engine.start("ray") as run:
+        run(divide, 12, [], workers=None, on_done=lambda *_: None, meanwhile=lambda: done.append("meanwhile"))
+    assert done == ["meanwhile"]
     assert ray.started is None
     assert ray.stopped == 0
 

@@ -4,6 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
+def do_nothing() -> None:
+    """Do nothing while work is done elsewhere."""
+
+
 class Run(Protocol):
     """The function that runs work, in any order."""
 
@@ -15,6 +19,7 @@ class Run(Protocol):
         *,
         workers: int | None,
         on_done: Callable[[int, Result], None],
+        meanwhile: Callable[[], object] = do_nothing,
     ) -> list[Result]:
         """Compute `[work(shared, thing) for thing in things]` in worker processes.
 
@@ -27,6 +32,7 @@ class Run(Protocol):
                 things and the results must be picklable.
             workers: Number of workers; None means one per core.
             on_done: Called as `on_done(position, result)` in this process, in the order of completion.
+            meanwhile: Called once in this process, while the workers have work if there are several.
 
         Raises:
             UserError: A worker process died.

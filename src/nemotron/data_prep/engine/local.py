@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from nemotron.data_prep.engine.interface import do_nothing
 from nemotron.errors import UserError
 from nemotron.paths import keep_sockets_short
 
@@ -103,10 +104,12 @@ class _Workers:
         *,
         workers: int | None,
         on_done: Callable[[int, Result], None],
+        meanwhile: Callable[[], object] = do_nothing,
     ) -> list[Result]:
         """Run work as `engine.Run` says; a single worker is this process itself."""
         size = workers or count_cores()
         if min(size, len(things)) <= 1:
+            meanwhile()
             results = []
             for position, thing in enumerate(things):
                 results.append(work(shared, thing))
@@ -118,6 +121,7 @@ class _Workers:
             sent = self._send(shared)
             futures = {pool.submit(_do, sent, work, thing): position for position, thing in enumerate(things)}
             started = multiprocessing.active_children()
+            meanwhile()
             for future in as_completed(futures):
                 on_done(futures[future], future.result())
             return [future.result() for future in futures]

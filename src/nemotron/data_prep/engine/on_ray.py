@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import nemotron
+from nemotron.data_prep.engine.interface import do_nothing
 from nemotron.errors import UserError
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ class _Connection:
         *,
         workers: int | None,
         on_done: Callable[[int, Result], None],
+        meanwhile: Callable[[], object] = do_nothing,
     ) -> list[Result]:
         """Run work as `engine.Run` says."""
+        meanwhile()
         if not things:
             return []
         ray = self._connect_once()

@@ -34,16 +34,15 @@ def collect_metadata(
     cut: Cut,
     selection: Selection,
     packed: Sequence[PackedSplit],
-    shards: Sequence[Sequence[ShardReceipt]],
 ) -> Metadata:
-    """Count everything in a run.
+    """Count everything in a run but its shards, which `count_splits` adds.
 
-    `receipts` are per dataset, `packed` and `shards` per split.
+    `receipts` are per dataset, `packed` per split.
 
     Raises:
         RuntimeError: A row was neither kept nor dropped. This is a bug, and the run must not count as finished.
     """
-    copies = np.where(cut.length > 0, selection.copies[corpus.conversation], 0).astype(np.int64)
+    copies = _count_copies(corpus, cut, selection)
     return Metadata(
         run_hash=plan.run_hash,
         config_name=plan.config.config_name,
@@ -62,11 +61,7 @@ def collect_metadata(
         chat_template={"name": plan.template.name, "digest": plan.template.digest},
         blend=str(plan.blend.path),
         datasets=_count_datasets(plan, corpus, receipts, cut, selection, copies, packed),
-        splits=[
-            _count_split(plan, number, corpus, cut, selection, copies, made)
-            for number, made in enumerate(shards)
-            if made
-        ],
+        splits=[],
         overlong=_count_overlong(plan, corpus, cut, selection),
         distributions=count_distributions(corpus, cut, selection, [*packed], plan.config.pack_size),
         low_effort={
@@ -74,6 +69,21 @@ def collect_metadata(
             "got": low_effort_share(corpus, selection),
         },
     )
+
+
+def count_splits(
+    plan: PrepPlan, corpus: Corpus, cut: Cut, selection: Selection, shards: Sequence[Sequence[ShardReceipt]]
+) -> list[SplitStats]:
+    """Count what is in each split that has shards; `shards` are per split."""
+    copies = _count_copies(corpus, cut, selection)
+    return [
+        _count_split(plan, number, corpus, cut, selection, copies, made) for number, made in enumerate(shards) if made
+    ]
+
+
+def _count_copies(corpus: Corpus, cut: Cut, selection: Selection) -> np.ndarray:
+    """Count how often each sequence is in the output: int64 [sequences]."""
+    return np.where(cut.length > 0, selection.copies[corpus.conversation], 0).astype(np.int64)
 
 
 def ensure_something_trains(plan: PrepPlan, receipts: Sequence[Sequence[PartReceipt]], selection: Selection) -> None:
