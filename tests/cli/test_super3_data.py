@@ -263,3 +263,31 @@ def test_inspect_reads_stdin_and_blends(chat, monkeypatch, capsys):
 def test_inspect_shows_tokens_with_their_ids(chat, capsys):
     assert run(["super3", "data", "inspect", str(chat), "-n", "1", "-c", "tiny", "--tokens"]) == 0
     assert "<|im_end|>\u20395\u203a" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        (["blend_path=b.json", "output_dir=out", "workers=2"], ("b.json", "out")),
+        (["chat.jsonl", "workers=2", "force=true", "output_dir=out"], ("chat.jsonl", None)),
+        (["chat.jsonl", "workers=2", "--force"], ("chat.jsonl", None)),
+        (["chat.jsonl", "workers=1"], None),
+        (["chat.jsonl", "workers=2", "engine=ray"], None),
+        (["chat.jsonl", "workers=2", "--dry-run"], None),
+        (["chat.jsonl", "workers=2", "-b", "nowhere"], None),
+    ],
+)
+def test_what_workers_import_is_begun_by_the_words_of_the_command(words, asked, monkeypatch):
+    begun = []
+    monkeypatch.setattr("nemotron.data_prep.preload.start_importing_for", lambda *asked: begun.append(asked))
+    assert run(["super3", "data", "prep", "sft", "-c", "no-such-config", *words]) == 1
+    assert [(asked[0] in blends, output_dir) for blends, output_dir in begun] == ([(True, asked[1])] if asked else [])
+
+
+@pytest.mark.parametrize(("cores", "begun"), [(1, False), (2, True)])
+def test_without_a_number_there_is_a_worker_for_every_core(cores, begun, monkeypatch):
+    asked = []
+    monkeypatch.setattr("nemotron.data_prep.preload.count_cores", lambda: cores)
+    monkeypatch.setattr("nemotron.data_prep.preload.start_importing_for", lambda *words: asked.append(words))
+    assert run(["super3", "data", "prep", "sft", "-c", "no-such-config", "chat.jsonl"]) == 1
+    assert bool(asked) is begun

@@ -30,14 +30,24 @@ print(json.dumps({
 """
 
 
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """The environments of the processes that would be started, here the first of all."""
+    environments: list[dict[str, str]] = []
+    monkeypatch.setattr(preload, "_pipe", preload._Pipe())
+    monkeypatch.setattr(preload, "get_ready", lambda modules, environment: environments.append(environment))
+    return environments
+
+
 @pytest.mark.parametrize(
     ("model", "encoder", "tokenizers"), [(str(TINY), "auto", 1), (str(TINY), "tokenizers", 0), ("no/folder", "auto", 0)]
 )
 def test_the_fast_encoder_is_loaded_where_it_may_be_used_and_starts_no_thread(
-    model: str, encoder: str, tokenizers: int
+    model: str, encoder: str, tokenizers: int, started: list[dict[str, str]]
 ) -> None:
     config = DataPrepConfig(tokenizer=TokenizerConfig(model=model), encoder=encoder)  # pyright: ignore[reportArgumentType]
-    environment = {**os.environ, **preload.make_environment(config)}
+    preload.start_preloading(config)
+    environment = {**os.environ, **started[0]}
     printed = subprocess.run([sys.executable, "-c", ASKED], env=environment, capture_output=True, text=True, check=True)
     assert json.loads(printed.stdout) == {
         "threads": 0, "tokenizers": tokenizers, "left in the environment": [],
@@ -84,6 +94,45 @@ def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
     assert bool(started) is begun
 
 
+@pytest.mark.parametrize(
+    ("path", "begun"),
+    [("large.jsonl", True), ("small.jsonl", False), ("missing.jsonl", False), ("blend.json", True), (".", False)],
+)
+def test_it_begins_before_the_config_is_read_only_where_there_is_much_data_here(
+    path: str, begun: bool, tmp_path: Path, started: list[dict[str, str]]
+) -> None:
+    (tmp_path / "small.jsonl").write_bytes(b"{}\n")
+    (tmp_path / "large.jsonl").write_bytes(bytes(BYTES_FOR_A_WORKER + 1))
+    (tmp_path / "blend.json").write_text('{"datasets": [{"path": "large.jsonl"}]}')
+    preload.start_importing_for(["data", str(tmp_path / path)], str(tmp_path / "output"))
+    assert len(started) == begun
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/metadata.json").touch()  # of a finished run
+    preload.start_importing_for([str(tmp_path / path)], str(tmp_path / "output"))
+    assert len(started) == begun
+
+
+def test_what_began_early_is_told_the_tokenizer_once(started: list[dict[str, str]]) -> None:
+    preload._start_importing()
+    config = DataPrepConfig(tokenizer=TokenizerConfig(model="some/folder"))
+    preload.start_preloading(config)
+    preload.start_preloading(config)
+    assert started[0] == started[1] == started[2]
+    [pipe] = started[0].values()
+    assert preload._read_name(pipe) == "some/folder"
+    assert preload._read_name(pipe) == ""  # where the first such process was lost
+
+
+def test_what_nobody_tells_the_tokenizer_does_not_wait_for_long(
+    started: list[dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preload._start_importing()
+    [pipe] = started[0].values()
+    monkeypatch.setattr(preload, "SECONDS_TO_WAIT", 0)
+    assert preload._read_name(pipe) == ""
+    assert preload._read_name("/proc/0/fd/0") == ""  # the process that started it is gone
+
+
 @pytest.mark.parametrize(("name", "is_left"), [("pymp-abc", False), ("somebodys", True)])
 def test_the_folder_of_its_socket_is_removed_where_it_was_made_for_that(tmp_path, monkeypatch, name, is_left):
     folder = tmp_path / name
@@ -109,6 +158,16 @@ def test_what_is_loaded_is_shared_by_all_workers(monkeypatch, tokenizer):
     monkeypatch.setattr("nemotron.data_prep.chat.template.load_template", note("template"))
     monkeypatch.setattr("nemotron.data_prep.tokenization.encoders.load_fast", note("encoder"))
     monkeypatch.setattr("nemotron.data_prep.tokenization.tokenizer_files.read_definition", lambda path: f"of {path}")
-    preload._load(tokenizer)
+    monkeypatch.setattr(preload, "_read_name", lambda pipe: steps.append(("asked", pipe)) or tokenizer)
+    preload._load("pipe")
+    asked = ("asked", "pipe")
     fast = [("encoder", "of folder")] if tokenizer else []
-    assert steps == [("signal", 2, "ignored"), ("disable",), ("template", "nemotron3"), *fast, ("freeze",), ("enable",)]
+    assert steps == [
+        ("signal", 2, "ignored"),
+        ("disable",),
+        ("template", "nemotron3"),
+        asked,
+        *fast,
+        ("freeze",),
+        ("enable",),
+    ]

@@ -19,6 +19,7 @@ from nemotron.cli.jobs import cancel, jobs, logs
 from nemotron.cli.profiles import profiles
 from nemotron.cli.remote import Detached
 from nemotron.cli.super3 import super3
+from nemotron.cli.super3.data.prep import begin_by_words
 from nemotron.cli.usage import UsageError, arrange
 from nemotron.errors import UserError
 from nemotron.secrets import mask_streams
@@ -27,6 +28,7 @@ _HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_wid
 
 _TRAINS_WITH = {"torch", "megatron"}
 """Packages that the base install lacks; commands that only inspect things import neither."""
+_PREPARES = ["nemotron", "super3", "data", "prep", "sft"]
 _CONTINUES = {"prep", "sft", "pipe", "rollouts"}
 """Commands that resume after an interruption."""
 
@@ -134,6 +136,8 @@ def run(arguments: list[str]) -> int:
             context = typer.Context(arranged.command, info_name=" ".join(arranged.path), **_HELP)
             console.raw(arranged.command.get_help(context))
             return 0
+        if arranged.path == _PREPARES:
+            begin_by_words(arranged.arguments)
         code = command.main(arranged.arguments, prog_name="nemotron", standalone_mode=False)
         if code == 130:
             goes_on = " The same command continues where this one stopped." if _CONTINUES & {*arranged.path} else ""

@@ -4,10 +4,13 @@ An engine applies a pure function to a list: `local` in processes on this machin
 """
 
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from nemotron.data_prep.config import EngineName
 from nemotron.data_prep.engine.interface import Run
 from nemotron.data_prep.engine.local import count_cores
+
+if TYPE_CHECKING:
+    from nemotron.data_prep.config import EngineName
 
 __all__ = ["Run", "count_cores", "count_useful_workers", "start"]
 
@@ -15,7 +18,7 @@ BYTES_FOR_A_WORKER = 4 * 2**20
 """Bytes of input that justify another worker: in the second that starting takes, one worker reads some megabytes."""
 
 
-def start(engine: EngineName, ray_address: str | None = None) -> AbstractContextManager[Run]:
+def start(engine: "EngineName", ray_address: str | None = None) -> AbstractContextManager[Run]:
     """Return an engine, for the duration of a `with` block.
 
     `ray_address` is only for Ray (see `on_ray.cluster`).
