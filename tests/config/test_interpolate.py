@@ -1,4 +1,9 @@
+import subprocess
+import sys
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, config_dir, interpolate
 from nemotron.config.interpolate import is_open, resolve
@@ -32,6 +37,46 @@ def test_interpolations_name_keys_the_environment_and_the_shipped_folder(monkeyp
         "nested": {"a": [1, "/team/runs"]},
         "plain": "no $ here, and ${root} is text",
     }
+
+
+PIECES = (
+    *("${config_name:}", "${config_dir:data_prep/tiny}", "${unless_default:${config_name}}", "${config_name}"),
+    *("${oc.env:TEAM_DIR}", "${oc.env:TEAM_DIR,here}", "${oc.env:NOT_SET,here/x-1.y}", "${oc.env:NOT_SET,null}"),
+    *("${oc.env:NOT_SET,True}", "${oc.env:NOT_SET,3}", "$", "\\", "a b", "???", "\n", "{", "}", "é"),
+)
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+
+
+@given(
+    name=st.sampled_from(["default", "mine", "${config_name:}", "${oc.env:TEAM_DIR}", 7, None]),
+    values=st.lists(st.one_of(TEXTS, st.integers(), st.none(), st.booleans(), st.lists(TEXTS)), max_size=3),
+)
+def test_what_is_resolved_without_omegaconf_is_what_it_resolves(name, values):
+    tree = attach_origin({"config_name": name, "section": dict(zip("abc", values, strict=False))}, "run.yaml:3")
+
+    def result():
+        try:
+            return plain(resolve(tree, "mine"))
+        except ConfigError as error:
+            return str(error)
+
+    def leave_it(tree, config_name):
+        raise interpolate._NotSimpleError
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("TEAM_DIR", "/team")
+        monkeypatch.delenv("NOT_SET", raising=False)
+        mine = result()
+        monkeypatch.setattr(interpolate, "_resolve_simply", leave_it)
+        assert mine == result()
+
+
+@pytest.mark.parametrize("name", ["default", "tiny"])
+def test_configs_of_data_prep_are_loaded_without_omegaconf(name):
+    code = "import sys; from nemotron.config import load_config; from nemotron.data_prep.config import DataPrepConfig; "
+    code += f"load_config({name!r}, group='data_prep', schema=DataPrepConfig); print('omegaconf' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

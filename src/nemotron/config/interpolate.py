@@ -12,7 +12,9 @@ A job, and the second stage of a pipe, look artifacts up when they start. Until 
 written.
 """
 
+import contextlib
 import inspect
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,16 @@ _MISSING_KEY = re.compile(r"Interpolation key '(.+?)' not found")
 _CIRCLE = re.compile("Recursive interpolation|Interpolation to parent node")
 
 _NAMED = re.compile(r"\$\{([\w.\[\]-]+)\}")
+_SIMPLE = re.compile(
+    r"\$\{(?:oc\.env:(?P<variable>[A-Z_]+)(?:,(?P<default>[A-Za-z_][\w./-]*))?|config_dir:(?P<path>[\w./-]+)"
+    r"|(?P<resolver>config_name):|unless_default:\$\{config_name\})\}",
+    re.ASCII,
+)
+"""What is resolved without OmegaConf: all that the shipped configs of data prep use."""
+_NO_TEXT = ("null", "none", "true", "false", "nan", "inf")
+"""Defaults that OmegaConf may take for something else than text."""
+_SIMPLE_TYPES = (str, int, float, type(None))
+_MANDATORY = "???"
 LARGEST_TEXT = 1_000_000
 """Most characters of a value once it is resolved."""
 
@@ -56,6 +68,8 @@ def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -
             the key and its origin.
     """
     _refuse_explosion(tree)
+    with contextlib.suppress(_NotSimpleError):
+        return _relocate(tree, _resolve_simply(plain(tree), config_name))
     from omegaconf import OmegaConf  # here: it takes 0.1 s, and not every caller of this package needs it
     from omegaconf.errors import OmegaConfBaseException
 
@@ -71,6 +85,54 @@ def resolve(tree: Located, config_name: str, *, leave_artifacts: bool = False) -
     except OmegaConfBaseException as error:
         raise _explain(tree, error) from error
     return _relocate(tree, values)
+
+
+class _NotSimpleError(Exception):
+    """A value that is left to OmegaConf."""
+
+
+def _resolve_simply(tree: dict[str, Any], config_name: str) -> Any:
+    """Resolve what the configs of data prep use, without OmegaConf.
+
+    Importing it takes longer than all else that is done for a config.
+
+    Raises:
+        _NotSimpleError: There is anything else.
+    """
+
+    def value_of(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: value_of(child) for key, child in value.items()}
+        if isinstance(value, list):
+            return [value_of(child) for child in value]
+        if not isinstance(value, _SIMPLE_TYPES):
+            raise _NotSimpleError
+        return text_of(value) if isinstance(value, str) else value
+
+    def text_of(text: str) -> str:
+        if "$" not in text and text != _MANDATORY:
+            return text
+        if text == _MANDATORY or not {"$", "\\"}.isdisjoint(_SIMPLE.sub("", text)):
+            raise _NotSimpleError
+        return _SIMPLE.sub(replacement, text)
+
+    def replacement(found: re.Match[str]) -> str:
+        if found["variable"]:
+            text = os.environ.get(found["variable"], found["default"])
+            if text is None or text.lower() in _NO_TEXT:
+                raise _NotSimpleError
+            return text
+        if found["path"]:
+            return str(config_dir() / found["path"])
+        if found["resolver"]:
+            return config_name
+        name = tree.get("config_name")
+        if not isinstance(name, str) or "unless_default" in name:
+            raise _NotSimpleError
+        name = text_of(name)
+        return "" if name == "default" else f"-{name}"
+
+    return value_of(tree)
 
 
 def _refuse_explosion(tree: Located) -> None:
