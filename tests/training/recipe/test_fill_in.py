@@ -42,7 +42,7 @@ def line(monkeypatch):
 def filled(line, tmp_path):
     """Fills in a config of 16 batches of 64 packs: `filled("train.train_iters=8", context=2)`."""
 
-    def fill(*overrides, tensor=1, pipeline=1, context=1, valid=20, sequence=True):
+    def fill(*overrides, tensor=1, pipeline=1, context=1, valid=20, sequence=True, logger=None):
         packs = {"train": 16 * 64, "valid": valid}
         tokenizer = DataTokenizer("/models/tokenizer")
         data = PreparedData("packs", tmp_path / "splits", packs, 4096, pad_to_multiple=4, tokenizer=tokenizer)
@@ -58,6 +58,7 @@ def filled(line, tmp_path):
             ddp=SimpleNamespace(average_in_collective=True),
             **{name: SimpleNamespace() for name in ("train", "scheduler", "checkpoint", "logger", "tokenizer")},
         )
+        vars(container.logger).update(logger or {})
         fill_in(container, config, plan, data, run, None)
         return container
 
@@ -174,3 +175,18 @@ def test_trackers_get_the_name_of_the_run(filled):
         *("logger.comet_project=chat", "logger.comet_experiment_name=second"),
     ).logger
     assert (named.mlflow_run_name, named.comet_experiment_name) == ("first", "second")
+    assert not vars(filled().logger).keys() & {"mlflow_run_name", "comet_experiment_name", "mlflow_log_artifacts"}
+
+
+@pytest.mark.parametrize(("asked", "copies"), [((), False), (("logger.mlflow_log_artifacts=true",), True)])
+def test_mlflow_copies_checkpoints_only_if_it_is_asked_to(filled, asked, copies):
+    """Megatron-Bridge 0.6 has a switch, which is on; the 0.4 line has none."""
+    logs = filled("logger.mlflow_experiment=chat", *asked, logger={"mlflow_log_artifacts": True}).logger
+    assert logs.mlflow_log_artifacts is copies
+    assert not hasattr(filled("logger.mlflow_experiment=chat").logger, "mlflow_log_artifacts")
+
+
+@pytest.mark.parametrize(("valid", "warned"), [(0, True), (20, False)])
+def test_a_run_without_validation_says_so(filled, valid, warned, caplog):
+    filled(valid=valid)
+    assert ("valid split is empty" in caplog.text) is warned

@@ -205,6 +205,8 @@ class Settings:
     modules: list[str] = field(default_factory=list)
     betas: tuple[float, float] = (0.9, 0.95)
     folder: Path | None = None
+    named: dict | None = None
+    numbers: list[int] | None = None
     anything: Any = None
 
 
@@ -227,6 +229,8 @@ def test_values_are_set_and_others_left_alone():
         ("folder", "/data", "/data"),  # Megatron makes a path of it
         ("anything", {"a": 1}, {"a": 1}),
         ("style", "constant", "constant"),
+        ("named", {"a": 1}, {"a": 1}),
+        ("numbers", [1], [1]),
     ],
 )
 def test_values_are_read_as_yaml_spells_them(key, value, expected):
@@ -255,13 +259,15 @@ def test_a_misspelt_key_names_its_place_and_the_nearest():
         ("train_iters", 5.0, "a whole number or null"),
         ("modules", "a", "a list"),
         ("backend", "fsed", "'auto' or 'fused'"),
+        ("named", ["a"], "a mapping or null"),
+        ("numbers", 5, "a list or null"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused(key, value, wanted):
     with pytest.raises(UserError) as error:
         assign(Settings(), "section", {key: value}, {f"section.{key}": "command line"})
     assert error.value.message.startswith(f"command line: section.{key} is {value!r}")
-    assert wanted in error.value.message
+    assert error.value.message.endswith(f", which is not {wanted}.")
 
 
 def test_a_misspelt_choice_names_the_nearest():

@@ -200,8 +200,6 @@ def _fit(value: Any, option: Any) -> tuple[bool, Any]:
         Whether it fits, and which value to set.
     """
     origin = typing.get_origin(option)
-    if option is Any or (origin is None and not isinstance(option, type)):
-        return True, value
     if origin is typing.Literal:
         return value in typing.get_args(option), value
     plain = origin or option
