@@ -5,7 +5,7 @@ import json
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.rollouts.budgets import count_thought_tokens, evaluate_budgets, parse_budgets
+from nemotron.rollouts.budgets import _measure, count_thought_tokens, evaluate_budgets, parse_budgets
 from nemotron.rollouts.reply import Outcome, Reply, read_reply
 from nemotron.rollouts.run import make_plan
 
@@ -44,7 +44,16 @@ def test_the_servers_count_of_a_thought_goes_first():
 
 
 def test_budgets_are_sorted_numbers():
-    assert parse_budgets("256, 64,64") == [64, 256]
+    assert parse_budgets("256, 64,64,1") == [1, 64, 256]
     for text in ("", "0", "64,x", "-3", "1.5"):
         with pytest.raises(UserError, match="--budgets"):
             parse_budgets(text)
+
+
+def test_only_whole_answers_are_measured():
+    """A request may have failed, and a thought may have filled all tokens that there were."""
+    unfinished = Reply(Outcome.UNFINISHED, {"content": ""}, tokens=90, thought_tokens=90)
+    answers = [Reply(Outcome.COMPLETED, {"content": "4"}, tokens=30, thought_tokens=tokens) for tokens in (8, 9)]
+    result = _measure(8, [("4", None), ("4", unfinished), ("4", answers[0]), ("5", answers[1]), (None, answers[1])])
+    assert (result.completions, result.answers, result.exact, result.references) == (5, 3, 1 / 2, 2)
+    assert (result.within, result.thought_tokens) == (1 / 3, 26 / 3)

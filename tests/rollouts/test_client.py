@@ -116,3 +116,16 @@ def test_the_model_is_the_one_asked_for_or_the_only_one(
 def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(UserError, match=r"http://host/v1/ cannot be used: refused"):
         ask(monkeypatch, "model", *[httpx.ConnectError("refused")] * 3)
+
+
+@pytest.mark.parametrize(
+    ("host", "may_use_a_proxy"),
+    [("localhost", False), ("127.0.0.1", False), ("[::1]", False), ("host", True), ("localhost.example", True)],
+)
+def test_a_proxy_is_not_asked_for_the_ports_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, host: str, may_use_a_proxy: bool
+) -> None:
+    made: dict[str, Any] = {}
+    monkeypatch.setattr(httpx, "AsyncClient", lambda **settings: made.update(settings))
+    Client(EndpointConfig(base_url=f"http://{host}:8000/v1", concurrency=300, timeout_s=7))
+    assert (made["trust_env"], made["timeout"], made["limits"].max_connections) == (may_use_a_proxy, 7, 300)

@@ -63,6 +63,19 @@ def test_a_request_has_the_seed_of_its_key_and_tools_in_the_form_of_the_api():
     assert (body["chat_template_kwargs"], body["top_k"], body["model"]) == ({"enable_thinking": False}, 5, "tiny")
 
 
+def test_a_request_has_the_settings_and_arguments_as_text():
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    messages = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "", "tool_calls": [call]}]
+    [request] = list_requests([Prompt("abc", "data", messages, None, None)], 1)
+    body = make_body(request, "tiny", SamplingConfig(temperature=0.5, top_p=0.9, max_tokens=7, extra={"model": "x"}))
+    sent = {**call, "function": {"name": "add", "arguments": '{"a":1}'}}
+    assert body.pop("seed") >= 0
+    assert body == {
+        "model": "tiny", "messages": [messages[0], {**messages[1], "tool_calls": [sent]}], "temperature": 0.5,
+        "top_p": 0.9, "max_tokens": 7,
+    }  # fmt: skip
+
+
 def test_rejections_are_failures_until_something_succeeds(collecting):
     for number in range(STOP_AFTER - 1):
         collecting.add(f"a-{number}", Reply(Outcome.REJECTED, detail="top_p must be below 1"))

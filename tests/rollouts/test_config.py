@@ -80,3 +80,11 @@ def test_reserved_keys_of_a_request_are_refused():
     config.sampling.extra = {"stream": True}
     with pytest.raises(UserError, match="stream"):
         check(config)
+
+
+@pytest.mark.parametrize("name", ["model", "messages", "tools", "stream", "n"])
+def test_what_every_request_sets_is_no_extra(name):
+    config = RolloutsConfig()
+    config.prompts.source, config.sampling.extra = "chat.jsonl", {name: 1}
+    with pytest.raises(UserError, match=rf"sampling\.extra sets {name}"):
+        check(config)

@@ -19,6 +19,7 @@ from nemotron.rollouts.filters import make_filters, matches
         (r"\boxed{42", "42", False),
         (r"\boxed{}", "42", False),
         (r"\boxed{ 42 }", " 42\n", True),
+        (r"\boxed{42}", r"\boxed{ 42 }", True),
         (r"\boxed{}", "", True),
     ],
 )
@@ -50,10 +51,22 @@ def test_filters_are_applied_from_the_cheapest_on_and_none_is_the_default():
     assert [reference({**row, "reference": given}) for given in ("4", "5")] == [None, "wrong_answer"]
 
 
-@pytest.mark.parametrize("path", ["no_colon", "no_such_module:keep", "json:dmups", "json:__name__"])
-def test_a_function_that_cannot_be_had(path):
-    with pytest.raises(UserError, match=r"filter\.function"):
+@pytest.mark.parametrize(
+    ("path", "problem", "hint"),
+    [
+        ("no_colon", "no_colon", "package.module:function"),
+        (":keep", ":keep", "package.module:function"),
+        ("json:", "json:", "package.module:function"),
+        ("no_such_module:keep", "cannot import no_such_module", "working directory"),
+        ("json:dmups", "does not exist", '"dumps"'),
+        ("json:_default_decode", "does not exist", "Name a function"),  # nothing private is proposed
+        ("json:__name__", "is not a function", "Name a function"),
+    ],
+)
+def test_a_function_that_cannot_be_had(path, problem, hint):
+    with pytest.raises(UserError, match=rf"filter\.function.*{problem}") as error:
         make_filters(FilterConfig(function=path))
+    assert hint in (error.value.hint or "")
 
 
 def test_a_function_that_fails_names_the_row():

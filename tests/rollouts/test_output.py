@@ -35,7 +35,7 @@ def test_a_row_is_the_prompt_the_reply_and_how_it_was_made(tools, kwargs):
 
 def test_every_request_is_a_row_or_left_out_for_a_reason(tmp_path, monkeypatch):
     def message(**reasoning):
-        return [SAID[0], {"role": "assistant", "content": "b", **reasoning}]
+        return [*SAID, {"role": "assistant", "content": "d", **reasoning}]
 
     made = {
         "a": ({"messages": message(), "rollout": {"tokens": 5}}, None, ""),

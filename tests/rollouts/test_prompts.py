@@ -46,6 +46,27 @@ def test_a_blend_is_sampled_in_its_shares(tmp_path):
     assert sorted(text[0] for text in asked(prompts)) == ["a"] * 30 + ["b"] * 10
 
 
+def test_prompts_of_all_datasets_are_mixed_whatever_their_order(tmp_path):
+    for name in "ab":
+        write(tmp_path / f"{name}.jsonl", [conversation(f"{name}{i}", "x") for i in range(20)])
+    orders = []
+    for number, names in enumerate(("ab", "ba")):
+        blend = {"datasets": [{"path": f"{name}.jsonl"} for name in names]}
+        (tmp_path / f"blend{number}.json").write_text(json.dumps(blend))
+        orders.append(asked(read_prompts(PromptsConfig(source=str(tmp_path / f"blend{number}.json")), tmp_path)))
+    assert orders[0] == orders[1]
+    assert {text[0] for text in orders[0][:20]} == {"a", "b"}
+
+
+def test_earlier_answers_are_asked_with_as_they_are_shown(tmp_path):
+    """Without their thoughts, and without what says whether they train."""
+    earlier = {"role": "assistant", "content": "hello", "reasoning_content": "a greeting", "train": False}
+    user = {"role": "user", "content": "hi"}
+    row = {"messages": [user, earlier, user, {"role": "assistant", "content": "again"}]}
+    [prompt] = read_prompts(PromptsConfig(source=str(write(tmp_path / "a.jsonl", [row]))), tmp_path).prompts
+    assert prompt.messages == [user, {"role": "assistant", "content": "hello"}, user]
+
+
 def test_the_last_question_is_asked_once_and_the_answer_is_the_reference(tmp_path):
     rows = [
         conversation("hi", "hello", "2+2?", "<think>easy</think>4"),

@@ -208,7 +208,7 @@ def test_a_conversation_is_chosen_by_the_first_half_of_its_hash(tmp_path: Path) 
     other = replace(corpus, hash=np.stack([corpus.hash[:, 0], np.arange(60, dtype=np.uint64)], axis=1))
     datasets = [Dataset("a", "", weight=1), Dataset("b", "", weight=1)]
     for asked in ({"sample": 10}, {"samples": 20}, {"ratios": (0.5, 0.2, 0.3)}):
-        one, two = (choose(of, datasets, **asked) for of in (corpus, other))
+        one, two = (choose(of, datasets, **cast(Any, asked)) for of in (corpus, other))
         assert one.kept.tolist() == two.kept.tolist()
         assert one.split.tolist() == two.split.tolist()
 
