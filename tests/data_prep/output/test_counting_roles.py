@@ -41,6 +41,20 @@ def test_roles_add_up_to_the_tokens(
         assert dataset.roles["answer"].supervised_tokens == dataset.supervised_tokens
 
 
+def test_a_history_counts_in_each_sequence_that_begins_with_it(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path]
+) -> None:
+    answer = {"role": "assistant", "content": "Yes", "reasoning_content": "Hm."}
+    write_rows("chat.jsonl", [{"messages": [{"role": "user", "content": "Hi"}, answer] * 2}])
+    [dataset] = prepare(make_config("chat.jsonl", pack_size=1024)).metadata.datasets
+    asked = 1 + len("user\nHi") + 1 + 1
+    shown_again = 1 + len("assistant\n") + 2 + len("\nYes") + 1 + 1  # without its thought
+    assert dataset.sequences == 2
+    assert dataset.roles["user"] == RoleStats(3 * asked, 0)
+    assert dataset.roles["answer"].tokens == shown_again + 2 * len("\nYes\n<")
+    assert sum(stats.tokens for stats in dataset.roles.values()) == dataset.tokens
+
+
 def test_weights_ask_for_shares_of_their_split() -> None:
     def dataset(weight: float | None, goes_to: str | None = None, **more: Any) -> Dataset:
         return Dataset("x", "x", weight=weight, goes_to=goes_to, **more)

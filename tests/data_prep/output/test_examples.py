@@ -112,6 +112,7 @@ def test_a_run_without_its_examples_has_a_report(make_config: Callable[..., Any]
 
 def test_of_equal_ones_the_first_are_taken() -> None:
     assert _first_ranked(np.array([5, 1, 3, 1, 1, 9]), 2).tolist() == [1, 3]
+    assert _first_ranked(np.array([5, 1, 5, 5, 9]), 3).tolist() == [1, 0, 2]
     assert _first_ranked(np.array([5, 1, 3]), 9).tolist() == [1, 2, 0]
 
 

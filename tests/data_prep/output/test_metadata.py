@@ -12,7 +12,7 @@ import pytest
 from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, describe
-from nemotron.data_prep.output.metadata import read_metadata
+from nemotron.data_prep.output.metadata import ModeStats, read_metadata
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
 
@@ -61,6 +61,7 @@ def test_a_run_small_enough_to_count_by_hand(
         "truncated": 1, "masked_sequences": 0, "sequences": 2, "tokens": 73, "supervised_tokens": 6, "asked": 0.5,
         "got": 0.5, "conversation_share": 0.5, "share_of_supervised": 6 / 14, "checks": [],
     }  # fmt: skip
+    assert first.modes == [ModeStats("no_reasoning", 2, 2, 6, asked=None, got=None)]
     assert list(first.dropped) == ["no_messages", "duplicate", "overlong"]
     assert (second.bytes, second.rows, second.kept, second.repeated) == (b.stat().st_size, 1, 1, 1)
     assert (second.sequences, second.tokens, second.supervised_tokens) == (2, 74, 8)

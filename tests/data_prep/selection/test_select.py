@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,8 +208,9 @@ def test_a_conversation_is_chosen_by_the_first_half_of_its_hash(tmp_path: Path) 
     corpus = make_corpus(tmp_path, [numbered(40), numbered(20, first=40)])
     other = replace(corpus, hash=np.stack([corpus.hash[:, 0], np.arange(60, dtype=np.uint64)], axis=1))
     datasets = [Dataset("a", "", weight=1), Dataset("b", "", weight=1)]
-    for asked in ({"sample": 10}, {"samples": 20}, {"ratios": (0.5, 0.2, 0.3)}):
-        one, two = (choose(of, datasets, **cast(Any, asked)) for of in (corpus, other))
+    several: list[dict[str, Any]] = [{"sample": 10}, {"samples": 20}, {"ratios": (0.5, 0.2, 0.3)}]
+    for asked in several:
+        one, two = (choose(of, datasets, **asked) for of in (corpus, other))
         assert one.kept.tolist() == two.kept.tolist()
         assert one.split.tolist() == two.split.tolist()
 

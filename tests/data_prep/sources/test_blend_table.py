@@ -90,6 +90,17 @@ def test_what_is_brought_adds_to_the_coverage(tmp_path):
         refuse_missing(blend)
 
 
+def test_datasets_of_a_domain_are_one_row_wherever_they_are_listed(tmp_path):
+    path = tmp_path / "blend.json"
+    names = {"a": "math", "b": "code", "c": "math"}
+    entries = [{"path": f"{name}.jsonl", "domain": domain, "weight": 1} for name, domain in names.items()]
+    path.write_text(json.dumps({"datasets": entries}))
+    rows = domain_rows(read_blend(path), {"a": 0.5, "c": 0.25})
+    assert [(row.domain, row.datasets, row.weight, row.got) for row in rows] == [
+        ("math", ["a", "c"], 2, 0.75), ("code", ["b"], 1, 0.0),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("valid", "covered"),
     [

@@ -25,12 +25,19 @@ ROW = {"messages": []}
         ({"_note": "x", "datasets": []}, True),
         (ROW, False),
         ({**ROW, "tools": []}, False),
+        ({"question_text": "Hi"}, False),
     ],
 )
 def test_a_json_file_is_a_blend_unless_it_has_rows(tmp_path: Path, content: object, is_blend: bool) -> None:
     path = tmp_path / "x.json"
     path.write_text(json.dumps(content))
     assert is_chat_data(path) is not is_blend
+
+
+def test_a_json_file_may_have_an_object_per_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"question_text": "Hi"}) + "\n" + json.dumps({"question_text": "Why?"}) + "\n")
+    assert is_chat_data(path)
 
 
 def test_a_folder_is_data_if_a_file_in_it_is(tmp_path: Path) -> None:
