@@ -116,6 +116,9 @@ def test_a_folder_is_read_in_order_and_recursively_on_request(tmp_path: Path) ->
     assert values_of(tmp_path, recursive=True) == [1, 0, 2]
     assert values_of(tmp_path / "*.jsonl") == [1, 0]
     assert values_of(tmp_path / "**" / "*.jsonl") == [1, 0, 2]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "z.jsonl").write_text("3")
+    assert values_of(tmp_path, recursive=True) == [3, 1, 0, 2]  # folder by folder, although "." comes before "/"
 
 
 def test_the_digest_follows_the_content_not_the_path(tmp_path: Path) -> None:
@@ -258,6 +261,14 @@ def test_a_file_that_ends_too_early_is_not_taken_for_a_short_one(tmp_path: Path,
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match=name):
         rows_of(path)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    packed = bytearray(gzip.compress(bytes(range(256)) * 40 + os.urandom(1000)))
+    packed[20:60] = b"\xff" * 40
+    (tmp_path / "rows.jsonl.gz").write_bytes(packed)
+    with pytest.raises(UserError, match=r"rows\.jsonl\.gz: Error -3"):
+        rows_of(tmp_path / "rows.jsonl.gz")
 
 
 @pytest.mark.parametrize("part_bytes", [10, 10_000])
