@@ -11,6 +11,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.reporting.failures import explain_failures
+from nemotron.training.reporting.full_disk import explain_full_disk
 
 LOG = Path("nowhere/train.log")
 NOT_FINITE = (
@@ -89,6 +90,27 @@ def test_a_failed_write_is_a_full_disk_where_no_room_is_left(tmp_path, monkeypat
         fail(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"))
 
 
+@pytest.mark.parametrize("skipped", [False, True])
+def test_room_for_exactly_one_checkpoint_is_enough(tmp_path, monkeypatch, skipped):
+    """One is as large as its files; where none is whole, as the largest that was cut short."""
+    folder = write_checkpoint(tmp_path, 20)
+    if skipped:
+        (folder / "run_config.yaml").unlink()
+    (folder / "more").mkdir()
+    (folder / "more/file").write_bytes(bytes(100))
+    needed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    for free, raised in ((needed, RuntimeError), (needed - 1, UserError)):
+        monkeypatch.setattr("shutil.disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        with pytest.raises(raised), explain_failures(at(21), LOG, tmp_path):
+            fail(RuntimeError("unexpected pos 704 vs 598"))
+
+
+def test_errors_that_name_each_other_are_looked_through_once(tmp_path):
+    one, other = RuntimeError("one"), RuntimeError("other")
+    one.__context__, other.__context__ = other, one
+    assert explain_full_disk(one, tmp_path) is None
+
+
 def test_another_exit_code_stays_one(tmp_path):
     with pytest.raises(SystemExit), explain_failures(at(4), LOG, tmp_path):
         raise SystemExit(3)
@@ -131,6 +153,8 @@ def test_an_unknown_failure_keeps_its_traceback_and_names_its_rank_first(caplog,
 def test_what_megatron_refuses_before_the_first_iteration_is_a_mistake_in_the_config(tmp_path):
     with pytest.raises(UserError, match="lr must be positive"), explain_failures(at(None), LOG, tmp_path):
         raise AssertionError("lr must be positive")
+    with pytest.raises(UserError, match="no such process group"), explain_failures(at(None), LOG, tmp_path):
+        raise ValueError("no such process group")
     with pytest.raises(AssertionError), explain_failures(at(1), LOG, tmp_path):
         raise AssertionError("a bug")
 
@@ -176,3 +200,13 @@ def test_a_checkpoint_that_torch_cannot_load_is_named_with_the_one_before(tmp_pa
     ):
         fail(CheckpointException("read", {0: (missing, None)}))  # pyright: ignore[reportArgumentType]
     assert "iter_0000002 is complete" in error.value.hint
+
+
+def test_a_checkpoint_of_elsewhere_that_torch_cannot_load_is_named_by_where_the_run_saves(tmp_path):
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    with (
+        pytest.raises(UserError, match=f"{tmp_path}/checkpoints cannot be loaded: CheckpointException"),
+        explain_failures(at(None), LOG, tmp_path / "checkpoints"),
+    ):
+        fail(CheckpointException("read", {}))
