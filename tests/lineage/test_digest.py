@@ -55,5 +55,9 @@ def test_of_large_files_the_ends_are_read(folder, monkeypatch):
     monkeypatch.setattr("nemotron.lineage.digest.WHOLE_BYTES", 4)
     before = compute_digest(folder)
     assert before.startswith("sha256-sampled:")
-    (folder / "iter_1" / "shard").write_bytes(b"weightS")
-    assert compute_digest(folder) != before
+    monkeypatch.setattr("nemotron.lineage.digest._END_BYTES", 2)
+    before = compute_digest(folder)
+    for changed, counts in ((b"weiGhts", False), (b"Weights", True), (b"wEights", True), (b"weighTs", True),
+                            (b"weightS", True), (b"wei-ghts", True)):  # fmt: skip
+        (folder / "iter_1" / "shard").write_bytes(changed)
+        assert (compute_digest(folder) != before) is counts, changed
