@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,30 @@ def registered(**changes):
         "tokenizer": "org/tokenizer", "artifact": ARTIFACT,
     }  # fmt: skip
     return SimpleNamespace(**{**facts, **changes})
+
+
+@pytest.mark.parametrize(("unchanged", "heading"), [(False, "Prepared"), (True, "Already prepared ")])
+def test_prepared_data_is_shown_with_its_place_its_report_and_its_artifact(monkeypatch, capsys, unchanged, heading):
+    for part in ("_show_datasets", "_show_splits", "_show_modes", "_show_dropped", "_show_noticed"):
+        monkeypatch.setattr(prepared, part, lambda metadata: None)
+    monkeypatch.setattr(prepared, "_notes", lambda metadata, plan: ["A note."])
+    slow = SimpleNamespace(name="tokenizers", reason="it has added tokens")
+    made: Any = SimpleNamespace(
+        metadata=None, plan=None, unchanged=unchanged, encoder=slow, splits_dir=Path("/out/splits"), artifact=ARTIFACT
+    )
+    prepared.show_prepared(made)
+    shown = capsys.readouterr()
+    first, *others = words(shown.out)
+    assert first.startswith(heading)
+    assert words(shown.err) == [
+        "A note.",
+        "Encoded with tokenizers, which is slower: it has added tokens.",
+    ]
+    assert others == [
+        "data /out/splits",
+        "report /out/report.html",
+        "artifact SFTDataArtifact-sft:v3",
+    ]
 
 
 def test_registered_packs_are_counted_and_named_with_the_next_command(capsys):

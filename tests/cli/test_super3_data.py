@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+from nemotron.cli import console
 from nemotron.cli.app import run
+from nemotron.cli.super3.data import inspect_show
 from nemotron.config import config_dir
 
 
@@ -258,6 +260,17 @@ def test_inspect_reads_stdin_and_blends(chat, monkeypatch, capsys):
     assert run(["super3", "data", "inspect", str(blend), "--only", "dropped", "-c", "tiny", "--json"]) == 0
     shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {(row["dataset"], row["outcome"]) for row in shown} == {("mine", "dropped")}
+
+
+@pytest.mark.parametrize(("supervised", "style"), [(True, {"fg": "green"}), (False, {"dim": True})])
+def test_inspect_shows_what_trains_in_green(monkeypatch, supervised, style):
+    shown = []
+    monkeypatch.setattr(console, "content", lambda line, margin, **style: shown.append((line, margin, style)))
+    inspect_show._show_chunk({"text": "a\nb\n", "supervised": supervised})
+    inspect_show._show_chunk({"pieces": [(1, "c\n"), (2, "d")], "supervised": supervised})
+    margin = "+ " if supervised else "  "
+    tokens = ("c\\n\u20391\u203a", "d\u20392\u203a")
+    assert shown == [(line, margin, style) for line in ("a", "b", *tokens)]
 
 
 def test_inspect_shows_tokens_with_their_ids(chat, capsys):

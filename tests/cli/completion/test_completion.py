@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nemotron.cli.app import run
+from nemotron.cli.completion import known
 from nemotron.cli.completion.install import show
 from nemotron.launch.profiles.load import check_profiles
 from nemotron.lineage import log_artifact
@@ -71,6 +73,18 @@ def test_keys_are_completed_section_by_section_and_then_their_values(complete):
     }
     assert {"peft.", "peft="} == set(complete("super3", "sft", "peft"))
     assert {"peft=lora", "peft=dora"} <= set(complete("super3", "sft", "peft="))
+
+
+def test_a_section_that_a_word_may_stand_for_is_completed_as_both(complete):
+    assert set(complete("super3", "sft", "pef")) == {"peft.", "peft="}
+    assert set(complete("super3", "sft", "los")) == {"loss."}
+
+
+def test_jobs_are_completed_by_their_names_and_by_the_ids_that_they_have(monkeypatch):
+    jobs = [SimpleNamespace(id="17", stage="sft", state="RUNNING"), SimpleNamespace(id="", stage="prep", state="")]
+    record = SimpleNamespace(name="sft-1", profile="big", jobs=jobs)
+    monkeypatch.setattr("nemotron.launch.jobs.records.read_records", lambda: [record])
+    assert [*known.jobs((), "")] == [("sft-1", "big"), ("17", "sft, running")]
 
 
 def test_pipe_knows_the_keys_of_both_stages(complete):
