@@ -178,6 +178,9 @@ def test_a_dropped_connection_is_silence(cluster: Cluster, monkeypatch: pytest.M
         (says("OUT_OF_MEMORY", "OutOfMemory", "0:125"), JobState("OUT_OF_MEMORY", "OutOfMemory", 253)),
         (says("TIMEOUT", "TimeLimit", "0:0"), JobState("TIMEOUT", "TimeLimit", 1)),
         (says("COMPLETING", code="0:0"), JobState("COMPLETING", "", 0)),
+        ("JobId=7 JobState=COMPLETING", JobState("COMPLETING", "", 0)),
+        ("JobId=7 JobState=COMPLETING NodeList=(null) RunTime=0:01", JobState("COMPLETING", elapsed="0:01")),
+        ("JobId=7 JobState=COMPLETING NodeList=n[1-2]", JobState("COMPLETING", node="n[1-2]")),
     ],
 )
 def test_states_have_an_exit_code_of_their_own(cluster: Cluster, answer: str, expected: JobState):
