@@ -12,6 +12,7 @@ from nemotron.atomic_files import replace_when_complete
 from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
 from nemotron.lineage import log as log_module
 from nemotron.lineage.log import _is_same
+from nemotron.paths import config_dir
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,13 @@ def data(tmp_path):
 
 def log(tmp_path, path, **options):
     return log_artifact(name="Data-sft", type="dataset", path=path, root=tmp_path / "artifacts", **options)
+
+
+def test_files_of_this_package_are_recorded_so_that_another_machine_finds_its_own(tmp_path, data):
+    shipped = {"model": str(config_dir() / "tiny_model")}
+    assert log(tmp_path, data, metadata=shipped).metadata == shipped
+    assert json.loads((data / "artifact.json").read_text())["metadata"] == {"model": "bundled:tiny_model"}
+    assert resolve("Data-sft", tmp_path / "artifacts").metadata == shipped
 
 
 def test_an_artifact_is_a_numbered_file_an_alias_and_a_manifest(tmp_path, data):

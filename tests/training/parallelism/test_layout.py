@@ -1,11 +1,14 @@
 """The layout in the plan."""
 
 import re
+from pathlib import Path
 
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.parallelism.layout import explain_layout
 from nemotron.training.parallelism.memory import StateBytes, state_bytes
+from nemotron.training.parallelism.model_shape import SUPER_120B_A12B
 
+TINY = str(Path(__file__).parents[3] / "config/tiny_model")
 SUPER = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
 
 
@@ -72,3 +75,35 @@ def test_adapters_are_advised_where_there_are_none():
         said = dict(explain_layout(config(peft=peft, recompute_granularity="full"), 4096, ranks=8))["does not fit"]
         assert "model.{tensor,pipeline,expert}_model_parallel_size" in said
         assert ("-c lora" in said) is advised
+
+
+def test_a_model_that_takes_little_memory_has_no_estimate():
+    rows = explain_layout(config(TINY), 4096, ranks=4)
+    assert rows == [
+        ("ranks share", "nothing: every rank has the whole model"),
+        ("tokens per rank", "4,096: a whole pack"),
+        ("data parallel", "4 of 4 ranks hold different packs, 16 per iteration each"),
+    ]
+
+
+def test_the_fullest_stage_is_named_and_marks_decide_which_that_is():
+    """Of two equal stages the first is: it has two packs in flight."""
+    layers, divided = SUPER_120B_A12B.layers, {"pipeline_model_parallel_size": 2, "expert_model_parallel_size": 8}
+    for pattern, place in ((None, ""), (f"{layers[:8]}|{layers[8:]}", ", on stage 2")):
+        rows = dict(explain_layout(config(hybrid_layer_pattern=pattern, **divided), 4096, ranks=16))
+        assert rows["ranks share"] == "pipeline parallel 2, expert parallel 8"
+        assert rows["memory per rank, of 16"].partition("mamba states ")[2].lstrip("0123456789") == f"{place})"
+
+
+def test_recomputation_and_more_ranks_are_counted():
+    def memory(ranks, **model):
+        rows = dict(explain_layout(config(expert_model_parallel_size=8, **model), 65536, ranks))
+        return [int(n) for n in re.findall(r"\w+ (\d+)[,)]", rows[f"memory per rank, of {ranks}"])]
+
+    names = ("weights", "gradients", "optimizer", "activations", "states")
+    few, many = (dict(zip(names, memory(ranks), strict=True)) for ranks in (8, 64))
+    assert few["optimizer"] > 3 * many["optimizer"]
+    assert {**few, "optimizer": 0} == {**many, "optimizer": 0}
+    recomputed = dict(zip(names, memory(64, recompute_granularity="full"), strict=True))
+    assert recomputed["activations"] < many["activations"] / 4
+    assert {**many, "activations": 0, "states": 0} == {**recomputed, "activations": 0, "states": 0}
