@@ -47,6 +47,13 @@ def test_sigterm_ends_with_its_own_code_and_a_second_one_does_not_disturb(capfd)
     assert capfd.readouterr().err.count("SIGTERM: stopping") == 1
 
 
+@pytest.mark.parametrize("continues", [True, False])
+def test_sigterm_promises_to_continue_only_what_does(capfd, continues):
+    with pytest.raises(SystemExit), stops_at_once(continues=continues):
+        signal.raise_signal(signal.SIGTERM)
+    assert ("same command continues" in capfd.readouterr().err) is continues
+
+
 def test_under_nohup_ctrl_c_stays_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with stops_at_once():

@@ -11,11 +11,14 @@ from nemotron.exit_codes import TERMINATED
 
 
 @contextmanager
-def stops_at_once() -> Iterator[None]:
+def stops_at_once(*, continues: bool = True) -> Iterator[None]:
     """Announce Ctrl-C and SIGTERM at once, and stop.
 
     SIGTERM has exit code 143. Stopping takes a moment, in which temporary files are removed; a second Ctrl-C does not
     wait.
+
+    Args:
+        continues: Whether the same command continues the work, as the line after SIGTERM says.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -42,7 +45,7 @@ def stops_at_once() -> Iterator[None]:
         yield
     except SystemExit as end:
         if end.code == TERMINATED:
-            console.note("Terminated. The same command continues where this one stopped.")
+            console.note(f"Terminated.{' The same command continues where this one stopped.' if continues else ''}")
         raise
     finally:
         for signum, handler in before.items():

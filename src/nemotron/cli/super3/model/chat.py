@@ -71,7 +71,7 @@ def chat(
     refuse_without_transformers()
     is_talk = not prompt and sys.stdin.isatty() and not as_json
     prompts = [] if is_talk else [_read(text) for text in prompt or ["-"]]
-    with stops_at_once(), console.show_work("load the model") as progress:
+    with stops_at_once(continues=False), console.show_work("load the model") as progress:
         folder = _export(model, options.artifacts_root(artifacts), progress)
         speaker = TransformersSpeaker(folder, temperature=temperature, seed=seed)
     asked = Asked(thinking, budget, max_new_tokens)  # pyright: ignore[reportArgumentType]

@@ -107,7 +107,10 @@ def export(
         check_destination(to)
     console.note(f"Exporting {iteration}.")
     export = export_adapter if adapter else export_hf
-    with stops_at_once(), console.show_work("write the adapters" if adapter else "convert the weights") as progress:
+    with (
+        stops_at_once(continues=False),
+        console.show_work("write the adapters" if adapter else "convert the weights") as progress,
+    ):
         export(found, target, described, words)
         progress.wait_for("record the artifact")
         artifact = record_export(iteration, target, options.artifacts_root(artifacts), adapter=adapter)
@@ -119,7 +122,7 @@ def export(
     if to is not None:
         console.note(f"Uploading {target} to {to.repo}.")
         try:
-            with stops_at_once():  # the hub's library shows its own bars
+            with stops_at_once(continues=False):  # the hub's library shows its own bars
                 address = push_folder(target, to)
         except (KeyboardInterrupt, SystemExit):
             console.note(f"The export in {target} is whole. To upload it: {to.command(target)}")
