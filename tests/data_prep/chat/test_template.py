@@ -263,6 +263,19 @@ def test_half_of_a_surrogate_pair_is_no_text():
     assert caught.value.reason == DropReason.TEMPLATE_ERROR
 
 
+@pytest.mark.parametrize("source", ["{{ messages[0].items }}", "{{ messages | map('upper') }}"])
+def test_an_object_of_python_is_no_text(source: str):
+    with pytest.raises(RowError, match=r"writes an object of Python, not text: <.* at 0x") as caught:
+        Template("mine.jinja", source).render(MESSAGES, None)
+    assert caught.value.reason == DropReason.TEMPLATE_ERROR
+
+
+def test_a_conversation_may_show_an_object_of_python():
+    content = 'It prints "<built-in method items of dict object at 0x7f0123456789>".'
+    template = Template("mine.jinja", "{{ messages[0].content }}{{ messages | tojson }}")
+    assert template.render([{"role": "user", "content": content}], None).startswith(content)
+
+
 def test_nothing_in_a_template_chooses_at_random():
     with pytest.raises(UserError, match="No filter named 'random'"):
         Template("dice.jinja", "{{ [1, 2] | random }}")

@@ -1,6 +1,7 @@
 """Load a chat template, and render messages with it."""
 
 import functools
+import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ TOOL_USE = "tool_use"
 """The named template of a tokenizer that transformers uses for conversations with tools."""
 _COMMENT = re.compile(r"\{#.*?#\}", re.DOTALL)
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\s*[-+]?%\}")
+_AT = " at 0x"
+_OBJECT = re.compile(rf"<[^<>]{{1,200}}{_AT}[0-9a-f]{{4,16}}>")
 LARGEST_FILE = 4 * 2**20
 """The most bytes of a template file; the longest known ones have 30,000."""
 
@@ -178,6 +181,8 @@ class Template:
                 count_rendered(text)
             if not text.isascii():
                 text.encode()  # half of a surrogate pair is no text
+            if _AT in text:
+                _refuse_objects(text, [messages, tools])
             return text
         except (RowError, UserError, LimitExceeded, MemoryError):  # handled by the block that set the limits
             raise
@@ -259,6 +264,21 @@ def _tokenizer_sources(tokenizer: TokenizerWithTemplate | None, wanted: str) -> 
         f"{guess + ' ' if guess else ''}Set chat_template to {choices + ', ' if choices else ''}one of "
         f"{', '.join(BUNDLED)}, or the path of a .jinja file.",
     )
+
+
+def _refuse_objects(text: str, given: object) -> None:
+    """Refuse text with an object of Python that is not in the conversation.
+
+    A template writes one for `schema.items`, which is a method, or for `map` without `list`. It has an address, which
+    differs from process to process.
+
+    Raises:
+        TemplateError: There is one.
+    """
+    if objects := set(_OBJECT.findall(text)):
+        said = json.dumps(given, ensure_ascii=False, default=str)
+        if others := sorted(found for found in objects if json.dumps(found, ensure_ascii=False)[1:-1] not in said):
+            raise jinja2.TemplateError(f"it writes an object of Python, not text: {others[0]}")
 
 
 def _digest(source: str) -> str:
