@@ -155,6 +155,8 @@ def replacing(pattern: str, content: str, steps: int) -> dict[str, Any]:
         (replacing("e", "ee", 14), "16,478 characters of 96"),
         (replacing("e", "e" * 1000, 20), "2,000,094 characters of 96"),  # of which the next step would make a gigabyte
         (replacing("\u597d", "\u597d" * 200, 3), "40,095 characters of 96"),
+        ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}] * 201}}, "has 201 steps"),
+        (replacing("e", "x", 201), "has 201 steps"),
         (replacing("e", "x" * 1001, 1), "1,001 characters, 'xxxx"),
     ],
 )

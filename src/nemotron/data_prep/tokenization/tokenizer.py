@@ -29,6 +29,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     check_added_tokens,
     check_ids,
     check_normalizer,
+    check_steps,
     describe_changes,
     explain_failures,
     read_definition,
@@ -226,7 +227,7 @@ def _find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) ->
 
 
 def _check_behaviour(backend: Any, name: str) -> None:
-    """Refuse a tokenizer that is random, or makes millions of tokens of a text.
+    """Refuse a tokenizer that is random, slow, or makes millions of tokens of a text.
 
     Raises:
         UserError: It is one.
@@ -236,6 +237,7 @@ def _check_behaviour(backend: Any, name: str) -> None:
             f"The tokenizer {name} has dropout {dropout:g}: it encodes the same text differently every time.",
             "Set dropout to null in the model of its tokenizer.json.",
         )
+    check_steps(backend, name)
     if backend.normalizer is not None:
         check_normalizer(backend.normalizer, name)
 

@@ -23,6 +23,8 @@ LARGEST_ID = 10_000_000
 """Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
 LONGEST_ADDED_TOKEN = 1_000
 """Characters; known ones have 40. The library takes the square of this time: half a minute for 10,000."""
+MOST_STEPS = 200
+"""Steps of a normalizer or a pre-tokenizer; known ones have 30."""
 MOST_GROWTH = 100
 """How many times as long a normalizer may make a text; one sign of Unicode becomes 18 at most."""
 _SENTENCE = "Is it a{1}; if B == 7? Caf\u00e9!"
@@ -138,6 +140,19 @@ def explain_failures(name: str) -> Iterator[None]:
         raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
 
 
+def check_steps(backend: Any, name: str) -> None:
+    """Refuse a tokenizer of so many steps that each text would take it seconds.
+
+    Raises:
+        UserError: It has them; the message has the number.
+    """
+    for kind in ("normalizer", "pre_tokenizer"):
+        count = len(_list_steps(getattr(backend, kind)))
+        if count > MOST_STEPS:
+            problem = f"has {count:,} steps; no tokenizer has more than {MOST_STEPS}"
+            raise UserError(f"The {kind} of the tokenizer {name} {problem}.", COPY_AGAIN)
+
+
 def check_normalizer(normalizer: Any, name: str) -> None:
     """Refuse a normalizer of the library that makes a text many times as long.
 
@@ -178,10 +193,11 @@ def describe_changes(backend: Any) -> str:
     return "" if "".join(back.split()) == "".join(_SENTENCE.split()) else f'"{back}" of "{_SENTENCE}"'
 
 
-def _list_steps(normalizer: Any) -> list[Any]:
-    if not hasattr(normalizer, "__getitem__"):  # it is one itself
-        return [normalizer]
-    return [step for each in normalizer for step in _list_steps(each)]
+def _list_steps(part: Any) -> list[Any]:
+    """List the steps of a part; of one that is no sequence, itself."""
+    if not hasattr(part, "__getitem__"):
+        return [part]
+    return [step for each in part for step in _list_steps(each)]
 
 
 def _read(path: Path, largest: int) -> bytes:
