@@ -163,6 +163,8 @@ def reason_of(row):
 @pytest.mark.parametrize("name", ["train_detail", "training_detail"])
 def test_a_flag_for_a_part_of_a_message_costs_its_row(name):
     assert reason_of({"messages": [USER, {**ASSISTANT, name: [{"start": 0}]}]}) is DropReason.BAD_TRAIN_FLAG
+    assert reason_of({"messages": [USER, {**ASSISTANT, name: 1}]}) is DropReason.BAD_TRAIN_FLAG
+    assert answer(**{name: []}) == ASSISTANT
 
 
 @pytest.mark.parametrize("name", ["chosen", "rejected", "rejected_response", "rejected_messages"])
@@ -218,6 +220,15 @@ def test_thoughts_in_another_models_tags_are_kept_and_noted(tag):
     conversation = parse_row({"messages": [USER, {**ASSISTANT, "content": f"{tag}Hm."}]})
     assert conversation.messages[-1]["content"] == f"{tag}Hm."
     assert [note.name for note in conversation.notes] == [tag]
+
+
+@pytest.mark.parametrize(
+    ("flag", "noted"),
+    [({"train": 0}, []), ({"train": False}, []), ({"mask": 1}, []), ({"mask": True}, []), ({"weight": 0.0}, []),
+     ({"train": 1}, ["train (user)"]), ({"mask": 0}, ["mask (user)"]), ({"weight": 0.5}, ["weight (user)"])],
+)  # fmt: skip
+def test_a_prompt_is_context_and_a_flag_that_says_else_is_noted(flag, noted):
+    assert [note.name for note in parse_row({"messages": [{**USER, **flag}, ASSISTANT]}).notes] == noted
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}])

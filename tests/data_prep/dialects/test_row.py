@@ -293,6 +293,15 @@ def test_schemas_of_a_tool_that_cannot_be_meant_are_refused(function: dict, prob
     assert problem in caught.value.detail
 
 
+@pytest.mark.parametrize("schema", [{"type": "object"}, '{"type": "object"}'])
+def test_the_schema_of_a_tool_keeps_its_place_and_its_wrapper(schema: object):
+    function = {"name": "f", "input_schema": schema, "strict": True}
+    read = {"name": "f", "parameters": {"type": "object"}, "strict": True}
+    assert parse(USER, ASSISTANT, tools=[function]).tools == [read]
+    wrapped = [{"type": "function", "function": function}]
+    assert parse(USER, ASSISTANT, tools=wrapped).tools == [{"type": "function", "function": read}]
+
+
 def test_a_null_function_of_a_table_is_no_wrapper():
     """A table with bare and wrapped tools has the column in every row."""
     bare = {"name": "f", "function": None, "description": "d"}
@@ -335,6 +344,11 @@ def test_a_part_that_is_no_text_where_only_text_can_be_costs_its_row():
 def test_what_else_a_part_of_text_says_is_noted():
     notes = parse({"role": "user", "content": [{"type": "text", "text": "Hi", "footnote": "x"}]}, ASSISTANT).notes
     assert [note.name for note in notes] == ["content[].footnote"]
+
+
+@pytest.mark.parametrize("name", ["id", "index", "cache_control", "annotations", "citations", "extras"])
+def test_what_an_api_says_of_a_part_of_text_needs_no_note(name: str):
+    assert parse({"role": "user", "content": [{"type": "text", "text": "Hi", name: "x"}]}, ASSISTANT).notes == ()
 
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
@@ -424,6 +438,7 @@ def test_what_contradicts_itself_or_is_no_text_costs_its_row(messages: list[dict
     [
         ('<tool_call>\n{"name": "f"}', True),
         ("<tool_call>[]", True),
+        ('<tool_call>{"name": "f"}</tool_call> and a <tool_call> without one', True),
         ("The tag <tool_call> begins a call.", False),
         ('{"name": "f"}', False),
     ],
