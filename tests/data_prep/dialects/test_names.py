@@ -145,6 +145,7 @@ def test_a_flag_says_that_a_message_trains_or_not(name):
     said = [USER, {**ASSISTANT, name: 0}, USER, {**ASSISTANT, name: 1}]
     first, second = (message.get("train", True) for message in messages_of({"messages": said})[1::2])
     assert (first, second) == (False, True)
+    assert answer(**{name: None}) == ASSISTANT
 
 
 @pytest.mark.parametrize("name", ["mask", "masked", "ignore", "ignored", "ignore_loss"])

@@ -47,6 +47,7 @@ def notes(message: dict[str, Any]) -> list[str]:
             {"content": "A", "reasoning_details": [{"data": "x"}, {"text": "why"}, {"encrypted_content": "y"}]},
             {"content": "A", "reasoning_content": "why"},
         ),
+        ({"content": "A", "reasoning": " ", "thinking": "why"}, {"content": "A", "reasoning_content": "why"}),
         ({"content": "A", "thinking": "why", "reasoning": " why\n"}, {"content": "A", "reasoning_content": " why\n"}),
         ({"content": "", "refusal": "I cannot."}, {"content": "I cannot."}),
         (

@@ -106,6 +106,19 @@ def test_integers_keep_their_digits_where_the_decoder_rounds_them(big: int):
     assert conversation.tools == [limit]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [USER, calling({"first": "a", "big": 2**64, "last": "b"})]},
+        {"messages": [USER, ASSISTANT], "tools": [{"name": "f", "description": "d", "maximum": 2**64, "title": "t"}]},
+    ],
+)
+def test_a_large_integer_is_found_among_texts(row: dict):
+    text = json.dumps(row)
+    read = parse_row(orjson.loads(text), exact=lambda: json.loads(text))
+    assert str(2**64) in json.dumps([read.messages, read.tools])
+
+
 def test_a_row_is_decoded_again_only_when_it_has_to_be():
     def refuse():
         raise AssertionError("decoded again")
@@ -277,6 +290,13 @@ def test_a_switch_for_reasoning_is_no_reasoning(value: object, is_unused: bool):
     for field in ({"reasoning": value}, {"metadata": {"reasoning": value}}):
         notes = [note.name for note in parse(USER, ASSISTANT, **field).notes]
         assert bool(notes) is is_unused
+    assert [note.name for note in parse(USER, ASSISTANT, light=value).notes] == ["light"]
+
+
+@pytest.mark.parametrize("name", [5, None, "", " ", ["f"]])
+def test_names_of_tools_are_text(name: object):
+    with pytest.raises(RowError, match=r"bad_tools.*\[1\] names no function"):
+        parse(USER, ASSISTANT, tools=[TOOL, {"name": name}])
 
 
 @pytest.mark.parametrize(
@@ -385,6 +405,10 @@ OTHER_CALL = {"type": "function", "function": {"name": "f", "arguments": {"a": 2
         (
             [USER, ASSISTANT | {"content": ""}, {"role": "tool_call", **THOUGHT, "content": "", "tool_calls": [CALL]}],
             [USER, ASSISTANT | {"content": ""} | THOUGHT | {"tool_calls": [CALL]}],
+        ),
+        (
+            [USER, ASSISTANT | {"tool_calls": [json.dumps(CALL)]}],
+            [USER, ASSISTANT | {"tool_calls": [CALL]}],
         ),
         (
             [USER, ASSISTANT, {"role": "tool_call", "content": "", "tool_calls": [CALL]}],

@@ -19,9 +19,12 @@ def answer(text: str) -> list[dict[str, str]]:
         ("it", "Il treno che parte non è per la città, ma le strade della valle sono anche più belle."),
         ("ja", "雨は冷たくないです。道に水があります。"),
         ("ja", "明日の東京都内の天気予報は晴天。"),
+        ("ja", "コンピューター"),
         ("zh", "雨不冷，路上有水。"),
         ("zh", "日本語的「の」表示所属关系，使用频率非常高。"),
         ("ko", "비는 차갑지 않습니다."),
+        ("pt", "Você não fala com os outros, mas são mais como um dos seus."),
+        ("nl", "Het water is niet koud, maar het wordt ook een van de dagen dat wij zijn."),
         ("Cyrillic", "Дождь не холодный."),
         ("Latin", "Ndege inaruka."),
         ("Latin", "the der"),  # one word of each
