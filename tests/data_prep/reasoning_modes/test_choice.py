@@ -89,11 +89,36 @@ def test_a_budget_may_have_one_value():
     assert {draw_budget(hash, 1, BudgetControl(1.0, 100, 100)) for hash in hashes()[:500]} == {100}
 
 
+def test_the_choices_are_the_same_in_every_release():
+    control = ReasoningControl(off=0.05, budget=BudgetControl(0.05, 64, 4096), seed=42)
+    modes = [choose(hash, control) for hash in hashes()[:100]]
+    assert [place for place, mode in enumerate(modes) if mode is Mode.OFF] == [3, 6, 7, 70, 73, 88, 90]
+    assert [place for place, mode in enumerate(modes) if mode is Mode.BUDGET] == [23, 36, 46, 55, 79, 83]
+    drawn = [draw_budget(hashes()[0], 42, BudgetControl(1.0, 64, 4096, spacing)) for spacing in ("log", "linear")]
+    assert drawn == [1648, 3214]
+
+
+def test_only_a_conversation_chosen_for_a_budget_is_cut():
+    class Characters:
+        def cut(self, text, tail, most):
+            return text[: most - len(tail)]
+
+    control = ReasoningControl(off=0.05, budget=BudgetControl(0.05, 64, 4096), seed=42)
+    said = Conversation([{"role": "assistant", "content": "Yes.", "reasoning_content": "Hm. " * 4096}], None)
+    steered = {place: steer(said, hashes()[place], None, control, Characters()) for place in (0, 3, 23)}
+    assert [one.mode for one in steered.values()] == [Mode.ON, Mode.OFF, Mode.BUDGET]
+    assert steered[0].conversation == said
+    assert "reasoning_content" not in steered[3].conversation.messages[0]
+    [cut] = steered[23].conversation.messages
+    assert len(cut["reasoning_content"]) < steered[23].options["reasoning_budget"] <= 4096
+
+
 @pytest.mark.parametrize(
     ("row", "mode", "options"),
     [
         ({"reasoning": "off"}, Mode.ROW_OFF, {}),
         ({"reasoning": "On"}, Mode.ROW_ON, {}),
+        ({"reasoning": " off "}, Mode.ROW_OFF, {}),
         ({"reasoning": True}, Mode.ROW_ON, {}),
         ({"prompt": "2+2?", "completion": "4", "reasoning": "off"}, Mode.ROW_OFF, {}),
         ({"instruction": "2+2?", "output": "4", "reasoning": "on"}, Mode.ROW_ON, {}),
@@ -124,6 +149,8 @@ def test_a_row_says_its_own_mode(row, mode, options):
         {"reasoning": "It is easy"},
         {"reasoning": "a" * 17},
         {"chat_template_kwargs": {}},
+        {"chat_template_kwargs": ""},
+        {"chat_template_kwargs": None},
         {"chat_template_kwargs": {"enable_thinking": None}},
         {"chat_template_kwargs": {"add_generation_prompt": True}},
         {"prompt": "2+2?", "completion": "4", "reasoning": "easy"},

@@ -16,6 +16,7 @@ from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.output.examples import Examples, read_examples
 from nemotron.data_prep.output.metadata import DatasetStats, Metadata, ModeStats, NoteStats
 from nemotron.data_prep.pipeline import PrepResult, prepare
+from nemotron.data_prep.report import mix
 from nemotron.data_prep.report.masked_text import render_chunks
 from nemotron.data_prep.report.overview import render_overview
 from nemotron.data_prep.report.page import render_report
@@ -106,6 +107,41 @@ def test_reasons_have_their_rows_and_noticed_fields_their_count(result: PrepResu
     assert "a.jsonl:202" in page.words
     assert "unused_row_field unknown" in page.words
     assert "word word<|im_end|>" in page.trains
+
+
+def test_every_section_is_linked_to(result: PrepResult) -> None:
+    page = page_of(result)
+    sections = re.findall(r'<section id="([^"]+)"', page)
+    assert {"datasets", "blend", "splits", "dropped", "duplicates", "sequences"} <= set(sections)
+    assert re.findall(r'<a href="#([^"]+)"', page.partition("</nav>")[0]) == [
+        section for section in sections if section != "look"
+    ]
+
+
+def test_every_row_of_a_table_has_a_cell_for_each_column(result: PrepResult) -> None:
+    tables = re.findall("<table.*?</table>", page_of(result), re.DOTALL)
+    assert len(tables) > 5
+    for table in tables:
+        head, *rows = table.split("<tr>")[1:]
+        assert rows
+        assert {row.count("<td") for row in rows} == {head.count("<th")}
+
+
+def test_the_most_frequent_conversation_is_shown_with_its_place(result: PrepResult) -> None:
+    duplicates = Page(page_of(result)).words.partition("Duplicates")[2]
+    assert re.search(r"The most frequent\s*2 times, first at a \S+a\.jsonl:1\s", duplicates)
+
+
+def test_of_many_datasets_those_far_from_their_share_stand_first(
+    result: PrepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mix, "MOST_BARS", 2)
+    shares = {"none": (None, None), "near": (0.5, 0.4), "far": (0.1, 0.6), "all": (None, 1.0)}
+    datasets = [
+        replace(result.metadata.datasets[0], name=name, asked=asked, got=got) for name, (asked, got) in shares.items()
+    ]
+    words = Page(mix.render_blend(replace(result.metadata, datasets=datasets))).words
+    assert re.findall(r"none|near|far|all(?=-)", words) == ["far", "near", "none", "all"]
 
 
 def test_what_concerns_most_rows_stands_first(result: PrepResult) -> None:

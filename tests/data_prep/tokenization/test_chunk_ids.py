@@ -76,6 +76,15 @@ def test_a_token_across_a_border_belongs_to_the_chunk_in_which_it_ends(
     assert tokens_of(marking, [prompt, answer]) == [["▁", "[", "a", "]"], ["▁Hi"]]
 
 
+def test_each_sequence_has_the_tokens_that_it_has_alone(marking: Tokenizer) -> None:
+    sequences = [["[a]", " Hi"], ["b"], ["Hi.", "</s>", "ab"]]
+    texts = [text for sequence in sequences for text in sequence]
+    ids, lengths = encode_chunks(texts, [len(sequence) for sequence in sequences], marking, may_be_cut=False)
+    alone = [encode_chunks(sequence, [len(sequence)], marking, may_be_cut=False) for sequence in sequences]
+    assert ids.tolist() == [id for found in alone for id in found.ids.tolist()]
+    assert lengths.tolist() == [length for found in alone for length in found.lengths.tolist()]
+
+
 def test_nothing_to_encode_has_no_tokens(marking: Tokenizer) -> None:
     ids, lengths = encode_chunks([], [], marking, may_be_cut=False)
     assert (ids.dtype, ids.size, lengths.dtype, lengths.size) == ("int32", 0, "int64", 0)

@@ -120,6 +120,8 @@ def test_a_wrong_row_costs_only_itself(tmp_path: Path, line: bytes, named: str |
         ('prompt,completion\na,b\n"c,d\ne,f\n', "rows.csv:3"),
         ("prompt,prompt\na,b\n", '"prompt"'),
         ("prompt;completion\na;b\n", "';'"),
+        ("prompt|completion\na|b\n", "'|'"),
+        ("prompt\tcompletion\na\tb\n", "tabs"),
         ("prompt,completion\na,b\n".encode("utf-16"), "UTF-16"),
         ("prompt,completion\na,b\n".encode("utf-16-le"), "UTF-16"),
     ],
