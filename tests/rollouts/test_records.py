@@ -31,6 +31,7 @@ def test_metadata_says_how_the_rows_were_made(endpoint, questions, make_config):
     endpoint.message = lambda question: {"content": "" if question == "question 0" else "Yes."}
     config = make_config(questions(3), filter__max_tokens=100)
     result = roll_out(make_plan(config))
+    assert (result.rows.name, result.blend.name) == ("rollouts.jsonl", "blend.json")
     assert json.loads((result.rows.parent / "metadata.json").read_text()) == {
         "model": "tiny", "model_artifact": None, "sampling": asdict(config.sampling), "endpoint": endpoint.url,
         "prompts": {

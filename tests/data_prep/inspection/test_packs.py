@@ -13,7 +13,7 @@ import pytest
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
-from nemotron.data_prep.inspection.packs import find_packed, inspect_packs
+from nemotron.data_prep.inspection.packs import describe_origin, find_packed, inspect_packs
 from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.inspection.wanted import Wanted
 from nemotron.data_prep.packing.lengths import pad_length
@@ -73,7 +73,7 @@ def test_of_rows_that_say_the_same_it_is_the_first(
 
 def test_only_wanted_sequences_are_shown(result: PrepResult, tokenizer: Tokenizer) -> None:
     assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(grep="Four?"))] == ["b"]
-    assert [s["dataset"] for s in sequences(result, tokenizer, Wanted(line=3))] == ["a"]
+    assert [describe_origin(s) for s in sequences(result, tokenizer, Wanted(line=3))] == ["a a.jsonl:3"]
 
 
 @pytest.mark.parametrize("inside", ["", "splits", "splits/train", "splits/train/shard_000000.parquet"])
@@ -95,11 +95,26 @@ def test_tokens_have_ids_and_text(result: PrepResult, tokenizer: Tokenizer) -> N
         assert len(chunk["pieces"]) == chunk["tokens"]
 
 
+def test_a_pack_says_where_it_is(result: PrepResult, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    shard = result.splits_dir / "train/shard_000000.parquet"
+    whole = [len(row["input_ids"]) for row in pq.read_table(shard).to_pylist()]
+    shutil.copy(shard, tmp_path / "copy.parquet")
+    pq.write_table(pa.table({"messages": [json.dumps([])]}), tmp_path / "rows.parquet")  # no shard
+    for path, split, name in ((shard, "train", shard.name), (tmp_path, None, "copy.parquet")):
+        packed = find_packed(path)
+        assert packed is not None
+        packs = [*inspect_packs(packed, tokenizer)]
+        assert [(pack["split"], pack["shard"], pack["pack"], pack["tokens"]) for pack in packs] == [
+            (split, name, number, tokens) for number, tokens in enumerate(whole)
+        ]
+
+
 def test_a_shard_from_elsewhere_has_no_rows_to_name(result: PrepResult, tokenizer: Tokenizer, tmp_path: Path) -> None:
     shard = tmp_path / "elsewhere.parquet"
     shutil.copy(result.splits_dir / "train/shard_000000.parquet", shard)
     found = sequences(result, tokenizer, Wanted(), shard)
     assert {(s["dataset"], s["line"]) for s in found} == {(None, None)}
+    assert describe_origin(found[0]) == "a sequence"
     assert "<|im_end|>" in trained(found[0]["chunks"])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.cli.app import run
+from nemotron.data_prep.inspection.page import write_page
 
 HOSTILE = '</pre><script>alert("x")</script>\x1b[31m &amp; \u202edrow'
 
@@ -77,6 +78,58 @@ def test_packs_are_shown(rows: Path) -> None:
     page = Path("page.html").read_text()
     assert "rows rows.jsonl:1, at " in page
     assert "4<|im_end|>" in Page(Path("page.html")).trains
+
+
+def chunk(text: str, tokens: int, trained: int) -> dict[str, object]:
+    return {"text": text, "supervised": trained > 0, "tokens": tokens, "supervised_tokens": trained}
+
+
+def test_what_became_of_a_row_stands_above_it(tmp_path: Path) -> None:
+    asked, answered = chunk("Hi", 5, 0), chunk("Yes", 1200, 1100)
+    note = {"name": "mood", "kind": "unused_message_field"}
+    kept = {
+        "line": 3, "dataset": "chat", "outcome": "kept", "reason": None, "detail": None, "mode": "budget",
+        "mode_reason": "2 thoughts are cut", "notes": [note], "sequences": [[asked, answered], [asked]],
+    }  # fmt: skip
+    dropped = {
+        **kept, "dataset": None, "outcome": "dropped", "reason": "bad_json", "detail": "no <b>", "mode": None,
+        "notes": [], "sequences": [],
+    }  # fmt: skip
+    plain = {**kept, "line": 5, "mode": "on", "notes": [], "sequences": [[asked]]}
+    path = tmp_path / "page.html"
+    assert write_page(path, "title", [kept, dropped, plain]) == 3
+    first, second, third = path.read_text().split("<article")[1:]
+    assert first.startswith(' tabindex="-1" data-dataset="chat" data-outcome="kept">')
+    assert re.findall("<h[23]>(.*?)</h", first) == [
+        "chat line 3", "sequence 1 of 2, 1,205 tokens, 1,100 train", "sequence 2 of 2, 5 tokens, 0 train",
+    ]  # fmt: skip
+    notes = re.findall('<p class="note">(.*?)</p>', first)
+    assert (notes[0], notes[1].partition(":")[0], len(notes)) == ("2 thoughts are cut", "mood", 2)
+    assert second.startswith(' tabindex="-1" data-outcome="bad_json">')
+    assert "<h2>line 3</h2>" in second
+    assert re.findall('<p class="note">(.*?)</p>', second)[1:] == ["no &lt;b&gt;"]
+    assert re.findall("<h3>(.*?)</h", third) == ["5 tokens, 0 train"]
+    assert "note" not in third.partition("<script>")[0]
+
+
+def test_what_is_in_a_pack_stands_above_it(tmp_path: Path) -> None:
+    one = {
+        "start": 0, "tokens": 5, "padding": 0, "dataset": "chat", "file": "/x/chat.jsonl", "line": 7,
+        "chunks": [chunk("Hi", 5, 0)],
+    }  # fmt: skip
+    pack = {"split": "train", "shard": "shard_000000.parquet", "pack": 2, "tokens": 1019, "sequences": [one]}
+    other = {**one, "start": 1005, "padding": 3, "dataset": None}
+    path = tmp_path / "page.html"
+    write_page(path, "title", [pack, {**pack, "split": None, "sequences": [one, other]}])
+    first, second = path.read_text().split("<article")[1:]
+    assert first.startswith(' tabindex="-1" data-dataset="chat">')
+    assert re.findall("<h[23]>(.*?)</h", first) == [
+        "train shard_000000.parquet pack 2: 1,019 tokens", "chat chat.jsonl:7, at 0: 5 tokens, 0 train",
+    ]  # fmt: skip
+    assert second.startswith(' tabindex="-1">')
+    assert re.findall("<h[23]>(.*?)</h", second)[::2] == [
+        "shard_000000.parquet pack 2: 1,019 tokens", "a sequence, at 1,005: 5 tokens, 0 train, 3 padding",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("target", [".", "nowhere/page.html"])

@@ -100,6 +100,19 @@ def test_without_an_answer_of_the_hub_a_copy_in_the_cache_is_enough(transformers
     assert transformers.asked[1]["local_files_only"] is True
 
 
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_folder_and_who_is_offline_on_purpose_wait_for_no_hub(transformers, monkeypatch, tmp_path, offline):
+    def ask() -> bool:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(tokenizer, "is_hub_offline", lambda: offline)
+    monkeypatch.setattr(tokenizer, "is_hub_reachable", ask)
+    transformers.found = SimpleNamespace()
+    with pytest.raises(UserError, match="has no fast form"):
+        tokenizer._from_hub(TokenizerConfig(model="org/name" if offline else str(tmp_path)))
+    assert transformers.asked[1]["local_files_only"] is False
+
+
 @pytest.mark.parametrize(("cached", "expected"), [("/cache/file", True), (None, False), (ValueError(), True)])
 def test_a_name_that_cannot_be_is_left_to_the_library_to_explain(monkeypatch, cached, expected):
     def look(model, file, revision):
