@@ -88,6 +88,13 @@ def test_the_line_is_told_by_its_dataset(monkeypatch, tmp_path, files, line):
     assert bridge.installed.__wrapped__() is line
 
 
+@pytest.mark.parametrize("spec", [None, SimpleNamespace(submodule_search_locations=None)])
+def test_without_megatron_the_line_is_the_newest(monkeypatch, spec):
+    """Also where a single file has its name; what is missing is named when it is imported."""
+    monkeypatch.setattr("nemotron.training.bridge.installed_line.find_spec", lambda _: spec)
+    assert bridge.installed.__wrapped__() is v06
+
+
 class ModuleSpecOf:
     def __init__(self, place):
         self.submodule_search_locations = ["/no/such/place", str(place)]

@@ -61,6 +61,15 @@ def test_what_torch_writes_is_data(saved):
     assert list(find_code_to_load(read_checkpoint(saved))) == []
 
 
+def test_of_a_large_checkpoint_only_objects_are_read(saved):
+    """Torch reads tensors as weights only."""
+    write(saved, {"weight": torch.zeros(4), "more": torch.zeros(2)})
+    assert foreign_code._object_parts(saved, (saved / ".metadata").read_bytes()) == {}
+    write(saved, {"weight": torch.zeros(4), "step": SimpleNamespace(at=3)})
+    [[part]] = foreign_code._object_parts(saved, (saved / ".metadata").read_bytes()).values()
+    assert part[1] > 0
+
+
 def test_numbers_that_begin_like_a_pickle_are_numbers(saved):
     torch.save({"bytes": torch.tensor([0x80, ord("X")], dtype=torch.uint8)}, saved / "common.pt")
     assert find_foreign_code(read_checkpoint(saved)) is None
