@@ -205,3 +205,24 @@ def test_no_more_files_are_read_once_there_are_enough_problems(tmp_path, monkeyp
     with pytest.raises(UserError, match=r"a\.parquet is wrong"):
         room._check_packs(SimpleNamespace(files={"train": files}), None, lambda done, total: None)
     assert checked == ["a.parquet", "b.parquet"]
+
+
+def test_a_recorded_tokenizer_that_is_gone_leaves_ids_unchecked_but_a_given_one_is_refused(public, tmp_path):
+    config = public / "runs/0a1b2c/config.json"
+    config.write_text(config.read_text().replace(TOKENIZER, "/gone/tokenizer"))
+    registered = register(public, tmp_path)
+    assert ["/gone/tokenizer" in note for note in registered.notes] == [True]
+    data = find_prepared_data("SFTDataArtifact-sft", tmp_path / "artifacts", config_name="default")
+    assert data.pack_size == 64
+    with pytest.raises(UserError, match="/gone/other"):
+        register(public, tmp_path, tokenizer="/gone/other")
+
+
+def test_progress_counts_the_bytes_of_all_files_and_an_empty_split_is_none(tmp_path):
+    sizes, seen = [], []
+    for split, rows in (("train", [ROW] * 3), ("valid", [ROW]), ("test", [])):
+        write(tmp_path / f"packs/{split}/a.parquet", rows)
+        sizes.append((tmp_path / f"packs/{split}/a.parquet").stat().st_size)
+    registered = register(tmp_path / "packs", tmp_path, on_progress=lambda *progress: seen.append(progress))
+    assert seen == [(sum(sizes[: number + 1]), sum(sizes)) for number in range(3)]
+    assert {split: counts.packs for split, counts in registered.splits.items()} == {"train": 3, "valid": 1}
