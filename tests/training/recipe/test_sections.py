@@ -13,7 +13,7 @@ from tests.stand_ins import put_modules
 from nemotron.errors import UserError
 from nemotron.training import bridge
 from nemotron.training.config import PeftConfig, SftConfig
-from nemotron.training.recipe.sections import apply_sections, assign
+from nemotron.training.recipe.sections import apply_sections, assign, field_types
 
 COPIED = (
     *("model", "train", "validation", "optimizer", "scheduler", "ddp", "dist"),
@@ -268,6 +268,13 @@ def test_a_value_of_the_wrong_kind_is_refused(key, value, wanted):
         assign(Settings(), "section", {key: value}, {f"section.{key}": "command line"})
     assert error.value.message.startswith(f"command line: section.{key} is {value!r}")
     assert error.value.message.endswith(f", which is not {wanted}.")
+
+
+def test_an_annotation_that_cannot_be_read_allows_anything():
+    """Some releases name classes there that are only imported for type checkers."""
+    made = make_dataclass("Made", [("lr", "NoSuchClass", 1.0)])
+    assert field_types(made) == {"lr": Any}
+    assert field_types(Settings)["lr"] is float
 
 
 def test_a_misspelt_choice_names_the_nearest():

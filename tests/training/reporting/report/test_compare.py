@@ -34,6 +34,7 @@ def test_every_chart_has_a_curve_of_each_run(runs: dict[str, RunFiles]) -> None:
     html = render_comparison(runs)
     assert "<td>average per token, training</td><td>4.0000</td><td>3.2500</td>" in html
     assert "<td>rng.seed</td><td>7</td><td>7</td>" in html
+    assert "<td>tokens/s</td><td>4,000</td><td>4,000</td>" in html
     assert html.count('"name":"a"') == html.count('"name":"b"') > 5
     assert '"label":"a: sample stage"' in html
     assert "location.reload" not in html

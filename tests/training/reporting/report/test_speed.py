@@ -1,5 +1,6 @@
 """Throughput and MFU, with a stand-in for the GPU."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ from tests.training.reporting.report.made_up import END, START, record, write_ru
 
 from nemotron.training.reporting.report.live import describe_machine
 from nemotron.training.reporting.report.run_files import RunFiles
-from nemotron.training.reporting.report.speed import measure_speed
+from nemotron.training.reporting.report.speed import Speed, measure_speed
+from nemotron.training.reporting.report.summary import _speeds
 
 
 @pytest.fixture
@@ -27,6 +29,18 @@ def test_mfu_is_what_a_hand_count_says(tmp_path: Path, machine: dict) -> None:
     assert speed is not None
     assert (speed.tokens, speed.gpus, speed.seconds) == (4000, 2, 2)
     assert speed.mfu == pytest.approx(2000 * 8e10 / 989e12)
+
+
+def test_the_page_says_how_mfu_was_counted_or_what_is_not_known() -> None:
+    known = Speed(tokens=4000, seconds=2, gpus=2, device="H100", flops_per_token=8e10, peak=989, adapters_only=False)
+    facts = {name: str(value) for name, value in _speeds(known)}
+    assert facts["tokens/s"] == "4,000 (positions of packs)"
+    assert (facts["tokens/s per GPU"], facts["GPUs"]) == ("2,000", "2 x H100")
+    assert "16.2%: 8e+10 FLOPs per token; peak 989 TFLOP/s (dense BF16)" in facts["MFU"]
+    for unknown, what in (({"peak": None}, "the peak of this device"), ({"flops_per_token": None}, "the shape of")):
+        assert what in dict(_speeds(replace(known, **unknown)))["MFU"]
+    assert [*dict(_speeds(replace(known, gpus=None)))] == ["tokens/s", "device"]
+    assert [*dict(_speeds(replace(known, gpus=None, device="")))] == ["tokens/s"]
 
 
 def test_mfu_is_not_known_without_a_gpu_its_peak_or_the_model(tmp_path: Path, machine: dict) -> None:

@@ -37,7 +37,7 @@ def summarize(run: RunFiles, page_folder: Path) -> Facts:
     speed = measure_speed(run)
     facts += _times(run, speed)
     if speed is not None:
-        facts += _speeds(run, speed)
+        facts += _speeds(speed)
     if (memory := run.metrics.last.get("peak_memory_gb")) is not None:
         facts.append(("memory", f"{memory:,.1f} GB at most, on the GPU of the last rank"))
     if skipped := run.metrics.last.get("skipped_batches"):
@@ -117,7 +117,7 @@ def _times(run: RunFiles, speed: Speed | None) -> Facts:
     return facts
 
 
-def _speeds(run: RunFiles, speed: Speed) -> Facts:
+def _speeds(speed: Speed) -> Facts:
     facts: Facts = [("tokens/s", f"{number(speed.tokens)} (positions of packs)")]
     if speed.gpus is None:
         return [*facts, *([("device", speed.device)] if speed.device else [])]
