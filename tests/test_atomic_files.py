@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,14 @@ def test_a_folder_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
         write_text(tmp_path / "report.html", "x")
     assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "report.html"), None)
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+@pytest.mark.parametrize("write", [lambda path: write_text(path, "x"), lambda path: point_link(path, path.parent)])
+def test_what_cannot_be_written_is_named_and_not_the_temporary_file(tmp_path: Path, write: Callable) -> None:
+    path = tmp_path / ("x" * 250)  # a name that leaves no room for the end of a temporary one
+    with pytest.raises(OSError, match="name too long") as caught:
+        write(path)
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
 
 
 def test_a_link_takes_the_place_of_a_link_and_of_nothing_else(tmp_path: Path) -> None:

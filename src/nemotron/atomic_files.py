@@ -62,6 +62,9 @@ def _open_temporary(path: Path, mode: int) -> tuple[Path, int]:
         except FileNotFoundError:
             path.parent.mkdir(parents=True, exist_ok=True)
             continue
+        except OSError as error:
+            error.filename = str(path)  # not the temporary file
+            raise
         with contextlib.suppress(OSError):  # not every file system has locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if _is_at(temporary, descriptor):  # another writer may have taken it for abandoned before it was locked
@@ -157,8 +160,12 @@ def point_link(link: Path, target: Path) -> None:
     for left in _list_temporary(link):
         left.unlink(missing_ok=True)
     temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
-    temporary.replace(link)
+    try:
+        temporary.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
+        temporary.replace(link)
+    except OSError as error:
+        error.filename, error.filename2 = str(link), None  # not what it would lead to
+        raise
 
 
 def checksum(path: Path) -> str:
