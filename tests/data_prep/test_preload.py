@@ -5,6 +5,7 @@ import multiprocessing.forkserver
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,6 +93,9 @@ def test_it_begins_before_the_plan_only_where_there_may_be_work_for_several(
     monkeypatch.setattr(preload, "start_preloading", started.append)
     preload.start_early(config)
     assert bool(started) is begun
+    started.clear()
+    preload.start_early(replace(config, workers=1))
+    assert not started
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,21 @@ def test_equal_tool_lists_are_described_alike_and_different_ones_are_not():
     assert one == same != other
 
 
+def test_many_tool_lists_are_described_as_few_are(monkeypatch: pytest.MonkeyPatch):
+    """What is remembered is forgotten when there is too much of it."""
+    monkeypatch.setattr(nemotron3, "_MOST_DESCRIBED", 2)
+    monkeypatch.setattr(nemotron3, "_described", {})
+
+    def turns() -> list[str]:
+        tools = [[{"name": f"f{number}"}] for number in range(5)]
+        return [nemotron3.system_turn([{"role": "user", "content": "Hi"}], each)[0] for each in tools]
+
+    first = turns()
+    assert turns() == first
+    assert [f"f{number}" in turn for number, turn in enumerate(first)] == [True] * 5
+    assert 0 < len(nemotron3._described) <= 2
+
+
 @pytest.mark.parametrize("longer", ["chunks", "template"])
 def test_a_text_that_ends_early_differs_where_it_ends(monkeypatch: pytest.MonkeyPatch, longer: str):
     said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nemotron.data_prep.chat import special_tokens
 from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, cut_at_marks, remove_marks
@@ -44,6 +45,16 @@ def test_a_token_is_found_exactly_where_one_is_and_split_text_has_none(text: str
 )
 def test_the_longest_name_is_found(text: str, found: str | None) -> None:
     assert SpecialTokens(NAMES).first_in(said(text)) == found
+
+
+def test_a_token_is_found_in_tools_however_many_had_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(special_tokens, "MOST_CLEAN", 2)
+    tokens = SpecialTokens(NAMES)
+    clean = [Conversation([], [{"name": f"f{number}"}]) for number in range(5)]
+    for _ in range(2):
+        assert [tokens.first_in(one) for one in clean] == [None] * 5
+        assert tokens.first_in(Conversation([], [{"name": "f", "description": "<s>"}])) == "<s>"
+    assert 0 < len(tokens._clean) <= 2
 
 
 def test_tool_calls_and_tools_are_searched_too() -> None:

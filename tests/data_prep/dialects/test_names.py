@@ -44,11 +44,14 @@ def test_some_speakers_only_call(name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "role"), [("human", "user"), ("ai", "assistant"), ("system", "system"), ("tool", "tool")]
+    ("kind", "role"),
+    [("human", "user"), ("ai", "assistant"), ("system", "system"), ("tool", "tool"), ("function", "tool")],
 )
 def test_langchain_calls_a_speaker_a_type(kind, role):
     said = [{"type": kind, "content": "a"}, {"type": "human", "content": "b"}, {"type": "ai", "content": "c"}]
     assert messages_of({"messages": said})[0]["role"] == role
+    wrapped = [{"type": message["type"], "data": {"content": message["content"]}} for message in said]
+    assert messages_of({"messages": wrapped}) == messages_of({"messages": said})
 
 
 THOUGHTS = (
