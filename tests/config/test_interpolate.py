@@ -110,6 +110,20 @@ def test_values_that_multiply_are_refused(reference):
         resolved({"a": {"v0": "x", **named}})
 
 
+@pytest.mark.parametrize(
+    ("first", "reference"),
+    [(["x", "y"], "a.v%d[1]"), (["x", "y"], ".v%d.1"), (["x", {"b": "y"}], "a.v%d[1].b")],
+)
+def test_elements_of_lists_that_multiply_are_refused(monkeypatch, first, reference):
+    monkeypatch.setattr(interpolate, "LARGEST_TEXT", 1000)
+    named = {}
+    for n in range(1, 12):
+        twice = ("${" + reference % (n - 1) + "}") * 2
+        named[f"v{n}"] = ["x", twice if isinstance(first[1], str) else {"b": twice}]
+    with pytest.raises(ConfigError, match=r"a\.v\d+(\.1\.b)? becomes longer"):
+        resolved({"a": {"v0": first, **named}})
+
+
 def test_a_section_that_multiplies_is_refused():
     with pytest.raises(ConfigError, match="copies"):
         resolved({"long": {"text": "x" * 10_000}, "copies": "${long}" * 200})

@@ -166,12 +166,15 @@ def _refuse_explosion(tree: Located) -> None:
 def _find_references(key: str, name: str, nodes: dict[str, Located]) -> list[str]:
     """List the keys that `${name}` in the value of a key refers to.
 
-    That is one key, or every key of a section.
+    That is one key, or every key of a section. For an element of a list of scalars it is the list.
     """
     dots = len(name) - len(name.lstrip("."))
     section = key.split(".")[:-dots] if dots else []
     whole = ".".join([*section, name[dots:].replace("[", ".").replace("]", "")])
-    return [whole] if whole in nodes else [other for other in nodes if other.startswith(f"{whole}.")]
+    if whole in nodes:
+        return [whole]
+    around = whole.rpartition(".")[0]
+    return [around] if around in nodes else [other for other in nodes if other.startswith(f"{whole}.")]
 
 
 def _leave_open(name: str, field: str) -> str:
