@@ -1,6 +1,7 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from nemotron.atomic_files import (
     is_as_written,
     one_at_a_time,
     point_link,
+    remove_abandoned,
     replace_folder_when_complete,
     replace_when_complete,
     write_checksums,
@@ -199,6 +201,15 @@ def test_a_link_takes_the_place_of_a_link_and_of_nothing_else(tmp_path: Path) ->
     point_link(tmp_path / "link", tmp_path / "one")  # one that leads nowhere, too
     with pytest.raises(UserError, match=str(tmp_path / "one")):
         point_link(tmp_path / "one", tmp_path / "link")
+
+
+def test_only_temporary_files_that_nobody_writes_are_taken_for_abandoned(tmp_path: Path) -> None:
+    for name in (".shard.4711.tmp", ".shard.5.tmp", "mine.tmp", ".lock", "shard"):
+        (tmp_path / name).touch()
+    with (tmp_path / ".shard.5.tmp").open() as written:
+        fcntl.flock(written, fcntl.LOCK_EX)
+        remove_abandoned(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".lock", ".shard.5.tmp", "mine.tmp", "shard"]
 
 
 def test_a_link_removes_what_a_killed_process_left_of_it(tmp_path: Path) -> None:

@@ -72,6 +72,14 @@ def test_an_error_wraps_under_its_own_text(terminal, monkeypatch):
     ]
 
 
+def test_only_the_label_of_an_error_has_a_colour(terminal, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    console.error(UserError(SENTENCE))
+    first, *others = terminal.readouterr().err.splitlines()
+    assert first.startswith("\x1b[31m\x1b[1merror:\x1b[0m one two")
+    assert not any("\x1b[31m" in line for line in others)
+
+
 def test_raw_lines_never_wrap(terminal, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     console.raw(SENTENCE)

@@ -1,6 +1,11 @@
+import io
+import subprocess
+from types import SimpleNamespace
+
 import pytest
 
 from nemotron.cli import console
+from nemotron.cli.console import pager
 
 
 @pytest.fixture
@@ -33,6 +38,24 @@ def test_leaving_the_pager_ends_the_work_quietly(screen_of_24_lines, monkeypatch
         for number in range(1_000_000):
             console.out(str(number))
         pytest.fail("the work went on although nobody looks")
+
+
+def test_the_command_ends_when_the_user_leaves_the_pager(monkeypatch):
+    """Ctrl-C stops a search in less, and is not the end."""
+    answers = iter([KeyboardInterrupt, KeyboardInterrupt, None])
+
+    def wait():
+        if (answer := next(answers)) is not None:
+            raise answer
+
+    stream = pager._LateStream(["less"], 1)
+    less = SimpleNamespace(stdin=io.StringIO(), wait=wait)
+    monkeypatch.setattr(subprocess, "Popen", lambda *arguments, **options: less)
+    stream.write("one\ntwo\nthree\n")
+    assert less.stdin.getvalue() == "one\ntwo\nthree\n"
+    stream.finish()
+    assert less.stdin.closed
+    assert next(answers, "waited") == "waited"
 
 
 @pytest.mark.parametrize("pager", ["", "cat", "no-such-pager"])
