@@ -126,6 +126,14 @@ def test_a_row_is_decoded_again_only_when_it_has_to_be():
     parse_row({"messages": [USER, calling({"a": 1.5, "b": 2**64 - 1})], "tools": [TOOL]}, exact=refuse)
 
 
+def test_what_else_fails_when_a_row_is_read_again_is_no_fault_of_the_row():
+    def fail():
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="disk"):
+        parse_row({"messages": [USER, calling({"a": float(2**64)})]}, exact=fail)
+
+
 def test_a_number_that_cannot_be_kept_is_refused():
     text = json.dumps({"messages": [USER, calling({"a": 0})]}).replace('{"a": 0}', '{"a": ' + "9" * 5000 + "}")
 

@@ -19,7 +19,10 @@ def answer(text: str) -> list[dict[str, str]]:
         ("it", "Il treno che parte non è per la città, ma le strade della valle sono anche più belle."),
         ("ja", "雨は冷たくないです。道に水があります。"),
         ("ja", "明日の東京都内の天気予報は晴天。"),
-        ("ja", "コンピューター"),
+        ("ja", "カタカナ abc где"),  # the most of three, though not half
+        ("ja", "ひらがな abc где"),
+        ("ko", "한국어말 abc где"),
+        ("zh", "路上有水 abc где"),
         ("zh", "雨不冷，路上有水。"),
         ("zh", "日本語的「の」表示所属关系，使用频率非常高。"),
         ("ko", "비는 차갑지 않습니다."),

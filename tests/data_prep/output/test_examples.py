@@ -79,6 +79,18 @@ def test_a_long_sequence_is_shown_from_both_ends(
     assert "the end<|im_end|>" in longest[0]["chunks"][-2]["text"]
 
 
+def test_of_a_sequence_that_is_little_longer_nothing_is_left_out(
+    make_config: Callable[..., Any], write_rows: Callable[..., Path], chat: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("nemotron.data_prep.output.examples.SHOWN_TOKENS", (40, 20))
+    write_rows("a.jsonl", [chat("Hi", "x" * (40 + 20 + 50 - 35 + more)) for more in (0, 1)])
+    result = prepare(make_config("a.jsonl"))
+    by_length = {one["tokens"]: one["chunks"] for kind in ("longest", "shortest") for one in shown(result, kind)}
+    gaps = {length: [chunk["gap"] for chunk in chunks if "gap" in chunk] for length, chunks in by_length.items()}
+    assert gaps == {110: [], 111: [51]}
+
+
 @pytest.mark.parametrize("encoder", ["tokenizers", "gigatoken"])
 def test_report_and_examples_do_not_depend_on_who_works(
     encoder: str, make_config: Callable[..., Any], blend: Any

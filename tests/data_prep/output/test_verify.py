@@ -312,3 +312,10 @@ def test_a_sequence_trains_at_least_one_token_and_at_most_those_of_its_conversat
     targets: list[int], whole: list[int], found: int
 ) -> None:
     assert len([*_check_conversations(np.array(targets), np.array(whole))]) == found
+
+
+def test_a_shard_that_cannot_be_read_is_one_problem(result: PrepResult, tmp_path: Path) -> None:
+    (tmp_path / "shard.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
+    [problem], counts, shares = _check_shard(tmp_path / "shard.parquet", result.metadata)
+    assert problem.startswith("cannot be read: ")
+    assert (counts, shares) == ([0] * 4, 0.0)
