@@ -1,5 +1,6 @@
 """Shares, nesting and budgets over 100,000 content hashes; the modes that rows say for themselves."""
 
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 
 from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.config import BudgetConfig, ReasoningConfig
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.reasoning_modes import choice
 from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl, choose, draw_budget, steer
 from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
+from nemotron.data_prep.reasoning_modes.settings import merge_control
 
 COUNT = 100_000
 
@@ -209,3 +212,13 @@ def test_what_a_row_says_goes_before_its_dataset():
 def test_off_removes_thoughts_wherever_they_stand(message, content):
     steered = steer(Conversation([{"role": "assistant", **message}]), hashes()[0], None, ReasoningControl(off=1.0))
     assert steered.conversation.messages == [{"role": "assistant", "content": content}]
+
+
+def test_the_settings_of_a_dataset_replace_those_of_the_config():
+    budget = BudgetConfig(share=0.25, tokens=[64, 128], spacing="linear", tell=False, train="all", cut="newline")
+    config = ReasoningConfig(off=0.1, budget=budget, seed=7)
+    control = BudgetControl(0.25, 64, 128, "linear", False, "all", "newline")
+    assert merge_control(config, None, "chat") == ReasoningControl(0.1, False, control, 7)
+    own = {"off": 0.2, "effort": "low", "budget": {"share": 0.0}}
+    assert merge_control(config, own, "chat") == ReasoningControl(0.2, True, None, 7)
+    assert merge_control(config, {"budget": {"tokens": [8, 9]}}, "chat").budget == replace(control, least=8, most=9)

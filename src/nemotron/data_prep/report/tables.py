@@ -71,7 +71,9 @@ def table(
         return Html("")
     kinds = [' class="text"' if column in text_columns else "" for column in range(len(header))]
     head = "".join(f"<th{kind}>{escape(title)}</th>" for title, kind in zip(header, kinds, strict=True))
-    body = "".join(f"<tr>{''.join(map(_cell, row, kinds))}</tr>" for row in rows[:most])
+    body = "".join(
+        f"<tr>{''.join(_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True))}</tr>" for row in rows[:most]
+    )
     left = len(rows) - most
     rest = f'<p class="more">and {left:,} more {more}: metadata.json has all.</p>' if left > 0 else ""
     return Html(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{rest}")
