@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.cli import console
-from nemotron.cli.console.table_fit import BELOW, GAP, fit_columns
+from nemotron.cli.console.table_fit import BELOW, GAP, _widths, fit_columns
 from nemotron.cli.console.wrap import wrap
 
 
@@ -67,3 +67,10 @@ def test_wrapping_keeps_every_word_whole(text, width):
     lines = wrap(text, width)
     assert " ".join(lines) == text
     assert all(len(line) <= width for line in lines)
+
+
+def test_a_text_of_40_columns_may_take_30_or_20_or_14_or_those_of_its_words():
+    """The first column, which names the rows, is never printed below them, and no word of it is cut."""
+    column = ["text", "ab " * 12 + "abcd"]
+    assert _widths(column, is_first=False) == [40, 30, 20, 14, 4, BELOW]
+    assert _widths([*column, "x" * 16], is_first=True) == [40, 30, 20, 16]
