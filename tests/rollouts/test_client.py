@@ -24,6 +24,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, what: str, *answers: httpx.Response | E
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"] == "Bearer gulf-stream"
+        assert str(request.url) == f"http://host/v1/{'chat/completions' if what == 'complete' else 'models'}"
         found = next(left)
         if isinstance(found, Exception):
             raise found

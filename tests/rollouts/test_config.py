@@ -88,3 +88,30 @@ def test_what_every_request_sets_is_no_extra(name):
     config.prompts.source, config.sampling.extra = "chat.jsonl", {name: 1}
     with pytest.raises(UserError, match=rf"sampling\.extra sets {name}"):
         check(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "least", "most", "step"),
+    [
+        ("prompts.samples", 1, 2**31 - 1, 1), ("prompts.seed", 0, 2**31 - 1, 1), ("prompts.per_prompt", 1, 1000, 1),
+        ("endpoint.concurrency", 1, 4096, 1), ("endpoint.requests_per_minute", 1, 10**6, 1),
+        ("endpoint.timeout_s", 0.01, 86400, 0.001), ("endpoint.retries", 0, 100, 1),
+        ("endpoint.backoff_s", 0, 60, 0.1), ("endpoint.longest_wait_s", 0, 86400, 0.1),
+        ("sampling.temperature", 0, 10, 0.1), ("sampling.top_p", 0.0001, 1, 0.00001),
+        ("sampling.max_tokens", 1, 2**31 - 1, 1), ("sampling.seed", 0, 2**31 - 1, 1),
+        ("filter.min_tokens", 0, 2**31 - 1, 1), ("filter.max_tokens", 1, 2**31 - 1, 1),
+    ],
+)  # fmt: skip
+def test_every_number_has_its_range(key, least, most, step):
+    def check_with(value):
+        config = RolloutsConfig()
+        config.prompts.source = "chat.jsonl"
+        section, _, name = key.rpartition(".")
+        setattr(getattr(config, section), name, value)
+        check(config)
+
+    check_with(least)
+    check_with(most)
+    for value in (least - step, most + step):
+        with pytest.raises(UserError, match=key.replace(".", r"\.")):
+            check_with(value)

@@ -95,3 +95,10 @@ def test_arrow_files_are_told_from_streams_and_from_what_is_neither(head: bytes,
     else:
         with pytest.raises(UserError, match=f"^a.arrow is {kind}"):
             _kind_of_arrow(head, "a.arrow")
+
+
+def test_an_object_nested_too_deeply_for_python_is_a_broken_row(tmp_path: Path) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text('{"a":\n' * 20_000)
+    [file] = find_files(Dataset("test", str(path)))
+    assert file.format == "jsonl"
