@@ -132,6 +132,28 @@ def test_the_most_frequent_conversation_is_shown_with_its_place(result: PrepResu
     assert re.search(r"The most frequent\s*2 times, first at a \S+a\.jsonl:1\s", duplicates)
 
 
+def test_of_many_reasons_the_first_five_are_told_and_the_rest_counted(result: PrepResult) -> None:
+    def remarks(reasons: int) -> str:
+        dropped = {str(reason): 100 for reason in list(DropReason)[:reasons]}
+        one = replace(result.metadata.datasets[0], rows=1000, dropped=dropped)
+        return remarks_on(replace(result.metadata, datasets=[one]))
+
+    assert (remarks(5).count("dropped as"), "more reason" in remarks(5)) == (5, False)
+    assert (remarks(7).count("dropped as"), "2 more reasons" in remarks(7)) == (5, True)
+
+
+def test_as_many_datasets_as_are_shown_stay_in_order_and_of_more_the_largest_are_first(
+    result: PrepResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = result.metadata.datasets[0]
+    metadata = replace(
+        result.metadata, datasets=[replace(one, name=name, tokens=len(name)) for name in ("a", "bbb", "cc")]
+    )
+    for most, order in ((3, ["a", "bbb", "cc"]), (2, ["bbb", "cc", "a"])):
+        monkeypatch.setattr(mix, "MOST_BARS", most)
+        assert [dataset.name for dataset in mix.largest_first(metadata)] == order
+
+
 def test_of_many_datasets_those_far_from_their_share_stand_first(
     result: PrepResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
