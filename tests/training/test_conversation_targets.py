@@ -57,6 +57,7 @@ def test_every_pack_has_its_own_values_in_whatever_order(module, shards, order):
     for idx in range(-1, 5):  # a negative one is a pack whose mask is emptied
         row = idx if order is None else order[idx]
         assert packs[idx]["conversation_targets"].tolist() == ROWS[row]
+        assert len(packs[idx]["seq_boundaries"]) == len(ROWS[row]) + 1  # as Megatron-Bridge has it
 
 
 def test_packs_of_a_batch_are_filled_up_with_zeros(module, shards):

@@ -10,7 +10,7 @@ from tests.training.checkpoints.made_up import HF_CONFIG, MAIN, MTP, write_hf_fo
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints import hf_folder
-from nemotron.training.checkpoints.hf_folder import list_few, weight_names
+from nemotron.training.checkpoints.hf_folder import _end_of, list_few, weight_names
 from nemotron.training.weights.import_hf import all_found, import_hf
 
 
@@ -112,6 +112,18 @@ def test_a_tensor_that_its_bytes_cannot_be_is_refused(tmp_path, change):
     (tmp_path / "model.safetensors").write_bytes(len(described).to_bytes(8, "little") + described + bytes(8))
     with pytest.raises(UserError, match=r"model\.safetensors is not readable"):
         weight_names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("types", "size"),
+    [("BOOL U8 I8 F8_E4M3 F8_E5M2", 1), ("U16 I16 F16 BF16", 2), ("U32 I32 F32", 4), ("U64 I64 F64", 8)],
+)
+def test_the_bytes_of_a_tensor_follow_from_its_type(types, size):
+    for name in types.split():
+        tensor = {"dtype": name, "shape": [3, 5], "data_offsets": [8, 8 + 15 * size]}
+        assert _end_of("w", tensor) == 8 + 15 * size
+        with pytest.raises(ValueError, match=name):
+            _end_of("w", {**tensor, "data_offsets": [8, 9 + 15 * size]})
 
 
 def test_a_tensor_of_a_type_of_less_than_a_byte_is_left_to_the_library(tmp_path):

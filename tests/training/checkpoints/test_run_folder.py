@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
@@ -71,6 +72,16 @@ def test_a_folder_is_claimed_until_it_has_a_checkpoint(tmp_path):
 def test_a_checkpoint_that_is_not_ours_says_at_least_whether_it_holds_adapters(tmp_path, saved, record):
     write_checkpoint(tmp_path / "checkpoints", 40, {"peft": saved})
     assert find_run_folder(config(tmp_path)).record == record
+
+
+def test_a_checkpoint_without_a_readable_config_does_not_say_whether_it_holds_adapters(tmp_path):
+    """One of Megatron-LM, whose settings are in common.pt."""
+    folder = write_checkpoint(tmp_path / "checkpoints", 40)
+    torch.save({"args": None}, folder / "common.pt")
+    for name in ("run_config.yaml", "train_state.pt"):
+        (folder / name).unlink()
+    run = find_run_folder(config(tmp_path))
+    assert (run.finished, run.record) == (40, {})
 
 
 def test_checkpoints_elsewhere_know_their_run(tmp_path):
@@ -194,3 +205,6 @@ def test_a_tracker_that_names_another_checkpoint_than_the_newest_is_repaired(tmp
     assert (run.finished, run.skipped) == (30, ())
     with hold(run):
         assert tracker.read_text() == "30"
+    written = tracker.stat().st_ino
+    with hold(find_run_folder(config(tmp_path))):
+        assert tracker.stat().st_ino == written  # one that is right is left alone

@@ -87,6 +87,12 @@ def test_stages_may_be_uneven_where_they_are_marked():
     assert parallel(config(TINY, **stages), 1024, None) == []
 
 
+def test_a_batch_of_one_pack_is_the_default():
+    assert parallel(SftConfig(), None, 1) == []
+    [problem] = parallel(SftConfig(), None, 2)
+    assert "train.global_batch_size=1 " in problem.message
+
+
 def test_each_size_that_does_not_divide_is_named():
     settings = config(TINY, expert_model_parallel_size=3, tensor_model_parallel_size=3)
     named = [problem.message.split(" ")[0] for problem in parallel(settings, 1024, 8)]

@@ -126,6 +126,10 @@ def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
     assert str(tmp_path) in problem.message
 
 
+def test_the_run_that_is_continued_is_a_model_to_start_from():
+    assert check(SftConfig(recipe=RecipeConfig("m"), checkpoint={"load": "/another/run"})) == []
+
+
 def test_something_must_be_named(tmp_path):
     [problem] = check(start(None))
     assert "checkpoint.pretrained_checkpoint" in problem.hint

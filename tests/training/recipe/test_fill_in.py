@@ -165,6 +165,8 @@ def test_what_a_yaml_leaves_open_is_in_the_runs_folder(filled, tmp_path, monkeyp
     named = filled("logger.wandb_project=mine", "logger.wandb_exp_name=hf_abcdefgh1234", "logger.tensorboard_dir=/tb")
     assert (named.logger.wandb_project, named.logger.tensorboard_dir) == ("mine", "/tb")
     assert named.logger.wandb_exp_name == "***"  # W&B would show it
+    for name in ("wandb_project", "wandb_entity"):
+        assert getattr(filled(f"logger.{name}=hf_abcdefgh1234").logger, name) == "***"
 
 
 def test_trackers_get_the_name_of_the_run(filled):

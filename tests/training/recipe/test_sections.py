@@ -206,6 +206,7 @@ class Settings:
     betas: tuple[float, float] = (0.9, 0.95)
     folder: Path | None = None
     named: dict | None = None
+    label: str = ""
     numbers: list[int] | None = None
     anything: Any = None
 
@@ -260,6 +261,7 @@ def test_a_misspelt_key_names_its_place_and_the_nearest():
         ("modules", "a", "a list"),
         ("backend", "fsed", "'auto' or 'fused'"),
         ("named", ["a"], "a mapping or null"),
+        ("label", 5, "text"),
         ("numbers", 5, "a list or null"),
     ],
 )
