@@ -38,7 +38,9 @@ MESSAGES = st.fixed_dictionaries(
 def outcome(raws: list[dict]) -> object:
     found = Findings()
     try:
-        return reading.read_messages(raws, found), found.notes
+        messages = reading.read_messages(raws, found)
+        # Null content equals empty text, but templates may distinguish them.
+        return messages, [type(message["content"]) for message in messages], found.notes
     except RowError as error:
         return error.reason, error.detail
 

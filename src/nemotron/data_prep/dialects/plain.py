@@ -6,6 +6,7 @@ Most are, and this is faster than examining each field.
 from typing import Any
 
 from nemotron.data_prep.chat.conversation import Message
+from nemotron.data_prep.chat.null_content import NULL_TEXT
 from nemotron.data_prep.chat.reasoning import may_have_think_tag
 from nemotron.data_prep.dialects.findings import Findings
 from nemotron.data_prep.dialects.thoughts import OTHER_TAGS
@@ -65,7 +66,7 @@ def read_plain(raw: Any, position: int, found: Findings) -> Message | None:
 def _answer(raw: dict[str, Any], position: int, found: Findings) -> Message | None:
     content = raw.get("content", raw)
     if content is None:
-        content = ""
+        content = NULL_TEXT
     elif type(content) is not str or _may_have_tag(content):
         return None
     elif len(raw) == 2:
