@@ -179,6 +179,12 @@ def test_a_learning_rate_that_decays_has_warmed_up_before_the_end(scheduler, ref
     assert ["warms up for 10 " in problem.message for problem in problems] == [True] * refused
 
 
+def test_a_run_has_one_length():
+    settings = SftConfig(train={"global_batch_size": 8, "train_iters": 10, "num_epochs": 2})
+    [problem] = check_length(settings, count_run(settings, None), None)
+    assert "train.train_iters=10, train.num_epochs=2" in problem.message
+
+
 def test_a_warm_up_is_given_once():
     settings = SftConfig(
         train={"global_batch_size": 8, "train_iters": 10},
