@@ -101,6 +101,7 @@ _KEY = "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----"
         ("Protocol=https;AccountKey=ab==;End=x", "Protocol=https;AccountKey=***;End=x"),
         ('"Authorization": "Basic bWU6cGFzc3dvcmQx"', '"Authorization": "Basic ***"'),
         ("a bearer 0123456789abcdef", "a bearer ***"),
+        ("their basic responsibilities", "their basic responsibilities"),
         ("authorization is required, bearers are unwelcome", "authorization is required, bearers are unwelcome"),
         ("--export=MY_API_KEY=abcdefgh,N=1", "--export=MY_API_KEY=***,N=1"),
         ("export MY_API_KEY=$OTHER_KEY", "export MY_API_KEY=$OTHER_KEY"),

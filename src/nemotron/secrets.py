@@ -40,7 +40,7 @@ _VARIABLE = re.compile(r"(?<![A-Za-z0-9_])([A-Z][A-Z0-9_]{1,60})=[\"']?(?![$`])(
 _SIGNATURES = {"sig", "signature", "x-amz-signature", "x-goog-signature", "x-amz-credential"}
 _HEADER = re.compile(
     r"\bauthorization\b[\"']?\s*[:=]\s*[\"']?(?:[a-z]+\s+)?([\w.~+/=-]{16,4000})"
-    r"|\b(?:bearer|basic)\s+([\w.~+/=-]{16,4000})",
+    r"|\b(?:bearer|basic)\s+(?=\S*(?:\d|(?-i:[a-z][A-Z])))([\w.~+/=-]{16,4000})",  # no long word of prose
     re.IGNORECASE,
 )
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----([^-]{1,20000})-----END")

@@ -127,9 +127,9 @@ def sample_weights(loss_mask: "torch.Tensor", boundaries: "torch.Tensor") -> "to
 
     mask = loss_mask != 0
     index = conversation_index(boundaries, loss_mask.numel())
-    supervised = torch.zeros(boundaries.numel(), dtype=torch.int64, device=mask.device)
+    supervised = torch.zeros(boundaries.numel() + 1, dtype=torch.int64, device=mask.device)
     supervised.index_add_(0, index, mask.long())
-    return torch.where(mask, 1.0 / supervised[index], 0.0).float()
+    return torch.where(mask, 1.0 / supervised[index].clamp(min=1), 0.0).float()
 
 
 def conversation_weights(
@@ -150,9 +150,9 @@ def conversation_weights(
     import torch
 
     mask = loss_mask != 0
-    whole = torch.ones(boundaries.numel(), dtype=torch.int64, device=mask.device)
+    whole = torch.ones(boundaries.numel() + 1, dtype=torch.int64, device=mask.device)
     own = targets[: whole.numel()]
-    whole[: own.numel()] = own.long()
+    whole[: own.numel()] = own.long().clamp(min=1)
     return torch.where(mask, 1.0 / whole[conversation_index(boundaries, loss_mask.numel())], 0.0).float()
 
 
