@@ -7,9 +7,9 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
@@ -138,6 +138,20 @@ def test_a_worker_that_ends_by_itself_is_reported_with_its_exit_code() -> None:
     with use_processes() as run, pytest.raises(UserError, match="exit code 1") as error:
         run(exec, "import os; os._exit(1)", [{}, {}], workers=2, on_done=lambda *_: None)
     assert "__main__" in str(error.value.hint)
+
+
+class Slowly(list[dict[str, Any]]):
+    """Hands its things out so slowly that the worker with the first one has ended before the second is sent."""
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for thing in super().__iter__():
+            yield thing
+            time.sleep(0.2)
+
+
+def test_a_worker_that_ends_before_the_others_start_is_reported_with_its_exit_code() -> None:
+    with use_processes() as run, pytest.raises(UserError, match="exit code 1"):
+        run(exec, "import os; os._exit(1)", Slowly([{}, {}]), workers=2, on_done=lambda *_: None)
 
 
 def test_a_worker_that_a_template_keeps_busy_is_reported_as_that() -> None:

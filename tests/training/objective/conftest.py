@@ -15,6 +15,8 @@ from nemotron.training import bridge
 from nemotron.training.bridge import MicroBatch
 from nemotron.training.cpu.device import CudaToCpu
 
+torch.set_num_threads(1)  # for small tensors; the threads of several test processes would wait for each other's cores
+
 DATA_PARALLEL = object()
 MTP_SUMS = ("loss_values", "correct_values", "total_values")
 

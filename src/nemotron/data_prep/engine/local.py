@@ -85,6 +85,20 @@ def _set(environment: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+class _KeepsProcesses:
+    """A context of multiprocessing that keeps what it starts, also what has ended."""
+
+    def __init__(self) -> None:
+        self.started: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_CONTEXT, name)
+
+    def Process(self, *arguments: Any, **options: Any) -> Any:
+        self.started.append(_CONTEXT.Process(*arguments, **options))
+        return self.started[-1]
+
+
 class _Workers:
     """Worker processes.
 
@@ -93,6 +107,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self._pool: ProcessPoolExecutor | None = None
+        self._context = _KeepsProcesses()
         self._size = 0
         self._sent: _Written | None = None
 
@@ -115,17 +130,16 @@ class _Workers:
                 results.append(work(shared, thing))
                 on_done(position, results[-1])
             return results
-        started: list[Any] = []
         try:
             pool = self._of_size(size)
             sent = self._send(shared)
             futures = {pool.submit(_do, sent, work, thing): position for position, thing in enumerate(things)}
-            started = multiprocessing.active_children()
             meanwhile()
             for future in as_completed(futures):
                 on_done(futures[future], future.result())
             return [future.result() for future in futures]
         except BaseException as error:
+            started = self._context.started
             self.end()  # work in progress completes; queued work is discarded
             if not isinstance(error, BrokenProcessPool):
                 raise
@@ -134,7 +148,9 @@ class _Workers:
     def _of_size(self, size: int) -> ProcessPoolExecutor:
         if self._pool is None or self._size != size:
             self.end()
-            self._pool, self._size = ProcessPoolExecutor(size, mp_context=_CONTEXT, initializer=_start_worker), size
+            self._context, self._size = _KeepsProcesses(), size
+            context: Any = self._context
+            self._pool = ProcessPoolExecutor(size, mp_context=context, initializer=_start_worker)
         return self._pool
 
     def end(self) -> None:
