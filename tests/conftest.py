@@ -1,5 +1,6 @@
 """What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
@@ -46,6 +47,17 @@ def nothing_outlives_a_power_cut() -> Iterator[None]:
 def empty_user_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no test find what another one, or whoever runs them, has remembered."""
     monkeypatch.setenv("NEMOTRON_CACHE", str(tmp_path_factory.getbasetemp() / "cache" / secrets.token_hex(8)))
+
+
+@pytest.fixture
+def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """As pytest's, also in a process where Megatron-Bridge has trained: it filters the warnings of all loggers."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("nemotron") and isinstance(logger, logging.Logger):
+            logger.filters.clear()
+            logger.setLevel(logging.NOTSET)
+    caplog.set_level(logging.WARNING, "nemotron")
+    return caplog
 
 
 @pytest.fixture(scope="session")

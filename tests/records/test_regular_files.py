@@ -70,6 +70,8 @@ def opens(node: ast.AST) -> bool:
         return False
     if isinstance(node.func, ast.Attribute) and node.func.attr in ("read_bytes", "read_text"):
         return True
+    if not isinstance(node.func, ast.Name | ast.Attribute):
+        return False
     opener = ast.unparse(node.func)
     if opener.startswith("pq.read_") or opener in ("pq.ParquetFile", "ParquetFile"):
         return True

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.launch import Job, JobState, Stage, follow, place, submit
+from nemotron.launch import Job, JobState, Stage, Submission, follow, place, submit
 from nemotron.launch.stages import TRAIN_SCRIPT
 
 SFT = Stage("sft", TRAIN_SCRIPT, {"seed": 1}, "tiny", distributed=True)
@@ -58,16 +58,21 @@ def test_a_rank_that_fails_ends_the_job_on_both_nodes(profile):
     assert follow(submit(place([SFT], here, attached=True)), on_output=str, interval=0.5) == 9
 
 
-def test_a_job_whose_node_has_died_is_run_again(profile, work: Path, two_nodes: str):
-    """Slurm requeues it; its second log is followed like the first."""
+def submit_and_lose_a_node(profile, work: Path, node: str) -> Submission | None:
+    """Submit a job, declare a node of it dead, and wait until its second run speaks.
+
+    The node lives, and sometimes ends its part of the first run only after the job was requeued. Slurm overlooks that
+    (`step_partial_comp: pending`), and the second run waits for the part for ever: None then, after cancelling it.
+    """
     body = """
         if [ "${SLURM_RESTART_COUNT:-0}" = 0 ]; then echo first; touch "up-$SLURM_NODEID"; sleep 300; fi
         [ "$SLURM_NODEID" != 0 ] || echo "again on $SLURM_JOB_NUM_NODES nodes with ${#HF_TOKEN}"
     """
     here = profile({"sft": body}, "nodes = 2", 'env_vars = { HF_TOKEN = "s3cret" }')
     submission = submit(place([SFT], here, attached=True))
+    job = submission.jobs[0].id
     wait_for(lambda: len(list(work.glob("up-*"))) == 2)
-    update = ["scontrol", "update", f"nodename={two_nodes}"]
+    update = ["scontrol", "update", f"nodename={node}"]
     subprocess.run([*update, "state=down", "reason=test"], check=True)
     try:
         time.sleep(1)
@@ -77,10 +82,26 @@ def test_a_job_whose_node_has_died_is_run_again(profile, work: Path, two_nodes: 
 
     # The controller holds a requeued job back for two minutes; a person may let it go earlier.
     def let_go() -> bool:
-        command = ["scontrol", "update", f"jobid={submission.jobs[0].id}", "starttime=now"]
+        command = ["scontrol", "update", f"jobid={job}", "starttime=now"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
+    def logs_say(words: str) -> bool:
+        return any(words in log.read_text() for log in work.rglob(f"*_{job}*.out"))
+
     wait_for(let_go)
+    wait_for(lambda: logs_say("again on") or logs_say("step creation still disabled"))
+    if logs_say("again on"):
+        return submission
+    subprocess.run(["scancel", job], check=True)
+    for left in [*work.glob("up-*"), *work.rglob("*.secrets")]:
+        left.unlink()
+    return None
+
+
+def test_a_job_whose_node_has_died_is_run_again(profile, work: Path, two_nodes: str):
+    """Slurm requeues it; its second log is followed like the first."""
+    tries = (submit_and_lose_a_node(profile, work, two_nodes) for _ in range(5))
+    submission = next(found for found in tries if found is not None)
     output: list[str] = []
     states: list[str] = []
 

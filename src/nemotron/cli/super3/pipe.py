@@ -59,7 +59,7 @@ def pipe(
     \b
     Examples:
       nemotron super3 pipe -c tiny
-      nemotron super3 pipe -c tiny chats.jsonl
+      nemotron super3 pipe -c tiny chat.jsonl
       nemotron super3 pipe -c tiny pack_size=2048 train.train_iters=30
       nemotron super3 pipe --run YOUR-CLUSTER
       nemotron super3 pipe --batch YOUR-CLUSTER --stage sft
