@@ -56,7 +56,7 @@ def caplog(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
         if name.startswith("nemotron") and isinstance(logger, logging.Logger):
             logger.filters.clear()
             logger.setLevel(logging.NOTSET)
-    caplog.set_level(logging.WARNING, "nemotron")
+    caplog.set_level(logging.WARNING)
     return caplog
 
 
