@@ -100,6 +100,11 @@ def _ratios(trees: dict[str, list[Measured]]) -> list[float]:
     return [here.cpu_seconds / other.cpu_seconds for here, other in pairs]
 
 
+def _figures(run: Measured) -> dict[str, object]:
+    """Return what was measured, without what the command printed: it names folders of this machine."""
+    return {name: value for name, value in asdict(run).items() if name != "output"}
+
+
 def _record(runs: Runs, path: Path) -> dict[str, object]:
     """Return what was measured, with the other cases of the file."""
     earlier = json.loads(path.read_text())["cases"] if path.exists() else {}
@@ -108,7 +113,7 @@ def _record(runs: Runs, path: Path) -> dict[str, object]:
         name: {
             "command": command,
             "load": load,
-            "runs": {tree: [asdict(run) for run in measured] for tree, measured in trees.items()},
+            "runs": {tree: [_figures(run) for run in measured] for tree, measured in trees.items()},
         }
         for name, trees in runs.items()
     }
