@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,21 +46,11 @@ def collect_metadata(
     copies = _count_copies(corpus, cut, selection)
     return Metadata(
         run_hash=plan.run_hash,
-        config_name=plan.config.config_name,
         pack_size=plan.config.pack_size,
         pad_to_multiple=plan.config.pad_to_multiple,
         algorithm=plan.config.algorithm,
         seed=plan.config.seed,
         special_tokens_in_content=plan.config.special_tokens_in_content,
-        tokenizer={
-            "model": plan.tokenizer.name,
-            "revision": plan.config.tokenizer.revision,
-            "digest": plan.tokenizer.digest,
-            "vocab_size": plan.tokenizer.vocab_size,
-            "eos_id": plan.tokenizer.eos_id,
-        },
-        chat_template={"name": plan.template.name, "digest": plan.template.digest},
-        blend=str(plan.blend.path),
         datasets=_count_datasets(plan, corpus, receipts, cut, selection, copies, packed),
         splits=[],
         overlong=_count_overlong(plan, corpus, cut, selection),
@@ -68,7 +59,27 @@ def collect_metadata(
             "asked": plan.config.reasoning.low_effort,
             "got": low_effort_share(corpus, selection),
         },
+        **name_inputs(plan),
     )
+
+
+def name_inputs(plan: PrepPlan) -> dict[str, Any]:
+    """Return the fields of Metadata that the run hash does not cover whole.
+
+    They have names, and places of inputs.
+    """
+    return {
+        "config_name": plan.config.config_name,
+        "tokenizer": {
+            "model": plan.tokenizer.name,
+            "revision": plan.config.tokenizer.revision,
+            "digest": plan.tokenizer.digest,
+            "vocab_size": plan.tokenizer.vocab_size,
+            "eos_id": plan.tokenizer.eos_id,
+        },
+        "chat_template": {"name": plan.template.name, "digest": plan.template.digest},
+        "blend": str(plan.blend.path),
+    }
 
 
 def count_splits(

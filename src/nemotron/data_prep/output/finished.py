@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from nemotron.atomic_files import checksum, is_as_written
+from nemotron.data_prep.output.counting import name_inputs
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.plan import PrepPlan
@@ -27,17 +28,7 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
             path = plan.run_dir / split.path / shard.file
             if not path.is_file() or path.stat().st_size != shard.bytes:
                 return None
-    if _is_changed(plan, metadata):
-        return None
-    # What the hash does not cover: names, and where inputs are.
-    tokenizer = {"model": plan.tokenizer.name, "revision": plan.config.tokenizer.revision}
-    return replace(
-        metadata,
-        config_name=plan.config.config_name,
-        tokenizer={**metadata.tokenizer, **tokenizer},
-        chat_template={**metadata.chat_template, "name": plan.template.name},
-        blend=str(plan.blend.path),
-    )
+    return None if _is_changed(plan, metadata) else replace(metadata, **name_inputs(plan))
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:
