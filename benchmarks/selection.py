@@ -85,7 +85,7 @@ def _measure(parts: list[Path], receipts: list[PartReceipt]) -> None:
         for split in range(len(SPLITS))
     ]
     begin = _show("pack", begin)
-    works = make_shard_works(Path(), corpus, cut, packed, SHARDS)
+    works = make_shard_works(Path(), corpus, cut, packed, PACK_SIZE, SHARDS)
     begin = _show("shards", begin)
     del works
     find_limit_keeping(corpus, 0.99, np.ones(len(corpus.length), bool))

@@ -27,6 +27,7 @@ from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output import finished
 from nemotron.data_prep.output.metadata import NoteStats
+from nemotron.data_prep.packing import shards
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.data_prep.progress import WorkProgress
 from nemotron.data_prep.sources import rows as source_rows
@@ -264,10 +265,11 @@ def test_every_shard_is_looked_at_sooner_or_later(
 ) -> None:
     """The same command looks at one of three shards here, another one each time: the last one's damage is found."""
     monkeypatch.setattr(finished, "SAMPLED_BYTES", 1)
-    write_rows("chat.jsonl", [chat(f"{i}?", "word " * 40) for i in range(900)])
+    monkeypatch.setattr(shards, "LEAST_PACKS", 2)
+    write_rows("chat.jsonl", [chat(f"{i}?", "word " * 40) for i in range(90)])
     config = make_config("chat.jsonl", num_shards=3, pack_size=256, train_ratio=1.0, valid_ratio=0.0, test_ratio=0.0)
     first = prepare(config)
-    *_, last = sorted((first.plan.run_dir / "splits/train").glob("*.parquet"))
+    _, _, last = sorted((first.plan.run_dir / "splits/train").glob("*.parquet"))
     whole = last.read_bytes()
     last.write_bytes(whole[:100] + bytes([whole[100] ^ 1]) + whole[101:])
     assert any(not prepare(config).unchanged for _ in range(100))
@@ -481,8 +483,9 @@ def test_the_artifact_says_what_a_trainer_needs(
 
 
 def test_blend_json_is_what_megatron_reads(
-    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
+    make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(shards, "LEAST_PACKS", 64)
     write_rows("chat.jsonl", many_rows(chat))
     result = prepare(make_config("chat.jsonl", num_shards=2, pack_size=128))
     blend = json.loads((tmp_path / "out" / "blend.json").read_text())

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.packing import shards
 from nemotron.data_prep.pipeline import prepare
 
 KILLS = int(os.environ.get("NEMOTRON_TEST_KILLS", "3"))
@@ -22,11 +23,13 @@ JOB = """
 import json, resource, sys
 from nemotron.data_prep import pipeline
 from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerConfig
+from nemotron.data_prep.packing import shards
 from nemotron.errors import UserError
 
 values, limit = json.loads(sys.argv[1]), int(sys.argv[2])
 known = {"tokenizer": TokenizerConfig(**values.pop("tokenizer")), "run": PrepRunConfig(**values.pop("run"))}
 values.pop("blend"), values.pop("reasoning")
+shards.LEAST_PACKS = int(sys.argv[3])
 print("ready", flush=True)
 if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -39,7 +42,14 @@ except UserError as error:
 
 def start(config: DataPrepConfig, largest_file: int = 0) -> subprocess.Popen[str]:
     """Data prep in a process, which has imported everything when this returns."""
-    command = [sys.executable, "-c", JOB, json.dumps(dataclasses.asdict(config)), str(largest_file)]
+    command = [
+        sys.executable,
+        "-c",
+        JOB,
+        json.dumps(dataclasses.asdict(config)),
+        str(largest_file),
+        str(shards.LEAST_PACKS),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -53,8 +63,10 @@ def written(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_run_killed_at_random_moments_is_completed_to_the_same_bytes(
-    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path
-) -> None:
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(shards, "LEAST_PACKS", 16)
     for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
         write_rows(name, [{}, *(chat(f"{name} {i}?", "word " * (i % 40)) for i in range(300))])
     config = make_config("a.jsonl", "b.jsonl", "c.jsonl", num_shards=4)
@@ -72,7 +84,7 @@ def test_a_run_killed_at_random_moments_is_completed_to_the_same_bytes(
             assert written(Path(config.output_dir)) == undisturbed
             config.output_dir = str(tmp_path / f"killed-{seed}")
     prepare(config)
-    assert undisturbed
+    assert sum(file.endswith(".parquet") for file in undisturbed) == 4
     assert written(Path(config.output_dir)) == undisturbed
 
 

@@ -152,7 +152,7 @@ class DataPrepConfig:
     """Share for the test split."""
 
     num_shards: int = 128
-    """The most Parquet files per split; there are fewer if each would have only a few packs."""
+    """The most Parquet files per split; there are fewer if they would be small."""
     parquet_row_group_size: int = 256
     """Packs per row group, the unit a trainer reads."""
     parquet_compression: Literal["zstd", "snappy", "gzip", "lz4", "none"] = "zstd"

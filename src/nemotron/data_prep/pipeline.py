@@ -241,7 +241,7 @@ def _write_shards(
 
     This process calls `meanwhile` while workers write them.
     """
-    per_split = make_shard_works(plan.run_dir, corpus, cut, splits, plan.config.num_shards)
+    per_split = make_shard_works(plan.run_dir, corpus, cut, splits, plan.config.pack_size, plan.config.num_shards)
     works = [work for split_works in per_split for work in split_works]
     receipts = [read_finished_shard(work) for work in works]
     missing = [work for work, receipt in zip(works, receipts, strict=True) if receipt is None]

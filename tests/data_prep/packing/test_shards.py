@@ -186,7 +186,14 @@ def test_arrow_without_its_other_allocator_writes_the_same(
 
 
 def test_few_packs_make_few_shards() -> None:
-    assert [count_shards(packs, most=128) for packs in (0, 1, 100, 6400, 10**6)] == [0, 1, 1, 100, 128]
+    """Of 4,096 tokens each, 256 packs are about a million tokens."""
+    shards_of = [count_shards(packs, 4096, most=128) for packs in (0, 1, 511, 512, 25_600, 10**6)]
+    assert shards_of == [0, 1, 1, 2, 100, 128]
+
+
+def test_shards_of_long_packs_have_few_of_them_and_of_short_ones_no_more_than_256() -> None:
+    assert [count_shards(20, pack_size, most=128) for pack_size in (2**18, 2**20, 2**22)] == [5, 20, 20]
+    assert count_shards(512, 128, most=128) == 2
 
 
 def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:

@@ -64,7 +64,7 @@ def pack_split(
 
 
 def make_shard_works(
-    run_dir: Path, corpus: Corpus, cut: Cut, splits: Sequence[PackedSplit], most_shards: int
+    run_dir: Path, corpus: Corpus, cut: Cut, splits: Sequence[PackedSplit], pack_size: int, most_shards: int
 ) -> list[list[ShardWork]]:
     """Divide the packs of every split among its shards, in order.
 
@@ -74,7 +74,7 @@ def make_shard_works(
     works: list[list[ShardWork]] = []
     for packed in splits:
         works.append([])
-        for name, packs in _divide(packed, most_shards):
+        for name, packs in _divide(packed, pack_size, most_shards):
             bounds = packed.bounds[packs.start : packs.stop + 1]
             chosen = packed.sequences[bounds[0] : bounds[-1]]
             work = ShardWork(
@@ -91,9 +91,9 @@ def make_shard_works(
     return works
 
 
-def _divide(packed: PackedSplit, most_shards: int) -> Iterator[tuple[str, slice]]:
+def _divide(packed: PackedSplit, pack_size: int, most_shards: int) -> Iterator[tuple[str, slice]]:
     """Yield the name of each shard of a split, and its packs."""
-    count = count_shards(packed.packs, most_shards)
+    count = count_shards(packed.packs, pack_size, most_shards)
     for number, packs in enumerate(np.array_split(np.arange(packed.packs), count) if count else []):
         yield f"{SPLITS[packed.split]}/shard_{number:06d}", slice(packs[0], packs[-1] + 1)
 

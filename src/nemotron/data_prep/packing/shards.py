@@ -47,8 +47,10 @@ MOST_TOKENS_OF_A_ROW_GROUP = 2**23
 """Row groups of long packs have fewer packs than configured, because the Parquet writer holds a whole row group."""
 PAGE_VALUES = 2**18
 """Values that are encoded at once: those of a page of 1 MiB, which makes the same pages as Arrow's 1,024 do."""
-LEAST_PACKS = 64
-"""A shard has at least this many packs, unless there are fewer in total."""
+LEAST_TOKENS = 2**20
+"""A shard has room for at least this many tokens: each costs a file, and a read of every part."""
+LEAST_PACKS = 256
+"""A shard of short packs may have fewer tokens, but at least this many packs."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,10 @@ class ShardReceipt:
     """The checksum of its content."""
 
 
-def count_shards(packs: int, most: int) -> int:
-    """Return the number of shards: at most `most`, and none nearly empty."""
-    return max(1, min(most, packs // LEAST_PACKS)) if packs else 0
+def count_shards(packs: int, pack_size: int, most: int) -> int:
+    """Return the number of shards: at most `most`, and none small but an only one."""
+    least = max(1, min(LEAST_PACKS, LEAST_TOKENS // pack_size))
+    return max(1, min(most, packs // least)) if packs else 0
 
 
 def choose_row_group_size(packs: int, pack_size: int) -> int:
