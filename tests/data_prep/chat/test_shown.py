@@ -67,6 +67,8 @@ def test_the_part_that_is_lost_is_named(message: dict, text: str, lost: str):
 
 
 @example(content="", reasoning="<", value="0<", encode=html.escape)
+@example(content="0", reasoning="\x1b", value="", encode=json.dumps)  # one text stands in the spelling of the other
+@example(content="lt", reasoning="<", value="", encode=html.escape)
 @given(content=st.text(), reasoning=st.text(), value=st.text(), encode=st.sampled_from([json.dumps, html.escape, str]))
 def test_what_is_rendered_is_never_called_lost(content: str, reasoning: str, value: str, encode):
     message = said(content, reasoning_content=reasoning, tool_calls=[calling("f", x=value)])

@@ -30,7 +30,7 @@ def find_lost(message: Message, text: str) -> str | None:
     """
     calls = [call["function"] for call in message.get("tool_calls", ())]
     turn = text
-    for what, part in sorted(_texts(message), key=lambda named: -len(named[1])):
+    for what, part in sorted(_texts(message), key=lambda named: -_longest_spelling(named[1])):
         left = _take(part, text)
         if left is None:
             return what
@@ -109,6 +109,14 @@ def _is_in(value: Any, text: str) -> bool:
     if isinstance(value, str):
         return not value.strip() or _take(value.strip(), text) is not None
     return json.dumps(value) in text or str(value) in text
+
+
+def _longest_spelling(text: str) -> int:
+    """Return the characters of the longest spelling of a text.
+
+    Texts are taken in this order, because a short one may stand in the spelling of another: 0 in \\u001b, lt in &lt;.
+    """
+    return max(map(len, _spellings(text)))
 
 
 def _spellings(text: str) -> Iterator[str]:
