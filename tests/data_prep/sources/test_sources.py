@@ -57,6 +57,14 @@ def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, name: str, conte
     assert values_of(tmp_path / name) == VALUES
 
 
+def test_a_row_that_is_no_json_says_at_which_of_its_characters(tmp_path: Path) -> None:
+    """The line of the file is said beside it, so a line of the row, which is always 1, would mislead."""
+    (tmp_path / "chat.jsonl").write_text('{"n": 1}\n{"n": 2,}\n')
+    whole, broken = rows_of(tmp_path / "chat.jsonl")
+    assert whole.error is None
+    assert str(broken.error).endswith(", at character 8")
+
+
 def test_parquet_rows_lose_the_fill_of_other_rows(tmp_path: Path) -> None:
     values = [{"tools": {"a": {"x": 1}}}, {"tools": {"b": {"y": 2}}}, {"tools": {"content": None}}]
     pq.write_table(pa.Table.from_pylist(values), tmp_path / "rows.parquet", row_group_size=2)

@@ -88,7 +88,7 @@ def _parse(number: int, line: bytes) -> Row:
     try:
         return Row(number, orjson.loads(line), text=line)
     except orjson.JSONDecodeError as error:
-        return Row(number, None, str(error), text=line)
+        return Row(number, None, f"{error.msg}, at character {error.pos + 1:,}", text=line)
 
 
 def _lines(part: Part) -> Iterator[bytes]:
