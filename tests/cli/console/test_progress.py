@@ -2,6 +2,8 @@ import contextlib
 import io
 import re
 
+import pytest
+
 from nemotron.cli import console
 from nemotron.cli.console import progress as progress_module
 from nemotron.cli.console.screen import cells
@@ -32,10 +34,13 @@ def test_rates_and_time_left_count_from_where_the_work_began(capsys, monkeypatch
     ]
 
 
-def test_bytes_are_shown_as_megabytes(capsys):
+@pytest.mark.parametrize(
+    ("size", "shown"), [(2_500_000, "2.5 of 2.5 MB"), (1_000_000, "1.0 of 1.0 MB"), (999_900, "999.9 of 999.9 kB")]
+)
+def test_bytes_are_shown_as_megabytes_or_kilobytes(capsys, size, shown):
     with console.Progress() as progress:
-        progress.update("read", 2_500_000, 2_500_000, "bytes")
-    assert capsys.readouterr().err == "read: 2.5 of 2.5 MB\n"
+        progress.update("read", size, size, "bytes")
+    assert capsys.readouterr().err == f"read: {shown}\n"
 
 
 def test_progress_goes_to_the_stream_of_its_start_while_others_redirect(capsys):

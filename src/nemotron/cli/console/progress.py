@@ -157,7 +157,8 @@ def _make_bars(stream: TextIO, width: int) -> "Bars":
 
 def _amount(done: int, total: int, unit: str) -> str:
     if unit == "bytes":
-        return f"{done / 1e6:,.1f} of {total / 1e6:,.1f} MB"
+        one, unit = (10**6, "MB") if total >= 10**6 else (10**3, "kB")
+        return f"{done / one:,.1f} of {total / one:,.1f} {unit}"
     return f"{done:,} of {total:,} {unit}"
 
 
