@@ -50,14 +50,21 @@ def hold(run: RunFolder, minutes: int = 0) -> Iterator[RunFolder]:
         clear_names(run.checkpoints)
         if run.own.folder is not None or run.own.skipped:
             repair(run.checkpoints, run.own)
-        # A folder without a checkpoint may be taken; one with a checkpoint keeps its record. The record is kept twice,
-        # because one copy may be damaged, or missing after checkpoints were copied.
-        copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
-        known = [read_json(copy) for copy in copies]
-        record = {"checkpoints": str(run.checkpoints), "output_dir": str(run.output), **run.identity}
-        if run.is_own and run.finished:
-            record = known[0] or known[1] or record
-        for copy, there in zip(copies, known, strict=True):
-            if there != record:
-                write_text(copy, json.dumps(record, indent=2) + "\n")
+        _keep_record(run)
         yield replace(run, skipped=(), own=replace(run.own, skipped=()))
+
+
+def _keep_record(run: RunFolder) -> None:
+    """Write run.json, unless a checkpoint has one already.
+
+    It is kept twice, because one copy may be damaged, or missing after checkpoints were copied. A folder without a
+    checkpoint may be taken by another run.
+    """
+    copies = [run.output / RUN_RECORD, run.checkpoints / RUN_RECORD]
+    known = [read_json(copy) for copy in copies]
+    record = {"checkpoints": str(run.checkpoints), "output_dir": str(run.output), **run.identity}
+    if run.is_own and run.finished:
+        record = known[0] or known[1] or record
+    for copy, there in zip(copies, known, strict=True):
+        if there != record:
+            write_text(copy, json.dumps(record, indent=2) + "\n")
