@@ -79,7 +79,7 @@ Artifacts = Annotated[
         "--artifacts",
         metavar="DIR",
         callback=expand_paths,
-        help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS.",
+        help="Folder of the artifact records; default: $NEMOTRON_ARTIFACTS, else output/artifacts.",
     ),
 ]
 Sample = Annotated[

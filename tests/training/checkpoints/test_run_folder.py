@@ -14,7 +14,7 @@ from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
-from nemotron.training.checkpoints.run_record import hf_model_of, read_records, run_of
+from nemotron.training.checkpoints.run_record import find_saving_run, read_records
 from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
@@ -89,8 +89,9 @@ def test_checkpoints_elsewhere_know_their_run(tmp_path):
     claim(settings, data())
     newest = write_checkpoint(tmp_path / "elsewhere/checkpoints", 20)
     assert find_checkpoint(tmp_path / "one").folder == newest
-    assert run_of(newest) == tmp_path / "one"
-    assert hf_model_of(newest) == "tiny"
+    saved_by = find_saving_run(newest)
+    assert saved_by.folder == tmp_path / "one"
+    assert saved_by.hf_model == "tiny"
     other = config(tmp_path / "two", save=str(tmp_path / "elsewhere/checkpoints"))
     assert find_run_folder(other).record["data"] == "a1"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.training.checkpoints.run_record import count_unreadable, read_json, read_records, record_of, run_of
+from nemotron.training.checkpoints.run_record import count_unreadable, find_saving_run, read_json, read_records
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "5", "[" * 100_000])
@@ -34,14 +34,15 @@ def test_a_line_is_a_record_if_it_says_of_which_iteration(tmp_path: Path):
 
 def test_the_run_of_a_checkpoint_is_the_folder_around_it_or_what_its_record_names(tmp_path: Path):
     checkpoints, output = tmp_path / "saved", tmp_path / "output"
-    (checkpoints / "iter_0000001").mkdir(parents=True)
-    assert run_of(checkpoints / "iter_0000001") is None
+    iteration = checkpoints / "iter_0000001"
+    iteration.mkdir(parents=True)
+    assert find_saving_run(iteration) == (None, {})
     (checkpoints / "run.json").write_text(json.dumps({"output_dir": str(output), "hf_model": "copy"}))
-    assert run_of(checkpoints / "iter_0000001") is None  # it was moved
+    assert find_saving_run(iteration).folder is None  # it was moved
     output.mkdir()
-    assert run_of(checkpoints / "iter_0000001") == output
+    assert find_saving_run(iteration).folder == output
     (tmp_path / "run.json").write_text(json.dumps({"hf_model": "own"}))
-    assert run_of(checkpoints / "iter_0000001") == tmp_path
-    assert record_of(checkpoints / "iter_0000001")["hf_model"] == "copy"
+    assert find_saving_run(iteration).folder == tmp_path
+    assert find_saving_run(iteration).hf_model == "copy"
     (checkpoints / "run.json").unlink()
-    assert record_of(checkpoints / "iter_0000001") == {"hf_model": "own"}
+    assert find_saving_run(iteration) == (tmp_path, {"hf_model": "own"})

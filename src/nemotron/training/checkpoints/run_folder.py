@@ -18,10 +18,9 @@ from nemotron.training.checkpoints.newest import Newest, Skipped, find_in_turn, 
 from nemotron.training.checkpoints.run_record import (
     RUN_RECORD,
     count_unreadable,
+    find_saving_run,
     read_json,
     read_records,
-    record_of,
-    run_of,
 )
 from nemotron.training.config import PeftConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
@@ -125,8 +124,11 @@ def find_run_folder(
             base = base_model_of(resumed)
         except UserError as error:
             lost_base = error
-    saved_by = output if resumed is None or resume_from == checkpoints else run_of(resumed.folder) or output
-    record = {} if resumed is None else record_of(resumed.folder) or read_json(output / RUN_RECORD)
+    saved_by, record = output, dict[str, Any]()
+    if resumed is not None:
+        folder, record = find_saving_run(resumed.folder)
+        saved_by = output if resume_from == checkpoints else folder or output
+        record = record or read_json(output / RUN_RECORD)
     if not record and resumed is not None and resumed.saved and resumed.saved.get("peft") is None:
         record = {"adapters": None}  # that much the saved config shows
     return RunFolder(

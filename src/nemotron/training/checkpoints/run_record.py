@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from nemotron.records.regular_files import read_text
 
@@ -12,30 +12,29 @@ _TEXTS = ("output_dir", "checkpoints", "hf_model")
 """Fields of run.json that are paths or names."""
 
 
-def run_of(iteration_dir: Path) -> Path | None:
-    """Return the output folder of the run that saved a checkpoint.
+class SavingRun(NamedTuple):
+    """The run that saved a checkpoint, as it records itself."""
 
-    None means that the run is not ours, or was moved.
-    """
-    saved = iteration_dir.absolute().parent
-    if (saved.parent / RUN_RECORD).is_file():
-        return saved.parent
-    output = read_json(saved / RUN_RECORD).get("output_dir")
-    return Path(output) if output is not None and Path(output).is_dir() else None
+    folder: Path | None
+    """Its output folder; None if the run is not ours, or was moved."""
+    record: dict[str, Any]
+    """Its run.json; empty if the run is not ours."""
 
-
-def record_of(iteration_dir: Path) -> dict[str, Any]:
-    """Return the record of the run that saved a checkpoint; empty if it is not ours."""
-    saved = iteration_dir.absolute().parent
-    return read_json(saved / RUN_RECORD) or read_json(saved.parent / RUN_RECORD)
+    @property
+    def hf_model(self) -> str | None:
+        """The Hugging Face id or folder that described the model in training; None if it was not recorded."""
+        return self.record.get("hf_model")
 
 
-def hf_model_of(iteration_dir: Path) -> str | None:
-    """Return the Hugging Face id or folder that described the model in training.
-
-    None means that it was not recorded.
-    """
-    return record_of(iteration_dir).get("hf_model")
+def find_saving_run(iteration_dir: Path) -> SavingRun:
+    """Find the run that saved a checkpoint; its record is next to the checkpoints, and in the output folder."""
+    checkpoints = iteration_dir.absolute().parent
+    around, beside = checkpoints.parent / RUN_RECORD, read_json(checkpoints / RUN_RECORD)
+    record = beside or read_json(around)
+    if around.is_file():
+        return SavingRun(around.parent, record)
+    output = beside.get("output_dir")
+    return SavingRun(Path(output) if output is not None and Path(output).is_dir() else None, record)
 
 
 def read_json(record: Path) -> dict[str, Any]:

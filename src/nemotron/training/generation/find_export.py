@@ -8,7 +8,7 @@ from nemotron.lineage import resolve
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
-from nemotron.training.checkpoints.run_record import RUN_RECORD, hf_model_of, run_of
+from nemotron.training.checkpoints.run_record import RUN_RECORD, find_saving_run
 from nemotron.training.generation.memory import refuse_export_beyond_memory
 from nemotron.training.weights.export_hf import export_hf
 from nemotron.training.weights.model_card import read_iteration
@@ -38,7 +38,8 @@ def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] =
     if is_hf_folder(path) or (path / ADAPTER_CONFIG).is_file():
         return path
     checkpoint = _newest(path)
-    run, model = run_of(checkpoint.folder), hf_model_of(checkpoint.folder)
+    saved_by = find_saving_run(checkpoint.folder)
+    run, model = saved_by.folder, saved_by.hf_model
     for folder in () if run is None else (run / EXPORT, run / OWN_EXPORT):
         if _is_of(folder, checkpoint.folder):
             return folder

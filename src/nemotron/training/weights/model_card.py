@@ -7,7 +7,7 @@ from typing import Any
 
 from nemotron.records.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import Checkpoint
-from nemotron.training.checkpoints.run_record import read_records, record_of, run_of
+from nemotron.training.checkpoints.run_record import find_saving_run, read_records
 
 _LOSSES = (("training", "metrics.jsonl"), ("validation", "validation.jsonl"), ("test", "test.jsonl"))
 
@@ -31,7 +31,7 @@ def model_card(checkpoint: Checkpoint, base_model: str, *, adapter: bool = False
         base_model: Hugging Face id or folder of the model before fine-tuning.
         adapter: Whether the folder has only adapters for that model.
     """
-    run, record, iteration = run_of(checkpoint.folder), record_of(checkpoint.folder), _iteration(checkpoint)
+    (run, record), iteration = find_saving_run(checkpoint.folder), _iteration(checkpoint)
     library = "peft" if adapter else "transformers"
     head = ["---", f"library_name: {library}", f"tags: [nemotron, sft{', lora' if adapter else ''}]"]
     if not Path(base_model).exists():

@@ -76,7 +76,7 @@ def export(
     """
     from nemotron.doctor import refuse_without_training
     from nemotron.training.checkpoints.newest import find_checkpoint
-    from nemotron.training.checkpoints.run_record import hf_model_of, run_of
+    from nemotron.training.checkpoints.run_record import find_saving_run
     from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
     from nemotron.training.weights.export_hf import export_hf
     from nemotron.training.weights.export_run import record_export
@@ -91,10 +91,11 @@ def export(
     found = find_checkpoint(checkpoint)
     if adapter:
         check_adapters_of(found)
-    iteration, run = found.folder, run_of(found.folder)
+    iteration, saved_by = found.folder, find_saving_run(found.folder)
+    run = saved_by.folder
     if output is None and run is None:
         raise UserError(f"{iteration} is not in a run's output folder.", "Give the folder to write: --output DIR")
-    described = hf_model or hf_model_of(iteration)
+    described = hf_model or saved_by.hf_model
     if described is None:
         raise UserError(
             f"{iteration} does not record which Hugging Face model it is.",
