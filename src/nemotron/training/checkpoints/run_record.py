@@ -22,12 +22,15 @@ class SavingRun(NamedTuple):
 
     @property
     def hf_model(self) -> str | None:
-        """The Hugging Face id or folder that described the model in training; None if it was not recorded."""
+        """The Hugging Face id or folder that described the model; None if not recorded."""
         return self.record.get("hf_model")
 
 
 def find_saving_run(iteration_dir: Path) -> SavingRun:
-    """Find the run that saved a checkpoint; its record is next to the checkpoints, and in the output folder."""
+    """Find the run that saved a checkpoint.
+
+    Its record is next to the checkpoints and in the output folder.
+    """
     checkpoints = iteration_dir.absolute().parent
     around, beside = checkpoints.parent / RUN_RECORD, read_json(checkpoints / RUN_RECORD)
     record = beside or read_json(around)
