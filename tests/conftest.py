@@ -17,7 +17,7 @@ TOGETHER = {
     "tests/data_prep/engine/test_on_ray.py": "cluster",
     **dict.fromkeys(
         (
-            "tests/data_prep/tokenization/test_tokenizer.py",
+            "tests/data_prep/tokenizer/test_load.py",
             "tests/training/generation/test_speaker.py",
             "tests/training/weights/test_export_folder.py",
         ),

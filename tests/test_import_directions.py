@@ -33,6 +33,7 @@ DATA_FLOW = (
     *("config", "drop_reasons", "notes", "part_index", "sources", "chat", "dialects", "reasoning_modes", "token_roles"),
     *(
         "plain_rows",
+        "tokenizer",
         "tokenization",
         "engine",
         "packing.lengths",

@@ -22,7 +22,7 @@ from nemotron.data_prep.packing import shards
 from nemotron.data_prep.tokenization import part
 before = len(os.listdir("/proc/self/task"))
 from nemotron.data_prep import preload
-from nemotron.data_prep.tokenization import encoders
+from nemotron.data_prep.tokenizer import encoders
 print(json.dumps({
     "threads": len(os.listdir("/proc/self/task")) - before,
     "tokenizers": encoders._gigatoken.cache_info().currsize,
@@ -160,8 +160,8 @@ def test_what_is_loaded_is_shared_by_all_workers(monkeypatch, tokenizer):
         preload, "gc", SimpleNamespace(**{name: note(name) for name in ("disable", "freeze", "enable")})
     )
     monkeypatch.setattr("nemotron.data_prep.chat.template.load_template", note("template"))
-    monkeypatch.setattr("nemotron.data_prep.tokenization.encoders.load_fast", note("encoder"))
-    monkeypatch.setattr("nemotron.data_prep.tokenization.tokenizer_files.read_definition", lambda path: f"of {path}")
+    monkeypatch.setattr("nemotron.data_prep.tokenizer.encoders.load_fast", note("encoder"))
+    monkeypatch.setattr("nemotron.data_prep.tokenizer.files.read_definition", lambda path: f"of {path}")
     monkeypatch.setattr(preload, "_read_name", lambda pipe: steps.append(("asked", pipe)) or tokenizer)
     preload._load("pipe")
     asked = ("asked", "pipe")

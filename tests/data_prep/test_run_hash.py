@@ -14,7 +14,7 @@ from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.run_hash import hash_run, hash_tokens
 from nemotron.data_prep.sources import InputFile
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 
 DATASET = Dataset("chat", "/data/chat.jsonl")
 FILE = InputFile("/data/chat.jsonl", 10, digest="of the content", version="1", format="jsonl", compression=None)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenize_inputs import _ids_of_workers
+from nemotron.data_prep.tokenizer.encoders import Encoded
 
 
 @pytest.mark.parametrize(("texts", "shares"), [(7, [3, 4]), (4, [2, 2]), (1, [1])])

@@ -50,9 +50,9 @@ from nemotron.data_prep.report.page import render_report
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import Cut, cut_overlong
 from nemotron.data_prep.selection.select import Selection, select
-from nemotron.data_prep.tokenization.encoders import EncoderChoice
 from nemotron.data_prep.tokenization.part_files import PartReceipt
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
+from nemotron.data_prep.tokenizer.encoders import EncoderChoice
 from nemotron.errors import UserError
 from nemotron.folder_lock import sole_writer
 from nemotron.lineage import Artifact

@@ -23,8 +23,9 @@ from nemotron.data_prep.sources import InputFile, find_files
 from nemotron.data_prep.sources.blend import Blend, Dataset, read_blend
 from nemotron.data_prep.sources.blend_table import describe_missing, refuse_missing
 from nemotron.data_prep.tokenization.part import TokenizeWork
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
-from nemotron.data_prep.tokenization.turn_end import with_turn_end
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.lineage import check_root
 from nemotron.paths import ensure_text
 

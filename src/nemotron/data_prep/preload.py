@@ -142,8 +142,8 @@ def _load(pipe: str) -> None:
     from nemotron.data_prep.chat.template import load_template
     from nemotron.data_prep.packing import shards as shards
     from nemotron.data_prep.tokenization import part as part
-    from nemotron.data_prep.tokenization.encoders import load_fast
-    from nemotron.data_prep.tokenization.tokenizer_files import read_definition
+    from nemotron.data_prep.tokenizer.encoders import load_fast
+    from nemotron.data_prep.tokenizer.files import read_definition
 
     start_no_thread()
     load_template("nemotron3")

@@ -16,7 +16,7 @@ from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.sources import InputFile
 from nemotron.data_prep.sources.blend import Dataset
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 FORMAT_VERSION = 14
 """Increased whenever the same inputs and config give other files than before."""

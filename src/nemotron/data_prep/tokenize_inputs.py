@@ -14,10 +14,10 @@ from nemotron.data_prep.engine.interface import do_nothing
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted, read_excerpt
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.progress import OnProgress, WorkProgress
-from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
-from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, fast_ids, join
 from nemotron.data_prep.tokenization.part import Tokenization, TokenizeWork, tokenize_part
 from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact
+from nemotron.data_prep.tokenizer.encoder_choice import choose_for_run
+from nemotron.data_prep.tokenizer.encoders import Encoded, EncoderChoice, fast_ids, join
 
 
 class InputTokenizer:

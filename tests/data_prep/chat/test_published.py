@@ -15,8 +15,9 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
-from nemotron.data_prep.tokenization.turn_end import with_turn_end
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.errors import UserError
 
 pytestmark = pytest.mark.slow

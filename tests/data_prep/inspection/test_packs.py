@@ -18,7 +18,8 @@ from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.inspection.wanted import Wanted
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.pipeline import PrepResult, prepare
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.errors import UserError
 
 

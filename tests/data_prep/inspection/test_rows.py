@@ -13,7 +13,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.inspection.rows import Rules, _ensure_trained_and_fitting, inspect_file
-from nemotron.data_prep.tokenization.encoders import Encoded
+from nemotron.data_prep.tokenizer.encoders import Encoded
 from nemotron.errors import UserError
 
 NEMOTRON3 = load_template("nemotron3")

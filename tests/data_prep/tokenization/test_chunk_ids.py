@@ -12,7 +12,8 @@ from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 TINY = Path(__file__).parents[3] / "config/data_prep/tiny/tokenizer"
 LETTERS = "▁\n abcHi.[]/<>|end_"

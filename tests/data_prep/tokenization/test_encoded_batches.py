@@ -12,7 +12,7 @@ from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, encode_batches
 from nemotron.data_prep.tokenization.part import Tokenization, admit
 from nemotron.data_prep.tokenization.text_batches import Candidate, render_batches
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 
 TEMPLATE = Template("t", "{% for message in messages %}{{ message.content }}<|im_end|>{% endfor %}")
 

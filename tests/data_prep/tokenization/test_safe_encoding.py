@@ -10,8 +10,9 @@ from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.tokenization import encoders, safe_encoding
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenization import safe_encoding
+from nemotron.data_prep.tokenizer import encoders
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 
 
 class Panic(BaseException):

@@ -9,7 +9,7 @@ import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checks.data import check_padding, check_sample_unit, check_tokenizer
 from nemotron.training.checks.machine import check_tokenizer_is_here

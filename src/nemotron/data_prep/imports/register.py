@@ -134,7 +134,7 @@ def _check_packs(found: Found, limits: Limits, on_progress: OnProgress) -> dict[
 
 def _describe_tokenizer(given: str | None, record: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """Describe the tokenizer as data prep records it; empty if it is unknown."""
-    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+    from nemotron.data_prep.tokenizer.load import load_tokenizer
 
     recorded = record.get("tokenizer")
     model = given or (recorded.get("model") if isinstance(recorded, dict) else None)

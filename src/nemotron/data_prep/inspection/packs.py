@@ -15,7 +15,7 @@ from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.inspection.origins import Origins
 from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.errors import UserError
 from nemotron.records.regular_files import open_parquet
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.secrets import MASK, mask_pieces
 
 

@@ -27,8 +27,8 @@ from nemotron.data_prep.sources import Row, cut, find_files, read_rows
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.loss_mask import loss_mask
 from nemotron.data_prep.tokenization.safe_encoding import encode_safely, failures_cost_their_row
-from nemotron.data_prep.tokenization.token_borders import DefinedBorders
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.token_borders import DefinedBorders
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.errors import UserError, did_you_mean
 
 

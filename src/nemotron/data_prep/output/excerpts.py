@@ -10,7 +10,7 @@ from nemotron.data_prep.part_index import SequencePlace
 from nemotron.data_prep.token_roles.role import ROLES
 from nemotron.data_prep.tokenization.outcomes import shorten
 from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.printable import printable
 from nemotron.secrets import mask_pieces
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from nemotron.data_prep.chat.special_tokens import cut_at_marks
-from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.encoders import Encoded, hugging_face
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 _AHEAD = "\n"
 """Written before text from the middle of a sequence, to take the mark that any text gets at its beginning."""

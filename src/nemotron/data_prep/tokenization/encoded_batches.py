@@ -12,12 +12,12 @@ from nemotron.data_prep.reasoning_modes.mode import MODES
 from nemotron.data_prep.token_roles.marks import Marks
 from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.stretches import Stretches, find_stretches
-from nemotron.data_prep.tokenization.encoders import Encoded
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets, loss_mask
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.safe_encoding import encode_safely
 from nemotron.data_prep.tokenization.text_batches import Batch, Candidate
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.encoders import Encoded
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 EMPTY_ANSWER = Note(NoteKind.EMPTY_ANSWER)
 

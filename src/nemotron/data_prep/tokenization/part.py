@@ -33,8 +33,8 @@ from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
 from nemotron.data_prep.tokenization.part_files import PartReceipt, PartWriter, read_receipt, write_part
 from nemotron.data_prep.tokenization.safe_encoding import failures_cost_their_row
 from nemotron.data_prep.tokenization.text_batches import Candidate, RenderingCheck, render_batches
-from nemotron.data_prep.tokenization.token_borders import DefinedBorders
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.token_borders import DefinedBorders
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 NOTHING_TO_GUARD = contextlib.nullcontext()
 

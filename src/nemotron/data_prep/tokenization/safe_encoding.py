@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from nemotron.data_prep.chat.special_tokens import cut_at_marks
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.tokenization.chunk_ids import encode_chunks
-from nemotron.data_prep.tokenization.encoders import Encoded, hugging_face
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.encoders import Encoded, hugging_face
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 LONG_TEXT = 1_000_000
 """Longer texts are also encoded by `tokenizers`, which fails after about ten million steps of one match."""

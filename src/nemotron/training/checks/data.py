@@ -80,8 +80,8 @@ def _is_same(folder: str, recorded: DataTokenizer, *, sure: bool) -> bool:
     if not (Path(folder) / "tokenizer.json").is_file() or recorded.digest is None:
         return not sure
     from nemotron.data_prep.config import TokenizerConfig
-    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-    from nemotron.data_prep.tokenization.tokenizer_files import read_definition, read_ids
+    from nemotron.data_prep.tokenizer.files import read_definition, read_ids
+    from nemotron.data_prep.tokenizer.load import load_tokenizer
 
     ours = load_tokenizer(TokenizerConfig(model=folder))
     if ours.digest == recorded.digest:

@@ -13,8 +13,8 @@ from typing import Any
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-from nemotron.data_prep.tokenization.turn_end import with_turn_end
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.errors import UserError
 from nemotron.records.regular_files import read_text
 

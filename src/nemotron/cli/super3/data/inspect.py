@@ -152,7 +152,7 @@ def _packs(
     packed: "Packed", wanted: "Wanted", config: str | None, overrides: list[str], tokens: bool
 ) -> Iterator[dict[str, Any]]:
     from nemotron.data_prep.inspection.packs import inspect_packs
-    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
+    from nemotron.data_prep.tokenizer.load import load_tokenizer
     from nemotron.errors import UserError
 
     if wanted.only is not None or wanted.id is not None:
@@ -174,8 +174,8 @@ def _rows(
     from nemotron.data_prep.plan import make_admission
     from nemotron.data_prep.reasoning_modes.settings import merge_control
     from nemotron.data_prep.sources.blend import Dataset
-    from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-    from nemotron.data_prep.tokenization.turn_end import with_turn_end
+    from nemotron.data_prep.tokenizer.load import load_tokenizer
+    from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 
     settings, judges_length = _settings(config, overrides)
     check(settings)

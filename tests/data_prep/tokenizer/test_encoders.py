@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.tokenization import encoders
-from nemotron.data_prep.tokenization.encoders import (
+from nemotron.data_prep.tokenizer import encoders
+from nemotron.data_prep.tokenizer.encoders import (
     PROBES,
     Encode,
     Encoded,

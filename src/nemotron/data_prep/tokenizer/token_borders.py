@@ -4,7 +4,7 @@ import functools
 from typing import TYPE_CHECKING, Literal
 
 from nemotron.data_prep.chat.special_tokens import cut_at_marks
-from nemotron.data_prep.tokenization.encoders import hugging_face
+from nemotron.data_prep.tokenizer.encoders import hugging_face
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend

@@ -1,6 +1,9 @@
-"""Tokenizers of the hub: whether it answers, what it gives, and what is said where it does not."""
+"""Tokenizers of folders and of the hub: whether it answers, what it gives, and what is said where it does not."""
 
+import json
+import shutil
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +11,9 @@ from tests.stand_ins import put_modules
 
 from nemotron import doctor
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization import tokenizer
+from nemotron.data_prep.tokenizer import load
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import END_OF_TURN
 from nemotron.errors import UserError
 
 
@@ -40,7 +45,7 @@ def test_a_tokenizer_that_is_neither_here_nor_there_is_refused_without_trying_fo
 ):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError) as refused:
-        tokenizer.load_tokenizer(TokenizerConfig(model="nobody/has-this"))
+        load_tokenizer(TokenizerConfig(model="nobody/has-this"))
     assert "nobody/has-this" in refused.value.message
     assert "tokenizer.model" in str(refused.value.hint)
 
@@ -57,8 +62,8 @@ def transformers(monkeypatch):
         return calls.found
 
     put_modules(monkeypatch, {"transformers": {"AutoTokenizer": SimpleNamespace(from_pretrained=from_pretrained)}})
-    monkeypatch.setattr(tokenizer, "is_hub_offline", lambda: False)
-    monkeypatch.setattr(tokenizer, "is_hub_reachable", lambda: True)
+    monkeypatch.setattr(load, "is_hub_offline", lambda: False)
+    monkeypatch.setattr(load, "is_hub_reachable", lambda: True)
     return calls
 
 
@@ -72,7 +77,7 @@ def test_a_tokenizer_of_the_hub_is_its_definition_its_special_tokens_and_its_tem
         special_tokens_map={"eos_token": "</s>", "additional_special_tokens": ["a"]},
     )
     config = TokenizerConfig(model="org/name", revision="abc", trust_remote_code=True)
-    assert tokenizer._from_hub(config) == (b"definition", {"eos_token": "</s>"}, kept)
+    assert load._from_hub(config) == (b"definition", {"eos_token": "</s>"}, kept)
     options = {"revision": "abc", "trust_remote_code": True, "local_files_only": False}
     assert transformers.asked == ("org/name", options)
 
@@ -88,15 +93,15 @@ def test_a_tokenizer_of_the_hub_is_its_definition_its_special_tokens_and_its_tem
 def test_why_a_tokenizer_of_the_hub_cannot_be_used_is_said_in_a_line(transformers, found, message):
     transformers.found = found
     with pytest.raises(UserError, match=message):
-        tokenizer._from_hub(TokenizerConfig(model="org/name"))
+        load._from_hub(TokenizerConfig(model="org/name"))
 
 
 def test_without_an_answer_of_the_hub_a_copy_in_the_cache_is_enough(transformers, monkeypatch):
-    monkeypatch.setattr(tokenizer, "is_hub_reachable", lambda: False)
-    monkeypatch.setattr(tokenizer, "_is_cached", lambda config: True)
+    monkeypatch.setattr(load, "is_hub_reachable", lambda: False)
+    monkeypatch.setattr(load, "_is_cached", lambda config: True)
     transformers.found = SimpleNamespace()
     with pytest.raises(UserError):
-        tokenizer._from_hub(TokenizerConfig(model="org/name"))
+        load._from_hub(TokenizerConfig(model="org/name"))
     assert transformers.asked[1]["local_files_only"] is True
 
 
@@ -105,11 +110,11 @@ def test_a_folder_and_who_is_offline_on_purpose_wait_for_no_hub(transformers, mo
     def ask() -> bool:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(tokenizer, "is_hub_offline", lambda: offline)
-    monkeypatch.setattr(tokenizer, "is_hub_reachable", ask)
+    monkeypatch.setattr(load, "is_hub_offline", lambda: offline)
+    monkeypatch.setattr(load, "is_hub_reachable", ask)
     transformers.found = SimpleNamespace()
     with pytest.raises(UserError, match="has no fast form"):
-        tokenizer._from_hub(TokenizerConfig(model="org/name" if offline else str(tmp_path)))
+        load._from_hub(TokenizerConfig(model="org/name" if offline else str(tmp_path)))
     assert transformers.asked[1]["local_files_only"] is False
 
 
@@ -122,4 +127,29 @@ def test_a_name_that_cannot_be_is_left_to_the_library_to_explain(monkeypatch, ca
         return cached
 
     put_modules(monkeypatch, {"huggingface_hub": {"try_to_load_from_cache": look}})
-    assert tokenizer._is_cached(TokenizerConfig(model="org/name", revision="abc")) is expected
+    assert load._is_cached(TokenizerConfig(model="org/name", revision="abc")) is expected
+
+
+def test_a_missing_folder_is_named() -> None:
+    with pytest.raises(UserError, match="/nowhere/tokenizer") as error:
+        load_tokenizer(TokenizerConfig(model="/nowhere/tokenizer"))
+    assert "tokenizer.model" in (error.value.hint or "")
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_python_in_a_tokenizer_folder_runs_only_where_it_is_trusted(
+    byte_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = tmp_path / "planted"
+    shutil.copytree(byte_tokenizer, folder)
+    (folder / "planted.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'was-here')!r}).touch()\n"
+        "from transformers import PreTrainedTokenizerFast\nclass Planted(PreTrainedTokenizerFast): ...\n"
+    )
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["eos_token"] = END_OF_TURN  # a class of one's own takes text only
+    settings["auto_map"] = {"AutoTokenizer": [None, "planted.Planted"]}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": "Planted"}))
+    load_tokenizer(TokenizerConfig(model=str(folder), trust_remote_code=trusted))
+    assert (tmp_path / "was-here").exists() == trusted

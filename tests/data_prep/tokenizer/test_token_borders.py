@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from nemotron.data_prep.tokenization.token_borders import DefinedBorders
+from nemotron.data_prep.tokenizer.token_borders import DefinedBorders
 
 LINES = "one two three four\nfive six seven"
 

@@ -9,10 +9,11 @@ import pytest
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.sources import Part, cut, find_files
 from nemotron.data_prep.sources.blend import read_blend
-from nemotron.data_prep.tokenization import encoder_choice, tokenizer
-from nemotron.data_prep.tokenization.encoder_choice import choose_for_run
-from nemotron.data_prep.tokenization.encoders import Encoded, fast_ids
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer, load_tokenizer
+from nemotron.data_prep.tokenizer import encoder_choice, facts
+from nemotron.data_prep.tokenizer.encoder_choice import choose_for_run
+from nemotron.data_prep.tokenizer.encoders import Encoded, fast_ids
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
 
 class Counted:
@@ -79,7 +80,7 @@ def test_a_known_tokenizer_is_not_loaded_to_describe_it(byte_tokenizer: Path, mo
     def refuse(_: str) -> None:
         raise AssertionError("the library loads it")
 
-    monkeypatch.setattr(tokenizer, "hugging_face", refuse)
+    monkeypatch.setattr(facts, "hugging_face", refuse)
     assert load_tokenizer(TokenizerConfig(model=str(byte_tokenizer))) == first
 
 
@@ -96,7 +97,7 @@ def test_a_known_tokenizer_is_not_loaded_to_describe_it(byte_tokenizer: Path, mo
 def test_text_by_text_and_as_one_text_the_ids_are_the_same(
     byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch, texts: list[str]
 ) -> None:
-    from nemotron.data_prep.tokenization import encoders
+    from nemotron.data_prep.tokenizer import encoders
 
     definition = (byte_tokenizer / "tokenizer.json").read_bytes()
     assert list(encoders._find_separators(definition)) == ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
@@ -121,6 +122,6 @@ def test_text_by_text_and_as_one_text_the_ids_are_the_same(
     ],
 )
 def test_a_token_stands_alone_where_no_other_can_overlap_it(name: str, others: list[str], expected: bool) -> None:
-    from nemotron.data_prep.tokenization import encoders
+    from nemotron.data_prep.tokenizer import encoders
 
     assert encoders._stands_alone(name, [name, *others]) is expected

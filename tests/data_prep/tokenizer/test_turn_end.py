@@ -15,8 +15,9 @@ from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
 from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.pipeline import prepare
-from nemotron.data_prep.tokenization.tokenizer import CONTROL_TOKENS, load_tokenizer
-from nemotron.data_prep.tokenization.turn_end import with_turn_end
+from nemotron.data_prep.tokenizer.load import load_tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import CONTROL_TOKENS
+from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.errors import UserError
 
 HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]

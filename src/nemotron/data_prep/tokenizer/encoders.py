@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from nemotron.data_prep.tokenization.tokenizer_files import read_added_tokens
+from nemotron.data_prep.tokenizer.files import read_added_tokens
 
 EncoderName = Literal["gigatoken", "tokenizers"]
 SAMPLE_CHARACTERS = 200_000

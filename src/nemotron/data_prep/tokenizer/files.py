@@ -1,9 +1,8 @@
 """Read and check the files of a tokenizer's folder, before a library loads them."""
 
-import contextlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,6 @@ LARGEST_ID = 10_000_000
 """Libraries allocate tables with as many rows as the largest id. Known vocabularies have 300,000 tokens."""
 LONGEST_ADDED_TOKEN = 1_000
 """Characters; known ones have 40. The library takes the square of this time: half a minute for 10,000."""
-MOST_STEPS = 200
-"""Steps of a normalizer or a pre-tokenizer; known ones have 30."""
-MOST_GROWTH = 100
-"""How many times as long a normalizer may make a text; one sign of Unicode becomes 18 at most."""
-_SENTENCE = "Is it a{1}; if B == 7? Caf\u00e9!"
-_PROBE = "".join(map(chr, range(32, 127)))
 ADDED_TOKENS_BYTES = 2**17
 """Of tokenizer.json, read to find its added tokens; more if that does not have all of them."""
 _LONG_NUMBER = re.compile(rb":\s*\d{%d,}" % len(str(LARGEST_ID)))
@@ -101,103 +94,6 @@ def check_added_tokens(definition: bytes, name: str) -> None:
     if len(longest) > LONGEST_ADDED_TOKEN:
         problem = f"has an added token of {len(longest):,} characters, {longest[:20]!r}..."
         raise UserError(f"The tokenizer {name} {problem}; no token has more than {LONGEST_ADDED_TOKEN:,}.", COPY_AGAIN)
-
-
-def check_ids(definition: bytes, vocab: Mapping[str, int], name: str) -> None:
-    """Check that the library's ids have no large gaps and match tokenizer.json.
-
-    Raises:
-        UserError: They do not; the message has the token and the id.
-    """
-    token, largest = max(vocab.items(), key=lambda item: item[1], default=("", 0))
-    if largest > 2 * len(vocab) + 100_000:
-        problem = f"gives {token!r} the id {largest:,}, far beyond its {len(vocab):,} tokens"
-        raise UserError(f"The tokenizer {name} {problem}.", COPY_AGAIN)
-    for added in read_added_tokens(definition):
-        found = vocab.get(str(added.get("content")))
-        if found is not None and found != added.get("id"):
-            raise UserError(
-                f"The tokenizer {name} lists the added token {added['content']!r} with the id {added.get('id')}, which "
-                f"is not its place in the vocabulary of {len(vocab):,} tokens ({found}).",
-                COPY_AGAIN,
-            )
-
-
-@contextlib.contextmanager
-def explain_failures(name: str) -> Iterator[None]:
-    """Explain errors and panics of the library in a `with` block.
-
-    Raises:
-        UserError: There was one.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, MemoryError, UserError):
-        raise
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name}/tokenizer.json is not UTF-8 text: {error.reason}.", COPY_AGAIN) from None
-    except BaseException as error:  # the library raises plain Exception, and a panic is not even that
-        raise UserError(f"The tokenizer {name} has a broken tokenizer.json: {error}.", COPY_AGAIN) from None
-
-
-def check_steps(backend: Any, name: str) -> None:
-    """Refuse a tokenizer of so many steps that each text would take it seconds.
-
-    Raises:
-        UserError: It has them; the message has the number.
-    """
-    for kind in ("normalizer", "pre_tokenizer"):
-        count = len(_list_steps(getattr(backend, kind)))
-        if count > MOST_STEPS:
-            problem = f"has {count:,} steps; no tokenizer has more than {MOST_STEPS}"
-            raise UserError(f"The {kind} of the tokenizer {name} {problem}.", COPY_AGAIN)
-
-
-def check_normalizer(normalizer: Any, name: str) -> None:
-    """Refuse a normalizer of the library that makes a text many times as long.
-
-    Its steps are tried one by one on a short text, because each may multiply what the one before made.
-
-    Raises:
-        UserError: It does, or a step writes a text longer than any token; the message has the numbers.
-    """
-    steps = _list_steps(normalizer)
-    described = [json.loads(step.__getstate__()) for step in steps]
-    for step in described:
-        written = step.get("content") or step.get("prepend") or ""
-        if len(written) > LONGEST_ADDED_TOKEN:
-            problem = f"writes {len(written):,} characters, {written[:20]!r}..."
-            raise UserError(f"The normalizer of the tokenizer {name} {problem}", COPY_AGAIN)
-    patterns = ["".join(step.get("pattern", {}).values()) for step in described]
-    probe = _PROBE + "".join(dict.fromkeys(each for each in patterns if len(each) <= LONGEST_ADDED_TOKEN))
-    text = probe
-    for step in steps:
-        with explain_failures(name):
-            text = step.normalize_str(text)
-        if len(text) > MOST_GROWTH * len(probe):
-            problem = f"makes {len(text):,} characters of {len(probe):,}"
-            raise UserError(f"The normalizer of the tokenizer {name} {problem}.", COPY_AGAIN)
-
-
-def describe_changes(backend: Any) -> str:
-    """Describe how a short text comes back from ids: `"is it 7?" of "Is It 7?"`.
-
-    Blanks are not compared, because many tokenizers add or join some.
-
-    Returns:
-        Nothing if it comes back, or if the tokenizer has no decoder to tell.
-    """
-    if backend.decoder is None:
-        return ""
-    back = backend.decode(backend.encode(_SENTENCE, add_special_tokens=False).ids, skip_special_tokens=False)
-    return "" if "".join(back.split()) == "".join(_SENTENCE.split()) else f'"{back}" of "{_SENTENCE}"'
-
-
-def _list_steps(part: Any) -> list[Any]:
-    """List the steps of a part; of one that is no sequence, itself."""
-    if not hasattr(part, "__getitem__"):
-        return [part]
-    return [step for each in part for step in _list_steps(each)]
 
 
 def _read(path: Path, largest: int) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.chat.template_probes import find_frame
 from nemotron.data_prep.drop_reasons import RowError
-from nemotron.data_prep.tokenization.tokenizer import CONTROL_TOKENS, Tokenizer
+from nemotron.data_prep.tokenizer.tokenizer import CONTROL_TOKENS, Tokenizer
 from nemotron.errors import UserError
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from nemotron.data_prep.config import EncoderSetting
 from nemotron.data_prep.sources import Part, read_rows
-from nemotron.data_prep.tokenization.encoders import Encoded, EncoderChoice, choose_encoder, take_pieces
-from nemotron.data_prep.tokenization.tokenizer import Tokenizer
+from nemotron.data_prep.tokenizer.encoders import Encoded, EncoderChoice, choose_encoder, take_pieces
+from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.errors import UserError
 from nemotron.user_cache import recall, remember, version_of
 

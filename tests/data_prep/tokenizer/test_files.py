@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.config import TokenizerConfig
-from nemotron.data_prep.tokenization.tokenizer import load_tokenizer
-from nemotron.data_prep.tokenization.tokenizer_files import (
+from nemotron.data_prep.tokenizer.files import (
     LARGEST_ID,
     LONGEST_ADDED_TOKEN,
     _check_largest_id,
@@ -17,6 +16,7 @@ from nemotron.data_prep.tokenization.tokenizer_files import (
     read_ids,
     read_settings,
 )
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.errors import UserError
 
 

@@ -1,0 +1,1 @@
+"""A tokenizer: its files, what is known about it, and what encodes with it."""
