@@ -1,5 +1,6 @@
 """What markers mean, for the whole suite: folders mirror the rooms of src/, and a marker says what a test needs."""
 
+import gc
 import logging
 import os
 import secrets
@@ -23,8 +24,17 @@ TOGETHER = {
         ),
         "transformers",
     ),
+    **dict.fromkeys(
+        (
+            "tests/launch/executors/test_experiments.py",
+            "tests/launch/executors/test_slurm.py",
+            "tests/launch/test_submit.py",
+            "tests/test_planted_secrets.py",
+        ),
+        "nemo_run",
+    ),
 }
-"""Files whose tests run in one process: there is one cluster, and importing transformers takes seconds."""
+"""Files whose tests run in one process: there is one cluster; importing transformers or NeMo-Run takes seconds."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +78,24 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser = Browser(tmp_path_factory.mktemp("chromium"))
     yield browser
     browser.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep what is imported and collected, a million objects, out of every later garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    """Let torch's fifty loggers pass on what they get: pytest hooks into each that does not, six times a test."""
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.propagate = True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -22,9 +23,11 @@ class Cycle:
 
 
 @pytest.fixture(autouse=True)
-def unfreeze() -> object:
-    yield
+def nothing_is_frozen() -> Iterator[None]:
+    """Undo what `tests/conftest.py` did to the collector, for one test."""
     gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 def test_what_lives_is_left_alone_and_what_is_garbage_is_finished(
