@@ -156,10 +156,10 @@ def as_argument(value: Any) -> str:
 
 
 def _parse(text: str, shown: str, *, one_line: bool = False) -> Located | None:
-    with suppress(yaml.YAMLError, UnicodeEncodeError, RecursionError):  # the other loader says more
-        return _compose(_FastLoader(text), shown, one_line)
     subject = f"{text} is" if one_line else "this is"
     try:
+        with suppress(yaml.YAMLError, UnicodeEncodeError):  # the other loader says more
+            return _compose(_FastLoader(text), shown, one_line)
         return _compose(_Loader(text), shown, one_line)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
