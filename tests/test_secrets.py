@@ -98,6 +98,8 @@ _KEY = "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----"
         ("https://b/x?sv=2&sig=a%2Bb%3D and more", "https://b/x?sv=2&sig=*** and more"),
         ("https://b/x?n=1&amp;accessToken=abc#top", "https://b/x?n=1&amp;accessToken=***#top"),
         ("https://b/x?eos_token=</s>&max_tokens=5", "https://b/x?eos_token=</s>&max_tokens=5"),
+        ("?key=a", "?key=***"),  # short texts, too
+        ("ab:/:c@", "ab:/***@"),
         ("Protocol=https;AccountKey=ab==;End=x", "Protocol=https;AccountKey=***;End=x"),
         ('"Authorization": "Basic bWU6cGFzc3dvcmQx"', '"Authorization": "Basic ***"'),
         ("a bearer 0123456789abcdef", "a bearer ***"),

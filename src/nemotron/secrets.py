@@ -96,6 +96,8 @@ def mask_text(value: str) -> str:
 
     `s3://KEY:SECRET@bucket` becomes `s3://***@bucket`.
     """
+    if len(value) < _SHORTEST and "=" not in value and "@" not in value:
+        return value  # most cells of a table: every secret is longer, or after one of these
     return _mask(value, _find_known())
 
 
