@@ -2,14 +2,15 @@
 
 import json
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.data_prep.small_run import Row, make_config_in, write_rows_in
 
-from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.inspection.origins import Origins
 from nemotron.data_prep.output.verify import verify
 from nemotron.data_prep.pipeline import PrepResult, prepare
@@ -18,10 +19,21 @@ from nemotron.errors import UserError
 ODD: list[Any] = [None, 5, "x", [], {}, [{}], True]
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory, byte_tokenizer: Path, chat: Callable[..., Row]) -> PrepResult:
+    folder = tmp_path_factory.mktemp("prepared")
+    write_rows_in(folder, "chat.jsonl", [*(chat(f"Question {i}", "Answer " * (i % 9 + 1)) for i in range(40)), {}])
+    return prepare(make_config_in(folder, byte_tokenizer, "chat.jsonl"))
+
+
 @pytest.fixture
-def result(make_config: Callable[..., DataPrepConfig], write_rows: Callable, chat: Callable) -> PrepResult:
-    write_rows("chat.jsonl", [*(chat(f"Question {i}", "Answer " * (i % 9 + 1)) for i in range(40)), {}])
-    return prepare(make_config("chat.jsonl"))
+def result(prepared: PrepResult, tmp_path: Path) -> Iterator[PrepResult]:
+    """A finished run, which is put back after each test."""
+    folder = prepared.plan.output_dir.parent
+    shutil.copytree(folder, tmp_path / "whole", symlinks=True)
+    yield prepared
+    shutil.rmtree(folder)
+    shutil.move(tmp_path / "whole", folder)
 
 
 def replace_in(path: Path, place: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Shares, nesting and budgets over 100,000 content hashes; the modes that rows say for themselves."""
+"""Shares, nesting and budgets over up to 100,000 content hashes; the modes that rows say for themselves."""
 
 from dataclasses import replace
 from functools import cache
@@ -16,19 +16,19 @@ from nemotron.data_prep.reasoning_modes.mode import Mode
 from nemotron.data_prep.reasoning_modes.row import list_unknown_kwargs, read_own_mode
 from nemotron.data_prep.reasoning_modes.settings import merge_control
 
-COUNT = 100_000
+COUNT = 10_000
 
 
 @cache
-def hashes() -> list[bytes]:
-    return [sha256(str(number).encode()).digest()[:16] for number in range(COUNT)]
+def hashes(count: int = COUNT) -> list[bytes]:
+    return [sha256(str(number).encode()).digest()[:16] for number in range(count)]
 
 
 @cache
-def choose_all(budget: float | None = None, **settings) -> list[Mode]:
+def choose_all(budget: float | None = None, count: int = COUNT, **settings) -> list[Mode]:
     """The mode of each hash; `budget` is a share."""
     control = ReasoningControl(budget=BudgetControl(budget, 64, 1024) if budget else None, **settings)
-    return [choose(hash, control) for hash in hashes()]
+    return [choose(hash, control) for hash in hashes(count)]
 
 
 def chosen(mode: Mode, **settings) -> set[int]:
@@ -39,8 +39,9 @@ def chosen(mode: Mode, **settings) -> set[int]:
 @pytest.mark.parametrize("seed", [0, 42])
 def test_shares_are_as_asked(seed):
     """The choices are independent: of 100,000 at 12 %, chance alone moves the share by 0.1 points (one sigma)."""
-    assert len(chosen(Mode.OFF, off=0.03, budget=0.12, seed=seed)) / COUNT == pytest.approx(0.03, abs=0.001)
-    assert len(chosen(Mode.BUDGET, off=0.03, budget=0.12, seed=seed)) / COUNT == pytest.approx(0.12, abs=0.003)
+    settings = {"off": 0.03, "budget": 0.12, "seed": seed, "count": 100_000}
+    assert len(chosen(Mode.OFF, **settings)) / 100_000 == pytest.approx(0.03, abs=0.001)
+    assert len(chosen(Mode.BUDGET, **settings)) / 100_000 == pytest.approx(0.12, abs=0.003)
 
 
 def test_a_larger_share_contains_the_smaller_ones_choices():
@@ -81,7 +82,7 @@ def test_another_seed_chooses_others():
 def test_budgets_fill_their_range_evenly(spacing):
     """Of the conversations that are chosen for one, too: the choice says nothing about the budget."""
     budget = BudgetControl(0.5, 64, 4096, spacing)
-    few = [hash for hash in hashes()[:40_000] if choose(hash, ReasoningControl(budget=budget)) is Mode.BUDGET]
+    few = [hash for hash in hashes(40_000) if choose(hash, ReasoningControl(budget=budget)) is Mode.BUDGET]
     drawn = np.array([draw_budget(hash, ReasoningControl().seed, budget) for hash in few])
     assert (drawn.min(), drawn.max()) == (64, 4096)
     middle = np.sqrt(64 * 4096) if spacing == "log" else (64 + 4096) / 2

@@ -238,7 +238,9 @@ def test_weights_too_large_or_small_to_be_added_are_shares_all_the_same(weight: 
     assert (error.value.asked, error.value.most) == (50, 80)
 
 
-@pytest.mark.parametrize("text", ['{"datasets": ' + "[" * 200_000, '{"datasets": []}' + " " * 70_000_000])
-def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "filler", "count"), [('{"datasets": ', "[", 200_000), ('{"datasets": []}', " ", 70_000_000)]
+)
+def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path, start: str, filler: str, count: int) -> None:
     with pytest.raises(UserError, match=r"blend\.json"):
-        read_blend(write(tmp_path, text))
+        read_blend(write(tmp_path, start + filler * count))

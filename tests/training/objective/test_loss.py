@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nemotron.training.config import StageConfig
@@ -55,12 +55,14 @@ def trained_loss(packs, average, padding=3):
     return total / totals.supervised_tokens
 
 
+@settings(max_examples=40)
 @given(batches)
 def test_token_stage_is_the_mean_over_supervised_tokens_of_the_batch(packs):
     supervised = [loss for p in packs for c in p for loss, on in c if on]
     assert trained_loss(packs, "token") == pytest.approx(sum(supervised) / len(supervised), rel=1e-5, abs=1e-6)
 
 
+@settings(max_examples=40)
 @given(batches)
 def test_sample_stage_is_the_mean_over_conversations_of_their_means(packs):
     conversations = [[loss for loss, on in c if on] for p in packs for c in p]

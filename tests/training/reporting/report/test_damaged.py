@@ -23,7 +23,7 @@ ODD: tuple[Any, ...] = (None, 0, 10**30, "\x1b[31m<script>", [1], {"a": {}})
 FILES = ("history.jsonl", "metrics.jsonl", "validation.jsonl", "run.json", "config.yaml", ".lock")
 GARBAGE = (
     b"", b"\0" * 9, b"\xff\n", b"[" * 1000 + b"\n", b"null\n", b"[]\n", b'{"event": "start"}\n', b'{"iteration": 1}\n',
-    b'{"checkpoints": 1, "output_dir": []}', b"a: &a [*a]\n", b"? [a]\n: b\n", b"[" * 100_000, b"- " * 100_000,
+    b'{"checkpoints": 1, "output_dir": []}', b"a: &a [*a]\n", b"? [a]\n: b\n", b"[" * 3000, b"- " * 3000,
 )  # fmt: skip
 
 
