@@ -63,6 +63,29 @@ def test_what_may_pass_is_asked_again_as_often_as_the_config_says(monkeypatch: p
         ask(monkeypatch, "complete", trouble, trouble, trouble)
 
 
+@pytest.mark.parametrize(
+    ("trouble", "problem"),
+    [
+        (TimeoutError(), "no answer within 5 s"),  # of asyncio: bytes came, but too slowly
+        (httpx.ReadTimeout(""), "no answer within 5 s"),
+        (httpx.ConnectError("refused"), "refused"),
+        (httpx.ReadError(""), "ReadError"),
+        (httpx.DecodingError("no gzip"), "no gzip"),
+        (says(503, {"error": {"message": "busy"}}), "HTTP 503: busy"),
+        (says(503, {"error": "busy"}), "HTTP 503: busy"),
+        (says(503, {"detail": "busy"}), "HTTP 503: {'detail': 'busy'}"),
+        (says(503, b"busy."), "HTTP 503: busy"),
+        (says(503, b"[]"), "HTTP 503: []"),
+        (says(503, b""), "HTTP 503: Service Unavailable"),
+        (says(503, b"b" * 301), f"HTTP 503: {'b' * 300}"),
+    ],
+)
+def test_a_failed_request_says_what_was_wrong_last(monkeypatch: pytest.MonkeyPatch, trouble, problem: str):
+    with pytest.raises(RequestFailed) as failed:
+        ask(monkeypatch, "complete", *[trouble] * 3, timeout_s=5)
+    assert str(failed.value) == problem
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_request_that_is_refused_is_not_sent_again(monkeypatch: pytest.MonkeyPatch, status: int):
     reply = ask(monkeypatch, "complete", says(status, {"error": {"message": "too\nlong for gulf-stream"}}))

@@ -34,10 +34,17 @@ def test_a_journal_cut_anywhere_keeps_its_whole_lines_and_goes_on(written, tmp_p
     assert path.read_bytes() == written
 
 
-def test_a_damaged_line_costs_only_its_reply(written, tmp_path):
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"\0\0\0", b"5", b"[]", b"{}", b'{"key": "key-1"}', b'{"outcome": "completed"}',
+        b'{"key": "key-1", "outcome": "elsewhere"}', b'{"key": "key-1", "outcome": "completed", "more": 1}',
+    ],
+)  # fmt: skip
+def test_a_damaged_line_costs_only_its_reply(written, tmp_path, damaged):
     lines = written.splitlines(keepends=True)
     path = tmp_path / "journal.jsonl"
-    path.write_bytes(lines[0] + b"\0\0\0\n" + lines[2])
+    path.write_bytes(lines[0] + damaged + b"\n" + lines[2])
     with Journal(path) as journal:
         assert set(journal.replies) == {"key-0", "key-2"}
 

@@ -46,6 +46,16 @@ def test_a_blend_is_sampled_in_its_shares(tmp_path):
     assert sorted(text[0] for text in asked(prompts)) == ["a"] * 30 + ["b"] * 10
 
 
+def test_where_a_dataset_has_too_few_all_shares_are_as_small(tmp_path):
+    """Of a there are 2 for one half: 4 in all, of 50 that were asked for."""
+    for name, count in (("a", 2), ("b", 10)):
+        write(tmp_path / f"{name}.jsonl", [conversation(f"{name}{i}", "x") for i in range(count)])
+    blend = {"datasets": [{"path": "a.jsonl", "weight": 1}, {"path": "b.jsonl", "weight": 1}]}
+    (tmp_path / "blend.json").write_text(json.dumps(blend))
+    prompts = read_prompts(PromptsConfig(source=str(tmp_path / "blend.json"), samples=50), tmp_path)
+    assert sorted(text[0] for text in asked(prompts)) == ["a"] * 2 + ["b"] * 2
+
+
 def test_prompts_of_all_datasets_are_mixed_whatever_their_order(tmp_path):
     for name in "ab":
         write(tmp_path / f"{name}.jsonl", [conversation(f"{name}{i}", "x") for i in range(20)])
