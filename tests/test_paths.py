@@ -1,8 +1,10 @@
+import glob
 import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from nemotron.data_prep.sources.blend import read_blend
 from nemotron.errors import UserError
 from nemotron.lineage import log_artifact
 from nemotron.lineage.config_values import look_up
-from nemotron.paths import expand_home
+from nemotron.paths import config_dir, ensure_text, expand_home, find_matches, is_path, keep_sockets_short
 
 NOBODYS = "~no-such-user/x"
 
@@ -107,6 +109,58 @@ def test_facts_of_an_artifact_below_a_home_may_stand_in_a_config(tmp_path, monke
     log_artifact(name="Data", type="dataset", path=tmp_path, root=tmp_path / "artifacts")
     for reference in ("Data", "~/"):
         assert look_up({"data": reference, "artifacts": "~/artifacts"}, "data", "path") == str(tmp_path)
+
+
+@pytest.mark.parametrize("pattern", ["**/x", "**/**/x", "**//**/**/x"])
+def test_any_number_of_folders_twice_in_a_row_is_the_same_as_once(tmp_path, monkeypatch, pattern):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a/b", "c"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "x").touch()
+    asked = []
+    monkeypatch.setattr(
+        "glob.glob", lambda pattern, glob=glob.glob, **how: asked.append(pattern) or glob(pattern, **how)
+    )
+    assert sorted(find_matches(pattern)) == ["a/b/x", "c/x"]
+    assert asked == ["**/x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        *[(name, True) for name in ("/data", "./data", "../data", "~/data", "here")],
+        *[(name, False) for name in ("org/model", "data", ".data", "a/~")],
+    ],
+)
+def test_what_cannot_be_the_name_of_a_model_or_is_there_is_a_path(tmp_path, monkeypatch, name, there):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    assert is_path(name) is there
+
+
+def test_a_name_that_is_not_utf8_is_refused_with_what_it_is():
+    ensure_text("/data/é", "The file")
+    with pytest.raises(UserError, match=r"The file .*UTF-8"):
+        ensure_text("/data/\udcff", "The file")
+
+
+@pytest.mark.parametrize("wheel", [True, False])
+def test_the_shipped_configs_are_found_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch, wheel):
+    package = tmp_path / "src/nemotron"
+    (package / "_config" if wheel else package).mkdir(parents=True)
+    monkeypatch.setattr("nemotron.__file__", str(package / "__init__.py"))
+    assert config_dir() == (package / "_config" if wheel else tmp_path / "config")
+
+
+@pytest.mark.parametrize(("length", "too_long"), [(75, False), (76, True)])
+def test_sockets_are_made_in_tmp_where_their_path_would_have_more_than_107_bytes(monkeypatch, length, too_long):
+    """`/pymp-12345678/listener-12345678` comes to 32 bytes more."""
+    used = []
+    monkeypatch.setattr("tempfile.tempdir", "/" + "t" * (length - 1))
+    monkeypatch.setattr("multiprocessing.util.get_temp_dir", lambda: used.append(tempfile.tempdir))
+    keep_sockets_short()
+    assert used == (["/tmp"] if too_long else [])
+    assert tempfile.tempdir == "/" + "t" * (length - 1)
 
 
 SERVE = """

@@ -1,11 +1,14 @@
 """What is remembered from run to run saves time, and nothing depends on it."""
 
+from importlib.machinery import ModuleSpec
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy
 import orjson
 import pytest
 
+from nemotron import user_cache
 from nemotron.user_cache import recall, remember, version_of
 
 
@@ -58,5 +61,58 @@ def test_without_a_variable_it_lies_below_the_users_caches(tmp_path: Path, monke
     assert orjson.loads(file.read_bytes())["value"] == [1]
 
 
+def test_without_any_variable_it_lies_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NEMOTRON_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    remember("facts", "a", [1])
+    (file,) = (tmp_path / ".cache/nemotron/facts").iterdir()
+    assert len(file.name) == len("0123456789abcdef" * 2 + ".json")
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_without_a_home_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NEMOTRON_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    remember("facts", "a", [1])
+    assert recall("facts", "a") is None
+
+
+def test_a_value_comes_back_as_json_has_it(folder: Path) -> None:
+    remember("facts", "a", {"b": (1, 2), "a": None})
+    assert recall("facts", "a") == {"a": None, "b": [1, 2]}
+
+
+def test_what_is_no_json_is_not_remembered(folder: Path) -> None:
+    remember("facts", "a", {1: 2})
+    assert recall("facts", "a") is None
+    assert not list(folder.rglob("*.json"))
+
+
 def test_the_version_of_a_package_is_told_without_importing_it() -> None:
-    assert numpy.__version__ in version_of("numpy")
+    assert version_of("numpy") == f"numpy-{numpy.__version__}.dist-info"
+
+
+def test_the_version_of_a_package_whose_module_has_another_name_is_its_metadatas() -> None:
+    assert version_of("pytest-xdist") == version("pytest-xdist")
+    with pytest.raises(PackageNotFoundError):
+        version_of("no-such-package")
+
+
+def test_the_version_of_a_package_without_files_is_its_metadatas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_cache, "find_spec", lambda package: ModuleSpec(package, None, origin=None))
+    assert version_of("numpy") == numpy.__version__
+
+
+def test_of_several_versions_the_first_by_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an installation that was interrupted leaves them: which is told must not change from run to run."""
+    for number in ("1.0", "2.0", "1.5"):
+        (tmp_path / f"odd-{number}.dist-info").mkdir()
+    monkeypatch.setattr(
+        user_cache, "find_spec", lambda package: ModuleSpec(package, None, origin=str(tmp_path / "odd/__init__.py"))
+    )
+    assert version_of("odd") == "odd-1.0.dist-info"

@@ -181,9 +181,9 @@ def _install(package: str) -> str:
 
 def _check_needed(module: str, package: str) -> Finding:
     if is_there(module):
-        found = version(package) or "found"
-        line = f" (the {'.'.join(found.split('.')[:2])} line)" if package == "megatron-bridge" else ""
-        return Finding(package, found + line, needed=True)
+        found = version(package)
+        line = f" (the {'.'.join(found.split('.')[:2])} line)" if found and package == "megatron-bridge" else ""
+        return Finding(package, f"{found or 'found'}{line}", needed=True)
     stages = [{"prep": "data prep", "sft": "training"}[stage] for stage, modules in NEEDED.items() if module in modules]
     return Finding(package, "", f"{' and '.join(stages)} cannot start", _install(package), True)
 
