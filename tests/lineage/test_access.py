@@ -88,7 +88,7 @@ def test_before_a_job_is_queued_it_is_said_what_it_lacks(
     def said(project: str | None, shares_home: bool = True, **environ: str) -> list[str]:
         return describe_access_of_job({**nobody, **environ}, project, None, shares_home=shares_home)
 
-    assert said(None) == said("mine", WANDB_MODE="offline") == []
+    assert said(None, False) == said("mine", False, WANDB_MODE="offline") == []
     assert "there is no API key" in said("mine")[0]
     assert "no API key is passed to the job" in said("mine", shares_home=False)[0]
     monkeypatch.setattr("nemotron.lineage.access._explain_silence", lambda address: None)

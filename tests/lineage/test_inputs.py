@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from nemotron.config import config_dir
 from nemotron.lineage import log_artifact
 from nemotron.lineage.inputs import describe_inputs, describe_source, make_local, make_portable
@@ -34,6 +36,17 @@ def test_an_input_in_the_folder_of_an_artifact_is_that_artifact(tmp_path: Path, 
     assert describe_inputs([made, *inside], {}, root)[0] == [made.reference]
     (folder / "7").touch()
     assert describe_inputs([f"{folder}/7"], {}, root)[0] == [made.reference]  # data has no iterations
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"name": "Data"', "[]"])
+def test_a_folder_with_a_damaged_record_is_an_input_by_its_path(tmp_path: Path, content: str) -> None:
+    (tmp_path / "artifact.json").write_text(content)
+    assert describe_inputs([str(tmp_path)], {}, tmp_path / "root") == ([str(tmp_path)], {})
+
+
+@pytest.mark.parametrize("source", ["a/\0", "a/" + "b" * 300, "s3://bucket/x", "hf://org/chat"])
+def test_what_is_no_path_of_this_machine_is_named_as_it_is(tmp_path: Path, source: str) -> None:
+    assert describe_inputs([source], {}, tmp_path) == ([source], {})
 
 
 def test_paths_of_shipped_files_are_the_same_on_every_machine() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -55,14 +56,23 @@ def test_git_is_asked_in_the_packages_folder_and_may_fail(monkeypatch, error):
     asked = []
 
     def run(command, **options):
-        asked.append((command, options["timeout"], options["check"]))
+        asked.append((command, options))
         if error:
             raise error
         return subprocess.CompletedProcess(command, 0, stdout="abc\n")
 
     monkeypatch.setattr(subprocess, "run", run)
     assert origin._git("rev-parse", "HEAD") == (None if error else "abc")
-    assert asked == [(["git", "-C", str(origin.PACKAGE), "rev-parse", "HEAD"], 10, True)]
+    options = {"capture_output": True, "text": True, "timeout": 10, "check": True}
+    assert asked == [(["git", "-C", str(origin.PACKAGE), "rev-parse", "HEAD"], options)]
+
+
+def test_code_that_was_never_installed_has_no_version(code, monkeypatch):
+    def version(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(origin, "version", version)
+    assert code({}) == {"package": "nemotron"}
 
 
 @pytest.mark.parametrize(

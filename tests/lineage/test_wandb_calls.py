@@ -351,7 +351,11 @@ def test_an_artifact_of_a_rank_is_handed_over(client, artifacts, monkeypatch, tm
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[1]", '{"project": "a", "entity": "b"}', '"text"', '{"id": 1, "project": "a"}']
+    "text",
+    [
+        *("", "{", "[1]", '"text"'),
+        *('{"project": "a", "entity": "b"}', '{"id": 1, "project": "a"}', '{"id": 1, "entity": "b"}'),
+    ],
 )
 def test_a_damaged_record_of_a_run_is_none(tmp_path, text):
     (tmp_path / "wandb.json").write_text(text)

@@ -3,12 +3,16 @@
 import ast
 import os
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from nemotron.records import regular_files
 from nemotron.records.regular_files import open_file, open_parquet, read_bytes, read_text, refuse_other
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "nemotron"
@@ -62,6 +66,47 @@ def test_a_file_is_opened_as_usual(tmp_path: Path) -> None:
     assert read_bytes(path) == b"one\ntwo\r\n"
     assert read_text(path) == "one\ntwo\n"
     refuse_other(path)
+
+
+@pytest.mark.parametrize("read", [read_bytes, read_text])
+def test_no_more_is_read_at_once_than_memory_holds(
+    read: Callable[[Path], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regular_files, "LARGEST", 3)
+    (tmp_path / "three").write_bytes(b"abc")
+    assert read(tmp_path / "three") in (b"abc", "abc")
+    (tmp_path / "four").write_bytes(b"abcd")
+    with pytest.raises(OSError, match=r"File too large.*four"):
+        read(tmp_path / "four")
+
+
+def test_text_has_the_encoding_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "latin"
+    path.write_bytes(b"\xe9")
+    assert read_text(path, encoding="latin-1") == "é"
+    assert read_text(path, errors="replace") == "\ufffd"
+    with pytest.raises(UnicodeDecodeError):
+        read_text(path)
+
+
+def test_a_file_that_is_made_has_the_usual_mode(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        open_file(tmp_path / "new", "ab").close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o644
+
+
+def test_a_damaged_page_of_parquet_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"a": ["first", "second"]})
+    pq.write_table(table, path, write_page_checksum=True, compression="none", write_statistics=False)
+    with open_parquet(path) as file:
+        assert file.read() == table
+    path.write_bytes(path.read_bytes().replace(b"firs", b"fist", 1))
+    with open_parquet(path) as file, pytest.raises(OSError, match="CRC"):
+        file.read()
 
 
 def opens(node: ast.AST) -> bool:
