@@ -1,5 +1,6 @@
 """Files and folders that are complete or absent, with the modes that the user's umask asks for."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -8,18 +9,24 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from nemotron import atomic_files
 from nemotron.atomic_files import (
     PRIVATE,
+    checksum,
     is_as_written,
     one_at_a_time,
     point_link,
     remove_abandoned,
+    remove_unfinished,
     replace_folder_when_complete,
     replace_when_complete,
+    write_bytes,
     write_checksums,
     write_json,
     write_text,
@@ -238,3 +245,85 @@ def test_a_file_is_as_it_was_written_if_its_checksum_says_so(tmp_path: Path) -> 
         path.write_text("{}")
         (tmp_path / "checksums.json").write_text(damaged)
         assert not is_as_written(path)
+
+
+@pytest.mark.parametrize(("synced", "left"), [(True, []), (False, [".x.dead.tmp"])])
+def test_only_what_must_survive_a_power_cut_waits_for_the_disk_and_clears_up(tmp_path, monkeypatch, synced, left):
+    (tmp_path / ".x.dead.tmp").touch()
+    waited = []
+    monkeypatch.setattr(os, "fsync", lambda file: waited.append(os.fstat(file).st_size))
+    write_bytes(tmp_path / "x", b"abc", synced=synced)
+    assert waited == ([3] if synced else [])
+    assert sorted(os.listdir(tmp_path)) == [*left, "x"]
+    write_json(tmp_path / "x", [], synced=synced)
+    assert len(waited) == (2 if synced else 0)
+
+
+def test_what_a_killed_writer_left_of_a_folder_is_not_part_of_the_next(tmp_path):
+    (tmp_path / "out").mkdir()
+    for name in (".out.unfinished", ".out.replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "left").touch()
+    with replace_folder_when_complete(tmp_path / "out") as unfinished:
+        assert os.listdir(tmp_path) != []
+        assert list(unfinished.iterdir()) == []
+        assert not (tmp_path / ".out.replaced").exists()
+    assert os.listdir(tmp_path) == ["out"]
+    with replace_folder_when_complete(tmp_path / "new/out"):
+        pass
+    assert (tmp_path / "new/out").is_dir()
+
+
+def test_temporary_files_anywhere_below_a_folder_are_removed(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    for name in ("a/b/.x.1.tmp", ".y.2.tmp", "a/b/x.tmp", "a/.z"):
+        (tmp_path / name).touch()
+    remove_unfinished(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "a/.z",
+        "a/b/x.tmp",
+    ]
+
+
+@dataclass
+class Fact:
+    count: int
+    at: Path
+
+
+def test_json_has_lines_and_takes_dataclasses_numbers_and_paths(tmp_path):
+    write_json(tmp_path / "x.json", {"b": Fact(1, Path("/a")), "a": np.float32(0.5)})
+    assert (tmp_path / "x.json").read_text() == ('{\n  "b": {\n    "count": 1,\n    "at": "/a"\n  },\n  "a": 0.5\n}\n')
+
+
+def test_checksums_are_of_the_files_of_a_folder_alone(tmp_path):
+    (tmp_path / "b").write_bytes(b"abc")
+    (tmp_path / "a").touch()
+    (tmp_path / "inner").mkdir()
+    for _ in range(2):  # the second finds the checksums of the first
+        write_checksums(tmp_path)
+        assert list(json.loads((tmp_path / "checksums.json").read_text())) == ["a", "b"]
+    # FIPS 180-2, appendix B.1
+    assert checksum(tmp_path / "b") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("record", ["", "[]", "null", '{"b": 5}'])
+def test_a_file_with_a_damaged_record_is_not_as_it_was_written(tmp_path, record):
+    (tmp_path / "b").write_bytes(b"abc")
+    (tmp_path / "checksums.json").write_text(record)
+    assert not is_as_written(tmp_path / "b")
+
+
+def test_a_file_may_have_as_many_bytes_as_are_read_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic_files, "LARGEST", 3)
+    (tmp_path / "b").write_bytes(b"abc")
+    (tmp_path / "c").write_bytes(b"abcd")
+    write_checksums(tmp_path)
+    assert (is_as_written(tmp_path / "b"), is_as_written(tmp_path / "c")) == (True, False)
+
+
+def test_the_lock_of_one_at_a_time_may_be_in_a_new_folder_and_is_gone_afterwards(tmp_path):
+    with contextlib.suppress(ZeroDivisionError), one_at_a_time(tmp_path / "new/lock"):
+        assert (tmp_path / "new/lock").is_file()
+        raise ZeroDivisionError
+    assert list((tmp_path / "new").iterdir()) == []
