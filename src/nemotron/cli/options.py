@@ -185,7 +185,7 @@ def peft_overrides(peft: str | None, overrides: list[str] | None) -> list[str]:
     """Return the config values to change, with what `--peft` sets first.
 
     Raises:
-        UsageError: Both --peft and peft= are given.
+        ConfigError: Both --peft and peft= are given.
     """
     from nemotron.config import add_word
 
