@@ -46,6 +46,13 @@ def test_free_is_what_the_machine_and_its_control_group_leave(machine, said, fre
     assert free_memory() == free * GIB
 
 
+def test_a_control_group_that_counts_no_cache_limits_nothing(machine, tmp_path):
+    """As that of another version of Linux."""
+    machine(available=8 * GIB, most=6 * GIB)
+    (tmp_path / "sys/fs/cgroup/memory.stat").write_text("anon 5\n")
+    assert free_memory() == 8 * GIB
+
+
 def test_an_export_that_does_not_fit_is_refused_with_both_numbers(machine):
     super3 = "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-BF16"
     machine(available=400 * GIB)

@@ -3,7 +3,7 @@
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.generation.reply import Asked, reply_to
+from nemotron.training.generation.reply import Asked, _Flow, reply_to
 
 CLOSE, END = 1, 2
 SPECIAL = {CLOSE: "</think>", END: "<|im_end|>"}
@@ -84,6 +84,37 @@ def test_a_model_that_ends_its_turn_in_a_thought_has_no_answer():
     assert (reply.thought, reply.answer, reply.ended) == ("well", "", "stop")
 
 
+def test_a_budget_above_the_limit_closes_no_thought():
+    reply = reply_to(Scripted("seven and more"), MESSAGES, Asked(budget=4, most=3))
+    assert (reply.thought, reply.thought_tokens, reply.ended, reply.was_closed) == ("sev", 3, "length", False)
+
+
+def test_a_budget_of_the_limit_leaves_room_for_the_end_of_the_thought_alone():
+    reply = reply_to(Scripted("seven and more", "7"), MESSAGES, Asked(budget=3, most=3))
+    assert (reply.thought, reply.answer, reply.was_closed) == ("se", "7", True)
+
+
+def test_a_turn_that_ends_within_the_budget_is_not_continued():
+    reply = reply_to(Scripted("well<|im_end|>", "7"), MESSAGES, Asked(budget=100))
+    assert (reply.thought, reply.answer, reply.ended, reply.was_closed) == ("well", "", "stop", False)
+
+
+@pytest.mark.parametrize(
+    ("thinking", "options"),
+    [(None, {}), ("on", {"enable_thinking": True}), ("off", {"enable_thinking": False}), ("low", {"low_effort": True})],
+)
+def test_a_mode_of_thinking_is_an_option_of_the_template(thinking, options):
+    rendered = []
+
+    class Noting(Scripted):
+        def render(self, messages, **options):
+            rendered.append(options)
+            return f"{options} <think>"
+
+    reply_to(Noting("7<|im_end|>", "7<|im_end|>"), MESSAGES, Asked(thinking))
+    assert rendered[0] == options
+
+
 @pytest.mark.parametrize(("most", "thought", "answer"), [(3, "sev", ""), (8, "seven", "7")])
 def test_the_limit_holds_for_thought_and_answer_together(most, thought, answer):
     reply = reply_to(Scripted("seven\n</think>", "777"), MESSAGES, Asked(most=most))
@@ -118,3 +149,15 @@ def test_text_comes_as_it_is_generated():
     assert pieces == [
         ("thought", "one "), ("thought", "two\n"), ("thought", "three\n"), ("answer", "the "), ("answer", "end"),
     ]  # fmt: skip
+
+
+def test_a_finished_line_is_not_decoded_again():
+    """Otherwise each token of a long reply would take longer than the one before."""
+    speaker, pieces, decoded = Scripted(), [], []
+    speaker.decode = lambda ids: decoded.append(len(ids)) or "".join(map(chr, ids))
+    flow = _Flow(speaker, pieces.append)
+    for letter in "one\ntwo\nthree":
+        flow.add(ord(letter))
+    flow.end()
+    assert pieces == ["one\n", "two\n", "three"]
+    assert max(decoded) == len("three")

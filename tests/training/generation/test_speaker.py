@@ -9,7 +9,13 @@ import pytest
 
 from nemotron.errors import UserError
 from nemotron.training.generation import speaker as module
-from nemotron.training.generation.speaker import TransformersSpeaker, _base_of
+from nemotron.training.generation.speaker import (
+    TransformersSpeaker,
+    _base_of,
+    _describe,
+    _options_at,
+    refuse_without_transformers,
+)
 
 TOKENIZER = Path(__file__).parents[3] / "config" / "data_prep" / "tiny" / "tokenizer"
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -46,6 +52,77 @@ def test_at_temperature_0_it_says_the_same_every_time(folder: Path) -> None:
     assert len(speaker.generate(ids, 1, speaker.stops, heard.append)) == 1
 
 
+@pytest.mark.parametrize(
+    ("temperature", "options"),
+    [
+        (None, {}),  # as generation_config.json says
+        (0, {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}),
+        (0.7, {"do_sample": True, "temperature": 0.7}),
+    ],
+)
+def test_a_temperature_of_0_turns_sampling_and_its_options_off(temperature, options) -> None:
+    assert _options_at(temperature) == options
+
+
+def test_the_same_seed_says_the_same(folder: Path) -> None:
+    """With weights that say nothing, any token of hundreds is as likely as another."""
+    said = []
+    for seed in (1, 1, 2):
+        speaker = TransformersSpeaker(folder, temperature=1.0, seed=seed)
+        said.append(speaker.generate(speaker.encode("Hi"), 8, set(), lambda token: None))
+    assert said[0] == said[1] != said[2]
+
+
+def test_the_prompt_ends_where_the_reply_begins(folder: Path) -> None:
+    (folder / "chat_template.jinja").write_text(
+        "{{ messages[0].content }}{{ mode }}{% if add_generation_prompt %}: {% endif %}"
+    )
+    assert TransformersSpeaker(folder).render(MESSAGES, mode="!") == "Hi!: "
+
+
+def test_a_tokenizer_without_a_template_cannot_chat(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match="no chat template"):
+        TransformersSpeaker(folder).render(MESSAGES)
+
+
+def test_a_reply_ends_at_the_tokenizers_end_or_at_those_of_the_model(folder: Path) -> None:
+    (folder / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
+    speaker = TransformersSpeaker(folder)
+    assert speaker.stops == {7, 9, speaker.token("<|im_end|>")}
+
+
+@pytest.mark.parametrize(
+    ("missing", "adapters", "named"),
+    [("torch", False, "torch"), ("transformers", False, "transformers"), ("peft", True, "peft"), ("peft", False, None)],
+)
+def test_a_package_that_is_missing_is_named(monkeypatch, missing: str, adapters: bool, named: str | None) -> None:
+    """peft is only needed for adapters."""
+    monkeypatch.setattr(module, "is_there", lambda name: name != missing)
+    if named is None:
+        refuse_without_transformers(adapters=adapters)
+        return
+    with pytest.raises(UserError, match=f"needs {named}, which") as caught:
+        refuse_without_transformers(adapters=adapters)
+    assert f"pip install {named}" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(("error", "said"), [(ValueError("\n no\nway\n"), "no"), (KeyError, "KeyError")])
+def test_an_error_is_said_in_its_first_line_or_by_its_name(error, said) -> None:
+    assert _describe(error() if isinstance(error, type) else error) == said
+
+
+def test_an_error_that_has_another_cause_is_passed_on(folder: Path, monkeypatch) -> None:
+    speaker = TransformersSpeaker(folder)
+
+    def fail(**options: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(speaker._model, "generate", fail)
+    with pytest.raises(RuntimeError, match="CUDA out of memory"):
+        speaker.generate([1], 3, speaker.stops, lambda token: None)
+
+
 def test_a_text_is_tokens_and_tokens_are_a_text(folder: Path) -> None:
     speaker = TransformersSpeaker(folder)
     ids = speaker.encode("Hi <|im_end|> ,")
@@ -77,6 +154,8 @@ def halve(file: Path) -> None:
         ("generation_config.json", halve),
         ("adapter_config.json", lambda file: file.write_text("{")),
         ("adapter_config.json", lambda file: file.write_text("[]")),
+        ("adapter_config.json", lambda file: file.write_text("{}")),
+        ("adapter_config.json", lambda file: file.write_text("[" * 100_000)),
     ],
 )
 def test_a_damaged_file_is_refused(folder: Path, name: str, damage: Callable[[Path], None]) -> None:

@@ -43,7 +43,7 @@ def free_memory() -> int:
     The limit is that of the machine or of its control group.
     """
     meminfo = Path("/proc/meminfo").read_text(encoding="ascii")
-    lines = dict(line.split(":", 1) for line in meminfo.splitlines())
+    lines = dict(line.split(":") for line in meminfo.splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
     try:
         group = Path("/sys/fs/cgroup")

@@ -70,9 +70,7 @@ class TransformersSpeaker:
         self._model, named = model.eval(), _sampling_of(base, model)
         model.generation_config = GenerationConfig(**named.as_options())
         self._torch, self._seed = torch, seed
-        self._sampling: dict[str, Any] = {} if temperature is None else {"temperature": temperature or None}
-        if temperature is not None:
-            self._sampling |= {"do_sample": temperature > 0, **({} if temperature else {"top_p": None, "top_k": None})}
+        self._sampling = _options_at(temperature)
         self.stops = frozenset(token for token in (*named.ends, self._tokenizer.eos_token_id) if token is not None)
 
     def render(self, messages: Sequence[dict[str, str]], **options: Any) -> str:
@@ -138,6 +136,15 @@ class TransformersSpeaker:
                 "Look at the losses in report.html, or name an earlier checkpoint.",
             ) from None
         return said[0, prompt.shape[1] :].tolist()
+
+
+def _options_at(temperature: float | None) -> dict[str, Any]:
+    """Return what a temperature changes of generation_config.json."""
+    if temperature is None:
+        return {}
+    if temperature == 0:
+        return {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+    return {"do_sample": True, "temperature": temperature}
 
 
 class _Streamer:
