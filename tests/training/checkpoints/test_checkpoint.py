@@ -1,5 +1,6 @@
 """A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
 
+import io
 import os
 import pickle
 import zipfile
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
-from nemotron.training.checkpoints.torch_files import mentions, read_numbers
+from nemotron.training.checkpoints.torch_files import check_archive, mentions, read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
 
@@ -133,6 +134,28 @@ def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
     torch.save({**saved, "other": "text", "many": torch.zeros(3)}, tmp_path / "state.pt")
     numbers = read_numbers(tmp_path / "state.pt")
     assert (numbers["step"], numbers["flops"], numbers["on"]) == (7, 1.5, True)
+
+
+class Made:
+    """An object of a class of its own, which a pickle makes of these arguments."""
+
+    def __init__(self, *arguments):
+        self.arguments = arguments
+
+    def __reduce__(self):
+        return Made, self.arguments
+
+
+@pytest.mark.parametrize("arguments", [(), ("text", 3), ((0, int, "0"),), ((0, int, "0"), 0)])
+def test_an_object_that_is_no_tensor_of_numbers_is_left_out(tmp_path, arguments):
+    torch.save({"other": Made(*arguments), "step": torch.tensor(7)}, tmp_path / "state.pt")
+    assert read_numbers(tmp_path / "state.pt") == {"step": 7}
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"PK", "is cut off or overwritten")])
+def test_an_empty_file_of_torch_is_told_from_one_that_is_cut_off(tmp_path, content, what):
+    (tmp_path / "state.pt").write_bytes(content)
+    assert check_archive(tmp_path / "state.pt") == check_archive(io.BytesIO(content)) == what
 
 
 @pytest.mark.parametrize("where", ["goes round", "grows"])

@@ -89,6 +89,11 @@ def test_what_a_conversion_passes_over_is_an_error(tmp_path):
         convert(tmp_path, *warnings)
 
 
+def test_a_file_of_no_tensors_has_no_weights(tmp_path):
+    save_file({}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert weight_names(tmp_path) == set()
+
+
 def test_a_file_that_is_not_as_long_as_its_header_says_is_refused(tmp_path):
     file = write_hf_folder(tmp_path, MAIN) / "model.safetensors"
     whole = file.read_bytes()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,12 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints import run_lock
-from nemotron.training.checkpoints.initial_weights import find_start
+from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
-from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checkpoints.run_folder import find_run_folder, identify_run
 from nemotron.training.checkpoints.run_lock import hold
 from nemotron.training.checkpoints.run_record import find_saving_run, read_records
-from nemotron.training.config import RecipeConfig, RunConfig, SftConfig
+from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
 from nemotron.training.prepared_data import PreparedData
 
 
@@ -66,6 +67,34 @@ def test_a_folder_is_claimed_until_it_has_a_checkpoint(tmp_path):
     write_checkpoint(tmp_path / "checkpoints", 40)
     claim(settings, data("c3"))
     assert find_run_folder(settings).record["data"] == "b2"
+
+
+def test_a_run_is_identified_by_its_model_its_data_its_adapters_and_its_start(tmp_path):
+    settings = config(tmp_path)
+    settings.run.model, settings.recipe.random_start = "Mine", 7
+    of_the_seed = StartingPoint(None, "random weights")
+    assert identify_run(settings, replace(data(), pack_size=512), of_the_seed) == {
+        "hf_model": "tiny",
+        "data_from": "SFTDataArtifact-sft:v1, /data",
+        "model": "tiny",
+        "data": "a1",
+        "pack_size": 512,
+        "adapters": None,
+        "start": 7,
+        "start_named": "Mine",
+    }
+    settings.peft = PeftConfig(target_modules=["linear_qkv", "in_proj"], dim=8, alpha=16)
+    of_a_folder = StartingPoint(tmp_path / "x/../model", "")
+    record = identify_run(settings, data(run_hash=None), of_a_folder)
+    assert record["adapters"] == "lora, dim 8, alpha 16, on in_proj linear_qkv"
+    assert (record["data"], record["start"]) == ("SFTDataArtifact-sft:v1", f"{tmp_path}/model")
+    (tmp_path / "config.json").write_text("{}")
+    settings.recipe.hf_model = str(tmp_path)
+    assert (
+        identify_run(settings, data(), of_a_folder)["model"] == f"{tmp_path.name} (config 44136fa355b3)"
+    )  # sha256 of {}
+    not_here = StartingPoint(None, "", unresolved=UserError("Not here."))
+    assert "start" not in identify_run(settings, data(), not_here)
 
 
 @pytest.mark.parametrize(("saved", "record"), [(None, {"adapters": None}), ({"dim": 8}, {})])

@@ -150,7 +150,7 @@ def read_numbers(file: Path) -> dict[str, float]:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            [pickled] = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            [pickled] = _pickles(archive)
             folder = pickled.removesuffix("data.pkl")
             with archive.open(pickled) as opened:
                 content = PickleReader(opened).load()  # pyright: ignore[reportArgumentType]
