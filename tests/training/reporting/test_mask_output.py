@@ -33,6 +33,13 @@ def test_with_a_log_the_terminal_is_left_alone(capsys, tmp_path):
     assert log.read_text() == "of an earlier run\ntoken ***\na warning\n"
 
 
+def test_a_line_is_in_the_log_as_soon_as_it_is_printed(tmp_path):
+    """Whoever follows a run reads the log; and a killed one leaves what it said last."""
+    with mask_output(tmp_path / "train.log"):
+        print("iteration 1")
+        assert (tmp_path / "train.log").read_text() == "iteration 1\n"
+
+
 def test_the_command_line_is_as_before_after_an_error(monkeypatch):
     argv = ["sft", "a=1"]
     monkeypatch.setattr(sys, "argv", argv)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from tests.browser import Browser
-from tests.training.reporting.report.made_up import START, record, write_run
+from tests.training.reporting.report.made_up import END, START, record, write_run
 
-from nemotron.training.reporting.report.compare import differences, name_runs, render_comparison
+from nemotron.training.reporting.report.compare import _numbers, differences, name_runs, render_comparison
 from nemotron.training.reporting.report.run_files import RunFiles
 
 
@@ -40,9 +40,42 @@ def test_every_chart_has_a_curve_of_each_run(runs: dict[str, RunFiles]) -> None:
     assert "location.reload" not in html
 
 
+def test_the_numbers_of_a_run_are_its_last_and_for_valid_losses_the_lowest(tmp_path: Path) -> None:
+    """Megatron's own `lm_loss` is the average that trains, and not shown again."""
+    validation = [{"iteration": at, "token_loss": loss, "lm_loss": 1.0} for at, loss in ((2, 4.25), (4, 4.5))]
+    run = RunFiles(write_run(tmp_path, validation=validation, history=[START, END]))
+    assert _numbers({"a": run}) == [
+        ("state", "finished"),
+        ("iterations", "4"),
+        ("optimizer.lr", "1e-05"),
+        ("rng.seed", "7"),
+        ("average per token, training", "4.0000"),
+        ("average per sample, training", "5.0000"),
+        ("MTP depth 1 loss, training", "6.0000"),
+        ("MTP depth 1 acceptance, training", "0.4000"),
+        ("average per token, valid", "4.5000"),
+        ("average per token, valid, lowest", "4.2500"),
+        ("last learning rate", "1e-05"),
+        ("duration", "1 h 00 min"),
+        ("tokens/s", "4,000"),
+    ]
+
+
+def test_a_loss_that_was_never_finite_is_left_out(tmp_path: Path) -> None:
+    run = RunFiles(write_run(tmp_path, [record(1, token_loss=None)]))
+    assert "average per token, training" not in dict(_numbers({"a": run}))
+
+
+def test_a_number_that_only_some_runs_have_is_empty_for_the_others(tmp_path: Path) -> None:
+    short, whole = (RunFiles(write_run(tmp_path / name)) for name in ("short", "whole"))
+    whole.settings["train.global_batch_size"] = 8
+    assert ("train.global_batch_size", "", "8") in _numbers({"short": short, "whole": whole})
+
+
 def test_runs_are_called_by_what_tells_them_apart() -> None:
     assert name_runs([Path("/out/one/sft"), Path("/out/two/sft")]) == ["one/sft", "two/sft"]
     assert name_runs([Path("/out/lr1"), Path("/other/lr2")]) == ["lr1", "lr2"]
+    assert name_runs([Path("/out/lr1"), Path("/out/lr1")]) == ["/out/lr1", "/out/lr1"]
 
 
 @pytest.mark.slow

@@ -54,3 +54,33 @@ def test_what_is_no_run_is_refused_with_the_nearest(
     with pytest.raises(UserError) as refused:
         find_run(named, Path("artifacts"))
     assert hint in str(refused.value)
+
+
+def test_a_run_of_an_earlier_release_is_found_from_its_checkpoints_and_not_from_its_other_folders(
+    tmp_path: Path,
+) -> None:
+    """As an earlier release left it: only names say what is near a run."""
+    run = write_run(tmp_path / "run")
+    for below in ("checkpoints/iter_0000004", "logs"):
+        (run / below).mkdir(parents=True)
+    for named in ("", "checkpoints", "checkpoints/iter_0000004"):
+        assert find_run(str(run / named), tmp_path) == run
+    for named in ("logs", "checkpoints/iter_0000004/x"):
+        (run / named).mkdir(exist_ok=True)
+        with pytest.raises(UserError, match="is not a run"):
+            find_run(str(run / named), tmp_path)
+
+
+def test_runs_are_suggested_from_three_levels_below_the_nearest_first(tmp_path: Path) -> None:
+    for name in ("d/e/f", "b", "a/c", "too/deep/to/see", "b/checkpoints/iter_0000004"):
+        write_run(tmp_path / name)
+    with pytest.raises(UserError) as refused:
+        find_run(str(tmp_path), tmp_path)
+    assert refused.value.hint == f"Did you mean {' or '.join(f'{tmp_path}/{name}' for name in ('b', 'a/c', 'd/e/f'))}?"
+
+
+def test_an_artifact_that_no_run_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    log_artifact(name="Mine", type="model", path=tmp_path / "model", root=tmp_path / "artifacts")
+    with pytest.raises(UserError, match=r"Mine:v1 at .*/model was not made by a training run"):
+        find_run("Mine", tmp_path / "artifacts")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.reporting.report.history import HISTORY, read_history, record_session
+from nemotron.training.reporting.report.history import HISTORY, _keep, read_history, record_session
 
 
 def test_a_start_and_its_end_are_two_events(tmp_path: Path) -> None:
@@ -38,3 +38,37 @@ def test_an_event_after_half_a_line_stands_on_its_own(tmp_path: Path) -> None:
     with record_session(tmp_path, {}, lambda: 0):
         pass
     assert [event["event"] for event in read_history(tmp_path)] == ["start", "end"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "kept"),
+    [
+        (0, int, 0), (2**63 - 1, int, 2**63 - 1), (2**63, int, None), (-1, int, None), (True, int, None),
+        (1.5, int, None), (1.5, float, 1.5), (2, float, 2), ("2", float, None), ("a", str, "a"), (1, str, None),
+        (1, None, None), (["a", 1], [str], ["a"]), ("a", [str], None),
+        ({"a": 1, "b": "x"}, {"a": int, "b": int}, {"a": 1}),
+        ({"train": 3, "odd": "x"}, {"": int}, {"train": 3}), ([], {"a": int}, {}),
+    ],
+)  # fmt: skip
+def test_of_a_damaged_event_only_what_has_the_right_type_is_kept(value, kind, kept) -> None:
+    assert _keep(value, kind) == kept
+    assert type(_keep(value, kind)) is type(kept)
+
+
+@pytest.mark.parametrize(
+    ("last", "lines"), [("", 2), ('{"event": "end"}\n', 3), ('{"event": "st', 3)], ids=["new", "whole", "cut off"]
+)
+def test_an_event_begins_a_line_of_its_own(tmp_path: Path, last: str, lines: int) -> None:
+    (tmp_path / HISTORY).write_text(last)
+    with record_session(tmp_path, {}, lambda: 0):
+        pass
+    written = (tmp_path / HISTORY).read_text()
+    assert written.startswith(last)
+    assert written.count("\n") == lines
+    assert [event["event"] for event in read_history(tmp_path)][-2:] == ["start", "end"]
+
+
+def test_a_failure_without_a_message_is_named_by_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), record_session(tmp_path, {}, lambda: 0):
+        raise KeyboardInterrupt
+    assert read_history(tmp_path)[-1]["message"] == "KeyboardInterrupt"

@@ -1,13 +1,16 @@
 """The page of a run while it works."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tests.training.reporting.report.made_up import START, record, write_run
 
+from nemotron.training.prepared_data import PreparedData
 from nemotron.training.reporting.report import live
 from nemotron.training.reporting.report.history import read_history
-from nemotron.training.reporting.report.live import keep_report, report_session
+from nemotron.training.reporting.report.live import describe_start, keep_report, report_session
 
 
 @pytest.fixture
@@ -84,3 +87,58 @@ def test_other_ranks_write_nothing(tmp_path: Path) -> None:
         pass
     assert read_history(tmp_path) == []
     assert not list(tmp_path.iterdir())
+
+
+def test_a_start_records_the_settings_that_a_user_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the defaults of the code nor those of config/default.yaml."""
+    monkeypatch.setattr(live, "describe_machine", lambda: {"device": "CPU"})
+    origins = {
+        "a": "default", "b": "config/default.yaml:5", "c": "config/tiny.yaml:5", "d": "command line",
+        "e": "mine/default.yaml:7",
+    }  # fmt: skip
+    loaded: Any = SimpleNamespace(name="tiny", config=SimpleNamespace(peft=None), origins=origins)
+    plan: Any = SimpleNamespace(train_iters=10, global_batch_size=8, pack_size=512, flops_per_token=1e9)
+    data = PreparedData("ours:v1", Path("/data/splits"), {"train": 8})
+    start = describe_start(loaded, plan, data, ["A note."])
+    assert start == {
+        "name": "tiny",
+        "train_iters": 10,
+        "global_batch_size": 8,
+        "pack_size": 512,
+        "data": {"reference": "ours:v1", "splits": "/data/splits", "packs": {"train": 8}},
+        "machine": {"device": "CPU"},
+        "flops_per_token": 1e9,
+        "adapters_only": False,
+        "origins": {key: origins[key] for key in "cde"},
+        "notes": ["A note."],
+    }
+    loaded.config.peft = "lora"
+    assert describe_start(loaded, plan, data, [])["adapters_only"] is True
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_line_goes_to_the_display_or_is_printed_by_the_first_rank(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], rank: str
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    shown: list[tuple[str, dict[str, Any]]] = []
+    for on_record in (lambda kind, record: shown.append((kind, record)), None):
+        live.say(on_record, "Saving.")
+        live.report_start(on_record, 10, 4, ["A note."])
+    assert shown == [
+        ("line", {"text": "Saving."}),
+        ("start", {"train_iters": 10, "finished": 4, "notes": ["A note."]}),
+    ]
+    assert capsys.readouterr().out == ("Saving.\nnote: A note.\n" if rank == "0" else "")
+
+
+@pytest.mark.parametrize(("ranks", "described"), [("1", "1 process"), ("2000", "2,000 processes")])
+def test_a_machine_without_a_gpu_is_described_by_its_processes(
+    monkeypatch: pytest.MonkeyPatch, ranks: str, described: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(live.socket, "gethostname", lambda: "node7")
+    monkeypatch.setenv("WORLD_SIZE", ranks)
+    assert live.describe_machine() == {"gpus": None, "device": "CPU", "describe": f"{described} on the CPU, node7"}

@@ -105,6 +105,85 @@ def test_only_the_page_of_a_run_at_work_loads_itself_again(tmp_path: Path) -> No
     assert "location.reload" not in page_of(folder)
 
 
+def test_the_page_is_told_when_it_was_written_and_how_often_to_look(tmp_path: Path) -> None:
+    at_work = RunFiles(write_run(tmp_path, history=[START]), is_live=True)
+    script = page.reload_script([RunFiles(tmp_path), at_work])
+    assert re.search(r'\{"written": \d+\.\d+, "seconds": 30\}', script)
+    assert "TIMING" not in script
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "course"),
+    [
+        ("token_loss", [4.0], "4.0000"),
+        ("token_loss", [5.0, 4.0], "5.0000 → 4.0000"),
+        ("token_loss", [5.0, 3.0, 4.0], "5.0000 → 4.0000 (best 3.0000)"),
+        ("token_loss", [None, 5.0, 6.0, None], "5.0000 → 6.0000"),
+        ("token_loss", [None], ""),
+        ("mtp_1_acceptance", [0.1, 0.5, 0.4], "0.1000 → 0.4000 (best 0.5000)"),
+        ("mtp_1_acceptance", [0.3, 0.2, 0.1], "0.3000 → 0.1000"),
+    ],
+)
+def test_the_course_of_a_loss_or_an_acceptance(tmp_path: Path, name: str, values: list, course: str) -> None:
+    records = [record(at, **{name: value}) for at, value in enumerate(values, 1)]
+    assert page._course(RunFiles(write_run(tmp_path, records)).metrics, name) == course
+
+
+@pytest.mark.parametrize(("slowest", "count", "warned"), [(11.0, 20, True), (10.0, 20, False), (11.0, 19, False)])
+def test_an_iteration_of_more_than_five_times_the_median_is_named(
+    tmp_path: Path, slowest: float, count: int, warned: bool
+) -> None:
+    """The other iterations take 2 s; of fewer than 20 the first one, which compiles, counts for much."""
+    records = [record(at, seconds=slowest if at == 7 else 2.0) for at in range(1, count + 1)]
+    warnings = page._warnings(RunFiles(write_run(tmp_path, records)))
+    assert warnings == (["Iteration 7 took 11 s, the median one 2 s."] if warned else [])
+
+
+def test_records_without_a_loss_are_counted(tmp_path: Path) -> None:
+    run = RunFiles(write_run(tmp_path, [record(1), record(2, token_loss=None), record(3, token_loss=None)]))
+    assert page._warnings(run) == ["2 records have no loss: nothing was supervised, or it was not finite."]
+    assert page._warnings(RunFiles(write_run(tmp_path, []))) == []
+
+
+def test_starts_ends_and_stages_have_a_line_each(tmp_path: Path) -> None:
+    day = [f"2026-01-0{number}T00:00:00+00:00" for number in range(1, 5)]
+    history = [
+        {**START, "time": day[0], "notes": ["One", "Two"]},
+        {**END, "time": day[1], "state": "stopped", "iteration": 2},
+        {**START, "time": day[2], "iteration": 2, "machine": {}},
+        {**END, "time": day[3]},
+    ]
+    assert page._happenings(RunFiles(write_run(tmp_path, history=history))) == [
+        ("2026-01-01 00:00:00", "Started on 1 process on the CPU"),
+        ("", "Note: One"),
+        ("", "Note: Two"),
+        ("2026-01-02 00:00:00", "Stopped by a signal or a time limit after iteration 2."),
+        ("2026-01-03 00:00:00", "Resumed after iteration 2"),
+        ("2026-01-04 00:00:00", "Finished after iteration 4."),
+        ("iteration 1", "The loss averages over tokens."),
+        ("iteration 3", "The loss averages over samples."),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("iteration", "saved"), [(0, "nothing was saved"), (4, "the newest checkpoint is of iteration 4")]
+)
+def test_a_failure_says_what_was_saved(iteration: int, saved: str) -> None:
+    assert page._describe_end({"state": "failed", "message": "lost"}, iteration) == f"Failed; {saved}: lost"
+
+
+def test_a_run_at_work_was_not_killed(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, history=[START])
+    killed = ("", "No end was recorded: it was killed, or its machine stopped.")
+    assert killed not in page._happenings(RunFiles(folder, is_live=True))
+    assert killed in page._happenings(RunFiles(folder))
+
+
+def test_the_title_has_the_config_and_the_folder(tmp_path: Path) -> None:
+    assert "<title>Training tiny in run</title>" in page_of(write_run(tmp_path / "run"))
+    assert "<title>Training in run</title>" in page_of(write_run(tmp_path / "run", history=[]))
+
+
 def test_the_data_is_linked_where_its_report_is_of_the_same_data(tmp_path: Path) -> None:
     splits = tmp_path / "my data/runs/abc/splits"
     splits.mkdir(parents=True)

@@ -23,7 +23,8 @@ def test_a_length_of_time(seconds: float, written: str) -> None:
     ("value", "written"),
     [
         (None, ""), (0, "0"), (0.12345, "0.123"), (99.94, "99.9"), (100, "100"), (1234.4, "1,234"), (-1234, "-1,234"),
-        (999_999, "999,999"), (1e6, "1 million"), (12_345_678, "12.35 million"), (1e9, "1 billion"),
+        (999_999, "999,999"), (1e6, "1 million"), (12_345_678, "12.35 million"), (999_999_999, "1,000 million"),
+        (1e9, "1 billion"), (999_999_999_999, "1,000 billion"), (1e12, "1 trillion"),
         (-2.5e12, "-2.5 trillion"),
     ],
 )  # fmt: skip

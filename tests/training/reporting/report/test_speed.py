@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.training.reporting.report.made_up import END, START, record, write_run
 
 from nemotron.training.reporting.report.live import describe_machine
 from nemotron.training.reporting.report.run_files import RunFiles
-from nemotron.training.reporting.report.speed import Speed, measure_speed
+from nemotron.training.reporting.report.speed import Speed, measure_speed, tokens_per_second
 from nemotron.training.reporting.report.summary import _speeds
 
 
@@ -70,3 +71,12 @@ def test_iterations_between_two_records_took_as_long_as_those_recorded(tmp_path:
     speed = measure_speed(RunFiles(write_run(tmp_path, [record(5), record(10), record(15)])))
     assert speed is not None
     assert (speed.tokens, speed.seconds) == (4000, 2)
+
+
+def test_records_without_time_or_progress_have_no_speed_and_cause_no_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    """x/0, 0/0, and more than a number can hold."""
+    records = [record(1, seconds=0.0), record(1), record(2, consumed_samples=1e308), record(3)]
+    assert not np.isfinite(tokens_per_second(RunFiles(write_run(tmp_path, records)))[:2]).any()
+    assert not recwarn.list
