@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from tests.stand_ins import put_modules
 
-from nemotron.training.cpu.device import CudaToCpu, leave_uncompiled
+from nemotron.training.cpu.device import CudaToCpu, device_mode, leave_uncompiled
 
 
 @pytest.fixture
@@ -35,6 +36,7 @@ def test_other_devices_are_left_alone(mode):
 def test_a_tensor_calls_itself_what_megatrons_optimizer_compares_with(mode):
     assert torch.ones(2).type() == "torch.cuda.FloatTensor"
     assert torch.ones(2).type(torch.float64).dtype == torch.float64
+    assert torch.ones(2).type(dtype=torch.float64).dtype == torch.float64
 
 
 def test_outside_the_mode_nothing_is_replaced():
@@ -53,3 +55,76 @@ def test_not_compiled_stands_for_both_forms_of_the_decorator():
         return 2
 
     assert (plain(), with_options()) == (1, 2)
+
+
+@pytest.fixture
+def machine_of_one(monkeypatch):
+    """Everything that training on a CPU replaces; Megatron's module of random numbers is a stand-in."""
+    random = {"_get_cuda_rng_state": "Megatron's", "_set_cuda_rng_state": "Megatron's"}
+    modules = put_modules(monkeypatch, {"megatron.core.tensor_parallel.random": random})
+    with device_mode():
+        yield modules["megatron.core.tensor_parallel.random"]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"),
+    [
+        ("current_device", (), torch.device("cpu")),
+        ("device_count", (), 1),
+        ("set_device", (0,), None),
+        ("get_device_capability", (), (8, 0)),
+        ("get_device_capability", (0,), (8, 0)),
+        ("synchronize", (), None),
+        ("ipc_collect", (), None),
+        ("memory_allocated", (), 0),
+        ("max_memory_allocated", (0,), 0),
+        ("memory_reserved", (), 0),
+        ("max_memory_reserved", (), 0),
+        ("memory_stats", (), {}),
+        ("memory_stats", (0,), {}),
+    ],
+)
+def test_torch_cuda_answers_for_one_device_without_memory_of_its_own(machine_of_one, name, arguments, answer):
+    assert getattr(torch.cuda, name)(*arguments) == answer
+
+
+def test_the_device_has_the_properties_that_megatron_reads(machine_of_one):
+    properties = vars(torch.cuda.get_device_properties(0))
+    assert properties == {
+        "name": "cpu", "major": 8, "minor": 0, "multi_processor_count": 1, "total_memory": 8 * 2**30,
+    }  # fmt: skip
+
+
+def test_on_a_stream_everything_has_happened_already(machine_of_one):
+    stream = torch.cuda.Stream(priority=-1)
+    with torch.cuda.stream(stream):
+        event = stream.record_event()
+    for done in (event, torch.cuda.Event(enable_timing=True), torch.cuda.current_stream()):
+        done.record()
+        done.wait_event(event)
+        done.wait_stream(stream)
+        done.synchronize()
+
+
+def test_the_random_numbers_of_the_gpu_are_those_of_the_cpu(machine_of_one):
+    torch_functions = (torch.cuda.get_rng_state, torch.cuda.set_rng_state)
+    megatrons = (machine_of_one._get_cuda_rng_state, machine_of_one._set_cuda_rng_state)
+    for get_state, set_state in (torch_functions, megatrons):
+        torch.cuda.manual_seed(7)
+        state = get_state()
+        drawn = torch.rand(2)
+        set_state(state)
+        assert torch.equal(torch.rand(2), drawn)
+        torch.manual_seed(7)
+        assert torch.equal(torch.rand(2), drawn)
+
+
+def test_everything_is_as_before_afterwards(monkeypatch):
+    random = {"_get_cuda_rng_state": "Megatron's", "_set_cuda_rng_state": "Megatron's"}
+    modules = put_modules(monkeypatch, {"megatron.core.tensor_parallel.random": random})
+    before = (torch.cuda.device_count, torch.cuda.Stream, torch.compile)
+    with device_mode(), device_mode():
+        assert torch.compile is leave_uncompiled
+        assert torch.zeros(2, device="cuda").device.type == "cpu"
+    assert (torch.cuda.device_count, torch.cuda.Stream, torch.compile) == before
+    assert modules["megatron.core.tensor_parallel.random"]._get_cuda_rng_state == "Megatron's"

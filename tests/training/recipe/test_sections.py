@@ -225,6 +225,7 @@ def test_values_are_set_and_others_left_alone():
         ("lr", 1, 1.0),
         ("params_dtype", "bfloat16", torch.bfloat16),
         ("backend", "fused", Backend.fused),
+        ("backend", Backend.fused, Backend.fused),  # as our own code sets it
         ("modules", ["a"], ["a"]),
         ("betas", [0.9, 0.98], (0.9, 0.98)),
         ("folder", "/data", "/data"),  # Megatron makes a path of it
@@ -260,6 +261,8 @@ def test_a_misspelt_key_names_its_place_and_the_nearest():
         ("train_iters", 5.0, "a whole number or null"),
         ("modules", "a", "a list"),
         ("backend", "fsed", "'auto' or 'fused'"),
+        ("backend", ["fused"], "'auto' or 'fused'"),
+        ("backend", 2, "'auto' or 'fused'"),
         ("named", ["a"], "a mapping or null"),
         ("label", 5, "text"),
         ("numbers", 5, "a list or null"),

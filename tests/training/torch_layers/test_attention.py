@@ -141,6 +141,12 @@ def test_a_norm_divides_by_the_root_of_the_mean_square(modules):
     torch.testing.assert_close(norm(x), x / math.sqrt(14 / 3 + 0.5))
 
 
+def test_weights_are_made_on_the_device_of_the_rank(modules, linear, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: "meta")
+    assert modules.layers.RMSNorm(layer_config(), 3).weight.device.type == "meta"
+    assert linear().weight.device.type == "meta"
+
+
 @pytest.mark.parametrize("change", [{"normalization": "LayerNorm"}, {"layernorm_zero_centered_gamma": True}])
 def test_another_norm_is_refused(modules, change):
     with pytest.raises(NotImplementedError, match="RMSNorm"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nemotron.training.torch_layers import experts as module
 from nemotron.training.torch_layers.experts import apply_grouped, can_be_grouped, group_where_possible
 
 HIDDEN, INNER = 16, 24
@@ -103,9 +104,11 @@ def test_on_a_gpu_experts_without_tokens_have_no_gradient(counts):
         make_experts(add_bias_linear=True),
         make_experts(gated_linear_unit=True),
         make_experts(moe_apply_probs_on_input=True),
+        make_experts(bias_activation_fusion=True),
         make_experts(inner=9),  # rows of 36 bytes
+        make_experts(hidden=9),
     ],
-    ids=["biases", "gated", "weighted inputs", "unaligned"],
+    ids=["biases", "gated", "weighted inputs", "fused", "unaligned", "unaligned inputs"],
 )
 def test_experts_of_another_make_are_left_to_megatron(experts):
     assert not can_be_grouped(experts)
@@ -131,3 +134,34 @@ def test_on_the_cpu_megatron_computes_them():
     tokens = torch.ones(2, HIDDEN, dtype=torch.bfloat16)
     group_where_possible(megatrons)(make_experts(), tokens, torch.tensor([1, 1, 0, 0]), torch.ones(2))
     assert calls == [tokens]
+
+
+class OnGpu:
+    """As much of a tensor on a GPU as decides who computes the experts."""
+
+    is_cuda = True
+
+    def __init__(self, rows=2, dtype=torch.bfloat16):
+        self.rows, self.dtype = rows, dtype
+
+    def __len__(self):
+        return self.rows
+
+
+@pytest.mark.parametrize(
+    ("tokens", "fits", "by"),
+    [
+        (OnGpu(), True, "two products"),
+        (OnGpu(), False, "Megatron"),
+        (OnGpu(rows=0), True, "Megatron"),
+        (OnGpu(dtype=torch.float32), True, "Megatron"),
+    ],
+)
+def test_on_a_gpu_two_products_compute_the_experts_that_fit(monkeypatch, tokens, fits, by):
+    """Whether they fit is found out in the first pass, as every expert is looked at."""
+    looked, experts = [], make_experts()
+    monkeypatch.setattr(module, "can_be_grouped", lambda each: looked.append(each) or fits)
+    monkeypatch.setattr(module, "apply_grouped", lambda *arguments: "two products")
+    forward = group_where_possible(lambda *arguments: ("Megatron", None))
+    assert [forward(experts, tokens, None, None) for _ in range(2)] == [(by, None)] * 2
+    assert looked == ([experts] if len(tokens) and tokens.dtype == torch.bfloat16 else [])

@@ -10,7 +10,7 @@ import torch
 from tests.stand_ins import import_again, put_modules
 
 from nemotron.training import bridge, torch_layers
-from nemotron.training.torch_layers import imports, patches
+from nemotron.training.torch_layers import imports, mamba, patches
 
 
 def test_layers_of_transformer_engine_are_replaced(monkeypatch):
@@ -221,6 +221,24 @@ def test_stand_ins_are_found_in_their_packages():
         assert (made_up.__version__, made_up.ops.f) == ("1", 1)
         assert made_up.__spec__.submodule_search_locations == []
     assert "made_up" not in sys.modules
+
+
+def test_stand_ins_have_what_megatron_imports_by_name():
+    with imports._stand_ins(imports._MAMBA_STAND_INS):
+        import causal_conv1d
+        import mamba_ssm
+        from mamba_ssm.ops.triton.layernorm_gated import RMSNorm
+        from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined, mamba_split_conv1d_scan_combined
+    assert (mamba_ssm.__version__, causal_conv1d.__version__) == ("2.2.6", "1.5.4")
+    assert RMSNorm is mamba.GatedRMSNorm
+    assert mamba_split_conv1d_scan_combined is mamba.split_conv1d_scan_combined
+    assert mamba_chunk_scan_combined is None
+    with imports._stand_ins(imports._BRIDGE_STAND_INS):
+        import transformer_engine_torch  # noqa: F401
+        from nvidia_resiliency_ext.inprocess import CallWrapper
+        from transformer_engine.pytorch import Linear
+        from transformer_engine.pytorch.ops import Sequential
+    assert CallWrapper is Linear is Sequential is imports._Unused
 
 
 def test_it_is_too_late_after_an_import_of_megatron(imported, monkeypatch):
