@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -107,14 +108,10 @@ def test_silence_is_borne_as_long_as_the_limit(tmp_path, monkeypatch, silent, is
     assert (find_holder(tmp_path) is not None) is is_held
 
 
-def test_a_node_that_is_silent_has_lost_the_folder(tmp_path, monkeypatch):
+def test_a_node_that_is_silent_has_lost_the_folder(tmp_path):
     elsewhere(tmp_path, silent_for=60)
     assert find_holder(tmp_path) is None
     with sole_writer(tmp_path):
-        pass
-    monkeypatch.setattr(folder_lock, "SILENCE_SECONDS", 0.5)
-    elsewhere(tmp_path)
-    with sole_writer(tmp_path):  # after listening for half a second
         pass
 
 
@@ -191,3 +188,112 @@ def test_a_file_system_without_locks_is_written_to_by_the_record_alone(monkeypat
     monkeypatch.setattr(folder_lock.fcntl, "flock", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
     with pytest.raises(OSError, match="broken"):
         folder_lock._lock(io.BytesIO())
+
+
+def test_the_record_says_who_where_and_since_when(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    with sole_writer(tmp_path):
+        record = json.loads((tmp_path / LOCK).read_text())
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    born = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    assert record.pop("started").endswith(" UTC")
+    assert len(bytes.fromhex(record.pop("token"))) == 8
+    assert record == {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "job": "4711",
+        "machine": f"{boot} {os.readlink('/proc/self/ns/pid')}",
+        "birth": born,
+    }
+    assert (tmp_path / LOCK).read_bytes() == b""
+
+
+@pytest.mark.parametrize(("job", "shown"), [("4711", "process 5 of job 4711 on node7"), (None, "process 5 on node7")])
+def test_a_holder_is_named_with_its_job(job, shown):
+    assert str(folder_lock.Holder("t", "node7", 5, "noon", job)) == f"{shown} since noon"
+
+
+def test_this_process_holds_nothing_against_itself(tmp_path):
+    with sole_writer(tmp_path):
+        assert find_holder(tmp_path) is None
+    assert find_holder(tmp_path / "missing") is None
+
+
+@pytest.mark.parametrize(
+    ("stat", "birth"),
+    [
+        (b"5 (a name) R" + b" 0" * 18 + b" 777 0", "777"),
+        (b"5 (of ) R \xff) S" + b" 0" * 18 + b" 777 0", "777"),  # a process may call itself anything
+        (b"5 (a) Z" + b" 0" * 18 + b" 777 0", ""),
+        (b"5 (a) X" + b" 0" * 18 + b" 777 0", ""),
+        (None, ""),
+    ],
+)
+def test_a_process_was_born_when_the_system_says(tmp_path, monkeypatch, stat, birth):
+    if stat is not None:
+        (tmp_path / "proc/5").mkdir(parents=True)
+        (tmp_path / "proc/5/stat").write_bytes(stat)
+    monkeypatch.setattr(folder_lock, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert folder_lock._birth(5) == birth
+
+
+def test_without_proc_the_machine_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "Path", lambda path: tmp_path / path.lstrip("/"))
+    assert folder_lock._machine() == ""
+
+
+def test_the_clock_is_that_of_the_folder_or_of_this_machine_where_it_cannot_be_asked(tmp_path, monkeypatch):
+    before = time.time()
+    assert folder_lock._clock_of(tmp_path) == pytest.approx(before, abs=5)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(folder_lock.time, "time", lambda: 7.0)
+    assert folder_lock._clock_of(tmp_path / "missing") == 7.0
+
+
+def test_the_holder_is_heard_every_few_seconds(tmp_path, monkeypatch):
+    class Stop:
+        def __init__(self):
+            self.waited = []
+
+        def wait(self, seconds):
+            self.waited.append(seconds)
+            return len(self.waited) == 3
+
+    touched, stop = [], Stop()
+    monkeypatch.setattr(folder_lock.os, "utime", touched.append)
+    with (tmp_path / "lock").open("wb") as file:
+        folder_lock._beat(file, stop)
+        assert touched == [file.fileno()] * 2
+    assert stop.waited == [folder_lock.HEARTBEAT_SECONDS] * 3
+    assert folder_lock.HEARTBEAT_SECONDS * 5 < folder_lock.SILENCE_SECONDS  # it may be missed a few times
+
+
+def test_a_node_is_listened_to_for_what_is_left_of_the_silence(tmp_path, monkeypatch):
+    """Heard 40 s ago, of 45 s: 5 s of listening, five times a second."""
+    now, slept = [0.0], []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    elsewhere(tmp_path)
+    monkeypatch.setattr(folder_lock, "SILENCE_SECONDS", 45.0)
+    monkeypatch.setattr(folder_lock, "_heard", lambda folder: 100.0)
+    monkeypatch.setattr(folder_lock, "_clock_of", lambda folder: 140.0)
+    monkeypatch.setattr(folder_lock.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(folder_lock.time, "sleep", sleep)
+    with sole_writer(tmp_path):
+        pass
+    assert sum(slept) == pytest.approx(5, abs=0.3)
+    assert set(slept) == {0.2}
+
+
+def test_a_holder_on_another_node_is_looked_at_less_often(tmp_path, monkeypatch):
+    here, there = (
+        folder_lock.Holder("t", "h", 1, "noon", machine=machine) for machine in (folder_lock._machine(), "another boot")
+    )
+    looks, slept = [here, there, None, None], []
+    monkeypatch.setattr(folder_lock, "find_holder", lambda folder: looks.pop(0))
+    monkeypatch.setattr(folder_lock.time, "sleep", slept.append)
+    assert wait_until_free(tmp_path, 60) is None
+    assert slept == [0.05, folder_lock.LOOK_FAR_SECONDS, folder_lock.LOOK_FAR_SECONDS]

@@ -159,6 +159,8 @@ def test_a_known_secret_is_found_in_the_forms_that_it_is_printed_in(monkeypatch:
         (["my hf_abcdefgh", "ijklmnop. No"], ["my ***", ". No"]),
         (["x s3://A:B@bucket sk-abcdefgh", "ijklmnopqr"], ["x s3://***@bucket ***", None]),
         (["", "nothing", ""], ["", "nothing", ""]),
+        (["a ", "s3://A:B@b hf_abcdefghijklmnop c"], ["a ", "s3://***@b *** c"]),
+        (["a hf_abcdefgh", "ijklmnop s3://A:B@b", "c"], ["a ***", " s3://***@b", "c"]),
         ([], []),
     ],
 )
