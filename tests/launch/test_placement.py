@@ -160,3 +160,21 @@ def test_a_job_that_sees_the_same_files_gets_what_names_them(profile, expected, 
     variables = place([sft], profile, attached=True)[0].variables
     assert {name for name in SHARED if variables.get(name) == f"/of {name}"} == set(expected)
     assert "HOME" not in variables
+
+
+@pytest.mark.parametrize(
+    ("executor", "stage", "nodes"),
+    [
+        ("slurm", {"distributed": True}, 4),
+        ("slurm", {}, 1),
+        ("slurm", {"ray": True}, 4),
+        ("skypilot", {"distributed": True}, 4),
+        ("skypilot", {"ray": True}, 1),
+        ("local", {"distributed": True}, 1),
+        ("docker", {"ray": True}, 1),
+    ],
+)
+def test_training_has_all_nodes_and_data_prep_where_it_brings_ray(executor: str, stage: dict, nodes: int, prep: Stage):
+    profile = Profile(executor, name="here", nodes=4, container_image="image")
+    [placed] = place([replace(prep, **stage)], profile, attached=True)
+    assert placed.nodes == nodes

@@ -176,6 +176,23 @@ def test_jobs_are_submitted_and_named_with_what_they_write(profile, prep, sft, c
     assert [job.writes for job in submission.jobs] == [tuple(placed.writes.values()) for placed in placements]
 
 
+@pytest.mark.parametrize(("lines", "dry", "stays"), [((), False, True), ((), True, False), (BEHIND_SSH, False, False)])
+def test_nemo_run_writes_to_the_folder_of_the_jobs_where_sbatch_runs_here(profile, sft, monkeypatch, lines, dry, stays):
+    """It copies nothing then; elsewhere, and in a dry run, what it writes goes away."""
+    placements = place([sft], profile(*lines), attached=True)
+    given, temporary = [], []
+    monkeypatch.setattr(ROOM, "write_package", lambda folder, placement: temporary.append(folder.parent.parent))
+    monkeypatch.setattr(
+        ROOM, "open_slurm_experiment", lambda *arguments: given.append(arguments) or contextlib.nullcontext("opened")
+    )
+    with ROOM.open_experiment(placements, dry=dry) as opened:
+        assert opened == "opened"
+        assert temporary[0].is_dir()
+    staging = Path(placements[0].root).parent if stays else temporary[0]
+    assert given == [(placements, temporary[0] / "packages", staging)]
+    assert not temporary[0].exists()
+
+
 def test_secrets_are_put_next_to_each_job_before_it_is_submitted(profile, prep, sft, cluster, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "s3cret")
     placements = place([prep, sft], profile(*BEHIND_SSH), attached=False)

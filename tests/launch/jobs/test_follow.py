@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.launch import Job, JobState, LaunchError, Profile, Submission, follow
+from nemotron.launch.jobs.follow import _pick_errors, read_log
 from nemotron.launch.jobs.state import ask_state
 
 SCONTROL = "JobId={id} JobState={state} Reason={reason} Restarts=0 ExitCode={code} DerivedExitCode=0:0"
@@ -216,3 +217,34 @@ def test_the_state_of_a_stage_of_this_machine_follows_from_its_exit_code(monkeyp
     assert seen == [
         ("prep", "RUNNING", 0), ("prep", "COMPLETED", 0), ("sft", "RUNNING", 0), ("sft", state, code),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        (
+            "+ srun x\nsrun: error: no room\n+ exit\nlaunch.sh: line 7: x: not found\n",
+            "srun: error: no room\nlaunch.sh: line 7: x: not found\n",
+        ),
+        ("pyxis: importing\n+ exit\n", "pyxis: importing\n"),
+        ("sbatch: Error: Invalid account", "sbatch: Error: Invalid account"),
+        ("+ nothing went wrong\n", "+ nothing went wrong\n"),
+    ],
+)
+def test_of_a_traced_log_the_complaints_are_shown_each_on_its_line(log: str, shown: str):
+    assert _pick_errors(log) == shown
+
+
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({"log-x.sft_7_0.out": "one\nhalf"}, "one\nhalf"),
+        ({"log-x.sft_7_0.out": "one\n", "log-x.sft_7_1.out": "two", "sbatch_x.sft_7.out": "srun: error"}, "one\ntwo"),
+        ({"sbatch_x.sft_7.out": "+ srun\nsrun: error: no room"}, "srun: error: no room"),
+        ({"log-x.sft_77_0.out": "another job's"}, ""),
+    ],
+)
+def test_the_log_so_far_has_its_last_line_too_and_before_the_stage_the_complaints(cluster: Cluster, files, text: str):
+    for name, content in files.items():
+        (cluster.folder / name).write_text(content)
+    assert read_log(cluster, Job("sft", "7", str(cluster.folder))) == text

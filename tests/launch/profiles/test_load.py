@@ -7,6 +7,7 @@ import pytest
 
 from nemotron.launch import ProfileError, load_profile, read_shared_environment
 from nemotron.launch.profiles import env_file
+from nemotron.secrets import mask_text
 
 EXAMPLE = Path(__file__).parents[3] / "env.toml.example"
 
@@ -239,6 +240,12 @@ def test_a_variable_that_nobody_knows_is_handed_on_as_a_secret(profile):
     written = profile('env_vars = { MY_LOGIN = "me", OMP_NUM_THREADS = 4 }')
     assert written.secret_env_vars == {"MY_LOGIN": "me"}
     assert written.env_vars == {"OMP_NUM_THREADS": "4"}
+
+
+def test_what_is_handed_on_as_a_secret_is_masked_elsewhere(profile, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nemotron.secrets._remembered", set())
+    profile('env_vars = { MY_LOGIN = "gulf-stream", NCCL_DEBUG = "information" }')
+    assert mask_text("gulf-stream with information") == "*** with information"
 
 
 @pytest.mark.parametrize(
