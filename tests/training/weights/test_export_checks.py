@@ -7,7 +7,7 @@ from nemotron.errors import UserError
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
 from nemotron.training.checkpoints.initial_weights import base_model_of
 from nemotron.training.checkpoints.newest import find_checkpoint, find_latest
-from nemotron.training.weights.export_adapter import export_adapter
+from nemotron.training.weights.export_adapter import check_adapters_of, export_adapter
 from nemotron.training.weights.export_hf import export_hf
 
 
@@ -75,3 +75,22 @@ def test_an_adapter_replaces_an_earlier_one_and_nothing_else(tmp_path):
         (target / name).touch()
     with pytest.raises(UserError, match=str(target)):
         export_adapter(find_checkpoint(tmp_path / "run"), target, "config", "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("peft", "refused"),
+    [
+        (None, "has a whole model and no adapters"),
+        ({"_target_": "megatron.bridge.peft.dora.DoRA"}, "has DoRA adapters"),
+        ({"_target_": "megatron.bridge.peft.canonical_lora.CanonicalLoRA"}, "has CanonicalLoRA adapters"),
+        ({"_target_": "megatron.bridge.peft.lora.LoRA"}, None),
+    ],
+)
+def test_only_lora_adapters_are_exported_alone(tmp_path, peft, refused):
+    checkpoint = read_checkpoint(write_checkpoint(tmp_path, 40, {"peft": peft}))
+    if refused is None:
+        check_adapters_of(checkpoint)
+        return
+    with pytest.raises(UserError, match=f"iter_0000040 {refused}") as caught:
+        check_adapters_of(checkpoint)
+    assert "remove --adapter (convert_to_hf.adapter)" in str(caught.value.hint)

@@ -1,6 +1,7 @@
 """A model to start from: what may be imported, and what is recorded of it. The conversion itself is replaced."""
 
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 import nemotron.training.weights.pretrained
 from nemotron.errors import UserError
-from nemotron.lineage import resolve
-from nemotron.training.weights.pretrained import import_model
+from nemotron.lineage import MANIFEST, resolve
+from nemotron.training.weights.pretrained import _is_made_from, import_model
 from nemotron.training.weights.source import find_source
 
 
@@ -63,6 +64,20 @@ def test_the_same_import_again_converts_nothing_and_another_overwrites_nothing(c
     (hf_folder / "model.safetensors").write_bytes(b"others!")
     assert not pretrained(find_source(str(hf_folder)), tmp_path / "new", tmp_path).was_there
     assert len(converted) == 2
+
+
+@pytest.mark.parametrize(
+    "record", [None, "", "{", "[]", "{}", '{"metadata": 5}', '{"metadata": {}}', "[" * 100_000, b"\xff"], ids=range(9)
+)
+def test_a_folder_whose_record_is_damaged_was_made_by_nobody(tmp_path, record):
+    if record is not None:
+        (tmp_path / MANIFEST).write_bytes(record if isinstance(record, bytes) else record.encode())
+    facts = {"source": "hf", "source_digest": "sha256:1", "mtp": True}
+    assert not _is_made_from(tmp_path, facts)
+    (tmp_path / MANIFEST).write_text(json.dumps({"metadata": {**facts, "more": 1}}))
+    assert _is_made_from(tmp_path, facts)
+    for name in facts:
+        assert not _is_made_from(tmp_path, {**facts, name: "other"})
 
 
 def test_a_model_without_multi_token_prediction_is_another_import(converted, hf_folder, tmp_path):

@@ -1,10 +1,13 @@
 """The process in which Megatron converts: how it fails, and how it ends with the process that waits for it."""
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,6 +108,67 @@ def test_what_the_process_refuses_is_raised_as_it_was(process, monkeypatch, caps
     with pytest.raises(UserError) as error:
         run_module("a.module", [], "Exporting it")
     assert (error.value.message, error.value.hint) == ("x.distcp is damaged.", "Get it again.")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the process asks of Linux, which is not told; and its own way to end is put back."""
+    calls = []
+    library = SimpleNamespace(prctl=lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda name: library)
+    before = signal.getsignal(signal.SIGTERM)
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_the_process_asks_to_be_ended_with_the_one_that_waits_for_it(asked, monkeypatch):
+    """prctl(2): PR_SET_PDEATHSIG is 1. Its own children are not meant by the variable."""
+    monkeypatch.setenv("NEMOTRON_PARENT", str(os.getppid()))
+    with separate_process():
+        assert "NEMOTRON_PARENT" not in os.environ
+    assert asked == [(1, signal.SIGTERM)]
+
+
+def test_a_process_whose_parent_died_before_it_asked_ends(asked, monkeypatch):
+    monkeypatch.setenv("NEMOTRON_PARENT", str(os.getppid() + 1))
+    with pytest.raises(SystemExit) as ended, separate_process():
+        raise AssertionError("it went on")
+    assert ended.value.code == 143
+
+
+def test_sigterm_ends_the_process_once_so_that_it_can_clean_up(asked, monkeypatch):
+    monkeypatch.delenv("NEMOTRON_PARENT", raising=False)
+    before, steps = signal.getsignal(signal.SIGTERM), []
+
+    def work():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # a second one, while it removes what it has begun
+            steps.append("cleaned up")
+
+    with pytest.raises(SystemExit) as ended, separate_process():
+        work()
+    assert (ended.value.code, steps, asked) == (143, ["cleaned up"], [])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_refusal_that_nobody_waits_for_is_the_last_line(asked, monkeypatch, capsys):
+    monkeypatch.delenv("NEMOTRON_PARENT", raising=False)
+    with pytest.raises(SystemExit, match=r"No model\. Name one\."), separate_process():
+        raise UserError("No model.", "Name one.")
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["import_hf", "export_hf", "export_adapter", "random_init"])
+def test_each_module_that_runs_as_a_process_says_how(name, monkeypatch, capsys):
+    """`python -m` of it without arguments."""
+    monkeypatch.setattr(sys, "argv", [name])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(Path(module.__file__).with_name(f"{name}.py")), run_name="__main__")
+    assert ended.value.code == 2
+    assert f"usage: python -m nemotron.training.weights.{name} " in capsys.readouterr().err
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch):
