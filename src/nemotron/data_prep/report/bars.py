@@ -56,18 +56,17 @@ def histogram(title: str, found: Distribution, axis: str, things: str, unit: str
     )
 
 
-def stacked_bar(label: str, segments: Sequence[Segment], note: str, widest: int | None = None) -> Html:
-    """Return a bar of segments next to each other.
+def stacked_bar(label: str, segments: Sequence[Segment], note: str) -> Html:
+    """Return a bar of segments next to each other, which fill its width.
 
     Args:
         label: The text above the bar.
         segments: The segments, from left to right.
         note: HTML at the right end of the bar.
-        widest: The value that fills the width; None uses the sum of the segments.
     """
     whole = sum(segment.value for segment in segments)
     drawn = "".join(
-        f'<i class="{segment.kind}" style="width:{100 * segment.value / (widest or whole):.3f}%" '
+        f'<i class="{segment.kind}" style="width:{100 * segment.value / whole:.3f}%" '
         f'data-value="{segment.title}: {segment.value:,} ({share(segment.value, whole)})"></i>'
         for segment in segments
         if segment.value

@@ -88,9 +88,9 @@ def count(number: float) -> str:
     return f"{number:,.0f}"
 
 
-def share(part: float, whole: float, digits: int = 1) -> str:
+def share(part: float, whole: float) -> str:
     """Format a share in percent, or a dash if the whole is zero."""
-    return f"{part / whole:.{digits}%}" if whole else "-"
+    return f"{part / whole:.1%}" if whole else "-"
 
 
 def things(number: int, thing: str) -> str:
