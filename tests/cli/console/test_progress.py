@@ -86,3 +86,27 @@ def test_a_dumb_terminal_gets_lines(terminal, monkeypatch):
     with console.Progress() as progress:
         progress.update("pack", 2, 2, "shards")
     assert terminal.readouterr().err == "pack: 2 of 2 shards\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0:00"), (59.4, "0:59"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (36_061, "10:01:01")],
+)
+def test_a_time_has_minutes_and_perhaps_hours(seconds: float, shown: str):
+    assert progress_module._clock(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("rate", "shown"),
+    [(0.4, "0"), (1234, "1,234"), (9999, "9,999"), (10_000, "10.0k"), (999_949, "999.9k"), (1e6, "1.0M")],
+)
+def test_a_rate_has_about_three_digits(rate: float, shown: str):
+    assert progress_module._short(rate) == shown
+
+
+def test_of_many_bars_only_those_that_move_are_shown(terminal):
+    with console.Progress() as progress:
+        for number in range(9):
+            progress.update(f"part {number}", number, 8, "shards")
+            shown = progress._bars and [task.visible for task in progress._bars.tasks]
+            assert shown == [True] * (number + 1) if number < 8 else shown == [False, *[True] * 7, False]

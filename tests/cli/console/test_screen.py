@@ -43,3 +43,39 @@ def test_what_goes_to_the_pager_is_as_wide_as_the_terminal_behind_it(monkeypatch
     with screen.results_go_to(pager):
         assert screen.width_of(pager) == 101
         assert screen.width_of(other) == 107
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "width"),
+    [
+        ("120", 90, 120),
+        ("20", 90, 20),
+        ("19", 90, 80),
+        ("wide", 90, 90),
+        ("", 90, 90),
+        ("", 0, 80),
+        ("", None, 80),
+    ],
+)
+def test_a_terminal_is_as_wide_as_the_variable_or_the_system_says(monkeypatch, columns, asked, width):
+    def ask(descriptor):
+        if asked is None:
+            raise OSError
+        return os.terminal_size((asked, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", ask)
+    monkeypatch.setattr(screen, "is_terminal", lambda stream: True)
+    monkeypatch.setenv("COLUMNS", columns)
+    stream: Any = SimpleNamespace(fileno=lambda: 1)
+    assert screen.width_of(stream) == width
+
+
+def test_a_pipe_has_no_width_and_no_colours(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert screen.width_of(io.StringIO()) is None
+    assert not is_styled(io.StringIO())
+
+
+@pytest.mark.parametrize(("text", "columns"), [("abc", 3), ("é", 1), ("東京", 4), ("", 0)])
+def test_a_wide_character_takes_two_columns(text: str, columns: int):
+    assert screen.cells(text) == columns
