@@ -1,5 +1,6 @@
 """How long a run is, counted from its config and its data."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
-from nemotron.training.config import LossConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
+from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
 from nemotron.training.counts import count_run
 from nemotron.training.parallelism.flops import flops_per_token
 from nemotron.training.parallelism.model_shape import KNOWN_SHAPES
@@ -141,3 +142,56 @@ def test_arithmetic_of_a_token_is_counted_where_shape_and_lengths_are_known():
     assert plan.flops_per_token == flops_per_token(shape, 1000.0)
     assert make_plan(settings, counts, prepared(), start, shape=shape).flops_per_token is None
     assert make_plan(settings, counts, measured, start).flops_per_token is None
+    adapters = replace(settings, peft=PeftConfig())
+    assert make_plan(adapters, counts, measured, start, shape=shape).flops_per_token == flops_per_token(
+        shape, 1000.0, adapters_only=True
+    )
+
+
+def test_without_data_only_what_the_config_says_is_known():
+    counts = count_run(config(dataset={"seq_length": 512}), None)
+    assert (counts.train_packs, counts.train_iters, counts.schedule, counts.pack_size) == (None, None, None, 512)
+    counts = count_run(config({"train_iters": 30}, scheduler={"lr_warmup_fraction": 0.1}), None)
+    assert (counts.train_iters, counts.warmup_iters, counts.pack_size) == (30, 3, None)
+    assert counts.schedule is not None
+
+
+def test_the_pack_size_is_the_one_that_the_data_was_made_with():
+    assert count_run(config(dataset={"seq_length": 512}), prepared()).pack_size == 4096
+    unknown = replace(prepared(), pack_size=None)
+    assert count_run(config(dataset={"seq_length": 512}), unknown).pack_size == 512
+
+
+def test_every_length_in_the_config_is_listed():
+    counts = count_run(config({"train_iters": 30, "train_samples": 83, "num_epochs": None}), prepared())
+    assert counts.lengths == {"train.train_iters": 30, "train.train_samples": 83}
+
+
+@pytest.mark.parametrize(("packs", "epochs", "iterations"), [(100, 0.01, 1), (7, 1, 1), (100, 1.5, 18), (100, 0.3, 4)])
+def test_a_part_of_an_epoch_is_rounded_to_whole_iterations_and_at_least_one(packs, epochs, iterations):
+    """100 packs are 12 whole batches of 8; 7 are none."""
+    plan = planned(config({"num_epochs": epochs}), prepared(train=packs))
+    assert plan.train_iters == iterations
+    assert plan.epochs == iterations / max(1, packs // 8)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "iterations"),
+    [
+        ({}, None),
+        ({"lr_decay_iters": 40}, 40),
+        ({"max_steps": 50}, 50),
+        ({"lr_decay_iters": 40, "max_steps": 50}, 40),
+        ({"lr_decay_samples": 81}, 11),  # of 8 packs, the last one partly
+        ({"lr_decay_samples": 80, "lr_decay_iters": 40}, 10),
+    ],
+)
+def test_the_decay_is_given_in_iterations_or_samples(scheduler, iterations):
+    assert planned(config(scheduler=scheduler), prepared()).decay_iters == iterations
+
+
+@pytest.mark.parametrize("start", [math.inf, math.nan])
+def test_a_stage_that_starts_at_no_number_gives_no_schedule(start):
+    """checks/ refuses it by name."""
+    stages = LossConfig([StageConfig("token"), StageConfig("sample", start)])
+    assert count_run(config(loss=stages), prepared()).schedule is None
