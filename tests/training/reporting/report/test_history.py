@@ -72,3 +72,17 @@ def test_a_failure_without_a_message_is_named_by_its_kind(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt), record_session(tmp_path, {}, lambda: 0):
         raise KeyboardInterrupt
     assert read_history(tmp_path)[-1]["message"] == "KeyboardInterrupt"
+
+
+def test_every_field_of_an_event_is_read_as_it_was_written(tmp_path: Path) -> None:
+    facts = {
+        "name": "tiny", "train_iters": 10, "global_batch_size": 8, "pack_size": 512,
+        "data": {"reference": "ours:v1", "splits": "/data/splits", "packs": {"train": 8}},
+        "machine": {"gpus": 2, "device": "H100", "describe": "2 x H100"},
+        "flops_per_token": 1e9, "adapters_only": True, "origins": {"optimizer.lr": "command line"}, "notes": ["A note."],
+    }  # fmt: skip
+    with pytest.raises(RuntimeError), record_session(tmp_path, facts, lambda: 4):
+        raise RuntimeError("lost")
+    start, end = read_history(tmp_path)
+    assert start == {"event": "start", "time": start["time"], "iteration": 4, **facts}
+    assert end == {"event": "end", "time": end["time"], "iteration": 4, "state": "failed", "message": "lost"}
