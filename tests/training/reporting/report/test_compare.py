@@ -69,7 +69,9 @@ def test_a_loss_that_was_never_finite_is_left_out(tmp_path: Path) -> None:
 def test_a_number_that_only_some_runs_have_is_empty_for_the_others(tmp_path: Path) -> None:
     short, whole = (RunFiles(write_run(tmp_path / name)) for name in ("short", "whole"))
     whole.settings["train.global_batch_size"] = 8
-    assert ("train.global_batch_size", "", "8") in _numbers({"short": short, "whole": whole})
+    rows = _numbers({"short": short, "whole": whole})
+    assert ("train.global_batch_size", "", "8") in rows
+    assert [row[0] for row in rows] == [row[0] for row in _numbers({"whole": whole})]  # the order of the fullest
 
 
 def test_runs_are_called_by_what_tells_them_apart() -> None:

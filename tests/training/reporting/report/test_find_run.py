@@ -71,8 +71,8 @@ def test_a_run_of_an_earlier_release_is_found_from_its_checkpoints_and_not_from_
             find_run(str(run / named), tmp_path)
 
 
-def test_runs_are_suggested_from_three_levels_below_the_nearest_first(tmp_path: Path) -> None:
-    for name in ("d/e/f", "b", "a/c", "too/deep/to/see", "b/checkpoints/iter_0000004"):
+def test_three_runs_are_suggested_from_three_levels_below_the_nearest_first(tmp_path: Path) -> None:
+    for name in ("d/e/g", "d/e/f", "b", "a/c", "too/deep/to/see", "b/checkpoints/iter_0000004"):
         write_run(tmp_path / name)
     with pytest.raises(UserError) as refused:
         find_run(str(tmp_path), tmp_path)

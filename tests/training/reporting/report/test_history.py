@@ -79,7 +79,8 @@ def test_every_field_of_an_event_is_read_as_it_was_written(tmp_path: Path) -> No
         "name": "tiny", "train_iters": 10, "global_batch_size": 8, "pack_size": 512,
         "data": {"reference": "ours:v1", "splits": "/data/splits", "packs": {"train": 8}},
         "machine": {"gpus": 2, "device": "H100", "describe": "2 x H100"},
-        "flops_per_token": 1e9, "adapters_only": True, "origins": {"optimizer.lr": "command line"}, "notes": ["A note."],
+        "flops_per_token": 1e9, "adapters_only": True, "origins": {"optimizer.lr": "command line"},
+        "notes": ["A note."],
     }  # fmt: skip
     with pytest.raises(RuntimeError), record_session(tmp_path, facts, lambda: 4):
         raise RuntimeError("lost")
