@@ -30,6 +30,7 @@ def test_the_page_has_both_averages_mtp_and_the_stages(tmp_path: Path) -> None:
     assert "average per token 7.0000 → 4.0000 4.5000" in text  # training, valid
     assert "average per conversation 8.0000 → 5.0000" in text
     assert "MTP depth 1 acceptance 0.1000 → 0.4000" in text
+    assert "lm_loss" not in text  # the average that trains, under Megatron's name
     assert '{"at":1,"label":"token stage"' in html
     assert '{"at":3,"label":"sample stage"' in html
 

@@ -9,7 +9,7 @@ from nemotron.charts import render_chart, render_library
 from nemotron.config.yaml_file import as_argument
 from nemotron.html_page import html_page
 from nemotron.training.reporting.report.curves import Curves
-from nemotron.training.reporting.report.page import reload_script
+from nemotron.training.reporting.report.page import is_measure, reload_script
 from nemotron.training.reporting.report.parts import Html, clock, number, table
 from nemotron.training.reporting.report.run_charts import charts_of_runs, label_of
 from nemotron.training.reporting.report.run_files import RunFiles
@@ -83,7 +83,7 @@ def _numbers_of(run: RunFiles) -> dict[str, str]:
     found |= {key: as_argument(run.settings[key]) for key in _ALWAYS if key in run.settings}
     for split, curves in (("training", run.metrics), ("valid", run.validation), ("test", run.test)):
         for name in curves.names:
-            if name.endswith(("_loss", "_acceptance")) and name != "lm_loss":
+            if is_measure(name):
                 found |= _last(split, curves, name)
     if (lr := run.metrics.last.get("lr")) is not None:
         found["last learning rate"] = f"{lr:.4g}"

@@ -75,14 +75,15 @@ def _losses(run: RunFiles) -> str:
     """Show the course of every loss and acceptance on each split."""
     splits = {"training": run.metrics, "valid": run.validation, "test": run.test}
     splits = {name: curves for name, curves in splits.items() if len(curves)}
-    names = dict.fromkeys(name for curves in splits.values() for name in curves.names if _is_measure(name))
+    names = dict.fromkeys(name for curves in splits.values() for name in curves.names if is_measure(name))
     if not names:
         return "<p>No iteration was logged.</p>"
     rows = [(label_of(name, run.sample), *(_course(curves, name) for curves in splits.values())) for name in names]
     return table(rows, ("", *splits))
 
 
-def _is_measure(name: str) -> bool:
+def is_measure(name: str) -> bool:
+    """Tell whether a number of the records is shown as a loss or an acceptance."""
     return name.endswith(("_loss", "_acceptance")) and name != "lm_loss"  # which is one of the others
 
 
