@@ -43,6 +43,10 @@ def test_a_path_is_relative_to_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "conf" / "mine").touch()
     assert find_config("tiny.yaml") == tmp_path / "tiny.yaml"
     assert find_config("conf/mine") == tmp_path / "conf" / "mine"
+    (tmp_path / "short.yml").touch()
+    assert find_config("short.yml") == tmp_path / "short.yml"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_config("~/short.yml") == tmp_path / "short.yml"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, config_dir, interpolate
-from nemotron.config.interpolate import is_open, resolve
+from nemotron.config.interpolate import drop_open, escape, is_open, resolve
 from nemotron.config.located import attach_origin, plain
 
 
@@ -143,6 +143,29 @@ def test_a_value_is_open_if_anything_in_it_is():
     open_one = "${art:data,path}"
     assert [is_open(value) for value in (["a", open_one], {"a": 1, "b": [open_one]})] == [True, True]
     assert not any(is_open(value) for value in ([], {}, ["a", 1], {"a": None}))
+
+
+def test_open_values_are_none_until_an_artifact_is_looked_up():
+    open_one = "${art:data,path}/x"
+    tree = {"a": open_one, "b": [1, open_one, {"c": open_one}], "d": "${run.data}"}
+    assert drop_open(tree) == {"a": None, "b": [1, None, {"c": None}], "d": "${run.data}"}
+
+
+def test_a_resolved_text_that_looks_like_an_interpolation_is_kept_as_text():
+    for text in ("$5", "a ${b} and ${c}", "no", "${oc.env:HOME}"):
+        assert resolved({"text": escape(text)}) == {"text": text}
+    assert escape("${art:data,path} ${b}") == r"${art:data,path} \${b}"  # a later load looks the first one up
+
+
+def test_artifacts_may_be_left_open():
+    tree = attach_origin({"path": "${art:data,path}", "name": "${config_name:}"}, "run.yaml:3")
+    assert plain(resolve(tree, "mine", leave_artifacts=True)) == {"path": "${art:data,path}", "name": "mine"}
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("default", ""), ("mine", "-mine")])
+def test_a_config_other_than_the_default_adds_its_name(name, suffix):
+    tree = {"folder": "out${unless_default:${config_name:}}", "dollar": "${oc.env:NOT_SET,1}"}
+    assert plain(resolve(attach_origin(tree, "run.yaml:3"), name))["folder"] == f"out{suffix}"
 
 
 def test_long_texts_and_many_names_are_fine():

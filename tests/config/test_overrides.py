@@ -4,7 +4,7 @@ import pytest
 
 from nemotron.config import ConfigError
 from nemotron.config.located import attach_origin, plain
-from nemotron.config.overrides import apply_overrides, split_override
+from nemotron.config.overrides import add_word, apply_overrides, split_override
 
 
 def override(tree, *arguments):
@@ -68,3 +68,18 @@ def test_a_list_element_that_is_not_there(key):
         override({"stages": [{}, {}]}, f"{key}=1")
     assert re.match(rf'command line: "{key}": stages .*0 to 1', caught.value.message)
     assert "stages=[...]" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("word", "added"),
+    [(None, ["a=1"]), ("lora", ["peft=lora", "a=1"]), ("none", ["peft=null", "a=1"])],
+)
+def test_a_word_of_an_option_goes_before_what_was_typed(word, added):
+    assert add_word("peft", word, ["a=1"]) == added
+
+
+def test_an_option_and_the_section_that_it_sets_are_refused_together():
+    with pytest.raises(ConfigError, match=r"--peft lora and peft=null set peft twice"):
+        add_word("peft", "lora", ["a=1", "peft=null"])
+    assert add_word("peft", "lora", ["peft.dim=8"]) == ["peft=lora", "peft.dim=8"]
+    assert add_word("peft", None, ["peft=null"]) == ["peft=null"]

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from nemotron.config import ConfigError, route_overrides
+from nemotron.config.overrides import may_have
 
 
 @dataclass
@@ -49,3 +50,19 @@ def test_an_unknown_key_is_refused_with_the_nearest_of_both():
         route("pak_size=2")
     assert caught.value.message == 'command line: unknown key "pak_size".'
     assert caught.value.hint == 'Did you mean "pack_size"?'
+
+
+@pytest.mark.parametrize(
+    ("override", "has"),
+    [
+        ("run.artifacts=x", True),
+        ("stages[0].artifacts=x", True),
+        ("stages.0.artifacts=x", True),
+        ("tokenizer.anything.below=1", True),  # an open section
+        ("stages.artifacts2=x", False),
+        ("run.other=x", False),  # a section with keys of its own
+        ("pack_size=1", False),  # the other stage's
+    ],
+)
+def test_a_stage_may_have_its_own_keys_and_any_in_an_open_section(override, has):
+    assert may_have(Train, override) is has
