@@ -39,6 +39,7 @@ def test_a_new_run_has_nothing_to_resume(tmp_path, monkeypatch):
     assert run.output == tmp_path / "runs/mine"
     assert run.checkpoints == run.resume_from == tmp_path / "runs/mine/checkpoints"
     assert (run.finished, run.newest, run.record, run.is_own) == (0, None, {}, True)
+    assert (run.saved, run.load_from, run.metrics, run.unreadable) == ({}, run.checkpoints, [], 0)
 
 
 def test_the_tracker_file_says_how_far_a_run_came(tmp_path):
@@ -173,6 +174,7 @@ def test_another_iteration_is_loaded_as_itself(tmp_path):
     assert (run.finished, run.newest.folder, run.load_from) == (20, first, first)
     run = find_run_folder(config(tmp_path / "two", load=str(first)))
     assert (run.finished, run.newest.folder, run.load_from) == (20, first, first)
+    assert run.resume_from == tmp_path / "checkpoints"  # the folder around it
 
 
 def test_records_of_a_file_that_is_not_there(tmp_path):
