@@ -116,6 +116,25 @@ def test_another_exit_code_stays_one(tmp_path):
         raise SystemExit(3)
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("found NaN in local grad norm", "NaN in local grad norm"),
+        ("found unexpectedly large grad norm", "unexpectedly large grad norm"),
+        ("loss is odd", "loss is odd"),
+    ],
+)
+def test_what_megatron_found_is_said_in_its_words(tmp_path, found, said):
+    result = NOT_FINITE.replace("found NaN in local grad norm for bucket #0", found)
+    with pytest.raises(UserError, match=re.escape(f"Training diverged: {said} (value nan) on rank 3 at iteration 17.")):
+        _explain(RuntimeError(result), tmp_path)
+
+
+def _explain(error, folder):
+    with explain_failures(at(17), LOG, folder):
+        raise error
+
+
 def test_the_log_begins_with_rank_iteration_and_reason_and_keeps_the_traceback(caplog, monkeypatch, tmp_path):
     monkeypatch.setenv("RANK", "3")
     with pytest.raises(UserError) as error, explain_failures(at(17), LOG, tmp_path):
