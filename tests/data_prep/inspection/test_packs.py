@@ -13,6 +13,7 @@ import pytest
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.inspection import origins
 from nemotron.data_prep.inspection.packs import describe_origin, find_packed, inspect_packs
 from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.inspection.wanted import Wanted
@@ -70,6 +71,17 @@ def test_of_rows_that_say_the_same_it_is_the_first(
     result = prepare(make_config("a.jsonl", "b.jsonl"))
     found = sequences(result, load_tokenizer(result.plan.config.tokenizer), Wanted())
     assert sorted((one["dataset"], one["line"]) for one in found) == [("a", 1), ("a", 2), ("a", 2), ("a", 2)]
+
+
+def test_sequences_shorter_than_what_is_compared_are_found(
+    write_rows: Callable, chat: Callable, make_config: Callable[..., DataPrepConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_rows("a.jsonl", [chat("One?", "1."), chat("Two?", "2.", "Sure?", "Yes.")])
+    result = prepare(make_config("a.jsonl"))
+    monkeypatch.setattr(origins, "COMPARED", 1000)
+    found = sequences(result, load_tokenizer(result.plan.config.tokenizer), Wanted())
+    assert max(one["tokens"] for one in found) < 1000
+    assert sorted((one["dataset"], one["line"]) for one in found) == [("a", 1), ("a", 2)]
 
 
 def test_only_wanted_sequences_are_shown(result: PrepResult, tokenizer: Tokenizer) -> None:

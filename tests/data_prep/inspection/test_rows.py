@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,3 +204,20 @@ def test_a_row_of_which_nothing_is_left_is_dropped(described: list, limit, polic
     with pytest.raises(RowError) as caught:
         _ensure_trained_and_fitting(described, Rules(limit=limit, overlong=policy))
     assert caught.value.reason == reason
+
+
+def test_what_is_neither_file_nor_folder_is_refused(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(UserError, match=r"pipe\.jsonl is not a file"):
+        inspect_file(tmp_path / "pipe.jsonl", NEMOTRON3)
+
+
+@pytest.mark.parametrize("tokenizer", [None, Characters()])
+def test_a_dropped_row_has_every_field_of_a_kept_one(tmp_path: Path, tokenizer: Characters | None):
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI | {"role": "usr"}]}, {"messages": [HI, HELLO]})
+    dropped, kept = inspect_file(path, NEMOTRON3, tokenizer)
+    assert dropped == {
+        "line": 1, "outcome": "dropped", "reason": "bad_role", "detail": dropped["detail"], "special_token": None,
+        "notes": [], "mode": None, "mode_reason": None, "sequences": [],
+    }  # fmt: skip
+    assert dropped.keys() == kept.keys()

@@ -45,6 +45,34 @@ def test_rows_are_found_by_line_id_and_text():
     assert not Wanted(grep="bye").wants_row(1, said)
 
 
+@pytest.mark.parametrize("field", ["id", "uuid", "conversation_id"])
+def test_an_id_may_have_several_names(field: str):
+    assert Wanted(id="a1").wants_row(1, row({field: "a1"}))
+    assert not Wanted(id="a1").wants_row(1, row([field, "a1"]))
+
+
+@pytest.mark.parametrize("value", [{"key": 1}, ["key"], {"a": [{"b": "key"}]}, "key"])
+def test_text_is_found_in_keys_and_at_any_depth(value: object):
+    assert Wanted(grep="key").wants_row(1, row(value))
+
+
+@pytest.mark.parametrize(("value", "text"), [(17, "17"), (True, "true"), (None, "null")])
+def test_other_values_are_found_as_they_stand_in_json(value: object, text: str):
+    assert Wanted(grep=text).wants_row(1, row([value]))
+
+
+def test_text_that_only_two_values_together_have_is_not_found():
+    assert not Wanted(grep="ab").wants_row(1, row(["b", "a"]))
+
+
+def test_sequences_of_packs_are_found_by_line_and_text():
+    sequence = {"line": 3, "chunks": [{"text": "Hi"}, {"text": "Hello"}]}
+    assert Wanted().wants_sequence(sequence)
+    assert Wanted(line=3, grep="Hello").wants_sequence(sequence)
+    assert not Wanted(line=4).wants_sequence(sequence)
+    assert not Wanted(grep="HiHello").wants_sequence(sequence)
+
+
 def test_a_broken_row_is_found_by_what_is_wrong_with_it():
     assert Wanted(grep="bracket").wants_row(1, row(None, "a bracket is missing"))
     assert not Wanted(id="17").wants_row(1, row(None, "a bracket is missing"))

@@ -101,6 +101,15 @@ def test_datasets_of_a_domain_are_one_row_wherever_they_are_listed(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_weight_of_a_domain_has_six_decimals(tmp_path):
+    path = tmp_path / "blend.json"
+    entries = [
+        {"path": f"{name}.jsonl", "domain": "math", "weight": weight} for name, weight in (("a", 0.1), ("b", 0.1234564))
+    ]
+    path.write_text(json.dumps({"datasets": entries}))
+    assert [row.weight for row in domain_rows(read_blend(path))] == [0.223456]
+
+
 @pytest.mark.parametrize(
     ("valid", "covered"),
     [

@@ -254,6 +254,12 @@ def test_a_readme_that_declares_nonsense_declares_nothing(hub: Hub, front: str) 
     assert values_of("hf://org/odd") == [1]
 
 
+def test_a_readme_that_is_not_utf8_is_read_as_far_as_it_is(hub: Hub) -> None:
+    front = b"---\nconfigs:\n- config_name: caf\xe9\n  data_files: a.jsonl\n---\n"
+    hub.repos["org/odd"] = {"main": {"README.md": front, "a.jsonl": lines(1), "b.jsonl": lines(2)}}
+    assert values_of("hf://org/odd") == [1]
+
+
 def test_the_plan_pins_the_commit(
     math: Hub, make_config: Callable[..., Any], chat: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -80,6 +80,10 @@ def test_a_pattern_matches_files_and_folders(pattern, paths):
     assert matching(pattern, PATHS) == paths
 
 
+def test_a_hidden_folder_keeps_its_dot():
+    assert matching("./.math/*.jsonl", [".math/a.jsonl", "math/a.jsonl"]) == [".math/a.jsonl"]
+
+
 def test_files_that_cannot_be_read_are_no_data():
     readme = "---\nconfigs:\n- {config_name: a, data_files: '*.bin'}\n---\n"
     dataset = Dataset(name="d", path="hf://org/set", subset="a")

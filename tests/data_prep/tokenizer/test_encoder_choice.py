@@ -58,6 +58,27 @@ def test_a_further_writing_system_does_not_make_the_earlier_ones_forgotten(loade
     assert compared.times == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "blocks"),
+    [
+        ("", set()),
+        ("Hi \u00e9", {0}),
+        ("\u0416 \u1fff", {0, 0x04, 0x1F}),
+        ("\u2000 \u4e16 \U0001f642", {0, 0x1002, 0x1004, 0x101F}),
+        ("\ud800", {0x100D}),  # half of a pair
+    ],
+)
+def test_writing_systems_are_blocks_of_code_points(text: str, blocks: set[int]) -> None:
+    """Of 256 below U+2000, and of 4,096 from there, which are counted from 0x1000."""
+    assert encoder_choice._scripts([text]) == blocks
+    assert encoder_choice._scripts([*text]) == blocks
+
+
+def test_all_strings_of_a_row_are_looked_at_and_its_other_values_are_not() -> None:
+    row = {"a": "x", "b": [1, None, {"c": ["y", True]}], "z": {}}
+    assert sorted(encoder_choice._strings(row)) == ["x", "y"]
+
+
 def test_another_version_of_a_library_is_compared(
     loaded: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
