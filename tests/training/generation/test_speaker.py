@@ -1,6 +1,7 @@
 """A small model of transformers talks; damaged, it is refused in one sentence."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -222,3 +223,22 @@ def test_a_model_goes_where_it_fits(tmp_path: Path, monkeypatch, gpus: list[int]
             module._place(str(tmp_path))
     else:
         assert module._place(str(tmp_path)) == placed
+
+
+@pytest.mark.parametrize(("gpus", "said"), [([], "1.0 GiB here."), ([1, 2], "1.0 GiB here and 3.0 GiB on GPUs.")])
+def test_a_model_that_fits_nowhere_is_refused_with_all_numbers(
+    tmp_path: Path, monkeypatch, gpus: list[int], said: str
+) -> None:
+    """A tenth more than the weights is needed."""
+    import torch
+
+    (tmp_path / "model.safetensors").touch()
+    os.truncate(tmp_path / "model.safetensors", 10 * 2**30)  # which takes no room on the disk
+    monkeypatch.setattr(module, "free_memory", lambda: 2**30)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(gpus))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda number: (gpus[number] * 2**30, 999))
+    with pytest.raises(UserError) as caught:
+        module._place(str(tmp_path))
+    needed = "needs 11,811,160,064 bytes (11.0 GiB) of memory: its weights are 10,737,418,240. Free are"
+    assert caught.value.message == f"{tmp_path} {needed} {said}"
+    assert f"vllm serve {tmp_path}" in str(caught.value.hint)
