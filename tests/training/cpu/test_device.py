@@ -57,9 +57,24 @@ def test_not_compiled_stands_for_both_forms_of_the_decorator():
     assert (plain(), with_options()) == (1, 2)
 
 
+ASKED = (
+    *("current_device", "device_count", "set_device", "get_device_capability", "get_device_properties"),
+    *("synchronize", "ipc_collect", "Stream", "Event", "current_stream", "stream", "memory_allocated"),
+    *("max_memory_allocated", "memory_reserved", "max_memory_reserved", "memory_stats", "manual_seed"),
+    *("get_rng_state", "set_rng_state"),
+)
+"""What Megatron's training loop asks of torch.cuda."""
+
+
+def gpu(*_, **__):
+    raise AssertionError("the GPU of this machine was asked")
+
+
 @pytest.fixture
 def machine_of_one(monkeypatch):
-    """Everything that training on a CPU replaces; Megatron's module of random numbers is a stand-in."""
+    """A machine whose GPU is not to be touched; Megatron's module of random numbers is a stand-in."""
+    for name in ASKED:
+        monkeypatch.setattr(torch.cuda, name, gpu)
     random = {"_get_cuda_rng_state": "Megatron's", "_set_cuda_rng_state": "Megatron's"}
     modules = put_modules(monkeypatch, {"megatron.core.tensor_parallel.random": random})
     with device_mode():
