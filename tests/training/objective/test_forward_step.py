@@ -113,6 +113,7 @@ def test_the_totals_are_those_of_all_ranks_summed_once_a_step(make_model, all_re
     run(step, model, [FIRST, SECOND])
     assert [counts.tolist() for counts in all_reduces] == [[7, 3]]
     assert (step.totals.supervised_tokens, step.totals.conversations) == (9, 4)
+    assert step.own_tokens == 7
     run(step, model, [FIRST])
     assert [counts.tolist() for counts in all_reduces] == [[7, 3], [3, 2]]
     assert (step.totals.supervised_tokens, step.totals.conversations) == (5, 3)
