@@ -1,4 +1,5 @@
 import os
+from hashlib import sha256
 
 import pytest
 
@@ -61,3 +62,20 @@ def test_of_large_files_the_ends_are_read(folder, monkeypatch):
                             (b"weightS", True), (b"wei-ghts", True)):  # fmt: skip
         (folder / "iter_1" / "shard").write_bytes(changed)
         assert (compute_digest(folder) != before) is counts, changed
+
+
+def test_the_digest_is_the_same_in_every_release(folder):
+    (folder / "a").write_bytes(b"")
+    listed = b"".join(
+        b"%s\0%d\0%s\n" % (name, len(content), sha256(content).hexdigest().encode())
+        for name, content in ((b"a", b""), (b"iter_1/shard", b"weights"))
+    )
+    assert compute_digest(folder) == f"sha256:{sha256(listed).hexdigest()}"
+    alone = b"shard\0007\0" + sha256(b"weights").hexdigest().encode() + b"\n"
+    assert compute_digest(folder / "iter_1/shard") == f"sha256:{sha256(alone).hexdigest()}"
+
+
+def test_a_manifest_of_another_artifact_inside_counts(folder):
+    before = compute_digest(folder)
+    (folder / "iter_1/artifact.json").write_text("{}")
+    assert compute_digest(folder) != before
