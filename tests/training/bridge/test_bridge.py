@@ -47,8 +47,9 @@ def test_a_missing_module_is_named_with_the_release(monkeypatch):
     pretend(monkeypatch, "0.9")
     with pytest.raises(UserError) as error, bridge.name_what_is_missing():
         import megatron.nothing_of_this_name  # noqa: F401  # pyright: ignore
-    for named in ("megatron-bridge 0.9", "megatron-core 0.1", "has no megatron.nothing_of_this_name."):
+    for named in ("megatron-bridge 0.9", "megatron-core 0.1"):
         assert named in error.value.message
+    assert error.value.message.endswith("has no megatron.nothing_of_this_name.")  # and no name in it
     assert all(release in str(error.value.hint) for release in ("0.6.2", "0.4.2"))
 
 
