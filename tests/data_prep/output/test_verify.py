@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -45,6 +46,17 @@ def test_a_run_that_is_being_written_is_not_judged(result: PrepResult, monkeypat
     monkeypatch.setattr(verify_room, "find_holder", lambda folder: Holder("token", "node-7", 41, "now"))
     with pytest.raises(UserError, match="written by process 41 on node-7"):
         list(verify(result.plan.output_dir))
+
+
+def test_a_run_that_is_written_while_it_is_verified_is_not_called_damaged(result: PrepResult) -> None:
+    next((result.plan.run_dir / "splits").glob("*/*.parquet")).unlink()
+    plan = result.plan.run_dir / "plan.json"
+    problems = verify(result.plan.output_dir)
+    next(problems)  # of the shard, where nobody writes
+    written = plan.stat().st_mtime_ns
+    os.utime(plan, ns=(written + 1, written + 1))  # data prep --force began again
+    with pytest.raises(UserError, match="written while it was verified"):
+        next(problems)
 
 
 def test_a_finished_run_is_as_it_was_written(result: PrepResult) -> None:

@@ -33,17 +33,36 @@ def verify(folder: Path) -> Iterator[str]:
     """Yield each problem of the finished run in an output folder, as a sentence.
 
     Raises:
-        UserError: The folder has no finished run, or is being written.
+        UserError: The folder has no finished run, is being written, or was written in the meantime.
     """
     folder = folder.absolute()
-    if (holder := find_holder(folder)) is not None:
-        raise UserError(f"{folder} is being written by {holder}.", "Wait until it ends, then verify again.")
+    _refuse_held(folder)
     metadata = read_metadata(folder / "metadata.json")
     if metadata is None:
         raise UserError(
             f"{folder} has no finished run of data prep: metadata.json is missing, damaged or of another version.",
             "Give the output_dir of `nemotron super3 data prep sft`, let it finish, and use the same release.",
         )
+    written = _name_writing(folder, metadata)
+    for problem in _find_problems(folder, metadata):
+        _refuse_held(folder)
+        if _name_writing(folder, metadata) != written:
+            raise UserError(f"{folder} was written while it was verified.", "Verify it again.")
+        yield problem
+
+
+def _refuse_held(folder: Path) -> None:
+    if (holder := find_holder(folder)) is not None:
+        raise UserError(f"{folder} is being written by {holder}.", "Wait until it ends, then verify again.")
+
+
+def _name_writing(folder: Path, metadata: Metadata) -> list[int]:
+    """Return what another writing of the run, or of the folder, changes: when its first and last file were written."""
+    files = [folder / "runs" / metadata.run_hash / "plan.json", folder / "metadata.json"]
+    return [path.stat().st_mtime_ns if path.exists() else 0 for path in files]
+
+
+def _find_problems(folder: Path, metadata: Metadata) -> Iterator[str]:
     run = folder / "runs" / metadata.run_hash
     if (folder / "splits").resolve() != (run / "splits").resolve():
         yield f"{folder / 'splits'} does not link to the run of metadata.json, {run / 'splits'}."
