@@ -4,7 +4,7 @@ import pytest
 
 from nemotron.config import load_config
 from nemotron.training import backend
-from nemotron.training.checks.machine import check_backend, check_tracker_packages
+from nemotron.training.checks.machine import check_backend, check_records, check_tracker_packages
 from nemotron.training.config import SftConfig
 
 TRACKERS = {"mlflow_experiment": "tiny", "comet_project": "tiny"}
@@ -93,3 +93,16 @@ def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_
         file.write_text("[comet]\napi_key=x\n")
         assert not lacking({"COMET_CONFIG": str(named)}, comet_project="tiny")
         file.unlink()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "validation.jsonl", "test.jsonl", "history.jsonl"])
+@pytest.mark.parametrize(
+    "spoil", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.name)], ids=["folder", "loop"]
+)
+def test_a_record_that_cannot_be_continued_is_refused_before_training(tmp_path, name, spoil):
+    (tmp_path / "metrics.jsonl").write_text("")
+    assert [*check_records(tmp_path)] == []
+    (tmp_path / name).unlink(missing_ok=True)
+    spoil(tmp_path / name)
+    [problem] = check_records(tmp_path)
+    assert str(tmp_path / name) in problem.message

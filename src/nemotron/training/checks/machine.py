@@ -11,6 +11,7 @@ from pathlib import Path
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.lineage import check_root
 from nemotron.paths import is_path
+from nemotron.records.regular_files import open_file
 from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
@@ -20,7 +21,9 @@ from nemotron.training.checks.settings import COMET_KEY, TRACKERS
 from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
+from nemotron.training.reporting.report.history import HISTORY
 
+_RECORDS = ("metrics.jsonl", "validation.jsonl", "test.jsonl", HISTORY)
 _COMET_FILES = ("~/.comet.config", ".comet.config")
 
 
@@ -47,6 +50,7 @@ def check_machine(
         *check_model_is_here(config.recipe.hf_model),
         *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_artifacts(config.run.artifacts),
+        *check_records(run.output),
         *check_base_model(run),
         *(() if backend is None else check_backend(config, backend)),
         *check_tracker_packages(config),
@@ -92,6 +96,23 @@ def check_artifacts(root: str) -> Iterator[Problem]:
         check_root(root)
     except UserError as error:
         yield as_problem(error)
+
+
+def check_records(output: Path) -> Iterator[Problem]:
+    """Yield a problem for each file of a run that exists and cannot be continued.
+
+    Otherwise training would find out when it writes the first record, after loading the model.
+    """
+    for path in (output / name for name in _RECORDS):
+        if not os.path.lexists(path):
+            continue
+        try:
+            open_file(path, "r+b").close()
+        except OSError as error:
+            yield Problem(
+                f"{path} cannot be read and written: {error.strerror or error}.",
+                "Move it away, or correct its permissions, then run the same command again.",
+            )
 
 
 def check_base_model(run: RunFolder) -> Iterator[Problem]:
