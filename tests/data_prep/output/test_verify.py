@@ -17,6 +17,7 @@ from tests.data_prep.small_run import make_config_in, write_rows_in
 
 from nemotron.atomic_files import checksum, write_checksums, write_json
 from nemotron.data_prep.output import verify as verify_room
+from nemotron.data_prep.output.finished import read_finished
 from nemotron.data_prep.output.verify import _check_conversations, _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
@@ -331,3 +332,21 @@ def test_a_shard_that_cannot_be_read_is_one_problem(result: PrepResult, tmp_path
     [problem], counts, shares = _check_shard(tmp_path / "shard.parquet", result.metadata)
     assert problem.startswith("cannot be read: ")
     assert (counts, shares) == ([0] * 4, 0.0)
+
+
+SMALL_FILES = [
+    "plan.json",
+    "config.yaml",
+    "examples.json",
+    "dropped.jsonl.zst",
+    "metadata.json",
+    "receipts/train/*.json",
+]
+
+
+@pytest.mark.parametrize("name", SMALL_FILES)
+def test_what_verification_calls_damaged_is_not_taken_for_prepared_already(result: PrepResult, name: str) -> None:
+    assert read_finished(result.plan) is not None
+    [path] = result.plan.run_dir.glob(name)
+    flip_a_byte(path)
+    assert read_finished(result.plan) is None

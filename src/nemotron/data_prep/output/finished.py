@@ -3,12 +3,16 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 
-from nemotron.atomic_files import checksum, is_as_written
+import orjson
+
+from nemotron.atomic_files import CHECKSUMS, checksum, is_as_written
 from nemotron.data_prep.output.counting import name_inputs
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
-from nemotron.data_prep.packing.shards import ShardReceipt
+from nemotron.data_prep.packing.shards import ShardReceipt, read_shard_receipt
 from nemotron.data_prep.plan import PrepPlan
+from nemotron.records.regular_files import read_bytes
 
 SAMPLED_BYTES = 256 * 2**20
 """How much of each split is read to check that an earlier run's output has not changed."""
@@ -21,14 +25,20 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
     """
     path = plan.run_dir / "metadata.json"
     metadata = read_metadata(path) if is_as_written(path) else None
-    if metadata is None:
+    if metadata is None or not all(map(is_as_written, _list_small_files(plan.run_dir))):
         return None
     for split in metadata.splits:
         for shard in split.shards:
             path = plan.run_dir / split.path / shard.file
-            if not path.is_file() or path.stat().st_size != shard.bytes:
+            receipt = plan.run_dir / "receipts" / split.name / f"{path.stem}.json"
+            if not path.is_file() or read_shard_receipt(path, receipt) != shard:
                 return None
     return None if _is_changed(plan, metadata) else replace(metadata, **name_inputs(plan))
+
+
+def _list_small_files(run_dir: Path) -> list[Path]:
+    """List the files of a run with checksums: plan, config, dropped rows, examples."""
+    return [run_dir / name for name in orjson.loads(read_bytes(run_dir / CHECKSUMS))]
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:

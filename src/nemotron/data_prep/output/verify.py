@@ -57,7 +57,7 @@ def _refuse_held(folder: Path) -> None:
 
 
 def _name_writing(folder: Path, metadata: Metadata) -> list[int]:
-    """Return what another writing of the run, or of the folder, changes: when its first and last file were written."""
+    """Return when a run's first file and its folder's last file were written."""
     files = [folder / "runs" / metadata.run_hash / "plan.json", folder / "metadata.json"]
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in files]
 
