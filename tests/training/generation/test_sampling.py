@@ -62,6 +62,9 @@ def test_a_damaged_file_is_named(tmp_path, content):
         ("min_p", -0.1),
         ("typical_p", 0),
         ("repetition_penalty", 0),
+        ("top_k", -1),
+        *((key, 1.01) for key in ("top_p", "min_p", "typical_p")),
+        *((key, 2 * 10**9) for key in ("temperature", "top_k", "repetition_penalty")),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(tmp_path, key, value):
@@ -69,6 +72,13 @@ def test_a_value_that_cannot_be_used_is_named(tmp_path, key, value):
         read_sampling(write(tmp_path, {"do_sample": True, key: value}), VOCAB_SIZE)
 
 
-@pytest.mark.parametrize(("key", "value"), [("top_k", 0), ("min_p", 0), ("top_p", 1), ("eos_token_id", 0)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", 0.01), ("temperature", 1e9), ("top_k", 0), ("top_k", 10**9), ("top_p", 0.01), ("top_p", 1),
+        ("min_p", 0), ("min_p", 1), ("typical_p", 0.01), ("typical_p", 1), ("repetition_penalty", 0.01),
+        ("repetition_penalty", 1e9), ("eos_token_id", 0), ("eos_token_id", VOCAB_SIZE - 1),
+    ],
+)  # fmt: skip
 def test_the_ends_of_ranges_may_be_used(tmp_path, key, value):
     assert getattr(read_sampling(write(tmp_path, {key: value}), VOCAB_SIZE), key) == value
