@@ -10,11 +10,14 @@ import pytest
 
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import load_template
+from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.dialects.forms import Fields
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
 from nemotron.data_prep.inspection.rows import Rules, _ensure_trained_and_fitting, inspect_file
+from nemotron.data_prep.reasoning_modes.choice import BudgetControl, ReasoningControl
 from nemotron.data_prep.tokenizer.encoders import Encoded
+from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.errors import UserError
 
 NEMOTRON3 = load_template("nemotron3")
@@ -221,3 +224,20 @@ def test_a_dropped_row_has_every_field_of_a_kept_one(tmp_path: Path, tokenizer: 
         "notes": [], "mode": None, "mode_reason": None, "sequences": [],
     }  # fmt: skip
     assert dropped.keys() == kept.keys()
+
+
+@pytest.mark.parametrize(
+    ("most", "mode", "said"),
+    [(4, "budget", "1 thoughts are cut to 4 tokens"), (20, "within_budget", "within the 20 tokens drawn for it")],
+)
+def test_a_thought_over_its_budget_is_cut_and_that_is_said(
+    byte_tokenizer: Path, tmp_path: Path, most: int, mode: str, said: str
+):
+    """With a token per byte, `It is so.` has 9."""
+    path = write(tmp_path / "chat.jsonl", {"messages": [HI, HELLO | {"reasoning_content": "It is so."}]})
+    rules = Rules(control=ReasoningControl(budget=BudgetControl(1.0, most, most)))
+    (row,) = inspect_file(path, NEMOTRON3, load_tokenizer(TokenizerConfig(model=str(byte_tokenizer))), rules)
+    assert row["mode"] == mode
+    assert said in row["mode_reason"]
+    shown = "".join(chunk["text"] for chunk in row["sequences"][0])
+    assert ("It is so." in shown) is (mode == "within_budget")
