@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.chunks import Chunk, _make_chunks, sequences
+from nemotron.data_prep.chat.chunks import Chunk, LostPart, _make_chunks, _rank_failure, sequences
 from nemotron.data_prep.chat.reasoning import ANSWER_ONLY
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.dialects.row import parse_row
@@ -213,6 +213,21 @@ def test_generation_blocks_say_what_the_assistant_wrote():
     ]
 
 
+def test_what_a_template_writes_after_the_last_block_is_its_last_messages():
+    trailing = Template(
+        "trailing.jinja",
+        "{% for m in messages %}[{{ m.role }}]{% if m.role == 'assistant' %}"
+        "{% generation %}{{ m.content }}</s>{% endgeneration %}|{% else %}{{ m.content }}{% endif %}{% endfor %}",
+    )
+    assert chunked(HI, HELLO, template=trailing) == [
+        [
+            Chunk("user", "[user]Hi[assistant]", False),
+            Chunk("assistant", "Hello</s>", True),
+            Chunk("assistant", "|", False),
+        ]
+    ]
+
+
 def test_generation_blocks_survive_filters_and_macros():
     captured = Template(
         "captured.jinja",
@@ -408,3 +423,12 @@ def test_generation_blocks_of_others_than_the_assistant_cost_the_row():
     with pytest.raises(RowError, match=r"3 .*blocks with text for 1 assistant") as caught:
         chunked(HI, HELLO, WHY, template=template)
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
+def test_of_several_failures_the_one_that_says_most_about_the_template_is_reported():
+    """A template that fails, or loses a part, may only need the messages in another form."""
+    failed = RowError(DropReason.TEMPLATE_ERROR, "it fails")
+    changed = RowError(DropReason.TEMPLATE_MISMATCH, "its prefixes change")
+    lost = LostPart("it loses the reasoning")
+    assert sorted([changed, lost, failed], key=_rank_failure) == [failed, lost, changed]
+    assert sorted([lost, failed, changed], key=_rank_failure) == [failed, lost, changed]

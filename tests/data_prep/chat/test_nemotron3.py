@@ -171,3 +171,11 @@ def test_every_key_of_a_tool_is_written_where_the_template_writes_it():
     said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     row = {"messages": said, "tools": [*functions[:2], {"type": "function", "function": functions[0], "extra": 1}]}
     assert first_difference(TEMPLATE, [parse_row(row)]) is None
+
+
+def test_results_of_tools_share_a_turn_even_where_a_conversation_begins_with_them():
+    results = [{"role": "tool", "content": "6"}, {"role": "tool", "content": "7"}, {"role": "user", "content": "Why?"}]
+    assert [nemotron3.tool_result(results, index) for index in (0, 1)] == [
+        "<|im_start|>user\n<tool_response>\n6\n</tool_response>\n",
+        "<tool_response>\n7\n</tool_response>\n<|im_end|>\n",
+    ]

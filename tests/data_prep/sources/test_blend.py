@@ -84,6 +84,8 @@ def test_mistakes_are_named(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(UserError) as error:
         read_blend(write(tmp_path, content))
     assert message.replace("\\", "") in str(error.value)
+    assert error.value.message.startswith(str(tmp_path / "blend.json"))
+    assert error.value.hint
 
 
 def test_a_missing_blend_suggests_a_neighbour(tmp_path: Path) -> None:

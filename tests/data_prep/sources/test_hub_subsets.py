@@ -84,6 +84,13 @@ def test_a_hidden_folder_keeps_its_dot():
     assert matching("./.math/*.jsonl", [".math/a.jsonl", "math/a.jsonl"]) == [".math/a.jsonl"]
 
 
+@pytest.mark.parametrize("split", ["train+test", " train + test ", "train+test+train"])
+def test_splits_are_joined_in_their_order_and_each_file_is_read_once(split):
+    dataset = Dataset(name="d", path="hf://org/set", subset="default", split=split)
+    paths = ["data/test-0.parquet", "data/train-0.parquet"]
+    assert choose_files(dataset, paths, "") == ["data/train-0.parquet", "data/test-0.parquet"]
+
+
 def test_files_that_cannot_be_read_are_no_data():
     readme = "---\nconfigs:\n- {config_name: a, data_files: '*.bin'}\n---\n"
     dataset = Dataset(name="d", path="hf://org/set", subset="a")
