@@ -218,9 +218,9 @@ def _values(column: Any) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         int64 [values], int64 [rows + 1].
     """
-    return column.flatten().to_numpy(zero_copy_only=False).astype(np.int64), _ends(column)
+    return column.flatten().to_numpy().astype(np.int64), _ends(column)
 
 
 def _ends(column: Any) -> np.ndarray:
-    offsets = column.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
+    offsets = column.offsets.to_numpy().astype(np.int64)
     return offsets - offsets[0]
