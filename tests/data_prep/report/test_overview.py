@@ -8,7 +8,7 @@ from tests.data_prep.report.counted_run import LENGTHS, dataset, metadata, split
 
 from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.output.examples import Examples
-from nemotron.data_prep.output.metadata import Metadata, NoteStats, OverlongStats
+from nemotron.data_prep.output.metadata import CheckStats, Metadata, ModeStats, NoteStats, OverlongStats
 from nemotron.data_prep.report.lengths import render_lengths, render_packs
 from nemotron.data_prep.report.overview import render_overview
 from nemotron.data_prep.report.page import render_report
@@ -176,3 +176,13 @@ def test_a_page_has_its_sections_in_order_and_links_to_those_it_has() -> None:
         (anchor, {"dropped": "dropped rows", "ignored": "ignored fields"}.get(anchor, anchor)) for anchor in always
     ]
     assert f"<title>Prepared data a\\u001b{'b' * 73}</title>" in page
+
+
+def test_modes_checks_and_examples_are_linked_to_where_there_are_some() -> None:
+    one = dataset(modes=[ModeStats("off", 1, 1, 1, None, None)], checks=[CheckStats("language", "German", 1, 0.1)])
+    shown = {"kind": "longest", "dataset": "a", "file": "a", "line": 1, "tokens": 1, "uncut": 1, "supervised_tokens": 1}
+    page = render_report(metadata(one), Examples([{**shown, "chunks": []}], []))
+    links = re.findall('href="#(.*?)">(.*?)<', page.partition("<nav>")[2].partition("</nav>")[0])
+    assert links[-3:] == [
+        ("modes", "reasoning modes"), ("checks", "checks"), ("sequences", "longest and shortest"),
+    ]  # fmt: skip

@@ -148,3 +148,16 @@ def test_where_nothing_is_noticed_or_ignored_that_is_said() -> None:
 def test_long_lists_of_notes_say_how_many_lines_they_leave_out() -> None:
     found = metadata(dataset(notes=[note(NoteKind.UNUSED_ROW_FIELD, f"x{number}", 1) for number in range(32)]))
     assert "and 2 more lines" in words(rows.render_ignored(found))
+
+
+def test_a_long_path_is_shortened_to_120_characters_in_notes_and_160_with_examples() -> None:
+    def shown(length: int) -> list[bool]:
+        path = "a" * length
+        noted = dataset(notes=[note(NoteKind.JOINED_TURN, "", 1, path)], duplicates=1)
+        repeated = Examples([{**sequence("repeated", 1), "file": path}], [])
+        pages = rows.render_noticed(metadata(noted)), rows.render_duplicates(metadata(noted), repeated)
+        return [path in page for page in pages]
+
+    assert [shown(length) for length in (120, 121, 160, 161)] == [
+        [True, True], [False, True], [False, True], [False, False],
+    ]  # fmt: skip
