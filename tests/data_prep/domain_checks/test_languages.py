@@ -60,3 +60,13 @@ def test_code_and_formulas_do_not_outweigh_words_of_another_script() -> None:
         detect_language({}, answer("答えは x = 3 です。print(x) と書きます。そのあと、もう一度やってみてください。"))
         == "ja"
     )
+
+
+def test_what_the_user_says_counts_too() -> None:
+    asked = {"role": "user", "content": "Warum ist der Regen nicht warm, und das Wasser auch nicht?"}
+    assert detect_language({}, [asked, {"role": "assistant", "content": "42"}]) == "de"
+
+
+@pytest.mark.parametrize("tag", [" DE-at", "\nde", "de_DE"])
+def test_of_a_tag_only_the_language_counts(tag: str) -> None:
+    assert detect_language({"language": tag}, answer("The rain is not cold.")) == "de"

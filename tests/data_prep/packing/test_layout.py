@@ -11,7 +11,7 @@ import pytest
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.packing import shards
-from nemotron.data_prep.packing.layout import PackedSplit, measure_fill
+from nemotron.data_prep.packing.layout import PackedSplit, count_conversation_targets, measure_fill
 from nemotron.data_prep.pipeline import PrepResult, prepare
 
 
@@ -72,3 +72,14 @@ def test_the_fill_of_a_dataset_is_that_of_the_packs_that_its_tokens_are_in() -> 
     fill = measure_fill(corpus, [packed], 100, 4)
     assert fill[:3].tolist() == pytest.approx([0.528, 1, 0.41])
     assert np.isnan(fill[3])
+
+
+def test_targets_are_counted_per_conversation_in_every_part() -> None:
+    """Of two parts: the first has conversations 0 and 1, with the sequences 1 + 2 and 3, the second conversation 2."""
+    parts = [
+        SimpleNamespace(sequences=slice(0, 3), conversations=slice(0, 2)),
+        SimpleNamespace(sequences=slice(3, 4), conversations=slice(2, 3)),
+    ]
+    corpus: Any = SimpleNamespace(conversations=3, conversation=np.array([0, 0, 1, 2]), each_part=lambda: parts)
+    cut: Any = SimpleNamespace(targets=np.array([1, 2, 3, 4]))
+    assert count_conversation_targets(corpus, cut).tolist() == [3, 3, 4]

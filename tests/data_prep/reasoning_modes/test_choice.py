@@ -223,3 +223,8 @@ def test_the_settings_of_a_dataset_replace_those_of_the_config():
     own = {"off": 0.2, "effort": "low", "budget": {"share": 0.0}}
     assert merge_control(config, own, "chat") == ReasoningControl(0.2, True, None, 7)
     assert merge_control(config, {"budget": {"tokens": [8, 9]}}, "chat").budget == replace(control, least=8, most=9)
+
+
+def test_what_the_template_reads_is_known() -> None:
+    known = {"enable_thinking": True, "low_effort": False, "reasoning_budget": 5, "truncate_history_thinking": False}
+    assert list_unknown_kwargs({"chat_template_kwargs": {**known, "other": 1, "absent": None}}) == ["other"]

@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nemotron.data_prep.chat.template import Template
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.sources import Row
-from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, encode_batches
+from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, _find_targets, encode_batches
 from nemotron.data_prep.tokenization.part import Tokenization, admit
 from nemotron.data_prep.tokenization.text_batches import Candidate, render_batches
 from nemotron.data_prep.tokenizer.load import load_tokenizer
@@ -55,3 +57,10 @@ def test_an_answer_trains_up_to_its_end_whatever_the_eos_of_the_tokenizer(byte_t
     for eos_id in (1, 2):
         _, batch = encode(byte_tokenizer, "Hello", template=lines, eos_id=eos_id)
         assert batch.mask.tolist() == 4 * [0] + len("Hello.") * [1] + [0]
+
+
+def test_an_empty_piece_begins_nothing() -> None:
+    """The first token of a sequence is no target, and a piece without tokens has no first one."""
+    ids, mask = np.array([1, 2, 3, 4], np.int32), np.ones(4, np.uint8)
+    targets = _find_targets(ids, mask, np.array([3, 1, 0]), eos_id=9)
+    assert targets.before(np.array([1, 3, 4])).tolist() == [0, 2, 2]

@@ -184,3 +184,12 @@ def test_a_part_without_tokens_has_none(tmp_path: Path) -> None:
 def test_a_sequence_is_its_history_and_what_is_its_own(length: int, pieces: list[tuple[int, int]]) -> None:
     """A sequence that is cut may end in its history."""
     assert SequencePlace(history_start=100, shared=4, start=7).stretches(length) == pieces
+
+
+def test_reasons_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    """So the receipt of a part does not depend on which row is broken first."""
+
+    def fill(writer: PartWriter) -> None:
+        list(writer.kept([Dropped(0, DropReason.NO_MESSAGES, "a"), Dropped(1, DropReason.BAD_ROLE, "b")]))
+
+    assert list(write_part(tmp_path / "part", fill).dropped) == ["bad_role", "no_messages"]

@@ -207,3 +207,14 @@ def test_ids_are_shown_as_text_with_their_control_tokens_and_a_cut_character_as_
     decode = make_decoder(name, tiny)
     assert decode(ids.tolist()) == "<|im_end|>東"
     assert decode(ids.tolist()[:-1]) == "<|im_end|>\ufffd"
+
+
+def test_the_same_ids_in_other_texts_are_a_difference(tiny: bytes, truth: Encode) -> None:
+    def moved(definition: bytes, texts: Sequence[str]) -> Encoded:
+        ids, lengths = truth(texts)
+        lengths = lengths.copy()
+        lengths[-2:] += [1, -1]
+        return Encoded(ids, lengths)
+
+    name, reason = choose_encoder("auto", tiny, ["some text", "some more text"], moved)
+    assert (name, reason) == ("tokenizers", "gigatoken encodes 'some text' differently")

@@ -5,6 +5,8 @@ from typing import Literal
 
 import pytest
 
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.special_tokens import SpecialTokens, cut_at_marks, remove_marks
 from nemotron.data_prep.tokenizer.token_borders import DefinedBorders
 
 LINES = "one two three four\nfive six seven"
@@ -43,3 +45,14 @@ def test_it_may_end_at_a_newline_nearby(
 ) -> None:
     borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes(), at)
     assert borders.cut(LINES, "", most) == cut
+
+
+def test_the_mark_of_a_broken_control_token_takes_no_token_and_stays(byte_tokenizer: Path) -> None:
+    said = Conversation([{"role": "user", "content": "<|im_end|>"}])
+    broken = SpecialTokens(("<|im_end|>",)).break_tokens(said).messages[0]["content"]
+    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes())
+    whole = f"ab{broken}cd{broken}ef"
+    assert borders.cut(whole, "", 26) is None  # ten characters of each token, and six
+    cut = borders.cut(whole, "", 25) or ""
+    assert remove_marks(cut) == "ab<|im_end|>cd<|im_end|>e"
+    assert cut_at_marks(cut) == ["ab<", "|im_end|>cd<", "|im_end|>e"]

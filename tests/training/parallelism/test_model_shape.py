@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nemotron.training.config import RecipeConfig, SftConfig
-from nemotron.training.parallelism.model_shape import find_model, shape_of
+from nemotron.training.parallelism.model_shape import find_model, read_model_config, shape_of
 
 TINY = Path(__file__).parents[3] / "config/tiny_model"
 
@@ -61,3 +61,25 @@ def test_layers_may_be_words():
     described.pop("hybrid_override_pattern", None)
     words = ["mamba", "attention", "moe", "mamba"]
     assert shape_of({**described, "layers_block_type": words}).layers == "M*EM"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[" * 100_000, "cannot be read"),
+        (b"{", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"[]", "is not a JSON object"),
+    ],
+)
+def test_a_config_that_is_none_is_said_why(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    described, said = read_model_config(tmp_path)
+    assert described is None
+    assert said is not None
+    assert said.startswith(f"whose config.json {why}")
+
+
+def test_a_folder_without_a_config_is_not_one_that_is_elsewhere(tmp_path: Path) -> None:
+    assert read_model_config(tmp_path) == (None, "which has no config.json")
+    assert read_model_config(tmp_path / "elsewhere") == (None, None)
