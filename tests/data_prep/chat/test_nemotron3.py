@@ -179,3 +179,13 @@ def test_results_of_tools_share_a_turn_even_where_a_conversation_begins_with_the
         "<|im_start|>user\n<tool_response>\n6\n</tool_response>\n",
         "<tool_response>\n7\n</tool_response>\n<|im_end|>\n",
     ]
+
+
+def test_a_blank_thought_is_rendered_as_none_and_an_answer_of_the_history_without_its_own():
+    blank = {"role": "assistant", "content": "Yes.", "reasoning_content": " \n"}
+    thought = {"role": "assistant", "content": "Yes.", "reasoning_content": "Hm."}
+    first, last = [{"role": "user", "content": "Sure?"}, blank], [{"role": "user", "content": "Sure?"}, thought]
+    for said in (first, last, [*first, *last], [*last, *first]):
+        for stop in range(2, len(said) + 1, 2):
+            conversation = parse_row({"messages": said[:stop]})
+            assert first_difference(TEMPLATE, [conversation]) is None

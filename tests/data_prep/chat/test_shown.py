@@ -38,6 +38,8 @@ ARGUMENTS = WEATHER["function"]["arguments"]
         (said(tool_calls=[WEATHER]), html.escape("weather" + json.dumps(ARGUMENTS, ensure_ascii=False))),
         (said(tool_calls=[calling("now")]), "<call>now</call>"),
         (said(), "</s>"),
+        (said("<think>\nHm.\n</think>\n\nSo. "), "[Hm.] [So.]</s>"),  # blanks around a part may go
+        (said("So.", reasoning_content=" \n"), "So.</s>"),
     ],
 )
 def test_parts_are_found_however_a_template_writes_them(message: dict, text: str):
