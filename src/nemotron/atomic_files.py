@@ -7,8 +7,9 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -188,12 +189,32 @@ def write_checksums(folder: Path) -> None:
 
 def is_as_written(path: Path) -> bool:
     """Tell whether a file has its checksum in checksums.json of its folder."""
+    return _has_checksum(path, _read_checksums(path.parent))
+
+
+def are_as_written(folder: Path, needed: str) -> bool:
+    """Tell whether all files in a folder's checksums.json have their checksums.
+
+    `needed` must be one of them.
+    """
+    checksums = _read_checksums(folder)
+    return needed in checksums and all(_has_checksum(folder / name, checksums) for name in checksums)
+
+
+def _read_checksums(folder: Path) -> dict[str, Any]:
     try:
-        checksums = orjson.loads(read_bytes(path.parent / CHECKSUMS))
+        checksums = orjson.loads(read_bytes(folder / CHECKSUMS))
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return checksums if isinstance(checksums, dict) else {}
+
+
+def _has_checksum(path: Path, checksums: Mapping[str, Any]) -> bool:
+    try:
         if path.stat().st_size > LARGEST:  # which would take as long as the file seems to have bytes
             return False
-        return isinstance(checksums, dict) and checksums.get(path.name) == checksum(path)
-    except (OSError, orjson.JSONDecodeError):
+        return checksums.get(path.name) == checksum(path)
+    except OSError:
         return False
 
 

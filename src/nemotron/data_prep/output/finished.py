@@ -3,16 +3,12 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import orjson
-
-from nemotron.atomic_files import CHECKSUMS, checksum, is_as_written
+from nemotron.atomic_files import are_as_written, checksum
 from nemotron.data_prep.output.counting import name_inputs
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
-from nemotron.data_prep.packing.shards import ShardReceipt, read_shard_receipt
+from nemotron.data_prep.packing.shards import ShardReceipt, read_shard_receipt, receipt_of
 from nemotron.data_prep.plan import PrepPlan
-from nemotron.records.regular_files import read_bytes
 
 SAMPLED_BYTES = 256 * 2**20
 """How much of each split is read to check that an earlier run's output has not changed."""
@@ -23,22 +19,16 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
 
     It is None if there is no such run, or if its files are gone or have changed.
     """
-    path = plan.run_dir / "metadata.json"
-    metadata = read_metadata(path) if is_as_written(path) else None
-    if metadata is None or not all(map(is_as_written, _list_small_files(plan.run_dir))):
+    name = "metadata.json"
+    metadata = read_metadata(plan.run_dir / name) if are_as_written(plan.run_dir, needed=name) else None
+    if metadata is None:
         return None
     for split in metadata.splits:
         for shard in split.shards:
             path = plan.run_dir / split.path / shard.file
-            receipt = plan.run_dir / "receipts" / split.name / f"{path.stem}.json"
-            if not path.is_file() or read_shard_receipt(path, receipt) != shard:
+            if not path.is_file() or read_shard_receipt(path, receipt_of(path)) != shard:
                 return None
     return None if _is_changed(plan, metadata) else replace(metadata, **name_inputs(plan))
-
-
-def _list_small_files(run_dir: Path) -> list[Path]:
-    """List the files of a run with checksums: plan, config, dropped rows, examples."""
-    return [run_dir / name for name in orjson.loads(read_bytes(run_dir / CHECKSUMS))]
 
 
 def _is_changed(plan: PrepPlan, metadata: Metadata) -> bool:

@@ -17,7 +17,7 @@ import zstandard
 from nemotron.atomic_files import CHECKSUMS, checksum
 from nemotron.data_prep.output.metadata import Metadata, SplitStats, read_metadata
 from nemotron.data_prep.output.publish import megatron_blend
-from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt
+from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt, receipt_of
 from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
@@ -43,10 +43,10 @@ def verify(folder: Path) -> Iterator[str]:
             f"{folder} has no finished run of data prep: metadata.json is missing, damaged or of another version.",
             "Give the output_dir of `nemotron super3 data prep sft`, let it finish, and use the same release.",
         )
-    written = _name_writing(folder, metadata)
+    written = _when_written(folder, metadata)
     for problem in _find_problems(folder, metadata):
         _refuse_held(folder)
-        if _name_writing(folder, metadata) != written:
+        if _when_written(folder, metadata) != written:
             raise UserError(f"{folder} was written while it was verified.", "Verify it again.")
         yield problem
 
@@ -56,7 +56,7 @@ def _refuse_held(folder: Path) -> None:
         raise UserError(f"{folder} is being written by {holder}.", "Wait until it ends, then verify again.")
 
 
-def _name_writing(folder: Path, metadata: Metadata) -> list[int]:
+def _when_written(folder: Path, metadata: Metadata) -> list[int]:
     """Return when a run's first file and its folder's last file were written."""
     files = [folder / "runs" / metadata.run_hash / "plan.json", folder / "metadata.json"]
     return [path.stat().st_mtime_ns if path.exists() else 0 for path in files]
@@ -167,7 +167,8 @@ def _verify_split(run: Path, split: SplitStats, metadata: Metadata) -> Iterator[
         yield f"{folder / name} does not belong to this run."
     totals, conversations = np.zeros(4, np.int64), 0.0
     for shard in split.shards:
-        path, receipt = folder / shard.file, run / "receipts" / split.name / f"{Path(shard.file).stem}.json"
+        path = folder / shard.file
+        receipt = receipt_of(path)
         if not path.is_file():
             yield f"{path} is missing."
         elif read_shard_receipt(path, receipt) != shard:

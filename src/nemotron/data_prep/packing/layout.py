@@ -12,7 +12,7 @@ import numpy as np
 from nemotron.data_prep.config import SPLITS, Algorithm
 from nemotron.data_prep.packing.algorithms import pack
 from nemotron.data_prep.packing.lengths import pad_length
-from nemotron.data_prep.packing.shards import ShardWork, count_shards
+from nemotron.data_prep.packing.shards import ShardWork, count_shards, receipt_of
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import Selection
@@ -77,9 +77,10 @@ def make_shard_works(
         for name, packs in _divide(packed, pack_size, most_shards):
             bounds = packed.bounds[packs.start : packs.stop + 1]
             chosen = packed.sequences[bounds[0] : bounds[-1]]
+            path = run_dir / "splits" / f"{name}.parquet"
             work = ShardWork(
-                path=run_dir / "splits" / f"{name}.parquet",
-                receipt=run_dir / "receipts" / f"{name}.json",
+                path=path,
+                receipt=receipt_of(path),
                 part=corpus.part_numbers(chosen),
                 start=places.start[chosen],
                 history=places.history.of(chosen),

@@ -155,6 +155,14 @@ def _choose_pool() -> pa.MemoryPool:
         return pa.default_memory_pool()
 
 
+def receipt_of(shard: Path) -> Path:
+    """Return where a shard's receipt is.
+
+    That of `splits/train/x.parquet` is `receipts/train/x.json`.
+    """
+    return shard.parents[2] / "receipts" / shard.parent.name / f"{shard.stem}.json"
+
+
 def read_shard_receipt(path: Path, receipt: Path) -> ShardReceipt | None:
     """Read the receipt of a finished shard.
 
