@@ -191,9 +191,9 @@ def test_few_packs_make_few_shards() -> None:
     assert shards_of == [0, 1, 1, 2, 100, 128]
 
 
-def test_shards_of_long_packs_have_few_of_them_and_of_short_ones_no_more_than_256() -> None:
+def test_shards_of_long_packs_have_few_of_them_and_of_short_ones_at_least_64() -> None:
     assert [count_shards(20, pack_size, most=128) for pack_size in (2**18, 2**20, 2**22)] == [5, 20, 20]
-    assert count_shards(512, 128, most=128) == 2
+    assert [count_shards(packs, 4095, most=1000) for packs in (127, 128, 64_000, 10**6)] == [1, 2, 1000, 1000]
 
 
 def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:

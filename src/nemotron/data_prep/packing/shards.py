@@ -49,8 +49,10 @@ PAGE_VALUES = 2**18
 """Values that are encoded at once: those of a page of 1 MiB, which makes the same pages as Arrow's 1,024 do."""
 LEAST_TOKENS = 2**20
 """A shard has room for at least this many tokens: each costs a file, and a read of every part."""
-LEAST_PACKS = 256
-"""A shard of short packs may have fewer tokens, but at least this many packs."""
+LEAST_PACKS = 64
+"""Of packs shorter than SHORT_PACK, this many are enough for a shard."""
+SHORT_PACK = 4096
+"""Tokens of the usual pack."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class ShardReceipt:
 
 def count_shards(packs: int, pack_size: int, most: int) -> int:
     """Return the number of shards: at most `most`, and none small but an only one."""
-    least = max(1, min(LEAST_PACKS, LEAST_TOKENS // pack_size))
+    least = LEAST_PACKS if pack_size < SHORT_PACK else max(1, LEAST_TOKENS // pack_size)
     return max(1, min(most, packs // least)) if packs else 0
 
 
