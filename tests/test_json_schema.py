@@ -11,8 +11,8 @@ from nemotron.cli.app import run
 from nemotron.cli.config import Kind, schema_text
 from nemotron.config.located import plain
 from nemotron.config.yaml_file import read_yaml
+from nemotron.files.paths import config_dir
 from nemotron.json_schema import INTERPOLATED, json_schema
-from nemotron.paths import config_dir
 
 jsonschema = pytest.importorskip("jsonschema")
 

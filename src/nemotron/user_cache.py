@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import write_json
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.atomic_files import write_json
+from nemotron.files.regular_files import read_bytes
 
 
 def recall(kind: str, key: str) -> Any:

@@ -6,7 +6,7 @@ import pytest
 from tests.training.reporting.report.made_up import START, write_run
 
 from nemotron.cli.app import run
-from nemotron.folder_lock import Holder
+from nemotron.files.folder_lock import Holder
 from nemotron.training.reporting.report import run_files
 
 

@@ -559,7 +559,7 @@ def test_a_folder_in_use_says_who_holds_it(
     make_config: MakeConfig, write_rows: WriteRows, chat: Chat, tmp_path: Path
 ) -> None:
     write_rows("chat.jsonl", [chat("Hi", "Hello")])
-    holds = "import sys; from pathlib import Path; from nemotron.folder_lock import sole_writer\n"
+    holds = "import sys; from pathlib import Path; from nemotron.files.folder_lock import sole_writer\n"
     holds += "with sole_writer(Path(sys.argv[1])): print(flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", holds, str(tmp_path / "out")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from nemotron.atomic_files import replace_when_complete
+from nemotron.files.atomic_files import replace_when_complete
+from nemotron.files.paths import config_dir
 from nemotron.lineage import ArtifactError, check_root, log_artifact, resolve
 from nemotron.lineage import log as log_module
 from nemotron.lineage.log import _is_same
-from nemotron.paths import config_dir
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.stand_ins import put_modules
 
-from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
+from nemotron.files.atomic_files import checksum
 from nemotron.training import shards
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.shards import ShardCheck, begin_check, find_recorded_shards

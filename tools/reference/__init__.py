@@ -15,7 +15,7 @@ from tools.reference.file_formats import file_formats_page, metrics_page
 from tools.reference.outcomes import outcomes_page
 
 from nemotron.cli.config import Kind, schema_text
-from nemotron.paths import config_dir
+from nemotron.files.paths import config_dir
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "reference"
 MADE_BY = "<!-- Made from the code by `python -m tools.reference`. Change the code, and run it again. -->"

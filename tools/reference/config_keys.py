@@ -11,9 +11,9 @@ from tools.reference.tables import code, described_fields, sentence, spell_type,
 from nemotron.config.located import plain
 from nemotron.config.yaml_file import read_yaml
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.files.paths import config_dir
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.profiles.tables import KEYS as PROFILE_KEYS
-from nemotron.paths import config_dir
 from nemotron.rollouts.config import RolloutsConfig
 from nemotron.training.config import MEGATRON_SECTIONS, SftConfig
 from nemotron.training.recipe.known_settings import SETTINGS_FILE, read_table

@@ -158,7 +158,7 @@ def run(arguments: list[str]) -> int:
             raise
         return _explain_missing(error)
     except OSError as error:
-        from nemotron.atomic_files import FULL
+        from nemotron.files.atomic_files import FULL
 
         # Errors of the machine have a file name, unless the disk is full; any other OSError is a bug.
         if debug or error.strerror is None or (error.filename is None and error.errno not in FULL):

@@ -15,7 +15,7 @@ _DATA_SUFFIX = re.compile(r"\.(jsonl?|ndjson|csv|tsv|parquet|pq|arrow|feather)(\
 
 def expand_paths(given: Any) -> Any:
     """Replace `~` where paths come in, because a shell leaves it in quotes."""
-    from nemotron.paths import expand_home
+    from nemotron.files.paths import expand_home
 
     if isinstance(given, list | tuple):
         return [expand_home(each) for each in given]

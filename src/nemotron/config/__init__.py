@@ -13,7 +13,7 @@ from nemotron.config.loader import Loaded, load_config
 from nemotron.config.overrides import add_word, may_have, route_overrides
 from nemotron.config.path_settings import PathKeys, PathSetting
 from nemotron.config.spellings import Alternatives, Word
-from nemotron.paths import config_dir
+from nemotron.files.paths import config_dir
 from nemotron.secrets import holds_secret, is_secret
 
 __all__ = [

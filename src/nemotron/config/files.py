@@ -4,7 +4,7 @@ from pathlib import Path
 
 from nemotron.config.errors import ConfigError
 from nemotron.errors import did_you_mean
-from nemotron.paths import config_dir, expand_home
+from nemotron.files.paths import config_dir, expand_home
 
 _SUFFIXES = (".yaml", ".yml")
 

@@ -22,7 +22,7 @@ from nemotron.config.errors import ConfigError
 from nemotron.config.located import Located, attach_origin, leaves, plain
 from nemotron.config.renamed_keys import find_new_name
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import config_dir
+from nemotron.files.paths import config_dir
 
 if TYPE_CHECKING:
     from omegaconf.errors import OmegaConfBaseException

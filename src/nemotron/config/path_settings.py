@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from nemotron.config.errors import ConfigError
 from nemotron.config.schema import join
 from nemotron.errors import UserError
-from nemotron.paths import expand_home
+from nemotron.files.paths import expand_home
 
 _PATH = "path"
 PathSetting = Annotated[str, _PATH]

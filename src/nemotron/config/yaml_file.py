@@ -21,8 +21,8 @@ except ImportError:  # PyYAML was built without libyaml
 
 from nemotron.config.errors import ConfigError
 from nemotron.config.located import Located, plain
+from nemotron.files.regular_files import read_text
 from nemotron.printable import escape
-from nemotron.records.regular_files import read_text
 
 _TAG = "tag:yaml.org,2002:"
 _COLLECTIONS = tuple(_TAG + name for name in ("map", "seq", "set", "omap", "pairs"))

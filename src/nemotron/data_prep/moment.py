@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.regular_files import read_bytes
 
 TIMELESS = datetime(1970, 1, 1)
 """A fixed moment, with which runs that differ only in their moment have the same hash."""

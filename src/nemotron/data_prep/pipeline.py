@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from nemotron.atomic_files import remove_unfinished, write_checksums, write_json, write_text
 from nemotron.config.path_settings import expand_paths
 from nemotron.config.yaml_file import dump_yaml
 from nemotron.data_prep import engine, preload
@@ -54,7 +53,8 @@ from nemotron.data_prep.tokenization.part_files import PartReceipt
 from nemotron.data_prep.tokenize_inputs import InputTokenizer
 from nemotron.data_prep.tokenizer.encoders import EncoderChoice
 from nemotron.errors import UserError
-from nemotron.folder_lock import sole_writer
+from nemotron.files.atomic_files import remove_unfinished, write_checksums, write_json, write_text
+from nemotron.files.folder_lock import sole_writer
 from nemotron.lineage import Artifact
 from nemotron.secrets import mask_tree, mask_values
 

@@ -26,8 +26,8 @@ from nemotron.data_prep.tokenization.part import TokenizeWork
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.data_prep.tokenizer.turn_end import with_turn_end
+from nemotron.files.paths import ensure_text
 from nemotron.lineage import check_root
-from nemotron.paths import ensure_text
 
 SAMPLE_RESERVE = 32
 """Conversations tokenized in addition to twice the sample, because some may be too long or duplicates."""

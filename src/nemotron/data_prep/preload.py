@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from nemotron.data_prep.engine import BYTES_FOR_A_WORKER
 from nemotron.data_prep.engine.local import count_cores, get_ready
 from nemotron.data_prep.engine.numpy_threads import import_numpy
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.regular_files import read_bytes
 
 if TYPE_CHECKING:
     from nemotron.data_prep.config import DataPrepConfig

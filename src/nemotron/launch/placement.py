@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from nemotron.errors import UserError
+from nemotron.files.paths import expand_home
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.secrets import collect_secrets
 from nemotron.launch.stages import Stage
-from nemotron.paths import expand_home
 
 JOB_MOUNT = "/nemo_run"
 """Where a job's folder is mounted in its container. Without a container, NeMo-Run replaces it by the real folder."""

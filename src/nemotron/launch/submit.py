@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nemotron.errors import UserError
+from nemotron.files.regular_files import read_text
 from nemotron.launch.executors.docker import check_docker, docker_command, docker_input
 from nemotron.launch.executors.slurm import open_slurm_experiment
 from nemotron.launch.jobs.state import find_job_id
@@ -17,7 +18,6 @@ from nemotron.launch.placement import Placement
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.secrets import put_secrets
 from nemotron.launch.shell import LaunchError, check_host
-from nemotron.records.regular_files import read_text
 
 
 def submit(placements: Sequence[Placement]) -> Submission:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_text
-from nemotron.records.typed import typed
+from nemotron.files.atomic_files import write_text
+from nemotron.files.regular_files import read_text
+from nemotron.files.typed import typed
 
 MANIFEST = "artifact.json"
 """The file name of the record in the artifact's own folder."""

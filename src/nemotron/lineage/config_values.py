@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nemotron.errors import UserError, did_you_mean
+from nemotron.files.paths import expand_home
 from nemotron.lineage.resolve import resolve
-from nemotron.paths import expand_home
 
 
 def look_up(run: Mapping[str, Any], name: str, field: str) -> Any:

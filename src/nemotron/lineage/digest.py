@@ -3,8 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from nemotron.files.regular_files import open_file
 from nemotron.lineage.artifact import MANIFEST
-from nemotron.records.regular_files import open_file
 
 WHOLE_BYTES = 64 * 2**20
 """Files up to this size are read completely."""

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nemotron.files.paths import config_dir
 from nemotron.lineage.artifact import MANIFEST, Artifact, read, version_file
 from nemotron.lineage.digest import compute_digest
-from nemotron.paths import config_dir
 from nemotron.secrets import mask_text
 
 BUNDLED = "bundled:"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import remove_abandoned, write_text
+from nemotron.files.atomic_files import remove_abandoned, write_text
 from nemotron.lineage import origin, tracking
 from nemotron.lineage.artifact import (
     MANIFEST,

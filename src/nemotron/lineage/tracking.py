@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nemotron.atomic_files import write_text
+from nemotron.files.atomic_files import write_text
+from nemotron.files.regular_files import read_text
 from nemotron.lineage.access import Target, ask_server, find_target
 from nemotron.lineage.artifact import Artifact, read_version
-from nemotron.records.regular_files import read_text
 from nemotron.secrets import mask_text, mask_tree
 
 if TYPE_CHECKING:

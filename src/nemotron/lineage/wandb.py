@@ -15,7 +15,7 @@ from typing import Any
 
 import wandb
 
-from nemotron.atomic_files import write_text
+from nemotron.files.atomic_files import write_text
 from nemotron.lineage.access import Target
 from nemotron.lineage.artifact import MANIFEST, Artifact, read, read_version, version_file
 from nemotron.lineage.origin import mask_arguments

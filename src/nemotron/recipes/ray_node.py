@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nemotron.atomic_files import PRIVATE, write_text
+from nemotron.files.atomic_files import PRIVATE, write_text
 
 START_SECONDS = 300
 """How long the nodes wait for the head, and the head waits for its own services."""

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from html import escape
 from pathlib import Path
 
-from nemotron.atomic_files import write_bytes, write_json
 from nemotron.charts import Chart, Series, render_chart, render_library
 from nemotron.errors import UserError
-from nemotron.folder_lock import sole_writer
+from nemotron.files.atomic_files import write_bytes, write_json
+from nemotron.files.folder_lock import sole_writer
 from nemotron.html_page import html_page
 from nemotron.rollouts.client import Client
 from nemotron.rollouts.collect import State

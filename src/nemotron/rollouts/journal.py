@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import orjson
 
-from nemotron.records.regular_files import open_file
+from nemotron.files.regular_files import open_file
 from nemotron.rollouts.reply import Outcome, Reply
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import replace_when_complete, write_json
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
+from nemotron.files.atomic_files import replace_when_complete, write_json
 from nemotron.rollouts.collect import Request
 from nemotron.rollouts.config import SamplingConfig
 from nemotron.rollouts.filters import Filter

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import point_link, write_json
 from nemotron.config.path_settings import expand_paths
-from nemotron.folder_lock import sole_writer
+from nemotron.files.atomic_files import point_link, write_json
+from nemotron.files.folder_lock import sole_writer
 from nemotron.lineage import Artifact, check_root, log_artifact, resolve
 from nemotron.rollouts.client import Client
 from nemotron.rollouts.collect import Request, State, collect, list_requests

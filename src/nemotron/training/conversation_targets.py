@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import open_parquet
+from nemotron.files.regular_files import open_parquet
 
 if TYPE_CHECKING:
     from torch import Tensor

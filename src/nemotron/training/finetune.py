@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.config import Loaded
 from nemotron.data_prep.collector import collect_rarely
-from nemotron.paths import keep_sockets_short
+from nemotron.files.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
 from nemotron.training.checkpoints.run_folder import RunFolder

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nemotron.config import config_names
 from nemotron.errors import Problem, UserError, as_problem
-from nemotron.paths import expand_home
-from nemotron.records.regular_files import open_parquet
+from nemotron.files.paths import expand_home
+from nemotron.files.regular_files import open_parquet
 from nemotron.training.config import SftConfig
 from nemotron.training.conversation_targets import CONVERSATION_TARGETS
 

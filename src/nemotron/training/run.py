@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
 from nemotron.config import Loaded
 from nemotron.errors import refuse
+from nemotron.files.atomic_files import write_text
 from nemotron.lineage.tracking import hand_over
 from nemotron.training.backend import BackendName, choose_backend
 from nemotron.training.checkpoints.foreign_code import find_code_to_load

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import checksum
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_text
+from nemotron.files.atomic_files import checksum
+from nemotron.files.regular_files import read_text
 from nemotron.training.prepared_data import PreparedData
 
 _LOOKED_AT_PER_STEP = 16

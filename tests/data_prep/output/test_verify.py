@@ -15,14 +15,14 @@ import pytest
 import zstandard
 from tests.data_prep.small_run import make_config_in, write_rows_in
 
-from nemotron.atomic_files import checksum, write_checksums, write_json
 from nemotron.data_prep.output import verify as verify_room
 from nemotron.data_prep.output.finished import read_finished
 from nemotron.data_prep.output.verify import _check_conversations, _check_pack, _check_shard, _verify_split, verify
 from nemotron.data_prep.packing.shards import SCHEMA
 from nemotron.data_prep.pipeline import PrepResult, prepare
 from nemotron.errors import UserError
-from nemotron.folder_lock import Holder
+from nemotron.files.atomic_files import checksum, write_checksums, write_json
+from nemotron.files.folder_lock import Holder
 
 
 @pytest.fixture(scope="module")

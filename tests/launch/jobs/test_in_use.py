@@ -69,7 +69,7 @@ def test_a_job_that_has_ended_or_cannot_be_asked_about_blocks_nothing(
 
 @pytest.mark.slow
 def test_a_process_that_holds_the_folder_is_named(profile, sft: Stage, work: Path):
-    hold = "import sys, pathlib; from nemotron.folder_lock import sole_writer\n"
+    hold = "import sys, pathlib; from nemotron.files.folder_lock import sole_writer\n"
     hold += "with sole_writer(pathlib.Path('output/run')): print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
+from nemotron.files.atomic_files import write_text
 
 _BASH = """\
 _nemotron_completion() {

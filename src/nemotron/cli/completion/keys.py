@@ -50,7 +50,7 @@ def complete_key_or_file(command: tuple[str, ...], typed: str) -> Iterator[tuple
 
 
 def _read(name: str) -> dict[str, Any]:
-    from nemotron.paths import config_dir
+    from nemotron.files.paths import config_dir
 
     return json.loads((config_dir() / "schema" / f"{name}.json").read_text(encoding="utf-8"))
 

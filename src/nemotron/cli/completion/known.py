@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 
 _Command = tuple[str, ...]
 

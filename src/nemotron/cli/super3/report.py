@@ -79,7 +79,7 @@ def report(
 
 def _page_of(runs: "list[RunFiles]", out: Path | None) -> Callable[[], Path]:
     """Return what writes the page of these runs, and says where."""
-    from nemotron.atomic_files import write_text
+    from nemotron.files.atomic_files import write_text
     from nemotron.training.reporting.report.compare import name_runs, render_comparison
     from nemotron.training.reporting.report.page import write_report
 

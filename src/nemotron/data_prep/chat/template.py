@@ -25,7 +25,7 @@ from nemotron.data_prep.chat.jinja_sandbox import (
 )
 from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.errors import UserError, did_you_mean
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 
 BUNDLED = {"nemotron3": "nemotron3.jinja", "super3": "nemotron3.jinja", "nano3": "nemotron3.jinja"}
 FROM_TOKENIZER = "tokenizer"

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from nemotron.data_prep.engine.interface import do_nothing
 from nemotron.errors import UserError
-from nemotron.paths import keep_sockets_short
+from nemotron.files.paths import keep_sockets_short
 
 if TYPE_CHECKING:
     from nemotron.data_prep.engine.interface import Run

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from nemotron.errors import Problem
-from nemotron.records.regular_files import open_parquet
+from nemotron.files.regular_files import open_parquet
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 _MAKE_AGAIN = "Write it again, with one row per pack and these lists: input_ids, loss_mask (0 or 1), seq_start_id."

@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import checksum
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.imports.packs import Counts, Limits, check_file
 from nemotron.data_prep.imports.splits import IMPORTED, Found, check_files, find_splits
 from nemotron.data_prep.output.publish import name_content
 from nemotron.errors import Problem, UserError, refuse
+from nemotron.files.atomic_files import checksum
 from nemotron.lineage import Artifact, check_name, check_root, log_artifact
 
 MOST_PROBLEMS = 20

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, did_you_mean
+from nemotron.files.regular_files import read_text
 from nemotron.lineage import ArtifactError, resolve
-from nemotron.records.regular_files import read_text
 
 SPLITS = ("train", "valid", "test")
 IMPORTED = "imported_from"

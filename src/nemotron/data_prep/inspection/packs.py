@@ -17,7 +17,7 @@ from nemotron.data_prep.inspection.pieces import show_pieces
 from nemotron.data_prep.inspection.wanted import ALL, Wanted
 from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.errors import UserError
-from nemotron.records.regular_files import open_parquet
+from nemotron.files.regular_files import open_parquet
 
 COLUMNS = ("input_ids", "loss_mask", "seq_start_id")
 

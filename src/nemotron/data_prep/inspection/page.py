@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import replace_when_complete
 from nemotron.data_prep.drop_reasons import describe
 from nemotron.data_prep.inspection.packs import describe_origin
 from nemotron.data_prep.notes import describe_kind
 from nemotron.data_prep.report.masked_text import as_html, render_chunks
+from nemotron.files.atomic_files import replace_when_complete
 from nemotron.html_page import page_end, page_start
 from nemotron.printable import printable
 

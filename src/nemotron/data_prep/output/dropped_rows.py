@@ -8,13 +8,13 @@ import numpy as np
 import orjson
 import zstandard
 
-from nemotron.atomic_files import replace_when_complete
 from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.output.places import find_places
 from nemotron.data_prep.plan import PrepPlan
 from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt, read_dropped
+from nemotron.files.atomic_files import replace_when_complete
 
 DROPPED_ROWS = "dropped.jsonl.zst"
 

@@ -13,7 +13,6 @@ from typing import Any, TypedDict
 import numpy as np
 import orjson
 
-from nemotron.atomic_files import is_as_written
 from nemotron.data_prep.notes import EXAMPLES
 from nemotron.data_prep.output.excerpts import Excerpt, Wanted
 from nemotron.data_prep.output.places import find_places
@@ -22,8 +21,9 @@ from nemotron.data_prep.selection.corpus import Corpus
 from nemotron.data_prep.selection.overlong import Cut
 from nemotron.data_prep.selection.select import OUTCOMES, Selection
 from nemotron.data_prep.tokenization.part_files import PartReceipt
-from nemotron.records.regular_files import read_bytes
-from nemotron.records.typed import typed
+from nemotron.files.atomic_files import is_as_written
+from nemotron.files.regular_files import read_bytes
+from nemotron.files.typed import typed
 
 EXAMPLES_FILE = "examples.json"
 CONSIDERED = 64

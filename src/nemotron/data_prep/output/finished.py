@@ -4,11 +4,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nemotron.atomic_files import are_as_written, checksum
 from nemotron.data_prep.output.counting import name_inputs
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.packing.shards import ShardReceipt, read_shard_receipt, receipt_of
 from nemotron.data_prep.plan import PrepPlan
+from nemotron.files.atomic_files import are_as_written, checksum
 
 SAMPLED_BYTES = 256 * 2**20
 """How much of each split is read to check that an earlier run's output has not changed."""

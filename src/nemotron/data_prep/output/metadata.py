@@ -10,8 +10,8 @@ from nemotron.data_prep.output.counting_roles import RoleStats
 from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.packing.shards import ShardReceipt
 from nemotron.data_prep.run_hash import FORMAT_VERSION
-from nemotron.records.regular_files import read_bytes
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import read_bytes
+from nemotron.files.typed import typed
 from nemotron.secrets import mask_values
 
 

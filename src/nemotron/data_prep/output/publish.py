@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from nemotron.atomic_files import point_link, write_bytes, write_json
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.output.metadata import Metadata
 from nemotron.data_prep.plan import PrepPlan
+from nemotron.files.atomic_files import point_link, write_bytes, write_json
 from nemotron.lineage import Artifact, log_artifact
 from nemotron.secrets import mask_text
 

@@ -14,17 +14,17 @@ import orjson
 import pyarrow as pa
 import zstandard
 
-from nemotron.atomic_files import CHECKSUMS, checksum
 from nemotron.data_prep.output.metadata import Metadata, SplitStats, read_metadata
 from nemotron.data_prep.output.publish import megatron_blend
 from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt, receipt_of
 from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
-from nemotron.folder_lock import find_holder
+from nemotron.files.atomic_files import CHECKSUMS, checksum
+from nemotron.files.folder_lock import find_holder
+from nemotron.files.regular_files import open_file, open_parquet, read_bytes
+from nemotron.files.typed import typed
 from nemotron.lineage import MANIFEST
-from nemotron.records.regular_files import open_file, open_parquet, read_bytes
-from nemotron.records.typed import typed
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
 

@@ -13,13 +13,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.part_index import Histories
 from nemotron.data_prep.tokenization.loss_mask import roll
 from nemotron.data_prep.tokenization.part_files import read_tokens
-from nemotron.records.regular_files import read_bytes
-from nemotron.records.typed import typed
+from nemotron.files.atomic_files import checksum, replace_when_complete, write_json
+from nemotron.files.regular_files import read_bytes
+from nemotron.files.typed import typed
 
 
 class Column(NamedTuple):

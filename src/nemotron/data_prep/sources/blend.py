@@ -19,8 +19,8 @@ from nemotron.data_prep.config import SPLITS, RowFormat
 from nemotron.data_prep.domain_checks.look import CHECKS
 from nemotron.data_prep.sources.chat_data import is_chat_data
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import expand_home
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.paths import expand_home
+from nemotron.files.regular_files import read_bytes
 
 
 @dataclass(frozen=True)

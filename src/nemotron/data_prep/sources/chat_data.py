@@ -9,8 +9,8 @@ import orjson
 from nemotron.data_prep.config import SPLITS
 from nemotron.data_prep.sources.input_file import BOOKKEEPING, format_of, leave_out_bookkeeping
 from nemotron.errors import UserError
-from nemotron.paths import find_matches
-from nemotron.records.regular_files import open_file
+from nemotron.files.paths import find_matches
+from nemotron.files.regular_files import open_file
 
 HEAD_BYTES = 2**20
 """How much of a file is read to distinguish rows from a list of datasets; a blend file is smaller."""

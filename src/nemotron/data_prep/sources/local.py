@@ -15,8 +15,8 @@ from nemotron.data_prep.sources.input_file import (
     no_data_files,
 )
 from nemotron.errors import UserError, did_you_mean
-from nemotron.paths import ensure_text, find_matches
-from nemotron.records.regular_files import open_file
+from nemotron.files.paths import ensure_text, find_matches
+from nemotron.files.regular_files import open_file
 
 SAMPLE_BYTES = 2**20
 SAMPLES = 16

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from nemotron.data_prep.sources import hub, local, object_store
 from nemotron.data_prep.sources.input_file import InputFile
-from nemotron.records.regular_files import open_file
+from nemotron.files.regular_files import open_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

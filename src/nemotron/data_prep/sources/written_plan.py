@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_bytes
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import read_bytes
+from nemotron.files.typed import typed
 
 
 @dataclass(frozen=True)

@@ -28,15 +28,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from nemotron.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.data_prep.notes import NoteCount, NoteCounter
 from nemotron.data_prep.part_index import EMPTY_INDEX, PartIndex, bytes_of, compact, unpack
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate
 from nemotron.data_prep.tokenization.outcomes import Dropped, DroppedExample, DroppedWriter, Noticed
 from nemotron.errors import UserError
-from nemotron.records.regular_files import open_file, read_bytes
-from nemotron.records.typed import typed
+from nemotron.files.atomic_files import checksum, replace_when_complete, write_json
+from nemotron.files.regular_files import open_file, read_bytes
+from nemotron.files.typed import typed
 
 TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index", ".roles"
 DROPPED, RECEIPT = ".dropped.jsonl", ".json"

@@ -10,7 +10,7 @@ import orjson
 
 from nemotron.data_prep.chat.template import DEFAULT, read_source
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.regular_files import read_bytes
 
 COPY_AGAIN = "Copy the tokenizer's files from their source again, or set tokenizer.model to another folder."
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")

@@ -9,7 +9,7 @@ from nemotron.data_prep.tokenizer.files import SPECIAL_TOKENS, ChatTemplates, re
 from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.doctor import is_hub_offline, is_hub_reachable
 from nemotron.errors import UserError
-from nemotron.paths import is_path
+from nemotron.files.paths import is_path
 from nemotron.user_cache import recall, remember, version_of
 
 _HINT = (

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from nemotron.errors import Problem
-from nemotron.folder_lock import find_holder
+from nemotron.files.folder_lock import find_holder
 from nemotron.launch.jobs.records import NO_ANSWER, Record, RecordedJob, read_records, refresh
 from nemotron.launch.placement import Placement
 

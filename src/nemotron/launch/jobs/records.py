@@ -12,15 +12,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import write_text
 from nemotron.errors import UserError, did_you_mean
+from nemotron.files.atomic_files import write_text
+from nemotron.files.regular_files import read_text
+from nemotron.files.typed import typed
 from nemotron.launch.jobs.state import FORGOTTEN, JobState, ask_state, find_job_id, read_logged_end
 from nemotron.launch.jobs.submission import Job, Submission
 from nemotron.launch.placement import Placement
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.shell import LaunchError, Shell
-from nemotron.records.regular_files import read_text
-from nemotron.records.typed import typed
 
 NO_ANSWER = "Slurm does not answer"
 """The reason given for a job whose state could not be read."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from nemotron.errors import UserError, did_you_mean
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 
 FILE_NAME = "env.toml"
 FILE_VARIABLE = "NEMOTRON_ENV_FILE"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import did_you_mean
+from nemotron.files.paths import expand_home
 from nemotron.launch.profiles.checks import check_profile
 from nemotron.launch.profiles.env_file import (
     FILE_NAME,
@@ -17,7 +18,6 @@ from nemotron.launch.profiles.env_file import (
 from nemotron.launch.profiles.fields import check_required
 from nemotron.launch.profiles.profile import Profile
 from nemotron.launch.profiles.tables import SHARED, read_with_base
-from nemotron.paths import expand_home
 
 
 def load_profile(name: str, start: Path | None = None) -> Profile:

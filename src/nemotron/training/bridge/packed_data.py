@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nemotron.records.regular_files import open_parquet
+from nemotron.files.regular_files import open_parquet
 from nemotron.training.bridge.interface import Packs
 from nemotron.training.bridge.versions import build
 from nemotron.training.conversation_targets import name_damaged_shard, read_conversation_targets

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.config.yaml_file import parse_plain
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.regular_files import read_bytes
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions, read_numbers
 
 RUN_CONFIG = "run_config.yaml"

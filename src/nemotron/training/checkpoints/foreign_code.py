@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from nemotron.errors import Problem
+from nemotron.files.regular_files import open_file, read_bytes
 from nemotron.printable import printable
-from nemotron.records.regular_files import open_file, read_bytes
 from nemotron.training.checkpoints.checkpoint import METADATA, RUN_CONFIG, Checkpoint
 from nemotron.training.checkpoints.torch_files import PickleReader
 

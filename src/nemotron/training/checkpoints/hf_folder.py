@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError, first_line
-from nemotron.records.regular_files import open_file, read_text
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import open_file, read_text
+from nemotron.files.typed import typed
 
 INDEX = "model.safetensors.index.json"
 _MOST_NAMED = 6

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nemotron import lineage
 from nemotron.errors import UserError
-from nemotron.paths import is_path
+from nemotron.files.paths import is_path
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import is_hf_folder
 from nemotron.training.checkpoints.newest import find_latest

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import (
     FORMAT,
     METADATA,

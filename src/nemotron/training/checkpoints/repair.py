@@ -8,8 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from nemotron.atomic_files import replace_when_complete, write_text
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.atomic_files import replace_when_complete, write_text
+from nemotron.files.regular_files import read_bytes
 from nemotron.training.checkpoints.checkpoint import METADATA, RELEASE, RUN_CONFIG, TRAIN_STATE
 from nemotron.training.checkpoints.newest import STATE_TRACKER, TRACKER, Newest, read_text_tracker
 

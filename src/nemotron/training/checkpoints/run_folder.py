@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.folder_lock import Holder, find_holder
-from nemotron.records.regular_files import read_bytes
+from nemotron.files.folder_lock import Holder, find_holder
+from nemotron.files.regular_files import read_bytes
 from nemotron.secrets import mask_values
 from nemotron.training.checkpoints.checkpoint import RELEASE, Checkpoint
 from nemotron.training.checkpoints.initial_weights import StartingPoint, base_model_of

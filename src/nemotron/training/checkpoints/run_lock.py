@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nemotron.atomic_files import write_text
 from nemotron.errors import UserError
-from nemotron.folder_lock import sole_writer, wait_until_free
+from nemotron.files.atomic_files import write_text
+from nemotron.files.folder_lock import sole_writer, wait_until_free
 from nemotron.training.checkpoints.newest import find_newest
 from nemotron.training.checkpoints.repair import clear_names, repair
 from nemotron.training.checkpoints.run_folder import RunFolder

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 
 RUN_RECORD = "run.json"
 """The file that identifies a run, in its output folder and next to its checkpoints (run_folder.py)."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nemotron.records.regular_files import open_file
+from nemotron.files.regular_files import open_file
 
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
 _LARGEST_PART = 2**60

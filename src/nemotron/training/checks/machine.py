@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from nemotron.errors import Problem, UserError, as_problem
+from nemotron.files.paths import is_path
+from nemotron.files.regular_files import open_file
 from nemotron.lineage import check_root
-from nemotron.paths import is_path
-from nemotron.records.regular_files import open_file
 from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import Problem, UserError, as_problem
-from nemotron.records.regular_files import read_text
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import read_text
+from nemotron.files.typed import typed
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.hf_folder import list_few, weight_names
 from nemotron.training.checkpoints.initial_weights import PRETRAINED, StartingPoint

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_text
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import read_text
+from nemotron.files.typed import typed
 
 _LARGEST = 1e9
 GENERATION_CONFIG = "generation_config.json"

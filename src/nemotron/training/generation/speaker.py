@@ -7,8 +7,8 @@ from typing import Any
 
 from nemotron.doctor import is_there
 from nemotron.errors import UserError
-from nemotron.paths import is_path
-from nemotron.records.regular_files import read_text
+from nemotron.files.paths import is_path
+from nemotron.files.regular_files import read_text
 from nemotron.training.generation.find_export import ADAPTER_CONFIG
 from nemotron.training.generation.memory import free_memory
 from nemotron.training.generation.sampling import Sampling, check_sampling, read_sampling

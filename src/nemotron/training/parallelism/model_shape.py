@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 from nemotron.training.config import SftConfig
 
 

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from nemotron.files.regular_files import open_file
 from nemotron.lineage.origin import mask_arguments
-from nemotron.records.regular_files import open_file
 from nemotron.secrets import MaskedStream
 
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import torch
 from megatron.bridge.training.callbacks import Callback, CallbackContext
 
-from nemotron.atomic_files import write_text
-from nemotron.records.regular_files import open_file
+from nemotron.files.atomic_files import write_text
+from nemotron.files.regular_files import open_file
 from nemotron.training import bridge
 from nemotron.training.checkpoints.run_record import read_records
 from nemotron.training.objective.forward_step import TwoStageStep

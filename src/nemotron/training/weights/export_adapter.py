@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.paths import is_path
-from nemotron.records.regular_files import read_text
+from nemotron.files.paths import is_path
+from nemotron.files.regular_files import read_text
 from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
+from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load

@@ -16,7 +16,7 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.errors import UserError
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_FILES = (

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.errors import UserError, refuse
+from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.training.checkpoints.hf_folder import list_few
 from nemotron.training.checks.model import check_weights
 from nemotron.training.parallelism.model_shape import read_model_config

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from nemotron.records.regular_files import read_text
+from nemotron.files.regular_files import read_text
 from nemotron.training.checkpoints.checkpoint import Checkpoint
 from nemotron.training.checkpoints.run_record import find_saving_run, read_records
 

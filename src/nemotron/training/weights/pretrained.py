@@ -12,9 +12,9 @@ from typing import Any
 
 from nemotron import lineage
 from nemotron.errors import UserError
+from nemotron.files.regular_files import read_text
 from nemotron.lineage import MANIFEST, Artifact
 from nemotron.lineage.digest import compute_digest
-from nemotron.records.regular_files import read_text
 from nemotron.training.weights.import_hf import import_hf
 from nemotron.training.weights.source import Source
 

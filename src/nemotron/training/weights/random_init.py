@@ -5,8 +5,8 @@ import hashlib
 import json
 from pathlib import Path
 
-from nemotron.atomic_files import one_at_a_time, replace_folder_when_complete
-from nemotron.records.regular_files import read_text
+from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
+from nemotron.files.regular_files import read_text
 from nemotron.training import bridge, cpu
 from nemotron.training.weights.megatron_model import save_random_model
 from nemotron.training.weights.separate_process import run_module, separate_process

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from nemotron.charts.subsample import Floats
-from nemotron.records.regular_files import open_file, refuse_large
+from nemotron.files.regular_files import open_file, refuse_large
 
 _NOTHING = float("nan")
 _NAMES = ("loss_stage", "sample_unit")

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from nemotron.records.regular_files import open_file, read_text
+from nemotron.files.regular_files import open_file, read_text
 from nemotron.secrets import mask_values
 
 HISTORY = "history.jsonl"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nemotron.atomic_files import write_text
 from nemotron.charts import render_chart, render_library
 from nemotron.config.yaml_file import as_argument
+from nemotron.files.atomic_files import write_text
 from nemotron.html_page import html_page
 from nemotron.printable import printable
 from nemotron.training.reporting.report.curves import Curves

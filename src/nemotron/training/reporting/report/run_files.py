@@ -8,7 +8,7 @@ from typing import Any, Literal
 from nemotron.config import ConfigError
 from nemotron.config.located import attach_origin, leaves, plain
 from nemotron.config.yaml_file import read_yaml
-from nemotron.folder_lock import find_holder
+from nemotron.files.folder_lock import find_holder
 from nemotron.secrets import mask_tree
 from nemotron.training.checkpoints.run_record import RUN_RECORD, read_json
 from nemotron.training.reporting.report.curves import Curves

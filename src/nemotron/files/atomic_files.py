@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import LARGEST, open_file, read_bytes
+from nemotron.files.regular_files import LARGEST, open_file, read_bytes
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of writing where there is no room."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from nemotron import folder_lock
 from nemotron.errors import UserError
-from nemotron.folder_lock import LOCK, find_holder, sole_writer, wait_until_free
+from nemotron.files import folder_lock
+from nemotron.files.folder_lock import LOCK, find_holder, sole_writer, wait_until_free
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def elsewhere(folder: Path, silent_for: float = 0) -> None:
 
 
 def test_a_second_writer_is_refused_with_the_first(tmp_path):
-    second = f"from nemotron.folder_lock import *\nwith sole_writer(Path({str(tmp_path)!r})): pass"
+    second = f"from nemotron.files.folder_lock import *\nwith sole_writer(Path({str(tmp_path)!r})): pass"
     with sole_writer(tmp_path):
         done = subprocess.run([sys.executable, "-c", second], capture_output=True, text=True, check=False)
         assert done.returncode != 0
@@ -72,7 +72,7 @@ def test_a_dead_process_that_nobody_has_waited_for_is_dead(tmp_path):
 def test_a_dead_holder_keeps_nothing_through_a_process_it_left_behind(tmp_path):
     """Such as a worker of a data loader: it has the lock of the operating system, by inheritance."""
     first = (
-        "import os, signal, time\nfrom nemotron.folder_lock import *\n"
+        "import os, signal, time\nfrom nemotron.files.folder_lock import *\n"
         f"with sole_writer(Path({str(tmp_path)!r})):\n"
         "    if os.fork() == 0:\n        time.sleep(20)\n        os._exit(0)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"
@@ -134,7 +134,7 @@ def test_a_lock_file_may_seem_larger_than_the_memory(tmp_path):
 def test_others_wait_until_the_holder_lets_go(tmp_path):
     done = tmp_path / "done"
     first = (
-        "import time\nfrom nemotron.folder_lock import *\n"
+        "import time\nfrom nemotron.files.folder_lock import *\n"
         f"with sole_writer(Path({str(tmp_path)!r})):\n    print(flush=True)\n    time.sleep(0.5)\n"
         f"    Path({str(done)!r}).touch()"
     )

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO
 
 from nemotron.errors import UserError
-from nemotron.records.regular_files import open_file
-from nemotron.records.typed import typed
+from nemotron.files.regular_files import open_file
+from nemotron.files.typed import typed
 
 LOCK = ".lock"
 HEARTBEAT_SECONDS = 5.0

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from nemotron.records import regular_files
-from nemotron.records.regular_files import open_file, open_parquet, read_bytes, read_text, refuse_other
+from nemotron.files import regular_files
+from nemotron.files.regular_files import open_file, open_parquet, read_bytes, read_text, refuse_other
 
 SRC = Path(__file__).resolve().parents[2] / "src" / "nemotron"
 OWN = {
     "charts/chart.py", "cli/completion/keys.py", "html_page.py", "launch/profiles/fields.py", "lineage/origin.py",
     "training/recipe/known_settings.py", "training/reporting/report/page.py", "data_prep/report/page.py",
     "data_prep/inspection/page.py", "data_prep/chat/template.py", "training/weights/hf_files.py",
-    "cli/completion/install.py", "data_prep/sources/tables/columnar.py", "records/regular_files.py",
+    "cli/completion/install.py", "data_prep/sources/tables/columnar.py", "files/regular_files.py",
 }  # fmt: skip
 """Modules that read files of this package, or ones that they have just made or looked at."""
 OF_THE_SYSTEM = {

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nemotron import atomic_files
-from nemotron.atomic_files import (
+from nemotron.errors import UserError
+from nemotron.files import atomic_files
+from nemotron.files.atomic_files import (
     PRIVATE,
     checksum,
     is_as_written,
@@ -31,7 +32,6 @@ from nemotron.atomic_files import (
     write_json,
     write_text,
 )
-from nemotron.errors import UserError
 
 
 @pytest.fixture

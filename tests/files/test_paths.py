@@ -16,9 +16,9 @@ from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerCo
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources.blend import read_blend
 from nemotron.errors import UserError
+from nemotron.files.paths import config_dir, ensure_text, expand_home, find_matches, is_path, keep_sockets_short
 from nemotron.lineage import log_artifact
 from nemotron.lineage.config_values import look_up
-from nemotron.paths import config_dir, ensure_text, expand_home, find_matches, is_path, keep_sockets_short
 
 NOBODYS = "~no-such-user/x"
 
@@ -165,7 +165,7 @@ def test_sockets_are_made_in_tmp_where_their_path_would_have_more_than_107_bytes
 
 SERVE = """
 import multiprocessing.forkserver
-from nemotron.paths import keep_sockets_short
+from nemotron.files.paths import keep_sockets_short
 if {keep}:
     keep_sockets_short()
 multiprocessing.forkserver.ensure_running()

@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import pytest
 
-from nemotron.records.typed import typed
+from nemotron.files.typed import typed
 
 
 class Place(TypedDict):
