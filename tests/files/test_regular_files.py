@@ -24,7 +24,7 @@ OWN = {
 }  # fmt: skip
 """Modules that read files of this package, or ones that they have just made or looked at."""
 OF_THE_SYSTEM = {
-    "data_prep/chat/jinja_sandbox.py", "data_prep/engine/local.py", "data_prep/preload.py", "folder_lock.py",
+    "data_prep/chat/jinja_sandbox.py", "data_prep/engine/local.py", "data_prep/preload.py", "files/folder_lock.py",
     "recipes/ray_node.py", "recipes/torchrun.py", "training/generation/memory.py",
 }  # fmt: skip
 """Modules that read /proc or what another process of this package writes."""

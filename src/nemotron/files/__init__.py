@@ -1,1 +1,1 @@
-"""Files: only regular ones are read, all are written whole, and a folder has one writer."""
+"""Files: only regular ones are read, all are written whole, one writer a folder."""
