@@ -36,6 +36,7 @@ class World:
             "bridge": SimpleNamespace(**bridge),
             "keep_sockets_short": lambda: self.steps.append("sockets"),
             "begin_check": lambda data: SimpleNamespace(callback=lambda: ("shards", data)),
+            "fingerprint_saves": lambda config_class: self.steps.append(("fingerprints", config_class)),
             "is_first": lambda: self.first,
             "is_first_here": lambda: self.first,
             "heed_signals": lambda say: self.within("signals", signals),
@@ -114,7 +115,8 @@ def test_megatron_trains_with_our_step_and_callbacks(world, capsys):
     ]
     explained = ("explained", writer, Path("out/run/train.log"), Path("out/run/checkpoints"))
     assert world.in_force == ["signals", "named", "torch", ("curves", "the W&B run"), "setup", explained]
-    assert world.steps == ["release", "sockets", "built", "adapted", ("mlflow", "logger"), "trained"]
+    fingerprints = ("fingerprints", SimpleNamespace)
+    assert world.steps == ["release", "sockets", "built", fingerprints, "adapted", ("mlflow", "logger"), "trained"]
     assert len(world.said) == 3  # a line for each step of the start
     assert world.container.checkpoint == SimpleNamespace(save="save", async_save=True)
     assert capsys.readouterr().out == "a change\n"

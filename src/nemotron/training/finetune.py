@@ -8,6 +8,7 @@ from nemotron.data_prep.collector import collect_rarely
 from nemotron.files.paths import keep_sockets_short
 from nemotron.training import bridge
 from nemotron.training.backend import BackendName, use_backend
+from nemotron.training.checkpoints.fingerprints import fingerprint_saves
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checkpoints.verified_parts import verify_parts
 from nemotron.training.config import SftConfig
@@ -77,6 +78,7 @@ def run_finetune(
             start = make_starting_checkpoint(config.recipe.hf_model, run.output.parent / "start", seed)
         # Adapters are continued on the model that they belong to. None leaves it to `checkpoint.load`.
         recipe = build_recipe(config, plan, data, run, loaded.origins, start or (run.base and run.base.folder))
+        fingerprint_saves(type(recipe.container))
         apply_backend(recipe.container)
         open_mlflow(recipe.container.logger)
         if run.finished >= plan.train_iters:

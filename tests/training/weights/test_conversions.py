@@ -54,6 +54,7 @@ class World:
         ours = {
             "hf_provider": self.provide,
             "single_process_group": lambda seed=0: self.within(("group", seed)),
+            "save_model": self.save,
         }
         for name, value in {**ours, "use_float32": self.step("float32")}.items():
             monkeypatch.setattr(megatron_model, name, value)
@@ -66,10 +67,7 @@ class World:
                     "leave_out_mtp": self.step("without MTP"),
                 },
                 "torch": {"float32": FLOAT32},
-                "megatron.bridge.training.model_load_save": {
-                    "save_megatron_model": self.save,
-                    "load_megatron_model": self.load,
-                },
+                "megatron.bridge.training.model_load_save": {"load_megatron_model": self.load},
                 "megatron.bridge.utils.instantiate_utils": {"instantiate": self.instantiate},
             },
         )

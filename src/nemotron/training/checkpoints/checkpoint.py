@@ -1,9 +1,10 @@
 """Read what a checkpoint says about itself, and check that it is complete.
 
 Megatron-Bridge writes train_state.pt and run_config.yaml after it has pointed its trackers at a checkpoint
-(save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. A file list of our own
-would, but checkpoints of earlier releases and from elsewhere have none. So we use what Megatron itself needs to load a
-checkpoint: `.metadata` has the length of every part of every shard, and torch's small files have checksums.
+(save_checkpoint in megatron/bridge/training/checkpointing.py), so a tracker proves nothing. Checkpoints of earlier
+releases and from elsewhere have no list of files. So we use what Megatron itself needs to load a checkpoint:
+`.metadata` has the length of every part of every shard, and torch's small files have checksums. Our own saves also have
+fingerprints of the files.
 """
 
 import errno
@@ -16,6 +17,7 @@ from typing import Any
 
 from nemotron.config.yaml_file import parse_plain
 from nemotron.files.regular_files import read_bytes
+from nemotron.training.checkpoints.fingerprints import find_changed_file
 from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions, read_numbers
 
 RUN_CONFIG = "run_config.yaml"
@@ -111,8 +113,10 @@ def _find_damage(folder: Path, files: Mapping[str, bytes], saved: Mapping[str, A
         return Damage(TRAIN_STATE, what, unfinished=True)
     if what := _describe_other_step(state):
         return Damage(TRAIN_STATE, what, unfinished=False)
-    is_whole = all(name in saved for name in _SECTIONS) and files[RUN_CONFIG].endswith(b"\n")
-    return None if is_whole else Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
+    if not (all(name in saved for name in _SECTIONS) and files[RUN_CONFIG].endswith(b"\n")):
+        return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
+    changed = find_changed_file(folder, files[METADATA])
+    return None if changed is None else Damage(changed, "holds other bytes than were saved", unfinished=False)
 
 
 def _describe_other_step(state: Path) -> str | None:

@@ -73,11 +73,10 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
     """
     from nemotron.training import cpu, torch_layers
     from nemotron.training.bridge.provider import leave_out_mtp, use_float32
-    from nemotron.training.weights.megatron_model import hf_provider, single_process_group
+    from nemotron.training.weights.megatron_model import hf_provider, save_model, single_process_group
 
     with fill_new_folder(out_dir) as unfinished, cpu.backend():
         import torch
-        from megatron.bridge.training.model_load_save import save_megatron_model
 
         provider = hf_provider(hf_dir, load_weights=True)
         torch_layers.use_torch_layers(provider)
@@ -90,7 +89,7 @@ def convert(hf_dir: Path, out_dir: Path, *, mtp: bool = True) -> None:
         with single_process_group():
             with all_found(hf_dir):
                 model: Any = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-            save_megatron_model(model, unfinished)
+            save_model(model, unfinished)
 
 
 def main() -> None:

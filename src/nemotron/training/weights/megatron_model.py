@@ -9,6 +9,7 @@ import torch
 
 from nemotron.training import bridge, torch_layers
 from nemotron.training.bridge.provider import use_float32
+from nemotron.training.checkpoints.fingerprints import fingerprint_saves
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
@@ -57,8 +58,6 @@ def single_process_group(seed: int = 0) -> Iterator[None]:
 
 def save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     """Save a model of random weights, in float32 and on the CPU."""
-    from megatron.bridge.training.model_load_save import save_megatron_model
-
     provider = hf_provider(hf_config_dir)
     torch_layers.use_torch_layers(provider)
     use_float32(provider)
@@ -66,4 +65,13 @@ def save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
     provider.finalize()
     with single_process_group(seed):
         model = provider.provide_distributed_model(wrap_with_ddp=False, use_cpu_initialization=True)
-        save_megatron_model(model, folder)
+        save_model(model, folder)
+
+
+def save_model(model: list[Any], folder: Path) -> None:
+    """Save a model without an optimizer, with fingerprints of its files."""
+    from megatron.bridge.training.config import ConfigContainer
+    from megatron.bridge.training.model_load_save import save_megatron_model
+
+    fingerprint_saves(ConfigContainer)
+    save_megatron_model(model, folder)

@@ -1,0 +1,120 @@
+"""Files of a checkpoint are those that were saved: not of another iteration, and without a changed byte."""
+
+import io
+import json
+import shutil
+
+import pytest
+from tests.training.checkpoints.made_up import PARTS, write_checkpoint
+
+from nemotron.errors import UserError
+from nemotron.training.checkpoints import fingerprints
+from nemotron.training.checkpoints.checkpoint import read_checkpoint
+from nemotron.training.checkpoints.fingerprints import fingerprint_saves, write_fingerprints
+from nemotron.training.checkpoints.newest import find_latest, find_newest
+
+SHARD = "__0_0.distcp"
+
+
+def write_parts(folder, *values):
+    """Replace the parts of a checkpoint by tensors of these values, which take as many bytes."""
+    import torch
+
+    parts = []
+    for value in values:
+        torch.save(torch.full((8,), float(value)), part := io.BytesIO())
+        parts.append(part.getvalue())
+    (folder / SHARD).write_bytes(b"".join(parts))
+
+
+@pytest.fixture(params=["whole", "ends of parts"])
+def saved(request, tmp_path, monkeypatch):
+    """A folder with checkpoints of iterations 2 and 4, small enough to be read whole, or too large for that."""
+    if request.param != "whole":
+        monkeypatch.setattr(fingerprints, "LARGEST_READ_WHOLE", 0)
+    for iteration in (2, 4):
+        write_parts(write_checkpoint(tmp_path, iteration), *[iteration] * PARTS)
+        write_fingerprints(tmp_path / f"iter_{iteration:07d}")
+    return tmp_path
+
+
+def test_a_shard_of_another_iteration_is_skipped_with_its_name(saved):
+    assert find_newest(saved).iteration == 4
+    shutil.copy(saved / "iter_0000002" / SHARD, saved / "iter_0000004" / SHARD)
+    newest = find_newest(saved)
+    assert newest.iteration == 2
+    assert str(newest.skipped[0].why) == f"{SHARD} holds other bytes than were saved"
+
+
+def test_an_export_names_the_older_checkpoint_instead(saved):
+    shutil.copy(saved / "iter_0000002" / SHARD, saved / "iter_0000004" / SHARD)
+    with pytest.raises(UserError, match=SHARD) as error:
+        find_latest(saved)
+    assert str(saved / "iter_0000002") in str(error.value.hint)
+
+
+@pytest.mark.parametrize("name", [SHARD, ".metadata", "metadata.json", "train_state.pt", "common.pt"])
+def test_every_file_that_is_loaded_is_compared(saved, name):
+    folder = saved / "iter_0000004"
+    shutil.copy(folder / "train_state.pt", folder / "common.pt")
+    write_fingerprints(folder)
+    assert read_checkpoint(folder).damage is None
+    record = json.loads((folder / "fingerprints.json").read_text())
+    record["files"][name]["checksum"] = "another"
+    (folder / "fingerprints.json").write_text(json.dumps(record))
+    damage = read_checkpoint(folder).damage
+    assert damage is not None
+    assert damage.file == name
+
+
+def test_a_changed_byte_of_a_small_checkpoint_is_found_before_it_is_loaded(tmp_path):
+    folder = write_checkpoint(tmp_path, 2)
+    write_fingerprints(folder)
+    content = bytearray((folder / SHARD).read_bytes())
+    content[content.index(bytes(32)) + 3] ^= 0x40
+    (folder / SHARD).write_bytes(content)
+    assert str(read_checkpoint(folder).damage) == f"{SHARD} holds other bytes than were saved"
+
+
+def test_of_many_parts_the_first_the_last_and_some_between_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprints, "LARGEST_READ_WHOLE", 0)
+    monkeypatch.setattr(fingerprints, "MOST_PARTS", 2)
+    folder = write_checkpoint(tmp_path, 2)
+    write_parts(folder, 1, 2, 3)
+    write_fingerprints(folder)
+    noticed = []
+    for values in ([0, 2, 3], [1, 0, 3], [1, 2, 0]):
+        write_parts(folder, *values)
+        noticed.append(read_checkpoint(folder).damage is not None)
+    assert noticed == [True, False, True]
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"files": 1}', b'{"parts_per_shard": "x", "files": {}}'])
+def test_a_checkpoint_without_a_readable_record_is_loaded(saved, record):
+    folder = saved / "iter_0000004"
+    (folder / "fingerprints.json").unlink()
+    if record is not None:
+        (folder / "fingerprints.json").write_bytes(record)
+    assert read_checkpoint(folder).damage is None
+
+
+def test_megatron_bridge_writes_them_before_the_last_file(tmp_path):
+    class Config:
+        def to_yaml(self, yaml_path):
+            assert (yaml_path.parent / "fingerprints.json").exists()
+            yaml_path.write_text("after the fingerprints")
+
+    fingerprint_saves(Config)
+    fingerprint_saves(Config)
+    folder = write_checkpoint(tmp_path, 2)
+    Config().to_yaml(folder / "run_config.yaml")
+    assert (folder / "run_config.yaml").read_text() == "after the fingerprints"
+    assert not hasattr(Config.to_yaml.__wrapped__, "__wrapped__")
+
+
+def test_nothing_is_recorded_of_a_folder_whose_files_are_not_all_visible(tmp_path):
+    folder = write_checkpoint(tmp_path, 2)
+    (folder / SHARD).unlink()
+    write_fingerprints(folder)
+    write_fingerprints(tmp_path)
+    assert not list(tmp_path.rglob("fingerprints.json"))
