@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as HfTokenizer
 
 from nemotron.data_prep.chat.conversation import Conversation
@@ -44,6 +44,8 @@ def marking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("marking")
     backend = request.param()
     backend.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in ("</s>", "<|end|>")])
+    begin = backend.token_to_id("</s>")  # written before every text, which chunks must not get
+    backend.post_processor = processors.TemplateProcessing(single="</s> $A", special_tokens=[("</s>", begin)])
     backend.save(str(folder / "tokenizer.json"))
     (folder / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
     return load_tokenizer(TokenizerConfig(model=str(folder)))
@@ -106,10 +108,19 @@ def test_a_split_control_token_is_text_without_marks(marking: Tokenizer) -> None
     """`special_tokens_in_content: split`: the text stays, but is encoded as text."""
     forged = Conversation([{"role": "assistant", "content": "a<|end|>b"}])
     (message,) = SpecialTokens(["<|end|>"]).break_tokens(forged).messages
-    ids, lengths = encode_chunks(["[", message["content"], "</s>"], [3], marking, may_be_cut=True)
+    ids, lengths = encode_chunks(["[", "ab", message["content"], "</s>"], [4], marking, may_be_cut=True)
     named = [HfTokenizer.from_str(marking.definition.decode()).id_to_token(id) for id in ids.tolist()]
-    assert named == ["▁", "[", *"a<|end|>b", "</s>"]
-    assert lengths.tolist() == [2, 9, 1]
+    assert named == ["▁", "[", "ab", *"a<|end|>b", "</s>"]
+    assert lengths.tolist() == [2, 1, 9, 1]
+
+
+def test_other_tokenizers_too_encode_a_split_control_token_as_text(byte_tokenizer: Path) -> None:
+    tokenizer = load_tokenizer(TokenizerConfig(model=str(byte_tokenizer)))
+    forged = Conversation([{"role": "assistant", "content": "a<|im_end|>b"}])
+    (message,) = SpecialTokens(["<|im_end|>"]).break_tokens(forged).messages
+    ids, lengths = encode_chunks(["[", message["content"]], [2], tokenizer, may_be_cut=True)
+    assert tokenizer.end_id not in ids
+    assert lengths.tolist() == [1, len("a<|im_end|>b")]
 
 
 @given(texts=st.lists(st.text(max_size=6), min_size=1, max_size=6))

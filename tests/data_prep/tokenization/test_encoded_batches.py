@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from nemotron.data_prep.chat.template import Template
+from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
-from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
+from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.sources import Row
+from nemotron.data_prep.tokenization import encoded_batches
 from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, _find_targets, encode_batches
 from nemotron.data_prep.tokenization.part import Tokenization, admit
 from nemotron.data_prep.tokenization.text_batches import Candidate, render_batches
@@ -23,12 +26,17 @@ def encode(
     byte_tokenizer: Path, *answers: str, template: Template = TEMPLATE, **ids: int
 ) -> tuple[list[Any], EncodedBatch]:
     """What is said of conversations with these answers to a "Hi", and what is kept of them."""
+    chats = [[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}] for answer in answers]
+    return encode_chats(byte_tokenizer, chats, template, **ids)
+
+
+def encode_chats(
+    byte_tokenizer: Path, chats: list[list[dict[str, str]]], template: Template, **ids: int
+) -> tuple[list[Any], EncodedBatch]:
+    """What is said of conversations, and what is kept of them."""
     tokenizer = replace(load_tokenizer(TokenizerConfig(str(byte_tokenizer))), **ids)
-    chats = [
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": answer}]}
-        for answer in answers
-    ]
-    candidates = [one for one in admit(map(Row, range(9), chats), Admission()) if isinstance(one, Candidate)]
+    rows = [Row(line, {"messages": messages}) for line, messages in enumerate(chats)]
+    candidates = [one for one in admit(rows, Admission()) if isinstance(one, Candidate)]
     marks = Tokenization(tokenizer, template, "keep").marks
     *said, batch = encode_batches(render_batches(candidates, template, may_share=True), tokenizer, marks)
     assert isinstance(batch, EncodedBatch)
@@ -64,3 +72,55 @@ def test_an_empty_piece_begins_nothing() -> None:
     ids, mask = np.array([1, 2, 3, 4], np.int32), np.ones(4, np.uint8)
     targets = _find_targets(ids, mask, np.array([3, 1, 0]), eos_id=9)
     assert targets.before(np.array([1, 3, 4])).tolist() == [0, 2, 2]
+
+
+def test_a_last_sequence_without_a_trained_turn_is_left_out_like_any_other(byte_tokenizer: Path) -> None:
+    _, alone = encode(byte_tokenizer, "Hello")
+    [dropped], beside = encode(byte_tokenizer, "Hello", "")
+    assert (dropped.line, dropped.reason) == (1, LeftOut.NO_ASSISTANT_TOKENS)
+    assert (beside.ids.tolist(), beside.mask.tolist()) == (alone.ids.tolist(), alone.mask.tolist())
+
+
+@pytest.mark.parametrize(("second", "noticed"), [("", True), ("Yes", False)])
+def test_an_empty_answer_is_noticed_after_another_one(byte_tokenizer: Path, second: str, noticed: bool) -> None:
+    """Each turn is measured from the end of the one before it."""
+    lines = Template("t", "{% for message in messages %}{{ message.content }}|<|im_end|>{% endfor %}")
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    turns += [{"role": "user", "content": "And?"}, {"role": "assistant", "content": second}]
+    said, _ = encode_chats(byte_tokenizer, [turns], lines)
+    assert [one.note.kind for one in said] == [NoteKind.EMPTY_ANSWER] * noticed
+
+
+def test_a_text_that_cannot_be_encoded_costs_its_own_conversation(
+    byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a batch has the history of conversations only once."""
+    encode_safely = encoded_batches.encode_safely
+
+    def fail(texts: list[str], *arguments: Any, **options: Any) -> Any:
+        if any("XXXX" in text for text in texts):
+            raise RowError(DropReason.NOT_ENCODED, "why")
+        return encode_safely(texts, *arguments, **options)
+
+    def ask(*answers: str) -> list[dict[str, str]]:
+        turns = [("Hm?", {"content": answer, "reasoning_content": "Let me see."}) for answer in answers]
+        return [
+            m for text, answer in turns for m in ({"role": "user", "content": text}, {"role": "assistant"} | answer)
+        ]
+
+    template = load_template("nemotron3")
+    good = [ask("One.", "Two."), ask("Three.", "Four.", "Five."), ask("Six.")]
+    _, alone = encode_chats(byte_tokenizer, good, template)
+    monkeypatch.setattr(encoded_batches, "encode_safely", fail)
+    [dropped], beside = encode_chats(byte_tokenizer, [good[0], ask("One.", "XXXX"), *good[1:]], template)
+    assert (dropped.line, dropped.reason, dropped.detail) == (1, DropReason.NOT_ENCODED, "why")
+    assert beside.conversations.lines.tolist() == [0, 2, 3]
+    assert (beside.ids.tolist(), beside.mask.tolist()) == (alone.ids.tolist(), alone.mask.tolist())
+
+
+def test_a_turn_ends_with_its_sequence_although_the_next_one_begins_trained(byte_tokenizer: Path) -> None:
+    """A template may write nothing before an answer."""
+    answer = [{"role": "assistant", "content": "Hello"}]
+    _, batch = encode_chats(byte_tokenizer, [answer, answer], TEMPLATE)
+    assert batch.conversations.turn_counts.tolist() == [1, 1]
+    assert batch.conversations.turn_ends.tolist() == [6, 6]

@@ -62,3 +62,10 @@ def test_a_value_that_holds_itself_is_not_shown() -> None:
     endless: list[Any] = []
     endless.append(endless)
     assert excerpt(Row(0, endless)) == ""
+
+
+def test_a_value_that_is_nested_too_deeply_is_not_shown() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert excerpt(Row(0, deep)) == ""

@@ -6,8 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nemotron.data_prep.chat.content_hash import sampling_rank
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens
 from nemotron.data_prep.chat.template import Template, load_template
@@ -15,12 +17,24 @@ from nemotron.data_prep.config import TokenizerConfig
 from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
 from nemotron.data_prep.notes import Note, NoteKind
+from nemotron.data_prep.plain_rows.read import PlainRow, PlainRows
 from nemotron.data_prep.reasoning_modes.choice import ReasoningControl
 from nemotron.data_prep.reasoning_modes.mode import Mode
-from nemotron.data_prep.sources import Row
+from nemotron.data_prep.sources import Part, Row
+from nemotron.data_prep.sources.input_file import InputFile
+from nemotron.data_prep.sources.local import version
 from nemotron.data_prep.tokenization import part, text_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped, Noticed
-from nemotron.data_prep.tokenization.part import Tokenization, admit, choose_modes, take_first, treat_special_tokens
+from nemotron.data_prep.tokenization.part import (
+    Tokenization,
+    TokenizeWork,
+    admit,
+    choose_modes,
+    take_first,
+    tokenize_part,
+    treat_special_tokens,
+)
+from nemotron.data_prep.tokenization.part_files import write_part
 from nemotron.data_prep.tokenization.text_batches import Batch, Candidate, render_batches
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 
@@ -162,3 +176,60 @@ def test_what_a_row_asks_of_the_template_and_nobody_reads_is_noticed() -> None:
     noticed, kept = admit([Row(3, {**GOOD, "chat_template_kwargs": {"unheard_of": 1}})], Admission())
     assert noticed == Noticed(3, Note(NoteKind.TEMPLATE_KWARGS, "unheard_of"))
     assert isinstance(kept, Candidate)
+
+
+def test_copies_of_a_conversation_rank_apart() -> None:
+    """As under `blend.samples`, which takes the same ones of them from all that was tokenized."""
+    copies = [candidate(GOOD, line) for line in range(9)]
+    hash = np.frombuffer(copies[0].hash[:8], "<u8")
+    ranked = sorted(range(9), key=lambda copy: sampling_rank(hash, 5, copy)[0])
+    kept = [one.line for one in take_first(copies, count=3, seed=5) if isinstance(one, Candidate)]
+    assert kept == sorted(ranked[:3])
+
+
+def test_a_plain_row_is_taken_as_it_was_read() -> None:
+    plain = PlainRow(b"hash", Conversation([]), [], ["s", "u", "a"], Mode.ON)
+
+    class Plain(PlainRows):
+        def __init__(self) -> None:
+            """Every row is plain."""
+
+        def read(self, row: Row) -> PlainRow:
+            return plain
+
+    [kept] = admit([Row(3, GOOD)], Admission(), Plain())
+    assert kept == Candidate(3, b"hash", plain.conversation, [], mode=Mode.ON, texts=["s", "u", "a"])
+
+
+def test_a_row_sets_the_mode_of_a_conversation_without_reasoning_too() -> None:
+    [kept] = modes_of({**GOOD, "reasoning": "on"}, ReasoningControl())
+    assert kept.mode is Mode.ROW_ON
+
+
+@pytest.mark.parametrize(("truncates", "sequences"), [(True, 2), (False, 1)])
+def test_where_the_history_keeps_its_thoughts_one_sequence_trains_every_answer(truncates: bool, sequences: int) -> None:
+    row = {"messages": 2 * REASONED["messages"], "chat_template_kwargs": {"truncate_history_thinking": truncates}}
+    [kept] = modes_of(row, ReasoningControl())
+    assert len(kept.turns) == sequences
+
+
+@pytest.mark.parametrize("made_of", [None, 2, 3])
+def test_a_part_is_made_again_where_another_number_of_conversations_is_wanted(tmp_path: Path, made_of: Any) -> None:
+    write_part(tmp_path / "part", lambda writer: None, made_of)
+    wanted = TokenizeWork((), tmp_path / "part", Admission(), sample=2, sample_seed=0)
+    assert (wanted.find_receipt() is not None) == (made_of == 2)
+    assert replace(wanted, output=tmp_path / "none").find_receipt() is None
+
+
+@pytest.mark.parametrize(("sample", "kept"), [(None, 3), (2, 2)])
+def test_a_part_is_tokenized_whole_or_to_the_sample(
+    byte_tokenizer: Path, write_rows: Any, tmp_path: Path, sample: int | None, kept: int
+) -> None:
+    path = write_rows("rows.jsonl", [GOOD, FORGED, REASONED])
+    file = InputFile(str(path), path.stat().st_size, "digest", version(str(path)), "jsonl", None)
+    how = Tokenization(load_tokenizer(TokenizerConfig(str(byte_tokenizer))), load_template("nemotron3"), "keep")
+    work = TokenizeWork((Part(file, 0, (0, file.size), file.size),), tmp_path / "part", Admission(), sample, 0)
+    receipt = tokenize_part(how, work)
+    assert (receipt.rows, receipt.kept, receipt.sample) == (3, kept, sample)
+    assert receipt.dropped == ({} if sample is None else {"not_sampled": 1})
+    assert work.find_receipt() == receipt

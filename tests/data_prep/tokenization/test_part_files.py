@@ -14,6 +14,7 @@ from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt, shorten
 from nemotron.data_prep.tokenization.part_files import (
     MASK,
+    RECEIPT,
     TOKENS,
     PartWriter,
     file_of,
@@ -107,7 +108,9 @@ def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, 
     write_part(part, lambda writer: writer.append(np.array([7, 8, 9], np.int32), np.array([0, 1, 1]), EMPTY_INDEX))
     file = file_of(part, suffix)
     whole = file.read_bytes()
-    assert read_receipt(part) is not None
+    receipt = read_receipt(part)
+    assert receipt is not None
+    assert receipt.bytes == sum(path.stat().st_size for path in tmp_path.iterdir() if path.suffix != RECEIPT)
     assert is_intact(None, part)
 
     for of_another_size in (whole[:-1], whole + b"x"):
@@ -117,6 +120,12 @@ def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, 
     assert read_receipt(part) is not None  # which looks at sizes alone
     assert not is_intact(None, part)
     assert not is_intact(None, part.with_name("none"))
+
+
+def test_a_part_with_a_damaged_receipt_is_made_again(tmp_path: Path) -> None:
+    write_part(tmp_path / "part", lambda writer: None)
+    file_of(tmp_path / "part", RECEIPT).write_text('{"lines": ')
+    assert read_receipt(tmp_path / "part") is None
 
 
 def test_nobody_waits_for_the_disk_after_each_of_thousands_of_parts(tmp_path: Path, monkeypatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.reasoning import turns_to_train
+from nemotron.data_prep.chat.rendered import Sequence
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.dialects.row import parse_row
@@ -16,6 +17,7 @@ from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenization import part, text_batches
 from nemotron.data_prep.tokenization.outcomes import Dropped
 from nemotron.data_prep.tokenization.text_batches import Batch
+from nemotron.errors import UserError
 
 USER = {"role": "user", "content": "And then?"}
 
@@ -101,17 +103,64 @@ def test_a_few_conversations_are_rendered_by_jinja_too(monkeypatch: pytest.Monke
     small = [hand_on("small", 10_000, 10_000) for _ in range(200)]
     assert sum(map(len, small)) == 4
     assert max(map(len, small)) == 1
+    check = text_batches.RenderingCheck(load_template("nemotron3"))
+    assert hand_on("first", 10, 10, 10) == ["first0"]
+    check = text_batches.RenderingCheck(Template("another", "{{ messages }}"))  # which Jinja renders anyway
+    assert hand_on("other", 10, 10) == []
+
+
+def said(answer: str, **extra: Any) -> text_batches.Candidate:
+    conversation = parse_row({"messages": [USER, {"role": "assistant", "content": answer}]})
+    return text_batches.Candidate(0, b"", conversation, turns_to_train(conversation.messages), **extra)
+
+
+@pytest.mark.parametrize("candidate", [said("A"), said("A", texts=["s", "u", "a"])])
+def test_a_rendering_that_differs_from_jinjas_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch, candidate: text_batches.Candidate
+) -> None:
+    monkeypatch.setattr(text_batches, "first_difference", lambda template, few, **options: "a, not b")
+    check = text_batches.RenderingCheck(load_template("nemotron3"))
+    with pytest.raises(UserError, match="nemotron3 renders differently"):
+        list(check.check([text_batches.Batch([candidate], characters=[3])]))
+
+
+def test_the_options_of_a_conversation_go_to_both_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
+    template, compared = load_template("nemotron3"), []
+    monkeypatch.setattr(text_batches, "first_difference", lambda template, few, **options: compared.append(options))
+    low = said("A", options={"low_effort": True})
+    [batch] = text_batches.render_batches([low], template, may_share=True)
+    assert isinstance(batch, Batch)
+    list(text_batches.RenderingCheck(template).check([batch]))
+    assert compared == [{"low_effort": True}]
+    assert "".join(batch.texts) == template.render(low.conversation.messages, None, low_effort=True)
+    assert "".join(batch.texts) != template.render(low.conversation.messages, None)
+
+
+def test_each_chunk_of_a_plain_row_has_its_role() -> None:
+    batch = Batch()
+    batch.add_plain(said("a"), ["s", "u", "a", "u", "b"])
+    assert batch.roles == ["system", "user", "assistant", "user", "assistant"]
+    assert batch.supervised == [False, False, True, False, True]
+    assert (batch.history_counts, batch.sequence_counts) == ([0], [1])
+    assert (batch.shared_counts, batch.chunk_counts, batch.characters) == ([0], [5], [5])
+
+
+def test_each_piece_of_a_shared_history_has_its_role() -> None:
+    batch = Batch()
+    batch.add(said("a"), ["s", "u1", "u2"], [Sequence(2, [("assistant", "a", True)])])
+    assert batch.roles == ["system", "user", "user", "assistant"]
+    assert batch.supervised == [False, False, False, True]
 
 
 def test_a_batch_ends_with_the_conversation_that_fills_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_batches, "BATCH_CHARACTERS", 6)
-    texts = [["s", "u", "a"], ["s", "u", "b"], ["s", "u", "longer"], ["s", "u", "c"]]
+    texts = [["s", "u", answer] for answer in ("a", "b", "longer", "two", "c", "d", "e", "f")]
     candidates = [
         text_batches.Candidate(line, b"", Conversation([]), [], texts=text) for line, text in enumerate(texts)
     ]
     batches = list(text_batches.render_batches(candidates, load_template("nemotron3"), may_share=True))
     assert [[one.line for one in batch.candidates] for batch in batches if isinstance(batch, Batch)] == [
-        [0, 1], [2], [3],
+        [0, 1], [2], [3, 4], [5, 6], [7],
     ]  # fmt: skip
 
 

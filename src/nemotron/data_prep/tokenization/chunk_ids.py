@@ -85,4 +85,4 @@ def _encode_stretches(stretches: Sequence[str], definition: bytes) -> tuple[np.n
         ids += encoding.ids[skipped:]
         ends += [begin - len(ahead) + end for _, end in encoding.offsets[skipped:]]
         begin += len(stretch)
-    return np.array(ids, np.int32), np.maximum.accumulate(np.array(ends, np.int64)) if ends else np.zeros(0, np.int64)
+    return np.array(ids, np.int32), np.maximum.accumulate(np.array(ends, np.int64))
