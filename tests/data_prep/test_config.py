@@ -1,9 +1,11 @@
 """Values of the data-prep config that are refused before anything is read."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from nemotron.config import load_config
 from nemotron.data_prep.config import BudgetConfig, DataPrepConfig, ReasoningConfig, check, check_reasoning
 from nemotron.errors import UserError
 
@@ -83,3 +85,10 @@ def test_a_share_is_from_0_to_1(share: float, section: Callable[[float], tuple[f
 
 def test_the_defaults_pass() -> None:
     check(settings(reasoning=ReasoningConfig()))
+
+
+def test_what_a_config_leaves_out_is_as_in_the_one_that_says_it() -> None:
+    """config/data_prep/default.yaml lists every default; its blend and shares of reasoning modes are its own choice."""
+    listed = load_config("default", group="data_prep", schema=DataPrepConfig).config
+    reasoning = replace(listed.reasoning, off=0.0, low_effort=0.0)
+    assert replace(listed, blend_path="", reasoning=reasoning) == DataPrepConfig()

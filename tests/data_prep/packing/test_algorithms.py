@@ -1,7 +1,7 @@
 """Packing: every sequence once, no pack too full, the bins of the naive algorithm, the same for the same seed."""
 
 from collections.abc import Callable, Iterator
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.data_prep.config import Algorithm
-from nemotron.data_prep.packing.algorithms import best_fit, first_fit, next_fit, pack
+from nemotron.data_prep.packing.algorithms import _strategy, best_fit, first_fit, next_fit, pack
 
 ALGORITHMS = get_args(Algorithm)
 CAPACITY = 40
@@ -160,3 +160,29 @@ def test_nothing_to_pack_gives_no_packs() -> None:
 def test_a_sequence_longer_than_a_pack_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1\.\.40, found 3\.\.41"):
         pack(np.array([3, 41]), CAPACITY)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "packs"),
+    [
+        ("first_fit_decreasing", [[1, 8], [5, 6]]),
+        ("best_fit", [[1, 5, 6], [8]]),
+        ("concatenative", [[1, 5, 6], [8]]),
+    ],
+)
+def test_each_name_is_its_own_algorithm(algorithm: Algorithm, packs: list[list[int]]) -> None:
+    lengths = np.array([8, 1, 6, 5] if algorithm != "concatenative" else [8, 6, 5, 1])
+    assert sorted(sorted(lengths[members].tolist()) for members in pack(lengths, 12, algorithm)) == packs
+
+
+def test_an_unknown_algorithm_is_refused() -> None:
+    unknown: Any = "worst_fit"
+    with pytest.raises(ValueError, match=r"worst_fit.*first_fit_shuffle"):
+        pack(np.array([1]), CAPACITY, unknown)
+
+
+def test_the_longest_come_first_and_equal_lengths_as_they_were_shuffled() -> None:
+    lengths = np.tile([1, 2, 3], 100)
+    shuffled, _ = _strategy("first_fit_shuffle", lengths, np.random.default_rng(0))
+    decreasing, _ = _strategy("best_fit", lengths, np.random.default_rng(0))
+    assert decreasing.tolist() == sorted(shuffled.tolist(), key=lambda sequence: -lengths[sequence])
