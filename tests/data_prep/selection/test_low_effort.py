@@ -6,12 +6,11 @@ from nemotron.data_prep.selection.low_effort import mix_with_low_effort
 from nemotron.data_prep.selection.mix import UnreachableMix
 
 
-def mix(available, weights=None, low=(1,), share=0.25, samples=None):
-    kinds = [number in low for number in range(len(available))]
+def mix(available, weights=None, low=(1,), share=0.25, samples=None, repeated=()):
+    kinds, repeats = ([number in those for number in range(len(available))] for those in (low, repeated))
     return mix_with_low_effort(
-        available, weights or [None] * len(available), repeats=[False] * len(available), is_low=kinds, share=share,
-        samples=samples,
-    )  # fmt: skip
+        available, weights or [None] * len(available), repeats=repeats, is_low=kinds, share=share, samples=samples
+    )
 
 
 def test_the_share_is_of_the_whole_mix_and_the_others_are_used_whole():
@@ -24,6 +23,11 @@ def test_a_number_of_samples_is_divided_by_the_share():
     assert mix([90, 40], samples=40) == [30, 10]
     assert mix([90, 5], samples=40) == [35, 5]
     assert mix([90, 40], samples=1) == [1, 0]
+
+
+def test_what_may_repeat_does_not_run_out():
+    assert mix([90, 20], repeated=(1,)) == [90, 30]
+    assert mix([30, 20], repeated=(0,), samples=80) == [60, 20]
 
 
 def test_of_the_others_there_must_be_enough():

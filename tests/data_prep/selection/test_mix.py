@@ -10,6 +10,16 @@ def test_of_equal_remainders_the_first_datasets_get_the_rest() -> None:
     assert mix_counts([9, 9, 9], [1, 1, 2], samples=10) == [3, 2, 5]
 
 
+def test_the_rest_goes_to_the_largest_remainder() -> None:
+    assert mix_counts([9, 9], [1, 5], samples=7) == [1, 6]  # of 1.17 and 5.83
+    assert mix_counts([9, 9], [1, 5], samples=4) == [1, 3]  # of 0.67 and 3.33
+
+
+def test_empty_datasets_give_nothing() -> None:
+    assert mix_counts([0, 0], [1, 1]) == [0, 0]
+    assert mix_counts([0, 10], [None, None], samples=5) == [0, 5]
+
+
 def test_without_weights_samples_are_divided_by_size() -> None:
     assert mix_counts([30, 10], [None, None], samples=8) == [6, 2]
     assert mix_counts([0, 10], [1, 1]) == [0, 10]  # an empty dataset limits nothing
@@ -19,6 +29,7 @@ def test_the_shares_are_exact_though_weights_are_floats() -> None:
     assert mix_counts([3, 1], [0.3, 0.1]) == [3, 1]
     assert mix_counts([30, 10], [0.7, 0.1], samples=8) == [7, 1]
     assert mix_counts([30, 10], [1e308, 1.5e308]) == [6, 10]
+    assert mix_counts([30, 0, 10], [1e308, 1, 1.5e308], samples=5) == [2, 0, 3]
 
 
 def test_if_all_may_repeat_each_is_used_at_least_once() -> None:

@@ -16,7 +16,7 @@ from nemotron.data_prep.drop_reasons import LeftOut
 from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import Corpus, load_corpus
 from nemotron.data_prep.selection.overlong import cut_overlong, find_limit_keeping
-from nemotron.data_prep.selection.select import OUTCOMES, Selection, select
+from nemotron.data_prep.selection.select import OUTCOMES, Selection, _count_before, select
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenization.part_files import PartWriter, write_part
 from nemotron.errors import UserError
@@ -282,3 +282,15 @@ def test_a_share_of_the_blend_is_not_filled_with_copies_of_one_conversation(tmp_
     used = corpus.hash[selection.kept & (corpus.dataset == 0), 0]
     assert len(used) == 50
     assert len(set(used.tolist())) > 10
+
+
+def test_a_sample_is_of_conversations_however_many_sequences_they_have(tmp_path: Path) -> None:
+    several = [[(5, 5)], [(6, 6)]]
+    corpus = make_corpus(tmp_path, [[(first + n, several) for n in range(4)] for first in (0, 10)])
+    selection = choose(corpus, [Dataset("a", "a"), Dataset("b", "b")], sample=3)
+    chosen = np.array([reason is None for reason in reasons(selection)])
+    assert (chosen[:4].sum(), chosen[4:].sum()) == (3, 3)
+
+
+def test_copies_are_numbered_in_the_order_of_the_plan() -> None:
+    assert _count_before(np.array([0, 1, 0, 3, 0, 1])).tolist() == [0, 0, 1, 0, 2, 1]
