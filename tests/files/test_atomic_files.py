@@ -20,6 +20,7 @@ from nemotron.files import atomic_files
 from nemotron.files.atomic_files import (
     PRIVATE,
     checksum,
+    find_changes,
     is_as_written,
     one_at_a_time,
     point_link,
@@ -312,6 +313,27 @@ def test_a_file_with_a_damaged_record_is_not_as_it_was_written(tmp_path, record)
     (tmp_path / "b").write_bytes(b"abc")
     (tmp_path / "checksums.json").write_text(record)
     assert not is_as_written(tmp_path / "b")
+
+
+def test_each_file_that_is_not_what_its_checksum_says_is_named(tmp_path):
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path)
+    assert list(find_changes(tmp_path, needed="a")) == []
+    (tmp_path / "a").write_text("another")
+    (tmp_path / "c").unlink()
+    changed, missing = find_changes(tmp_path, needed="a")
+    assert changed.startswith(f"{tmp_path / 'a'} does not match")
+    assert missing == f"{tmp_path / 'c'} is missing."
+
+
+@pytest.mark.parametrize("record", [None, "", "[]", '{"b": 5}', "{}"])
+def test_a_record_that_cannot_be_used_is_a_change(tmp_path, record):
+    (tmp_path / "b").write_bytes(b"abc")
+    if record is not None:
+        (tmp_path / "checksums.json").write_text(record)
+    [change] = find_changes(tmp_path, needed="b")
+    assert str(tmp_path / "checksums.json") in change
 
 
 def test_a_file_may_have_as_many_bytes_as_are_read_at_once(tmp_path, monkeypatch):

@@ -7,14 +7,14 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from nemotron.errors import UserError
 from nemotron.files.regular_files import LARGEST, open_file, read_bytes
+from nemotron.files.typed import typed
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of writing where there is no room."""
@@ -189,31 +189,42 @@ def write_checksums(folder: Path) -> None:
 
 def is_as_written(path: Path) -> bool:
     """Tell whether a file has its checksum in checksums.json of its folder."""
-    return _has_checksum(path, _read_checksums(path.parent))
-
-
-def are_as_written(folder: Path, needed: str) -> bool:
-    """Tell whether all files in a folder's checksums.json have their checksums.
-
-    `needed` must be one of them.
-    """
-    checksums = _read_checksums(folder)
-    return needed in checksums and all(_has_checksum(folder / name, checksums) for name in checksums)
-
-
-def _read_checksums(folder: Path) -> dict[str, Any]:
     try:
-        checksums = orjson.loads(read_bytes(folder / CHECKSUMS))
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    return checksums if isinstance(checksums, dict) else {}
+        return _has_checksum(path, _read_checksums(path.parent).get(path.name))
+    except (OSError, ValueError):
+        return False
 
 
-def _has_checksum(path: Path, checksums: Mapping[str, Any]) -> bool:
+def find_changes(folder: Path, needed: str) -> Iterator[str]:
+    """Yield a sentence for each file that is not what the folder's checksums.json says.
+
+    Args:
+        folder: A folder that `write_checksums` was called for.
+        needed: A file that must be among them.
+    """
+    try:
+        checksums = _read_checksums(folder)
+    except (OSError, ValueError) as error:
+        yield f"{folder / CHECKSUMS} cannot be read: {error}."
+        return
+    if needed not in checksums:
+        yield f"{folder / CHECKSUMS} does not list {needed}."
+    for name, expected in checksums.items():
+        if not (folder / name).is_file():
+            yield f"{folder / name} is missing."
+        elif not _has_checksum(folder / name, expected):
+            yield f"{folder / name} does not match its checksum in {CHECKSUMS}."
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    return typed(dict[str, str], orjson.loads(read_bytes(folder / CHECKSUMS)))
+
+
+def _has_checksum(path: Path, expected: str | None) -> bool:
     try:
         if path.stat().st_size > LARGEST:  # which would take as long as the file seems to have bytes
             return False
-        return checksums.get(path.name) == checksum(path)
+        return expected == checksum(path)
     except OSError:
         return False
 

@@ -8,7 +8,7 @@ from nemotron.data_prep.output.counting import name_inputs
 from nemotron.data_prep.output.metadata import Metadata, read_metadata
 from nemotron.data_prep.packing.shards import ShardReceipt, read_shard_receipt, receipt_of
 from nemotron.data_prep.plan import PrepPlan
-from nemotron.files.atomic_files import are_as_written, checksum
+from nemotron.files.atomic_files import checksum, find_changes
 
 SAMPLED_BYTES = 256 * 2**20
 """How much of each split is read to check that an earlier run's output has not changed."""
@@ -20,7 +20,7 @@ def read_finished(plan: PrepPlan) -> Metadata | None:
     It is None if there is no such run, or if its files are gone or have changed.
     """
     name = "metadata.json"
-    metadata = read_metadata(plan.run_dir / name) if are_as_written(plan.run_dir, needed=name) else None
+    metadata = None if any(find_changes(plan.run_dir, needed=name)) else read_metadata(plan.run_dir / name)
     if metadata is None:
         return None
     for split in metadata.splits:

@@ -20,10 +20,9 @@ from nemotron.data_prep.packing.shards import SCHEMA, read_shard_receipt, receip
 from nemotron.data_prep.sources.written_plan import read_inputs
 from nemotron.data_prep.tokenization.part_files import RECEIPT, file_of, read_receipt
 from nemotron.errors import UserError
-from nemotron.files.atomic_files import CHECKSUMS, checksum
+from nemotron.files.atomic_files import checksum, find_changes
 from nemotron.files.folder_lock import find_holder
 from nemotron.files.regular_files import open_file, open_parquet, read_bytes
-from nemotron.files.typed import typed
 from nemotron.lineage import MANIFEST
 
 IF_MOVED = "if the folder was moved, run data prep again with it as output_dir, which only updates the paths."
@@ -66,26 +65,12 @@ def _find_problems(folder: Path, metadata: Metadata) -> Iterator[str]:
     run = folder / "runs" / metadata.run_hash
     if (folder / "splits").resolve() != (run / "splits").resolve():
         yield f"{folder / 'splits'} does not link to the run of metadata.json, {run / 'splits'}."
-    yield from _verify_files(run)
+    yield from find_changes(run, needed="metadata.json")
     yield from _verify_shown(folder, run, metadata)
     yield from _verify_tokens(run)
     yield from _verify_accounts(run, metadata)
     for split in metadata.splits:
         yield from _verify_split(run, split, metadata)
-
-
-def _verify_files(run: Path) -> Iterator[str]:
-    """Yield problems of the run's small files: plan, config, counts, dropped rows."""
-    try:
-        checksums = typed(dict[str, str], orjson.loads(read_bytes(run / CHECKSUMS)))
-    except (OSError, ValueError) as error:
-        yield f"{run / CHECKSUMS} cannot be read: {error}."
-        return
-    for name, expected in checksums.items():
-        if not (run / name).is_file():
-            yield f"{run / name} is missing."
-        elif checksum(run / name) != expected:
-            yield f"{run / name} does not match its checksum in {CHECKSUMS}."
 
 
 def _verify_shown(folder: Path, run: Path, metadata: Metadata) -> Iterator[str]:
