@@ -8,12 +8,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.training.checkpoints.made_up import write_checkpoint
 
 import nemotron.launch
 import nemotron.training.run
 from nemotron.cli.app import run
-from nemotron.cli.super3.sft import _Reporter, show_result, train_here
+from nemotron.cli.super3.sft import _Reporter, show_result, train_here, train_with_progress
+from nemotron.config import load_config
 from nemotron.training import prepared_data
+from nemotron.training.config import SftConfig
 from nemotron.training.objective.loss import Schedule, Stage
 
 
@@ -317,3 +320,20 @@ def test_peft_is_an_option_and_a_key(trained, capsys):
     shown = capsys.readouterr().err
     assert "--peft lora and peft=dora" in shown
     assert 'Did you mean "lora"?' in shown
+
+
+@pytest.mark.parametrize(("saved", "said"), [(0, "nothing"), (40, "Iteration 40 is the last one saved")])
+def test_sigterm_before_iterations_says_what_is_saved(tmp_path, monkeypatch, capsys, saved, said):
+    if saved:
+        write_checkpoint(tmp_path / "checkpoints", saved)
+    loaded = load_config("tiny", [f"run.output_dir={tmp_path}"], schema=SftConfig)
+
+    def end(*_, **__):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(nemotron.training.run, "train", end)
+    with pytest.raises(SystemExit):
+        train_with_progress(loaded)
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "the same command" in shown

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.training.checkpoints.run_record import count_unreadable, find_saving_run, read_json, read_records
+from nemotron.training.checkpoints.run_record import (
+    count_unreadable,
+    find_gaps,
+    find_saving_run,
+    read_json,
+    read_records,
+)
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "5", "[" * 100_000])
@@ -46,3 +52,19 @@ def test_the_run_of_a_checkpoint_is_the_folder_around_it_or_what_its_record_name
     assert find_saving_run(iteration).hf_model == "copy"
     (checkpoints / "run.json").unlink()
     assert find_saving_run(iteration) == (tmp_path, {"hf_model": "own"})
+
+
+@pytest.mark.parametrize(
+    ("logged", "finished", "interval", "gaps"),
+    [
+        ([1, 2, 3, 4], 4, 1, []),
+        ([1, 4, 5], 5, 1, [(2, 3)]),
+        ([3, 4, 6], 8, 1, [(1, 2), (5, 5), (7, 8)]),
+        ([1, 2, 3, 4], 2, 1, []),  # written after the checkpoint
+        ([10, 20], 25, 10, []),
+        ([10, 20, 25, 30], 30, 10, []),  # the last of an earlier session is always logged
+        ([10, 25], 30, 10, [(11, 24), (26, 30)]),
+    ],
+)
+def test_iterations_without_a_record_are_gaps(logged, finished, interval, gaps):
+    assert find_gaps([{"iteration": iteration} for iteration in logged], finished, interval) == gaps

@@ -335,6 +335,18 @@ def test_a_run_whose_metrics_are_gone_says_so(tmp_path, content):
     assert describe_resume(find_run_folder(config(tmp_path))) == []
 
 
+def test_a_run_whose_metrics_lost_lines_names_the_iterations(tmp_path):
+    write_checkpoint(tmp_path / "checkpoints", 6, {"logger": {"log_interval": 1}})
+    (tmp_path / "run.json").write_text('{"model": "tiny"}')
+    lines = [f'{{"iteration": {iteration}}}\n' for iteration in range(1, 7)]
+    (tmp_path / "metrics.jsonl").write_text("".join(lines))
+    assert describe_resume(find_run_folder(config(tmp_path))) == []
+    (tmp_path / "metrics.jsonl").write_text("".join([*lines[:2], lines[4]]))
+    [line] = describe_resume(find_run_folder(config(tmp_path)))
+    assert f"{tmp_path}/metrics.jsonl" in line
+    assert "iterations 3 to 4, 6;" in line
+
+
 SAVED = {
     "optimizer": {"lr": 0.003, "clip_grad": 1.0},
     "train": {"global_batch_size": 4},

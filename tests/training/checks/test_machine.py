@@ -95,7 +95,7 @@ def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_
         file.unlink()
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "validation.jsonl", "test.jsonl", "history.jsonl"])
+@pytest.mark.parametrize("name", ["metrics.jsonl", "validation.jsonl", "test.jsonl", "history.jsonl", "train.log"])
 @pytest.mark.parametrize(
     "spoil", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.name)], ids=["folder", "loop"]
 )
@@ -104,5 +104,15 @@ def test_a_record_that_cannot_be_continued_is_refused_before_training(tmp_path, 
     assert [*check_records(tmp_path)] == []
     (tmp_path / name).unlink(missing_ok=True)
     spoil(tmp_path / name)
+    [problem] = check_records(tmp_path)
+    assert str(tmp_path / name) in problem.message
+
+
+@pytest.mark.parametrize("name", ["report.html", "config.yaml", "run.json"])
+def test_a_folder_where_training_replaces_a_file_is_refused_before_training(tmp_path, name):
+    (tmp_path / name).write_text("of an earlier session")
+    assert [*check_records(tmp_path)] == []
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
     [problem] = check_records(tmp_path)
     assert str(tmp_path / name) in problem.message

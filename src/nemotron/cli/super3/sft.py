@@ -1,6 +1,8 @@
 """Run `nemotron super3 sft`: prepared data in, a fine-tuned checkpoint out."""
 
+import contextlib
 import shlex
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -9,7 +11,7 @@ from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.advice import report_advice
 from nemotron.cli.super3.training_checks import refuse_before_torch, refuse_on, refuse_with_torch
 from nemotron.cli.super3.training_plan import report_here, report_local_launch, report_on
-from nemotron.exit_codes import STOPPED
+from nemotron.exit_codes import STOPPED, TERMINATED
 
 if TYPE_CHECKING:
     from nemotron.config import Loaded
@@ -133,8 +135,26 @@ def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
     if is_first:
         log = f"{loaded.config.run.output_dir}/train.log"
         console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
-    with console.show_work("start") as progress:
+    with _says_what_is_saved(loaded.config), console.show_work("start") as progress:
         return train(loaded, on_record=_Reporter(progress, says_start=is_first))
+
+
+@contextlib.contextmanager
+def _says_what_is_saved(config: "SftConfig") -> Iterator[None]:
+    """Say after SIGTERM which iteration is saved.
+
+    Only where it ends the run at once: while iterations run, it saves first.
+    """
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            from nemotron.training.checkpoints.newest import find_newest
+
+            saved = find_newest(config.saves_to).iteration
+            said = f"Iteration {saved:,} is the last one saved, and" if saved else "This run has saved nothing yet;"
+            console.note(f"{said} the same command {'goes on from there' if saved else 'starts it again'}.")
+        raise
 
 
 class _Reporter:

@@ -1,6 +1,8 @@
 """Read what a run records about itself: run.json, and its files of JSON Lines."""
 
 import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,3 +86,20 @@ def _as_record(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("iteration"), int) else None
+
+
+def find_gaps(records: Sequence[Mapping[str, Any]], finished: int, interval: int) -> list[tuple[int, int]]:
+    """Find iterations whose records are missing from metrics.jsonl.
+
+    Args:
+        records: Its records, in order.
+        finished: Iterations that it should cover.
+        interval: Iterations between two records (logger.log_interval).
+
+    Returns:
+        The first and the last iteration of each gap.
+    """
+    logged = [0, *sorted({record["iteration"] for record in records if 0 < record["iteration"] <= finished})]
+    gaps = [(before + 1, after - 1) for before, after in pairwise(logged) if after - before > interval]
+    is_cut = finished // interval > logged[-1] // interval
+    return [*gaps, (logged[-1] + 1, finished)] if is_cut else gaps

@@ -5,7 +5,7 @@ from typing import Any
 
 from nemotron.errors import Problem
 from nemotron.training.checkpoints.run_folder import IDENTITY, RunFolder
-from nemotron.training.checkpoints.run_record import RUN_RECORD
+from nemotron.training.checkpoints.run_record import RUN_RECORD, find_gaps
 from nemotron.training.config import SampleUnit, SftConfig
 from nemotron.training.objective.loss import Schedule
 from nemotron.training.plan import Plan
@@ -90,9 +90,20 @@ def describe_resume(run: RunFolder) -> list[str]:
             lines.append(f"{run.output}/metrics.jsonl has unreadable lines ({run.unreadable:,}), which are ignored.")
         elif not run.metrics:
             lines.append(f"{run.output}/metrics.jsonl has no records of the iterations before; its curves begin here.")
+        elif gaps := _find_gaps(run):
+            spans = [f"{first:,} to {last:,}" if first < last else f"{first:,}" for first, last in gaps]
+            named = ", ".join([*spans[:3], *(["..."] if spans[3:] else [])])
+            lines.append(f"{run.output}/metrics.jsonl has no records of iterations {named}; its curves skip them.")
         if not run.record:
             lines.append(f"{run.output / RUN_RECORD} cannot be read, so nothing shows that this is the same run.")
     return lines
+
+
+def _find_gaps(run: RunFolder) -> list[tuple[int, int]]:
+    """Find iterations without a record; none if their interval is not known."""
+    interval = (run.saved.get("logger") or {}).get("log_interval")
+    known = isinstance(interval, int) and interval > 0
+    return find_gaps(run.metrics, run.finished, interval) if known else []
 
 
 def check_same_run(run: RunFolder) -> Iterator[Problem]:

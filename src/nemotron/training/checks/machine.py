@@ -15,6 +15,7 @@ from nemotron.lineage import check_root
 from nemotron.training.backend import Backend
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
+from nemotron.training.checkpoints.run_record import RUN_RECORD
 from nemotron.training.checks.continuation import check_continuation
 from nemotron.training.checks.model import NAME_ONE
 from nemotron.training.checks.settings import COMET_KEY, TRACKERS
@@ -22,8 +23,12 @@ from nemotron.training.config import SftConfig
 from nemotron.training.plan import Plan
 from nemotron.training.prepared_data import PreparedData
 from nemotron.training.reporting.report.history import HISTORY
+from nemotron.training.reporting.report.page import REPORT
 
-_RECORDS = ("metrics.jsonl", "validation.jsonl", "test.jsonl", HISTORY)
+_RECORDS = ("metrics.jsonl", "validation.jsonl", "test.jsonl", HISTORY, "train.log")
+"""Files that a run continues."""
+_REPLACED = ("config.yaml", RUN_RECORD, REPORT)
+"""Files that a run replaces, whoever may read them."""
 _COMET_FILES = ("~/.comet.config", ".comet.config")
 
 
@@ -99,9 +104,9 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 
 def check_records(output: Path) -> Iterator[Problem]:
-    """Yield a problem for each file of a run that exists and cannot be continued.
+    """Yield a problem for each file of a run that exists and cannot be continued or replaced.
 
-    Otherwise training would find out when it writes the first record, after loading the model.
+    Otherwise training would find out when it writes it, after loading the model or even at its end.
     """
     for path in (output / name for name in _RECORDS):
         if not os.path.lexists(path):
@@ -112,6 +117,12 @@ def check_records(output: Path) -> Iterator[Problem]:
             yield Problem(
                 f"{path} cannot be read and written: {error.strerror or error}.",
                 "Move it away, or correct its permissions, then run the same command again.",
+            )
+    for path in (output / name for name in _REPLACED):
+        if path.is_dir():
+            yield Problem(
+                f"{path} is a folder, but the run has to write a file there.",
+                "Move it away, then run the same command again.",
             )
 
 
