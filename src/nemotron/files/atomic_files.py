@@ -196,7 +196,7 @@ def is_as_written(path: Path) -> bool:
 
 
 def find_changes(folder: Path, needed: str) -> Iterator[str]:
-    """Yield a sentence for each file that is not what the folder's checksums.json says.
+    """Yield a sentence for each file that differs from checksums.json.
 
     Args:
         folder: A folder that `write_checksums` was called for.

@@ -86,3 +86,8 @@ def config_dir() -> Path:
     package = Path(nemotron.__file__).resolve().parent
     installed = package / "_config"
     return installed if installed.is_dir() else package.parents[1] / "config"
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists."""
+    return path if path.exists() else nearest_folder(path.parent)

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import zipfile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
+from torch.distributed.checkpoint.metadata import MetadataIndex
 
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
-from nemotron.training.checkpoints.torch_files import check_archive, mentions, read_numbers
+from nemotron.training.checkpoints.torch_files import check_archive, count_model_bytes, mentions, read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
 
@@ -233,3 +235,13 @@ def test_a_part_that_is_nowhere_in_the_checkpoint_is_damage(tmp_path, place):
     damage = damage_of(index.parent)
     assert damage is not None
     assert damage.file == ".metadata"
+
+
+def test_an_export_needs_about_the_bytes_that_are_not_of_the_optimizer(tmp_path):
+    parts = {"decoder.weight": 100, "optimizer.state.exp_avg.decoder.weight": 400, "output_layer.weight": 20}
+    stored = {
+        MetadataIndex(name): SimpleNamespace(relative_path="__0_0.distcp", offset=0, length=length)
+        for name, length in parts.items()
+    }
+    (tmp_path / ".metadata").write_bytes(pickle.dumps(SimpleNamespace(storage_data=stored)))
+    assert count_model_bytes(tmp_path / ".metadata") == 120

@@ -1,5 +1,6 @@
 """Which checkpoint a run continues from, whatever a kill left of the others and of Megatron's trackers."""
 
+import errno
 import json
 import os
 import shutil
@@ -296,3 +297,19 @@ def test_torch_files_with_something_before_their_beginning_are_damaged(saved):
     assert [str(skipped.why) for skipped in find_newest(saved).skipped] == [
         "train_state.pt has other bytes at its beginning (its save was cut short)"
     ]
+
+
+def test_a_checkpoint_that_may_not_be_read_names_the_newest_one_that_may(saved, monkeypatch):
+    """As root in these tests may read everything, the system's answer is a stand-in."""
+    open_any = nemotron.training.checkpoints.checkpoint.read_bytes
+
+    def refuse_two(path):
+        if path.parent.name in ("iter_0000006", "iter_0000004"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return open_any(path)
+
+    monkeypatch.setattr(nemotron.training.checkpoints.checkpoint, "read_bytes", refuse_two)
+    with pytest.raises(UserError) as error:
+        find_newest(saved)
+    assert error.value.message.startswith(f"{saved / 'iter_0000006'}/")
+    assert f"{saved / 'iter_0000002'} is complete" in str(error.value.hint)

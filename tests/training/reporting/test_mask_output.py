@@ -1,10 +1,26 @@
 """What training prints, to the terminal or to its log, without secrets."""
 
+import contextlib
+import resource
+import signal
 import sys
 
 from nemotron.training.reporting.mask_output import mask_output
 
 SECRET = "hf_" + "a" * 34
+
+
+@contextlib.contextmanager
+def limit_file_size(size):
+    """Let no file grow beyond a size, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
 
 
 def test_output_is_masked_where_it_is_printed(capsys, monkeypatch):
@@ -48,3 +64,13 @@ def test_the_command_line_is_as_before_after_an_error(monkeypatch):
             raise RuntimeError
     except RuntimeError:
         assert sys.argv is argv
+
+
+def test_a_full_disk_loses_lines_of_the_log_and_nothing_else(tmp_path):
+    """A line could otherwise end a run, or take the place of the error that says what to do."""
+    log = tmp_path / "train.log"
+    with mask_output(log):
+        print("there was room")
+        with limit_file_size(log.stat().st_size):
+            print("lost")
+    assert log.read_text() == "there was room\n"

@@ -188,7 +188,7 @@ def importing(monkeypatch, tmp_path):
     source = tmp_path / "hf"
     source.mkdir()
     (source / "config.json").write_text('{"num_nextn_predict_layers": 1}')
-    (source / "model.safetensors").touch()
+    (source / "model.safetensors").write_bytes(b"12345")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(import_hf, "check_weights", lambda folder, **options: calls.append((folder, options)) or [])
     monkeypatch.setattr(import_hf, "run_module", lambda *arguments: calls.append(arguments))
@@ -197,8 +197,8 @@ def importing(monkeypatch, tmp_path):
     def run(**options):
         calls.clear()
         assert import_hf.import_hf("hf", "out", **options) == Path("out")
-        (folder, checked), (module, arguments, what) = calls
-        assert (folder, what) == (Path("hf"), "Importing hf")
+        (folder, checked), (module, arguments, what, into, needs) = calls
+        assert (folder, what, into, needs) == (Path("hf"), "Importing hf", Path("out"), 5)
         assert module == import_hf.__name__
         assert arguments[:2] == [str(source), str(tmp_path / "out")]
         return checked["mtp"], arguments[2:]
@@ -270,7 +270,7 @@ def test_with_a_gpu_another_process_makes_them(world, architecture, tmp_path, mo
     monkeypatch.setattr(cpu, "is_needed", lambda: False)
     monkeypatch.setattr(random_init, "run_module", lambda *arguments: calls.append(arguments))
     random_init.make_starting_checkpoint(architecture, tmp_path / "start", 7)
-    [(module, (config, out, seed), _)] = calls
+    [(module, (config, out, seed), *_)] = calls
     assert (module, config, seed) == (random_init.__name__, str(architecture), "7")
     assert Path(out).parent == tmp_path / "start"
     monkeypatch.setattr(sys, "argv", ["random_init", config, str(tmp_path), seed])
@@ -314,7 +314,7 @@ def test_an_export_is_made_in_a_process_of_its_own(tmp_path, monkeypatch):
     folder = export_hf.export_hf(find_checkpoint(tmp_path / "run"), "hf", "model", "tokenizer")
     assert folder == tmp_path / "hf"
     what = f"Exporting {iteration} to Hugging Face format"
-    assert calls == [(export_hf.__name__, [str(iteration), str(folder), "model", "tokenizer"], what)]
+    assert calls == [(export_hf.__name__, [str(iteration), str(folder), "model", "tokenizer"], what, folder, 0)]
 
 
 @pytest.mark.parametrize("module", [export_hf, export_adapter])
@@ -503,9 +503,7 @@ def test_an_export_of_adapters_names_its_base_model(tmp_path, monkeypatch, base)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/base").mkdir(parents=True)
     monkeypatch.setattr(export_adapter, "check_adapters_of", lambda found: calls.append(found.folder))
-    monkeypatch.setattr(
-        export_process, "run_module", lambda module, arguments, what: calls.append((module, *arguments))
-    )
+    monkeypatch.setattr(export_process, "run_module", lambda module, arguments, *_: calls.append((module, *arguments)))
     assert export_adapter.export_adapter(find_checkpoint(Path("run")), "out", base, "tokenizer") == tmp_path / "out"
     named = base if base == "org/model" else str(tmp_path / base)
     out = str(tmp_path / "out")

@@ -2,6 +2,7 @@
 
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,7 +56,7 @@ def process(monkeypatch):
 def test_a_process_that_fails_shows_the_end_of_its_output(process, code):
     process.code = code
     with pytest.raises(UserError) as error:
-        run_module("a.module", ["x", "y"], "Exporting it")
+        run_module("a.module", ["x", "y"], "Exporting it", Path("out"))
     assert error.value.message.splitlines() == [
         "Exporting it failed.",
         *(f"line {number}" for number in range(6, 20)),
@@ -73,22 +74,26 @@ def test_a_process_that_fails_shows_the_end_of_its_output(process, code):
         "RuntimeError: [enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0",
     ],
 )
-def test_a_full_disk_is_one_sentence(process, line):
+def test_a_full_disk_is_one_sentence_with_the_folder_and_the_bytes(process, monkeypatch, tmp_path, line):
     process.code, process.output = 1, f"Traceback (most recent call last):\n{line}\n"
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1234 if folder == tmp_path else 0))
     with pytest.raises(UserError) as error:
-        run_module("a.module", [], "Exporting it")
-    assert error.value.message == f"Exporting it failed, because the disk is full: {line}."
+        run_module("a.module", [], "Exporting it", tmp_path / "new/hf", 6_000_000)
+    assert error.value.message == (
+        f"Exporting it failed, because the disk of {tmp_path}/new/hf is full: "
+        "it needs about 6,000,000 bytes, and 1,234 are free."
+    )
 
 
 def test_a_process_that_succeeds_says_nothing(process):
-    run_module("a.module", ["x", "y"], "Exporting it")
+    run_module("a.module", ["x", "y"], "Exporting it", Path("out"))
     assert process.last.calls == []
 
 
 def test_an_interruption_lets_the_process_clean_up_first(process):
     process.interrupted = True
     with pytest.raises(KeyboardInterrupt):
-        run_module("a.module", [], "Exporting it")
+        run_module("a.module", [], "Exporting it", Path("out"))
     assert process.last.calls == ["terminate", "wait", "kill"]
 
 
@@ -106,7 +111,7 @@ def test_what_the_process_refuses_is_raised_as_it_was(process, monkeypatch, caps
     assert signal.getsignal(signal.SIGTERM) is before
     process.code, process.output = 1, f"Loading\n{capsys.readouterr().out}and a traceback"
     with pytest.raises(UserError) as error:
-        run_module("a.module", [], "Exporting it")
+        run_module("a.module", [], "Exporting it", Path("out"))
     assert (error.value.message, error.value.hint) == ("x.distcp is damaged.", "Get it again.")
 
 
@@ -190,9 +195,10 @@ with separate_process():
         begun.unlink()
 """
 PARENT = """
+import pathlib
 import sys
 from nemotron.training.weights.separate_process import run_module
-run_module("sleeper", sys.argv[1:], "It")
+run_module("sleeper", sys.argv[1:], "It", pathlib.Path("out"))
 """
 
 

@@ -6,6 +6,7 @@ whole, or be cut off itself.
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -166,24 +167,51 @@ def find_newest(checkpoints: Path, step: int | None = None) -> Newest:
     Args:
         checkpoints: The folder, or an `iter_*` folder itself.
         step: The iteration to find, whatever the trackers name (checkpoint.ckpt_step); None finds the newest.
+
+    Raises:
+        UserError: One that may be it cannot be read.
     """
     candidates, later = _list_candidates(checkpoints)
     if step is not None and not is_iteration_dir(checkpoints):
         candidates, later = {step: checkpoints / f"iter_{step:07d}"}, {}
     skipped: list[Skipped] = []
     for iteration, folder in [*later.items(), *candidates.items()]:
-        checkpoint = read_checkpoint(folder)
+        checkpoint = _read_or_explain(folder)
         if checkpoint.damage is None and iteration not in later:
             return Newest(checkpoint, iteration, tuple(skipped))
         skipped.append(Skipped(checkpoint, iteration, checkpoint.damage or _SUPERSEDED))
     return Newest(None, 0, tuple(skipped))
 
 
-def find_older(folder: Path) -> Path | None:
+def _read_or_explain(folder: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        UserError: A file of it may not be read, as of another user's.
+    """
+    try:
+        return read_checkpoint(folder)
+    except PermissionError as error:
+        hint = f"Correct its permissions. {how_to_use_older(folder)}"
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", hint) from error
+
+
+def how_to_use_older(folder: Path) -> str:
+    """Return a hint that names the checkpoint before a damaged one, and the command."""
+    older = _find_older(folder)
+    if older is None:
+        return "There is no older checkpoint next to it. Get it again from where it was made."
+    move = shlex.join(["mv", str(folder), str(folder.with_name(f"set_aside_{folder.name}"))])
+    return f"{older} is complete. To use that one, run `{move}`, then the same command again."
+
+
+def _find_older(folder: Path) -> Path | None:
     """Find the newest complete checkpoint that is older than a damaged one."""
-    found = _list_iterations(folder.parent)
-    older = (each for each in found.values() if each.name < folder.name)
-    return next((each for each in older if read_checkpoint(each).damage is None), None)
+    for each in _list_iterations(folder.parent).values():
+        with suppress(PermissionError):
+            if each.name < folder.name and read_checkpoint(each).damage is None:
+                return each
+    return None
 
 
 def find_in_turn(folders: Sequence[Path], step: int | None = None) -> list[Newest]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nemotron.files.regular_files import open_file
+from nemotron.files.regular_files import open_file, read_bytes
 
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
 _LARGEST_PART = 2**60
@@ -79,6 +79,18 @@ def read_stored_parts(metadata: bytes) -> dict[str, list[tuple[int, int]]]:
     except Exception as error:  # a damaged pickle raises anything
         raise ValueError(f"not readable ({type(error).__name__})") from None
     return {name: sorted(places) for name, places in parts.items()}
+
+
+def count_model_bytes(metadata: Path) -> int:
+    """Count the bytes of a checkpoint that are not of its optimizer.
+
+    0 if they are not known.
+    """
+    try:
+        stored = PickleReader(io.BytesIO(read_bytes(metadata))).load().state["storage_data"].items()
+        return sum(int(place.state["length"]) for key, place in stored if "optimizer" not in key.state["fqn"])
+    except Exception:  # a damaged pickle raises anything
+        return 0
 
 
 def find_damaged_shard(folder: Path, metadata: bytes) -> tuple[str, str] | None:

@@ -5,13 +5,12 @@ notice. Each part is verified by the rank that loads it, so that a large checkpo
 """
 
 import io
-import shlex
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints.newest import find_older
+from nemotron.training.checkpoints.newest import how_to_use_older
 from nemotron.training.checkpoints.torch_files import check_archive
 
 
@@ -43,12 +42,3 @@ def find_user_error(error: BaseException) -> UserError | None:
     wrapped = getattr(error, "failures", {})  # of a CheckpointException: rank -> error and its stack
     candidates = [error, *(each for each, _ in wrapped.values())]
     return next((each for each in candidates if isinstance(each, UserError)), None)
-
-
-def how_to_use_older(folder: Path) -> str:
-    """Return a hint that names the checkpoint before a damaged one, and the command."""
-    older = find_older(folder)
-    if older is None:
-        return "There is no older checkpoint next to it. Get it again from where it was made."
-    move = shlex.join(["mv", str(folder), str(folder.with_name(f"set_aside_{folder.name}"))])
-    return f"{older} is complete. To use that one, run `{move}`, then the same command again."

@@ -102,8 +102,9 @@ def describe_resume(run: RunFolder) -> list[str]:
 def _find_gaps(run: RunFolder) -> list[tuple[int, int]]:
     """Find iterations without a record; none if their interval is not known."""
     interval = (run.saved.get("logger") or {}).get("log_interval")
-    known = isinstance(interval, int) and interval > 0
-    return find_gaps(run.metrics, run.finished, interval) if known else []
+    if not isinstance(interval, int) or interval < 1:
+        return []
+    return find_gaps(run.metrics, run.finished, interval)
 
 
 def check_same_run(run: RunFolder) -> Iterator[Problem]:

@@ -104,7 +104,7 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 
 def check_records(output: Path) -> Iterator[Problem]:
-    """Yield a problem for each file of a run that exists and cannot be continued or replaced.
+    """Yield a problem for each file of a run that cannot be continued or replaced.
 
     Otherwise training would find out when it writes it, after loading the model or even at its end.
     """

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nemotron.errors import UserError, first_line
-from nemotron.training.checkpoints.newest import find_newest
-from nemotron.training.checkpoints.verified_parts import find_user_error, how_to_use_older
+from nemotron.training.checkpoints.newest import find_newest, how_to_use_older
+from nemotron.training.checkpoints.verified_parts import find_user_error
 from nemotron.training.reporting.full_disk import explain_full_disk
 
 # megatron/core/rerun_state_machine.py, validate_result: the error for a loss or a gradient norm that is not finite.

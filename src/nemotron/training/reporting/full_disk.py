@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nemotron.errors import UserError
+from nemotron.files.paths import nearest_folder
 from nemotron.training.checkpoints.newest import find_newest
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -21,7 +22,7 @@ def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | No
     says_full = any(_is_full(each) for each in _chain(error))
     if not says_full and not any(_is_failed_write(each) for each in _chain(error)):
         return None
-    newest, free = find_newest(checkpoints), shutil.disk_usage(_existing(checkpoints)).free
+    newest, free = find_newest(checkpoints), shutil.disk_usage(nearest_folder(checkpoints)).free
     needed = 0 if newest.folder is None else _size(newest.folder)
     if not says_full and free >= (needed or max((_size(each.folder) for each in newest.skipped), default=0)):
         return None
@@ -58,7 +59,3 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _existing(path: Path) -> Path:
-    return path if path.exists() else _existing(path.parent)

@@ -12,10 +12,11 @@ from typing import Any
 from nemotron.errors import UserError, refuse
 from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.training import bridge, torch_layers
-from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.checkpoint import METADATA, Checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
 from nemotron.training.checkpoints.initial_weights import base_model_of
 from nemotron.training.checkpoints.newest import find_latest
+from nemotron.training.checkpoints.torch_files import count_model_bytes
 from nemotron.training.checkpoints.verified_parts import verify_parts
 from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module, separate_process
@@ -48,7 +49,8 @@ def start_export(
     refuse(find_code_to_load(base_model_of(checkpoint), checkpoint))
     target = out_dir.absolute()
     check_replaceable(target, config)
-    run_module(module, [str(checkpoint.folder), str(target), model, tokenizer], what)
+    arguments = [str(checkpoint.folder), str(target), model, tokenizer]
+    run_module(module, arguments, what, target, count_model_bytes(checkpoint.folder / METADATA))
     return target
 
 

@@ -41,8 +41,9 @@ def import_hf(hf_dir: str | Path, out_dir: str | Path, *, mtp: bool = True) -> P
     described, _ = read_model_config(source)
     has_mtp = described is None or bool(described.get("num_nextn_predict_layers"))
     refuse(check_weights(source, mtp=mtp and has_mtp, way_out="import it without those layers: --no-mtp."))
+    needs = sum(file.stat().st_size for file in source.glob("*.safetensors"))
     arguments = [str(source.absolute()), str(target.absolute()), *([] if mtp else ["--no-mtp"])]
-    run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}")
+    run_module("nemotron.training.weights.import_hf", arguments, f"Importing {source}", target, needs)
     return target
 
 

@@ -43,8 +43,11 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
             if cpu.is_needed():
                 save_random_model(Path(hf_config_dir), unfinished, seed)
             else:
-                arguments = [str(hf_config_dir), str(unfinished), str(seed)]
-                run_module("nemotron.training.weights.random_init", arguments, "Making random weights to start from")
+                arguments, what = (
+                    [str(hf_config_dir), str(unfinished), str(seed)],
+                    "Making random weights to start from",
+                )
+                run_module("nemotron.training.weights.random_init", arguments, what, folder)
     return folder
 
 

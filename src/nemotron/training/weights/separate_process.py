@@ -5,14 +5,17 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from nemotron.errors import UserError
 from nemotron.exit_codes import TERMINATED
+from nemotron.files.paths import nearest_folder
 from nemotron.training.checkpoints.verified_parts import find_user_error
 
 _PARENT = "NEMOTRON_PARENT"
@@ -25,7 +28,7 @@ _PR_SET_PDEATHSIG = 1
 _SECONDS_TO_END = 20
 
 
-def run_module(module: str, arguments: Sequence[str], what: str) -> None:
+def run_module(module: str, arguments: Sequence[str], what: str, into: Path, needs: int = 0) -> None:
     """Run `python -m module arguments`, and wait for it.
 
     The module must not read variables of a launcher (RANK, WORLD_SIZE), which the process inherits. Its `main` works in
@@ -35,10 +38,12 @@ def run_module(module: str, arguments: Sequence[str], what: str) -> None:
         module: The module's full name.
         arguments: Its command-line arguments.
         what: The subject of the error, such as "Exporting /checkpoint".
+        into: The folder that it writes.
+        needs: About how many bytes it writes there, if known.
 
     Raises:
-        UserError: Raised by the module, or the module failed; the message has the end of its output, or the line that
-            says that the disk is full.
+        UserError: Raised by the module, or the module failed; the message has the end of its output, or says that the
+            disk is full.
     """
     command = [sys.executable, "-m", module, *arguments]
     environment = {**os.environ, _PARENT: str(os.getpid())}
@@ -60,9 +65,11 @@ def run_module(module: str, arguments: Sequence[str], what: str) -> None:
     for line in lines:
         if line.startswith(_REFUSAL):
             raise UserError(*json.loads(line.removeprefix(_REFUSAL)))
-    if full := next((line.strip() for line in reversed(lines) if _SAYS_FULL.search(line)), None):
+    if any(_SAYS_FULL.search(line) for line in lines):
+        free = shutil.disk_usage(nearest_folder(into)).free
+        wanted = f"it needs about {needs:,} bytes, and" if needs else "only"
         raise UserError(
-            f"{what} failed, because the disk is full: {full}.",
+            f"{what} failed, because the disk of {into} is full: {wanted} {free:,} are free.",
             "Its input is intact, and nothing unfinished is left. Free space, and run the same command again.",
         )
     tail = "\n".join(lines[-15:])
