@@ -218,6 +218,12 @@ class SftConfig:
         return Path(self.checkpoint.get("save") or Path(self.run.output_dir) / "checkpoints").absolute()
 
     @property
+    def exports_to(self) -> Path:
+        """The folder of the export when training ends, if there is one."""
+        default = "adapter" if self.convert_to_hf.adapter else "hf"
+        return Path(self.convert_to_hf.output_dir or Path(self.run.output_dir) / default).absolute()
+
+    @property
     def other_run(self) -> Path | None:
         """The absolute path of checkpoint.load, unless it is where this run saves.
 

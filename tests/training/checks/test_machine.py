@@ -4,8 +4,8 @@ import pytest
 
 from nemotron.config import load_config
 from nemotron.training import backend
-from nemotron.training.checks.machine import check_backend, check_records, check_tracker_packages
-from nemotron.training.config import SftConfig
+from nemotron.training.checks.machine import check_backend, check_export, check_records, check_tracker_packages
+from nemotron.training.config import RunConfig, SftConfig
 
 TRACKERS = {"mlflow_experiment": "tiny", "comet_project": "tiny"}
 
@@ -101,18 +101,36 @@ def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_
 )
 def test_a_record_that_cannot_be_continued_is_refused_before_training(tmp_path, name, spoil):
     (tmp_path / "metrics.jsonl").write_text("")
-    assert [*check_records(tmp_path)] == []
+    assert [*check_records(tmp_path, tmp_path / "checkpoints")] == []
     (tmp_path / name).unlink(missing_ok=True)
     spoil(tmp_path / name)
-    [problem] = check_records(tmp_path)
+    [problem] = check_records(tmp_path, tmp_path / "checkpoints")
     assert str(tmp_path / name) in problem.message
 
 
-@pytest.mark.parametrize("name", ["report.html", "config.yaml", "run.json"])
+@pytest.mark.parametrize(
+    "name", ["report.html", "config.yaml", "run.json", "checkpoints/run.json", "checkpoints/artifact.json"]
+)
 def test_a_folder_where_training_replaces_a_file_is_refused_before_training(tmp_path, name):
+    (tmp_path / "checkpoints").mkdir()
     (tmp_path / name).write_text("of an earlier session")
-    assert [*check_records(tmp_path)] == []
+    assert [*check_records(tmp_path, tmp_path / "checkpoints")] == []
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
-    [problem] = check_records(tmp_path)
+    [problem] = check_records(tmp_path, tmp_path / "checkpoints")
     assert str(tmp_path / name) in problem.message
+
+
+@pytest.mark.parametrize("name", ["hf", "adapter"])
+def test_an_export_that_would_replace_something_else_is_refused_before_training(tmp_path, name):
+    settings = SftConfig(run=RunConfig(output_dir=str(tmp_path)))
+    settings.convert_to_hf.adapter = name == "adapter"
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "notes.txt").touch()
+    assert [*check_export(settings)] == []  # not asked for
+    settings.convert_to_hf.enabled = True
+    [problem] = check_export(settings)
+    assert str(tmp_path / name) in problem.message
+    assert "convert_to_hf.output_dir" in problem.hint
+    settings.convert_to_hf.output_dir = str(tmp_path / "new")
+    assert [*check_export(settings)] == []

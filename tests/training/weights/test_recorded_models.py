@@ -34,7 +34,7 @@ def logged(monkeypatch):
 def loaded(**sections):
     logger = {"wandb_project": "p", "wandb_entity": "e"}
     return SimpleNamespace(
-        config=SftConfig(run=RunConfig(artifacts="records"), logger=logger, **sections), tree={"a": 1}
+        config=SftConfig(run=RunConfig(artifacts="records", output_dir="out"), logger=logger, **sections), tree={"a": 1}
     )
 
 
@@ -100,9 +100,9 @@ def test_a_model_is_made_from_its_start(logged, monkeypatch, seed, reference, in
 @pytest.mark.parametrize(
     ("adapter", "folder", "kind", "name", "expected"),
     [
-        (False, None, "hf", "ModelArtifact-sft-hf", Path("out/hf")),
-        (True, None, "adapter", "ModelArtifact-sft-adapter", Path("out/adapter")),
-        (False, "mine", "hf", "ModelArtifact-sft-hf", Path("mine")),
+        (False, None, "hf", "ModelArtifact-sft-hf", Path("out/hf").absolute()),
+        (True, None, "adapter", "ModelArtifact-sft-adapter", Path("out/adapter").absolute()),
+        (False, "mine", "hf", "ModelArtifact-sft-hf", Path("mine").absolute()),
     ],
 )
 def test_an_export_is_made_of_the_recorded_checkpoint_and_recorded_too(logged, adapter, folder, kind, name, expected):

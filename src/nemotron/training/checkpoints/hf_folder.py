@@ -15,6 +15,10 @@ from nemotron.files.regular_files import open_file, read_text
 from nemotron.files.typed import typed
 
 INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+"""The file that makes a folder one of adapters for peft."""
+NAMED_TEMPLATES = "additional_chat_templates"
+"""The folder of a tokenizer's further templates."""
 _MOST_NAMED = 6
 _SIZES = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2"), 1),
@@ -108,3 +112,21 @@ def list_few(names: list[str]) -> str:
 
 def _are(names: list[str]) -> str:
     return "is" if len(names) == 1 else "are"
+
+
+def check_replaceable(target: Path, config: str) -> None:
+    """Refuse a folder with anything but an earlier export.
+
+    An export has weights, a file named `config`, and no folder except additional chat templates.
+
+    Raises:
+        UserError: The folder has anything else, or is a file.
+    """
+    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
+    names = {path.name for path in found}
+    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
+    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
+        raise UserError(
+            f"{target} is not empty and not an earlier export, and exporting would replace all of it.",
+            "Name a new or empty folder.",
+        )

@@ -11,8 +11,9 @@ from pathlib import Path
 from nemotron.errors import Problem, UserError, as_problem
 from nemotron.files.paths import is_path
 from nemotron.files.regular_files import open_file
-from nemotron.lineage import check_root
+from nemotron.lineage import MANIFEST, check_root
 from nemotron.training.backend import Backend
+from nemotron.training.checkpoints.hf_folder import ADAPTER_CONFIG, check_replaceable
 from nemotron.training.checkpoints.initial_weights import StartingPoint
 from nemotron.training.checkpoints.run_folder import RunFolder
 from nemotron.training.checkpoints.run_record import RUN_RECORD
@@ -55,7 +56,8 @@ def check_machine(
         *check_model_is_here(config.recipe.hf_model),
         *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_artifacts(config.run.artifacts),
-        *check_records(run.output),
+        *check_records(run.output, run.checkpoints),
+        *check_export(config),
         *check_base_model(run),
         *(() if backend is None else check_backend(config, backend)),
         *check_tracker_packages(config),
@@ -103,7 +105,7 @@ def check_artifacts(root: str) -> Iterator[Problem]:
         yield as_problem(error)
 
 
-def check_records(output: Path) -> Iterator[Problem]:
+def check_records(output: Path, checkpoints: Path) -> Iterator[Problem]:
     """Yield a problem for each file of a run that cannot be continued or replaced.
 
     Otherwise training would find out when it writes it, after loading the model or even at its end.
@@ -118,12 +120,22 @@ def check_records(output: Path) -> Iterator[Problem]:
                 f"{path} cannot be read and written: {error.strerror or error}.",
                 "Move it away, or correct its permissions, then run the same command again.",
             )
-    for path in (output / name for name in _REPLACED):
+    replaced = [*(output / name for name in _REPLACED), checkpoints / RUN_RECORD, checkpoints / MANIFEST]
+    for path in replaced:
         if path.is_dir():
             yield Problem(
                 f"{path} is a folder, but the run has to write a file there.",
                 "Move it away, then run the same command again.",
             )
+
+
+def check_export(config: SftConfig) -> Iterator[Problem]:
+    """Yield a problem if the export at the end would replace what is none."""
+    if config.convert_to_hf.enabled:
+        try:
+            check_replaceable(config.exports_to, ADAPTER_CONFIG if config.convert_to_hf.adapter else "config.json")
+        except UserError as error:
+            yield Problem(error.message, "Set convert_to_hf.output_dir to a new or empty folder.")
 
 
 def check_base_model(run: RunFolder) -> Iterator[Problem]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from nemotron.errors import UserError
 from nemotron.lineage import resolve
 from nemotron.training.checkpoints.checkpoint import Checkpoint
-from nemotron.training.checkpoints.hf_folder import is_hf_folder
+from nemotron.training.checkpoints.hf_folder import ADAPTER_CONFIG, is_hf_folder
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.run_record import RUN_RECORD, find_saving_run
 from nemotron.training.generation.memory import refuse_export_beyond_memory
@@ -15,7 +15,6 @@ from nemotron.training.weights.model_card import read_iteration
 
 EXPORT, OWN_EXPORT = "hf", "chat"
 """Folders in a run's folder: of `model export`, and of an export that `model chat` made."""
-ADAPTER_CONFIG = "adapter_config.json"
 
 
 def find_export(named: str, artifacts: Path, on_export: Callable[[Path], None] = lambda checkpoint: None) -> Path:

@@ -9,7 +9,7 @@ from nemotron.doctor import is_there
 from nemotron.errors import UserError
 from nemotron.files.paths import is_path
 from nemotron.files.regular_files import read_text
-from nemotron.training.generation.find_export import ADAPTER_CONFIG
+from nemotron.training.checkpoints.hf_folder import ADAPTER_CONFIG
 from nemotron.training.generation.memory import free_memory
 from nemotron.training.generation.sampling import Sampling, check_sampling, read_sampling
 

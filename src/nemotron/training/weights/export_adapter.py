@@ -9,11 +9,12 @@ from nemotron.files.paths import is_path
 from nemotron.files.regular_files import read_text
 from nemotron.secrets import mask_text
 from nemotron.training.checkpoints.checkpoint import Checkpoint
+from nemotron.training.checkpoints.hf_folder import ADAPTER_CONFIG
 from nemotron.training.weights.export_process import load_for_export, run_export, start_export
 from nemotron.training.weights.hf_files import write_tokenizer
 from nemotron.training.weights.model_card import model_card
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 _MODULE = "nemotron.training.weights.export_adapter"
 
 
@@ -37,7 +38,7 @@ def export_adapter(
     check_adapters_of(checkpoint)
     named = str(Path(base_model).absolute()) if is_path(str(base_model)) else str(base_model)
     what = f"Exporting the adapters of {checkpoint.folder}"
-    return start_export(_MODULE, checkpoint, Path(out_dir), named, str(tokenizer_dir), config=CONFIG, what=what)
+    return start_export(_MODULE, checkpoint, Path(out_dir), named, str(tokenizer_dir), config=ADAPTER_CONFIG, what=what)
 
 
 def check_adapters_of(checkpoint: Checkpoint) -> None:
@@ -85,12 +86,12 @@ def _save(model: list[Any], folder: Path, checkpoint: Checkpoint, base_model: st
     bridge: Any = AutoBridge.from_hf_config(AutoConfig.from_pretrained(base_model, trust_remote_code=False))
     bridge.save_hf_adapter(model, folder, instantiate(peft), base_model_name_or_path=base_model, show_progress=False)
     adapters, merged = load_file(folder / WEIGHTS), _merge_whole(model)
-    written = json.loads(read_text(folder / CONFIG))
+    written = json.loads(read_text(folder / ADAPTER_CONFIG))
     by_layer = any("layers" in target for target in peft["target_modules"])
     config = adapter_config(written, adapters, merged, by_layer=by_layer)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     save_file(for_peft(adapters, merged), folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)  # safetensors lets only the owner read
+    (folder / WEIGHTS).chmod((folder / ADAPTER_CONFIG).stat().st_mode)  # safetensors lets only the owner read
 
 
 def _take_off_mtp(model: list[Any]) -> None:

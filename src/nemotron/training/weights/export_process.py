@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nemotron.errors import UserError, refuse
+from nemotron.errors import refuse
 from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.training import bridge, torch_layers
 from nemotron.training.checkpoints.checkpoint import METADATA, Checkpoint
 from nemotron.training.checkpoints.foreign_code import find_code_to_load
+from nemotron.training.checkpoints.hf_folder import check_replaceable
 from nemotron.training.checkpoints.initial_weights import base_model_of
 from nemotron.training.checkpoints.newest import find_latest
 from nemotron.training.checkpoints.torch_files import count_model_bytes
 from nemotron.training.checkpoints.verified_parts import verify_parts
-from nemotron.training.weights.hf_files import NAMED_TEMPLATES
 from nemotron.training.weights.separate_process import run_module, separate_process
 
 Convert = Callable[[Checkpoint, Path, str, str], None]
@@ -52,21 +52,6 @@ def start_export(
     arguments = [str(checkpoint.folder), str(target), model, tokenizer]
     run_module(module, arguments, what, target, count_model_bytes(checkpoint.folder / METADATA))
     return target
-
-
-def check_replaceable(target: Path, config: str) -> None:
-    """Refuse a folder with anything but an earlier export.
-
-    An export has weights, a file named `config`, and no folder except additional chat templates.
-    """
-    found = list(target.iterdir()) if target.is_dir() else [target] if target.exists() else []
-    names = {path.name for path in found}
-    is_export = all(path.is_file() or path.name == NAMED_TEMPLATES for path in found) and config in names
-    if found and not (is_export and any(name.endswith(".safetensors") for name in names)):
-        raise UserError(
-            f"{target} is not empty and not an earlier export, and exporting would replace all of it.",
-            "Name a new or empty folder.",
-        )
 
 
 @contextmanager

@@ -104,10 +104,9 @@ def export_run(run: FinishedRun, model: str) -> tuple[Path, str]:
         The folder, and its artifact.
     """
     config = run.loaded.config
-    name, export, default = EXPORT_ARTIFACT, export_hf, "hf"
+    name, export, folder = EXPORT_ARTIFACT, export_hf, config.exports_to
     if config.convert_to_hf.adapter:
-        name, export, default = ADAPTER_ARTIFACT, export_adapter, "adapter"
-    folder = Path(config.convert_to_hf.output_dir or run.folder.output / default)
+        name, export = ADAPTER_ARTIFACT, export_adapter
     assert run.plan.tokenizer is not None
     export(run.checkpoint, folder, config.recipe.hf_model, run.plan.tokenizer)
     return folder, _log(run.loaded, name, folder, [model])

@@ -17,13 +17,13 @@ from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.errors import UserError
 from nemotron.files.regular_files import read_text
+from nemotron.training.checkpoints.hf_folder import NAMED_TEMPLATES
 
 GENERATION_CONFIG = "generation_config.json"
 TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja", "chat_template.json"),
 )
-NAMED_TEMPLATES = "additional_chat_templates"
 MODEL_FILES = ("config.json", GENERATION_CONFIG)
 
 
