@@ -3,8 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.chat.chunks import Chunk, LostPart, _make_chunks, _rank_failure, sequences
-from nemotron.data_prep.chat.reasoning import ANSWER_ONLY
+from nemotron.data_prep.chat.chunks import (
+    Chunk,
+    LostPart,
+    _make_chunks,
+    _rank_failure,
+    first_difference,
+    render,
+    sequences,
+)
+from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.reasoning import ANSWER_ONLY, turns_to_train
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import DropReason, RowError
@@ -432,3 +441,40 @@ def test_of_several_failures_the_one_that_says_most_about_the_template_is_report
     lost = LostPart("it loses the reasoning")
     assert sorted([changed, lost, failed], key=_rank_failure) == [failed, lost, changed]
     assert sorted([lost, failed, changed], key=_rank_failure) == [failed, lost, changed]
+
+
+def test_what_sequences_share_is_rendered_once():
+    history, own = render(parse_row({"messages": [HI, BECAUSE, WHY, BECAUSE]}), NEMOTRON3)
+    first_turn = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think></think>\nBecause.<|im_end|>\n"
+    assert history == [EMPTY_SYSTEM.text, first_turn]
+    assert [sequence.shared for sequence in own] == [1, 2]
+    assert render(parse_row({"messages": [HI, BECAUSE]}), NEMOTRON3).history == []  # of a single one
+
+
+def test_turns_that_are_known_are_not_looked_for_again():
+    conversation = parse_row({"messages": [HI, BECAUSE, WHY, BECAUSE]})
+    [last] = turns_to_train(conversation.messages)[1:]
+    assert render(conversation, NEMOTRON3, [last]).whole() == sequences(conversation, NEMOTRON3)[1:]
+
+
+def test_only_the_bundled_template_can_differ_from_jinja():
+    plain = Template("plain", "{% for m in messages %}{{ m.content }};{% endfor %}")
+    conversation = parse_row({"messages": [HI, HELLO]})
+    assert first_difference(plain, [conversation]) is None
+    assert first_difference(NEMOTRON3, [conversation]) is None
+
+
+def test_a_cut_thought_does_not_train_in_the_bundled_format():
+    cut = Conversation([HI, BECAUSE | {ANSWER_ONLY: True}])
+    assert [(chunk.text, chunk.supervised) for chunk in sequences(cut, NEMOTRON3)[0][-2:]] == [
+        ("Hm.\n", False), ("</think>\nBecause.<|im_end|>\n", True),
+    ]  # fmt: skip
+
+
+def test_between_generation_blocks_that_touch_there_is_nothing():
+    block = "{% generation %}{{ m.content }}{% endgeneration %}"
+    source = (
+        "{% for m in messages %}{% if m.role == 'user' %}[Hi]{% else %}" + block + block + "{% endif %}{% endfor %}"
+    )
+    chunks = chunked(HI, HELLO, template=Template("twice", source))[0]
+    assert [chunk.text for chunk in chunks] == ["[Hi]", "Hello", "Hello"]

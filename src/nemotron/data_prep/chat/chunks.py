@@ -220,7 +220,7 @@ def _list_groupings(conversation: Conversation, template: Template) -> list[list
     """
     messages = conversation.messages
     keep_thinking = not drops_history_thinking(template)
-    answers = [Turn(index, index + 1) for index, message in enumerate(messages) if is_trained(message)]
+    answers = [Turn(index, index + 1) for index in range(len(messages))]
     groupings: list[list[Turn]] = []
     for turns in (turns_to_train(messages, keep_thinking), per_user_turn(messages), answers):
         turns = _keep_trained(turns, conversation)
