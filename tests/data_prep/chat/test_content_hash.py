@@ -13,6 +13,7 @@ from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
 
 NEMOTRON3 = load_template("nemotron3")
+SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "6 * 7?"}
 ASSISTANT = {"role": "assistant", "content": "42"}
 TOOL = {"type": "function", "function": {"name": "multiply", "parameters": {"type": "object", "properties": {}}}}
@@ -161,7 +162,25 @@ def test_the_hash_is_the_same_in_every_release(number: int, hash: str):
     assert content_hash(parse({"role": "system", "content": ""}, *messages, tools=[TOOL])).hex() == hash
 
 
+@pytest.mark.parametrize(
+    ("messages", "hash"),
+    [
+        ([USER, ASSISTANT], "cc3ce2e9eb674dbf52d51c29c9d78324"),
+        (
+            [{"role": "system", "content": "Be brief."}, USER, ASSISTANT, USER, ASSISTANT],
+            "c8d4f5d14cf850f3b7ce191a9db08362",
+        ),
+        ([USER, ASSISTANT, USER, ASSISTANT | {"train": False}], "3a11a8873bf7b2a5dbab5f794f21e205"),
+        ([USER, ASSISTANT, USER], "40bad3f631e8ef6fb4b86f0c3aac9456"),
+        ([USER, ASSISTANT | {"content": "é"}, calling({"b": 10**20})], "fb94f41b525e675e1b88248e3f20ede7"),
+    ],
+)
+def test_the_hash_of_plain_conversations_is_the_same_in_every_release(messages: list[dict], hash: str):
+    assert content_hash(parse(*messages)).hex() == hash
+
+
 def test_any_conversation_has_a_hash():
+    assert content_hash(parse({"role": "system", "content": ""}, ASSISTANT))
     deep = "[" * 300 + "]" * 300
     assert content_hash(parse(USER, calling(f'{{"a": 123456789012345678901234567890, "b": {deep}}}')))
 

@@ -1,9 +1,13 @@
 """A greedy template costs its row, or is refused, and ends no process."""
 
+import contextlib
 import resource
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -148,6 +152,46 @@ def test_what_looks_at_no_signal_is_ended_by_the_system(monkeypatch: pytest.Monk
     with jinja_sandbox._limit_time("t.jinja", 3):
         assert timers == [(signal.ITIMER_PROF, 3), (signal.ITIMER_VIRTUAL, 9)]
     assert timers[2:] == [(signal.ITIMER_PROF, 0), (signal.ITIMER_VIRTUAL, 0)]
+
+
+def test_after_twice_the_time_the_process_says_why_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[float] = []
+    words = SimpleNamespace(after=started.append)
+    monkeypatch.setattr(jinja_sandbox._LastWords, "of_process", lambda name: words)
+    with jinja_sandbox._limit_time("t.jinja", 3):
+        assert started == [6]
+    assert started == [6, 0]
+
+
+def test_the_timer_of_the_last_words_counts_seconds_and_nanoseconds() -> None:
+    set_to: list[Any] = []
+    words = jinja_sandbox._LastWords("t.jinja")
+    words._timer, words._set = "a timer", lambda timer, flags, times, old: set_to.append((timer, flags, [*times], old))
+    words.after(2.25)
+    words.after(0)
+    assert set_to == [("a timer", 0, [0, 0, 2, 250_000_000], None), ("a timer", 0, [0, 0, 0, 0], None)]
+
+
+def test_memory_that_runs_out_costs_the_row() -> None:
+    with pytest.raises(RowError, match="t takes more than 4 GiB"), jinja_sandbox.limit_resources("t"):
+        raise MemoryError
+
+
+def test_a_limit_of_its_own_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    monkeypatch.setattr(
+        jinja_sandbox, "_limit_time", lambda name, seconds: limits.append(seconds) or contextlib.nullcontext()
+    )
+    for seconds in (None, 7):
+        with jinja_sandbox.limit_resources("t", seconds):
+            """Nothing is rendered."""
+    assert limits == [jinja_sandbox.SECONDS, 7]
+
+
+def test_in_a_thread_only_the_time_is_not_limited() -> None:
+    """Only the main thread can have a handler of signals."""
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(Template("t", "{{ messages[0].content }}").render, HI, None).result() == HI[0]["content"]
 
 
 NO_LIMIT = resource.RLIM_INFINITY
