@@ -322,3 +322,26 @@ def test_a_folder_that_only_another_machine_has_is_named(project, root, tmp_path
     with pytest.raises(ArtifactError) as caught:
         resolve("Model", root)
     assert f"{tmp_path}/model" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("target", "mode"),
+    [
+        (Target("mine"), "online"),
+        (Target("mine", mode="offline"), "offline"),
+        (Target("mine", unreachable="there is no network"), "offline"),
+    ],
+)
+def test_a_run_that_cannot_be_sent_is_recorded_offline_in_a_folder_of_its_own(tmp_path, monkeypatch, target, mode):
+    begun, kept = [], []
+    run = SimpleNamespace(keep=kept.append, where=lambda: "there")
+
+    def begin(target, number, mode, *, folder, **options):
+        begun.append((target, mode, folder.is_dir(), options))
+        return run
+
+    monkeypatch.setattr(lineage, "wandb", SimpleNamespace(begin=begin), raising=False)
+    folder, state = tmp_path / "new" / "wandb", tmp_path / "wandb.json"
+    assert tracking._begin(target, state, folder, "a run", "sft", {"a": 1}) is run
+    assert begun == [(target, mode, True, {"name": "a run", "job_type": "sft", "config": {"a": 1}})]
+    assert kept == [state]

@@ -1,7 +1,11 @@
 """A greedy template costs its row, or is refused, and ends no process."""
 
 import contextlib
+import ctypes
+import multiprocessing
+import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -170,6 +174,57 @@ def test_the_timer_of_the_last_words_counts_seconds_and_nanoseconds() -> None:
     words.after(2.25)
     words.after(0)
     assert set_to == [("a timer", 0, [0, 0, 2, 250_000_000], None), ("a timer", 0, [0, 0, 0, 0], None)]
+
+
+@pytest.mark.parametrize("result", [0, -1])
+def test_the_last_words_are_a_command_of_the_shell(monkeypatch: pytest.MonkeyPatch, result: int) -> None:
+    """It runs in a thread that the C library starts; without a timer there are none."""
+    created: list[tuple[int, Any]] = []
+
+    def create(clock: int, event: Any, timer: Any) -> int:
+        created.append((clock, event._obj))
+        return result
+
+    library = SimpleNamespace(system=ctypes.CDLL(None).system, timer_create=create, timer_settime="set")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    words = jinja_sandbox._LastWords("my\n\udcff.jinja")
+    [(clock, event)] = created
+    assert (clock, event.signal, event.notify) == (-7, 0, 2)
+    _, form, problem, hint, _, kill, *signal_of = shlex.split(event.value.decode())
+    assert form == r"%s\n"
+    assert problem.startswith("error: The chat template my\\n")
+    assert hint.startswith("hint: Use another template")
+    assert (kill, signal_of) == ("kill", ["-s", "VTALRM", str(os.getpid())])
+    assert (words._timer is not None) == (result == 0)
+
+
+def test_without_timers_in_the_c_library_there_are_no_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    for error in (AttributeError, OSError):
+        monkeypatch.setattr(ctypes, "CDLL", lambda name, error=error: (_ for _ in ()).throw(error))
+        assert jinja_sandbox._LastWords("t.jinja")._timer is None
+
+
+def test_where_processes_are_forked_there_are_no_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
+    monkeypatch.setattr(jinja_sandbox._LastWords, "_are_wanted", True)
+    with monkeypatch.context() as worker:
+        worker.setattr(multiprocessing, "parent_process", lambda: "the first")
+        assert jinja_sandbox._LastWords("t.jinja")._timer is None
+    jinja_sandbox.start_no_thread()
+    assert jinja_sandbox._LastWords("t.jinja")._timer is None
+    assert asked == []
+
+
+def test_a_process_has_one_timer_for_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jinja_sandbox._LastWords, "_latest", None)
+    of_process = jinja_sandbox._LastWords.of_process
+    one = of_process("one.jinja")
+    assert of_process("one.jinja") is one
+    assert of_process("other.jinja") is not one
+    other = of_process("other.jinja")
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    assert of_process("other.jinja") is not other
 
 
 def test_memory_that_runs_out_costs_the_row() -> None:

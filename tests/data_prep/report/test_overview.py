@@ -10,7 +10,7 @@ from nemotron.data_prep.output.distributions import Distribution
 from nemotron.data_prep.output.examples import Examples
 from nemotron.data_prep.output.metadata import CheckStats, Metadata, ModeStats, NoteStats, OverlongStats
 from nemotron.data_prep.report.lengths import render_lengths, render_packs
-from nemotron.data_prep.report.overview import render_overview
+from nemotron.data_prep.report.overview import _count_lost, render_overview
 from nemotron.data_prep.report.page import render_report
 
 FINE = {"rows": 1000, "kept": 990}
@@ -186,3 +186,11 @@ def test_modes_checks_and_examples_are_linked_to_where_there_are_some() -> None:
     assert links[-3:] == [
         ("modes", "reasoning modes"), ("checks", "checks"), ("sequences", "longest and shortest"),
     ]  # fmt: skip
+
+
+def test_the_reasons_are_counted_over_all_datasets_the_most_frequent_first() -> None:
+    counted = metadata(
+        dataset("a", dropped={"bad_role": 3, "no_messages": 4, "filtered": 90}),
+        dataset("b", dropped={"bad_role": 2, "bad_json": 1}),
+    )
+    assert [*_count_lost(counted).items()] == [("bad_role", 5), ("no_messages", 4), ("bad_json", 1)]
