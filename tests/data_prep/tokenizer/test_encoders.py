@@ -96,6 +96,29 @@ def test_a_separator_takes_no_spaces_around_it_and_is_special() -> None:
     assert encoders._find_separators(definition) == {"<end>": encoders.Separator(2, True)}
 
 
+@pytest.mark.parametrize(
+    ("name", "others", "alone"),
+    [
+        ("<a>", ["<b>", "<ab>"], True),
+        ("<a<", [], False),  # with itself
+        ("<a>", ["b<"], False),
+        ("<a>", [">b"], False),
+        ("<a>", ["<a>b"], False),
+        ("<a>b", ["<a>"], False),
+    ],
+)
+def test_a_separator_that_may_share_characters_with_a_token_does_not_stand_alone(
+    name: str, others: list[str], alone: bool
+) -> None:
+    assert encoders._stands_alone(name, [name, *others]) is alone
+
+
+def test_of_many_separators_the_first_are_tested_for_standing_alone() -> None:
+    added = [{"id": number, "content": f"<{number}>", "special": True} for number in range(10)]
+    found = encoders._find_separators(json.dumps({"added_tokens": added}).encode())
+    assert [separator.stands_alone for separator in found.values()] == [True] * 8 + [False] * 2
+
+
 def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: bytes) -> None:
     assert choose_encoder("auto", tiny, ["some text"]) == ("gigatoken", "")
     assert choose_encoder("tokenizers", tiny, ["some text"]) == ("tokenizers", "")
