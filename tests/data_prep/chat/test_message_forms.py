@@ -69,3 +69,51 @@ def test_a_template_that_shows_no_form_of_it_loses_the_row_not_the_part(answer: 
     with pytest.raises(RowError, match=f"t.jinja .*{lost}.* message 1") as caught:
         supervised(answer, "{{ m.content }}")
     assert caught.value.reason == DropReason.TEMPLATE_MISMATCH
+
+
+SAID = {"role": "assistant", "content": "Sunny."}
+BLANK_CALLING = CALLING | {"content": ""}
+TEXT_CALL = CALL | {"function": CALL["function"] | {"arguments": '{"city": "Rome"}'}}
+
+
+@pytest.mark.parametrize(
+    ("answers", "forms"),
+    [
+        ([SAID], [[SAID]]),
+        ([SAID | {"content": NULL_TEXT}], [[SAID | {"content": None}], [SAID | {"content": ""}]]),
+        (
+            [SAID, CALLING],
+            [
+                [SAID, CALLING | {"content": None}],
+                [SAID, CALLING],
+                [SAID, CALLING | {"content": None, "tool_calls": [TEXT_CALL]}],
+                [SAID, CALLING | {"tool_calls": [TEXT_CALL]}],
+            ],
+        ),
+        (
+            [SAID, BLANK_CALLING],
+            [
+                [SAID, BLANK_CALLING],
+                [SAID, BLANK_CALLING | {"content": None}],
+                [SAID, BLANK_CALLING | {"tool_calls": [TEXT_CALL]}],
+                [SAID, BLANK_CALLING | {"content": None, "tool_calls": [TEXT_CALL]}],
+            ],
+        ),
+        (
+            [CALLING | {"content": "Let me see."}],
+            [
+                [CALLING | {"content": "Let me see."}],
+                [CALLING | {"content": "Let me see.", "tool_calls": [TEXT_CALL]}],
+            ],
+        ),
+        ([SAID | {"content": ""}], [[SAID | {"content": ""}]]),
+        (
+            [SAID, THINKING],
+            [[SAID, THINKING], [SAID, {"role": "assistant", "content": "Sunny.", "thinking": "It is May."}]],
+        ),
+    ],
+)
+def test_only_what_assistants_say_has_other_forms(answers: list[dict], forms: list[list[dict]]):
+    """A user's fields of the same names stay as they are."""
+    user = ASKED | {"content": NULL_TEXT, "reasoning_content": "", "tool_calls": [CALL]}
+    assert list(list_forms([user, *answers], "{{ m['thinking'] }}")) == [[user, *form] for form in forms]

@@ -189,3 +189,13 @@ def test_a_blank_thought_is_rendered_as_none_and_an_answer_of_the_history_withou
         for stop in range(2, len(said) + 1, 2):
             conversation = parse_row({"messages": said[:stop]})
             assert first_difference(TEMPLATE, [conversation]) is None
+
+
+def test_results_of_tools_share_a_turn_at_either_end_of_a_conversation():
+    tool, user = {"role": "tool", "content": "42"}, {"role": "user", "content": "Hi"}
+    shown = "<tool_response>\n42\n</tool_response>\n"
+    begin, end = "<|im_start|>user\n", "<|im_end|>\n"
+    both = [tool, tool]
+    assert [nemotron3.tool_result(both, index) for index in (0, 1)] == [begin + shown, shown + end]
+    assert nemotron3.tool_result([tool, user, tool], 0) == begin + shown + end
+    assert nemotron3.tool_result([user, tool], 1) == begin + shown + end

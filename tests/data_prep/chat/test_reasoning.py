@@ -1,6 +1,13 @@
 import pytest
 
-from nemotron.data_prep.chat.reasoning import Turn, has_reasoning, history_content, newest_content, turns_to_train
+from nemotron.data_prep.chat.reasoning import (
+    Turn,
+    has_reasoning,
+    history_content,
+    last_user_index,
+    newest_content,
+    turns_to_train,
+)
 
 SYSTEM = {"role": "system", "content": "Be brief."}
 USER = {"role": "user", "content": "Why?"}
@@ -82,3 +89,12 @@ def test_reasoning_kept_in_the_history_lets_all_turns_train_together():
 @pytest.mark.parametrize("messages", [[SYSTEM, REASONED], [SYSTEM, REASONED, USER]])
 def test_reasoning_before_any_user_turn_still_trains(messages: list[dict]):
     assert turns_to_train(messages) == [Turn(0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "last"), [("u", 0), ("ua", 0), ("uau", 2), ("uua", 1), ("auaa", 1), ("aua", 1), ("a", -1), ("", -1)]
+)
+def test_what_comes_before_the_last_user_is_history(roles: str, last: int):
+    names = {"u": "user", "a": "assistant"}
+    messages = [{"role": names[role], "content": ""} for role in roles]
+    assert last_user_index([*messages, {"role": "user", "content": "later"}], len(roles)) == last
