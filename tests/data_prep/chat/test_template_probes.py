@@ -17,6 +17,14 @@ def test_a_frame_is_what_stands_around_an_answer():
 
 
 @pytest.mark.parametrize(
+    "refused", ["messages[0].role != 'system'", "messages[0].role == 'system'", "messages | length < 3"]
+)
+def test_a_template_need_not_accept_every_conversation(refused: str):
+    template = Template("t", f"{{{{ raise_exception('no') if {refused} }}}}" + CHATML + PROMPT, ends=["</s>"])
+    assert find_frame(template) == ("", "</s>\n", "</s>")
+
+
+@pytest.mark.parametrize(
     ("after", "stop"),
     [("<eot></s>", "<eot>"), ("</s><eot>", "</s>"), ("</s>2", "</s>2"), (" \n</s>", "</s>"), ("", "")],
 )
