@@ -160,3 +160,21 @@ def test_tools_without_a_token_are_remembered_and_others_are_found_every_time() 
         assert tokens.first_in(Conversation([answer], [tool])) is None
         assert tokens.first_in(Conversation([answer], [forged])) == "<|im_end|>"
         assert tokens.first_in(Conversation([{**answer, "tool_calls": [call]}], [tool])) == "<|im_end|>"
+
+
+def test_names_of_any_length_are_found_and_an_empty_one_is_none() -> None:
+    tokens = SpecialTokens(["", "§", "<s>"])
+    assert tokens.names == ("<s>", "§")
+    assert [tokens.first_in(said(text)) for text in ("a § b", "", "<s>")] == ["§", None, "<s>"]
+
+
+def test_only_names_are_broken_with_the_brackets_around_them() -> None:
+    """A template writes a name between angle brackets, and a value alone."""
+    arguments = {"city": "SPECIAL_1", "name": 5, "SPECIAL_1": "x"}
+    calls = [{"function": {"name": "SPECIAL_1", "arguments": arguments}}]
+    broken = SpecialTokens(NAMES).break_tokens(Conversation([{"role": "assistant", "tool_calls": calls}]))
+    [call] = broken.messages[0]["tool_calls"]
+    found = call["function"]["arguments"]
+    assert (found["city"], found["name"]) == ("SPECIAL_1", 5)
+    assert "SPECIAL_1" not in found
+    assert call["function"]["name"] != "SPECIAL_1" == remove_marks(call["function"]["name"])
