@@ -45,14 +45,18 @@ PIECES = (
     *("${oc.env:NOT_SET,True}", "${oc.env:NOT_SET,3}", "$", "\\", "a b", "???", "\n", "{", "}", "é"),
 )
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=3).map("".join)
+KEYS = st.sampled_from(
+    ["${rate}", "${section.a}", "${section.b}", "${section.flag}", "${rate.a}", "${none}", "${section}"]
+)
 
 
 @given(
     name=st.sampled_from(["default", "mine", "${config_name:}", "${oc.env:TEAM_DIR}", 7, None]),
-    values=st.lists(st.one_of(TEXTS, st.integers(), st.none(), st.booleans(), st.lists(TEXTS)), max_size=3),
+    values=st.lists(st.one_of(TEXTS, KEYS, st.integers(), st.none(), st.booleans(), st.lists(TEXTS)), max_size=3),
 )
 def test_what_is_resolved_without_omegaconf_is_what_it_resolves(name, values):
-    tree = attach_origin({"config_name": name, "section": dict(zip("abc", values, strict=False))}, "run.yaml:3")
+    section = {"flag": True, **dict(zip("abc", values, strict=False))}
+    tree = attach_origin({"config_name": name, "rate": 0.1, "section": section}, "run.yaml:3")
 
     def result():
         try:
@@ -71,10 +75,10 @@ def test_what_is_resolved_without_omegaconf_is_what_it_resolves(name, values):
         assert mine == result()
 
 
-@pytest.mark.parametrize("name", ["default", "tiny"])
-def test_configs_of_data_prep_are_loaded_without_omegaconf(name):
-    code = "import sys; from nemotron.config import load_config; from nemotron.data_prep.config import DataPrepConfig; "
-    code += f"load_config({name!r}, group='data_prep', schema=DataPrepConfig); print('omegaconf' in sys.modules)"
+def test_shipped_configs_are_loaded_without_omegaconf():
+    code = "import sys; from nemotron.cli.configs import load_prep, load_sft; "
+    code += "[load(name, []) for load in (load_prep, load_sft) for name in ('default', 'tiny')]; "
+    code += "print('omegaconf' in sys.modules)"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert printed.stdout == "False\n"
 

@@ -38,7 +38,8 @@ _SIMPLE = re.compile(
     r"|(?P<resolver>config_name):|unless_default:\$\{config_name\})\}",
     re.ASCII,
 )
-"""What is resolved without OmegaConf: all that the shipped configs of data prep use."""
+"""What is resolved without OmegaConf, beside a key that names a number: all that the shipped configs use."""
+_KEY = re.compile(r"\$\{([a-z_]+(?:\.[a-z_]+)*)\}", re.ASCII)
 _NO_TEXT = ("null", "none", "true", "false", "nan", "inf")
 """Defaults that OmegaConf may take for something else than text."""
 _SIMPLE_TYPES = (str, int, float, type(None))
@@ -92,7 +93,7 @@ class _NotSimpleError(Exception):
 
 
 def _resolve_simply(tree: dict[str, Any], config_name: str) -> Any:
-    """Resolve what the configs of data prep use, without OmegaConf.
+    """Resolve what the shipped configs use, without OmegaConf.
 
     Importing it takes longer than all else that is done for a config.
 
@@ -107,7 +108,11 @@ def _resolve_simply(tree: dict[str, Any], config_name: str) -> Any:
             return [value_of(child) for child in value]
         if not isinstance(value, _SIMPLE_TYPES):
             raise _NotSimpleError
-        return text_of(value) if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        key = _KEY.fullmatch(value)
+        number = _find(tree, key[1]) if key else None
+        return number if isinstance(number, int | float) else text_of(value)
 
     def text_of(text: str) -> str:
         if "$" not in text and text != _MANDATORY:
@@ -133,6 +138,13 @@ def _resolve_simply(tree: dict[str, Any], config_name: str) -> Any:
         return "" if name == "default" else f"-{name}"
 
     return value_of(tree)
+
+
+def _find(tree: Any, key: str) -> Any:
+    """Return what a dotted key names in nested dicts, or None."""
+    for name in key.split("."):
+        tree = tree.get(name) if isinstance(tree, dict) else None
+    return tree
 
 
 def _refuse_explosion(tree: Located) -> None:
