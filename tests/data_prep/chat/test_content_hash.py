@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.content_hash import content_hash, sampling_rank
-from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.conversation import Conversation, share
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
@@ -34,6 +34,14 @@ def test_the_hash_is_of_the_content_not_of_its_spelling():
 
     assert content_hash(one) == content_hash(other)
     assert len(content_hash(one)) == 16
+
+
+@pytest.mark.parametrize("largest", [7, 2**64])
+def test_shared_tools_have_the_hash_of_their_values(largest: int):
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"maximum": largest, "a": 1e-7}}}]
+    messages = parse({"role": "user", "content": "Hi"}, calling({"b": largest, "a": "é"})).messages
+    assert content_hash(Conversation(messages, tools)) == content_hash(Conversation(messages, share(tools)))
+    assert content_hash(Conversation(messages, tools)) != content_hash(Conversation(messages, share([*tools, {}])))
 
 
 def test_the_ids_of_tool_calls_are_no_content():

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat import nemotron3
 from nemotron.data_prep.chat.chunks import first_difference
+from nemotron.data_prep.chat.conversation import share
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.dialects.row import parse_row
 from nemotron.data_prep.drop_reasons import RowError
@@ -134,19 +135,12 @@ def test_equal_tool_lists_are_described_alike_and_different_ones_are_not():
     assert one == same != other
 
 
-def test_many_tool_lists_are_described_as_few_are(monkeypatch: pytest.MonkeyPatch):
-    """What is remembered is forgotten when there is too much of it."""
-    monkeypatch.setattr(nemotron3, "_MOST_DESCRIBED", 2)
-    monkeypatch.setattr(nemotron3, "_described", {})
-
-    def turns() -> list[str]:
-        tools = [[{"name": f"f{number}"}] for number in range(5)]
-        return [nemotron3.system_turn([{"role": "user", "content": "Hi"}], each)[0] for each in tools]
-
-    first = turns()
-    assert turns() == first
-    assert [f"f{number}" in turn for number, turn in enumerate(first)] == [True] * 5
-    assert 0 < len(nemotron3._described) <= 2
+def test_shared_tools_are_described_as_others_are():
+    for name in ("f", "g", "f"):
+        tools = [{"name": name}]
+        described = nemotron3.system_turn([{"role": "user", "content": "Hi"}], share(tools))
+        assert described == nemotron3.system_turn([{"role": "user", "content": "Hi"}], tools)
+        assert f"<name>{name}</name>" in described[0]
 
 
 @pytest.mark.parametrize("longer", ["chunks", "template"])

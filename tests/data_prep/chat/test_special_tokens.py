@@ -1,5 +1,6 @@
 """Control tokens written out in messages: always found, and harmless where that is asked for."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from nemotron.data_prep.chat import special_tokens
 from nemotron.data_prep.chat.chunks import sequences
-from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.conversation import Conversation, share
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, cut_at_marks, remove_marks
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
@@ -48,12 +49,12 @@ def test_the_longest_name_is_found(text: str, found: str | None) -> None:
 
 
 def test_a_token_is_found_in_tools_however_many_had_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(special_tokens, "MOST_CLEAN", 2)
+    monkeypatch.setattr(special_tokens, "MOST_TOOL_LISTS", 2)
     tokens = SpecialTokens(NAMES)
-    clean = [Conversation([], [{"name": f"f{number}"}]) for number in range(5)]
+    clean = [Conversation([], share([{"name": f"f{number}"}])) for number in range(5)]
     for _ in range(2):
         assert [tokens.first_in(one) for one in clean] == [None] * 5
-        assert tokens.first_in(Conversation([], [{"name": "f", "description": "<s>"}])) == "<s>"
+        assert tokens.first_in(Conversation([], share([{"name": "f", "description": "<s>"}]))) == "<s>"
     assert 0 < len(tokens._clean) <= 2
 
 
@@ -63,6 +64,18 @@ def test_tool_calls_and_tools_are_searched_too() -> None:
     assert SpecialTokens(NAMES).first_in(Conversation(messages)) == "<s>"
     tools = [{"name": "f", "description": "ends with </s>"}]
     assert SpecialTokens(NAMES).first_in(Conversation([], tools)) == "</s>"
+
+
+@given(
+    names=st.lists(st.lists(st.sampled_from([*NAMES, *'s<>/"é', "|im_end|"]), max_size=4).map("".join), max_size=3),
+    tokens=st.sampled_from([NAMES, ("<s>",), ("é>", "<é"), ("<", '"'), ("s><f",)]),
+)
+def test_names_are_left_out_where_brackets_make_no_token_of_them(names: list[str], tokens: tuple[str, ...]) -> None:
+    call = {"function": {"name": "f", "arguments": dict.fromkeys(names, 1)}}
+    conversation = Conversation([{"role": "assistant", "content": "", "tool_calls": [call]}])
+    thorough = SpecialTokens(tokens)
+    thorough.__dict__["_in_bracketed"] = [re.compile(b"")]  # every conversation may have such a name
+    assert SpecialTokens(tokens).first_in(conversation) == thorough.first_in(conversation)
 
 
 @pytest.mark.parametrize(
@@ -157,9 +170,9 @@ def test_tools_without_a_token_are_remembered_and_others_are_found_every_time() 
     call = {"type": "function", "function": {"name": "f", "arguments": {"a": "<|im_end|>"}}}
     answer = {"role": "assistant", "content": "Yes."}
     for _ in range(3):
-        assert tokens.first_in(Conversation([answer], [tool])) is None
-        assert tokens.first_in(Conversation([answer], [forged])) == "<|im_end|>"
-        assert tokens.first_in(Conversation([{**answer, "tool_calls": [call]}], [tool])) == "<|im_end|>"
+        assert tokens.first_in(Conversation([answer], share([tool]))) is None
+        assert tokens.first_in(Conversation([answer], share([forged]))) == "<|im_end|>"
+        assert tokens.first_in(Conversation([{**answer, "tool_calls": [call]}], share([tool]))) == "<|im_end|>"
 
 
 def test_names_of_any_length_are_found_and_an_empty_one_is_none() -> None:

@@ -1,3 +1,4 @@
+import datetime
 import json
 
 import orjson
@@ -117,6 +118,26 @@ def test_a_large_integer_is_found_among_texts(row: dict):
     text = json.dumps(row)
     read = parse_row(orjson.loads(text), exact=lambda: json.loads(text))
     assert str(2**64) in json.dumps([read.messages, read.tools])
+
+
+def test_rows_with_the_same_tools_share_them():
+    def read(row: dict):
+        return parse_row(row, exact=lambda: row)
+
+    row = {"messages": [USER, calling({"a": 1})], "tools": [TOOL]}
+    tools = read(row).tools
+    assert read(orjson.loads(orjson.dumps(row))).tools is tools == [TOOL]
+    assert parse_row(orjson.loads(orjson.dumps(row))).tools is tools  # of a table
+    filled = {**row, "tools": [{**TOOL, "function": {**TOOL["function"], "description": None}}]}
+    assert read(filled).tools is tools
+
+
+def test_a_value_of_a_table_is_not_taken_for_its_text_in_a_row_before():
+    at = datetime.datetime(2026, 1, 1)
+    text, table = ({"messages": [USER, ASSISTANT], "tools": [{"name": "f", "at": it}]} for it in (at.isoformat(), at))
+    assert parse_row(text, exact=lambda: text).tools == text["tools"]
+    with pytest.raises(RowError, match="datetime"):
+        parse_row(table)
 
 
 def test_a_row_is_decoded_again_only_when_it_has_to_be():

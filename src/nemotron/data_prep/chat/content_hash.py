@@ -3,15 +3,17 @@
 Splits, deduplication and sampling use this hash.
 """
 
+import contextlib
 import itertools
 import json
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 import orjson
 
-from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
+from nemotron.data_prep.chat.conversation import MOST_TOOL_LISTS, Conversation, Message, Tool, ToolList, is_trained
 from nemotron.data_prep.chat.reasoning import (
     NO_THINKING,
     Turn,
@@ -36,7 +38,6 @@ def content_hash(conversation: Conversation, turns: list[Turn] | None = None) ->
     if len(messages) > 1 and messages[1]["role"] != "system" == messages[0]["role"] and not messages[0]["content"]:
         messages = messages[1:]
         turns = [Turn(max(0, turn.start - 1), turn.stop - 1) for turn in turns]
-    tools = None if conversation.tools is None else [tool.get("function", tool) for tool in conversation.tools]
     trained = [(turn, answers) for turn in turns if (answers := _find_trained(messages, turn))]
     messages = messages[: trained[-1][0].stop] if trained else messages  # what follows is never shown
     stretches = [range(max(0, last_user_index(messages, turn.stop)), turn.stop) for turn, _ in trained]
@@ -55,7 +56,25 @@ def content_hash(conversation: Conversation, turns: list[Turn] | None = None) ->
     sequences = [[turn.start if turn.start > first else 0, turn.stop, answers] for turn, answers in trained]
     if sequences != [[0, len(messages), [i for i, message in enumerate(messages) if message["role"] == "assistant"]]]:
         shown.append({"sequences": sequences})
-    return sha256(canonical_json({"messages": shown, "tools": tools})).digest()[:16]
+    return sha256(_write(shown, conversation.tools)).digest()[:16]
+
+
+def _write(messages: list[Any], tools: list[Tool] | None) -> bytes:
+    """Return the canonical JSON of messages and tools."""
+    if type(tools) is ToolList:
+        with contextlib.suppress(TypeError):
+            json = orjson.dumps(messages, option=orjson.OPT_SORT_KEYS)
+            return b'{"messages":%b,"tools":%b}' % (json, _write_shared(tools))
+    return canonical_json({"messages": messages, "tools": None if tools is None else _functions(tools)})
+
+
+@lru_cache(maxsize=MOST_TOOL_LISTS)
+def _write_shared(tools: ToolList) -> bytes:
+    return orjson.dumps(_functions(tools), option=orjson.OPT_SORT_KEYS)
+
+
+def _functions(tools: list[Tool]) -> list[Any]:
+    return [tool.get("function", tool) for tool in tools]
 
 
 def _find_trained(messages: list[Message], turn: Turn) -> list[int]:

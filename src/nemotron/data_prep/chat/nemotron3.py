@@ -6,11 +6,10 @@ for byte what it renders, and `chunks.first_difference` compares the two again o
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-import orjson
-
-from nemotron.data_prep.chat.conversation import Message, Tool
+from nemotron.data_prep.chat.conversation import MOST_TOOL_LISTS, Message, Tool, ToolList
 from nemotron.data_prep.chat.reasoning import (
     END_THINK,
     NO_THINKING,
@@ -155,21 +154,14 @@ def _as_text(value: object) -> str:
     return _to_json(value) if isinstance(value, dict | list) else str(value)
 
 
-# Whole datasets share a few tool lists, and describing one takes longer than rendering the conversation.
-_described: dict[bytes, str] = {}
-_MOST_DESCRIBED = 1024
-
-
 def _tools(tools: list[Tool]) -> str:
-    try:
-        key = orjson.dumps(tools)
-    except TypeError:  # an integer beyond 64 bits, or deep nesting
-        return _describe_tools(tools)
-    if key not in _described:
-        if len(_described) >= _MOST_DESCRIBED:
-            _described.clear()
-        _described[key] = _describe_tools(tools)
-    return _described[key]
+    # Describing tools takes longer than rendering the conversation.
+    return _describe_shared(tools) if type(tools) is ToolList else _describe_tools(tools)
+
+
+@lru_cache(maxsize=MOST_TOOL_LISTS)
+def _describe_shared(tools: ToolList) -> str:
+    return _describe_tools(tools)
 
 
 def _describe_tools(tools: list[Tool]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from nemotron.data_prep.chat.content_hash import canonical_json
-from nemotron.data_prep.chat.conversation import Conversation
+from nemotron.data_prep.chat.conversation import MOST_TOOL_LISTS, Conversation, ToolList
 from nemotron.data_prep.chat.reasoning import END_THINK, THINK
 from nemotron.data_prep.config import SpecialTokensPolicy
 from nemotron.data_prep.drop_reasons import LeftOut, RowError
@@ -24,16 +24,14 @@ from nemotron.data_prep.drop_reasons import LeftOut, RowError
 # Only letters and digits, which no template or JSON encoder changes; a conversation cannot forge it.
 _BREAK = f"break{secrets.token_hex(12)}"
 
-MOST_CLEAN = 1024
-"""How many tool lists without control tokens are remembered."""
-
 
 class SpecialTokens:
     """The control tokens of one tokenizer; `names` is empty if it has none."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(sorted(name for name in set(names) - {THINK, END_THINK} if name))
-        self._clean: set[bytes] = set()  # tools without any; whole datasets share a few tool lists
+        self._clean: set[ToolList] = set()
+        """Tools without any."""
 
     @cached_property
     def _first_characters(self) -> list[str]:
@@ -45,8 +43,14 @@ class SpecialTokens:
 
     @cached_property
     def _in_json(self) -> list[re.Pattern[bytes]]:
-        escaped = sorted(orjson.dumps(name)[1:-1].decode() for name in self.names)
+        escaped = sorted(map(_escape, self.names))
         return [re.compile(pattern.encode()) for pattern in _patterns(escaped)]
+
+    @cached_property
+    def _in_bracketed(self) -> list[re.Pattern[bytes]]:
+        """Find in JSON what a name must have to form a token with its brackets."""
+        parts = {part for name in self.names for part in _parts_in_brackets(name)}
+        return [re.compile(pattern.encode()) for pattern in _patterns(sorted(parts))]
 
     def are_in(self, text: str) -> bool:
         """Tell whether a control token is written out in a text."""
@@ -66,22 +70,25 @@ class SpecialTokens:
         if found := self._first_in_text("\0".join(texts)):
             return found
         calls = [message["tool_calls"] for message in messages if "tool_calls" in message]
-        tools, key = conversation.tools, None
-        if tools and (key := canonical_json(tools)) in self._clean:
+        tools = conversation.tools
+        if type(tools) is ToolList and tools in self._clean:
             tools = None
         if not calls and not tools:
             return None
-        if found := _first(self._in_json, canonical_json([calls, tools])):
+        json = canonical_json([calls, tools])
+        if found := _first(self._in_json, json):
             return found.decode()
         # Templates write a name between angle brackets: `<parameter=NAME>`.
-        if found := _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, tools]))):
+        if _first(self._in_bracketed, json) is not None and (
+            found := _first(self._in_text, "".join(f"<{name}>" for name in _names([calls, tools])))
+        ):
             return found
-        if key is not None:
-            self._remember_clean(key)
+        if type(tools) is ToolList:
+            self._remember_clean(tools)
         return None
 
-    def _remember_clean(self, tools: bytes) -> None:
-        if len(self._clean) >= MOST_CLEAN:
+    def _remember_clean(self, tools: ToolList) -> None:
+        if len(self._clean) >= MOST_TOOL_LISTS:
             self._clean.clear()
         self._clean.add(tools)
 
@@ -111,6 +118,25 @@ class SpecialTokens:
     def _break_name(self, name: str) -> str:
         """Break a name that forms a token, alone or with the brackets around it."""
         return self._break_value(f"<{name}>")[1:-1]
+
+
+def _parts_in_brackets(token: str) -> Iterator[str]:
+    """Yield how JSON writes names that form a token in angle brackets.
+
+    Each up to where the name may go on.
+    """
+    if "><" in token:  # two names form it
+        yield '"'
+    if token[0] == "<":
+        yield '"' + _escape(token[1:])
+        if token[-1] == ">":
+            yield '"' + _escape(token[1:-1]) + '"'
+    if token[-1] == ">":
+        yield _escape(token[:-1]) + '"'
+
+
+def _escape(text: str) -> str:
+    return orjson.dumps(text)[1:-1].decode()
 
 
 def _first[Text: (str, bytes)](patterns: Iterable[re.Pattern[Text]], text: Text) -> Text | None:

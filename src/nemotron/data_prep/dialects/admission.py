@@ -39,7 +39,7 @@ class Admission:
             raise RowError(DropReason.BAD_JSON, row.error)
         if not self.is_used(row.value):
             raise RowError(LeftOut.FILTERED, f'"{self.used_in_field}" does not name {self.used_in_filter}')
-        conversation = parse_row(row.value, *self.fields, exact=row.exact)
+        conversation = parse_row(row.value, *self.fields, exact=row.exact if row.text is not None else None)
         if self.checks:
             found = look(self.checks, row.value, conversation)
             conversation = replace(conversation, notes=(*conversation.notes, *found))

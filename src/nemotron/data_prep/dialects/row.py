@@ -5,9 +5,19 @@ Every meaningful part of a row is used, or the row is refused for a named reason
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from nemotron.data_prep.chat.conversation import Conversation, Message, is_trained
+import orjson
+
+from nemotron.data_prep.chat.conversation import (
+    MOST_TOOL_LISTS,
+    Conversation,
+    Message,
+    Tool,
+    is_trained,
+    share,
+)
 from nemotron.data_prep.config import WITH_MESSAGES, RowFormat
 from nemotron.data_prep.dialects.findings import Findings, is_table
 from nemotron.data_prep.dialects.forms import find_messages
@@ -35,7 +45,7 @@ def parse_row(
         tools_field: Name of its field that holds the tools.
         format: How the row holds a conversation.
         exact: Decodes the row again without rounding integers beyond 64 bits, as fast decoders do. It is called only if
-            a number may have been rounded.
+            a number may have been rounded. None if the row was not decoded from JSON.
 
     Raises:
         RowError: The row cannot be trained on.
@@ -59,8 +69,8 @@ def _parse(
         return Conversation(row[messages_field])
     form = find_messages(row, format, messages_field)
     raw = form.messages if plain else flag_messages(row, form.messages)
-    tools = read_tools(row, tools_field)
-    scan = _scan(tools, DropReason.BAD_TOOLS) if tools else _NOTHING
+    is_json = plain and exact is not None
+    tools, scan = _read_shared(row.get(tools_field), tools_field) if is_json else _read_tools(row, tools_field)
     if tools and scan.has_null and (filled := remove_fill(tools)) is not tools:
         tools, found.is_table = filled, True
         found.note(NoteKind.FILLED_NULLS, "tools")
@@ -81,7 +91,32 @@ def _parse(
         except (ValueError, RecursionError) as error:
             raise RowError(DropReason.BAD_TOOL_ARGUMENTS, f"a number would lose digits: {error}") from None
         return parse_row(row, messages_field, tools_field, format)
-    return Conversation(messages, tools, found.notes)
+    return Conversation(messages, None if tools is None else share(tools), found.notes)
+
+
+def _read_shared(raw: Any, tools_field: str) -> tuple[list[Tool] | None, "_Scan"]:
+    """Read the tools of a plain row that was decoded from JSON.
+
+    Those of rows with the same ones are read once.
+    """
+    if raw is None:
+        return None, _NOTHING
+    try:
+        json = orjson.dumps(raw)
+    except TypeError:  # nested too deeply
+        return _read_tools({tools_field: raw}, tools_field)
+    return _read_json(json, tools_field)
+
+
+@lru_cache(maxsize=MOST_TOOL_LISTS)
+def _read_json(json: bytes, tools_field: str) -> tuple[list[Tool] | None, "_Scan"]:
+    tools, scan = _read_tools({tools_field: orjson.loads(json)}, tools_field)
+    return None if tools is None else share(tools), scan
+
+
+def _read_tools(row: dict[str, Any], tools_field: str) -> tuple[list[Tool] | None, "_Scan"]:
+    tools = read_tools(row, tools_field)
+    return tools, _scan(tools, DropReason.BAD_TOOLS) if tools else _NOTHING
 
 
 def _look_at_answers(messages: list[Message], found: Findings) -> None:
