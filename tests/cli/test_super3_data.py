@@ -10,6 +10,7 @@ from nemotron.cli import console
 from nemotron.cli.app import run
 from nemotron.cli.super3.data import inspect_show
 from nemotron.config import config_dir
+from nemotron.files import folder_lock
 
 
 @pytest.fixture
@@ -249,6 +250,21 @@ def test_inspect_shows_rows_before_and_packs_after_packing_alike(tmp_path, monke
         assert after[4:] == before[2:-3]
     assert run(["super3", "data", "inspect", "out", "--only", "kept"]) == 1
     assert "--only" in capsys.readouterr().err
+
+
+def test_inspect_beside_a_data_prep_names_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"messages": [{"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4"}]}]
+    (tmp_path / "mine.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    assert run(["super3", "data", "prep", "sft", "mine.jsonl", "-c", "tiny", "output_dir=out"]) == 0
+    [config] = tmp_path.glob("out/runs/*/config.yaml")
+    config.unlink()
+    assert run(["super3", "data", "inspect", "out"]) == 1
+    assert str(config) in capsys.readouterr().err
+    holder = "process 7 on node1"
+    monkeypatch.setattr(folder_lock, "find_holder", lambda folder: holder if folder.name == "out" else None)
+    assert run(["super3", "data", "inspect", "out/splits"]) == 1
+    assert f"/out is being written by {holder}" in capsys.readouterr().err
 
 
 def test_inspect_reads_stdin_and_blends(chat, monkeypatch, capsys):

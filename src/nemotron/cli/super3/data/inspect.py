@@ -94,25 +94,44 @@ def inspect(
 
     wanted = Wanted(line, row_id, only, grep, limit, sample, seed)
     local = _locate(path, overrides or [])
-    packed = find_packed(local) if local is not None else None
-    if packed is not None:
-        shown = _packs(packed, wanted, config, overrides or [], tokens)
-    else:
-        shown = _rows(path, wanted, config, overrides or [], tokens)
-    if page is not None:
-        _write_page(page, path, wanted.choose(shown))
-        return
-    found = False
-    with console.use_pager(wanted=not (no_pager or as_json)):
-        outcomes: Counter[str] = Counter()
-        for row in wanted.choose(shown):
-            found = True
-            outcomes[row["reason"] or row["outcome"] if packed is None else "pack"] += 1
-            _show(row, is_pack=packed is not None, as_json=as_json)
-        if outcomes and packed is None and not as_json:
-            summarise(outcomes)
-    if not found:
-        console.note(f"Nothing in {path} matches the options.")
+    with _explains_writer(local):
+        packed = find_packed(local) if local is not None else None
+        if packed is not None:
+            shown = _packs(packed, wanted, config, overrides or [], tokens)
+        else:
+            shown = _rows(path, wanted, config, overrides or [], tokens)
+        if page is not None:
+            _write_page(page, path, wanted.choose(shown))
+            return
+        found = False
+        with console.use_pager(wanted=not (no_pager or as_json)):
+            outcomes: Counter[str] = Counter()
+            for row in wanted.choose(shown):
+                found = True
+                outcomes[row["reason"] or row["outcome"] if packed is None else "pack"] += 1
+                _show(row, is_pack=packed is not None, as_json=as_json)
+            if outcomes and packed is None and not as_json:
+                summarise(outcomes)
+        if not found:
+            console.note(f"Nothing in {path} matches the options.")
+
+
+@contextlib.contextmanager
+def _explains_writer(local: Path | None) -> Iterator[None]:
+    """Say that data prep is writing the data, where that is why it cannot be read."""
+    from nemotron.errors import UserError
+    from nemotron.files.folder_lock import find_holder
+
+    try:
+        yield
+    except (OSError, UserError) as error:
+        above = () if local is None else (local, *local.resolve().parents)
+        for folder in (each for each in above if (each / "runs").is_dir()):
+            if (holder := find_holder(folder)) is not None:
+                raise UserError(
+                    f"{folder} is being written by {holder}.", "Wait until it ends, then inspect it again."
+                ) from error
+        raise
 
 
 def _show(row: dict[str, Any], *, is_pack: bool, as_json: bool) -> None:

@@ -64,7 +64,10 @@ def import_(
     if not source.is_megatron:
         refuse_without_training()
     console.note(f"Registering {source.folder}." if source.is_megatron else f"Importing {source.name}.")
-    with stops_at_once(), console.show_work("record the model" if source.is_megatron else "convert the weights"):
+    with (
+        stops_at_once(continues=False),
+        console.show_work("record the model" if source.is_megatron else "convert the weights"),
+    ):
         imported = import_model(source, output, name=name, artifacts=root, mtp=not no_mtp)
     _show(source, imported, without_mtp=no_mtp, artifacts=artifacts)
 
