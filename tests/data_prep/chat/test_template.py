@@ -309,3 +309,63 @@ def test_what_jinja_or_python_cannot_compile_is_refused_with_the_template(source
     with pytest.raises(UserError, match="odd") as caught:
         Template("odd", source)
     assert ".." not in caught.value.message
+
+
+def test_every_option_is_a_variable_of_the_template():
+    names = "enable_thinking, truncate_history_thinking, reasoning_budget, low_effort, add_generation_prompt, documents"
+    template = Template("t", f"{{{{ [{names}] }}}}")
+    assert template.render(MESSAGES, None) == "[True, True, None, False, False, None]"
+    chosen = template.render(
+        MESSAGES, None, enable_thinking=False, truncate_history_thinking=False, reasoning_budget=5, low_effort=True,
+        add_generation_prompt=True,
+    )  # fmt: skip
+    assert chosen == "[False, False, 5, True, True, None]"
+
+
+def test_what_may_end_an_answer_comes_from_the_tokenizer(tmp_path: Path):
+    (tmp_path / "t.jinja").write_text("Hi")
+    known: Any = SimpleNamespace(chat_template="Hi", special_tokens_map={"eos_token": "</s>"}, special=("<eot>",))
+    bare: Any = SimpleNamespace(chat_template="Hi", special_tokens_map={})
+    for name in (str(tmp_path / "t.jinja"), "tokenizer"):
+        template = load_template(name, known)
+        assert sorted(template.ends) == ["</s>", "<eot>"]
+        assert template.at(datetime(2026, 1, 2)).ends == template.ends
+        assert load_template(name, bare).ends == ()
+    with_tools = Template("t", "Hi", tool_use="{{ strftime_now('%Y') }}", moment=datetime(1999, 1, 2), ends=["</s>"])
+    assert with_tools.for_tools([{"name": "now"}]).ends == ("</s>",)
+    assert with_tools.render(MESSAGES, TOOLS) == "1999"
+
+
+def test_a_token_that_a_tokenizer_lacks_is_not_defined():
+    template = Template(
+        "t", "{{ pad_token is defined }} {{ eos_token is defined }}", {"pad_token": None, "eos_token": 1}
+    )
+    assert template.render(MESSAGES, None) == "False True"
+
+
+def test_a_template_of_tools_that_is_the_same_is_no_other():
+    template = Template("t", "Hi", tool_use="Hi")
+    assert template.for_tools([{"name": "now"}]) is template
+    assert template.digest == Template("t", "Hi").digest
+    assert len(template.digest) == 32
+
+
+def test_a_file_that_is_no_text_or_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "t.jinja").write_bytes(b"\xff")
+    with pytest.raises(UserError, match=r"t\.jinja cannot be read"):
+        load_template(str(tmp_path / "t.jinja"))
+
+    def fail(path: Path, encoding: str) -> str:
+        raise PermissionError("not yours")
+
+    monkeypatch.setattr(template_module, "read_text", fail)
+    with pytest.raises(UserError, match=r"t\.jinja cannot be read: not yours"):
+        load_template(str(tmp_path / "t.jinja"))
+
+
+def test_tools_may_show_objects_of_python_and_the_first_other_one_is_named():
+    shown, others = "<é object at 0x7f0123456789>", ["<a object at 0x1234>", "<b object at 0x5678>"]
+    tools = [{"name": "now", "description": shown, "default": datetime(2026, 1, 2)}]
+    assert Template("t", "{{ tools[0].description }}").render(MESSAGES, tools) == shown
+    with pytest.raises(RowError, match="not text: <a object at 0x1234>"):
+        Template("t", "{{ tools[0].description }}" + "".join(reversed(others))).render(MESSAGES, tools)
