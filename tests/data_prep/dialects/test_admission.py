@@ -54,3 +54,15 @@ def test_stages_are_a_list_or_text_between_commas(stages: object, used: bool) ->
 def test_what_was_normalised_is_no_reason_to_refuse() -> None:
     thinking = {"messages": [MESSAGES[0], {"role": "assistant", "content": "<think>\n</think>Hello"}]}
     assert Admission(strict_fields=True).conversation(Row(0, thinking)).messages == MESSAGES
+
+
+def test_a_row_that_was_not_read_says_why() -> None:
+    with pytest.raises(RowError, match=r"bad_json.*line ends early"):
+        Admission().conversation(Row(0, None, "the line ends early"))
+
+
+def test_the_stages_are_an_unused_field_unless_they_are_asked_for() -> None:
+    admission = Admission(used_in_field="stages")
+    assert [note.name for note in admission.conversation(row(stages="sft", quality=5)).notes] == ["stages", "quality"]
+    asked = Admission(used_in_field="stages", used_in_filter="sft")
+    assert [note.name for note in asked.conversation(row(stages="sft", quality=5)).notes] == ["quality"]

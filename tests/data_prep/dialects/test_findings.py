@@ -19,6 +19,8 @@ CALL = {"role": "assistant", "content": None, "name": "bob"}
         ([USER, {"role": "assistant", "content": "Yes"}], False),
         ([USER, "Hi"], False),
         (["Hi", USER], False),
+        ([["role", "content", "name"], USER], False),
+        ([{"role": "user", "name": None}], False),  # too few to tell
     ],
 )
 def test_a_table_has_the_same_keys_in_all_messages_and_null_for_what_is_missing(

@@ -136,11 +136,31 @@ def test_the_format_is_told_from_the_filled_fields(row: dict[str, Any], answer: 
         ({"prompt": "?", "answer": "4", "response": "!"}, '"prompt", "response", "answer"'),
         ({"chat": [USER, ASSISTANT]}, "messages_field=chat"),
         ({"text": "<|im_start|>user"}, '"text"'),
+        ({}, "no fields"),
+        ({"messages": 5}, '"messages" is a number'),
+        ({"messages": None, "text": "x"}, '"messages" is null'),
+        ({"messages": "[1"}, '"messages" is text, and its messages are broken JSON'),
+        ({"messages": "said"}, '"messages" is text'),
     ],
 )
 def test_rows_of_which_it_is_not_clear_what_they_teach_are_refused(row: dict[str, Any], named: str) -> None:
     with pytest.raises(RowError, match=f"no_messages.*{re.escape(named)}"):
         parse_row(row)
+
+
+@pytest.mark.parametrize("value", [[], [5], [{"text": "Hi"}], {"role": "user"}, "role"])
+def test_only_what_looks_like_messages_is_proposed(value: object) -> None:
+    with pytest.raises(RowError) as refused:
+        parse_row({"chat": value})
+    assert "messages_field" not in refused.value.detail
+
+
+def test_one_input_follows_the_instruction_and_another_is_a_field_that_is_not_used() -> None:
+    both = parse_row({"instruction": "Add.", "input": "6 and 7", "context": "", "output": "13"})
+    assert both.messages[0]["content"] == "Add.\n\n6 and 7"
+    assert parse_row({"instruction": "Add.", "input": None, "output": "13"}).messages[0]["content"] == "Add."
+    with pytest.raises(RowError, match="bad_content"):
+        pair(instruction=5, input="6 and 7", output="13")
 
 
 def test_a_named_format_is_not_guessed() -> None:
