@@ -7,7 +7,7 @@ import numpy as np
 from nemotron.data_prep.token_roles.marks import find_marks
 from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.token_roles.role import ROLES
-from nemotron.data_prep.token_roles.stretches import find_stretches
+from nemotron.data_prep.token_roles.stretches import NONE, Stretches, concatenate, find_stretches
 
 MARKS = ["<|im_start|>", "<|im_end|>", "<think>", "</think>", "<tool_call>", "<tool_response>"]
 WORDS = [*MARKS, "system", "user", "assistant", "tool", "a", "b", "c", "d"]
@@ -120,3 +120,39 @@ def test_a_call_inside_a_thought_is_none() -> None:
 def test_names_that_begin_alike_are_no_headers() -> None:
     marks = find_marks(lambda texts: [[0] if len(text.split()) == 1 else [0, 1] for text in texts], 2, CHATML)
     assert not marks.has_headers
+
+
+def stretches(*values: tuple[int, int, int]) -> Stretches:
+    """Stretches of (role, length, targets)."""
+    return Stretches(*(np.array(column) for column in zip(*values, strict=True)))
+
+
+def as_lists(found: Stretches) -> list[list[int]]:
+    return [array.tolist() for array in found]
+
+
+def test_the_targets_of_each_stretch_are_counted() -> None:
+    ids = np.array(encode(["<|im_start|> user a b", "<|im_start|> assistant c d"])).ravel()
+    mask = np.array([0, 0, 0, 0, 0, 0, 1, 1], np.uint8)
+    found = find_stretches(ids, np.array([8]), np.array([8]), ["user"], Ones(mask), find_marks(encode, 15, CHATML))
+    assert (found.lengths.tolist(), found.targets.tolist()) == ([4, 4], [0, 2])
+
+
+def test_the_stretches_of_some_tokens_and_of_several_batches() -> None:
+    one, other = stretches((0, 2, 0), (4, 3, 3), (1, 1, 0)), stretches((4, 5, 1))
+    kept = one.only(np.array([False] * 2 + [True] * 4))
+    assert as_lists(kept) == [[4, 1], [3, 1], [3, 0]]
+    assert as_lists(concatenate([one, other])) == [[0, 4, 1, 4], [2, 3, 1, 5], [0, 3, 0, 1]]
+    assert concatenate([]) is NONE
+
+
+def test_a_result_opens_its_turn_and_an_early_mark_of_a_call_is_one() -> None:
+    said = "<|im_start|> user a <tool_response> b <|im_start|> user a b <tool_response>"
+    assert [stretch.partition(":")[0] for stretch in roles(said, template=CHATML)[0]] == ["tool_results", "user"]
+    [found] = roles(chunks=[[("assistant", "<tool_call> a")]], template="[INST]")
+    assert found == ["tool_calls: <tool_call> a"]
+
+
+def test_a_thought_may_be_the_first_token_of_all() -> None:
+    [found] = roles(chunks=[[("assistant", "</think> a")]], template="[INST]")
+    assert found == ["reasoning: </think>", "answer: a"]
