@@ -26,3 +26,8 @@ def printable(text: str, *, one_line: bool = False) -> str:
 def escape(text: str) -> str:
     """Escape what a terminal would act on, except tab and newline, as JSON does."""
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def count_of(number: int, noun: str) -> str:
+    """Write `1 file` or `1,024 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

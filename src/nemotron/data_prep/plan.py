@@ -28,6 +28,7 @@ from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.data_prep.tokenizer.turn_end import with_turn_end
 from nemotron.files.paths import ensure_text
 from nemotron.lineage import check_root
+from nemotron.printable import count_of
 
 SAMPLE_RESERVE = 32
 """Conversations tokenized in addition to twice the sample, because some may be too long or duplicates."""
@@ -93,7 +94,10 @@ class PrepPlan:
         """Return the plan as (what, value) lines for a dry run."""
         config = self.config
         inputs = [
-            (f"dataset {d.dataset.name}", f"{len(d.files)} files, {d.bytes / 1e6:.1f} MB, {d.count_parts()} parts")
+            (
+                f"dataset {d.dataset.name}",
+                f"{count_of(len(d.files), 'file')}, {d.bytes / 1e6:.1f} MB, {count_of(d.count_parts(), 'part')}",
+            )
             for d in self.datasets
         ]
         return [

@@ -8,6 +8,7 @@ import typer
 
 from nemotron.cli import configs, console, options
 from nemotron.errors import UserError
+from nemotron.printable import count_of
 
 if TYPE_CHECKING:
     from nemotron.data_prep.sources.blend import Blend
@@ -83,7 +84,7 @@ def check(file: _File = None, config: options.Config = "default", as_json: _Json
     for result in check_datasets(asked, lambda dataset: make_admission(dataset, settings)):
         found.append(result)
         if not as_json:
-            files = f"{result.files} files, {result.bytes / 1e6:,.1f} MB"
+            files = f"{count_of(result.files, 'file')}, {result.bytes / 1e6:,.1f} MB"
             console.out(f"  {result.name}: {result.problem or f'{files}, first row: {result.first_row}'}")
             if result.problem and result.hint:
                 console.out(f"    {result.hint}")
