@@ -15,6 +15,8 @@ TERMINATED = 143
 STOPPED_MARK = "NEMOTRON_STOPPED_MARK"
 """Environment variable: the path of a file that the first rank creates when it stops with work left. torchrun turns
 every exit code but 0 into its own failure, so recipes/torchrun.py looks for this file instead."""
+BEGUN = ".begun"
+"""The end of the name of a file next to that one, which says that iterations have begun: a signal saves first."""
 
 
 def end_on_sigterm() -> None:

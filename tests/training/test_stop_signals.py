@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from tests.stand_ins import put_modules
 
+from nemotron.exit_codes import STOPPED_MARK
 from nemotron.training.stop_signals import StopSignals, heed_signals
 
 
@@ -156,3 +157,11 @@ def test_an_exit_signal_may_be_the_interrupt_itself(signals: StopSignals, said):
     """Its handler says what happens already."""
     signals.begin(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) == signals.interrupt
+
+
+def test_a_launcher_is_told_when_iterations_begin(signals: StopSignals, monkeypatch, tmp_path):
+    """A signal before that ends a run that has nothing to save; after it, a save may fail."""
+    monkeypatch.setenv(STOPPED_MARK, str(tmp_path / "stopped"))
+    assert list(tmp_path.iterdir()) == []
+    signals.begin(signal.SIGTERM)
+    assert [path.name for path in tmp_path.iterdir()] == ["stopped.begun"]

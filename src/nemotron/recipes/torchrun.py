@@ -3,10 +3,11 @@
 python torchrun.py [OPTION ...] SCRIPT [ARGUMENT ...]
 
 Options, output and exit code are torchrun's, except for STOPPED, if the first rank says that it stopped with work left,
-and INTERRUPTED (see exit_codes.py). torchrun itself would pass a signal on, kill the ranks after 30 seconds and report
-a failure. But a training rank saves a checkpoint first, which may take longer, and then ends successfully. So torchrun
-ignores both signals here, and this process sends SIGTERM to the ranks. Slurm signals every process of a job step, all
-of these included; a rank that gets SIGTERM twice saves once. A second Ctrl-C kills the ranks.
+TERMINATED, if SIGTERM came before the first iteration, and INTERRUPTED (see exit_codes.py). torchrun itself would pass
+a signal on, kill the ranks after 30 seconds and report a failure. But a training rank saves a checkpoint first, which
+may take longer, and then ends successfully. So torchrun ignores both signals here, and this process sends SIGTERM to
+the ranks. Slurm signals every process of a job step, all of these included; a rank that gets SIGTERM twice saves once.
+A second Ctrl-C kills the ranks.
 
 A rank starts with both signals ignored, like torchrun, and has to set its own handlers: see train.py.
 """
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nemotron.exit_codes import INTERRUPTED, STOPPED, STOPPED_MARK
+from nemotron.exit_codes import BEGUN, INTERRUPTED, STOPPED, STOPPED_MARK, TERMINATED
 
 HANDLED = "SIGHUP,SIGQUIT"
 """The signals that torchrun still handles: its usual ones without SIGTERM and SIGINT."""
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> int:
             signal.signal(signum, signal.SIG_IGN)  # inherited
         run = Run(subprocess.Popen([sys.executable, "-m", "torch.distributed.run", *arguments], env=environment))
         returned = run.wait()
+        if returned and run.is_terminated and not Path(f"{mark}{BEGUN}").exists():
+            return TERMINATED
         return STOPPED if returned == 0 and mark.exists() else returned
 
 
@@ -52,7 +55,9 @@ class Run:
         self._has_ranks = False
         """Whether ranks have been seen; before that there is nothing to save."""
         self._interrupts = 0
-        signal.signal(signal.SIGTERM, self._terminate)
+        self.is_terminated = False
+        """Whether SIGTERM has arrived."""
+        signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, self._interrupt)
 
     def wait(self) -> int:
@@ -65,7 +70,11 @@ class Run:
                     return INTERRUPTED
                 return returned if returned >= 0 else 128 - returned
 
-    def _terminate(self, signum: int, frame: object) -> None:
+    def _on_sigterm(self, signum: int, frame: object) -> None:
+        self.is_terminated = True
+        self._terminate()
+
+    def _terminate(self) -> None:
         ranks = list_children(self._torchrun.pid)
         for rank in ranks:
             with contextlib.suppress(ProcessLookupError):
@@ -80,7 +89,7 @@ class Run:
             if ranks:
                 said = "Ctrl-C: asked the training processes to save and stop; press again to quit now."
                 print(said, file=sys.stderr, flush=True)
-            self._terminate(signum, frame)
+            self._terminate()
             return
         self._torchrun.kill()  # first, because it would report every rank as a failure
         for rank in ranks:

@@ -10,8 +10,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
+
+from nemotron.exit_codes import BEGUN, STOPPED_MARK
 
 Say = Callable[[str], object]
 
@@ -50,6 +53,8 @@ class StopSignals:
 
     def begin(self, exit_signal: int) -> None:
         """Start to pass signals on: from now on there is something to save."""
+        if mark := os.environ.get(STOPPED_MARK):
+            Path(mark + BEGUN).touch()
         if threading.current_thread() is not threading.main_thread():
             return
         self._exit_signal = exit_signal

@@ -313,3 +313,11 @@ def test_a_checkpoint_that_may_not_be_read_names_the_newest_one_that_may(saved, 
         find_newest(saved)
     assert error.value.message.startswith(f"{saved / 'iter_0000006'}/")
     assert f"{saved / 'iter_0000002'} is complete" in str(error.value.hint)
+
+
+def test_a_damaged_checkpoint_that_is_named_itself_is_refused(saved):
+    (saved / "iter_0000004/__0_0.distcp").write_bytes(b"")
+    with pytest.raises(UserError, match=r"__0_0\.distcp"):
+        find_latest(saved / "iter_0000004")
+    (saved / "iter_0000004/.metadata").unlink()  # in a form that we do not know, and do not judge
+    assert find_latest(saved / "iter_0000004").folder == saved / "iter_0000004"

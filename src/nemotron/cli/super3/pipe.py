@@ -8,7 +8,7 @@ import typer
 from nemotron.cli import configs, console, dry_run, options, remote
 from nemotron.cli.super3.data.prep import find_jobs, prep_sft, prepare_here, report_prep
 from nemotron.cli.super3.data.prepared import show_prepared
-from nemotron.cli.super3.sft import sft, train_here
+from nemotron.cli.super3.sft import says_what_is_saved, sft, train_here
 from nemotron.cli.super3.training_checks import refuse_here, refuse_on
 from nemotron.cli.super3.training_plan import report_here, report_on
 from nemotron.cli.usage import UsageError
@@ -92,7 +92,8 @@ def pipe(
         from nemotron.doctor import refuse_without_training
 
         refuse_without_training()
-        refuse_here(training, _expect(prepared))
+        with says_what_is_saved(training.config):
+            refuse_here(training, _expect(prepared))
         show_prepared(prepare_here(prepared))
         console.out()
         from nemotron.config.interpolate import is_open

@@ -108,39 +108,27 @@ def train_here(loaded: "Loaded[SftConfig]", arguments: list[str]) -> None:
     from nemotron.doctor import refuse_without_training
     from nemotron.launch import count_processes, torchrun
 
-    refuse_without_training()
-    found = refuse_before_torch(loaded)
-    with console.show_work("look for GPUs"):  # imports torch
-        processes = count_processes(loaded.config.run.nproc_per_node)
-    if processes > 1:
-        # Every process checks too, but torchrun would hide the error of one under its own traceback.
-        refuse_with_torch(loaded, found)
-        console.note(f"Training in {processes} processes.")
-        if code := torchrun(arguments, processes):
-            raise typer.Exit(code)
-        return
-    if show_result(train_with_progress(loaded)):
+    with says_what_is_saved(loaded.config):
+        refuse_without_training()
+        found = refuse_before_torch(loaded)
+        with console.show_work("look for GPUs"):  # imports torch
+            processes = count_processes(loaded.config.run.nproc_per_node)
+        if processes > 1:
+            # Every process checks too, but torchrun would hide the error of one under its own traceback.
+            refuse_with_torch(loaded, found)
+            console.note(f"Training in {processes} processes.")
+            if (code := torchrun(arguments, processes)) == TERMINATED:
+                raise SystemExit(code)
+            if code:
+                raise typer.Exit(code)
+            return
+        is_stopped = show_result(train_with_progress(loaded))
+    if is_stopped:
         raise typer.Exit(STOPPED)
 
 
-def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
-    """Train in this process and show progress; NEMOTRON_VERBOSE: Megatron's output."""
-    import os
-
-    from nemotron.training.run import train
-
-    if os.environ.get("NEMOTRON_VERBOSE"):
-        return train(loaded)
-    is_first = os.environ.get("RANK", "0") == "0"
-    if is_first:
-        log = f"{loaded.config.run.output_dir}/train.log"
-        console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
-    with _says_what_is_saved(loaded.config), console.show_work("start") as progress:
-        return train(loaded, on_record=_Reporter(progress, says_start=is_first))
-
-
 @contextlib.contextmanager
-def _says_what_is_saved(config: "SftConfig") -> Iterator[None]:
+def says_what_is_saved(config: "SftConfig") -> Iterator[None]:
     """Say after SIGTERM which iteration is saved.
 
     Only where it ends the run at once: while iterations run, it saves first.
@@ -155,6 +143,22 @@ def _says_what_is_saved(config: "SftConfig") -> Iterator[None]:
             said = f"Iteration {saved:,} is the last one saved, and" if saved else "This run has saved nothing yet;"
             console.note(f"{said} the same command {'goes on from there' if saved else 'starts it again'}.")
         raise
+
+
+def train_with_progress(loaded: "Loaded[SftConfig]") -> "TrainResult":
+    """Train in this process and show progress; NEMOTRON_VERBOSE: Megatron's output."""
+    import os
+
+    from nemotron.training.run import train
+
+    if os.environ.get("NEMOTRON_VERBOSE"):
+        return train(loaded)
+    is_first = os.environ.get("RANK", "0") == "0"
+    if is_first:
+        log = f"{loaded.config.run.output_dir}/train.log"
+        console.note(f"Training with {loaded.path.name}; Megatron's own output goes to {log}.")
+    with console.show_work("start") as progress:
+        return train(loaded, on_record=_Reporter(progress, says_start=is_first))
 
 
 class _Reporter:

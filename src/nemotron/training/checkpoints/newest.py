@@ -245,7 +245,8 @@ def find_latest(checkpoint_dir: Path) -> Checkpoint:
     damaged = [skipped for skipped in newest.skipped if not (skipped.why.unfinished or skipped.is_later)]
     if newest.checkpoint is not None and not damaged:
         return newest.checkpoint
-    if (checkpoint_dir / RUN_CONFIG).is_file():  # named itself, in a form that we do not know
+    if (checkpoint_dir / RUN_CONFIG).is_file() and not (checkpoint_dir / METADATA).is_file():
+        # It was named itself, and is in a form that we do not know.
         skipped = (each.checkpoint for each in newest.skipped if each.folder == checkpoint_dir)
         return next(skipped, Checkpoint(checkpoint_dir))
     if newest.skipped:
