@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, models, processors
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.pipeline import prepare
@@ -241,3 +241,44 @@ def test_the_same_ids_in_other_texts_are_a_difference(tiny: bytes, truth: Encode
 
     name, reason = choose_encoder("auto", tiny, ["some text", "some more text"], moved)
     assert (name, reason) == ("tokenizers", "gigatoken encodes 'some text' differently")
+
+
+def test_the_tokens_that_a_tokenizer_adds_to_each_text_are_left_out(tiny: bytes, truth: Encode) -> None:
+    own = Tokenizer.from_str(tiny.decode())
+    end = own.token_to_id("<|im_end|>")
+    own.post_processor = processors.TemplateProcessing(single="<|im_end|> $A", special_tokens=[("<|im_end|>", end)])
+    assert make_encoder("tokenizers", own.to_str().encode())(["one"]).ids.tolist() == truth(["one"]).ids.tolist()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError])
+def test_who_stops_the_run_stops_the_choice(
+    tiny: bytes, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def stop(backend: object) -> Encode:
+        raise error
+
+    monkeypatch.setattr(encoders, "_tokenizers", stop)
+    with pytest.raises(error):
+        choose_encoder("auto", tiny, [])
+
+
+def test_a_difference_is_shown_with_sixty_characters(tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoders, "_gigatoken", shifted("unheard-of"))
+    text = "unheard-of " * 9
+    assert choose_encoder("auto", tiny, [text]).reason == f"gigatoken encodes {text[:60]!r} differently"
+
+
+def test_a_process_that_forks_loads_the_fast_encoder_without_using_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[bytes] = []
+    monkeypatch.setattr(encoders, "_gigatoken", loaded.append)
+    encoders.load_fast(b"definition")
+    assert loaded == [b"definition"]
+
+
+def test_without_a_place_for_errors_nothing_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(number: int) -> int:
+        raise OSError("closed")
+
+    monkeypatch.setattr(os, "dup", fail)
+    with encoders._no_panic_messages():
+        assert encoders._first_line(ValueError()) == "ValueError"

@@ -3,13 +3,16 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as HfTokenizer
-from tokenizers import models
+from tokenizers import models, processors
 
 from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenizer.facts import _check_ids, _check_steps, _explain_failures, find_facts
+from nemotron.data_prep.tokenizer.files import read_ids
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.errors import UserError
 
@@ -57,6 +60,7 @@ def replacing(pattern: str, content: str, steps: int) -> dict[str, Any]:
         ({"pre_tokenizer": {"type": "Sequence", "pretokenizers": [{"type": "Whitespace"}] * 201}}, "has 201 steps"),
         (replacing("e", "x", 201), "has 201 steps"),
         (replacing("e", "x" * 1001, 1), "1,001 characters, 'xxxx"),
+        ({"normalizer": {"type": "Prepend", "prepend": "x" * 1001}}, "1,001 characters, 'xxxx"),
     ],
 )
 def test_a_tokenizer_whose_ids_are_not_those_of_the_text_is_refused(
@@ -102,3 +106,53 @@ def test_what_the_library_prints_when_it_panics_is_not_shown(
     assert capfd.readouterr().err == ""
     os.write(2, b"and what follows is\n")
     assert capfd.readouterr().err == "and what follows is\n"
+
+
+def test_the_facts_are_of_texts_without_the_tokens_that_are_added_to_each(byte_tokenizer: Path) -> None:
+    backend = HfTokenizer.from_file(str(byte_tokenizer / "tokenizer.json"))
+    ids = backend.get_vocab(with_added_tokens=True)
+    backend.post_processor = processors.TemplateProcessing(
+        single="<think> $A", special_tokens=[("<think>", ids["<think>"])]
+    )
+    facts = find_facts("mine", backend.to_str().encode(), {"eos_token": "</think>", "pad_token": "<think>"})
+    special = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
+    assert facts == {
+        "end_id": ids["<|im_end|>"], "eos_id": ids["</think>"], "pad_id": ids["<think>"], "vocab_size": len(ids),
+        "special": special, "single_ids": {token: ids[token] for token in special}, "marks_word_starts": False,
+        "is_cut_before_turns": True, "changes": "",
+    }  # fmt: skip
+    assert read_ids(backend.to_str().encode()) == ids
+
+
+def test_a_control_token_of_several_tokens_has_no_id(tmp_path: Path) -> None:
+    """And one that is a token only together with what comes before it does not cut the text."""
+    vocabulary = {character: number for number, character in enumerate("abcdefghijklmnopqrstuvwxyz<|_>\n A?I")}
+    merges = [("\n", "<")]
+    vocabulary |= {"".join(merge): len(vocabulary) + number for number, merge in enumerate(merges)}
+    backend = HfTokenizer(models.BPE(vocabulary, merges))
+    facts = find_facts("mine", backend.to_str().encode(), {"eos_token": "z"})
+    assert facts["single_ids"] == {"<|im_start|>": None, "<|im_end|>": None, "z": vocabulary["z"]}
+    assert facts["end_id"] == facts["eos_id"] == facts["pad_id"] == vocabulary["z"]
+    assert facts["is_cut_before_turns"] is False
+
+
+def test_ids_may_have_gaps_but_not_large_ones() -> None:
+    _check_ids(b"{}", {"a": 0, "b": 100_004}, "mine")
+    _check_ids(b"{}", {}, "mine")
+    with pytest.raises(UserError, match=r"'b' the id 100,005, .* 2 tokens"):
+        _check_ids(b"{}", {"a": 0, "b": 100_005}, "mine")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, UserError("why")])
+def test_what_is_no_fault_of_the_file_is_not_called_one(error: Any) -> None:
+    with pytest.raises(error if isinstance(error, type) else UserError) as raised, _explain_failures("mine"):
+        raise error
+    assert "broken" not in str(raised.value)
+
+
+def test_two_hundred_steps_are_allowed() -> None:
+    steps: Any = SimpleNamespace(normalizer=object(), pre_tokenizer=[object()] * 200)
+    _check_steps(steps, "mine")
+    steps.normalizer = [object(), [object()] * 200]
+    with pytest.raises(UserError, match="normalizer of the tokenizer mine has 201 steps"):
+        _check_steps(steps, "mine")

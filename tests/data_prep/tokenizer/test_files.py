@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from nemotron.data_prep.config import TokenizerConfig
+from nemotron.data_prep.tokenizer import files
 from nemotron.data_prep.tokenizer.files import (
     LARGEST_ID,
     LONGEST_ADDED_TOKEN,
     _check_largest_id,
     check_added_tokens,
+    read_added_tokens,
     read_definition,
     read_ids,
     read_settings,
@@ -145,3 +147,36 @@ def test_the_ids_are_those_of_the_vocabulary_and_of_added_tokens(vocabulary: obj
     definition = {"model": {"vocab": vocabulary}, "added_tokens": added}
     assert read_ids(json.dumps(definition).encode()) == {"a": 0, "b": 1, "c": 2}
     assert read_ids(json.dumps({"model": {"vocab": vocabulary}}).encode()) == {"a": 0, "b": 1}
+
+
+def test_a_definition_with_such_an_id_is_not_handed_on(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text('{"model": {"vocab": {"a": 5000000000}}}')
+    with pytest.raises(UserError, match="'a' the id 5,000,000,000"):
+        read_definition(tmp_path)
+
+
+def test_the_ids_of_added_tokens_are_looked_at_whatever_the_vocabulary_is() -> None:
+    definition = {"model": {"vocab": [["a", -1.5]]}, "added_tokens": [{"content": "b", "id": LARGEST_ID}]}
+    with pytest.raises(UserError, match="'b'"):
+        _check_largest_id(json.dumps(definition).encode(), "mine")
+
+
+@pytest.mark.parametrize("broken", ["{", "[]", '{"model": {}}', '{"model": {"vocab": {"a": "x"}}}', '{"model": null}'])
+def test_a_broken_definition_is_left_to_the_library(broken: str) -> None:
+    _check_largest_id(broken.encode(), "mine")
+
+
+def test_a_chat_template_of_the_settings_is_the_only_one(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "\ufeffHi", "eos_token": None}))
+    assert read_settings(folder) == ({}, "Hi")
+
+
+def test_added_tokens_are_read_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "ADDED_TOKENS_BYTES", 7)
+    added = [{"content": f"<é{number}>", "id": number} for number in range(20)]
+    definition = json.dumps({"added_tokens": added, "model": {"vocab": {}}}, ensure_ascii=False).encode()
+    assert read_added_tokens(definition) == added
+    assert read_added_tokens(b'{"model": {}}') == []
+    with pytest.raises(json.JSONDecodeError):
+        read_added_tokens(b'{"added_tokens": [{"content": "a"}, {"content"')
+    check_added_tokens(b'{"added_tokens": ' + b"[" * 100_000, "mine")
