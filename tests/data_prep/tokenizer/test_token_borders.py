@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from tokenizers import Tokenizer, processors
 
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.special_tokens import SpecialTokens, cut_at_marks, remove_marks
@@ -38,6 +39,7 @@ def test_what_is_left_fits_with_what_follows(
         ("newline", 20, "one two three four"),
         ("newline", 21, LINES[:21]),  # its newline is before the last tenth
         ("newline", 18, "one two three four"),
+        ("newline", 19, "one two three four"),
     ],
 )
 def test_it_may_end_at_a_newline_nearby(
@@ -56,3 +58,12 @@ def test_the_mark_of_a_broken_control_token_takes_no_token_and_stays(byte_tokeni
     cut = borders.cut(whole, "", 25) or ""
     assert remove_marks(cut) == "ab<|im_end|>cd<|im_end|>e"
     assert cut_at_marks(cut) == ["ab<", "|im_end|>cd<", "|im_end|>e"]
+
+
+def test_what_a_tokenizer_adds_to_each_text_is_not_counted(byte_tokenizer: Path) -> None:
+    backend = Tokenizer.from_file(str(byte_tokenizer / "tokenizer.json"))
+    end = backend.token_to_id("<|im_end|>")
+    backend.post_processor = processors.TemplateProcessing(single="<|im_end|> $A", special_tokens=[("<|im_end|>", end)])
+    borders = DefinedBorders(backend.to_str().encode())
+    assert borders.cut("abcdef", "", 6) is None
+    assert borders.cut("abcdef", "", 5) == "abcde"

@@ -1,7 +1,9 @@
 """The tokenizer seam: flat ids, the ids known by name, and errors that say what to set."""
 
+import hashlib
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,33 @@ def test_another_eos_is_another_tokenizer(byte_tokenizer: Path, tokenizer: Token
     assert [other.pad_id] == other.encode(["<think>"]).ids.tolist()
     assert other.end_id == tokenizer.end_id
     assert other.digest != tokenizer.digest
+
+
+def test_the_digest_is_of_all_that_decides_the_ids(byte_tokenizer: Path, tokenizer: Tokenizer) -> None:
+    definition = (byte_tokenizer / "tokenizer.json").read_bytes()
+    said = f"{tokenizer.end_id} {tokenizer.eos_id} {tokenizer.pad_id}\n".encode() + definition
+    assert tokenizer.digest == hashlib.blake2b(said, digest_size=16).hexdigest()
+    assert tokenizer.definition_digest == hashlib.sha256(definition).hexdigest()
+    bare = replace(tokenizer)  # without what is remembered
+    assert bare.definition_digest == tokenizer.definition_digest
+
+
+def test_another_encoder_is_the_same_tokenizer(tokenizer: Tokenizer) -> None:
+    other = replace(tokenizer).encoding_with("gigatoken")
+    assert (other.encoder, tokenizer.encoder) == ("gigatoken", "tokenizers")
+    assert other.__dict__.keys() >= {"digest", "definition_digest"}  # hashing takes time
+    assert (other.digest, other.definition_digest) == (tokenizer.digest, tokenizer.definition_digest)
+
+
+def test_what_a_library_loaded_is_not_sent_to_workers(tokenizer: Tokenizer) -> None:
+    tokenizer.encode(["warm"])
+    assert tokenizer.text(tokenizer.encode(["a"]).ids.tolist()) == "a"
+    assert tokenizer.pieces([0])
+    assert not {"_encode", "text", "decoder"} & tokenizer.__getstate__().keys()
+
+
+def test_control_tokens_are_pieces_too(tokenizer: Tokenizer) -> None:
+    [ids] = tokenizer.encode_chunks(["a<|im_end|>"])
+    assert tokenizer.pieces(ids) == [[ids[0], "a"], [tokenizer.end_id, "<|im_end|>"]]
+    [begun] = tokenizer.encode_chunks(["日"])
+    assert [token for token, _ in tokenizer.pieces(begun[:-1])] == begun[:-1]

@@ -17,7 +17,7 @@ from nemotron.data_prep.drop_reasons import RowError
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.data_prep.tokenizer.tokenizer import CONTROL_TOKENS
-from nemotron.data_prep.tokenizer.turn_end import with_turn_end
+from nemotron.data_prep.tokenizer.turn_end import _single_id, with_turn_end
 from nemotron.errors import UserError
 
 HI = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
@@ -147,3 +147,27 @@ def test_the_bundled_format_needs_each_of_its_tokens_as_one(tokenizer_with: Call
     for tokenizer in (in_pieces, no_control):
         with pytest.raises(UserError, match=re.escape(lacks)):
             with_turn_end(tokenizer, bundled)
+
+
+def test_the_eos_token_is_a_control_token_whatever_the_definition_calls_it(tokenizer_with: Callable) -> None:
+    tokenizer = tokenizer_with("<|im_end|>", "<|im_start|>")
+    unlisted = replace(tokenizer, special=("<|im_start|>",))
+    assert with_turn_end(unlisted, load_template("nemotron3")) is unlisted
+    with pytest.raises(UserError, match=r"written with <\|im_end\|>,"):
+        with_turn_end(replace(unlisted, special_tokens_map={}), load_template("nemotron3"))
+
+
+def test_how_a_template_ends_a_turn_is_shown(tokenizer_with: Callable, tmp_path: Path) -> None:
+    tokenizer = tokenizer_with("</s>")
+    for ending, shown in (("", "ends it without one:"), ("x" * 50, f"ends it with '{'x' * 40}', no control token")):
+        template = read("{% for m in messages %}{{ m.content }}" + ending + "{% endfor %}", tokenizer, tmp_path)
+        with pytest.raises(UserError) as refused:
+            with_turn_end(tokenizer, template)
+        assert shown in refused.value.message
+
+
+def test_a_token_that_is_not_known_by_name_is_encoded(tokenizer_with: Callable) -> None:
+    tokenizer = replace(tokenizer_with("</s>"), single_ids={})
+    assert _single_id(tokenizer, "</s>") == tokenizer.eos_id
+    assert _single_id(tokenizer, "<s>") is None
+    assert _single_id(tokenizer, "") is None

@@ -14,6 +14,7 @@ from nemotron.lineage import log_artifact
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checkpoints.run_lock import hold
+from nemotron.training.checks import continuation
 from nemotron.training.checks.continuation import (
     check_batch_size,
     check_continuation,
@@ -474,3 +475,64 @@ def test_iterations_after_the_end_of_a_shorter_run_are_not_compared(tmp_path, tr
     (tmp_path / "metrics.jsonl").write_text('{"iteration": 30, "loss_stage": "sample"}\n')
     found = [problem for problem in progress(settings, train_iters) if "loss.stages" in problem.message]
     assert len(found) == problems
+
+
+def found(**facts: Any) -> Any:
+    """What was found in a run folder, as far as a check reads it."""
+    own = SimpleNamespace(skipped=facts.pop("own_skipped", []))
+    known = {"finished": 0, "is_own": True, "metrics": [{"iteration": 1}], "record": {"model": "tiny"}, "skipped": []}
+    places = {"output": Path("/out"), "resume_from": Path("/other"), "unreadable": 0, "saved": {}, "identity": {}}
+    return SimpleNamespace(**known | places | {"own": own} | facts)
+
+
+def test_a_resumed_run_is_asked_all_that_it_may_not_change(monkeypatch):
+    checks = ("check_same_unit", "check_batch_size", "check_fixed_settings", "check_layout", "check_same_stages")
+    for name in checks:
+        monkeypatch.setattr(continuation, name, lambda *given, name=name: [name])
+    plan: Any = SimpleNamespace(train_iters=9, schedule=None)
+    assert [*check_progress(config("out"), data(), found(finished=3), plan)] == [*checks]
+    assert [*check_progress(config("out"), data(), found(finished=0), plan)] == []
+
+
+def test_each_checkpoint_that_was_passed_over_is_named_once():
+    passed_over = {"skipped": ["a", "b"], "own_skipped": ["b", "c"]}
+    start = "Starting from the beginning."
+    assert describe_resume(found(**passed_over)) == [f"{each}. {start}" for each in "abc"]
+    goes_on = "Continuing from iteration 1,200."
+    assert describe_resume(found(finished=1200, is_own=False, **passed_over)) == [f"{e}. {goes_on}" for e in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "named"),
+    [
+        ([(1, 1)], "1"),
+        ([(1, 1), (3, 5), (7000, 8000)], "1, 3 to 5, 7,000 to 8,000"),
+        ([(1, 1), (3, 5), (7, 8), (9, 9)], "1, 3 to 5, 7 to 8, ..."),
+    ],
+)
+def test_the_first_three_gaps_are_named(monkeypatch, gaps, named):
+    monkeypatch.setattr(continuation, "_find_gaps", lambda run: gaps)
+    [line] = describe_resume(found(finished=9000))
+    assert f"no records of iterations {named}; its" in line
+
+
+@pytest.mark.parametrize("interval", [None, 0, "1"])
+def test_without_an_interval_no_gaps_are_known(interval):
+    assert describe_resume(found(finished=9, saved={"logger": {"log_interval": interval}})) == []
+
+
+def test_what_differs_is_named_with_where_it_came_from():
+    ours = {"model": "b", "data": "2", "data_from": "v2, /new", "start": None, "start_named": None}
+    [model, prepared] = check_same_run(found(identity=ours, record={"model": "a", "data": "1"}))
+    assert "/out has a run with model a, but this run has model b." in model.message
+    assert "data 1, but this run has data 2 (v2, /new)." in prepared.message
+    assert "pretrained_checkpoint" not in model.hint
+    [elsewhere] = check_same_run(found(identity=ours, record={"data": "1", "data_from": "v1, /old"}, is_own=False))
+    assert "/other has a run with data 1 (v1, /old), but" in elsewhere.message
+    assert "instead of checkpoint.load" in elsewhere.hint
+
+
+def test_a_batch_of_all_packs_may_wait_too():
+    [problem] = check_batch_size([{"iteration": 1, "consumed_samples": 3}], 1, 4, 4, 9)
+    assert "an epoch of 4" in problem.message
+    assert [*check_batch_size([{"iteration": 1, "consumed_samples": 3}], 1, 3, 4, 9)] == []  # refused elsewhere
