@@ -208,3 +208,12 @@ def test_a_batch_may_be_all_the_packs_there_are_and_an_epoch_less_than_a_batch()
         counts = count_run(settings, packs)
         assert [*check_length(settings, counts, packs)] == []
         assert counts.train_iters == 1
+
+
+@pytest.mark.parametrize(("packs", "named"), [(1, "has only 1 training pack."), (3, "has only 3 training packs.")])
+def test_a_batch_of_more_packs_than_there_are_is_refused(packs, named):
+    prepared = PreparedData("mine", Path("/data"), {"train": packs}, pack_size=512)
+    settings = SftConfig(train={"global_batch_size": 4, "train_iters": 1})
+    [problem] = check_length(settings, count_run(settings, prepared), prepared)
+    assert problem.message.endswith(named)
+    assert f"train.global_batch_size={packs})" in problem.hint

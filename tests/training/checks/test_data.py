@@ -162,10 +162,11 @@ def test_padding_that_they_cannot_share_names_the_one_that_is_needed(ranks, padd
     settings = SftConfig(model={"context_parallel_size": ranks})
     [problem] = check_padding(settings, padded(pad_to_multiple=padded_to))
     assert f"pad_to_multiple={padded_to}" in problem.message
+    assert f"a multiple of {2 * ranks}," in problem.message
     assert f"pad_to_multiple={2 * ranks}" in problem.hint
 
 
-@pytest.mark.parametrize("asked", [None, 0, 4, 8])
+@pytest.mark.parametrize("asked", [None, 0, 1, 4, 8])
 def test_padding_that_divides_that_of_the_data_may_be_asked_for(asked):
     config = SftConfig(dataset={"pad_seq_to_mult": asked})
     assert [*check_padding(config, replace(data(), pad_to_multiple=8))] == []
@@ -174,4 +175,5 @@ def test_padding_that_divides_that_of_the_data_may_be_asked_for(asked):
 def test_the_trainers_padding_follows_from_the_data():
     [problem] = check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), padded(pad_to_multiple=2))
     assert "dataset.pad_seq_to_mult is 4" in problem.message
+    assert len([*check_padding(SftConfig(dataset={"pad_seq_to_mult": 3}), padded(pad_to_multiple=1))]) == 1
     assert [*check_padding(SftConfig(dataset={"pad_seq_to_mult": 4}), padded(pad_to_multiple=8))] == []

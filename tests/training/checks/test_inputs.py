@@ -11,6 +11,7 @@ from nemotron.errors import Problem, UserError, refuse
 from nemotron.training.backend import choose_backend
 from nemotron.training.checkpoints.initial_weights import find_start
 from nemotron.training.checkpoints.run_folder import find_run_folder
+from nemotron.training.checks import inputs
 from nemotron.training.checks.inputs import check_inputs
 from nemotron.training.checks.machine import check_machine
 from nemotron.training.config import LossConfig, PeftConfig, RecipeConfig, RunConfig, SftConfig, StageConfig
@@ -224,3 +225,9 @@ def test_each_check_of_inputs_and_of_the_machine_is_asked(tmp_path):
     assert found == [f"recipe.hf_model is {tmp_path}/hf,", "tokenizer.tokenizer_model is /gone/tokenizer,"]
     for named in (str(base), "tokenizer.tokenizer_model is /gone/tokenizer", "with model another"):
         assert any(named in problem.message for problem in machine), named
+
+
+def test_trackers_are_looked_at_with_the_other_settings(monkeypatch):
+    problem = Problem("no such tracker", "name another")
+    monkeypatch.setattr(inputs, "check_trackers", lambda config: [problem])
+    assert problem in check(config())

@@ -1,10 +1,24 @@
 """What this machine does not have is refused, with what it could do instead."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from nemotron.config import load_config
+from nemotron.errors import UserError
 from nemotron.training import backend
-from nemotron.training.checks.machine import check_backend, check_export, check_records, check_tracker_packages
+from nemotron.training.checks import machine as checks
+from nemotron.training.checks.machine import (
+    check_artifacts,
+    check_backend,
+    check_base_model,
+    check_export,
+    check_records,
+    check_start_is_here,
+    check_tokenizer_is_here,
+    check_tracker_packages,
+)
 from nemotron.training.config import RunConfig, SftConfig
 
 TRACKERS = {"mlflow_experiment": "tiny", "comet_project": "tiny"}
@@ -134,3 +148,89 @@ def test_an_export_that_would_replace_something_else_is_refused_before_training(
     assert "convert_to_hf.output_dir" in problem.hint
     settings.convert_to_hf.output_dir = str(tmp_path / "new")
     assert [*check_export(settings)] == []
+
+
+def found(**facts: Any) -> Any:
+    """What was found before, as far as a check reads it."""
+    return SimpleNamespace(**facts)
+
+
+GONE = UserError("it is gone", "bring it back")
+
+
+def test_a_run_asks_for_all_that_it_needs_of_a_machine(monkeypatch, tmp_path):
+    names = [name for name in vars(checks) if name.startswith("check_") and name not in ("check_machine", "check_root")]
+    names = [name for name in names if name != "check_replaceable"]
+    for name in names:
+        monkeypatch.setattr(checks, name, lambda *given, name=name: [name])
+    run = found(output=tmp_path, checkpoints=tmp_path)
+    asked: Any = checks.check_machine(config(), found(), found(), run, None, found())
+    assert sorted(asked) == sorted(names)
+    without: Any = checks.check_machine(config(), None, found(), run, None, None)
+    assert {*asked} - {*without} == {"check_tokenizer_is_here", "check_backend"}
+
+
+def test_what_a_run_starts_from_must_be_here_unless_it_resumes(tmp_path):
+    unresolved = found(unresolved=GONE, checkpoint=None)
+    [problem] = check_start_is_here(unresolved, found(newest=None))
+    assert (problem.message, problem.hint) == ("it is gone", "bring it back")
+    assert [*check_start_is_here(unresolved, found(newest="a checkpoint"))] == []
+    [problem] = check_start_is_here(
+        found(unresolved=None, checkpoint=tmp_path / "none", setting="run.model is x"), found(newest=None)
+    )
+    assert problem.message == "run.model is x, which does not exist."
+    assert [*check_start_is_here(found(unresolved=None, checkpoint=tmp_path, setting=""), found(newest=None))] == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "recorded", "named"),
+    [
+        (None, None, None),
+        (None, "nvidia/tokenizer", None),
+        (None, "{here}", None),
+        ("{here}", "/gone", None),
+        (None, "/gone", "the data was made with the tokenizer /gone, which does not exist."),
+        ("/gone", "{here}", "tokenizer.tokenizer_model is /gone, which does not exist."),
+        ("/gone", None, "tokenizer.tokenizer_model is /gone, which does not exist."),
+    ],
+)
+def test_the_tokenizer_of_a_run_must_be_here(tmp_path, asked, recorded, named):
+    asked, recorded = (path and path.format(here=tmp_path) for path in (asked, recorded))
+    settings = SftConfig(tokenizer={} if asked is None else {"tokenizer_model": asked})
+    data = found(reference="the data", tokenizer=recorded and found(model=recorded))
+    problems = [problem.message for problem in check_tokenizer_is_here(settings, data)]
+    assert problems == ([] if named is None else [named])
+
+
+def test_artifacts_must_have_a_folder(tmp_path):
+    assert [*check_artifacts(str(tmp_path / "new"))] == []
+    (tmp_path / "file").touch()
+    [problem] = check_artifacts(str(tmp_path / "file"))
+    assert str(tmp_path / "file") in problem.message
+
+
+def test_adapters_that_lost_their_base_model_are_refused():
+    assert [*check_base_model(found(lost_base=None))] == []
+    [problem] = check_base_model(found(lost_base=GONE))
+    assert problem.message == "it is gone"
+
+
+@pytest.mark.parametrize(("adapter", "file"), [(False, "config.json"), (True, "adapter_config.json")])
+def test_an_export_replaces_only_an_earlier_one_of_its_kind(tmp_path, adapter, file):
+    settings = SftConfig(run=RunConfig(output_dir=str(tmp_path)))
+    settings.convert_to_hf.enabled, settings.convert_to_hf.adapter = True, adapter
+    settings.convert_to_hf.output_dir = str(tmp_path / "export")
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / file).write_text("{}")
+    asked = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "check_replaceable", lambda folder, name: asked.append((folder.name, name)))
+        assert [*check_export(settings)] == []
+    assert asked == [("export", file)]
+
+
+def test_without_context_parallelism_the_torch_layers_will_do(machine):
+    machine(gpu=True)
+    alone = config("torch")
+    alone.model["context_parallel_size"] = None
+    assert [*check(alone)] == []

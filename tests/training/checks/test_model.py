@@ -15,6 +15,7 @@ from nemotron.training.checkpoints.initial_weights import StartingPoint, find_st
 from nemotron.training.checkpoints.run_folder import find_run_folder
 from nemotron.training.checks.machine import check_model_is_here, check_start_is_here
 from nemotron.training.checks.model import (
+    LARGEST_PADDING,
     check_built_model,
     check_model_folder,
     check_same_model,
@@ -178,12 +179,12 @@ def made_with(tokenizer=None):
     return PreparedData("SFTDataArtifact-sft:v1", Path("/data/splits"), {"train": 8}, tokenizer=tokenizer)
 
 
-@pytest.mark.parametrize("model_vocab_size", [131072, 131584])
+@pytest.mark.parametrize("model_vocab_size", [131072, 131584, 131072 + LARGEST_PADDING - 1])
 def test_a_vocabulary_that_the_model_pads_is_the_models(model_vocab_size):
     assert [*check_vocabulary(made_with(DataTokenizer("some", vocab_size=131072)), model_vocab_size, "super")] == []
 
 
-@pytest.mark.parametrize("model_vocab_size", [131071, 256000])
+@pytest.mark.parametrize("model_vocab_size", [131071, 131072 + LARGEST_PADDING, 256000])
 def test_another_vocabulary_is_refused_with_both_sizes(model_vocab_size):
     [problem] = check_vocabulary(
         made_with(DataTokenizer("some/tokenizer", vocab_size=131072)), model_vocab_size, "super"

@@ -124,3 +124,23 @@ def test_the_table_is_that_of_the_installed_release():
     check = [sys.executable, "tools/list_megatron_settings.py", "--check"]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_editor_gets_a_schema_for_each_setting_of_a_section(monkeypatch):
+    table = (
+        "setting\t0.6.2\t0.4.2\n"
+        "train.b\tint|null\tfloat\ntrain.a\t'x'|'y'|null\t\ntrain.c\tany\t\ntrain.d\t\tbool\nmodel.a\tint\t\n"
+    )
+    monkeypatch.setattr(known_settings, "read_table", lambda text: read_table(table))
+    or_null = [{"type": "null"}, known_settings.INTERPOLATED]
+    assert [*known_settings.schemas_of_section("train").items()] == [
+        ("a", {"anyOf": [{"enum": ["x", "y"]}, *or_null]}),
+        ("b", {"anyOf": [{"type": "integer"}, {"type": "number"}, *or_null]}),
+        ("c", {}),
+        ("d", {"anyOf": [{"type": "boolean"}, *or_null]}),
+    ]
+
+
+def test_a_setting_from_nowhere_is_the_configs():
+    with pytest.raises(UserError, match=r"^config: train\.train_itres"):
+        check_known_settings(SftConfig(train={"train_itres": 5}), {})
