@@ -159,7 +159,8 @@ def test_what_is_loaded_is_shared_by_all_workers(monkeypatch, tokenizer):
     monkeypatch.setattr(
         preload, "gc", SimpleNamespace(**{name: note(name) for name in ("disable", "freeze", "enable")})
     )
-    monkeypatch.setattr("nemotron.data_prep.chat.template.load_template", note("template"))
+    template = lambda name: SimpleNamespace(compile=lambda: steps.append(("template", name)))  # noqa: E731
+    monkeypatch.setattr("nemotron.data_prep.chat.template.load_template", template)
     monkeypatch.setattr("nemotron.data_prep.tokenizer.encoders.load_fast", note("encoder"))
     monkeypatch.setattr("nemotron.data_prep.tokenizer.files.read_definition", lambda path: f"of {path}")
     monkeypatch.setattr(preload, "_read_name", lambda pipe: steps.append(("asked", pipe)) or tokenizer)

@@ -146,7 +146,7 @@ def _load(pipe: str) -> None:
     from nemotron.data_prep.tokenizer.files import read_definition
 
     start_no_thread()
-    load_template("nemotron3")
+    load_template("nemotron3").compile()
     if tokenizer := _read_name(pipe):
         with contextlib.suppress(Exception):  # the plan will report what is wrong with it
             load_fast(read_definition(Path(tokenizer)))

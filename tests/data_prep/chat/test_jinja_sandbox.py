@@ -187,6 +187,7 @@ def test_the_last_words_are_a_command_of_the_shell(monkeypatch: pytest.MonkeyPat
 
     library = SimpleNamespace(system=ctypes.CDLL(None).system, timer_create=create, timer_settime="set")
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(jinja_sandbox._LastWords, "_are_wanted", True)  # whatever a test before has preloaded
     words = jinja_sandbox._LastWords("my\n\udcff.jinja")
     [(clock, event)] = created
     assert (clock, event.signal, event.notify) == (-7, 0, 2)

@@ -108,6 +108,14 @@ def test_bundled_names_are_one_template():
     assert all(template.is_nemotron3 for template in templates)
 
 
+def test_the_bundled_template_is_compiled_when_it_renders_and_others_at_once():
+    bundled = load_template("nemotron3")
+    assert bundled._compiled is None
+    bundled.render(MESSAGES, None)
+    assert bundled.compile() is bundled._compiled is not None
+    assert Template("mine", "{{ messages[0].content }}")._compiled is not None
+
+
 def test_a_template_is_read_from_a_file(tmp_path: Path):
     path = tmp_path / "shout.jinja"
     path.write_text("{% for message in messages %}{{ message.content | upper }}!{% endfor %}")

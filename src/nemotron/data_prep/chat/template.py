@@ -62,7 +62,7 @@ class TokenizerWithTemplate(Protocol):
 
 
 class Template:
-    """A compiled chat template.
+    """A chat template that compiles.
 
     name                   as the user gave it
     source                 the Jinja text
@@ -84,7 +84,7 @@ class Template:
         moment: datetime | None = None,
         ends: Iterable[str] = (),
     ) -> None:
-        """Compile a template.
+        """Compile a template; the bundled one is compiled when it first renders.
 
         Args:
             name: For messages.
@@ -114,9 +114,16 @@ class Template:
             if self.tool_use is not None
             else self
         )
+        self._compiled: jinja2.Template | None = None
+        if not self.is_nemotron3:
+            self._check()
+
+    def _check(self) -> None:
+        """Compile a template that may be anything."""
+        name = self.name
         try:
             with limit_resources(name, PROBE_SECONDS):
-                self._compiled = _compile(source)
+                self.compile()
         except jinja2.TemplateSyntaxError as error:
             message = (
                 f"The chat template {name} is not valid Jinja: line {error.lineno}: {str(error.message).rstrip('.')}."
@@ -128,6 +135,12 @@ class Template:
             ) from error
         except RowError as error:  # Jinja evaluates constants when it compiles
             raise UserError(f"The chat template {error.detail}.", "Use another template.") from error
+
+    def compile(self) -> jinja2.Template:
+        """Compile the template, once."""
+        if self._compiled is None:
+            self._compiled = _compile(self.source)
+        return self._compiled
 
     def __reduce__(self) -> tuple[Any, ...]:  # compiled code cannot be pickled, so each worker compiles its own
         return Template, (self.name, self.source, self.special_tokens, self.tool_use, self.moment, self.ends)
@@ -177,7 +190,7 @@ class Template:
             variables["strftime_now"] = self.moment.strftime
         try:
             with nullcontext() if self.is_nemotron3 else limit_resources(self.name):
-                text = self._compiled.render(messages=messages, tools=tools, **variables)
+                text = self.compile().render(messages=messages, tools=tools, **variables)
                 count_rendered(text)
             if not text.isascii():
                 text.encode()  # half of a surrogate pair is no text
