@@ -18,7 +18,13 @@ from typing import Any
 from nemotron.config.yaml_file import parse_plain
 from nemotron.files.regular_files import read_bytes
 from nemotron.training.checkpoints.fingerprints import find_changed_file
-from nemotron.training.checkpoints.torch_files import check_archive, find_damaged_shard, mentions, read_numbers
+from nemotron.training.checkpoints.torch_files import (
+    check_archive,
+    find_damaged_shard,
+    mentions,
+    read_numbers,
+    read_stored_parts,
+)
 
 RUN_CONFIG = "run_config.yaml"
 """The config that a checkpoint was saved with, which Megatron-Bridge writes last."""
@@ -97,10 +103,11 @@ def _find_damage(folder: Path, files: Mapping[str, bytes], saved: Mapping[str, A
     if damage := _check_format(files, saved):
         return damage
     try:
-        if damaged := find_damaged_shard(folder, files[METADATA]):
-            return Damage(*damaged, unfinished=False)
+        stored = read_stored_parts(files[METADATA])
     except ValueError as error:
         return Damage(METADATA, f"is {error}", unfinished=False)
+    if damaged := find_damaged_shard(folder, stored):
+        return Damage(*damaged, unfinished=False)
     common, state = folder / _COMMON, folder / TRAIN_STATE
     if common.is_file() and (what := check_archive(common)):
         return Damage(_COMMON, what, unfinished=False)
@@ -115,7 +122,7 @@ def _find_damage(folder: Path, files: Mapping[str, bytes], saved: Mapping[str, A
         return Damage(TRAIN_STATE, what, unfinished=False)
     if not (all(name in saved for name in _SECTIONS) and files[RUN_CONFIG].endswith(b"\n")):
         return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
-    changed = find_changed_file(folder, files[METADATA])
+    changed = find_changed_file(folder, stored)
     return None if changed is None else Damage(changed, "holds other bytes than were saved", unfinished=False)
 
 

@@ -7,7 +7,6 @@ larger ones, only the ends of parts are read, where torch's zip archives keep th
 
 import hashlib
 import json
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from nemotron.files.atomic_files import checksum, write_json
 from nemotron.files.regular_files import open_file, read_bytes
-from nemotron.training.checkpoints.torch_files import find_damaged_shard, read_stored_parts
+from nemotron.training.checkpoints.torch_files import StoredParts, find_damaged_shard, read_stored_parts
 
 RECORD = "fingerprints.json"
 """The file with the fingerprints, next to run_config.yaml and written just before it."""
@@ -56,11 +55,10 @@ def write_fingerprints(folder: Path) -> None:
     Nothing is written for a folder that is not one, or where this node does not see all files yet.
     """
     try:
-        metadata = read_bytes(folder / ".metadata")
-        if find_damaged_shard(folder, metadata) is not None:
-            return
-        shards = read_stored_parts(metadata)
+        shards = read_stored_parts(read_bytes(folder / ".metadata"))
     except (FileNotFoundError, ValueError):
+        return
+    if find_damaged_shard(folder, shards) is not None:
         return
     is_small = sum((folder / name).stat().st_size for name in shards) <= LARGEST_READ_WHOLE
     parts_per_shard = None if is_small else max(2, MOST_PARTS // len(shards))
@@ -69,12 +67,12 @@ def write_fingerprints(folder: Path) -> None:
     write_json(folder / RECORD, {"parts_per_shard": parts_per_shard, "files": files})
 
 
-def find_changed_file(folder: Path, metadata: bytes) -> str | None:
+def find_changed_file(folder: Path, shards: StoredParts) -> str | None:
     """Find the first file of a checkpoint that is not the one that was saved.
 
     Args:
         folder: The checkpoint, in which no file is missing.
-        metadata: The bytes of its `.metadata`.
+        shards: Its shards, from `read_stored_parts`.
 
     Returns:
         The file's name. None if all are as saved, or nothing was recorded.
@@ -86,7 +84,6 @@ def find_changed_file(folder: Path, metadata: bytes) -> str | None:
         return None
     if not (parts_per_shard is None or isinstance(parts_per_shard, int)):
         return None
-    shards = read_stored_parts(metadata)
     # `.metadata` first: with another one, other parts of the shards would be compared.
     for names in ([name for name in _SMALL if name in files], [name for name in shards if name in files]):
         found = _fingerprint(folder, names, shards, parts_per_shard)
@@ -97,7 +94,7 @@ def find_changed_file(folder: Path, metadata: bytes) -> str | None:
 
 
 def _fingerprint(
-    folder: Path, names: list[str], shards: Mapping[str, list[tuple[int, int]]], parts_per_shard: int | None
+    folder: Path, names: list[str], shards: StoredParts, parts_per_shard: int | None
 ) -> list[dict[str, Any]]:
     def read(name: str) -> dict[str, Any]:
         file, parts = folder / name, shards.get(name)

@@ -16,6 +16,8 @@ from nemotron.files.regular_files import open_file, read_bytes
 _NUMBERS = {"IntStorage": "<i", "LongStorage": "<q", "FloatStorage": "<f", "DoubleStorage": "<d", "BoolStorage": "<?"}
 _LARGEST_PART = 2**60
 """More bytes than a part can have."""
+StoredParts = dict[str, list[tuple[int, int]]]
+"""A map from file names to offset and length in bytes of each part, in order."""
 _ZIP_END = b"PK\x05\x06"
 _ZIP_END_BYTES = 22
 """torch.save writes a zip archive without a comment, whose last record has this length."""
@@ -60,7 +62,7 @@ class PickleReader(pickle.Unpickler):
         return pid
 
 
-def read_stored_parts(metadata: bytes) -> dict[str, list[tuple[int, int]]]:
+def read_stored_parts(metadata: bytes) -> StoredParts:
     """Read where each part of a distributed checkpoint is stored, from `.metadata`.
 
     Returns:
@@ -69,7 +71,7 @@ def read_stored_parts(metadata: bytes) -> dict[str, list[tuple[int, int]]]:
     Raises:
         ValueError: It cannot be read.
     """
-    parts: dict[str, list[tuple[int, int]]] = {}
+    parts: StoredParts = {}
     try:
         for where in PickleReader(io.BytesIO(metadata)).load().state["storage_data"].values():
             name, offset, length = (where.state[key] for key in ("relative_path", "offset", "length"))
@@ -93,20 +95,17 @@ def count_model_bytes(metadata: Path) -> int:
         return 0
 
 
-def find_damaged_shard(folder: Path, metadata: bytes) -> tuple[str, str] | None:
+def find_damaged_shard(folder: Path, stored: StoredParts) -> tuple[str, str] | None:
     """Find the first missing or damaged file of a distributed checkpoint.
 
     Args:
         folder: The checkpoint.
-        metadata: The bytes of its `.metadata`, which names the files.
+        stored: Its files, from `read_stored_parts`.
 
     Returns:
         The file's name and what is wrong (`is missing`, `has 100 of its 200 bytes`); None if all files are complete.
-
-    Raises:
-        ValueError: `.metadata` itself cannot be read.
     """
-    for name, places in read_stored_parts(metadata).items():
+    for name, places in stored.items():
         file = folder / name
         what = check_parts(file, places) if file.is_file() else "is missing"
         if what is not None:
