@@ -76,9 +76,8 @@ def test_a_changed_byte_of_a_small_checkpoint_is_found_before_it_is_loaded(tmp_p
     assert str(read_checkpoint(folder).damage) == f"{SHARD} holds other bytes than were saved"
 
 
-def test_of_many_parts_the_first_the_last_and_some_between_are_read(tmp_path, monkeypatch):
+def test_of_a_large_shard_the_first_part_and_the_last_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(fingerprints, "LARGEST_READ_WHOLE", 0)
-    monkeypatch.setattr(fingerprints, "MOST_PARTS", 2)
     folder = write_checkpoint(tmp_path, 2)
     write_parts(folder, 1, 2, 3)
     write_fingerprints(folder)
@@ -89,7 +88,7 @@ def test_of_many_parts_the_first_the_last_and_some_between_are_read(tmp_path, mo
     assert noticed == [True, False, True]
 
 
-@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"files": 1}', b'{"parts_per_shard": "x", "files": {}}'])
+@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"files": {}}', b'{"whole": true, "files": 1}'])
 def test_a_checkpoint_without_a_readable_record_is_loaded(saved, record):
     folder = saved / "iter_0000004"
     (folder / "fingerprints.json").unlink()

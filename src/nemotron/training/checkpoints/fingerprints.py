@@ -1,8 +1,9 @@
 """Fingerprint the files of a checkpoint when it is saved, and compare them later.
 
 Sizes and torch's own checksums do not tell a shard from that of another iteration. Small checkpoints are read whole. Of
-larger ones, only the ends of parts are read, where torch's zip archives keep the checksums of their tensors
-(verified_parts.py compares those with the tensors when they are loaded).
+larger ones, only the ends of the first and the last part of each shard are read, because every rank compares them:
+torch's zip archives have the checksums of their tensors there. Each rank compares those with the tensors that it loads
+(verified_parts.py).
 """
 
 import hashlib
@@ -20,8 +21,6 @@ RECORD = "fingerprints.json"
 """The file with the fingerprints, next to run_config.yaml and written just before it."""
 LARGEST_READ_WHOLE = 64 * 2**20
 """The most bytes that shards of a checkpoint may have together to be read whole."""
-MOST_PARTS = 20_000
-"""The most parts of a larger checkpoint that are read: those of a small cluster's, and a sample of a large one's."""
 _SMALL = (".metadata", "metadata.json", "common.pt", "train_state.pt")
 _END = 1024
 _READERS = 16
@@ -61,10 +60,9 @@ def write_fingerprints(folder: Path) -> None:
     if find_damaged_shard(folder, shards) is not None:
         return
     is_small = sum((folder / name).stat().st_size for name in shards) <= LARGEST_READ_WHOLE
-    parts_per_shard = None if is_small else max(2, MOST_PARTS // len(shards))
     names = [*shards, *(name for name in _SMALL if (folder / name).is_file())]
-    files = dict(zip(names, _fingerprint(folder, names, shards, parts_per_shard), strict=True))
-    write_json(folder / RECORD, {"parts_per_shard": parts_per_shard, "files": files})
+    files = dict(zip(names, _fingerprint(folder, names, {} if is_small else shards), strict=True))
+    write_json(folder / RECORD, {"whole": is_small, "files": files})
 
 
 def find_changed_file(folder: Path, shards: StoredParts) -> str | None:
@@ -79,40 +77,28 @@ def find_changed_file(folder: Path, shards: StoredParts) -> str | None:
     """
     try:
         record = json.loads(read_bytes(folder / RECORD))
-        parts_per_shard, files = record["parts_per_shard"], dict(record["files"])
+        are_whole, files = record["whole"], dict(record["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    if not (parts_per_shard is None or isinstance(parts_per_shard, int)):
         return None
     # `.metadata` first: with another one, other parts of the shards would be compared.
     for names in ([name for name in _SMALL if name in files], [name for name in shards if name in files]):
-        found = _fingerprint(folder, names, shards, parts_per_shard)
+        found = _fingerprint(folder, names, {} if are_whole else shards)
         for name, fingerprint in zip(names, found, strict=True):
             if fingerprint != files[name]:
                 return name
     return None
 
 
-def _fingerprint(
-    folder: Path, names: list[str], shards: StoredParts, parts_per_shard: int | None
-) -> list[dict[str, Any]]:
+def _fingerprint(folder: Path, names: list[str], parts: StoredParts) -> list[dict[str, Any]]:
+    """Fingerprint files: whole, or by some of their parts if these are given."""
+
     def read(name: str) -> dict[str, Any]:
-        file, parts = folder / name, shards.get(name)
-        if parts is None or parts_per_shard is None:
-            digest = checksum(file)
-        else:
-            digest = _read_ends(file, _spread(parts, parts_per_shard))
+        file = folder / name
+        digest = checksum(file) if name not in parts else _read_ends(file, [parts[name][0], parts[name][-1]])
         return {"bytes": file.stat().st_size, "checksum": digest}
 
     with ThreadPoolExecutor(_READERS) as readers:
         return list(readers.map(read, names))
-
-
-def _spread(parts: list[tuple[int, int]], most: int) -> list[tuple[int, int]]:
-    """Choose at most `most` parts at equal distances, with the first and the last."""
-    if len(parts) <= most:
-        return parts
-    return [parts[round(n * (len(parts) - 1) / (most - 1))] for n in range(most)]
 
 
 def _read_ends(file: Path, parts: list[tuple[int, int]]) -> str:
