@@ -75,8 +75,11 @@ def test_each_kind_of_parallelism_has_to_be_worth_it():
 
 
 def test_an_advice_says_what_takes_the_time():
-    plain = advice(Layout(8)).describe()
-    assert "communication 25% of the time, only data parallelism across nodes" in plain
+    plain = advice(Layout(8))
+    assert plain.describe() == (
+        f"about {round(plain.memory.total / 10**9)} GB per rank, communication 25% of the time, "
+        "only data parallelism across nodes"
+    )
     seconds = Cost(compute=60, recompute=10, pipeline_bubble=10, tensor=5, expert=5, context=5, data=5)
     said = advice(Layout(8), seconds, pad_to_multiple=4, crosses=("expert", "pipeline")).describe()
     assert "communication 20% of the time, recomputation 10%, pipeline bubble 10%" in said
@@ -116,7 +119,11 @@ def test_a_model_has_at_most_16_stages_and_16_tensor_parallel_ranks():
     found = [*_layouts(config("default", "train.global_batch_size=34"), shape, 4352, 34)]
     assert max(layout.pipeline for layout in found) == 2
     assert _divisors(32, 16) == [1, 2, 4, 8, 16]
+    assert _divisors(34, 16) == [1, 2]
     assert _divisors(12) == [1, 2, 3, 4, 6, 12]
+    even = replace(shape, layers="M" * 32)
+    found = [*_layouts(config("default", "train.global_batch_size=32"), even, 4096, 32)]
+    assert {max(layout.pipeline for layout in found), max(layout.tensor for layout in found)} == {16}
 
 
 def test_precisions_are_lowered_one_after_the_other():
@@ -218,3 +225,23 @@ def test_what_leaves_a_node_takes_longer_than_what_stays_in_it():
     assert far.tensor == pytest.approx(near.tensor * INSIDE / BETWEEN)
     assert far.tensor > near.tensor
     assert far.compute == near.compute
+
+
+def test_the_best_comes_first():
+    found = advise(config("tiny"), 1024, 4, most=50)
+    assert found == sorted(found, key=lambda each: _rank(each, 1))
+    assert found[:3] == advise(config("tiny"), 1024, 4, most=3)
+    assert [_rank(advice(Layout(8), crosses=crosses), 1)[1] for crosses in ((), ("tensor",), ("expert",))] == [
+        False, False, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("recompute", [True, False])
+def test_an_advice_has_the_memory_and_the_seconds_of_its_layout(recompute):
+    settings, layout, state = SftConfig(train={"global_batch_size": 16}), Layout(8, expert=8), StateBytes()
+    made = _advice(settings, SUPER_120B_A12B, 4096, layout, state, recompute, 4)
+    assert made.memory == estimate(SUPER_120B_A12B, layout, 4096, state=state, recompute_all=recompute)
+    assert made.cost == iteration_cost(
+        SUPER_120B_A12B, layout, 4096, 16, state=state, recompute_all=recompute, trains_adapters=False, gpus_per_node=4
+    )
+    assert (made.precision, made.crosses) == (0, ("expert",))

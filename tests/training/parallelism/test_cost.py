@@ -100,6 +100,7 @@ def test_all_that_ranks_exchange_is_communication():
         (Layout(16, tensor=4, context=2), []),
         (Layout(16, expert=8, expert_tensor=2), ["expert"]),
         (Layout(16, expert=16), ["expert"]),
+        (Layout(16, tensor=16, expert_tensor=16), ["tensor"]),  # whose experts are on one rank each
         (Layout(16, tensor=2, pipeline=2), ["pipeline"]),
         (Layout(8, tensor=2, pipeline=2), []),
     ],
@@ -113,3 +114,9 @@ def test_what_crosses_the_border_of_a_node_is_slower():
     assert crossing(DIVIDED, 2) == ["context"]
     assert far.context == pytest.approx(near.context * INSIDE / BETWEEN)
     assert (far.tensor, far.expert) == (near.tensor, near.expert)
+
+
+def test_each_stage_exchanges_for_its_own_layers_alone():
+    """With as many packs each."""
+    whole, half = cost(Layout(4, tensor=2, context=2)), cost(Layout(8, tensor=2, context=2, pipeline=2))
+    assert (half.tensor, half.context) == pytest.approx((whole.tensor / 2, whole.context / 2))

@@ -9,6 +9,7 @@ import pytest
 
 from nemotron.training.config import SftConfig
 from nemotron.training.parallelism.divisibility import (
+    _divide,
     fewest_ranks,
     find_faults,
     find_pack_fault,
@@ -169,3 +170,39 @@ def test_the_experts_are_divided_as_the_other_layers_unless_the_config_says_more
     assert parallel_sizes(SftConfig(model=sizes(tensor=4)))["expert_tensor"] == 4
     assert parallel_sizes(SftConfig(model=sizes(tensor=4, expert_tensor=1)))["expert_tensor"] == 1
     assert set(parallel_sizes(SftConfig()).values()) == {1}
+
+
+def hints(problems):
+    return [problem.hint for problem in problems]
+
+
+def test_what_would_divide_is_said():
+    assert hints(find_pack_fault(3, 1000)) == ["Choose a pack_size that is a multiple of 6."]
+    assert hints(find_rank_faults({**ONES, "tensor": 2}, 8, 6)) == ["Use 8."]
+    assert hints(find_rank_faults({**ONES, "tensor": 2}, 8, 5)) == ["Use 8."]
+    assert hints(_divide("a.size", 6, lambda size: "no" if 4 % size else None)) == ["Use 1 or 2 or 4."]
+    assert hints(_divide("a.size", 3, lambda size: "no" if size > 1 else None)) == ["Use 1."]
+
+
+@pytest.mark.parametrize(("context", "ranks"), [(1, "2 tensor-parallel ranks."), (2, "2 tensor-parallel x 2 context")])
+def test_who_shares_the_positions_of_a_pack_is_said(context, ranks):
+    sizes_of = {**ONES, "tensor": 2, "context": context}
+    [problem] = find_faults({"sequence_parallel": True}, TINY, sizes_of, 1023)
+    assert f"cannot be divided among {ranks}" in problem.message
+    assert problem.hint == f"Choose a pack_size that is a multiple of {2 * context}."
+
+
+def test_heads_are_shared_by_tensor_times_context_only_where_both_are_more_than_one():
+    [both] = faults({"mamba_num_heads": 4}, tensor=2, context=4)
+    [alone] = faults({"mamba_num_heads": 6}, context=4)
+    assert ("tensor x context" in both, "tensor x context" in alone) == (True, False)
+
+
+def test_stages_are_marked_in_the_main_layers_alone():
+    assert faults({"hybrid_layer_pattern": "MEMEM*E/*E|*E"}) == []
+    assert faults({"hybrid_layer_pattern": "MEM*|EME/*E"}, pipeline=2) == []
+
+
+def test_what_a_config_leaves_out_is_not_divided():
+    found = parallel_sizes(SftConfig(model={"tensor_model_parallel_size": 4}))
+    assert found == {"tensor": 4, "pipeline": 1, "context": 1, "expert": 1, "expert_tensor": 4}

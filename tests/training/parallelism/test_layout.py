@@ -2,9 +2,14 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from nemotron.training.config import PeftConfig, RecipeConfig, RunConfig, SftConfig
-from nemotron.training.parallelism.layout import explain_layout
+from nemotron.training.parallelism import layout as explaining
+from nemotron.training.parallelism.layout import _too_much, explain_layout
 from nemotron.training.parallelism.memory import StateBytes, state_bytes
 from nemotron.training.parallelism.model_shape import SUPER_120B_A12B
 
@@ -107,3 +112,47 @@ def test_recomputation_and_more_ranks_are_counted():
     recomputed = dict(zip(names, memory(64, recompute_granularity="full"), strict=True))
     assert recomputed["activations"] < many["activations"] / 4
     assert {**many, "activations": 0, "states": 0} == {**recomputed, "activations": 0, "states": 0}
+
+
+PARTS = ("weights", "gradients", "optimizer", "activations", "mamba_states")
+
+
+def memory(gigabytes: int, **parts: int) -> Any:
+    return SimpleNamespace(**dict.fromkeys(PARTS, 1) | parts, total=gigabytes * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("part", "remedy"),
+    [
+        ("weights", "weights: divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train adapters"),
+        ("gradients", "gradients: divide the model: model.{tensor,pipeline,expert}_model_parallel_size, or train"),
+        ("optimizer", "optimizer: use more ranks"),
+        ("activations", "activations: recompute them: model.recompute_granularity=full"),
+        ("mamba_states", "mamba states: recompute them: model.recompute_granularity=full"),
+    ],
+)
+def test_what_takes_most_of_the_memory_says_what_reduces_it(monkeypatch, part, remedy):
+    fits: Any = [SimpleNamespace(command_line="a=1 b=2", describe=lambda: "about 60 GB")]
+    monkeypatch.setattr(explaining, "advise", lambda *given, most: fits[:most])
+    rows = dict(_too_much(config(), 8, memory(90, **{part: 2}), 4096))
+    assert rows["does not fit"].startswith("on 8 ranks, 90 GB are more than the 68 GB available")
+    assert f"Most of it is {remedy}" in rows["does not fit"]
+    assert rows["what fits"] == "a=1 b=2 (about 60 GB)"
+    fits.clear()
+    assert dict(_too_much(config(), 8, memory(90), 4096))["what fits"] == "nothing on 8 ranks; use more ranks"
+
+
+def test_as_much_as_a_gpu_has_fits():
+    assert _too_much(config(), 8, memory(68), 4096) == []
+
+
+def test_the_numbers_of_a_layout():
+    rows = dict(explain_layout(config(batch=None, expert_model_parallel_size=8, context_parallel_size=4), 262144, 8))
+    assert rows["tokens per rank"].startswith("65,536: two of the 8 slices")
+    assert rows["data parallel"] == "2 of 8 ranks hold different packs, 0 per iteration each"
+    reduced = dict(explain_layout(config(optimizer=REDUCED, expert_model_parallel_size=8), 4096, ranks=32))
+    assert "weights 45, gradients 90, optimizer 23" in reduced["memory per rank, of 32"]
+    parts = [int(number) for number in re.findall(r" (\d+)(?=[,)])", reduced["memory per rank, of 32"])]
+    total = re.match(r"about (\d+) GB", reduced["memory per rank, of 32"])
+    assert total is not None
+    assert sum(parts) == pytest.approx(int(total[1]), abs=3)
