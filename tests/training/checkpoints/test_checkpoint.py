@@ -1,5 +1,6 @@
 """A checkpoint counts only when it is whole: every file that a save writes, as long as it was written."""
 
+import errno
 import io
 import os
 import pickle
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from tests.training.checkpoints.made_up import write_checkpoint
 from torch.distributed.checkpoint.metadata import MetadataIndex
 
-from nemotron.training.checkpoints.checkpoint import read_checkpoint
+from nemotron.training.checkpoints import checkpoint
+from nemotron.training.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from nemotron.training.checkpoints.torch_files import check_archive, count_model_bytes, mentions, read_numbers
 
 FILES = ["__0_0.distcp", ".metadata", "metadata.json", "train_state.pt", "run_config.yaml"]
@@ -245,3 +247,26 @@ def test_an_export_needs_about_the_bytes_that_are_not_of_the_optimizer(tmp_path)
     }
     (tmp_path / ".metadata").write_bytes(pickle.dumps(SimpleNamespace(storage_data=stored)))
     assert count_model_bytes(tmp_path / ".metadata") == 120
+
+
+@pytest.mark.parametrize(
+    ("saved", "tokenizer"),
+    [
+        ({"tokenizer": {"tokenizer_model": "mine"}}, "mine"),
+        ({"tokenizer": {}}, None),
+        ({"tokenizer": None}, None),
+        ({}, None),
+    ],
+)
+def test_the_tokenizer_that_a_checkpoint_was_trained_with_is_known(tmp_path, saved, tokenizer):
+    assert Checkpoint(tmp_path, saved).tokenizer == tokenizer
+
+
+def test_a_file_that_is_too_large_to_be_read_is_no_save_that_was_cut_short(tmp_path, monkeypatch):
+    folder = write_checkpoint(tmp_path, 20)
+
+    def too_large(path):
+        raise OSError(errno.EFBIG, "too large", str(path))
+
+    monkeypatch.setattr(checkpoint, "read_bytes", too_large)
+    assert str(damage_of(folder)) == ".metadata is too large"

@@ -273,3 +273,10 @@ def test_the_first_stage_has_the_embedding_and_the_last_one_the_output(monkeypat
         estimate(SUPER_120B_A12B, Layout(32, pipeline=stages, expert=8), 4096)
     middle = [(False, False)] * 2
     assert ends == [(True, True), (True, False), *middle, (False, True)]
+
+
+def test_uneven_stages_are_taken_from_the_marks_of_the_main_layers():
+    shape = of_layers("MEM*EME")
+    assert stage_layers(shape, 2, "MEM*E|ME/*E") == ["MEM*E", "ME"]
+    assert stage_layers(shape, 3, "MEM*E|ME") == ["MEM", "*E", "ME"]
+    assert stage_layers(shape, 1, "MEM*EME/*E") == ["MEM*EME"]
