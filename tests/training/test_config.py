@@ -1,12 +1,15 @@
 """The schema of the training config."""
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
-from nemotron.config import load_config
+from nemotron.config import PathKeys, load_config
 from nemotron.training.config import MEGATRON_SECTIONS, LossConfig, PeftConfig, RunConfig, SftConfig, StageConfig
+from nemotron.training.recipe.known_settings import SETTINGS_FILE, read_table
 
 
 def test_every_path_of_a_training_config_may_begin_with_the_home(monkeypatch):
@@ -81,3 +84,16 @@ def test_where_a_run_saves_and_what_it_continues(tmp_path, monkeypatch):
     Path("link").symlink_to("mine")
     config.checkpoint["load"] = "link"  # its own, by another name
     assert config.other_run is None
+
+
+def test_a_setting_of_megatron_that_is_named_as_a_path_is_one():
+    known = {key for settings in read_table(SETTINGS_FILE.read_text()).values() for key in settings}
+    named = {key for key in known if re.search(r"_(dir|path|file|filepath)$|\.(save|load)$", key)}
+    named |= {"checkpoint.pretrained_checkpoint", "checkpoint.ckpt_convert_save", "tokenizer.tokenizer_model"}
+    named |= {"dataset.dataloader_load", "dataset.dataloader_save"}
+    hints = get_type_hints(SftConfig, include_extras=True)
+    marks = {section: getattr(hints[section], "__metadata__", ()) for section in MEGATRON_SECTIONS}
+    marks["profiling"] = getattr(SftConfig.__annotations__["profiling"].__args__[0], "__metadata__", ())
+    keys = {section: [mark for mark in found if isinstance(mark, PathKeys)] for section, found in marks.items()}
+    paths = {f"{section}.{key}" for section, [*of_section] in keys.items() for mark in of_section for key in mark}
+    assert paths == named - {"model.use_mamba_mem_eff_path"}  # a switch
