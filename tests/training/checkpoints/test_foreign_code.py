@@ -293,3 +293,59 @@ def test_one_file_of_a_program_among_others_is_enough(tmp_path):
             for name in names:
                 archive.writestr(name, pickle.dumps(1))
         assert bool(foreign_code._check_archive(tmp_path / "x.pt")) is is_program
+
+
+@pytest.mark.parametrize("value", ["", ":", "/elsewhere:"])
+def test_an_empty_name_trusts_not_the_folder_that_one_is_in(saved, trace, monkeypatch, value):
+    torch.save(Planted(trace), saved / "common.pt")
+    monkeypatch.chdir(saved.parent)
+    monkeypatch.setenv(TRUST, value)
+    assert len(list(find_code_to_load(read_checkpoint(saved)))) == 1
+
+
+def test_every_object_of_a_shard_is_looked_at_where_it_lies(tmp_path, trace):
+    """Between others: neither the first nor the last."""
+    parts = [archive_of(thing) for thing in (1, Planted(trace), 2)]
+    (tmp_path / "shard").write_bytes(b"tensors" + b"".join(parts))
+    ends = [7 + sum(map(len, parts[: number + 1])) for number in range(3)]
+    places = [(end - len(part), len(part)) for end, part in zip(ends, parts, strict=True)]
+    assert foreign_code._check_parts((tmp_path / "shard", places)) == (tmp_path / "shard", "posix.mkdir")
+    assert foreign_code._check_parts((tmp_path / "shard", [places[0], places[2]])) == (tmp_path / "shard", None)
+    assert foreign_code._check_parts((tmp_path / "gone", places)) == (tmp_path / "gone", None)
+
+
+def test_one_compressed_file_among_others_is_enough(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps(1))
+        archive.writestr("a/data/0", b"0", compress_type=zipfile.ZIP_DEFLATED)
+    assert foreign_code._check_archive(tmp_path / "x.pt") is not None
+
+
+def test_a_pickle_is_looked_into_whatever_its_first_bytes_are(tmp_path, trace):
+    """By its name: the oldest protocol has no mark."""
+    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
+        archive.writestr("a/data.pkl", pickle.dumps(Planted(trace), protocol=0))
+    assert foreign_code._check_archive(tmp_path / "x.pt") == "posix.mkdir"
+
+
+@pytest.mark.parametrize("error", [EOFError, ValueError, NotImplementedError, zipfile.BadZipFile])
+def test_an_archive_that_cannot_be_followed_is_refused(tmp_path, monkeypatch, error):
+    def fail(file):
+        raise error
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    assert foreign_code._check_archive(tmp_path / "x.pt") is not None
+
+
+def test_what_is_no_bytes_is_not_loaded_as_a_pickle():
+    with pytest.raises(foreign_code._Refused):
+        foreign_code._check_nested("text")
+
+
+def test_the_modules_of_a_package_are_followed_as_far_as_there_are_any(tmp_path, monkeypatch):
+    (tmp_path / "mine" / "os").mkdir(parents=True)
+    (tmp_path / "mine" / "os" / "_own.py").touch()
+    places = SimpleNamespace(submodule_search_locations=[str(tmp_path / "mine")])
+    monkeypatch.setattr(foreign_code, "find_spec", lambda name: places)
+    names = ("mine.os", "mine.os._own", "mine.os._own.call", "mine.os.sys", "mine.os._own.sys.exit", "mine.os._other")
+    assert [foreign_code._leaves_package(name) for name in names] == [False, False, False, True, True, True]
