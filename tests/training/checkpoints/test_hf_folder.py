@@ -10,7 +10,7 @@ from tests.training.checkpoints.made_up import HF_CONFIG, MAIN, MTP, write_hf_fo
 
 from nemotron.errors import UserError
 from nemotron.training.checkpoints import hf_folder
-from nemotron.training.checkpoints.hf_folder import _end_of, list_few, weight_names
+from nemotron.training.checkpoints.hf_folder import _end_of, check_replaceable, list_few, weight_names
 from nemotron.training.weights.import_hf import all_found, import_hf
 
 
@@ -135,3 +135,42 @@ def test_a_tensor_of_a_type_of_less_than_a_byte_is_left_to_the_library(tmp_path)
     described = json.dumps({"w": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
     (tmp_path / "model.safetensors").write_bytes(len(described).to_bytes(8, "little") + described + bytes(2))
     assert weight_names(tmp_path) == {"w"}
+
+
+@pytest.mark.parametrize(
+    ("names", "replaceable"),
+    [
+        ([], True),
+        (["config.json", "model.safetensors", "tokenizer.json"], True),
+        (["config.json", "model.safetensors", "additional_chat_templates/rag.jinja"], True),
+        (["config.json", "model.safetensors", "notes/mine.txt"], False),
+        (["config.json"], False),
+        (["model.safetensors"], False),
+        (["notes.txt"], False),
+    ],
+)
+def test_only_an_earlier_export_is_replaced(tmp_path, names, replaceable):
+    target = tmp_path / "export"
+    check_replaceable(target, "config.json")  # new
+    target.mkdir()
+    for name in names:
+        (target / name).parent.mkdir(exist_ok=True)
+        (target / name).touch()
+    if replaceable:
+        check_replaceable(target, "config.json")
+    else:
+        with pytest.raises(UserError, match="not an earlier export"):
+            check_replaceable(target, "config.json")
+
+
+def test_a_file_is_not_replaced_by_an_export(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="not an earlier export"):
+        check_replaceable(tmp_path / "file", "config.json")
+
+
+def test_an_index_may_say_more_than_where_weights_are(tmp_path):
+    write_hf_folder(tmp_path, ["a.weight"])
+    index = {"metadata": {"total_size": 8}, "weight_map": {"a.weight": "model.safetensors"}, "other": 1}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert weight_names(tmp_path) == {"a.weight"}

@@ -14,6 +14,8 @@ from nemotron.training.checkpoints.newest import (
     STATE_TRACKER,
     TRACKER,
     _is_completed_since,
+    _list_iterations,
+    _read_trackers,
     find_checkpoint,
     find_latest,
     find_newest,
@@ -321,3 +323,36 @@ def test_a_damaged_checkpoint_that_is_named_itself_is_refused(saved):
         find_latest(saved / "iter_0000004")
     (saved / "iter_0000004/.metadata").unlink()  # in a form that we do not know, and do not judge
     assert find_latest(saved / "iter_0000004").folder == saved / "iter_0000004"
+
+
+def test_a_checkpoint_that_was_passed_over_is_one_of_those_found(saved):
+    (saved / "iter_0000006" / "train_state.pt").write_bytes(b"")
+    newest = find_newest(saved)
+    assert newest.folder == saved / "iter_0000004"
+    included = [newest.includes(saved / f"iter_000000{iteration}") for iteration in (2, 4, 6)]
+    assert (included, newest.includes(saved)) == ([False, True, True], False)
+
+
+def test_checkpoints_are_listed_from_the_newest_and_one_alone_by_what_it_says(saved, tmp_path_factory):
+    (saved / "iter_0000010").touch()  # no folder
+    folders = [saved / f"iter_000000{iteration}" for iteration in (6, 4, 2)]
+    assert [*_list_iterations(saved).items()] == [*zip((6, 4, 2), folders, strict=True)]
+    assert _list_iterations(folders[1]) == {4: folders[1]}
+    renamed = tmp_path_factory.mktemp("elsewhere") / "mine"
+    shutil.copytree(folders[1], renamed)
+    assert _list_iterations(renamed) == {4: renamed}
+    (renamed / "train_state.pt").unlink()
+    assert _list_iterations(renamed) == {0: renamed}
+    (saved / "file").touch()
+    assert _list_iterations(saved / "file") == _list_iterations(saved / "none") == {}
+
+
+def test_a_tracker_that_is_no_number_is_none(saved):
+    (saved / STATE_TRACKER).unlink()
+    for content in (b"many", b"\xff", b"-4", b""):
+        (saved / TRACKER).write_bytes(content)
+        assert _read_trackers(saved) == (None, 0)
+    (saved / TRACKER).write_text("4")
+    assert _read_trackers(saved) == (saved / TRACKER, 4)
+    (saved / STATE_TRACKER).write_bytes(b"damaged")
+    assert _read_trackers(saved) == (None, 0)

@@ -10,7 +10,7 @@ import torch
 from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
-from nemotron.training.checkpoints import run_lock
+from nemotron.training.checkpoints import run_folder, run_lock
 from nemotron.training.checkpoints.initial_weights import StartingPoint, find_start
 from nemotron.training.checkpoints.newest import find_checkpoint
 from nemotron.training.checkpoints.run_folder import find_run_folder, identify_run
@@ -240,3 +240,54 @@ def test_a_tracker_that_names_another_checkpoint_than_the_newest_is_repaired(tmp
     written = tracker.stat().st_ino
     with hold(find_run_folder(config(tmp_path))):
         assert tracker.stat().st_ino == written  # one that is right is left alone
+
+
+def test_a_resumed_run_has_the_records_of_the_run_that_saved_its_checkpoint(tmp_path):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    for folder, iteration in ((mine, 7), (other, 40)):
+        write_checkpoint(folder / "checkpoints", 40) if folder == other else folder.mkdir()
+        (folder / "metrics.jsonl").write_text(f'{{"iteration": {iteration}}}\nnot a record\n')
+        (folder / "test.jsonl").write_text(f'{{"iteration": {iteration}}}\n')
+    (other / "run.json").write_text(json.dumps({"checkpoints": str(other / "checkpoints"), "model": "tiny"}))
+    new = find_run_folder(config(mine))
+    assert (new.metrics, new.unreadable, new.tested) == ([], 0, {7})
+    elsewhere = find_run_folder(config(mine, load=str(other / "checkpoints")))
+    assert ([record["iteration"] for record in elsewhere.metrics], elsewhere.unreadable) == ([40], 1)
+    assert elsewhere.tested == {7}  # what this run has evaluated itself
+    assert elsewhere.saved == elsewhere.newest.saved != {}
+    own = find_run_folder(config(other))
+    assert ([record["iteration"] for record in own.metrics], own.tested) == ([40], {40})
+
+
+def test_a_run_knows_who_holds_its_folders_and_what_its_adapters_lost(tmp_path, monkeypatch):
+    saved_with = {"peft": {"dim": 8}, "checkpoint": {"pretrained_checkpoint": str(tmp_path / "gone")}}
+    write_checkpoint(tmp_path / "checkpoints", 40, saved_with)
+    assert find_run_folder(config(tmp_path)).holder is None
+    for held in (tmp_path, tmp_path / "checkpoints"):
+        monkeypatch.setattr(run_folder, "find_holder", lambda folder, held=held: "holder" if folder == held else None)
+        run = find_run_folder(config(tmp_path))
+        assert run.holder == "holder"
+        assert run.base is None
+        assert str(tmp_path / "gone") in str(run.lost_base)
+
+
+def test_without_the_data_or_the_start_a_run_is_not_identified(tmp_path):
+    start = find_start(config(tmp_path))
+    assert find_run_folder(config(tmp_path), data(), None).identity == {}
+    assert find_run_folder(config(tmp_path), None, start).identity == {}
+    assert find_run_folder(config(tmp_path), data(), start).identity != {}
+
+
+def test_what_was_passed_over_is_set_aside_once_a_run_is_held(tmp_path):
+    whole = write_checkpoint(tmp_path / "checkpoints", 20)
+    damaged = write_checkpoint(tmp_path / "checkpoints", 40)
+    (damaged / "train_state.pt").write_bytes(b"")
+    (tmp_path / "checkpoints" / "latest_train_state.pt").unlink()
+    (tmp_path / "checkpoints" / "latest_train_state.pt").mkdir()  # in the place of a name that a save writes
+    run = find_run_folder(config(tmp_path), data(), find_start(config(tmp_path)))
+    assert [each.folder for each in run.skipped] == [damaged]
+    with hold(run) as held:
+        assert (held.skipped, held.own.skipped, held.newest.folder) == ((), (), whole)
+        assert (tmp_path / "checkpoints" / "latest_train_state.pt").is_file()
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["checkpoints"] == str(tmp_path / "checkpoints")
