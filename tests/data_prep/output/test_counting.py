@@ -1,17 +1,24 @@
 """Counts over parts and files: what a receipt says of a part, told of the whole dataset."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import zstandard
 
 from nemotron.data_prep.config import DataPrepConfig
+from nemotron.data_prep.drop_reasons import LeftOut
+from nemotron.data_prep.output.counting import _count_copies, ensure_something_trains
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import NoteStats
 from nemotron.data_prep.pipeline import prepare
+from nemotron.data_prep.selection.select import OUTCOMES
 from nemotron.data_prep.sources import rows as source_rows
+from nemotron.errors import UserError
 
 
 def test_notes_are_located_by_the_line_of_the_file(
@@ -68,3 +75,35 @@ def test_a_dataset_has_its_share_of_the_split_that_it_is_listed_for(
     blend = {split: [{"path": f"{name}.jsonl"} for name in names] for split, names in paths.items()}
     datasets = prepare(make_config(blend=blend)).metadata.datasets
     assert [dataset.got for dataset in datasets] == [0.75, 0.25, 1.0]
+
+
+def found(rows: int, dropped: dict[str, int], outcomes: Sequence[LeftOut | None]) -> tuple[Any, Any, Any]:
+    """A plan, the receipts of its only part, and what became of the conversations of that."""
+    plan = SimpleNamespace(
+        blend=SimpleNamespace(path="blend.json"), template=SimpleNamespace(name="mine"), run_dir=Path("/run"),
+        tokenizer=SimpleNamespace(name="letters"),
+    )  # fmt: skip
+    codes = np.array([OUTCOMES.index(outcome) for outcome in outcomes], np.int8)
+    selection = SimpleNamespace(outcome=codes, kept=codes == OUTCOMES.index(None))
+    return plan, [[SimpleNamespace(rows=rows, dropped=dropped)]], selection
+
+
+def test_a_run_in_which_nothing_trains_says_why() -> None:
+    with pytest.raises(UserError, match=r"^The datasets of blend\.json are empty: no rows\.$"):
+        ensure_something_trains(*found(0, {}, []))
+    with pytest.raises(UserError) as refused:
+        ensure_something_trains(*found(4, {"bad_role": 2, "bad_json": 1}, [LeftOut.OVERLONG]))
+    assert "all 4 rows of blend.json were dropped (1 x bad_json: " in refused.value.message
+    listed = [refused.value.message.index(f"{n} x {reason}: ") for n, reason in ((1, "bad_json"), (2, "bad_role"))]
+    assert listed == sorted(listed)
+    assert "; 1 x overlong: " in refused.value.message
+    assert f"zstdcat /run/{DROPPED_ROWS}." in (refused.value.hint or "")
+    assert "chat_template (mine, with the tokenizer letters)" in (refused.value.hint or "")
+    ensure_something_trains(*found(4, {"bad_role": 3}, [None]))
+
+
+def test_a_sequence_that_was_cut_to_nothing_is_not_in_the_output() -> None:
+    corpus: Any = SimpleNamespace(conversation=np.array([0, 0, 1, 2]))
+    cut: Any = SimpleNamespace(length=np.array([5, 0, 1, 7]))
+    selection: Any = SimpleNamespace(copies=np.array([2, 1, 0]))
+    assert _count_copies(corpus, cut, selection).tolist() == [2, 0, 1, 0]
