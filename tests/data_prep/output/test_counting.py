@@ -89,7 +89,7 @@ def found(rows: int, dropped: dict[str, int], outcomes: Sequence[LeftOut | None]
 
 
 def test_a_run_in_which_nothing_trains_says_why() -> None:
-    with pytest.raises(UserError, match=r"^The datasets of blend\.json are empty: no rows\.$"):
+    with pytest.raises(UserError, match=r"The datasets of blend\.json are empty: no rows\."):
         ensure_something_trains(*found(0, {}, []))
     with pytest.raises(UserError) as refused:
         ensure_something_trains(*found(4, {"bad_role": 2, "bad_json": 1}, [LeftOut.OVERLONG]))
