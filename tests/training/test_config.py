@@ -97,3 +97,13 @@ def test_a_setting_of_megatron_that_is_named_as_a_path_is_one():
     keys = {section: [mark for mark in found if isinstance(mark, PathKeys)] for section, found in marks.items()}
     paths = {f"{section}.{key}" for section, [*of_section] in keys.items() for mark in of_section for key in mark}
     assert paths == named - {"model.use_mamba_mem_eff_path"}  # a switch
+
+
+def test_where_a_run_exports_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = SftConfig(run=RunConfig(output_dir="out"))
+    assert config.exports_to == tmp_path / "out/hf"
+    config.convert_to_hf.adapter = True
+    assert config.exports_to == tmp_path / "out/adapter"
+    config.convert_to_hf.output_dir = "elsewhere"
+    assert config.exports_to == tmp_path / "elsewhere"

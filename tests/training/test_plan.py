@@ -195,3 +195,12 @@ def test_a_stage_that_starts_at_no_number_gives_no_schedule(start):
     """checks/ refuses it by name."""
     stages = LossConfig([StageConfig("token"), StageConfig("sample", start)])
     assert count_run(config(loss=stages), prepared()).schedule is None
+
+
+def test_the_layout_stands_between_the_start_and_the_notes():
+    data = PreparedData("mine", Path("/data"), {"train": 100}, pack_size=4096)
+    rows = planned(config({"train_iters": 1}, scheduler={"lr_warmup_iters": 2}), data).rows([("ranks share", "x")])
+    names = [name for name, _ in rows]
+    assert names[names.index("starts from") :] == ["starts from", "ranks share", "note", "note"]
+    assert dict(rows)["validation"] == "none: the valid split is empty"
+    assert "(100 train and 0 valid packs)" in dict(rows)["data"]

@@ -9,7 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.training.prepared_data import DataTokenizer, PreparedData, find_prepared_data
+from nemotron.training import prepared_data
+from nemotron.training.config import RunConfig, SftConfig
+from nemotron.training.prepared_data import DataTokenizer, PreparedData, find_data, find_prepared_data
 
 
 @pytest.fixture
@@ -136,3 +138,21 @@ def test_what_is_in_place_of_a_shard_is_refused_by_name(find, tmp_path, make):
     make(place)
     with pytest.raises(UserError, match=str(place)):
         find()
+
+
+def test_data_is_named_with_its_folder_once():
+    assert PreparedData("Data:v1", Path("/data"), {}).whence == "Data:v1, /data"
+    assert PreparedData("/data", Path("/data"), {}).whence == "/data"
+
+
+def test_data_that_is_not_there_is_a_problem_with_what_to_do(tmp_path, monkeypatch):
+    config = SftConfig(run=RunConfig(data="Gone:latest", artifacts=str(tmp_path)))
+    data, [problem] = find_data(config, "mine")
+    assert data is None
+    assert "Gone" in problem.message
+    asked = []
+    monkeypatch.setattr(
+        prepared_data, "find_prepared_data", lambda *given, config_name: asked.append((*given, config_name)) or "data"
+    )
+    assert find_data(config, "mine") == ("data", [])
+    assert asked == [("Gone:latest", tmp_path, "mine")]

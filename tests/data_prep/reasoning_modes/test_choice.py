@@ -228,3 +228,43 @@ def test_the_settings_of_a_dataset_replace_those_of_the_config():
 def test_what_the_template_reads_is_known() -> None:
     known = {"enable_thinking": True, "low_effort": False, "reasoning_budget": 5, "truncate_history_thinking": False}
     assert list_unknown_kwargs({"chat_template_kwargs": {**known, "other": 1, "absent": None}}) == ["other"]
+
+
+@pytest.mark.parametrize("known", [None, False])
+def test_a_conversation_without_reasoning_has_no_mode_to_choose(known: bool | None) -> None:
+    plain = Conversation([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    steered = steer(plain, b"0" * 16, None, ReasoningControl(off=1.0), reasons=known)
+    assert (steered.conversation, steered.mode, steered.options) == (plain, Mode.NO_REASONING, {})
+    assert steered.why == "it has no reasoning"
+
+
+def test_what_is_known_of_a_conversation_is_not_looked_for_again() -> None:
+    """Parsing has looked at every message already."""
+    plain = Conversation([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}])
+    assert steer(plain, b"0" * 16, None, ReasoningControl(), reasons=True).mode is Mode.ON
+
+
+@pytest.mark.parametrize("row", [None, [], "reasoning", {}, {"chat_template_kwargs": None}, {"reasoning": None}])
+def test_a_row_that_says_nothing_of_reasoning_sets_no_mode(row: object) -> None:
+    assert read_own_mode(row) is None
+    assert list_unknown_kwargs(row) == []
+
+
+@pytest.mark.parametrize("prompt", ["prompt", "instruction"])
+def test_beside_a_prompt_reasoning_may_be_the_thought(prompt: str) -> None:
+    assert read_own_mode({prompt: "Hi", "reasoning": "A-long-thought-without-blanks"}) is None
+    assert read_own_mode({prompt: "Hi", "reasoning": "off"}) == (Mode.ROW_OFF, {})
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "problem"),
+    [
+        ({"enable_thinking": "yes"}, "enable_thinking is 'yes', not true or false"),
+        ({"reasoning_budget": "many"}, "reasoning_budget is 'many', not a whole number of tokens"),
+        ({"low_effort": "x" * 50}, f"low_effort is '{'x' * 39}, not true or false"),
+    ],
+)
+def test_a_value_that_is_none_is_shown_with_what_it_should_be(kwargs: dict[str, object], problem: str) -> None:
+    with pytest.raises(RowError) as refused:
+        read_own_mode({"chat_template_kwargs": kwargs})
+    assert problem in refused.value.detail
