@@ -38,6 +38,7 @@ def from_text(hint, text):
         (float, ".inf", float("inf")),
         (bool, "true", True),
         (bool, "'False'", False),
+        (bool, "'TRUE'", True),
         (str, "x", "x"),
         (str, "007", "007"),
         (str, "1e3", "1e3"),

@@ -82,3 +82,20 @@ def test_messages_show_short_paths(tmp_path, monkeypatch):
     assert display_path(config_dir() / "data_prep" / "tiny.yaml") == "config/data_prep/tiny.yaml"
     assert display_path(tmp_path / "mine.yaml") == "mine.yaml"
     assert display_path(Path("/elsewhere/mine.yaml")) == "/elsewhere/mine.yaml"
+
+
+@pytest.mark.parametrize("suffix", ["", ".yaml", ".yml"])
+def test_a_parent_may_be_named_with_its_suffix(tmp_path, suffix):
+    (tmp_path / f"base{suffix or '.yaml'}").touch()
+    found = find_parent(f"base{suffix}", tmp_path / "child.yaml", "", "child.yaml:1")
+    assert found == tmp_path / f"base{suffix or '.yaml'}"
+
+
+def test_configs_are_listed_by_name(tmp_path):
+    assert config_names() == sorted(config_names())
+    for name in ("zeta", "alpha", "child"):
+        (tmp_path / f"{name}.yaml").touch()
+    with pytest.raises(ConfigError) as refused:
+        find_parent("none", tmp_path / "child.yaml", "", "child.yaml:1")
+    listed = (refused.value.hint or "").partition("Known configs: ")[2].partition(";")[0].split(", ")
+    assert listed == sorted({*config_names(), "alpha", "zeta"})

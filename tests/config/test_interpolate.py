@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nemotron.config import ConfigError, config_dir, interpolate
-from nemotron.config.interpolate import drop_open, escape, is_open, resolve
+from nemotron.config.interpolate import _NotSimpleError, _resolve_simply, drop_open, escape, is_open, resolve
 from nemotron.config.located import attach_origin, plain
 
 
@@ -175,3 +175,36 @@ def test_a_config_other_than_the_default_adds_its_name(name, suffix):
 def test_long_texts_and_many_names_are_fine():
     tree = {"root": "/a/" + "b" * 1000, **{f"key{n}": "${root}/x" for n in range(500)}}
     assert len(resolved(tree)["key7"]) == 1005
+
+
+@pytest.mark.parametrize(
+    ("value", "resolved_to"),
+    [
+        ({"b": ["${rate}", "${section.size}", None, True, 3]}, {"b": [0.1, 5, None, True, 3]}),
+        ("a ${config_name:} b", "a mine b"),
+        ("${config_dir:tiny}", str(config_dir() / "tiny")),
+        ("x${unless_default:${config_name}}", "x-mine"),
+        ("${oc.env:TEAM_DIR}/${oc.env:NOT_SET,here}", "/team/here"),
+    ],
+)
+def test_what_the_shipped_configs_use_needs_no_omegaconf(monkeypatch, value, resolved_to):
+    monkeypatch.setenv("TEAM_DIR", "/team")
+    monkeypatch.delenv("NOT_SET", raising=False)
+    tree = {"rate": 0.1, "section": {"size": 5}, "config_name": "${config_name:}", "value": value}
+    assert _resolve_simply(tree, "mine")["value"] == resolved_to
+
+
+@pytest.mark.parametrize(
+    "value", [b"bytes", [{"a": b"bytes"}], "???", "${section}", "${other}", "a\\b${config_name:}", "${oc.env:NOT_SET}",
+              "${oc.env:NOT_SET,null}", "${unless_default:${config_name}}"],
+)  # fmt: skip
+def test_anything_else_is_left_to_omegaconf(monkeypatch, value):
+    monkeypatch.delenv("NOT_SET", raising=False)
+    for name in (5, "${unless_default:x}"):
+        with pytest.raises(_NotSimpleError):
+            _resolve_simply({"section": {"size": 5}, "config_name": name, "value": value}, "mine")
+
+
+def test_the_default_config_adds_no_name():
+    tree = {"config_name": "default", "value": "x${unless_default:${config_name}}"}
+    assert _resolve_simply(tree, "mine")["value"] == "x"
