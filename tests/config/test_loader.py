@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -5,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nemotron.config import ConfigError, load_config
+from nemotron.config import ConfigError, PathSetting, load_config
+from nemotron.secrets import mask_text
 
 
 @dataclass
@@ -137,3 +139,41 @@ def test_data_prep_writes_to_the_documented_folder_and_another_config_beside_it(
     assert output_dir("tiny") == "output/tiny/data"
     monkeypatch.setenv("NEMO_RUN_DIR", "/runs")
     assert output_dir("default") == "/runs/stage1_sft"
+
+
+def test_rows_leave_out_empty_sections(load):
+    assert "logger" not in [key for key, _, _ in load("").rows()]
+    assert ("logger.x", "[]", "mine.yaml:1") in load("logger: {x: []}").rows()
+
+
+def test_artifacts_stay_open_wherever_they_stand(load, tmp_path):
+    text = "output: ${art:data,path}\nlogger: {list: [1, '${art:data,name}'], n: {a: '${art:model,path}'}}\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    loaded = load_config("mine.yaml", schema=OpenSchema, leave_artifacts=True)
+    assert (loaded.config.output, loaded.config.logger) == (None, {"list": [1, None], "n": {"a": None}})
+    assert loaded.tree["output"] == "${art:data,path}"
+    assert loaded.tree["logger"] == {"list": [1, "${art:data,name}"], "n": {"a": "${art:model,path}"}}
+    assert loaded.convert_unexpanded() == loaded.config
+
+
+@dataclass
+class OpenSchema:
+    output: PathSetting | None = None
+    logger: dict[str, Any] = field(default_factory=dict)
+
+
+def test_a_config_for_another_machine_keeps_its_home(load, tmp_path):
+    (tmp_path / "mine.yaml").write_text("output: ~/x\n")
+    loaded = load_config("mine.yaml", schema=OpenSchema)
+    assert loaded.config.output == os.path.expanduser("~/x")
+    assert loaded.convert_unexpanded().output == "~/x"
+
+
+@pytest.mark.parametrize("place", ["command line", "file", "environment"])
+def test_a_secret_of_a_config_is_masked_from_then_on(load, monkeypatch, place):
+    monkeypatch.setattr("nemotron.secrets._remembered", set())
+    secret = f"of-the-{place}-5f3a9c".replace(" ", "-")
+    monkeypatch.setenv("MY_VALUE", secret)
+    text = {"file": f"logger: {{api_key: {secret}}}", "environment": "logger: {api_key: '${oc.env:MY_VALUE}'}"}
+    load(text.get(place, ""), *([f"logger.api_key={secret}"] if place == "command line" else []))
+    assert mask_text(f"It is {secret}.") == "It is ***."

@@ -2,9 +2,9 @@
 
 import pytest
 
-from nemotron.config import ConfigError, load_config
-from nemotron.config.located import attach_origin, plain
-from nemotron.config.spellings import _without, find
+from nemotron.config import Alternatives, ConfigError, load_config
+from nemotron.config.located import attach_origin, merge, plain
+from nemotron.config.spellings import _refuse_two, _without, find, has_other_spellings
 from nemotron.training.config import SftConfig
 
 
@@ -142,3 +142,36 @@ def test_what_is_taken_out_leaves_what_stands_next_to_it():
     tree = attach_origin({"a": {"b": {"c": 1, "d": 2}, "e": 3}, "f": 4}, "here")
     assert plain(_without(tree, ["a", "b", "c"])) == {"a": {"b": {"d": 2}, "e": 3}, "f": 4}
     assert plain(_without(tree, ["f"])) == {"a": {"b": {"c": 1, "d": 2}, "e": 3}}
+
+
+def layer_of(tree):
+    return attach_origin(tree, "mine.yaml:1")
+
+
+@pytest.mark.parametrize(
+    ("tree", "given"),
+    [
+        ({"a": 0, "b": 5}, ["b"]),
+        ({"a": 5, "b": 0}, ["a"]),
+        ({"a": 0}, ["a"]),
+        ({"a": 0, "b": 0}, ["a", "b"]),
+        ({"a": 1, "b": 2}, ["a", "b"]),
+        ({"a": None}, []),
+        ({}, []),
+    ],
+)
+def test_zero_is_not_given_where_another_is(tree, given):
+    assert Alternatives("the warm-up", ("a", "b"), zero_is_off=True).find_given(layer_of(tree)) == given
+
+
+def test_only_the_first_place_of_two_settings_is_not_repeated():
+    layer = merge(layer_of({"a": 1}), attach_origin({"b": 2, "c": 3}, "mine.yaml:2"))
+    layer = merge(layer, attach_origin({"c": 3}, "command line"))
+    with pytest.raises(ConfigError, match=r"^mine\.yaml:1: a=1 and b=2 \(mine\.yaml:2\) and c=3 set x twice"):
+        _refuse_two("x", layer, ("a", "b", "c"))
+    _refuse_two("x", layer, ("a",))
+
+
+@pytest.mark.parametrize(("key", "other"), [("train.train_iters", True), ("train", True), ("train.seed", False)])
+def test_a_key_with_another_spelling_is_known(key, other):
+    assert has_other_spellings(key, SftConfig) is other

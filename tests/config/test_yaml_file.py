@@ -262,3 +262,18 @@ def test_a_value_shown_as_an_argument_is_read_back(value):
 )
 def test_a_value_is_shown_as_it_would_be_written(value, shown):
     assert as_argument(value) == shown
+
+
+def test_values_are_dumped_in_their_order_on_long_lines():
+    text = " ".join(["word"] * 23)  # 114 characters
+    assert dump_yaml({"b": text, "a": None}) == f"b: {text}\na: null\n"
+
+
+def test_a_file_that_cannot_be_read_is_named_with_the_reason(tmp_path, monkeypatch):
+    def fail(path):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "mine.yaml").touch()
+    monkeypatch.setattr(yaml_file, "read_text", fail)
+    with pytest.raises(ConfigError, match=r"mine\.yaml: cannot be read: Permission denied\."):
+        read_yaml(tmp_path / "mine.yaml", "mine.yaml")
