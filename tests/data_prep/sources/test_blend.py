@@ -66,6 +66,13 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ({"datasets": [{"path": "x", "repeat": "yes"}]}, "has repeat 'yes'. Write true or false."),
         ({"datasets": [{"path": "x", "recursive": 1}]}, "has recursive 1. Write true or false."),
         ({"datasets": [{"path": "x", "name": 7}]}, "has name 7. It must be text."),
+        ({"datasets": [{"path": "x", "reasoning": "low"}]}, "has reasoning 'low'. Write an object"),
+        ({"datasets": [{"path": "x", "checks": "languages"}]}, "has checks 'languages'. List some of"),
+        (
+            {"datasets": [{"path": "x", "checks": ["langauges"]}]},
+            'unknown check "langauges". Did you mean "languages"?',
+        ),
+        ({"datasets": [{"bring": "Buy it."}]}, r"datasets\[0\] has no path"),
         ({"datasets": [{"path": "x", "name": " "}]}, "has name ' '. It must be text."),
         (
             {"datasets": [{"path": "x", "format": "sharegtp"}]},
@@ -246,3 +253,31 @@ def test_weights_too_large_or_small_to_be_added_are_shares_all_the_same(weight: 
 def test_a_file_that_would_fill_the_memory_is_refused(tmp_path: Path, start: str, filler: str, count: int) -> None:
     with pytest.raises(UserError, match=r"blend\.json"):
         read_blend(write(tmp_path, start + filler * count))
+
+
+def test_comments_begin_with_a_mark_or_a_line(tmp_path: Path) -> None:
+    commented = {"#": "a", "// b": "b", "_c": "c", "datasets": [{"path": "a.jsonl"}]}
+    assert [dataset.name for dataset in read_blend(write(tmp_path, commented)).datasets] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "low"), [(None, False), ({}, False), ({"effort": "high"}, False), ({"effort": "low"}, True)]
+)
+def test_short_thoughts_are_marked_by_their_effort(reasoning: dict[str, Any] | None, low: bool) -> None:
+    assert Dataset("a", "a.jsonl", reasoning=reasoning).has_low_effort is low
+
+
+@pytest.mark.parametrize(("share", "fits"), [(0.5, True), (1, True), (None, True), (1.5, False), (0, False)])
+def test_a_public_share_is_at_most_all(tmp_path: Path, share: float | None, fits: bool) -> None:
+    path = write(tmp_path, {"datasets": [{"path": "a.jsonl"}], "public_share": share})
+    if fits:
+        assert read_blend(path).public_share == share
+    else:
+        with pytest.raises(UserError, match=f"public_share is {share}"):
+            read_blend(path)
+
+
+def test_a_dataset_to_bring_is_named_by_what_it_teaches(tmp_path: Path) -> None:
+    entries = [{"path": "a.jsonl"}, {"path": None, "bring": "Buy it.", "domain": "law"}]
+    [missing] = read_blend(write(tmp_path, {"datasets": entries})).missing
+    assert missing.name == "law"
