@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nemotron.data_prep.sources.chat_data import is_chat_data
+from nemotron.data_prep.sources.chat_data import is_blend_file, is_chat_data
 from nemotron.errors import UserError
 
 ROW = {"messages": []}
@@ -63,3 +63,26 @@ def test_other_files_and_what_is_not_there_are_no_data(tmp_path: Path) -> None:
     assert [is_chat_data(tmp_path / name) for name in ("a.txt", "a.jsonl", "*.jsonl", "*.csv")] == [
         False, True, True, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "is_blend"),
+    [
+        ('\ufeff{"datasets": []}', True),
+        ('\ufeff\n [{"path": "a"}]', True),
+        ('{\n  "datasets": [{"path": "a"}]\n}', True),
+        ('{\n  "messages": []\n}', False),
+        ('{"messages": []}\n{"datasets": []}\n', False),
+        ('{"_note": 5, "mixture": [{"path": "a"}], "_more": "x"}', True),
+        ('{"_rows": [{"path": "a"}], "text": "x"}', False),
+    ],
+)
+def test_a_json_file_is_known_by_its_beginning(tmp_path: Path, content: str, is_blend: bool) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content, encoding="utf-8")
+    assert is_blend_file(path) is is_blend
+
+
+def test_a_dataset_of_several_splits_is_data_without_a_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    assert is_chat_data(tmp_path)

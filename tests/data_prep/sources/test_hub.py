@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,7 @@ import pytest
 
 from nemotron.data_prep.plan import make_plan
 from nemotron.data_prep.sources import cut, find_files, read_rows
+from nemotron.data_prep.sources import hub as hub_source
 from nemotron.data_prep.sources import rows as source_rows
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.errors import UserError
@@ -308,3 +310,71 @@ def test_a_hub_out_of_reach_is_an_error_of_the_user(monkeypatch: pytest.MonkeyPa
 def test_a_subset_of_a_local_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf'"test" .*split.*{tmp_path}'):
         find_files(Dataset("test", str(tmp_path), split="train"))
+
+
+def test_files_are_listed_below_all_folders_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders have no content, and the order of an answer is nobody's."""
+    asked: list[dict[str, Any]] = []
+    tree = [SimpleNamespace(path="data")]
+    tree += [SimpleNamespace(path=f"data/{n}.jsonl", blob_id=n, size=3, lfs=None) for n in ("b", "a")]
+
+    def list_tree(repo: str, **options: Any) -> list[Any]:
+        asked.append(options)
+        return tree
+
+    api = SimpleNamespace(
+        dataset_info=lambda *given, **options: SimpleNamespace(sha="c" * 40), list_repo_tree=list_tree
+    )
+    monkeypatch.setattr(hub_source, "_api", lambda: api)
+    found = hub_source.find_on_hub(Dataset("x", "hf://org/name/data/*.jsonl"))
+    assert [each.path for each in found] == [f"hf://datasets/org/name@{'c' * 40}/data/{n}.jsonl" for n in ("a", "b")]
+    assert asked == [{"recursive": True, "revision": "c" * 40, "repo_type": "dataset"}]
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("hf://org/name", "hf://datasets/org/name"),
+        ("hf://datasets/org/name@refs%2Fpr%2F1/a/b.jsonl", "hf://datasets/org/name@refs%2Fpr%2F1/a/b.jsonl"),
+        ("hf://org/name@v1/", "hf://datasets/org/name@v1"),
+    ],
+)
+def test_a_path_on_the_hub_is_written_in_one_way(path: str, shown: str) -> None:
+    assert str(hub_source.parse_hub_path(path)) == shown
+
+
+@pytest.mark.parametrize(("status", "read"), [(206, b"0123456"), (200, b"23")])
+def test_a_part_of_a_file_is_asked_for_and_cut_where_all_of_it_comes(
+    monkeypatch: pytest.MonkeyPatch, status: int, read: bytes
+) -> None:
+    asked: list[Any] = []
+
+    def get(method: str, url: str, headers: dict[str, str]) -> Any:
+        asked.append((method, url.partition("/datasets/")[2], headers))
+        return SimpleNamespace(status_code=status, content=b"0123456")
+
+    monkeypatch.setattr("huggingface_hub.utils.http_backoff", get)
+    monkeypatch.setattr("huggingface_hub.utils.build_hf_headers", lambda: {"authorization": "mine"})
+    monkeypatch.setattr("huggingface_hub.utils.hf_raise_for_status", lambda answer: None)
+    assert hub_source.read_range("hf://org/name@v1/a.jsonl", 2, 4) == read
+    assert asked == [("GET", "org/name/resolve/v1/a.jsonl", {"authorization": "mine", "range": "bytes=2-3"})]
+
+
+def test_an_answer_that_is_none_is_an_error_of_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(answer: object) -> None:
+        raise ValueError("404: not there\nand more")
+
+    monkeypatch.setattr("huggingface_hub.utils.http_backoff", lambda *given, headers: None)
+    monkeypatch.setattr("huggingface_hub.utils.hf_raise_for_status", refuse)
+    with pytest.raises(OSError, match=r"^404: not there$"):
+        hub_source.read_range("hf://org/name/a.jsonl", 0, 4)
+
+
+def test_a_file_is_known_by_its_content_and_size() -> None:
+    def digest(blob: str, size: int, large: str | None = None) -> str:
+        lfs = large and SimpleNamespace(sha256=large)
+        path = hub_source.HubPath("org/name", "c" * 40, "a")
+        return hub_source._identify(path, SimpleNamespace(blob_id=blob, size=size, lfs=lfs)).digest
+
+    assert digest("1", 3) == hashlib.blake2b(b"hub 1 3", digest_size=16).hexdigest()
+    assert digest("1", 3, "2") == digest("2", 3) != digest("1", 3) != digest("1", 4)
