@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -111,6 +112,24 @@ def test_a_killed_run_continues_from_its_checkpoint_with_the_same_numbers(workdi
     assert "Continuing after iteration" in done.stderr
     uninterrupted = records(workdir / "output/tiny/sft/metrics.jsonl")
     assert without_time(records(killed)) == without_time(uninterrupted)
+
+
+def test_a_shard_of_another_iteration_costs_its_checkpoint_and_no_number(workdir):
+    """It has the right size and whole parts: only the fingerprints of the save tell."""
+    run = workdir / "swapped"
+    shutil.copytree(workdir / "output/tiny/sft", run)
+    (run / "checkpoints/run.json").unlink()  # it names the other folder
+    newest, older = (run / f"checkpoints/iter_000000{iteration}" for iteration in (6, 4))
+    for shard in older.glob("*.distcp"):
+        shutil.copy(shard, newest / shard.name)
+    exported = nemotron("super3", "model", "export", str(run), cwd=workdir)
+    assert exported.returncode == 1
+    assert f"{newest} is not used: __0_0.distcp" in exported.stderr
+    done = nemotron("super3", "sft", "-c", "tiny", *SHORT, "run.output_dir=swapped", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    assert "Continuing from iteration 4" in done.stderr
+    uninterrupted = records(workdir / "output/tiny/sft/metrics.jsonl")
+    assert without_time(records(run / "metrics.jsonl")) == without_time(uninterrupted)
 
 
 def test_losses_are_those_of_the_formulas_on_the_exported_model(workdir):
