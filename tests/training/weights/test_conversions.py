@@ -265,6 +265,17 @@ def test_random_weights_are_float32_of_a_seed(world, architecture, tmp_path, mon
     assert len(world.steps) == 6  # made once
 
 
+def test_damaged_weights_are_made_again(world, architecture, tmp_path, monkeypatch):
+    """They follow from the seed, so nobody needs to get them back."""
+    monkeypatch.setattr(cpu, "is_needed", lambda: True)
+    damaged = random_init.start_folder(architecture, tmp_path / "start", 7)
+    damaged.mkdir(parents=True)
+    for skipped, made in (((), 0), (("its shard is damaged",), 1)):
+        monkeypatch.setattr(random_init, "find_newest", lambda _, found=skipped: SimpleNamespace(skipped=found))
+        random_init.make_starting_checkpoint(architecture, tmp_path / "start", 7)
+        assert sum(step[0] == "saved" for step in world.steps) == made
+
+
 def test_with_a_gpu_another_process_makes_them(world, architecture, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(cpu, "is_needed", lambda: False)

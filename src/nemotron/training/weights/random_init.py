@@ -8,6 +8,7 @@ from pathlib import Path
 from nemotron.files.atomic_files import one_at_a_time, replace_folder_when_complete
 from nemotron.files.regular_files import read_text
 from nemotron.training import bridge, cpu
+from nemotron.training.checkpoints.newest import find_newest
 from nemotron.training.weights.megatron_model import save_random_model
 from nemotron.training.weights.separate_process import run_module, separate_process
 
@@ -31,13 +32,13 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
 
     Returns:
         The checkpoint's folder, a value for `checkpoint.pretrained_checkpoint`. It appears once it is complete; of
-        several processes, one makes it and the others wait.
+        several processes, one makes it and the others wait. A damaged one is made again.
     """
     folder = start_folder(hf_config_dir, out_dir, seed)
-    if folder.is_dir():
+    if _is_usable(folder):
         return folder
     with one_at_a_time(folder.with_suffix(".lock")):
-        if folder.is_dir():
+        if _is_usable(folder):
             return folder
         with replace_folder_when_complete(folder) as unfinished:
             if cpu.is_needed():
@@ -49,6 +50,10 @@ def make_starting_checkpoint(hf_config_dir: str | Path, out_dir: str | Path, see
                 )
                 run_module("nemotron.training.weights.random_init", arguments, what, folder)
     return folder
+
+
+def _is_usable(folder: Path) -> bool:
+    return folder.is_dir() and not find_newest(folder).skipped
 
 
 def start_folder(hf_config_dir: str | Path, out_dir: str | Path, seed: int) -> Path:
