@@ -18,7 +18,7 @@ from nemotron.data_prep.sources import InputFile
 from nemotron.data_prep.sources.blend import Dataset
 from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 
-FORMAT_VERSION = 14
+FORMAT_VERSION = 15
 """Increased whenever the same inputs and config give other files than before."""
 
 CHANGES_NOTHING = frozenset(

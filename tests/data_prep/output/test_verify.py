@@ -74,7 +74,7 @@ def flip_a_byte(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("pattern", ["runs/*/splits/train/*.parquet", "tokens/*/*/*.tokens", "tokens/*/*/*.mask"])
+@pytest.mark.parametrize("pattern", ["runs/*/splits/train/*.parquet", "tokens/*/*/*.tokens", "tokens/*/*/*.index"])
 def test_a_flipped_bit_is_found(result: PrepResult, pattern: str) -> None:
     [path] = result.plan.output_dir.glob(pattern)
     flip_a_byte(path)
@@ -265,7 +265,7 @@ def test_what_another_release_prepared_is_not_called_damaged(result: PrepResult)
         list(verify(result.plan.output_dir))
 
 
-@pytest.mark.parametrize("suffix", ["tokens", "mask"])
+@pytest.mark.parametrize("suffix", ["tokens", "roles"])
 def test_a_tokenized_part_that_was_cut_short_or_lost_a_file_is_found(result: PrepResult, suffix: str) -> None:
     [path] = result.plan.output_dir.glob(f"tokens/*/*/*.{suffix}")
     path.write_bytes(path.read_bytes()[:-1])

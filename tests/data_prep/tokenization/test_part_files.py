@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nemotron.data_prep.drop_reasons import DropReason
 from nemotron.data_prep.notes import MOST_NAMES, OTHERS, Note, NoteCount, NoteKind
@@ -13,16 +15,17 @@ from nemotron.data_prep.part_index import EMPTY_INDEX, SequencePlace
 from nemotron.data_prep.sources import Row
 from nemotron.data_prep.tokenization.outcomes import EXCERPT, Dropped, Noticed, excerpt, shorten
 from nemotron.data_prep.tokenization.part_files import (
-    MASK,
     RECEIPT,
     TOKENS,
     PartWriter,
     file_of,
     is_intact,
     map_tokens,
+    marked,
     read_dropped,
     read_receipt,
     read_tokens,
+    unmark,
     write_part,
 )
 from nemotron.errors import UserError
@@ -102,11 +105,10 @@ def test_a_part_that_is_made_again_forgets_what_it_dropped(tmp_path: Path) -> No
     assert read_dropped(tmp_path / "part", receipt) == []
 
 
-@pytest.mark.parametrize("suffix", [TOKENS, MASK])
-def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path, suffix: str) -> None:
+def test_a_part_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path) -> None:
     part = tmp_path / "part"
     write_part(part, lambda writer: writer.append(np.array([7, 8, 9], np.int32), np.array([0, 1, 1]), EMPTY_INDEX))
-    file = file_of(part, suffix)
+    file = file_of(part, TOKENS)
     whole = file.read_bytes()
     receipt = read_receipt(part)
     assert receipt is not None
@@ -167,24 +169,30 @@ def test_names_from_the_data_cannot_fill_the_memory(tmp_path: Path) -> None:
 
 def test_stretches_are_read_to_where_they_are_wanted_and_nothing_else_is_touched(tmp_path: Path) -> None:
     file_of(tmp_path / "part", TOKENS).write_bytes(np.arange(10, 20, dtype="<i4").tobytes())
-    file_of(tmp_path / "part", MASK).write_bytes(bytes(range(10)))
-    ids, mask = np.full(8, -1, np.int32), np.full(8, 99, np.uint8)
-    read_tokens(tmp_path / "part", [(7, 3, 0), (2, 2, 5), (0, 0, 4)], ids, mask)
-    assert ids.tolist() == [17, 18, 19, -1, -1, 12, 13, -1]
-    assert mask.tolist() == [7, 8, 9, 99, 99, 2, 3, 99]
+    tokens = np.full(8, -1, np.int32)
+    read_tokens(tmp_path / "part", [(7, 3, 0), (2, 2, 5), (0, 0, 4)], tokens)
+    assert tokens.tolist() == [17, 18, 19, -1, -1, 12, 13, -1]
+
+
+@given(tokens=st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 1))))
+def test_a_token_has_its_mask_in_the_sign_bit(tokens: list[tuple[int, int]]) -> None:
+    ids, mask = np.array(tokens, np.int64).reshape(-1, 2).T
+    words = marked(ids.astype(np.int32), mask.astype(np.uint8))
+    assert (words < 0).tolist() == mask.astype(bool).tolist()
+    read = unmark(words)
+    assert [array.dtype for array in read] == [np.int32, np.uint8]
+    assert [array.tolist() for array in read] == [ids.tolist(), mask.tolist()]
 
 
 def test_a_part_that_was_cut_short_meanwhile_is_named(tmp_path: Path) -> None:
     file_of(tmp_path / "part", TOKENS).write_bytes(bytes(12))
-    file_of(tmp_path / "part", MASK).write_bytes(bytes(3))
     with pytest.raises(UserError, match=r"part\.tokens"):
-        read_tokens(tmp_path / "part", [(1, 3, 0)], np.zeros(3, np.int32), np.zeros(3, np.uint8))
+        read_tokens(tmp_path / "part", [(1, 3, 0)], np.zeros(3, np.int32))
 
 
 def test_a_part_without_tokens_has_none(tmp_path: Path) -> None:
     write_part(tmp_path / "part", lambda writer: None)
-    ids, mask = map_tokens(tmp_path / "part")
-    assert (ids.tolist(), mask.tolist()) == ([], [])
+    assert map_tokens(tmp_path / "part").tolist() == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,14 @@ import numpy as np
 
 from nemotron.data_prep.output.places import PartPlace
 from nemotron.data_prep.sources.written_plan import read_inputs
-from nemotron.data_prep.tokenization.part_files import PartReceipt, is_intact, map_tokens, read_index, read_receipt
+from nemotron.data_prep.tokenization.part_files import (
+    PartReceipt,
+    is_intact,
+    map_tokens,
+    read_index,
+    read_receipt,
+    unmark,
+)
 
 COMPARED = 16
 """How many tokens of a sequence's beginning are used to look it up."""
@@ -56,7 +63,7 @@ class Origins:
         self._weights = np.random.default_rng(0).integers(1, 2**62, COMPARED, np.int64) | 1
         keys, numbers, lines, places = [], [], [], []
         for number, part in enumerate(self._parts):
-            ids, _ = map_tokens(part.path)
+            ids, _ = unmark(map_tokens(part.path))
             index = read_index(part.path, part.receipt)
             own = _Places(*index.starts(), index.shared_lengths.astype(np.int64), index.lengths.astype(np.int64))
             keys.append(self._keys(ids, own))
@@ -83,9 +90,9 @@ class Origins:
             part, same = self._parts[self._numbers[place]], min(length, len(ids))
             if best is not None and same <= best.tokens:
                 continue
-            of_part, shared = map_tokens(part.path)[0], min(shared, same)
-            is_shared_alike = np.array_equal(of_part[history : history + shared], ids[:shared])
-            if is_shared_alike and np.array_equal(of_part[start : start + same - shared], ids[shared:same]):
+            of_part, shared = map_tokens(part.path), min(shared, same)
+            stretches = (of_part[history : history + shared], of_part[start : start + same - shared])
+            if np.array_equal(unmark(np.concatenate(stretches))[0], ids[:same]):
                 best = Origin(**part.place.of(int(self._lines[place])), tokens=same)
         return best
 

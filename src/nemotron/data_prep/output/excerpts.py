@@ -9,7 +9,7 @@ import numpy as np
 from nemotron.data_prep.part_index import SequencePlace
 from nemotron.data_prep.token_roles.role import ROLES
 from nemotron.data_prep.tokenization.outcomes import shorten
-from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches
+from nemotron.data_prep.tokenization.part_files import map_tokens, read_stretches, unmark
 from nemotron.data_prep.tokenizer.tokenizer import Tokenizer
 from nemotron.printable import printable
 from nemotron.secrets import mask_pieces
@@ -73,9 +73,9 @@ class Wanted(NamedTuple):
 
 def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
     """Read the beginning and the end of a sequence."""
-    ids, mask = map_tokens(wanted.part)
+    tokens = map_tokens(wanted.part)
     pieces = wanted.place.stretches(min(wanted.length + AROUND, wanted.about["uncut"]))
-    ids, mask = (np.concatenate([array[begin : begin + count] for begin, count in pieces]) for array in (ids, mask))
+    ids, mask = unmark(np.concatenate([tokens[begin : begin + count] for begin, count in pieces]))
     starts, roles = _roles(wanted)
     head, tail = wanted.shown
     if wanted.length <= head + tail + 50:  # do not leave out just a few tokens

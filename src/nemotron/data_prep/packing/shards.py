@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from nemotron.data_prep.packing.lengths import pad_length
 from nemotron.data_prep.part_index import Histories
 from nemotron.data_prep.tokenization.loss_mask import roll
-from nemotron.data_prep.tokenization.part_files import read_tokens
+from nemotron.data_prep.tokenization.part_files import TOKEN_BYTES, read_tokens, unmark
 from nemotron.files.atomic_files import checksum, replace_when_complete, write_json
 from nemotron.files.regular_files import read_bytes
 from nemotron.files.typed import typed
@@ -87,8 +87,7 @@ class ShardWork:
 
     @property
     def bytes_to_read(self) -> int:
-        """Bytes of tokens and mask to read."""
-        return 5 * int(self.length.sum())
+        return TOKEN_BYTES * int(self.length.sum())
 
 
 @dataclass(frozen=True)
@@ -207,10 +206,9 @@ def _gather_packs(gathering: Gathering, work: ShardWork, first: int, last: int) 
     length = work.length[members]
     padded = pad_length(length, gathering.pad_to_multiple)
     offsets = np.concatenate([[0], np.cumsum(padded)])
-    ids = np.full(offsets[-1], gathering.pad_id, np.int32)
-    mask = np.zeros(offsets[-1], np.uint8)
-    stretches = _stretches(work, members, length, offsets[:-1])
-    _copy(gathering.parts, stretches, ids, mask)
+    tokens = np.full(offsets[-1], gathering.pad_id, "<i4")
+    _copy(gathering.parts, _stretches(work, members, length, offsets[:-1]), tokens)
+    ids, mask = unmark(tokens)
 
     pack_sequences = bounds - bounds[0]
     pack_offsets = offsets[pack_sequences]
@@ -250,13 +248,13 @@ def _stretches(work: ShardWork, members: slice, length: np.ndarray, to: np.ndarr
     return _Stretches(*both)
 
 
-def _copy(parts: tuple[Path, ...], stretches: _Stretches, ids: np.ndarray, mask: np.ndarray) -> None:
-    """Copy stretches to their places in `ids` and `mask`, opening every part once."""
+def _copy(parts: tuple[Path, ...], stretches: _Stretches, tokens: np.ndarray) -> None:
+    """Copy stretches to their places in `tokens`, opening every part once."""
     order = np.argsort(stretches.part, kind="stable")
     numbers, firsts = np.unique(stretches.part[order], return_index=True)
     for number, chosen in zip(numbers, np.split(order, firsts[1:]), strict=True):
         of_part = (array[chosen].tolist() for array in stretches[1:])
-        read_tokens(parts[number], zip(*of_part, strict=True), ids, mask)
+        read_tokens(parts[number], zip(*of_part, strict=True), tokens)
 
 
 def _lists(offsets: np.ndarray, values: np.ndarray) -> pa.ListArray:

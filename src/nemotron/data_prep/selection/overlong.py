@@ -9,7 +9,7 @@ from nemotron.data_prep.config import OverlongPolicy
 from nemotron.data_prep.part_index import PartIndex
 from nemotron.data_prep.selection.corpus import Corpus, CorpusPart
 from nemotron.data_prep.tokenization.loss_mask import find_trained_targets
-from nemotron.data_prep.tokenization.part_files import map_tokens
+from nemotron.data_prep.tokenization.part_files import map_tokens, unmark
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def _count_targets(corpus: Corpus, over: np.ndarray, limit: int, eos_id: int) ->
     start_of_sequence = np.zeros(1, np.int64)
     for part, of_part in _by_part(corpus, over):
         index, numbers = corpus.read_index(part), over[of_part] - part.sequences.start
-        ids, mask = map_tokens(part.path)
+        tokens = map_tokens(part.path)
         begins = index.starts()[1][numbers]
         own_limits = limit - index.shared_lengths[numbers]  # nothing of what sequences share trains
         for i, begin, own_limit in zip(range(of_part.start, of_part.stop), begins, own_limits, strict=True):
             if own_limit <= 0:
                 continue
-            kept = slice(begin, begin + own_limit)
-            counts[i] = find_trained_targets(mask[kept], ids[kept], start_of_sequence, eos_id).sum(dtype=np.int64)
+            ids, mask = unmark(tokens[begin : begin + own_limit])
+            counts[i] = find_trained_targets(mask, ids, start_of_sequence, eos_id).sum(dtype=np.int64)
     return counts
 
 

@@ -1,10 +1,9 @@
 """Write and read tokenized parts, from which packs are gathered.
 
-A part `P` is up to six files; the receipt comes last, so a part with a receipt is complete:
+A part `P` is up to five files; the receipt comes last, so a part with a receipt is complete:
 
     P.tokens         int32, little endian: for each conversation the history that its sequences share, then the rest of
-                     each sequence, without gaps, uncut
-    P.mask           uint8, the same shape: the loss mask, not yet rolled
+                     each sequence, without gaps, uncut. The sign bit is the loss mask, not yet rolled: see `marked`
     P.index          the arrays of PartIndex, one after another
     P.roles          the arrays of Stretches, one after another: who says each token
     P.dropped.jsonl  one line per dropped row, if there is one: line (from 0, in the part), reason, detail
@@ -38,9 +37,11 @@ from nemotron.files.atomic_files import checksum, replace_when_complete, write_j
 from nemotron.files.regular_files import open_file, read_bytes
 from nemotron.files.typed import typed
 
-TOKENS, MASK, INDEX, ROLES = ".tokens", ".mask", ".index", ".roles"
+TOKENS, INDEX, ROLES = ".tokens", ".index", ".roles"
 DROPPED, RECEIPT = ".dropped.jsonl", ".json"
 TOKEN_BYTES = 4
+_ID = np.int32(2**31 - 1)
+"""The bits of the id in a marked token."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class PartWriter:
     """Counts and writes what happens to the rows of a part; used by `write_part`."""
 
     def __init__(self, open_file: Callable[[str], _HashedFile]) -> None:
-        self._tokens, self._mask = open_file(TOKENS), open_file(MASK)
+        self._tokens = open_file(TOKENS)
         self._indices: list[PartIndex] = []
         self._stretches: list[Stretches] = []
         self._row: Row | None = None
@@ -130,8 +131,7 @@ class PartWriter:
     def append(self, ids: np.ndarray, mask: np.ndarray, index: PartIndex, stretches: Stretches = NONE) -> None:
         """Add a batch of conversations."""
         self._stretches.append(stretches)
-        self._tokens.write(bytes_of(ids.astype("<i4", copy=False)))
-        self._mask.write(bytes_of(mask.astype(np.uint8, copy=False)))
+        self._tokens.write(bytes_of(marked(ids, mask)))
         self._indices.append(compact(index))
 
     def index(self) -> PartIndex:
@@ -212,37 +212,51 @@ def read_stretches(part: Path) -> Stretches:
     return Stretches(*arrays)
 
 
-def map_tokens(part: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Map the tokens of a complete part into memory, without reading them.
+def marked(ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return token ids with their loss mask in the sign bit, int32 little endian.
 
-    Returns:
-        Ids int32 [tokens], mask uint8 [tokens].
+    So both are read at once.
     """
-    return _map(file_of(part, TOKENS), "<i4"), _map(file_of(part, MASK), "u1")
+    tokens = mask.astype("<i4")
+    tokens <<= 31
+    tokens |= ids.astype("<i4", copy=False)
+    return tokens
 
 
-def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], ids: np.ndarray, mask: np.ndarray) -> None:
-    """Read stretches of the tokens of a complete part into arrays.
+def unmark(tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ids, int32, and the loss mask, uint8, of marked tokens."""
+    return tokens & _ID, (tokens < 0).view(np.uint8)
 
-    Unlike mapped files, which cost a page fault every few kilobytes and count as memory of the process, this costs two
-    system calls per stretch.
+
+def map_tokens(part: Path) -> np.ndarray:
+    """Map the marked tokens of a complete part into memory, without reading them."""
+    # Not np.memmap: it resolves the path link by link, which took longer than the reading, and its slices are slow.
+    with open_file(file_of(part, TOKENS)) as file:
+        if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
+            return np.zeros(0, "<i4")
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), "<i4")
+
+
+def read_tokens(part: Path, stretches: Iterable[tuple[int, int, int]], tokens: np.ndarray) -> None:
+    """Read stretches of the marked tokens of a complete part into an array.
+
+    Unlike mapped files, which cost a page fault every few kilobytes and count as memory of the process, this costs a
+    system call per stretch.
 
     Args:
         part: The part.
-        stretches: (first token in the part, number of tokens, place of the first in `ids` and `mask`) of each.
-        ids: int32, little endian.
-        mask: uint8, of the same length.
+        stretches: (first token in the part, number of tokens, place of the first in `tokens`) of each.
+        tokens: int32, little endian.
 
     Raises:
-        UserError: The files have fewer tokens than when they were checked.
+        UserError: The file has fewer tokens than when it was checked.
     """
-    id_bytes, mask_bytes = memoryview(ids).cast("B"), memoryview(mask)
-    with open_file(file_of(part, TOKENS)) as id_file, open_file(file_of(part, MASK)) as mask_file:
-        id_number, mask_number = id_file.fileno(), mask_file.fileno()
+    to_bytes = memoryview(tokens).cast("B")
+    with open_file(file_of(part, TOKENS)) as file:
+        number = file.fileno()
         for begin, count, to in stretches:
-            read = os.preadv(id_number, [id_bytes[TOKEN_BYTES * to : TOKEN_BYTES * (to + count)]], TOKEN_BYTES * begin)
-            read += os.preadv(mask_number, [mask_bytes[to : to + count]], begin)
-            if read != (TOKEN_BYTES + 1) * count:
+            room = to_bytes[TOKEN_BYTES * to : TOKEN_BYTES * (to + count)]
+            if os.preadv(number, [room], TOKEN_BYTES * begin) != TOKEN_BYTES * count:
                 raise UserError(f"{file_of(part, TOKENS)} was changed while it was being used.", "Run again.")
 
 
@@ -251,14 +265,6 @@ def read_dropped(part: Path, receipt: PartReceipt) -> list[dict[str, int | str]]
     if DROPPED not in receipt.files:
         return []
     return [orjson.loads(line) for line in read_bytes(file_of(part, DROPPED)).splitlines()]
-
-
-def _map(path: Path, dtype: str) -> np.ndarray:
-    # Not np.memmap: it resolves the path link by link, which took longer than the reading, and its slices are slow.
-    with open_file(path) as file:
-        if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
-            return np.zeros(0, dtype)
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
 
 
 def file_of(part: Path, suffix: str) -> Path:
