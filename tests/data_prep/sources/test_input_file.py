@@ -2,7 +2,14 @@
 
 import pytest
 
-from nemotron.data_prep.sources.input_file import format_of, leave_out_bookkeeping, may_be_array, stem_of
+from nemotron.data_prep.sources.input_file import (
+    format_of,
+    leave_out_bookkeeping,
+    list_suffixes,
+    may_be_array,
+    no_data_files,
+    stem_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,3 +51,12 @@ def test_only_json_may_be_an_array(path: str, may: bool) -> None:
 )
 def test_what_datasets_keeps_next_to_its_files_is_left_out(found: list[str], left_out: list[int]) -> None:
     assert leave_out_bookkeeping(iter(found)) == [path for at, path in enumerate(found) if at not in left_out]
+
+
+def test_a_folder_without_data_says_what_it_may_hold() -> None:
+    error = no_data_files("mine", "data", recursive=False)
+    assert 'Dataset "mine": no data files in the folder data.' in error.message
+    assert '"recursive": true' in (error.hint or "")
+    assert "*.jsonl" in (error.hint or "")
+    assert "recursive" not in (no_data_files("mine", "data", recursive=True).hint or "")
+    assert list_suffixes().endswith("; .jsonl, .ndjson, .json, .csv, .tsv also as .gz or .zst")

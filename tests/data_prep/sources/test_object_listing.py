@@ -117,3 +117,25 @@ def test_a_store_that_tells_no_version_is_refused(store: Store, monkeypatch: pyt
     store.tags["bucket/rows.jsonl"] = ""
     with pytest.raises(UserError, match="ETag"):
         find(url)
+
+
+def test_objects_are_listed_by_name_and_read_in_part(store: Store) -> None:
+    for name in ("b", "a", "c"):
+        store.put_object(f"bucket/{name}.jsonl", JSONL)
+    files = find("s3://bucket/*.jsonl")
+    assert [file.path for file in files] == [f"s3://bucket/{name}.jsonl" for name in "abc"]
+    assert object_store.read_range("s3://bucket/a.jsonl", 2, 5) == JSONL[2:5]
+    assert [len(file.digest) for file in files] == [32] * 3
+
+
+def test_what_is_no_data_is_told_from_what_is_not_there(store: Store) -> None:
+    store.put_object("bucket/notes.txt", b"x")
+    store.put_object("bucket/folder/notes.txt", b"x")
+    for url, problem in (
+        ("s3://bucket/notes.txt", "is not of a known format"),
+        ("s3://bucket/folder", "no data files in the folder"),
+        ("s3://bucket/note.txt", "does not exist"),
+    ):
+        with pytest.raises(UserError, match=problem) as refused:
+            find(url)
+        assert ("bucket/notes.txt" in (refused.value.hint or "")) is (problem == "does not exist")
