@@ -8,6 +8,7 @@ import pytest
 
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
+from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.inspection.rows import inspect_file
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenization import safe_encoding
@@ -73,3 +74,20 @@ def test_a_fault_of_this_program_is_no_fault_of_the_row() -> None:
         raise ValueError("ours")
     with pytest.raises(KeyboardInterrupt), safe_encoding.failures_cost_their_row():
         raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError])
+def test_who_stops_the_run_is_no_fault_of_the_row(stop: type[BaseException]) -> None:
+    with pytest.raises(stop), safe_encoding.failures_cost_their_row():
+        raise stop
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(Exception("odd\nand more"), "odd"), (RuntimeError(), "RuntimeError"), (Panic(" late "), "late")],
+)
+def test_what_the_library_says_of_a_text_is_its_first_line(error: BaseException, reason: str) -> None:
+    with pytest.raises(RowError) as refused, safe_encoding.failures_cost_their_row():
+        raise error
+    assert refused.value.reason == DropReason.NOT_ENCODED
+    assert refused.value.detail == f"the tokenizer's library fails on a text: {reason}"

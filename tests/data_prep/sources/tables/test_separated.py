@@ -154,3 +154,47 @@ def test_a_line_without_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert len(rows_of(write(tmp_path / "rows.csv", "prompt,completion\n" + "a" * 48 + ",b"))) == 1
     finally:
         csv.field_size_limit(before)  # it is the process's
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("", None),
+        ("True", True),
+        (" false ", False),
+        ("007x", "007x"),
+        ("-12", -12),
+        ('[1, {"a": null}]', [1, {"a": None}]),
+        (' {"a": 123456789012345678901}', {"a": 123456789012345678901}),
+        ("{not json", "{not json"),
+        ('"quoted"', '"quoted"'),
+    ],
+)
+def test_a_cell_is_the_value_that_it_looks_like(cell: str, value: object) -> None:
+    assert separated._read("score", cell) == value
+
+
+@pytest.mark.parametrize(
+    ("cell", "are_messages"),
+    [
+        ('[{"role": "user", "content": "Hi"}]', True),
+        ('[{"from": "human", "value": "Hi"}]', True),
+        ('[{"text": "Hi"}]', False),
+        ('["role", {"role": "user"}]', False),
+        ('{"role": "user"}', False),
+        ("12", False),
+        ("true", False),
+    ],
+)
+def test_a_cell_of_text_is_text_unless_it_has_messages(cell: str, are_messages: bool) -> None:
+    assert separated._read("prompt", cell) == (json.loads(cell) if are_messages else cell)
+
+
+def test_the_header_and_empty_lines_are_blank_lines(tmp_path: Path) -> None:
+    [file] = find_files(Dataset("test", str(write(tmp_path / "a.csv", "n\n\n1\n"))))
+    rows = [row for part in cut(file) for row in read_rows(part)]
+    assert [(row.line, row.is_blank, row.value) for row in rows] == [
+        (0, True, None),
+        (1, True, None),
+        (2, False, {"n": 1}),
+    ]

@@ -1,11 +1,13 @@
 """What a value of a table is in JSON."""
 
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 
+import pyarrow as pa
 import pytest
 
-from nemotron.data_prep.sources.tables.values import as_json, refuse_repeated_names
+from nemotron.data_prep.drop_reasons import Unreadable
+from nemotron.data_prep.sources.tables.values import as_json, python_values, refuse_repeated_names
 from nemotron.errors import UserError
 
 
@@ -26,3 +28,31 @@ def test_of_repeated_names_the_first_in_the_alphabet_is_named() -> None:
     with pytest.raises(UserError, match=r'^The header names "a" twice'):
         refuse_repeated_names(["b", "c", "a", "b", "a"], "The header")
     refuse_repeated_names(["a", "b"], "The header")
+
+
+@pytest.mark.parametrize(
+    ("value", "json_value"),
+    [
+        ("text", "text"),
+        (("a", date(2026, 1, 31)), ["a", "2026-01-31"]),
+        (time(12, 30), "12:30:00"),
+        (b"bytes", "bytes"),
+        (Decimal("NaN"), "NaN"),
+        (Decimal("1E+3"), 1000),
+        (Decimal("0.1"), 0.1),
+        (Decimal("0.10000000000000000001"), "0.10000000000000000001"),
+        (True, True),
+    ],
+)
+def test_a_value_of_a_table_is_what_json_has_for_it(value: object, json_value: object) -> None:
+    found = as_json(value)
+    assert (found, type(found)) == (json_value, type(json_value))
+
+
+def test_what_has_no_form_is_unreadable_and_costs_no_other_value() -> None:
+    assert isinstance(as_json(b"\xff"), Unreadable)
+    names = pa.array([b"one", b"\xff", None], pa.binary()).view(pa.string())
+    first, second, third = python_values(names)
+    assert (first, third) == ("one", None)
+    assert isinstance(second, Unreadable)
+    assert "utf-8" in second.reason
