@@ -20,6 +20,7 @@ from nemotron.data_prep.packing.shards import (
     count_shards,
     read_finished_shard,
     read_shard_receipt,
+    receipt_of,
     write_shard,
 )
 from nemotron.data_prep.part_index import EMPTY_INDEX, Histories
@@ -200,3 +201,28 @@ def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:
     assert choose_row_group_size(256, 4096) == 256
     assert choose_row_group_size(256, 262_144) == 32
     assert choose_row_group_size(256, 2**30) == 1
+
+
+def test_a_shard_reads_four_bytes_of_id_and_one_of_mask_for_a_token(tmp_path: Path) -> None:
+    assert work(tmp_path, [(0, 0, 5), (1, 2, 3)], [0, 2]).bytes_to_read == 5 * 8
+
+
+def test_a_receipt_is_beside_the_splits_under_the_name_of_the_shard() -> None:
+    assert receipt_of(Path("/run/splits/train/shard_3.parquet")) == Path("/run/receipts/train/shard_3.json")
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[]"])
+def test_a_damaged_receipt_is_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "shard.json").write_text(content)
+    assert read_shard_receipt(tmp_path / "shard.parquet", tmp_path / "shard.json") is None
+
+
+def test_where_arrow_lacks_an_allocator_its_usual_one_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking() -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr(shards.pa, "default_memory_pool", lambda: "the usual one")
+    monkeypatch.setattr(shards.pa, "jemalloc_memory_pool", lambda: "the other")
+    assert shards._choose_pool() == "the other"
+    monkeypatch.setattr(shards.pa, "jemalloc_memory_pool", lacking)
+    assert shards._choose_pool() == "the usual one"

@@ -206,9 +206,12 @@ def test_a_row_sets_the_mode_of_a_conversation_without_reasoning_too() -> None:
     assert kept.mode is Mode.ROW_ON
 
 
-@pytest.mark.parametrize(("truncates", "sequences"), [(True, 2), (False, 1)])
-def test_where_the_history_keeps_its_thoughts_one_sequence_trains_every_answer(truncates: bool, sequences: int) -> None:
-    row = {"messages": 2 * REASONED["messages"], "chat_template_kwargs": {"truncate_history_thinking": truncates}}
+@pytest.mark.parametrize(
+    ("kwargs", "sequences"),
+    [({"truncate_history_thinking": True}, 2), ({"truncate_history_thinking": False}, 1), ({"low_effort": True}, 2)],
+)
+def test_where_the_history_keeps_its_thoughts_one_sequence_trains_every_answer(kwargs: dict, sequences: int) -> None:
+    row = {"messages": 2 * REASONED["messages"], "chat_template_kwargs": kwargs}
     [kept] = modes_of(row, ReasoningControl())
     assert len(kept.turns) == sequences
 
