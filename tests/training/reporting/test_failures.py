@@ -3,6 +3,7 @@
 import errno
 import logging
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from tests.training.checkpoints.made_up import write_checkpoint
 
 from nemotron.errors import UserError
 from nemotron.training.reporting.failures import explain_failures
-from nemotron.training.reporting.full_disk import explain_full_disk
+from nemotron.training.reporting.full_disk import explain_full_disk, explain_full_disk_of
 
 LOG = Path("nowhere/train.log")
 NOT_FINITE = (
@@ -229,3 +230,19 @@ def test_a_checkpoint_of_elsewhere_that_torch_cannot_load_is_named_by_where_the_
         explain_failures(at(None), LOG, tmp_path / "checkpoints"),
     ):
         fail(CheckpointException("read", {}))
+
+
+@pytest.mark.parametrize(("free", "is_explained"), [(99, True), (100, False)])
+def test_a_model_that_does_not_fit_names_its_folder_and_the_bytes(tmp_path, monkeypatch, free, is_explained):
+    """Torch says only that a write failed: the free space decides."""
+
+    class CheckpointException(BaseException):
+        """What torch raises, which is no Exception."""
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+    with (
+        pytest.raises(UserError if is_explained else CheckpointException) as error,
+        explain_full_disk_of(tmp_path / "new/model", 100),
+    ):
+        raise CheckpointException
+    assert str(error.value).startswith(f"The disk of {tmp_path}/new is full") == is_explained

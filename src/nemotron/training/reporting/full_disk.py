@@ -1,5 +1,6 @@
 """Explain in one sentence that the disk is full, with the size of a checkpoint."""
 
+import contextlib
 import errno
 import shutil
 from collections.abc import Iterator
@@ -32,6 +33,30 @@ def explain_full_disk(error: BaseException, checkpoints: Path) -> UserError | No
         f"The disk of {checkpoints} is full: {needs}, and {free:,} are free.",
         f"{intact} Free space, or keep fewer checkpoints (checkpoint.most_recent_k=1). The same command continues.",
     )
+
+
+@contextlib.contextmanager
+def explain_full_disk_of(folder: Path, needed: int) -> Iterator[None]:
+    """Explain that a model does not fit, where it is saved in the `with` block.
+
+    Args:
+        folder: Where it is saved.
+        needed: About how many bytes it has.
+
+    Raises:
+        UserError: A write failed, and there is less room than that.
+    """
+    try:
+        yield
+    except BaseException as error:  # a CheckpointException of torch is no Exception
+        is_failed = any(_is_full(each) or _is_failed_write(each) for each in _chain(error))
+        free = shutil.disk_usage(nearest_folder(folder)).free
+        if not is_failed or free >= needed:
+            raise
+        raise UserError(
+            f"The disk of {folder.parent} is full: the model needs {needed:,} bytes, and {free:,} are free.",
+            "Free space, and run the same command again.",
+        ) from error
 
 
 def _is_full(error: BaseException) -> bool:

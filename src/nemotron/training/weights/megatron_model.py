@@ -10,6 +10,7 @@ import torch
 from nemotron.training import bridge, torch_layers
 from nemotron.training.bridge.provider import use_float32
 from nemotron.training.checkpoints.fingerprints import fingerprint_saves
+from nemotron.training.reporting.full_disk import explain_full_disk_of
 
 
 def hf_provider(hf_dir: str | Path, load_weights: bool = False) -> Any:
@@ -69,9 +70,15 @@ def save_random_model(hf_config_dir: Path, folder: Path, seed: int) -> None:
 
 
 def save_model(model: list[Any], folder: Path) -> None:
-    """Save a model without an optimizer, with fingerprints of its files."""
+    """Save a model without an optimizer, with fingerprints of its files.
+
+    Raises:
+        UserError: The disk is full.
+    """
     from megatron.bridge.training.config import ConfigContainer
     from megatron.bridge.training.model_load_save import save_megatron_model
 
     fingerprint_saves(ConfigContainer)
-    save_megatron_model(model, folder)
+    needed = sum(weight.numel() * weight.element_size() for chunk in model for weight in chunk.parameters())
+    with explain_full_disk_of(folder, needed):
+        save_megatron_model(model, folder)
