@@ -478,3 +478,12 @@ def test_between_generation_blocks_that_touch_there_is_nothing():
     )
     chunks = chunked(HI, HELLO, template=Template("twice", source))[0]
     assert [chunk.text for chunk in chunks] == ["[Hi]", "Hello", "Hello"]
+
+
+def test_what_is_around_the_answers_is_of_the_message_next_to_it():
+    template = Template("plain", "<s>{% for m in messages %}{{ m.role[0] }}:{{ m.content }};{% endfor %}")
+    [chunks] = chunked(HELLO, WHY, HELLO, HI, template=template)
+    assert [(chunk.role, chunk.supervised) for chunk in chunks] == [
+        ("system", False), ("assistant", True), ("user", False), ("assistant", True), ("user", False),
+    ]  # fmt: skip
+    assert "".join(chunk.text for chunk in chunks) == "<s>a:Hello;u:Why?;a:Hello;u:Hi;"

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import json
 import multiprocessing
 import os
 import resource
@@ -266,3 +267,19 @@ def test_a_tighter_limit_of_memory_stays(monkeypatch: pytest.MonkeyPatch, soft: 
         assert is_tighter or most > jinja_sandbox.MEMORY
         assert still == hard
     assert limits[1:] == [(soft, hard)]
+
+
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("", {}),
+        ("indent=2", {"indent": 2}),
+        ("sort_keys=true", {"sort_keys": True}),
+        ("ensure_ascii=true", {"ensure_ascii": True}),
+        ("separators=(',', ':')", {"separators": (",", ":")}),
+    ],
+)
+def test_tojson_takes_the_options_that_transformers_has(written: str, options: dict[str, Any]) -> None:
+    value = {"b": ["é", None], "a": 1}
+    template = Template("t", f"{{{{ messages[0] | tojson({written}) }}}}")
+    assert template.render([value], None) == json.dumps(value, **{"ensure_ascii": False, **options})

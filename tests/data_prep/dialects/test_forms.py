@@ -205,3 +205,35 @@ def test_why_a_row_is_dropped(row: dict[str, Any], reason: str) -> None:
     with pytest.raises(RowError) as caught:
         parse_row(row)
     assert caught.value.reason == DropReason(reason)
+
+
+def test_names_that_always_mean_a_pair_win_over_others() -> None:
+    assert pair(prompt="?", completion="!", answer="4")[-1]["content"] == "!"
+    assert pair(instruction="?", output="!", question="4")[0]["content"] == "?"
+
+
+def test_null_is_no_part_of_a_pair() -> None:
+    assert pair(question="?", answer="!", response=None, query=None) == pair(prompt="?", completion="!")
+    assert pair(prompt="?", completion=None, output="!")[-1]["content"] == "!"
+
+
+@pytest.mark.parametrize(
+    ("row", "detail"),
+    [
+        ({"question": "?"}, 'the row has "question"'),
+        ({"answer": "!"}, 'the row has "answer"'),
+        ({"question": "?", "query": "?", "answer": "!"}, "which is the pair to learn?"),
+        ({"instruction": "?", "output": "!", "history": "a, b"}, '"history" is text'),
+        ({"instruction": "?", "output": "!", "history": [["a"]]}, "not a question and its answer"),
+        ({"instruction": "?", "output": "!", "history": ["ab"]}, "not a question and its answer"),
+    ],
+)
+def test_what_is_missing_of_a_pair_is_said(row: dict[str, Any], detail: str) -> None:
+    with pytest.raises(RowError) as refused:
+        parse_row(row)
+    assert detail in refused.value.detail
+
+
+def test_flags_of_answers_in_a_prompt_do_not_matter() -> None:
+    flagged = [USER, ASSISTANT | {"weight": 1, "train": True}, USER]
+    assert pair(prompt=flagged, completion="43") == [USER, CONTEXT, USER, ASSISTANT | {"content": "43"}]
