@@ -76,3 +76,29 @@ def test_what_is_rendered_is_never_called_lost(content: str, reasoning: str, val
     message = said(content, reasoning_content=reasoning, tool_calls=[calling("f", x=value)])
     shown = f"{encode(reasoning)}\n{encode(content)}\nf {json.dumps({'x': value})}"
     assert find_lost(message, shown) is None
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+        lambda text: json.dumps(text)[1:-1],
+        lambda text: json.dumps(json.dumps(text, ensure_ascii=False)[1:-1], ensure_ascii=False)[1:-1],
+        lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+        html.escape,
+        lambda text: html.escape(json.dumps(text, ensure_ascii=False)[1:-1]),
+        lambda text: repr(text)[1:-1],
+    ],
+)
+def test_a_text_is_found_in_each_spelling_and_only_whole(spell):
+    text = 'Say "<hi>"\tto 東\'s'
+    assert find_lost(said(text), f"[{spell(text)}]") is None
+    assert find_lost(said(text), f"[{spell(text)[:-1]}]") == "the content"
+
+
+def test_values_in_lists_inside_lists_are_looked_for():
+    call = calling("f", a=[["deep", [5]]])
+    assert find_lost(said(tool_calls=[call]), "f a deep 5") is None
+    assert "the argument a" in (find_lost(said(tool_calls=[call]), "f a deep") or "")
+    assert "the argument a" in (find_lost(said(tool_calls=[call]), "f a 5") or "")
