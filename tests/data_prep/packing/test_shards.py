@@ -203,8 +203,8 @@ def test_a_row_group_is_no_larger_than_a_writer_should_hold() -> None:
     assert choose_row_group_size(256, 2**30) == 1
 
 
-def test_a_shard_reads_four_bytes_of_id_and_one_of_mask_for_a_token(tmp_path: Path) -> None:
-    assert work(tmp_path, [(0, 0, 5), (1, 2, 3)], [0, 2]).bytes_to_read == 5 * 8
+def test_a_shard_reads_four_bytes_for_a_token(tmp_path: Path) -> None:
+    assert work(tmp_path, [(0, 0, 5), (1, 2, 3)], [0, 2]).bytes_to_read == 4 * 8
 
 
 def test_a_receipt_is_beside_the_splits_under_the_name_of_the_shard() -> None:
