@@ -11,6 +11,7 @@ import select
 import signal
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -70,6 +71,7 @@ class _Trials:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         session.config.pluginmanager.unregister(name="terminalreporter")
+        warnings.simplefilter("ignore")  # one for each fork
         for file in self._files:  # and they are imported before a trial is forked
             importlib.import_module(".".join(["nemotron", *file.relative_to(SOURCE).with_suffix("").parts]))
         if self._try(session, 10 * self._seconds) != SURVIVED:
