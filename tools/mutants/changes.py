@@ -107,7 +107,7 @@ def _others(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
         case ast.If() | ast.IfExp() if not isinstance(node.test, ast.Constant):
             yield from (_with(node, test=ast.Constant(value)) for value in (True, False))
-        case ast.Return() if node.value is not None:
+        case ast.Return() if ast.unparse(node) not in ("return", "return None"):
             yield ast.Return(None)
         case ast.Raise() | ast.Continue() | ast.Break() | ast.Delete() | ast.Expr():
             yield ast.Pass()
@@ -123,7 +123,9 @@ def _others(node: ast.AST) -> Iterator[ast.AST]:
         case ast.comprehension():
             yield from (_with(node, ifs=_without(node.ifs, index)) for index in range(len(node.ifs)))
         case ast.Call():
-            yield from (_with(node, keywords=_without(node.keywords, index)) for index in range(len(node.keywords)))
+            for index, keyword in enumerate(node.keywords):
+                if keyword.arg != "strict":  # of zip: it changes nothing that should ever happen
+                    yield _with(node, keywords=_without(node.keywords, index))
             if isinstance(node.func, ast.Name) and node.func.id in FUNCTIONS:
                 yield _with(node, func=ast.Name(FUNCTIONS[node.func.id], ast.Load()))
 
