@@ -147,6 +147,11 @@ def test_a_second_run_in_the_same_folder_is_refused_with_the_first(tmp_path, sec
         pass
 
 
+def test_a_run_may_save_its_checkpoints_in_its_own_folder(tmp_path):
+    with hold(find_run_folder(config(tmp_path, save=str(tmp_path)))) as run:
+        assert run.checkpoints == run.output == tmp_path
+
+
 def test_a_run_that_went_on_while_this_one_started_is_not_written_over(tmp_path):
     before = find_run_folder(config(tmp_path))
     write_checkpoint(tmp_path / "checkpoints", 20)
