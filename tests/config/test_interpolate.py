@@ -208,3 +208,12 @@ def test_anything_else_is_left_to_omegaconf(monkeypatch, value):
 def test_the_default_config_adds_no_name():
     tree = {"config_name": "default", "value": "x${unless_default:${config_name}}"}
     assert _resolve_simply(tree, "mine")["value"] == "x"
+
+
+@pytest.mark.parametrize("leave_artifacts", [True, False])
+@pytest.mark.parametrize("value", ["${art:data}", "${art:}"])
+def test_an_artifact_without_a_field_is_refused(value, leave_artifacts):
+    tree = attach_origin({"a": value}, "run.yaml:3")
+    with pytest.raises(ConfigError, match=r"run.yaml:3: a: .* names no field of the artifact") as error:
+        resolve(tree, "mine", leave_artifacts=leave_artifacts)
+    assert "${art:data,path}" in error.value.hint

@@ -189,8 +189,9 @@ def _find_references(key: str, name: str, nodes: dict[str, Located]) -> list[str
     return [around] if around in nodes else [other for other in nodes if other.startswith(f"{whole}.")]
 
 
-def _leave_open(name: str, field: str) -> str:
+def _leave_open(name: str = "", field: str = "") -> str:
     """Return the interpolation as written, for a later load."""
+    _check_field(field)
     return f"${{art:{name},{field}}}"
 
 
@@ -220,9 +221,15 @@ def escape(text: str) -> str:
     return re.sub(r"\$\{(?!art:)", r"\\${", text)
 
 
-def _look_up(name: str, field: str, *, _root_: Any) -> Any:
+def _check_field(field: str) -> None:
+    if not field:
+        raise UserError("it names no field of the artifact", "Write ${art:data,path}, or another of its fields.")
+
+
+def _look_up(name: str = "", field: str = "", *, _root_: Any) -> Any:
     from nemotron.lineage.config_values import look_up
 
+    _check_field(field)
     return look_up(_root_.get("run") or {}, name, field)
 
 
