@@ -67,6 +67,14 @@ def test_every_file_that_is_loaded_is_compared(saved, name):
     assert damage.file == name
 
 
+def test_a_small_file_that_was_saved_and_is_gone_is_named(saved):
+    folder = saved / "iter_0000004"
+    shutil.copy(folder / "train_state.pt", folder / "common.pt")
+    write_fingerprints(folder)
+    (folder / "common.pt").unlink()
+    assert str(read_checkpoint(folder).damage) == "common.pt is missing"
+
+
 def test_a_changed_byte_of_a_small_checkpoint_is_found_before_it_is_loaded(tmp_path):
     folder = write_checkpoint(tmp_path, 2)
     write_fingerprints(folder)

@@ -123,7 +123,7 @@ def _find_damage(folder: Path, files: Mapping[str, bytes], saved: Mapping[str, A
     if not (all(name in saved for name in _SECTIONS) and files[RUN_CONFIG].endswith(b"\n")):
         return Damage(RUN_CONFIG, "is cut off or not readable", unfinished=True)
     changed = find_changed_file(folder, stored)
-    return None if changed is None else Damage(changed, "holds other bytes than were saved", unfinished=False)
+    return None if changed is None else Damage(*changed, unfinished=False)
 
 
 def _describe_other_step(state: Path) -> str | None:

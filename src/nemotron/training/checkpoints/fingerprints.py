@@ -65,27 +65,34 @@ def write_fingerprints(folder: Path) -> None:
     write_json(folder / RECORD, {"whole": is_small, "files": files})
 
 
-def find_changed_file(folder: Path, shards: StoredParts) -> str | None:
+def find_changed_file(folder: Path, shards: StoredParts) -> tuple[str, str] | None:
     """Find the first file of a checkpoint that is not the one that was saved.
 
     Args:
-        folder: The checkpoint, in which no file is missing.
+        folder: The checkpoint, in which no shard is missing.
         shards: Its shards, from `read_stored_parts`.
 
     Returns:
-        The file's name. None if all are as saved, or nothing was recorded.
+        The file's name, and what is wrong with it. None if all are as saved, or nothing was recorded.
+
+    Raises:
+        FileNotFoundError: The folder is gone.
     """
     try:
         record = json.loads(read_bytes(folder / RECORD))
         are_whole, files = record["whole"], dict(record["files"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    for name in _SMALL:
+        if name in files and not (folder / name).exists():
+            folder.stat()
+            return name, "is missing"
     # `.metadata` first: with another one, other parts of the shards would be compared.
     for names in ([name for name in _SMALL if name in files], [name for name in shards if name in files]):
         found = _fingerprint(folder, names, {} if are_whole else shards)
         for name, fingerprint in zip(names, found, strict=True):
             if fingerprint != files[name]:
-                return name
+                return name, "holds other bytes than were saved"
     return None
 
 
