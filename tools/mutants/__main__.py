@@ -37,11 +37,13 @@ def main() -> None:
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = tempfile.mkdtemp()  # what they find is of no use later
     trials = _Trials(files, arguments.sample, arguments.seconds)
     options = ["-q", "-m", "not slow", "-p", "no:cacheprovider", "-o", "tmp_path_retention_policy=none"]
-    pytest.main([*options, "--hypothesis-seed=0", *map(str, tests)], plugins=[trials])
-    sys.exit(trials.failed)
+    code = pytest.main([*options, "--hypothesis-seed=0", *map(str, tests)], plugins=[trials])
+    sys.exit(code or trials.failed)  # pytest's own: there are no tests
 
 
 def _modules(source: Path) -> Iterator[Path]:
+    if not source.resolve().is_relative_to(SOURCE):
+        sys.exit(f"error: {source} is not below {SOURCE}.")
     if source.is_file():
         yield source
     elif found := [path for path in sorted(source.rglob("*.py")) if path.name != "__init__.py"]:
