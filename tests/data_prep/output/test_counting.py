@@ -12,9 +12,11 @@ import zstandard
 
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.drop_reasons import LeftOut
-from nemotron.data_prep.output.counting import _count_copies, ensure_something_trains
+from nemotron.data_prep.notes import NoteCount
+from nemotron.data_prep.output.counting import _count_copies, _count_masked, _notes, ensure_something_trains
 from nemotron.data_prep.output.dropped_rows import DROPPED_ROWS
 from nemotron.data_prep.output.metadata import NoteStats
+from nemotron.data_prep.output.places import PartPlace
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.selection.select import OUTCOMES
 from nemotron.data_prep.sources import rows as source_rows
@@ -75,6 +77,51 @@ def test_a_dataset_has_its_share_of_the_split_that_it_is_listed_for(
     blend = {split: [{"path": f"{name}.jsonl"} for name in names] for split, names in paths.items()}
     datasets = prepare(make_config(blend=blend)).metadata.datasets
     assert [dataset.got for dataset in datasets] == [0.75, 0.25, 1.0]
+
+
+def test_a_conversation_of_several_sequences_is_one_row_and_a_dataset_may_have_nothing_left(
+    make_config: Callable[..., DataPrepConfig], write_rows: Callable
+) -> None:
+    """Each turn with a thought is a sequence. All of `b` was in `a` already, and `c` has no conversation."""
+    turn = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes", "reasoning_content": "Hm."}]
+    write_rows("a.jsonl", [{"messages": turn * 2}, {"messages": turn}])
+    write_rows("b.jsonl", [{"messages": turn * 2}])
+    write_rows("c.jsonl", [{"messages": 1}])
+    a, b, c = prepare(make_config("a.jsonl", "b.jsonl", "c.jsonl", dedupe=True, pack_size=1024)).metadata.datasets
+    assert (a.rows, a.kept, a.sequences, a.dropped) == (2, 2, 3, {})
+    assert (b.rows, b.kept, b.sequences, b.dropped) == (1, 0, 0, {"duplicate": 1})
+    assert (c.rows, c.kept, c.sequences, c.dropped, c.roles) == (1, 0, 0, {"no_messages": 1}, {})
+    assert (a.fill is None, b.fill) == (False, None)
+
+
+def test_sequences_in_which_nothing_trains_are_counted_of_conversations_that_are_kept() -> None:
+    masked = {"a": [0, 2, 4], "b": [1], "c": [8]}
+    parts = [("a", 0, slice(0, 3)), ("b", 0, slice(3, 4)), ("c", 1, slice(4, 5))]
+    corpus: Any = SimpleNamespace(
+        each_part=lambda: [SimpleNamespace(path=path, dataset=of, conversations=its) for path, of, its in parts],
+        read_index=lambda part: SimpleNamespace(masked_counts=np.array(masked[part.path])),
+    )
+    selection: Any = SimpleNamespace(kept=np.array([True, True, False, True, True]))
+    assert _count_masked(corpus, selection, 3).tolist() == [3, 8, 0]
+
+
+def test_notes_of_several_parts_are_added_up_and_the_first_are_located() -> None:
+    notes = {
+        "a": [NoteCount("language", "de", 2, [0, 1]), NoteCount("language", "fr", 1, [5])],
+        "b": [NoteCount("empty_answer", "", 1, [8]), NoteCount("language", "fr", 4, [0, 2, 6])],
+        "c": [NoteCount("language", "de", 9, [0, 3, 4]), NoteCount("language", "en", 5, [7])],
+    }
+    parts = [PartPlace(0, "chat", (file,), [0], lines_before=0) for file in notes]
+    receipts: Any = [SimpleNamespace(notes=of_part) for of_part in notes.values()]
+    listed = [
+        (note.title, note.rows, [(at["file"], at["line"]) for at in note.places]) for note in _notes(parts, receipts)
+    ]
+    assert listed == [
+        ("empty_answer", 1, [("b", 9)]),
+        ("language de", 11, [("a", 1), ("a", 2), ("c", 1)]),
+        ("language en", 5, [("c", 8)]),
+        ("language fr", 5, [("a", 6), ("b", 1), ("b", 3)]),
+    ]
 
 
 def found(rows: int, dropped: dict[str, int], outcomes: Sequence[LeftOut | None]) -> tuple[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nemotron.data_prep.output.distributions import MOST_BINS, Distribution, distribute, find_edges
+from nemotron.data_prep.output.distributions import (
+    MOST_BINS,
+    Distribution,
+    count_distributions,
+    distribute,
+    find_edges,
+)
+from nemotron.data_prep.packing.layout import PackedSplit
 from nemotron.data_prep.pipeline import prepare
 
 
@@ -18,6 +26,34 @@ def test_bins_have_round_edges() -> None:
     assert find_edges(3, 6) == [3, 4, 5, 6, 7]
     assert find_edges(64, 255) == [64, 72, 80, 88, 96, 104, 112, 120, 128, 144, 160, 176, 192, 208, 224, 240, 256]
     assert find_edges(0, 2000)[-4:] == [768, 1024, 1536, 2048]
+    assert find_edges(0, 40) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48]
+
+
+def test_as_many_numbers_as_there_may_be_bins_have_a_bin_each() -> None:
+    assert find_edges(100, 99 + MOST_BINS) == list(range(100, 101 + MOST_BINS))
+    assert find_edges(100, 100 + MOST_BINS) == [96, 104, 112, 120, 128]
+    assert [len(find_edges(64, highest)) - 1 for highest in (511, 512)] == [MOST_BINS, 13]
+
+
+def test_quantiles_of_whole_numbers_are_whole_and_of_others_have_one_decimal() -> None:
+    assert distribute(np.array([12.34, 12.36]), [0.0, 100.0]).quantiles["min"] == 12.3
+    assert distribute(np.array([12.34, 12.36]), [0.0, 100.0]).quantiles["max"] == 12.4
+    assert distribute(np.array([12, 13])).quantiles["median"] == 12
+
+
+def test_a_sequence_that_was_cut_to_nothing_has_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the first conversation one sequence of two is left; the second is not used, the third twice."""
+    corpus: Any = SimpleNamespace(conversation=np.array([0, 0, 1, 2]), conversations=3)
+    cut: Any = SimpleNamespace(length=np.array([5, 0, 9, 7]), targets=np.array([2, 0, 4, 3]))
+    selection: Any = SimpleNamespace(copies=np.array([1, 0, 2]))
+    monkeypatch.setattr("nemotron.data_prep.output.distributions.PACKS_AT_ONCE", 1)
+    packs = PackedSplit(0, np.array([0, 3, 3]), np.array([0, 1, 3]), np.array([5, 7, 7]))
+    found = count_distributions(corpus, cut, selection, [packs], pack_size=16)
+    assert (found["sequence_tokens"].edges, found["sequence_tokens"].counts) == ([5, 6, 7, 8], [1, 0, 2])
+    assert found["conversation_tokens"].counts == [1, 0, 2]
+    assert found["conversation_supervised"].quantiles["min"] == 2
+    assert found["pack_fill"].mean == pytest.approx(100 * (5 + 14) / 32)
+    assert found["pack_conversations"].quantiles["max"] == 1
 
 
 @given(st.integers(0, 2**40), st.integers(0, 2**40))

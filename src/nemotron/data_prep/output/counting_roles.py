@@ -37,8 +37,6 @@ def count_roles(corpus: Corpus, cut: Cut, copies: np.ndarray, datasets: int) -> 
     counts = np.zeros((datasets, len(ROLES), 2))
     for part in corpus.each_part():
         index, its = corpus.read_index(part), part.sequences
-        if not len(index.lengths):
-            continue
         history_start, start = index.starts()
         sequences = _Sequences(
             start, index.lengths, history_start, index.shared_lengths, cut.length[its], cut.targets[its], copies[its]

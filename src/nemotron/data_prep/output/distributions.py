@@ -47,12 +47,11 @@ def count_distributions(
         pack_fill                 tokens in percent of the pack size, with padding
         pack_conversations        different conversations in a pack
     """
-    used = selection.copies > 0
-    copies = selection.copies[used]
-    tokens = np.maximum.reduceat(cut.length, _firsts(corpus))[used]
-    supervised = np.add.reduceat(cut.targets, _firsts(corpus))[used]
+    copies = selection.copies
+    tokens = np.maximum.reduceat(cut.length, _firsts(corpus))
+    supervised = np.add.reduceat(cut.targets, _firsts(corpus))
     in_output = cut.length > 0
-    of_sequence = (selection.copies[corpus.conversation] * in_output)[in_output]
+    of_sequence = copies[corpus.conversation[in_output]]
     fill = np.concatenate([split.pack_tokens() for split in packed]) * (100 / pack_size)
     conversations = np.concatenate([_conversations(split, corpus) for split in packed])
     return {
@@ -88,8 +87,7 @@ def find_edges(lowest: int, highest: int) -> list[float]:
         return [float(edge) for edge in range(lowest, highest + 2)]
     edges: list[float] = []
     for steps in (8, 4, 2, 1):
-        ladder = [0, *(2**octave * (steps + step) / steps for octave in range(64) for step in range(steps))]
-        ladder = sorted({int(edge) for edge in ladder if edge <= 2**63})
+        ladder = sorted({0, *(2**octave * (steps + step) // steps for octave in range(62) for step in range(steps))})
         first = np.searchsorted(ladder, lowest, side="right") - 1
         last = np.searchsorted(ladder, highest, side="right")
         edges = [float(edge) for edge in ladder[first : last + 1]]
