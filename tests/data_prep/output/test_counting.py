@@ -66,6 +66,7 @@ def test_dropped_rows_are_located_by_the_line_of_the_file(
     assert [(row["file"], row["line"], row["reason"]) for row in listed] == [
         (str(one), 9, "no_messages"), (str(two), 9, "no_messages"), (str(two), 10, "overlong"),
     ]  # fmt: skip
+    assert listed[-1]["detail"] == "the limit is 256 tokens, overlong: split_turns"
 
 
 def test_a_dataset_has_its_share_of_the_split_that_it_is_listed_for(

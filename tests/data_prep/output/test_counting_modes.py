@@ -73,4 +73,5 @@ def test_low_effort_has_the_share_of_those_chosen_and_of_rows_that_ask_for_it() 
         return low_effort_share(corpus, selection)
 
     assert share(1, 2, 4, 1) == 3 / 8
+    assert share(1, 0, 0, 0) == 1
     assert share(0, 0, 0, 0) == 0

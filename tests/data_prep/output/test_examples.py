@@ -51,7 +51,10 @@ def test_the_longest_and_shortest_are_shown_as_they_train(make_config: Callable[
 def test_repeated_and_dropped_rows_are_shown_with_their_place(make_config: Callable[..., Any], blend: Any) -> None:
     result = prepare(make_config(blend=blend, overlong="drop"))
     assert [(one["count"], one["line"]) for one in shown(result, "repeated")] == [(3, 4), (2, 6)]
-    assert [(one["reason"], one["line"]) for one in shown(result, "dropped")][:1] == [("overlong", 86)]
+    [too_long, *_] = shown(result, "dropped")
+    assert (too_long["reason"], too_long["line"]) == ("overlong", 86)
+    assert too_long["tokens"] == too_long["uncut"] == 400 + 37
+    assert (too_long["chunks"][0]["text"][:20], too_long["chunks"][-1]) == ("<|im_start|>system\n<", {"gap": 437 - 150})
     rows = {(row["reason"], row["dataset"], row["line"]): row for row in read_examples(result.plan.run_dir).dropped}
     assert set(rows) == {("no_messages", "a", 84), ("no_messages", "a", 85), ("bad_json", "b", 41)}
     assert rows["bad_json", "b", 41]["text"] == r'{"messages": \u001b[31m broken'
