@@ -218,6 +218,11 @@ class SftConfig:
         return Path(self.checkpoint.get("save") or Path(self.run.output_dir) / "checkpoints").absolute()
 
     @property
+    def tensorboard_in(self) -> Path:
+        """The folder of TensorBoard's logs."""
+        return Path(self.logger.get("tensorboard_dir") or Path(self.run.output_dir) / "tb_logs").absolute()
+
+    @property
     def exports_to(self) -> Path:
         """The folder of the export when training ends, if there is one."""
         default = "adapter" if self.convert_to_hf.adapter else "hf"

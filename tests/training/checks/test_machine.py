@@ -109,16 +109,35 @@ def test_comet_needs_a_key_in_the_environment_or_in_its_own_file(installed, tmp_
         file.unlink()
 
 
+def records_refused(output):
+    return [*check_records(output, output / "checkpoints", output / "tb_logs")]
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tb_logs"])
+def test_a_file_where_training_writes_in_a_folder_is_refused_before_training(tmp_path, name):
+    path = tmp_path / name
+    path.mkdir()
+    assert records_refused(tmp_path) == []
+    path.rmdir()
+    path.touch()
+    [problem] = records_refused(tmp_path)
+    assert str(path) in problem.message
+    path.unlink()
+    path.symlink_to("a folder of a disk that is not mounted")
+    [problem] = records_refused(tmp_path)
+    assert str(path) in problem.message
+
+
 @pytest.mark.parametrize("name", ["metrics.jsonl", "validation.jsonl", "test.jsonl", "history.jsonl", "train.log"])
 @pytest.mark.parametrize(
     "spoil", [lambda path: path.mkdir(), lambda path: path.symlink_to(path.name)], ids=["folder", "loop"]
 )
 def test_a_record_that_cannot_be_continued_is_refused_before_training(tmp_path, name, spoil):
     (tmp_path / "metrics.jsonl").write_text("")
-    assert [*check_records(tmp_path, tmp_path / "checkpoints")] == []
+    assert records_refused(tmp_path) == []
     (tmp_path / name).unlink(missing_ok=True)
     spoil(tmp_path / name)
-    [problem] = check_records(tmp_path, tmp_path / "checkpoints")
+    [problem] = records_refused(tmp_path)
     assert str(tmp_path / name) in problem.message
 
 
@@ -128,10 +147,10 @@ def test_a_record_that_cannot_be_continued_is_refused_before_training(tmp_path, 
 def test_a_folder_where_training_replaces_a_file_is_refused_before_training(tmp_path, name):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / name).write_text("of an earlier session")
-    assert [*check_records(tmp_path, tmp_path / "checkpoints")] == []
+    assert records_refused(tmp_path) == []
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
-    [problem] = check_records(tmp_path, tmp_path / "checkpoints")
+    [problem] = records_refused(tmp_path)
     assert str(tmp_path / name) in problem.message
 
 

@@ -56,7 +56,7 @@ def check_machine(
         *check_model_is_here(config.recipe.hf_model),
         *(() if data is None else check_tokenizer_is_here(config, data)),
         *check_artifacts(config.run.artifacts),
-        *check_records(run.output, run.checkpoints),
+        *check_records(run.output, run.checkpoints, config.tensorboard_in),
         *check_export(config),
         *check_base_model(run),
         *(() if backend is None else check_backend(config, backend)),
@@ -105,11 +105,17 @@ def check_artifacts(root: str) -> Iterator[Problem]:
         yield as_problem(error)
 
 
-def check_records(output: Path, checkpoints: Path) -> Iterator[Problem]:
-    """Yield a problem for each file of a run that cannot be continued or replaced.
+def check_records(output: Path, checkpoints: Path, tensorboard: Path) -> Iterator[Problem]:
+    """Yield a problem for each file or folder of a run that cannot be continued or replaced.
 
     Otherwise training would find out when it writes it, after loading the model or even at its end.
     """
+    for path in (checkpoints, tensorboard):
+        if os.path.lexists(path) and not path.is_dir():
+            yield Problem(
+                f"{path} is no folder, but the run has to write in one there.",
+                "Move it away, then run the same command again.",
+            )
     for path in (output / name for name in _RECORDS):
         if not os.path.lexists(path):
             continue

@@ -101,7 +101,7 @@ def _fill_in_paths(
     container.checkpoint.load = str(run.load_from)
     container.checkpoint.pretrained_checkpoint = None if pretrained_checkpoint is None else str(pretrained_checkpoint)
     logs = container.logger
-    logs.tensorboard_dir = config.logger.get("tensorboard_dir") or str(output / "tb_logs")
+    logs.tensorboard_dir = str(config.tensorboard_in)
     # W&B is on if a project is set, here or in [wandb] of env.toml, which sets these variables.
     logs.wandb_project = config.logger.get("wandb_project") or os.environ.get("WANDB_PROJECT")
     logs.wandb_entity = config.logger.get("wandb_entity") or os.environ.get("WANDB_ENTITY")
