@@ -264,7 +264,11 @@ def test_inspect_beside_a_data_prep_names_it(tmp_path, monkeypatch, capsys):
     holder = "process 7 on node1"
     monkeypatch.setattr(folder_lock, "find_holder", lambda folder: holder if folder.name == "out" else None)
     assert run(["super3", "data", "inspect", "out/splits"]) == 1
-    assert f"/out is being written by {holder}" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert str(config) in said
+    assert f"/out is being written by {holder}" in said
+    assert run(["super3", "data", "inspect", "out", "--only", "kept"]) == 1
+    assert "--only" in capsys.readouterr().err  # a mistake is still named
 
 
 def test_inspect_reads_stdin_and_blends(chat, monkeypatch, capsys):

@@ -96,13 +96,19 @@ def test_of_a_large_shard_the_first_part_and_the_last_are_read(tmp_path, monkeyp
     assert noticed == [True, False, True]
 
 
-@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"files": {}}', b'{"whole": true, "files": 1}'])
-def test_a_checkpoint_without_a_readable_record_is_loaded(saved, record):
-    folder = saved / "iter_0000004"
-    (folder / "fingerprints.json").unlink()
-    if record is not None:
-        (folder / "fingerprints.json").write_bytes(record)
-    assert read_checkpoint(folder).damage is None
+def test_a_checkpoint_that_was_saved_without_a_record_is_loaded(saved):
+    (saved / "iter_0000004/fingerprints.json").unlink()
+    assert find_newest(saved).iteration == 4
+
+
+@pytest.mark.parametrize("record", [None, b"", b"[]", b'{"files": {}}', b'{"whole": true, "files": 1}', b"[" * 100_000])
+def test_a_damaged_record_is_named_because_it_hides_other_damage(saved, record):
+    file = saved / "iter_0000004/fingerprints.json"
+    file.unlink()
+    file.mkdir() if record is None else file.write_bytes(record)
+    newest = find_newest(saved)
+    assert newest.iteration == 2
+    assert str(newest.skipped[0].why).startswith("fingerprints.json is not readable")
 
 
 def test_megatron_bridge_writes_them_before_the_last_file(tmp_path):

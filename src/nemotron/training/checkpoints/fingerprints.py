@@ -81,8 +81,10 @@ def find_changed_file(folder: Path, shards: StoredParts) -> tuple[str, str] | No
     try:
         record = json.loads(read_bytes(folder / RECORD))
         are_whole, files = record["whole"], dict(record["files"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except FileNotFoundError:
         return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return RECORD, "is not readable (without it, nothing is compared)"
     for name in _SMALL:
         if name in files and not (folder / name).exists():
             folder.stat()

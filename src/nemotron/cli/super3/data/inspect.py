@@ -118,7 +118,7 @@ def inspect(
 
 @contextlib.contextmanager
 def _explains_writer(local: Path | None) -> Iterator[None]:
-    """Say that data prep is writing the data, where that is why it cannot be read."""
+    """Say that data prep is writing the data, where that may be why it cannot be read."""
     from nemotron.errors import UserError
     from nemotron.files.folder_lock import find_holder
 
@@ -128,9 +128,9 @@ def _explains_writer(local: Path | None) -> Iterator[None]:
         above = () if local is None else (local, *local.resolve().parents)
         for folder in (each for each in above if (each / "runs").is_dir()):
             if (holder := find_holder(folder)) is not None:
-                raise UserError(
-                    f"{folder} is being written by {holder}.", "Wait until it ends, then inspect it again."
-                ) from error
+                message, hint = (error.message, error.hint) if isinstance(error, UserError) else (str(error), None)
+                wait = f"{folder} is being written by {holder}; if that is why, wait until it ends."
+                raise UserError(message, f"{hint} {wait}" if hint else wait) from error
         raise
 
 
