@@ -106,7 +106,7 @@ def check_artifacts(root: str) -> Iterator[Problem]:
 
 
 def check_records(output: Path, checkpoints: Path, tensorboard: Path) -> Iterator[Problem]:
-    """Yield a problem for each file or folder of a run that cannot be continued or replaced.
+    """Yield a problem for each file or folder that cannot be written to.
 
     Otherwise training would find out when it writes it, after loading the model or even at its end.
     """
