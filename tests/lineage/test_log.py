@@ -187,9 +187,10 @@ def test_other_content_with_the_same_run_hash_is_another_version(tmp_path, data)
     assert log(tmp_path, data, metadata={"run_hash": "abc"}).reference == "Data-sft:v2"
 
 
-def test_the_same_run_hash_at_the_same_time_is_one_version(tmp_path, data):
+@pytest.mark.parametrize("metadata", [{"run_hash": "abc"}, {"tokens": 1}])
+def test_the_same_at_the_same_time_is_one_version(tmp_path, data, metadata):
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda number: log(tmp_path, data, metadata={"run_hash": "abc", "n": number}), range(16)))
+        made = list(pool.map(lambda number: log(tmp_path, data, metadata=metadata, config={"n": number}), range(16)))
     assert {artifact.reference for artifact in made} == {f"Data-sft:v{made[0].version}"}
     assert len(list((tmp_path / "artifacts/Data-sft").glob("v*.json"))) == 1
 

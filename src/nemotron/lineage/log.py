@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import errno
+import hashlib
+import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -185,22 +187,19 @@ def _claim_version(artifact: Artifact, root: Path) -> Artifact:
             continue
         remove_abandoned(target.parent)
         numbered = dataclasses.replace(artifact, version=version)
-        if (first := _claim_run_hash(numbered, root)) is not None:
+        if (first := _claim_content(numbered, root)) is not None:
             target.unlink()
             return first
         write(numbered, target)
         return numbered
 
 
-def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
-    """Claim a run hash for a version.
+def _claim_content(artifact: Artifact, root: Path) -> Artifact | None:
+    """Claim the content of an artifact for its version.
 
     If another process records the same at the same time, return its version.
     """
-    run_hash = artifact.metadata.get("run_hash")
-    if not isinstance(run_hash, str) or not run_hash.isalnum():
-        return None
-    claim = root / artifact.name / "run_hashes" / run_hash
+    claim = root / artifact.name / "claims" / _name_claim(artifact)
     claim.parent.mkdir(exist_ok=True)
     with contextlib.suppress(FileExistsError), claim.open("x") as file:
         file.write(f"v{artifact.version}\n")
@@ -210,8 +209,16 @@ def _claim_run_hash(artifact: Artifact, root: Path) -> Artifact | None:
         number = read_version_label(claim)
         if number is not None and number in list_versions(root, artifact.name):
             known = _read_version(artifact.name, number, root)
-            return _record_place(known, artifact.path, root) if known and _is_same(known, artifact) else None
+            return _record_place(known, artifact.path, root) if known else None
         time.sleep(0.05)
     # The process died before it wrote the record, or the record was removed later.
     write_text(claim, f"v{artifact.version}\n")
     return None
+
+
+def _name_claim(artifact: Artifact) -> str:
+    """Return a hash of what makes two records the same, as `_is_same` compares them."""
+    same = {key: value for key, value in dataclasses.asdict(artifact).items() if key not in _MADE_BY}
+    if (run_hash := artifact.metadata.get("run_hash")) is not None:
+        same = {"run_hash": run_hash, "digest": artifact.digest}
+    return hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()
