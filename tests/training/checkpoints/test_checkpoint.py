@@ -113,6 +113,24 @@ def test_a_shard_of_its_full_length_whose_end_was_never_written_is_damaged(tmp_p
     assert damage_of(folder).file == "__0_0.distcp"
 
 
+def test_a_shard_that_begins_with_other_bytes_is_damaged_in_whatever_order_its_parts_are_listed(tmp_path):
+    folder = write_checkpoint(tmp_path, 20)
+    stored = pickle.loads((folder / ".metadata").read_bytes())
+    stored.storage_data = {number: stored.storage_data[number] for number in (1, 0, 2)}
+    (folder / ".metadata").write_bytes(pickle.dumps(stored))
+    assert damage_of(folder) is None
+    shard = folder / "__0_0.distcp"
+    shard.write_bytes(bytes(2) + shard.read_bytes()[2:])
+    assert damage_of(folder).file == "__0_0.distcp"
+
+
+def test_a_train_state_whose_checksums_are_right_may_hold_no_dictionary(tmp_path):
+    folder = write_checkpoint(tmp_path, 20)
+    with zipfile.ZipFile(folder / "train_state.pt", "w") as archive:
+        archive.writestr("train_state/data.pkl", b"no pickle")
+    assert damage_of(folder).file == "train_state.pt"
+
+
 def test_a_config_that_was_cut_at_the_end_of_a_line_is_damaged_where_sections_are_missing(tmp_path):
     folder = write_checkpoint(tmp_path, 20)
     config = folder / "run_config.yaml"
@@ -140,6 +158,11 @@ def test_numbers_are_read_without_running_what_a_file_names(tmp_path):
     assert (numbers["step"], numbers["flops"], numbers["on"]) == (7, 1.5, True)
 
 
+def test_a_number_that_shares_its_storage_with_others_is_read(tmp_path):
+    torch.save({"third": torch.arange(4)[2]}, tmp_path / "state.pt")
+    assert read_numbers(tmp_path / "state.pt") == {"third": 2}
+
+
 class Made:
     """An object of a class of its own, which a pickle makes of these arguments."""
 
@@ -156,7 +179,11 @@ def test_an_object_that_is_no_tensor_of_numbers_is_left_out(tmp_path, arguments)
     assert read_numbers(tmp_path / "state.pt") == {"step": 7}
 
 
-@pytest.mark.parametrize(("content", "what"), [(b"", "is empty"), (b"PK", "is cut off or overwritten")])
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"", "is empty"), *((cut, "is cut off or overwritten") for cut in (b"PK", b"PK\5\6" + bytes(18)))],
+    ids=["empty", "cut off", "an archive of nothing"],
+)
 def test_an_empty_file_of_torch_is_told_from_one_that_is_cut_off(tmp_path, content, what):
     (tmp_path / "state.pt").write_bytes(content)
     assert check_archive(tmp_path / "state.pt") == check_archive(io.BytesIO(content)) == what
@@ -247,6 +274,7 @@ def test_an_export_needs_about_the_bytes_that_are_not_of_the_optimizer(tmp_path)
     }
     (tmp_path / ".metadata").write_bytes(pickle.dumps(SimpleNamespace(storage_data=stored)))
     assert count_model_bytes(tmp_path / ".metadata") == 120
+    assert count_model_bytes(tmp_path / "missing") == 0
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def check_archive(file: Path | io.BytesIO) -> str | None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            if min((member.header_offset for member in archive.infolist()), default=0) > 0:
+            if min(member.header_offset for member in archive.infolist()) > 0:
                 return "has other bytes at its beginning"  # which zipfile skips, and torch does not
             return None if archive.testzip() is None else "has another checksum than was saved"
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError):
