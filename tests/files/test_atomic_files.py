@@ -345,7 +345,20 @@ def test_a_file_may_have_as_many_bytes_as_are_read_at_once(tmp_path, monkeypatch
 
 
 def test_the_lock_of_one_at_a_time_may_be_in_a_new_folder_and_is_gone_afterwards(tmp_path):
-    with contextlib.suppress(ZeroDivisionError), one_at_a_time(tmp_path / "new/lock"):
-        assert (tmp_path / "new/lock").is_file()
+    with contextlib.suppress(ZeroDivisionError), one_at_a_time(tmp_path / "new/folder/lock"):
+        assert (tmp_path / "new/folder/lock").is_file()
         raise ZeroDivisionError
-    assert list((tmp_path / "new").iterdir()) == []
+    assert list((tmp_path / "new/folder").iterdir()) == []
+
+
+def test_a_lock_that_its_holder_removed_meanwhile_is_not_held(tmp_path, monkeypatch):
+    is_there = [False, True]
+    monkeypatch.setattr(atomic_files, "_is_at", lambda lock, descriptor: is_there.pop(0))
+    with one_at_a_time(tmp_path / "lock"):
+        assert is_there == []
+
+
+def test_the_error_of_a_writer_is_shown_even_if_its_folder_is_gone(tmp_path):
+    with pytest.raises(ZeroDivisionError), replace_when_complete(tmp_path / "new/file") as temporary:
+        temporary.unlink()
+        raise ZeroDivisionError

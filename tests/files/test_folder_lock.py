@@ -157,7 +157,7 @@ def test_nobody_waits_for_a_dead_holder(tmp_path, monkeypatch):
 def test_one_failed_look_does_not_end_the_wait(tmp_path, monkeypatch):
     elsewhere(tmp_path)
     holder = find_holder(tmp_path)
-    looks = [holder, None, holder, None, None]
+    looks = [None, holder, None, holder, None, None]
     monkeypatch.setattr(folder_lock, "find_holder", lambda folder: looks.pop(0))
     monkeypatch.setattr(folder_lock, "LOOK_FAR_SECONDS", 0)
     assert wait_until_free(tmp_path, 60) is None
@@ -248,6 +248,20 @@ def test_the_clock_is_that_of_the_folder_or_of_this_machine_where_it_cannot_be_a
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setattr(folder_lock.time, "time", lambda: 7.0)
     assert folder_lock._clock_of(tmp_path / "missing") == 7.0
+
+
+def test_a_holder_is_heard_while_it_holds_the_folder(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(folder_lock, "_beat", lambda file, stop: heard.append((Path(file.name), stop.wait(60))))
+    with sole_writer(tmp_path):
+        assert heard == []
+    assert heard == [(tmp_path / LOCK, True)]
+
+
+def test_a_locked_file_that_names_nobody_yet_is_held_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder_lock, "_lock", lambda file: False)
+    with pytest.raises(UserError, match="another process"), sole_writer(tmp_path):
+        pass
 
 
 def test_the_holder_is_heard_every_few_seconds(tmp_path, monkeypatch):
