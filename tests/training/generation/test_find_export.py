@@ -77,7 +77,10 @@ def test_one_file_of_weights_is_enough(tmp_path, trained, exported):
 
 
 def test_a_run_is_exported_once_for_a_checkpoint(tmp_path, trained, exported):
-    assert [find(trained, tmp_path) for _ in range(2)] == [trained / "chat"] * 2
+    said = []
+    for _ in range(2):
+        assert find_export(str(trained), tmp_path / "artifacts", said.append) == trained / "chat"
+    assert said == [trained / "checkpoints/iter_0000040"]
     assert exported == [("iter_0000040", "chat", "tiny_model", "words")]
     write_checkpoint(trained / "checkpoints", 60, {"tokenizer": {"tokenizer_model": "words"}})
     assert find(trained, tmp_path) == trained / "chat"
@@ -93,6 +96,12 @@ def test_the_export_of_a_run_is_taken_if_it_is_of_this_checkpoint(
     os.utime(card, (written, written))
     assert find(trained, tmp_path) == trained / ("hf" if is_taken else "chat")
     assert len(exported) == (not is_taken)
+
+
+def test_a_checkpoint_with_a_file_that_is_newer_than_its_export_is_exported(tmp_path, trained, exported):
+    write_export(trained / "hf", 40)
+    os.utime(trained / "checkpoints/iter_0000040/run_config.yaml", (2e9, 2e9))
+    assert find(trained, tmp_path) == trained / "chat"
 
 
 def test_a_run_without_a_checkpoint_is_named_as_such(tmp_path):
@@ -118,8 +127,11 @@ def test_a_model_that_does_not_fit_is_not_exported(tmp_path, trained, exported, 
     assert find(trained, tmp_path) == trained / "chat"
 
 
-def test_a_checkpoint_of_nobody_knows_no_model(tmp_path, trained, exported):
+@pytest.mark.parametrize("record", [None, "{}"])
+def test_a_checkpoint_of_nobody_knows_no_model(tmp_path, trained, exported, record):
     (trained / "run.json").unlink()
+    if record is not None:
+        (trained / "run.json").write_text(record)
     with pytest.raises(UserError) as error:
         find(trained, tmp_path)
     assert "--hf-model" in str(error.value.hint)

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from nemotron.training.generation.speaker import (
     _base_of,
     _describe,
     _options_at,
+    _sampling_of,
     refuse_without_transformers,
 )
 
@@ -125,11 +127,17 @@ def test_an_error_that_has_another_cause_is_passed_on(folder: Path, monkeypatch)
 
 
 def test_a_text_is_tokens_and_tokens_are_a_text(folder: Path) -> None:
+    from tokenizers.processors import TemplateProcessing
+
     speaker = TransformersSpeaker(folder)
     ids = speaker.encode("Hi <|im_end|> ,")
     assert speaker.decode(ids) == "Hi <|im_end|> ,"  # no space is taken out
     assert speaker.token("<|im_end|>") in ids
     assert speaker.token("Hi there, you") is None
+    speaker._tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<|im_end|> $A", special_tokens=[("<|im_end|>", ids[1])]
+    )
+    assert speaker.encode("Hi <|im_end|> ,") == ids  # the template has written the special tokens already
 
 
 def test_what_else_the_model_asks_of_transformers_is_not_done(folder: Path) -> None:
@@ -197,6 +205,23 @@ def test_adapters_name_a_model_that_is_there_or_one_of_the_hub(tmp_path: Path) -
     (base / "model.safetensors").touch()
     (base / "notes.txt").touch()
     assert _base_of(adapter(tmp_path, str(base))) == str(base)
+
+
+def test_adapters_need_peft_and_room_for_their_base(tmp_path: Path, monkeypatch) -> None:
+    def refuse(model: str) -> None:
+        raise UserError(f"{model} does not fit.", "")
+
+    monkeypatch.setattr(module, "_place", refuse)
+    for missing, said in (("", "someone/model does not fit"), ("peft", "needs peft")):
+        monkeypatch.setattr(module, "is_there", lambda name, missing=missing: name != missing)
+        with pytest.raises(UserError, match=said):
+            TransformersSpeaker(adapter(tmp_path, "someone/model"))
+
+
+def test_a_model_of_the_hub_samples_as_its_loaded_config_says() -> None:
+    named = SimpleNamespace(to_dict=lambda: {"temperature": 0.3})
+    loaded = SimpleNamespace(config=SimpleNamespace(vocab_size=9), generation_config=named)
+    assert _sampling_of("someone/model", loaded).as_options()["temperature"] == 0.3
 
 
 @pytest.mark.parametrize(

@@ -70,5 +70,5 @@ def _is_of(folder: Path, checkpoint: Path) -> bool:
     card = folder / "README.md"
     if not is_hf_folder(folder) or not card.is_file() or not any(folder.glob("*.safetensors")):
         return False
-    saved = max((file.stat().st_mtime_ns for file in checkpoint.iterdir()), default=0)
+    saved = max(file.stat().st_mtime_ns for file in checkpoint.iterdir())
     return checkpoint.name == f"iter_{read_iteration(card) or 0:07}" and card.stat().st_mtime_ns >= saved
