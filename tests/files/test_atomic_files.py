@@ -359,6 +359,10 @@ def test_a_lock_that_its_holder_removed_meanwhile_is_not_held(tmp_path, monkeypa
 
 
 def test_the_error_of_a_writer_is_shown_even_if_its_folder_is_gone(tmp_path):
-    with pytest.raises(ZeroDivisionError), replace_when_complete(tmp_path / "new/file") as temporary:
-        temporary.unlink()
-        raise ZeroDivisionError
+    def write() -> None:
+        with replace_when_complete(tmp_path / "new/file") as temporary:
+            temporary.unlink()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()

@@ -10,6 +10,7 @@ import pytest
 from nemotron.lineage.access import (
     Target,
     _setting,
+    ask_server,
     describe_access_of_job,
     explain_unreachable,
     find_key,
@@ -61,6 +62,7 @@ def test_a_project_turns_recording_on_and_a_mode_turns_it_off(nobody: dict[str, 
     assert find_target(environ=nobody) is None
     assert find_target("mine", environ={"WANDB_PROJECT": "other", "WANDB_ENTITY": "team"}) == Target("mine", "team")
     assert find_target(environ={"WANDB_PROJECT": "other"}) == Target("other")
+    assert (str(Target("other")), str(Target("mine", "team"))) == ("other", "team/mine")
     assert find_target("mine", environ={"WANDB_MODE": "dryrun"}) == Target("mine", mode="offline")
     assert find_target("mine", "me", {"WANDB_ENTITY": "team", "WANDB_MODE": "offline"}) == Target(
         "mine", "me", "offline"
@@ -75,6 +77,7 @@ def test_a_project_turns_recording_on_and_a_mode_turns_it_off(nobody: dict[str, 
 
 def test_a_key_is_a_variable_or_stands_in_the_netrc_file_for_that_server(nobody: dict[str, str], tmp_path) -> None:
     assert find_key(nobody) is None
+    assert "no API key" in str(ask_server(Target("sft"), nobody).unreachable)
     assert find_key({**nobody, "WANDB_API_KEY": "k"}) == "WANDB_API_KEY"
     (tmp_path / "netrc").write_text("machine wandb.example.com login user password k\n")
     (tmp_path / "netrc").chmod(0o600)

@@ -1,8 +1,20 @@
 """Records as they lie on the disk: numbers, aliases and places that may be damaged."""
 
+from pathlib import Path
+
 import pytest
 
-from nemotron.lineage.artifact import Artifact, place_file, read, read_aliases, read_version, version_file, write
+from nemotron.lineage.artifact import (
+    Artifact,
+    list_names,
+    list_versions,
+    place_file,
+    read,
+    read_aliases,
+    read_version,
+    version_file,
+    write,
+)
 
 
 @pytest.fixture
@@ -23,6 +35,18 @@ def test_an_alias_that_holds_no_version_is_passed_over(tmp_path):
     assert read_aliases(tmp_path, "Data") == {"latest": 2, "bare": 7}
     (tmp_path / "Data/aliases/latest").write_text("v" + 18 * "1")
     assert read_aliases(tmp_path, "Data")["latest"] == int(18 * "1")
+
+
+def test_names_and_versions_are_listed_in_order(tmp_path, record, monkeypatch):
+    for name, number in (("Model", 3), ("Data", 12), ("Model", 2), ("A", 1)):
+        version_file(tmp_path, name, number).parent.mkdir(exist_ok=True)
+        write(record, version_file(tmp_path, name, number))
+    version_file(tmp_path, "Data", 7).symlink_to("/no/such/file")
+    glob = Path.glob
+    for order in (list, lambda found: [*found][::-1]):  # that of a file system is any
+        monkeypatch.setattr(Path, "glob", lambda path, pattern, order=order: order(glob(path, pattern)))
+        assert list_names(tmp_path) == ["A", "Data", "Model"]
+        assert [list_versions(tmp_path, name) for name in ("Data", "Model")] == [[1, 12], [2, 3]]
 
 
 def test_a_version_is_where_it_was_moved_to_if_that_is_there(tmp_path, record):

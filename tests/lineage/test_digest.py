@@ -1,5 +1,6 @@
 import os
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,13 @@ def test_hidden_folders_do_not_count_and_hidden_files_do(folder):
     (folder / ".lock").write_text("x")
     (folder / "iter_1/x.tmp").write_text("x")  # not hidden: it is the user's
     assert len({before, changed, compute_digest(folder)}) == 3
+
+
+def test_the_order_in_which_the_file_system_lists_files_does_not_count(folder, monkeypatch):
+    (folder / "iter_1/other").touch()
+    before, rglob = compute_digest(folder), Path.rglob
+    monkeypatch.setattr(Path, "rglob", lambda path, pattern: reversed([*rglob(path, pattern)]))
+    assert compute_digest(folder) == before
 
 
 def test_a_name_may_have_any_bytes(folder):

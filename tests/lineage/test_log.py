@@ -195,6 +195,14 @@ def test_the_same_at_the_same_time_is_one_version(tmp_path, data, metadata):
     assert len(list((tmp_path / "artifacts/Data-sft").glob("v*.json"))) == 1
 
 
+def test_what_another_process_recorded_a_moment_ago_is_that_version(tmp_path, data, monkeypatch):
+    """It was not there yet when this process looked."""
+    first = log(tmp_path, data, metadata={"tokens": 1})
+    monkeypatch.setattr(log_module, "_find_same", lambda artifact, root: None)
+    assert log(tmp_path, data, metadata={"tokens": 1}) == first
+    assert log(tmp_path, data, metadata={"tokens": 2}).version == 2
+
+
 def test_a_shipped_file_is_recorded_by_its_content(tmp_path, data, monkeypatch):
     """A job has the shipped configs in a folder of its own, which says nothing."""
     made = []

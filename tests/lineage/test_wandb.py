@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from nemotron import lineage
+from nemotron.files.paths import config_dir
 from nemotron.lineage import ArtifactError, log_artifact, resolve, tracking
 from nemotron.lineage.access import Target
 
@@ -241,8 +242,11 @@ def test_what_an_earlier_launch_handed_over_is_not_recorded_again(made, tmp_path
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     clock = SimpleNamespace(monotonic=iter([0, 1, 1e9]).__next__, sleep=lambda seconds: None)
     monkeypatch.setattr(tracking, "time", clock)
-    monkeypatch.setattr(tracking, "_open", object())  # which would be asked to record
+    monkeypatch.setattr(tracking, "_open", object())
+    recorded = []
+    monkeypatch.setattr(tracking, "record", lambda artifact, *_: recorded.append(artifact))
     tracking.take_over(tmp_path)
+    assert recorded == []
 
 
 class CommError(Exception):
@@ -252,7 +256,7 @@ class CommError(Exception):
 @pytest.fixture
 def project(made, root, tmp_path, monkeypatch):
     """A W&B project that has Model, of which this machine has no record; gives what its client is asked."""
-    made(metadata={"iteration": 7})
+    made(metadata={"iteration": 7, "model": str(config_dir() / "tiny_model")})
     record = (root / "Model" / "v1.json").rename(tmp_path / "record.json")
     asked = []
 
@@ -285,7 +289,7 @@ def project(made, root, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("reference", ["Model", "Model:latest", "Model:v1"])
 def test_what_is_not_on_disk_is_looked_for_in_wandb_once(project, root, reference):
-    assert resolve(reference, root).metadata["iteration"] == 7
+    assert resolve(reference, root).metadata == {"iteration": 7, "model": str(config_dir() / "tiny_model")}
     asked = len(project)
     assert resolve("Model:v1", root).reference == "Model:v1"
     assert len(project) == asked
@@ -322,6 +326,7 @@ def test_a_folder_that_only_another_machine_has_is_named(project, root, tmp_path
     with pytest.raises(ArtifactError) as caught:
         resolve("Model", root)
     assert f"{tmp_path}/model" in caught.value.message
+    assert not (root / "Model/v1.json").exists()
 
 
 @pytest.mark.parametrize(

@@ -335,6 +335,8 @@ def test_an_artifact_without_a_run_gets_one_of_its_own_once(client, artifacts, m
     assert caplog.text.count("no answer") == 1
     tracking.record(data, root, [], project="other")
     assert len(client.named("init")) == 2
+    assert tracking.find_open_target("other", None, root, data) is None
+    assert str(tracking.find_open_target("other", None, root, None)) == "other"  # what is still to be made
 
 
 def test_an_artifact_of_a_rank_is_handed_over(client, artifacts, monkeypatch, tmp_path):
