@@ -82,7 +82,7 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
         regions = [(0, wanted.length)]
     else:
         regions = [(0, head), (wanted.length - tail, wanted.length)]
-    borders = np.unique(np.concatenate([[0], starts, np.flatnonzero(np.diff(mask)) + 1, np.ravel(regions)]))
+    borders = np.unique(np.concatenate([starts, np.flatnonzero(np.diff(mask)) + 1, np.ravel(regions)]))
     chunks: list[Chunk | Gap] = []
     end = characters = 0
     speaker = ""
@@ -103,8 +103,6 @@ def read_excerpt(tokenizer: Tokenizer, wanted: Wanted) -> Excerpt:
             speaker = str(role)
             chunks.append(chunk)
         end = until
-    if end < wanted.length:
-        chunks.append({"gap": wanted.length - end})
     return Excerpt(**wanted.about, chunks=chunks)
 
 
