@@ -49,14 +49,26 @@ def test_a_run_that_is_being_written_is_not_judged(result: PrepResult, monkeypat
         list(verify(result.plan.output_dir))
 
 
-def test_a_run_that_is_written_while_it_is_verified_is_not_called_damaged(result: PrepResult) -> None:
-    next((result.plan.run_dir / "splits").glob("*/*.parquet")).unlink()
-    plan = result.plan.run_dir / "plan.json"
+@pytest.mark.parametrize("first_or_last", ["runs/*/plan.json", "metadata.json"])
+def test_a_run_that_is_written_while_it_is_verified_is_not_called_damaged(
+    result: PrepResult, first_or_last: str
+) -> None:
+    the_shard(result).unlink()
+    [file] = result.plan.output_dir.glob(first_or_last)
     problems = verify(result.plan.output_dir)
     next(problems)  # of the shard, where nobody writes
-    written = plan.stat().st_mtime_ns
-    os.utime(plan, ns=(written + 1, written + 1))  # data prep --force began again
+    written = file.stat().st_mtime_ns
+    os.utime(file, ns=(written + 1, written + 1))  # data prep --force began again, or ended
     with pytest.raises(UserError, match="written while it was verified"):
+        next(problems)
+
+
+def test_a_run_that_begins_while_it_is_verified_ends_that(result: PrepResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    the_shard(result).unlink()
+    problems = verify(result.plan.output_dir)
+    next(problems)
+    monkeypatch.setattr(verify_room, "find_holder", lambda folder: Holder("token", "node-7", 41, "now"))
+    with pytest.raises(UserError, match="written by process 41 on node-7"):
         next(problems)
 
 
@@ -124,6 +136,18 @@ def test_a_target_after_eos_is_not_counted_as_trained(result: PrepResult) -> Non
     assert (packs, sequences, tokens, supervised, shares) == (1, 1, 4, 2, 0.5)
 
 
+def test_problems_name_their_pack_whose_conversations_do_not_count(result: PrepResult, tmp_path: Path) -> None:
+    """Three row groups: a pack that is right, one whose mask is not rolled, and one that trains more than it may."""
+    masks, wholes = [[1, 1, 1, 0], [1, 1, 1, 1], [1, 1, 1, 0]], [[4], [4], [2]]
+    table = pa.table([[[5, 6, 7, 8]] * 3, masks, [[0]] * 3, wholes], schema=SCHEMA)
+    pq.write_table(table, tmp_path / "by_hand.parquet", row_group_size=1)
+    problems, counts, shares = _check_shard(tmp_path / "by_hand.parquet", result.metadata)
+    assert [problem.split(" ", 3)[:3] for problem in problems] == [["pack", "1:", "the"], ["pack", "2:", "sequences"]]
+    assert (counts, shares) == ([3, 3, 12, 3 + 4 + 3], 3 / 4)
+    pq.write_table(pa.concat_tables([table] * 6), tmp_path / "by_hand.parquet")
+    assert len(_check_shard(tmp_path / "by_hand.parquet", result.metadata)[0]) == 10
+
+
 def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     path = result.plan.output_dir / "metadata.json"
     metadata = json.loads(path.read_text())
@@ -134,7 +158,16 @@ def test_counts_that_do_not_add_up_are_found(result: PrepResult) -> None:
     problems = "\n".join(verify(result.plan.output_dir))
     assert "chat has 42 rows" in problems
     assert re.search(r"\b1 rows, .*\b3\b", problems)
-    assert "supervised_tokens" in problems or "add up" in problems
+    assert "The shards of train do not add up" in problems
+    assert f"{path} is not that of the run, {result.plan.run_dir / 'metadata.json'}." in problems
+
+
+def test_a_run_may_have_got_another_name_since_and_be_looked_at_through_a_link(
+    result: PrepResult, tmp_path: Path
+) -> None:
+    prepare(dataclasses.replace(result.plan.config, config_name="other"))
+    (tmp_path / "link").symlink_to(result.plan.output_dir)
+    assert list(verify(tmp_path / "link")) == []
 
 
 def test_a_conversation_that_counts_half_is_found(result: PrepResult) -> None:
@@ -205,7 +238,9 @@ def test_a_lost_link_to_tokens_is_found(result: PrepResult) -> None:
 def test_a_moved_folder_is_reported_and_recorded_again_by_the_same_command(result: PrepResult, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     result.plan.output_dir.rename(moved)
-    assert all("moved" in problem for problem in verify(moved))
+    problems = list(verify(moved))
+    assert all("moved" in problem for problem in problems)
+    assert any(f"{moved / 'runs' / result.plan.run_hash / 'splits/artifact.json'} records" in each for each in problems)
     config = dataclasses.replace(result.plan.config, output_dir=str(moved))
     assert prepare(config).unchanged
     assert list(verify(moved)) == []
@@ -225,6 +260,9 @@ def test_a_moved_folder_is_reported_and_recorded_again_by_the_same_command(resul
         ([1, 2, 3, 4], [1, 0, 1, 0], [0, 2, 2], "increase from 0"),
         ([1, 2, 3, 999], [1, 0, 1, 0], [0, 2], "vocabulary"),
         ([1, 2, 3, -1], [1, 0, 1, 0], [0, 2], "vocabulary"),
+        ([], [], [], "it has 0 tokens"),
+        ([1], [0], [0], None),
+        ([0, 1, 2], [0, 1, 0], [0, 1], None),
         ([1] * 256, [0] * 256, [0], None),
         ([1] * 257, [0] * 257, [0], "257 tokens"),
     ],
@@ -328,25 +366,37 @@ def test_a_sequence_trains_at_least_one_token_and_at_most_those_of_its_conversat
 
 
 def test_a_shard_that_cannot_be_read_is_one_problem(result: PrepResult, tmp_path: Path) -> None:
-    (tmp_path / "shard.parquet").write_bytes(b"PAR1 nothing of the kind PAR1")
-    [problem], counts, shares = _check_shard(tmp_path / "shard.parquet", result.metadata)
-    assert problem.startswith("cannot be read: ")
-    assert (counts, shares) == ([0] * 4, 0.0)
+    shard = tmp_path / "shard.parquet"
+    for write in (
+        lambda: shard.write_bytes(b"PAR1 nothing of the kind PAR1"),
+        lambda: pq.write_table(pa.table([[[7, None]], [[1, 0]], [[0]], [[1]]], schema=SCHEMA), shard),
+    ):
+        write()
+        [problem], counts, shares = _check_shard(shard, result.metadata)
+        assert problem.startswith("cannot be read: ")
+        assert (counts, shares) == ([0] * 4, 0.0)
 
 
-SMALL_FILES = [
+FILES_OF_A_RUN = [
     "plan.json",
     "config.yaml",
     "examples.json",
     "dropped.jsonl.zst",
     "metadata.json",
     "receipts/train/*.json",
+    "splits/train/*.parquet",
 ]
 
 
-@pytest.mark.parametrize("name", SMALL_FILES)
+@pytest.mark.parametrize("name", FILES_OF_A_RUN)
 def test_what_verification_calls_damaged_is_not_taken_for_prepared_already(result: PrepResult, name: str) -> None:
     assert read_finished(result.plan) is not None
     [path] = result.plan.run_dir.glob(name)
     flip_a_byte(path)
     assert read_finished(result.plan) is None
+
+
+def test_a_finished_run_takes_the_name_of_the_config_that_asks_for_it(result: PrepResult) -> None:
+    config = dataclasses.replace(result.plan.config, config_name="other")
+    found = read_finished(dataclasses.replace(result.plan, config=config))
+    assert found == dataclasses.replace(result.metadata, config_name="other")

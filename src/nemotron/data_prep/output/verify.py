@@ -209,7 +209,7 @@ def _check_shard(path: Path, metadata: Metadata) -> tuple[list[str], list[int], 
 def _packs(table: pa.Table) -> Iterator[tuple[np.ndarray, ...]]:
     columns = [table.column(name) for name in SCHEMA.names]
     for values in zip(*columns, strict=True):
-        yield tuple(value.values.to_numpy(zero_copy_only=False) for value in values)
+        yield tuple(value.values.to_numpy() for value in values)
 
 
 def _check_conversations(targets: np.ndarray, whole: np.ndarray) -> Iterator[str]:
