@@ -210,6 +210,12 @@ def test_the_default_config_adds_no_name():
     assert _resolve_simply(tree, "mine")["value"] == "x"
 
 
+def test_an_artifact_is_looked_up_as_the_section_run_says(monkeypatch):
+    monkeypatch.setattr("nemotron.lineage.config_values.look_up", lambda run, name, field: run.get(name, "none"))
+    assert resolved({"run": {"data": "Mine"}, "a": "${art:data,path}"})["a"] == "Mine"
+    assert resolved({"run": None, "a": "${art:data,path}"})["a"] == "none"
+
+
 @pytest.mark.parametrize("leave_artifacts", [True, False])
 @pytest.mark.parametrize("value", ["${art:data}", "${art:}"])
 def test_an_artifact_without_a_field_is_refused(value, leave_artifacts):

@@ -5,6 +5,7 @@ import pytest
 from nemotron.config import ConfigError
 from nemotron.config.layers import list_ancestors, read_layers
 from nemotron.config.located import plain
+from nemotron.training.config import SftConfig
 
 
 @pytest.fixture
@@ -37,6 +38,13 @@ def test_ancestors_are_listed_nearest_first_and_of_two_the_one_that_wins(write):
 @pytest.mark.parametrize("defaults", ["defaults: null", "defaults: []", "defaults:", ""])
 def test_a_config_may_have_no_parent(write, defaults):
     assert plain(read_layers(write("mine.yaml", f"{defaults}\na: 1"))) == {"a": 1}
+
+
+def test_a_parent_too_replaces_what_its_own_parent_says_in_another_way(write):
+    write("root.yaml", "train: {num_epochs: 3}")
+    write("base.yaml", "defaults: root\ntrain: {train_iters: 5}")
+    tree = plain(read_layers(write("mine.yaml", "defaults: base"), schema=SftConfig))
+    assert tree == {"train": {"num_epochs": None, "train_iters": 5}}
 
 
 def test_values_keep_the_file_they_come_from(write):

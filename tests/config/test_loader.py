@@ -146,19 +146,35 @@ def test_rows_leave_out_empty_sections(load):
     assert ("logger.x", "[]", "mine.yaml:1") in load("logger: {x: []}").rows()
 
 
-def test_artifacts_stay_open_wherever_they_stand(load, tmp_path):
+def test_a_secret_is_known_where_what_is_next_to_it_cannot_be_resolved(load):
+    with pytest.raises(ConfigError):
+        load("logger: {api_key: planted-beside, other: '${nowhere}'}")
+    assert "planted-beside" not in mask_text("--key planted-beside")
+
+
+def test_artifacts_stay_open_wherever_they_stand(load, tmp_path, monkeypatch):
     text = "output: ${art:data,path}\nlogger: {list: [1, '${art:data,name}'], n: {a: '${art:model,path}'}}\n"
+    text += "stages: [{name: '${art:data,name}', share: '${oc.env:SHARE}'}]\n"
+    monkeypatch.setenv("SHARE", "0.1")
     (tmp_path / "mine.yaml").write_text(text)
     loaded = load_config("mine.yaml", schema=OpenSchema, leave_artifacts=True)
     assert (loaded.config.output, loaded.config.logger) == (None, {"list": [1, None], "n": {"a": None}})
     assert loaded.tree["output"] == "${art:data,path}"
+    assert loaded.tree["stages"] == [{"name": "${art:data,name}", "share": 0.1}]
     assert loaded.tree["logger"] == {"list": [1, "${art:data,name}"], "n": {"a": "${art:model,path}"}}
     assert loaded.convert_unexpanded() == loaded.config
 
 
 @dataclass
+class OpenStage:
+    name: str | None = None
+    share: float = 1.0
+
+
+@dataclass
 class OpenSchema:
     output: PathSetting | None = None
+    stages: list[OpenStage] = field(default_factory=list)
     logger: dict[str, Any] = field(default_factory=dict)
 
 

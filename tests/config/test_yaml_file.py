@@ -97,6 +97,11 @@ def test_broken_files_are_named_with_the_line(tmp_path, text, message, hint):
     assert (caught.value.hint or "").startswith(hint)
 
 
+def test_a_value_of_the_command_line_has_no_line_number():
+    with pytest.raises(ConfigError, match=r"^a: .*#x0001"):
+        parse_value("[\x01]", "a")
+
+
 def test_a_file_that_is_not_text(tmp_path):
     (tmp_path / "run.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):

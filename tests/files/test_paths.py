@@ -16,7 +16,15 @@ from nemotron.data_prep.config import DataPrepConfig, PrepRunConfig, TokenizerCo
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.sources.blend import read_blend
 from nemotron.errors import UserError
-from nemotron.files.paths import config_dir, ensure_text, expand_home, find_matches, is_path, keep_sockets_short
+from nemotron.files.paths import (
+    config_dir,
+    ensure_text,
+    expand_home,
+    find_matches,
+    is_path,
+    keep_sockets_short,
+    nearest_folder,
+)
 from nemotron.lineage import log_artifact
 from nemotron.lineage.config_values import look_up
 
@@ -142,6 +150,10 @@ def test_a_name_that_is_not_utf8_is_refused_with_what_it_is():
     ensure_text("/data/é", "The file")
     with pytest.raises(UserError, match=r"The file .*UTF-8"):
         ensure_text("/data/\udcff", "The file")
+
+
+def test_the_nearest_folder_of_a_path_is_itself_or_one_above(tmp_path):
+    assert nearest_folder(tmp_path) == nearest_folder(tmp_path / "new/folder") == tmp_path
 
 
 @pytest.mark.parametrize("wheel", [True, False])

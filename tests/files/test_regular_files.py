@@ -58,6 +58,13 @@ def test_only_a_file_is_opened(
         use(Path("place"))
 
 
+def test_a_folder_is_told_from_a_file_and_not_left_open(tmp_path: Path) -> None:
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(IsADirectoryError):
+        open_file(tmp_path)
+    assert os.listdir("/proc/self/fd") == before
+
+
 def test_a_file_is_opened_as_usual(tmp_path: Path) -> None:
     path = tmp_path / "notes"
     for line in ("one\n", "two\r\n"):

@@ -88,6 +88,10 @@ def test_lists_and_objects_are_those_of_the_type(hint: Any, value: object, found
     assert typed(hint, value) == found
 
 
+def test_a_field_that_may_be_missing_has_its_type():
+    assert typed(dict[str, Place], {"a": {"file": "x", "line": 3}}) == {"a": {"file": "x", "line": 3}}
+
+
 def test_fields_with_a_default_may_be_missing_and_of_the_others_the_first_is_named():
     must = {"name": "x", "splits": [], "kind": "a", "sizes": {}}
     assert typed(Run, must) == Run("x", [], "a", {})

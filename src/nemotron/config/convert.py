@@ -11,6 +11,7 @@ import math
 import types
 import typing
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import MISSING, is_dataclass
 from typing import Any, Literal, Union
 
@@ -78,10 +79,8 @@ def _member(hint: Any, node: Located, key: str) -> Any:
     for member in members:
         if member is types.NoneType:
             continue
-        try:
+        with suppress(ConfigError):
             return convert(member, node, key)
-        except ConfigError:
-            continue
     raise _mismatch(hint, node, key)
 
 

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import lru_cache
-from typing import Any, Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 _WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", types.NoneType: "null"}
 
@@ -34,8 +34,6 @@ def _read(hint: Any, value: Any, place: str, ignores: bool) -> Any:
         return value
     if origin in (Union, types.UnionType):
         return _read_member(arguments, value, place, ignores)
-    if origin is NotRequired:
-        return _read(arguments[0], value, place, ignores)
     if origin is Literal:
         if value not in arguments or isinstance(value, bool):
             raise ValueError(f"{_named(place)} is none of {', '.join(map(str, arguments))}")

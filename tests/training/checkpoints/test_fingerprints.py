@@ -10,8 +10,9 @@ from tests.training.checkpoints.made_up import PARTS, write_checkpoint
 from nemotron.errors import UserError
 from nemotron.training.checkpoints import fingerprints
 from nemotron.training.checkpoints.checkpoint import read_checkpoint
-from nemotron.training.checkpoints.fingerprints import fingerprint_saves, write_fingerprints
+from nemotron.training.checkpoints.fingerprints import find_changed_file, fingerprint_saves, write_fingerprints
 from nemotron.training.checkpoints.newest import find_latest, find_newest
+from nemotron.training.checkpoints.torch_files import read_stored_parts
 
 SHARD = "__0_0.distcp"
 
@@ -44,6 +45,12 @@ def test_a_shard_of_another_iteration_is_skipped_with_its_name(saved):
     newest = find_newest(saved)
     assert newest.iteration == 2
     assert str(newest.skipped[0].why) == f"{SHARD} holds other bytes than were saved"
+
+
+def test_a_shard_that_is_longer_than_it_was_saved_is_another(saved):
+    with (saved / "iter_0000004" / SHARD).open("ab") as file:
+        file.write(b"x")
+    assert str(read_checkpoint(saved / "iter_0000004").damage) == f"{SHARD} holds other bytes than were saved"
 
 
 def test_an_export_names_the_older_checkpoint_instead(saved):
@@ -96,6 +103,33 @@ def test_of_a_large_shard_the_first_part_and_the_last_are_read(tmp_path, monkeyp
     assert noticed == [True, False, True]
 
 
+def test_of_a_large_part_the_end_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(fingerprints, "LARGEST_READ_WHOLE", 0)
+    monkeypatch.setattr(fingerprints, "_END", 30)
+    folder = write_checkpoint(tmp_path, 2)
+    write_fingerprints(folder)
+    shards = read_stored_parts((folder / ".metadata").read_bytes())
+    saved = (folder / SHARD).read_bytes()
+    for place, is_noticed in ((-31, False), (-30, True), (-1, True)):
+        changed = bytearray(saved)
+        changed[place] ^= 1
+        (folder / SHARD).write_bytes(changed)
+        assert (find_changed_file(folder, shards) is not None) is is_noticed
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_gone_and_not_damaged(saved, monkeypatch):
+    folder = saved / "iter_0000004"
+
+    def read_last(path):
+        content = path.read_bytes()
+        shutil.rmtree(folder)
+        return content
+
+    monkeypatch.setattr(fingerprints, "read_bytes", read_last)
+    with pytest.raises(FileNotFoundError):
+        find_changed_file(folder, {})
+
+
 def test_a_checkpoint_that_was_saved_without_a_record_is_loaded(saved):
     (saved / "iter_0000004/fingerprints.json").unlink()
     assert find_newest(saved).iteration == 4
@@ -113,15 +147,18 @@ def test_a_damaged_record_is_named_because_it_hides_other_damage(saved, record):
 
 def test_megatron_bridge_writes_them_before_the_last_file(tmp_path):
     class Config:
-        def to_yaml(self, yaml_path):
+        def to_yaml(self, yaml_path=None):
+            if yaml_path is None:  # it is to be printed
+                return "the text"
             assert (yaml_path.parent / "fingerprints.json").exists()
-            yaml_path.write_text("after the fingerprints")
+            return yaml_path.write_text("after the fingerprints")
 
     fingerprint_saves(Config)
     fingerprint_saves(Config)
     folder = write_checkpoint(tmp_path, 2)
     Config().to_yaml(folder / "run_config.yaml")
     assert (folder / "run_config.yaml").read_text() == "after the fingerprints"
+    assert Config().to_yaml() == "the text"
     assert not hasattr(Config.to_yaml.__wrapped__, "__wrapped__")
 
 

@@ -132,8 +132,7 @@ def find_foreign_code(checkpoint: Checkpoint) -> ForeignCode | None:
         if name := _check(io.BytesIO(pickled)):
             return ForeignCode(index, name)
         with ThreadPoolExecutor(_READERS) as readers:
-            parts = sorted(_object_parts(index.parent, pickled).items())
-            for shard, name in readers.map(_check_parts, parts):
+            for shard, name in readers.map(_check_parts, _object_parts(index.parent, pickled).items()):
                 if name is not None:
                     return ForeignCode(shard, name)
     for file in sorted(checkpoint.folder.rglob("*")):
