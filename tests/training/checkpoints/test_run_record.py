@@ -60,10 +60,14 @@ def test_the_run_of_a_checkpoint_is_the_folder_around_it_or_what_its_record_name
         ([1, 2, 3, 4], 4, 1, []),
         ([1, 4, 5], 5, 1, [(2, 3)]),
         ([3, 4, 6], 8, 1, [(1, 2), (5, 5), (7, 8)]),
-        ([1, 2, 3, 4], 2, 1, []),  # written after the checkpoint
+        ([1, 2, 3, 9], 2, 1, []),  # written after the checkpoint
         ([10, 20], 25, 10, []),
         ([10, 20, 25, 30], 30, 10, []),  # the last of an earlier session is always logged
         ([10, 25], 30, 10, [(11, 24), (26, 30)]),
+        ([10, 20, 30, 35, 36, 37], 37, 1, []),  # log_interval was 10, and is 1
+        ([*range(1, 11), 20, 30, 31], 31, 1, []),  # it was 1, 10, and is 1
+        ([10, 20, 30, 31, 36, 37], 37, 1, [(32, 35)]),
+        ([1, 2, 5, 8, 9], 9, 1, [(3, 4), (6, 7)]),  # no log_interval gives 2, 5, 8
     ],
 )
 def test_iterations_without_a_record_are_gaps(logged, finished, interval, gaps):

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -94,12 +94,22 @@ def find_gaps(records: Sequence[Mapping[str, Any]], finished: int, interval: int
     Args:
         records: Its records, in order.
         finished: Iterations that it should cover.
-        interval: Iterations between two records (logger.log_interval).
+        interval: Iterations between two records (logger.log_interval) in the newest session. Where several have another
+            distance, it was larger in an earlier session.
 
     Returns:
         The first and the last iteration of each gap.
     """
     logged = [0, *sorted({record["iteration"] for record in records if 0 < record["iteration"] <= finished})]
-    gaps = [(before + 1, after - 1) for before, after in pairwise(logged) if after - before > interval]
+    gaps: list[tuple[int, int]] = []
+    usual = interval
+    for distance, pairs in groupby(pairwise(logged), lambda pair: pair[1] - pair[0]):
+        first, *others = pairs
+        if distance <= interval:
+            usual = interval
+        elif others and first[0] % distance == 0:
+            usual = distance
+        elif distance > usual:
+            gaps += [(before + 1, after - 1) for before, after in (first, *others)]
     is_cut = finished // interval > logged[-1] // interval
     return [*gaps, (logged[-1] + 1, finished)] if is_cut else gaps
