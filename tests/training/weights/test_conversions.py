@@ -408,7 +408,7 @@ class Adapted:
             alpha=6,
             dim=2,
             linear_in=SimpleNamespace(weight=2 * ones(2, 3)),
-            linear_out=SimpleNamespace(weight=ones(4, 2)),
+            linear_out=SimpleNamespace(weight=ones(4, 2) / 2),
         )
         self.mixer = SimpleNamespace(to_wrap=SimpleNamespace(weight=ones(4, 3, dtype=torch.bfloat16)), adapter=lora)
         self.head = SimpleNamespace(fc=SimpleNamespace(to_wrap="the layer itself", adapter=lora))
@@ -437,12 +437,12 @@ def test_adapters_of_mtp_are_taken_off():
 
 
 def test_what_peft_does_not_apply_is_merged():
-    """W + alpha/dim B A: 1 + 6/2 x (1x2 + 1x2)."""
+    """W + alpha/dim B A: 1 + 6/2 x (0.5x2 + 0.5x2)."""
     merged = export_adapter._merge_whole([Adapted()])
     assert list(merged) == ["model.layers.0.mixer.out_proj"]
     [weight] = merged.values()
     assert str(weight.dtype) == "torch.bfloat16"
-    assert weight.tolist() == [[13] * 3] * 4
+    assert weight.tolist() == [[7] * 3] * 4
 
 
 @pytest.mark.parametrize(("targets", "by_layer"), [(["in_proj"], False), (["linear", "*.layers.0.*.in_proj"], True)])
