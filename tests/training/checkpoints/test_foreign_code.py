@@ -99,7 +99,9 @@ def test_the_index_is_a_pickle_too(saved, trace):
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("name", ["common.pt", "train_state.pt", "modelopt_state/common.pt", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    "name", ["common.pt", "modelopt_state/common.pt", "pytorch_model.bin", "x.pth", "x.pkl", "x.ckpt"]
+)
 def test_any_file_of_torch_is_looked_into(saved, trace, name):
     (saved / name).parent.mkdir(exist_ok=True)
     torch.save({"step": torch.tensor(4), "more": Planted(trace)}, saved / name)
@@ -349,3 +351,58 @@ def test_the_modules_of_a_package_are_followed_as_far_as_there_are_any(tmp_path,
     monkeypatch.setattr(foreign_code, "find_spec", lambda name: places)
     names = ("mine.os", "mine.os._own", "mine.os._own.call", "mine.os.sys", "mine.os._own.sys.exit", "mine.os._other")
     assert [foreign_code._leaves_package(name) for name in names] == [False, False, False, True, True, True]
+
+
+DATA = (
+    *(f"builtins.{name}" for name in ("dict", "list", "tuple", "set", "frozenset", "int", "float", "complex", "bool")),
+    *(f"builtins.{name}" for name in ("bytes", "bytearray", "str", "slice")), "collections.deque",
+    "collections.OrderedDict", "collections.defaultdict", "io.BytesIO", "_io.BytesIO", "_codecs.encode",
+    "copyreg._reconstructor", "argparse.Namespace", "types.SimpleNamespace", "pathlib.PosixPath", "pathlib.Path",
+    "pathlib.PurePosixPath", "pathlib._local.PosixPath", "signal.Signals", "datetime.timedelta", "datetime.datetime",
+    "datetime.date", "datetime.timezone", "torch.Tensor", "torch.Generator", "torch.device", "torch.half",
+    "torch.double",
+    "torch.long", "numpy.dtype", "numpy._core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
+    "torch.Size", "torch.bool", "torch.bfloat16", "torch.float8_e4m3fn", "torch.int32", "torch.uint8", "torch.strided",
+    "torch.UntypedStorage", "torch.FloatStorage", "torch._C.Generator", "torch._utils._rebuild_tensor_v2",
+    "torch._tensor._rebuild_from_type_v2", "torch.nn.parameter.Parameter", "torch.storage.TypedStorage",
+    "torch.storage.UntypedStorage", "torch.serialization._get_layout", "torch.distributed.checkpoint.metadata.Metadata",
+    "torch.distributed.checkpoint.filesystem._StorageInfo", "torch.distributed.checkpoint.filesystem._StoragePrefix",
+    "torch.distributed.checkpoint.planner.SavePlan", "torch.distributed.checkpoint.planner.WriteItem",
+    "torch.distributed.checkpoint.planner.WriteItemType", "torch.distributed.checkpoint.planner.TensorWriteData",
+    "torch.distributed.checkpoint.planner.BytesIOWriteData", "numpy.ndarray", "numpy.dtypes.Float64DType",
+    "torch.distributed._shard.sharded_tensor.metadata.ShardedTensorMetadata", "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar", "numpy.random._pickle.__randomstate_ctor", "numpy.random._mt19937.MT19937",
+    "numpy.random._pcg64.PCG64", "megatron.core.enums.ModelType", "megatron.core.transformer.enums.AttnBackend",
+    "megatron.core.rerun_state_machine.RerunMode", "megatron.core.optimizer.OptimizerConfig",
+    "megatron.core.optimizer.optimizer_config.AdamOptimizerConfig", "transformer_engine.common.recipe.DelayedScaling",
+    "megatron.core.extensions.transformer_engine.TEDelayedScaling",
+)  # fmt: skip
+NO_DATA = (
+    "builtins.eval", "builtins.getattr", "builtins.dict.fromkeys", "collections.namedtuple", "io.open", "_io.FileIO",
+    "_codecs.decode", "copyreg.__newobj__", "argparse.ArgumentParser", "types.FunctionType", "pathlib.PosixPath.unlink",
+    "signal.signal", "datetime.datetime.now", "torch.load", "torch.float", "torch.hub.load", "torch.Storage",
+    "torch.storage._load_from_bytes", "torch._utils.ExceptionWrapper", "torch._utils._rebuild_",
+    "torch.distributed.checkpoint.metadata.a.b", "torch.distributed.checkpoint.filesystem.FileSystemReader",
+    "torch.distributed.checkpoint.planner.LoadPlan", "numpy.load", "numpy.core.multiarray.fromfile",
+    "numpy.random._pickle.__bit_ctor_x", "megatron.core.enums.run", "megatron.core.utils.Path",
+    "megatron.core.optimizer.get_optimizer", "transformer_engine.common.recipe.os.system", "builtins-dict",
+    "torch.distributed._shard.sharded_tensor.metadata.a.b", "numpy.dtypes.os.XDType", "torch.int8.x",
+)  # fmt: skip
+
+
+def test_a_pickle_may_name_data_and_nothing_else():
+    assert [name for name in DATA if not foreign_code._DATA.fullmatch(name)] == []
+    without_a_dot = [f"{name[:at]}-{name[at + 1 :]}" for name in DATA for at, sign in enumerate(name) if sign == "."]
+    deeper = [f"{name}.os.system" for name in DATA]
+    assert [name for name in (*NO_DATA, *without_a_dot, *deeper) if foreign_code._DATA.fullmatch(name)] == []
+
+
+LOADERS = (
+    "from_pretrained", "from_hf_pretrained", "from_auto_config", "import_module", "safe_import_from", "safe_import",
+    "instantiate", "load", "load_state_dict", "preload", "run_path",
+)  # fmt: skip
+
+
+def test_a_target_of_megatron_itself_loads_and_imports_nothing():
+    assert [name for name in LOADERS if not foreign_code._LOADERS.fullmatch(name)] == []
+    assert not any(map(foreign_code._LOADERS.fullmatch, ("squared_relu", "important", "trunk", "from_scratch")))
