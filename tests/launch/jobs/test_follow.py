@@ -227,6 +227,8 @@ def test_the_state_of_a_stage_of_this_machine_follows_from_its_exit_code(monkeyp
             "srun: error: no room\nlaunch.sh: line 7: x: not found\n",
         ),
         ("pyxis: importing\n+ exit\n", "pyxis: importing\n"),
+        ("enroot[1]: no space\nslurmstepd: killed\n+ exit\n", "enroot[1]: no space\nslurmstepd: killed\n"),
+        ("srun: no room\n+ srun x: y\nsruns: y\nx: line : y\nx: line a: y\nmyerror: y\n", "srun: no room\n"),
         ("sbatch: Error: Invalid account", "sbatch: Error: Invalid account"),
         ("+ nothing went wrong\n", "+ nothing went wrong\n"),
     ],
