@@ -5,7 +5,10 @@ import pytest
 from nemotron.launch.jobs.pending import explain_pending
 
 
-@pytest.mark.parametrize("reason", ["Priority", "Resources", "Dependency", "BeginTime", "AssocMaxJobsLimit", "QOSGrpNodeLimitX", "JobGrpGRES", ""])
+@pytest.mark.parametrize(
+    "reason",
+    ["Priority", "Resources", "Dependency", "BeginTime", "AssocMaxJobsLimit", "QOSGrpNodeLimitX", "JobGrpGRES", ""],
+)
 def test_waiting_is_enough(reason: str):
     assert explain_pending(reason) is None
 
