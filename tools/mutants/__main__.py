@@ -53,8 +53,9 @@ def _modules(source: Path) -> Iterator[Path]:
 
 
 def _room(file: Path) -> Path:
-    """Return where the tests of a module are: its file, or the folder of its room."""
-    folder = TESTS / file.relative_to(SOURCE).parent
+    """Return where the tests of a module are: its file, the folder of its room, or that of the room around it."""
+    places = (TESTS / file.relative_to(SOURCE).parent / "x").parents
+    folder = next(place for place in places if place.is_dir())
     own = folder / f"test_{file.stem}.py"
     return own if folder in (TESTS, TESTS / "training", TESTS / "data_prep") and own.is_file() else folder
 
