@@ -136,6 +136,9 @@ def test_windows_and_row_groups_do_not_change_the_rows(
     write_shard(Gathering(parts, PAD, 1, 2, "zstd"), pieces)
     assert pq.read_table(pieces.path).to_pylist() == pq.read_table(whole.path).to_pylist()
     assert pq.ParquetFile(pieces.path).metadata.num_row_groups == 3
+    monkeypatch.undo()
+    write_shard(Gathering(parts, PAD, 1, 2, "zstd"), pieces)  # all in one window
+    assert pq.ParquetFile(pieces.path).metadata.num_row_groups == 3
 
 
 def test_a_window_is_of_whole_row_groups_and_at_least_one(

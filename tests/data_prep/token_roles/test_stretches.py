@@ -81,6 +81,19 @@ def test_a_result_may_stand_in_a_users_turn() -> None:
     ]  # fmt: skip
 
 
+def test_a_tokenizer_may_have_no_mark_for_results() -> None:
+    marks = find_marks(lambda texts: [[*ids, *ids] if ids == [5] else ids for ids in encode(texts)], 15, CHATML)
+    ids = np.array(encode(["<|im_start|> user <tool_response> a"])).ravel()
+    found = find_stretches(ids, np.array([4]), np.array([4]), ["user"], Ones(np.zeros(4, np.uint8)), marks)
+    assert [ROLES[role] for role in found.roles] == ["user"]
+
+
+def test_of_many_answers_that_are_a_thought_and_calls_none_has_content() -> None:
+    said = "<|im_start|> assistant <think> a </think> <tool_call> b"
+    found = ["reasoning: <|im_start|> assistant <think> a </think>", "tool_calls: <tool_call> b"]
+    assert roles(*[said] * 50, template=CHATML) == [found] * 50
+
+
 def test_marks_that_a_user_writes_divide_nothing() -> None:
     assert roles("<|im_start|> user a </think> b <tool_call> c", template=CHATML) == [
         ["user: <|im_start|> user a </think> b <tool_call> c"]
@@ -133,9 +146,9 @@ def as_lists(found: Stretches) -> list[list[int]]:
 
 def test_the_targets_of_each_stretch_are_counted() -> None:
     ids = np.array(encode(["<|im_start|> user a b", "<|im_start|> assistant c d"])).ravel()
-    mask = np.array([0, 0, 0, 0, 0, 0, 1, 1], np.uint8)
+    mask = np.array([0, 0, 0, 1, 0, 0, 1, 1], np.uint8)
     found = find_stretches(ids, np.array([8]), np.array([8]), ["user"], Ones(mask), find_marks(encode, 15, CHATML))
-    assert (found.lengths.tolist(), found.targets.tolist()) == ([4, 4], [0, 2])
+    assert (found.lengths.tolist(), found.targets.tolist()) == ([4, 4], [1, 2])
 
 
 def test_the_stretches_of_some_tokens_and_of_several_batches() -> None:
@@ -147,12 +160,18 @@ def test_the_stretches_of_some_tokens_and_of_several_batches() -> None:
 
 
 def test_a_result_opens_its_turn_and_an_early_mark_of_a_call_is_one() -> None:
-    said = "<|im_start|> user a <tool_response> b <|im_start|> user a b <tool_response>"
-    assert [stretch.partition(":")[0] for stretch in roles(said, template=CHATML)[0]] == ["tool_results", "user"]
+    said = (
+        "<|im_start|> user a <tool_response> b <|im_start|> user a b <tool_response> <|im_start|> user <tool_response>"
+    )
+    assert [stretch.partition(":")[0] for stretch in roles(said, template=CHATML)[0]] == [
+        "tool_results", "user", "tool_results",
+    ]  # fmt: skip
     [found] = roles(chunks=[[("assistant", "<tool_call> a")]], template="[INST]")
     assert found == ["tool_calls: <tool_call> a"]
 
 
 def test_a_thought_may_be_the_first_token_of_all() -> None:
-    [found] = roles(chunks=[[("assistant", "</think> a")]], template="[INST]")
-    assert found == ["reasoning: </think>", "answer: a"]
+    [found] = roles(
+        chunks=[[("assistant", "</think> a"), ("user", "b"), ("assistant", "</think> c")]], template="[INST]"
+    )
+    assert found == ["reasoning: </think>", "answer: a", "user: b", "reasoning: </think>", "answer: c"]

@@ -119,6 +119,19 @@ def test_of_many_separators_the_first_are_tested_for_standing_alone() -> None:
     assert [separator.stands_alone for separator in found.values()] == [True] * 8 + [False] * 2
 
 
+def test_a_separator_that_another_token_swallows_divides_nothing(tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the texts it is a part of `x<|im_end|>`, and one text has it: their number alone would seem right."""
+    definition = json.loads(tiny)
+    [end] = [token for token in definition["added_tokens"] if token["content"] == "<|im_end|>"]
+    swallows = {**end, "id": max(token["id"] for token in definition["added_tokens"]) + 1, "content": "x<|im_end|>"}
+    definition["added_tokens"].append(swallows)
+    both = json.dumps(definition).encode()
+    monkeypatch.setattr(encoders, "_find_separators", lambda _: {"<|im_end|>": encoders.Separator(end["id"], False)})
+    texts = ["x", "a<|im_end|>b"]
+    (ids, lengths), expected = make_encoder("gigatoken", both)(texts), make_encoder("tokenizers", both)(texts)
+    assert (ids.tolist(), lengths.tolist()) == (expected.ids.tolist(), expected.lengths.tolist())
+
+
 def test_auto_takes_the_fast_encoder_for_a_tokenizer_it_knows(tiny: bytes) -> None:
     assert choose_encoder("auto", tiny, ["some text"]) == ("gigatoken", "")
     assert choose_encoder("tokenizers", tiny, ["some text"]) == ("tokenizers", "")

@@ -95,6 +95,14 @@ def test_a_tokenizer_that_loses_letters_says_how_a_text_comes_back(
     assert (found.startswith(changes), bool(found)) == (True, bool(changes))
 
 
+def test_a_tokenizer_that_takes_minutes_to_load_is_refused_before(
+    byte_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nemotron.data_prep.tokenizer.files.LONGEST_ADDED_TOKEN", 11)
+    with pytest.raises(UserError, match=r"mine has an added token of 12 characters, '<\|im_start\|>'"):
+        find_facts("mine", (byte_tokenizer / "tokenizer.json").read_bytes(), {})
+
+
 def test_what_the_library_prints_when_it_panics_is_not_shown(
     byte_tokenizer: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

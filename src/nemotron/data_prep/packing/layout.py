@@ -56,7 +56,7 @@ def pack_split(
     copies = np.where(selection.split == split, selection.copies, 0).astype(np.int32)[corpus.conversation]
     copies[cut.length == 0] = 0
     # Round by round, so that copies of a conversation are not neighbours, even if packing keeps the order.
-    rounds = range(max(1, copies.max(initial=0)))
+    rounds = range(copies.max(initial=1))
     members = np.concatenate([np.flatnonzero(copies > done).astype(np.int32) for done in rounds])
     lengths = pad_length(cut.length[members], pad_to_multiple)
     packs = pack(lengths, pack_size, algorithm, seed)

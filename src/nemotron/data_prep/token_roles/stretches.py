@@ -82,7 +82,7 @@ def find_stretches(
     else:
         starts, roles = _chunk_starts(chunk_lengths, chunk_roles)
     starts, roles = _divide_answers(ids, starts, roles, places, marks)
-    ends = np.append(starts[1:], len(ids)) if len(starts) else starts
+    ends = np.append(starts[1:], len(ids))[: len(starts)]
     learned = targets.before(ends) - targets.before(starts)
     return Stretches(roles, (ends - starts).astype(np.int32), learned.astype(np.int32))
 

@@ -31,7 +31,7 @@ def find_facts(name: str, definition: bytes, special_tokens: dict[str, str]) -> 
     check_added_tokens(definition, name)
     with _explain_failures(name):
         backend = hugging_face(definition)
-        vocab: dict[str, int] = backend.get_vocab(with_added_tokens=True)
+        vocab: dict[str, int] = backend.get_vocab()
     _check_ids(definition, vocab, name)
     _check_behaviour(backend, name)
     if (eos := special_tokens.get("eos_token")) and eos not in vocab:
