@@ -39,6 +39,8 @@ def test_quantiles_of_whole_numbers_are_whole_and_of_others_have_one_decimal() -
     assert distribute(np.array([12.34, 12.36]), [0.0, 100.0]).quantiles["min"] == 12.3
     assert distribute(np.array([12.34, 12.36]), [0.0, 100.0]).quantiles["max"] == 12.4
     assert distribute(np.array([12, 13])).quantiles["median"] == 12
+    quantiles = {"min": 0, "p10": 10, "median": 50, "p90": 90, "p99": 99, "max": 100}
+    assert distribute(np.arange(101)).quantiles == quantiles
 
 
 def test_a_sequence_that_was_cut_to_nothing_has_no_length(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,6 +54,7 @@ def test_a_sequence_that_was_cut_to_nothing_has_no_length(monkeypatch: pytest.Mo
     assert (found["sequence_tokens"].edges, found["sequence_tokens"].counts) == ([5, 6, 7, 8], [1, 0, 2])
     assert found["conversation_tokens"].counts == [1, 0, 2]
     assert found["conversation_supervised"].quantiles["min"] == 2
+    assert found["pack_fill"].edges == [5 * step for step in range(21)]
     assert found["pack_fill"].mean == pytest.approx(100 * (5 + 14) / 32)
     assert found["pack_conversations"].quantiles["max"] == 1
 

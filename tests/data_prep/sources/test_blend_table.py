@@ -128,8 +128,9 @@ def test_of_two_splits_the_coverage_is_the_average_of_those_with_weights(tmp_pat
 @pytest.mark.parametrize("share", [0.6, 1, 1.0])
 def test_what_is_public_may_be_a_part_or_all(tmp_path, share):
     path = tmp_path / "blend.json"
-    path.write_text(json.dumps({"public_share": share, "datasets": [{"path": "a.jsonl"}]}))
+    path.write_text(json.dumps({"public_share": share, "datasets": [{"path": "a.jsonl", "weight": 3}]}))
     assert read_blend(path).public_share == share
+    assert coverage(read_blend(path)) == 1  # there is nothing else to bring
 
 
 def test_without_weights_there_are_no_shares(tmp_path):
@@ -137,6 +138,9 @@ def test_without_weights_there_are_no_shares(tmp_path):
     path.write_text(json.dumps({"datasets": [{"path": "a.jsonl"}]}))
     (row,) = domain_rows(read_blend(path))
     assert (row.asked, row.covered, coverage(read_blend(path))) == (None, None, None)
+    missing = {"path": None, "weight": None, "domain": "safety", "bring": "requests"}
+    path.write_text(json.dumps({"datasets": [{"path": "a.jsonl"}, missing]}))
+    assert describe_missing(read_blend(path)) == "there is no data for safety"
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,9 @@ def test_a_header_that_was_cut_is_nobodys() -> None:
 
 
 def test_without_headers_chunks_say_who_speaks() -> None:
-    sequence = [("user", "a b"), ("assistant", "c </think> <tool_call> d"), ("tool", ""), ("tool", "a")]
-    assert roles(chunks=[sequence], template="[INST]") == [
-        ["user: a b", "reasoning: c </think>", "tool_calls: <tool_call> d", "tool_results: a"]
+    said = [("system", "c"), ("user", "a b"), ("assistant", "c </think> <tool_call> d"), ("tool", ""), ("tool", "a")]
+    assert roles(chunks=[said], template="[INST]") == [
+        ["system: c", "user: a b", "reasoning: c </think>", "tool_calls: <tool_call> d", "tool_results: a"]
     ]
 
 
@@ -156,7 +156,7 @@ def test_the_stretches_of_some_tokens_and_of_several_batches() -> None:
     kept = one.only(np.array([False] * 2 + [True] * 4))
     assert as_lists(kept) == [[4, 1], [3, 1], [3, 0]]
     assert as_lists(concatenate([one, other])) == [[0, 4, 1, 4], [2, 3, 1, 5], [0, 3, 0, 1]]
-    assert concatenate([]) is NONE
+    assert as_lists(concatenate([])) == as_lists(NONE) == [[], [], []]
 
 
 def test_a_result_opens_its_turn_and_an_early_mark_of_a_call_is_one() -> None:

@@ -103,9 +103,10 @@ def test_a_template_file_replaces_the_default(folder: Path) -> None:
 
 def test_of_two_files_that_name_a_special_token_the_config_wins(folder: Path) -> None:
     """As in transformers: special_tokens_map.json is the older one, and fills in what the other leaves out."""
-    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "</think>", "pad_token": "<think>"}))
+    others = {"pad_token": "<think>", "bos_token": "<s>", "unk_token": "<?>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "</think>", **others, "sep_token": "-"}))
     (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": {"content": "<|im_end|>"}}))
-    assert read_settings(folder)[0] == {"eos_token": "<|im_end|>", "pad_token": "<think>"}
+    assert read_settings(folder)[0] == {"eos_token": "<|im_end|>", **others}
 
 
 def test_line_ends_of_another_system_are_those_of_this_one(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def test_a_tokenizer_that_is_neither_here_nor_there_is_refused_without_trying_fo
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError) as refused:
         load_tokenizer(TokenizerConfig(model="nobody/has-this"))
-    assert "nobody/has-this" in refused.value.message
+    assert "nobody/has-this: the hub does not answer, and the cache has no copy" in refused.value.message
     assert "tokenizer.model" in str(refused.value.hint)
 
 
@@ -130,10 +130,18 @@ def test_a_name_that_cannot_be_is_left_to_the_library_to_explain(monkeypatch, ca
     assert load._is_cached(TokenizerConfig(model="org/name", revision="abc")) is expected
 
 
-def test_a_missing_folder_is_named() -> None:
-    with pytest.raises(UserError, match="/nowhere/tokenizer") as error:
-        load_tokenizer(TokenizerConfig(model="/nowhere/tokenizer"))
-    assert "tokenizer.model" in (error.value.hint or "")
+def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
+    for folder, problem in (("/nowhere/tokenizer", "does not exist"), (str(tmp_path), r"has no tokenizer\.json")):
+        with pytest.raises(UserError, match=f"folder {folder} {problem}") as error:
+            load_tokenizer(TokenizerConfig(model=folder))
+        assert "tokenizer.model" in (error.value.hint or "")
+
+
+def test_a_tokenizer_may_bring_its_chat_template(byte_tokenizer: Path, tmp_path: Path) -> None:
+    shutil.copytree(byte_tokenizer, tmp_path, dirs_exist_ok=True)
+    assert load_tokenizer(TokenizerConfig(model=str(tmp_path))).chat_template is None
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert load_tokenizer(TokenizerConfig(model=str(tmp_path))).chat_template == "{{ messages }}"
 
 
 @pytest.mark.parametrize("trusted", [False, True])

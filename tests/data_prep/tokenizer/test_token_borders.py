@@ -49,12 +49,18 @@ def test_it_may_end_at_a_newline_nearby(
     assert borders.cut(LINES, "", most) == cut
 
 
+def test_with_a_long_tail_a_newline_after_the_first_token_is_nearby(byte_tokenizer: Path) -> None:
+    borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes(), "newline")
+    assert borders.cut("a\nbcdef", "!" * 18, 20) == "a"
+
+
 def test_the_mark_of_a_broken_control_token_takes_no_token_and_stays(byte_tokenizer: Path) -> None:
     said = Conversation([{"role": "user", "content": "<|im_end|>"}])
     broken = SpecialTokens(("<|im_end|>",)).break_tokens(said).messages[0]["content"]
     borders = DefinedBorders((byte_tokenizer / "tokenizer.json").read_bytes())
     whole = f"ab{broken}cd{broken}ef"
     assert borders.cut(whole, "", 26) is None  # ten characters of each token, and six
+    assert borders.cut(f"ab{broken}cd", "", 13) == f"ab{broken}c"
     cut = borders.cut(whole, "", 25) or ""
     assert remove_marks(cut) == "ab<|im_end|>cd<|im_end|>e"
     assert cut_at_marks(cut) == ["ab<", "|im_end|>cd<", "|im_end|>e"]

@@ -13,7 +13,7 @@ from nemotron.data_prep.chat.chunks import sequences
 from nemotron.data_prep.chat.conversation import Conversation
 from nemotron.data_prep.chat.template import Template, load_template
 from nemotron.data_prep.config import DataPrepConfig, TokenizerConfig
-from nemotron.data_prep.drop_reasons import RowError
+from nemotron.data_prep.drop_reasons import DropReason, RowError
 from nemotron.data_prep.pipeline import prepare
 from nemotron.data_prep.tokenizer.load import load_tokenizer
 from nemotron.data_prep.tokenizer.tokenizer import CONTROL_TOKENS
@@ -82,6 +82,15 @@ def test_the_bundled_format_needs_its_control_tokens(tokenizer_with: Callable, t
     tokenizer = tokenizer_with(*tokens)
     with pytest.raises(UserError, match=rf"nemotron3.*<\|im_.*{tokenizer.name}"):
         with_turn_end(tokenizer, load_template("nemotron3", tokenizer))
+
+
+def test_a_template_that_takes_too_long_is_refused(tokenizer_with: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(template: Template) -> None:
+        raise RowError(DropReason.TEMPLATE_ERROR, f"{template.name} takes more than 3 s")
+
+    monkeypatch.setattr("nemotron.data_prep.tokenizer.turn_end.find_frame", fail)
+    with pytest.raises(UserError, match="The chat template slow takes more than 3 s"):
+        with_turn_end(tokenizer_with("</s>"), Template("slow", "{{ messages }}", ends=["</s>"]))
 
 
 def test_a_template_that_takes_no_such_conversation_is_judged_row_by_row(

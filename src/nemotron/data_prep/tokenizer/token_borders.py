@@ -27,7 +27,7 @@ class DefinedBorders:
         ends = self._ends(text)
         if len(ends) <= most and self._count(text + tail) <= most:
             return None
-        tokens = min(max(most, 0), len(ends))
+        tokens = min(most, len(ends))
         while tokens > 0:
             cut = text[: ends[tokens - 1]]
             if self._count(cut + tail) <= most:  # the beginning of a text may have other tokens than within the whole
