@@ -53,6 +53,7 @@ def test_names_become_folder_names(tmp_path: Path) -> None:
         ([{"path": "a.jsonl"}], "is not a blend"),
         ({"dataset": [{"path": "a.jsonl"}]}, "is not a blend"),
         ({"datasets": [{"path": "x", "max_rows": 5}]}, 'unknown key "max_rows"'),
+        ({"datasets": [{"path": "x", "goes_to": "test"}]}, 'unknown key "goes_to"'),  # it is not told by the entry
         ({"datasets": []}, "lists no dataset"),
         ({"datasets": [{"name": "x"}]}, r"datasets\[0\] has no path"),
         ({"datasets": [{"path": "x", "wieght": 1}]}, 'unknown key "wieght". Did you mean "weight"?'),
@@ -164,6 +165,10 @@ def test_comments_are_skipped_and_descriptions_are_named(tmp_path: Path) -> None
     blend = read_blend(write(tmp_path, content))
     assert blend.datasets == (Dataset("a", str(tmp_path / "a.jsonl"), weight=1),)
     assert blend.unused_keys == ("text_field of datasets[0]", "license of datasets[0]")
+    words = ["category", "citation", "comment", "comments", "description", "homepage", "language", "note", "notes"]
+    words += ["tags", "url", "version"]
+    described = read_blend(write(tmp_path, {"datasets": [{"path": "a.jsonl", **dict.fromkeys(words, "x")}]}))
+    assert described.unused_keys == tuple(f"{word} of datasets[0]" for word in words)
 
 
 def test_null_is_no_value(tmp_path: Path) -> None:

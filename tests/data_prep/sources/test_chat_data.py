@@ -72,6 +72,7 @@ def test_other_files_and_what_is_not_there_are_no_data(tmp_path: Path) -> None:
         ('\ufeff\n [{"path": "a"}]', True),
         ('{\n  "datasets": [{"path": "a"}]\n}', True),
         ('{\n  "messages": []\n}', False),
+        ('{\n  "train": [{"path": "a"}],\n  "messages": "of our users"\n}', True),
         ('{"messages": []}\n{"datasets": []}\n', False),
         ('{"_note": 5, "mixture": [{"path": "a"}], "_more": "x"}', True),
         ('{"_rows": [{"path": "a"}], "text": "x"}', False),
@@ -84,5 +85,6 @@ def test_a_json_file_is_known_by_its_beginning(tmp_path: Path, content: str, is_
 
 
 def test_a_dataset_of_several_splits_is_data_without_a_file_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
-    assert is_chat_data(tmp_path)
+    for content in ('{"splits": ["train"]}', ""):  # what is wrong with it is said when it is read
+        (tmp_path / "dataset_dict.json").write_text(content)
+        assert is_chat_data(tmp_path)

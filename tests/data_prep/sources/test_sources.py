@@ -247,9 +247,10 @@ def test_a_link_to_nothing_and_what_is_no_file_are_refused(tmp_path: Path) -> No
 
 
 def test_a_path_at_an_unknown_place_is_refused() -> None:
-    with pytest.raises(UserError, match="s4://bucket/x") as error:
-        find_files(Dataset("test", "s4://bucket/x"))
-    assert error.value.hint == 'Did you mean "s3://"?'
+    for path, meant in (("s4://bucket/x", "s3://"), ("gs2://bucket/x", "gs://"), ("hv://org/x", "hf://")):
+        with pytest.raises(UserError, match=path) as error:
+            find_files(Dataset("test", path))
+        assert error.value.hint == f'Did you mean "{meant}"?'
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.json"])
