@@ -5,7 +5,14 @@ import json
 import pytest
 
 from nemotron.errors import UserError
-from nemotron.rollouts.budgets import _measure, count_thought_tokens, evaluate_budgets, parse_budgets
+from nemotron.rollouts.budgets import (
+    BudgetResult,
+    _measure,
+    count_thought_tokens,
+    evaluate_budgets,
+    make_cells,
+    parse_budgets,
+)
 from nemotron.rollouts.reply import Outcome, Reply, read_reply
 from nemotron.rollouts.run import make_plan
 
@@ -48,6 +55,17 @@ def test_budgets_are_sorted_numbers():
     for text in ("", "0", "64,x", "-3", "1.5"):
         with pytest.raises(UserError, match="--budgets"):
             parse_budgets(text)
+
+
+@pytest.mark.parametrize(
+    ("result", "cells"),
+    [
+        (BudgetResult(64, 1200, 1100, 0.5, 61.6, 0.25, 8), ("64", "1,200", "1,100", "50.0%", "62", "25.0%")),
+        (BudgetResult(1024, 1, 0, None, None, None, 0), ("1,024", "1", "0", "-", "-", "-")),
+    ],
+)
+def test_what_was_not_measured_is_a_dash(result, cells):
+    assert make_cells(result) == cells
 
 
 def test_only_whole_answers_are_measured():

@@ -50,7 +50,8 @@ def test_one_of_several_jobs_may_be_the_one_that_works_there(work: Path, answer:
     assert re.search(r"\b7 .*both", problem.message)
 
 
-def test_another_folder_and_another_machine_are_free(profile, sft: Stage, work: Path, answer: Path):
+def test_another_folder_and_another_machine_are_free(profile, sft: Stage, work: Path, answer: Path, monkeypatch):
+    monkeypatch.setattr(in_use, "refresh", lambda record: record)  # whatever was submitted still runs
     submitted(work / "output/other")
     submitted(work / "output/run", Profile("slurm", tunnel="ssh", host="far", user="me"))
     assert not [*check_folders(place([writing(sft)], profile(), attached=True))]

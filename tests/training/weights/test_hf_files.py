@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from tests.stand_ins import put_modules
 
+from nemotron.training.weights import hf_files
 from nemotron.training.weights.hf_files import (
     _has_chat_template,
     generation_config,
@@ -52,6 +53,15 @@ def test_the_sources_generation_config_and_code_come_along(tmp_path):
     assert (export / "config.json").read_text() == config
     assert (export / "configuration_x.py").is_file()
     assert json.loads((export / "generation_config.json").read_text()) == {"eos_token_id": [2, 11], "top_p": 0.95}
+
+
+def test_of_a_model_of_the_hub_the_configs_and_the_code_are_downloaded(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        hf_files, "local_folder", lambda name, patterns: asked.append({*patterns}) or CONFIG / "tiny_model"
+    )
+    write_model_files(tmp_path, "org/name", [11])
+    assert asked == [{"config.json", "generation_config.json", "*.py"}]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,10 @@ def test_adapters_and_checkpoints_without_mtp_are_no_start(tmp_path):
     [
         ("/nowhere/model", "does not exist"),
         ("model", "does not exist"),
+        ("./nowhere/model", "does not exist"),
+        (".nowhere/model", "does not exist"),
+        ("org/", "does not exist"),
+        ("org/name/folder", "does not exist"),
         ("empty", "is not a model"),
         ("config_only", "is not a model"),
         ("cut_off", "was cut short"),

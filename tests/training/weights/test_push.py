@@ -9,6 +9,7 @@ import signal
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tests.training.checkpoints.made_up import write_checkpoint
@@ -16,10 +17,23 @@ from tests.training.checkpoints.made_up import write_checkpoint
 import nemotron.training.weights.export_adapter
 import nemotron.training.weights.export_hf
 from nemotron.cli.app import run
-from nemotron.training.weights.push import Destination, _first_line
+from nemotron.training.weights.push import Destination, _advice, _first_line, _token
 
 TOKEN = "hf_pushpushpushpushpushpushpushpush"
 FILES = {"config.json": b"{}", "README.md": b"# Fine-tuned\n", "model.safetensors": b"\0" * 2000}
+
+
+@pytest.mark.parametrize(("status", "is_refused"), [(401, True), (403, True), (404, False), (500, False)])
+def test_a_token_that_is_refused_is_the_reason_of_the_servers_answer(status, is_refused):
+    error = OSError()
+    error.response = SimpleNamespace(status_code=status)
+    assert ("HF_TOKEN" in _advice(error)) is is_refused
+
+
+def test_the_token_is_that_of_either_variable_the_shorter_name_first():
+    assert _token({"HF_TOKEN": "", "HUGGING_FACE_HUB_TOKEN": "b"}) == "b"
+    assert _token({"HF_TOKEN": "a", "HUGGING_FACE_HUB_TOKEN": "b"}) == "a"
+    assert _token({}) is None
 
 
 class Hub:

@@ -47,7 +47,7 @@ def find_source(given: str, revision: str | None = None, *, mtp: bool = True) ->
     """
     folder = Path(given)
     if not folder.exists():
-        if given.startswith((".", "/")) or not _ID.fullmatch(given):
+        if not _ID.fullmatch(given):
             raise UserError(
                 f"{given} does not exist.", "Give a folder, or an id of the Hugging Face hub such as org/name."
             )
