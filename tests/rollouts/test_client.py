@@ -57,8 +57,15 @@ def says(status: int, body: Any = None, retry_after: str | None = None) -> httpx
     ],
 )  # fmt: skip
 def test_what_may_pass_is_asked_again_as_often_as_the_config_says(monkeypatch: pytest.MonkeyPatch, trouble):
+    waited = []
+
+    async def wait(client: Client, seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(Client, "_wait", wait)
     reply = ask(monkeypatch, "complete", trouble, trouble, says(200, DONE))
     assert reply.outcome is Outcome.COMPLETED
+    assert len(waited) == 2
     with pytest.raises(RequestFailed):
         ask(monkeypatch, "complete", trouble, trouble, trouble)
 
