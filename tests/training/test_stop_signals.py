@@ -166,3 +166,15 @@ def test_a_launcher_is_told_when_iterations_begin(signals: StopSignals, monkeypa
     assert list(tmp_path.iterdir()) == []
     signals.begin(signal.SIGTERM)
     assert [path.name for path in tmp_path.iterdir()] == ["stopped.begun"]
+
+
+def test_a_handler_that_was_not_set_from_python_is_not_set_again(monkeypatch):
+    before = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    monkeypatch.setattr(signal, "getsignal", lambda signum: None)
+    try:
+        with heed_signals(print) as signals:
+            pass
+        assert signal.signal(signal.SIGINT, signal.SIG_DFL) == signals.interrupt
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
