@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nemotron.data_prep import planned_inputs
 from nemotron.data_prep.chat.template import load_template
 from nemotron.data_prep.config import DataPrepConfig
 from nemotron.data_prep.inspection import origins
@@ -71,6 +72,25 @@ def test_of_rows_that_say_the_same_it_is_the_first(
     result = prepare(make_config("a.jsonl", "b.jsonl"))
     found = sequences(result, load_tokenizer(result.plan.config.tokenizer), Wanted())
     assert sorted((one["dataset"], one["line"]) for one in found) == [("a", 1), ("a", 2), ("a", 2), ("a", 2)]
+
+
+def test_of_small_files_that_were_prepared_together_the_right_one_is_named(
+    write_rows: Callable,
+    chat: Callable,
+    make_config: Callable[..., DataPrepConfig],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(planned_inputs, "FEW_FILES", 1)
+    monkeypatch.setattr(planned_inputs, "BUNDLE_FILES", 3)
+    (tmp_path / "many").mkdir()
+    for number in range(9):
+        write_rows(f"many/{number}.jsonl", [chat(f"{number}?", f"{number}.")])
+    result = prepare(make_config("many"))
+    [planned] = result.plan.datasets
+    assert 1 < len(planned.bundles) < 9
+    for sequence in sequences(result, load_tokenizer(result.plan.config.tokenizer), Wanted()):
+        assert trained(sequence["chunks"]) == f"{Path(sequence['file']).stem}.<|im_end|>"
 
 
 def test_sequences_shorter_than_what_is_compared_are_found(
