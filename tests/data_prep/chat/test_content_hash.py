@@ -130,6 +130,11 @@ def test_blanks_before_an_answer_that_calls_tools_count_where_they_are_shown():
     assert content_hash(parse(USER, ASSISTANT, USER, call | blank)) != content_hash(parse(*newest))
 
 
+def test_a_thought_that_nobody_asked_for_is_content():
+    one, other = ({"role": "assistant", "content": "Hi", "reasoning_content": text} for text in ("Hm.", "Oh."))
+    assert content_hash(parse(one)) != content_hash(parse(other))
+
+
 def test_two_empty_system_messages_are_two():
     empty = {"role": "system", "content": ""}
     assert content_hash(parse(empty, empty, USER, ASSISTANT)) != content_hash(parse(empty, USER, ASSISTANT))

@@ -37,6 +37,8 @@ ARGUMENTS = WEATHER["function"]["arguments"]
         (said(tool_calls=[WEATHER]), f"weather city={ARGUMENTS['city']} days=1,2.5 raw=None metric=True"),
         (said(tool_calls=[WEATHER]), html.escape("weather" + json.dumps(ARGUMENTS, ensure_ascii=False))),
         (said(tool_calls=[calling("now")]), "<call>now</call>"),
+        (said("a  b", tool_calls=[calling("f")]), "a b f { }"),
+        (said(tool_calls=[calling("a", city="Paris")]), "city=Paris a"),  # the name stands in the argument, too
         (said(), "</s>"),
         (said("<think>\nHm.\n</think>\n\nSo. "), "[Hm.] [So.]</s>"),  # blanks around a part may go
         (said("So.", reasoning_content=" \n"), "So.</s>"),

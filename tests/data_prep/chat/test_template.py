@@ -377,3 +377,9 @@ def test_tools_may_show_objects_of_python_and_the_first_other_one_is_named():
     assert Template("t", "{{ tools[0].description }}").render(MESSAGES, tools) == shown
     with pytest.raises(RowError, match="not text: <a object at 0x1234>"):
         Template("t", "{{ tools[0].description }}" + "".join(reversed(others))).render(MESSAGES, tools)
+
+
+def test_blocks_in_comments_are_none() -> None:
+    block = "{% generation %}{{ messages[0].content }}{% endgeneration %}"
+    sources = [block, "{# } #}" + block, "{# as } in\n" + block + " #}", "{# a #}" + block + "{# b #}"]
+    assert [Template("mine", source).has_generation_blocks for source in sources] == [True, True, False, True]

@@ -14,6 +14,8 @@ def test_a_frame_is_what_stands_around_an_answer():
     assert find_frame(Template("t", CHATML, ends=["</s>"])) == ("<|assistant|>", "</s>\n", "</s>")  # it has no prompt
     assert find_frame(Template("t", CHATML)) == ("<|assistant|>", "</s>\n", "")  # no token is known that could stop
     assert find_frame(Template("t", "{{ raise_exception('no') }}")) is None
+    assert find_frame(Template("t", "{% for m in messages %}<{{ m.role }}>{% endfor %}")) is None  # it shows no answer
+    assert find_frame(Template("t", "{% for m in messages %}\n\n{{ m.content }}{% endfor %}")) == ("", "", "")
 
 
 @pytest.mark.parametrize(

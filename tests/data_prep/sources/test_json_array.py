@@ -38,7 +38,15 @@ def test_elements_are_those_of_the_array_wherever_the_stretches_end(
     assert [json.loads(element) for element in elements(content, stretch)] == values
 
 
-def test_memory_holds_a_stretch_and_not_the_file() -> None:
+def test_characters_may_be_cut_too() -> None:
+    content = '["\u00e9\u6771\U0001f600"]'
+    assert elements(content.encode(), stretch=1) == [content[1:-1]]
+
+
+@pytest.mark.parametrize("element", [b'{"a": "b"}, ', b'"a", ', b"1, "])
+def test_memory_holds_a_stretch_and_not_the_file(element: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_array, "STRETCH_CHARACTERS", 2**14)
+
     class Endless(io.BufferedIOBase):
         """An array without an end, which knows how much of it was read."""
 
@@ -47,7 +55,7 @@ def test_memory_holds_a_stretch_and_not_the_file() -> None:
         def read(self, size: int | None = -1, /) -> bytes:
             assert size is not None
             assert size > 0
-            block = (b"[" + b'{"a": "b"}, ' * 4)[:1] if self.position == 0 else (b'{"a": "b"}, ' * size)[:size]
+            block = b"[" if self.position == 0 else element * (size // len(element))
             self.position += len(block)
             return block
 

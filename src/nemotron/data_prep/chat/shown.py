@@ -78,8 +78,8 @@ def _take(part: str, text: str) -> str | None:
 
 
 def _find_lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
-    """Return the first argument with a key or value that is in none of the texts."""
-    if len(arguments) and repr(arguments) in texts[-1] and repr(arguments) != json.dumps(arguments, ensure_ascii=False):
+    """Return the first argument with a key or value that is in none of the texts, which do not have them as JSON."""
+    if len(arguments) and repr(arguments) in texts[-1]:
         return "the JSON, which is replaced by Python's spelling of it,"
     for name, value in arguments.items():
         for leaf in _leaves({name: value}):

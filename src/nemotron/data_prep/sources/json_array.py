@@ -64,7 +64,6 @@ class _Stretch:
         # Numbers stay text, because their values are not needed, and Python refuses numbers with thousands of digits.
         self._scan = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
         self._text, self._position, self._lines_before = "", 0, 1
-        self._is_all = False
 
     def element(self) -> str:
         """Return the text of the next value."""
@@ -120,19 +119,16 @@ class _Stretch:
 
     def _more(self) -> bool:
         """Read more text and drop what was consumed; False at the end of the file."""
-        if self._is_all:
-            return False
         # Read as much again as the unfinished element already has, because it is scanned from its beginning each time.
         unfinished = len(self._text) - self._position
         read = self._file.read(max(STRETCH_CHARACTERS, unfinished))
-        self._is_all = not read
         try:
-            added = self._decode(read, final=self._is_all)
+            added = self._decode(read, final=not read)
         except UnicodeDecodeError as error:
             raise self._explain_broken(len(self._text), f"it is not UTF-8: {error.reason}") from None
         self._lines_before += self._text.count("\n", 0, self._position)
         self._text, self._position = self._text[self._position :] + added, 0
-        return not self._is_all or bool(added)
+        return bool(read)
 
     def _explain_broken(self, position: int, problem: str) -> UserError:
         line = self._lines_before + self._text.count("\n", 0, position)

@@ -49,6 +49,16 @@ def test_files_and_streams_give_the_same_rows(tmp_path: Path) -> None:
     feather.write_feather(TABLE, str(tmp_path / "rows.feather"))
     paths = [write_file(tmp_path / "file.arrow"), write_stream(tmp_path / "stream.arrow"), tmp_path / "rows.feather"]
     assert [values_of(path) for path in paths] == [VALUES] * 3
+    [file] = find_files(Dataset("test", str(paths[0])))
+    assert [row.line for part in cut(file) for row in read_rows(part)] == [0, 1, 2, 3, 4]
+
+
+def test_a_stream_of_before_messages_had_marks_is_read(tmp_path: Path) -> None:
+    options = pa.ipc.IpcWriteOptions(use_legacy_format=True)
+    path = tmp_path / "old.arrow"
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, TABLE.schema, options=options) as stream:
+        stream.write_table(TABLE)
+    assert values_of(path) == VALUES
 
 
 def test_a_file_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +106,16 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, write: Any, kept:
         values_of(path)
 
 
-def test_offsets_that_point_elsewhere_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [1, 2])
+def test_offsets_that_point_elsewhere_are_refused(tmp_path: Path, damaged: int) -> None:
     """Arrow reads what offsets say: a damaged one is memory of somebody else."""
     table = pa.table({"prompt": ["abc", "defg"]})
     path = write_stream(tmp_path / "rows.arrow", table)
     offsets = b"".join(number.to_bytes(4, "little") for number in (0, 3, 7))
     content = path.read_bytes()
     assert content.count(offsets) == 1
-    path.write_bytes(content.replace(offsets, offsets[:8] + (2**30).to_bytes(4, "little")))
+    other = offsets[: 4 * damaged] + (2**30).to_bytes(4, "little") + offsets[4 * damaged + 4 :]
+    path.write_bytes(content.replace(offsets, other))
     with pytest.raises(UserError, match=r"rows\.arrow"):
         values_of(path)
 

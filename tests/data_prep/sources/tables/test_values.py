@@ -38,6 +38,7 @@ def test_of_repeated_names_the_first_in_the_alphabet_is_named() -> None:
         (time(12, 30), "12:30:00"),
         (b"bytes", "bytes"),
         (Decimal("NaN"), "NaN"),
+        (Decimal("Infinity"), "Infinity"),
         (Decimal("1E+3"), 1000),
         (Decimal("0.1"), 0.1),
         (Decimal("0.10000000000000000001"), "0.10000000000000000001"),
