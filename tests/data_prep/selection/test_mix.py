@@ -6,7 +6,7 @@ from nemotron.data_prep.selection.mix import UnreachableMix, mix_counts
 
 
 def test_of_equal_remainders_the_first_datasets_get_the_rest() -> None:
-    assert mix_counts([9] * 40, [1.0] * 40, samples=20) == [1] * 20 + [0] * 20
+    assert mix_counts([9] * 999, [1.0] * 999, samples=500) == [1] * 500 + [0] * 499
     assert mix_counts([9, 9, 9], [1, 1, 2], samples=10) == [3, 2, 5]
 
 

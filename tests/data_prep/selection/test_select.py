@@ -294,3 +294,4 @@ def test_a_sample_is_of_conversations_however_many_sequences_they_have(tmp_path:
 
 def test_copies_are_numbered_in_the_order_of_the_plan() -> None:
     assert _count_before(np.array([0, 1, 0, 3, 0, 1])).tolist() == [0, 0, 1, 0, 2, 1]
+    assert _count_before(np.array([0, 1, 2] * 300)).tolist() == [number // 3 for number in range(900)]

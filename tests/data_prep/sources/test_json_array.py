@@ -75,6 +75,7 @@ def test_memory_holds_a_stretch_and_not_the_file(element: bytes, monkeypatch: py
         (b'["abc', "rows.json:1 is not valid JSON: Unterminated string"),
         (b"[1]\n[2]", "rows.json:2 is not valid JSON: there is more after the end"),
         (b'["\xff"]', "rows.json:1 is not valid JSON: it is not UTF-8"),
+        (b'["a"]\n\xc3', "rows.json:2 is not valid JSON: it is not UTF-8"),  # it was cut in a character
     ],
 )
 @pytest.mark.parametrize("stretch", [1, 2**22])

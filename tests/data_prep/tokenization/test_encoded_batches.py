@@ -13,6 +13,7 @@ from nemotron.data_prep.dialects.admission import Admission
 from nemotron.data_prep.drop_reasons import DropReason, LeftOut, RowError
 from nemotron.data_prep.notes import NoteKind
 from nemotron.data_prep.sources import Row
+from nemotron.data_prep.token_roles.ones import Ones
 from nemotron.data_prep.tokenization import encoded_batches
 from nemotron.data_prep.tokenization.encoded_batches import EncodedBatch, _find_targets, encode_batches
 from nemotron.data_prep.tokenization.part import Tokenization, admit
@@ -124,3 +125,11 @@ def test_a_turn_ends_with_its_sequence_although_the_next_one_begins_trained(byte
     _, batch = encode_chats(byte_tokenizer, [answer, answer], TEMPLATE)
     assert batch.conversations.turn_counts.tolist() == [1, 1]
     assert batch.conversations.turn_ends.tolist() == [6, 6]
+
+
+def test_a_turn_may_end_with_its_sequence_and_the_last_sequence_may_have_none() -> None:
+    pieces = encoded_batches._Pieces(np.array([True, False, True, False]), np.array([0, 4, 0, 3]), np.array([0, 0]))
+    mask = np.array([0, 1, 1, 1, 0, 0, 0], np.uint8)
+    measured = encoded_batches._measure(mask, pieces, Ones(mask))
+    assert [array.tolist() for array in measured] == [[4, 3], [3, 0], [1, 0], [4], [3]]
+    assert encoded_batches._have_empty_answers(np.array([1, 1]), measured).tolist() == [False, False]

@@ -78,7 +78,10 @@ def _take(part: str, text: str) -> str | None:
 
 
 def _find_lost_argument(arguments: dict[str, Any], *texts: str) -> str | None:
-    """Return the first argument with a key or value that is in none of the texts, which do not have them as JSON."""
+    """Return the first argument with a key or value that is in none of the texts.
+
+    The texts do not have the arguments as JSON.
+    """
     if len(arguments) and repr(arguments) in texts[-1]:
         return "the JSON, which is replaced by Python's spelling of it,"
     for name, value in arguments.items():
